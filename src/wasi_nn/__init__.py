@@ -1,0 +1,89 @@
+"""wasi-nn for Python: run WebAssembly guests that do machine-learning inference, or the same graphs without
+WebAssembly.
+
+    graph = wasi_nn.load("model.onnx")                    # no WebAssembly, no guest
+    outputs = graph.compute({"input": array})
+
+    host = wasi_nn.Host({"mobilenet": "model.onnx"})      # guests find the graph by its name
+    host.run("guest.wasm", ["photo.ppm"], dirs={"/": "photos"})
+
+    session = wasi_nn.Session({"mobilenet": "model.onnx"})
+    wasi_nn.add_to_linker(linker, session)                # your own wasmtime.Linker and Store
+
+Importing this package imports neither an ML runtime nor the engine; each comes when it is first needed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wasi_nn.abi.witx import add_to_linker
+    from wasi_nn.backends import Backend, load
+    from wasi_nn.graph import ExecutionContext, Graph, Runner
+    from wasi_nn.host import Host, RunResult
+    from wasi_nn.registry import GraphSource, NamedGraph, Registry
+    from wasi_nn.session import Session
+    from wasi_nn.types import (
+        ErrorCode,
+        ExecutionTarget,
+        GraphEncoding,
+        GuestError,
+        GuestTrap,
+        NNError,
+        TargetUnavailable,
+        TensorInfo,
+        TensorType,
+        WasiNNError,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backend",
+    "ErrorCode",
+    "ExecutionContext",
+    "ExecutionTarget",
+    "Graph",
+    "GraphEncoding",
+    "GraphSource",
+    "GuestError",
+    "GuestTrap",
+    "Host",
+    "NNError",
+    "NamedGraph",
+    "Registry",
+    "RunResult",
+    "Runner",
+    "Session",
+    "TargetUnavailable",
+    "TensorInfo",
+    "TensorType",
+    "WasiNNError",
+    "add_to_linker",
+    "load",
+]
+
+_ROOMS = {
+    "abi.witx": ("add_to_linker",),
+    "backends": ("Backend", "load"),
+    "graph": ("ExecutionContext", "Graph", "Runner"),
+    "host": ("Host", "RunResult"),
+    "registry": ("GraphSource", "NamedGraph", "Registry"),
+    "session": ("Session",),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f"{__name__}.{_ROOM_OF.get(name, 'types')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

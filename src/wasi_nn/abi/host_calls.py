@@ -1,0 +1,166 @@
+"""Defining host functions for core modules, at the least cost a call that the engine allows.
+
+`wasmtime.Linker.define_func` builds Python values from types on every call, which costs 12 to 20 microseconds. The
+engine's C API also has functions whose arguments are raw 16-byte values; wasmtime-py binds that but doesn't wrap it,
+so it is called here with `ctypes`. Where the symbols or layouts aren't those expected, the public way is taken:
+slower, the same otherwise.
+
+A host function is `function(memory, *arguments) -> result`, all u32, with None for no result; `memory` is the
+caller's, None if it exports none. It may raise `GuestFault` to trap the guest, and nothing else.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from collections.abc import Callable
+from struct import Struct
+from typing import Any
+
+import wasmtime
+from wasmtime import FuncType, Linker, Memory, ValType
+from wasmtime import _ffi as ffi
+
+from wasi_nn.abi.memory import GuestMemory
+
+HostFunction = Callable[..., int | None]
+
+
+class GuestFault(Exception):
+    """The guest did what only a trap can answer; the text becomes the trap's."""
+
+
+def define(linker: Linker, module: str, name: str, signature: FuncType, function: HostFunction) -> None:
+    """Define a host function in a linker, the fastest way there is. Its signature has i32s alone, and at most one
+    result."""
+    (define_raw if RAW_CALLS else define_public)(linker, module, name, signature, function)
+
+
+def i32_signature(parameters: int, results: int) -> FuncType:
+    """The signature with this many i32s."""
+    return FuncType([ValType.i32()] * parameters, [ValType.i32()] * results)
+
+
+def define_public(linker: Linker, module: str, name: str, signature: FuncType, function: HostFunction) -> None:
+    """`define`, through wasmtime-py's public API alone."""
+    memory = GuestMemory()
+
+    def call(caller: wasmtime.Caller, *arguments: int) -> int | None:
+        exported = caller.get("memory")
+        there = None
+        if isinstance(exported, Memory):
+            size = exported.data_len(caller)
+            memory.look(ctypes.addressof(exported.data_ptr(caller).contents) if size else 0, size)
+            there = memory
+        try:
+            result = function(there, *(argument & 0xFFFFFFFF for argument in arguments))
+        except GuestFault as fault:
+            raise wasmtime.Trap(str(fault)) from None
+        return None if result is None else ctypes.c_int32(result).value
+
+    linker.define_func(module, name, signature, call, access_caller=True)
+
+
+def define_raw(linker: Linker, module: str, name: str, signature: FuncType, function: HostFunction) -> None:
+    """`define`, through the engine's unchecked calls."""
+    memory = GuestMemory()
+    item = ffi.wasmtime_extern_t()
+    item_address = ctypes.addressof(item)
+    memory_address = item_address + _offset(ffi.wasmtime_extern_t, "of")
+    kind = ctypes.c_uint8.from_buffer(item)  # and so `item` lives as long as the function
+    # Each argument is the first four bytes of a raw value; the result takes the place of the first argument.
+    arguments = Struct("<" + "I12x" * len(signature.params))
+    string_at, result_at = ctypes.string_at, ctypes.c_uint32.from_address
+    find_export, context_of = _caller_export_get, _caller_context
+    data_of, size_of = _memory_data, _memory_data_size
+
+    def call(_: int, caller: int, values: int, __: int) -> int | None:
+        try:
+            there = None
+            if find_export(caller, b"memory", 6, item_address) and kind.value == _MEMORY:
+                context = context_of(caller)
+                memory.look(data_of(context, memory_address) or 0, size_of(context, memory_address))
+                there = memory
+            result = function(there, *arguments.unpack(string_at(values, arguments.size)))
+        except BaseException as fault:
+            message = str(fault).encode("utf-8", "replace")
+            trap: int = _trap_new(message, len(message))
+            return trap
+        if result is not None:
+            result_at(values).value = result
+        return None
+
+    thunk, key = _RawCallback(call), next(_keys)
+    _alive[key] = thunk
+    error = _linker_define_func_unchecked(
+        ctypes.cast(linker.ptr(), ctypes.c_void_p),
+        module.encode(),
+        len(module.encode()),
+        name.encode(),
+        len(name.encode()),
+        ctypes.cast(signature.ptr(), ctypes.c_void_p),
+        ctypes.cast(thunk, ctypes.c_void_p),
+        key,
+        ctypes.cast(_forget, ctypes.c_void_p),
+    )
+    if error:
+        raise wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(ffi.wasmtime_error_t)))
+
+
+_RawCallback = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+_MEMORY = ffi.WASMTIME_EXTERN_MEMORY.value
+_alive: dict[int, object] = {}  # callbacks that the engine may still call
+_keys = itertools.count(1)
+
+
+def _drop(key: int) -> None:
+    if _alive:  # not when the interpreter is taking itself apart
+        _alive.pop(key, None)
+
+
+_forget = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_drop)
+
+
+def _raw_calls_fit() -> bool:
+    """Whether the engine has the functions and the layouts that `define_raw` relies on."""
+    functions = [_linker_define_func_unchecked, _caller_export_get, _caller_context]
+    functions += [_memory_data, _memory_data_size, _trap_new]
+    try:
+        value, item = ffi.wasmtime_val_raw_t, ffi.wasmtime_extern_t
+        kind: Any = item.kind
+        layout = ctypes.sizeof(value), _offset(value, "i32"), _offset(item, "kind"), kind.size
+    except AttributeError:
+        return False
+    return all(functions) and layout == (16, 0, 0, 1)
+
+
+def _offset(structure: Any, field: str) -> int:
+    """Where a field of a `ctypes` structure or union begins."""
+    offset: int = getattr(structure, field).offset
+    return offset
+
+
+def _symbol(name: str, result: Any, *arguments: Any) -> Any:
+    """A function of the engine's library with argument types of our own: addresses as plain ints, which cost least."""
+    try:
+        function = _library[name]
+    except AttributeError:
+        return None
+    function.restype, function.argtypes = result, arguments
+    return function
+
+
+_library = ctypes.CDLL(str(ffi.filename))
+_pointer, _size = ctypes.c_void_p, ctypes.c_size_t
+_linker_define_func_unchecked = _symbol(
+    "wasmtime_linker_define_func_unchecked",
+    _pointer,
+    *(_pointer, ctypes.c_char_p, _size, ctypes.c_char_p, _size, _pointer, _pointer, _pointer, _pointer),
+)
+_caller_export_get = _symbol("wasmtime_caller_export_get", ctypes.c_bool, _pointer, ctypes.c_char_p, _size, _pointer)
+_caller_context = _symbol("wasmtime_caller_context", _pointer, _pointer)
+_memory_data = _symbol("wasmtime_memory_data", _pointer, _pointer, _pointer)
+_memory_data_size = _symbol("wasmtime_memory_data_size", _size, _pointer, _pointer)
+_trap_new = _symbol("wasmtime_trap_new", _pointer, ctypes.c_char_p, _size)
+
+RAW_CALLS = _raw_calls_fit()

@@ -1,0 +1,45 @@
+"""A guest's linear memory during one host call.
+
+Guest memory can move when it grows and the guest writes to it at will, so a view is taken anew in every call, every
+range is checked before it is used, and nothing keeps a view when the call is over.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from struct import Struct
+
+_U32 = Struct("<I")
+
+
+class OutOfBounds(Exception):
+    """A range that isn't within the guest's memory."""
+
+
+class GuestMemory:
+    """The memory that the calling module exports as `memory`."""
+
+    def __init__(self) -> None:
+        self._base = -1
+        self.size = 0
+        self.bytes = memoryview(b"")
+
+    def look(self, base: int, size: int) -> None:
+        """Look at the memory where it is now: `size` bytes from the host address `base`."""
+        if base != self._base or size != self.size:
+            self.bytes = memoryview((ctypes.c_ubyte * size).from_address(base)).cast("B") if size else memoryview(b"")
+            self._base, self.size = base, size
+
+    def check(self, what: str, pointer: int, length: int) -> None:
+        """Raise `OutOfBounds` unless `length` bytes from `pointer` are in memory. Of no bytes it is always true."""
+        if length and pointer + length > self.size:
+            raise OutOfBounds(f"{what} [{pointer}, {pointer + length}) is outside the memory of {self.size} bytes")
+
+    def range(self, what: str, pointer: int, length: int) -> memoryview:
+        """A view of a checked range; it must not outlive the call."""
+        self.check(what, pointer, length)
+        return self.bytes[pointer : pointer + length]
+
+    def write_u32(self, pointer: int, value: int) -> None:
+        """Write a number to a range of four bytes that was checked."""
+        _U32.pack_into(self.bytes, pointer, value)

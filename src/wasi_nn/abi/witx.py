@@ -1,0 +1,208 @@
+"""The core ABI: what a core module imports from `wasi_ephemeral_nn` (wasi-nn.witx of the specification).
+
+Every parameter and result is an i32. A function returns an errno, 0 for success; what it produces goes to the u32
+behind its out-pointer, which is written only on success, but for `get_output`, which tells the size it needs when the
+buffer is too small. All pointers are checked before anything happens, and one out of bounds traps.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from math import prod
+from struct import Struct, unpack_from
+
+from wasmtime import Linker
+
+from wasi_nn.abi import host_calls
+from wasi_nn.abi.host_calls import GuestFault, i32_signature
+from wasi_nn.abi.memory import GuestMemory, OutOfBounds
+from wasi_nn.graph import MAX_RANK
+from wasi_nn.session import Session
+from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TensorType, dtype_name
+
+logger = logging.getLogger("wasi_nn")
+
+MODULE = "wasi_ephemeral_nn"
+
+MISSING_MEMORY = 3
+ERRNO = {
+    ErrorCode.INVALID_ARGUMENT: 1,
+    ErrorCode.INVALID_ENCODING: 2,
+    ErrorCode.TIMEOUT: 5,
+    ErrorCode.RUNTIME_ERROR: 5,
+    ErrorCode.UNSUPPORTED_OPERATION: 6,
+    ErrorCode.TOO_LARGE: 7,
+    ErrorCode.NOT_FOUND: 8,
+    ErrorCode.SECURITY: 6,
+    ErrorCode.UNKNOWN: 5,
+}
+_SEE_LOG = ERRNO[ErrorCode.RUNTIME_ERROR]
+
+ENCODINGS = {
+    0: GraphEncoding.OPENVINO,
+    1: GraphEncoding.ONNX,
+    2: GraphEncoding.TENSORFLOW,
+    3: GraphEncoding.PYTORCH,
+    4: GraphEncoding.TENSORFLOWLITE,
+    5: GraphEncoding.AUTODETECT,
+    6: GraphEncoding.AUTODETECT,  # WIT's number for it, which some core guests use
+}
+TARGETS = {0: ExecutionTarget.CPU, 1: ExecutionTarget.GPU, 2: ExecutionTarget.TPU}
+
+_TYPES = (TensorType.F16, TensorType.F32, TensorType.F64, TensorType.U8, TensorType.I32, TensorType.I64)
+TENSOR_TYPES = {number: kind.dtype for number, kind in enumerate(_TYPES)}
+# Until August 2023 there was neither f64 nor i64, and guests from then are still about.
+OLD_TENSOR_TYPES = {2: TensorType.U8.dtype, 3: TensorType.I32.dtype}
+
+_BUILDER = Struct("<II")  # data, data length
+_TENSOR = Struct("<IIBxxxII")  # dims, number of dims, type (the three bytes after it are garbage), data, data length
+_ROOM = 3  # which argument of get_output is the size of the buffer
+_MAX_BUILDERS = 1024
+_MAX_NAME = 65536
+_MAX_LOGGED_FAILURES = 100
+
+
+def add_to_linker(linker: Linker, session: Session) -> None:
+    """Define `wasi_ephemeral_nn` in a linker, for the one guest whose nn state `session` is.
+
+    The session belongs to one Store, and so do the functions: use a linker of its own for each Store. Raises
+    `wasmtime.WasmtimeError` if the linker has these functions already.
+    """
+    abi = CoreAbi(session)
+    for name, parameters in FUNCTIONS.items():
+        host_calls.define(linker, MODULE, name, i32_signature(parameters, 1), abi.function(name))
+
+
+FUNCTIONS = {
+    "load": 5,
+    "load_by_name": 3,
+    "init_execution_context": 2,
+    "set_input": 3,
+    "compute": 1,
+    "get_output": 5,
+}
+"""The functions, each with the number of its parameters."""
+
+
+class CoreAbi:
+    """The six functions over one session. Each takes the caller's memory and raises where the guest gets an errno."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._failures = 0
+        self._warned_of_old_types = False
+
+    def function(self, name: str) -> Callable[..., int]:
+        """One of the functions as the guest calls it: with an errno for a result, and nothing raised but
+        `GuestFault`."""
+        method: Callable[..., None] = getattr(self, name)
+
+        def call(memory: GuestMemory | None, *arguments: int) -> int:
+            if memory is None:
+                return self._missing_memory(name)
+            try:
+                method(memory, *arguments)
+            except NNError as error:
+                return self._failed(name, arguments, error)
+            except OutOfBounds as error:
+                raise GuestFault(f"{name}: {error}") from None
+            except Exception:
+                logger.exception("%s: a fault of the host's own", name)
+                return _SEE_LOG
+            except BaseException as interruption:
+                self._session.interruption = interruption
+                raise GuestFault(f"{name}: interrupted by {type(interruption).__name__}") from None
+            return 0
+
+        return call
+
+    def load(self, memory: GuestMemory, builders: int, count: int, encoding: int, target: int, out: int) -> None:
+        memory.check("the out-pointer", out, 4)
+        array = memory.range("the builder array", builders, count * _BUILDER.size)
+        if count > _MAX_BUILDERS:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{count} builders: no graph has more than {_MAX_BUILDERS}")
+        parts = [memory.range(f"builder {n}", *part) for n, part in enumerate(_BUILDER.iter_unpack(array))]
+        if encoding not in ENCODINGS:
+            raise NNError(ErrorCode.INVALID_ENCODING, f"no graph encoding has the number {encoding}")
+        if target not in TARGETS:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no execution target has the number {target}")
+        memory.write_u32(out, self._session.load(parts, ENCODINGS[encoding], TARGETS[target]))
+
+    def load_by_name(self, memory: GuestMemory, name: int, length: int, out: int) -> None:
+        memory.check("the out-pointer", out, 4)
+        text = memory.range("the name", name, length)
+        if length > _MAX_NAME:
+            raise NNError(ErrorCode.NOT_FOUND, f"no graph has a name of {length} bytes")
+        try:
+            decoded = bytes(text).decode()
+        except UnicodeDecodeError as error:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"the name {bytes(text[:80])!r} is not UTF-8") from error
+        memory.write_u32(out, self._session.load_by_name(decoded))
+
+    def init_execution_context(self, memory: GuestMemory, graph: int, out: int) -> None:
+        memory.check("the out-pointer", out, 4)
+        memory.write_u32(out, self._session.init_execution_context(graph))
+
+    def set_input(self, memory: GuestMemory, context: int, index: int, tensor: int) -> None:
+        memory.check("the tensor", tensor, _TENSOR.size)
+        dims_pointer, rank, kind, data, size = _TENSOR.unpack_from(memory.bytes, tensor)
+        memory.check("the tensor's dimensions", dims_pointer, rank * 4)
+        memory.check("the tensor's data", data, size)
+        if rank > MAX_RANK:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"a tensor of {rank} dimensions: no more than {MAX_RANK} are")
+        dims = unpack_from(f"<{rank}I", memory.bytes, dims_pointer) if rank else ()
+        dtype = TENSOR_TYPES.get(kind)
+        if dtype is None:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no tensor type has the number {kind}")
+        if kind in OLD_TENSOR_TYPES and prod(dims) * dtype.itemsize != size:
+            old = OLD_TENSOR_TYPES[kind]
+            if prod(dims) * old.itemsize == size:
+                self._warn_of_old_types(kind)
+                dtype = old
+        self._session.context(context).write_input(index, dtype, dims, memory.bytes[data : data + size])
+
+    def compute(self, memory: GuestMemory, context: int) -> None:
+        self._session.context(context).compute()
+
+    def get_output(self, memory: GuestMemory, context: int, index: int, buffer: int, room: int, out: int) -> None:
+        memory.check("the out-pointer", out, 4)
+        memory.check("the output buffer", buffer, room)
+        output = self._session.context(context).output_bytes(index)
+        size = len(output)
+        if size > room:
+            memory.write_u32(out, size)
+            raise NNError(ErrorCode.TOO_LARGE, f"output {index} is {size} bytes, the buffer {room}")
+        memory.bytes[buffer : buffer + size] = output
+        memory.write_u32(out, size)
+
+    def _failed(self, name: str, arguments: tuple[int, ...], error: NNError) -> int:
+        errno = ERRNO[error.code]
+        if error.code is ErrorCode.TOO_LARGE and name == "get_output" and arguments[_ROOM] == 0:
+            logger.debug("%s: %s", name, error)  # this is how a guest asks for the size
+        else:
+            self._log_failure(f"{name} failed: {error} [{error.code.value}, errno {errno}]")
+        return errno
+
+    def _missing_memory(self, name: str) -> int:
+        self._log_failure(
+            f"{name} failed: the module exports no memory named 'memory', or a shared one [errno {MISSING_MEMORY}]"
+        )
+        return MISSING_MEMORY
+
+    def _log_failure(self, text: str) -> None:
+        self._failures += 1
+        if self._failures <= _MAX_LOGGED_FAILURES:
+            logger.warning("%s", text)
+        if self._failures == _MAX_LOGGED_FAILURES:
+            logger.warning("this guest's further failures are not logged")
+
+    def _warn_of_old_types(self, number: int) -> None:
+        if not self._warned_of_old_types:
+            self._warned_of_old_types = True
+            logger.warning(
+                "the guest numbers tensor types as before August 2023: by its length, type %d is %s, not %s",
+                number,
+                dtype_name(OLD_TENSOR_TYPES[number]),
+                dtype_name(TENSOR_TYPES[number]),
+            )

@@ -1,0 +1,92 @@
+"""What must be known of an ONNX model before, or beyond, what ONNX Runtime says of it.
+
+Field numbers are those of onnx.proto3 (ONNX 1.17). Models may be hostile and may be gigabytes: the reading is lazy,
+skips weights, and gives up past a number of fields that no real model comes near.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from wasi_nn.backends._protobuf import fields
+
+_MAX_TOP_LEVEL_FIELDS = 100_000
+_MAX_FIELDS = 2_000_000
+
+_MODEL_IR_VERSION, _MODEL_GRAPH = 1, 7
+_GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
+_VALUE_NAME, _VALUE_TYPE = 1, 2
+_TYPE_TENSOR = 1
+_TENSOR_TYPE_SHAPE = 2
+_TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
+
+# Which fields of each message lead to tensors.
+_PATHS_TO_TENSORS = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse tensor", 23: "sparse tensor"},
+    "sparse tensor": {1: "tensor", 2: "tensor"},
+}
+
+
+def is_onnx(model: memoryview) -> bool:
+    """Whether these bytes begin as a ModelProto: an IR version that is a number, and a graph."""
+    seen = set()
+    try:
+        for number, value in islice(fields(model), _MAX_TOP_LEVEL_FIELDS):
+            if (number, type(value)) in ((_MODEL_IR_VERSION, int), (_MODEL_GRAPH, memoryview)):
+                seen.add(number)
+            if len(seen) == 2:
+                return True
+    except ValueError:
+        pass
+    return False
+
+
+def uses_external_data(model: memoryview) -> bool:
+    """Whether any tensor of the model, however deep, has its data elsewhere than in the model.
+
+    Raises `ValueError` if the model is malformed or has too many fields to look through.
+    """
+    todo = [("model", model)]
+    count = 0
+    while todo:
+        kind, message = todo.pop()
+        paths = _PATHS_TO_TENSORS.get(kind, {})
+        for number, value in fields(message):
+            count += 1
+            if count > _MAX_FIELDS:
+                raise ValueError("too many fields")
+            if kind == "tensor":
+                if number == _TENSOR_EXTERNAL_DATA or (number == _TENSOR_DATA_LOCATION and value != 0):
+                    return True
+            elif number in paths and isinstance(value, memoryview):
+                todo.append((paths[number], value))
+    return False
+
+
+def tensors_with_shape(model: memoryview) -> set[str]:
+    """The names of the graph's inputs and outputs that declare a shape, be it a scalar's.
+
+    ONNX Runtime says `[]` for a scalar and for an unknown rank alike. A malformed model declares nothing.
+    """
+    names: set[str] = set()
+    try:
+        for graph in _messages(model, _MODEL_GRAPH):
+            for number, value in fields(graph):
+                if number not in (_GRAPH_INPUT, _GRAPH_OUTPUT) or isinstance(value, int):
+                    continue
+                for tensor_type in (t for m in _messages(value, _VALUE_TYPE) for t in _messages(m, _TYPE_TENSOR)):
+                    if any(True for _ in _messages(tensor_type, _TENSOR_TYPE_SHAPE)):
+                        names.update(bytes(name).decode("utf-8", "replace") for name in _messages(value, _VALUE_NAME))
+    except ValueError:
+        pass
+    return names
+
+
+def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    return (value for number, value in fields(message) if number == wanted and isinstance(value, memoryview))

@@ -1,0 +1,47 @@
+"""Reading protobuf's wire format just far enough to tell what a model file is, without its schema or its weights.
+
+Untrusted bytes come through here: every malformed message is a `ValueError`, and nothing is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+_FIXED_SIZE = {FIXED64: 8, FIXED32: 4}
+
+
+def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """The fields of a message in order, each with its number: an int for a varint, else a view of its bytes."""
+    position, end = 0, len(message)
+    while position < end:
+        key, position = _varint(message, position)
+        number, kind = key >> 3, key & 7
+        if not 0 < number < 1 << 29:
+            raise ValueError(f"field number {number}")
+        if kind == VARINT:
+            value, position = _varint(message, position)
+            yield number, value
+            continue
+        if kind == BYTES:
+            size, position = _varint(message, position)
+        elif kind in _FIXED_SIZE:
+            size = _FIXED_SIZE[kind]
+        else:
+            raise ValueError(f"wire type {kind}")
+        if size > end - position:
+            raise ValueError("a field is longer than its message")
+        yield number, message[position : position + size]
+        position += size
+
+
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while shift < 70 and position < len(data):
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise ValueError("a varint doesn't end")

@@ -1,0 +1,309 @@
+"""ONNX models, run by ONNX Runtime.
+
+Options: `threads` (within an operator; 0, the default, leaves it to the runtime: one a core), `inter_op_threads`
+(above 1 runs independent operators side by side), `spinning` (whether idle threads burn their core to wake faster;
+the runtime's own default is true), `optimization` (`none`, `basic`, `extended`, `all`), `providers` (execution
+providers in order of preference, for any target; then nothing is chosen here).
+
+A model given as bytes is self-contained or refused: no file may be reached from it. A model given as a path may have
+external data beside it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wasi_nn.backends._onnx_model import is_onnx, tensors_with_shape, uses_external_data
+from wasi_nn.graph import Graph, Runner
+from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo, TensorType
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, OrtValue, SessionOptions
+
+    from wasi_nn.types import Array
+
+# ONNX Runtime's word for an element type: numpy's, and the number that TensorProto.DataType gives it.
+_ELEMENTS = {
+    "float": ("float32", 1),
+    "uint8": ("uint8", 2),
+    "int8": ("int8", 3),
+    "uint16": ("uint16", 4),
+    "int16": ("int16", 5),
+    "int32": ("int32", 6),
+    "int64": ("int64", 7),
+    "bool": ("bool", 9),
+    "float16": ("float16", 10),
+    "double": ("float64", 11),
+    "uint32": ("uint32", 12),
+    "uint64": ("uint64", 13),
+    "bfloat16": ("bfloat16", 16),
+}
+_ELEMENT_NUMBER = {f"tensor({word})": number for word, (_, number) in _ELEMENTS.items()}
+
+# The providers that serve each target, the most specific first, and the device each is.
+_PROVIDERS = {
+    ExecutionTarget.CPU: {"CPUExecutionProvider": "cpu"},
+    ExecutionTarget.GPU: {
+        "CUDAExecutionProvider": "cuda:0",
+        "MIGraphXExecutionProvider": "rocm:0",
+        "ROCMExecutionProvider": "rocm:0",
+        "DmlExecutionProvider": "directml:0",
+        "WebGpuExecutionProvider": "webgpu:0",
+    },
+    ExecutionTarget.TPU: {},
+}
+_DEVICES = {provider: device for providers in _PROVIDERS.values() for provider, device in providers.items()}
+
+_QUIET = 4  # only what is fatal; every error comes back as an exception
+
+
+class OnnxBackend:
+    """See `wasi_nn.backends.Backend`."""
+
+    encoding = GraphEncoding.ONNX
+    extra = "onnx"
+    distribution = "onnxruntime"
+    model_files = ("model.onnx",)
+
+    def sniff(self, model: memoryview) -> bool:
+        return is_onnx(model)
+
+    def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        if len(builders) != 1:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"an ONNX graph has one builder, the model; got {len(builders)}")
+        model = bytes(builders[0])
+        require_self_contained(model)
+        settings = session_options(options)
+        # A second lock on the same door: the directory that external data would have to be in doesn't exist.
+        settings.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+        settings.add_session_config_entry("session.load_model_format", "ONNX")
+        return open_graph(model, memoryview(model), settings, target, options)
+
+    def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        file = path / self.model_files[0] if path.is_dir() else path
+        with open(file, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            with memoryview(data) as view:
+                return open_graph(str(file), view, session_options(options), target, options)
+
+    def devices(self) -> Mapping[ExecutionTarget, str]:
+        import onnxruntime
+
+        there = onnxruntime.get_available_providers()
+        best = {target: next((p for p in providers if p in there), None) for target, providers in _PROVIDERS.items()}
+        return {target: _DEVICES[provider] for target, provider in best.items() if provider is not None}
+
+
+def require_self_contained(model: bytes) -> None:
+    """Refuse a model whose tensors have their data in files (or, by an old trick of the runtime's, in host memory)."""
+    if b"location" not in model:  # external data always has a key of this name
+        return
+    try:
+        external = uses_external_data(memoryview(model))
+    except ValueError as error:
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"the model is not valid ONNX: {error}") from error
+    if external:
+        raise NNError(
+            ErrorCode.SECURITY,
+            "the model has external data, which bytes can't have: load it from a path, or store it in one file",
+        )
+
+
+def session_options(options: Mapping[str, Any]) -> SessionOptions:
+    """ONNX Runtime's options for ours; `NNError` with `invalid-argument` for one that doesn't exist or doesn't fit."""
+    import onnxruntime as ort
+
+    settings = ort.SessionOptions()
+    settings.log_severity_level = _QUIET
+    levels = ort.GraphOptimizationLevel
+    known: dict[str, Callable[[Any], None]] = {
+        "threads": lambda value: setattr(settings, "intra_op_num_threads", _count(value)),
+        "inter_op_threads": lambda value: _inter_op_threads(settings, _count(value)),
+        "spinning": lambda value: settings.add_session_config_entry(
+            "session.intra_op.allow_spinning", {True: "1", False: "0"}[value]
+        ),
+        "optimization": lambda value: setattr(
+            settings, "graph_optimization_level", getattr(levels, _OPTIMIZATION[value])
+        ),
+        "providers": _provider_names,
+    }
+    for name, value in options.items():
+        if name not in known:
+            raise NNError(
+                ErrorCode.INVALID_ARGUMENT, f"no option {name!r} for onnx; there are {', '.join(sorted(known))}"
+            )
+        try:
+            known[name](value)
+        except (KeyError, TypeError, ValueError) as error:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"option {name!r} of onnx can't be {value!r}") from error
+    return settings
+
+
+_OPTIMIZATION = {
+    "none": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 4096:
+        raise ValueError(value)
+    return value
+
+
+def _provider_names(value: Any) -> None:
+    if not (isinstance(value, list) and value and all(isinstance(name, str) for name in value)):
+        raise TypeError(value)
+
+
+def _inter_op_threads(settings: SessionOptions, count: int) -> None:
+    import onnxruntime as ort
+
+    settings.inter_op_num_threads = count
+    if count > 1:
+        settings.execution_mode = ort.ExecutionMode.ORT_PARALLEL
+
+
+def choose_providers(target: ExecutionTarget, there: Sequence[str]) -> list[str]:
+    """The execution providers for a target out of those that this build of the runtime has.
+
+    A GPU's comes with the CPU's behind it, for the operators that it lacks, as ONNX Runtime requires of most models.
+    Raises `TargetUnavailable` where none serves the target.
+    """
+    best = next((provider for provider in _PROVIDERS[target] if provider in there), None)
+    if best is None:
+        have = ", ".join(there)
+        raise TargetUnavailable(f"onnxruntime has no execution provider for {target.value} here (it has {have})")
+    return [best] if target is ExecutionTarget.CPU else [best, "CPUExecutionProvider"]
+
+
+def open_graph(
+    model: bytes | str,
+    content: memoryview,
+    settings: SessionOptions,
+    target: ExecutionTarget,
+    options: Mapping[str, Any],
+) -> Graph:
+    """A graph of a model given as bytes or as a path; `content` is its bytes either way."""
+    import onnxruntime as ort
+
+    there = ort.get_available_providers()
+    providers = options.get("providers") or choose_providers(target, there)
+    if not set(providers) <= set(there):
+        raise TargetUnavailable(f"onnxruntime has only {', '.join(there)} here, not all of {', '.join(providers)}")
+    session = ort.InferenceSession(model, settings, providers=providers, enable_fallback=0)
+    active = session.get_providers()
+    if active[0] != providers[0]:  # the runtime goes on without a provider whose libraries or device are missing
+        raise TargetUnavailable(f"onnxruntime could not start {providers[0]}; it would run on {active[0]}")
+    return OnnxGraph(session, content)
+
+
+class OnnxGraph(Graph):
+    """A model in an ONNX Runtime session, shared by all its contexts."""
+
+    encoding = GraphEncoding.ONNX
+
+    def __init__(self, session: InferenceSession, content: memoryview) -> None:
+        nodes = [*session.get_inputs(), *session.get_outputs()]
+        shaped = tensors_with_shape(content) if any(not node.shape for node in nodes) else set()
+        meta = session.get_modelmeta()
+        described = {"producer": meta.producer_name, "graph": meta.graph_name, "description": meta.description}
+        super().__init__(
+            [_info(node, shaped) for node in session.get_inputs()],
+            [_info(node, shaped) for node in session.get_outputs()],
+            {key: value for key, value in (described | meta.custom_metadata_map).items() if value},
+        )
+        self.session = session
+        self.device = _DEVICES.get(session.get_providers()[0], session.get_providers()[0])
+
+    def runner(self) -> Runner:
+        if any(info.dtype == object for info in (*self.inputs, *self.outputs)):
+            return self._run_unbound
+        return _BoundRunner(self.session, self.inputs, self.outputs)
+
+    def _run_unbound(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        """For models with strings, sequences or maps, which can't be bound to buffers."""
+        feeds = {info.name: array for info, array in zip(self.inputs, inputs, strict=True)}
+        return [_as_array(value) for value in self.session.run(None, feeds)]
+
+
+def _as_array(value: Any) -> Array:
+    if isinstance(value, np.ndarray):
+        return value
+    holder: Array = np.empty(1, object)  # a sequence or a map: whole, as one element
+    holder[0] = value
+    return holder
+
+
+def _info(node: Any, shaped: set[str]) -> TensorInfo:
+    word = node.type.removeprefix("tensor(").removesuffix(")")
+    name = _ELEMENTS.get(word, ("object", 0))[0] if node.type.startswith("tensor(") else "object"
+    dtype = TensorType.BF16.dtype if name == "bfloat16" else np.dtype(name)
+    dims = tuple(dim if isinstance(dim, int) else dim or "?" for dim in node.shape)
+    return TensorInfo(node.name, dtype, dims if dims or node.name in shaped else None, node.type)
+
+
+class _BoundRunner:
+    """Runs a session on the caller's input arrays and the runtime's output buffers, without copying either."""
+
+    def __init__(self, session: InferenceSession, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> None:
+        self._run = session.run_with_iobinding
+        self._binding = session.io_binding()
+        self._inputs = inputs
+        self._outputs = outputs
+        self._bound: list[Array | None] = [None] * len(inputs)
+        self._last: list[Array] | None = None
+        self._fixed = all(info.dims is not None and all(isinstance(d, int) for d in info.dims) for info in outputs)
+
+    def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        for index, array in enumerate(inputs):
+            if array is not self._bound[index]:
+                info = self._inputs[index]
+                self._binding.bind_input(
+                    info.name, "cpu", 0, _ELEMENT_NUMBER[info.native], array.shape, array.ctypes.data
+                )
+                self._bound[index] = array
+        if self._last is not None and reuse is self._last and self._fixed:
+            try:
+                self._run(self._binding)
+            except RuntimeError as error:
+                # The model's declared dims are not what it computes, and its outputs' dims change from run to run.
+                if "pre-allocated output" not in str(error):
+                    raise
+                self._fixed = False
+            else:
+                return self._last
+        for info in self._outputs:
+            self._binding.bind_output(info.name, "cpu")
+        self._run(self._binding)
+        self._last = [_view(value) for value in self._binding.get_outputs()]
+        return self._last
+
+
+def _view(value: OrtValue) -> Array:
+    """An array over a runtime's tensor, which lives as long as the array."""
+    if value.data_type() != "tensor(bfloat16)":
+        array: Array = value.numpy()
+        return array
+    raw: Array = np.asarray(_Bits16(value))
+    return raw.view(TensorType.BF16.dtype)
+
+
+class _Bits16:
+    """Lets numpy see a tensor of two-byte elements that it has no type for."""
+
+    def __init__(self, value: OrtValue) -> None:
+        self._value = value
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": "<u2",
+            "shape": tuple(value.shape()),
+            "data": (value.data_ptr(), False),
+        }

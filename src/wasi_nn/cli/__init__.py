@@ -1,0 +1,75 @@
+"""The command `wasi-nn`. One file a subcommand; each imports what it needs when it runs, so that `--help` is quick.
+
+Exit codes: 2 for a command line that makes no sense, 1 for what can't be done, 134 for a guest that trapped (as other
+WebAssembly runtimes have it), else the guest's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+PROGRAM = "wasi-nn"
+FAILURE, USAGE, TRAP = 1, 2, 134
+
+
+class UsageError(Exception):
+    """The command line makes no sense; the text says why."""
+
+
+def command() -> NoReturn:
+    """The command: `main`, and then the process ends at once, without the tens of milliseconds that runtimes take to
+    go."""
+    exit_code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, here or at the other end
+            stream.flush()
+    os._exit(exit_code)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; gives its exit code."""
+    from wasi_nn.cli import backends, inspect, run
+
+    parser = argparse.ArgumentParser(
+        PROGRAM, description="Run WebAssembly guests that do machine-learning inference through wasi-nn."
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in (run, inspect, backends):
+        command.add_parser(subcommands)
+    options = parser.parse_args(arguments)
+
+    from wasi_nn.types import GuestTrap, WasiNNError
+
+    try:
+        exit_code: int = options.main(options)
+    except UsageError as error:
+        _say(str(error))
+        return USAGE
+    except GuestTrap as trap:
+        _say(str(trap), *trap.backtrace.splitlines())
+        return TRAP
+    except WasiNNError as error:
+        _say(str(error))
+        return FAILURE
+    except BrokenPipeError:  # whoever read our output has gone
+        sys.stderr.close()
+        return FAILURE
+    return exit_code
+
+
+def _say(*lines: str) -> None:
+    print(f"{PROGRAM}:", "\n".join(lines), file=sys.stderr)
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from wasi_nn import __version__
+
+        print(f"{PROGRAM} {__version__}")
+        parser.exit()

@@ -1,0 +1,65 @@
+"""`wasi-nn inspect`: what a model takes and gives."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wasi_nn.types import TensorInfo
+
+
+def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `inspect` to the command's parser."""
+    parser = subcommands.add_parser(
+        "inspect",
+        help="show a model's inputs and outputs",
+        description="Load a model and show what it takes and gives.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="a model file, or a directory that holds one")
+    parser.add_argument("--encoding", default="autodetect", help="the model's encoding, if its bytes don't tell")
+    parser.add_argument(
+        "--target", default="cpu", choices=("cpu", "gpu", "tpu"), help="where to load it (default: cpu)"
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(main=main)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Show the model; gives the exit code."""
+    from wasi_nn.backends import load
+    from wasi_nn.cli import UsageError
+    from wasi_nn.types import GraphEncoding
+
+    words = [encoding.value for encoding in GraphEncoding]
+    if options.encoding not in words:
+        raise UsageError(f"no encoding is named {options.encoding!r}; there are {', '.join(words)}")
+    graph = load(options.model, options.encoding, options.target)
+    if options.json:
+        import json
+
+        description = {
+            "encoding": graph.encoding.value,
+            "device": graph.device,
+            "inputs": [_as_json(info) for info in graph.inputs],
+            "outputs": [_as_json(info) for info in graph.outputs],
+            "metadata": graph.metadata,
+        }
+        print(json.dumps(description, indent=2))
+        return 0
+    print(f"encoding  {graph.encoding.value}")
+    print(f"device    {graph.device}")
+    for what, infos in (("inputs", graph.inputs), ("outputs", graph.outputs)):
+        print(what)
+        width = max((len(info.name) for info in infos), default=0)
+        for index, info in enumerate(infos):
+            print(f"  {index}  {info.name:<{width}}  {info.type_name:<5} {info.dims_text}")
+    for key, value in graph.metadata.items():
+        text = " ".join(value.split())
+        print(f"{key}: {text if len(text) <= 100 else text[:97] + '...'}")
+    return 0
+
+
+def _as_json(info: TensorInfo) -> dict[str, object]:
+    dims = None if info.dims is None else list(info.dims)
+    return {"name": info.name, "type": info.type_name, "dims": dims}

@@ -1,0 +1,290 @@
+"""Graphs and execution contexts: what every backend would otherwise repeat.
+
+A backend supplies a `Graph` that describes its inputs and outputs and makes *runners*. All else is here, once:
+finding a tensor by index or name, checking what is fed, keeping inputs between computes, owning the buffers, and
+refusing to hand out outputs that no compute has made. This room knows neither WebAssembly nor any ML runtime.
+
+Copies: `ExecutionContext.write_input` copies a caller's bytes once, into a buffer that the context owns and uses again;
+the runtime reads that buffer in place. `ExecutionContext.output_bytes` is a view of what the runtime wrote, for the
+caller to copy once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wasi_nn.types import (
+    Dims,
+    ErrorCode,
+    GraphEncoding,
+    NNError,
+    TensorInfo,
+    TensorType,
+    dims_text,
+    dtype_name,
+)
+
+if TYPE_CHECKING:
+    from wasi_nn.types import Array, DType
+
+MAX_RANK = 64  # numpy's own limit
+
+Runner = Callable[["Sequence[Array]", "Sequence[Array] | None"], "Sequence[Array]"]
+"""Runs a graph: `runner(inputs, reuse)` gives its outputs.
+
+`inputs` has one array for each of `Graph.inputs`, C-contiguous, of the declared dtype and of dims that fit; the same
+array object comes again while its dims stay, so a runner may bind it. `reuse` is None, or the very object that the
+last call returned: its arrays may then be written over. One thread at a time calls a runner. An exception that isn't
+an `NNError` becomes one with `runtime-error`.
+"""
+
+
+class Graph(ABC):
+    """A loaded model, ready to be run from any number of threads.
+
+    `inputs` and `outputs` are in the model's own order, which is the order of the core ABI's indexes. `device` says
+    where it really runs (`cpu`, `cuda:0` ...), whatever was asked for. `metadata` is what the model says of itself.
+    """
+
+    encoding: GraphEncoding
+    device: str = "cpu"
+
+    def __init__(
+        self,
+        inputs: Sequence[TensorInfo],
+        outputs: Sequence[TensorInfo],
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self.metadata = dict(metadata or {})
+        self._idle: list[Runner] = []
+
+    @abstractmethod
+    def runner(self) -> Runner:
+        """A new runner of this graph, with state of its own where the runtime needs some."""
+
+    def init_execution_context(self) -> ExecutionContext:
+        """A new execution context, independent of every other one."""
+        return ExecutionContext(self)
+
+    def compute(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once, without state: an array for each input's name gives an array for each output's name.
+
+        Nothing is cast: arrays must have the declared dtype. A name that no input has may be a decimal index. Raises
+        `NNError`: `invalid-argument` for what doesn't fit, `runtime-error` when the runtime fails.
+        """
+        arrays = named_inputs(self, inputs.items())
+        runner = self._idle.pop() if self._idle else self.runner()
+        outputs = run(runner, arrays, None)
+        self._idle.append(runner)
+        return {info.name: array for info, array in zip(self.outputs, outputs, strict=True)}
+
+
+class ExecutionContext:
+    """One inference after another on a graph: inputs are set and stay set, compute runs, outputs are read.
+
+    Belongs to one thread at a time.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._runner = graph.runner()
+        self._inputs: list[Array | None] = [None] * len(graph.inputs)
+        self._accepted: list[tuple[DType, Dims] | None] = [None] * len(graph.inputs)
+        self._bytes: list[memoryview | None] = [None] * len(graph.inputs)
+        self._outputs: Sequence[Array] | None = None
+        self._output_views: tuple[Sequence[Array] | None, list[memoryview | None]] = (None, [])
+
+    def set_input(self, key: int | str, tensor: Array) -> None:
+        """Set an input, by index or by name, to a copy of `tensor`. See `write_input` for the errors."""
+        index = find(self.graph.inputs, key, "input")
+        array = as_declared(self.graph.inputs[index], tensor)
+        if array.dtype == object:
+            self._inputs[index] = checked(self.graph.inputs[index], array).copy()
+            self._accepted[index] = None
+            return
+        self.write_input(index, array.dtype, array.shape, byte_view(array))
+
+    def write_input(self, index: int, dtype: DType, dims: Dims, data: memoryview) -> None:
+        """Set input `index` to a copy of `data`: the bytes (format `B`) of a row-major tensor of these dims.
+
+        Raises `NNError` with `invalid-argument` if there is no such input, the dtype isn't the declared one, the dims
+        don't fit the declared ones, or `data` isn't as long as dims and dtype say. A failed call changes nothing.
+        """
+        known = 0 <= index < len(self._accepted) and self._accepted[index] == (dtype, dims)
+        view = self._bytes[index] if known else None
+        if view is None or len(view) != len(data):
+            view = self._renew_input(index, dtype, dims, len(data))
+        view[:] = data
+
+    def _renew_input(self, index: int, dtype: DType, dims: Dims, nbytes: int) -> memoryview:
+        info = self.graph.inputs[find(self.graph.inputs, index, "input")]
+        actual = fitting_dims(info, dtype, dims)
+        expected = prod(dims) * dtype.itemsize
+        if nbytes != expected:
+            raise NNError(
+                ErrorCode.INVALID_ARGUMENT,
+                f"input '{info.name}': {dtype_name(dtype)}{dims_text(dims)} is {expected} bytes, got {nbytes}",
+            )
+        array: Array = np.empty(actual, dtype)
+        view = byte_view(array)
+        self._inputs[index] = array
+        self._accepted[index] = (dtype, dims)
+        self._bytes[index] = view
+        return view
+
+    def compute(self) -> None:
+        """Run the graph on the inputs that are set.
+
+        Raises `NNError`: `invalid-argument` if an input was never set, `runtime-error` if the runtime fails; there
+        are no outputs then.
+        """
+        if None in self._accepted:
+            self._require_inputs()
+        reuse, self._outputs = self._outputs, None
+        self._outputs = run(self._runner, self._inputs, reuse)  # type: ignore[arg-type]
+
+    def _require_inputs(self) -> None:
+        unset = [info.name for info, array in zip(self.graph.inputs, self._inputs, strict=True) if array is None]
+        if unset:
+            raise NNError(
+                ErrorCode.INVALID_ARGUMENT, f"compute before set_input: no value for {', '.join(map(repr, unset))}"
+            )
+
+    def compute_named(self, inputs: Sequence[tuple[str, Array]]) -> list[tuple[str, Array]]:
+        """Run once on the named inputs alone, without touching the inputs that are set.
+
+        Gives every output with its name, in the model's order; the arrays are the caller's.
+        """
+        outputs = run(self._runner, named_inputs(self.graph, inputs), None)
+        return [(info.name, array) for info, array in zip(self.graph.outputs, outputs, strict=True)]
+
+    def get_output(self, key: int | str) -> Array:
+        """A copy of an output of the last compute, by index or by name.
+
+        Raises `NNError` with `invalid-argument` if there is no such output, `runtime-error` if no compute has succeeded
+        since the context was made or since the last one failed.
+        """
+        return self._output(find(self.graph.outputs, key, "output")).copy()
+
+    def output_bytes(self, index: int) -> memoryview:
+        """The bytes of output `index`, row-major: a view, good until the next compute. Raises as `get_output` does, and
+        `unsupported-operation` if the elements are of a type that wasi-nn lacks."""
+        of, views = self._output_views
+        if of is not self._outputs or of is None:
+            of, views = self._output_views = (self._outputs, [None] * len(self.graph.outputs))
+        if 0 <= index < len(views):
+            view = views[index]
+            if view is not None:
+                return view
+        index = find(self.graph.outputs, index, "output")
+        array = self._output(index)
+        if TensorType.of(array.dtype) is None:
+            kind = self.graph.outputs[index].type_name
+            raise NNError(
+                ErrorCode.UNSUPPORTED_OPERATION,
+                f"output '{self.graph.outputs[index].name}' is {kind}; wasi-nn has no tensors of {kind}",
+            )
+        view = views[index] = byte_view(array)
+        return view
+
+    def _output(self, index: int) -> Array:
+        if self._outputs is None:
+            raise NNError(
+                ErrorCode.RUNTIME_ERROR,
+                f"output '{self.graph.outputs[index].name}' isn't there: no compute has succeeded, or the last failed",
+            )
+        return self._outputs[index]
+
+
+def run(runner: Runner, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+    """Call a runner; whatever the runtime raises becomes an `NNError`."""
+    try:
+        return runner(inputs, reuse)
+    except NNError:
+        raise
+    except Exception as error:
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"the runtime failed: {one_line(error)}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """The text of an error, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
+    """The index that `key` means: an index, a name, or a decimal index where no tensor has that name."""
+    if isinstance(key, str):
+        for index, info in enumerate(infos):
+            if info.name == key:
+                return index
+        if not (key.isascii() and key.isdigit() and len(key) <= 10):
+            names = ", ".join(repr(info.name) for info in infos)
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no {what} is named {key!r}; the graph's {what}s: {names}")
+        key = int(key)
+    if not 0 <= key < len(infos):
+        raise NNError(
+            ErrorCode.INVALID_ARGUMENT, f"no {what} has index {key}: the graph has {len(infos)}, counted from 0"
+        )
+    return key
+
+
+def named_inputs(graph: Graph, named: Iterable[tuple[str, Array]]) -> list[Array]:
+    """The arrays for a graph's inputs in order, from (name, array) pairs; each input once, checked, contiguous."""
+    arrays: list[Array | None] = [None] * len(graph.inputs)
+    for name, tensor in named:
+        index = find(graph.inputs, name, "input")
+        info = graph.inputs[index]
+        if arrays[index] is not None:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"input '{info.name}' is given twice")
+        arrays[index] = checked(info, as_declared(info, tensor))
+    missing = [info.name for info, array in zip(graph.inputs, arrays, strict=True) if array is None]
+    if missing:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"no value for input {', '.join(map(repr, missing))}")
+    return arrays  # type: ignore[return-value]
+
+
+def as_declared(info: TensorInfo, tensor: Array) -> Array:
+    """`tensor` as a row-major array in the machine's byte order; strings become the objects that runtimes want."""
+    array: Array = np.asarray(tensor, order="C")
+    if array.dtype.byteorder == ">":
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array.astype(object) if info.dtype == object and array.dtype.kind in "US" else array
+
+
+def checked(info: TensorInfo, array: Array) -> Array:
+    """`array` with the rank that the graph declares, or an `NNError` that says why it doesn't fit."""
+    dims = fitting_dims(info, array.dtype, array.shape)
+    return array if dims == array.shape else array.reshape(dims)
+
+
+def fitting_dims(info: TensorInfo, dtype: DType, dims: Dims) -> Dims:
+    """The dims that the runtime is to see: those given, but `()` where `[1]` is given for a scalar."""
+    if dtype != info.dtype:
+        message = f"input '{info.name}' is {info.type_name}, got {dtype_name(dtype)}"
+        if info.type is None:
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{message}; wasi-nn has no tensors of {info.type_name}")
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+    if len(dims) > MAX_RANK:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input '{info.name}': rank {len(dims)} is above {MAX_RANK}")
+    if info.dims is None:
+        return dims
+    if info.dims == () and dims == (1,):
+        return ()
+    fits = len(dims) == len(info.dims) and all(
+        isinstance(declared, str) or declared == dim for declared, dim in zip(info.dims, dims, strict=True)
+    )
+    if not fits:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input '{info.name}' is {info.dims_text}, got {dims_text(dims)}")
+    return dims
+
+
+def byte_view(array: Array) -> memoryview:
+    """The bytes of an array, row-major: in place (and writable where the array is) if it is contiguous, else a copy."""
+    return array.reshape(-1).view(np.uint8).data

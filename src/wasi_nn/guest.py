@@ -1,0 +1,90 @@
+"""Guests as files: reading them, and saying what is wrong with one before or after it ran."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import wasmtime
+from wasmtime import Linker, MemoryType, Module, Store, Trap, WasmtimeError
+
+from wasi_nn.abi import witx
+from wasi_nn.graph import one_line
+from wasi_nn.types import GuestError, GuestTrap
+
+Guest = bytes | str | os.PathLike[str]
+"""A guest: the path of a `.wasm` or `.wat` file, or the bytes of either."""
+
+_MAGIC = b"\0asm"
+_MODULE_VERSION, _COMPONENT_VERSION = b"\x01\0\0\0", b"\x0d\0\x01\0"
+
+
+def name_of(guest: Guest | Module) -> str:
+    """What to call a guest in a message, and in its own argv."""
+    return "guest.wasm" if isinstance(guest, bytes | Module) else os.path.basename(guest) or str(guest)
+
+
+def read(guest: Guest) -> bytes:
+    """The binary of a guest. Raises `GuestError` for what isn't there or can't be WebAssembly."""
+    name = name_of(guest)
+    content = guest if isinstance(guest, bytes) else _read_file(Path(guest))
+    if content.lstrip().startswith((b"(", b";;")):
+        try:
+            content = bytes(wasmtime.wat2wasm(content))
+        except WasmtimeError as error:
+            raise GuestError(f"{name} is not valid WebAssembly text: {one_line(error)}") from error
+    if not content:
+        raise GuestError(f"{name} is empty")
+    if not content.startswith(_MAGIC):
+        raise GuestError(f"{name} is not WebAssembly, neither binary nor text: it begins with {content[:8]!r}")
+    if content[4:8] == _COMPONENT_VERSION:
+        raise GuestError(f"{name} is a component, and this release runs core modules only")
+    if content[4:8] != _MODULE_VERSION:
+        raise GuestError(f"{name} is WebAssembly of an unknown version, or cut short")
+    return content
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise GuestError(f"no guest at {path}: no such file") from error
+    except OSError as error:
+        raise GuestError(f"the guest {path} can't be read: {one_line(error)}") from error
+
+
+def require_command(name: str, module: Module, linker: Linker, store: Store) -> None:
+    """Raise `GuestError` unless everything that the module imports is in the linker and it can be run as a command."""
+    missing = [f"{item.module}.{item.name}" for item in module.imports if not _has(linker, store, item)]
+    if missing:
+        raise GuestError(
+            f"{name} imports what this host doesn't have: {', '.join(missing)} "
+            f"(it has WASI preview 1 and {witx.MODULE}: {', '.join(witx.FUNCTIONS)})"
+        )
+    exports = {item.name: item.type for item in module.exports}
+    if any(item.module == witx.MODULE for item in module.imports):
+        memory = exports.get("memory")
+        if not isinstance(memory, MemoryType):
+            raise GuestError(f"{name} exports no memory named 'memory', through which nn calls pass their data")
+        if memory.is_shared:
+            raise GuestError(f"{name} has a shared memory, through which no nn call is safe: build it without threads")
+    if "_start" not in exports:
+        raise GuestError(f"{name} exports no '_start', so that it is a library, not a command")
+
+
+def _has(linker: Linker, store: Store, item: wasmtime.ImportType) -> bool:
+    try:
+        linker.get(store, item.module, item.name or "")
+    except WasmtimeError:
+        return False
+    return True
+
+
+def explained(name: str, error: Trap | WasmtimeError) -> GuestError:
+    """What the engine says of a guest that didn't end well, as an error of ours."""
+    text = error.message if isinstance(error, Trap) else str(error)
+    frames, _, cause = text.partition("Caused by:")
+    if isinstance(error, Trap) or "wasm backtrace" in frames:
+        reason = " ".join((cause or text).split()).removeprefix("wasm trap: ")
+        return GuestTrap(reason, "\n".join(line for line in frames.splitlines()[1:] if line.strip()))
+    return GuestError(f"{name} can't be run: {one_line(error)}")

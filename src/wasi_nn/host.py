@@ -1,0 +1,122 @@
+"""The host: runs guests. The face of this package for those who embed it.
+
+Here the engine, WASI, the compile cache and the nn functions come together; what the nn functions do is in the rooms
+below.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wasmtime import Engine, Linker, Module, Store, Trap, WasmtimeError
+
+from wasi_nn import guest as guests
+from wasi_nn.abi import witx
+from wasi_nn.cache import CompileCache, default_directory
+from wasi_nn.graph import one_line
+from wasi_nn.registry import Registry
+from wasi_nn.session import Session
+from wasi_nn.types import GuestError, GuestTrap
+from wasi_nn.wasi import Wasi
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from wasi_nn.guest import Guest
+    from wasi_nn.registry import GraphSource, NamedGraph, Source
+    from wasi_nn.types import ExecutionTarget
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a guest ended: its exit code, and what it wrote if that was captured."""
+
+    exit_code: int
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+
+class Host:
+    """Runs guests, each in a sandbox of its own, with the graphs that the operator names.
+
+    `graphs`: a `Registry`, or a mapping of names to models to make one of. `allow_load`: whether guests may load
+    models of their own from bytes. `target_fallback`: as in `wasi_nn.load`. `cache`: where compiled guests are kept;
+    True for the user's cache directory, False for nowhere. A host may be used from several threads at once.
+    """
+
+    def __init__(
+        self,
+        graphs: GraphSource | Mapping[str, NamedGraph | Source] | None = None,
+        *,
+        allow_load: bool = True,
+        target_fallback: ExecutionTarget | str | None = None,
+        cache: bool | str | os.PathLike[str] = True,
+    ) -> None:
+        if graphs is None or isinstance(graphs, Mapping):
+            graphs = Registry(graphs, target_fallback=target_fallback)
+        self.registry: GraphSource = graphs
+        self.allow_load = allow_load
+        self.target_fallback = target_fallback
+        self.engine = Engine()
+        directory = default_directory() if cache is True else Path(cache) if cache else None
+        self._cache = None if directory is None else CompileCache(directory)
+
+    def session(self) -> Session:
+        """A new session with this host's graphs and rules, for a Store that you run yourself."""
+        return Session(self.registry, allow_load=self.allow_load, target_fallback=self.target_fallback)
+
+    def compile(self, guest: Guest) -> Module:
+        """Compile a guest, or find it compiled. Raises `GuestError` for what isn't there or isn't WebAssembly."""
+        wasm = guests.read(guest)
+        compile_, deserialize = partial(Module, self.engine), partial(Module.deserialize, self.engine)
+        try:
+            return self._cache.get(wasm, compile_, deserialize) if self._cache else compile_(wasm)
+        except WasmtimeError as error:
+            raise GuestError(f"{guests.name_of(guest)} is not valid WebAssembly: {one_line(error)}") from error
+
+    def run(
+        self,
+        guest: Guest | Module,
+        args: Sequence[str] = (),
+        *,
+        env: Mapping[str, str] | None = None,
+        dirs: Mapping[str, str | os.PathLike[str]] | None = None,
+        stdin: bytes | os.PathLike[str] | TextIO | None = None,
+        capture_output: bool = False,
+    ) -> RunResult:
+        """Run a guest that is a command (it exports `_start`) to its end.
+
+        `args` come after the guest's own name. `env` is the whole of its environment. `dirs` maps paths as the guest
+        sees them to directories here, which it may read and write. `stdin` is bytes or a file for it to read, or
+        `sys.stdin` to share ours; without, it has none. It writes to our output, or into the result with
+        `capture_output`.
+
+        Raises `GuestError` if it can't be run, `GuestTrap` if a trap stopped it; the latter has what it wrote.
+        """
+        name = guests.name_of(guest)
+        module = guest if isinstance(guest, Module) else self.compile(guest)
+        store = Store(self.engine)
+        try:
+            with self.session() as session, Wasi([name, *args], env or {}, dirs or {}, stdin, capture_output) as wasi:
+                linker = Linker(self.engine)
+                wasi.add_to(linker, store)
+                witx.add_to_linker(linker, session)
+                guests.require_command(name, module, linker, store)
+                try:
+                    linker.instantiate(store, module).exports(store)["_start"](store)  # type: ignore[operator]
+                except (Trap, WasmtimeError) as error:
+                    if session.interruption is not None:
+                        raise session.interruption from None
+                    if wasi.exit_code is None:
+                        ended = guests.explained(name, error)
+                        if isinstance(ended, GuestTrap):
+                            ended.stdout, ended.stderr = wasi.output()
+                        raise ended from None
+                return RunResult(wasi.exit_code or 0, *wasi.output())
+        finally:
+            store.close()

@@ -1,0 +1,131 @@
+"""What one guest holds: its graphs and execution contexts behind handles, and what it may do.
+
+One session belongs to one guest instance (a Store) and to one thread at a time, and ends with it. Both ABIs end here;
+what they translate differs, what happens doesn't.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from wasi_nn import backends
+from wasi_nn.graph import ExecutionContext, Graph
+from wasi_nn.registry import NamedGraph, Registry, Source
+from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError
+
+if TYPE_CHECKING:
+    from wasi_nn.registry import GraphSource
+
+Item = TypeVar("Item", bound=Graph | ExecutionContext)
+
+_KINDS = {Graph: "graph", ExecutionContext: "execution context"}
+_LAST_HANDLE = 2**32 - 1
+
+
+class HandleTable:
+    """Numbers that stand for a guest's things. A number is given once: after `remove` it stays unused for ever.
+
+    All kinds are numbered in one sequence, so that a handle of the wrong kind can be told.
+    """
+
+    def __init__(self) -> None:
+        self._items: dict[int, Graph | ExecutionContext] = {}
+        self._next = 1
+
+    def add(self, item: Graph | ExecutionContext) -> int:
+        """A new handle for an item."""
+        handle = self._next
+        if handle > _LAST_HANDLE:
+            raise NNError(ErrorCode.TOO_LARGE, "no handles are left in this session")
+        self._next += 1
+        self._items[handle] = item
+        return handle
+
+    def get(self, handle: int, kind: type[Item]) -> Item:
+        """The item behind a handle. Raises `NNError` with `invalid-argument` if there is none of this kind."""
+        item = self._items.get(handle)
+        if isinstance(item, kind):
+            return item
+        raise self._wrong(handle, item, kind)
+
+    def remove(self, handle: int, kind: type[Item]) -> Item:
+        """Give a handle back. Raises as `get` does."""
+        item = self.get(handle, kind)
+        del self._items[handle]
+        return item
+
+    def clear(self) -> None:
+        """Give every handle back."""
+        self._items.clear()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def _wrong(self, handle: int, item: Graph | ExecutionContext | None, kind: type[Item]) -> NNError:
+        if item is not None:
+            is_ = f"is {_with_article(_KINDS[ExecutionContext if isinstance(item, ExecutionContext) else Graph])}"
+        elif 0 < handle < self._next:
+            is_ = "was given back"
+        else:
+            is_ = "was never given out"
+        return NNError(ErrorCode.INVALID_ARGUMENT, f"handle {handle} isn't {_with_article(_KINDS[kind])}: it {is_}")
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+class Session:
+    """The nn state of one guest.
+
+    `graphs` are those that it may load by name: a `Registry` (or anything with its `get`), or a mapping to make one
+    of. With `allow_load` false it may load no models of its own. `target_fallback` is as in `wasi_nn.load`, for the
+    models that the guest itself loads.
+    """
+
+    def __init__(
+        self,
+        graphs: GraphSource | Mapping[str, NamedGraph | Source] | None = None,
+        *,
+        allow_load: bool = True,
+        target_fallback: ExecutionTarget | str | None = None,
+    ) -> None:
+        if graphs is None or isinstance(graphs, Mapping):
+            graphs = Registry(graphs, target_fallback=target_fallback)
+        self.registry: GraphSource = graphs
+        self.allow_load = allow_load
+        self.target_fallback = target_fallback
+        self.handles = HandleTable()
+        self.interruption: BaseException | None = None
+        """What stopped the guest in the middle of an nn call (Ctrl-C, as a rule), for whoever called it to raise
+        again."""
+
+    def load(self, builders: Sequence[memoryview], encoding: GraphEncoding, target: ExecutionTarget) -> int:
+        """Load a model from the guest's bytes, which may change as soon as this returns; gives a graph's handle."""
+        if not self.allow_load:
+            raise NNError(ErrorCode.SECURITY, "this host loads graphs by name only, not from a guest's bytes")
+        graph = backends.load(builders, encoding, target, target_fallback=self.target_fallback)
+        return self.handles.add(graph)
+
+    def load_by_name(self, name: str) -> int:
+        """Load a graph that the operator named; gives its handle, a new one each time."""
+        return self.handles.add(self.registry.get(name))
+
+    def init_execution_context(self, graph: int) -> int:
+        """A new context on a graph, which lives as long as the context needs it; gives the context's handle."""
+        return self.handles.add(self.handles.get(graph, Graph).init_execution_context())
+
+    def context(self, handle: int) -> ExecutionContext:
+        """The execution context behind a handle."""
+        return self.handles.get(handle, ExecutionContext)
+
+    def close(self) -> None:
+        """Let go of everything that the guest held."""
+        self.handles.clear()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

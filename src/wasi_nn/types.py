@@ -1,0 +1,181 @@
+"""The specification's vocabulary, shared by every room of the house.
+
+Nothing here knows of a runtime, a registry or WebAssembly. The numbers that these enums have on the wire differ between
+the two ABIs, so they live with the ABIs (`wasi_nn.abi`), not here.
+
+    WasiNNError
+    |-- NNError                 an nn call can't be done; it has one of the specification's error codes
+    |   `-- TargetUnavailable   ... because the execution target asked for isn't there
+    `-- GuestError              a guest can't be run
+        `-- GuestTrap           a guest ran and was stopped by a trap
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    Array = np.ndarray[Any, np.dtype[Any]]
+    DType = np.dtype[Any]
+
+Dims = tuple[int, ...]
+
+
+class TensorType(enum.Enum):
+    """The element type of a tensor: every type that either ABI has."""
+
+    F16 = "f16"
+    BF16 = "bf16"
+    F32 = "f32"
+    F64 = "f64"
+    U8 = "u8"
+    I32 = "i32"
+    I64 = "i64"
+
+    @cached_property
+    def dtype(self) -> DType:
+        """The numpy dtype with these elements."""
+        if self is TensorType.BF16:
+            import ml_dtypes
+
+            bfloat16: DType = np.dtype(ml_dtypes.bfloat16)
+            return bfloat16
+        return np.dtype(next(name for name, kind in _BY_DTYPE_NAME.items() if kind is self))
+
+    @classmethod
+    def of(cls, dtype: DType) -> TensorType | None:
+        """The tensor type with this dtype's elements; None where wasi-nn has none (int8, bool, strings and others)."""
+        return _BY_DTYPE_NAME.get(dtype.name)
+
+
+_BY_DTYPE_NAME = {
+    "float16": TensorType.F16,
+    "bfloat16": TensorType.BF16,
+    "float32": TensorType.F32,
+    "float64": TensorType.F64,
+    "uint8": TensorType.U8,
+    "int32": TensorType.I32,
+    "int64": TensorType.I64,
+}
+
+
+class GraphEncoding(enum.Enum):
+    """The format of a model's bytes."""
+
+    OPENVINO = "openvino"
+    ONNX = "onnx"
+    TENSORFLOW = "tensorflow"
+    PYTORCH = "pytorch"
+    TENSORFLOWLITE = "tensorflowlite"
+    GGML = "ggml"
+    AUTODETECT = "autodetect"
+
+
+class ExecutionTarget(enum.Enum):
+    """Where a graph should run."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+    TPU = "tpu"
+
+
+class ErrorCode(enum.Enum):
+    """Why an nn call failed, in the words of `wasi:nn/errors` (WIT 0.2.0-rc-2024-10-28)."""
+
+    INVALID_ARGUMENT = "invalid-argument"
+    INVALID_ENCODING = "invalid-encoding"
+    TIMEOUT = "timeout"
+    RUNTIME_ERROR = "runtime-error"
+    UNSUPPORTED_OPERATION = "unsupported-operation"
+    TOO_LARGE = "too-large"
+    NOT_FOUND = "not-found"
+    SECURITY = "security"
+    UNKNOWN = "unknown"
+
+
+class WasiNNError(Exception):
+    """The base of every error that this package raises on purpose. Its text is one line meant for a person."""
+
+
+class NNError(WasiNNError):
+    """An nn call can't be done: `code` says why in the specification's words, `message` in ours."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class TargetUnavailable(NNError):
+    """The execution target that was asked for isn't there, or the runtime can't use it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.UNSUPPORTED_OPERATION, message)
+
+
+class GuestError(WasiNNError):
+    """A guest can't be run: it isn't WebAssembly, or it needs something that the host hasn't got."""
+
+
+class GuestTrap(GuestError):
+    """A guest was stopped by a trap.
+
+    `reason` is the trap's own line, `backtrace` the guest's frames, one a line; `stdout` and `stderr` are what the
+    guest wrote before, if that was captured.
+    """
+
+    def __init__(self, reason: str, backtrace: str = "") -> None:
+        super().__init__(f"the guest trapped: {reason}")
+        self.reason = reason
+        self.backtrace = backtrace
+        self.stdout = b""
+        self.stderr = b""
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """What a graph says of one of its inputs or outputs.
+
+    `dims` is a number for each static dimension and a name (`"?"` if the model gives none) for each dynamic one; `()`
+    for a scalar; None where even the rank is unknown. `dtype` is `object` where the elements aren't numbers, and then
+    `native` (the runtime's own word for the type) says what they are.
+    """
+
+    name: str
+    dtype: DType
+    dims: tuple[int | str, ...] | None
+    native: str = ""
+
+    @property
+    def type(self) -> TensorType | None:
+        """The specification's element type; None where it has none for this tensor."""
+        return TensorType.of(self.dtype)
+
+    @property
+    def type_name(self) -> str:
+        """The element type for a message: the specification's name, else the runtime's or numpy's."""
+        return dtype_name(self.dtype) if self.dtype != object else self.native or "object"
+
+    @property
+    def dims_text(self) -> str:
+        """The dims for a message, such as `[batch, 3, 224, 224]`."""
+        return "of any rank" if self.dims is None else dims_text(self.dims)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.type_name}{'[...]' if self.dims is None else self.dims_text}"
+
+
+def dtype_name(dtype: DType) -> str:
+    """The specification's name of a dtype where it has one (`f32`), else numpy's (`int8`)."""
+    kind = TensorType.of(dtype)
+    return dtype.name if kind is None else kind.value
+
+
+def dims_text(dims: tuple[int | str, ...]) -> str:
+    """Dims for a message, such as `[1, 3]`."""
+    return f"[{', '.join(map(str, dims))}]"

@@ -1,0 +1,136 @@
+"""WASI preview 1 for one run of a guest: arguments, environment, directories, the standard streams, and the exit code.
+
+All but the exit is wasmtime's. Its `proc_exit` refuses codes of 126 and above, which C's `abort`, `exit(-1)` and
+shells use.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wasmtime import Linker, Store, WasiConfig, WasmtimeError
+
+from wasi_nn.abi import host_calls
+from wasi_nn.abi.memory import GuestMemory
+from wasi_nn.types import GuestError
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+_MODULE = "wasi_snapshot_preview1"
+
+
+class Wasi:
+    """The WASI state of one guest. Use it as a context manager: captured output is gone when it is left."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        dirs: Mapping[str, str | os.PathLike[str]],
+        stdin: bytes | os.PathLike[str] | TextIO | None,
+        capture_output: bool,
+    ) -> None:
+        self.exit_code: int | None = None
+        """What the guest gave to `proc_exit`; None if it never called that."""
+        self._config = config = WasiConfig()
+        self._scratch: Path | None = None
+        try:
+            config.argv = [_c_string("an argument", argument) for argument in argv]
+            config.env = [(_c_string("a variable", key), _c_string("a variable", env[key])) for key in env]
+            for guest_path, directory in dirs.items():
+                _preopen(config, guest_path, directory)
+            self._connect_stdin(config, stdin)
+            self._connect_output(config, capture_output)
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect_stdin(self, config: WasiConfig, stdin: bytes | os.PathLike[str] | TextIO | None) -> None:
+        if isinstance(stdin, bytes):
+            file = self._scratch_directory() / "stdin"
+            file.write_bytes(stdin)
+            stdin = file
+        if isinstance(stdin, os.PathLike):
+            try:
+                config.stdin_file = stdin
+            except WasmtimeError as error:
+                raise GuestError(f"the guest's standard input {os.fspath(stdin)} can't be read") from error
+        elif stdin is not None and stdin is sys.stdin:
+            config.inherit_stdin()
+        elif stdin is not None:
+            raise TypeError(f"stdin must be bytes, a path, sys.stdin or None, not {type(stdin).__name__}")
+
+    def _connect_output(self, config: WasiConfig, capture: bool) -> None:
+        self._captured = capture
+        if capture:
+            config.stdout_file = str(self._scratch_directory() / "stdout")
+            config.stderr_file = str(self._scratch_directory() / "stderr")
+            return
+        for stream in (sys.stdout, sys.stderr):  # what was written before the guest ran comes before what it writes
+            if stream is not None:
+                stream.flush()
+        config.inherit_stdout()
+        config.inherit_stderr()
+
+    def _scratch_directory(self) -> Path:
+        if self._scratch is None:
+            self._scratch = Path(tempfile.mkdtemp(prefix="wasi-nn-"))
+        return self._scratch
+
+    def add_to(self, linker: Linker, store: Store) -> None:
+        """Define WASI preview 1 in a linker, over this state in its store. Once only."""
+        store.set_wasi(self._config)
+        linker.define_wasi()
+        linker.allow_shadowing = True
+        host_calls.define(linker, _MODULE, "proc_exit", host_calls.i32_signature(1, 0), self._proc_exit)
+        linker.allow_shadowing = False
+
+    def _proc_exit(self, _: GuestMemory | None, code: int) -> None:
+        self.exit_code = code
+        raise host_calls.GuestFault(f"exit with code {code}")
+
+    def output(self) -> tuple[bytes, bytes]:
+        """What the guest wrote to its standard output and error, if that was captured."""
+        if not self._captured or self._scratch is None:
+            return b"", b""
+        return (self._scratch / "stdout").read_bytes(), (self._scratch / "stderr").read_bytes()
+
+    def close(self) -> None:
+        """Throw away what was captured."""
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch = None
+
+    def __enter__(self) -> Wasi:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _c_string(what: str, text: str) -> str:
+    """The text, if it can be passed to a guest: without zero bytes, and in Unicode."""
+    if "\0" in text:
+        raise GuestError(f"{what} of the guest has a zero byte in it: {text!r}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise GuestError(f"{what} of the guest is not valid Unicode: {text!r}") from error
+    return text
+
+
+def _preopen(config: WasiConfig, guest_path: str, directory: str | os.PathLike[str]) -> None:
+    path = _c_string("a directory", os.fspath(directory))
+    if not os.path.isdir(path):
+        raise GuestError(f"no directory {path} to give to the guest")
+    try:
+        config.preopen_dir(path, _c_string("a directory", guest_path))
+    except WasmtimeError as error:
+        raise GuestError(f"the directory {path} can't be opened for the guest") from error
