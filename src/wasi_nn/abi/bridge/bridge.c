@@ -1,0 +1,326 @@
+/* The bridge: a small component that stands between a guest component and the host, and gives the guest its wasi:nn.
+ *
+ * The engine lets a host function take or give a list only as one large value an element, and no more than some
+ * megabytes of them a call; a string crosses in one piece. So the guest's lists end here, in the bridge's own memory,
+ * and go on to the host as text, in parts:
+ *
+ *     bytes     two planes: the low four bits of every byte, then the high four bits of every byte
+ *     numbers   eight hexadecimal digits each, where they aren't parameters
+ *     names     as they are
+ *
+ * A resource's representation is the host's own handle. An outcome is a u64: the handle in its low half, or an error's
+ * handle in its high half. Nothing is decided here; what a call means, and what is wrong with it, the host says.
+ *
+ * VERSION is the WIT version that is exported, and DATE the same as a number. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HOST(name) __attribute__((__import_module__("wasi-nn:bridge/host"), __import_name__(name))) extern
+#define OWN(interface, name) __attribute__((__import_module__("[export]wasi:nn/" interface VERSION), __import_name__(name))) extern
+#define EXPORT(interface, name) __attribute__((__export_name__("wasi:nn/" interface VERSION "#" name)))
+/* An export that gives a pointer; what it points into is given back when the engine has copied it. */
+#define EXPORT_POINTER(interface, name) \
+    __attribute__((__export_name__("cabi_post_wasi:nn/" interface VERSION "#" name))) \
+    void POST(__LINE__)(void *result) { (void)result; give_back(); } \
+    EXPORT(interface, name)
+#define POST(line) POST_(line)
+#define POST_(line) post_##line
+
+enum {
+    PART = 256 << 10,    /* bytes of a tensor that go to the host in one call: they stay in the processor's cache */
+    MAX_BUILDERS = 1024, /* above it the host is told the number alone, and refuses */
+    DIGITS = 8,
+    U8 = 4,
+};
+
+typedef struct { const uint8_t *data; uint32_t size; } bytes;
+typedef struct { const uint32_t *dims; uint32_t rank; } dimensions;
+typedef struct { uint8_t is_error; int32_t handle; } result;
+typedef struct { bytes name; int32_t tensor; } named_tensor;
+typedef struct { uint8_t is_error; union { int32_t error; named_tensor *tensors; }; uint32_t count; } named_result;
+
+HOST("tensor-new") uint32_t host_tensor_new(uint32_t type, uint32_t size, uint32_t rank, const void *text, uint32_t length);
+HOST("tensor-write") void host_tensor_write(uint32_t tensor, uint32_t offset, const void *text, uint32_t length);
+HOST("tensor-type") uint32_t host_tensor_type(uint32_t tensor);
+HOST("tensor-extent") uint64_t host_tensor_extent(uint32_t tensor);
+HOST("tensor-read") void host_tensor_read(uint32_t tensor, uint32_t offset, uint32_t size, bytes *text);
+HOST("load") uint64_t host_load(uint32_t encoding, uint32_t target, uint32_t count, const void *digits, uint32_t length);
+HOST("load-by-name") uint64_t host_load_by_name(const void *name, uint32_t length);
+HOST("init-execution-context") uint64_t host_init_execution_context(uint32_t graph);
+HOST("set-input") uint32_t host_set_input(uint32_t context, uint32_t tensor, const void *name, uint32_t length);
+HOST("compute") uint32_t host_compute(uint32_t context);
+HOST("get-output") uint64_t host_get_output(uint32_t context, const void *name, uint32_t length);
+HOST("compute-named") void host_compute_named(uint32_t context, const void *inputs, uint32_t length, bytes *outputs);
+HOST("error-new") uint32_t host_error_new(uint32_t code, const void *data, uint32_t length);
+HOST("error-code") uint32_t host_error_code(uint32_t error);
+HOST("error-data") void host_error_data(uint32_t error, bytes *data);
+HOST("drop") void host_drop(uint32_t handle);
+
+OWN("tensor", "[resource-new]tensor") int32_t tensor_resource(uint32_t handle);
+OWN("tensor", "[resource-rep]tensor") uint32_t tensor_handle(int32_t resource);
+OWN("tensor", "[resource-drop]tensor") void tensor_drop(int32_t resource);
+OWN("graph", "[resource-new]graph") int32_t graph_resource(uint32_t handle);
+OWN("inference", "[resource-new]graph-execution-context") int32_t context_resource(uint32_t handle);
+OWN("errors", "[resource-new]error") int32_t error_resource(uint32_t handle);
+
+/* Memory: everything that one call of the guest needs lies one after another above `base`, and is given back at once. */
+
+extern uint8_t __heap_base;
+static uint64_t top;
+
+static uint64_t base(void) { return ((uintptr_t)&__heap_base + 15) & ~15ull; }
+
+static void give_back(void) { top = base(); }
+
+static void *take(uint64_t size) {
+    if (!top) top = base();
+    uint64_t at = top, have = (uint64_t)__builtin_wasm_memory_size(0) << 16;
+    top = (at + size + 15) & ~15ull;
+    if (top > have) {
+        /* A little more each time than is needed, so that growing doesn't become the work. */
+        uint64_t wanted = (top - have + 65535) >> 16, more = wanted + (have >> 19);
+        if (__builtin_wasm_memory_grow(0, more) == (size_t)-1 && __builtin_wasm_memory_grow(0, wanted) == (size_t)-1)
+            __builtin_trap();
+    }
+    return (void *)(uintptr_t)at;
+}
+
+/* What the engine calls for memory. Text of another encoding than UTF-8 is made larger and smaller on its way in. */
+__attribute__((export_name("cabi_realloc")))
+void *cabi_realloc(void *old, size_t old_size, size_t align, size_t size) {
+    (void)align;
+    if (old && ((((uintptr_t)old + old_size + 15) & ~15ull) == top)) {
+        top = (uintptr_t)old;
+        return take(size);
+    }
+    void *new = take(size);
+    if (old_size) __builtin_memcpy(new, old, old_size < size ? old_size : size);
+    return new;
+}
+
+/* Bytes as text and back. */
+
+static void split(const uint8_t *restrict from, uint32_t size, uint8_t *restrict low, uint8_t *restrict high) {
+    for (uint32_t i = 0; i < size; i++) low[i] = from[i] & 15;
+    for (uint32_t i = 0; i < size; i++) high[i] = from[i] >> 4;
+}
+
+static void join(uint8_t *restrict to, uint32_t size, const uint8_t *restrict low, const uint8_t *restrict high) {
+    for (uint32_t i = 0; i < size; i++) to[i] = low[i] | (uint8_t)(high[i] << 4);
+}
+
+static uint8_t *put_number(uint8_t *to, uint32_t number) {
+    for (int shift = 28; shift >= 0; shift -= 4) *to++ = "0123456789abcdef"[number >> shift & 15];
+    return to;
+}
+
+/* Tensors at the host: their data, and behind it their dimensions, are one row of bytes. */
+
+static void write_tensor(uint32_t tensor, uint32_t offset, const uint8_t *from, uint32_t size, uint8_t *text) {
+    for (uint32_t done = 0, part; done < size; done += part) {
+        part = size - done < PART ? size - done : PART;
+        split(from + done, part, text, text + part);
+        host_tensor_write(tensor, offset + done, text, 2 * part);
+    }
+}
+
+static uint32_t new_tensor(dimensions dims, uint32_t type, bytes data) {
+    uint64_t dims_size = 4ull * dims.rank, size = data.size + dims_size;
+    if (size <= PART) {
+        uint8_t *text = take(2 * size), *high = text + size;
+        split(data.data, data.size, text, high);
+        split((const uint8_t *)dims.dims, dims_size, text + data.size, high + data.size);
+        return host_tensor_new(type, data.size, dims.rank, text, 2 * size);
+    }
+    uint8_t *text = take(2 * PART);
+    uint32_t tensor = host_tensor_new(type, data.size, dims.rank, text, 0);
+    write_tensor(tensor, 0, data.data, data.size, text);
+    write_tensor(tensor, data.size, (const uint8_t *)dims.dims, dims_size, text);
+    return tensor;
+}
+
+static bytes read_tensor(uint32_t tensor, uint32_t offset, uint32_t size) {
+    uint8_t *to = take(size);
+    uint64_t scratch = top;
+    bytes text;
+    for (uint32_t done = 0, part; done < size; done += part) {
+        part = size - done < PART ? size - done : PART;
+        top = scratch;
+        host_tensor_read(tensor, offset + done, part, &text);
+        if (text.size != 2 * part) __builtin_trap();
+        join(to + done, part, text.data, text.data + part);
+    }
+    return (bytes){to, size};
+}
+
+/* Results, in the one place that the engine reads them from. */
+
+static union { result result; named_result named; bytes bytes; dimensions dimensions; } out;
+
+static result *failed(uint32_t error) {
+    out.result = (result){error != 0, error ? error_resource(error) : 0};
+    return &out.result;
+}
+
+static result *outcome(uint64_t of, int32_t (*resource)(uint32_t)) {
+    uint32_t error = of >> 32;
+    if (error) return failed(error);
+    out.result = (result){0, resource((uint32_t)of)};
+    return &out.result;
+}
+
+/* A tensor that the guest gave away is gone at the host when the call is over; dropping it here must not tell the host
+ * again. */
+static bool is_gone_at_host;
+
+static void consume(int32_t tensor) {
+    is_gone_at_host = true;
+    tensor_drop(tensor);
+    is_gone_at_host = false;
+}
+
+/* wasi:nn/tensor */
+
+EXPORT("tensor", "[constructor]tensor")
+int32_t tensor_constructor(const uint32_t *dims, uint32_t rank, uint32_t type, const uint8_t *data, uint32_t size) {
+    uint32_t tensor = new_tensor((dimensions){dims, rank}, type, (bytes){data, size});
+    give_back();
+    return tensor_resource(tensor);
+}
+
+EXPORT_POINTER("tensor", "[method]tensor.dimensions")
+dimensions *tensor_dimensions(uint32_t tensor) {
+    uint64_t extent = host_tensor_extent(tensor);
+    uint32_t rank = extent >> 32;
+    out.dimensions = (dimensions){(const uint32_t *)read_tensor(tensor, (uint32_t)extent, 4 * rank).data, rank};
+    return &out.dimensions;
+}
+
+EXPORT("tensor", "[method]tensor.ty")
+uint32_t tensor_type(uint32_t tensor) { return host_tensor_type(tensor); }
+
+EXPORT_POINTER("tensor", "[method]tensor.data")
+bytes *tensor_data(uint32_t tensor) {
+    out.bytes = read_tensor(tensor, 0, (uint32_t)host_tensor_extent(tensor));
+    return &out.bytes;
+}
+
+EXPORT("tensor", "[dtor]tensor")
+void tensor_destructor(uint32_t tensor) {
+    if (!is_gone_at_host) host_drop(tensor);
+}
+
+/* wasi:nn/graph */
+
+EXPORT_POINTER("graph", "load")
+result *load(const bytes *builders, uint32_t count, uint32_t encoding, uint32_t target) {
+    uint32_t sent = count <= MAX_BUILDERS ? count : 0;
+    uint8_t *digits = take(DIGITS * sent), *digit = digits;
+    uint64_t scratch = top;
+    for (uint32_t i = 0; i < sent; i++) {
+        top = scratch;
+        digit = put_number(digit, new_tensor((dimensions){NULL, 0}, U8, builders[i]));
+    }
+    return outcome(host_load(encoding, target, count, digits, DIGITS * sent), graph_resource);
+}
+
+EXPORT_POINTER("graph", "load-by-name")
+result *load_by_name(const char *name, uint32_t length) {
+    return outcome(host_load_by_name(name, length), graph_resource);
+}
+
+EXPORT_POINTER("graph", "[method]graph.init-execution-context")
+result *init_execution_context(uint32_t graph) {
+    return outcome(host_init_execution_context(graph), context_resource);
+}
+
+EXPORT("graph", "[dtor]graph")
+void graph_destructor(uint32_t graph) { host_drop(graph); }
+
+/* wasi:nn/inference */
+
+#if DATE >= 20241028
+
+static uint32_t get_number(const uint8_t *from) {
+    uint32_t number = 0;
+    for (int i = 0; i < DIGITS; i++) number = number << 4 | (from[i] < 'a' ? from[i] - '0' : from[i] - 'a' + 10);
+    return number;
+}
+
+EXPORT_POINTER("inference", "[method]graph-execution-context.compute")
+named_result *compute(uint32_t context, const named_tensor *inputs, uint32_t count) {
+    uint64_t length = 0;
+    for (uint32_t i = 0; i < count; i++) length += 2 * DIGITS + inputs[i].name.size;
+    uint8_t *text = take(length), *at = text;
+    for (uint32_t i = 0; i < count; i++) {
+        at = put_number(put_number(at, tensor_handle(inputs[i].tensor)), inputs[i].name.size);
+        __builtin_memcpy(at, inputs[i].name.data, inputs[i].name.size);
+        at += inputs[i].name.size;
+    }
+    bytes outputs;
+    host_compute_named(context, text, length, &outputs);
+    for (uint32_t i = 0; i < count; i++) consume(inputs[i].tensor);
+
+    const uint8_t *from = outputs.data + 2 * DIGITS;
+    uint32_t error = get_number(outputs.data), outputs_count = get_number(outputs.data + DIGITS);
+    out.named = (named_result){.is_error = error != 0, .count = outputs_count};
+    if (error) {
+        out.named.error = error_resource(error);
+        return &out.named;
+    }
+    out.named.tensors = take(outputs_count * (uint64_t)sizeof(named_tensor));
+    for (uint32_t i = 0; i < outputs_count; i++) {
+        bytes name = {from + 2 * DIGITS, get_number(from + DIGITS)};
+        out.named.tensors[i] = (named_tensor){name, tensor_resource(get_number(from))};
+        from = name.data + name.size;
+    }
+    return &out.named;
+}
+
+#else
+
+EXPORT_POINTER("inference", "[method]graph-execution-context.set-input")
+result *set_input(uint32_t context, const char *name, uint32_t length, int32_t tensor) {
+    uint32_t error = host_set_input(context, tensor_handle(tensor), name, length);
+    consume(tensor);
+    return failed(error);
+}
+
+EXPORT_POINTER("inference", "[method]graph-execution-context.compute")
+result *compute(uint32_t context) { return failed(host_compute(context)); }
+
+EXPORT_POINTER("inference", "[method]graph-execution-context.get-output")
+result *get_output(uint32_t context, const char *name, uint32_t length) {
+    return outcome(host_get_output(context, name, length), tensor_resource);
+}
+
+#endif
+
+EXPORT("inference", "[dtor]graph-execution-context")
+void context_destructor(uint32_t context) { host_drop(context); }
+
+/* wasi:nn/errors */
+
+#if DATE < 20240819
+
+EXPORT("errors", "[constructor]error")
+int32_t error_constructor(uint32_t code, const char *data, uint32_t length) {
+    uint32_t error = host_error_new(code, data, length);
+    give_back();
+    return error_resource(error);
+}
+
+#endif
+
+EXPORT("errors", "[method]error.code")
+uint32_t error_code(uint32_t error) { return host_error_code(error); }
+
+EXPORT_POINTER("errors", "[method]error.data")
+bytes *error_data(uint32_t error) {
+    host_error_data(error, &out.bytes);
+    return &out.bytes;
+}
+
+EXPORT("errors", "[dtor]error")
+void error_destructor(uint32_t error) { host_drop(error); }
