@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, TypeVar
 from wasi_nn import backends
 from wasi_nn.graph import ExecutionContext, Graph
 from wasi_nn.registry import NamedGraph, Registry, Source
+from wasi_nn.tensor import Tensor
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError
 
 if TYPE_CHECKING:
     from wasi_nn.registry import GraphSource
 
-Item = TypeVar("Item", bound=Graph | ExecutionContext)
+Handled = Graph | ExecutionContext | Tensor | NNError
+"""What a guest may hold a handle of. Only components hold tensors and errors."""
 
-_KINDS = {Graph: "graph", ExecutionContext: "execution context"}
+Item = TypeVar("Item", bound=Handled)
+
+_KINDS: dict[type, str] = {Graph: "graph", ExecutionContext: "execution context", Tensor: "tensor", NNError: "error"}
 _LAST_HANDLE = 2**32 - 1
 
 
@@ -30,10 +34,10 @@ class HandleTable:
     """
 
     def __init__(self) -> None:
-        self._items: dict[int, Graph | ExecutionContext] = {}
+        self._items: dict[int, Handled] = {}
         self._next = 1
 
-    def add(self, item: Graph | ExecutionContext) -> int:
+    def add(self, item: Handled) -> int:
         """A new handle for an item."""
         handle = self._next
         if handle > _LAST_HANDLE:
@@ -55,6 +59,10 @@ class HandleTable:
         del self._items[handle]
         return item
 
+    def discard(self, handle: int) -> None:
+        """Give a handle back, of whatever kind. Of no effect if there is none."""
+        self._items.pop(handle, None)
+
     def clear(self) -> None:
         """Give every handle back."""
         self._items.clear()
@@ -62,9 +70,9 @@ class HandleTable:
     def __len__(self) -> int:
         return len(self._items)
 
-    def _wrong(self, handle: int, item: Graph | ExecutionContext | None, kind: type[Item]) -> NNError:
+    def _wrong(self, handle: int, item: Handled | None, kind: type[Item]) -> NNError:
         if item is not None:
-            is_ = f"is {_with_article(_KINDS[ExecutionContext if isinstance(item, ExecutionContext) else Graph])}"
+            is_ = f"is {_with_article(next(word for of, word in _KINDS.items() if isinstance(item, of)))}"
         elif 0 < handle < self._next:
             is_ = "was given back"
         else:

@@ -7,7 +7,6 @@ buffer is too small. All pointers are checked before anything happens, and one o
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from math import prod
 from struct import Struct, unpack_from
@@ -15,13 +14,12 @@ from struct import Struct, unpack_from
 from wasmtime import Linker
 
 from wasi_nn.abi import host_calls
+from wasi_nn.abi.failures import FailureLog, logger
 from wasi_nn.abi.host_calls import GuestFault, i32_signature
 from wasi_nn.abi.memory import GuestMemory, OutOfBounds
 from wasi_nn.graph import MAX_RANK
 from wasi_nn.session import Session
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TensorType, dtype_name
-
-logger = logging.getLogger("wasi_nn")
 
 MODULE = "wasi_ephemeral_nn"
 
@@ -60,7 +58,6 @@ _TENSOR = Struct("<IIBxxxII")  # dims, number of dims, type (the three bytes aft
 _ROOM = 3  # which argument of get_output is the size of the buffer
 _MAX_BUILDERS = 1024
 _MAX_NAME = 65536
-_MAX_LOGGED_FAILURES = 100
 
 
 def add_to_linker(linker: Linker, session: Session) -> None:
@@ -90,7 +87,7 @@ class CoreAbi:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._failures = 0
+        self._failures = FailureLog()
         self._warned_of_old_types = False
 
     def function(self, name: str) -> Callable[..., int]:
@@ -181,21 +178,14 @@ class CoreAbi:
         if error.code is ErrorCode.TOO_LARGE and name == "get_output" and arguments[_ROOM] == 0:
             logger.debug("%s: %s", name, error)  # this is how a guest asks for the size
         else:
-            self._log_failure(f"{name} failed: {error} [{error.code.value}, errno {errno}]")
+            self._failures.add(f"{name} failed: {error} [{error.code.value}, errno {errno}]")
         return errno
 
     def _missing_memory(self, name: str) -> int:
-        self._log_failure(
+        self._failures.add(
             f"{name} failed: the module exports no memory named 'memory', or a shared one [errno {MISSING_MEMORY}]"
         )
         return MISSING_MEMORY
-
-    def _log_failure(self, text: str) -> None:
-        self._failures += 1
-        if self._failures <= _MAX_LOGGED_FAILURES:
-            logger.warning("%s", text)
-        if self._failures == _MAX_LOGGED_FAILURES:
-            logger.warning("this guest's further failures are not logged")
 
     def _warn_of_old_types(self, number: int) -> None:
         if not self._warned_of_old_types:

@@ -34,12 +34,17 @@ _NAMED_TENSORS = """
 _ERROR_CONSTRUCTOR = "constructor(code: error-code, data: string);"
 
 
-def wit(version: str) -> str:
-    """The bridge's WIT for a version of wasi:nn."""
-    text = (HERE / "bridge.wit").read_text()
-    text = text.replace("{version}", version)
+def nn_wit(version: str) -> str:
+    """A version of wasi:nn in WIT, to be put behind a package that uses it."""
+    text = (HERE / "wasi-nn.wit").read_text()
     text = text.replace("{inference}", _NAMED_TENSORS if date(version) >= 20241028 else _SET_INPUT_AND_GET_OUTPUT)
-    return text.replace("{error-constructor}", _ERROR_CONSTRUCTOR if date(version) < 20240819 else "")
+    text = text.replace("{error-constructor}", _ERROR_CONSTRUCTOR if date(version) < 20240819 else "")
+    return text.replace("{version}", version)
+
+
+def bridge_wit(version: str) -> str:
+    """The bridge's WIT for a version of wasi:nn."""
+    return (HERE / "bridge.wit").read_text().replace("{version}", version) + nn_wit(version)
 
 
 def date(version: str) -> int:
@@ -52,7 +57,7 @@ def build(version: str, directory: Path) -> Path:
     built = directory / file_name(version)
     with tempfile.TemporaryDirectory() as scratch:
         module, source = Path(scratch, "module.wasm"), Path(scratch, "bridge.wit")
-        source.write_text(wit(version))
+        source.write_text(bridge_wit(version))
         definitions = (f'-DVERSION="@{version}"', f"-DDATE={date(version)}")
         _run("ziglang", "cc", *C_FLAGS, *LINK_FLAGS, *definitions, "bridge.c", "-o", str(module))
         _wasm_tools("component", "embed", "--world", "bridge", str(source), str(module), "-o", str(module))
@@ -65,7 +70,7 @@ def build_host(directory: Path) -> Path:
     built = directory / HOST_FILE
     with tempfile.TemporaryDirectory() as scratch:
         module, source = Path(scratch, "module.wasm"), Path(scratch, "bridge.wit")
-        source.write_text(wit(VERSIONS[-1]))
+        source.write_text(bridge_wit(VERSIONS[-1]))
         _wasm_tools("component", "embed", "--dummy", "--world", "host-side", str(source), "-o", str(module))
         _componentize(module, built)
     return built
