@@ -30,6 +30,8 @@ from wasi_nn.types import (
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from wasi_nn.types import Array, DType
 
 MAX_RANK = 64  # numpy's own limit
@@ -73,7 +75,7 @@ class Graph(ABC):
         """A new execution context, independent of every other one."""
         return ExecutionContext(self)
 
-    def compute(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def compute(self, inputs: Mapping[str, ArrayLike]) -> dict[str, Array]:
         """Run once, without state: an array for each input's name gives an array for each output's name.
 
         Nothing is cast: arrays must have the declared dtype. A name that no input has may be a decimal index. Raises
@@ -101,7 +103,7 @@ class ExecutionContext:
         self._outputs: Sequence[Array] | None = None
         self._output_views: tuple[Sequence[Array] | None, list[memoryview | None]] = (None, [])
 
-    def set_input(self, key: int | str, tensor: Array) -> None:
+    def set_input(self, key: int | str, tensor: ArrayLike) -> None:
         """Set an input, by index or by name, to a copy of `tensor`. See `write_input` for the errors."""
         index = find(self.graph.inputs, key, "input")
         array = as_declared(self.graph.inputs[index], tensor)
@@ -157,7 +159,7 @@ class ExecutionContext:
                 ErrorCode.INVALID_ARGUMENT, f"compute before set_input: no value for {', '.join(map(repr, unset))}"
             )
 
-    def compute_named(self, inputs: Sequence[tuple[str, Array]]) -> list[tuple[str, Array]]:
+    def compute_named(self, inputs: Iterable[tuple[str, ArrayLike]]) -> list[tuple[str, Array]]:
         """Run once on the named inputs alone, without touching the inputs that are set.
 
         Gives every output with its name, in the model's order; the arrays are the caller's.
@@ -235,7 +237,7 @@ def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
     return key
 
 
-def named_inputs(graph: Graph, named: Iterable[tuple[str, Array]]) -> list[Array]:
+def named_inputs(graph: Graph, named: Iterable[tuple[str, ArrayLike]]) -> list[Array]:
     """The arrays for a graph's inputs in order, from (name, array) pairs; each input once, checked, contiguous."""
     arrays: list[Array | None] = [None] * len(graph.inputs)
     for name, tensor in named:
@@ -250,7 +252,7 @@ def named_inputs(graph: Graph, named: Iterable[tuple[str, Array]]) -> list[Array
     return arrays  # type: ignore[return-value]
 
 
-def as_declared(info: TensorInfo, tensor: Array) -> Array:
+def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
     """`tensor` as a row-major array in the machine's byte order; strings become the objects that runtimes want."""
     array: Array = np.asarray(tensor, order="C")
     if array.dtype.byteorder == ">":
