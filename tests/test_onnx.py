@@ -92,6 +92,8 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     assert code_of(wasi_nn.load, []) is ErrorCode.INVALID_ARGUMENT
     assert code_of(wasi_nn.load, [models.relu()] * 2, "onnx") is ErrorCode.INVALID_ARGUMENT
     assert code_of(wasi_nn.load, models.relu(), "pytorch") is ErrorCode.INVALID_ENCODING
+    assert code_of(wasi_nn.load, models.relu(), "onyx") is ErrorCode.INVALID_ARGUMENT
+    assert code_of(wasi_nn.load, models.relu(), target="npu") is ErrorCode.INVALID_ARGUMENT
 
 
 def test_a_missing_runtime_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -96,6 +96,19 @@ class ErrorCode(enum.Enum):
     NOT_FOUND = "not-found"
     SECURITY = "security"
     UNKNOWN = "unknown"
+
+
+Word = TypeVar("Word", GraphEncoding, ExecutionTarget)
+
+
+def word(kind: type[Word], value: Word | str) -> Word:
+    """A word of the vocabulary, given as itself or as text. Raises `NNError` with `invalid-argument` for any other."""
+    try:
+        return kind(value)
+    except ValueError as error:
+        what = "encoding" if kind is GraphEncoding else "target"
+        words = ", ".join(member.value for member in kind)
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"no {what} is named {value!r}; there are {words}") from error
 
 
 class WasiNNError(Exception):
