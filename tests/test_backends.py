@@ -81,8 +81,8 @@ def test_a_backend_of_another_package_serves_guests(caplog: pytest.LogCaptureFix
     (tmp_path / "model" / "scale.json").write_text('{"scale": 3}')
     with wasi_nn.Session({"scale": tmp_path / "model", "relu": models.relu()}) as session:
         guest = CoreGuest(session)
-        for load in (lambda: guest.load(b'{"scale": 3}', encoding=5), lambda: guest.load_by_name("scale")):
-            assert load() == SUCCESS
+        for errno in (guest.load(b'{"scale": 3}', encoding=5), guest.load_by_name("scale")):
+            assert errno == SUCCESS
             assert guest.call("init_execution_context", guest.u32(), 8) == SUCCESS
             context = guest.u32()
             assert guest.set_input(context, 0, [2], F32, pack("<2f", 1, 2)) == SUCCESS
