@@ -9,7 +9,7 @@ from struct import pack, unpack
 
 import onnx_models as models
 import pytest
-from core_guest import F32, SUCCESS, CoreGuest
+from core_guest import AUTODETECT, F32, OUT, SUCCESS, CoreGuest
 
 import wasi_nn
 from wasi_nn import backends
@@ -81,9 +81,12 @@ def test_a_backend_of_another_package_serves_guests(caplog: pytest.LogCaptureFix
     (tmp_path / "model" / "scale.json").write_text('{"scale": 3}')
     with wasi_nn.Session({"scale": tmp_path / "model", "relu": models.relu()}) as session:
         guest = CoreGuest(session)
-        for errno in (guest.load(b'{"scale": 3}', encoding=5), guest.load_by_name("scale")):
-            assert errno == SUCCESS
-            assert guest.call("init_execution_context", guest.u32(), 8) == SUCCESS
+        assert guest.load(b'{"scale": 3}', encoding=AUTODETECT) == SUCCESS
+        graphs = [guest.u32()]
+        assert guest.load_by_name("scale") == SUCCESS
+        graphs.append(guest.u32())
+        for graph in graphs:
+            assert guest.call("init_execution_context", graph, OUT) == SUCCESS
             context = guest.u32()
             assert guest.set_input(context, 0, [2], F32, pack("<2f", 1, 2)) == SUCCESS
             assert guest.call("compute", context) == SUCCESS
