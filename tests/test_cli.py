@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import onnx_models as models
 import pytest
 from conftest import C_GUESTS
-from test_host import ECHOES_STDIN, LOOKS_UP_NET, command
+from test_host import ECHOES_STDIN, LOOKS_UP_NET, command, says
 
 from wasi_nn import cli
 from wasi_nn.types import ExecutionTarget, GraphEncoding
@@ -85,6 +86,17 @@ def test_arguments_variables_and_directories_reach_the_guest(
     )
     assert result[:2] == (0, "output 0: 16 bytes, 4 f32: 1 1 1 1\n")
     assert (tmp_path / "in" / "y").read_bytes() == (tmp_path / "in" / "x").read_bytes()
+
+
+def test_ctrl_c_ends_a_guest_that_never_ends(wasi_nn: Callable[..., Result], tmp_path: Path, write: Write) -> None:
+    write("loop.wat", command(says("begun") + "(loop $again (br $again))").encode())
+    assert wasi_nn("run", "echo.wat")[0] == 0
+    program = Path(sys.executable).with_name("wasi-nn")
+    with subprocess.Popen([program, "run", "loop.wat"], cwd=tmp_path, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(5) == b"begun"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == -signal.SIGINT
 
 
 def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:

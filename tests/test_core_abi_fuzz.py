@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from struct import pack, unpack
 
+import numpy as np
 import onnx_models as models
 import pytest
 from core_guest import BUILDERS, DATA, DIMS, F32, NAME, NOT_FOUND, OUT, SUCCESS, TENSOR, TRAP, CoreGuest
@@ -94,15 +96,14 @@ def works(guest: CoreGuest) -> None:
 
 @fuzz
 @given(st.lists(st.tuples(st.integers(0, len(MODEL) - 1), st.integers(0, 255)), min_size=1, max_size=6))
+@example([(41, 13)])  # its output becomes a field that nobody knows
 def test_models_that_are_damaged_anywhere(changes: list[tuple[int, int]]) -> None:
     model = bytearray(MODEL)
     for place, byte in changes:
         model[place] = byte
-    try:
+    with suppress(wasi_nn.NNError):
         graph = wasi_nn.load(bytes(model), "onnx")
-    except wasi_nn.NNError:
-        return
-    assert len(graph.inputs) == len(graph.outputs) == 1
+        assert len(graph.compute({"x": np.ones(4, np.float32)})) == len(graph.outputs)
 
 
 READERS: list[Callable[[memoryview], object]] = [is_onnx, tensors_with_shape, uses_external_data]

@@ -159,6 +159,16 @@ def test_an_interruption_is_raised_again(host: Host) -> None:
     assert run(host, command(LOOKS_UP_NET)).exit_code == core_guest.SUCCESS
 
 
+def test_names_in_a_guest_cannot_play_tricks_on_a_terminal(host: Host) -> None:
+    with pytest.raises(GuestError) as refused:
+        run(host, command("", '(import "env\\1b[2J" "f" (func))'))
+    with pytest.raises(GuestTrap) as trap:
+        run(host, '(module (func $f (@name "f\\1b[2J") unreachable) (func (export "_start") (call $f)))')
+    assert "[2J" in str(refused.value)
+    assert "[2J" in trap.value.backtrace
+    assert (str(refused.value) + trap.value.backtrace.replace("\n", "")).isprintable()
+
+
 def test_arguments_and_variables_that_no_guest_can_get(host: Host) -> None:
     for keywords in ({"args": ["a\0b"]}, {"args": ["\udcff"]}, {"env": {"A": "b\0"}}, {"env": {"\0": ""}}):
         with pytest.raises(GuestError, match=r"zero byte|Unicode"):

@@ -3,7 +3,9 @@ bits."""
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,17 @@ def test_unknown_rank_scalars_and_dims_are_told_apart(dims: models.Dims, tmp_pat
     (tmp_path / "model").write_bytes(model)
     for graph in (wasi_nn.load(model), wasi_nn.load(tmp_path / "model")):
         assert graph.inputs[0].dims == graph.outputs[0].dims == dims
+
+
+def test_what_a_model_says_cannot_play_tricks_on_a_terminal() -> None:
+    name = "x\x1b[2Jy\n"
+    graph = wasi_nn.load(
+        models.build([helper.make_node("Relu", [name], ["y"])], {name: (1, ["n\x1b"])}, {"y": (1, ["n\x1b"])})
+    )
+    assert str(graph.inputs[0]) == r"x\x1b[2Jy\n: f32[n\x1b]"
+    with pytest.raises(NNError) as caught:
+        graph.compute({name: models.f32([[1]])})
+    assert str(caught.value).isprintable()
 
 
 def test_metadata_is_the_models_own() -> None:
@@ -179,6 +192,28 @@ def test_outputs_of_compute_stay_as_they_are() -> None:
     context.compute()
     context.compute()
     assert (name, named.tolist()) == ("y", [1, 2, 3, 4])
+
+
+def test_a_stateless_compute_keeps_hold_of_nothing() -> None:
+    graph = wasi_nn.load(models.relu())
+    context = graph.init_execution_context()
+    x = np.ones(4, np.float32)
+    outputs = [graph.compute({"x": x})["y"], context.compute_named([("x", x)])[0][1]]
+    held = [weakref.ref(array) for array in (x, *outputs)]
+    del x, outputs
+    gc.collect()
+    assert [reference() for reference in held] == [None] * 3
+
+
+def test_a_stateful_compute_uses_its_buffers_again() -> None:
+    context = wasi_nn.load(models.relu()).init_execution_context()
+    addresses = set()
+    for number in range(6):
+        context.set_input(0, np.full(4, number, np.float32))
+        context.compute()
+        addresses.add(np.frombuffer(context.output_bytes(0), np.uint8).ctypes.data)
+        assert context.get_output(0).tolist() == [number] * 4
+    assert len(addresses) <= 2
 
 
 def test_a_stateful_and_a_stateless_compute_do_not_disturb_each_other() -> None:

@@ -27,6 +27,7 @@ from wasi_nn.types import (
     TensorType,
     dims_text,
     dtype_name,
+    printable,
 )
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ Runner = Callable[["Sequence[Array]", "Sequence[Array] | None"], "Sequence[Array
 """Runs a graph: `runner(inputs, reuse)` gives its outputs.
 
 `inputs` has one array for each of `Graph.inputs`, C-contiguous, of the declared dtype and of dims that fit; the same
-array object comes again while its dims stay, so a runner may bind it. `reuse` is None, or the very object that the
-last call returned: its arrays may then be written over. One thread at a time calls a runner. An exception that isn't
-an `NNError` becomes one with `runtime-error`.
+array object comes again while its dims stay, so a runner may bind it. `reuse` is what an earlier call returned: its
+arrays may then be written over and returned again; or None: then the runner keeps hold of neither inputs nor outputs.
+One thread at a time calls a runner. An exception that isn't an `NNError` becomes one with `runtime-error`.
 """
 
 
@@ -65,7 +66,6 @@ class Graph(ABC):
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.metadata = dict(metadata or {})
-        self._idle: list[Runner] = []
 
     @abstractmethod
     def runner(self) -> Runner:
@@ -82,9 +82,7 @@ class Graph(ABC):
         `NNError`: `invalid-argument` for what doesn't fit, `runtime-error` when the runtime fails.
         """
         arrays = named_inputs(self, inputs.items())
-        runner = self._idle.pop() if self._idle else self.runner()
-        outputs = run(runner, arrays, None)
-        self._idle.append(runner)
+        outputs = run(self.runner(), arrays, None)
         return {info.name: array for info, array in zip(self.outputs, outputs, strict=True)}
 
 
@@ -132,7 +130,7 @@ class ExecutionContext:
         if nbytes != expected:
             raise NNError(
                 ErrorCode.INVALID_ARGUMENT,
-                f"input '{info.name}': {dtype_name(dtype)}{dims_text(dims)} is {expected} bytes, got {nbytes}",
+                f"input {info.name!r}: {dtype_name(dtype)}{dims_text(dims)} is {expected} bytes, got {nbytes}",
             )
         array: Array = np.empty(actual, dtype)
         view = byte_view(array)
@@ -191,16 +189,18 @@ class ExecutionContext:
             kind = self.graph.outputs[index].type_name
             raise NNError(
                 ErrorCode.UNSUPPORTED_OPERATION,
-                f"output '{self.graph.outputs[index].name}' is {kind}; wasi-nn has no tensors of {kind}",
+                f"output {self.graph.outputs[index].name!r} is {kind}; wasi-nn has no tensors of {kind}",
             )
-        view = views[index] = byte_view(array)
+        view = byte_view(array)
+        if array.flags.c_contiguous:  # else the view is of a copy, which the next compute wouldn't write
+            views[index] = view
         return view
 
     def _output(self, index: int) -> Array:
         if self._outputs is None:
             raise NNError(
                 ErrorCode.RUNTIME_ERROR,
-                f"output '{self.graph.outputs[index].name}' isn't there: no compute has succeeded, or the last failed",
+                f"output {self.graph.outputs[index].name!r} isn't there: no compute has succeeded, or the last failed",
             )
         return self._outputs[index]
 
@@ -216,8 +216,8 @@ def run(runner: Runner, inputs: Sequence[Array], reuse: Sequence[Array] | None) 
 
 
 def one_line(error: BaseException) -> str:
-    """The text of an error, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The text of an error, on one line and fit to be shown."""
+    return printable(" ".join(str(error).split())) or type(error).__name__
 
 
 def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
@@ -244,7 +244,7 @@ def named_inputs(graph: Graph, named: Iterable[tuple[str, ArrayLike]]) -> list[A
         index = find(graph.inputs, name, "input")
         info = graph.inputs[index]
         if arrays[index] is not None:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"input '{info.name}' is given twice")
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} is given twice")
         arrays[index] = checked(info, as_declared(info, tensor))
     missing = [info.name for info, array in zip(graph.inputs, arrays, strict=True) if array is None]
     if missing:
@@ -269,12 +269,12 @@ def checked(info: TensorInfo, array: Array) -> Array:
 def fitting_dims(info: TensorInfo, dtype: DType, dims: Dims) -> Dims:
     """The dims that the runtime is to see: those given, but `()` where `[1]` is given for a scalar."""
     if dtype != info.dtype:
-        message = f"input '{info.name}' is {info.type_name}, got {dtype_name(dtype)}"
+        message = f"input {info.name!r} is {info.type_name}, got {dtype_name(dtype)}"
         if info.type is None:
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{message}; wasi-nn has no tensors of {info.type_name}")
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if len(dims) > MAX_RANK:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input '{info.name}': rank {len(dims)} is above {MAX_RANK}")
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r}: rank {len(dims)} is above {MAX_RANK}")
     if info.dims is None:
         return dims
     if info.dims == () and dims == (1,):
@@ -283,7 +283,7 @@ def fitting_dims(info: TensorInfo, dtype: DType, dims: Dims) -> Dims:
         isinstance(declared, str) or declared == dim for declared, dim in zip(info.dims, dims, strict=True)
     )
     if not fits:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input '{info.name}' is {info.dims_text}, got {dims_text(dims)}")
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} is {info.dims_text}, got {dims_text(dims)}")
     return dims
 
 

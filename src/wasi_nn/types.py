@@ -180,7 +180,12 @@ class TensorInfo:
         return "of any rank" if self.dims is None else dims_text(self.dims)
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.type_name}{'[...]' if self.dims is None else self.dims_text}"
+        return f"{printable(self.name)}: {self.type_name}{'[...]' if self.dims is None else self.dims_text}"
+
+
+def printable(text: str) -> str:
+    """Text of a model's or a guest's as a terminal may show it: what isn't printable is escaped."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def dtype_name(dtype: DType) -> str:
@@ -191,4 +196,4 @@ def dtype_name(dtype: DType) -> str:
 
 def dims_text(dims: tuple[int | str, ...]) -> str:
     """Dims for a message, such as `[1, 3]`."""
-    return f"[{', '.join(map(str, dims))}]"
+    return printable(f"[{', '.join(map(str, dims))}]")

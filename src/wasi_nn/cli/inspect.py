@@ -34,6 +34,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
 def main(options: argparse.Namespace) -> int:
     """Show the model; gives the exit code."""
     from wasi_nn.backends import load
+    from wasi_nn.types import printable
 
     graph = load(options.model, options.encoding, options.target)
     if options.json:
@@ -52,12 +53,13 @@ def main(options: argparse.Namespace) -> int:
     print(f"device    {graph.device}")
     for what, infos in (("inputs", graph.inputs), ("outputs", graph.outputs)):
         print(what)
-        width = max((len(info.name) for info in infos), default=0)
-        for index, info in enumerate(infos):
-            print(f"  {index}  {info.name:<{width}}  {info.type_name:<5} {info.dims_text}")
+        names = [printable(info.name) for info in infos]
+        width = max(map(len, names), default=0)
+        for index, (name, info) in enumerate(zip(names, infos, strict=True)):
+            print(f"  {index}  {name:<{width}}  {info.type_name:<5} {info.dims_text}")
     for key, value in graph.metadata.items():
-        text = " ".join(value.split())
-        print(f"{key}: {text if len(text) <= 100 else text[:97] + '...'}")
+        text = printable(f"{key}: {' '.join(value.split())}")
+        print(text if len(text) <= 100 else text[:97] + "...")
     return 0
 
 
