@@ -236,6 +236,22 @@ def test_models_that_lie_about_their_outputs_dims() -> None:
         assert context.get_output(0).tolist() == values.tolist()
 
 
+@pytest.mark.parametrize("dims", [(4,), ("n",)])
+def test_an_input_that_is_an_output_too_is_given_as_it_was(dims: models.Dims) -> None:
+    relu = helper.make_node("Relu", ["x"], ["y"])
+    graph = wasi_nn.load(models.build([relu], {"x": (1, dims)}, {"x": (1, dims), "y": (1, dims)}))
+    context = graph.init_execution_context()
+    for number in range(4):
+        context.set_input(0, np.full(4, number, np.float32))
+        context.compute()
+        context.set_input(0, np.full(4, 9, np.float32))
+        assert context.get_output("x").tolist() == context.get_output("y").tolist() == [number] * 4
+    x = np.ones(4, np.float32)
+    outputs = [graph.compute({"x": x}), dict(context.compute_named([("x", x)]))]
+    x[:] = 0
+    assert [output["x"].tolist() for output in outputs] == [[1, 1, 1, 1]] * 2
+
+
 def test_a_failure_of_the_runtime_is_one_line() -> None:
     graph = wasi_nn.load(models.failing())
     assert code_of(graph.compute, {"x": models.f32([1, 2, 3])}) is ErrorCode.RUNTIME_ERROR

@@ -14,6 +14,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,9 +225,18 @@ class OnnxGraph(Graph):
         self.device = _DEVICES.get(session.get_providers()[0], session.get_providers()[0])
 
     def runner(self) -> Runner:
-        if any(info.dtype == object for info in (*self.inputs, *self.outputs)):
-            return self._run_unbound
-        return _BoundRunner(self.session, self.inputs, self.outputs)
+        tensors = (*self.inputs, *self.outputs)
+        numbers = all(info.dtype != object for info in tensors)
+        run: Runner = _BoundRunner(self.session, self.inputs, self.outputs) if numbers else self._run_unbound
+        if len({info.name for info in tensors}) == len(tensors):
+            return run
+        return partial(self._run_and_separate, run)
+
+    def _run_and_separate(self, run: Runner, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        """For models with an input that is an output too: the runtime gives the input's own memory for it."""
+        fed = {info.name for info in self.inputs}
+        outputs = run(inputs, None)
+        return [array.copy() if info.name in fed else array for info, array in zip(self.outputs, outputs, strict=True)]
 
     def _run_unbound(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         """For models with strings, sequences or maps, which can't be bound to buffers."""
