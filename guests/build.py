@@ -1,6 +1,6 @@
 """Builds the guests in C. The built files are committed beside their sources, and the same tools build the same bytes.
 
-    python guests/build.py [DIRECTORY]     # beside the sources, or elsewhere
+python guests/build.py [DIRECTORY]     # beside the sources, or elsewhere
 """
 
 from __future__ import annotations

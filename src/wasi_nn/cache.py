@@ -12,6 +12,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -88,14 +89,16 @@ class CompileCache:
             logger.debug("the compiled guest can't be kept in %s: %s", self.directory, error)
 
     def _make_room(self) -> None:
-        files = sorted(
-            (entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(self.directory)
-        )
+        files = []
+        with os.scandir(self.directory) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # gone since: another process makes room, or has finished writing
+                    files.append((entry.stat().st_mtime, entry.stat().st_size, Path(entry.path)))
         excess = sum(size for _, size, _ in files) - self.max_bytes
-        for _, size, path in files:
+        for _, size, path in sorted(files):
             if excess <= 0:
                 return
-            os.unlink(path)
+            path.unlink(missing_ok=True)
             excess -= size
 
 

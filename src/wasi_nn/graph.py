@@ -27,9 +27,12 @@ from wasi_nn.types import (
     TensorType,
     dims_text,
     dtype_name,
+    printable,
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from wasi_nn.types import Array, DType
 
 MAX_RANK = 64  # numpy's own limit
@@ -38,9 +41,9 @@ Runner = Callable[["Sequence[Array]", "Sequence[Array] | None"], "Sequence[Array
 """Runs a graph: `runner(inputs, reuse)` gives its outputs.
 
 `inputs` has one array for each of `Graph.inputs`, C-contiguous, of the declared dtype and of dims that fit; the same
-array object comes again while its dims stay, so a runner may bind it. `reuse` is None, or the very object that the
-last call returned: its arrays may then be written over. One thread at a time calls a runner. An exception that isn't
-an `NNError` becomes one with `runtime-error`.
+array object comes again while its dims stay, so a runner may bind it. `reuse` is what an earlier call returned: its
+arrays may then be written over and returned again; or None: then the runner keeps hold of neither inputs nor outputs.
+One thread at a time calls a runner. An exception that isn't an `NNError` becomes one with `runtime-error`.
 """
 
 
@@ -63,7 +66,6 @@ class Graph(ABC):
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.metadata = dict(metadata or {})
-        self._idle: list[Runner] = []
 
     @abstractmethod
     def runner(self) -> Runner:
@@ -73,16 +75,14 @@ class Graph(ABC):
         """A new execution context, independent of every other one."""
         return ExecutionContext(self)
 
-    def compute(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def compute(self, inputs: Mapping[str, ArrayLike]) -> dict[str, Array]:
         """Run once, without state: an array for each input's name gives an array for each output's name.
 
         Nothing is cast: arrays must have the declared dtype. A name that no input has may be a decimal index. Raises
         `NNError`: `invalid-argument` for what doesn't fit, `runtime-error` when the runtime fails.
         """
         arrays = named_inputs(self, inputs.items())
-        runner = self._idle.pop() if self._idle else self.runner()
-        outputs = run(runner, arrays, None)
-        self._idle.append(runner)
+        outputs = run(self.runner(), arrays, None)
         return {info.name: array for info, array in zip(self.outputs, outputs, strict=True)}
 
 
@@ -101,7 +101,7 @@ class ExecutionContext:
         self._outputs: Sequence[Array] | None = None
         self._output_views: tuple[Sequence[Array] | None, list[memoryview | None]] = (None, [])
 
-    def set_input(self, key: int | str, tensor: Array) -> None:
+    def set_input(self, key: int | str, tensor: ArrayLike) -> None:
         """Set an input, by index or by name, to a copy of `tensor`. See `write_input` for the errors."""
         index = find(self.graph.inputs, key, "input")
         array = as_declared(self.graph.inputs[index], tensor)
@@ -130,7 +130,7 @@ class ExecutionContext:
         if nbytes != expected:
             raise NNError(
                 ErrorCode.INVALID_ARGUMENT,
-                f"input '{info.name}': {dtype_name(dtype)}{dims_text(dims)} is {expected} bytes, got {nbytes}",
+                f"input {info.name!r}: {dtype_name(dtype)}{dims_text(dims)} is {expected} bytes, got {nbytes}",
             )
         array: Array = np.empty(actual, dtype)
         view = byte_view(array)
@@ -157,7 +157,7 @@ class ExecutionContext:
                 ErrorCode.INVALID_ARGUMENT, f"compute before set_input: no value for {', '.join(map(repr, unset))}"
             )
 
-    def compute_named(self, inputs: Sequence[tuple[str, Array]]) -> list[tuple[str, Array]]:
+    def compute_named(self, inputs: Iterable[tuple[str, ArrayLike]]) -> list[tuple[str, Array]]:
         """Run once on the named inputs alone, without touching the inputs that are set.
 
         Gives every output with its name, in the model's order; the arrays are the caller's.
@@ -189,16 +189,18 @@ class ExecutionContext:
             kind = self.graph.outputs[index].type_name
             raise NNError(
                 ErrorCode.UNSUPPORTED_OPERATION,
-                f"output '{self.graph.outputs[index].name}' is {kind}; wasi-nn has no tensors of {kind}",
+                f"output {self.graph.outputs[index].name!r} is {kind}; wasi-nn has no tensors of {kind}",
             )
-        view = views[index] = byte_view(array)
+        view = byte_view(array)
+        if array.flags.c_contiguous:  # else the view is of a copy, which the next compute wouldn't write
+            views[index] = view
         return view
 
     def _output(self, index: int) -> Array:
         if self._outputs is None:
             raise NNError(
                 ErrorCode.RUNTIME_ERROR,
-                f"output '{self.graph.outputs[index].name}' isn't there: no compute has succeeded, or the last failed",
+                f"output {self.graph.outputs[index].name!r} isn't there: no compute has succeeded, or the last failed",
             )
         return self._outputs[index]
 
@@ -214,8 +216,8 @@ def run(runner: Runner, inputs: Sequence[Array], reuse: Sequence[Array] | None) 
 
 
 def one_line(error: BaseException) -> str:
-    """The text of an error, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The text of an error, on one line and fit to be shown."""
+    return printable(" ".join(str(error).split())) or type(error).__name__
 
 
 def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
@@ -235,14 +237,14 @@ def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
     return key
 
 
-def named_inputs(graph: Graph, named: Iterable[tuple[str, Array]]) -> list[Array]:
+def named_inputs(graph: Graph, named: Iterable[tuple[str, ArrayLike]]) -> list[Array]:
     """The arrays for a graph's inputs in order, from (name, array) pairs; each input once, checked, contiguous."""
     arrays: list[Array | None] = [None] * len(graph.inputs)
     for name, tensor in named:
         index = find(graph.inputs, name, "input")
         info = graph.inputs[index]
         if arrays[index] is not None:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"input '{info.name}' is given twice")
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} is given twice")
         arrays[index] = checked(info, as_declared(info, tensor))
     missing = [info.name for info, array in zip(graph.inputs, arrays, strict=True) if array is None]
     if missing:
@@ -250,7 +252,7 @@ def named_inputs(graph: Graph, named: Iterable[tuple[str, Array]]) -> list[Array
     return arrays  # type: ignore[return-value]
 
 
-def as_declared(info: TensorInfo, tensor: Array) -> Array:
+def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
     """`tensor` as a row-major array in the machine's byte order; strings become the objects that runtimes want."""
     array: Array = np.asarray(tensor, order="C")
     if array.dtype.byteorder == ">":
@@ -267,12 +269,12 @@ def checked(info: TensorInfo, array: Array) -> Array:
 def fitting_dims(info: TensorInfo, dtype: DType, dims: Dims) -> Dims:
     """The dims that the runtime is to see: those given, but `()` where `[1]` is given for a scalar."""
     if dtype != info.dtype:
-        message = f"input '{info.name}' is {info.type_name}, got {dtype_name(dtype)}"
+        message = f"input {info.name!r} is {info.type_name}, got {dtype_name(dtype)}"
         if info.type is None:
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{message}; wasi-nn has no tensors of {info.type_name}")
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if len(dims) > MAX_RANK:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input '{info.name}': rank {len(dims)} is above {MAX_RANK}")
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r}: rank {len(dims)} is above {MAX_RANK}")
     if info.dims is None:
         return dims
     if info.dims == () and dims == (1,):
@@ -281,7 +283,7 @@ def fitting_dims(info: TensorInfo, dtype: DType, dims: Dims) -> Dims:
         isinstance(declared, str) or declared == dim for declared, dim in zip(info.dims, dims, strict=True)
     )
     if not fits:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input '{info.name}' is {info.dims_text}, got {dims_text(dims)}")
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} is {info.dims_text}, got {dims_text(dims)}")
     return dims
 
 

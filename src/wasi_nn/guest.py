@@ -10,7 +10,7 @@ from wasmtime import Linker, MemoryType, Module, Store, Trap, WasmtimeError
 
 from wasi_nn.abi import witx
 from wasi_nn.graph import one_line
-from wasi_nn.types import GuestError, GuestTrap
+from wasi_nn.types import GuestError, GuestTrap, printable
 
 Guest = bytes | str | os.PathLike[str]
 """A guest: the path of a `.wasm` or `.wat` file, or the bytes of either."""
@@ -58,7 +58,7 @@ def require_command(name: str, module: Module, linker: Linker, store: Store) -> 
     missing = [f"{item.module}.{item.name}" for item in module.imports if not _has(linker, store, item)]
     if missing:
         raise GuestError(
-            f"{name} imports what this host doesn't have: {', '.join(missing)} "
+            f"{name} imports what this host doesn't have: {printable(', '.join(missing))} "
             f"(it has WASI preview 1 and {witx.MODULE}: {', '.join(witx.FUNCTIONS)})"
         )
     exports = {item.name: item.type for item in module.exports}
@@ -85,6 +85,6 @@ def explained(name: str, error: Trap | WasmtimeError) -> GuestError:
     text = error.message if isinstance(error, Trap) else str(error)
     frames, _, cause = text.partition("Caused by:")
     if isinstance(error, Trap) or "wasm backtrace" in frames:
-        reason = " ".join((cause or text).split()).removeprefix("wasm trap: ")
-        return GuestTrap(reason, "\n".join(line for line in frames.splitlines()[1:] if line.strip()))
+        reason = printable(" ".join((cause or text).split())).removeprefix("wasm trap: ")
+        return GuestTrap(reason, "\n".join(printable(line) for line in frames.splitlines()[1:] if line.strip()))
     return GuestError(f"{name} can't be run: {one_line(error)}")

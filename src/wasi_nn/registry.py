@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from wasi_nn import backends
 from wasi_nn.backends import Buffer, Options
 from wasi_nn.graph import Graph, one_line
-from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError
+from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, word
 
 Source = backends.Source | Sequence[str | os.PathLike[str]] | Graph
 """A model as `wasi_nn.load` takes it, a list of paths (one for each builder), or a `Graph` that is loaded already."""
@@ -135,12 +135,6 @@ def _is_paths(source: Source) -> bool:
 
 def _validated(name: str, graph: NamedGraph) -> NamedGraph:
     """The graph with its paths made absolute, so that a later change of directory means nothing; or an `NNError`."""
-    for value, kind in ((graph.encoding, GraphEncoding), (graph.target, ExecutionTarget)):
-        try:
-            kind(value)
-        except ValueError as error:
-            words = ", ".join(member.value for member in kind)
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"graph {name!r}: {value!r} is none of {words}") from error
     source: Any = graph.source
     if isinstance(source, str | os.PathLike):
         source = _existing(name, source)
@@ -148,7 +142,8 @@ def _validated(name: str, graph: NamedGraph) -> NamedGraph:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"graph {name!r}: {source} is a directory, which has no sha256")
     elif _is_paths(source):
         source = [_existing(name, path) for path in source]
-    return replace(graph, source=source)
+    encoding, target = word(GraphEncoding, graph.encoding), word(ExecutionTarget, graph.target)
+    return replace(graph, source=source, encoding=encoding, target=target)
 
 
 def _existing(name: str, path: str | os.PathLike[str]) -> Path:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -98,6 +98,19 @@ class ErrorCode(enum.Enum):
     UNKNOWN = "unknown"
 
 
+Word = TypeVar("Word", GraphEncoding, ExecutionTarget)
+
+
+def word(kind: type[Word], value: Word | str) -> Word:
+    """A word of the vocabulary, given as itself or as text. Raises `NNError` with `invalid-argument` for any other."""
+    try:
+        return kind(value)
+    except ValueError as error:
+        what = "encoding" if kind is GraphEncoding else "target"
+        words = ", ".join(member.value for member in kind)
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"no {what} is named {value!r}; there are {words}") from error
+
+
 class WasiNNError(Exception):
     """The base of every error that this package raises on purpose. Its text is one line meant for a person."""
 
@@ -167,7 +180,12 @@ class TensorInfo:
         return "of any rank" if self.dims is None else dims_text(self.dims)
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.type_name}{'[...]' if self.dims is None else self.dims_text}"
+        return f"{printable(self.name)}: {self.type_name}{'[...]' if self.dims is None else self.dims_text}"
+
+
+def printable(text: str) -> str:
+    """Text of a model's or a guest's as a terminal may show it: what isn't printable is escaped."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def dtype_name(dtype: DType) -> str:
@@ -178,4 +196,4 @@ def dtype_name(dtype: DType) -> str:
 
 def dims_text(dims: tuple[int | str, ...]) -> str:
     """Dims for a message, such as `[1, 3]`."""
-    return f"[{', '.join(map(str, dims))}]"
+    return printable(f"[{', '.join(map(str, dims))}]")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wasi_nn.graph import Graph, one_line
-from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable
+from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, word
 
 logger = logging.getLogger("wasi_nn")
 
@@ -101,11 +101,11 @@ def load(
     that isn't there is replaced by that one, and the log says so; without, it is refused. `Graph.device` tells what
     came of it.
 
-    Raises `NNError`: `not-found` for a path that doesn't exist; `invalid-encoding` where no backend fits, or its
-    runtime isn't installed; `unsupported-operation` (as `TargetUnavailable`) for the target; `runtime-error` if the
-    runtime refuses the model.
+    Raises `NNError`: `invalid-argument` for an option, encoding or target that doesn't exist; `not-found` for a path
+    that doesn't exist; `invalid-encoding` where no backend fits, or its runtime isn't installed;
+    `unsupported-operation` (as `TargetUnavailable`) for the target; `runtime-error` if the runtime refuses the model.
     """
-    encoding, target = GraphEncoding(encoding), ExecutionTarget(target)
+    encoding, target = word(GraphEncoding, encoding), word(ExecutionTarget, target)
     load_on: Callable[[ExecutionTarget, Options], Graph]
     if isinstance(source, str | os.PathLike):
         path = Path(source)
@@ -120,10 +120,11 @@ def load(
         try:
             return load_on(target, options or {})
         except TargetUnavailable as error:
-            if target_fallback is None or ExecutionTarget(target_fallback) is target:
+            fallback = None if target_fallback is None else word(ExecutionTarget, target_fallback)
+            if fallback in (None, target):
                 raise
-            logger.warning("%s; %s is used instead", error, ExecutionTarget(target_fallback).value)
-            return load_on(ExecutionTarget(target_fallback), options or {})
+            logger.warning("%s; %s is used instead", error, fallback.value)
+            return load_on(fallback, options or {})
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,9 +225,18 @@ class OnnxGraph(Graph):
         self.device = _DEVICES.get(session.get_providers()[0], session.get_providers()[0])
 
     def runner(self) -> Runner:
-        if any(info.dtype == object for info in (*self.inputs, *self.outputs)):
-            return self._run_unbound
-        return _BoundRunner(self.session, self.inputs, self.outputs)
+        tensors = (*self.inputs, *self.outputs)
+        numbers = all(info.dtype != object for info in tensors)
+        run: Runner = _BoundRunner(self.session, self.inputs, self.outputs) if numbers else self._run_unbound
+        if len({info.name for info in tensors}) == len(tensors):
+            return run
+        return partial(self._run_and_separate, run)
+
+    def _run_and_separate(self, run: Runner, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        """For models with an input that is an output too: the runtime gives the input's own memory for it."""
+        fed = {info.name for info in self.inputs}
+        outputs = run(inputs, None)
+        return [array.copy() if info.name in fed else array for info, array in zip(self.outputs, outputs, strict=True)]
 
     def _run_unbound(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         """For models with strings, sequences or maps, which can't be bound to buffers."""
@@ -259,7 +269,7 @@ class _BoundRunner:
         self._inputs = inputs
         self._outputs = outputs
         self._bound: list[Array | None] = [None] * len(inputs)
-        self._last: list[Array] | None = None
+        self._last: Sequence[Array] | None = None
         self._fixed = all(info.dims is not None and all(isinstance(d, int) for d in info.dims) for info in outputs)
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
@@ -270,21 +280,34 @@ class _BoundRunner:
                     info.name, "cpu", 0, _ELEMENT_NUMBER[info.native], array.shape, array.ctypes.data
                 )
                 self._bound[index] = array
-        if self._last is not None and reuse is self._last and self._fixed:
-            try:
-                self._run(self._binding)
-            except RuntimeError as error:
-                # The model's declared dims are not what it computes, and its outputs' dims change from run to run.
-                if "pre-allocated output" not in str(error):
-                    raise
-                self._fixed = False
-            else:
-                return self._last
+        if reuse is not None and reuse is self._last and self._fixed and self._run_into_bound():
+            return reuse
         for info in self._outputs:
             self._binding.bind_output(info.name, "cpu")
         self._run(self._binding)
-        self._last = [_view(value) for value in self._binding.get_outputs()]
-        return self._last
+        outputs = [_view(value) for value in self._binding.get_outputs()]
+        if reuse is None:
+            self._forget()
+        else:
+            self._last = outputs
+        return outputs
+
+    def _run_into_bound(self) -> bool:
+        """Run into the buffers that the last run made; false if the outputs turn out to have other dims."""
+        try:
+            self._run(self._binding)
+        except RuntimeError as error:
+            # The dims that the model declares are not those that it computes, and these change from run to run.
+            if "pre-allocated output" not in str(error):
+                raise
+            self._fixed = False
+        return self._fixed
+
+    def _forget(self) -> None:
+        self._binding.clear_binding_inputs()
+        self._binding.clear_binding_outputs()
+        self._bound = [None] * len(self._inputs)
+        self._last = None
 
 
 def _view(value: OrtValue) -> Array:

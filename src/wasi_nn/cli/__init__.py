@@ -16,6 +16,10 @@ from typing import NoReturn
 PROGRAM = "wasi-nn"
 FAILURE, USAGE, TRAP = 1, 2, 134
 
+# The words of `wasi_nn.types`, without the import of numpy that it costs.
+ENCODINGS = ("openvino", "onnx", "tensorflow", "pytorch", "tensorflowlite", "ggml", "autodetect")
+TARGETS = ("cpu", "gpu", "tpu")
+
 
 class UsageError(Exception):
     """The command line makes no sense; the text says why."""

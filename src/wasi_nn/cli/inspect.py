@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from wasi_nn.cli import ENCODINGS, TARGETS
+
 if TYPE_CHECKING:
     from wasi_nn.types import TensorInfo
 
@@ -17,10 +19,14 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         description="Load a model and show what it takes and gives.",
     )
     parser.add_argument("model", metavar="MODEL", help="a model file, or a directory that holds one")
-    parser.add_argument("--encoding", default="autodetect", help="the model's encoding, if its bytes don't tell")
     parser.add_argument(
-        "--target", default="cpu", choices=("cpu", "gpu", "tpu"), help="where to load it (default: cpu)"
+        "--encoding",
+        choices=ENCODINGS,
+        default="autodetect",
+        metavar="ENCODING",
+        help="the model's encoding, if its bytes don't tell: " + ", ".join(ENCODINGS),
     )
+    parser.add_argument("--target", choices=TARGETS, default="cpu", help="where to load it (default: cpu)")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(main=main)
 
@@ -28,12 +34,8 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
 def main(options: argparse.Namespace) -> int:
     """Show the model; gives the exit code."""
     from wasi_nn.backends import load
-    from wasi_nn.cli import UsageError
-    from wasi_nn.types import GraphEncoding
+    from wasi_nn.types import printable
 
-    words = [encoding.value for encoding in GraphEncoding]
-    if options.encoding not in words:
-        raise UsageError(f"no encoding is named {options.encoding!r}; there are {', '.join(words)}")
     graph = load(options.model, options.encoding, options.target)
     if options.json:
         import json
@@ -51,12 +53,13 @@ def main(options: argparse.Namespace) -> int:
     print(f"device    {graph.device}")
     for what, infos in (("inputs", graph.inputs), ("outputs", graph.outputs)):
         print(what)
-        width = max((len(info.name) for info in infos), default=0)
-        for index, info in enumerate(infos):
-            print(f"  {index}  {info.name:<{width}}  {info.type_name:<5} {info.dims_text}")
+        names = [printable(info.name) for info in infos]
+        width = max(map(len, names), default=0)
+        for index, (name, info) in enumerate(zip(names, infos, strict=True)):
+            print(f"  {index}  {name:<{width}}  {info.type_name:<5} {info.dims_text}")
     for key, value in graph.metadata.items():
-        text = " ".join(value.split())
-        print(f"{key}: {text if len(text) <= 100 else text[:97] + '...'}")
+        text = printable(f"{key}: {' '.join(value.split())}")
+        print(text if len(text) <= 100 else text[:97] + "...")
     return 0
 
 

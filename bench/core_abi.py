@@ -1,0 +1,78 @@
+"""What an inference through the core ABI costs, over the same call of ONNX Runtime from Python on a ready array.
+
+The guest is text: a loop of `set_input`, `compute` and `get_output`, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import core_guest
+import models as real_models
+import numpy as np
+import onnx_models
+from ratios import best, ratio, side_by_side
+
+import wasi_nn
+from wasi_nn.abi import host_calls
+
+LOOP = """
+    (func (export "infer") (param $context i32) (param $times i32) (result i32) (local $errno i32)
+      (loop $again
+        (local.set $errno (i32.or (local.get $errno)
+          (call $set_input (local.get $context) (i32.const 0) (i32.const 64))))
+        (local.set $errno (i32.or (local.get $errno) (call $compute (local.get $context))))
+        (local.set $errno (i32.or (local.get $errno)
+          (call $get_output (local.get $context) (i32.const 0) (i32.const 4096) (i32.const 8192) (i32.const 8))))
+        (local.set $times (i32.sub (local.get $times) (i32.const 1)))
+        (br_if $again (local.get $times)))
+      (local.get $errno))"""
+
+
+def contenders(model: bytes, tensor: Any, times: int) -> dict[str, Callable[[], object]]:
+    """The same inferences through a guest and directly, `times` a call; the results must be the same."""
+    graph = wasi_nn.load(model, options={"threads": 1})
+    guest = core_guest.CoreGuest(wasi_nn.Session({"net": graph}), core_guest.wat(rest=LOOP))
+    context = guest.context("net")
+    guest.put_tensor(tensor.shape, core_guest.F32, tensor.tobytes())
+    infer, store = guest.exports["infer"], guest.store
+    session: Any = graph.session  # type: ignore[attr-defined]
+    name = graph.inputs[0].name
+
+    def through_the_guest() -> None:
+        assert infer(store, context, times) == core_guest.SUCCESS  # type: ignore[operator]
+
+    def directly() -> None:
+        for _ in range(times):
+            session.run(None, {name: tensor})
+
+    through_the_guest()
+    expected = session.run(None, {name: tensor})[0].tobytes()
+    assert guest.read(4096, len(expected)) == expected
+    return {"guest": through_the_guest, "direct": directly}
+
+
+def main() -> None:
+    """Print the tables."""
+    print("| one inference | through a guest | directly | ratio |\n|---|---|---|---|")
+    image = np.random.default_rng(1).standard_normal((1, 3, 224, 224), np.float32)
+    networks = {f"convolutions of {n} channels": onnx_models.convolution(224, n) for n in (16, 64, 128)}
+    networks["EfficientNet-Lite0"] = real_models.efficientnet().model.read_bytes()
+    for name, model in networks.items():
+        times = side_by_side(contenders(model, image, 10), rounds=40)
+        guest, direct = times["guest"], times["direct"]
+        each = f"{100 * best(guest):.3f} ms | {100 * best(direct):.3f} ms"
+        print(f"| {image.nbytes:,} bytes in, {name} | {each} | {ratio(guest, direct)} |")
+
+    print("\n| 4 floats, three host calls | through a guest | directly | the host's own |\n|---|---|---|---|")
+    numbers = onnx_models.f32([1, -1, 2, -2])
+    for way in ("raw", "public"):
+        host_calls.RAW_CALLS = way == "raw"
+        times = side_by_side(contenders(onnx_models.relu(), numbers, 2000), rounds=20)
+        guest_us, direct_us = (1e6 * best(times[who]) / 2000 for who in ("guest", "direct"))
+        print(f"| {way} calls | {guest_us:.2f} us | {direct_us:.2f} us | {guest_us - direct_us:.2f} us |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from wasi_nn.abi import host_calls
+
+REPOSITORY = Path(__file__).parent.parent
+C_GUESTS = REPOSITORY / "guests" / "c"
+
+
+def need(module: str, install: str) -> None:
+    """Skip the test where a module isn't installed; in continuous integration, fail it."""
+    if importlib.util.find_spec(module) is None:
+        message = f"{module} isn't installed: pip install {install}"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+
+
+@pytest.fixture(params=["raw", "public"])
+def either_call(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The test runs over both ways of defining host functions."""
+    assert host_calls.RAW_CALLS, "the engine lacks what raw calls need"
+    monkeypatch.setattr(host_calls, "RAW_CALLS", request.param == "raw")
+    way: str = request.param
+    return way
+
+
+@pytest.fixture
+def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's cache directory that is this test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, bytes], Path]:
+    """Writes a file into the test's directory; gives its path."""
+
+    def write_file(name: str, content: bytes) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    return write_file

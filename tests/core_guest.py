@@ -1,0 +1,121 @@
+"""A guest in the core ABI that does just what a test says: the test writes its memory and chooses its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import pack, unpack
+
+import wasmtime
+
+import wasi_nn
+from wasi_nn.abi import witx
+
+SUCCESS, INVALID_ARGUMENT, INVALID_ENCODING, MISSING_MEMORY, BUSY, RUNTIME_ERROR = range(6)
+UNSUPPORTED_OPERATION, TOO_LARGE, NOT_FOUND = range(6, 9)
+F16, F32, F64, U8, I32, I64 = range(6)
+ONNX, AUTODETECT = 1, 5
+
+TRAP = (wasmtime.Trap, wasmtime.WasmtimeError)
+"""As what a trap from a host function surfaces, by either way of defining it."""
+
+OUT = 8  # where out-pointers point, unless a test says otherwise
+TENSOR, DIMS, NAME, BUILDERS = 64, 128, 1024, 2048
+DATA = 65536
+
+MEMORY = '(memory (export "memory") 16)'
+
+
+def wat(memory: str = MEMORY, functions: Sequence[str] = tuple(witx.FUNCTIONS), rest: str = "") -> str:
+    """The guest's text: for each nn function, an export of its name that calls it with the same arguments."""
+    imports, exports = [], []
+    for name in functions:
+        params = "(param" + " i32" * witx.FUNCTIONS[name] + ")"
+        arguments = " ".join(f"(local.get {n})" for n in range(witx.FUNCTIONS[name]))
+        imports.append(f'(import "{witx.MODULE}" "{name}" (func ${name} {params} (result i32)))')
+        exports.append(f'(func (export "{name}") {params} (result i32) (call ${name} {arguments}))')
+    return f"(module {' '.join(imports)} {memory} {' '.join(exports)} {rest})"
+
+
+class CoreGuest:
+    """An instance of that guest with its session."""
+
+    def __init__(
+        self, session: wasi_nn.Session, text: str | None = None, engine: wasmtime.Engine | None = None
+    ) -> None:
+        self.session = session
+        engine = engine or wasmtime.Engine()
+        self.store = wasmtime.Store(engine)
+        linker = wasmtime.Linker(engine)
+        wasi_nn.add_to_linker(linker, session)
+        instance = linker.instantiate(self.store, wasmtime.Module(engine, text or wat()))
+        self.exports = instance.exports(self.store)
+
+    def call(self, name: str, *arguments: int) -> int:
+        """Call an nn function; gives its errno. Arguments are u32, or negative."""
+        signed = [argument - 2**32 if argument >= 2**31 else argument for argument in arguments]
+        errno: int = self.exports[name](self.store, *signed)  # type: ignore[operator]
+        return errno
+
+    @property
+    def memory(self) -> wasmtime.Memory:
+        memory = self.exports["memory"]
+        assert isinstance(memory, wasmtime.Memory)
+        return memory
+
+    def write(self, at: int, content: bytes) -> None:
+        """Write the guest's memory."""
+        if content:
+            self.memory.write(self.store, content, at)
+
+    def read(self, at: int, size: int) -> bytes:
+        """Read the guest's memory."""
+        return bytes(self.memory.read(self.store, at, at + size))
+
+    def u32(self, at: int = OUT) -> int:
+        """A number in the guest's memory."""
+        value: int = unpack("<I", self.read(at, 4))[0]
+        return value
+
+    def load(self, *builders: bytes, encoding: int = ONNX, target: int = 0) -> int:
+        """Put builders into memory and load them."""
+        array, at = b"", DATA
+        for builder in builders:
+            self.write(at, builder)
+            array += pack("<II", at, len(builder))
+            at += len(builder)
+        self.write(BUILDERS, array)
+        return self.call("load", BUILDERS, len(builders), encoding, target, OUT)
+
+    def load_by_name(self, name: str | bytes) -> int:
+        """Put a name into memory and load its graph."""
+        encoded = name.encode() if isinstance(name, str) else name
+        self.write(NAME, encoded)
+        return self.call("load_by_name", NAME, len(encoded), OUT)
+
+    def context(self, name: str) -> int:
+        """A context on a named graph."""
+        assert self.load_by_name(name) == SUCCESS
+        assert self.call("init_execution_context", self.u32(), OUT) == SUCCESS
+        return self.u32()
+
+    def put_tensor(
+        self, dims: Sequence[int], kind: int, data: bytes, *, padding: bytes = b"\xaa\xbb\xcc", at: int = DATA
+    ) -> None:
+        """Put a tensor record into memory, by default with garbage in its padding."""
+        self.write(at, data)
+        self.write(DIMS, pack(f"<{len(dims)}I", *dims))
+        self.write(TENSOR, pack("<IIB3sII", DIMS, len(dims), kind, padding, at, len(data)))
+
+    def set_input(self, context: int, index: int, dims: Sequence[int], kind: int, data: bytes) -> int:
+        """Put a tensor into memory and set an input to it."""
+        self.put_tensor(dims, kind, data)
+        return self.call("set_input", context, index, TENSOR)
+
+    def get_output(self, context: int, index: int = 0) -> bytes:
+        """An output, whose size is asked for first."""
+        errno = self.call("get_output", context, index, 0, 0, OUT)
+        assert errno in (SUCCESS, TOO_LARGE)
+        size = self.u32()
+        assert self.call("get_output", context, index, DATA, size, OUT) == SUCCESS
+        assert self.u32() == size
+        return self.read(DATA, size)

@@ -1,0 +1,146 @@
+"""Small ONNX models for the tests, built with ONNX's own tools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from wasi_nn import TensorType
+
+ELEMENTS = {
+    TensorType.F16: TensorProto.FLOAT16,
+    TensorType.BF16: TensorProto.BFLOAT16,
+    TensorType.F32: TensorProto.FLOAT,
+    TensorType.F64: TensorProto.DOUBLE,
+    TensorType.U8: TensorProto.UINT8,
+    TensorType.I32: TensorProto.INT32,
+    TensorType.I64: TensorProto.INT64,
+}
+
+Dims = Sequence[int | str] | None
+
+
+def f32(values: Any) -> Any:
+    """An array of f32."""
+    return np.array(values, np.float32)
+
+
+def build(
+    nodes: Sequence[Any],
+    inputs: Mapping[str, tuple[int, Dims]],
+    outputs: Mapping[str, tuple[int, Dims] | Any],
+    initializers: Sequence[Any] = (),
+    **graph: Any,
+) -> bytes:
+    """A model's bytes. Inputs and outputs are name: (element type, dims), dims None for an unknown rank."""
+    value = helper.make_tensor_value_info
+    graph_proto = helper.make_graph(
+        nodes,
+        "test",
+        [value(name, *info) for name, info in inputs.items()],
+        [value(name, *info) if isinstance(info, tuple) else info for name, info in outputs.items()],
+        initializers,
+        **graph,
+    )
+    model = helper.make_model(graph_proto, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    serialized: bytes = model.SerializeToString()
+    return serialized
+
+
+def identity(kind: TensorType = TensorType.F32, dims: Dims = (4,)) -> bytes:
+    """y = x."""
+    element = ELEMENTS[kind]
+    return build([helper.make_node("Identity", ["x"], ["y"])], {"x": (element, dims)}, {"y": (element, dims)})
+
+
+def relu(dims: Dims = (4,)) -> bytes:
+    """y = max(x, 0), in f32."""
+    return build([helper.make_node("Relu", ["x"], ["y"])], {"x": (1, dims)}, {"y": (1, dims)})
+
+
+def add_and_mul() -> bytes:
+    """sum = a + b, product = a * b, over f32 [n] and [n]; the outputs in the order product, sum."""
+    return build(
+        [helper.make_node("Add", ["a", "b"], ["sum"]), helper.make_node("Mul", ["a", "b"], ["product"])],
+        {"a": (1, ["n"]), "b": (1, ["n"])},
+        {"product": (1, ["n"]), "sum": (1, ["n"])},
+    )
+
+
+def cast(element: int, to: int, dims: Dims = (4,)) -> bytes:
+    """y = x cast to another element type."""
+    return build([helper.make_node("Cast", ["x"], ["y"], to=to)], {"x": (element, dims)}, {"y": (to, dims)})
+
+
+def nonzero(dims: Dims = ("n",)) -> bytes:
+    """y = the indexes of x's elements that aren't 0: its dims depend on the values."""
+    return build([helper.make_node("NonZero", ["x"], ["y"])], {"x": (1, dims)}, {"y": (7, (1, "found"))})
+
+
+def strings() -> bytes:
+    """y = x, over strings [n]."""
+    string = TensorProto.STRING
+    return build([helper.make_node("Identity", ["x"], ["y"])], {"x": (string, ["n"])}, {"y": (string, ["n"])})
+
+
+def sequence() -> bytes:
+    """s = the sequence of x and x, which isn't a tensor; y = x."""
+    return build(
+        [helper.make_node("SequenceConstruct", ["x", "x"], ["s"]), helper.make_node("Identity", ["x"], ["y"])],
+        {"x": (1, ["n"])},
+        {"s": helper.make_tensor_sequence_value_info("s", 1, None), "y": (1, ["n"])},
+    )
+
+
+def failing() -> bytes:
+    """y = x reshaped to [2, 2]: fails when it runs on anything but 4 elements."""
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [2, 2])
+    return build([helper.make_node("Reshape", ["x", "shape"], ["y"])], {"x": (1, ["n"])}, {"y": (1, None)}, [shape])
+
+
+def convolution(size: int = 224, channels: int = 16) -> bytes:
+    """A small convolutional network: image f32 [1, 3, size, size] to scores f32 [1, 10], with random weights."""
+    random = np.random.default_rng(1)
+
+    def weights(name: str, *dims: int) -> Any:
+        return onnx.numpy_helper.from_array(random.standard_normal(dims, np.float32) * 0.1, name)
+
+    return build(
+        [
+            helper.make_node("Conv", ["image", "w1"], ["c1"], strides=[2, 2], pads=[1, 1, 1, 1]),
+            helper.make_node("Relu", ["c1"], ["r1"]),
+            helper.make_node("Conv", ["r1", "w2"], ["c2"], strides=[2, 2], pads=[1, 1, 1, 1]),
+            helper.make_node("Relu", ["c2"], ["r2"]),
+            helper.make_node("GlobalAveragePool", ["r2"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "w3"], ["scores"]),
+        ],
+        {"image": (1, [1, 3, size, size])},
+        {"scores": (1, [1, 10])},
+        [
+            weights("w1", channels, 3, 3, 3),
+            weights("w2", 2 * channels, channels, 3, 3),
+            weights("w3", 2 * channels, 10),
+        ],
+    )
+
+
+def with_external_data(folder: Path, location: str = "weights.bin", **keys: str) -> bytes:
+    """y = x + w over f32 [16], where w is in another file: 16 numbers from 1000, which this writes into the folder."""
+    np.arange(1000, 1016, dtype=np.float32).tofile(folder / "weights.bin")
+    return build(
+        [helper.make_node("Add", ["x", "w"], ["y"])], {"x": (1, [16])}, {"y": (1, [16])}, [external(location, **keys)]
+    )
+
+
+def external(location: str, **keys: str) -> Any:
+    """A tensor w, f32 [16], whose data is in a file."""
+    tensor = TensorProto(name="w", data_type=1, dims=[16], data_location=TensorProto.EXTERNAL)
+    for key, value in {"location": location, "offset": "0", "length": "64", **keys}.items():
+        tensor.external_data.add(key=key, value=value)
+    return tensor

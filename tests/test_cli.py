@@ -1,0 +1,225 @@
+"""The command: its options, its exit codes, and one clear line for whatever is wrong."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx_models as models
+import pytest
+from conftest import C_GUESTS
+from test_host import ECHOES_STDIN, LOOKS_UP_NET, command, says
+
+from wasi_nn import cli
+from wasi_nn.types import ExecutionTarget, GraphEncoding
+
+Write = Callable[[str, bytes], Path]
+Result = tuple[int, str, str]
+
+
+@pytest.fixture
+def wasi_nn(tmp_path: Path, cache_home: Path, write: Write) -> Callable[..., Result]:
+    """Runs the command in a directory with some guests and models; gives exit code, output, errors."""
+    write("lookup.wat", command(LOOKS_UP_NET).encode())
+    write("echo.wat", command(ECHOES_STDIN).encode())
+    write("trap.wat", command("unreachable").encode())
+    write("net.onnx", models.relu())
+    write("dir/net/model.onnx", models.relu())
+    write("broken.onnx", b"no model")
+
+    def run(*arguments: str, stdin: str = "") -> Result:
+        process = subprocess.run(
+            [Path(sys.executable).with_name("wasi-nn"), *arguments],
+            cwd=tmp_path,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in process.stderr
+        return process.returncode, process.stdout, process.stderr
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--graph", "net=net.onnx"],
+        ["--graph", "net=onnx:cpu:net.onnx"],
+        ["--graph", "net=autodetect:cpu:dir/net"],
+        ["--graph", "net=dir/net"],
+        ["--nn-graph", "onnx::dir/net"],
+        ["--nn-graph", "ONNX::dir/net/"],
+        ["--nn-preload", "net:onnx:cpu:net.onnx"],
+        ["--nn-preload", "net:ONNX:AUTO:net.onnx"],
+        ["--graph", "other=net.onnx", "--graph", "net=net.onnx", "--no-load", "--no-cache"],
+        ["--graph", "net=onnx:tpu:net.onnx", "--target-fallback", "cpu"],
+    ],
+)
+def test_graphs_are_named_in_three_dialects(wasi_nn: Callable[..., Result], options: list[str]) -> None:
+    assert wasi_nn("run", *options, "lookup.wat")[0] == 0
+
+
+def test_a_graph_nobody_named(wasi_nn: Callable[..., Result]) -> None:
+    code, _, errors = wasi_nn("run", "lookup.wat")
+    assert code == 8, "the guest's own exit code is the errno here"
+    assert "wasi-nn: load_by_name failed: no graph is named 'net'" in errors
+
+
+def test_streams_are_the_commands(wasi_nn: Callable[..., Result]) -> None:
+    assert wasi_nn("run", "echo.wat", stdin="hello") == (0, "hello", "")
+
+
+def test_arguments_variables_and_directories_reach_the_guest(
+    wasi_nn: Callable[..., Result], write: Write, tmp_path: Path
+) -> None:
+    write("in/x", b"\0\0\x80\x3f" * 4)
+    result = wasi_nn(
+        *("run", "--graph", "net=net.onnx", "--env", "A=b=c", "--dir", "in::/given"),
+        *(str(C_GUESTS / "infer.wasm"), "--graph", "net", "f32:4:/given/x", "--output", "f32:/given/y"),
+    )
+    assert result[:2] == (0, "output 0: 16 bytes, 4 f32: 1 1 1 1\n")
+    assert (tmp_path / "in" / "y").read_bytes() == (tmp_path / "in" / "x").read_bytes()
+
+
+def test_ctrl_c_ends_a_guest_that_never_ends(wasi_nn: Callable[..., Result], tmp_path: Path, write: Write) -> None:
+    write("loop.wat", command(says("begun") + "(loop $again (br $again))").encode())
+    assert wasi_nn("run", "echo.wat")[0] == 0
+    program = Path(sys.executable).with_name("wasi-nn")
+    with subprocess.Popen([program, "run", "loop.wat"], cwd=tmp_path, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(5) == b"begun"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == -signal.SIGINT
+
+
+def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:
+    code, _, errors = wasi_nn("run", "trap.wat")
+    assert code == 134
+    assert errors.startswith("wasi-nn: the guest trapped: wasm `unreachable` instruction executed\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "COMMAND"),
+        (["dance"], 2, "dance"),
+        (["run"], 2, "GUEST"),
+        (["run", "--dance", "lookup.wat"], 2, "--dance"),
+        (["run", "--graph", "net", "lookup.wat"], 2, "NAME=PATH"),
+        (["run", "--graph", "=net.onnx", "lookup.wat"], 2, "NAME=PATH"),
+        (["run", "--graph", "net=onnx:npu:net.onnx", "lookup.wat"], 2, "no target is named 'npu'; there are cpu"),
+        (["run", "--graph", "net=net.onnx", "--graph", "net=net.onnx", "lookup.wat"], 2, "two graphs are named 'net'"),
+        (["run", "--graph", "net=net.onnx", "--nn-graph", "onnx::dir/net", "lookup.wat"], 2, "two graphs"),
+        (["run", "--nn-graph", "onnx:dir/net", "lookup.wat"], 2, "ENCODING::DIR"),
+        (["run", "--nn-graph", "onnx::..", "lookup.wat"], 2, "ENCODING::DIR"),
+        (["run", "--nn-graph", "onyx::dir/net", "lookup.wat"], 2, "no encoding is named 'onyx'; there are openvino"),
+        (["run", "--nn-preload", "net:onnx:net.onnx", "lookup.wat"], 2, "NAME:ENCODING:TARGET:PATH"),
+        (["run", "--dir", "::/", "lookup.wat"], 2, "HOST::GUEST"),
+        (["run", "--env", "A", "lookup.wat"], 2, "KEY=VALUE"),
+        (["run", "--target-fallback", "npu", "lookup.wat"], 2, "npu"),
+        (["inspect", "--encoding", "onyx", "net.onnx"], 2, "invalid choice: 'onyx'"),
+        (["run", "nowhere.wasm"], 1, "no guest at nowhere.wasm"),
+        (["run", "net.onnx"], 1, "net.onnx is not WebAssembly"),
+        (["run", "--graph", "net=nowhere.onnx", "lookup.wat"], 1, "no such file or directory: nowhere.onnx"),
+        (["run", "--graph", "net=onyx:cpu:net.onnx", "lookup.wat"], 1, "no such file or directory: onyx:cpu:net.onnx"),
+        (["run", "--dir", "nowhere", "lookup.wat"], 1, "no directory nowhere"),
+        (["inspect", "nowhere.onnx"], 1, "no model at nowhere.onnx"),
+        (["inspect", "broken.onnx"], 1, "isn't in a format known here (tried: onnx); it begins with b'no model'"),
+        (["inspect", "--encoding", "pytorch", "net.onnx"], 1, "no backend for pytorch"),
+        (["inspect", "--target", "tpu", "net.onnx"], 1, "no execution provider for tpu"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    wasi_nn: Callable[..., Result], arguments: list[str], code: int, message: str
+) -> None:
+    actual, output, errors = wasi_nn(*arguments)
+    assert (actual, output) == (code, "")
+    assert message in errors.splitlines()[-1]
+    assert errors.splitlines()[-1].startswith("wasi-nn")
+    if code == 1:
+        assert len(errors.splitlines()) == 1
+
+
+def test_a_model_that_fails_to_load_is_explained_to_whoever_runs_the_guest(wasi_nn: Callable[..., Result]) -> None:
+    code, _, errors = wasi_nn("run", "--graph", "net=onnx:cpu:broken.onnx", "lookup.wat")
+    assert code == 5
+    assert "load_by_name failed: onnxruntime can't load the model" in errors
+
+
+def test_inspect(wasi_nn: Callable[..., Result], write: Write) -> None:
+    write("two.onnx", models.add_and_mul())
+    code, output, _ = wasi_nn("inspect", "two.onnx")
+    assert code == 0
+    assert [line.split() for line in output.splitlines()][:8] == [
+        ["encoding", "onnx"],
+        ["device", "cpu"],
+        ["inputs"],
+        ["0", "a", "f32", "[n]"],
+        ["1", "b", "f32", "[n]"],
+        ["outputs"],
+        ["0", "product", "f32", "[n]"],
+        ["1", "sum", "f32", "[n]"],
+    ]
+    as_json = json.loads(wasi_nn("inspect", "--json", "dir/net")[1])
+    assert as_json == {
+        "encoding": "onnx",
+        "device": "cpu",
+        "inputs": [{"name": "x", "type": "f32", "dims": [4]}],
+        "outputs": [{"name": "y", "type": "f32", "dims": [4]}],
+        "metadata": {"graph": "test"},
+    }
+
+
+def test_backends(wasi_nn: Callable[..., Result]) -> None:
+    rows: list[dict[str, Any]] = json.loads(wasi_nn("backends", "--json")[1])
+    onnx = next(row for row in rows if row["encoding"] == "onnx")
+    assert (onnx["runtime"], onnx["devices"]["cpu"], onnx["install"]) == ("onnxruntime", "cpu", None)
+    assert {row["encoding"] for row in rows} == {e.value for e in GraphEncoding} - {"autodetect"}
+    assert "onnxruntime" in wasi_nn("backends")[1]
+
+
+def test_backends_without_a_runtime(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert cli.main(["backends"]) == 0
+    assert "not installed: pip install 'wasi-nn[onnx]'" in capsys.readouterr().out
+
+
+def test_the_words_of_the_options_are_the_specifications() -> None:
+    assert list(cli.ENCODINGS) == [encoding.value for encoding in GraphEncoding]
+    assert list(cli.TARGETS) == [target.value for target in ExecutionTarget]
+
+
+def test_help_and_version_need_neither_engine_nor_runtime() -> None:
+    for arguments in (["--help"], ["run", "--help"], ["--version"]):
+        program = (
+            "import sys; from wasi_nn.cli import main\n"
+            f"try: main({arguments})\nexcept SystemExit: pass\n"
+            "print([m for m in ('numpy', 'wasmtime', 'onnxruntime') if m in sys.modules])"
+        )
+        output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        assert output.splitlines()[-1] == "[]"
+
+
+def test_importing_the_package_imports_no_runtime_and_no_engine() -> None:
+    program = (
+        "import sys, wasi_nn\n"
+        "wasi_nn.load; wasi_nn.Registry; wasi_nn.Session; assert set(wasi_nn.__all__) <= set(dir(wasi_nn))\n"
+        "print([m for m in ('wasmtime', 'onnxruntime') if m in sys.modules])\n"
+        "for name in wasi_nn.__all__: getattr(wasi_nn, name)\n"
+        "print([m for m in ('wasmtime', 'onnxruntime') if m in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert output.splitlines() == ["[]", "['wasmtime']"]
+
+
+def test_output_that_nobody_reads_is_no_failure_of_ours() -> None:
+    pipe = f"'{Path(sys.executable).with_name('wasi-nn')}' run --help | head -1; exit ${{PIPESTATUS[1]}}"
+    process = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, check=True)
+    assert process.stderr == ""

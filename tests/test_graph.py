@@ -1,0 +1,188 @@
+"""Graphs and contexts, whatever the backend: over a graph made here, as the author of a backend would make one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx_models import f32
+
+import wasi_nn
+from wasi_nn import ErrorCode, Graph, NNError, Runner, TensorInfo, TensorType
+from wasi_nn.session import HandleTable
+
+
+class Doubler(Graph):
+    """doubled = 2 * x + bias; counts how often it runs, and fails on 13."""
+
+    def __init__(self) -> None:
+        f32 = np.dtype(np.float32)
+        super().__init__(
+            [TensorInfo("x", f32, ("n", 2)), TensorInfo("bias", f32, ())], [TensorInfo("doubled", f32, ("n", 2))]
+        )
+        self.runs = 0
+
+    def runner(self) -> Runner:
+        def run(inputs: Sequence[Any], _: Sequence[Any] | None) -> Sequence[Any]:
+            self.runs += 1
+            if (inputs[0] == 13).any():
+                raise ArithmeticError("thirteen\nis out")
+            return [2 * inputs[0] + inputs[1]]
+
+        return run
+
+
+X = f32([[1, 2], [3, 4]])
+BIAS = np.array(1, np.float32)
+
+
+@pytest.fixture
+def context() -> wasi_nn.ExecutionContext:
+    return Doubler().init_execution_context()
+
+
+def refused(code: ErrorCode, match: str, call: Any, *arguments: Any) -> None:
+    with pytest.raises(NNError, match=match) as caught:
+        call(*arguments)
+    assert caught.value.code is code
+    assert "\n" not in str(caught.value)
+
+
+def test_inputs_by_index_by_name_and_by_decimal_name(context: wasi_nn.ExecutionContext) -> None:
+    for x, bias in ((0, 1), ("x", "bias"), ("0", "1")):
+        context.set_input(x, X)
+        context.set_input(bias, BIAS)
+        context.compute()
+        assert context.get_output("doubled").tolist() == context.get_output("0").tolist() == [[3, 5], [7, 9]]
+
+
+@pytest.mark.parametrize("key", [2, -1, "y", "2", "-1", "", "x ", "٣", "9" * 5000])
+def test_inputs_that_do_not_exist(context: wasi_nn.ExecutionContext, key: int | str) -> None:
+    refused(ErrorCode.INVALID_ARGUMENT, "^no input", context.set_input, key, X)
+
+
+def test_a_name_comes_before_an_index() -> None:
+    graph = Doubler()
+    graph.inputs = (TensorInfo("1", graph.inputs[0].dtype, (1,)), TensorInfo("0", graph.inputs[0].dtype, (2,)))
+    context = graph.init_execution_context()
+    context.set_input("0", f32([1, 2]))
+    refused(ErrorCode.INVALID_ARGUMENT, "is \\[1\\]", context.set_input, "1", f32([1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (np.zeros((2, 2)), "is f32, got f64"),
+        (np.zeros((2, 2), np.int8), "is f32, got int8"),
+        (np.zeros((2, 3), np.float32), r"is \[n, 2\], got \[2, 3\]"),
+        (np.zeros(2, np.float32), r"got \[2\]"),
+        (np.zeros((1, 2, 2), np.float32), r"got \[1, 2, 2\]"),
+    ],
+)
+def test_tensors_that_do_not_fit(context: wasi_nn.ExecutionContext, tensor: Any, message: str) -> None:
+    refused(ErrorCode.INVALID_ARGUMENT, message, context.set_input, "x", tensor)
+    refused(ErrorCode.INVALID_ARGUMENT, message, context.graph.compute, {"x": tensor, "bias": BIAS})
+
+
+@pytest.mark.parametrize("bias", [np.array(1, np.float32), f32([1]), np.array(1, ">f4")])
+def test_scalars(context: wasi_nn.ExecutionContext, bias: Any) -> None:
+    context.set_input(0, X)
+    context.set_input(1, bias)
+    context.compute()
+    assert context.get_output(0).tolist() == [[3, 5], [7, 9]]
+    assert context.graph.compute({"x": X, "bias": bias})["doubled"].tolist() == [[3, 5], [7, 9]]
+
+
+def test_arrays_need_not_be_contiguous(context: wasi_nn.ExecutionContext) -> None:
+    context.set_input(0, X.T)
+    context.set_input(1, BIAS)
+    context.compute()
+    assert context.get_output(0).tolist() == [[3, 7], [5, 9]]
+
+
+def test_inputs_are_copied_and_outputs_are_copies(context: wasi_nn.ExecutionContext) -> None:
+    x = X.copy()
+    context.set_input(0, x)
+    context.set_input(1, BIAS)
+    x[:] = 0
+    context.compute()
+    output = context.get_output(0)
+    output[:] = 0
+    assert context.get_output(0).tolist() == [[3, 5], [7, 9]]
+
+
+def test_there_is_no_output_before_a_compute_or_after_a_failed_one(context: wasi_nn.ExecutionContext) -> None:
+    refused(ErrorCode.RUNTIME_ERROR, "no compute has succeeded", context.get_output, 0)
+    refused(ErrorCode.INVALID_ARGUMENT, "no value for 'x', 'bias'", context.compute)
+    context.set_input(0, X)
+    context.set_input(1, BIAS)
+    context.compute()
+    context.set_input(0, f32([[13, 0]]))
+    assert context.get_output(0).tolist() == [[3, 5], [7, 9]], "set_input leaves the outputs"
+    refused(ErrorCode.RUNTIME_ERROR, "the runtime failed: thirteen is out", context.compute)
+    refused(ErrorCode.RUNTIME_ERROR, "the last failed", context.get_output, 0)
+    refused(ErrorCode.RUNTIME_ERROR, "the last failed", context.output_bytes, 0)
+
+
+def test_named_inputs_each_once(context: wasi_nn.ExecutionContext) -> None:
+    named = context.compute_named
+    assert [(name, output.tolist()) for name, output in named([("bias", BIAS), ("x", X)])] == [
+        ("doubled", [[3, 5], [7, 9]])
+    ]
+    refused(ErrorCode.INVALID_ARGUMENT, "no value for input 'bias'", named, [("x", X)])
+    refused(ErrorCode.INVALID_ARGUMENT, "'x' is given twice", named, [("x", X), ("0", X), ("bias", BIAS)])
+    refused(ErrorCode.INVALID_ARGUMENT, "no input is named 'y'", named, [("y", X), ("bias", BIAS)])
+    refused(ErrorCode.RUNTIME_ERROR, "no compute has succeeded", context.get_output, 0)
+
+
+def test_outputs_that_are_not_contiguous_are_never_stale() -> None:
+    class Transposing(Doubler):
+        def runner(self) -> Runner:
+            held = [np.zeros((2, 2), np.float32)]
+            outputs = [held[0].T]
+
+            def run(inputs: Sequence[Any], _: Sequence[Any] | None) -> Sequence[Any]:
+                held[0][:] = inputs[0]
+                return outputs
+
+            return run
+
+    context = Transposing().init_execution_context()
+    context.set_input(1, BIAS)
+    for x in (X, 2 * X):
+        context.set_input(0, x)
+        context.compute()
+        assert bytes(context.output_bytes(0)) == x.T.tobytes()
+
+
+def test_tensor_types_and_dtypes() -> None:
+    assert [kind.dtype.itemsize for kind in TensorType] == [2, 2, 4, 8, 1, 4, 8]
+    assert [TensorType.of(kind.dtype) for kind in TensorType] == list(TensorType)
+    assert TensorType.of(np.dtype(np.int8)) is TensorType.of(np.dtype(object)) is None
+
+
+def test_handles_are_never_given_out_twice() -> None:
+    table, graph = HandleTable(), Doubler()
+    first = table.add(graph)
+    assert table.remove(first, Graph) is graph
+    second = table.add(graph)
+    assert second != first
+    refused(ErrorCode.INVALID_ARGUMENT, "was given back", table.get, first, Graph)
+    refused(ErrorCode.INVALID_ARGUMENT, "was given back", table.remove, first, Graph)
+    refused(ErrorCode.INVALID_ARGUMENT, "it is a graph", table.get, second, wasi_nn.ExecutionContext)
+    table._next = 2**32
+    refused(ErrorCode.TOO_LARGE, "no handles are left", table.add, graph)
+    assert len(table) == 1
+
+
+def test_a_graph_lives_as_long_as_a_context_needs_it() -> None:
+    with wasi_nn.Session({"doubler": Doubler()}) as session:
+        graph = session.load_by_name("doubler")
+        context = session.context(session.init_execution_context(graph))
+        session.handles.remove(graph, Graph)
+    context.set_input(0, X)
+    context.set_input(1, BIAS)
+    context.compute()
+    assert context.get_output(0).tolist() == [[3, 5], [7, 9]]

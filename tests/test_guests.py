@@ -1,0 +1,163 @@
+"""The guests in C, on real models with their real weights: the answers are right, and the runtime's own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import models as real_models
+import numpy as np
+import onnx_models
+import onnxruntime
+import pytest
+from conftest import C_GUESTS, REPOSITORY, need
+
+from build import C_GUESTS as NAMES
+from build import build_c
+from wasi_nn import Host
+
+RUNTIME: dict[str, Any] = {"providers": ["CPUExecutionProvider"]}
+
+
+def run(host: Host, guest: str, *arguments: str, **keywords: Any) -> list[str]:
+    """The lines that a guest writes."""
+    result = host.run(C_GUESTS / f"{guest}.wasm", arguments, capture_output=True, **keywords)
+    assert result.exit_code == 0, result.stderr.decode()
+    return result.stdout.decode().splitlines()
+
+
+def magika_features(content: bytes) -> Any:
+    """The input that Magika's model wants, as its package makes it."""
+    begin, end = content[:4096].lstrip()[:1024], content[-4096:].rstrip()[-1024:]
+    numbers = [*begin, *[256] * (1024 - len(begin)), *[256] * (1024 - len(end)), *end]
+    return np.array([numbers], np.int32)
+
+
+@pytest.mark.parametrize("by_name", [True, False], ids=["by name", "by bytes"])
+def test_identify_tells_what_files_hold(by_name: bool, tmp_path: Path) -> None:
+    magika = real_models.magika()
+    session = onnxruntime.InferenceSession(magika.model, **RUNTIME)
+    labels = magika.labels.read_text().splitlines()
+    (tmp_path / "short").write_bytes(b"  \n a \n")
+    (tmp_path / "small.py").write_bytes(b"\n\n  import os\nprint(os.getcwd())\n\t \n")
+    expected = {
+        "pyproject.toml": "toml",
+        "Makefile": "makefile",
+        "src/wasi_nn/graph.py": "python",
+        "guests/c/identify.c": "c",
+        "guests/c/identify.wasm": "wasm",
+        "LICENSE": "txt",
+        "/tmp/small.py": "python",
+    }
+    lines = run(
+        Host({"magika": magika.model} if by_name else {}, allow_load=not by_name, cache=False),
+        "identify",
+        *(("--graph", "magika") if by_name else ("--model", "/models/model.onnx")),
+        *("--labels", "/models/labels.txt", *expected, "/tmp/short"),
+        dirs={".": REPOSITORY, "/models": magika.model.parent, "/tmp": tmp_path},
+    )
+    assert lines.pop(0).startswith(f"model loaded {'by name' if by_name else 'from bytes'} in ")
+    assert lines.pop().split(maxsplit=1)[1] == "too short to tell"
+    for line, (path, label) in zip(lines, expected.items(), strict=True):
+        file = tmp_path / path[5:] if path.startswith("/tmp") else REPOSITORY / path
+        scores = session.run(None, {"bytes": magika_features(file.read_bytes())})[0][0]
+        best = int(scores.argmax())
+        assert line.split()[:3] == [path, label, f"{100 * scores[best]:.1f}"]
+        assert labels[best] == label
+
+
+def test_classify_tells_what_photographs_show(tmp_path: Path) -> None:
+    need("torch", "torch==2.13.0")
+    network, pictures = real_models.efficientnet(), real_models.photographs()
+    lines = run(
+        Host({"net": network.model}, cache=False),
+        "classify",
+        *("--graph", "net", "--labels", "/models/efficientnet/labels.txt"),
+        *(f"/models/photographs/{path.name}" for path in pictures.values()),
+        dirs={"/models": network.model.parent.parent, "/tmp": tmp_path},
+    )
+    best = [lines[n : n + 6] for n in range(1, len(lines), 6)]
+    assert ["cat" in "".join(part[1:3]) for part in best] == [True, False, False]
+    assert [part[1].split("%  ")[1] for part in best[1:]] == ["espresso", "missile"]
+
+
+def test_the_exported_network_is_the_published_one() -> None:
+    need("torch", "torch==2.13.0")
+    import torch
+
+    network = real_models.efficientnet()
+    module = real_models.efficientnet_module(network.model.with_name("weights.pth"))
+    image = np.random.default_rng(3).uniform(-1, 1, (2, 3, 224, 224)).astype(np.float32)
+    with torch.inference_mode():
+        reference = module(torch.from_numpy(image)).numpy()
+    exported = onnxruntime.InferenceSession(network.model, **RUNTIME).run(None, {"image": image})[0]
+    np.testing.assert_allclose(exported, reference, atol=5e-5)
+    assert any(isinstance(part, torch.nn.ReLU6) for part in module.modules()), "Lite's activation"
+
+
+def test_infer_runs_any_model_on_any_files(tmp_path: Path) -> None:
+    a, b = onnx_models.f32([1, 2, 3]), onnx_models.f32([4, 5, 6])
+    (tmp_path / "model.onnx").write_bytes(onnx_models.add_and_mul())
+    (tmp_path / "a").write_bytes(a.tobytes())
+    (tmp_path / "b").write_bytes(b.tobytes())
+    arguments = ["f32:3:/tmp/a", "f32:3:/tmp/b", "--output", "f32", "--output", "f32:/tmp/sum", "--repeat", "3"]
+    expected = ["output 0: 12 bytes, 3 f32: 4 10 18", "output 1: 12 bytes, 3 f32: 5 7 9"]
+    dirs = {"/tmp": tmp_path}
+    host = Host({"net": tmp_path / "model.onnx"}, cache=False)
+    assert run(host, "infer", "--graph", "net", *arguments, dirs=dirs) == expected
+    assert run(host, "infer", "--model", "/tmp/model.onnx", *arguments, dirs=dirs) == expected
+    assert (tmp_path / "sum").read_bytes() == (a + b).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--graph", "other"], "load_by_name: not_found"),
+        (["--graph", "net", "f64:1:/tmp/x"], "set_input: invalid_argument"),
+        (["--graph", "net"], "compute: invalid_argument"),
+        (["--model", "/tmp/x"], "load: invalid_encoding"),
+        (["--model", "/tmp/nothing"], "/tmp/nothing: can't be opened"),
+        ([], "no model: give --graph NAME or --model FILE"),
+        (["--graph", "net", "f16:1"], "an input is TYPE:DIMS:FILE"),
+        (["--graph", "net", "f99:1:/tmp/x"], "a type is one of"),
+        (["--dance"], "no option --dance"),
+        (["--graph"], "--graph needs a value"),
+    ],
+)
+def test_infer_says_what_went_wrong(arguments: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"12345678")
+    host = Host({"net": onnx_models.relu()}, cache=False)
+    result = host.run(C_GUESTS / "infer.wasm", arguments, dirs={"/tmp": tmp_path}, capture_output=True)
+    assert result.exit_code == 1
+    assert message in result.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    "picture", [b"", b"P5 1 1 255 ", b"P6 1 1 65535 1234", b"P6 9 9 255 123", b"P6 -1", b"P6 0 0 255 "]
+)
+def test_classify_refuses_what_is_no_picture(picture: bytes, tmp_path: Path) -> None:
+    (tmp_path / "picture").write_bytes(picture)
+    (tmp_path / "labels").write_bytes(b"one\n")
+    host = Host({"net": onnx_models.convolution(32)}, cache=False)
+    arguments = ["--graph", "net", "--labels", "/tmp/labels", "/tmp/picture"]
+    result = host.run(C_GUESTS / "classify.wasm", arguments, dirs={"/tmp": tmp_path}, capture_output=True)
+    assert result.exit_code == 1
+    assert b"/tmp/picture" in result.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_committed_guests_are_those_of_the_sources(name: str, tmp_path: Path) -> None:
+    need("ziglang", "ziglang==0.17.1")
+    assert build_c(name, tmp_path).read_bytes() == (C_GUESTS / f"{name}.wasm").read_bytes()
+
+
+def test_the_header_is_good_for_cpp_and_needs_no_library(tmp_path: Path) -> None:
+    need("ziglang", "ziglang==0.17.1")
+    import subprocess
+
+    for suffix in ("c", "cc"):
+        (tmp_path / f"guest.{suffix}").write_text("#include <wasi_nn.h>\nint f(void) { return wasi_nn_compute(1); }\n")
+        compile_ = [sys.executable, "-m", "ziglang", "c++" if suffix == "cc" else "cc", "-c", "-Wall", "-Wextra"]
+        compile_ += ["-Werror", "-pedantic", "--target=wasm32-freestanding", "-I", str(REPOSITORY / "guests/include")]
+        subprocess.run([*compile_, f"guest.{suffix}", "-o", "guest.o"], cwd=tmp_path, check=True)

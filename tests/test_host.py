@@ -1,0 +1,255 @@
+"""Running guests from Python: what they get, what comes back, and what is said of those that can't be run."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import core_guest
+import onnx_models as models
+import pytest
+import wasmtime
+
+import wasi_nn
+from wasi_nn import GuestError, GuestTrap, Host
+from wasi_nn.abi import witx
+
+WASI = "wasi_snapshot_preview1"
+
+
+def command(body: str, imports: str = "", memory: str = '(memory (export "memory") 1)') -> str:
+    """The text of a guest whose `_start` is `body`."""
+    exit_ = f'(import "{WASI}" "proc_exit" (func $exit (param i32)))'
+    write = f'(import "{WASI}" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))'
+    read = f'(import "{WASI}" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))'
+    lookup = f'(import "{witx.MODULE}" "load_by_name" (func $lookup (param i32 i32 i32) (result i32)))'
+    return f'(module {exit_} {write} {read} {lookup} {imports} {memory} (func (export "_start") {body}))'
+
+
+def says(text: str, stream: int = 1) -> str:
+    """Code that writes text to a standard stream."""
+    stores = "".join(f"(i32.store8 (i32.const {64 + n}) (i32.const {byte}))" for n, byte in enumerate(text.encode()))
+    record = f"(i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const {len(text)}))"
+    call = f"(drop (call $write (i32.const {stream}) (i32.const 0) (i32.const 1) (i32.const 8)))"
+    return stores + record + call
+
+
+LOOKS_UP_NET = """
+    (i32.store (i32.const 100) (i32.const 0x74656e)) ;; "net"
+    (call $exit (call $lookup (i32.const 100) (i32.const 3) (i32.const 0)))"""
+ECHOES_STDIN = """
+    (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const 64))
+    (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 4)))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))"""
+
+
+@pytest.fixture
+def host(cache_home: Path) -> Host:
+    return Host({"net": models.relu()})
+
+
+def run(host: Host, text: str, *arguments: Any, **keywords: Any) -> wasi_nn.RunResult:
+    return host.run(text.encode(), *arguments, capture_output=True, **keywords)
+
+
+@pytest.mark.usefixtures("either_call")
+def test_output_is_captured_and_the_exit_code_returned(host: Host) -> None:
+    result = run(host, command(says("out") + says("err", 2) + "(call $exit (i32.const 3))"))
+    assert result == wasi_nn.RunResult(3, b"out", b"err")
+    assert run(host, command("")) == wasi_nn.RunResult(0)
+
+
+@pytest.mark.usefixtures("either_call")
+@pytest.mark.parametrize("code", [0, 1, 125, 126, 255, 256, -1])
+def test_every_exit_code_is_the_guests_own(host: Host, code: int) -> None:
+    assert run(host, command(f"(call $exit (i32.const {code}))")).exit_code == code & 0xFFFFFFFF
+
+
+def test_output_is_ours_unless_captured(host: Host, capfd: pytest.CaptureFixture[str]) -> None:
+    sys.stdout.write("first ")
+    assert host.run(command(says("out") + says("err", 2)).encode()).stdout == b""
+    assert capfd.readouterr() == ("first out", "err")
+
+
+def test_a_guest_has_no_input_unless_it_is_given_some(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"of a file")
+    echo = command(ECHOES_STDIN)
+    assert run(host, echo).stdout == b""
+    assert run(host, echo, stdin=b"").stdout == b""
+    assert run(host, echo, stdin=b"some bytes").stdout == b"some bytes"
+    assert run(host, echo, stdin=tmp_path / "file").stdout == b"of a file"
+    with pytest.raises(GuestError, match=r"standard input .* can't be read"):
+        run(host, echo, stdin=tmp_path / "nothing")
+    with pytest.raises(TypeError, match=r"sys\.stdin"):
+        run(host, echo, stdin=io.StringIO("text"))
+
+
+def test_graphs_are_found_by_name(host: Host) -> None:
+    assert run(host, command(LOOKS_UP_NET)).exit_code == core_guest.SUCCESS
+    assert run(Host(cache=False), command(LOOKS_UP_NET)).exit_code == core_guest.NOT_FOUND
+    registry = wasi_nn.Registry()
+    lazy = Host(registry, cache=False)
+    registry.add("net", models.relu())
+    assert run(lazy, command(LOOKS_UP_NET)).exit_code == core_guest.SUCCESS
+    registry.remove("net")
+    assert run(lazy, command(LOOKS_UP_NET)).exit_code == core_guest.NOT_FOUND
+
+
+def test_guests_from_paths_bytes_and_compiled(host: Host, tmp_path: Path) -> None:
+    text = command("(call $exit (i32.const 7))")
+    (tmp_path / "guest.wat").write_text("  ;; a comment\n" + text)
+    (tmp_path / "guest.wasm").write_bytes(wasmtime.wat2wasm(text))
+    guests: list[Any] = [tmp_path / "guest.wat", str(tmp_path / "guest.wasm"), text.encode()]
+    guests += [bytes(wasmtime.wat2wasm(text)), host.compile(text.encode())]
+    assert [host.run(guest).exit_code for guest in guests] == [7] * 5
+
+
+@pytest.mark.parametrize(
+    ("guest", "message"),
+    [
+        (b"", "is empty"),
+        (b"\0asm", "unknown version, or cut short"),
+        (b"\0asm\x01\0\0\0\x01\xff", "not valid WebAssembly"),
+        (b"\0asm\x02\0\0\0", "unknown version"),
+        (b"\x7fELF\x02\x01\x01\0", "neither binary nor text: it begins with b'\\x7fELF"),
+        (b"(module (fun))", "not valid WebAssembly text"),
+        (b'(module (func (export "_start") (i32.const 1)))', "not valid WebAssembly"),
+        (b"(module)", "exports no '_start'"),
+        (command("", '(import "env" "f" (func)) (import "env" "g" (global i32))').encode(), r"env\.f, env\.g"),
+        (command("", f'(import "{witx.MODULE}" "train" (func))').encode(), r"wasi_ephemeral_nn\.train"),
+        (command("", f'(import "{witx.MODULE}" "compute" (func (param i64)))').encode(), "incompatible import type"),
+        (command("", memory="(memory 1)").encode(), "exports no memory named 'memory'"),
+        (Path("nowhere.wasm"), "no guest at nowhere.wasm"),
+        (Path("/"), "can't be read"),
+    ],
+)
+def test_guests_that_cannot_be_run(host: Host, guest: Any, message: str) -> None:
+    with pytest.raises(GuestError, match=message.replace("b'\\", "b'\\\\")) as caught:
+        host.run(guest)
+    assert "\n" not in str(caught.value)
+    assert not isinstance(caught.value, GuestTrap)
+    assert run(host, command("")).exit_code == 0
+
+
+@pytest.mark.usefixtures("either_call")
+def test_a_trap_says_where_and_keeps_what_was_written(host: Host) -> None:
+    with pytest.raises(GuestTrap) as caught:
+        run(host, command(says("so far") + "unreachable"))
+    trap = caught.value
+    assert (trap.reason, trap.stdout) == ("wasm `unreachable` instruction executed", b"so far")
+    assert "wasm function" in trap.backtrace
+    with pytest.raises(GuestTrap, match=r"load_by_name: the name \[4294967295, "):
+        run(host, command("(drop (call $lookup (i32.const -1) (i32.const 3) (i32.const 0)))"))
+    with pytest.raises(GuestTrap, match="call stack exhausted"):
+        run(host, '(module (func $f (call $f)) (func (export "_start") (call $f)))')
+
+
+@pytest.mark.usefixtures("either_call")
+def test_an_interruption_is_raised_again(host: Host) -> None:
+    class Interrupting:
+        def get(self, _: str) -> wasi_nn.Graph:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Host(Interrupting(), cache=False), command(LOOKS_UP_NET))
+    assert run(host, command(LOOKS_UP_NET)).exit_code == core_guest.SUCCESS
+
+
+def test_names_in_a_guest_cannot_play_tricks_on_a_terminal(host: Host) -> None:
+    with pytest.raises(GuestError) as refused:
+        run(host, command("", '(import "env\\1b[2J" "f" (func))'))
+    with pytest.raises(GuestTrap) as trap:
+        run(host, '(module (func $f (@name "f\\1b[2J") unreachable) (func (export "_start") (call $f)))')
+    assert "[2J" in str(refused.value)
+    assert "[2J" in trap.value.backtrace
+    assert (str(refused.value) + trap.value.backtrace.replace("\n", "")).isprintable()
+
+
+def test_arguments_and_variables_that_no_guest_can_get(host: Host) -> None:
+    for keywords in ({"args": ["a\0b"]}, {"args": ["\udcff"]}, {"env": {"A": "b\0"}}, {"env": {"\0": ""}}):
+        with pytest.raises(GuestError, match=r"zero byte|Unicode"):
+            host.run(command("").encode(), **keywords)
+
+
+def test_directories_that_are_none(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for directory in (tmp_path / "nothing", tmp_path / "file"):
+        with pytest.raises(GuestError, match="no directory"):
+            host.run(command("").encode(), dirs={"/": directory})
+
+
+def test_a_host_on_many_threads(host: Host) -> None:
+    codes: list[int] = []
+
+    def work(n: int) -> None:
+        for _ in range(10):
+            codes.append(run(host, command(f"(call $exit (i32.const {n}))")).exit_code - n)
+            codes.append(run(host, command(LOOKS_UP_NET)).exit_code)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert codes == [0] * 160
+
+
+def test_nothing_is_left_in_the_temporary_directory(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    run(host, command(says("out")), stdin=b"in")
+    with pytest.raises(GuestTrap):
+        run(host, command("unreachable"), stdin=b"in")
+    with pytest.raises(GuestError):
+        run(host, command(""), stdin=b"in", dirs={"/": "/nowhere"})
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+@pytest.mark.usefixtures("either_call")
+def test_two_lines_add_wasi_nn_to_a_linker_of_ones_own() -> None:
+    engine = wasmtime.Engine()
+    linker, store = wasmtime.Linker(engine), wasmtime.Store(engine)
+
+    session = wasi_nn.Session({"relu": models.relu()})
+    wasi_nn.add_to_linker(linker, session)
+
+    exports = linker.instantiate(store, wasmtime.Module(engine, core_guest.wat())).exports(store)
+    assert exports["compute"](store, 5) == core_guest.INVALID_ARGUMENT  # type: ignore[operator]
+    with pytest.raises(wasmtime.WasmtimeError, match="defined twice"):
+        wasi_nn.add_to_linker(linker, session)
+
+
+@pytest.mark.usefixtures("either_call")
+def test_host_functions_live_as_long_as_the_engine_needs_them() -> None:
+    import gc
+
+    engine = wasmtime.Engine()
+
+    def instance() -> tuple[wasmtime.Store, Callable[..., Any]]:
+        linker, store = wasmtime.Linker(engine), wasmtime.Store(engine)
+        wasi_nn.add_to_linker(linker, wasi_nn.Session())
+        exports = linker.instantiate(store, wasmtime.Module(engine, core_guest.wat())).exports(store)
+        return store, exports["compute"]  # type: ignore[return-value]
+
+    gc.collect()
+    before = len(wasi_nn.abi.host_calls._alive)
+    calls = [instance() for _ in range(20)]
+    gc.collect()
+    assert [compute(store, 1) for store, compute in calls] == [core_guest.INVALID_ARGUMENT] * 20
+    del calls
+    gc.collect()
+    assert len(wasi_nn.abi.host_calls._alive) == before
+
+
+def test_a_session_of_the_host_has_its_rules() -> None:
+    host = Host({"net": models.relu()}, allow_load=False, cache=False)
+    with host.session() as session:
+        guest = core_guest.CoreGuest(session, engine=host.engine)
+        assert guest.load(models.relu()) == core_guest.UNSUPPORTED_OPERATION
+        assert guest.load_by_name("net") == core_guest.SUCCESS
