@@ -10,6 +10,9 @@ WebAssembly.
     session = wasi_nn.Session({"mobilenet": "model.onnx"})
     wasi_nn.add_to_linker(linker, session)                # your own wasmtime.Linker and Store
 
+    component = Component(engine, wasi_nn.wrap_component(wasm))
+    wasi_nn.add_to_component_linker(linker, session)      # your own wasmtime.component.Linker and Store
+
 Importing this package imports neither an ML runtime nor the engine; each comes when it is first needed.
 """
 
@@ -18,6 +21,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wasi_nn.abi.compose import wrap_component
+    from wasi_nn.abi.wit import add_to_component_linker
     from wasi_nn.abi.witx import add_to_linker
     from wasi_nn.backends import Backend, load
     from wasi_nn.graph import ExecutionContext, Graph, Runner
@@ -60,11 +65,15 @@ __all__ = [
     "TensorInfo",
     "TensorType",
     "WasiNNError",
+    "add_to_component_linker",
     "add_to_linker",
     "load",
+    "wrap_component",
 ]
 
 _ROOMS = {
+    "abi.compose": ("wrap_component",),
+    "abi.wit": ("add_to_component_linker",),
     "abi.witx": ("add_to_linker",),
     "backends": ("Backend", "load"),
     "graph": ("ExecutionContext", "Graph", "Runner"),

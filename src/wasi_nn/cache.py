@@ -18,10 +18,11 @@ from typing import TypeVar
 
 from wasmtime import Module, WasmtimeError
 from wasmtime import _ffi as ffi
+from wasmtime.component import Component
 
 logger = logging.getLogger("wasi_nn")
 
-Compiled = TypeVar("Compiled", bound=Module)
+Compiled = TypeVar("Compiled", Module, Component)
 
 _DIGEST_SIZE = hashlib.sha256().digest_size
 _MAX_BYTES = 2 * 1024**3

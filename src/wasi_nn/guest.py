@@ -6,22 +6,24 @@ import os
 from pathlib import Path
 
 import wasmtime
-from wasmtime import Linker, MemoryType, Module, Store, Trap, WasmtimeError
+from wasmtime import Engine, Linker, MemoryType, Module, Store, Trap, WasmtimeError
+from wasmtime.component import Component, ComponentInstanceType, ExportIndex, FuncType, ResultType
 
-from wasi_nn.abi import witx
+from wasi_nn.abi import compose, witx
 from wasi_nn.graph import one_line
 from wasi_nn.types import GuestError, GuestTrap, printable
 
 Guest = bytes | str | os.PathLike[str]
 """A guest: the path of a `.wasm` or `.wat` file, or the bytes of either."""
 
+_RUN = "wasi:cli/run@0.2."
 _MAGIC = b"\0asm"
-_MODULE_VERSION, _COMPONENT_VERSION = b"\x01\0\0\0", b"\x0d\0\x01\0"
+_MODULE_HEADER = _MAGIC + b"\x01\0\0\0"
 
 
-def name_of(guest: Guest | Module) -> str:
+def name_of(guest: Guest | Module | Component) -> str:
     """What to call a guest in a message, and in its own argv."""
-    return "guest.wasm" if isinstance(guest, bytes | Module) else os.path.basename(guest) or str(guest)
+    return "guest.wasm" if isinstance(guest, bytes | Module | Component) else os.path.basename(guest) or str(guest)
 
 
 def read(guest: Guest) -> bytes:
@@ -37,11 +39,14 @@ def read(guest: Guest) -> bytes:
         raise GuestError(f"{name} is empty")
     if not content.startswith(_MAGIC):
         raise GuestError(f"{name} is not WebAssembly, neither binary nor text: it begins with {content[:8]!r}")
-    if content[4:8] == _COMPONENT_VERSION:
-        raise GuestError(f"{name} is a component, and this release runs core modules only")
-    if content[4:8] != _MODULE_VERSION:
+    if not (content.startswith(_MODULE_HEADER) or is_component(content)):
         raise GuestError(f"{name} is WebAssembly of an unknown version, or cut short")
     return content
+
+
+def is_component(content: bytes) -> bool:
+    """Whether a guest is a component, not a core module."""
+    return content.startswith(compose.HEADER)
 
 
 def _read_file(path: Path) -> bytes:
@@ -70,6 +75,28 @@ def require_command(name: str, module: Module, linker: Linker, store: Store) -> 
             raise GuestError(f"{name} has a shared memory, through which no nn call is safe: build it without threads")
     if "_start" not in exports:
         raise GuestError(f"{name} exports no '_start', so that it is a library, not a command")
+
+
+def run_of(name: str, component: Component, engine: Engine) -> ExportIndex:
+    """A component's `run`, by which it is run as a command. Raises `GuestError` if it has none."""
+    exports = component.type.exports(engine)
+    interface = next((export for export in exports if export.startswith(_RUN)), None)
+    if interface is None:
+        has = printable(", ".join(exports)) or "nothing"
+        raise GuestError(f"{name} exports no '{_RUN}x', so that it is a library, not a command (it exports {has})")
+    instance = exports[interface].ty
+    run = instance.exports(engine).get("run") if isinstance(instance, ComponentInstanceType) else None
+    index = component.get_export_index("run", component.get_export_index(interface))
+    if run is None or index is None or not _is_run(run.ty):
+        raise GuestError(f"{name} exports a {interface} of its own, without 'run: func() -> result'")
+    return index
+
+
+def _is_run(function: object) -> bool:
+    if not isinstance(function, FuncType) or function.params:
+        return False
+    result = function.result
+    return isinstance(result, ResultType) and result.ok is None and result.err is None
 
 
 def _has(linker: Linker, store: Store, item: wasmtime.ImportType) -> bool:

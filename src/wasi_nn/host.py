@@ -6,17 +6,20 @@ below.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wasmtime import Engine, Linker, Module, Store, Trap, WasmtimeError
+from wasmtime import Engine, ExitTrap, Linker, Module, Store, Trap, WasmtimeError
+from wasmtime.component import Component
+from wasmtime.component import Linker as ComponentLinker
 
 from wasi_nn import guest as guests
-from wasi_nn.abi import witx
+from wasi_nn.abi import compose, wit, witx
 from wasi_nn.cache import CompileCache, default_directory
 from wasi_nn.graph import one_line
 from wasi_nn.registry import Registry
@@ -27,9 +30,14 @@ from wasi_nn.wasi import Wasi
 if TYPE_CHECKING:
     from typing import TextIO
 
+    from wasi_nn.cache import Compiled
     from wasi_nn.guest import Guest
     from wasi_nn.registry import GraphSource, NamedGraph, Source
     from wasi_nn.types import ExecutionTarget
+
+logger = logging.getLogger("wasi_nn")
+
+_SLOW_TO_COMPILE = 1_000_000  # bytes: a second or so
 
 
 @dataclass(frozen=True)
@@ -70,18 +78,28 @@ class Host:
         """A new session with this host's graphs and rules, for a Store that you run yourself."""
         return Session(self.registry, allow_load=self.allow_load, target_fallback=self.target_fallback)
 
-    def compile(self, guest: Guest) -> Module:
+    def compile(self, guest: Guest) -> Module | Component:
         """Compile a guest, or find it compiled. Raises `GuestError` for what isn't there or isn't WebAssembly."""
-        wasm = guests.read(guest)
-        compile_, deserialize = partial(Module, self.engine), partial(Module.deserialize, self.engine)
+        wasm, name = guests.read(guest), guests.name_of(guest)
+        if guests.is_component(wasm):
+            return self._compile(Component, compose.wrap_component(wasm, name), name)
+        return self._compile(Module, wasm, name)
+
+    def _compile(self, kind: type[Compiled], wasm: bytes, name: str) -> Compiled:
+        def anew(wasm: bytes) -> Compiled:
+            if len(wasm) > _SLOW_TO_COMPILE:
+                once = ", once" if self._cache else ""
+                logger.info("compiling %s (%.0f MB): this takes seconds%s", name, len(wasm) / 1e6, once)
+            return kind(self.engine, wasm)
+
         try:
-            return self._cache.get(wasm, compile_, deserialize) if self._cache else compile_(wasm)
+            return self._cache.get(wasm, anew, partial(kind.deserialize, self.engine)) if self._cache else anew(wasm)
         except WasmtimeError as error:
-            raise GuestError(f"{guests.name_of(guest)} is not valid WebAssembly: {one_line(error)}") from error
+            raise GuestError(f"{name} is not valid WebAssembly: {one_line(error)}") from error
 
     def run(
         self,
-        guest: Guest | Module,
+        guest: Guest | Module | Component,
         args: Sequence[str] = (),
         *,
         env: Mapping[str, str] | None = None,
@@ -89,7 +107,7 @@ class Host:
         stdin: bytes | os.PathLike[str] | TextIO | None = None,
         capture_output: bool = False,
     ) -> RunResult:
-        """Run a guest that is a command (it exports `_start`) to its end.
+        """Run a guest that is a command (it exports `_start`, or `wasi:cli/run` if it is a component) to its end.
 
         `args` come after the guest's own name. `env` is the whole of its environment. `dirs` maps paths as the guest
         sees them to directories here, which it may read and write. `stdin` is bytes or a file for it to read, or
@@ -99,24 +117,54 @@ class Host:
         Raises `GuestError` if it can't be run, `GuestTrap` if a trap stopped it; the latter has what it wrote.
         """
         name = guests.name_of(guest)
-        module = guest if isinstance(guest, Module) else self.compile(guest)
+        compiled = guest if isinstance(guest, Module | Component) else self.compile(guest)
         store = Store(self.engine)
         try:
             with self.session() as session, Wasi([name, *args], env or {}, dirs or {}, stdin, capture_output) as wasi:
-                linker = Linker(self.engine)
-                wasi.add_to(linker, store)
-                witx.add_to_linker(linker, session)
-                guests.require_command(name, module, linker, store)
+                link = self._link_component if isinstance(compiled, Component) else self._link_module
+                start = link(name, compiled, store, wasi, session)  # type: ignore[arg-type]
                 try:
-                    linker.instantiate(store, module).exports(store)["_start"](store)  # type: ignore[operator]
+                    exit_code = start()
                 except (Trap, WasmtimeError) as error:
                     if session.interruption is not None:
                         raise session.interruption from None
-                    if wasi.exit_code is None:
+                    if isinstance(error, ExitTrap):
+                        exit_code = error.code
+                    elif wasi.exit_code is not None:
+                        exit_code = wasi.exit_code
+                    else:
                         ended = guests.explained(name, error)
                         if isinstance(ended, GuestTrap):
                             ended.stdout, ended.stderr = wasi.output()
                         raise ended from None
-                return RunResult(wasi.exit_code or 0, *wasi.output())
+                return RunResult(exit_code, *wasi.output())
         finally:
             store.close()
+
+    def _link_module(self, name: str, module: Module, store: Store, wasi: Wasi, session: Session) -> Callable[[], int]:
+        linker = Linker(self.engine)
+        wasi.add_to(linker, store)
+        witx.add_to_linker(linker, session)
+        guests.require_command(name, module, linker, store)
+
+        def start() -> int:
+            linker.instantiate(store, module).exports(store)["_start"](store)  # type: ignore[operator]
+            return 0
+
+        return start
+
+    def _link_component(
+        self, name: str, component: Component, store: Store, wasi: Wasi, session: Session
+    ) -> Callable[[], int]:
+        linker = ComponentLinker(self.engine)
+        imports = component.type.imports(self.engine)
+        wasi.add_to_component(linker, store, http=any(imported.startswith("wasi:http/") for imported in imports))
+        wit.add_to_component_linker(linker, session)
+        run = guests.run_of(name, component, self.engine)
+
+        def start() -> int:
+            function = linker.instantiate(store, component).get_func(store, run)
+            assert function is not None  # it is, by its type
+            return 0 if function(store).tag == "ok" else 1
+
+        return start

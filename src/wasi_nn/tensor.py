@@ -37,7 +37,7 @@ class Tensor:
         """
         kind = TensorType.of(array.dtype)
         if kind is None:
-            message = f"output '{name}' is {array.dtype.name}; wasi-nn has no tensors of {array.dtype.name}"
+            message = f"output {name!r} is {array.dtype.name}; wasi-nn has no tensors of {array.dtype.name}"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         dims: Array = np.array(array.shape or (1,), "<u4")
         return cls(kind, np.ascontiguousarray(array).reshape(-1).view(np.uint8), dims.view(np.uint8))
@@ -51,14 +51,14 @@ class Tensor:
         """The tensor as an array, over the same bytes. Raises `NNError` with `invalid-argument` if it is none."""
         rank = len(self.encoded_dims) // 4
         if rank > MAX_RANK:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"tensor '{name}': rank {rank} is above {MAX_RANK}")
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"tensor {name!r}: rank {rank} is above {MAX_RANK}")
         dims, dtype = self.dims, self.type.dtype
         expected = prod(dims) * dtype.itemsize
         if len(self.data) != expected:
             message = f"{self.type.value}{dims_text(dims)} is {expected} bytes, got {len(self.data)}"
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"tensor '{name}': {message}")
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"tensor {name!r}: {message}")
         try:
             array: Array = self.data.view(dtype).reshape(dims)
         except ValueError as error:  # no elements, but dimensions that are too large together
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"tensor '{name}': {one_line(error)}") from error
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"tensor {name!r}: {one_line(error)}") from error
         return array

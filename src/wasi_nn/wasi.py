@@ -1,7 +1,7 @@
-"""WASI preview 1 for one run of a guest: arguments, environment, directories, the standard streams, and the exit code.
+"""WASI for one run of a guest: arguments, environment, directories, the standard streams, and the exit code.
 
-All but the exit is wasmtime's. Its `proc_exit` refuses codes of 126 and above, which C's `abort`, `exit(-1)` and
-shells use.
+It is wasmtime's, preview 1 for modules and 0.2 for components. Only the exit of preview 1 is ours: wasmtime's
+`proc_exit` refuses codes of 126 and above, which C's `abort`, `exit(-1)` and shells use.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wasmtime import Linker, Store, WasiConfig, WasmtimeError
+from wasmtime.component import Linker as ComponentLinker
 
 from wasi_nn.abi import host_calls
 from wasi_nn.abi.memory import GuestMemory
@@ -91,6 +92,14 @@ class Wasi:
         linker.allow_shadowing = True
         host_calls.define(linker, _MODULE, "proc_exit", host_calls.i32_signature(1, 0), self._proc_exit)
         linker.allow_shadowing = False
+
+    def add_to_component(self, linker: ComponentLinker, store: Store, http: bool) -> None:
+        """Define WASI 0.2 in a linker for components, over this state in its store, with `wasi:http` if wanted."""
+        store.set_wasi(self._config)
+        linker.add_wasip2()
+        if http:
+            store.set_wasi_http()
+            linker.add_wasi_http()
 
     def _proc_exit(self, _: GuestMemory | None, code: int) -> None:
         self.exit_code = code

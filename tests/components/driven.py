@@ -54,7 +54,7 @@ def dtype_of(number: int) -> Any:
 def driver(version: str) -> Component:
     if version not in _compiled:
         wasm = (HERE / f"driver-{version.partition('-rc-')[2]}.wasm").read_bytes()
-        _compiled[version] = Component(ENGINE, compose.wrap(wasm))
+        _compiled[version] = Component(ENGINE, compose.wrap_component(wasm))
     return _compiled[version]
 
 

@@ -99,7 +99,7 @@ class _Reader:
         return bytes(self.content[start : self.at])
 
 
-def wrap(guest: bytes, name: str = "the guest") -> bytes:
+def wrap_component(guest: bytes, name: str = "the guest") -> bytes:
     """The component that gives a guest component its wasi:nn; the guest itself if it imports none.
 
     `guest` is a component's binary, `name` what to call it in a message. Raises `GuestError` if it can't be read, or

@@ -82,6 +82,8 @@ def main(options: argparse.Namespace) -> int:
     env = dict(_variable(text) for text in options.env)
     graphs = _registry(options)
     logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
+    if sys.stderr.isatty():
+        logging.getLogger("wasi_nn").setLevel(logging.INFO)  # what takes long
     # Ctrl-C ends the process at once, wherever the guest is; nothing of ours needs tidying up.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
