@@ -53,9 +53,13 @@ def define_public(
             return (given if isinstance(given, bytes) else _written(*given)).decode()
         except BaseException as fault:
             # The engine's own error: any other exception would be kept by wasmtime-py in a global of its own.
-            raise wasmtime.WasmtimeError(str(fault)) from None
+            raise wasmtime.WasmtimeError(_message(fault).decode()) from None
 
     instance.add_func(name, call)
+
+
+def _message(fault: BaseException) -> bytes:
+    return str(fault).encode("utf-8", "replace").replace(b"\0", b"?")
 
 
 def _written(size: int, write: Callable[[memoryview], None]) -> bytearray:
@@ -92,7 +96,7 @@ def define_raw(
             elif result_kind:
                 move(results, pack(result_kind, value), _RESULT.size)
         except BaseException as fault:
-            error: int = error_new(str(fault).encode("utf-8", "replace").replace(b"\0", b"?"))
+            error: int = error_new(_message(fault))
             return error
         return None
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wasi_nn.abi.wit import Define
     from wasi_nn.types import Array
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "components"
 TYPES = ["float16", "float32", "float64", "bfloat16", "uint8", "int32", "int64"]
 CODES = [
     "invalid-argument",

