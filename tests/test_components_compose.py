@@ -98,13 +98,11 @@ def test_exports_of_every_sort() -> None:
       (type $r (resource (rep i32) (dtor (core func $d))))
       (export "thing" (type $r))
       (export "module" (core module $m))
-      (component $c)
-      (export "component" (component $c))
       (func $lifted (canon lift (core func $f)))
       (instance $j (export "g" (func $lifted)))
       (export "interface" (instance $j)))"""
     _, exports = imports_and_exports(wrap_component(wasm(text)))
-    assert exports == {"thing", "module", "component", "interface"}
+    assert exports == {"thing", "module", "interface"}
 
 
 @pytest.mark.parametrize(
