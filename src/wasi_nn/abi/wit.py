@@ -260,7 +260,7 @@ def _text(text: memoryview) -> str:
 def _join(text: memoryview, to: Array) -> None:
     """Write the bytes that a text of two planes stands for."""
     planes: Array = np.frombuffer(text, np.uint8)
-    np.left_shift(planes[len(to) :], 4, out=to)
+    np.multiply(planes[len(to) :], 16, out=to)
     np.bitwise_or(to, planes[: len(to)], out=to)
 
 

@@ -1,0 +1,208 @@
+"""What a guest component costs: an inference against the runtime called directly, a byte on its way, a tiny inference,
+a model loaded by bytes, and the start of a component that is compiled already. As tables.
+
+    PYTHONPATH=tests python bench/components.py [PYTHON_GUEST.wasm]
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_models
+import onnxruntime
+import wasmtime
+from driven_component import TYPES, Driven
+from onnx import TensorProto, helper
+from ratios import Timed, best, ratio, seconds, side_by_side
+from wasmtime.component import Component, Linker
+
+from wasi_nn import Host, Session
+from wasi_nn.abi.bridge import VERSIONS
+
+if TYPE_CHECKING:
+    from wasi_nn.types import Array
+
+NEWEST = VERSIONS[-1]
+INFER = Path(__file__).parent.parent / "guests" / "component" / "infer.wasm"
+
+# The same bytes through the engine's own list<u8>, for comparison.
+PLAIN = """(component
+  (import "take" (func $take (param "data" (list u8))))
+  (import "give" (func $give (result (list u8))))
+  (core module $memory (memory (export "memory") 400)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 65536)))
+  (core instance $memory (instantiate $memory))
+  (core func $take (canon lower (func $take) (memory (core memory $memory "memory"))))
+  (core func $give (canon lower (func $give)
+    (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
+  (core module $m
+    (import "" "take" (func $take (param i32 i32)))
+    (import "" "give" (func $give (param i32)))
+    (func (export "take") (param i32) (call $take (i32.const 65536) (local.get 0)))
+    (func (export "give") (call $give (i32.const 0))))
+  (core instance $i
+    (instantiate $m (with "" (instance (export "take" (func $take)) (export "give" (func $give))))))
+  (func (export "take") (param "size" u32) (canon lift (core func $i "take")))
+  (func (export "give") (canon lift (core func $i "give"))))"""
+
+
+def contenders(model: bytes, image: Array) -> dict[str, Timed]:
+    """The same inference through a component and directly."""
+    direct = onnxruntime.InferenceSession(model)
+    guest = Driven(NEWEST, Session({"net": model}))
+    context = guest.init_execution_context(guest.load_by_name("net"))
+    guest.stage(image.tobytes())
+    infer = guest.instance.get_func(guest.store, "infer")
+    assert infer is not None
+    arguments = (context, "image", list(image.shape), TYPES.index("float32"), 1)
+    return {
+        "direct": lambda: direct.run(None, {"image": image}),
+        "component": lambda: infer(guest.store, *arguments),
+    }
+
+
+def inference() -> None:
+    """One inference on 602,112 bytes."""
+    print("one inference, f32 [1, 3, 224, 224], on convolutional networks     best     ratio to direct")
+    image = np.random.default_rng(1).standard_normal((1, 3, 224, 224), np.float32)
+    for channels in (16, 64, 128, 256):
+        times = side_by_side(contenders(onnx_models.convolution(channels=channels), image), 40)
+        for name, of in times.items():
+            print(f"  {channels:3} channels, {name:<40} {best(of) * 1e3:11.2f} ms    {ratio(of, times['direct'])}")
+
+
+def bytes_on_their_way() -> None:
+    """What a byte costs in each direction."""
+    print("a tensor's data                             guest to host             host to guest")
+    engine = wasmtime.Engine()
+    linker = Linker(engine)
+    content = b""
+    with linker.root() as root:
+        root.add_func("take", lambda _, data: None)
+        root.add_func("give", lambda _: content)
+    store = wasmtime.Store(engine)
+    plain = linker.instantiate(store, Component(engine, PLAIN))
+    guest = Driven(NEWEST, Session())
+    for size in (4096, 602_112, 16 << 20):
+        guest.stage(bytes(size))
+        tensor = guest("tensor", [size], TYPES.index("uint8"))
+        rounds = max(1, (8 << 20) // size)
+        into = min(seconds(partial(guest, "make-tensors", rounds)) for _ in range(5)) / rounds
+        out = min(seconds(partial(guest, "read-tensor", tensor, rounds)) for _ in range(5)) / rounds
+        guest("drop-tensor", tensor)
+        print(f"  {size:>10,} bytes, the bridge    {_cost(into, size)}   {_cost(out, size)}")
+        content = bytes(size)
+        costs = []
+        for name, arguments in (("take", [size]), ("give", [])):
+            function: Any = plain.get_func(store, name)
+            try:
+                costs.append(_cost(seconds(partial(function, store, *arguments)), size))
+            except wasmtime.WasmtimeError:
+                costs.append(f"{'traps':>25}")
+                plain = linker.instantiate(store, Component(engine, PLAIN))
+        print(f"  {size:>10,} bytes, list<u8>      {'   '.join(costs)}")
+
+
+def _cost(took: float, size: int) -> str:
+    return f"{took * 1e6:10.1f} us {took / size * 1e9:6.2f} ns/B"
+
+
+def tiny_inference() -> None:
+    """What the host costs when model and tensor cost nothing: y = x on 16 bytes."""
+    model = onnx_models.relu()
+    x = np.zeros(4, np.float32)
+    direct = onnxruntime.InferenceSession(model)
+    with Session({"net": model}) as session:
+        guest = Driven(NEWEST, session)
+        handle = guest.init_execution_context(guest.load_by_name("net"))
+        guest.stage(x.tobytes())
+        context = session.context(len(session.handles))
+        times = {"onnxruntime": 9.0, "the same session without WebAssembly": 9.0, "component": 9.0}
+        for _ in range(10):
+            for name, call in (
+                ("onnxruntime", lambda: [direct.run(None, {"x": x}) for _ in range(1000)]),
+                (
+                    "the same session without WebAssembly",
+                    lambda: [context.compute_named([("x", x)]) for _ in range(1000)],
+                ),
+                ("component", lambda: guest("infer", handle, "x", [4], TYPES.index("float32"), 1000)),
+            ):
+                times[name] = min(times[name], seconds(call) / 1000)
+    print("one inference on 16 bytes")
+    for name, took in times.items():
+        print(f"  {name:<60} {took * 1e6:8.1f} us")
+
+
+_LOAD = """
+import sys
+import numpy, onnxruntime, wasi_nn
+from wasi_nn import Host
+def peak():
+    line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+how, infer, model = sys.argv[1:]
+host = Host(cache=False)
+compiled = host.compile(infer)
+host.run(compiled, ["--model", "/nothing"], capture_output=True)
+before = peak()
+if how == "component":
+    host.run(compiled, ["--model", "/model.onnx"], dirs={"/": model}, capture_output=True)
+elif how == "wasi_nn.load of bytes":
+    wasi_nn.load(open(model + "/model.onnx", "rb").read())
+else:
+    onnxruntime.InferenceSession(open(model + "/model.onnx", "rb").read())
+print(peak() - before)
+"""
+
+
+def memory() -> None:
+    """How much more memory a model of 200 MB takes at its peak when it is loaded by bytes."""
+    print("loading a model of 200 MB by bytes                       peak, times the model      seconds")
+    with tempfile.TemporaryDirectory() as folder:
+        weights = np.random.default_rng(1).standard_normal((1000, 50_000), np.float32)
+        tensor = helper.make_tensor("w", TensorProto.FLOAT, weights.shape, weights.tobytes(), raw=True)
+        node = helper.make_node("MatMul", ["x", "w"], ["y"])
+        model = onnx_models.build([node], {"x": (1, [1, 1000])}, {"y": (1, [1, 50_000])}, [tensor])
+        Path(folder, "model.onnx").write_bytes(model)
+        del weights, tensor
+        for how in ("onnxruntime, from bytes", "wasi_nn.load of bytes", "component"):
+            begun = time.perf_counter()
+            command = [sys.executable, "-c", _LOAD, how, str(INFER), folder]
+            grown = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            print(f"  {how:<60} {grown / len(model):8.2f}    {time.perf_counter() - begun:13.2f}")
+
+
+def start(guests: list[Path]) -> None:
+    """From a file to the end of a guest that does nothing but say how it is used, compiled before."""
+    print("a guest from the cache                                   compile     from cache      run")
+    for guest in guests:
+        with tempfile.TemporaryDirectory() as folder:
+            host = Host(cache=folder)
+            compile_ = partial(host.compile, guest)
+            anew = seconds(compile_)
+            cached = min(seconds(compile_) for _ in range(5))
+            run_ = partial(host.run, compile_(), capture_output=True)
+            run = min(seconds(run_) for _ in range(5))
+            name = f"{guest.name}, {os.path.getsize(guest):,} bytes"
+            print(f"  {name:<50} {anew * 1e3:8.1f} ms {cached * 1e3:9.1f} ms {run * 1e3:9.1f} ms")
+
+
+def main() -> None:
+    """Measure all."""
+    inference()
+    bytes_on_their_way()
+    tiny_inference()
+    memory()
+    start([INFER, *map(Path, sys.argv[1:])])
+
+
+if __name__ == "__main__":
+    main()
