@@ -16,6 +16,7 @@ import wasmtime
 
 import wasi_nn
 from wasi_nn import GuestError, GuestTrap, Host
+from wasi_nn.abi import engine as engine_calls
 from wasi_nn.abi import witx
 
 WASI = "wasi_snapshot_preview1"
@@ -238,13 +239,13 @@ def test_host_functions_live_as_long_as_the_engine_needs_them() -> None:
         return store, exports["compute"]  # type: ignore[return-value]
 
     gc.collect()
-    before = len(wasi_nn.abi.host_calls._alive)
+    before = len(engine_calls._alive)
     calls = [instance() for _ in range(20)]
     gc.collect()
     assert [compute(store, 1) for store, compute in calls] == [core_guest.INVALID_ARGUMENT] * 20
     del calls
     gc.collect()
-    assert len(wasi_nn.abi.host_calls._alive) == before
+    assert len(engine_calls._alive) == before
 
 
 def test_a_session_of_the_host_has_its_rules() -> None:

@@ -12,7 +12,6 @@ caller's, None if it exports none. It may raise `GuestFault` to trap the guest, 
 from __future__ import annotations
 
 import ctypes
-import itertools
 from collections.abc import Callable
 from struct import Struct
 from typing import Any
@@ -21,6 +20,7 @@ import wasmtime
 from wasmtime import FuncType, Linker, Memory, ValType
 from wasmtime import _ffi as ffi
 
+from wasi_nn.abi.engine import ADDRESS, FORGET, SIZE, keep, offset_of, symbol
 from wasi_nn.abi.memory import GuestMemory
 
 HostFunction = Callable[..., int | None]
@@ -66,7 +66,7 @@ def define_raw(linker: Linker, module: str, name: str, signature: FuncType, func
     memory = GuestMemory()
     item = ffi.wasmtime_extern_t()
     item_address = ctypes.addressof(item)
-    memory_address = item_address + _offset(ffi.wasmtime_extern_t, "of")
+    memory_address = item_address + offset_of(ffi.wasmtime_extern_t, "of")
     kind = ctypes.c_uint8.from_buffer(item)  # and so `item` lives as long as the function
     # Each argument is the first four bytes of a raw value; the result takes the place of the first argument.
     arguments = Struct("<" + "I12x" * len(signature.params))
@@ -90,35 +90,24 @@ def define_raw(linker: Linker, module: str, name: str, signature: FuncType, func
             result_at(values).value = result
         return None
 
-    thunk, key = _RawCallback(call), next(_keys)
-    _alive[key] = thunk
+    thunk = _RawCallback(call)
     error = _linker_define_func_unchecked(
-        ctypes.cast(linker.ptr(), ctypes.c_void_p),
+        ctypes.cast(linker.ptr(), ADDRESS),
         module.encode(),
         len(module.encode()),
         name.encode(),
         len(name.encode()),
-        ctypes.cast(signature.ptr(), ctypes.c_void_p),
-        ctypes.cast(thunk, ctypes.c_void_p),
-        key,
-        ctypes.cast(_forget, ctypes.c_void_p),
+        ctypes.cast(signature.ptr(), ADDRESS),
+        ctypes.cast(thunk, ADDRESS),
+        keep(thunk),
+        ctypes.cast(FORGET, ADDRESS),
     )
     if error:
         raise wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(ffi.wasmtime_error_t)))
 
 
-_RawCallback = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+_RawCallback = ctypes.CFUNCTYPE(ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE)
 _MEMORY = ffi.WASMTIME_EXTERN_MEMORY.value
-_alive: dict[int, object] = {}  # callbacks that the engine may still call
-_keys = itertools.count(1)
-
-
-def _drop(key: int) -> None:
-    if _alive:  # not when the interpreter is taking itself apart
-        _alive.pop(key, None)
-
-
-_forget = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_drop)
 
 
 def _raw_calls_fit() -> bool:
@@ -128,39 +117,21 @@ def _raw_calls_fit() -> bool:
     try:
         value, item = ffi.wasmtime_val_raw_t, ffi.wasmtime_extern_t
         kind: Any = item.kind
-        layout = ctypes.sizeof(value), _offset(value, "i32"), _offset(item, "kind"), kind.size
+        layout = ctypes.sizeof(value), offset_of(value, "i32"), offset_of(item, "kind"), kind.size
     except AttributeError:
         return False
     return all(functions) and layout == (16, 0, 0, 1)
 
 
-def _offset(structure: Any, field: str) -> int:
-    """Where a field of a `ctypes` structure or union begins."""
-    offset: int = getattr(structure, field).offset
-    return offset
-
-
-def _symbol(name: str, result: Any, *arguments: Any) -> Any:
-    """A function of the engine's library with argument types of our own: addresses as plain ints, which cost least."""
-    try:
-        function = _library[name]
-    except AttributeError:
-        return None
-    function.restype, function.argtypes = result, arguments
-    return function
-
-
-_library = ctypes.CDLL(str(ffi.filename))
-_pointer, _size = ctypes.c_void_p, ctypes.c_size_t
-_linker_define_func_unchecked = _symbol(
+_linker_define_func_unchecked = symbol(
     "wasmtime_linker_define_func_unchecked",
-    _pointer,
-    *(_pointer, ctypes.c_char_p, _size, ctypes.c_char_p, _size, _pointer, _pointer, _pointer, _pointer),
+    ADDRESS,
+    *(ADDRESS, ctypes.c_char_p, SIZE, ctypes.c_char_p, SIZE, ADDRESS, ADDRESS, ADDRESS, ADDRESS),
 )
-_caller_export_get = _symbol("wasmtime_caller_export_get", ctypes.c_bool, _pointer, ctypes.c_char_p, _size, _pointer)
-_caller_context = _symbol("wasmtime_caller_context", _pointer, _pointer)
-_memory_data = _symbol("wasmtime_memory_data", _pointer, _pointer, _pointer)
-_memory_data_size = _symbol("wasmtime_memory_data_size", _size, _pointer, _pointer)
-_trap_new = _symbol("wasmtime_trap_new", _pointer, ctypes.c_char_p, _size)
+_caller_export_get = symbol("wasmtime_caller_export_get", ctypes.c_bool, ADDRESS, ctypes.c_char_p, SIZE, ADDRESS)
+_caller_context = symbol("wasmtime_caller_context", ADDRESS, ADDRESS)
+_memory_data = symbol("wasmtime_memory_data", ADDRESS, ADDRESS, ADDRESS)
+_memory_data_size = symbol("wasmtime_memory_data_size", SIZE, ADDRESS, ADDRESS)
+_trap_new = symbol("wasmtime_trap_new", ADDRESS, ctypes.c_char_p, SIZE)
 
 RAW_CALLS = _raw_calls_fit()
