@@ -72,12 +72,12 @@ def context_on(guest: Driven, name: str) -> int:
     return context
 
 
-def give(guest: Driven, context: int, tensor: int) -> None:
-    """Use a tensor for the input x."""
+def give(guest: Driven, context: int, tensor: int, name: str = "x") -> None:
+    """Use a tensor for an input."""
     if guest.named:
-        guest.compute_named(context, [("x", tensor)])
+        guest.compute_named(context, [(name, tensor)])
     else:
-        guest.set_input(context, "x", tensor)
+        guest.set_input(context, name, tensor)
 
 
 def f32(*values: float) -> Array:
@@ -286,6 +286,18 @@ def test_a_tensor_that_is_none_can_be_made_but_not_used(guest: Driven, dims: lis
     context = context_on(guest, "relu")
     with pytest.raises(GuestFailed) as failed:
         give(guest, context, tensor)
+    assert failed.value.code == "invalid-argument"
+    assert len(guest.session.handles) == 1
+
+
+def test_a_name_that_nothing_can_have(guest: Driven) -> None:
+    name = "\N{SNOWMAN}" * 1_000_000
+    with pytest.raises(GuestFailed, match="no graph has a name of 1000000 characters") as failed:
+        guest.load_by_name(name)
+    assert failed.value.code == "not-found"
+    context = context_on(guest, "relu")
+    with pytest.raises(GuestFailed, match="no input has a name of 1000000 characters") as failed:
+        give(guest, context, guest.tensor(f32(1, 2, 3, 4)), name)
     assert failed.value.code == "invalid-argument"
     assert len(guest.session.handles) == 1
 

@@ -124,6 +124,14 @@ def test_what_is_refused(text: str, message: str) -> None:
     assert message in str(error.value)
 
 
+def test_a_name_that_is_no_text_for_a_terminal() -> None:
+    hostile = b"\0asm\x0d\0\x01\0\x0a\x13\x01\0\x0ewasi:nn/\x1b[31mx\x05\0"
+    with pytest.raises(GuestError) as error:
+        wrap_component(hostile)
+    assert "\\x1b[31m" in str(error.value)
+    assert str(error.value).isprintable()
+
+
 def test_a_component_that_is_cut_short() -> None:
     for size in range(len(DRIVERS[2])):
         with suppress(GuestError):

@@ -20,7 +20,7 @@ from functools import cache
 from typing import NamedTuple
 
 from wasi_nn.abi import bridge
-from wasi_nn.types import GuestError
+from wasi_nn.types import GuestError, printable
 
 HEADER = b"\0asm\x0d\0\x01\0"
 """How a component begins."""
@@ -108,7 +108,7 @@ def wrap_component(guest: bytes, name: str = "the guest") -> bytes:
     try:
         return _wrap(guest)
     except _Malformed as error:
-        raise GuestError(f"{name} is a component that can't be read: {error}") from None
+        raise GuestError(f"{name} is a component that can't be read: {printable(str(error))}") from None
 
 
 def _wrap(guest: bytes) -> bytes:

@@ -66,6 +66,7 @@ _NUMBER_OF_TYPE = {kind: number for number, kind in enumerate(TENSOR_TYPES)}
 _NUMBER_OF_CODE = {code: number for number, code in enumerate(ERROR_CODES)}
 
 _MAX_BUILDERS = 1024
+_MAX_NAME = 65536
 _DIGITS = 8
 _PAIR = Struct(f"{_DIGITS}s{_DIGITS}s")
 
@@ -201,13 +202,14 @@ class ComponentAbi:
         return self._session.load(parts, ENCODINGS[encoding], TARGETS[target])
 
     def load_by_name(self, name: memoryview) -> int:
-        return self._session.load_by_name(_text(name))
+        return self._session.load_by_name(_checked("graph", _text(name), ErrorCode.NOT_FOUND))
 
     def init_execution_context(self, graph: int) -> int:
         return self._session.init_execution_context(graph)
 
     def set_input(self, context: int, tensor: int, name: memoryview) -> int:
-        item, key, of = self._handles.remove(tensor, Tensor), _text(name), self._session.context(context)
+        item = self._handles.remove(tensor, Tensor)
+        key, of = _checked("input", _text(name)), self._session.context(context)
         of.set_input(find(of.graph.inputs, key, "input"), item.array(key))
         return 0
 
@@ -216,12 +218,12 @@ class ComponentAbi:
         return 0
 
     def get_output(self, context: int, name: memoryview) -> int:
-        key = _text(name)
+        key = _checked("output", _text(name))
         return self._handles.add(Tensor.of(key, self._session.context(context).get_output(key)))
 
     def compute_named(self, context: int, inputs: memoryview) -> bytes:
         given = self._named_tensors(bytes(inputs))
-        arrays = [(name, tensor.array(name)) for name, tensor in given]
+        arrays = [(name, tensor.array(_checked("input", name))) for name, tensor in given]
         outputs = [
             (name, Tensor.of(name, array)) for name, array in self._session.context(context).compute_named(arrays)
         ]
@@ -255,6 +257,13 @@ class ComponentAbi:
 
 def _text(text: memoryview) -> str:
     return str(text, "utf-8")
+
+
+def _checked(what: str, name: str, code: ErrorCode = ErrorCode.INVALID_ARGUMENT) -> str:
+    """A name, if anything can have it: it will be looked up, and said in a message."""
+    if len(name) > _MAX_NAME:
+        raise NNError(code, f"no {what} has a name of {len(name)} characters")
+    return name
 
 
 def _join(text: memoryview, to: Array) -> None:
