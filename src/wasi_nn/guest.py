@@ -77,6 +77,11 @@ def require_command(name: str, module: Module, linker: Linker, store: Store) -> 
         raise GuestError(f"{name} exports no '_start', so that it is a library, not a command")
 
 
+def imports_http(component: Component, engine: Engine) -> bool:
+    """Whether a component imports anything of `wasi:http`."""
+    return any(imported.startswith("wasi:http/") for imported in component.type.imports(engine))
+
+
 def run_of(name: str, component: Component, engine: Engine) -> ExportIndex:
     """A component's `run`, by which it is run as a command. Raises `GuestError` if it has none."""
     exports = component.type.exports(engine)

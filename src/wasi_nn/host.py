@@ -53,7 +53,8 @@ class Host:
     """Runs guests, each in a sandbox of its own, with the graphs that the operator names.
 
     `graphs`: a `Registry`, or a mapping of names to models to make one of. `allow_load`: whether guests may load
-    models of their own from bytes. `target_fallback`: as in `wasi_nn.load`. `cache`: where compiled guests are kept;
+    models of their own from bytes. `allow_http`: whether a component may make HTTP requests, by `wasi:http`; one that
+    imports it is refused otherwise. `target_fallback`: as in `wasi_nn.load`. `cache`: where compiled guests are kept;
     True for the user's cache directory, False for nowhere. A host may be used from several threads at once.
     """
 
@@ -62,6 +63,7 @@ class Host:
         graphs: GraphSource | Mapping[str, NamedGraph | Source] | None = None,
         *,
         allow_load: bool = True,
+        allow_http: bool = True,
         target_fallback: ExecutionTarget | str | None = None,
         cache: bool | str | os.PathLike[str] = True,
     ) -> None:
@@ -69,6 +71,7 @@ class Host:
             graphs = Registry(graphs, target_fallback=target_fallback)
         self.registry: GraphSource = graphs
         self.allow_load = allow_load
+        self.allow_http = allow_http
         self.target_fallback = target_fallback
         self.engine = Engine()
         directory = default_directory() if cache is True else Path(cache) if cache else None
@@ -157,8 +160,10 @@ class Host:
         self, name: str, component: Component, store: Store, wasi: Wasi, session: Session
     ) -> Callable[[], int]:
         linker = ComponentLinker(self.engine)
-        imports = component.type.imports(self.engine)
-        wasi.add_to_component(linker, store, http=any(imported.startswith("wasi:http/") for imported in imports))
+        http = guests.imports_http(component, self.engine)
+        if http and not self.allow_http:
+            raise GuestError(f"{name} imports wasi:http, and this host lets no guest make requests")
+        wasi.add_to_component(linker, store, http)
         wit.add_to_component_linker(linker, session)
         run = guests.run_of(name, component, self.engine)
 

@@ -170,7 +170,7 @@ class ComponentAbi:
             raise GuestFault(f"{name}: {full}") from None
 
     def tensor_new(self, kind: int, size: int, rank: int, content: memoryview) -> int:
-        row: Array = np.empty(size + 4 * rank, np.uint8)
+        row: Array = np.zeros(size + 4 * rank, np.uint8)
         if content:
             _join(content, row)
         return self._handles.add(Tensor(TENSOR_TYPES[kind], row[:size], row[size:]))
@@ -198,7 +198,8 @@ class ComponentAbi:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"{count} builders: no graph has more than {_MAX_BUILDERS}")
         digits = bytes(builders)
         handles = [int(digits[at : at + _DIGITS], 16) for at in range(0, len(digits), _DIGITS)]
-        parts = [self._handles.remove(handle, Tensor).data.data for handle in handles]
+        # Each as bytes, which runtimes take without another copy; what it was made of goes at once.
+        parts = [memoryview(self._handles.remove(handle, Tensor).data.tobytes()) for handle in handles]
         return self._session.load(parts, ENCODINGS[encoding], TARGETS[target])
 
     def load_by_name(self, name: memoryview) -> int:

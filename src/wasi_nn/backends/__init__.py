@@ -127,6 +127,12 @@ def load(
             return load_on(fallback, options or {})
 
 
+def as_bytes(builder: memoryview) -> bytes:
+    """A builder as the `bytes` that runtimes ask for: without a copy if that is what it is a view of."""
+    whole = builder.obj
+    return whole if isinstance(whole, bytes) and len(whole) == builder.nbytes else bytes(builder)
+
+
 @contextmanager
 def _explained(backend: Backend) -> Iterator[None]:
     """Whatever comes out of a backend's `load` becomes an `NNError`."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.backends import as_bytes
 from wasi_nn.backends._onnx_model import is_onnx, tensors_with_shape, uses_external_data
 from wasi_nn.graph import Graph, Runner
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo, TensorType
@@ -78,7 +79,7 @@ class OnnxBackend:
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         if len(builders) != 1:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"an ONNX graph has one builder, the model; got {len(builders)}")
-        model = bytes(builders[0])
+        model = as_bytes(builders[0])
         require_self_contained(model)
         settings = session_options(options)
         # A second lock on the same door: the directory that external data would have to be in doesn't exist.

@@ -56,6 +56,9 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     parser.add_argument("--no-load", action="store_true", help="refuse models that the guest loads from its own bytes")
     parser.add_argument(
+        "--no-http", action="store_true", help="refuse a component that makes HTTP requests (wasi:http)"
+    )
+    parser.add_argument(
         "--target-fallback",
         choices=TARGETS,
         help="where to run what asks for a target that isn't there (else refused)",
@@ -92,6 +95,7 @@ def main(options: argparse.Namespace) -> int:
     host = Host(
         graphs,
         allow_load=not options.no_load,
+        allow_http=not options.no_http,
         target_fallback=options.target_fallback,
         cache=not options.no_cache,
     )
