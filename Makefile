@@ -36,7 +36,7 @@ $(VENV)/.onnx: pyproject.toml constraints.txt | $(VENV)/.made
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
-	$(INSTALL) -e '.[onnx,dev]'
+	$(INSTALL) -e '.[onnx,openvino,dev]'
 	touch $@ $(VENV)/.onnx
 
 $(VENV)/.made:
