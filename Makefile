@@ -36,7 +36,7 @@ $(VENV)/.onnx: pyproject.toml constraints.txt | $(VENV)/.made
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
-	$(INSTALL) -e '.[onnx,openvino,dev]'
+	$(INSTALL) -e '.[onnx,openvino,tflite,dev]'
 	touch $@ $(VENV)/.onnx
 
 $(VENV)/.made:

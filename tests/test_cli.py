@@ -134,7 +134,7 @@ def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:
         (
             ["inspect", "broken.onnx"],
             1,
-            "isn't in a format known here (tried: onnx, openvino); it begins with b'no model'",
+            "isn't in a format known here (tried: onnx, openvino, tensorflowlite); it begins with b'no model'",
         ),
         (["inspect", "--encoding", "pytorch", "net.onnx"], 1, "no backend for pytorch"),
         (["inspect", "--target", "tpu", "net.onnx"], 1, "no execution provider for tpu"),

@@ -94,10 +94,10 @@ def test_what_is_no_model(model: bytes, tmp_path: Path) -> None:
 
 
 def test_autodetect_says_what_it_tried(tmp_path: Path) -> None:
-    with pytest.raises(NNError, match=r"tried: onnx, openvino.*begins with b'no model'") as caught:
+    with pytest.raises(NNError, match=r"tried: onnx, openvino, tensorflowlite.*begins with b'no model'") as caught:
         wasi_nn.load(b"no model")
     assert caught.value.code is ErrorCode.INVALID_ENCODING
-    with pytest.raises(NNError, match=r"has none of model\.onnx, model\.xml"):
+    with pytest.raises(NNError, match=r"has none of model\.onnx, model\.xml, model\.tflite"):
         wasi_nn.load(tmp_path)
 
 
