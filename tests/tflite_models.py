@@ -35,7 +35,10 @@ def tensor(name: str, element: int, dims: Sequence[int], scale: float = 0, zero_
         it.shapeSignature = np.array(dims, np.int32)
     if scale:
         it.quantization = schema.QuantizationParametersT()
-        it.quantization.scale, it.quantization.zeroPoint = np.float32([scale]), np.int64([zero_point])
+        it.quantization.scale, it.quantization.zeroPoint = (
+            np.array([scale], np.float32),
+            np.array([zero_point], np.int64),
+        )
     return it
 
 
