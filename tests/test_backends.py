@@ -103,5 +103,5 @@ def test_a_failure_of_such_a_backend_is_an_error_of_ours() -> None:
 
 
 def test_without_it_there_is_none() -> None:
-    with pytest.raises(wasi_nn.NNError, match="no backend for tensorflow here, only for onnx"):
+    with pytest.raises(wasi_nn.NNError, match="no backend for tensorflow here, only for onnx, "):
         wasi_nn.load(b'{"scale": 3}', "tensorflow")

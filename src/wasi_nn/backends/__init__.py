@@ -52,7 +52,11 @@ class Backend(Protocol):
         """The targets that can be used here, with the device each would run on."""
 
 
-_BUILT_IN = {GraphEncoding.ONNX: "wasi_nn.backends.onnx:OnnxBackend"}
+_BUILT_IN = {
+    GraphEncoding.ONNX: "wasi_nn.backends.onnx:OnnxBackend",
+    GraphEncoding.OPENVINO: "wasi_nn.backends.openvino:OpenVinoBackend",
+    GraphEncoding.TENSORFLOWLITE: "wasi_nn.backends.tflite:TfliteBackend",
+}
 
 
 def built_in() -> list[Backend]:

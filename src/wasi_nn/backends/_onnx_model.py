@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from wasi_nn.backends._protobuf import fields
+from wasi_nn.types import ErrorCode, NNError
 
 _MAX_TOP_LEVEL_FIELDS = 100_000
 _MAX_FIELDS = 2_000_000
@@ -67,6 +68,21 @@ def uses_external_data(model: memoryview) -> bool:
             elif number in paths and isinstance(value, memoryview):
                 todo.append((paths[number], value))
     return False
+
+
+def require_self_contained(model: bytes) -> None:
+    """Refuse a model whose tensors have their data in files (or, by an old trick of the runtime's, in host memory)."""
+    if b"location" not in model:  # external data always has a key of this name
+        return
+    try:
+        external = uses_external_data(memoryview(model))
+    except ValueError as error:
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"the model is not valid ONNX: {error}") from error
+    if external:
+        raise NNError(
+            ErrorCode.SECURITY,
+            "the model has external data, which bytes can't have: load it from a path, or store it in one file",
+        )
 
 
 def tensors_with_shape(model: memoryview) -> set[str]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.backends import as_bytes
-from wasi_nn.backends._onnx_model import is_onnx, tensors_with_shape, uses_external_data
+from wasi_nn.backends._onnx_model import is_onnx, require_self_contained, tensors_with_shape
 from wasi_nn.graph import Graph, Runner
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo, TensorType
 
@@ -99,21 +99,6 @@ class OnnxBackend:
         there = onnxruntime.get_available_providers()
         best = {target: next((p for p in providers if p in there), None) for target, providers in _PROVIDERS.items()}
         return {target: _DEVICES[provider] for target, provider in best.items() if provider is not None}
-
-
-def require_self_contained(model: bytes) -> None:
-    """Refuse a model whose tensors have their data in files (or, by an old trick of the runtime's, in host memory)."""
-    if b"location" not in model:  # external data always has a key of this name
-        return
-    try:
-        external = uses_external_data(memoryview(model))
-    except ValueError as error:
-        raise NNError(ErrorCode.RUNTIME_ERROR, f"the model is not valid ONNX: {error}") from error
-    if external:
-        raise NNError(
-            ErrorCode.SECURITY,
-            "the model has external data, which bytes can't have: load it from a path, or store it in one file",
-        )
 
 
 def session_options(options: Mapping[str, Any]) -> SessionOptions:

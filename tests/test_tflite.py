@@ -1,0 +1,191 @@
+"""The TensorFlow Lite backend: every type, dims that change, signatures, and the answers of other runtimes."""
+
+from __future__ import annotations
+
+import random
+import threading
+from pathlib import Path
+from struct import pack, unpack
+from typing import Any
+
+import models as real_models
+import numpy as np
+import onnx_models
+import pytest
+from conftest import need
+from core_guest import F32, OUT, SUCCESS, CoreGuest
+
+import wasi_nn
+from wasi_nn import ErrorCode, NNError, TensorType
+
+need("ai_edge_litert", "'wasi-nn[tflite]'")
+
+import tflite_models as models  # noqa: E402
+from ai_edge_litert.interpreter import Interpreter  # noqa: E402
+
+U8, I8, F32_ELEMENT = models.ELEMENTS[TensorType.U8], models.INT8, models.ELEMENTS[TensorType.F32]
+
+
+def refused(code: ErrorCode, match: str, call: Any, *arguments: Any, **keywords: Any) -> None:
+    with pytest.raises(NNError, match=match) as caught:
+        call(*arguments, **keywords)
+    assert caught.value.code is code
+
+
+def test_a_model_from_bytes_from_a_file_and_from_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(models.relu())
+    for source in (models.relu(), tmp_path / "model.tflite", tmp_path):
+        graph = wasi_nn.load(source)
+        assert (graph.encoding.value, graph.device) == ("tensorflowlite", "cpu")
+        assert graph.compute({"x": onnx_models.f32([1, -1, 2, -2])})["y"].tolist() == [1, 0, 2, 0]
+
+
+@pytest.mark.parametrize("kind", TensorType)
+@pytest.mark.parametrize("signature", [False, True])
+def test_every_type_in_and_out_and_dims_that_change(kind: TensorType, signature: bool) -> None:
+    graph = wasi_nn.load(models.identity(kind, (-1,), signature))
+    assert graph.inputs[0].type is graph.outputs[0].type is kind
+    assert graph.inputs[0].dims == ("?",)
+    assert (graph.inputs[0].name, graph.outputs[0].name) == (("in", "out") if signature else ("x", "y"))
+    context = graph.init_execution_context()
+    kept = []
+    for count in (4, 4, 2, 5, 0, 5):
+        values = np.arange(count).astype(kind.dtype)
+        context.set_input(0, values)
+        context.compute()
+        context.set_input(0, np.zeros(count, kind.dtype))
+        kept.append((context._outputs[0], values))  # type: ignore[index]
+    assert all(output.tolist() == values.tolist() for output, values in kept), "no output is written over"
+
+
+@pytest.mark.parametrize("dims", [(), (1,), (4,), (2, 3)])
+def test_fixed_dims_and_scalars(dims: tuple[int, ...]) -> None:
+    graph = wasi_nn.load(models.relu(dims))
+    assert graph.inputs[0].dims == dims
+    values = np.ones(dims or (1,), np.float32)
+    assert graph.compute({"x": values})["y"].tolist() == np.ones(dims).tolist()
+
+
+def test_tensors_have_the_models_order_whatever_their_names() -> None:
+    tensors = [models.tensor(name, F32_ELEMENT, (1,)) for name in ("z", "a", "sum")]
+    signatures = {"serving_default": ({"zz": 0, "aa": 1}, {"out": 2})}
+    graph = wasi_nn.load(models.build(tensors, [(models.RELU, [0], [2])], [0, 1], [2], signatures))
+    assert [info.name for info in graph.inputs] == ["zz", "aa"]
+
+
+def test_one_of_several_signatures_is_chosen() -> None:
+    f32 = [models.tensor(name, F32_ELEMENT, (4,)) for name in ("x", "y")]
+    signatures = {"one": ({"p": 0}, {"q": 1}), "other": ({"r": 0}, {"s": 1})}
+    model = models.build(f32, [(models.RELU, [0], [1])], [0], [1], signatures)
+    graph = wasi_nn.load(model, options={"signature": "other"})
+    assert graph.compute({"r": onnx_models.f32([1, -1, 2, -2])})["s"].tolist() == [1, 0, 2, 0]
+    assert graph.metadata["signatures"] == "one, other"
+    assert wasi_nn.load(model).inputs[0].name == "x", "without a usual one, the model's own graph"
+    refused(
+        ErrorCode.INVALID_ARGUMENT,
+        "no signature 'third', but one, other",
+        wasi_nn.load,
+        model,
+        options={"signature": "third"},
+    )
+
+
+def test_quantised_tensors_are_raw_and_described() -> None:
+    tensors = [models.tensor("x", U8, (4,), 0.5, 3), models.tensor("y", U8, (4,), 0.5, 3)]
+    graph = wasi_nn.load(models.build(tensors, [(models.RELU, [0], [1])], [0], [1]))
+    assert graph.metadata["quantization of x"] == "scale 0.5, zero point 3"
+    assert graph.compute({"x": np.array([0, 2, 3, 255], np.uint8)})["y"].tolist() == [3, 3, 3, 255]
+
+
+def test_types_that_wasi_nn_lacks() -> None:
+    int8 = wasi_nn.load(models.build([models.tensor(n, I8, (4,)) for n in "xy"], [(models.CAST, [0], [1])], [0], [1]))
+    assert int8.compute({"x": np.array([1, -2, 3, -4], np.int8)})["y"].tolist() == [1, -2, 3, -4]
+    context = int8.init_execution_context()
+    refused(ErrorCode.UNSUPPORTED_OPERATION, "is int8", context.set_input, 0, np.zeros(4, np.uint8))
+    text = models.build([models.tensor("x", models.STRING, (4,))], [], [0], [0])
+    refused(ErrorCode.UNSUPPORTED_OPERATION, "'x' is string", wasi_nn.load, text)
+
+
+def test_real_weights_give_the_same_answers_as_onnx_runtime() -> None:
+    onnx, tflite = real_models.basic_pitch()
+    audio = np.sin(2 * np.pi * 440 * np.arange(43844) / 22050).astype(np.float32).reshape(1, -1, 1)
+    expected, actual = (wasi_nn.load(path) for path in (onnx, tflite))
+    by_onnx = sorted(expected.compute({expected.inputs[0].name: audio}).values(), key=lambda a: (a.shape, a.sum()))
+    by_tflite = sorted(actual.compute({actual.inputs[0].name: audio}).values(), key=lambda a: (a.shape, a.sum()))
+    for one, other in zip(by_onnx, by_tflite, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    assert max(array.max() for array in by_tflite) > 0.5, "the note is found"
+
+
+def test_results_are_the_runtimes_bit_for_bit() -> None:
+    model = real_models.basic_pitch()[1].read_bytes()
+    audio = np.random.default_rng(1).uniform(-1, 1, (1, 43844, 1)).astype(np.float32)
+    direct = Interpreter(model_content=model, num_threads=1).get_signature_runner("serving_default")
+    graph = wasi_nn.load(model)
+    expected = direct(**{graph.inputs[0].name: audio})
+    actual = graph.compute({graph.inputs[0].name: audio})
+    assert {name: array.tobytes() for name, array in actual.items()} == {n: a.tobytes() for n, a in expected.items()}
+
+
+def test_one_graph_on_several_threads() -> None:
+    graph = wasi_nn.load(models.relu((64,)))
+    wrong: list[int] = []
+
+    def work(number: int) -> None:
+        context = graph.init_execution_context()
+        for _ in range(200):
+            context.set_input(0, np.full(64, number, np.float32))
+            context.compute()
+            if context.get_output(0).tolist() != [number] * 64:
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_guest_brings_its_model() -> None:
+    with wasi_nn.Session() as session:
+        guest = CoreGuest(session)
+        assert guest.load(models.relu(), encoding=4) == SUCCESS
+        assert guest.call("init_execution_context", guest.u32(), OUT) == SUCCESS
+        context = guest.u32()
+        assert guest.set_input(context, 0, [4], F32, pack("<4f", 1, -1, 2, -2)) == SUCCESS
+        assert guest.call("compute", context) == SUCCESS
+        assert unpack("<4f", guest.get_output(context)) == (1, 0, 2, 0)
+
+
+@pytest.mark.parametrize("model", [b"", b"no model", b"\x1c\0\0\0TFL3", models.relu()[:60], models.relu()[:-8]])
+def test_what_is_no_model(model: bytes) -> None:
+    refused(ErrorCode.RUNTIME_ERROR, "can't load the model", wasi_nn.load, model, "tensorflowlite")
+
+
+def test_models_that_are_damaged_anywhere_harm_nobody() -> None:
+    model, places = models.relu(), random.Random(5)
+    for _ in range(300):
+        damaged = bytearray(model)
+        for _ in range(places.randint(1, 3)):
+            damaged[places.randrange(8, len(model))] = places.randrange(256)
+        try:
+            graph = wasi_nn.load(bytes(damaged), "tensorflowlite")
+            graph.compute({info.name: np.ones(4, info.dtype) for info in graph.inputs})
+        except NNError:
+            continue
+
+
+@pytest.mark.parametrize("options", [{"thread": 1}, {"threads": 0}, {"threads": True}, {"signature": 1}])
+def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
+    refused(ErrorCode.INVALID_ARGUMENT, "option", wasi_nn.load, models.relu(), options=options)
+
+
+@pytest.mark.parametrize("target", ["gpu", "tpu"])
+def test_only_the_cpu_is_there(target: str) -> None:
+    refused(ErrorCode.UNSUPPORTED_OPERATION, f"no device for {target}", wasi_nn.load, models.relu(), target=target)
+    assert wasi_nn.load(models.relu(), target=target, target_fallback="cpu").device == "cpu"
+
+
+def test_builders_too_many() -> None:
+    refused(ErrorCode.INVALID_ARGUMENT, "one builder", wasi_nn.load, [models.relu()] * 2, "tensorflowlite")
