@@ -39,6 +39,7 @@ class ScaleBackend:
     extra = "scale"
     distribution = "numpy"
     model_files = ("scale.json",)
+    withstands_hostile_bytes = True
 
     def sniff(self, model):
         return bytes(model[:9]) == b'{"scale":'

@@ -60,6 +60,7 @@ def wasi_nn(tmp_path: Path, cache_home: Path, write: Write) -> Callable[..., Res
         ["--nn-preload", "net:ONNX:AUTO:net.onnx"],
         ["--graph", "other=net.onnx", "--graph", "net=net.onnx", "--no-load", "--no-cache"],
         ["--graph", "net=onnx:tpu:net.onnx", "--target-fallback", "cpu"],
+        ["--graph", "net=net.onnx", "--allow-load", "openvino", "--allow-load", "onnx"],
     ],
 )
 def test_graphs_are_named_in_three_dialects(wasi_nn: Callable[..., Result], options: list[str]) -> None:
@@ -124,6 +125,8 @@ def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:
         (["run", "--dir", "::/", "lookup.wat"], 2, "HOST::GUEST"),
         (["run", "--env", "A", "lookup.wat"], 2, "KEY=VALUE"),
         (["run", "--target-fallback", "npu", "lookup.wat"], 2, "npu"),
+        (["run", "--allow-load", "onyx", "lookup.wat"], 2, "onyx"),
+        (["run", "--allow-load", "onnx", "--no-load", "lookup.wat"], 2, "not allowed with"),
         (["inspect", "--encoding", "onyx", "net.onnx"], 2, "invalid choice: 'onyx'"),
         (["run", "nowhere.wasm"], 1, "no guest at nowhere.wasm"),
         (["run", "net.onnx"], 1, "net.onnx is not WebAssembly"),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_models
 import pytest
 import wasmtime
+from checks import on_threads
 from core_guest import F32, CoreGuest
 from driven_component import CODES, CPU, ENGINE, GPU, HERE, ONNX, TYPES, Driven, GuestFailed, dtype_of
 from onnx import TensorProto, helper
@@ -488,7 +489,6 @@ def test_many_calls_do_not_pile_up(newest: Driven) -> None:
 
 def test_two_components_and_a_core_guest_share_a_graph_from_three_threads() -> None:
     registry = wasi_nn.Registry({"any": onnx_models.relu(["n"])})
-    failures: list[BaseException] = []
 
     def run_component(version: str) -> None:
         with Session(registry) as session:
@@ -506,19 +506,8 @@ def test_two_components_and_a_core_guest_share_a_graph_from_three_threads() -> N
             assert guest.call("compute", context) == 0
             assert guest.get_output(context) == f32(0, number, 3).tobytes()
 
-    def guarded(run: Any, *arguments: str) -> None:
-        try:
-            run(*arguments)
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(run_component, version)) for version in (JUNE, OCTOBER)]
-    threads.append(threading.Thread(target=guarded, args=(run_core,)))
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    works: list[Callable[[], None]] = [partial(run_component, JUNE), partial(run_component, OCTOBER), run_core]
+    on_threads(lambda number: works[number](), len(works))
 
 
 # The calls themselves

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checks import refused
 from onnx_models import f32
 
 import wasi_nn
-from wasi_nn import ErrorCode, Graph, NNError, Runner, TensorInfo, TensorType
+from wasi_nn import ErrorCode, Graph, Runner, TensorInfo, TensorType
 from wasi_nn.session import HandleTable
 
 
@@ -41,13 +42,6 @@ BIAS = np.array(1, np.float32)
 @pytest.fixture
 def context() -> wasi_nn.ExecutionContext:
     return Doubler().init_execution_context()
-
-
-def refused(code: ErrorCode, match: str, call: Any, *arguments: Any) -> None:
-    with pytest.raises(NNError, match=match) as caught:
-        call(*arguments)
-    assert caught.value.code is code
-    assert "\n" not in str(caught.value)
 
 
 def test_inputs_by_index_by_name_and_by_decimal_name(context: wasi_nn.ExecutionContext) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import core_guest
 import onnx_models as models
 import pytest
 import wasmtime
+from checks import on_threads
 
 import wasi_nn
 from wasi_nn import GuestError, GuestTrap, Host
@@ -191,11 +191,7 @@ def test_a_host_on_many_threads(host: Host) -> None:
             codes.append(run(host, command(f"(call $exit (i32.const {n}))")).exit_code - n)
             codes.append(run(host, command(LOOKS_UP_NET)).exit_code)
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    on_threads(work, 8)
     assert codes == [0] * 160
 
 

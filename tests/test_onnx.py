@@ -4,7 +4,6 @@ bits."""
 from __future__ import annotations
 
 import gc
-import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import onnx
 import onnx_models as models
 import onnxruntime
 import pytest
+from checks import on_threads
 from onnx import TensorProto, helper
 
 import wasi_nn
@@ -278,11 +278,7 @@ def test_one_graph_on_many_threads() -> None:
             if not np.array_equal(graph.compute({"image": images[n]})["scores"], expected[n]):
                 wrong.append(n)
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    on_threads(work, 8)
     assert not wrong
 
 

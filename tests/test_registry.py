@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import Any
 import numpy as np
 import onnx_models as models
 import pytest
+from checks import on_threads, refused
 
 import wasi_nn
-from wasi_nn import ErrorCode, NamedGraph, NNError, Registry, backends
+from wasi_nn import ErrorCode, NamedGraph, Registry, backends
 
 Write = Callable[[str, bytes], Path]
 
@@ -32,12 +32,6 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(backends, "load", counted)
     return sources
-
-
-def refused(code: ErrorCode, match: str, call: Any, *arguments: Any) -> None:
-    with pytest.raises(NNError, match=match) as caught:
-        call(*arguments)
-    assert caught.value.code is code
 
 
 def test_every_kind_of_source(write: Write) -> None:
@@ -65,11 +59,7 @@ def test_graphs_are_loaded_when_first_asked_for_and_once(loads: list[Any]) -> No
     registry = Registry({"relu": models.relu()})
     assert not loads
     graphs: list[Any] = []
-    threads = [threading.Thread(target=lambda: graphs.append(registry.get("relu"))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    on_threads(lambda _: graphs.append(registry.get("relu")), 8)
     assert len(loads) == 1
     assert len(graphs) == 8
     assert len(set(map(id, graphs))) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from pathlib import Path
 from struct import pack, unpack
 from typing import Any
@@ -12,6 +11,7 @@ import models as real_models
 import numpy as np
 import onnx_models
 import pytest
+from checks import on_threads, refused
 from conftest import need
 from core_guest import F32, OUT, SUCCESS, CoreGuest
 
@@ -24,12 +24,6 @@ import tflite_models as models  # noqa: E402
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 
 U8, I8, F32_ELEMENT = models.ELEMENTS[TensorType.U8], models.INT8, models.ELEMENTS[TensorType.F32]
-
-
-def refused(code: ErrorCode, match: str, call: Any, *arguments: Any, **keywords: Any) -> None:
-    with pytest.raises(NNError, match=match) as caught:
-        call(*arguments, **keywords)
-    assert caught.value.code is code
 
 
 def test_a_model_from_bytes_from_a_file_and_from_a_directory(tmp_path: Path) -> None:
@@ -139,11 +133,7 @@ def test_one_graph_on_several_threads() -> None:
             if context.get_output(0).tolist() != [number] * 64:
                 wrong.append(number)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    on_threads(work, 4)
     assert not wrong
 
 
@@ -176,7 +166,7 @@ def test_models_that_are_damaged_anywhere_harm_nobody() -> None:
             continue
 
 
-@pytest.mark.parametrize("options", [{"thread": 1}, {"threads": 0}, {"threads": True}, {"signature": 1}])
+@pytest.mark.parametrize("options", [{"thread": 1}, {"threads": -1}, {"threads": True}, {"signature": 1}])
 def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
     refused(ErrorCode.INVALID_ARGUMENT, "option", wasi_nn.load, models.relu(), options=options)
 

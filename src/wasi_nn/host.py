@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from wasi_nn.cache import Compiled
     from wasi_nn.guest import Guest
     from wasi_nn.registry import GraphSource, NamedGraph, Source
-    from wasi_nn.types import ExecutionTarget
+    from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 logger = logging.getLogger("wasi_nn")
 
@@ -52,17 +52,18 @@ class RunResult:
 class Host:
     """Runs guests, each in a sandbox of its own, with the graphs that the operator names.
 
-    `graphs`: a `Registry`, or a mapping of names to models to make one of. `allow_load`: whether guests may load
-    models of their own from bytes. `allow_http`: whether a component may make HTTP requests, by `wasi:http`; one that
-    imports it is refused otherwise. `target_fallback`: as in `wasi_nn.load`. `cache`: where compiled guests are kept;
-    True for the user's cache directory, False for nowhere. A host may be used from several threads at once.
+    `graphs`: a `Registry`, or a mapping of names to models to make one of. `allow_load`: which models guests may load
+    from bytes of their own, as in `Session`. `allow_http`: whether a component may make HTTP requests, by
+    `wasi:http`; one that imports it is refused otherwise. `target_fallback`: as in `wasi_nn.load`. `cache`: where
+    compiled guests are kept; True for the user's cache directory, False for nowhere. A host may be used from several
+    threads at once.
     """
 
     def __init__(
         self,
         graphs: GraphSource | Mapping[str, NamedGraph | Source] | None = None,
         *,
-        allow_load: bool = True,
+        allow_load: bool | Collection[GraphEncoding | str] = True,
         allow_http: bool = True,
         target_fallback: ExecutionTarget | str | None = None,
         cache: bool | str | os.PathLike[str] = True,

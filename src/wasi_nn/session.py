@@ -6,16 +6,17 @@ what they translate differs, what happens doesn't.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from wasi_nn import backends
 from wasi_nn.graph import ExecutionContext, Graph
 from wasi_nn.registry import NamedGraph, Registry, Source
 from wasi_nn.tensor import Tensor
-from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError
+from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, word
 
 if TYPE_CHECKING:
+    from wasi_nn.backends import Backend
     from wasi_nn.registry import GraphSource
 
 Handled = Graph | ExecutionContext | Tensor | NNError
@@ -88,21 +89,23 @@ class Session:
     """The nn state of one guest.
 
     `graphs` are those that it may load by name: a `Registry` (or anything with its `get`), or a mapping to make one
-    of. With `allow_load` false it may load no models of its own. `target_fallback` is as in `wasi_nn.load`, for the
-    models that the guest itself loads.
+    of. `allow_load` says which models it may load from bytes of its own: those of encodings whose runtimes withstand
+    hostile bytes (True), none (False), or those of the encodings that are given. `target_fallback` is as in
+    `wasi_nn.load`, for the models that the guest itself loads.
     """
 
     def __init__(
         self,
         graphs: GraphSource | Mapping[str, NamedGraph | Source] | None = None,
         *,
-        allow_load: bool = True,
+        allow_load: bool | Collection[GraphEncoding | str] = True,
         target_fallback: ExecutionTarget | str | None = None,
     ) -> None:
         if graphs is None or isinstance(graphs, Mapping):
             graphs = Registry(graphs, target_fallback=target_fallback)
         self.registry: GraphSource = graphs
-        self.allow_load = allow_load
+        allowed = allow_load if isinstance(allow_load, bool) else {word(GraphEncoding, name) for name in allow_load}
+        self.allow_load: bool | set[GraphEncoding] = allowed
         self.target_fallback = target_fallback
         self.handles = HandleTable()
         self.interruption: BaseException | None = None
@@ -113,8 +116,13 @@ class Session:
         """Load a model from the guest's bytes, which may change as soon as this returns; gives a graph's handle."""
         if not self.allow_load:
             raise NNError(ErrorCode.SECURITY, "this host loads graphs by name only, not from a guest's bytes")
-        graph = backends.load(builders, encoding, target, target_fallback=self.target_fallback)
+        graph = backends.load(builders, encoding, target, target_fallback=self.target_fallback, allowed=self._may_load)
         return self.handles.add(graph)
+
+    def _may_load(self, backend: Backend) -> bool:
+        if isinstance(self.allow_load, bool):
+            return self.allow_load and backend.withstands_hostile_bytes
+        return backend.encoding in self.allow_load
 
     def load_by_name(self, name: str) -> int:
         """Load a graph that the operator named; gives its handle, a new one each time."""

@@ -38,6 +38,9 @@ class Backend(Protocol):
     """The runtime's distribution, such as `onnxruntime`."""
     model_files: Sequence[str]
     """The file names any of which make a directory a model of this backend."""
+    withstands_hostile_bytes: bool
+    """Whether the runtime may be given the bytes of a model that nobody vouches for: guests load no others by
+    default."""
 
     def sniff(self, model: memoryview) -> bool:
         """Whether the bytes look like a model of this encoding. They may be hostile; the runtime must not be needed."""
@@ -98,16 +101,18 @@ def load(
     *,
     options: Options | None = None,
     target_fallback: ExecutionTarget | str | None = None,
+    allowed: Callable[[Backend], bool] | None = None,
 ) -> Graph:
     """Load a model into a graph.
 
     `options` are the backend's own (`wasi_nn.backends.onnx` lists those for ONNX). With `target_fallback`, a target
     that isn't there is replaced by that one, and the log says so; without, it is refused. `Graph.device` tells what
-    came of it.
+    came of it. `allowed`, if given, has a say in which backends may be used.
 
     Raises `NNError`: `invalid-argument` for an option, encoding or target that doesn't exist; `not-found` for a path
     that doesn't exist; `invalid-encoding` where no backend fits, or its runtime isn't installed;
-    `unsupported-operation` (as `TargetUnavailable`) for the target; `runtime-error` if the runtime refuses the model.
+    `unsupported-operation` (as `TargetUnavailable`) for the target; `runtime-error` if the runtime refuses the model;
+    `security` for a backend that isn't allowed.
     """
     encoding, target = word(GraphEncoding, encoding), word(ExecutionTarget, target)
     load_on: Callable[[ExecutionTarget, Options], Graph]
@@ -120,6 +125,8 @@ def load(
         builders = [memoryview(part).cast("B") for part in parts]
         backend = _backend_for_bytes(builders, encoding)
         load_on = partial(backend.load, builders)
+    if allowed is not None and not allowed(backend):
+        raise NNError(ErrorCode.SECURITY, f"this host loads {backend.encoding.value} by name only, not from bytes")
     with _explained(backend):
         try:
             return load_on(target, options or {})
@@ -129,12 +136,6 @@ def load(
                 raise
             logger.warning("%s; %s is used instead", error, fallback.value)
             return load_on(fallback, options or {})
-
-
-def as_bytes(builder: memoryview) -> bytes:
-    """A builder as the `bytes` that runtimes ask for: without a copy if that is what it is a view of."""
-    whole = builder.obj
-    return whole if isinstance(whole, bytes) and len(whole) == builder.nbytes else bytes(builder)
 
 
 @contextmanager

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.backends import as_bytes
+from wasi_nn.backends._inputs import check_options, is_text, is_thread_count, one_of, only_builder
 from wasi_nn.backends._onnx_model import is_onnx, require_self_contained, tensors_with_shape
 from wasi_nn.graph import Graph, Runner
-from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo, TensorType
+from wasi_nn.types import ExecutionTarget, GraphEncoding, TargetUnavailable, TensorInfo, TensorType
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, OrtValue, SessionOptions
@@ -72,14 +72,13 @@ class OnnxBackend:
     extra = "onnx"
     distribution = "onnxruntime"
     model_files = ("model.onnx",)
+    withstands_hostile_bytes = True
 
     def sniff(self, model: memoryview) -> bool:
         return is_onnx(model)
 
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        if len(builders) != 1:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"an ONNX graph has one builder, the model; got {len(builders)}")
-        model = as_bytes(builders[0])
+        model = only_builder(self.encoding, builders)
         require_self_contained(model)
         settings = session_options(options)
         # A second lock on the same door: the directory that external data would have to be in doesn't exist.
@@ -101,61 +100,37 @@ class OnnxBackend:
         return {target: _DEVICES[provider] for target, provider in best.items() if provider is not None}
 
 
-def session_options(options: Mapping[str, Any]) -> SessionOptions:
-    """ONNX Runtime's options for ours; `NNError` with `invalid-argument` for one that doesn't exist or doesn't fit."""
-    import onnxruntime as ort
-
-    settings = ort.SessionOptions()
-    settings.log_severity_level = _QUIET
-    levels = ort.GraphOptimizationLevel
-    known: dict[str, Callable[[Any], None]] = {
-        "threads": lambda value: setattr(settings, "intra_op_num_threads", _count(value)),
-        "inter_op_threads": lambda value: _inter_op_threads(settings, _count(value)),
-        "spinning": lambda value: settings.add_session_config_entry(
-            "session.intra_op.allow_spinning", {True: "1", False: "0"}[value]
-        ),
-        "optimization": lambda value: setattr(
-            settings, "graph_optimization_level", getattr(levels, _OPTIMIZATION[value])
-        ),
-        "providers": _provider_names,
-    }
-    for name, value in options.items():
-        if name not in known:
-            raise NNError(
-                ErrorCode.INVALID_ARGUMENT, f"no option {name!r} for onnx; there are {', '.join(sorted(known))}"
-            )
-        try:
-            known[name](value)
-        except (KeyError, TypeError, ValueError) as error:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"option {name!r} of onnx can't be {value!r}") from error
-    return settings
-
-
 _OPTIMIZATION = {
     "none": "ORT_DISABLE_ALL",
     "basic": "ORT_ENABLE_BASIC",
     "extended": "ORT_ENABLE_EXTENDED",
     "all": "ORT_ENABLE_ALL",
 }
+_ACCEPTS = {
+    "threads": is_thread_count,
+    "inter_op_threads": is_thread_count,
+    "spinning": lambda value: isinstance(value, bool),
+    "optimization": one_of(_OPTIMIZATION),
+    "providers": lambda value: isinstance(value, list) and value != [] and all(map(is_text, value)),
+}
 
 
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 4096:
-        raise ValueError(value)
-    return value
-
-
-def _provider_names(value: Any) -> None:
-    if not (isinstance(value, list) and value and all(isinstance(name, str) for name in value)):
-        raise TypeError(value)
-
-
-def _inter_op_threads(settings: SessionOptions, count: int) -> None:
+def session_options(options: Mapping[str, Any]) -> SessionOptions:
+    """ONNX Runtime's options for ours; `NNError` with `invalid-argument` for one that doesn't exist or doesn't fit."""
     import onnxruntime as ort
 
-    settings.inter_op_num_threads = count
-    if count > 1:
+    check_options(GraphEncoding.ONNX, options, _ACCEPTS)
+    settings = ort.SessionOptions()
+    settings.log_severity_level = _QUIET
+    settings.intra_op_num_threads = options.get("threads", 0)
+    if options.get("inter_op_threads", 0) > 1:
+        settings.inter_op_num_threads = options["inter_op_threads"]
         settings.execution_mode = ort.ExecutionMode.ORT_PARALLEL
+    if not options.get("spinning", True):
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    level = _OPTIMIZATION[options.get("optimization", "all")]
+    settings.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
+    return settings
 
 
 def choose_providers(target: ExecutionTarget, there: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.backends import as_bytes
+from wasi_nn.backends._inputs import as_bytes, check_options, is_text, is_thread_count, one_of
 from wasi_nn.backends._onnx_model import is_onnx, require_self_contained
 from wasi_nn.graph import Graph, Runner
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo, TensorType
@@ -57,6 +57,7 @@ class OpenVinoBackend:
     extra = "openvino"
     distribution = "openvino"
     model_files = ("model.xml",)
+    withstands_hostile_bytes = False  # a damaged .xml makes OpenVINO 2026.4 write where it shouldn't
 
     def sniff(self, model: memoryview) -> bool:
         head = bytes(model[:1024]).lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -113,23 +114,22 @@ def compile_graph(core: ov.Core, model: ov.Model, target: ExecutionTarget, optio
     return OpenVinoGraph(core.compile_model(model, device, properties), model.get_friendly_name())
 
 
+_ACCEPTS = {
+    "threads": is_thread_count,
+    "precision": one_of(("f32", "runtime")),
+    "hint": one_of(("latency", "throughput")),
+    "device": is_text,
+}
+
+
 def compile_properties(options: Mapping[str, Any]) -> dict[str, Any]:
     """OpenVINO's properties for our options; `NNError` with `invalid-argument` for one that makes no sense."""
-    values: dict[str, Mapping[Any, dict[str, Any]]] = {
-        "precision": {"f32": {"INFERENCE_PRECISION_HINT": "f32"}, "runtime": {}},
-        "hint": {word: {"PERFORMANCE_HINT": word.upper()} for word in ("latency", "throughput")},
-    }
-    chosen = {"precision": "f32", "hint": "latency", "threads": 0} | dict(options)
-    properties: dict[str, Any] = {}
-    for name, value in chosen.items():
-        if name in values and isinstance(value, str) and value in values[name]:
-            properties |= values[name][value]
-        elif name == "threads" and type(value) is int and 0 <= value <= 4096:
-            properties |= {"INFERENCE_NUM_THREADS": value} if value else {}
-        elif not (name == "device" and isinstance(value, str) and value):
-            known = "device, hint, precision, threads"
-            problem = f"can't be {value!r}" if name in known.split(", ") else f"doesn't exist; there are {known}"
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"option {name!r} of openvino {problem}")
+    check_options(GraphEncoding.OPENVINO, options, _ACCEPTS)
+    properties: dict[str, Any] = {"PERFORMANCE_HINT": options.get("hint", "latency").upper()}
+    if options.get("precision", "f32") == "f32":
+        properties["INFERENCE_PRECISION_HINT"] = "f32"
+    if options.get("threads", 0):
+        properties["INFERENCE_NUM_THREADS"] = options["threads"]
     return properties
 
 

@@ -4,7 +4,8 @@ A graph has one builder, the model. By name it is a file, or a directory with `m
 of the model's signature where it has one, else their own; quantised tensors are given raw, as the model stores them,
 and `Graph.metadata` has their scales and zero points.
 
-Options: `threads` (1 unless given), `signature` (which of the model's signatures to run, if there are several).
+Options: `threads` (1 unless given; 0 is 1 too), `signature` (which of the model's signatures to run, if there are
+several).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.backends import as_bytes
+from wasi_nn.backends._inputs import check_options, is_text, is_thread_count, only_builder
 from wasi_nn.graph import Graph, Runner
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo
 
@@ -35,18 +36,17 @@ class TfliteBackend:
     extra = "tflite"
     distribution = "ai-edge-litert"
     model_files = ("model.tflite",)
+    withstands_hostile_bytes = True
 
     def sniff(self, model: memoryview) -> bool:
         return bytes(model[4:8]) == b"TFL3"
 
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        if len(builders) != 1:
-            raise NNError(
-                ErrorCode.INVALID_ARGUMENT, f"a TensorFlow Lite graph has one builder, the model; got {len(builders)}"
-            )
+        model = only_builder(self.encoding, builders)
         if target is not ExecutionTarget.CPU:
             raise TargetUnavailable(f"ai-edge-litert has no device for {target.value} here, only the cpu")
-        return TfliteGraph(as_bytes(builders[0]), **_checked(options))
+        check_options(self.encoding, options, {"threads": is_thread_count, "signature": is_text})
+        return TfliteGraph(model, **options)
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         file = path / self.model_files[0] if path.is_dir() else path
@@ -56,18 +56,6 @@ class TfliteBackend:
         import ai_edge_litert.interpreter  # noqa: F401
 
         return {ExecutionTarget.CPU: "cpu"}
-
-
-def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, if they make sense."""
-    for name, value in options.items():
-        if name not in ("signature", "threads"):
-            message = f"no option {name!r} for tensorflowlite; there are signature, threads"
-            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-        good = type(value) is int and 1 <= value <= 4096 if name == "threads" else isinstance(value, str)
-        if not good:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"option {name!r} of tensorflowlite can't be {value!r}")
-    return dict(options)
 
 
 class TfliteGraph(Graph):
@@ -110,7 +98,7 @@ class TfliteGraph(Graph):
         import ml_dtypes  # noqa: F401  tells numpy of bfloat16, without which LiteRT has no arrays of it
         from ai_edge_litert.interpreter import Interpreter
 
-        return Interpreter(model_content=self._model, num_threads=self._threads)
+        return Interpreter(model_content=self._model, num_threads=self._threads or 1)
 
     def _run_signature(self, run: Any, inputs: Sequence[Array], _: Sequence[Array] | None) -> Sequence[Array]:
         outputs = run(**{info.name: array for info, array in zip(self.inputs, inputs, strict=True)})

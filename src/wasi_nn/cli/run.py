@@ -54,7 +54,16 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         metavar="NAME:ENCODING:TARGET:PATH[:PATH]...",
         help="the same as WasmEdge has it; target 'auto' is cpu",
     )
-    parser.add_argument("--no-load", action="store_true", help="refuse models that the guest loads from its own bytes")
+    load = parser.add_mutually_exclusive_group()
+    load.add_argument("--no-load", action="store_true", help="refuse models that the guest loads from its own bytes")
+    load.add_argument(
+        "--allow-load",
+        action="append",
+        choices=ENCODINGS[:-1],
+        metavar="ENCODING",
+        help="let the guest load such models, and no others, from its own bytes (may be repeated; "
+        "by default, those whose runtimes withstand hostile bytes: onnx, tensorflowlite)",
+    )
     parser.add_argument(
         "--no-http", action="store_true", help="refuse a component that makes HTTP requests (wasi:http)"
     )
@@ -94,7 +103,7 @@ def main(options: argparse.Namespace) -> int:
 
     host = Host(
         graphs,
-        allow_load=not options.no_load,
+        allow_load=options.allow_load or not options.no_load,
         allow_http=not options.no_http,
         target_fallback=options.target_fallback,
         cache=not options.no_cache,

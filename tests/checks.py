@@ -1,0 +1,25 @@
+"""What many tests check in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from wasi_nn import ErrorCode, NNError
+
+
+def refused(code: ErrorCode, match: str, call: Any, *arguments: Any, **keywords: Any) -> None:
+    """The call fails with this code, and a line fit to be shown that matches."""
+    with pytest.raises(NNError, match=match) as caught:
+        call(*arguments, **keywords)
+    assert caught.value.code is code
+    assert str(caught.value).isprintable()
+
+
+def on_threads(work: Callable[[int], object], count: int) -> None:
+    """Do the work on as many threads at once, each with its number; whatever one raises is raised here."""
+    with ThreadPoolExecutor(count) as threads:
+        list(threads.map(work, range(count)))
