@@ -42,7 +42,7 @@ $(VENV)/.onnx: pyproject.toml constraints.txt | $(VENV)/.made
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
-	$(INSTALL) -e '.[onnx,openvino,tflite,dev]'
+	$(INSTALL) -e '.[onnx,tflite,dev]'
 	touch $@ $(VENV)/.onnx
 
 $(VENV)/.made:

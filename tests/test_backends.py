@@ -9,10 +9,11 @@ from struct import pack, unpack
 
 import onnx_models as models
 import pytest
+from checks import refused
 from core_guest import AUTODETECT, F32, OUT, SUCCESS, CoreGuest
 
 import wasi_nn
-from wasi_nn import backends
+from wasi_nn import ErrorCode, ExecutionTarget, GraphEncoding, backends
 
 MODULE = '''
 import json
@@ -94,6 +95,23 @@ def test_a_backend_of_another_package_serves_guests(caplog: pytest.LogCaptureFix
             assert unpack("<2f", guest.get_output(context)) == (3, 6)
         assert guest.load_by_name("relu") == SUCCESS
     assert "the backend broken (scale_backend:Broken) can't be loaded" in caplog.text
+
+
+@pytest.mark.usefixtures("scale")
+def test_guests_load_only_what_the_host_lets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    scale, relu = [memoryview(b'{"scale": 3}')], [memoryview(models.relu())]
+    tensorflow, onnx, any_encoding = GraphEncoding.TENSORFLOW, GraphEncoding.ONNX, GraphEncoding.AUTODETECT
+    [backend] = backends.added()
+    monkeypatch.setattr(type(backend), "withstands_hostile_bytes", False)
+    for allow_load in (True, False, ["onnx"], []):
+        with wasi_nn.Session({"scale": scale}, allow_load=allow_load) as session:
+            for encoding in (tensorflow, any_encoding):
+                refused(ErrorCode.SECURITY, "by name only", session.load, scale, encoding, ExecutionTarget.CPU)
+            assert session.load_by_name("scale")
+    with wasi_nn.Session(allow_load=["tensorflow"]) as session:
+        assert session.load(scale, any_encoding, ExecutionTarget.CPU)
+        refused(ErrorCode.SECURITY, "loads onnx by name only", session.load, relu, onnx, ExecutionTarget.CPU)
+    refused(ErrorCode.INVALID_ARGUMENT, "no encoding is named", wasi_nn.Session, allow_load=["onyx"])
 
 
 @pytest.mark.usefixtures("scale")

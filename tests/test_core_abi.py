@@ -237,7 +237,7 @@ def test_an_encoding_that_does_not_exist(guest: CoreGuest, encoding: int) -> Non
     assert guest.load(models.relu(), encoding=encoding) == INVALID_ENCODING
 
 
-@pytest.mark.parametrize("encoding", [2, 3])
+@pytest.mark.parametrize("encoding", [0, 2, 3])
 def test_an_encoding_without_a_backend(guest: CoreGuest, encoding: int, caplog: pytest.LogCaptureFixture) -> None:
     assert guest.load(models.relu(), encoding=encoding) == INVALID_ENCODING
     assert "no backend" in caplog.text

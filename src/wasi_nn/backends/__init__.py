@@ -57,7 +57,6 @@ class Backend(Protocol):
 
 _BUILT_IN = {
     GraphEncoding.ONNX: "wasi_nn.backends.onnx:OnnxBackend",
-    GraphEncoding.OPENVINO: "wasi_nn.backends.openvino:OpenVinoBackend",
     GraphEncoding.TENSORFLOWLITE: "wasi_nn.backends.tflite:TfliteBackend",
 }
 
