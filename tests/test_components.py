@@ -547,14 +547,14 @@ def test_functions_stay_while_the_engine_may_call_them_and_no_longer() -> None:
     from wasi_nn.abi import engine
 
     gc.collect()
-    before = len(engine._alive)
+    before = len(engine.kept)
     with Session() as session:
         guest = Driven(OCTOBER, session)
         gc.collect()
         assert guest.raw_tensor([1], 4, b"1") > 0
         del guest
     gc.collect()
-    assert len(engine._alive) == before
+    assert len(engine.kept) == before
 
 
 def test_the_engines_own_linker_and_store() -> None:

@@ -235,13 +235,13 @@ def test_host_functions_live_as_long_as_the_engine_needs_them() -> None:
         return store, exports["compute"]  # type: ignore[return-value]
 
     gc.collect()
-    before = len(engine_calls._alive)
+    before = len(engine_calls.kept)
     calls = [instance() for _ in range(20)]
     gc.collect()
     assert [compute(store, 1) for store, compute in calls] == [core_guest.INVALID_ARGUMENT] * 20
     del calls
     gc.collect()
-    assert len(engine_calls._alive) == before
+    assert len(engine_calls.kept) == before
 
 
 def test_a_session_of_the_host_has_its_rules() -> None:

@@ -20,7 +20,7 @@ import wasmtime
 from wasmtime import _ffi as ffi
 from wasmtime.component import LinkerInstance
 
-from wasi_nn.abi.engine import ADDRESS, FORGET, SIZE, keep, offset_of, symbol
+from wasi_nn.abi.engine import ADDRESS, FORGET, SIZE, keep, kept, offset_of, symbol
 
 U32, U64, STRING = "u32", "u64", "string"
 
@@ -80,7 +80,7 @@ def define_raw(
     string_at, view_of, move, error_new = ctypes.string_at, _view_of, ctypes.memmove, _error_new
     pack = _RESULT.pack
 
-    def call(_: int, __: int, ___: int, values: int, ____: int, results: int, _____: int) -> int | None:
+    def call(values: int, results: int) -> int | None:
         try:
             arguments = layout.unpack(string_at(values, layout.size))
             if strings:
@@ -100,14 +100,13 @@ def define_raw(
             return error
         return None
 
-    thunk = _Callback(call)
     encoded = name.encode()
     error = _add_func(
         ctypes.cast(instance.ptr(), ADDRESS),
         encoded,
         len(encoded),
-        ctypes.cast(thunk, ADDRESS),
-        keep(thunk),
+        ctypes.cast(_ENTER, ADDRESS),
+        keep(call),
         ctypes.cast(FORGET, ADDRESS),
     )
     if error:
@@ -128,7 +127,13 @@ def _give_string(result: int, text: Text) -> None:
     ctypes.c_uint8.from_address(result).value = _KIND[STRING]
 
 
-_Callback = ctypes.CFUNCTYPE(ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE, ADDRESS, SIZE)
+def _enter(key: int, _: int, __: int, values: int, ___: int, results: int, ____: int) -> int | None:
+    error: int | None = kept[key](values, results)
+    return error
+
+
+# One for all functions, as in `host_calls`.
+_ENTER = ctypes.CFUNCTYPE(ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE, ADDRESS, SIZE)(_enter)
 _READ, _WRITE = 0x100, 0x200
 _view_of = ctypes.PYFUNCTYPE(ctypes.py_object, ADDRESS, ctypes.c_ssize_t, ctypes.c_int)(
     ("PyMemoryView_FromMemory", ctypes.pythonapi)

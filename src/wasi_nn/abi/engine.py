@@ -1,13 +1,14 @@
 """The engine's C API where wasmtime-py binds it but doesn't wrap it: its symbols, and what it may still call.
 
-Whatever the engine has the address of must stay alive as long as the engine may use it. For a callback that is until
-its finalizer runs, so it is kept here under a key, and the key is what the engine gives to `FORGET`.
+Whatever the engine may call must stay alive as long as that. So a function is kept here under a key; the engine has the
+key, gives it to the one callback that finds the function by it, and at last to `FORGET`.
 """
 
 from __future__ import annotations
 
 import ctypes
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 from wasmtime import _ffi as ffi
@@ -15,7 +16,8 @@ from wasmtime import _ffi as ffi
 ADDRESS, SIZE = ctypes.c_void_p, ctypes.c_size_t
 
 _library = ctypes.CDLL(str(ffi.filename))
-_alive: dict[int, object] = {}
+kept: dict[int, Callable[..., Any]] = {}
+"""The functions that the engine may still call, by their keys."""
 _keys = itertools.count(1)
 
 
@@ -36,16 +38,16 @@ def offset_of(structure: Any, field: str) -> int:
     return offset
 
 
-def keep(callback: object) -> int:
-    """Keep a callback until the engine calls `FORGET` with the key that this gives."""
+def keep(function: Callable[..., Any]) -> int:
+    """Keep a function until the engine calls `FORGET` with the key that this gives."""
     key = next(_keys)
-    _alive[key] = callback
+    kept[key] = function
     return key
 
 
 def _drop(key: int) -> None:
-    if _alive:  # not when the interpreter is taking itself apart
-        _alive.pop(key, None)
+    if kept:  # not when the interpreter is taking itself apart
+        kept.pop(key, None)
 
 
 FORGET = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_drop)

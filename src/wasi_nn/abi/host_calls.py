@@ -20,7 +20,7 @@ import wasmtime
 from wasmtime import FuncType, Linker, Memory, ValType
 from wasmtime import _ffi as ffi
 
-from wasi_nn.abi.engine import ADDRESS, FORGET, SIZE, keep, offset_of, symbol
+from wasi_nn.abi.engine import ADDRESS, FORGET, SIZE, keep, kept, offset_of, symbol
 from wasi_nn.abi.memory import GuestMemory
 
 HostFunction = Callable[..., int | None]
@@ -74,7 +74,7 @@ def define_raw(linker: Linker, module: str, name: str, signature: FuncType, func
     find_export, context_of = _caller_export_get, _caller_context
     data_of, size_of = _memory_data, _memory_data_size
 
-    def call(_: int, caller: int, values: int, __: int) -> int | None:
+    def call(caller: int, values: int) -> int | None:
         try:
             there = None
             if find_export(caller, b"memory", 6, item_address) and kind.value == _MEMORY:
@@ -90,7 +90,6 @@ def define_raw(linker: Linker, module: str, name: str, signature: FuncType, func
             result_at(values).value = result
         return None
 
-    thunk = _RawCallback(call)
     error = _linker_define_func_unchecked(
         ctypes.cast(linker.ptr(), ADDRESS),
         module.encode(),
@@ -98,15 +97,21 @@ def define_raw(linker: Linker, module: str, name: str, signature: FuncType, func
         name.encode(),
         len(name.encode()),
         ctypes.cast(signature.ptr(), ADDRESS),
-        ctypes.cast(thunk, ADDRESS),
-        keep(thunk),
+        ctypes.cast(_ENTER, ADDRESS),
+        keep(call),
         ctypes.cast(FORGET, ADDRESS),
     )
     if error:
         raise wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(ffi.wasmtime_error_t)))
 
 
-_RawCallback = ctypes.CFUNCTYPE(ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE)
+def _enter(key: int, caller: int, values: int, _: int) -> int | None:
+    result: int | None = kept[key](caller, values)
+    return result
+
+
+# One for all functions, which the key tells apart: making and freeing callbacks is no work for every run of a guest.
+_ENTER = ctypes.CFUNCTYPE(ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE)(_enter)
 _MEMORY = ffi.WASMTIME_EXTERN_MEMORY.value
 
 
