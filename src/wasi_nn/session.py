@@ -26,6 +26,7 @@ Item = TypeVar("Item", bound=Handled)
 
 _KINDS: dict[type, str] = {Graph: "graph", ExecutionContext: "execution context", Tensor: "tensor", NNError: "error"}
 _LAST_HANDLE = 2**32 - 1
+_MAX_BUILDERS = 1024
 
 
 class HandleTable:
@@ -83,6 +84,12 @@ class HandleTable:
 
 def _with_article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def require_builder_count(count: int) -> None:
+    """Raise `NNError` with `invalid-argument` if a guest announces more builders than are worth being looked at."""
+    if count > _MAX_BUILDERS:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{count} builders: no graph has more than {_MAX_BUILDERS}")
 
 
 class Session:

@@ -22,7 +22,7 @@ from wasi_nn.abi.component_calls import STRING, U32, U64, HostFunction, Text
 from wasi_nn.abi.failures import FailureLog, logger
 from wasi_nn.abi.host_calls import GuestFault
 from wasi_nn.graph import find
-from wasi_nn.session import Session
+from wasi_nn.session import Session, require_builder_count
 from wasi_nn.tensor import Tensor
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TensorType
 
@@ -65,7 +65,6 @@ ERROR_CODES = (
 _NUMBER_OF_TYPE = {kind: number for number, kind in enumerate(TENSOR_TYPES)}
 _NUMBER_OF_CODE = {code: number for number, code in enumerate(ERROR_CODES)}
 
-_MAX_BUILDERS = 1024
 _MAX_NAME = 65536
 _DIGITS = 8
 _PAIR = Struct(f"{_DIGITS}s{_DIGITS}s")
@@ -194,8 +193,7 @@ class ComponentAbi:
         return 2 * len(part), lambda text: _split(part, text)
 
     def load(self, encoding: int, target: int, count: int, builders: memoryview) -> int:
-        if count > _MAX_BUILDERS:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{count} builders: no graph has more than {_MAX_BUILDERS}")
+        require_builder_count(count)
         digits = bytes(builders)
         handles = [int(digits[at : at + _DIGITS], 16) for at in range(0, len(digits), _DIGITS)]
         # Each as bytes, which runtimes take without another copy; what it was made of goes at once.

@@ -18,7 +18,7 @@ from wasi_nn.abi.failures import FailureLog, logger
 from wasi_nn.abi.host_calls import GuestFault, i32_signature
 from wasi_nn.abi.memory import GuestMemory, OutOfBounds
 from wasi_nn.graph import MAX_RANK
-from wasi_nn.session import Session
+from wasi_nn.session import Session, require_builder_count
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TensorType, dtype_name
 
 MODULE = "wasi_ephemeral_nn"
@@ -56,7 +56,6 @@ OLD_TENSOR_TYPES = {2: TensorType.U8.dtype, 3: TensorType.I32.dtype}
 _BUILDER = Struct("<II")  # data, data length
 _TENSOR = Struct("<IIBxxxII")  # dims, number of dims, type (the three bytes after it are garbage), data, data length
 _ROOM = 3  # which argument of get_output is the size of the buffer
-_MAX_BUILDERS = 1024
 _MAX_NAME = 65536
 
 
@@ -117,8 +116,7 @@ class CoreAbi:
     def load(self, memory: GuestMemory, builders: int, count: int, encoding: int, target: int, out: int) -> None:
         memory.check("the out-pointer", out, 4)
         array = memory.range("the builder array", builders, count * _BUILDER.size)
-        if count > _MAX_BUILDERS:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{count} builders: no graph has more than {_MAX_BUILDERS}")
+        require_builder_count(count)
         parts = [memory.range(f"builder {n}", *part) for n, part in enumerate(_BUILDER.iter_unpack(array))]
         if encoding not in ENCODINGS:
             raise NNError(ErrorCode.INVALID_ENCODING, f"no graph encoding has the number {encoding}")

