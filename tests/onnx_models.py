@@ -35,6 +35,7 @@ def build(
     inputs: Mapping[str, tuple[int, Dims]],
     outputs: Mapping[str, tuple[int, Dims] | Any],
     initializers: Sequence[Any] = (),
+    opset: int = 17,
     **graph: Any,
 ) -> bytes:
     """A model's bytes. Inputs and outputs are name: (element type, dims), dims None for an unknown rank."""
@@ -47,7 +48,7 @@ def build(
         initializers,
         **graph,
     )
-    model = helper.make_model(graph_proto, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph_proto, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     serialized: bytes = model.SerializeToString()
     return serialized
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from struct import pack, unpack
 
+import numpy as np
 import onnx_models as models
 import pytest
+import tflite_models
 from checks import refused
-from core_guest import AUTODETECT, F32, OUT, SUCCESS, CoreGuest
+from conftest import REPOSITORY, need
+from core_guest import AUTODETECT, F32, INVALID_ARGUMENT, OUT, SUCCESS, CoreGuest
 
 import wasi_nn
-from wasi_nn import ErrorCode, ExecutionTarget, GraphEncoding, backends
+from wasi_nn import ErrorCode, ExecutionTarget, GraphEncoding, LoadRules, backends
+
+EXAMPLE = REPOSITORY / "examples" / "sklearn_backend"
 
 MODULE = '''
 import json
@@ -38,7 +45,7 @@ class Scale(Graph):
 class ScaleBackend:
     encoding = GraphEncoding.TENSORFLOW
     extra = "scale"
-    distribution = "numpy"
+    runtime = "numpy"
     model_files = ("scale.json",)
     withstands_hostile_bytes = True
 
@@ -49,7 +56,7 @@ class ScaleBackend:
         return Scale(json.loads(bytes(builders[0]))["scale"])
 
     def load_path(self, path, target, options):
-        return self.load([(path / "scale.json" if path.is_dir() else path).read_bytes()], target, options)
+        return self.load([path.read_bytes()], target, options)
 
     def devices(self):
         return {ExecutionTarget.CPU: "cpu"}
@@ -63,18 +70,25 @@ class Broken:
 
 @pytest.fixture
 def scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Installs that module as a distribution with two backends, one of them broken."""
-    (tmp_path / "scale_backend.py").write_text(MODULE)
-    info = tmp_path / "scale_backend-1.0.dist-info"
+    """That module as a distribution with two backends, one of them broken."""
+    entries = "scale = scale_backend:ScaleBackend\nbroken = scale_backend:Broken\n"
+    with installed("scale_backend", MODULE, entries, tmp_path, monkeypatch):
+        yield
+
+
+@contextmanager
+def installed(module: str, content: str, entries: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A module installed as a distribution with entry points of backends."""
+    (folder / f"{module}.py").write_text(content)
+    info = folder / f"{module}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: scale-backend\nVersion: 1.0\n")
-    entries = "[wasi_nn.backends]\nscale = scale_backend:ScaleBackend\nbroken = scale_backend:Broken\n"
-    (info / "entry_points.txt").write_text(entries)
-    monkeypatch.syspath_prepend(tmp_path)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[wasi_nn.backends]\n{entries}")
+    monkeypatch.syspath_prepend(folder)
     backends.added.cache_clear()
     yield
     backends.added.cache_clear()
-    sys.modules.pop("scale_backend", None)
+    sys.modules.pop(module, None)
 
 
 @pytest.mark.usefixtures("scale")
@@ -117,10 +131,134 @@ def test_guests_load_only_what_the_host_lets_them(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.usefixtures("scale")
 def test_a_failure_of_such_a_backend_is_an_error_of_ours() -> None:
     with pytest.raises(wasi_nn.NNError, match="numpy can't load the model: ") as caught:
-        wasi_nn.load(b"not json", "tensorflow")
+        wasi_nn.load(b"not json", "tensorflow", runtime="numpy")
     assert caught.value.code is wasi_nn.ErrorCode.RUNTIME_ERROR
 
 
-def test_without_it_there_is_none() -> None:
-    with pytest.raises(wasi_nn.NNError, match="no backend for tensorflow here, only for onnx, "):
-        wasi_nn.load(b'{"scale": 3}', "tensorflow")
+def test_without_it_its_models_are_unknown() -> None:
+    refused(ErrorCode.INVALID_ENCODING, "isn't in a format known here", wasi_nn.load, b'{"scale": 3}')
+
+
+# The example
+
+
+@pytest.fixture
+def sklearn_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The example's backend, installed as its `pyproject.toml` has it, and a classifier of irises."""
+    need("sklearn", "scikit-learn")
+    from joblib import dump
+    from sklearn.datasets import load_iris
+    from sklearn.linear_model import LogisticRegression
+
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    entries = project["entry-points"]["wasi_nn.backends"].items()
+    dump(LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True)), tmp_path / "iris.joblib")
+    text = "".join(f"{name} = {value}\n" for name, value in entries)
+    code = (EXAMPLE / "wasi_nn_sklearn.py").read_text()
+    with installed("wasi_nn_sklearn", code, text, tmp_path, monkeypatch):
+        yield tmp_path / "iris.joblib"
+
+
+def test_the_examples_backend_serves_a_guest(sklearn_example: Path) -> None:
+    from sklearn.datasets import load_iris
+
+    features, classes = load_iris(return_X_y=True)
+    rows = [0, 60, 120]
+    data = features[rows].astype(np.float32)
+    with wasi_nn.Session({"iris": sklearn_example}) as session:
+        guest = CoreGuest(session)
+        context = guest.context("iris")
+        assert guest.set_input(context, 0, [3, 4], F32, data.tobytes()) == SUCCESS
+        assert guest.call("compute", context) == SUCCESS
+        assert list(unpack("<3q", guest.get_output(context, 0))) == classes[rows].tolist()
+        probabilities = np.frombuffer(guest.get_output(context, 1), np.float32).reshape(3, 3)
+        np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+        assert guest.set_input(context, 0, [3, 5], F32, bytes(60)) == INVALID_ARGUMENT
+    graph = wasi_nn.load(sklearn_example)
+    assert (graph.runtime, graph.metadata["classes"]) == ("sklearn", "0,1,2")
+
+
+def test_the_examples_backend_takes_no_bytes(sklearn_example: Path) -> None:
+    model = memoryview(sklearn_example.read_bytes())
+    with wasi_nn.Session() as session:
+        arguments = [model], GraphEncoding.AUTODETECT, ExecutionTarget.CPU
+        refused(ErrorCode.SECURITY, "by name only", session.load, *arguments)
+    refused(ErrorCode.SECURITY, "can run any code", wasi_nn.load, model)
+
+
+# Which backend it is
+
+
+def test_the_operator_chooses_among_runtimes() -> None:
+    for runtimes, chosen in (
+        ({}, "onnxruntime"),
+        ({"onnx": "openvino"}, "openvino"),
+        ({"ggml": "xllamacpp"}, "onnxruntime"),
+    ):
+        rules = LoadRules(runtimes=runtimes)
+        assert wasi_nn.load(models.relu(), rules=rules).runtime == chosen
+        with wasi_nn.Session(rules=rules, allow_load=["onnx"]) as session:
+            handle = session.load([memoryview(models.relu())], GraphEncoding.ONNX, ExecutionTarget.CPU)
+            assert session.handles.get(handle, wasi_nn.Graph).runtime == chosen
+    rules = LoadRules(runtimes={"onnx": "openvino"})
+    assert wasi_nn.load(models.relu(), runtime="onnxruntime", rules=rules).runtime == "onnxruntime"
+    named = wasi_nn.NamedGraph(models.relu(), runtime="openvino")
+    assert wasi_nn.Registry({"net": named}).get("net").runtime == "openvino"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "runtime", "match"),
+    [
+        ("onnx", "torch", "no runtime for onnx is named 'torch'; there are onnxruntime, openvino"),
+        ("onyx", "onnxruntime", "no encoding is named 'onyx'"),
+        ("ggml", "", "no runtime for ggml is named ''"),
+    ],
+)
+def test_runtimes_that_are_not_there(encoding: str, runtime: str, match: str) -> None:
+    refused(ErrorCode.INVALID_ARGUMENT, match, LoadRules, runtimes={encoding: runtime})
+    refused(ErrorCode.INVALID_ARGUMENT, match, wasi_nn.load, models.relu(), encoding, runtime=runtime)
+
+
+def test_the_first_runtime_that_is_installed_runs_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert wasi_nn.load(models.relu()).runtime == "openvino"
+    refused(ErrorCode.INVALID_ENCODING, "pip install 'wasi-nn", wasi_nn.load, models.relu(), runtime="onnxruntime")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    refused(ErrorCode.INVALID_ENCODING, r"onnx needs .*wasi-nn\[onnx\]", wasi_nn.load, models.relu())
+
+
+def test_guests_load_no_bytes_by_a_runtime_that_does_not_withstand_hostile_ones() -> None:
+    onnx = [memoryview(models.relu())], GraphEncoding.ONNX, ExecutionTarget.CPU
+    with wasi_nn.Session(rules=LoadRules(runtimes={"onnx": "openvino"})) as session:
+        refused(ErrorCode.SECURITY, "loads onnx by name only", session.load, *onnx)
+
+
+def test_a_model_that_looks_like_another_encoding_than_it_is_said_to_be() -> None:
+    refused(ErrorCode.RUNTIME_ERROR, "looks like a model of onnx", wasi_nn.load, models.relu(), "tensorflowlite")
+    refused(ErrorCode.RUNTIME_ERROR, "can't load the model: [^()]*$", wasi_nn.load, b"nothing known", "tensorflowlite")
+
+
+# Directories
+
+
+def test_a_directory_is_told_by_what_is_in_it(write: Callable[[str, bytes], Path]) -> None:
+    folder = write("model/any.name", models.relu()).parent
+    write("model/README.md", b"not a model")
+    assert wasi_nn.load(folder).encoding is GraphEncoding.ONNX
+    folder = write("other/model.onnx", tflite_models.relu()).parent
+    assert wasi_nn.load(folder).encoding is GraphEncoding.TENSORFLOWLITE
+
+
+def test_a_directory_with_several_models(write: Callable[[str, bytes], Path]) -> None:
+    folder = write("model/model.onnx", models.relu()).parent
+    write("model/model.tflite", tflite_models.relu())
+    match = r"several models \(model.onnx, model.tflite\): name one"
+    refused(ErrorCode.INVALID_ARGUMENT, match, wasi_nn.load, folder)
+    assert wasi_nn.load(folder, "onnx").encoding is GraphEncoding.ONNX
+    assert wasi_nn.load(folder / "model.tflite").encoding is GraphEncoding.TENSORFLOWLITE
+
+
+def test_a_directory_without_a_model(write: Callable[[str, bytes], Path]) -> None:
+    folder = write("model/README.md", b"not a model").parent
+    write("model/empty", b"")
+    refused(ErrorCode.INVALID_ENCODING, "has none of model.onnx, model.tflite, model.xml, ", wasi_nn.load, folder)

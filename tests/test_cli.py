@@ -13,6 +13,7 @@ from typing import Any
 import onnx_models as models
 import pytest
 from conftest import C_GUESTS
+from onnx import TensorProto
 from test_host import ECHOES_STDIN, LOOKS_UP_NET, command, says
 
 from wasi_nn import cli
@@ -31,6 +32,7 @@ def wasi_nn(tmp_path: Path, cache_home: Path, write: Write) -> Callable[..., Res
     write("net.onnx", models.relu())
     write("dir/net/model.onnx", models.relu())
     write("broken.onnx", b"no model")
+    write("dir/graphs.toml", b"[graphs.net]\npath = 'net'\n")
 
     def run(*arguments: str, stdin: str = "") -> Result:
         process = subprocess.run(
@@ -54,6 +56,8 @@ def wasi_nn(tmp_path: Path, cache_home: Path, write: Write) -> Callable[..., Res
         ["--graph", "net=onnx:cpu:net.onnx"],
         ["--graph", "net=autodetect:cpu:dir/net"],
         ["--graph", "net=dir/net"],
+        ["--graph", "net=net.onnx", "--runtime", "onnx=openvino", "--convert-types"],
+        ["--graphs", "dir/graphs.toml"],
         ["--nn-graph", "onnx::dir/net"],
         ["--nn-graph", "ONNX::dir/net/"],
         ["--nn-preload", "net:onnx:cpu:net.onnx"],
@@ -132,14 +136,19 @@ def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:
         (["run", "net.onnx"], 1, "net.onnx is not WebAssembly"),
         (["run", "--graph", "net=nowhere.onnx", "lookup.wat"], 1, "no such file or directory: nowhere.onnx"),
         (["run", "--graph", "net=onyx:cpu:net.onnx", "lookup.wat"], 1, "no such file or directory: onyx:cpu:net.onnx"),
+        (["run", "--graphs", "nowhere.toml", "lookup.wat"], 1, "nowhere.toml: no such file or directory"),
+        (["run", "--runtime", "onnx", "lookup.wat"], 2, "--runtime onnx: it takes ENCODING=RUNTIME"),
+        (["run", "--runtime", "onyx=openvino", "lookup.wat"], 2, "no encoding is named 'onyx'"),
+        (["run", "--runtime", "onnx=tensorrt", "lookup.wat"], 1, "no runtime for onnx is named 'tensorrt'"),
+        (["inspect", "--option", "threads", "net.onnx"], 2, "--option threads: it takes KEY=VALUE"),
         (["run", "--dir", "nowhere", "lookup.wat"], 1, "no directory nowhere"),
-        (["inspect", "nowhere.onnx"], 1, "no model at nowhere.onnx"),
+        (["inspect", "nowhere.onnx"], 1, "no such file or directory: nowhere.onnx"),
         (
             ["inspect", "broken.onnx"],
             1,
             "; it begins with b'no model'",
         ),
-        (["inspect", "--encoding", "pytorch", "net.onnx"], 1, "no backend for pytorch"),
+        (["inspect", "--encoding", "tensorflowlite", "net.onnx"], 1, "ai_edge_litert can't load the model"),
         (["inspect", "--target", "tpu", "net.onnx"], 1, "no execution provider for tpu"),
     ],
 )
@@ -164,8 +173,9 @@ def test_inspect(wasi_nn: Callable[..., Result], write: Write) -> None:
     write("two.onnx", models.add_and_mul())
     code, output, _ = wasi_nn("inspect", "two.onnx")
     assert code == 0
-    assert [line.split() for line in output.splitlines()][:8] == [
+    assert [line.split() for line in output.splitlines()][:9] == [
         ["encoding", "onnx"],
+        ["runtime", "onnxruntime"],
         ["device", "cpu"],
         ["inputs"],
         ["0", "a", "f32", "[n]"],
@@ -177,18 +187,66 @@ def test_inspect(wasi_nn: Callable[..., Result], write: Write) -> None:
     as_json = json.loads(wasi_nn("inspect", "--json", "dir/net")[1])
     assert as_json == {
         "encoding": "onnx",
+        "runtime": "onnxruntime",
         "device": "cpu",
-        "inputs": [{"name": "x", "type": "f32", "dims": [4]}],
-        "outputs": [{"name": "y", "type": "f32", "dims": [4]}],
+        "inputs": [{"name": "x", "type": "f32", "dims": [4], "optional": False}],
+        "outputs": [{"name": "y", "type": "f32", "dims": [4], "optional": False}],
         "metadata": {"graph": "test"},
     }
 
 
+def test_inspect_with_options_of_the_backend_and_of_the_host(wasi_nn: Callable[..., Result], write: Write) -> None:
+    write("int8.onnx", models.cast(TensorProto.INT8, TensorProto.FLOAT))
+    assert "x  int8  [4]" in wasi_nn("inspect", "int8.onnx")[1]
+    assert "x  i32   [4]" in wasi_nn("inspect", "--convert-types", "int8.onnx")[1]
+    by_openvino = json.loads(
+        wasi_nn("inspect", "--runtime", "onnx=openvino", "--option", "threads=1", "--json", "net.onnx")[1]
+    )
+    assert by_openvino["runtime"] == "openvino"
+    code, _, errors = wasi_nn("inspect", "--option", "threads=many", "net.onnx")
+    assert (code, "option 'threads' of onnx can't be 'many'" in errors) == (1, True)
+
+
+# Named graphs
+
+
+def test_graphs_are_listed_and_checked(wasi_nn: Callable[..., Result], write: Write) -> None:
+    write("text.onnx", models.strings())
+    write("graphs.toml", b"[graphs.net]\npath = 'net.onnx'\n[graphs.text]\npath = 'text.onnx'\n")
+    code, output, errors = wasi_nn("graphs", "--graphs", "graphs.toml", "--graph", "other=onnx:cpu:dir/net")
+    assert (code, errors) == (0, "")
+    assert [line.split(":")[0] for line in output.splitlines()] == ["net", "text", "other"]
+    assert "loaded" not in output
+    code, output, errors = wasi_nn("graphs", "--graphs", "graphs.toml", "--check")
+    assert (code, errors) == (0, "")
+    assert output.count(" ms, ran in ") == 2
+    rows: list[dict[str, Any]] = json.loads(wasi_nn("graphs", "--graphs", "graphs.toml", "--check", "--json")[1])
+    assert [(row["name"], row["encoding"], row["runtime"], row["device"]) for row in rows] == [
+        ("net", "onnx", "onnxruntime", "cpu"),
+        ("text", "onnx", "onnxruntime", "cpu"),
+    ]
+
+
+def test_a_graph_that_fails_its_check(wasi_nn: Callable[..., Result], write: Write) -> None:
+    write("failing.onnx", models.failing())
+    options = ["--graph", "broken=broken.onnx", "--graph", "failing=failing.onnx", "--graph", "net=net.onnx"]
+    assert wasi_nn("graphs", *options)[0] == 0
+    code, output, _ = wasi_nn("graphs", *options, "--check")
+    broken, failing, net = output.splitlines()
+    assert code == 1
+    assert "FAILED" in broken
+    assert "begins with b'no model'" in broken
+    assert "FAILED: the runtime failed" in failing
+    assert "FAILED" not in net
+
+
 def test_backends(wasi_nn: Callable[..., Result]) -> None:
     rows: list[dict[str, Any]] = json.loads(wasi_nn("backends", "--json")[1])
-    onnx = next(row for row in rows if row["encoding"] == "onnx")
-    assert (onnx["runtime"], onnx["devices"]["cpu"], onnx["install"]) == ("onnxruntime", "cpu", None)
+    by_onnx = [row for row in rows if row["encoding"] == "onnx"]
+    assert [row["runtime"] for row in by_onnx] == ["onnxruntime", "openvino"]
+    assert all(row["devices"]["cpu"] and row["version"] and row["install"] is None for row in rows)
     assert {row["encoding"] for row in rows} == {e.value for e in GraphEncoding} - {"autodetect"}
+    assert {row["encoding"] for row in rows if row["guests_may_load"]} == {"onnx", "tensorflowlite"}
     assert "onnxruntime" in wasi_nn("backends")[1]
 
 

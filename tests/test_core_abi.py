@@ -238,9 +238,9 @@ def test_an_encoding_that_does_not_exist(guest: CoreGuest, encoding: int) -> Non
 
 
 @pytest.mark.parametrize("encoding", [0, 2, 3])
-def test_an_encoding_without_a_backend(guest: CoreGuest, encoding: int, caplog: pytest.LogCaptureFixture) -> None:
-    assert guest.load(models.relu(), encoding=encoding) == INVALID_ENCODING
-    assert "no backend" in caplog.text
+def test_an_encoding_whose_bytes_are_refused(guest: CoreGuest, encoding: int, caplog: pytest.LogCaptureFixture) -> None:
+    assert guest.load(models.relu(), encoding=encoding) == UNSUPPORTED_OPERATION
+    assert "by name only" in caplog.text
 
 
 @pytest.mark.parametrize("target", [3, 255, 256, 2**32 - 1])
@@ -257,7 +257,7 @@ def test_a_target_that_is_not_there_is_refused(guest: CoreGuest, target: int, ca
 
 
 def test_a_target_that_is_not_there_may_fall_back(caplog: pytest.LogCaptureFixture) -> None:
-    with wasi_nn.Session(target_fallback="cpu") as session:
+    with wasi_nn.Session(rules=wasi_nn.LoadRules(target_fallback="cpu")) as session:
         guest = CoreGuest(session)
         assert guest.load(models.relu(), target=2) == SUCCESS
         assert session.handles.get(guest.u32(), wasi_nn.Graph).device == "cpu"

@@ -11,7 +11,7 @@ from checks import refused
 from onnx_models import f32
 
 import wasi_nn
-from wasi_nn import ErrorCode, Graph, Runner, TensorInfo, TensorType
+from wasi_nn import ABSENT, ErrorCode, Graph, NamedOutputs, Runner, TensorInfo, TensorType
 from wasi_nn.session import HandleTable
 
 
@@ -180,3 +180,122 @@ def test_a_graph_lives_as_long_as_a_context_needs_it() -> None:
     context.set_input(1, BIAS)
     context.compute()
     assert context.get_output(0).tolist() == [[3, 5], [7, 9]]
+
+
+# Inputs that are bytes, optional, or of a type that the model doesn't say; outputs that it doesn't say
+
+
+class Echo(Graph):
+    """Gives the inputs that are set, each under its name; the last first."""
+
+    encoding = wasi_nn.GraphEncoding.GGML
+    outputs_vary = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            [
+                TensorInfo.of_bytes("prompt"),
+                TensorInfo.of_bytes("options", optional=True),
+                TensorInfo("x", None, None, optional=True),
+            ],
+            [],
+        )
+
+    def runner(self) -> Runner:
+        def run(inputs: Sequence[Any], _: Sequence[Any] | None) -> Sequence[Any]:
+            there = [(info.name, array) for info, array in zip(self.inputs, inputs, strict=True) if array is not ABSENT]
+            return NamedOutputs((name, array.copy()) for name, array in reversed(there))
+
+        return run
+
+
+def test_bytes_are_taken_whatever_type_and_dims_they_are_said_to_have() -> None:
+    context = Echo().init_execution_context()
+    for dtype, dims, data in (
+        ("u1", (1,), b"hello"),
+        ("f4", (7, 7), b""),
+        ("u1", (1,), b"hello again"),
+        ("i8", (), b"\0"),
+    ):
+        context.write_input(0, np.dtype(dtype), dims, memoryview(data))
+        context.compute()
+        assert bytes(context.output_bytes(0)) == data
+    for given in ("caf\u00e9", "caf\u00e9".encode(), np.frombuffer("caf\u00e9".encode(), np.uint8)):
+        context.set_input("prompt", given)
+        context.compute()
+        assert context.get_output("prompt").tobytes().decode() == "caf\u00e9"
+        assert Echo().compute({"prompt": given})["prompt"].tobytes().decode() == "caf\u00e9"
+
+
+def test_optional_inputs_may_be_left_out() -> None:
+    context = Echo().init_execution_context()
+    refused(ErrorCode.INVALID_ARGUMENT, "no value for 'prompt'", context.compute)
+    context.set_input(1, b"{}")
+    refused(ErrorCode.INVALID_ARGUMENT, "no value for 'prompt'", context.compute)
+    context.set_input(0, b"")
+    context.compute()
+    assert context.get_output(0).tobytes() == b"{}"
+    assert [name for name, _ in context.compute_named([("0", b"p")])] == ["prompt"]
+    assert list(Echo().compute({"prompt": b"p", "options": b"o"})) == ["options", "prompt"]
+    refused(ErrorCode.INVALID_ARGUMENT, "no value for input 'prompt'", Echo().compute, {"options": b"o"})
+
+
+@pytest.mark.parametrize("kind", TensorType)
+def test_an_input_of_no_declared_type_takes_every_type(kind: TensorType) -> None:
+    context = Echo().init_execution_context()
+    context.set_input(0, b"p")
+    for value in (np.arange(6).reshape(2, 3).astype(kind.dtype), np.ones((), kind.dtype)):
+        context.set_input(2, value)
+        context.compute()
+        output = context.get_output("x")
+        assert (output.dtype, output.shape, output.tobytes()) == (value.dtype, value.shape, value.tobytes())
+        assert len(context.output_bytes(0)) == value.nbytes
+    refused(
+        ErrorCode.INVALID_ARGUMENT,
+        r"\[2\] is .* bytes, got 3",
+        context.write_input,
+        2,
+        kind.dtype,
+        (2,),
+        memoryview(b"abc"),
+    )
+
+
+def test_outputs_that_are_known_only_when_a_graph_has_run() -> None:
+    context = Echo().init_execution_context()
+    assert context.graph.outputs == ()
+    for key in (0, 1, "prompt"):
+        refused(ErrorCode.RUNTIME_ERROR, f"output {key!r} isn't there", context.get_output, key)
+    context.set_input(0, b"p")
+    context.compute()
+    refused(ErrorCode.INVALID_ARGUMENT, "no output has index 1: the graph has 1", context.get_output, 1)
+    refused(
+        ErrorCode.INVALID_ARGUMENT, "no output is named 'x'; the graph's outputs: 'prompt'", context.get_output, "x"
+    )
+    context.set_input(1, b"o")
+    context.compute()
+    assert [bytes(context.output_bytes(index)) for index in (0, 1)] == [b"o", b"p"]
+
+
+def test_an_input_is_written_into_the_runtimes_own_memory_where_it_has_some() -> None:
+    class Buffered(Doubler):
+        def runner(self) -> Runner:
+            return BufferedRunner(super().runner())
+
+    class BufferedRunner:
+        def __init__(self, run: Runner) -> None:
+            self.run, self.own = run, np.zeros((2, 2), np.float32)
+
+        def __call__(self, inputs: Sequence[Any], reuse: Sequence[Any] | None) -> Sequence[Any]:
+            assert (inputs[0] is self.own) == (inputs[0].shape == self.own.shape)
+            return self.run(inputs, reuse)
+
+        def input_buffer(self, index: int, dims: tuple[int, ...]) -> Any:
+            return self.own if index == 0 and dims == self.own.shape else None
+
+    context = Buffered().init_execution_context()
+    context.set_input(1, BIAS)
+    for x in (X, X + 1, f32([[1, 2]]), X):
+        context.set_input(0, x)
+        context.compute()
+        assert context.get_output(0).tolist() == (2 * x + 1).tolist()

@@ -154,7 +154,7 @@ def test_a_file_that_has_gone_since(write: Write) -> None:
 def test_a_target_may_fall_back(caplog: pytest.LogCaptureFixture) -> None:
     graphs = {"net": NamedGraph(models.relu(), target="tpu")}
     refused(ErrorCode.UNSUPPORTED_OPERATION, "no execution provider for tpu", Registry(graphs).get, "net")
-    assert Registry(graphs, target_fallback="cpu").get("net").device == "cpu"
+    assert Registry(graphs, rules=wasi_nn.LoadRules(target_fallback="cpu")).get("net").device == "cpu"
     assert "cpu is used instead" in caplog.text
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import models as real_models
 import numpy as np
-import onnx_models
 import pytest
 from checks import on_threads, refused
 from conftest import need
 from core_guest import F32, OUT, SUCCESS, CoreGuest
+from onnx_models import f32
 
 import wasi_nn
 from wasi_nn import ErrorCode, NNError, TensorType
@@ -31,7 +31,7 @@ def test_a_model_from_bytes_from_a_file_and_from_a_directory(tmp_path: Path) -> 
     for source in (models.relu(), tmp_path / "model.tflite", tmp_path):
         graph = wasi_nn.load(source)
         assert (graph.encoding.value, graph.device) == ("tensorflowlite", "cpu")
-        assert graph.compute({"x": onnx_models.f32([1, -1, 2, -2])})["y"].tolist() == [1, 0, 2, 0]
+        assert graph.compute({"x": f32([1, -1, 2, -2])})["y"].tolist() == [1, 0, 2, 0]
 
 
 @pytest.mark.parametrize("kind", TensorType)
@@ -68,11 +68,11 @@ def test_tensors_have_the_models_order_whatever_their_names() -> None:
 
 
 def test_one_of_several_signatures_is_chosen() -> None:
-    f32 = [models.tensor(name, F32_ELEMENT, (4,)) for name in ("x", "y")]
+    tensors = [models.tensor(name, F32_ELEMENT, (4,)) for name in ("x", "y")]
     signatures = {"one": ({"p": 0}, {"q": 1}), "other": ({"r": 0}, {"s": 1})}
-    model = models.build(f32, [(models.RELU, [0], [1])], [0], [1], signatures)
+    model = models.build(tensors, [(models.RELU, [0], [1])], [0], [1], signatures)
     graph = wasi_nn.load(model, options={"signature": "other"})
-    assert graph.compute({"r": onnx_models.f32([1, -1, 2, -2])})["s"].tolist() == [1, 0, 2, 0]
+    assert graph.compute({"r": f32([1, -1, 2, -2])})["s"].tolist() == [1, 0, 2, 0]
     assert graph.metadata["signatures"] == "one, other"
     assert wasi_nn.load(model).inputs[0].name == "x", "without a usual one, the model's own graph"
     refused(
@@ -96,8 +96,66 @@ def test_types_that_wasi_nn_lacks() -> None:
     assert int8.compute({"x": np.array([1, -2, 3, -4], np.int8)})["y"].tolist() == [1, -2, 3, -4]
     context = int8.init_execution_context()
     refused(ErrorCode.UNSUPPORTED_OPERATION, "is int8", context.set_input, 0, np.zeros(4, np.uint8))
-    text = models.build([models.tensor("x", models.STRING, (4,))], [], [0], [0])
-    refused(ErrorCode.UNSUPPORTED_OPERATION, "'x' is string", wasi_nn.load, text)
+    text = models.build([models.tensor("x", models.STRING, (2,))], [], [0], [0])
+    context = wasi_nn.load(text).init_execution_context()
+    refused(ErrorCode.UNSUPPORTED_OPERATION, "'x' is string", context.set_input, 0, np.zeros(2, np.uint8))
+    context.set_input(0, ["caf\u00e9", ""])
+    context.compute()
+    refused(ErrorCode.UNSUPPORTED_OPERATION, "'x' is string", context.output_bytes, 0)
+    assert context.get_output(0).tolist() == ["caf\u00e9".encode(), b""]
+    converted = wasi_nn.load(text, rules=wasi_nn.LoadRules(convert_types=True))
+    assert converted.compute({"x": np.array([[97, 98], [99, 0]], np.uint8)})["x"].tolist() == [[97, 98], [99, 0]]
+
+
+def test_tensors_are_the_interpreters_own_where_dims_are_fixed() -> None:
+    context = wasi_nn.load(models.relu()).init_execution_context()
+    context.set_input(0, f32([1, -2, 3, -4]))
+    results = []
+    for _ in range(3):
+        context.compute()
+        results.append(context._outputs[0])  # type: ignore[index]
+    assert results[1] is results[2], "read in place from the second run on"
+    assert results[0] is not results[1]
+    assert bytes(context.output_bytes(0)) == results[1].tobytes() == f32([1, 0, 3, 0]).tobytes()
+    context.set_input(0, f32([-1, 2, -3, 4]))
+    assert context.get_output(0).tolist() == [1, 0, 3, 0], "until it runs again"
+    context.compute()
+    assert context.get_output(0).tolist() == [0, 2, 0, 4]
+    assert results[0].tolist() == [1, 0, 3, 0], "what the first run gave stays"
+
+
+def test_a_run_on_other_inputs_leaves_those_that_are_set() -> None:
+    for dims in ((4,), (-1,)):
+        context = wasi_nn.load(models.relu(dims)).init_execution_context()
+        context.set_input(0, f32([1, 2, 3, 4]))
+        context.compute()
+        [(_, other)] = context.compute_named([("x", f32([5, 6, 7, 8]))])
+        context.compute()
+        assert (other.tolist(), context.get_output(0).tolist()) == ([5, 6, 7, 8], [1, 2, 3, 4])
+
+
+def test_an_input_that_is_an_output_too() -> None:
+    element = models.ELEMENTS[TensorType.F32]
+    model = models.build([models.tensor(n, element, (2,)) for n in "xy"], [(models.RELU, [0], [1])], [0], [0, 1])
+    context = wasi_nn.load(model).init_execution_context()
+    for x in ([1, -1], [-2, 2], [3, -3]):
+        context.set_input(0, f32(x))
+        context.compute()
+        context.set_input(0, f32([9, 9]))
+        assert context.get_output(0).tolist() == x
+        assert context.get_output(1).tolist() == [max(v, 0) for v in x]
+
+
+def test_inputs_stay_set_over_runs_that_could_use_their_memory() -> None:
+    element = models.ELEMENTS[TensorType.F32]
+    tensors = [models.tensor(n, element, (256,)) for n in "xabcy"]
+    steps = [(models.RELU, [place], [place + 1]) for place in range(4)]
+    context = wasi_nn.load(models.build(tensors, steps, [0], [4])).init_execution_context()
+    x = np.random.default_rng(1).standard_normal(256, np.float32)
+    context.set_input(0, x)
+    for _ in range(3):
+        context.compute()
+        assert context.get_output(0).tolist() == np.maximum(x, 0).tolist()
 
 
 def test_real_weights_give_the_same_answers_as_onnx_runtime() -> None:
@@ -174,7 +232,7 @@ def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("target", ["gpu", "tpu"])
 def test_only_the_cpu_is_there(target: str) -> None:
     refused(ErrorCode.UNSUPPORTED_OPERATION, f"no device for {target}", wasi_nn.load, models.relu(), target=target)
-    assert wasi_nn.load(models.relu(), target=target, target_fallback="cpu").device == "cpu"
+    assert wasi_nn.load(models.relu(), target=target, rules=wasi_nn.LoadRules(target_fallback="cpu")).device == "cpu"
 
 
 def test_builders_too_many() -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from wasi_nn.abi.compose import wrap_component
     from wasi_nn.abi.wit import add_to_component_linker
     from wasi_nn.abi.witx import add_to_linker
-    from wasi_nn.backends import Backend, load
-    from wasi_nn.graph import ExecutionContext, Graph, Runner
+    from wasi_nn.backends import Backend, LoadRules, load
+    from wasi_nn.graph import ABSENT, ExecutionContext, Graph, NamedOutputs, Runner
     from wasi_nn.host import Host, RunResult
     from wasi_nn.registry import GraphSource, NamedGraph, Registry
     from wasi_nn.session import Session
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ABSENT",
     "Backend",
     "ErrorCode",
     "ExecutionContext",
@@ -55,8 +56,10 @@ __all__ = [
     "GuestError",
     "GuestTrap",
     "Host",
+    "LoadRules",
     "NNError",
     "NamedGraph",
+    "NamedOutputs",
     "Registry",
     "RunResult",
     "Runner",
@@ -75,8 +78,8 @@ _ROOMS = {
     "abi.compose": ("wrap_component",),
     "abi.wit": ("add_to_component_linker",),
     "abi.witx": ("add_to_linker",),
-    "backends": ("Backend", "load"),
-    "graph": ("ExecutionContext", "Graph", "Runner"),
+    "backends": ("Backend", "LoadRules", "load"),
+    "graph": ("ABSENT", "ExecutionContext", "Graph", "NamedOutputs", "Runner"),
     "host": ("Host", "RunResult"),
     "registry": ("GraphSource", "NamedGraph", "Registry"),
     "session": ("Session",),

@@ -37,14 +37,23 @@ if TYPE_CHECKING:
 
 MAX_RANK = 64  # numpy's own limit
 
+_BYTE = np.dtype(np.uint8)
+
 Runner = Callable[["Sequence[Array]", "Sequence[Array] | None"], "Sequence[Array]"]
 """Runs a graph: `runner(inputs, reuse)` gives its outputs.
 
-`inputs` has one array for each of `Graph.inputs`, C-contiguous, of the declared dtype and of dims that fit; the same
-array object comes again while its dims stay, so a runner may bind it. `reuse` is what an earlier call returned: its
-arrays may then be written over and returned again; or None: then the runner keeps hold of neither inputs nor outputs.
-One thread at a time calls a runner. An exception that isn't an `NNError` becomes one with `runtime-error`.
+`inputs` has one array for each of `Graph.inputs`, C-contiguous, of the declared dtype and of dims that fit (`ABSENT`
+for an optional one that isn't set); the same array object comes again while its dims stay, so a runner may bind it.
+`reuse` is what an earlier call returned: its arrays may then be written over and returned again; or None: then the
+runner keeps hold of neither inputs nor outputs. One thread at a time calls a runner. An exception that isn't an
+`NNError` becomes one with `runtime-error`.
+
+A runner whose runtime has memory of its own for its inputs may have a method `input_buffer(index, dims)`: the array to
+write that input into, or None. It is among `inputs` in the next call then.
 """
+
+ABSENT: Array = np.empty(0, np.uint8)
+"""What a runner gets for an optional input that isn't set."""
 
 
 class Graph(ABC):
@@ -52,15 +61,20 @@ class Graph(ABC):
 
     `inputs` and `outputs` are in the model's own order, which is the order of the core ABI's indexes. `device` says
     where it really runs (`cpu`, `cuda:0` ...), whatever was asked for. `metadata` is what the model says of itself.
+    Where `outputs_vary`, the model doesn't say which outputs it has: `outputs` is empty, and runners give
+    `NamedOutputs`.
     """
 
     encoding: GraphEncoding
+    runtime: str = ""
+    """The name of the ML runtime that runs it."""
     device: str = "cpu"
+    outputs_vary: bool = False
 
     def __init__(
         self,
-        inputs: Sequence[TensorInfo],
-        outputs: Sequence[TensorInfo],
+        inputs: Iterable[TensorInfo],
+        outputs: Iterable[TensorInfo],
         metadata: Mapping[str, str] | None = None,
     ) -> None:
         self.inputs = tuple(inputs)
@@ -82,8 +96,19 @@ class Graph(ABC):
         `NNError`: `invalid-argument` for what doesn't fit, `runtime-error` when the runtime fails.
         """
         arrays = named_inputs(self, inputs.items())
-        outputs = run(self.runner(), arrays, None)
-        return {info.name: array for info, array in zip(self.outputs, outputs, strict=True)}
+        return dict(named_outputs(self, run(self.runner(), arrays, None)))
+
+
+class NamedOutputs(list["Array"]):
+    """The outputs of a graph whose model doesn't say which it has: arrays, with a name for each in `infos`."""
+
+    def __init__(self, named: Iterable[tuple[str, Array]]) -> None:
+        pairs = list(named)
+        super().__init__(array for _, array in pairs)
+        self.infos = tuple(TensorInfo(name, array.dtype, array.shape) for name, array in pairs)
+
+
+_NOTHING: tuple[DType, Dims] = (np.dtype(object), (-1,))  # what no tensor has: the next one is looked at
 
 
 class ExecutionContext:
@@ -95,8 +120,9 @@ class ExecutionContext:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._runner = graph.runner()
-        self._inputs: list[Array | None] = [None] * len(graph.inputs)
-        self._accepted: list[tuple[DType, Dims] | None] = [None] * len(graph.inputs)
+        self._buffer_of: Callable[[int, Dims], Array | None] | None = getattr(self._runner, "input_buffer", None)
+        self._inputs: list[Array | None] = [ABSENT if info.optional else None for info in graph.inputs]
+        self._accepted: list[tuple[DType, Dims] | None] = [_NOTHING if info.optional else None for info in graph.inputs]
         self._bytes: list[memoryview | None] = [None] * len(graph.inputs)
         self._outputs: Sequence[Array] | None = None
         self._output_views: tuple[Sequence[Array] | None, list[memoryview | None]] = (None, [])
@@ -105,7 +131,7 @@ class ExecutionContext:
         """Set an input, by index or by name, to a copy of `tensor`. See `write_input` for the errors."""
         index = find(self.graph.inputs, key, "input")
         array = as_declared(self.graph.inputs[index], tensor)
-        if array.dtype == object:
+        if array.dtype == object:  # which has no bytes to be written
             self._inputs[index] = checked(self.graph.inputs[index], array).copy()
             self._accepted[index] = None
             return
@@ -125,6 +151,9 @@ class ExecutionContext:
 
     def _renew_input(self, index: int, dtype: DType, dims: Dims, nbytes: int) -> memoryview:
         info = self.graph.inputs[find(self.graph.inputs, index, "input")]
+        accepted = dtype, dims
+        if info.opaque:
+            dtype, dims = _BYTE, (nbytes,)
         actual = fitting_dims(info, dtype, dims)
         expected = prod(dims) * dtype.itemsize
         if nbytes != expected:
@@ -132,10 +161,11 @@ class ExecutionContext:
                 ErrorCode.INVALID_ARGUMENT,
                 f"input {info.name!r}: {dtype_name(dtype)}{dims_text(dims)} is {expected} bytes, got {nbytes}",
             )
-        array: Array = np.empty(actual, dtype)
+        buffer = self._buffer_of(index, actual) if self._buffer_of else None
+        array: Array = np.empty(actual, dtype) if buffer is None else buffer
         view = byte_view(array)
         self._inputs[index] = array
-        self._accepted[index] = (dtype, dims)
+        self._accepted[index] = accepted
         self._bytes[index] = view
         return view
 
@@ -162,8 +192,7 @@ class ExecutionContext:
 
         Gives every output with its name, in the model's order; the arrays are the caller's.
         """
-        outputs = run(self._runner, named_inputs(self.graph, inputs), None)
-        return [(info.name, array) for info, array in zip(self.graph.outputs, outputs, strict=True)]
+        return named_outputs(self.graph, run(self._runner, named_inputs(self.graph, inputs), None))
 
     def get_output(self, key: int | str) -> Array:
         """A copy of an output of the last compute, by index or by name.
@@ -171,38 +200,54 @@ class ExecutionContext:
         Raises `NNError` with `invalid-argument` if there is no such output, `runtime-error` if no compute has succeeded
         since the context was made or since the last one failed.
         """
-        return self._output(find(self.graph.outputs, key, "output")).copy()
+        return self._output(key)[1].copy()
 
     def output_bytes(self, index: int) -> memoryview:
         """The bytes of output `index`, row-major: a view, good until the next compute. Raises as `get_output` does, and
         `unsupported-operation` if the elements are of a type that wasi-nn lacks."""
         of, views = self._output_views
         if of is not self._outputs or of is None:
-            of, views = self._output_views = (self._outputs, [None] * len(self.graph.outputs))
+            count = len(self.graph.outputs if self._outputs is None else self._outputs)
+            of, views = self._output_views = (self._outputs, [None] * count)
         if 0 <= index < len(views):
             view = views[index]
             if view is not None:
                 return view
-        index = find(self.graph.outputs, index, "output")
-        array = self._output(index)
+        info, array = self._output(index)
         if TensorType.of(array.dtype) is None:
-            kind = self.graph.outputs[index].type_name
-            raise NNError(
-                ErrorCode.UNSUPPORTED_OPERATION,
-                f"output {self.graph.outputs[index].name!r} is {kind}; wasi-nn has no tensors of {kind}",
-            )
+            kind = dtype_name(array.dtype) if info.dtype is None else info.type_name
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"output {info.name!r} is {kind}; {no_such_tensors(kind)}")
         view = byte_view(array)
         if array.flags.c_contiguous:  # else the view is of a copy, which the next compute wouldn't write
             views[index] = view
         return view
 
-    def _output(self, index: int) -> Array:
-        if self._outputs is None:
+    def _output(self, key: int | str) -> tuple[TensorInfo, Array]:
+        outputs = self._outputs
+        if outputs is None:
+            if not self.graph.outputs_vary:
+                key = self.graph.outputs[find(self.graph.outputs, key, "output")].name
             raise NNError(
-                ErrorCode.RUNTIME_ERROR,
-                f"output {self.graph.outputs[index].name!r} isn't there: no compute has succeeded, or the last failed",
+                ErrorCode.RUNTIME_ERROR, f"output {key!r} isn't there: no compute has succeeded, or the last failed"
             )
-        return self._outputs[index]
+        infos = output_infos(self.graph, outputs)
+        index = find(infos, key, "output")
+        return infos[index], outputs[index]
+
+
+def output_infos(graph: Graph, outputs: Sequence[Array]) -> Sequence[TensorInfo]:
+    """What these outputs of a graph are."""
+    return outputs.infos if isinstance(outputs, NamedOutputs) else graph.outputs
+
+
+def named_outputs(graph: Graph, outputs: Sequence[Array]) -> list[tuple[str, Array]]:
+    """Outputs of a graph, each with its name."""
+    return [(info.name, array) for info, array in zip(output_infos(graph, outputs), outputs, strict=True)]
+
+
+def no_such_tensors(kind: str) -> str:
+    """The end of a message that refuses a tensor for its type."""
+    return f"wasi-nn has no tensors of {kind} (the host can be told to convert them: --convert-types)"
 
 
 def run(runner: Runner, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
@@ -246,6 +291,9 @@ def named_inputs(graph: Graph, named: Iterable[tuple[str, ArrayLike]]) -> list[A
         if arrays[index] is not None:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} is given twice")
         arrays[index] = checked(info, as_declared(info, tensor))
+    for index, info in enumerate(graph.inputs):
+        if info.optional and arrays[index] is None:
+            arrays[index] = ABSENT
     missing = [info.name for info, array in zip(graph.inputs, arrays, strict=True) if array is None]
     if missing:
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"no value for input {', '.join(map(repr, missing))}")
@@ -253,7 +301,12 @@ def named_inputs(graph: Graph, named: Iterable[tuple[str, ArrayLike]]) -> list[A
 
 
 def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
-    """`tensor` as a row-major array in the machine's byte order; strings become the objects that runtimes want."""
+    """`tensor` as a row-major array in the machine's byte order; strings become the objects that runtimes want, and
+    for an opaque input its bytes."""
+    if info.opaque and isinstance(tensor, str):
+        tensor = tensor.encode()
+    if isinstance(tensor, bytes | bytearray) and (info.opaque or info.dtype == np.uint8):
+        return np.frombuffer(tensor, np.uint8)
     array: Array = np.asarray(tensor, order="C")
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("="))
@@ -262,16 +315,18 @@ def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
 
 def checked(info: TensorInfo, array: Array) -> Array:
     """`array` with the rank that the graph declares, or an `NNError` that says why it doesn't fit."""
+    if info.opaque:
+        return array.reshape(-1).view(np.uint8)
     dims = fitting_dims(info, array.dtype, array.shape)
     return array if dims == array.shape else array.reshape(dims)
 
 
 def fitting_dims(info: TensorInfo, dtype: DType, dims: Dims) -> Dims:
     """The dims that the runtime is to see: those given, but `()` where `[1]` is given for a scalar."""
-    if dtype != info.dtype:
+    if info.dtype is not None and dtype != info.dtype:
         message = f"input {info.name!r} is {info.type_name}, got {dtype_name(dtype)}"
         if info.type is None:
-            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{message}; wasi-nn has no tensors of {info.type_name}")
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{message}; {no_such_tensors(info.type_name)}")
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if len(dims) > MAX_RANK:
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r}: rank {len(dims)} is above {MAX_RANK}")

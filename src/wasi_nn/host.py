@@ -22,7 +22,7 @@ from wasi_nn import guest as guests
 from wasi_nn.abi import compose, wit, witx
 from wasi_nn.cache import CompileCache, default_directory
 from wasi_nn.graph import one_line
-from wasi_nn.registry import Registry
+from wasi_nn.registry import registry_of
 from wasi_nn.session import Session
 from wasi_nn.types import GuestError, GuestTrap
 from wasi_nn.wasi import Wasi
@@ -30,10 +30,11 @@ from wasi_nn.wasi import Wasi
 if TYPE_CHECKING:
     from typing import TextIO
 
+    from wasi_nn.backends import LoadRules
     from wasi_nn.cache import Compiled
     from wasi_nn.guest import Guest
-    from wasi_nn.registry import GraphSource, NamedGraph, Source
-    from wasi_nn.types import ExecutionTarget, GraphEncoding
+    from wasi_nn.registry import Graphs
+    from wasi_nn.types import GraphEncoding
 
 logger = logging.getLogger("wasi_nn")
 
@@ -52,35 +53,33 @@ class RunResult:
 class Host:
     """Runs guests, each in a sandbox of its own, with the graphs that the operator names.
 
-    `graphs`: a `Registry`, or a mapping of names to models to make one of. `allow_load`: which models guests may load
-    from bytes of their own, as in `Session`. `allow_http`: whether a component may make HTTP requests, by
-    `wasi:http`; one that imports it is refused otherwise. `target_fallback`: as in `wasi_nn.load`. `cache`: where
-    compiled guests are kept; True for the user's cache directory, False for nowhere. A host may be used from several
-    threads at once.
+    `graphs`: those that guests may load by name: a `Registry`, a mapping of names to models, or the path of a file of
+    graphs. `allow_load`: which models guests may load from bytes of their own, as in `Session`. `allow_http`: whether a
+    component may make HTTP requests, by `wasi:http`; one that imports it is refused otherwise. `rules`: how models are
+    loaded. `cache`: where compiled guests are kept; True for the user's cache directory, False for nowhere. A host may
+    be used from several threads at once.
     """
 
     def __init__(
         self,
-        graphs: GraphSource | Mapping[str, NamedGraph | Source] | None = None,
+        graphs: Graphs = None,
         *,
         allow_load: bool | Collection[GraphEncoding | str] = True,
         allow_http: bool = True,
-        target_fallback: ExecutionTarget | str | None = None,
+        rules: LoadRules | None = None,
         cache: bool | str | os.PathLike[str] = True,
     ) -> None:
-        if graphs is None or isinstance(graphs, Mapping):
-            graphs = Registry(graphs, target_fallback=target_fallback)
-        self.registry: GraphSource = graphs
+        self.registry = registry_of(graphs, rules)
         self.allow_load = allow_load
         self.allow_http = allow_http
-        self.target_fallback = target_fallback
+        self.rules = rules
         self.engine = Engine()
         directory = default_directory() if cache is True else Path(cache) if cache else None
         self._cache = None if directory is None else CompileCache(directory)
 
     def session(self) -> Session:
         """A new session with this host's graphs and rules, for a Store that you run yourself."""
-        return Session(self.registry, allow_load=self.allow_load, target_fallback=self.target_fallback)
+        return Session(self.registry, allow_load=self.allow_load, rules=self.rules)
 
     def compile(self, guest: Guest) -> Module | Component:
         """Compile a guest, or find it compiled. Raises `GuestError` for what isn't there or isn't WebAssembly."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wasi_nn import backends
-from wasi_nn.backends import Buffer, Options
+from wasi_nn.backends import Buffer, LoadRules, Options
 from wasi_nn.graph import Graph, one_line
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, word
 
@@ -32,7 +32,7 @@ class GraphSource(Protocol):
 
 @dataclass(frozen=True)
 class NamedGraph:
-    """A graph as the operator gives it: a model and how to load it.
+    """A graph as the operator gives it: a model and how to load it. What isn't said is as the registry's rules have it.
 
     `sha256` (hexadecimal), if given, must be that of the model's file, or of its builders one after another. The
     bytes that were checked are the bytes that are loaded, so that such a graph can't be a directory or have data in
@@ -43,7 +43,24 @@ class NamedGraph:
     encoding: GraphEncoding | str = GraphEncoding.AUTODETECT
     target: ExecutionTarget | str = ExecutionTarget.CPU
     options: Options = field(default_factory=dict)
+    runtime: str | None = None
     sha256: str | None = None
+    convert_types: bool | None = None
+
+
+_FileState = tuple[str, int, int, int]
+
+
+Graphs = GraphSource | Mapping[str, NamedGraph | Source] | str | os.PathLike[str] | None
+"""The named graphs of a host or a session: a `Registry` (or anything with its `get`), or what makes one: a mapping of
+names to models, or the path of a file of graphs."""
+
+
+def registry_of(graphs: Graphs, rules: LoadRules | None) -> GraphSource:
+    """A registry of these graphs, with these rules; itself, if it is one already."""
+    if graphs is None or isinstance(graphs, Mapping | str | os.PathLike):
+        return Registry(graphs, rules=rules)
+    return graphs
 
 
 class _Entry:
@@ -51,24 +68,63 @@ class _Entry:
         self.named = named
         self.lock = threading.Lock()
         self.graph = named.source if isinstance(named.source, Graph) else None
+        self.files: list[_FileState] = []  # as they were when the graph was loaded
+
+    def still_is(self, named: NamedGraph) -> bool:
+        """Whether this is that graph and, if it is loaded, its files are as they were."""
+        return self.named == named and (self.graph is None or self.files == _state_of_files(named.source))
 
 
 class Registry:
     """Graphs by name, loaded lazily, each once. Safe to use from any number of threads.
 
-    `target_fallback` is as in `wasi_nn.load`, for every graph.
+    `graphs` maps names to graphs, or is the path of a file that does (`wasi_nn.graphs_file`), which `reload` reads
+    again. Raises `NNError` as `add` does, or for what is wrong with the file.
     """
 
     def __init__(
         self,
-        graphs: Mapping[str, NamedGraph | Source] | None = None,
+        graphs: Mapping[str, NamedGraph | Source] | str | os.PathLike[str] | None = None,
         *,
-        target_fallback: ExecutionTarget | str | None = None,
+        rules: LoadRules | None = None,
     ) -> None:
-        self.target_fallback = target_fallback
+        self.rules = rules or LoadRules()
         self._entries: dict[str, _Entry] = {}
+        self._file: Path | None = None
+        self._of_file: set[str] = set()
+        self._reloading = threading.Lock()
+        if isinstance(graphs, str | os.PathLike):
+            self._file = Path(graphs).absolute()
+            self.reload()
+            return
         for name, graph in (graphs or {}).items():
             self.add(name, graph)
+
+    def reload(self) -> list[str]:
+        """Read the file of graphs again; gives the names that were added, changed or taken away.
+
+        A graph whose description and files are what they were stays loaded; guests that have an old one keep it. If
+        anything is wrong with the file, that is raised, and all stays as it was. Without a file, nothing changes.
+        """
+        if self._file is None:
+            return []
+        from wasi_nn import graphs_file
+
+        with self._reloading:
+            graphs = {name: _validated(name, graph) for name, graph in graphs_file.read(self._file).items()}
+            taken = [name for name in graphs if name in self._entries and name not in self._of_file]
+            if taken:
+                raise NNError(ErrorCode.INVALID_ARGUMENT, f"two graphs are named {taken[0]!r}")
+            changed = sorted(self._of_file - set(graphs))
+            for name in changed:
+                self._entries.pop(name, None)
+            for name, graph in graphs.items():
+                entry = self._entries.get(name)
+                if entry is None or not entry.still_is(graph):
+                    self._entries[name] = _Entry(graph)
+                    changed.append(name)
+            self._of_file = set(graphs)
+        return changed
 
     def add(self, name: str, graph: NamedGraph | Source, *, overwrite: bool = False) -> None:
         """Give a graph a name. It isn't loaded yet, but a path must exist.
@@ -77,8 +133,6 @@ class Registry:
         `NNError`: `invalid-argument` for a name that is empty or in use, or an encoding or target that doesn't exist,
         `not-found` for a path that doesn't exist.
         """
-        if not name:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, "a graph's name can't be empty")
         entry = _Entry(_validated(name, graph if isinstance(graph, NamedGraph) else NamedGraph(graph)))
         if overwrite:
             self._entries[name] = entry
@@ -90,6 +144,13 @@ class Registry:
         if self._entries.pop(name, None) is None:
             raise self._unknown(name)
 
+    def named(self, name: str) -> NamedGraph:
+        """What the operator said of a graph; it isn't loaded for that. Raises `NNError` with `not-found`."""
+        entry = self._entries.get(name)
+        if entry is None:
+            raise self._unknown(name)
+        return entry.named
+
     def get(self, name: str) -> Graph:
         """The graph of this name, loaded now if it wasn't. A failed load raises, and is tried again the next time."""
         entry = self._entries.get(name)
@@ -97,6 +158,7 @@ class Registry:
             raise self._unknown(name)
         with entry.lock:
             if entry.graph is None:
+                entry.files = _state_of_files(entry.named.source)
                 entry.graph = self._load(name, entry.named)
             return entry.graph
 
@@ -115,12 +177,16 @@ class Registry:
             source = _builders(name, source)
         if named.sha256 is not None:
             _check_digest(name, source, named.sha256)
+        rules = self.rules
+        if named.convert_types is not None:
+            rules = replace(rules, convert_types=named.convert_types)
         return backends.load(
             source,
             named.encoding,
             named.target,
             options=named.options,
-            target_fallback=self.target_fallback,
+            runtime=named.runtime,
+            rules=rules,
         )
 
     def _unknown(self, name: str) -> NNError:
@@ -133,23 +199,45 @@ def _is_paths(source: Source) -> bool:
     return isinstance(source, list | tuple) and all(isinstance(part, str | os.PathLike) for part in source)
 
 
+def _state_of_files(source: Source) -> list[_FileState]:
+    """What tells whether the files of a model were changed: each with its size, time and number."""
+    given: Any = source
+    paths = given if isinstance(given, list | tuple) else [given]
+    state = []
+    for path in (path for path in paths if isinstance(path, Path)):
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            try:
+                stat = file.stat()
+            except OSError:  # gone: loading will say so
+                continue
+            state.append((str(file), stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    return state
+
+
 def _validated(name: str, graph: NamedGraph) -> NamedGraph:
     """The graph with its paths made absolute, so that a later change of directory means nothing; or an `NNError`."""
+    if not name:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, "a graph's name can't be empty")
     source: Any = graph.source
-    if isinstance(source, str | os.PathLike):
-        source = _existing(name, source)
-        if graph.sha256 is not None and source.is_dir():
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"graph {name!r}: {source} is a directory, which has no sha256")
-    elif _is_paths(source):
-        source = [_existing(name, path) for path in source]
-    encoding, target = word(GraphEncoding, graph.encoding), word(ExecutionTarget, graph.target)
+    try:
+        if isinstance(source, str | os.PathLike):
+            source = _existing(source)
+            if graph.sha256 is not None and source.is_dir():
+                raise NNError(ErrorCode.INVALID_ARGUMENT, f"{source} is a directory, which has no sha256")
+        elif _is_paths(source):
+            source = [_existing(path) for path in source]
+        encoding, target = word(GraphEncoding, graph.encoding), word(ExecutionTarget, graph.target)
+        if graph.runtime is not None:
+            backends.require_runtime(encoding, graph.runtime)
+    except NNError as error:
+        raise NNError(error.code, f"graph {name!r}: {error}") from error
     return replace(graph, source=source, encoding=encoding, target=target)
 
 
-def _existing(name: str, path: str | os.PathLike[str]) -> Path:
+def _existing(path: str | os.PathLike[str]) -> Path:
     absolute = Path(path).absolute()
     if not absolute.exists():
-        raise NNError(ErrorCode.NOT_FOUND, f"graph {name!r}: no such file or directory: {path}")
+        raise NNError(ErrorCode.NOT_FOUND, f"no such file or directory: {path}")
     return absolute
 
 

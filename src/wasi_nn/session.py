@@ -6,18 +6,18 @@ what they translate differs, what happens doesn't.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from wasi_nn import backends
 from wasi_nn.graph import ExecutionContext, Graph
-from wasi_nn.registry import NamedGraph, Registry, Source
+from wasi_nn.registry import registry_of
 from wasi_nn.tensor import Tensor
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, word
 
 if TYPE_CHECKING:
-    from wasi_nn.backends import Backend
-    from wasi_nn.registry import GraphSource
+    from wasi_nn.backends import Backend, LoadRules
+    from wasi_nn.registry import Graphs
 
 Handled = Graph | ExecutionContext | Tensor | NNError
 """What a guest may hold a handle of. Only components hold tensors and errors."""
@@ -95,25 +95,22 @@ def require_builder_count(count: int) -> None:
 class Session:
     """The nn state of one guest.
 
-    `graphs` are those that it may load by name: a `Registry` (or anything with its `get`), or a mapping to make one
-    of. `allow_load` says which models it may load from bytes of its own: those of encodings whose runtimes withstand
-    hostile bytes (True), none (False), or those of the encodings that are given. `target_fallback` is as in
-    `wasi_nn.load`, for the models that the guest itself loads.
+    `graphs` are those that it may load by name. `allow_load` says which models it may load from bytes of its own: those
+    of encodings whose runtimes withstand hostile bytes (True), none (False), or those of the encodings that are given.
+    `rules` are for the models that the guest itself loads.
     """
 
     def __init__(
         self,
-        graphs: GraphSource | Mapping[str, NamedGraph | Source] | None = None,
+        graphs: Graphs = None,
         *,
         allow_load: bool | Collection[GraphEncoding | str] = True,
-        target_fallback: ExecutionTarget | str | None = None,
+        rules: LoadRules | None = None,
     ) -> None:
-        if graphs is None or isinstance(graphs, Mapping):
-            graphs = Registry(graphs, target_fallback=target_fallback)
-        self.registry: GraphSource = graphs
+        self.registry = registry_of(graphs, rules)
         allowed = allow_load if isinstance(allow_load, bool) else {word(GraphEncoding, name) for name in allow_load}
         self.allow_load: bool | set[GraphEncoding] = allowed
-        self.target_fallback = target_fallback
+        self.rules = rules
         self.handles = HandleTable()
         self.interruption: BaseException | None = None
         """What stopped the guest in the middle of an nn call (Ctrl-C, as a rule), for whoever called it to raise
@@ -123,7 +120,7 @@ class Session:
         """Load a model from the guest's bytes, which may change as soon as this returns; gives a graph's handle."""
         if not self.allow_load:
             raise NNError(ErrorCode.SECURITY, "this host loads graphs by name only, not from a guest's bytes")
-        graph = backends.load(builders, encoding, target, target_fallback=self.target_fallback, allowed=self._may_load)
+        graph = backends.load(builders, encoding, target, rules=self.rules, allowed=self._may_load)
         return self.handles.add(graph)
 
     def _may_load(self, backend: Backend) -> bool:

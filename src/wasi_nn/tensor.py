@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wasi_nn.graph import MAX_RANK, one_line
+from wasi_nn.graph import MAX_RANK, no_such_tensors, one_line
 from wasi_nn.types import ErrorCode, NNError, TensorType, dims_text
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class Tensor:
         """
         kind = TensorType.of(array.dtype)
         if kind is None:
-            message = f"output {name!r} is {array.dtype.name}; wasi-nn has no tensors of {array.dtype.name}"
+            kind_name = array.dtype.name
+            message = f"output {name!r} is {kind_name}; {no_such_tensors(kind_name)}"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         dims: Array = np.array(array.shape or (1,), "<u4")
         return cls(kind, np.ascontiguousarray(array).reshape(-1).view(np.uint8), dims.view(np.uint8))

@@ -156,22 +156,35 @@ class TensorInfo:
 
     `dims` is a number for each static dimension and a name (`"?"` if the model gives none) for each dynamic one; `()`
     for a scalar; None where even the rank is unknown. `dtype` is `object` where the elements aren't numbers, and then
-    `native` (the runtime's own word for the type) says what they are.
+    `native` (the runtime's own word for the type) says what they are; None where the model doesn't say, and then a
+    tensor of any type is taken. `optional` inputs need not be set. `opaque` ones are bytes, such as a prompt, taken
+    as they are whatever type and dims they are said to have.
     """
 
     name: str
-    dtype: DType
+    dtype: DType | None
     dims: tuple[int | str, ...] | None
     native: str = ""
+    optional: bool = False
+    opaque: bool = False
+
+    @classmethod
+    def of_bytes(cls, name: str, *, optional: bool = False) -> TensorInfo:
+        """Bytes of any length."""
+        return cls(name, np.dtype(np.uint8), ("?",), "bytes", optional, opaque=True)
 
     @property
     def type(self) -> TensorType | None:
-        """The specification's element type; None where it has none for this tensor."""
-        return TensorType.of(self.dtype)
+        """The specification's element type; None where it has none for this tensor, or the model doesn't say."""
+        return None if self.dtype is None else TensorType.of(self.dtype)
 
     @property
     def type_name(self) -> str:
         """The element type for a message: the specification's name, else the runtime's or numpy's."""
+        if self.opaque:
+            return "bytes"
+        if self.dtype is None:
+            return "any"
         return dtype_name(self.dtype) if self.dtype != object else self.native or "object"
 
     @property

@@ -8,11 +8,13 @@ Importing this package, or a backend, imports no runtime.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 import mmap
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,15 +31,17 @@ Source = str | os.PathLike[str] | Buffer | Sequence[Buffer]
 
 
 class Backend(Protocol):
-    """One ML runtime. Its methods raise `NNError`; any other exception of `load` becomes one with `runtime-error`."""
+    """One ML runtime and one encoding. Its methods raise `NNError`; any other exception of `load` becomes one with
+    `runtime-error`."""
 
     encoding: GraphEncoding
+    """`AUTODETECT` for a format that the specification has no word for."""
+    runtime: str
+    """The runtime's Python module, such as `onnxruntime`: the name by which an operator asks for it."""
     extra: str
     """The extra of `wasi-nn` that installs the runtime, such as `onnx`."""
-    distribution: str
-    """The runtime's distribution, such as `onnxruntime`."""
     model_files: Sequence[str]
-    """The file names any of which make a directory a model of this backend."""
+    """What a model's file may be called in a directory that is given as a model, the usual name first."""
     withstands_hostile_bytes: bool
     """Whether the runtime may be given the bytes of a model that nobody vouches for: guests load no others by
     default."""
@@ -49,21 +53,29 @@ class Backend(Protocol):
         """Load a model from bytes, which are the caller's again afterwards. Nothing outside of them may be reached."""
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Options) -> Graph:
-        """Load the operator's own model from a file, or from a directory that has one of `model_files`."""
+        """Load the operator's own model from its file."""
 
     def devices(self) -> Mapping[ExecutionTarget, str]:
         """The targets that can be used here, with the device each would run on."""
 
 
-_BUILT_IN = {
-    GraphEncoding.ONNX: "wasi_nn.backends.onnx:OnnxBackend",
-    GraphEncoding.TENSORFLOWLITE: "wasi_nn.backends.tflite:TfliteBackend",
-}
+# In the order in which they are asked: of several that can run a model, the first whose runtime is installed does.
+_BUILT_IN = (
+    "wasi_nn.backends.onnx:OnnxBackend",
+    "wasi_nn.backends.tflite:TfliteBackend",
+    "wasi_nn.backends.openvino:OpenVinoBackend",
+    "wasi_nn.backends.pytorch:PyTorchBackend",
+    "wasi_nn.backends.tensorflow:TensorFlowBackend",
+    "wasi_nn.backends.ggml:GgmlBackend",
+    "wasi_nn.backends.openvino:OpenVinoOnnxBackend",
+    "wasi_nn.backends.openvino:OpenVinoTensorFlowBackend",
+    "wasi_nn.backends.openvino:OpenVinoTfliteBackend",
+)
 
 
-def built_in() -> list[Backend]:
+def built_in() -> Iterator[Backend]:
     """The backends of this package, whether or not their runtimes are installed."""
-    return [_import(name) for name in _BUILT_IN.values()]
+    return map(_import, _BUILT_IN)
 
 
 @cache
@@ -93,48 +105,113 @@ def available() -> Iterator[Backend]:
     yield from added()
 
 
+def is_installed(backend: Backend) -> bool:
+    """Whether a backend's runtime is there to be imported."""
+    return importlib.util.find_spec(backend.runtime.partition(".")[0]) is not None
+
+
+@dataclass(frozen=True)
+class LoadRules:
+    """How an operator wants models loaded, whoever asks for them.
+
+    With `target_fallback`, a target that isn't there is replaced by that one, and the log says so; without, it is
+    refused. `runtimes` names the runtime to use for an encoding that several can run, such as `{"onnx": "openvino"}`;
+    else the first that is installed does. With `convert_types`, tensors of types that wasi-nn lacks are converted
+    (`wasi_nn.conversion`). Raises `NNError` with `invalid-argument` for a word that doesn't exist.
+    """
+
+    target_fallback: ExecutionTarget | str | None = None
+    runtimes: Mapping[GraphEncoding, str] | Mapping[str, str] = field(default_factory=dict)
+    convert_types: bool = False
+
+    def __post_init__(self) -> None:
+        if self.target_fallback is not None:
+            word(ExecutionTarget, self.target_fallback)
+        for encoding, runtime in self.runtimes.items():
+            require_runtime(word(GraphEncoding, encoding), runtime)
+
+    def runtime_for(self, encoding: GraphEncoding) -> str | None:
+        """The runtime that models of an encoding are to be run by; None for any."""
+        return next((name for of, name in self.runtimes.items() if word(GraphEncoding, of) is encoding), None)
+
+
+def require_runtime(encoding: GraphEncoding, runtime: str) -> None:
+    """Raise `NNError` with `invalid-argument` unless there is such a runtime for an encoding, installed or not."""
+    there = [backend.runtime for backend in available() if encoding in (backend.encoding, GraphEncoding.AUTODETECT)]
+    if runtime not in there:
+        message = f"no runtime for {encoding.value} is named {runtime!r}; there are {', '.join(there) or 'none'}"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+
+
 def load(
     source: Source,
     encoding: GraphEncoding | str = GraphEncoding.AUTODETECT,
     target: ExecutionTarget | str = ExecutionTarget.CPU,
     *,
     options: Options | None = None,
-    target_fallback: ExecutionTarget | str | None = None,
+    runtime: str | None = None,
+    rules: LoadRules | None = None,
     allowed: Callable[[Backend], bool] | None = None,
 ) -> Graph:
     """Load a model into a graph.
 
-    `options` are the backend's own (`wasi_nn.backends.onnx` lists those for ONNX). With `target_fallback`, a target
-    that isn't there is replaced by that one, and the log says so; without, it is refused. `Graph.device` tells what
-    came of it. `allowed`, if given, has a say in which backends may be used.
+    `options` are the backend's own (`wasi_nn.backends.onnx` lists those for ONNX). `runtime` names the ML runtime to
+    use, where several can run the encoding; it comes before what `rules` say. `Graph.device` and `Graph.runtime` tell
+    where it came to run. `allowed`, if given, has a say in which backends may be used.
 
-    Raises `NNError`: `invalid-argument` for an option, encoding or target that doesn't exist; `not-found` for a path
-    that doesn't exist; `invalid-encoding` where no backend fits, or its runtime isn't installed;
+    Raises `NNError`: `invalid-argument` for an option, encoding, target or runtime that doesn't exist; `not-found` for
+    a path that doesn't exist; `invalid-encoding` where no backend fits, or its runtime isn't installed;
     `unsupported-operation` (as `TargetUnavailable`) for the target; `runtime-error` if the runtime refuses the model;
     `security` for a backend that isn't allowed.
     """
     encoding, target = word(GraphEncoding, encoding), word(ExecutionTarget, target)
+    rules = rules or LoadRules()
+    if runtime is not None:
+        require_runtime(encoding, runtime)
+
+    def wanted(backend: Backend) -> bool:
+        return backend.runtime == (runtime or rules.runtime_for(backend.encoding) or backend.runtime)
+
     load_on: Callable[[ExecutionTarget, Options], Graph]
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        backend = _backend_for_path(path, encoding)
+        backend, path = _backend_for_path(Path(source), encoding, wanted)
         load_on = partial(backend.load_path, path)
     else:
         parts = [source] if isinstance(source, Buffer) else source
         builders = [memoryview(part).cast("B") for part in parts]
-        backend = _backend_for_bytes(builders, encoding)
+        if not builders:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, "a graph needs at least one builder")
+        backend = _backend_for_bytes(builders[0], encoding, wanted)
         load_on = partial(backend.load, builders)
     if allowed is not None and not allowed(backend):
         raise NNError(ErrorCode.SECURITY, f"this host loads {backend.encoding.value} by name only, not from bytes")
-    with _explained(backend):
-        try:
-            return load_on(target, options or {})
-        except TargetUnavailable as error:
-            fallback = None if target_fallback is None else word(ExecutionTarget, target_fallback)
-            if fallback in (None, target):
-                raise
-            logger.warning("%s; %s is used instead", error, fallback.value)
-            return load_on(fallback, options or {})
+    try:
+        with _explained(backend):
+            graph = _load_on(load_on, target, options or {}, rules)
+    except NNError as error:
+        other = None if error.code is not ErrorCode.RUNTIME_ERROR else _looks_like_another(backend, source)
+        if other is None:
+            raise
+        raise NNError(error.code, f"{error} (it looks like a model of {other.value})") from error
+    if rules.convert_types:
+        from wasi_nn.conversion import converted
+
+        graph = converted(graph)
+    graph.runtime = backend.runtime
+    return graph
+
+
+def _load_on(
+    load_on: Callable[[ExecutionTarget, Options], Graph], target: ExecutionTarget, options: Options, rules: LoadRules
+) -> Graph:
+    try:
+        return load_on(target, options)
+    except TargetUnavailable as error:
+        fallback = None if rules.target_fallback is None else word(ExecutionTarget, rules.target_fallback)
+        if fallback in (None, target):
+            raise
+        logger.warning("%s; %s is used instead", error, fallback.value)
+        return load_on(fallback, options)
 
 
 @contextmanager
@@ -147,28 +224,20 @@ def _explained(backend: Backend) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise NNError(
             ErrorCode.INVALID_ENCODING,
-            f"{backend.encoding.value} needs {backend.distribution}, which isn't installed: "
+            f"{backend.encoding.value} needs {backend.runtime}, which isn't installed: "
             f"pip install 'wasi-nn[{backend.extra}]' ({one_line(error)})",
         ) from error
     except Exception as error:
-        raise NNError(
-            ErrorCode.RUNTIME_ERROR, f"{backend.distribution} can't load the model: {one_line(error)}"
-        ) from error
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"{backend.runtime} can't load the model: {one_line(error)}") from error
 
 
-def _backend_for_path(path: Path, encoding: GraphEncoding) -> Backend:
-    if path.is_dir():
-        return _first(
-            encoding,
-            lambda backend: any((path / name).exists() for name in backend.model_files),
-            lambda tried: (
-                f"the directory {path} has none of {', '.join(name for b in tried for name in b.model_files)}"
-            ),
-        )
+def _backend_for_path(path: Path, encoding: GraphEncoding, wanted: Callable[[Backend], bool]) -> tuple[Backend, Path]:
+    """The backend for a model by its path, and the path of its file."""
     try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        file = _model_file(path, encoding) if path.is_dir() else path
+        with open(file, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
             with memoryview(data) as view:
-                return _backend_for_bytes([view], encoding, str(path))
+                return _backend_for_bytes(view, encoding, wanted, str(file)), file
     except FileNotFoundError as error:
         raise NNError(ErrorCode.NOT_FOUND, f"no model at {path}: no such file or directory") from error
     except OSError as error:
@@ -177,32 +246,62 @@ def _backend_for_path(path: Path, encoding: GraphEncoding) -> Backend:
         raise NNError(ErrorCode.RUNTIME_ERROR, f"the model {path} is empty") from error
 
 
-def _backend_for_bytes(builders: Sequence[memoryview], encoding: GraphEncoding, name: str = "the model") -> Backend:
-    if not builders:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, "a graph needs at least one builder")
-    if encoding is not GraphEncoding.AUTODETECT:
-        return _first(encoding, lambda backend: True, lambda tried: "")
-    return _first(
-        encoding,
-        lambda backend: backend.sniff(builders[0]),
-        lambda tried: (
-            f"{name} isn't in a format known here (tried: {', '.join(b.encoding.value for b in tried)}); "
-            f"it begins with {bytes(builders[0][:8])!r}"
-        ),
+def _looks_like_another(backend: Backend, source: Source) -> GraphEncoding | None:
+    """The encoding that a model's bytes look like, if not like the one that they were said to be of."""
+    if isinstance(source, str | os.PathLike):
+        return None
+    model = memoryview(source if isinstance(source, Buffer) else source[0]).cast("B")
+    like = [other.encoding for other in available() if other.sniff(model)]
+    return None if not like or backend.encoding in like else like[0]
+
+
+def _model_file(directory: Path, encoding: GraphEncoding) -> Path:
+    """The model in a directory: the file with a usual name, else the only one that looks like a model."""
+    fitting = [backend for backend in available() if encoding in (backend.encoding, GraphEncoding.AUTODETECT)]
+    usual = list(dict.fromkeys(name for backend in fitting for name in backend.model_files))
+    named = [directory / name for name in usual if (directory / name).is_file()]
+    found = named or [file for file in sorted(directory.iterdir()) if _looks_like_a_model(file, fitting)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(file.name for file in found)
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"the directory {directory} has several models ({names}): name one")
+    raise NNError(
+        ErrorCode.INVALID_ENCODING,
+        f"the directory {directory} has none of {', '.join(usual)}, nor any other file in a format known here",
     )
 
 
-def _first(
-    encoding: GraphEncoding, fits: Callable[[Backend], bool], message: Callable[[Sequence[Backend]], str]
+def _looks_like_a_model(file: Path, fitting: Sequence[Backend]) -> bool:
+    if not file.is_file() or not file.stat().st_size:
+        return False
+    with open(file, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with memoryview(data) as view:
+            return any(backend.sniff(view) for backend in fitting)
+
+
+def _backend_for_bytes(
+    model: memoryview, encoding: GraphEncoding, wanted: Callable[[Backend], bool], name: str = "the model"
 ) -> Backend:
-    """The first backend of this encoding (of any, for autodetect) that fits."""
-    tried = []
+    """The first backend of an encoding (of any, for autodetect) that is wanted and takes the model to be its own; of
+    several, the first that is installed."""
+    tried, fitting = [], []
     for backend in available():
-        if encoding in (backend.encoding, GraphEncoding.AUTODETECT):
-            if fits(backend):
+        if encoding not in (backend.encoding, GraphEncoding.AUTODETECT) or not wanted(backend):
+            continue
+        tried.append(backend)
+        if backend.sniff(model):
+            fitting.append(backend)
+            if is_installed(backend):
                 return backend
-            tried.append(backend)
-    if not tried:
-        known = ", ".join(backend.encoding.value for backend in available())
+    if fitting:
+        return fitting[0]
+    if encoding is not GraphEncoding.AUTODETECT and tried:
+        return next(filter(is_installed, tried), tried[0])  # it will say what is wrong with the model
+    known = ", ".join(dict.fromkeys(backend.encoding.value for backend in tried or available()))
+    if encoding is not GraphEncoding.AUTODETECT:
         raise NNError(ErrorCode.INVALID_ENCODING, f"there is no backend for {encoding.value} here, only for {known}")
-    raise NNError(ErrorCode.INVALID_ENCODING, message(tried))
+    raise NNError(
+        ErrorCode.INVALID_ENCODING,
+        f"{name} isn't in a format known here (tried: {known}); it begins with {bytes(model[:8])!r}",
+    )

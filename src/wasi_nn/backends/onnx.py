@@ -69,8 +69,8 @@ class OnnxBackend:
     """See `wasi_nn.backends.Backend`."""
 
     encoding = GraphEncoding.ONNX
+    runtime = "onnxruntime"
     extra = "onnx"
-    distribution = "onnxruntime"
     model_files = ("model.onnx",)
     withstands_hostile_bytes = True
 
@@ -87,10 +87,9 @@ class OnnxBackend:
         return open_graph(model, memoryview(model), settings, target, options)
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        file = path / self.model_files[0] if path.is_dir() else path
-        with open(file, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with open(path, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
             with memoryview(data) as view:
-                return open_graph(str(file), view, session_options(options), target, options)
+                return open_graph(str(path), view, session_options(options), target, options)
 
     def devices(self) -> Mapping[ExecutionTarget, str]:
         import onnxruntime

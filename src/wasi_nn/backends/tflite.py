@@ -19,7 +19,7 @@ import numpy as np
 
 from wasi_nn.backends._inputs import check_options, is_text, is_thread_count, only_builder
 from wasi_nn.graph import Graph, Runner
-from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo
+from wasi_nn.types import Dims, ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
@@ -33,13 +33,13 @@ class TfliteBackend:
     """See `wasi_nn.backends.Backend`."""
 
     encoding = GraphEncoding.TENSORFLOWLITE
+    runtime = "ai_edge_litert"
     extra = "tflite"
-    distribution = "ai-edge-litert"
     model_files = ("model.tflite",)
     withstands_hostile_bytes = True
 
     def sniff(self, model: memoryview) -> bool:
-        return bytes(model[4:8]) == b"TFL3"
+        return is_tflite(model)
 
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         model = only_builder(self.encoding, builders)
@@ -49,13 +49,17 @@ class TfliteBackend:
         return TfliteGraph(model, **options)
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        file = path / self.model_files[0] if path.is_dir() else path
-        return self.load([memoryview(file.read_bytes())], target, options)
+        return self.load([memoryview(path.read_bytes())], target, options)
 
     def devices(self) -> Mapping[ExecutionTarget, str]:
         import ai_edge_litert.interpreter  # noqa: F401
 
         return {ExecutionTarget.CPU: "cpu"}
+
+
+def is_tflite(model: memoryview) -> bool:
+    """Whether these bytes begin as a TensorFlow Lite model."""
+    return bytes(model[4:8]) == b"TFL3"
 
 
 class TfliteGraph(Graph):
@@ -82,17 +86,14 @@ class TfliteGraph(Graph):
             [_info(name, tensor) for name, tensor in outputs.items()],
             metadata,
         )
-        text = next((info for info in (*self.inputs, *self.outputs) if info.dtype == object), None)
-        if text is not None:
-            raise NNError(
-                ErrorCode.UNSUPPORTED_OPERATION, f"{text.name!r} is {text.native}; wasi-nn has no such tensors"
-            )
+        self._places = _places_in_main_graph(interpreter, inputs, outputs)
 
     def runner(self) -> Runner:
         interpreter = self._interpreter()
-        if self._signature is not None:
+        if self._places is None:
+            assert self._signature is not None  # without one, the main graph is what there is
             return partial(self._run_signature, interpreter.get_signature_runner(self._signature))
-        return _PlainRunner(interpreter)
+        return _MainGraphRunner(interpreter, self.inputs, self.outputs, *self._places)
 
     def _interpreter(self) -> Interpreter:
         import ml_dtypes  # noqa: F401  tells numpy of bfloat16, without which LiteRT has no arrays of it
@@ -125,14 +126,29 @@ def _details(interpreter: Interpreter, signature: str | None) -> tuple[dict[str,
     return _ordered(runner.get_input_details(), inputs), _ordered(runner.get_output_details(), outputs)
 
 
+def _key(tensor: Mapping[str, Any]) -> tuple[str, int]:
+    return tensor["name"], tensor["index"]
+
+
 def _ordered(named: Mapping[str, Any], declared: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A signature's tensors, which have names but no order, in the order of the model's main graph if it is that
     one's."""
-    place = {(tensor["name"], tensor["index"]): place for place, tensor in enumerate(declared)}
-    keys = {name: (tensor["name"], tensor["index"]) for name, tensor in named.items()}
-    if set(keys.values()) != set(place):
+    place = {_key(tensor): place for place, tensor in enumerate(declared)}
+    if {_key(tensor) for tensor in named.values()} != set(place):
         return dict(named)
-    return {name: named[name] for name in sorted(named, key=lambda name: place[keys[name]])}
+    return {name: named[name] for name in sorted(named, key=lambda name: place[_key(named[name])])}
+
+
+def _places_in_main_graph(
+    interpreter: Interpreter, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
+) -> tuple[list[int], list[int]] | None:
+    """The indexes of tensors in the model's main graph; None if they are another graph's, or not all that it takes."""
+    main = interpreter.get_input_details(), interpreter.get_output_details()
+    if any(
+        set(map(_key, ours.values())) != set(map(_key, its)) for ours, its in zip((inputs, outputs), main, strict=True)
+    ):
+        return None
+    return [tensor["index"] for tensor in inputs.values()], [tensor["index"] for tensor in outputs.values()]
 
 
 def _info(name: str, tensor: Mapping[str, Any]) -> TensorInfo:
@@ -142,24 +158,107 @@ def _info(name: str, tensor: Mapping[str, Any]) -> TensorInfo:
     return TensorInfo(name, np.dtype(object) if dtype.kind == "S" else dtype, dims, "string")
 
 
-class _PlainRunner:
-    """Runs the main graph of an interpreter, for models without signatures."""
+class _MainGraphRunner:
+    """Runs the main graph of an interpreter.
 
-    def __init__(self, interpreter: Interpreter) -> None:
+    Where no input's dims change, the interpreter's tensors stay where they are, so that inputs are written into them,
+    and outputs read from them, without a copy in between.
+    """
+
+    def __init__(
+        self,
+        interpreter: Interpreter,
+        inputs: Sequence[TensorInfo],
+        outputs: Sequence[TensorInfo],
+        input_places: Sequence[int],
+        output_places: Sequence[int],
+    ) -> None:
         self._interpreter = interpreter
-        self._inputs = [tensor["index"] for tensor in interpreter.get_input_details()]
-        self._outputs = [tensor["index"] for tensor in interpreter.get_output_details()]
-        self._dims: list[tuple[int, ...]] = []
+        self._inputs, self._outputs = input_places, output_places
+        self._dims: list[Dims] = []
+        self._own: dict[int, Array] = {}  # the interpreter's inputs that are written to directly
+        self._views: dict[int, Array] = {}  # and those of its outputs that are read so
+        self._stays = all(map(_is_fixed, inputs))
+        self._fixed_outputs = [index for index, info in enumerate(outputs) if self._stays and _is_fixed(info)]
 
-    def __call__(self, inputs: Sequence[Array], _: Sequence[Array] | None) -> Sequence[Array]:
-        dims = [array.shape for array in inputs]
-        if dims != self._dims:
-            self._dims = []
-            for index, array in zip(self._inputs, inputs, strict=True):
-                self._interpreter.resize_tensor_input(index, array.shape)
+    def input_buffer(self, index: int, dims: Dims) -> Array | None:
+        """See `wasi_nn.graph.Runner`."""
+        if not self._stays:
+            return None
+        if index not in self._own:
+            if not self._own:
+                self._interpreter.allocate_tensors()
+            buffer = self._in_place(self._inputs[index])
+            if buffer is None:
+                return None
+            self._own[index] = buffer
+        return self._own[index]
+
+    def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        self._resize([array.shape for array in inputs])
+        # A run on other inputs than those that are set leaves the latter as they were.
+        aside = {index: own.copy() for index, own in self._own.items() if inputs[index] is not own}
+        for index, array in enumerate(inputs):
+            if array is not self._own.get(index):
+                self._interpreter.set_tensor(self._inputs[index], array)
+        try:
+            self._interpreter.invoke()
+        finally:
+            for index, content in aside.items():
+                self._own[index][...] = content
+        if reuse is None:
+            return [self._copy(place) for place in self._outputs]
+        self._look_at_outputs()
+        return [
+            self._views[index] if index in self._views else self._copy(place)
+            for index, place in enumerate(self._outputs)
+        ]
+
+    def _resize(self, dims: list[Dims]) -> None:
+        if dims == self._dims:
+            return
+        self._dims = []
+        if not self._stays:
+            for place, shape in zip(self._inputs, dims, strict=True):
+                self._interpreter.resize_tensor_input(place, shape)
+        if not self._own:  # else it is done, and what was written must not move
             self._interpreter.allocate_tensors()
-            self._dims = dims
-        for index, array in zip(self._inputs, inputs, strict=True):
-            self._interpreter.set_tensor(index, array)
-        self._interpreter.invoke()
-        return [np.asarray(self._interpreter.get_tensor(index)) for index in self._outputs]
+        self._dims = dims
+
+    def _look_at_outputs(self) -> None:
+        for index in self._fixed_outputs:
+            view = self._in_place(self._outputs[index])
+            if view is not None and not any(np.may_share_memory(view, own) for own in self._own.values()):
+                self._views[index] = view
+        self._fixed_outputs = []
+
+    def _copy(self, place: int) -> Array:
+        return np.asarray(self._interpreter.get_tensor(place))
+
+    def _in_place(self, place: int) -> Array | None:
+        """An array over a tensor's own memory, if it has some that can be seen as numbers.
+
+        LiteRT's own arrays may not live while it runs: it can't know that this tensor stays where it is.
+        """
+        array: Array = self._interpreter.tensor(place)()
+        if array.size == 0 or array.dtype == object or array.dtype.kind == "S":
+            return None
+        seen: Array = np.asarray(_Memory(self._interpreter, array))
+        return seen.view(array.dtype).reshape(array.shape)
+
+
+class _Memory:
+    """Lets numpy see the bytes of a tensor, which live as long as the interpreter."""
+
+    def __init__(self, interpreter: Interpreter, array: Array) -> None:
+        self._interpreter = interpreter
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": "|u1",
+            "shape": (array.nbytes,),
+            "data": (array.ctypes.data, False),
+        }
+
+
+def _is_fixed(info: TensorInfo) -> bool:
+    return info.dims is not None and all(isinstance(dim, int) for dim in info.dims)

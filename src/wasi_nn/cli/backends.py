@@ -1,11 +1,15 @@
-"""`wasi-nn backends`: what can be run here, and what would have to be installed for the rest."""
+"""`wasi-nn backends`: what can be run here, device by device, and what would have to be installed for the rest."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from wasi_nn.cli import TARGETS
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from wasi_nn.backends import Backend
 
 
@@ -14,7 +18,8 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser = subcommands.add_parser(
         "backends",
         help="show which encodings can be run here",
-        description="Show each graph encoding with its runtime and devices, or with what to install for it.",
+        description="Show for each graph encoding the runtimes that can run it, in the order in which they are chosen, "
+        "with the device that each has for a target, or with what to install.",
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(main=main)
@@ -22,40 +27,54 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def main(options: argparse.Namespace) -> int:
     """Show the backends; gives the exit code."""
+    from importlib.metadata import packages_distributions
+
     from wasi_nn.backends import available
     from wasi_nn.types import GraphEncoding
 
-    rows = [_row(backend) for backend in available()]
-    served = {row["encoding"] for row in rows}
-    nothing: dict[str, Any] = {"runtime": None, "version": None, "devices": {}, "install": None}
-    rows += [{"encoding": e.value} | nothing for e in GraphEncoding if e.value not in served | {"autodetect"}]
+    order = [encoding.value for encoding in GraphEncoding]
+    distributions = packages_distributions()
+    rows = sorted((_row(b, distributions) for b in available()), key=lambda row: order.index(row["encoding"]))
     if options.json:
         import json
 
         print(json.dumps(rows, indent=2))
         return 0
-    for row in rows:
-        print(f"{row['encoding']:<16}{_summary(row)}")
+    _print_table(rows)
     return 0
 
 
-def _row(backend: Backend) -> dict[str, Any]:
-    from importlib.metadata import PackageNotFoundError, version
+def _row(backend: Backend, distributions: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    from importlib.metadata import version
 
-    row: dict[str, Any] = {"encoding": backend.encoding.value, "runtime": backend.distribution}
+    from wasi_nn.graph import one_line
+
+    row: dict[str, Any] = {
+        "encoding": backend.encoding.value,
+        "runtime": backend.runtime,
+        "version": None,
+        "devices": {},
+        "install": None,
+        "guests_may_load": backend.withstands_hostile_bytes,
+    }
     try:
         devices = {target.value: device for target, device in backend.devices().items()}
-        return row | {"version": version(backend.distribution), "devices": devices, "install": None}
-    except (ImportError, PackageNotFoundError):
-        return row | {"version": None, "devices": {}, "install": f"pip install 'wasi-nn[{backend.extra}]'"}
+    except ModuleNotFoundError:
+        return row | {"install": f"pip install 'wasi-nn[{backend.extra}]'"}
+    except Exception as error:  # a runtime that is there, but broken
+        return row | {"install": f"it can't be used: {one_line(error)}"}
+    names = distributions.get(backend.runtime.partition(".")[0])
+    return row | {"version": version(names[0]) if names else None, "devices": devices}
 
 
-def _summary(row: dict[str, Any]) -> str:
-    if row["runtime"] is None:
-        return "no backend in this release"
-    if row["install"]:
-        return f"not installed: {row['install']}"
-    devices = ", ".join(
-        f"{target} ({device})" if target != device else target for target, device in row["devices"].items()
-    )
-    return f"{row['runtime']} {row['version']} on {devices}"
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+    table = [("encoding", "runtime", *TARGETS)]
+    for row in rows:
+        runtime = f"{row['runtime']} {row['version'] or ''}".rstrip()
+        if row["install"]:
+            table.append((row["encoding"], runtime, f"not installed: {row['install']}", "", ""))
+        else:
+            table.append((row["encoding"], runtime, *(row["devices"].get(target, "-") for target in TARGETS)))
+    widths = [max(len(line[column]) for line in table if len(line[2]) < 40) for column in range(len(table[0]))]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -6,13 +6,8 @@ import argparse
 import logging
 import signal
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS, UsageError
-
-if TYPE_CHECKING:
-    from wasi_nn.registry import NamedGraph, Registry
+from wasi_nn.cli import ENCODINGS, PROGRAM, UsageError, graph_options
 
 _EPILOG = """\
 The guest's own options come after its name. A graph's encoding is told from its bytes unless it is given.
@@ -32,28 +27,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    graphs = parser.add_argument_group("graphs that the guest finds by name (each option may be repeated)")
-    graphs.add_argument(
-        "--graph",
-        action="append",
-        default=[],
-        metavar="NAME=[ENCODING:TARGET:]PATH",
-        help="a model file, or a directory that holds one",
-    )
-    graphs.add_argument(
-        "--nn-graph",
-        action="append",
-        default=[],
-        metavar="ENCODING::DIR",
-        help="the same as Wasmtime has it: the name is the directory's",
-    )
-    graphs.add_argument(
-        "--nn-preload",
-        action="append",
-        default=[],
-        metavar="NAME:ENCODING:TARGET:PATH[:PATH]...",
-        help="the same as WasmEdge has it; target 'auto' is cpu",
-    )
+    graph_options.add(parser)
     load = parser.add_mutually_exclusive_group()
     load.add_argument("--no-load", action="store_true", help="refuse models that the guest loads from its own bytes")
     load.add_argument(
@@ -66,11 +40,6 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     parser.add_argument(
         "--no-http", action="store_true", help="refuse a component that makes HTTP requests (wasi:http)"
-    )
-    parser.add_argument(
-        "--target-fallback",
-        choices=TARGETS,
-        help="where to run what asks for a target that isn't there (else refused)",
     )
     parser.add_argument(
         "--dir",
@@ -92,7 +61,8 @@ def main(options: argparse.Namespace) -> int:
     """Run the guest; gives its exit code."""
     dirs = dict(_directory(text) for text in options.dir)
     env = dict(_variable(text) for text in options.env)
-    graphs = _registry(options)
+    rules = graph_options.rules(options)
+    graphs = graph_options.registry(options, rules)
     logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
     if sys.stderr.isatty():
         logging.getLogger("wasi_nn").setLevel(logging.INFO)  # what takes long
@@ -105,84 +75,10 @@ def main(options: argparse.Namespace) -> int:
         graphs,
         allow_load=options.allow_load or not options.no_load,
         allow_http=not options.no_http,
-        target_fallback=options.target_fallback,
+        rules=rules,
         cache=not options.no_cache,
     )
     return host.run(options.guest, options.args, env=env, dirs=dirs, stdin=sys.stdin).exit_code & 0xFF
-
-
-def _registry(options: argparse.Namespace) -> Registry:
-    from wasi_nn.registry import Registry
-
-    registry = Registry(target_fallback=options.target_fallback)
-    for name, graph in _graphs(options):
-        if not name:
-            raise UsageError("a graph's name can't be empty")
-        if name in registry:
-            raise UsageError(f"two graphs are named {name!r}: give one of them another name")
-        registry.add(name, graph)
-    return registry
-
-
-def _graphs(options: argparse.Namespace) -> Iterator[tuple[str, NamedGraph]]:
-    """The graphs of all three options, each with its name."""
-    for text in options.graph:
-        yield _graph(text)
-    for text in options.nn_graph:
-        yield _wasmtime_graph(text)
-    for text in options.nn_preload:
-        yield _wasmedge_graph(text)
-
-
-def _graph(text: str) -> tuple[str, NamedGraph]:
-    from wasi_nn.registry import NamedGraph
-
-    name, equals, model = text.partition("=")
-    if not (name and equals and model):
-        raise UsageError(f"--graph {text}: it takes NAME=PATH or NAME=ENCODING:TARGET:PATH")
-    parts = model.split(":", 2)
-    if len(parts) == 3 and parts[0] in ENCODINGS:
-        encoding, target, path = parts
-        return name, NamedGraph(path, _encoding(text, encoding), _target(text, target))
-    return name, NamedGraph(model)
-
-
-def _wasmtime_graph(text: str) -> tuple[str, NamedGraph]:
-    import os
-
-    from wasi_nn.registry import NamedGraph
-
-    encoding, colons, directory = text.partition("::")
-    name = os.path.basename(os.path.normpath(directory))
-    if not (colons and directory and name not in (".", "..", os.sep)):
-        raise UsageError(f"--nn-graph {text}: it takes ENCODING::DIR, and the name of the directory names the graph")
-    return name, NamedGraph(directory, _encoding(text, encoding.lower()))
-
-
-def _wasmedge_graph(text: str) -> tuple[str, NamedGraph]:
-    import os
-
-    from wasi_nn.registry import NamedGraph
-
-    parts = text.split(":", 3)
-    if len(parts) != 4 or not all(parts):
-        raise UsageError(f"--nn-preload {text}: it takes NAME:ENCODING:TARGET:PATH")
-    name, encoding, target, rest = parts
-    target = "cpu" if target.lower() == "auto" else target.lower()
-    paths = rest.split(":") if ":" in rest and not os.path.exists(rest) else rest
-    return name, NamedGraph(paths, _encoding(text, encoding.lower()), _target(text, target))
-
-
-def _encoding(text: str, encoding: str) -> str:
-    if encoding not in ENCODINGS:
-        raise UsageError(f"{text}: no encoding is named {encoding!r}; there are {', '.join(ENCODINGS)}")
-    return encoding
-
-
-def _target(text: str, target: str) -> str:
-    if target not in TARGETS:
-        raise UsageError(f"{text}: no target is named {target!r}; there are {', '.join(TARGETS)}")
-    return target
 
 
 def _directory(text: str) -> tuple[str, str]:

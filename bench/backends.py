@@ -1,0 +1,93 @@
+"""What an inference costs in each backend, over the same network in the same runtime called from Python directly; and
+what a second thread brings, beside what it brings to the runtime.
+
+The network is EfficientNet-Lite0, in each runtime's own format. Each backend is measured in a process of its own, since
+the runtimes' threads get into each other's way.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import classifiers
+import direct
+import numpy as np
+from guest_loop import through_a_guest
+from ratios import best, ratio, side_by_side
+
+import wasi_nn
+
+# The format, the runtime, and its own way.
+BACKENDS: dict[str, tuple[str, str, Callable[[Any], Callable[[], direct.Caller]], dict[str, Any]]] = {
+    "ONNX, onnxruntime": ("onnx", "onnxruntime", direct.onnxruntime, {"threads": 1}),
+    "OpenVINO IR, openvino": ("openvino", "openvino", direct.openvino, {"threads": 1}),
+    "TorchScript, torch": ("torchscript", "torch", direct.torchscript, {}),
+    ".pt2, torch": ("pt2", "torch", direct.pt2, {}),
+    "SavedModel, tensorflow": ("saved_model", "tensorflow", direct.saved_model, {"threads": 1}),
+    "TensorFlow Lite, ai_edge_litert": ("tflite", "ai_edge_litert", direct.tflite, {"threads": 1}),
+}
+SECONDS = 2.0
+
+
+def measured(name: str) -> str:
+    """A row of the table."""
+    kind, runtime, directly, options = BACKENDS[name]
+    model = classifiers.classifier(kind)
+    image = np.random.default_rng(1).standard_normal((1, 3, 224, 224), np.float32)
+    caller = directly(model)
+    graph = wasi_nn.load(model, runtime=runtime, options=options)
+    run, read = through_a_guest(graph, image, 1)
+    run()
+    call = caller()
+    expected = np.asarray(call(image))
+    np.testing.assert_allclose(np.frombuffer(read(expected.nbytes), np.float32), expected.reshape(-1), atol=1e-4)
+    times = side_by_side({"guest": run, "direct": lambda: call(image)}, rounds=150)
+
+    def guest_caller() -> direct.Caller:
+        run_in_thread, _ = through_a_guest(graph, image, 1)
+        return lambda _: run_in_thread()
+
+    scaling = [_throughput(made, image, 2) / _throughput(made, image, 1) for made in (guest_caller, caller)]
+    each = " | ".join(f"{1e3 * best(times[who]):.2f} ms" for who in ("direct", "guest"))
+    return f"| {name} | {each} | {ratio(times['guest'], times['direct'])} | {scaling[0]:.2f} | {scaling[1]:.2f} |"
+
+
+def _throughput(caller: Callable[[], direct.Caller], image: Any, threads: int) -> float:
+    """Inferences a second of so many threads, each with a caller of its own."""
+
+    def work(call: direct.Caller) -> int:
+        count, end = 0, time.perf_counter() + SECONDS
+        while time.perf_counter() < end:
+            call(image)
+            count += 1
+        return count
+
+    callers = [caller() for _ in range(threads)]
+    for call in callers:
+        call(image)
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(work, callers)) / SECONDS
+
+
+def main() -> None:
+    """Print the table."""
+    logging.disable()
+    print("| EfficientNet-Lite0, one thread | directly | through a guest | ratio | 2 threads on one graph | directly |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for name in BACKENDS:
+        subprocess.run([sys.executable, __file__, name], check=True, stderr=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        warnings.simplefilter("ignore")
+        print(measured(sys.argv[1]), flush=True)
+    else:
+        main()

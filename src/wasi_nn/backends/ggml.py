@@ -1,0 +1,234 @@
+"""GGUF models, run by llama.cpp through xllamacpp.
+
+A graph has one builder, the model, or two: the model and options in JSON. By name it is a file, or a directory with
+`model.gguf`. Input 0 is the prompt and input 1, which need not be set, options in JSON for the computes that follow.
+Output 0 is the text that was written, or with the option `embedding` JSON with the prompt's embedding; output 1 is
+JSON that says how many tokens went in and came out. All four are bytes. This is how WasmEdge's GGML graphs are used.
+
+`wasi_nn.backends._ggml_options` has the options. No chat template is applied, and none is read: guests format their
+prompts, and llama.cpp would run a template of the model's, which may be a program without end.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import re
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wasi_nn.backends._ggml_options import Loading, check_operators, from_guest, loading, request
+from wasi_nn.backends._ggml_server import Completion, Engine, PromptTooLong
+from wasi_nn.backends._gguf import Header, is_gguf, read_header
+from wasi_nn.graph import ABSENT, Graph, Runner
+from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo
+
+if TYPE_CHECKING:
+    from wasi_nn.types import Array
+
+_MAX_VARIANTS = 4
+_BYTES_A_TOKEN = 1024  # more than any token of a vocabulary has
+
+
+class GgmlBackend:
+    """See `wasi_nn.backends.Backend`."""
+
+    encoding = GraphEncoding.GGML
+    runtime = "xllamacpp"
+    extra = "ggml"
+    model_files = ("model.gguf",)
+    withstands_hostile_bytes = False
+
+    def sniff(self, model: memoryview) -> bool:
+        return is_gguf(model)
+
+    def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        if len(builders) > 2:
+            message = f"a graph of ggml has the model and may have options as builders; got {len(builders)}"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+        check_operators(options)
+        device = choose_device(target, _devices())
+        guests = from_guest(builders[1], options) if len(builders) == 2 else {}
+        header = read_header(builders[0])
+        if header.keys.get("split.count", 1) not in (0, 1):
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "a model in several files can only be loaded by path")
+        file = os.memfd_create("model.gguf")
+        try:
+            with open(file, "wb", closefd=False) as memory:
+                memory.write(builders[0])
+            return GgmlGraph(file, f"/proc/self/fd/{file}", header, device, options, guests)
+        except BaseException:
+            os.close(file)
+            raise
+
+    def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        check_operators(options)
+        device = choose_device(target, _devices())
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+                header = read_header(view)
+            # The parts of a model in several files are found by its name; else it stays the file that was read here.
+            name = f"/proc/self/fd/{file}" if header.keys.get("split.count", 1) in (0, 1) else str(path.absolute())
+            return GgmlGraph(file, name, header, device, options, {})
+        except BaseException:
+            os.close(file)
+            raise
+
+    def devices(self) -> Mapping[ExecutionTarget, str]:
+        there = _devices()
+        found = {ExecutionTarget.CPU: "cpu"}
+        gpu = next((name for name, kind in there if kind in _GPUS), None)
+        return found if gpu is None else found | {ExecutionTarget.GPU: _device_name(gpu)}
+
+
+_GPUS = ("GPU", "IGPU")
+
+
+@cache
+def _devices() -> tuple[tuple[str, str], ...]:
+    """The devices that this build of llama.cpp sees: the name and the kind (CPU, GPU ...) of each."""
+    import xllamacpp
+
+    return tuple((d["name"], d["type"].name.rpartition("_")[2]) for d in xllamacpp.get_device_info())
+
+
+def choose_device(target: ExecutionTarget, there: Sequence[tuple[str, str]]) -> str:
+    """The device for a target out of those that are there, as `Graph.device` says it.
+
+    Raises `TargetUnavailable` where none serves the target.
+    """
+    if target is ExecutionTarget.CPU:
+        return "cpu"
+    gpu = next((name for name, kind in there if kind in _GPUS), None)
+    if target is not ExecutionTarget.GPU or gpu is None:
+        have = ", ".join(name for name, _ in there)
+        raise TargetUnavailable(f"this build of llama.cpp has no device for {target.value} here (it has {have})")
+    return _device_name(gpu)
+
+
+def _device_name(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(\d+)$", r":\1", name.lower())
+
+
+class GgmlGraph(Graph):
+    """A model's file, and the ways in which it is loaded: the usual one, and others that contexts want of it."""
+
+    encoding = GraphEncoding.GGML
+
+    def __init__(
+        self,
+        file: int,
+        path: str,
+        header: Header,
+        device: str,
+        operators: Mapping[str, Any],
+        guests: Mapping[str, Any],
+    ) -> None:
+        self._path = path
+        self._header = header
+        self._operators = operators
+        self._guests = guests
+        self._engines: weakref.WeakValueDictionary[Loading, Engine] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+        self.device = device
+        self._usual = self.engine({})
+        weakref.finalize(self, os.close, file)
+        super().__init__(
+            [TensorInfo.of_bytes("prompt"), TensorInfo.of_bytes("options", optional=True)],
+            [TensorInfo.of_bytes("text"), TensorInfo.of_bytes("metadata")],
+            header.described(),
+        )
+
+    def runner(self) -> Runner:
+        return _Runner(self)
+
+    def options(self, data: Array) -> dict[str, Any]:
+        """A guest's options: those that came with the model, under those in this JSON."""
+        return {**self._guests, **({} if data is ABSENT else from_guest(data.data, self._operators))}
+
+    def completion_request(self, guests: Mapping[str, Any]) -> dict[str, Any]:
+        """What to ask of llama.cpp's server for a completion, besides its prompt."""
+        wanted = request({**self._operators, **guests})
+        if "json_schema" in wanted and self._keeps_no_schema():
+            message = "llama.cpp doesn't keep to a JSON schema with this model's tokenizer; a grammar works"
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
+        return wanted
+
+    def _keeps_no_schema(self) -> bool:
+        # The schema's own characters are tokenized with the space that such a tokenizer puts before every text.
+        keys = self._header.keys
+        return keys.get("tokenizer.ggml.model") == "llama" and keys.get("tokenizer.ggml.add_space_prefix", True) is True
+
+    def engine(self, guests: Mapping[str, Any]) -> Engine:
+        """The model, loaded as these options of a guest's and the operator's want it."""
+        guests = {**self._guests, **guests}
+        wanted = loading(self._operators, guests, self._header, gpu=self.device != "cpu")
+        with self._lock:
+            engine = self._engines.get(wanted)
+            if engine is None:
+                if len(self._engines) >= _MAX_VARIANTS:
+                    message = f"contexts have the model loaded in {_MAX_VARIANTS} ways at once, this is one too many"
+                    raise NNError(ErrorCode.TOO_LARGE, message)
+                engine = self._engines[wanted] = Engine(self._path, wanted, self._operators, self._header)
+            return engine
+
+
+class _Runner:
+    """Runs a completion or an embedding; keeps the model loaded as its context wants it."""
+
+    def __init__(self, graph: GgmlGraph) -> None:
+        self._graph = graph
+        self._engine: Engine | None = None
+
+    def __call__(self, inputs: Sequence[Array], _: Sequence[Array] | None) -> Sequence[Array]:
+        data, options = inputs
+        guests = self._graph.options(options)
+        prompt = _text(data)
+        engine = self._engine = self._graph.engine(guests)
+        if len(data) > engine.loading.context * _BYTES_A_TOKEN:
+            message = f"a prompt of {len(data)} bytes can't fit into a context of {engine.loading.context} tokens"
+            raise PromptTooLong(message)
+        if engine.loading.embedding:
+            embedding, tokens = engine.embedding(prompt)
+            text = json.dumps({"n_embedding": len(embedding), "embedding": embedding})
+            return [_bytes(text), _metadata(tokens, 0)]
+        completion = Completion(engine, prompt, self._graph.completion_request(guests))
+        text = "".join(completion)
+        return [_bytes(text), _metadata(completion.input_tokens, completion.output_tokens)]
+
+
+def _text(data: Array) -> str:
+    try:
+        return data.tobytes().decode()
+    except UnicodeDecodeError as error:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"the prompt isn't UTF-8: see its byte {error.start}") from error
+
+
+def _bytes(text: str) -> Array:
+    return np.frombuffer(bytearray(text.encode()), np.uint8)
+
+
+def _metadata(input_tokens: int, output_tokens: int) -> Array:
+    import xllamacpp
+
+    built = xllamacpp.BUILD_INFO
+    # Where the wheel doesn't know, the last part of its version is llama.cpp's build number.
+    number = built["build_number"] or int(xllamacpp.__version__.rpartition(".")[2])
+    return _bytes(
+        json.dumps(
+            {
+                "input_tokens": input_tokens,
+                "output_tokens": output_tokens,
+                "llama_build_number": number,
+                "llama_commit": built["commit"],
+            }
+        )
+    )

@@ -1,0 +1,230 @@
+"""Small PyTorch models for the tests, saved by torch in both of its formats, and ways of tampering with them."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def script(module: nn.Module, *traced_on: Any) -> bytes:
+    """A TorchScript archive of a module, in its state for inference; traced if there is something to trace it on."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch's own, that TorchScript is deprecated
+        module = module.eval()
+        jit: Any = torch.jit
+        made = jit.trace(module, traced_on) if traced_on else jit.script(module)
+        archive = io.BytesIO()
+        jit.save(made, archive)
+    return archive.getvalue()
+
+
+def export(module: nn.Module, *arguments: Any, keywords: Any = None, dynamic_shapes: Any = None) -> bytes:
+    """An exported program of a module."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(module.eval(), arguments, keywords, dynamic_shapes=dynamic_shapes)
+        archive = io.BytesIO()
+        torch.export.save(program, archive)
+    return archive.getvalue()
+
+
+def tampered(archive: bytes, changes: Mapping[str, bytes | Callable[[bytes], bytes]]) -> bytes:
+    """An archive with other content for the entries that end so; entries that it hasn't are added."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(made, "w") as new:
+        root = old.namelist()[0].partition("/")[0]
+        left = dict(changes)
+        for name in old.namelist():
+            content = old.read(name)
+            end = next((end for end in changes if name.endswith(end)), None)
+            if end is not None:
+                change = left.pop(end)
+                content = change if isinstance(change, bytes) else change(content)
+            new.writestr(name, content)
+        for end, added in left.items():
+            assert isinstance(added, bytes)
+            new.writestr(f"{root}/{end}", added)
+    return made.getvalue()
+
+
+def with_program(archive: bytes, change: Callable[[Any], object]) -> bytes:
+    """An exported program's archive whose description has been changed."""
+
+    def changed(text: bytes) -> bytes:
+        program = json.loads(text)
+        change(program)
+        return json.dumps(program).encode()
+
+    return tampered(archive, {"models/model.json": changed})
+
+
+class Relu(nn.Module):
+    """max(x, 0)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x)
+
+
+class Identity(nn.Module):
+    """What it is given."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Net(nn.Module):
+    """A small network for images, with the parts that networks have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(2)
+        )
+        self.head = nn.Linear(32, 5)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.softmax(self.head(torch.flatten(self.body(image), 1)), dim=1)
+
+
+class Sharing(nn.Module):
+    """Outputs that have memory in common with the input, with what the module keeps, and with each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+        self.register_buffer("buffer", torch.ones(3))
+        self.constant = torch.ones(3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        y = x + 1
+        folded = torch.tensor([1.0, 2.0, 3.0]) * 2
+        return x, x[:2], self.weight, self.buffer, self.constant, folded, y, y, y[1:]  # type: ignore[return-value]
+
+
+class InPlace(nn.Module):
+    """x + 1, written over x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x.add_(1)
+        return x * 1
+
+
+class HiddenInPlace(nn.Module):
+    """max(x, 0), written over x behind an operator that says it makes a new tensor."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, 0.5, False).relu_()
+
+
+class Counter(nn.Module):
+    """How often it ran, plus x."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.count.add_(1)  # type: ignore[operator]
+        return x + self.count  # type: ignore[operator]
+
+
+class Remembering(nn.Module):
+    """The sum of all that it was given, which it keeps as an attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sum = torch.zeros(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.sum = self.sum + x
+        return self.sum
+
+
+class Arguments(nn.Module):
+    """Arguments that aren't just tensors."""
+
+    def forward(
+        self,
+        x: Tensor,
+        times: int,
+        state: tuple[Tensor, Tensor] | None,
+        plus: float = 0.5,
+        negate: bool = False,
+        other: Tensor | None = None,
+        names: list[str] | None = None,
+    ) -> Tensor:
+        y = x * times + plus
+        if state is not None:
+            y = y + state[0] - state[1]
+        if other is not None:
+            y = y + other
+        return -y if negate else y
+
+
+class Pair(nn.Module):
+    """A tuple in a tuple, and numbers."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, int], float, bool]:
+        return x + 1, (x + 2, x.dim()), 0.5, True
+
+
+class Dict(nn.Module):
+    """A dict."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"one": x + 1, "two": x + 2}
+
+
+class Nested(nn.Module):
+    """Dicts and lists in each other, and nothing."""
+
+    def forward(self, x: Tensor) -> Any:
+        return {"a": x + 1, "b": [x + 2, {"c": x + 3}, None], "n": x.shape[0]}
+
+
+class Saves(nn.Module):
+    """Writes a file on the host."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.save(x, self.path)
+        return x
+
+
+class Maps(nn.Module):
+    """Maps a file of the host."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.from_file("/etc/hostname", False, 4, dtype=torch.uint8)
+
+
+class SavesOnLoad(nn.Module):
+    """Writes a file on the host while it is loaded."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    @torch.jit.export
+    def __getstate__(self) -> str:
+        return self.path
+
+    @torch.jit.export
+    def __setstate__(self, path: str) -> None:
+        self.path = path
+        self.training = False
+        torch.save(torch.ones(1), path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x

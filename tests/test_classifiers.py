@@ -1,0 +1,73 @@
+"""One guest, one network with real weights, every format that can express it: the same answers everywhere."""
+
+from __future__ import annotations
+
+import classifiers
+import models as real_models
+import numpy as np
+import pytest
+from conftest import C_GUESTS, REPOSITORY, need
+
+for _module, _extra in (("openvino", "openvino"), ("torch", "pytorch"), ("tensorflow", "tensorflow")):
+    need(_module, f"'wasi-nn[{_extra}]'")
+
+import wasi_nn  # noqa: E402
+from wasi_nn import Host, NamedGraph, Registry  # noqa: E402
+
+EVERYWHERE = [
+    ("onnx", "onnxruntime"),
+    ("onnx", "openvino"),
+    ("openvino", "openvino"),
+    ("torchscript", "torch"),
+    ("pt2", "torch"),
+    ("saved_model", "tensorflow"),
+    ("saved_model", "openvino"),
+    ("graph_def", "tensorflow"),
+    ("graph_def", "openvino"),
+    ("tflite", "ai_edge_litert"),
+    ("tflite", "openvino"),
+]
+
+
+def what_the_guest_says(graph: NamedGraph) -> str:
+    """What `classify` prints of three photographs."""
+    labels = real_models.efficientnet().labels.relative_to(REPOSITORY)
+    pictures = [str(path.relative_to(REPOSITORY)) for path in real_models.photographs().values()]
+    arguments = ["--graph", "net", "--labels", str(labels), *pictures]
+    host = Host(Registry({"net": graph}))
+    result = host.run(C_GUESTS / "classify.wasm", arguments, dirs={".": REPOSITORY}, capture_output=True)
+    assert (result.exit_code, result.stderr) == (0, b"")
+    return result.stdout.decode()
+
+
+@pytest.fixture(scope="module")
+def expected() -> str:
+    """What it says with the ONNX model on ONNX Runtime."""
+    said = what_the_guest_says(NamedGraph(classifiers.classifier("onnx"), runtime="onnxruntime"))
+    for word in ("tiger cat", "espresso", "missile"):
+        assert word in said, "the weights are real, and the network is right"
+    return said
+
+
+@pytest.mark.parametrize(("kind", "runtime"), EVERYWHERE)
+def test_the_same_guest_gives_the_same_answers(kind: str, runtime: str, expected: str) -> None:
+    said = what_the_guest_says(NamedGraph(classifiers.classifier(kind), runtime=runtime))
+    assert _labels(said) == _labels(expected)
+
+
+def _labels(said: str) -> list[str]:
+    """The lines without their percentages, in which the last digit may differ."""
+    return [
+        " ".join(word for word in line.split() if not word.rstrip("%").replace(".", "").isdigit())
+        for line in said.splitlines()
+    ]
+
+
+@pytest.mark.parametrize(("kind", "runtime"), EVERYWHERE)
+def test_the_same_numbers_within_what_f32_can_tell(kind: str, runtime: str) -> None:
+    image = np.random.default_rng(5).standard_normal((1, 3, 224, 224), np.float32)
+    [reference] = wasi_nn.load(classifiers.classifier("onnx")).compute({"0": image}).values()
+    graph = wasi_nn.load(classifiers.classifier(kind), runtime=runtime)
+    [logits] = graph.compute({"0": image}).values()
+    np.testing.assert_allclose(logits, reference, atol=1e-4)
+    assert graph.runtime == runtime

@@ -1,0 +1,127 @@
+"""Tensors of types that wasi-nn lacks: refused unless the host is told to convert them, and then nothing is lost."""
+
+from __future__ import annotations
+
+from struct import pack, unpack
+from typing import Any
+
+import numpy as np
+import onnx_models as models
+import pytest
+from checks import refused
+from core_guest import I32, I64, INVALID_ARGUMENT, SUCCESS, U8, UNSUPPORTED_OPERATION, CoreGuest
+from onnx import TensorProto, helper
+
+import wasi_nn
+from wasi_nn import ErrorCode, LoadRules, NamedGraph, Registry
+
+CONVERT = LoadRules(convert_types=True)
+
+CASES = [
+    ("int8", TensorProto.INT8, "i32", [-128, 0, 5, 127], [128, -129]),
+    ("int16", TensorProto.INT16, "i32", [-32768, 0, 5, 32767], [32768, -(2**31)]),
+    ("uint16", TensorProto.UINT16, "i32", [0, 1, 5, 65535], [-1, 65536]),
+    ("uint32", TensorProto.UINT32, "i64", [0, 1, 5, 2**32 - 1], [-1, 2**32]),
+    ("uint64", TensorProto.UINT64, "i64", [0, 1, 5, 2**63 - 1], [-1]),
+    ("bool", TensorProto.BOOL, "u8", [0, 1, 1, 0], [2, 255]),
+]
+
+
+def identity(element: int) -> bytes:
+    return models.build([helper.make_node("Identity", ["x"], ["y"])], {"x": (element, (4,))}, {"y": (element, (4,))})
+
+
+@pytest.mark.parametrize(("name", "element", "kind", "values", "beyond"), CASES)
+def test_each_type_there_and_back(name: str, element: int, kind: str, values: list[int], beyond: list[int]) -> None:
+    graph = wasi_nn.load(identity(element), rules=CONVERT)
+    assert [str(info) for info in (*graph.inputs, *graph.outputs)] == [f"x: {kind}[4]", f"y: {kind}[4]"]
+    given = np.array(values, graph.inputs[0].dtype)
+    context = graph.init_execution_context()
+    for shift in range(3):
+        context.set_input(0, np.roll(given, shift))
+        context.compute()
+        output = context.get_output(0)
+        assert output.dtype == given.dtype
+        assert output.tolist() == np.roll(given, shift).tolist()
+    for value in beyond:
+        context.set_input(0, np.array([0, 0, 0, value], given.dtype))
+        refused(ErrorCode.INVALID_ARGUMENT, f"to {name}, which has no {value}", context.compute)
+        refused(ErrorCode.RUNTIME_ERROR, "isn't there", context.get_output, 0)
+
+
+@pytest.mark.parametrize(("name", "element"), [(case[0], case[1]) for case in CASES])
+def test_off_by_default_with_a_word_on_how_to_turn_it_on(name: str, element: int) -> None:
+    context = wasi_nn.load(identity(element)).init_execution_context()
+    match = f"input 'x' is {name}, got f32; .*--convert-types"
+    refused(ErrorCode.UNSUPPORTED_OPERATION, match, context.set_input, 0, models.f32([0, 0, 0, 0]))
+
+
+def test_an_output_that_is_too_large_for_the_type_it_is_given_as() -> None:
+    ones = models.build(
+        [helper.make_node("BitwiseNot", ["x"], ["y"])],
+        {"x": (TensorProto.UINT64, (1,))},
+        {"y": (TensorProto.UINT64, (1,))},
+        opset=18,
+    )
+    context = wasi_nn.load(ones, rules=CONVERT).init_execution_context()
+    context.set_input(0, np.zeros(1, np.int64))
+    refused(
+        ErrorCode.INVALID_ARGUMENT,
+        "'y' is converted from uint64 to i64, which has no 18446744073709551615",
+        context.compute,
+    )
+
+
+def texts(*items: bytes) -> Any:
+    width = max(map(len, items), default=0)
+    return np.array([list(item.ljust(width, b"\0")) for item in items], np.uint8).reshape(len(items), width)
+
+
+@pytest.mark.parametrize(
+    "items", [(b"one",), (b"a", b"", "\u00e9t\u00e9".encode()), (b"in\0side", b"x"), (b"", b""), ()]
+)
+def test_strings_are_rows_of_bytes(items: tuple[bytes, ...]) -> None:
+    graph = wasi_nn.load(models.strings(), rules=CONVERT)
+    assert str(graph.inputs[0]) == "x: u8[n, ?]"
+    assert graph.compute({"x": texts(*items)})["y"].tolist() == texts(*items).tolist()
+
+
+def test_strings_that_can_not_be() -> None:
+    graph = wasi_nn.load(models.strings(), rules=CONVERT)
+    refused(ErrorCode.INVALID_ARGUMENT, "'x': .*can't decode", graph.compute, {"x": texts(b"\xff")})
+    refused(ErrorCode.INVALID_ARGUMENT, r"'x' is \[n, \?\], got \[3\]", graph.compute, {"x": np.zeros(3, np.uint8)})
+
+
+def test_what_is_neither_a_number_nor_a_string_stays_refused() -> None:
+    context = wasi_nn.load(models.sequence(), rules=CONVERT).init_execution_context()
+    context.set_input(0, models.f32([1, 2]))
+    context.compute()
+    assert context.get_output("y").tolist() == [1, 2]
+    refused(ErrorCode.UNSUPPORTED_OPERATION, "output 's' is seq", context.output_bytes, 0)
+
+
+def test_a_graph_of_the_specifications_types_is_not_touched() -> None:
+    assert type(wasi_nn.load(models.relu(), rules=CONVERT)) is type(wasi_nn.load(models.relu()))
+
+
+def test_a_guest_is_served_converted_tensors_by_name_and_by_bytes() -> None:
+    model = models.cast(TensorProto.INT8, TensorProto.UINT32)
+    with wasi_nn.Session({"net": model}, rules=CONVERT) as session:
+        guest = CoreGuest(session)
+        context = guest.context("net")
+        assert guest.set_input(context, 0, [4], U8, bytes(4)) == INVALID_ARGUMENT
+        assert guest.set_input(context, 0, [4], I32, pack("<4i", 1, 2, 3, 127)) == SUCCESS
+        assert guest.call("compute", context) == SUCCESS
+        assert unpack("<4q", guest.get_output(context)) == (1, 2, 3, 127)
+        assert guest.load(model) == SUCCESS
+    with wasi_nn.Session({"net": model}) as session:
+        guest = CoreGuest(session)
+        assert guest.set_input(guest.context("net"), 0, [4], I64, bytes(32)) == UNSUPPORTED_OPERATION
+
+
+def test_a_named_graph_may_differ_from_its_registry() -> None:
+    model = identity(TensorProto.INT8)
+    registry = Registry({"on": NamedGraph(model, convert_types=True), "off": model})
+    assert str(registry.get("on").inputs[0]) == "x: i32[4]"
+    assert str(registry.get("off").inputs[0]) == "x: int8[4]"
+    assert Registry({"off": NamedGraph(model, convert_types=False)}, rules=CONVERT).get("off").inputs[0].type is None

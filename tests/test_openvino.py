@@ -1,0 +1,322 @@
+"""The OpenVINO backend: the networks of ONNX Runtime's tests with the same answers, and the checks OpenVINO lacks."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from struct import pack, unpack
+from typing import Any
+
+import models as real_models
+import numpy as np
+import onnx_models as models
+import pytest
+import tflite_models
+import wasmtime
+from checks import refused
+from conftest import need
+from core_guest import F32, OUT, SUCCESS, CoreGuest
+
+import wasi_nn
+from wasi_nn import ErrorCode, ExecutionTarget, LoadRules, TargetUnavailable, TensorType
+
+need("openvino", "'wasi-nn[openvino]'")
+
+import openvino as ov  # noqa: E402
+from openvino import opset13 as ops  # noqa: E402
+
+from wasi_nn.backends.openvino import choose_device, compile_properties  # noqa: E402
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def ir(model: bytes, folder: Path) -> list[bytes]:
+    """The IR of an ONNX model, as two builders; left in the folder as `model.xml` and `model.bin`."""
+    return saved(ov.Core().read_model(model), folder)
+
+
+def saved(model: Any, folder: Path) -> list[bytes]:
+    """A model as two builders; left in the folder as `model.xml` and `model.bin`."""
+    ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
+    return [(folder / "model.xml").read_bytes(), (folder / "model.bin").read_bytes()]
+
+
+# Loading
+
+
+def test_a_model_from_two_builders_from_a_file_and_from_a_directory(folder: Path) -> None:
+    builders = ir(models.relu(), folder)
+    for source in (builders, folder, folder / "model.xml", str(folder)):
+        graph = wasi_nn.load(source)
+        assert (graph.encoding.value, graph.device) == ("openvino", "cpu")
+        assert graph.compute({"x": models.f32([1, -1, 2, -2])})["y"].tolist() == [1, 0, 2, 0]
+
+
+def test_one_builder_suffices_for_onnx_and_for_a_model_without_weights(folder: Path) -> None:
+    for source in (models.relu(), ir(models.relu(), folder)[0]):
+        graph = wasi_nn.load(source, "openvino")
+        assert graph.compute({"x": models.f32([1, -1, 2, -2])})["y"].tolist() == [1, 0, 2, 0]
+
+
+def test_names_are_the_tensors_own(folder: Path) -> None:
+    graph = wasi_nn.load(ir(models.add_and_mul(), folder))
+    assert [str(info) for info in graph.inputs] == ["a: f32[?]", "b: f32[?]"]
+    assert [str(info) for info in graph.outputs] == ["product: f32[?]", "sum: f32[?]"]
+
+
+@pytest.mark.parametrize(("dims", "shown"), [((), ()), ((4,), (4,)), (("n", 4), ("?", 4))])
+def test_dims_of_every_kind(dims: models.Dims, shown: models.Dims, folder: Path) -> None:
+    assert wasi_nn.load(ir(models.relu(dims), folder)).inputs[0].dims == shown
+
+
+def test_an_unknown_rank_is_more_than_openvinos_cpu_can_do(folder: Path) -> None:
+    refused(ErrorCode.RUNTIME_ERROR, "dynamic rank", wasi_nn.load, ir(models.relu(None), folder))
+
+
+@pytest.mark.parametrize(
+    ("builders", "code"),
+    [
+        ([b"", b""], ErrorCode.RUNTIME_ERROR),
+        ([b"<?xml version='1.0'?><net/>", b""], ErrorCode.RUNTIME_ERROR),
+        ([b"no model"], ErrorCode.RUNTIME_ERROR),
+        ([b"a", b"b", b"c"], ErrorCode.INVALID_ARGUMENT),
+        ([], ErrorCode.INVALID_ARGUMENT),
+    ],
+)
+def test_what_is_no_model(builders: list[bytes], code: ErrorCode) -> None:
+    refused(code, ".", wasi_nn.load, builders, "openvino")
+
+
+def test_onnx_with_external_data_is_refused_here_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    refused(ErrorCode.SECURITY, "external data", wasi_nn.load, models.with_external_data(folder), "openvino")
+
+
+def test_weights_that_are_cut_short(folder: Path) -> None:
+    xml, weights = ir(models.convolution(32), folder)
+    for cut in (0, 1, len(weights) // 2):
+        refused(ErrorCode.RUNTIME_ERROR, "can't load", wasi_nn.load, [xml, weights[:cut]], "openvino")
+
+
+def test_guests_load_none_from_bytes_unless_they_may(folder: Path) -> None:
+    builders = [memoryview(builder) for builder in ir(models.relu(), folder)]
+    encoding, cpu = wasi_nn.GraphEncoding.OPENVINO, ExecutionTarget.CPU
+    for allow_load in (True, False, ["onnx"], []):
+        with wasi_nn.Session(allow_load=allow_load) as session:
+            refused(ErrorCode.SECURITY, "by name only", session.load, builders, encoding, cpu)
+            refused(ErrorCode.SECURITY, "by name only", session.load, builders, wasi_nn.GraphEncoding.AUTODETECT, cpu)
+    with wasi_nn.Session({"relu": builders}, allow_load=["openvino"]) as session:
+        assert session.load(builders, encoding, cpu)
+        assert session.load_by_name("relu")
+        onnx = [memoryview(models.relu())]
+        refused(ErrorCode.SECURITY, "loads onnx by name only", session.load, onnx, wasi_nn.GraphEncoding.ONNX, cpu)
+    refused(ErrorCode.INVALID_ARGUMENT, "no encoding is named", wasi_nn.Session, allow_load=["onyx"])
+
+
+# Running
+
+
+@pytest.mark.parametrize("kind", TensorType)
+@pytest.mark.parametrize("dims", [(4,), ("n",)])
+def test_every_type_in_and_out(kind: TensorType, dims: models.Dims, folder: Path) -> None:
+    graph = wasi_nn.load(ir(models.identity(kind, dims), folder))
+    values = np.array([0, 1, 2, 100], kind.dtype)
+    assert graph.inputs[0].type is graph.outputs[0].type is kind
+    context = graph.init_execution_context()
+    for shift in range(4):
+        context.set_input(0, np.roll(values, shift))
+        context.compute()
+        context.set_input(0, np.zeros(4, kind.dtype))
+        assert context.get_output(0).tolist() == np.roll(values, shift).tolist()
+    values.flags.writeable = False
+    assert graph.compute({"x": values})["y"].tolist() == [0, 1, 2, 100]
+
+
+def test_results_are_the_runtimes_bit_for_bit_and_in_full_precision(folder: Path) -> None:
+    model = models.convolution()
+    image = np.random.default_rng(2).standard_normal((1, 3, 224, 224), np.float32)
+    graph = wasi_nn.load(ir(model, folder))
+    compiled = ov.Core().compile_model(folder / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    expected = compiled(image)[0]
+    assert graph.compute({"image": image})["scores"].tobytes() == expected.tobytes()
+    context = graph.init_execution_context()
+    for _ in range(3):
+        context.set_input(0, image)
+        context.compute()
+        assert bytes(context.output_bytes(0)) == expected.tobytes()
+    by_onnx_runtime = wasi_nn.load(model).compute({"image": image})["scores"]
+    np.testing.assert_allclose(expected, by_onnx_runtime, atol=1e-5)
+
+
+def test_real_weights_give_the_same_answers_as_onnx_runtime(folder: Path) -> None:
+    magika = real_models.magika()
+    features = np.full((3, 2048), 256, np.int32)
+    for row, text in enumerate((b"import os\n" * 60, b"<html><body>" * 60, b"#include <stdio.h>\n" * 40)):
+        features[row, : len(text)] = list(text[:1024])
+        features[row, 2048 - min(1024, len(text)) :] = list(text[-1024:])
+    expected = wasi_nn.load(magika.model).compute({"bytes": features})
+    scores = wasi_nn.load(magika.model, "openvino").compute({"bytes": features})
+    [(name, array)] = scores.items()
+    np.testing.assert_allclose(array, expected[name], atol=1e-4)
+
+
+def test_dynamic_dims_may_change_and_outputs_stay(folder: Path) -> None:
+    context = wasi_nn.load(ir(models.relu(["n"]), folder)).init_execution_context()
+    kept = []
+    for count in (3, 100_000, 0, 5):
+        values = np.arange(count, dtype=np.float32)
+        context.set_input(0, values)
+        context.compute()
+        kept.append((context._outputs[0], values))  # type: ignore[index]
+    assert all(np.array_equal(output, values) for output, values in kept), "nothing given out is freed or rewritten"
+
+
+def test_a_guest_brings_two_builders(folder: Path) -> None:
+    with wasi_nn.Session(allow_load=["openvino"]) as session:
+        guest = CoreGuest(session)
+        assert guest.load(*ir(models.relu(), folder), encoding=0) == SUCCESS
+        assert guest.call("init_execution_context", guest.u32(), OUT) == SUCCESS
+        context = guest.u32()
+        assert guest.set_input(context, 0, [4], F32, pack("<4f", 1, -1, 2, -2)) == SUCCESS
+        assert guest.call("compute", context) == SUCCESS
+        assert unpack("<4f", guest.get_output(context)) == (1, 0, 2, 0)
+
+
+def test_inputs_that_openvino_would_take_silently_are_refused(folder: Path) -> None:
+    context = wasi_nn.load(ir(models.relu(), folder)).init_execution_context()
+    refused(ErrorCode.INVALID_ARGUMENT, "no value for 'x'", context.compute)
+    refused(ErrorCode.INVALID_ARGUMENT, "is f32, got i64", context.set_input, 0, np.zeros(4, np.int64))
+
+
+@pytest.mark.parametrize("dims", [(4,), ("n",)])
+def test_inputs_that_are_outputs_and_outputs_that_are_the_same(dims: models.Dims, folder: Path) -> None:
+    x = ops.parameter(ov.PartialShape([4 if dims == (4,) else -1]), ov.Type.f32, "x")
+    x.output(0).set_names({"x"})
+    doubled, same = ops.add(x, x), ops.reshape(x, ops.constant([-1]), False)
+    graph = wasi_nn.load(saved(ov.Model([x, doubled, doubled, ops.relu(x), same], [x], "net"), folder))
+    context = graph.init_execution_context()
+    for values in ([1, -1, 2, -2], [3, 4, -5, 6], [0, -1, 1, 0]):
+        given = models.f32(values)
+        context.set_input(0, given)
+        context.compute()
+        context.set_input(0, np.zeros(4, np.float32))
+        outputs = [context.get_output(index).tolist() for index in range(5)]
+        expected = [given, 2 * given, 2 * given, np.maximum(given, 0), given]
+        assert outputs == [array.tolist() for array in expected]
+        assert graph.compute({"x": given})[graph.outputs[0].name].tolist() == given.tolist()
+
+
+def test_a_thread_keeps_its_signal_stack_so_that_guests_may_trap(folder: Path) -> None:
+    store = wasmtime.Store()
+    module = wasmtime.Module(store.engine, '(module (func (export "trap") unreachable))')
+    trap = wasmtime.Instance(store, module, []).exports(store)["trap"]
+    assert isinstance(trap, wasmtime.Func)
+    before = signal_stack()
+    for _ in range(3):
+        graph = wasi_nn.load(ir(models.relu(), folder))
+        graph.compute({"x": models.f32([1, 2, 3, 4])})
+        assert signal_stack() == before
+        with pytest.raises(wasmtime.Trap, match="unreachable"):
+            trap(store)
+        del graph
+        assert signal_stack() == before
+
+
+def signal_stack() -> tuple[int, ...]:
+    """The thread's stack for signal handlers: address, flags and size."""
+    state = (ctypes.c_size_t * 3)()
+    ctypes.CDLL(None).sigaltstack(None, state)
+    return tuple(state)
+
+
+# Models of other encodings
+
+
+def test_onnx_and_tflite_where_the_operator_prefers_it(folder: Path) -> None:
+    rules = LoadRules(runtimes={"onnx": "openvino", "tensorflowlite": "openvino"})
+    for model, other, encoding in (
+        (models.relu(), "onnxruntime", "onnx"),
+        (tflite_models.relu(), "ai_edge_litert", "tensorflowlite"),
+    ):
+        path = folder / "model.bin"
+        path.write_bytes(model)
+        for source in (model, path):
+            graph = wasi_nn.load(source, rules=rules)
+            assert (graph.encoding.value, graph.runtime) == (encoding, "openvino")
+            assert graph.compute({"0": models.f32([1, -1, 2, -2])})["y"].tolist() == [1, 0, 2, 0]
+            assert wasi_nn.load(source, runtime="openvino").runtime == "openvino"
+            assert wasi_nn.load(source).runtime == wasi_nn.load(source, runtime=other).runtime == other
+
+
+def test_tensorflow_models_have_the_names_and_the_order_that_tensorflow_gives_them(tmp_path: Path) -> None:
+    need("tensorflow", "'wasi-nn[tensorflow]'")
+    import tensorflow_models
+    from tensorflow_models import tf
+
+    vector = [tf.TensorSpec([None, 2], tf.float32, name=name) for name in ("zz", "a")]
+    module = tf.Module()
+    module.weight = tf.Variable([[1.0, 2.0], [3.0, 4.0]])
+    function = tf.function(lambda zz, a: {"sum": zz @ module.weight + a, "before": zz - a}, input_signature=vector)
+    saved_model = tensorflow_models.saved(tmp_path / "model", module, {"serving_default": function})
+    frozen = tensorflow_models.frozen(lambda: tf.nn.relu(tf.compat.v1.placeholder(tf.float32, [2, 2], "x"), "y"))
+    for source in (saved_model, tensorflow_models.zipped(saved_model), frozen):
+        theirs, ours = (wasi_nn.load(source, runtime=runtime) for runtime in ("tensorflow", "openvino"))
+        assert [info.name for info in ours.inputs] == [info.name for info in theirs.inputs]
+        assert [info.name for info in ours.outputs] == [info.name for info in theirs.outputs]
+        given = {info.name: models.f32([[place, -2], [3, 4]]) for place, info in enumerate(ours.inputs)}
+        expected = theirs.compute(given)
+        assert {name: array.tolist() for name, array in ours.compute(given).items()} == {
+            name: array.tolist() for name, array in expected.items()
+        }
+
+
+# Options and targets
+
+
+def test_options_reach_the_runtime(folder: Path) -> None:
+    options = {"threads": 1, "hint": "throughput", "precision": "f32", "device": "CPU"}
+    graph: Any = wasi_nn.load(ir(models.relu(), folder), options=options)
+    properties = {name: graph.compiled.get_property(name) for name in ("INFERENCE_NUM_THREADS", "PERFORMANCE_HINT")}
+    assert properties == {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "THROUGHPUT"}
+    assert compile_properties({}) == {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    assert "INFERENCE_PRECISION_HINT" not in compile_properties({"precision": "runtime"})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"thread": 1}, {"threads": -1}, {"threads": True}, {"precision": "f8"}, {"hint": []}, {"device": ""}],
+)
+def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
+    refused(ErrorCode.INVALID_ARGUMENT, "option", compile_properties, options)
+
+
+@pytest.mark.parametrize(
+    ("target", "there", "device"),
+    [
+        ("cpu", ["CPU", "GPU"], "CPU"),
+        ("gpu", ["CPU", "GPU"], "GPU"),
+        ("gpu", ["CPU", "GPU.0", "GPU.1"], "GPU.0"),
+        ("tpu", ["CPU", "NPU"], "NPU"),
+        ("gpu", ["CPU", "NPU"], None),
+        ("tpu", ["CPU", "GPU"], None),
+    ],
+)
+def test_devices_are_those_that_openvino_lists(target: str, there: list[str], device: str | None) -> None:
+    if device is None:
+        with pytest.raises(TargetUnavailable, match=f"no device for {target}"):
+            choose_device(ExecutionTarget(target), there)
+    else:
+        assert choose_device(ExecutionTarget(target), there) == device
+
+
+def test_devices_that_are_not_there_are_refused(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    builders = ir(models.relu(), folder)
+    if any(device.startswith("NPU") for device in ov.Core().available_devices):
+        pytest.skip("there is an NPU here")
+    refused(ErrorCode.UNSUPPORTED_OPERATION, "no device for tpu", wasi_nn.load, builders, target="tpu")
+    refused(ErrorCode.UNSUPPORTED_OPERATION, "not NPU", wasi_nn.load, builders, options={"device": "NPU"})
+    assert wasi_nn.load(builders, target="tpu", rules=LoadRules(target_fallback="cpu")).device == "cpu"
+    assert "cpu is used instead" in caplog.text
