@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo demo-image test check bench types guests format
+.PHONY: demo demo-image demo-chat test check bench types guests format
 
 demo: $(VENV)/.onnx  ## a guest tells file types with a real model
 	$(BIN)/python demo/identify.py
 
 demo-image: $(VENV)/.dev  ## a guest says what is in photographs
 	$(BIN)/python demo/classify.py
+
+demo-chat: $(VENV)/.ggml  ## a guest talks with a language model
+	$(BIN)/python demo/chat.py
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
@@ -45,9 +48,13 @@ $(VENV)/.onnx: pyproject.toml constraints.txt | $(VENV)/.made
 	$(INSTALL) -e '.[onnx]'
 	touch $@
 
+$(VENV)/.ggml: pyproject.toml constraints.txt | $(VENV)/.made
+	$(INSTALL) -e '.[ggml]'
+	touch $@
+
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
 	$(INSTALL) -e '.[all,dev]'
-	touch $@ $(VENV)/.onnx
+	touch $@ $(VENV)/.onnx $(VENV)/.ggml
 
 $(VENV)/.made:
 	@$(PYTHON) tools/check_python.py

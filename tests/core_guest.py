@@ -9,6 +9,7 @@ import wasmtime
 
 import wasi_nn
 from wasi_nn.abi import witx
+from wasi_nn.abi.dialects import ABIS
 
 SUCCESS, INVALID_ARGUMENT, INVALID_ENCODING, MISSING_MEMORY, BUSY, RUNTIME_ERROR = range(6)
 UNSUPPORTED_OPERATION, TOO_LARGE, NOT_FOUND = range(6, 9)
@@ -25,13 +26,13 @@ DATA = 65536
 MEMORY = '(memory (export "memory") 16)'
 
 
-def wat(memory: str = MEMORY, functions: Sequence[str] = tuple(witx.FUNCTIONS), rest: str = "") -> str:
+def wat(memory: str = MEMORY, rest: str = "", abi: type[witx.CoreAbi] = witx.CoreAbi) -> str:
     """The guest's text: for each nn function, an export of its name that calls it with the same arguments."""
     imports, exports = [], []
-    for name in functions:
-        params = "(param" + " i32" * witx.FUNCTIONS[name] + ")"
-        arguments = " ".join(f"(local.get {n})" for n in range(witx.FUNCTIONS[name]))
-        imports.append(f'(import "{witx.MODULE}" "{name}" (func ${name} {params} (result i32)))')
+    for name, count in abi.functions.items():
+        params = "(param" + " i32" * count + ")"
+        arguments = " ".join(f"(local.get {n})" for n in range(count))
+        imports.append(f'(import "{abi.module}" "{name}" (func ${name} {params} (result i32)))')
         exports.append(f'(func (export "{name}") {params} (result i32) (call ${name} {arguments}))')
     return f"(module {' '.join(imports)} {memory} {' '.join(exports)} {rest})"
 
@@ -40,14 +41,19 @@ class CoreGuest:
     """An instance of that guest with its session."""
 
     def __init__(
-        self, session: wasi_nn.Session, text: str | None = None, engine: wasmtime.Engine | None = None
+        self,
+        session: wasi_nn.Session,
+        text: str | None = None,
+        engine: wasmtime.Engine | None = None,
+        dialect: str = "spec",
     ) -> None:
         self.session = session
         engine = engine or wasmtime.Engine()
         self.store = wasmtime.Store(engine)
         linker = wasmtime.Linker(engine)
-        wasi_nn.add_to_linker(linker, session)
-        instance = linker.instantiate(self.store, wasmtime.Module(engine, text or wat()))
+        wasi_nn.add_to_linker(linker, session, dialect)
+        text = text or wat(abi=ABIS[wasi_nn.Dialect(dialect)])
+        instance = linker.instantiate(self.store, wasmtime.Module(engine, text))
         self.exports = instance.exports(self.store)
 
     def call(self, name: str, *arguments: int) -> int:

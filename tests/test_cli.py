@@ -207,6 +207,83 @@ def test_inspect_with_options_of_the_backend_and_of_the_host(wasi_nn: Callable[.
     assert (code, "option 'threads' of onnx can't be 'many'" in errors) == (1, True)
 
 
+def test_inspect_shows_what_guests_need(wasi_nn: Callable[..., Result], write: Write) -> None:
+    code, output, _ = wasi_nn("inspect", str(C_GUESTS / "chat.wasm"))
+    assert code == 0
+    lines = output.splitlines()
+    assert lines[:3] == ["abi       core module", "dialect   wasmedge", "nn"]
+    assert "  wasi_ephemeral_nn.compute_single" in lines
+    assert "  wasi_snapshot_preview1.fd_write" in lines
+    assert lines[-1] == "runs here"
+    component = C_GUESTS.parent / "component" / "infer.wasm"
+    report = json.loads(wasi_nn("inspect", "--json", str(component))[1])
+    assert (report["abi"], report["versions"], report["problems"]) == ("component", ["0.2.0-rc-2024-10-28"], [])
+    assert "wasi:cli/stdout@0.2.0" in report["wasi"]
+
+
+@pytest.mark.parametrize(
+    ("guest", "lines"),
+    [
+        (
+            '(module (import "wasi_nn" "load" (func (param i32 i32 i32 i32) (result i32))) (import "env" "f" (func)))',
+            [
+                "dialect   wamr",
+                "  wasi_nn.load",
+                "  env.f",
+                "does not run here",
+                "exports no '_start'",
+                "env.f (it has",
+            ],
+        ),
+        ("(module)", ["abi       core module", "exports no '_start'"]),
+        (
+            '(component (import "acme:gadget/turn@1.0.0" (instance)))',
+            ["abi       component", "acme:gadget/turn@1.0.0", "exports no 'wasi:cli/run@0.2.x'"],
+        ),
+        (
+            '(component (import "wasi:nn/prompt@0.3.0" (instance)))',
+            ["wasi:nn   0.3.0", "does not run here"],
+        ),
+    ],
+)
+def test_inspect_says_what_is_missing_to_run_a_guest(
+    wasi_nn: Callable[..., Result], write: Write, guest: str, lines: list[str]
+) -> None:
+    write("guest.wat", guest.encode())
+    code, output, errors = wasi_nn("inspect", "guest.wat")
+    assert (code, errors) == (0, "")
+    for line in lines:
+        assert line in output
+
+
+def test_inspect_of_a_guest_that_is_broken(wasi_nn: Callable[..., Result], write: Write) -> None:
+    write("broken.wasm", b"\0asm\x01\0\0\0\xff")
+    code, _, errors = wasi_nn("inspect", "broken.wasm")
+    assert (code, "is not valid WebAssembly" in errors) == (1, True)
+
+
+# Dialects
+
+
+def test_a_guest_gets_the_dialect_that_it_speaks_or_is_told_to(wasi_nn: Callable[..., Result], write: Write) -> None:
+    lookup = "(func $lookup (param i32 i32 i32) (result i32))"
+    exits = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
+    body = '(memory (export "memory") 1) (func (export "_start") (call $exit (call $lookup {})))'
+    outside = "(i32.const 65536) (i32.const 1) (i32.const 0)"
+    unload = '(import "wasi_ephemeral_nn" "unload" (func (param i32) (result i32)))'
+    plain = f'(module (import "wasi_ephemeral_nn" "load_by_name" {lookup}) {{}} {exits} {body.format(outside)})'
+    write("spec.wat", plain.format("").encode())
+    write("wasmedge.wat", plain.format(unload).encode())
+    write("wamr.wat", plain.format("").replace("wasi_ephemeral_nn", "wasi_nn").encode())
+    assert wasi_nn("run", "spec.wat")[0] == 134
+    assert wasi_nn("run", "wasmedge.wat")[0] == 1
+    assert wasi_nn("run", "wamr.wat")[0] == 134
+    assert wasi_nn("run", "--dialect", "wasmedge", "spec.wat")[0] == 1
+    code, _, errors = wasi_nn("run", "--dialect", "spec", "wasmedge.wat")
+    assert (code, "imports what this host doesn't have: wasi_ephemeral_nn.unload" in errors) == (1, True)
+    assert wasi_nn("run", "--dialect", "wasmtime", "spec.wat")[0] == 2
+
+
 # Named graphs
 
 

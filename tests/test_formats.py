@@ -121,7 +121,7 @@ def test_inspect_shows_each(sample: tuple[str, bytes], tmp_path: Path, capsys: p
 def test_inspect_takes_all_builders_of_a_model(
     tmp_path: Path, write: Callable[[str, bytes], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parts = types_table.BACKENDS["OpenVINO IR, openvino"][2]("f32", "f16")
+    parts: Any = types_table.BACKENDS["OpenVINO IR, openvino"][2]("f32", "f16")
     paths = [str(write(f"part{place}", part)) for place, part in enumerate(parts)]
     assert cli.main(["inspect", *paths]) == 0
     assert "y  f16   [2]" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from core_guest import AUTODETECT, F32, OUT, SUCCESS, U8, CoreGuest, wat
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, Graph, LoadRules, TargetUnavailable
 from wasi_nn.backends import _gguf
+from wasi_nn.types import PromptTooLong
 
 need("xllamacpp", "'wasi-nn[ggml]'")
 need("gguf", "gguf")
@@ -27,7 +29,7 @@ need("gguf", "gguf")
 import ggml_models as models  # noqa: E402
 
 from wasi_nn.backends import ggml  # noqa: E402
-from wasi_nn.backends._ggml_server import Completion, PromptTooLong  # noqa: E402
+from wasi_nn.backends._ggml_completion import Completion  # noqa: E402
 
 PROMPT = "hello"
 ROOMY = wat('(memory (export "memory") 32)')
@@ -228,9 +230,9 @@ def test_a_context_may_want_the_model_loaded_otherwise(graph: Graph) -> None:
         context.compute()
     assert bytes(embedding.output_bytes(0)).startswith(b'{"n_embedding"')
     assert bytes(other.output_bytes(0)).decode() == written(graph)[0]
-    assert len(graph._engines) == 2
+    assert len(graph._model._engines) == 2
     del embedding, context
-    assert len(graph._engines) == 1, "it goes with its context"
+    assert len(graph._model._engines) == 1, "it goes with its context"
 
 
 def test_the_ways_in_which_a_model_is_loaded_at_once_are_bounded(graph: Graph) -> None:
@@ -405,8 +407,10 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
         refused(ErrorCode.RUNTIME_ERROR, "can't load the model", wasi_nn.load, unloadable)
 
     use()
+    gc.collect()  # what the errors' frames still hold
     before = sorted(os.listdir("/proc/self/fd"))
     use()
+    gc.collect()
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 

@@ -161,3 +161,57 @@ def test_the_header_is_good_for_cpp_and_needs_no_library(tmp_path: Path) -> None
         compile_ = [sys.executable, "-m", "ziglang", "c++" if suffix == "cc" else "cc", "-c", "-Wall", "-Wextra"]
         compile_ += ["-Werror", "-pedantic", "--target=wasm32-freestanding", "-I", str(REPOSITORY / "guests/include")]
         subprocess.run([*compile_, f"guest.{suffix}", "-o", "guest.o"], cwd=tmp_path, check=True)
+
+
+@pytest.fixture(scope="module")
+def smollm2() -> Host:
+    """A host with a small language model, which answers the same each time."""
+    need("xllamacpp", "'wasi-nn[ggml]'")
+    return Host({"smollm2": real_models.smollm2()}, cache=False)
+
+
+OPTIONS = '{"temp": 0, "n-predict": 24, "ctx-size": 512}'
+
+
+def test_chat_answers_with_its_words_as_they_come_and_at_once(smollm2: Host, caplog: pytest.LogCaptureFixture) -> None:
+    arguments = "--graph", "smollm2", "--options", OPTIONS
+    question = "What is the capital of France?"
+    said = run(smollm2, "chat", *arguments, question)
+    assert said[0] == f"> {question}"
+    assert "Paris" in said[1]
+    assert run(smollm2, "chat", *arguments, "--at-once", question) == said
+    result = smollm2.run(C_GUESTS / "chat.wasm", arguments, stdin=f"{question}\n".encode(), capture_output=True)
+    assert said[1] in result.stdout.decode()
+    assert b'"output_tokens": ' in result.stderr
+    assert not caplog.records, "that a sequence is complete is no failure"
+
+
+def test_chat_has_a_text_shown_by_the_host_as_it_comes(smollm2: Host, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--graph", "smollm2", "--options", OPTIONS.replace("{", '{"stream-stdout": true, '), "--at-once"]
+    question = "What is the capital of France?"
+    lines = run(smollm2, "chat", *arguments, question)
+    text = lines[1][: len(lines[1]) // 2]
+    assert "Paris" in text
+    assert lines[1] == 2 * text, "by the host, and then by the guest"
+    smollm2.run(C_GUESTS / "chat.wasm", [*arguments, question])
+    assert 2 * text in capfd.readouterr().out
+
+
+def test_chat_is_told_at_once_that_its_options_do_not_fit(smollm2: Host) -> None:
+    for options, error in (("{", "invalid_encoding"), ('{"temp": "hot"}', "invalid_argument")):
+        result = smollm2.run(C_GUESTS / "chat.wasm", ["--graph", "smollm2", "--options", options], capture_output=True)
+        assert (result.exit_code, result.stderr) == (1, f"load_by_name_with_config: {error}\n".encode())
+
+
+def test_chat_says_when_the_models_context_is_full_or_the_prompt_too_long(smollm2: Host) -> None:
+    options = '{"temp": 0, "ignore-eos": true, "ctx-size": 64}'
+    arguments = ["--graph", "smollm2", "--options", options, "--system", "Count."]
+    result = smollm2.run(C_GUESTS / "chat.wasm", [*arguments, "Count to one thousand."], capture_output=True)
+    assert (result.exit_code, b"[the model's context is full]" in result.stderr) == (0, True)
+    result = smollm2.run(C_GUESTS / "chat.wasm", [*arguments, "word " * 1000], capture_output=True)
+    assert (result.exit_code, b"longer than the model's context" in result.stderr) == (1, True)
+
+
+def test_chat_is_told_what_is_not_there(smollm2: Host) -> None:
+    result = smollm2.run(C_GUESTS / "chat.wasm", ["--graph", "llama"], capture_output=True)
+    assert (result.exit_code, result.stderr) == (1, b"load_by_name_with_config: not_found\n")

@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wasi_nn.abi.compose import wrap_component
+    from wasi_nn.abi.dialects import Dialect, add_to_linker
     from wasi_nn.abi.wit import add_to_component_linker
-    from wasi_nn.abi.witx import add_to_linker
     from wasi_nn.backends import Backend, LoadRules, load
     from wasi_nn.graph import ABSENT, ExecutionContext, Graph, NamedOutputs, Runner
     from wasi_nn.host import Host, RunResult
+    from wasi_nn.recording import RecordingSession
     from wasi_nn.registry import GraphSource, NamedGraph, Registry
+    from wasi_nn.replaying import Difference, Replayed, replay
     from wasi_nn.session import Session
     from wasi_nn.types import (
         ErrorCode,
@@ -47,6 +49,8 @@ __version__ = "0.1.0"
 __all__ = [
     "ABSENT",
     "Backend",
+    "Dialect",
+    "Difference",
     "ErrorCode",
     "ExecutionContext",
     "ExecutionTarget",
@@ -60,7 +64,9 @@ __all__ = [
     "NNError",
     "NamedGraph",
     "NamedOutputs",
+    "RecordingSession",
     "Registry",
+    "Replayed",
     "RunResult",
     "Runner",
     "Session",
@@ -71,16 +77,19 @@ __all__ = [
     "add_to_component_linker",
     "add_to_linker",
     "load",
+    "replay",
     "wrap_component",
 ]
 
 _ROOMS = {
     "abi.compose": ("wrap_component",),
     "abi.wit": ("add_to_component_linker",),
-    "abi.witx": ("add_to_linker",),
+    "abi.dialects": ("Dialect", "add_to_linker"),
     "backends": ("Backend", "LoadRules", "load"),
     "graph": ("ABSENT", "ExecutionContext", "Graph", "NamedOutputs", "Runner"),
     "host": ("Host", "RunResult"),
+    "recording": ("RecordingSession",),
+    "replaying": ("Difference", "Replayed", "replay"),
     "registry": ("GraphSource", "NamedGraph", "Registry"),
     "session": ("Session",),
 }

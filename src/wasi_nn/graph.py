@@ -7,19 +7,24 @@ refusing to hand out outputs that no compute has made. This room knows neither W
 Copies: `ExecutionContext.write_input` copies a caller's bytes once, into a buffer that the context owns and uses again;
 the runtime reads that buffer in place. `ExecutionContext.output_bytes` is a view of what the runtime wrote, for the
 caller to copy once.
+
+A graph may also give its outputs piece by piece, as a language model does: `ExecutionContext.compute_single` makes the
+next piece of a *sequence*, which begins with the inputs that are set and ends where the graph ends it.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wasi_nn.types import (
+    ContextFull,
     Dims,
+    EndOfSequence,
     ErrorCode,
     GraphEncoding,
     NNError,
@@ -50,6 +55,18 @@ runner keeps hold of neither inputs nor outputs. One thread at a time calls a ru
 
 A runner whose runtime has memory of its own for its inputs may have a method `input_buffer(index, dims)`: the array to
 write that input into, or None. It is among `inputs` in the next call then.
+
+One whose outputs can be had piece by piece has a method `steps(inputs)`: an iterator of outputs. The first output of
+each step is the piece, the others are what is told of the sequence so far. A generator may return what the runner would
+have for the same inputs. The inputs stay as they are while it is gone through, and it is closed or dropped where a
+sequence is ended early.
+
+One that can tell of an input as soon as it is set that it won't do has a method `check_input(index, data)`, which
+raises an `NNError` then. One that can show a text as it is written has an attribute `show`, which is None or set to
+what takes the bytes.
+
+One that knows of an output before it runs may have a method `output_before_compute(index, inputs)`: that output, or
+None. An input that isn't set is None in `inputs`.
 """
 
 ABSENT: Array = np.empty(0, np.uint8)
@@ -81,6 +98,16 @@ class Graph(ABC):
         self.outputs = tuple(outputs)
         self.metadata = dict(metadata or {})
 
+    def configured(self, config: memoryview) -> Graph:
+        """The same model, run as a guest's configuration has it; this graph itself if the configuration is empty.
+
+        Raises `NNError`: `unsupported-operation` where graphs of this encoding take none, `invalid-encoding` for one
+        that can't be read, `invalid-argument` for a value in it that doesn't fit.
+        """
+        if len(config) == 0:
+            return self
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"graphs of {self.encoding.value} take no configuration")
+
     @abstractmethod
     def runner(self) -> Runner:
         """A new runner of this graph, with state of its own where the runtime needs some."""
@@ -108,11 +135,17 @@ class NamedOutputs(list["Array"]):
         self.infos = tuple(TensorInfo(name, array.dtype, array.shape) for name, array in pairs)
 
 
+class EndedEarly(list["Array"]):
+    """Outputs that end where the context is full: a runner returns them so, and all else about them is as usual."""
+
+
 _NOTHING: tuple[DType, Dims] = (np.dtype(object), (-1,))  # what no tensor has: the next one is looked at
 
 
 class ExecutionContext:
     """One inference after another on a graph: inputs are set and stay set, compute runs, outputs are read.
+
+    Or piece by piece: `compute_single` makes a piece, `single_output_bytes` gives it, `fini_single` ends the sequence.
 
     Belongs to one thread at a time.
     """
@@ -126,6 +159,17 @@ class ExecutionContext:
         self._bytes: list[memoryview | None] = [None] * len(graph.inputs)
         self._outputs: Sequence[Array] | None = None
         self._output_views: tuple[Sequence[Array] | None, list[memoryview | None]] = (None, [])
+        self._steps: Callable[[Sequence[Array]], Iterator[Sequence[Array]]] | None
+        self._steps = getattr(self._runner, "steps", None)
+        self._before_compute: Callable[[int, Sequence[Array | None]], Array | None] | None
+        self._before_compute = getattr(self._runner, "output_before_compute", None)
+        self._check_input: Callable[[int, memoryview], None] | None = getattr(self._runner, "check_input", None)
+        self._sequence: Iterator[Sequence[Array]] | None = None
+        self._step: Sequence[Array] | None = None
+        self._outputs_of_sequence = False
+        # Whether the inputs that are set were run. Kept only where something depends on it.
+        self._ran = False
+        self._minds_running = self._steps is not None or self._before_compute is not None
 
     def set_input(self, key: int | str, tensor: ArrayLike) -> None:
         """Set an input, by index or by name, to a copy of `tensor`. See `write_input` for the errors."""
@@ -134,6 +178,7 @@ class ExecutionContext:
         if array.dtype == object:  # which has no bytes to be written
             self._inputs[index] = checked(self.graph.inputs[index], array).copy()
             self._accepted[index] = None
+            self._inputs_changed()
             return
         self.write_input(index, array.dtype, array.shape, byte_view(array))
 
@@ -143,11 +188,24 @@ class ExecutionContext:
         Raises `NNError` with `invalid-argument` if there is no such input, the dtype isn't the declared one, the dims
         don't fit the declared ones, or `data` isn't as long as dims and dtype say. A failed call changes nothing.
         """
+        if self._check_input is not None:
+            self._check_input(index, data)
         known = 0 <= index < len(self._accepted) and self._accepted[index] == (dtype, dims)
         view = self._bytes[index] if known else None
         if view is None or len(view) != len(data):
             view = self._renew_input(index, dtype, dims, len(data))
+        if self._ran:
+            self._inputs_changed()
         view[:] = data
+
+    def show_to(self, show: Callable[[bytes], None]) -> None:
+        """Where a text goes as it is written, if the graph's options ask for that."""
+        if hasattr(self._runner, "show"):
+            self._runner.show = show
+
+    def _inputs_changed(self) -> None:
+        self._end_sequence()
+        self._ran = False
 
     def _renew_input(self, index: int, dtype: DType, dims: Dims, nbytes: int) -> memoryview:
         info = self.graph.inputs[find(self.graph.inputs, index, "input")]
@@ -177,8 +235,80 @@ class ExecutionContext:
         """
         if None in self._accepted:
             self._require_inputs()
+        if self._minds_running:
+            self._end_sequence()
+            self._ran, self._outputs_of_sequence = True, False
         reuse, self._outputs = self._outputs, None
         self._outputs = run(self._runner, self._inputs, reuse)  # type: ignore[arg-type]
+
+    @property
+    def context_full(self) -> bool:
+        """Whether the outputs of the last compute end where the context was full."""
+        return isinstance(self._outputs, EndedEarly)
+
+    def compute_single(self) -> None:
+        """Make the next piece of the sequence; the first of a new one on the inputs that are set, if none is under way.
+
+        `set_input`, `compute` and `fini_single` end a sequence, and so does every error. Once it is complete, its whole
+        is the graph's output, as if `compute` had made it. Raises `NNError` as `compute` does, and
+        `unsupported-operation` if the graph gives its outputs all at once; `EndOfSequence` where there is no next
+        piece; `ContextFull` where there is none because the context is full.
+        """
+        try:
+            if self._sequence is None:
+                self._sequence = self._begin_sequence()
+            self._step = next(self._sequence)
+        except StopIteration as end:
+            self._end_sequence()
+            self._outputs, self._outputs_of_sequence = end.value, True
+            if self.context_full:
+                raise ContextFull("the sequence ends here: the context is full") from None
+            raise EndOfSequence from None
+        except BaseException as error:
+            self._end_sequence()
+            if isinstance(error, NNError) or not isinstance(error, Exception):
+                raise
+            raise failure(error) from error
+
+    def _begin_sequence(self) -> Iterator[Sequence[Array]]:
+        if self._steps is None:
+            message = f"graphs of {self.graph.encoding.value} give their outputs all at once: compute them"
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
+        self._require_inputs()
+        self._ran, self._outputs = True, None
+        return self._steps(self._inputs)  # type: ignore[arg-type]
+
+    def _end_sequence(self) -> None:
+        sequence, self._sequence, self._step = self._sequence, None, None
+        close = getattr(sequence, "close", None)
+        if close is not None:
+            close()
+
+    def single_output_bytes(self, index: int) -> memoryview:
+        """The last piece (output 0; empty if there is none), or what is told of the sequence so far (the others).
+
+        A view, good until the next call of the context. Raises `NNError` with `invalid-argument` if there is no such
+        output.
+        """
+        find(self.graph.outputs, index, "output")
+        array = self._told(index) if self._step is None or index else self._step[0]
+        if array is None and index and self._outputs is not None:
+            array = self._outputs[index]
+        return byte_view(ABSENT if array is None else array)
+
+    def fini_single(self) -> None:
+        """End the sequence, if one is under way, and forget what it gave."""
+        self._end_sequence()
+        if self._outputs_of_sequence:
+            self._outputs, self._outputs_of_sequence = None, False
+
+    def _told(self, index: int) -> Array | None:
+        """What is known of an output although no compute has made it on the inputs that are set."""
+        if self._step is not None and index:
+            return self._step[index]
+        if self._before_compute is None or (self._ran and self._outputs is not None):
+            return None
+        return self._before_compute(index, self._inputs)
 
     def _require_inputs(self) -> None:
         unset = [info.name for info, array in zip(self.graph.inputs, self._inputs, strict=True) if array is None]
@@ -205,6 +335,8 @@ class ExecutionContext:
     def output_bytes(self, index: int) -> memoryview:
         """The bytes of output `index`, row-major: a view, good until the next compute. Raises as `get_output` does, and
         `unsupported-operation` if the elements are of a type that wasi-nn lacks."""
+        if self._minds_running:
+            return byte_view(self._output(index)[1])
         of, views = self._output_views
         if of is not self._outputs or of is None:
             count = len(self.graph.outputs if self._outputs is None else self._outputs)
@@ -223,6 +355,11 @@ class ExecutionContext:
         return view
 
     def _output(self, key: int | str) -> tuple[TensorInfo, Array]:
+        if self._minds_running:
+            index = find(self.graph.outputs, key, "output")
+            told = self._told(index)
+            if told is not None:
+                return self.graph.outputs[index], told
         outputs = self._outputs
         if outputs is None:
             if not self.graph.outputs_vary:
@@ -257,7 +394,12 @@ def run(runner: Runner, inputs: Sequence[Array], reuse: Sequence[Array] | None) 
     except NNError:
         raise
     except Exception as error:
-        raise NNError(ErrorCode.RUNTIME_ERROR, f"the runtime failed: {one_line(error)}") from error
+        raise failure(error) from error
+
+
+def failure(error: Exception) -> NNError:
+    """What an exception of a runtime's is to a caller."""
+    return NNError(ErrorCode.RUNTIME_ERROR, f"the runtime failed: {one_line(error)}")
 
 
 def one_line(error: BaseException) -> str:

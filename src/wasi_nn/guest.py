@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import wasmtime
 from wasmtime import Engine, Linker, MemoryType, Module, Store, Trap, WasmtimeError
 from wasmtime.component import Component, ComponentInstanceType, ExportIndex, FuncType, ResultType
 
-from wasi_nn.abi import compose, witx
+from wasi_nn.abi import compose
+from wasi_nn.abi.witx import CoreAbi
 from wasi_nn.graph import one_line
 from wasi_nn.types import GuestError, GuestTrap, printable
 
@@ -58,23 +60,30 @@ def _read_file(path: Path) -> bytes:
         raise GuestError(f"the guest {path} can't be read: {one_line(error)}") from error
 
 
-def require_command(name: str, module: Module, linker: Linker, store: Store) -> None:
-    """Raise `GuestError` unless everything that the module imports is in the linker and it can be run as a command."""
+def require_command(name: str, module: Module, abi: type[CoreAbi], linker: Linker, store: Store) -> None:
+    """Raise `GuestError` unless everything that the module imports is in the linker, with the nn functions of this ABI,
+    and it can be run as a command."""
+    for problem in problems_of(module, abi, linker, store):
+        raise GuestError(f"{name} {problem}")
+
+
+def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store) -> Iterator[str]:
+    """What keeps a module from being run as a command, with the linker's functions and the nn functions of this ABI."""
     missing = [f"{item.module}.{item.name}" for item in module.imports if not _has(linker, store, item)]
     if missing:
-        raise GuestError(
-            f"{name} imports what this host doesn't have: {printable(', '.join(missing))} "
-            f"(it has WASI preview 1 and {witx.MODULE}: {', '.join(witx.FUNCTIONS)})"
+        yield (
+            f"imports what this host doesn't have: {printable(', '.join(missing))} "
+            f"(it has WASI preview 1 and {abi.module}: {', '.join(abi.functions)})"
         )
     exports = {item.name: item.type for item in module.exports}
-    if any(item.module == witx.MODULE for item in module.imports):
+    if any(item.module == abi.module for item in module.imports):
         memory = exports.get("memory")
         if not isinstance(memory, MemoryType):
-            raise GuestError(f"{name} exports no memory named 'memory', through which nn calls pass their data")
-        if memory.is_shared:
-            raise GuestError(f"{name} has a shared memory, through which no nn call is safe: build it without threads")
+            yield "exports no memory named 'memory', through which nn calls pass their data"
+        elif memory.is_shared:
+            yield "has a shared memory, through which no nn call is safe: build it without threads"
     if "_start" not in exports:
-        raise GuestError(f"{name} exports no '_start', so that it is a library, not a command")
+        yield "exports no '_start', so that it is a library, not a command"
 
 
 def imports_http(component: Component, engine: Engine) -> bool:

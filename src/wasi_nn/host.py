@@ -19,12 +19,13 @@ from wasmtime.component import Component
 from wasmtime.component import Linker as ComponentLinker
 
 from wasi_nn import guest as guests
-from wasi_nn.abi import compose, wit, witx
+from wasi_nn.abi import compose, wit
+from wasi_nn.abi.dialects import Dialect, abi_of
 from wasi_nn.cache import CompileCache, default_directory
 from wasi_nn.graph import one_line
 from wasi_nn.registry import registry_of
 from wasi_nn.session import Session
-from wasi_nn.types import GuestError, GuestTrap
+from wasi_nn.types import GuestError, GuestTrap, word
 from wasi_nn.wasi import Wasi
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ class Host:
     `graphs`: those that guests may load by name: a `Registry`, a mapping of names to models, or the path of a file of
     graphs. `allow_load`: which models guests may load from bytes of their own, as in `Session`. `allow_http`: whether a
     component may make HTTP requests, by `wasi:http`; one that imports it is refused otherwise. `rules`: how models are
-    loaded. `cache`: where compiled guests are kept; True for the user's cache directory, False for nowhere. A host may
-    be used from several threads at once.
+    loaded. `dialect`: whose functions and numbers core modules get; `auto` tells by what they import. `cache`: where
+    compiled guests are kept; True for the user's cache directory, False for nowhere. A host may be used from several
+    threads at once.
     """
 
     def __init__(
@@ -67,19 +69,32 @@ class Host:
         allow_load: bool | Collection[GraphEncoding | str] = True,
         allow_http: bool = True,
         rules: LoadRules | None = None,
+        dialect: Dialect | str = Dialect.AUTO,
         cache: bool | str | os.PathLike[str] = True,
     ) -> None:
         self.registry = registry_of(graphs, rules)
         self.allow_load = allow_load
         self.allow_http = allow_http
         self.rules = rules
+        self.dialect = word(Dialect, dialect)
         self.engine = Engine()
         directory = default_directory() if cache is True else Path(cache) if cache else None
         self._cache = None if directory is None else CompileCache(directory)
 
-    def session(self) -> Session:
-        """A new session with this host's graphs and rules, for a Store that you run yourself."""
-        return Session(self.registry, allow_load=self.allow_load, rules=self.rules)
+    def session(
+        self, *, trace: str | os.PathLike[str] | None = None, trace_data: bool = False, title: str = "wasi-nn"
+    ) -> Session:
+        """A new session with this host's graphs and rules, for a Store that you run yourself.
+
+        With `trace`, the path of a file, its calls are recorded: see `RecordingSession`.
+        """
+        if trace is None:
+            return Session(self.registry, allow_load=self.allow_load, rules=self.rules)
+        from wasi_nn.recording import RecordingSession
+
+        return RecordingSession(
+            trace, self.registry, data=trace_data, title=title, allow_load=self.allow_load, rules=self.rules
+        )
 
     def compile(self, guest: Guest) -> Module | Component:
         """Compile a guest, or find it compiled. Raises `GuestError` for what isn't there or isn't WebAssembly."""
@@ -109,13 +124,17 @@ class Host:
         dirs: Mapping[str, str | os.PathLike[str]] | None = None,
         stdin: bytes | os.PathLike[str] | TextIO | None = None,
         capture_output: bool = False,
+        dialect: Dialect | str | None = None,
+        trace: str | os.PathLike[str] | None = None,
+        trace_data: bool = False,
     ) -> RunResult:
         """Run a guest that is a command (it exports `_start`, or `wasi:cli/run` if it is a component) to its end.
 
         `args` come after the guest's own name. `env` is the whole of its environment. `dirs` maps paths as the guest
         sees them to directories here, which it may read and write. `stdin` is bytes or a file for it to read, or
         `sys.stdin` to share ours; without, it has none. It writes to our output, or into the result with
-        `capture_output`.
+        `capture_output`. `dialect` is for this run alone. `trace` is a file to record its
+        nn calls in; with `trace_data` also what is needed to `replay` them.
 
         Raises `GuestError` if it can't be run, `GuestTrap` if a trap stopped it; the latter has what it wrote.
         """
@@ -123,9 +142,15 @@ class Host:
         compiled = guest if isinstance(guest, Module | Component) else self.compile(guest)
         store = Store(self.engine)
         try:
-            with self.session() as session, Wasi([name, *args], env or {}, dirs or {}, stdin, capture_output) as wasi:
-                link = self._link_component if isinstance(compiled, Component) else self._link_module
-                start = link(name, compiled, store, wasi, session)  # type: ignore[arg-type]
+            with (
+                self.session(trace=trace, trace_data=trace_data, title=name) as session,
+                Wasi([name, *args], env or {}, dirs or {}, stdin, capture_output) as wasi,
+            ):
+                session.show = wasi.write_stdout
+                if isinstance(compiled, Component):
+                    start = self._link_component(name, compiled, store, wasi, session)
+                else:
+                    start = self._link_module(dialect or self.dialect, name, compiled, store, wasi, session)
                 try:
                     exit_code = start()
                 except (Trap, WasmtimeError) as error:
@@ -144,11 +169,14 @@ class Host:
         finally:
             store.close()
 
-    def _link_module(self, name: str, module: Module, store: Store, wasi: Wasi, session: Session) -> Callable[[], int]:
+    def _link_module(
+        self, dialect: Dialect | str, name: str, module: Module, store: Store, wasi: Wasi, session: Session
+    ) -> Callable[[], int]:
         linker = Linker(self.engine)
         wasi.add_to(linker, store)
-        witx.add_to_linker(linker, session)
-        guests.require_command(name, module, linker, store)
+        abi = abi_of(dialect, module)
+        abi(session).add_to_linker(linker)
+        guests.require_command(name, module, abi, linker, store)
 
         def start() -> int:
             linker.instantiate(store, module).exports(store)["_start"](store)  # type: ignore[operator]

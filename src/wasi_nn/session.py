@@ -6,8 +6,9 @@ what they translate differs, what happens doesn't.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakKeyDictionary
 
 from wasi_nn import backends
 from wasi_nn.graph import ExecutionContext, Graph
@@ -61,6 +62,10 @@ class HandleTable:
         del self._items[handle]
         return item
 
+    def holds(self, handle: int, kind: type[Handled]) -> bool:
+        """Whether a handle is that of an item of a kind now."""
+        return isinstance(self._items.get(handle), kind)
+
     def discard(self, handle: int) -> None:
         """Give a handle back, of whatever kind. Of no effect if there is none."""
         self._items.pop(handle, None)
@@ -112,6 +117,9 @@ class Session:
         self.allow_load: bool | set[GraphEncoding] = allowed
         self.rules = rules
         self.handles = HandleTable()
+        self.show: Callable[[bytes], None] | None = None
+        """Where a text goes as a graph writes it, if its options ask for that: the guest's standard output."""
+        self._graph_of: WeakKeyDictionary[ExecutionContext, int] = WeakKeyDictionary()  # its handle
         self.interruption: BaseException | None = None
         """What stopped the guest in the middle of an nn call (Ctrl-C, as a rule), for whoever called it to raise
         again."""
@@ -128,17 +136,61 @@ class Session:
             return self.allow_load and backend.withstands_hostile_bytes
         return backend.encoding in self.allow_load
 
-    def load_by_name(self, name: str) -> int:
-        """Load a graph that the operator named; gives its handle, a new one each time."""
-        return self.handles.add(self.registry.get(name))
+    def load_extension(self, builders: Sequence[memoryview], number: int, name: str, target: ExecutionTarget) -> int:
+        """Load a model of an encoding that is WasmEdge's own, by the backend that says it has that number."""
+        backend = backends.of_extension(number)
+        if backend is None:
+            message = f"graph encoding {number} ({name}) has no backend here; one can be registered for the number"
+            raise NNError(ErrorCode.INVALID_ENCODING, message)
+        if not self._may_load(backend):
+            raise NNError(ErrorCode.SECURITY, f"this host loads no models of {name} from a guest's bytes")
+        return self.handles.add(backends.load_with(backend, builders, target, self.rules))
+
+    def load_by_name(self, name: str, config: memoryview | bytes = b"") -> int:
+        """Load a graph that the operator named, with a configuration of the guest's if it gives one; gives its handle,
+        a new one each time."""
+        graph = self.registry.get(name)
+        return self.handles.add(graph.configured(memoryview(config)) if config else graph)
 
     def init_execution_context(self, graph: int) -> int:
         """A new context on a graph, which lives as long as the context needs it; gives the context's handle."""
-        return self.handles.add(self.handles.get(graph, Graph).init_execution_context())
+        context = self.new_context(self.handles.get(graph, Graph))
+        self._graph_of[context] = graph
+        if self.show is not None:
+            context.show_to(self.show)
+        return self.handles.add(context)
+
+    def new_context(self, graph: Graph) -> ExecutionContext:
+        """The execution context that the guest is to have on a graph."""
+        return graph.init_execution_context()
+
+    def holds_graph(self, handle: int) -> bool:
+        """Whether a handle is that of a graph now."""
+        return self.handles.holds(handle, Graph)
+
+    def unload(self, graph: int) -> None:
+        """Give a graph's handle back. Its contexts stay, but can't be run any more: `loaded_context`."""
+        self.handles.remove(graph, Graph)
+
+    def loaded_context(self, handle: int) -> ExecutionContext:
+        """The execution context behind a handle, if its graph wasn't unloaded: else `invalid-argument`."""
+        context = self.context(handle)
+        graph = self._graph_of[context]
+        if not self.holds_graph(graph):
+            message = f"the graph of execution context {handle} was unloaded: it had the handle {graph}"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+        return context
+
+    def finalize_execution_context(self, context: int) -> None:
+        """Give a context's handle back."""
+        self.handles.remove(context, ExecutionContext)
 
     def context(self, handle: int) -> ExecutionContext:
         """The execution context behind a handle."""
         return self.handles.get(handle, ExecutionContext)
+
+    def refused(self, name: str, arguments: Sequence[object], error: Exception) -> None:
+        """Hear of an error that an ABI gives its guest for a call; where calls are recorded, it is written."""
 
     def close(self) -> None:
         """Let go of everything that the guest held."""

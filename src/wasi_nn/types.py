@@ -5,7 +5,11 @@ the two ABIs, so they live with the ABIs (`wasi_nn.abi`), not here.
 
     WasiNNError
     |-- NNError                 an nn call can't be done; it has one of the specification's error codes
-    |   `-- TargetUnavailable   ... because the execution target asked for isn't there
+    |   |-- TargetUnavailable   ... because the execution target asked for isn't there
+    |   |-- ModelNotFound       ... because a model's file isn't there
+    |   |-- PromptTooLong       ... because the prompt doesn't fit into the context
+    |   |-- ContextFull         ... because what was written fills the context
+    |   `-- EndOfSequence       ... because a sequence of outputs is complete
     `-- GuestError              a guest can't be run
         `-- GuestTrap           a guest ran and was stopped by a trap
 """
@@ -98,7 +102,7 @@ class ErrorCode(enum.Enum):
     UNKNOWN = "unknown"
 
 
-Word = TypeVar("Word", GraphEncoding, ExecutionTarget)
+Word = TypeVar("Word", bound=enum.Enum)
 
 
 def word(kind: type[Word], value: Word | str) -> Word:
@@ -106,7 +110,7 @@ def word(kind: type[Word], value: Word | str) -> Word:
     try:
         return kind(value)
     except ValueError as error:
-        what = "encoding" if kind is GraphEncoding else "target"
+        what = kind.__name__.removeprefix("Graph").removeprefix("Execution").lower()
         words = ", ".join(member.value for member in kind)
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"no {what} is named {value!r}; there are {words}") from error
 
@@ -129,6 +133,34 @@ class TargetUnavailable(NNError):
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.UNSUPPORTED_OPERATION, message)
+
+
+class ModelNotFound(NNError):
+    """The file of a model isn't there."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.NOT_FOUND, message)
+
+
+class PromptTooLong(NNError):
+    """A prompt doesn't fit into the context; where all of it is taken at once, into a batch."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.TOO_LARGE, message)
+
+
+class ContextFull(NNError):
+    """A sequence ends before it is complete, since the context is full."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.TOO_LARGE, message)
+
+
+class EndOfSequence(NNError):
+    """A sequence of outputs is complete: there is no next piece."""
+
+    def __init__(self, message: str = "the sequence is complete") -> None:
+        super().__init__(ErrorCode.RUNTIME_ERROR, message)
 
 
 class GuestError(WasiNNError):
@@ -158,7 +190,8 @@ class TensorInfo:
     for a scalar; None where even the rank is unknown. `dtype` is `object` where the elements aren't numbers, and then
     `native` (the runtime's own word for the type) says what they are; None where the model doesn't say, and then a
     tensor of any type is taken. `optional` inputs need not be set. `opaque` ones are bytes, such as a prompt, taken
-    as they are whatever type and dims they are said to have.
+    as they are whatever type and dims they are said to have. `quantization` is a scale and a zero point: the number
+    that an element stands for is `scale * (element - zero point)`.
     """
 
     name: str
@@ -167,6 +200,7 @@ class TensorInfo:
     native: str = ""
     optional: bool = False
     opaque: bool = False
+    quantization: tuple[float, int] | None = None
 
     @classmethod
     def of_bytes(cls, name: str, *, optional: bool = False) -> TensorInfo:

@@ -22,7 +22,7 @@ from wasi_nn.abi.memory import GuestMemory
 from wasi_nn.types import GuestError
 
 if TYPE_CHECKING:
-    from typing import TextIO
+    from typing import BinaryIO, TextIO
 
 _MODULE = "wasi_snapshot_preview1"
 
@@ -42,6 +42,7 @@ class Wasi:
         """What the guest gave to `proc_exit`; None if it never called that."""
         self._config = config = WasiConfig()
         self._scratch: Path | None = None
+        self._stdout: BinaryIO | None = None  # what is captured
         try:
             config.argv = [_c_string("an argument", argument) for argument in argv]
             config.env = [(_c_string("a variable", key), _c_string("a variable", env[key])) for key in env]
@@ -69,9 +70,9 @@ class Wasi:
             raise TypeError(f"stdin must be bytes, a path, sys.stdin or None, not {type(stdin).__name__}")
 
     def _connect_output(self, config: WasiConfig, capture: bool) -> None:
-        self._captured = capture
         if capture:
-            config.stdout_file = str(self._scratch_directory() / "stdout")
+            self._stdout = open(self._scratch_directory() / "stdout", "w+b")  # noqa: SIM115  until `close`
+            config.stdout_custom = self.write_stdout
             config.stderr_file = str(self._scratch_directory() / "stderr")
             return
         for stream in (sys.stdout, sys.stderr):  # what was written before the guest ran comes before what it writes
@@ -79,6 +80,14 @@ class Wasi:
                 stream.flush()
         config.inherit_stdout()
         config.inherit_stderr()
+
+    def write_stdout(self, content: bytes) -> None:
+        """Write to where the guest's standard output goes."""
+        if self._stdout is not None:
+            self._stdout.write(content)
+            return
+        while content:
+            content = content[os.write(1, content) :]
 
     def _scratch_directory(self) -> Path:
         if self._scratch is None:
@@ -107,12 +116,16 @@ class Wasi:
 
     def output(self) -> tuple[bytes, bytes]:
         """What the guest wrote to its standard output and error, if that was captured."""
-        if not self._captured or self._scratch is None:
+        if self._stdout is None or self._scratch is None:
             return b"", b""
+        self._stdout.flush()
         return (self._scratch / "stdout").read_bytes(), (self._scratch / "stderr").read_bytes()
 
     def close(self) -> None:
         """Throw away what was captured."""
+        if self._stdout is not None:
+            self._stdout.close()
+            self._stdout = None
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None

@@ -21,7 +21,6 @@ from wasi_nn.abi import bridge, component_calls
 from wasi_nn.abi.component_calls import STRING, U32, U64, HostFunction, Text
 from wasi_nn.abi.failures import FailureLog, logger
 from wasi_nn.abi.host_calls import GuestFault
-from wasi_nn.graph import find
 from wasi_nn.session import Session, require_builder_count
 from wasi_nn.tensor import Tensor
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TensorType
@@ -146,6 +145,7 @@ class ComponentAbi:
             try:
                 return method(*arguments)
             except NNError as error:
+                self._session.refused(name, arguments, error)
                 if fail is None:
                     raise GuestFault(f"{name}: {error}") from None
                 self._failures.add(f"{name} failed: {error} [{error.code.value}]")
@@ -209,7 +209,7 @@ class ComponentAbi:
     def set_input(self, context: int, tensor: int, name: memoryview) -> int:
         item = self._handles.remove(tensor, Tensor)
         key, of = _checked("input", _text(name)), self._session.context(context)
-        of.set_input(find(of.graph.inputs, key, "input"), item.array(key))
+        of.set_input(key, item.array(key))
         return 0
 
     def compute(self, context: int) -> int:

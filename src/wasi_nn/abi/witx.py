@@ -7,9 +7,10 @@ buffer is too small. All pointers are checked before anything happens, and one o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from struct import Struct, unpack_from
+from typing import TYPE_CHECKING
 
 from wasmtime import Linker
 
@@ -19,7 +20,10 @@ from wasi_nn.abi.host_calls import GuestFault, i32_signature
 from wasi_nn.abi.memory import GuestMemory, OutOfBounds
 from wasi_nn.graph import MAX_RANK
 from wasi_nn.session import Session, require_builder_count
-from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TensorType, dtype_name
+from wasi_nn.types import EndOfSequence, ErrorCode, ExecutionTarget, GraphEncoding, NNError, TensorType, dtype_name
+
+if TYPE_CHECKING:
+    from wasi_nn.types import DType
 
 MODULE = "wasi_ephemeral_nn"
 
@@ -35,7 +39,7 @@ ERRNO = {
     ErrorCode.SECURITY: 6,
     ErrorCode.UNKNOWN: 5,
 }
-_SEE_LOG = ERRNO[ErrorCode.RUNTIME_ERROR]
+SUCCESS, INVALID_ARGUMENT, RUNTIME_ERROR = 0, 1, 5
 
 ENCODINGS = {
     0: GraphEncoding.OPENVINO,
@@ -55,19 +59,8 @@ OLD_TENSOR_TYPES = {2: TensorType.U8.dtype, 3: TensorType.I32.dtype}
 
 _BUILDER = Struct("<II")  # data, data length
 _TENSOR = Struct("<IIBxxxII")  # dims, number of dims, type (the three bytes after it are garbage), data, data length
-_ROOM = 3  # which argument of get_output is the size of the buffer
+_WITH_ROOM, _ROOM = ("get_output", "get_output_single"), 3  # which argument of these is the size of the buffer
 _MAX_NAME = 65536
-
-
-def add_to_linker(linker: Linker, session: Session) -> None:
-    """Define `wasi_ephemeral_nn` in a linker, for the one guest whose nn state `session` is.
-
-    The session belongs to one Store, and so do the functions: use a linker of its own for each Store. Raises
-    `wasmtime.WasmtimeError` if the linker has these functions already.
-    """
-    abi = CoreAbi(session)
-    for name, parameters in FUNCTIONS.items():
-        host_calls.define(linker, MODULE, name, i32_signature(parameters, 1), abi.function(name))
 
 
 FUNCTIONS = {
@@ -82,12 +75,26 @@ FUNCTIONS = {
 
 
 class CoreAbi:
-    """The six functions over one session. Each takes the caller's memory and raises where the guest gets an errno."""
+    """The functions over one session. Each takes the caller's memory and raises where the guest gets an errno.
+
+    What differs between dialects is in subclasses.
+    """
+
+    module = MODULE
+    functions: Mapping[str, int] = FUNCTIONS
+    encodings: Mapping[int, GraphEncoding] = ENCODINGS
+    tensor_types: Mapping[int, DType] = TENSOR_TYPES
+    old_tensor_types: Mapping[int, DType] = OLD_TENSOR_TYPES
 
     def __init__(self, session: Session) -> None:
-        self._session = session
-        self._failures = FailureLog()
+        self.session = session
+        self.failures = FailureLog()
         self._warned_of_old_types = False
+
+    def add_to_linker(self, linker: Linker) -> None:
+        """Define the functions in a linker."""
+        for name, parameters in self.functions.items():
+            host_calls.define(linker, self.module, name, i32_signature(parameters, 1), self.function(name))
 
     def function(self, name: str) -> Callable[..., int]:
         """One of the functions as the guest calls it: with an errno for a result, and nothing raised but
@@ -100,44 +107,65 @@ class CoreAbi:
             try:
                 method(memory, *arguments)
             except NNError as error:
+                self.session.refused(name, arguments, error)
                 return self._failed(name, arguments, error)
             except OutOfBounds as error:
-                raise GuestFault(f"{name}: {error}") from None
+                self.session.refused(name, arguments, error)
+                return self.out_of_bounds(name, error)
             except Exception:
                 logger.exception("%s: a fault of the host's own", name)
-                return _SEE_LOG
+                return RUNTIME_ERROR
             except BaseException as interruption:
-                self._session.interruption = interruption
+                self.session.interruption = interruption
                 raise GuestFault(f"{name}: interrupted by {type(interruption).__name__}") from None
-            return 0
+            return SUCCESS
 
         return call
 
+    def errno(self, error: NNError) -> int:
+        """The errno for an error."""
+        return ERRNO[error.code]
+
+    def out_of_bounds(self, name: str, error: OutOfBounds) -> int:
+        """What becomes of a pointer that leads out of the guest's memory: an errno, or a `GuestFault`."""
+        raise GuestFault(f"{name}: {error}") from None
+
     def load(self, memory: GuestMemory, builders: int, count: int, encoding: int, target: int, out: int) -> None:
         memory.check("the out-pointer", out, 4)
-        array = memory.range("the builder array", builders, count * _BUILDER.size)
-        require_builder_count(count)
-        parts = [memory.range(f"builder {n}", *part) for n, part in enumerate(_BUILDER.iter_unpack(array))]
-        if encoding not in ENCODINGS:
-            raise NNError(ErrorCode.INVALID_ENCODING, f"no graph encoding has the number {encoding}")
+        parts = self.builders(memory, builders, count)
         if target not in TARGETS:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"no execution target has the number {target}")
-        memory.write_u32(out, self._session.load(parts, ENCODINGS[encoding], TARGETS[target]))
+        memory.write_u32(out, self.loaded(parts, encoding, TARGETS[target]))
+
+    def builders(self, memory: GuestMemory, builders: int, count: int) -> list[memoryview]:
+        """The builders of a graph, where they are in memory."""
+        array = memory.range("the builder array", builders, count * _BUILDER.size)
+        require_builder_count(count)
+        return [memory.range(f"builder {n}", *part) for n, part in enumerate(_BUILDER.iter_unpack(array))]
+
+    def loaded(self, builders: Sequence[memoryview], encoding: int, target: ExecutionTarget) -> int:
+        """The handle of a graph, loaded from its builders by the number of its encoding."""
+        if encoding not in self.encodings:
+            raise NNError(ErrorCode.INVALID_ENCODING, f"no graph encoding has the number {encoding}")
+        return self.session.load(builders, self.encodings[encoding], target)
 
     def load_by_name(self, memory: GuestMemory, name: int, length: int, out: int) -> None:
         memory.check("the out-pointer", out, 4)
+        memory.write_u32(out, self.session.load_by_name(self.name(memory, name, length)))
+
+    def name(self, memory: GuestMemory, name: int, length: int) -> str:
+        """The name of a graph."""
         text = memory.range("the name", name, length)
         if length > _MAX_NAME:
             raise NNError(ErrorCode.NOT_FOUND, f"no graph has a name of {length} bytes")
         try:
-            decoded = bytes(text).decode()
+            return bytes(text).decode()
         except UnicodeDecodeError as error:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"the name {bytes(text[:80])!r} is not UTF-8") from error
-        memory.write_u32(out, self._session.load_by_name(decoded))
 
     def init_execution_context(self, memory: GuestMemory, graph: int, out: int) -> None:
         memory.check("the out-pointer", out, 4)
-        memory.write_u32(out, self._session.init_execution_context(graph))
+        memory.write_u32(out, self.session.init_execution_context(graph))
 
     def set_input(self, memory: GuestMemory, context: int, index: int, tensor: int) -> None:
         memory.check("the tensor", tensor, _TENSOR.size)
@@ -147,23 +175,26 @@ class CoreAbi:
         if rank > MAX_RANK:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"a tensor of {rank} dimensions: no more than {MAX_RANK} are")
         dims = unpack_from(f"<{rank}I", memory.bytes, dims_pointer) if rank else ()
-        dtype = TENSOR_TYPES.get(kind)
+        dtype = self.tensor_types.get(kind)
         if dtype is None:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"no tensor type has the number {kind}")
-        if kind in OLD_TENSOR_TYPES and prod(dims) * dtype.itemsize != size:
-            old = OLD_TENSOR_TYPES[kind]
+        if kind in self.old_tensor_types and prod(dims) * dtype.itemsize != size:
+            old = self.old_tensor_types[kind]
             if prod(dims) * old.itemsize == size:
                 self._warn_of_old_types(kind)
                 dtype = old
-        self._session.context(context).write_input(index, dtype, dims, memory.bytes[data : data + size])
+        self.session.context(context).write_input(index, dtype, dims, memory.bytes[data : data + size])
 
     def compute(self, memory: GuestMemory, context: int) -> None:
-        self._session.context(context).compute()
+        self.session.context(context).compute()
 
     def get_output(self, memory: GuestMemory, context: int, index: int, buffer: int, room: int, out: int) -> None:
         memory.check("the out-pointer", out, 4)
         memory.check("the output buffer", buffer, room)
-        output = self._session.context(context).output_bytes(index)
+        self.deliver(memory, index, self.session.context(context).output_bytes(index), buffer, room, out)
+
+    def deliver(self, memory: GuestMemory, index: int, output: memoryview, buffer: int, room: int, out: int) -> None:
+        """Write an output into the guest's buffer, or the size that it needs."""
         size = len(output)
         if size > room:
             memory.write_u32(out, size)
@@ -172,15 +203,16 @@ class CoreAbi:
         memory.write_u32(out, size)
 
     def _failed(self, name: str, arguments: tuple[int, ...], error: NNError) -> int:
-        errno = ERRNO[error.code]
-        if error.code is ErrorCode.TOO_LARGE and name == "get_output" and arguments[_ROOM] == 0:
-            logger.debug("%s: %s", name, error)  # this is how a guest asks for the size
+        errno = self.errno(error)
+        asks_for_size = error.code is ErrorCode.TOO_LARGE and name in _WITH_ROOM and arguments[_ROOM] == 0
+        if asks_for_size or isinstance(error, EndOfSequence):  # which are answers, not failures
+            logger.debug("%s: %s", name, error)
         else:
-            self._failures.add(f"{name} failed: {error} [{error.code.value}, errno {errno}]")
+            self.failures.add(f"{name} failed: {error} [{error.code.value}, errno {errno}]")
         return errno
 
     def _missing_memory(self, name: str) -> int:
-        self._failures.add(
+        self.failures.add(
             f"{name} failed: the module exports no memory named 'memory', or a shared one [errno {MISSING_MEMORY}]"
         )
         return MISSING_MEMORY

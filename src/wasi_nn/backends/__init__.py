@@ -58,6 +58,9 @@ class Backend(Protocol):
     def devices(self) -> Mapping[ExecutionTarget, str]:
         """The targets that can be used here, with the device each would run on."""
 
+    # A backend of an encoding that is WasmEdge's own (9 Whisper, 11 Piper ...) also has its number as
+    # `extension_encoding`. Such a graph may have any number of builders, none too.
+
 
 # In the order in which they are asked: of several that can run a model, the first whose runtime is installed does.
 _BUILT_IN = (
@@ -103,6 +106,11 @@ def available() -> Iterator[Backend]:
     """Every backend, in the order in which they are asked. Those added are looked for only when it comes to them."""
     yield from built_in()
     yield from added()
+
+
+def of_extension(number: int) -> Backend | None:
+    """The backend for an encoding of WasmEdge's own, by its number; None if there is none."""
+    return next((it for it in available() if getattr(it, "extension_encoding", None) == number), None)
 
 
 def is_installed(backend: Backend) -> bool:
@@ -186,13 +194,31 @@ def load(
     if allowed is not None and not allowed(backend):
         raise NNError(ErrorCode.SECURITY, f"this host loads {backend.encoding.value} by name only, not from bytes")
     try:
-        with _explained(backend):
-            graph = _load_on(load_on, target, options or {}, rules)
+        return _finished(backend, load_on, target, options or {}, rules)
     except NNError as error:
         other = None if error.code is not ErrorCode.RUNTIME_ERROR else _looks_like_another(backend, source)
         if other is None:
             raise
         raise NNError(error.code, f"{error} (it looks like a model of {other.value})") from error
+
+
+def load_with(
+    backend: Backend, builders: Sequence[memoryview], target: ExecutionTarget, rules: LoadRules | None
+) -> Graph:
+    """Load a model from bytes by a certain backend. Raises as `load` does."""
+    return _finished(backend, partial(backend.load, builders), target, {}, rules or LoadRules())
+
+
+def _finished(
+    backend: Backend,
+    load_on: Callable[[ExecutionTarget, Options], Graph],
+    target: ExecutionTarget,
+    options: Options,
+    rules: LoadRules,
+) -> Graph:
+    """The graph that a backend loads, as the rules want it."""
+    with _explained(backend):
+        graph = _load_on(load_on, target, options, rules)
     if rules.convert_types:
         from wasi_nn.conversion import converted
 

@@ -128,6 +128,9 @@ COMPLETING = {
     "json-schema": ("json_schema", _TEXT),
 }
 
+# Whether a text is shown on the guest's standard output as it is written.
+SHOWING = {"stream-stdout": _FLAG}
+
 # Those that name files, or places to fetch them from: the host opens none for a guest, and has no use for them yet.
 FILES = _names(
     """mmproj image model-url hf-repo hf-file model-vocoder tts-output-file tts-speaker-file hf-repo-vocoder
@@ -137,7 +140,7 @@ FILES = _names(
 )
 
 _NO_EFFECT = _names(
-    """stream-stdout cpu-moe n-cpu-moe tensor-split split-mode numa warmup model-alias hf-token
+    """cpu-moe n-cpu-moe tensor-split split-mode numa warmup model-alias hf-token
     lora-init-without-apply always-regenerate-image-embd tts n-keep n-chunks n-parallel n-sequences grp-attn-n
     grp-attn-w n-print rope-scaling-type yarn-ext-factor yarn-attn-factor yarn-beta-fast yarn-beta-slow yarn-orig-ctx
     pooling-type attention-type cache-type-k cache-type-v ctx-shift cont-batching no-perf mask-valid mask-valid-batch
@@ -149,7 +152,7 @@ _NO_EFFECT = _names(
     display-prompt verbose-prompt usage verbosity"""
 )
 
-_KNOWN = LOADING | OPERATORS | {name: accepts for name, (_, accepts) in COMPLETING.items()}
+_KNOWN = LOADING | OPERATORS | SHOWING | {name: accepts for name, (_, accepts) in COMPLETING.items()}
 
 
 def check_operators(options: Options) -> None:
@@ -173,7 +176,7 @@ def from_guest(data: memoryview | bytes, operators: Options) -> dict[str, Any]:
     `security` for what a guest may not ask of the host.
     """
     found = _object(data)
-    options = {name: value for name, value in found.items() if name in LOADING or name in COMPLETING}
+    options = {name: value for name, value in found.items() if name in _KNOWN and name not in OPERATORS}
     for name in found:
         if name in FILES and found[name] not in ("", None):
             message = (

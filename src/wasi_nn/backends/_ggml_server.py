@@ -2,88 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
-from queue import SimpleQueue
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends._ggml_options import Loading, parameters
 from wasi_nn.backends._gguf import Header
-from wasi_nn.types import ErrorCode, NNError, printable
+from wasi_nn.types import ErrorCode, NNError, PromptTooLong, printable
 
 if TYPE_CHECKING:
     from xllamacpp import Server
 
-    Chunk = dict[str, Any]
+_MAX_SEQUENCES = 64
+_CONTEXT_STEP = 256  # to a multiple of which llama.cpp makes a context
 
 
-class PromptTooLong(NNError):
-    """A prompt doesn't fit into the context (with `embedding`, into a batch)."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(ErrorCode.TOO_LARGE, message)
-
-
-class Completion:
-    """The pieces of a text, in whole characters, as llama.cpp writes them.
-
-    To be gone through once. `input_tokens` and `output_tokens` count when all is written. To stop early, close the
-    iterator: llama.cpp is told with the next piece.
-    """
-
-    def __init__(self, engine: Engine, prompt: str, wanted: Mapping[str, Any]) -> None:
-        self.input_tokens = self.output_tokens = 0
-        self._engine = engine
-        # Nothing of one prompt is kept for the next, so that what a context gets depends on itself alone.
-        self._request = {**wanted, "prompt": prompt, "stream": True, "cache_prompt": False}
-        self._stopped = False
-
-    def __iter__(self) -> Iterator[str]:
-        # In a thread of its own, so that this one may be interrupted, and may ask for a piece at a time.
-        chunks: SimpleQueue[Chunk | BaseException | None] = SimpleQueue()
-        thread = threading.Thread(target=self._write, args=(chunks,), name="wasi-nn ggml")
-        thread.start()
-        reason, begun = "", ""
-        try:
-            while (chunk := chunks.get()) is not None:
-                if isinstance(chunk, BaseException):
-                    raise chunk
-                _require_success(chunk)
-                (choice,) = chunk["choices"]
-                if choice["finish_reason"]:
-                    reason = choice["finish_reason"]
-                    self.input_tokens = chunk["usage"]["prompt_tokens"]
-                    self.output_tokens = chunk["usage"]["completion_tokens"]
-                if self._request["n_predict"] == 0:  # which llama.cpp takes for 1
-                    self.output_tokens = 0
-                elif choice["text"]:
-                    if "json_schema" in self._request:
-                        begun += choice["text"]
-                    yield choice["text"]
-        finally:
-            self._stopped = True
-            thread.join()
-        if "json_schema" in self._request:
-            _require_json(begun, whole=reason == "stop" and "stop" not in self._request)
-
-    def _write(self, chunks: SimpleQueue[Chunk | BaseException | None]) -> None:
-        def take(chunk: Chunk) -> bool:
-            chunks.put(chunk)
-            return self._stopped
-
-        try:
-            self._engine.complete(self._request, take)
-        except BaseException as error:
-            chunks.put(error)
-        finally:
-            chunks.put(None)
-
-
-def _require_success(answer: Mapping[str, Any]) -> None:
+def require_success(answer: Mapping[str, Any]) -> None:
     """Raise what an answer of llama.cpp's server says, if it says that something is wrong."""
     error = answer.get("error")
     if error is None:
@@ -100,22 +38,40 @@ def _require_success(answer: Mapping[str, Any]) -> None:
     raise NNError(code, f"llama.cpp refuses: {message}")
 
 
-def _require_json(text: str, whole: bool) -> None:
-    """Raise `NNError` for text that can't have been kept to a JSON schema: llama.cpp drops one that it can't read, and
-    says nothing."""
-    if not text.strip() or text.lstrip()[0] in '{["-0123456789tfn':
-        if not whole:
-            return
-        try:
-            json.loads(text)
-            return
-        except ValueError:
-            pass
-    raise NNError(ErrorCode.RUNTIME_ERROR, "llama.cpp didn't keep to the JSON schema: it can't use this one")
+class Turns:
+    """Whose turn it is: one at a time, in the order of asking."""
+
+    def __init__(self) -> None:
+        self._asked: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    def take(self, who: object) -> None:
+        """Wait for a turn."""
+        with self._changed:
+            self._asked.append(who)
+            try:
+                self._changed.wait_for(lambda: self._asked[0] is who)
+            except BaseException:
+                self.give_back(who)
+                raise
+
+    def give_back(self, who: object) -> None:
+        """Let the next one have its turn."""
+        with self._changed:
+            self._asked.remove(who)
+            self._changed.notify_all()
+
+    @property
+    def are_waited_for(self) -> bool:
+        """Whether others wait for a turn."""
+        return len(self._asked) > 1
 
 
 class Engine:
-    """A model in memory: a server of llama.cpp, which takes one completion after another from any number of threads."""
+    """A model in memory: a server of llama.cpp, which takes one completion after another from any number of threads.
+
+    `turns` say whose text it is that is written.
+    """
 
     def __init__(self, path: str, wanted: Loading, operators: Mapping[str, Any], header: Header) -> None:
         import xllamacpp
@@ -123,6 +79,8 @@ class Engine:
         # The library that keeps to JSON schemas would write what it thinks of a schema to stderr.
         os.environ.setdefault("LLGUIDANCE_LOG_LEVEL", "0")
         self.loading = wanted
+        self.turns = Turns()
+        self._sequences: weakref.WeakSet[object] = weakref.WeakSet()
         try:
             server = xllamacpp.Server(parameters(path, wanted, operators, header))
         except RuntimeError as error:
@@ -135,14 +93,41 @@ class Engine:
         # At the latest before the interpreter ends, since threads of llama.cpp are running.
         weakref.finalize(self, self._servers.clear)
 
-    def complete(self, wanted: Mapping[str, Any], take: Any) -> None:
+    def complete(self, wanted: Mapping[str, Any], take: Callable[[dict[str, Any]], bool]) -> None:
         """Have a completion written; `take` gets each chunk, and returns whether to stop."""
         self._servers[0].handle_completions(wanted, take)
+
+    def admit(self, sequence: object) -> None:
+        """Count a sequence of pieces as under way until it is dropped. Raises `NNError` with `too-large` for one too
+        many."""
+        if len(self._sequences) >= _MAX_SEQUENCES:
+            message = f"{_MAX_SEQUENCES} sequences of this model are under way, this is one too many: end some"
+            raise NNError(ErrorCode.TOO_LARGE, message)
+        self._sequences.add(sequence)
+
+    def count_tokens(self, prompt: str) -> int:
+        """The number of a prompt's tokens."""
+        # Of a prompt that is too long the server says how long it is, and evaluates nothing: so it is made too long.
+        more = [0] * (self.loading.context + _CONTEXT_STEP)
+        asked = object()
+        self.turns.take(asked)
+        try:
+            if self.loading.embedding:
+                answer = self._servers[0].handle_embeddings({"input": [prompt, *more]})
+            else:
+                answer = self._servers[0].handle_completions({"prompt": [prompt, *more], "n_predict": 1})
+        finally:
+            self.turns.give_back(asked)
+        try:
+            require_success(answer)
+        except PromptTooLong:
+            return int(answer["error"]["n_prompt_tokens"]) - len(more)
+        raise NNError(ErrorCode.RUNTIME_ERROR, "llama.cpp doesn't count the prompt's tokens")
 
     def embedding(self, prompt: str) -> tuple[list[float], int]:
         """The embedding of a text, of length 1, and the number of its tokens."""
         answer = self._servers[0].handle_embeddings({"input": prompt, "encoding_format": "float"})
-        _require_success(answer)
+        require_success(answer)
         return answer["data"][0]["embedding"], answer["usage"]["prompt_tokens"]
 
 

@@ -4,7 +4,8 @@ A graph of encoding openvino has two builders, the `.xml` and the `.bin`; one, i
 `.xml` file with its `.bin` beside it. OpenVINO also runs ONNX, TensorFlow and TensorFlow Lite models, where its
 operator prefers it or nothing else is installed that does.
 
-Options: `threads` (0, the default, leaves it to the runtime), `precision` (`f32`, the default, or `runtime` for the
+Options: `threads` (0, the default, leaves it to the runtime), `streams` (how many inferences may run at once, sharing
+the threads; 0, the default, leaves it to `hint`), `precision` (`f32`, the default, or `runtime` for the
 runtime's own choice, which on recent processors is bf16 and costs accuracy), `hint` (`latency`, the default, or
 `throughput`), `device` (one of OpenVINO's device names, for any target).
 
@@ -230,6 +231,7 @@ _PROPERTIES: dict[str, dict[Any, dict[str, str]]] = {
 }
 _ACCEPTS = {name: one_of(words) for name, words in _PROPERTIES.items()} | {
     "threads": is_thread_count,
+    "streams": is_thread_count,
     "device": is_text,
 }
 
@@ -241,8 +243,9 @@ def compile_properties(options: Mapping[str, Any]) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     for name, words in _PROPERTIES.items():
         properties |= words[chosen[name]]
-    if options.get("threads"):
-        properties["INFERENCE_NUM_THREADS"] = options["threads"]
+    for name, property_name in (("threads", "INFERENCE_NUM_THREADS"), ("streams", "NUM_STREAMS")):
+        if options.get(name):
+            properties[property_name] = options[name]
     return properties
 
 

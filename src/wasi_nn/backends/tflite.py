@@ -155,7 +155,14 @@ def _info(name: str, tensor: Mapping[str, Any]) -> TensorInfo:
     dtype = np.dtype(tensor["dtype"])
     declared = tensor["shape_signature"] if len(tensor["shape_signature"]) else tensor["shape"]
     dims = tuple("?" if dim < 0 else int(dim) for dim in declared)
-    return TensorInfo(name, np.dtype(object) if dtype.kind == "S" else dtype, dims, "string")
+    scale, zero_point = tensor["quantization"]
+    return TensorInfo(
+        name,
+        np.dtype(object) if dtype.kind == "S" else dtype,
+        dims,
+        "string",
+        quantization=(float(scale), int(zero_point)) if scale else None,
+    )
 
 
 class _MainGraphRunner:

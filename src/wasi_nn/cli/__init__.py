@@ -37,14 +37,14 @@ def command() -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; gives its exit code."""
-    from wasi_nn.cli import backends, graphs, inspect, run
+    from wasi_nn.cli import backends, graphs, inspect, replay, run
 
     parser = argparse.ArgumentParser(
         PROGRAM, description="Run WebAssembly guests that do machine-learning inference through wasi-nn."
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, graphs, inspect, backends):
+    for command in (run, replay, graphs, inspect, backends):
         command.add_parser(subcommands)
     options = parser.parse_args(arguments)
 

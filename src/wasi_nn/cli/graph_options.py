@@ -62,6 +62,20 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_load(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which models may be loaded from a guest's own bytes."""
+    load = parser.add_mutually_exclusive_group()
+    load.add_argument("--no-load", action="store_true", help="refuse models that the guest loads from its own bytes")
+    load.add_argument(
+        "--allow-load",
+        action="append",
+        choices=ENCODINGS[:-1],
+        metavar="ENCODING",
+        help="let the guest load such models, and no others, from its own bytes (may be repeated; "
+        "by default, those whose runtimes withstand hostile bytes: onnx, tensorflowlite)",
+    )
+
+
 def rules(options: argparse.Namespace) -> LoadRules:
     """How models are to be loaded."""
     from wasi_nn.backends import LoadRules

@@ -1,4 +1,4 @@
-"""`wasi-nn inspect`: what a model takes and gives."""
+"""`wasi-nn inspect`: what a model takes and gives, or what a guest needs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     """Add `inspect` to the command's parser."""
     parser = subcommands.add_parser(
         "inspect",
-        help="show a model's inputs and outputs",
-        description="Load a model and show what it takes and gives.",
+        help="show a model's inputs and outputs, or what a guest needs",
+        description="Load a model and show what it takes and gives; or look at a guest (a .wasm or .wat file) without "
+        "running it, and show what it imports, in which dialect, and what is missing here to run it.",
         allow_abbrev=False,
     )
     parser.add_argument(
         "model",
         metavar="MODEL",
         nargs="+",
-        help="a model's file, or its builders' (.xml .bin), or a directory that holds one",
+        help="a model's file, or its builders' (.xml .bin), or a directory that holds one; or a guest",
     )
     parser.add_argument(
         "--encoding",
@@ -46,7 +47,9 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def main(options: argparse.Namespace) -> int:
-    """Show the model; gives the exit code."""
+    """Show the model, or the guest; gives the exit code."""
+    if len(options.model) == 1 and _is_guest(options.model[0]):
+        return _show_guest(options)
     from wasi_nn.registry import NamedGraph, Registry
     from wasi_nn.types import printable
 
@@ -82,6 +85,43 @@ def main(options: argparse.Namespace) -> int:
     for key, value in graph.metadata.items():
         text = printable(f"{key}: {' '.join(value.split())}")
         print(text if len(text) <= 100 else text[:97] + "...")
+    return 0
+
+
+def _is_guest(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(4096).lstrip()
+    except OSError:
+        return False  # whoever opens it next will say why
+    return head.startswith((b"\0asm", b"(module", b"(component", b";;"))
+
+
+def _show_guest(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from wasi_nn.guest_report import report_on
+    from wasi_nn.types import printable
+
+    report = report_on(options.model[0])
+    if options.json:
+        import json
+
+        print(json.dumps(asdict(report), indent=2))
+        return 0
+    print(f"abi       {'core module' if report.abi == 'core' else report.abi}")
+    if report.dialect is not None:
+        print(f"dialect   {report.dialect}")
+    for version in report.versions:
+        print(f"wasi:nn   {printable(version)}")
+    for what, imports in (("nn", report.nn), ("wasi", report.wasi), ("other imports", report.other)):
+        if imports:
+            print(what)
+            for imported in imports:
+                print(f"  {printable(imported)}")
+    print("runs here" if not report.problems else "does not run here")
+    for problem in report.problems:
+        print(f"  it {printable(problem)}")
     return 0
 
 

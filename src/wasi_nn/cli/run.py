@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 
-from wasi_nn.cli import ENCODINGS, PROGRAM, UsageError, graph_options
+from wasi_nn.cli import PROGRAM, UsageError, graph_options
 
 _EPILOG = """\
 The guest's own options come after its name. A graph's encoding is told from its bytes unless it is given.
@@ -28,18 +28,15 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         allow_abbrev=False,
     )
     graph_options.add(parser)
-    load = parser.add_mutually_exclusive_group()
-    load.add_argument("--no-load", action="store_true", help="refuse models that the guest loads from its own bytes")
-    load.add_argument(
-        "--allow-load",
-        action="append",
-        choices=ENCODINGS[:-1],
-        metavar="ENCODING",
-        help="let the guest load such models, and no others, from its own bytes (may be repeated; "
-        "by default, those whose runtimes withstand hostile bytes: onnx, tensorflowlite)",
-    )
+    graph_options.add_load(parser)
     parser.add_argument(
         "--no-http", action="store_true", help="refuse a component that makes HTTP requests (wasi:http)"
+    )
+    parser.add_argument(
+        "--dialect",
+        choices=("auto", "spec", "wasmedge", "wamr"),
+        default="auto",
+        help="whose functions and numbers a core module gets (default: auto, told by what it imports)",
     )
     parser.add_argument(
         "--dir",
@@ -51,6 +48,12 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument(
         "--env", action="append", default=[], metavar="KEY=VALUE", help="a variable of the guest's environment"
     )
+    parser.add_argument("--trace", metavar="FILE", help="record the nn calls, to be shown as a timeline or replayed")
+    parser.add_argument(
+        "--trace-data",
+        action="store_true",
+        help="record what replaying needs too, in FILE.data: models, inputs and outputs",
+    )
     parser.add_argument("--no-cache", action="store_true", help="compile the guest anew, and don't keep it")
     parser.add_argument("guest", metavar="GUEST", help="a .wasm or .wat file")
     parser.add_argument("args", metavar="ARGS", nargs=argparse.REMAINDER, help="the guest's arguments")
@@ -61,6 +64,8 @@ def main(options: argparse.Namespace) -> int:
     """Run the guest; gives its exit code."""
     dirs = dict(_directory(text) for text in options.dir)
     env = dict(_variable(text) for text in options.env)
+    if options.trace_data and not options.trace:
+        raise UsageError("--trace-data is for --trace FILE")
     rules = graph_options.rules(options)
     graphs = graph_options.registry(options, rules)
     logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
@@ -76,9 +81,11 @@ def main(options: argparse.Namespace) -> int:
         allow_load=options.allow_load or not options.no_load,
         allow_http=not options.no_http,
         rules=rules,
+        dialect=options.dialect,
         cache=not options.no_cache,
     )
-    return host.run(options.guest, options.args, env=env, dirs=dirs, stdin=sys.stdin).exit_code & 0xFF
+    recording = {"trace": options.trace, "trace_data": options.trace_data}
+    return host.run(options.guest, options.args, env=env, dirs=dirs, stdin=sys.stdin, **recording).exit_code & 0xFF
 
 
 def _directory(text: str) -> tuple[str, str]:

@@ -1,0 +1,58 @@
+"""Comparing an output with what it was another time: within a tolerance where it is of floats, else exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wasi_nn.types import dims_text, dtype_name
+
+if TYPE_CHECKING:
+    from wasi_nn.types import Array
+
+TOLERANCES = {
+    "f16": (1e-2, 1e-3),
+    "bf16": (5e-2, 1e-2),
+    "f32": (1e-3, 1e-5),
+    "f64": (1e-3, 1e-5),
+}
+"""For outputs of each type, unless others are given: relative and absolute. All other types are compared exactly."""
+
+_PART = 1 << 20  # elements that are compared at a time
+
+
+def difference(expected: Array, found: Array, tolerances: Mapping[str, tuple[float, float]] = TOLERANCES) -> str | None:
+    """How an array differs from the one that was recorded, on one line; None if it is the same within the tolerance.
+
+    NaN is the same as NaN.
+    """
+    was = f"{dtype_name(expected.dtype)}{dims_text(expected.shape)}"
+    now = f"{dtype_name(found.dtype)}{dims_text(found.shape)}"
+    if was != now:
+        return f"it is {now}, was {was}"
+    rtol, atol = tolerances.get(dtype_name(expected.dtype), (None, None))
+    count, worst, most = 0, 0, -1.0
+    flat, flat_found = expected.reshape(-1), found.reshape(-1)
+    for start in range(0, flat.size, _PART):
+        a, b = flat[start : start + _PART], flat_found[start : start + _PART]
+        if rtol is None or atol is None:
+            differs: Array = a != b
+            by: Array = differs.astype(np.float64)
+        else:
+            a, b = a.astype(np.float64), b.astype(np.float64)
+            differs = ~np.isclose(b, a, rtol, atol, equal_nan=True)
+            with np.errstate(invalid="ignore"):
+                by = np.where(differs, np.nan_to_num(np.abs(a - b), nan=np.inf), 0)
+        if differs.any():
+            count += int(differs.sum())
+            place = int(by.argmax())
+            if by[place] > most:
+                worst, most = start + place, float(by[place])
+    if not count:
+        return None
+    place_text = dims_text(tuple(map(int, np.unravel_index(worst, expected.shape))))
+    which, more = ("first", "") if rtol is None else ("most", f" by more than {atol:g} + {rtol:g} of it")
+    values = f"{which} at {place_text}: {flat_found[worst]}, was {flat[worst]}"
+    return f"{count} of {flat.size} elements differ{more}, {values}"

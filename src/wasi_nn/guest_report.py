@@ -1,0 +1,109 @@
+"""What a guest is and needs, found out without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from wasmtime import Engine, Linker, Module, Store, WasmtimeError
+from wasmtime.component import Component
+
+from wasi_nn import guest as guests
+from wasi_nn.abi import compose
+from wasi_nn.abi.dialects import MODULES, Dialect, abi_of, imports_of
+from wasi_nn.graph import one_line
+from wasi_nn.session import Session
+from wasi_nn.types import GuestError
+from wasi_nn.wasi import Wasi
+
+_WASI_0_2 = ("cli", "clocks", "filesystem", "http", "io", "random", "sockets")
+_NN = "wasi:nn/"
+
+
+@dataclass(frozen=True)
+class GuestReport:
+    """What a guest is and needs.
+
+    `abi` is `core` or `component`; `dialect` is a core module's, `versions` are those of `wasi:nn` that a component
+    imports. `nn`, `wasi` and `other` are its imports, each a module or interface and, of a core module, a function.
+    `problems` are what keeps it from being run here as a command: sentences of which it is the subject.
+    """
+
+    abi: str
+    dialect: str | None
+    versions: tuple[str, ...]
+    nn: tuple[str, ...]
+    wasi: tuple[str, ...]
+    other: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def report_on(guest: guests.Guest, *, dialect: Dialect | str = Dialect.AUTO) -> GuestReport:
+    """Look at a guest. It is compiled for that, not run. Raises `GuestError` for what isn't WebAssembly."""
+    wasm, name = guests.read(guest), guests.name_of(guest)
+    engine = Engine()
+    try:
+        if guests.is_component(wasm):
+            return _on_component(name, wasm, engine)
+        return _on_module(name, Module(engine, wasm), engine, dialect)
+    except WasmtimeError as error:
+        raise GuestError(f"{name} is not valid WebAssembly: {one_line(error)}") from error
+
+
+def _on_module(name: str, module: Module, engine: Engine, dialect: Dialect | str) -> GuestReport:
+    imports = imports_of(module)
+    abi = abi_of(dialect, module)
+    linker, store = Linker(engine), Store(engine)
+    with Session() as session, Wasi([name], {}, {}, None, capture_output=False) as wasi:
+        wasi.add_to(linker, store)
+        abi(session).add_to_linker(linker)
+        problems = tuple(guests.problems_of(module, abi, linker, store))
+    store.close()
+    speaks = next(kind.value for kind in Dialect if kind is not Dialect.AUTO and abi_of(kind, None) is abi)
+    return GuestReport(
+        "core",
+        speaks if any(of in MODULES for of, _ in imports) else None,
+        (),
+        _named(item for item in imports if item[0] in MODULES),
+        _named(item for item in imports if item[0].startswith("wasi_") and item[0] not in MODULES),
+        _named(item for item in imports if not item[0].startswith("wasi_")),
+        problems,
+    )
+
+
+def _named(imports: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    return tuple(f"{module}.{name}" for module, name in imports)
+
+
+def _on_component(name: str, wasm: bytes, engine: Engine) -> GuestReport:
+    problems = []
+    try:
+        compose.wrap_component(wasm, name)
+    except GuestError as error:
+        problems.append(str(error).removeprefix(f"{name} "))
+    component = Component(engine, wasm)
+    imports = list(component.type.imports(engine))
+    nn = [imported for imported in imports if imported.startswith(_NN)]
+    wasi = [imported for imported in imports if imported.startswith("wasi:") and imported not in nn]
+    unknown = [imported for imported in imports if not imported.startswith(_NN) and not _is_wasi_0_2(imported)]
+    if unknown:
+        problems.append(f"imports what this host doesn't have: {', '.join(unknown)}")
+    try:
+        guests.run_of(name, component, engine)
+    except GuestError as error:
+        problems.append(str(error).removeprefix(f"{name} "))
+    return GuestReport(
+        "component",
+        None,
+        tuple(sorted({imported.partition("@")[2] for imported in nn})),
+        tuple(nn),
+        tuple(wasi),
+        tuple(imported for imported in imports if not imported.startswith("wasi:")),
+        tuple(problems),
+    )
+
+
+def _is_wasi_0_2(imported: str) -> bool:
+    interface, _, version = imported.partition("@")
+    namespace, _, rest = interface.partition(":")
+    return namespace == "wasi" and rest.partition("/")[0] in _WASI_0_2 and version.startswith("0.2.")
