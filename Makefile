@@ -28,6 +28,7 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, as tables
 	PYTHONPATH=demo:tests $(BIN)/python bench/startup.py
 	PYTHONPATH=demo:tests $(BIN)/python bench/components.py
 	PYTHONPATH=demo:tests $(BIN)/python bench/backends.py
+	PYTHONPATH=demo:tests $(BIN)/python bench/streaming.py
 
 types: $(VENV)/.dev  ## docs/types.md: every type tried in every backend
 	PYTHONPATH=demo:tests $(BIN)/python tests/types_table.py

@@ -1,4 +1,4 @@
-"""A guest that does nothing but inference: text, with a loop of `set_input`, `compute` and `get_output`."""
+"""Guests that do nothing but inference: a loop of `set_input`, `compute` and `get_output`, and one of pieces."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import core_guest
 
 import wasi_nn
+from wasi_nn.abi.dialects import ABIS
 
 LOOP = """
     (func (export "infer") (param $context i32) (param $times i32) (result i32) (local $errno i32)
@@ -33,3 +34,38 @@ def through_a_guest(graph: wasi_nn.Graph, tensor: Any, times: int) -> tuple[Call
         assert infer(store, context, times) == core_guest.SUCCESS  # type: ignore[operator]
 
     return run, lambda size: guest.read(4096, size)
+
+
+PIECES = """
+    (func (export "write") (param $context i32) (param $at i32) (result i32) (local $end i32)
+      (local.set $end (local.get $at))
+      (block $ended
+        (loop $again
+          (br_if $ended (call $compute_single (local.get $context)))
+          (drop (call $get_output_single
+            (local.get $context) (i32.const 0) (local.get $end) (i32.const 4096) (i32.const 8)))
+          (local.set $end (i32.add (local.get $end) (i32.load (i32.const 8))))
+          (br_if $again (i32.const 1))))
+      (i32.sub (local.get $end) (local.get $at)))"""
+
+
+def pieces_through_a_guest(graph: wasi_nn.Graph, prompt: bytes) -> tuple[Callable[[], str], Callable[[], None]]:
+    """What has a guest write a whole text piece by piece, and gives it; and what makes but its first piece."""
+    abi = ABIS[wasi_nn.Dialect.WASMEDGE]
+    guest = core_guest.CoreGuest(
+        wasi_nn.Session({"net": graph}), core_guest.wat(rest=PIECES, abi=abi), dialect="wasmedge"
+    )
+    context = guest.context("net")
+    write: Any = guest.exports["write"]
+
+    def text() -> str:
+        assert guest.set_input(context, 0, [1], core_guest.U8, prompt) == core_guest.SUCCESS
+        size = write(guest.store, context, core_guest.DATA)
+        return guest.read(core_guest.DATA, size).decode()
+
+    def first_piece() -> None:
+        assert guest.set_input(context, 0, [1], core_guest.U8, prompt) == core_guest.SUCCESS
+        assert guest.call("compute_single", context) == core_guest.SUCCESS
+        assert guest.call("fini_single", context) == core_guest.SUCCESS
+
+    return text, first_piece

@@ -1,19 +1,19 @@
 """How fast a language model's text comes piece by piece, beside xllamacpp called from Python directly.
 
-The model is SmolLM2 (135 million parameters, weights of four bits). Both write the same text with the same options.
+The model is SmolLM2 (135 million parameters, weights of four bits). All write the same text with the same options: a
+guest in WasmEdge's dialect, an execution context without WebAssembly, and xllamacpp.
 """
 
 from __future__ import annotations
 
 import os
 import statistics
-import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import models
+from guest_loop import pieces_through_a_guest
 from ratios import best, ratio, side_by_side
 
 import wasi_nn
@@ -24,8 +24,8 @@ TOKENS = 128
 CONTEXT = 1024
 ROUNDS = 15
 
-Writer = Callable[[], Iterator[str]]
-"""Writes the text once; gives its pieces as they come."""
+Writer = tuple[Callable[[], str], Callable[[], object]]
+"""Writes the text and gives it; makes its first piece, and leaves it at that."""
 
 
 def directly(model: Path) -> Writer:
@@ -40,64 +40,66 @@ def directly(model: Path) -> Writer:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = len(os.sched_getaffinity(0))
     server = xllamacpp.Server(params)
     request = {"prompt": PROMPT, "stream": True, "temperature": 0, "max_tokens": TOKENS, "ignore_eos": True}
+    request["cache_prompt"] = False
 
-    def write() -> Iterator[str]:
-        pieces: list[tuple[float, str]] = []
+    def write() -> str:
+        pieces: list[str] = []
 
         def take(chunk: dict[str, Any]) -> None:
-            pieces.append((time.perf_counter(), chunk["choices"][0]["text"]))
+            pieces.append(chunk["choices"][0]["text"])
 
-        begun = time.perf_counter()
-        server.handle_completions({**request, "cache_prompt": False}, take)
-        first_pieces["directly"].append(pieces[0][0] - begun)
-        return (piece for _, piece in pieces)
+        server.handle_completions(request, take)
+        return "".join(pieces)
 
-    return write
+    return write, lambda: server.handle_completions(request, lambda chunk: True)
 
 
-def by_graph(model: Path) -> Writer:
-    """An execution context, piece by piece."""
-    options = {"ctx-size": CONTEXT, "n-predict": TOKENS, "ignore-eos": True, "temp": 0}
-    context = wasi_nn.load(model, options=options).init_execution_context()
-    context.set_input(0, PROMPT.encode())
+def by_context(graph: wasi_nn.Graph) -> Writer:
+    """An execution context, without WebAssembly."""
+    context = graph.init_execution_context()
 
-    def write() -> Iterator[str]:
-        begun = time.perf_counter()
+    def begin() -> None:
+        context.set_input(0, PROMPT.encode())
         context.compute_single()
-        first_pieces["compute_single"].append(time.perf_counter() - begun)
+
+    def write() -> str:
+        begin()
+        pieces = []
         try:
             while True:
-                yield bytes(context.single_output_bytes(0)).decode()
+                pieces.append(bytes(context.single_output_bytes(0)))
                 context.compute_single()
         except EndOfSequence:
-            return
+            return b"".join(pieces).decode()
 
-    return write
+    def first_piece() -> None:
+        begin()
+        context.fini_single()
 
-
-def _read(write: Writer) -> list[str]:
-    return list(write())
-
-
-first_pieces: dict[str, list[float]] = {"directly": [], "compute_single": []}
+    return write, first_piece
 
 
 def main() -> None:
     """Print the table."""
     model = models.smollm2()
-    writers = {"directly": directly(model), "compute_single": by_graph(model)}
-    texts = {name: "".join(write()) for name, write in writers.items()}
+    options = {"ctx-size": CONTEXT, "n-predict": TOKENS, "ignore-eos": True, "temp": 0}
+    graph = wasi_nn.load(model, options=options)
+    writers = {
+        "xllamacpp": directly(model),
+        "an execution context": by_context(graph),
+        "a guest": pieces_through_a_guest(graph, PROMPT.encode()),
+    }
+    texts = {name: write() for name, (write, _) in writers.items()}
     if len(set(texts.values())) != 1:
         raise SystemExit(f"they write different texts: {texts}")
-    times = side_by_side({name: partial(_read, write) for name, write in writers.items()}, ROUNDS)
-    base = times["directly"]
-    print(f"| SmolLM2, {TOKENS} tokens | tokens/s | ratio of times | first token | ratio of times |")
+    whole = side_by_side({name: write for name, (write, _) in writers.items()}, ROUNDS)
+    first = side_by_side({name: begin for name, (_, begin) in writers.items()}, ROUNDS)
+    print(f"| SmolLM2, {TOKENS} tokens | tokens/s | time, as a ratio | first token | as a ratio |")
     print("|---|---|---|---|---|")
-    for name, took in times.items():
-        first = first_pieces[name]
-        speed = f"{TOKENS / best(took):.1f} (median {TOKENS / statistics.median(took):.1f})"
-        begun = f"{1e3 * best(first):.1f} ms | {ratio(first, first_pieces['directly'])}"
-        print(f"| {name} | {speed} | {ratio(took, base)} | {begun} |")
+    for name in writers:
+        speed = f"{TOKENS / best(whole[name]):.1f} (median {TOKENS / statistics.median(whole[name]):.1f})"
+        begun = f"{1e3 * best(first[name]):.1f} ms | {ratio(first[name], first['xllamacpp'])}"
+        print(f"| {name} | {speed} | {ratio(whole[name], whole['xllamacpp'])} | {begun} |")
 
 
 if __name__ == "__main__":

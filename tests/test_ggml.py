@@ -245,6 +245,15 @@ def test_the_ways_in_which_a_model_is_loaded_at_once_are_bounded(graph: Graph) -
     refused(ErrorCode.TOO_LARGE, "one too many", contexts[3].compute)
 
 
+def test_contexts_that_are_but_garbage_are_not_in_the_way(graph: Graph) -> None:
+    for size in range(100, 110):
+        cycle: list[Any] = [graph.init_execution_context()]
+        cycle.append(cycle)
+        cycle[0].set_input(0, PROMPT.encode())
+        cycle[0].set_input(1, json.dumps({"ctx-size": size, "n-predict": 1}).encode())
+        cycle[0].compute()
+
+
 def test_outputs_are_the_callers(graph: Graph) -> None:
     context = graph.init_execution_context()
     context.set_input(0, b"one")

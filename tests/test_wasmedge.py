@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from struct import pack, unpack
 from typing import Any
 
@@ -227,6 +228,16 @@ def test_names_that_nothing_has_and_models_that_are_gone() -> None:
         assert guest.load_by_name("gone") == MODEL_NOT_FOUND
     with wasi_nn.Session(Gone()) as session:
         assert CoreGuest(session).load_by_name("gone") == NOT_FOUND, "no number above 8 for the specification's guests"
+
+
+@pytest.mark.parametrize(("name", "encoding"), [("model.gguf", "autodetect"), ("model", "ggml")])
+def test_a_language_models_file_that_is_gone(name: str, encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"soon gone")
+    registry = wasi_nn.Registry({"gone": wasi_nn.NamedGraph(path, encoding)})
+    path.unlink()
+    with wasi_nn.Session(registry) as session:
+        assert CoreGuest(session, dialect="wasmedge").load_by_name("gone") == MODEL_NOT_FOUND
 
 
 # Lifetimes

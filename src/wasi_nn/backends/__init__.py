@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wasi_nn.graph import Graph, one_line
-from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, word
+from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, ModelNotFound, NNError, TargetUnavailable, word
 
 logger = logging.getLogger("wasi_nn")
 
@@ -265,7 +265,10 @@ def _backend_for_path(path: Path, encoding: GraphEncoding, wanted: Callable[[Bac
             with memoryview(data) as view:
                 return _backend_for_bytes(view, encoding, wanted, str(file)), file
     except FileNotFoundError as error:
-        raise NNError(ErrorCode.NOT_FOUND, f"no model at {path}: no such file or directory") from error
+        message = f"no model at {path}: no such file or directory"
+        if encoding is GraphEncoding.GGML or path.suffix == ".gguf":  # which WasmEdge's guests are told apart
+            raise ModelNotFound(message) from error
+        raise NNError(ErrorCode.NOT_FOUND, message) from error
     except OSError as error:
         raise NNError(ErrorCode.RUNTIME_ERROR, f"the model {path} can't be read: {one_line(error)}") from error
     except ValueError as error:

@@ -12,6 +12,7 @@ prompts, and llama.cpp would run a template of the model's, which may be a progr
 
 from __future__ import annotations
 
+import gc
 import json
 import mmap
 import os
@@ -152,6 +153,8 @@ class _Model:
         with self._lock:
             engine = self._engines.get(wanted)
             if engine is None:
+                if len(self._engines) >= _MAX_VARIANTS:
+                    gc.collect()  # an error that was caught may still hold a context, and this its engine
                 if len(self._engines) >= _MAX_VARIANTS:
                     message = f"contexts have the model loaded in {_MAX_VARIANTS} ways at once, this is one too many"
                     raise NNError(ErrorCode.TOO_LARGE, message)
