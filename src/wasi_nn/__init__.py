@@ -25,19 +25,23 @@ if TYPE_CHECKING:
     from wasi_nn.abi.dialects import Dialect, add_to_linker
     from wasi_nn.abi.wit import add_to_component_linker
     from wasi_nn.backends import Backend, LoadRules, load
-    from wasi_nn.graph import ABSENT, ExecutionContext, Graph, NamedOutputs, Runner
+    from wasi_nn.graph import ABSENT, EndedEarly, ExecutionContext, Graph, NamedOutputs, Runner
     from wasi_nn.host import Host, RunResult
     from wasi_nn.recording import RecordingSession
     from wasi_nn.registry import GraphSource, NamedGraph, Registry
     from wasi_nn.replaying import Difference, Replayed, replay
     from wasi_nn.session import Session
     from wasi_nn.types import (
+        ContextFull,
+        EndOfSequence,
         ErrorCode,
         ExecutionTarget,
         GraphEncoding,
         GuestError,
         GuestTrap,
+        ModelNotFound,
         NNError,
+        PromptTooLong,
         TargetUnavailable,
         TensorInfo,
         TensorType,
@@ -49,8 +53,11 @@ __version__ = "0.1.0"
 __all__ = [
     "ABSENT",
     "Backend",
+    "ContextFull",
     "Dialect",
     "Difference",
+    "EndOfSequence",
+    "EndedEarly",
     "ErrorCode",
     "ExecutionContext",
     "ExecutionTarget",
@@ -61,9 +68,11 @@ __all__ = [
     "GuestTrap",
     "Host",
     "LoadRules",
+    "ModelNotFound",
     "NNError",
     "NamedGraph",
     "NamedOutputs",
+    "PromptTooLong",
     "RecordingSession",
     "Registry",
     "Replayed",
@@ -86,7 +95,7 @@ _ROOMS = {
     "abi.wit": ("add_to_component_linker",),
     "abi.dialects": ("Dialect", "add_to_linker"),
     "backends": ("Backend", "LoadRules", "load"),
-    "graph": ("ABSENT", "ExecutionContext", "Graph", "NamedOutputs", "Runner"),
+    "graph": ("ABSENT", "EndedEarly", "ExecutionContext", "Graph", "NamedOutputs", "Runner"),
     "host": ("Host", "RunResult"),
     "recording": ("RecordingSession",),
     "replaying": ("Difference", "Replayed", "replay"),

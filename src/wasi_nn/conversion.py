@@ -45,6 +45,9 @@ class _ConvertedGraph(Graph):
         self._graph = graph
         self.encoding, self.device, self.outputs_vary = graph.encoding, graph.device, graph.outputs_vary
 
+    def configured(self, config: memoryview) -> Graph:
+        return converted(self._graph.configured(config))
+
     def runner(self) -> Runner:
         return _ConvertingRunner(self._graph)
 

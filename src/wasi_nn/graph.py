@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wasi_nn.fitting import as_declared, byte_view, checked, find, fitting_dims, no_such_tensors
 from wasi_nn.types import (
     ContextFull,
     Dims,
@@ -32,15 +33,13 @@ from wasi_nn.types import (
     TensorType,
     dims_text,
     dtype_name,
-    printable,
+    one_line,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from wasi_nn.types import Array, DType
-
-MAX_RANK = 64  # numpy's own limit
 
 _BYTE = np.dtype(np.uint8)
 
@@ -382,11 +381,6 @@ def named_outputs(graph: Graph, outputs: Sequence[Array]) -> list[tuple[str, Arr
     return [(info.name, array) for info, array in zip(output_infos(graph, outputs), outputs, strict=True)]
 
 
-def no_such_tensors(kind: str) -> str:
-    """The end of a message that refuses a tensor for its type."""
-    return f"wasi-nn has no tensors of {kind} (the host can be told to convert them: --convert-types)"
-
-
 def run(runner: Runner, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
     """Call a runner; whatever the runtime raises becomes an `NNError`."""
     try:
@@ -400,28 +394,6 @@ def run(runner: Runner, inputs: Sequence[Array], reuse: Sequence[Array] | None) 
 def failure(error: Exception) -> NNError:
     """What an exception of a runtime's is to a caller."""
     return NNError(ErrorCode.RUNTIME_ERROR, f"the runtime failed: {one_line(error)}")
-
-
-def one_line(error: BaseException) -> str:
-    """The text of an error, on one line and fit to be shown."""
-    return printable(" ".join(str(error).split())) or type(error).__name__
-
-
-def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
-    """The index that `key` means: an index, a name, or a decimal index where no tensor has that name."""
-    if isinstance(key, str):
-        for index, info in enumerate(infos):
-            if info.name == key:
-                return index
-        if not (key.isascii() and key.isdigit() and len(key) <= 10):
-            names = ", ".join(repr(info.name) for info in infos)
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no {what} is named {key!r}; the graph's {what}s: {names}")
-        key = int(key)
-    if not 0 <= key < len(infos):
-        raise NNError(
-            ErrorCode.INVALID_ARGUMENT, f"no {what} has index {key}: the graph has {len(infos)}, counted from 0"
-        )
-    return key
 
 
 def named_inputs(graph: Graph, named: Iterable[tuple[str, ArrayLike]]) -> list[Array]:
@@ -440,50 +412,3 @@ def named_inputs(graph: Graph, named: Iterable[tuple[str, ArrayLike]]) -> list[A
     if missing:
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"no value for input {', '.join(map(repr, missing))}")
     return arrays  # type: ignore[return-value]
-
-
-def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
-    """`tensor` as a row-major array in the machine's byte order; strings become the objects that runtimes want, and
-    for an opaque input its bytes."""
-    if info.opaque and isinstance(tensor, str):
-        tensor = tensor.encode()
-    if isinstance(tensor, bytes | bytearray) and (info.opaque or info.dtype == np.uint8):
-        return np.frombuffer(tensor, np.uint8)
-    array: Array = np.asarray(tensor, order="C")
-    if array.dtype.byteorder == ">":
-        array = array.astype(array.dtype.newbyteorder("="))
-    return array.astype(object) if info.dtype == object and array.dtype.kind in "US" else array
-
-
-def checked(info: TensorInfo, array: Array) -> Array:
-    """`array` with the rank that the graph declares, or an `NNError` that says why it doesn't fit."""
-    if info.opaque:
-        return array.reshape(-1).view(np.uint8)
-    dims = fitting_dims(info, array.dtype, array.shape)
-    return array if dims == array.shape else array.reshape(dims)
-
-
-def fitting_dims(info: TensorInfo, dtype: DType, dims: Dims) -> Dims:
-    """The dims that the runtime is to see: those given, but `()` where `[1]` is given for a scalar."""
-    if info.dtype is not None and dtype != info.dtype:
-        message = f"input {info.name!r} is {info.type_name}, got {dtype_name(dtype)}"
-        if info.type is None:
-            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{message}; {no_such_tensors(info.type_name)}")
-        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-    if len(dims) > MAX_RANK:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r}: rank {len(dims)} is above {MAX_RANK}")
-    if info.dims is None:
-        return dims
-    if info.dims == () and dims == (1,):
-        return ()
-    fits = len(dims) == len(info.dims) and all(
-        isinstance(declared, str) or declared == dim for declared, dim in zip(info.dims, dims, strict=True)
-    )
-    if not fits:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} is {info.dims_text}, got {dims_text(dims)}")
-    return dims
-
-
-def byte_view(array: Array) -> memoryview:
-    """The bytes of an array, row-major: in place (and writable where the array is) if it is contiguous, else a copy."""
-    return array.reshape(-1).view(np.uint8).data

@@ -19,9 +19,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from wasi_nn.graph import one_line
 from wasi_nn.registry import NamedGraph
-from wasi_nn.types import ErrorCode, NNError
+from wasi_nn.types import ErrorCode, NNError, one_line
 
 
 def read(file: Path) -> dict[str, NamedGraph]:

@@ -12,8 +12,7 @@ from wasmtime.component import Component, ComponentInstanceType, ExportIndex, Fu
 
 from wasi_nn.abi import compose
 from wasi_nn.abi.witx import CoreAbi
-from wasi_nn.graph import one_line
-from wasi_nn.types import GuestError, GuestTrap, printable
+from wasi_nn.types import GuestError, GuestTrap, one_line, printable
 
 Guest = bytes | str | os.PathLike[str]
 """A guest: the path of a `.wasm` or `.wat` file, or the bytes of either."""

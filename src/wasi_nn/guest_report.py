@@ -11,9 +11,8 @@ from wasmtime.component import Component
 from wasi_nn import guest as guests
 from wasi_nn.abi import compose
 from wasi_nn.abi.dialects import MODULES, Dialect, abi_of, imports_of
-from wasi_nn.graph import one_line
 from wasi_nn.session import Session
-from wasi_nn.types import GuestError
+from wasi_nn.types import GuestError, one_line
 from wasi_nn.wasi import Wasi
 
 _WASI_0_2 = ("cli", "clocks", "filesystem", "http", "io", "random", "sockets")

@@ -22,10 +22,9 @@ from wasi_nn import guest as guests
 from wasi_nn.abi import compose, wit
 from wasi_nn.abi.dialects import Dialect, abi_of
 from wasi_nn.cache import CompileCache, default_directory
-from wasi_nn.graph import one_line
 from wasi_nn.registry import registry_of
 from wasi_nn.session import Session
-from wasi_nn.types import GuestError, GuestTrap, word
+from wasi_nn.types import GuestError, GuestTrap, one_line, word
 from wasi_nn.wasi import Wasi
 
 if TYPE_CHECKING:

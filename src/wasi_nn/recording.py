@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from wasi_nn.graph import ExecutionContext, Graph, as_declared, find
+from wasi_nn.fitting import as_declared, find
+from wasi_nn.graph import ExecutionContext, Graph
 from wasi_nn.session import HandleTable, Session
 from wasi_nn.trace import GRAPHS_ROW, Trace
 from wasi_nn.types import Dims, ExecutionTarget, GraphEncoding, NNError, TensorType

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from wasi_nn import backends
 from wasi_nn.backends import Buffer, LoadRules, Options
-from wasi_nn.graph import Graph, one_line
-from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, word
+from wasi_nn.graph import Graph
+from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, one_line, word
 
 Source = backends.Source | Sequence[str | os.PathLike[str]] | Graph
 """A model as `wasi_nn.load` takes it, a list of paths (one for each builder), or a `Graph` that is loaded already."""

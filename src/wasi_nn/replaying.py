@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.comparison import TOLERANCES, difference
-from wasi_nn.graph import MAX_RANK, find, one_line
+from wasi_nn.fitting import MAX_RANK, find
 from wasi_nn.session import Session
 from wasi_nn.trace import BadTrace, Call, TraceReader, fault, kind_of
 from wasi_nn.types import (
@@ -28,6 +28,7 @@ from wasi_nn.types import (
     TensorType,
     dims_text,
     dtype_name,
+    one_line,
     printable,
 )
 

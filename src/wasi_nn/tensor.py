@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wasi_nn.graph import MAX_RANK, no_such_tensors, one_line
-from wasi_nn.types import ErrorCode, NNError, TensorType, dims_text
+from wasi_nn.fitting import MAX_RANK, no_such_tensors
+from wasi_nn.types import ErrorCode, NNError, TensorType, dims_text, one_line
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, Dims

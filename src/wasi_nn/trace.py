@@ -37,8 +37,8 @@ from weakref import ref
 
 import numpy as np
 
-from wasi_nn.graph import byte_view, one_line
-from wasi_nn.types import Dims, ErrorCode, NNError, dtype_name, printable
+from wasi_nn.fitting import byte_view
+from wasi_nn.types import Dims, ErrorCode, NNError, dtype_name, one_line, printable
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, DType

@@ -244,3 +244,8 @@ def dtype_name(dtype: DType) -> str:
 def dims_text(dims: tuple[int | str, ...]) -> str:
     """Dims for a message, such as `[1, 3]`."""
     return printable(f"[{', '.join(map(str, dims))}]")
+
+
+def one_line(error: BaseException) -> str:
+    """The text of an error, on one line and fit to be shown."""
+    return printable(" ".join(str(error).split())) or type(error).__name__

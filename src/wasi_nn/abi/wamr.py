@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from struct import Struct, unpack_from
+from struct import Struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wasi_nn.abi.memory import GuestMemory
 from wasi_nn.abi.witx import ENCODINGS, FUNCTIONS, TARGETS, CoreAbi
-from wasi_nn.graph import MAX_RANK, find
+from wasi_nn.fitting import find
 from wasi_nn.session import require_builder_count
 from wasi_nn.types import ErrorCode, GraphEncoding, NNError, TensorInfo, TensorType
 
@@ -59,12 +59,7 @@ class WamrAbi(CoreAbi):
         dims_array, kind, data = _TENSOR.unpack(memory.range("the tensor", tensor, _TENSOR.size))
         dims_pointer, rank = _ARRAY.unpack(memory.range("the dimension array", dims_array, _ARRAY.size))
         memory.check("the tensor's dimensions", dims_pointer, rank * 4)
-        if rank > MAX_RANK:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"a tensor of {rank} dimensions: no more than {MAX_RANK} are")
-        dims = unpack_from(f"<{rank}I", memory.bytes, dims_pointer) if rank else ()
-        dtype = self.tensor_types.get(kind)
-        if dtype is None:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no tensor type has the number {kind}")
+        dims, dtype = self.shape(memory, dims_pointer, rank, kind)
         of = self.session.context(context)
         info = of.graph.inputs[find(of.graph.inputs, index, "input")]
         content = memory.range("the tensor's data", data, prod(dims) * (1 if info.opaque else _ELEMENT))

@@ -18,12 +18,12 @@ from wasi_nn.abi import host_calls
 from wasi_nn.abi.failures import FailureLog, logger
 from wasi_nn.abi.host_calls import GuestFault, i32_signature
 from wasi_nn.abi.memory import GuestMemory, OutOfBounds
-from wasi_nn.graph import MAX_RANK
+from wasi_nn.fitting import MAX_RANK
 from wasi_nn.session import Session, require_builder_count
 from wasi_nn.types import EndOfSequence, ErrorCode, ExecutionTarget, GraphEncoding, NNError, TensorType, dtype_name
 
 if TYPE_CHECKING:
-    from wasi_nn.types import DType
+    from wasi_nn.types import Dims, DType
 
 MODULE = "wasi_ephemeral_nn"
 
@@ -172,18 +172,22 @@ class CoreAbi:
         dims_pointer, rank, kind, data, size = _TENSOR.unpack_from(memory.bytes, tensor)
         memory.check("the tensor's dimensions", dims_pointer, rank * 4)
         memory.check("the tensor's data", data, size)
-        if rank > MAX_RANK:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"a tensor of {rank} dimensions: no more than {MAX_RANK} are")
-        dims = unpack_from(f"<{rank}I", memory.bytes, dims_pointer) if rank else ()
-        dtype = self.tensor_types.get(kind)
-        if dtype is None:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no tensor type has the number {kind}")
+        dims, dtype = self.shape(memory, dims_pointer, rank, kind)
         if kind in self.old_tensor_types and prod(dims) * dtype.itemsize != size:
             old = self.old_tensor_types[kind]
             if prod(dims) * old.itemsize == size:
                 self._warn_of_old_types(kind)
                 dtype = old
         self.session.context(context).write_input(index, dtype, dims, memory.bytes[data : data + size])
+
+    def shape(self, memory: GuestMemory, dims: int, rank: int, kind: int) -> tuple[Dims, DType]:
+        """The dims and the dtype of a tensor, whose dimensions are within memory."""
+        if rank > MAX_RANK:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"a tensor of {rank} dimensions: no more than {MAX_RANK} are")
+        dtype = self.tensor_types.get(kind)
+        if dtype is None:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no tensor type has the number {kind}")
+        return unpack_from(f"<{rank}I", memory.bytes, dims) if rank else (), dtype
 
     def compute(self, memory: GuestMemory, context: int) -> None:
         self.session.context(context).compute()

@@ -19,8 +19,17 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from wasi_nn.graph import Graph, one_line
-from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, ModelNotFound, NNError, TargetUnavailable, word
+from wasi_nn.graph import Graph
+from wasi_nn.types import (
+    ErrorCode,
+    ExecutionTarget,
+    GraphEncoding,
+    ModelNotFound,
+    NNError,
+    TargetUnavailable,
+    one_line,
+    word,
+)
 
 logger = logging.getLogger("wasi_nn")
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from wasi_nn.backends._pytorch_program import require_harmless_programs, require_no_objects
 from wasi_nn.backends._pytorch_tensors import NUMBERS, Call, TorchGraph, dtype_of, named_leaves
-from wasi_nn.graph import Graph, one_line
-from wasi_nn.types import ErrorCode, NNError, TensorInfo, printable
+from wasi_nn.graph import Graph
+from wasi_nn.types import ErrorCode, NNError, TensorInfo, one_line, printable
 
 if TYPE_CHECKING:
     import torch

@@ -1,0 +1,86 @@
+"""Whether tensors fit what a graph says of its inputs and outputs, and which of these is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wasi_nn.types import Dims, ErrorCode, NNError, TensorInfo, dims_text, dtype_name
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from wasi_nn.types import Array, DType
+
+MAX_RANK = 64  # numpy's own limit
+
+
+def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
+    """The index that `key` means: an index, a name, or a decimal index where no tensor has that name."""
+    if isinstance(key, str):
+        for index, info in enumerate(infos):
+            if info.name == key:
+                return index
+        if not (key.isascii() and key.isdigit() and len(key) <= 10):
+            names = ", ".join(repr(info.name) for info in infos)
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no {what} is named {key!r}; the graph's {what}s: {names}")
+        key = int(key)
+    if not 0 <= key < len(infos):
+        raise NNError(
+            ErrorCode.INVALID_ARGUMENT, f"no {what} has index {key}: the graph has {len(infos)}, counted from 0"
+        )
+    return key
+
+
+def no_such_tensors(kind: str) -> str:
+    """The end of a message that refuses a tensor for its type."""
+    return f"wasi-nn has no tensors of {kind} (the host can be told to convert them: --convert-types)"
+
+
+def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
+    """`tensor` as a row-major array in the machine's byte order; strings become the objects that runtimes want, and
+    for an opaque input its bytes."""
+    if info.opaque and isinstance(tensor, str):
+        tensor = tensor.encode()
+    if isinstance(tensor, bytes | bytearray) and (info.opaque or info.dtype == np.uint8):
+        return np.frombuffer(tensor, np.uint8)
+    array: Array = np.asarray(tensor, order="C")
+    if array.dtype.byteorder == ">":
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array.astype(object) if info.dtype == object and array.dtype.kind in "US" else array
+
+
+def checked(info: TensorInfo, array: Array) -> Array:
+    """`array` with the rank that the graph declares, or an `NNError` that says why it doesn't fit."""
+    if info.opaque:
+        return array.reshape(-1).view(np.uint8)
+    dims = fitting_dims(info, array.dtype, array.shape)
+    return array if dims == array.shape else array.reshape(dims)
+
+
+def fitting_dims(info: TensorInfo, dtype: DType, dims: Dims) -> Dims:
+    """The dims that the runtime is to see: those given, but `()` where `[1]` is given for a scalar."""
+    if info.dtype is not None and dtype != info.dtype:
+        message = f"input {info.name!r} is {info.type_name}, got {dtype_name(dtype)}"
+        if info.type is None:
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{message}; {no_such_tensors(info.type_name)}")
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+    if len(dims) > MAX_RANK:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r}: rank {len(dims)} is above {MAX_RANK}")
+    if info.dims is None:
+        return dims
+    if info.dims == () and dims == (1,):
+        return ()
+    fits = len(dims) == len(info.dims) and all(
+        isinstance(declared, str) or declared == dim for declared, dim in zip(info.dims, dims, strict=True)
+    )
+    if not fits:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} is {info.dims_text}, got {dims_text(dims)}")
+    return dims
+
+
+def byte_view(array: Array) -> memoryview:
+    """The bytes of an array, row-major: in place (and writable where the array is) if it is contiguous, else a copy."""
+    return array.reshape(-1).view(np.uint8).data
