@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checks import on_threads, refused
+from checks import gives_each_thread_its_own, on_threads, refused
 from conftest import need
 from core_guest import F32, NOT_FOUND, OUT, SUCCESS, CoreGuest
 
@@ -381,19 +381,7 @@ def test_a_network_that_only_learns_in_training_keeps_no_state() -> None:
 
 @both
 def test_one_graph_on_several_threads(kind: str) -> None:
-    graph = wasi_nn.load(RELU[kind])
-    wrong: list[int] = []
-
-    def work(number: int) -> None:
-        context = graph.init_execution_context()
-        for _ in range(100):
-            context.set_input(0, np.full(4, number, np.float32))
-            context.compute()
-            if context.get_output(0).tolist() != [number] * 4:
-                wrong.append(number)
-
-    on_threads(work, 4)
-    assert not wrong
+    gives_each_thread_its_own(wasi_nn.load(RELU[kind]), 4, times=100)
 
 
 @both

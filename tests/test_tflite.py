@@ -10,7 +10,7 @@ from typing import Any
 import models as real_models
 import numpy as np
 import pytest
-from checks import on_threads, refused
+from checks import gives_each_thread_its_own, refused
 from conftest import need
 from core_guest import F32, OUT, SUCCESS, CoreGuest
 from onnx_models import f32
@@ -180,19 +180,7 @@ def test_results_are_the_runtimes_bit_for_bit() -> None:
 
 
 def test_one_graph_on_several_threads() -> None:
-    graph = wasi_nn.load(models.relu((64,)))
-    wrong: list[int] = []
-
-    def work(number: int) -> None:
-        context = graph.init_execution_context()
-        for _ in range(200):
-            context.set_input(0, np.full(64, number, np.float32))
-            context.compute()
-            if context.get_output(0).tolist() != [number] * 64:
-                wrong.append(number)
-
-    on_threads(work, 4)
-    assert not wrong
+    gives_each_thread_its_own(wasi_nn.load(models.relu((64,))), 64, times=200)
 
 
 def test_a_guest_brings_its_model() -> None:

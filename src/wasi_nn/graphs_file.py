@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from wasi_nn.backends._inputs import is_text
 from wasi_nn.registry import NamedGraph
 from wasi_nn.types import ErrorCode, NNError, one_line
 
@@ -64,16 +65,12 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
-
-
 _KEYS: dict[str, Callable[[Any], bool]] = {
-    "path": lambda value: _is_text(value) or (isinstance(value, list) and value != [] and all(map(_is_text, value))),
-    "encoding": _is_text,
-    "target": _is_text,
-    "runtime": _is_text,
-    "sha256": lambda value: _is_text(value) and len(value) == 64 and set(value.lower()) <= set("0123456789abcdef"),
+    "path": lambda value: is_text(value) or (isinstance(value, list) and value != [] and all(map(is_text, value))),
+    "encoding": is_text,
+    "target": is_text,
+    "runtime": is_text,
+    "sha256": lambda value: is_text(value) and len(value) == 64 and set(value.lower()) <= set("0123456789abcdef"),
     "convert-types": lambda value: isinstance(value, bool),
     "options": _is_table,
 }

@@ -222,6 +222,11 @@ class TensorInfo:
         return dtype_name(self.dtype) if self.dtype != object else self.native or "object"
 
     @property
+    def has_fixed_dims(self) -> bool:
+        """Whether none of its dims, nor their number, is left open."""
+        return self.dims is not None and all(isinstance(dim, int) for dim in self.dims)
+
+    @property
     def dims_text(self) -> str:
         """The dims for a message, such as `[batch, 3, 224, 224]`."""
         return "of any rank" if self.dims is None else dims_text(self.dims)

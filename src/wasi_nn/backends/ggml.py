@@ -234,11 +234,12 @@ class _Runner:
             text = json.dumps({"n_embedding": len(embedding), "embedding": embedding})
             return [_bytes(text), _metadata(tokens, 0)]
         completion = Completion(engine, prompt, self._graph.completion_request(guests))
+        show = self.show if self._graph.is_shown(guests) else None
         pieces = []
         for piece in completion:
             pieces.append(piece)
-            if self.show is not None and self._graph.is_shown(guests):
-                self.show(piece.encode())
+            if show is not None:
+                show(piece.encode())
         return _outputs("".join(pieces), completion)
 
     def steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array]]:

@@ -230,7 +230,7 @@ class _BoundRunner:
         self._outputs = outputs
         self._bound: list[Array | None] = [None] * len(inputs)
         self._last: Sequence[Array] | None = None
-        self._fixed = all(info.dims is not None and all(isinstance(d, int) for d in info.dims) for info in outputs)
+        self._fixed = all(info.has_fixed_dims for info in outputs)
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         for index, array in enumerate(inputs):

@@ -362,9 +362,9 @@ class _RequestRunner:
 def _fixed(outputs: Sequence[TensorInfo]) -> list[tuple[int, tuple[int, ...], Any]]:
     """The outputs whose dims don't change: the index, dims and dtype of each."""
     return [
-        (index, tuple(map(int, info.dims)), info.dtype)
+        (index, tuple(map(int, info.dims or ())), info.dtype)
         for index, info in enumerate(outputs)
-        if info.dims is not None and all(isinstance(dim, int) for dim in info.dims)
+        if info.has_fixed_dims
     ]
 
 

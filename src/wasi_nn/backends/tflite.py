@@ -185,8 +185,8 @@ class _MainGraphRunner:
         self._dims: list[Dims] = []
         self._own: dict[int, Array] = {}  # the interpreter's inputs that are written to directly
         self._views: dict[int, Array] = {}  # and those of its outputs that are read so
-        self._stays = all(map(_is_fixed, inputs))
-        self._fixed_outputs = [index for index, info in enumerate(outputs) if self._stays and _is_fixed(info)]
+        self._stays = all(info.has_fixed_dims for info in inputs)
+        self._fixed_outputs = [index for index, info in enumerate(outputs) if self._stays and info.has_fixed_dims]
 
     def input_buffer(self, index: int, dims: Dims) -> Array | None:
         """See `wasi_nn.graph.Runner`."""
@@ -265,7 +265,3 @@ class _Memory:
             "shape": (array.nbytes,),
             "data": (array.ctypes.data, False),
         }
-
-
-def _is_fixed(info: TensorInfo) -> bool:
-    return info.dims is not None and all(isinstance(dim, int) for dim in info.dims)
