@@ -215,3 +215,12 @@ def test_chat_says_when_the_models_context_is_full_or_the_prompt_too_long(smollm
 def test_chat_is_told_what_is_not_there(smollm2: Host) -> None:
     result = smollm2.run(C_GUESTS / "chat.wasm", ["--graph", "llama"], capture_output=True)
     assert (result.exit_code, result.stderr) == (1, b"load_by_name_with_config: not_found\n")
+
+
+def test_chat_is_told_that_a_models_file_is_gone(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"soon gone")
+    host = Host({"gone": file}, cache=False)
+    file.unlink()
+    result = host.run(C_GUESTS / "chat.wasm", ["--graph", "gone"], capture_output=True)
+    assert (result.exit_code, result.stderr) == (1, b"gone: the model's file is gone\n")
