@@ -1,0 +1,53 @@
+"""Isolation: graphs that live in processes of their own, which may do nothing but compute.
+
+A model is loaded, and run, by a *worker*: a process that sees no file but the model's and the libraries', has no
+network, and no more memory than it is given (`wasi_nn.isolation.sandbox`). Its graph is a `Graph` like any other; its
+tensors lie in memory that both processes share. A worker that crashes, runs out of memory or doesn't answer costs the
+caller an error; the model is loaded again, by a new worker, when it is next used.
+
+Isolated graphs run on the CPU. A worker imports this package before it is confined, so nothing here may import numpy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """How graphs are isolated.
+
+    `memory`: the bytes that a worker may have of its own, and again as many in its scratch folder; neither the model's
+    file nor the tensors that it is given count. `load_time`: the seconds that a model may take to be loaded. `grace`:
+    the seconds that a worker has to stop computing when it is told to, before it is killed. Raises `NNError` with
+    `invalid-argument` for what isn't positive.
+    """
+
+    memory: int = 4 * 2**30
+    load_time: float = 300.0
+    grace: float = 1.0
+
+    def __post_init__(self) -> None:
+        from wasi_nn.types import ErrorCode, NNError
+
+        for name in ("memory", "load_time", "grace"):
+            if not getattr(self, name) > 0:
+                raise NNError(
+                    ErrorCode.INVALID_ARGUMENT, f"Isolation.{name} must be positive, not {getattr(self, name)}"
+                )
+
+
+def unavailable() -> str:
+    """Why graphs can't be isolated on this platform; empty if they can."""
+    from wasi_nn.isolation import sandbox
+
+    return sandbox.unavailable()
+
+
+def require_available() -> None:
+    """Raise `NNError` with `unsupported-operation` if graphs can't be isolated on this platform."""
+    from wasi_nn.types import ErrorCode, NNError
+
+    reason = unavailable()
+    if reason:
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"graphs can't be isolated here: {reason}")

@@ -1,0 +1,137 @@
+"""What a worker says of graphs, tensors and errors, as JSON: written there, and read here without belief."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from wasi_nn import types
+from wasi_nn.graph import Graph
+from wasi_nn.types import ErrorCode, GraphEncoding, NNError, TensorInfo, TensorType, printable
+
+if TYPE_CHECKING:
+    from wasi_nn.types import Array, Dims, DType
+
+_NUMBERS = frozenset(
+    {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+    | {"bool", "float16", "float32", "float64", "bfloat16", "complex64", "complex128"}
+)
+_KINDS = {kind.__name__: kind for kind in (*NNError.__subclasses__(), NNError)}
+_MAX_TEXT = 4096
+
+
+class Misleading(ValueError):
+    """What a worker said can't be."""
+
+
+def described_error(error: NNError) -> dict[str, str]:
+    """An error for the other side."""
+    return {"kind": type(error).__name__, "code": error.code.value, "text": str(error)[:_MAX_TEXT]}
+
+
+def error_of(said: Any) -> NNError:
+    """The error that a worker tells of."""
+    try:
+        kind, code, text = _KINDS[said["kind"]], ErrorCode(said["code"]), printable(str(said["text"]))[:_MAX_TEXT]
+    except (KeyError, TypeError, ValueError) as error:
+        raise Misleading("an error that is none") from error
+    made = cast(NNError, kind.__new__(kind, text))  # whose own __init__ has the code already
+    NNError.__init__(made, code, text)
+    return made
+
+
+def _described_info(info: TensorInfo) -> list[Any]:
+    dtype = None if info.dtype is None else info.dtype.name
+    dims = None if info.dims is None else list(info.dims)
+    return [info.name, dtype, dims, info.native, info.optional, info.opaque, info.quantization]
+
+
+def _info_of(said: Sequence[Any]) -> TensorInfo:
+    name, dtype, dims, native, optional, opaque, quantization = said
+    return TensorInfo(
+        str(name),
+        None if dtype is None else dtype_of(dtype),
+        None if dims is None else tuple(dim if isinstance(dim, int) else str(dim) for dim in dims),
+        str(native),
+        bool(optional),
+        bool(opaque),
+        None if quantization is None else (float(quantization[0]), int(quantization[1])),
+    )
+
+
+def dtype_of(name: str) -> DType:
+    """The dtype of a name. Raises `Misleading` for one that no tensor has."""
+    if name == "bfloat16":
+        return TensorType.BF16.dtype
+    if name != "object" and name not in _NUMBERS:
+        raise Misleading(f"elements of {name!r}")
+    return np.dtype(name)
+
+
+def described_graph(graph: Graph) -> dict[str, Any]:
+    """A graph for the other side."""
+    return {
+        "encoding": graph.encoding.value,
+        "inputs": [_described_info(info) for info in graph.inputs],
+        "outputs": [_described_info(info) for info in graph.outputs],
+        "metadata": dict(graph.metadata),
+        "device": graph.device,
+        "outputs_vary": graph.outputs_vary,
+    }
+
+
+class Description:
+    """A graph as a worker describes it."""
+
+    def __init__(self, said: Any) -> None:
+        try:
+            self.encoding = GraphEncoding(said["encoding"])
+            self.inputs = tuple(map(_info_of, said["inputs"]))
+            self.outputs = tuple(map(_info_of, said["outputs"]))
+            self.metadata = {str(key): str(value) for key, value in said["metadata"].items()}
+            self.device = str(said["device"])
+            self.outputs_vary = bool(said["outputs_vary"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise Misleading(f"a graph that is none ({types.one_line(error)})") from error
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Description) and (self.inputs, self.outputs) == (other.inputs, other.outputs)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def described_texts(array: Array) -> list[Any]:
+    """The elements of an array of strings. Raises `NNError` for others that have no bytes."""
+    items: list[Any] = []
+    for item in array.reshape(-1).tolist():
+        if isinstance(item, str):
+            items.append(item)
+        elif isinstance(item, bytes):
+            items.append([base64.b64encode(item).decode()])
+        else:
+            message = f"a {type(item).__name__} can't be given to an isolated graph, nor by one"
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
+    return items
+
+
+def texts_of(items: Any, dims: Any) -> Array:
+    """The array of strings with these elements."""
+    shape = dims_of(dims)
+    if not isinstance(items, list) or prod(shape) != len(items):
+        raise Misleading("strings that aren't as many as their dims say")
+    array: Array = np.empty(len(items), object)
+    for place, item in enumerate(items):
+        array[place] = item if isinstance(item, str) else base64.b64decode(item[0])
+    return array.reshape(shape)
+
+
+def dims_of(said: Any) -> Dims:
+    """Dims. Raises `Misleading` for what are none."""
+    dims = tuple(said)
+    if len(dims) > 64 or not all(isinstance(dim, int) and 0 <= dim < 2**48 for dim in dims):
+        raise Misleading(f"dims {dims!r:.80}")
+    return dims

@@ -1,0 +1,385 @@
+"""Graphs whose models are in workers, as the host has them: a graph like any other, and its runners."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import threading
+from collections.abc import Callable, Generator, Sequence
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wasi_nn.graph import ABSENT, EndedEarly, Graph, NamedOutputs, Runner
+from wasi_nn.isolation import Isolation
+from wasi_nn.isolation.channel import Channel, Gone, Message, SharedMemory, encoded
+from wasi_nn.isolation.described import Description, Misleading, described_texts, dims_of, dtype_of, texts_of
+from wasi_nn.isolation.process import Worker
+from wasi_nn.types import Dims, ErrorCode, ExecutionTarget, NNError, TargetUnavailable
+
+if TYPE_CHECKING:
+    from wasi_nn.backends import Backend, Options
+    from wasi_nn.types import Array
+
+_numbers = itertools.count()
+
+
+def load(
+    backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, target: ExecutionTarget, options: Options
+) -> Graph:
+    """Load a model, from its file or from bytes, into a worker of its own. Raises as a backend's `load` does."""
+    if target is not ExecutionTarget.CPU:
+        raise TargetUnavailable(f"isolated graphs run on the cpu only, not on {target.value}")
+    return IsolatedGraph(_Model(backend, model, settings, options), b"")
+
+
+class _Model:
+    """A model, and the worker that has it at the moment."""
+
+    def __init__(
+        self, backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, options: Options
+    ) -> None:
+        self.settings = settings
+        path = model.absolute() if isinstance(model, Path) else None
+        self._builders = [] if isinstance(model, Path) else [SharedMemory.holding(builder) for builder in model]
+        self._readable = [*_code(backend), *([] if path is None else map(str, _files(backend, path)))]
+        kind = type(backend)
+        self._sockets = bool(getattr(backend, "needs_sockets", False))
+        self._message = {
+            "do": "load",
+            "backend": f"{kind.__module__}:{kind.__qualname__}",
+            "path": None if path is None else str(path),
+            "target": ExecutionTarget.CPU.value,
+            "options": dict(options),
+        }
+        self._lock = threading.Lock()
+        self._worker: Worker | None = None
+        self._described: dict[bytes, Description] = {}
+
+    def worker_with(self, config: bytes) -> tuple[Worker, int]:
+        """The worker that has the model, with a graph of this configuration, and the graph's number there; a new
+        worker, if the last one is gone."""
+        with self._lock:
+            worker = self._worker
+            if worker is None or not worker.is_alive:
+                if worker is not None:
+                    worker.close()
+                self._worker = None
+                worker = Worker(self.settings, self._readable, sockets=self._sockets)
+                files = [builder.file for builder in self._builders]
+                self._know(worker, b"", worker.ask(self._message, "load the model", files=files))
+                self._worker = worker
+            if config not in worker.graphs:
+                message = {"do": "configure", "graph": worker.graphs[b""]}
+                self._know(worker, config, worker.ask(message, "configure the graph", config))
+            return worker, worker.graphs[config]
+
+    def described(self, config: bytes) -> Description:
+        """What the worker says of the graph of this configuration."""
+        self.worker_with(config)
+        return self._described[config]
+
+    def _know(self, worker: Worker, config: bytes, answer: Message) -> None:
+        try:
+            described = Description(answer["graph"])
+            number = answer["number"]
+            if not isinstance(number, int):
+                raise Misleading("a graph without a number")
+        except (KeyError, ValueError) as error:
+            raise worker.misled(error) from error
+        if described != self._described.setdefault(config, described):
+            worker.kill("the model isn't what it was")
+            raise NNError(
+                ErrorCode.RUNTIME_ERROR, "the model has other inputs or outputs than when it was first loaded"
+            )
+        worker.graphs[config] = number
+
+
+def _files(backend: Backend, path: Path) -> Sequence[Path]:
+    """The files of a model: what its worker may read."""
+    files_of: Callable[[Path], Sequence[Path]] | None = getattr(backend, "files_of", None)
+    try:
+        return [path] if files_of is None else files_of(path)
+    except (OSError, ValueError):  # loading will say what is wrong with it
+        return [path]
+
+
+def _code(backend: Backend) -> list[str]:
+    """Where a backend and its runtime are, be it outside of the usual folders."""
+    found = []
+    for name in (type(backend).__module__, backend.runtime):
+        spec = importlib.util.find_spec(name.partition(".")[0])
+        if spec is not None:
+            found += spec.submodule_search_locations or [spec.origin or ""]
+    return [path for path in found if os.path.exists(path)]
+
+
+class IsolatedGraph(Graph):
+    """A graph in a worker."""
+
+    def __init__(self, model: _Model, config: bytes) -> None:
+        described = model.described(config)
+        super().__init__(described.inputs, described.outputs, described.metadata)
+        self.encoding, self.device = described.encoding, described.device
+        self.outputs_vary = described.outputs_vary
+        self._model, self._config = model, config
+
+    @property
+    def worker_process(self) -> int:
+        """The process id of the worker that has the model at the moment."""
+        return self._model.worker_with(self._config)[0].process.pid
+
+    def configured(self, config: memoryview) -> Graph:
+        return IsolatedGraph(self._model, self._config + bytes(config)) if len(config) else self
+
+    def runner(self) -> Runner:
+        return _IsolatedRunner(self, self._model, self._config)
+
+
+_RUN = encoded({"do": "run"})
+
+
+class _IsolatedRunner:
+    """A runner whose inputs are written, and whose outputs are read, in memory that the worker shares."""
+
+    def __init__(self, graph: Graph, model: _Model, config: bytes) -> None:
+        self._graph = graph
+        self._model, self._config = model, config
+        self._number = next(_numbers)
+        count = len(graph.inputs)
+        self._memory: list[SharedMemory | None] = [None] * count
+        self._buffers: list[Array | None] = [None] * count
+        self._bound: list[Array | None] = [None] * count
+        self._has: list[SharedMemory | None] = [None] * count  # what the worker has of `_memory`
+        self._arena: SharedMemory | None = None
+        self._channel: Channel | None = None
+        self._worker: Worker | None = None
+        self._calls = self._under_way = 0  # how many there were, and which one is awaited
+        hooks = self._connect()
+        for name in hooks & {"steps", "check_input", "output_before_compute"}:
+            setattr(self, name, getattr(self, f"_{name}"))
+        if "show" in hooks:
+            self.show: Callable[[bytes], None] | None = None
+        self._interruptible = "interrupt" in hooks
+
+    def _connect(self) -> set[str]:
+        """Have the worker make a runner; gives the hooks that it has."""
+        worker, graph = self._model.worker_with(self._config)
+        channel, theirs = Channel.pair()
+        with theirs:
+            worker.tell({"do": "runner", "graph": graph, "runner": self._number}, [theirs.fileno()])
+        self._close()
+        self._worker, self._channel = worker, channel
+        self._bound = [None] * len(self._bound)
+        self._has = [None] * len(self._has)
+        self._arena = None
+        answer = self._ask(None)
+        hooks = answer.get("hooks", ())
+        return {str(hook) for hook in hooks} if isinstance(hooks, list) else set()
+
+    def _close(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def __del__(self) -> None:
+        if hasattr(self, "_channel"):
+            self._close()
+
+    def input_buffer(self, index: int, dims: Dims) -> Array | None:
+        """See `wasi_nn.graph.Runner`."""
+        dtype = self._graph.inputs[index].dtype
+        if dtype is None or dtype.hasobject:
+            return None
+        buffer = self._buffer(index, dims, dtype)
+        self._buffers[index] = buffer
+        return buffer
+
+    def _buffer(self, index: int, dims: Dims, dtype: Any) -> Array:
+        size = prod(dims) * dtype.itemsize
+        memory = self._memory[index]
+        if memory is None or memory.size < size:
+            memory = self._memory[index] = SharedMemory(size)
+        if not size:
+            empty: Array = np.empty(dims, dtype)
+            return empty
+        array: Array = np.frombuffer(memory.bytes[:size], dtype).reshape(dims)
+        return array
+
+    def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        outputs = self._outputs(self._asked("run", inputs))
+        if reuse is None:
+            outputs[:] = [array if array.dtype == object else array.copy() for array in outputs]
+        return outputs
+
+    def _steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array] | None]:
+        self._asked("steps", inputs)
+        ended = False
+        try:
+            while True:
+                answer = self._ask(encoded({"do": "step"}))
+                if answer.get("end"):
+                    ended = True
+                    return self._outputs(answer, copied=True) if "outputs" in answer else None
+                yield self._outputs(answer, copied=True)
+        except NNError:
+            ended = True
+            raise
+        finally:
+            if not ended and self._channel is not None:
+                self._ask(encoded({"do": "end"}))
+
+    def _check_input(self, index: int, data: memoryview) -> None:
+        self._ready()
+        self._ask(encoded({"do": "check", "index": index}, data))
+
+    def _output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
+        answer = self._asked("before", inputs, index=index)
+        return self._outputs(answer, count=1, copied=True)[0] if "outputs" in answer else None
+
+    def interrupt(self) -> None:
+        """See `wasi_nn.graph.Runner`. A worker that goes on all the same is killed."""
+        worker, call = self._worker, self._under_way
+        if worker is None or not call:
+            return
+        if self._interruptible:
+            worker.tell({"do": "interrupt", "runner": self._number})
+
+        def insist() -> None:
+            if self._under_way == call:
+                worker.kill("it went on computing past its deadline")
+
+        if not self._interruptible:
+            insist()
+            return
+        timer = threading.Timer(self._model.settings.grace, insist)
+        timer.daemon = True
+        timer.start()
+
+    def _asked(self, what: str, inputs: Sequence[Array | None], **more: Any) -> Message:
+        """Ask for something that depends on inputs, of which the worker is told what it doesn't know."""
+        self._ready()
+        changes, files = self._changes(inputs)
+        if what == "run" and not changes:
+            return self._ask(_RUN)
+        return self._ask(encoded({"do": what, "bind": changes, **more}), files)
+
+    def _ready(self) -> None:
+        if self._worker is None or not self._worker.is_alive or self._channel is None:
+            self._connect()
+
+    def _changes(self, inputs: Sequence[Array | None]) -> tuple[list[Any], list[int]]:
+        changes: list[Any] = []
+        files: list[int] = []
+        for index, array in enumerate(inputs):
+            if array is not None and array is self._bound[index] and (array is self._buffers[index] or array is ABSENT):
+                continue
+            if array is None:
+                changes.append([index, "", [], "unset"])
+            elif array is ABSENT:
+                changes.append([index, "", [], "absent"])
+            elif array.dtype == object:
+                changes.append([index, "object", array.shape, described_texts(array)])
+            else:
+                changes.append([index, array.dtype.name, array.shape, self._placed(index, array, files)])
+            self._bound[index] = array
+        return changes, files
+
+    def _placed(self, index: int, array: Array, files: list[int]) -> str:
+        """Have an input's elements where the worker can see them; whether that is in memory that it has."""
+        aside = None
+        if array is not self._buffers[index]:
+            kept = self._buffers[index]
+            if kept is not None and kept.nbytes:  # a run on other inputs leaves those that are set as they were
+                aside, self._memory[index] = self._memory[index], None
+            view = self._buffer(index, array.shape, array.dtype)
+            np.copyto(view, array)
+        memory = self._memory[index]
+        assert memory is not None  # an array of no elements has some too
+        where = "here" if memory is self._has[index] else "new"
+        if where == "new":
+            files.append(memory.file)
+        self._has[index] = memory
+        if aside is not None:
+            self._memory[index] = aside
+        return where
+
+    def _ask(self, content: bytes | None, files: Sequence[int] = ()) -> Message:
+        """Send what is to be done (nothing, if it was told already), and wait for the answer."""
+        worker, channel = self._worker, self._channel
+        assert worker is not None
+        assert channel is not None
+        self._calls += 1
+        self._under_way = self._calls
+        try:
+            if content is not None:
+                channel.send_encoded(content, files)
+            while True:
+                answer, data, _ = channel.receive()
+                if "room" in answer:
+                    self._arena = SharedMemory(_size(answer["room"], self._model.settings.memory))
+                    channel.send({}, files=[self._arena.file])
+                elif "show" in answer:
+                    if self.show is not None:
+                        self.show(bytes(data))
+                else:
+                    break
+        except Gone:
+            self._close()
+            raise worker.died() from None
+        except ValueError as error:
+            self._close()
+            raise worker.misled(error) from error
+        except NNError:
+            worker.kill("it wanted more room than there is")
+            self._close()
+            raise
+        except BaseException:
+            worker.kill("the host was interrupted")
+            self._close()
+            raise
+        finally:
+            self._under_way = 0
+        worker.listen()
+        if "error" in answer:
+            raise worker.told(answer["error"])
+        return answer
+
+    def _outputs(self, answer: Message, count: int | None = None, *, copied: bool = False) -> list[Array]:
+        """The outputs that an answer tells of, over the memory that they are in."""
+        assert self._worker is not None
+        try:
+            arrays = [self._output(*said) for said in answer["outputs"]]
+            if copied:
+                arrays = [array.copy() for array in arrays]
+            if self._graph.outputs_vary:
+                return NamedOutputs(zip(map(str, answer["names"]), arrays, strict=True))
+            if len(arrays) != (len(self._graph.outputs) if count is None else count):
+                raise Misleading(f"{len(arrays)} outputs")
+            return EndedEarly(arrays) if answer.get("full") else arrays
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise self._worker.misled(error) from error
+
+    def _output(self, dtype: str, dims: Any, where: Any) -> Array:
+        if dtype == "object":
+            return texts_of(where, dims)
+        kind, shape = dtype_of(dtype), dims_of(dims)
+        count = prod(shape)
+        if not count:
+            return np.empty(shape, kind)
+        if self._arena is None or not isinstance(where, int) or where < 0:
+            raise Misleading("an output that is nowhere")
+        view: Array = np.frombuffer(self._arena.bytes, kind, count, where)
+        return view.reshape(shape)
+
+
+def _size(said: Any, most: int) -> int:
+    if not isinstance(said, int) or said <= 0:
+        raise ValueError(f"outputs of {said!r:.40} bytes")
+    if said > most:
+        text = f"the outputs are {said} bytes, and an isolated graph gives at most {most} (Isolation.memory)"
+        raise NNError(ErrorCode.TOO_LARGE, text)
+    return said

@@ -1,0 +1,212 @@
+"""A worker, as the host has it: a process that is started, asked, and ended; and never outlives the host."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from wasi_nn.isolation import Isolation, require_available
+from wasi_nn.isolation.channel import Channel, Gone, Message
+from wasi_nn.isolation.described import error_of
+from wasi_nn.isolation.sandbox import library_folders
+from wasi_nn.types import ErrorCode, NNError, one_line, printable
+
+logger = logging.getLogger("wasi_nn")
+
+_BOOT = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]);"
+    "from wasi_nn.isolation.worker import main; main(*map(int, sys.argv[2:]))"
+)
+# What a worker gets of the environment: nothing that could be a secret.
+_KEPT = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "TMPDIR")
+_KEPT_BEGINNINGS = (
+    "LC_",
+    "OMP_",
+    "KMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "GOTO_",
+    "BLIS_",
+    "VECLIB_",
+    "TF_",
+    "TORCH_",
+    "ORT_",
+    "MALLOC_",
+)
+_LAST_WORDS, _LAST_LINE = 8192, 200
+
+
+class Worker:
+    """A process that loads a model and runs it. Safe to use from several threads.
+
+    `readable` are the files and folders that it may read besides its libraries; with `sockets`, it may listen on a
+    loopback of its own. Raises `NNError` with `unsupported-operation` where the platform can't confine it.
+    """
+
+    def __init__(self, settings: Isolation, readable: Iterable[str], *, sockets: bool) -> None:
+        require_available()
+        self.graphs: dict[bytes, int] = {}
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._said = bytearray()
+        self._reason = ""
+        self._control, theirs = Channel.pair()
+        lifeline, self._lifeline = os.pipe2(os.O_CLOEXEC)
+        self._words, words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        given = (theirs.fileno(), lifeline)
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-c", _BOOT, json.dumps(_path()), *map(str, given)],
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+                env=_environment(),
+                pass_fds=given,
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+            os.close(lifeline)
+            os.close(words)
+            _workers.add(self)
+        self._end = weakref.finalize(
+            self, _end, self.process, self._control, (self._lifeline, self._words), os.getpid()
+        )
+        allowed = [*library_folders(), *map(os.path.realpath, readable)]
+        self.ask({"readable": allowed, "memory": settings.memory, "sockets": sockets}, "be confined")
+
+    def ask(
+        self, message: Mapping[str, Any], to: str, data: bytes | memoryview = b"", files: Iterable[int] = ()
+    ) -> Message:
+        """Ask for something that takes its time, such as loading; gives the answer.
+
+        Raises `NNError`: what the worker says, `timeout` if it doesn't answer in `Isolation.load_time`, `runtime-error`
+        if it ends.
+        """
+        with self._lock:
+            self._control.socket.settimeout(self._settings.load_time)
+            try:
+                self._control.send(message, data, files)
+                answer, _, _ = self._control.receive()
+            except TimeoutError:
+                limit = self._settings.load_time
+                self.kill(f"it took longer than {limit:g} s to {to}")
+                message_ = f"the isolated worker took longer than {limit:g} s to {to} (Isolation.load_time)"
+                raise NNError(ErrorCode.TIMEOUT, message_) from None
+            except Gone:
+                raise self.died() from None
+            except ValueError as error:
+                raise self.misled(error) from error
+            except BaseException:
+                self.kill("the host was interrupted")
+                raise
+        self.listen()
+        if "error" in answer:
+            raise self.told(answer["error"])
+        return answer
+
+    def tell(self, message: Mapping[str, Any], files: Iterable[int] = ()) -> None:
+        """Tell the worker something that it doesn't answer. Of no effect if it is gone."""
+        with suppress(Gone, TimeoutError):
+            self._control.send(message, files=files)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be asked."""
+        return self._end.alive and self.process.poll() is None
+
+    def kill(self, reason: str = "") -> None:
+        """End it now. `reason` is what those who are waiting for it are told."""
+        if not self._reason:
+            self._reason = reason
+        self.process.kill()
+
+    def died(self) -> NNError:
+        """What to tell those who were waiting for it."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=5)
+        self.kill()
+        code = self.process.wait()
+        self.listen()
+        how = self._reason or (f"it was ended by {_signal_name(-code)}" if code < 0 else f"it exited with {code}")
+        lines = self._said.decode("utf-8", "replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        said = f"; the last that it said: {printable(last)[:_LAST_LINE]}" if last and not self._reason else ""
+        message = f"the isolated worker is gone: {how}{said}. The model is loaded again when it is next used"
+        return NNError(ErrorCode.RUNTIME_ERROR, message)
+
+    def misled(self, error: Exception) -> NNError:
+        """What to tell those to whom it said what can't be. It isn't asked again."""
+        self.kill(f"it said what can't be ({one_line(error)})")
+        return self.died()
+
+    def told(self, said: Any) -> NNError:
+        """The error that it tells of."""
+        try:
+            return error_of(said)
+        except ValueError as error:
+            return self.misled(error)
+
+    def listen(self) -> None:
+        """Log what it wrote to its standard output and error meanwhile."""
+        try:
+            words = os.read(self._words, _LAST_WORDS)
+        except OSError:
+            return
+        self._said = (self._said + words)[-_LAST_WORDS:]
+        for line in words.decode("utf-8", "replace").splitlines():
+            logger.debug("isolated worker %d: %s", self.process.pid, printable(line))
+
+    def close(self) -> None:
+        """End it and let go of it."""
+        self._end()
+
+
+def _end(process: subprocess.Popen[bytes], control: Channel, files: Iterable[int], host: int) -> None:
+    if os.getpid() == host:
+        process.kill()
+        process.wait()
+    else:  # a fork of the host: it isn't its worker
+        process.returncode = 0
+    control.close()
+    for file in files:
+        os.close(file)
+
+
+_workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    """In a fork of the host: the workers are the host's, and must see it end."""
+    for worker in list(_workers):
+        if hasattr(worker, "_end"):
+            worker.close()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
+def _path() -> list[str]:
+    return [os.path.abspath(entry) for entry in sys.path]
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_BEGINNINGS)}
+    # An arena of memory for each thread would count as its own, although next to nothing of it is used.
+    return {"HOME": "/nonexistent", **kept}
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

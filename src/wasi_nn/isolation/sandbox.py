@@ -1,0 +1,254 @@
+"""What a worker process may do: read its model and its libraries, compute, and nothing else.
+
+`confine` gives up everything else, for good, before the process has imported an ML runtime or has a second thread:
+
+    namespaces    no network but a loopback of its own, and a scratch folder that is gone with the process
+    Landlock      no file but those listed, and these only for reading
+    seccomp       no system call but those that computing takes: no process, no program, no connection, no signal
+    rlimits       no more memory than the cap, no core dump
+
+Landlock and seccomp are required. Namespaces are used where the kernel gives them to everybody; without them there is
+no scratch folder and no socket at all, so that backends which need one of those can't be isolated.
+
+Nothing here may import numpy, which starts threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import resource
+import socket
+import struct
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+LEAST_LANDLOCK = 3  # below it, files can be cut short
+_MAX_FILES = 1024
+
+# What libraries look at to learn about the machine, and nobody's secret.
+_SYSTEM = (
+    "/proc/self",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/sys/kernel",
+    "/proc/sys/vm",
+    "/sys/devices/system",
+    "/sys/fs/cgroup",
+    "/sys/kernel/mm/transparent_hugepage",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/usr/share/zoneinfo",
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+)
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+
+_CALLS = (
+    "brk mmap2 munmap mremap mprotect madvise mlock mlock2 munlock msync mincore membarrier get_mempolicy",
+    "pkey_alloc pkey_free pkey_mprotect read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2",
+    "lseek _llseek dup fstat fstat64 newfstatat fstatat64 stat stat64 lstat lstat64 statx access faccessat",
+    "faccessat2 open openat getdents getdents64 getcwd readlink readlinkat statfs fstatfs statfs64 fstatfs64",
+    "fadvise64 readahead sendfile copy_file_range ftruncate fallocate fsync fdatasync mkdir mkdirat unlink",
+    "unlinkat rmdir rename renameat renameat2 umask chmod fchmod fchmodat utimensat flock poll ppoll select",
+    "pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 pipe",
+    "pipe2 futex futex_waitv futex_time64 set_robust_list get_robust_list rseq set_tid_address gettid getpid",
+    "getppid sched_yield sched_getaffinity sched_getscheduler sched_getparam sched_get_priority_max",
+    "sched_get_priority_min getpriority getcpu exit exit_group restart_syscall rt_sigaction rt_sigprocmask",
+    "rt_sigreturn rt_sigtimedwait rt_sigpending sigaltstack clock_gettime clock_getres clock_nanosleep nanosleep",
+    "gettimeofday time times getrusage timerfd_create timerfd_settime timerfd_gettime uname sysinfo getuid",
+    "geteuid getgid getegid getresuid getresgid getgroups getpgrp getpgid getsid getrandom getrlimit arch_prctl",
+    "sendmsg recvmsg sendto recvfrom shutdown getsockopt getsockname getpeername setsockopt",
+)
+_SOCKET_CALLS = ("bind", "listen", "accept", "accept4")
+
+_CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWNET = 0x20000, 0x08000000, 0x10000000, 0x40000000
+_CLONE_THREAD = 0x10000
+_MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
+_PR_SET_NAME, _PR_GET_NAME, _PR_SET_VMA = 15, 16, 0x53564D41
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+_FIONREAD, _FIONBIO, _FIOCLEX, _TCGETS, _TIOCGWINSZ = 0x541B, 0x5421, 0x5451, 0x5401, 0x5413
+_CAPABILITY_VERSION = 0x20080522
+
+# Where the scratch folder may be, in the worker's own namespace; what is there otherwise can't be seen then.
+_PLACES = ("/dev/shm", "/mnt", "/media", "/srv", "/opt", "/tmp", "/var/tmp")
+
+
+@cache
+def unavailable() -> str:
+    """Why graphs can't be isolated on this platform; empty if they can."""
+    if sys.platform != "linux":
+        return f"it needs Linux, and this is {sys.platform}"
+    try:
+        from landlock.plumbing import landlock_abi_version
+
+        version = landlock_abi_version()
+    except Exception as error:
+        return f"it needs Landlock, and the kernel has none ({error})"
+    if version < LEAST_LANDLOCK:
+        return f"it needs Landlock of ABI {LEAST_LANDLOCK} (Linux 6.2), and the kernel has ABI {version}"
+    try:
+        import pyseccomp  # noqa: F401
+    except Exception as error:
+        return f"it needs seccomp's library, libseccomp.so.2 ({error})"
+    return ""
+
+
+def library_folders() -> list[str]:
+    """The folders of Python's own modules and of those that are installed, and of this package."""
+    import sysconfig
+
+    keys = ("stdlib", "platstdlib", "purelib", "platlib")
+    found = {path for key in keys if (path := sysconfig.get_paths().get(key))}
+    base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+    found |= {path for key in keys if (path := sysconfig.get_paths(vars=base).get(key))}
+    found.add(str(Path(__file__).parent.parent))
+    prefixes = tuple(f"{prefix}{os.sep}" for prefix in (sys.prefix, sys.base_prefix))
+    found |= {
+        path for path in sys.path if path.startswith(prefixes) or "site-packages" in path or "dist-packages" in path
+    }
+    return sorted(path for path in found if os.path.isdir(path))
+
+
+def confine(readable: Iterable[str], memory: int, *, sockets: bool, lifeline: int) -> str:
+    """Confine this process: it may read what is `readable` (files, and folders with all in them) and have `memory`
+    bytes of its own; with `sockets`, it may also listen on its own loopback. `lifeline` is a file that it can't close.
+
+    Gives its scratch folder; an empty text if it has no namespaces of its own, and no such folder. Raises `OSError`
+    where the kernel refuses what is required.
+    """
+    if len(os.listdir("/proc/self/task")) != 1:
+        raise OSError(errno.EBUSY, "the process has threads already, which would stay free")
+    import landlock  # noqa: F401  while their files can be read
+    import pyseccomp  # noqa: F401
+
+    readable = list(readable)
+    scratch = _enter_namespaces(memory, readable)
+    if sockets and not scratch:
+        raise OSError(errno.EPERM, "this runtime needs user namespaces to be isolated, and the kernel gives none")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = _MAX_FILES if most == resource.RLIM_INFINITY else min(most, _MAX_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    os.chdir("/")
+    _restrict_files(readable, scratch)
+    if scratch:
+        os.environ["TMPDIR"] = scratch
+        _drop_capabilities()
+    _restrict_calls(sockets, lifeline)
+    return scratch
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _enter_namespaces(memory: int, readable: Sequence[str]) -> str:
+    """Leave the machine's network, and have a scratch folder in memory; an empty text where that isn't granted."""
+    needed = [*readable, sys.prefix, sys.base_prefix]
+    place = next((it for it in _PLACES if os.path.isdir(it) and not any(_is_in(path, it) for path in needed)), None)
+    if place is None:
+        return ""
+    libc = ctypes.CDLL(None, use_errno=True)
+    user, group = os.getuid(), os.getgid()
+    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWNET | _CLONE_NEWIPC) != 0:
+        return ""
+    try:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+        _check(libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None))
+        flags, data = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"size={memory},mode=700".encode()
+        _check(libc.mount(b"none", place.encode(), b"tmpfs", flags, data))
+    except OSError:
+        return ""  # a namespace without rights in it: what is left of the machine, seccomp and Landlock keep away
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ask, suppress(OSError):
+        asked = fcntl.ioctl(ask, _SIOCGIFFLAGS, struct.pack("16sH14x", b"lo", 0))
+        (flags,) = struct.unpack_from("16xH", asked)
+        fcntl.ioctl(ask, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
+    return place
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
+
+
+def _restrict_files(readable: Iterable[str], scratch: str) -> None:
+    from landlock import FSAccess, Ruleset
+
+    rules = Ruleset()
+    file, folder = FSAccess.READ_FILE, FSAccess.READ_FILE | FSAccess.READ_DIR
+    for path in (*_SYSTEM, *readable):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            rules.allow(path, rules=folder if os.path.isdir(path) else file)
+    for path in _DEVICES:
+        rules.allow(path, rules=FSAccess.READ_FILE | FSAccess.WRITE_FILE)
+    if scratch:
+        rules.allow(scratch, rules=FSAccess.all() & ~(FSAccess.EXECUTE | FSAccess.MAKE_CHAR | FSAccess.MAKE_BLOCK))
+    rules.apply()
+    os.close(rules._fd)
+
+
+def _drop_capabilities() -> None:
+    """Give up what a process may do in its own user namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    _check(libc.capset(header, (ctypes.c_uint32 * 6)()))
+
+
+def _restrict_calls(sockets: bool, lifeline: int) -> None:
+    import pyseccomp as seccomp
+
+    rules = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
+    for name in " ".join(_CALLS).split():
+        with suppress(OSError, ValueError):  # not on this processor, or not known to this library
+            rules.add_rule(seccomp.ALLOW, name)
+
+    def allow(name: str, *conditions: object) -> None:
+        rules.add_rule(seccomp.ALLOW, name, *conditions)
+
+    def argument_is(place: int, value: int) -> object:
+        return seccomp.Arg(place, seccomp.EQ, value)
+
+    def bits_are(place: int, bits: int, value: int) -> object:
+        return seccomp.Arg(place, seccomp.MASKED_EQ, bits, value)
+
+    # Threads, but no processes. The newer call has its flags in memory, where they can't be seen.
+    allow("clone", bits_are(0, _CLONE_THREAD, _CLONE_THREAD))
+    rules.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")
+    # Memory that is shared but no file's doesn't count as the process's own.
+    for kind in (0, _MAP_SHARED, _MAP_ANONYMOUS):
+        allow("mmap", bits_are(3, _MAP_SHARED | _MAP_ANONYMOUS, kind))
+    # Where its threads run is for the scheduler to say: a success that changes nothing.
+    rules.add_rule(seccomp.ERRNO(0), "sched_setaffinity")
+    allow("tgkill", argument_is(0, os.getpid()))
+    allow("prlimit64", argument_is(0, 0))
+    for what in (_PR_SET_NAME, _PR_GET_NAME, _PR_SET_VMA):
+        allow("prctl", argument_is(0, what))
+    for request in (_FIONREAD, _FIONBIO, _FIOCLEX, _TCGETS, _TIOCGWINSZ):
+        allow("ioctl", argument_is(1, request))
+    # Its lifeline is how it is told of the host's end.
+    for name, place in (("close", 0), ("dup2", 1), ("dup3", 1)):
+        allow(name, seccomp.Arg(place, seccomp.NE, lifeline))
+    for command in (
+        *(fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC, fcntl.F_GET_SEALS),
+        *(fcntl.F_GETLK, fcntl.F_SETLK, fcntl.F_SETLKW, fcntl.F_SETFL),
+    ):
+        allow("fcntl", seccomp.Arg(0, seccomp.NE, lifeline), argument_is(1, command))
+    if sockets:
+        allow("socket", argument_is(0, socket.AF_INET))
+        for name in _SOCKET_CALLS:
+            allow(name)
+    rules.load()

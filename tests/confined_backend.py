@@ -1,0 +1,57 @@
+"""A backend that tries what its worker mustn't do: its model is Python, whose value is the graph's output.
+
+A stand-in for a runtime that a hostile model has taken over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wasi_nn import ExecutionTarget, Graph, GraphEncoding, Runner, TensorInfo
+
+
+class ConfinedBackend:
+    encoding = GraphEncoding.AUTODETECT
+    runtime = "numpy"
+    extra = ""
+    model_files: Sequence[str] = ("model.py",)
+    withstands_hostile_bytes = False
+    needs_sockets = False
+
+    def sniff(self, model: memoryview) -> bool:
+        return False
+
+    def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        return _Program(bytes(builders[0]).decode(), options)
+
+    def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        return _Program(path.read_text(), options)
+
+    def devices(self) -> Mapping[ExecutionTarget, str]:
+        return {ExecutionTarget.CPU: "cpu"}
+
+
+class ListeningBackend(ConfinedBackend):
+    """One whose runtime opens a port."""
+
+    needs_sockets = True
+
+
+class _Program(Graph):
+    encoding = GraphEncoding.AUTODETECT
+
+    def __init__(self, program: str, options: Mapping[str, Any]) -> None:
+        super().__init__([TensorInfo("x", np.dtype(np.float32), ("n",))], [TensorInfo("y", None, None)])
+        self._names: dict[str, Any] = {"options": options}
+        exec(program, self._names)
+
+    def runner(self) -> Runner:
+        def run(inputs: Sequence[Any], _: object) -> list[Any]:
+            value = self._names["run"](*inputs)
+            return [np.array(value, object if isinstance(value, bytes) else None)]
+
+        return run
