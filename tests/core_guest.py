@@ -44,12 +44,12 @@ class CoreGuest:
         self,
         session: wasi_nn.Session,
         text: str | None = None,
-        engine: wasmtime.Engine | None = None,
+        store: wasmtime.Store | None = None,
         dialect: str = "spec",
     ) -> None:
         self.session = session
-        engine = engine or wasmtime.Engine()
-        self.store = wasmtime.Store(engine)
+        self.store = store or wasmtime.Store()
+        engine = self.store.engine
         linker = wasmtime.Linker(engine)
         wasi_nn.add_to_linker(linker, session, dialect)
         text = text or wat(abi=ABIS[wasi_nn.Dialect(dialect)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,45 @@ def failing() -> bytes:
     """y = x reshaped to [2, 2]: fails when it runs on anything but 4 elements."""
     shape = helper.make_tensor("shape", TensorProto.INT64, [2], [2, 2])
     return build([helper.make_node("Reshape", ["x", "shape"], ["y"])], {"x": (1, ["n"])}, {"y": (1, None)}, [shape])
+
+
+def constant_of_shape(elements: int) -> bytes:
+    """y is that many zeros, f32, whatever x is: of as many bytes of model, be it one or 2**40."""
+    shape = helper.make_tensor("shape", TensorProto.INT64, [1], [elements])
+    zeros = helper.make_node("ConstantOfShape", ["shape"], ["zeros"])
+    return build([zeros, helper.make_node("Add", ["zeros", "x"], ["y"])], {"x": (1, [1])}, {"y": (1, None)}, [shape])
+
+
+def loop() -> bytes:
+    """y = as many additions of 1 as x says, one after another: i64 [1] to f32 [1]."""
+    boolean, i64 = TensorProto.BOOL, TensorProto.INT64
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["goes"]), helper.make_node("Add", ["sum", "one"], ["more"])],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", i64, []),
+            helper.make_tensor_value_info("go", boolean, []),
+            helper.make_tensor_value_info("sum", 1, [1]),
+        ],
+        [helper.make_tensor_value_info("goes", boolean, []), helper.make_tensor_value_info("more", 1, [1])],
+        [helper.make_tensor("one", 1, [1], [1.0])],
+    )
+    return build(
+        [
+            helper.make_node("Squeeze", ["x"], ["turns"]),
+            helper.make_node("Loop", ["turns", "true", "zero"], ["y"], body=body),
+        ],
+        {"x": (i64, [1])},
+        {"y": (1, [1])},
+        [helper.make_tensor("true", boolean, [], [True]), helper.make_tensor("zero", 1, [1], [0.0])],
+    )
+
+
+def matrix_power(times: int) -> bytes:
+    """y = x multiplied by itself so many times, f32 [n, n]."""
+    names = ["x", *(f"h{n}" for n in range(times - 1)), "y"]
+    nodes = [helper.make_node("MatMul", [before, "x"], [after]) for before, after in pairwise(names)]
+    return build(nodes, {"x": (1, ["n", "n"])}, {"y": (1, ["n", "n"])})
 
 
 def convolution(size: int = 224, channels: int = 16) -> bytes:

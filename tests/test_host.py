@@ -247,6 +247,6 @@ def test_host_functions_live_as_long_as_the_engine_needs_them() -> None:
 def test_a_session_of_the_host_has_its_rules() -> None:
     host = Host({"net": models.relu()}, allow_load=False, cache=False)
     with host.session() as session:
-        guest = core_guest.CoreGuest(session, engine=host.engine)
+        guest = core_guest.CoreGuest(session, store=host.store())
         assert guest.load(models.relu()) == core_guest.UNSUPPORTED_OPERATION
         assert guest.load_by_name("net") == core_guest.SUCCESS

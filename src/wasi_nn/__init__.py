@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from wasi_nn.backends import Backend, LoadRules, load
     from wasi_nn.graph import ABSENT, EndedEarly, ExecutionContext, Graph, NamedOutputs, Runner
     from wasi_nn.host import Host, RunResult
+    from wasi_nn.isolation import Isolation
+    from wasi_nn.limits import HostLimits, Limits
     from wasi_nn.recording import RecordingSession
     from wasi_nn.registry import GraphSource, NamedGraph, Registry
     from wasi_nn.replaying import Difference, Replayed, replay
@@ -67,6 +69,9 @@ __all__ = [
     "GuestError",
     "GuestTrap",
     "Host",
+    "HostLimits",
+    "Isolation",
+    "Limits",
     "LoadRules",
     "ModelNotFound",
     "NNError",
@@ -97,6 +102,8 @@ _ROOMS = {
     "backends": ("Backend", "LoadRules", "load"),
     "graph": ("ABSENT", "EndedEarly", "ExecutionContext", "Graph", "NamedOutputs", "Runner"),
     "host": ("Host", "RunResult"),
+    "isolation": ("Isolation",),
+    "limits": ("HostLimits", "Limits"),
     "recording": ("RecordingSession",),
     "replaying": ("Difference", "Replayed", "replay"),
     "registry": ("GraphSource", "NamedGraph", "Registry"),

@@ -57,6 +57,9 @@ class _ConvertingRunner:
         self._graph = graph
         self._run = graph.runner()
         self._last: tuple[Sequence[Array] | None, Sequence[Array] | None] = None, None
+        interrupt = getattr(self._run, "interrupt", None)
+        if interrupt is not None:
+            self.interrupt = interrupt
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         given = [_inward(info, array) for info, array in zip(self._graph.inputs, inputs, strict=True)]

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from wasi_nn import forks
 from wasi_nn.fitting import as_declared, byte_view, checked, find, fitting_dims, no_such_tensors
 from wasi_nn.types import (
     ContextFull,
@@ -39,7 +41,10 @@ from wasi_nn.types import (
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from wasi_nn.limits import ComputeGuard, HeldBytes
     from wasi_nn.types import Array, DType
+
+Result = TypeVar("Result")
 
 _BYTE = np.dtype(np.uint8)
 
@@ -63,6 +68,9 @@ sequence is ended early.
 One that can tell of an input as soon as it is set that it won't do has a method `check_input(index, data)`, which
 raises an `NNError` then. One that can show a text as it is written has an attribute `show`, which is None or set to
 what takes the bytes.
+
+One whose runtime can be stopped has a method `interrupt()`. It is called from another thread while the runner is being
+called: that call then ends soon, by raising, and the next one runs as usual.
 
 One that knows of an output before it runs may have a method `output_before_compute(index, inputs)`: that output, or
 None. An input that isn't set is None in `inputs`.
@@ -96,6 +104,13 @@ class Graph(ABC):
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.metadata = dict(metadata or {})
+        self._forks = forks.count
+        forks.keep(self)
+
+    def require_made_here(self) -> None:
+        """Raise `NNError` with `runtime-error` in a fork of the process that loaded the graph."""
+        if self._forks != forks.count:
+            raise forks.made_elsewhere("graph")
 
     def configured(self, config: memoryview) -> Graph:
         """The same model, run as a guest's configuration has it; this graph itself if the configuration is empty.
@@ -121,6 +136,7 @@ class Graph(ABC):
         Nothing is cast: arrays must have the declared dtype. A name that no input has may be a decimal index. Raises
         `NNError`: `invalid-argument` for what doesn't fit, `runtime-error` when the runtime fails.
         """
+        self.require_made_here()
         arrays = named_inputs(self, inputs.items())
         return dict(named_outputs(self, run(self.runner(), arrays, None)))
 
@@ -138,6 +154,7 @@ class EndedEarly(list["Array"]):
     """Outputs that end where the context is full: a runner returns them so, and all else about them is as usual."""
 
 
+_OUTPUTS = -1  # where outputs count as held; inputs do by their index
 _NOTHING: tuple[DType, Dims] = (np.dtype(object), (-1,))  # what no tensor has: the next one is looked at
 
 
@@ -150,6 +167,9 @@ class ExecutionContext:
     """
 
     def __init__(self, graph: Graph) -> None:
+        graph.require_made_here()
+        self._forks = forks.count
+        forks.keep(self)
         self.graph = graph
         self._runner = graph.runner()
         self._buffer_of: Callable[[int, Dims], Array | None] | None = getattr(self._runner, "input_buffer", None)
@@ -168,7 +188,13 @@ class ExecutionContext:
         self._outputs_of_sequence = False
         # Whether the inputs that are set were run. Kept only where something depends on it.
         self._ran = False
+        self._guard: ComputeGuard | None = None
+        self._held: HeldBytes | None = None
         self._minds_running = self._steps is not None or self._before_compute is not None
+
+    def keep_to(self, guard: ComputeGuard, held: HeldBytes) -> None:
+        """Compute within the time that a guard gives, and hold no more bytes than there may be."""
+        self._guard, self._held = guard, held
 
     def set_input(self, key: int | str, tensor: ArrayLike) -> None:
         """Set an input, by index or by name, to a copy of `tensor`. See `write_input` for the errors."""
@@ -218,6 +244,8 @@ class ExecutionContext:
                 ErrorCode.INVALID_ARGUMENT,
                 f"input {info.name!r}: {dtype_name(dtype)}{dims_text(dims)} is {expected} bytes, got {nbytes}",
             )
+        if self._held is not None:
+            self._held.hold(index, nbytes)
         buffer = self._buffer_of(index, actual) if self._buffer_of else None
         array: Array = np.empty(actual, dtype) if buffer is None else buffer
         view = byte_view(array)
@@ -232,13 +260,29 @@ class ExecutionContext:
         Raises `NNError`: `invalid-argument` if an input was never set, `runtime-error` if the runtime fails; there
         are no outputs then.
         """
+        self._require_made_here()
         if None in self._accepted:
             self._require_inputs()
         if self._minds_running:
             self._end_sequence()
             self._ran, self._outputs_of_sequence = True, False
         reuse, self._outputs = self._outputs, None
-        self._outputs = run(self._runner, self._inputs, reuse)  # type: ignore[arg-type]
+        if self._guard is None:
+            self._outputs = run(self._runner, self._inputs, reuse)  # type: ignore[arg-type]
+            return
+        outputs = self._guard.run(self._runner, partial(run, self._runner, self._inputs, reuse))  # type: ignore[arg-type]
+        if outputs is not reuse:
+            self._hold_outputs(outputs)
+        self._outputs = outputs
+
+    def _hold_outputs(self, outputs: Sequence[Array]) -> None:
+        if self._held is not None:
+            self._held.hold(_OUTPUTS, sum(array.nbytes for array in outputs))
+
+    def _guarded(self, call: Callable[[], Result]) -> Result:
+        """Make a call that has the runner compute."""
+        self._require_made_here()
+        return call() if self._guard is None else self._guard.run(self._runner, call)
 
     @property
     def context_full(self) -> bool:
@@ -255,8 +299,8 @@ class ExecutionContext:
         """
         try:
             if self._sequence is None:
-                self._sequence = self._begin_sequence()
-            self._step = next(self._sequence)
+                self._sequence = self._guarded(self._begin_sequence)
+            self._step = self._guarded(partial(next, self._sequence))
         except StopIteration as end:
             self._end_sequence()
             self._outputs, self._outputs_of_sequence = end.value, True
@@ -278,6 +322,7 @@ class ExecutionContext:
         return self._steps(self._inputs)  # type: ignore[arg-type]
 
     def _end_sequence(self) -> None:
+        self._require_made_here()
         sequence, self._sequence, self._step = self._sequence, None, None
         close = getattr(sequence, "close", None)
         if close is not None:
@@ -307,7 +352,12 @@ class ExecutionContext:
             return self._step[index]
         if self._before_compute is None or (self._ran and self._outputs is not None):
             return None
+        self._require_made_here()
         return self._before_compute(index, self._inputs)
+
+    def _require_made_here(self) -> None:
+        if self._forks != forks.count:
+            raise forks.made_elsewhere("execution context")
 
     def _require_inputs(self) -> None:
         unset = [info.name for info, array in zip(self.graph.inputs, self._inputs, strict=True) if array is None]
@@ -321,7 +371,8 @@ class ExecutionContext:
 
         Gives every output with its name, in the model's order; the arrays are the caller's.
         """
-        return named_outputs(self.graph, run(self._runner, named_inputs(self.graph, inputs), None))
+        arrays = named_inputs(self.graph, inputs)
+        return named_outputs(self.graph, self._guarded(partial(run, self._runner, arrays, None)))
 
     def get_output(self, key: int | str) -> Array:
         """A copy of an output of the last compute, by index or by name.

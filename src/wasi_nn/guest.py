@@ -12,11 +12,14 @@ from wasmtime.component import Component, ComponentInstanceType, ExportIndex, Fu
 
 from wasi_nn.abi import compose
 from wasi_nn.abi.witx import CoreAbi
+from wasi_nn.limits import Limits, how_to_raise
 from wasi_nn.types import GuestError, GuestTrap, one_line, printable
 
 Guest = bytes | str | os.PathLike[str]
 """A guest: the path of a `.wasm` or `.wat` file, or the bytes of either."""
 
+# What the engine says when a guest is past a limit that the engine keeps.
+_SAID_OF_LIMITS = {"all fuel consumed": "fuel", "exceeds memory limits": "guest_memory"}
 _RUN = "wasi:cli/run@0.2."
 _MAGIC = b"\0asm"
 _MODULE_HEADER = _MAGIC + b"\x01\0\0\0"
@@ -120,11 +123,14 @@ def _has(linker: Linker, store: Store, item: wasmtime.ImportType) -> bool:
     return True
 
 
-def explained(name: str, error: Trap | WasmtimeError) -> GuestError:
+def explained(name: str, error: Trap | WasmtimeError, limits: Limits) -> GuestError:
     """What the engine says of a guest that didn't end well, as an error of ours."""
-    text = error.message if isinstance(error, Trap) else str(error)
+    text = error.message if isinstance(error, Trap) else str(error) or type(error).__name__
+    for said, limit in _SAID_OF_LIMITS.items():
+        if said in text and getattr(limits, limit) is not None:
+            text = f"{text.rstrip()}: the limit is {getattr(limits, limit)} ({how_to_raise(limits, limit)})"
     frames, _, cause = text.partition("Caused by:")
-    if isinstance(error, Trap) or "wasm backtrace" in frames:
+    if isinstance(error, Trap) or "wasm backtrace" in frames or text.startswith("wasm trap: "):
         reason = printable(" ".join((cause or text).split())).removeprefix("wasm trap: ")
         return GuestTrap(reason, "\n".join(printable(line) for line in frames.splitlines()[1:] if line.strip()))
-    return GuestError(f"{name} can't be run: {one_line(error)}")
+    return GuestError(f"{name} can't be run: {printable(' '.join(text.split()))}")

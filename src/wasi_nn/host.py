@@ -8,37 +8,47 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from wasmtime import Engine, ExitTrap, Linker, Module, Store, Trap, WasmtimeError
+from wasmtime import Config, Engine, ExitTrap, Linker, Module, Store, Trap, WasmtimeError
 from wasmtime.component import Component
 from wasmtime.component import Linker as ComponentLinker
 
+from wasi_nn import forks
 from wasi_nn import guest as guests
 from wasi_nn.abi import compose, wit
 from wasi_nn.abi.dialects import Dialect, abi_of
+from wasi_nn.backends import LoadRules
 from wasi_nn.cache import CompileCache, default_directory
+from wasi_nn.limits import HostLimits, Limits, Turns, Usage
 from wasi_nn.registry import registry_of
 from wasi_nn.session import Session
+from wasi_nn.timing import RunClock, Sleepers
 from wasi_nn.types import GuestError, GuestTrap, one_line, word
 from wasi_nn.wasi import Wasi
 
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from wasi_nn.backends import LoadRules
     from wasi_nn.cache import Compiled
     from wasi_nn.guest import Guest
+    from wasi_nn.isolation import Isolation
     from wasi_nn.registry import Graphs
-    from wasi_nn.types import GraphEncoding
+    from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 logger = logging.getLogger("wasi_nn")
 
 _SLOW_TO_COMPILE = 1_000_000  # bytes: a second or so
+_NEVER = 2**62  # epochs
+# Of what a guest may have in the engine, where one is as good as another. Components are made of several modules.
+_MOST_MEMORIES, _MOST_INSTANCES, _MOST_TABLES, _MOST_TABLE_ELEMENTS = 32, 1000, 100, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -54,9 +64,10 @@ class Host:
     """Runs guests, each in a sandbox of its own, with the graphs that the operator names.
 
     `graphs`: those that guests may load by name: a `Registry`, a mapping of names to models, or the path of a file of
-    graphs. `allow_load`: which models guests may load from bytes of their own, as in `Session`. `allow_http`: whether a
-    component may make HTTP requests, by `wasi:http`; one that imports it is refused otherwise. `rules`: how models are
-    loaded. `dialect`: whose functions and numbers core modules get; `auto` tells by what they import. `cache`: where
+    graphs. `allow_load`, `allow_targets` and `allow_names`: what guests may load, as in `Session`. `allow_http`:
+    whether a component may make HTTP requests, by `wasi:http`; one that imports it is refused otherwise. `rules`: how
+    models are loaded; `isolate` is `LoadRules.isolate`, for short. `limits`: what each guest may have and take;
+    `totals`: what all may together. `dialect`: whose functions and numbers core modules get; `auto` tells by what they import. `cache`: where
     compiled guests are kept; True for the user's cache directory, False for nowhere. A host may be used from several
     threads at once.
     """
@@ -66,41 +77,89 @@ class Host:
         graphs: Graphs = None,
         *,
         allow_load: bool | Collection[GraphEncoding | str] = True,
+        allow_targets: Collection[ExecutionTarget | str] | None = None,
+        allow_names: Collection[str] | None = None,
         allow_http: bool = True,
         rules: LoadRules | None = None,
+        isolate: bool | Isolation | None = None,
+        limits: Limits | None = None,
+        totals: HostLimits | None = None,
         dialect: Dialect | str = Dialect.AUTO,
         cache: bool | str | os.PathLike[str] = True,
     ) -> None:
+        if isolate is not None:
+            rules = replace(rules or LoadRules(), isolate=isolate)
         self.registry = registry_of(graphs, rules)
         self.allow_load = allow_load
+        self.allow_targets = allow_targets
+        self.allow_names = allow_names
         self.allow_http = allow_http
         self.rules = rules
         self.dialect = word(Dialect, dialect)
-        self.engine = Engine()
+        self.limits = limits or Limits()
+        self._usage = Usage(totals or HostLimits())
+        self._turns = Turns(totals or HostLimits())
+        self._sleepers: Sleepers[RunResult] = Sleepers()
+        config = Config()
+        config.epoch_interruption = True
+        config.consume_fuel = self.limits.fuel is not None
+        # The engine compiles on threads of the whole process, which a fork hasn't got.
+        config.parallel_compilation = not forks.count
+        self.engine = Engine(config)
+        self._forks = forks.count
         directory = default_directory() if cache is True else Path(cache) if cache else None
+        if directory is not None and self.limits.fuel is not None:
+            directory /= "fuel"  # where guests count it
         self._cache = None if directory is None else CompileCache(directory)
 
     def session(
-        self, *, trace: str | os.PathLike[str] | None = None, trace_data: bool = False, title: str = "wasi-nn"
+        self,
+        *,
+        allow_names: Collection[str] | None = None,
+        limits: Limits | None = None,
+        trace: str | os.PathLike[str] | None = None,
+        trace_data: bool = False,
+        title: str = "wasi-nn",
     ) -> Session:
-        """A new session with this host's graphs and rules, for a Store that you run yourself.
+        """A new session with this host's graphs, rules and limits, for a Store that you run yourself: see `store`.
 
-        With `trace`, the path of a file, its calls are recorded: see `RecordingSession`.
+        `allow_names` and `limits` are instead of the host's. With `trace`, the path of a file, its calls are recorded:
+        see `RecordingSession`.
         """
+        given: dict[str, Any] = {
+            "allow_load": self.allow_load,
+            "allow_targets": self.allow_targets,
+            "allow_names": self.allow_names if allow_names is None else allow_names,
+            "rules": self.rules,
+            "limits": limits or self.limits,
+            "totals": self._usage,
+            "turns": self._turns,
+        }
         if trace is None:
-            return Session(self.registry, allow_load=self.allow_load, rules=self.rules)
+            return Session(self.registry, **given)
         from wasi_nn.recording import RecordingSession
 
-        return RecordingSession(
-            trace, self.registry, data=trace_data, title=title, allow_load=self.allow_load, rules=self.rules
-        )
+        return RecordingSession(trace, self.registry, data=trace_data, title=title, **given)
+
+    def store(self, limits: Limits | None = None) -> Store:
+        """A new Store of this host's engine for what you compile and run yourself, with room for as much memory as a
+        guest may have. Its guest runs as long as it likes: guests of a Store that you make without this trap at once,
+        as the engine interrupts those that have no deadline."""
+        store = self._store(limits or self.limits, True)
+        store.set_epoch_deadline(_NEVER)
+        return store
 
     def compile(self, guest: Guest) -> Module | Component:
         """Compile a guest, or find it compiled. Raises `GuestError` for what isn't there or isn't WebAssembly."""
+        self._require_made_here()
         wasm, name = guests.read(guest), guests.name_of(guest)
         if guests.is_component(wasm):
             return self._compile(Component, compose.wrap_component(wasm, name), name)
         return self._compile(Module, wasm, name)
+
+    def _require_made_here(self) -> None:
+        if self._forks != forks.count:
+            raise GuestError(forks.said_of("host"))
 
     def _compile(self, kind: type[Compiled], wasm: bytes, name: str) -> Compiled:
         def anew(wasm: bytes) -> Compiled:
@@ -123,6 +182,8 @@ class Host:
         dirs: Mapping[str, str | os.PathLike[str]] | None = None,
         stdin: bytes | os.PathLike[str] | TextIO | None = None,
         capture_output: bool = False,
+        allow_names: Collection[str] | None = None,
+        limits: Limits | None = None,
         dialect: Dialect | str | None = None,
         trace: str | os.PathLike[str] | None = None,
         trace_data: bool = False,
@@ -132,41 +193,59 @@ class Host:
         `args` come after the guest's own name. `env` is the whole of its environment. `dirs` maps paths as the guest
         sees them to directories here, which it may read and write. `stdin` is bytes or a file for it to read, or
         `sys.stdin` to share ours; without, it has none. It writes to our output, or into the result with
-        `capture_output`. `dialect` is for this run alone. `trace` is a file to record its
+        `capture_output`. `allow_names`, `limits` and `dialect` are for this run alone. `trace` is a file to record its
         nn calls in; with `trace_data` also what is needed to `replay` them.
 
         Raises `GuestError` if it can't be run, `GuestTrap` if a trap stopped it; the latter has what it wrote.
         """
+        self._require_made_here()
+        limits = limits or self.limits
+        if limits.fuel is not None and self.limits.fuel is None:
+            raise GuestError("fuel is counted only by a Host whose own limits have some (Limits.fuel)")
         name = guests.name_of(guest)
         compiled = guest if isinstance(guest, Module | Component) else self.compile(guest)
-        store = Store(self.engine)
-        try:
-            with (
-                self.session(trace=trace, trace_data=trace_data, title=name) as session,
-                Wasi([name, *args], env or {}, dirs or {}, stdin, capture_output) as wasi,
-            ):
-                session.show = wasi.write_stdout
-                if isinstance(compiled, Component):
-                    start = self._link_component(name, compiled, store, wasi, session)
-                else:
-                    start = self._link_module(dialect or self.dialect, name, compiled, store, wasi, session)
-                try:
-                    exit_code = start()
-                except (Trap, WasmtimeError) as error:
-                    if session.interruption is not None:
-                        raise session.interruption from None
-                    if isinstance(error, ExitTrap):
-                        exit_code = error.code
-                    elif wasi.exit_code is not None:
-                        exit_code = wasi.exit_code
+        until = inf if limits.run_time is None else time.monotonic() + limits.run_time
+        clocks: list[RunClock] = []
+
+        def run() -> RunResult:
+            store = self._store(limits, isinstance(compiled, Component))
+            try:
+                with (
+                    self.session(
+                        allow_names=allow_names, limits=limits, trace=trace, trace_data=trace_data, title=name
+                    ) as session,
+                    Wasi([name, *args], env or {}, dirs or {}, stdin, capture_output) as wasi,
+                ):
+                    session.guard.run_until = until
+                    session.show = wasi.write_stdout
+                    if isinstance(compiled, Component):
+                        start = self._link_component(name, compiled, store, wasi, session)
                     else:
-                        ended = guests.explained(name, error)
-                        if isinstance(ended, GuestTrap):
-                            ended.stdout, ended.stderr = wasi.output()
-                        raise ended from None
-                return RunResult(exit_code, *wasi.output())
-        finally:
-            store.close()
+                        start = self._link_module(dialect or self.dialect, name, compiled, store, wasi, session)
+                    with closing(RunClock(self.engine, store, limits, session.guard)) as clock:
+                        clocks.append(clock)
+                        return _ended(name, start, session, wasi)
+            finally:
+                store.close()
+
+        if limits.run_time is None:
+            return run()
+
+        def stop(reason: str) -> None:
+            for clock in clocks:
+                clock.stop(reason)
+
+        return self._sleepers.run(run, limits, stop)
+
+    def _store(self, limits: Limits, several: bool) -> Store:
+        """A store with room for what a guest, which may be `several` modules, may have outside of its nn calls."""
+        store = Store(self.engine)
+        memories, instances = (_MOST_MEMORIES, _MOST_INSTANCES) if several else (1, 1)
+        size = -1 if limits.guest_memory is None else limits.guest_memory
+        store.set_limits(size, _MOST_TABLE_ELEMENTS, instances, _MOST_TABLES, memories)
+        if limits.fuel is not None:
+            store.set_fuel(limits.fuel)
+        return store
 
     def _link_module(
         self, dialect: Dialect | str, name: str, module: Module, store: Store, wasi: Wasi, session: Session
@@ -200,3 +279,22 @@ class Host:
             return 0 if function(store).tag == "ok" else 1
 
         return start
+
+
+def _ended(name: str, start: Callable[[], int], session: Session, wasi: Wasi) -> RunResult:
+    """Run a guest to its end."""
+    try:
+        exit_code = start()
+    except (Trap, WasmtimeError) as error:
+        if session.interruption is not None:
+            raise session.interruption from None
+        if isinstance(error, ExitTrap):
+            exit_code = error.code
+        elif wasi.exit_code is not None:
+            exit_code = wasi.exit_code
+        else:
+            ended = guests.explained(name, error, session.limits)
+            if isinstance(ended, GuestTrap):
+                ended.stdout, ended.stderr = wasi.output()
+            raise ended from None
+    return RunResult(exit_code, *wasi.output())

@@ -6,7 +6,7 @@ isn't used. What an ABI refuses by itself, such as an encoding that has no numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from wasi_nn.backends import LoadRules
+    from wasi_nn.limits import ComputeGuard, HeldBytes, Usage
     from wasi_nn.registry import Graphs
     from wasi_nn.types import Array, DType
 
@@ -37,8 +37,8 @@ class RecordingSession(Session):
     """A session whose calls are written to a trace: see `Session`, and `wasi_nn.trace` for the file.
 
     `trace` is the file's path. With `data`, models, inputs and outputs are stored as well, so that the trace can be
-    replayed (`wasi_nn.replaying`). `title` is what viewers call it. Raises `NNError` with `runtime-error` where the
-    file can't be written.
+    replayed (`wasi_nn.replaying`). `title` is what viewers call it. The rest is as for `Session`. Raises `NNError` with
+    `runtime-error` where the file can't be written.
     """
 
     def __init__(
@@ -48,12 +48,11 @@ class RecordingSession(Session):
         *,
         data: bool = False,
         title: str = "wasi-nn",
-        allow_load: bool | Collection[GraphEncoding | str] = True,
-        rules: LoadRules | None = None,
+        **session: Any,
     ) -> None:
-        super().__init__(graphs, allow_load=allow_load, rules=rules)
+        super().__init__(graphs, **session)
         self._trace = Trace(trace, data=data, title=title)
-        self.handles = _RecordedHandles(self._trace)
+        self.handles = _RecordedHandles(self._trace, self.usage)
         self._names: dict[int, str] = {}  # what graphs are called on the timeline
 
     def load(self, builders: Sequence[memoryview], encoding: GraphEncoding, target: ExecutionTarget) -> int:
@@ -134,8 +133,8 @@ def _context(handle: int) -> Described:
 class _RecordedHandles(HandleTable):
     """Handles, of which it is written that a component gives back a graph's or a context's."""
 
-    def __init__(self, trace: Trace) -> None:
-        super().__init__()
+    def __init__(self, trace: Trace, usage: Usage) -> None:
+        super().__init__(usage)
         self._trace = trace
 
     def discard(self, handle: int) -> None:
@@ -160,6 +159,9 @@ class RecordedContext(ExecutionContext):
 
     def show_to(self, show: Callable[[bytes], None]) -> None:
         self._context.show_to(show)
+
+    def keep_to(self, guard: ComputeGuard, held: HeldBytes) -> None:
+        self._context.keep_to(guard, held)
 
     def set_input(self, key: int | str, tensor: ArrayLike) -> None:
         array = self._as_given(key, tensor)

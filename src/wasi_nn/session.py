@@ -7,11 +7,13 @@ what they translate differs, what happens doesn't.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 from wasi_nn import backends
 from wasi_nn.graph import ExecutionContext, Graph
+from wasi_nn.limits import ComputeGuard, HeldBytes, Limits, Turns, Usage
 from wasi_nn.registry import registry_of
 from wasi_nn.tensor import Tensor
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, word
@@ -33,10 +35,12 @@ _MAX_BUILDERS = 1024
 class HandleTable:
     """Numbers that stand for a guest's things. A number is given once: after `remove` it stays unused for ever.
 
-    All kinds are numbered in one sequence, so that a handle of the wrong kind can be told.
+    All kinds are numbered in one sequence, so that a handle of the wrong kind can be told. What they stand for counts
+    as used.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, usage: Usage) -> None:
+        self.usage = usage
         self._items: dict[int, Handled] = {}
         self._next = 1
 
@@ -45,6 +49,7 @@ class HandleTable:
         handle = self._next
         if handle > _LAST_HANDLE:
             raise NNError(ErrorCode.TOO_LARGE, "no handles are left in this session")
+        self._count(item)
         self._next += 1
         self._items[handle] = item
         return handle
@@ -59,7 +64,7 @@ class HandleTable:
     def remove(self, handle: int, kind: type[Item]) -> Item:
         """Give a handle back. Raises as `get` does."""
         item = self.get(handle, kind)
-        del self._items[handle]
+        self._forget(handle)
         return item
 
     def holds(self, handle: int, kind: type[Handled]) -> bool:
@@ -68,7 +73,24 @@ class HandleTable:
 
     def discard(self, handle: int) -> None:
         """Give a handle back, of whatever kind. Of no effect if there is none."""
-        self._items.pop(handle, None)
+        self._forget(handle)
+
+    def _forget(self, handle: int) -> None:
+        item = self._items.pop(handle, None)
+        if item is not None:
+            for name, amount in _counts(item):
+                self.usage.give_back(name, amount)
+
+    def _count(self, item: Handled) -> None:
+        taken = []
+        try:
+            for name, amount in _counts(item):
+                self.usage.take(name, amount)
+                taken.append((name, amount))
+        except NNError:
+            for name, amount in taken:
+                self.usage.give_back(name, amount)
+            raise
 
     def clear(self) -> None:
         """Give every handle back."""
@@ -87,6 +109,15 @@ class HandleTable:
         return NNError(ErrorCode.INVALID_ARGUMENT, f"handle {handle} isn't {_with_article(_KINDS[kind])}: it {is_}")
 
 
+def _counts(item: Handled) -> list[tuple[str, int]]:
+    """What a thing counts as, and how much."""
+    if isinstance(item, Tensor):
+        return [("handles", 1), ("tensor_bytes", item.data.nbytes)]
+    if isinstance(item, Graph):
+        return [("handles", 1), ("graphs", 1)]
+    return [("handles", 1), ("contexts", 1)] if isinstance(item, ExecutionContext) else [("handles", 1)]
+
+
 def _with_article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
@@ -101,8 +132,12 @@ class Session:
     """The nn state of one guest.
 
     `graphs` are those that it may load by name. `allow_load` says which models it may load from bytes of its own: those
-    of encodings whose runtimes withstand hostile bytes (True), none (False), or those of the encodings that are given.
-    `rules` are for the models that the guest itself loads.
+    of encodings whose runtimes withstand hostile bytes, by themselves or isolated (True), none (False), or those of the
+    encodings that are given. `allow_targets` are the targets that it may ask for (None: all), `allow_names` the names
+    that it may load (None: all; `*` stands for any characters). `rules` are for the models that the guest itself loads.
+
+    `limits` are what it may have; its memory, time and fuel are for whoever runs the Store to limit. `totals` and
+    `turns` are those of a host, which it shares.
     """
 
     def __init__(
@@ -110,13 +145,23 @@ class Session:
         graphs: Graphs = None,
         *,
         allow_load: bool | Collection[GraphEncoding | str] = True,
+        allow_targets: Collection[ExecutionTarget | str] | None = None,
+        allow_names: Collection[str] | None = None,
         rules: LoadRules | None = None,
+        limits: Limits | None = None,
+        totals: Usage | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.registry = registry_of(graphs, rules)
         allowed = allow_load if isinstance(allow_load, bool) else {word(GraphEncoding, name) for name in allow_load}
         self.allow_load: bool | set[GraphEncoding] = allowed
-        self.rules = rules
-        self.handles = HandleTable()
+        self.allow_targets = None if allow_targets is None else {word(ExecutionTarget, name) for name in allow_targets}
+        self.allow_names = None if allow_names is None else tuple(allow_names)
+        self.rules = rules or backends.LoadRules()
+        self.limits = limits or Limits()
+        self.usage = Usage(self.limits, totals)
+        self.guard = ComputeGuard(self.limits, turns)
+        self.handles = HandleTable(self.usage)
         self.show: Callable[[bytes], None] | None = None
         """Where a text goes as a graph writes it, if its options ask for that: the guest's standard output."""
         self._graph_of: WeakKeyDictionary[ExecutionContext, int] = WeakKeyDictionary()  # its handle
@@ -128,12 +173,31 @@ class Session:
         """Load a model from the guest's bytes, which may change as soon as this returns; gives a graph's handle."""
         if not self.allow_load:
             raise NNError(ErrorCode.SECURITY, "this host loads graphs by name only, not from a guest's bytes")
-        graph = backends.load(builders, encoding, target, rules=self.rules, allowed=self._may_load)
+        self._require_target(target)
+        return self._loaded_from_bytes(
+            builders, lambda: backends.load(builders, encoding, target, rules=self.rules, allowed=self._may_load)
+        )
+
+    def _loaded_from_bytes(self, builders: Sequence[memoryview], load: Callable[[], Graph]) -> int:
+        size = sum(map(len, builders))
+        self.usage.require("graphs", 1)
+        self.usage.take("model_bytes", size)
+        try:
+            graph = load()
+        except BaseException:
+            self.usage.give_back("model_bytes", size)
+            raise
+        finalize(graph, self.usage.give_back, "model_bytes", size).atexit = False
         return self.handles.add(graph)
+
+    def _require_target(self, target: ExecutionTarget) -> None:
+        if self.allow_targets is not None and target not in self.allow_targets:
+            names = ", ".join(sorted(it.value for it in self.allow_targets)) or "none"
+            raise NNError(ErrorCode.SECURITY, f"this host lets the guest have no {target.value} (it may have: {names})")
 
     def _may_load(self, backend: Backend) -> bool:
         if isinstance(self.allow_load, bool):
-            return self.allow_load and backend.withstands_hostile_bytes
+            return self.allow_load and self.rules.let_guests_load(backend)
         return backend.encoding in self.allow_load
 
     def load_extension(self, builders: Sequence[memoryview], number: int, name: str, target: ExecutionTarget) -> int:
@@ -144,17 +208,26 @@ class Session:
             raise NNError(ErrorCode.INVALID_ENCODING, message)
         if not self._may_load(backend):
             raise NNError(ErrorCode.SECURITY, f"this host loads no models of {name} from a guest's bytes")
-        return self.handles.add(backends.load_with(backend, builders, target, self.rules))
+        self._require_target(target)
+        return self._loaded_from_bytes(builders, lambda: backends.load_with(backend, builders, target, self.rules))
 
     def load_by_name(self, name: str, config: memoryview | bytes = b"") -> int:
         """Load a graph that the operator named, with a configuration of the guest's if it gives one; gives its handle,
         a new one each time."""
+        if self.allow_names is not None and not any(fnmatchcase(name, allowed) for allowed in self.allow_names):
+            raise NNError(ErrorCode.NOT_FOUND, f"no graph is named {name[:80]!r} for this guest")
+        self.usage.require("graphs", 1)
         graph = self.registry.get(name)
         return self.handles.add(graph.configured(memoryview(config)) if config else graph)
 
     def init_execution_context(self, graph: int) -> int:
         """A new context on a graph, which lives as long as the context needs it; gives the context's handle."""
-        context = self.new_context(self.handles.get(graph, Graph))
+        of = self.handles.get(graph, Graph)
+        self.usage.require("contexts", 1)
+        context = self.new_context(of)
+        held = HeldBytes(self.usage)
+        context.keep_to(self.guard, held)
+        finalize(context, held.release).atexit = False
         self._graph_of[context] = graph
         if self.show is not None:
             context.show_to(self.show)
@@ -195,6 +268,8 @@ class Session:
     def close(self) -> None:
         """Let go of everything that the guest held."""
         self.handles.clear()
+        self.usage.close()
+        self.guard.close()
 
     def __enter__(self) -> Session:
         return self

@@ -169,6 +169,7 @@ class ComponentAbi:
             raise GuestFault(f"{name}: {full}") from None
 
     def tensor_new(self, kind: int, size: int, rank: int, content: memoryview) -> int:
+        self._handles.usage.require("tensor_bytes", size + 4 * rank)
         row: Array = np.zeros(size + 4 * rank, np.uint8)
         if content:
             _join(content, row)

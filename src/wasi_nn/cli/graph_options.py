@@ -60,6 +60,12 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="give tensors of types that wasi-nn lacks (int8, bool, strings ...) as ones that it has",
     )
+    parser.add_argument(
+        "--isolate",
+        action=argparse.BooleanOptionalAction,
+        help="run graphs in processes of their own, which can do nothing but compute (default: only models that the "
+        "guest loads from bytes which their runtime doesn't withstand)",
+    )
 
 
 def add_load(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +78,19 @@ def add_load(parser: argparse.ArgumentParser) -> None:
         choices=ENCODINGS[:-1],
         metavar="ENCODING",
         help="let the guest load such models, and no others, from its own bytes (may be repeated; "
-        "by default, those whose runtimes withstand hostile bytes: onnx, tensorflowlite)",
+        "by default, those whose runtimes withstand hostile bytes: onnx, tensorflowlite; and openvino, isolated)",
+    )
+    parser.add_argument(
+        "--allow-target",
+        action="append",
+        choices=TARGETS,
+        help="let the guest ask for this target, and no others, for models from its own bytes (may be repeated)",
+    )
+    parser.add_argument(
+        "--allow-name",
+        action="append",
+        metavar="PATTERN",
+        help="let the guest load graphs of these names, and no others; * stands for anything (may be repeated)",
     )
 
 
@@ -86,7 +104,7 @@ def rules(options: argparse.Namespace) -> LoadRules:
         if not (equals and runtime):
             raise UsageError(f"--runtime {text}: it takes ENCODING=RUNTIME")
         runtimes[_encoding(f"--runtime {text}", encoding)] = runtime
-    return LoadRules(options.target_fallback, runtimes, options.convert_types)
+    return LoadRules(options.target_fallback, runtimes, options.convert_types, options.isolate)
 
 
 def registry(options: argparse.Namespace, rules: LoadRules) -> Registry:

@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 
-from wasi_nn.cli import PROGRAM, UsageError, graph_options
+from wasi_nn.cli import PROGRAM, UsageError, graph_options, limit_options
 
 _EPILOG = """\
 The guest's own options come after its name. A graph's encoding is told from its bytes unless it is given.
@@ -54,6 +54,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         action="store_true",
         help="record what replaying needs too, in FILE.data: models, inputs and outputs",
     )
+    limit_options.add(parser)
     parser.add_argument("--no-cache", action="store_true", help="compile the guest anew, and don't keep it")
     parser.add_argument("guest", metavar="GUEST", help="a .wasm or .wat file")
     parser.add_argument("args", metavar="ARGS", nargs=argparse.REMAINDER, help="the guest's arguments")
@@ -76,9 +77,14 @@ def main(options: argparse.Namespace) -> int:
 
     from wasi_nn.host import Host
 
+    limits, totals = limit_options.limits(options)
     host = Host(
         graphs,
         allow_load=options.allow_load or not options.no_load,
+        allow_targets=options.allow_target,
+        allow_names=options.allow_name,
+        limits=limits,
+        totals=totals,
         allow_http=not options.no_http,
         rules=rules,
         dialect=options.dialect,

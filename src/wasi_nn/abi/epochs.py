@@ -1,0 +1,49 @@
+"""Interrupting a guest's own code: when its epoch is raised, the engine asks a function of ours if it may go on."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+
+from wasmtime import Engine, Store
+
+from wasi_nn.abi.engine import ADDRESS, FORGET, keep, kept, symbol
+
+_CONTINUE = 0
+
+
+def ask_when_raised(store: Store, may_go_on: Callable[[], str]) -> None:
+    """Have `may_go_on` asked, on the guest's thread, whenever the engine's epoch is raised: it gives an empty text, or
+    the reason for which the guest is to trap. The engine must be configured with `epoch_interruption`."""
+
+    def decide(delta: int, kind: int) -> int | None:
+        reason = may_go_on()
+        if reason:
+            error: int = _error_new(reason.encode("utf-8", "replace").replace(b"\0", b"?"))
+            return error
+        ctypes.c_uint64.from_address(delta).value = 1
+        ctypes.c_uint8.from_address(kind).value = _CONTINUE
+        return None
+
+    _set_callback(
+        ctypes.cast(store.ptr(), ADDRESS), ctypes.cast(_ENTER, ADDRESS), keep(decide), ctypes.cast(FORGET, ADDRESS)
+    )
+    store.set_epoch_deadline(1)
+
+
+def raise_epoch(engine: Engine) -> None:
+    """Have every guest that runs on an engine asked whether it may go on. From any thread."""
+    engine.increment_epoch()
+
+
+def _enter(_: int, key: int, delta: int, kind: int) -> int | None:
+    try:
+        error: int | None = kept[key](delta, kind)
+    except BaseException as interruption:
+        error = _error_new(f"interrupted by {type(interruption).__name__}".encode())
+    return error
+
+
+_ENTER = ctypes.CFUNCTYPE(ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS)(_enter)
+_set_callback = symbol("wasmtime_store_epoch_deadline_callback", None, ADDRESS, ADDRESS, ADDRESS, ADDRESS)
+_error_new = symbol("wasmtime_error_new", ADDRESS, ctypes.c_char_p)

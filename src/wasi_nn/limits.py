@@ -1,0 +1,257 @@
+"""How much a guest may have and how long it may take, and the count of what it has.
+
+`Limits` are a run's, `HostLimits` those of all runs of a host together. `Usage` counts what is alive against them, a
+run's within its host's. `ComputeGuard` keeps computes within their time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from math import inf
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, TypeVar
+
+from wasi_nn.types import ErrorCode, NNError
+from wasi_nn.watchdog import Alarm
+
+if TYPE_CHECKING:
+    from wasi_nn.graph import Runner
+
+Result = TypeVar("Result")
+
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one guest may have and take. None is no limit.
+
+    guest_memory    bytes of each of its linear memories (a core module has one)
+    guest_time      seconds of processor time in its own code; computes don't count
+    fuel            instructions, as the engine counts them: exact, but the guest runs at about half the speed
+    compute_time    seconds for one compute, or for one piece of a sequence
+    run_time        seconds for the whole run
+    model_bytes     bytes of models that it loads from bytes, alive together
+    tensor_bytes    bytes of tensors alive: a component's, and the inputs and outputs of execution contexts
+    graphs          graphs that it holds
+    contexts        execution contexts that it holds
+    handles         everything that it holds, tensors and errors among it
+
+    Raises `NNError` with `invalid-argument` for what isn't positive.
+    """
+
+    guest_memory: int | None = 2 * _GIB
+    guest_time: float | None = 600.0
+    fuel: int | None = None
+    compute_time: float | None = 600.0
+    run_time: float | None = 3600.0
+    model_bytes: int | None = _GIB
+    tensor_bytes: int | None = _GIB
+    graphs: int | None = 64
+    contexts: int | None = 256
+    handles: int | None = 65536
+
+    def __post_init__(self) -> None:
+        _require_positive(self)
+
+
+@dataclass(frozen=True)
+class HostLimits:
+    """What all guests of a host may have together. None is no limit.
+
+    `computes`: those under way at once; one more waits for its turn, and that counts as time of its compute. The others
+    are as in `Limits`.
+    """
+
+    computes: int | None = 64
+    model_bytes: int | None = None
+    tensor_bytes: int | None = None
+    graphs: int | None = None
+    contexts: int | None = None
+
+    def __post_init__(self) -> None:
+        _require_positive(self)
+
+
+def _require_positive(limits: Limits | HostLimits) -> None:
+    for field in fields(limits):
+        value = getattr(limits, field.name)
+        if value is not None and not value > 0:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{type(limits).__name__}.{field.name} must be positive: {value}")
+
+
+UNLIMITED = Limits(**dict.fromkeys((field.name for field in fields(Limits)), None))
+"""No limit at all."""
+
+_COUNTED = {
+    "model_bytes": "bytes of models",
+    "tensor_bytes": "bytes of tensors",
+    "graphs": "graphs",
+    "contexts": "execution contexts",
+    "handles": "handles",
+}
+
+
+def how_to_raise(limits: Limits | HostLimits, name: str) -> str:
+    """A limit's name, for whoever wants to raise it."""
+    flag = f", --max-{name.replace('_', '-')}" if isinstance(limits, Limits) or name == "computes" else ""
+    return f"{type(limits).__name__}.{name}{flag}"
+
+
+class Usage:
+    """What is alive of what is limited. Safe to use from several threads."""
+
+    def __init__(self, limits: Limits | HostLimits, within: Usage | None = None) -> None:
+        self.limits = limits
+        self._within = within
+        self._most = {name: inf if (most := getattr(limits, name, None)) is None else most for name in _COUNTED}
+        self._used = dict.fromkeys(_COUNTED, 0)
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def used(self, name: str) -> int:
+        """How much there is of it."""
+        return self._used[name]
+
+    def require(self, name: str, amount: int) -> None:
+        """Raise `NNError` with `too-large` if there is no room for so much more."""
+        self.take(name, amount)
+        self.give_back(name, amount)
+
+    def take(self, name: str, amount: int = 1) -> None:
+        """Count so much more. Raises `NNError` with `too-large`, and counts nothing, if that is too much."""
+        with self._lock:
+            used = self._used[name] + amount
+            if used > self._most[name]:
+                whose = "a guest may have" if isinstance(self.limits, Limits) else "all guests together may have"
+                text = f"{used} {_COUNTED[name]} would be alive, and {whose} {self._most[name]}"
+                raise NNError(ErrorCode.TOO_LARGE, f"{text} ({how_to_raise(self.limits, name)})")
+            if self._within is not None:
+                self._within.take(name, amount)
+            self._used[name] = used
+
+    def give_back(self, name: str, amount: int = 1) -> None:
+        """Count so much less."""
+        with self._lock:
+            if self._closed:
+                return
+            self._used[name] -= amount
+        if self._within is not None:
+            self._within.give_back(name, amount)
+
+    def close(self) -> None:
+        """Give everything back."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            used, self._used = self._used, dict.fromkeys(_COUNTED, 0)
+        if self._within is not None:
+            for name, amount in used.items():
+                self._within.give_back(name, amount)
+
+
+class HeldBytes:
+    """The tensors of one execution context, as they count."""
+
+    def __init__(self, usage: Usage) -> None:
+        self._usage = usage
+        self._sizes: dict[int, int] = {}
+
+    def hold(self, place: int, size: int) -> None:
+        """Hold `size` bytes in a place, instead of those that were there. Raises as `Usage.take` does."""
+        change = size - self._sizes.get(place, 0)
+        if change > 0:
+            self._usage.take("tensor_bytes", change)
+        elif change < 0:
+            self._usage.give_back("tensor_bytes", -change)
+        self._sizes[place] = size
+
+    def release(self) -> None:
+        """Hold nothing any more."""
+        sizes, self._sizes = self._sizes, {}
+        self._usage.give_back("tensor_bytes", sum(sizes.values()))
+
+
+class Turns:
+    """So many computes at once."""
+
+    def __init__(self, limits: HostLimits) -> None:
+        self.limits = limits
+        self._free: SimpleQueue[None] = SimpleQueue()
+        for _ in range(limits.computes or 0):
+            self._free.put(None)
+
+    def take(self, until: float) -> None:
+        """Wait for a turn. Raises `NNError` with `timeout` if there is none until then."""
+        try:
+            self._free.get_nowait()
+        except Empty:
+            try:
+                self._free.get(timeout=None if until == inf else max(0.0, until - time.monotonic()))
+            except Empty:
+                text = f"no turn came in time: {self.limits.computes} computes are under way, and no more may be"
+                raise NNError(ErrorCode.TIMEOUT, f"{text} ({how_to_raise(self.limits, 'computes')})") from None
+
+    def give_back(self) -> None:
+        """Let another one have the turn."""
+        self._free.put(None)
+
+
+class ComputeGuard:
+    """Keeps the computes of one guest within their time.
+
+    A compute past its deadline is stopped where its runner can be (`interrupt`), and is an error with `timeout` in any
+    case. `run_until` is when the run has to end, a time of `time.monotonic`. `computing` are the seconds of processor
+    time that the guest's thread spent in computes.
+    """
+
+    def __init__(self, limits: Limits, turns: Turns | None = None) -> None:
+        self.run_until = inf
+        self.computing = 0.0
+        self._limits = limits
+        self._turns = turns if turns is not None and turns.limits.computes is not None else None
+        self._time = inf if limits.compute_time is None else limits.compute_time
+        self._counts = limits.guest_time is not None
+        self._alarm = Alarm()
+
+    def run(self, runner: Runner, call: Callable[[], Result]) -> Result:
+        """Make a call that has the runner compute. Raises what it raises, and `NNError` with `timeout`."""
+        due = min(time.monotonic() + self._time, self.run_until)
+        if self._turns is not None:
+            self._turns.take(due)
+        before = time.thread_time() if self._counts else 0.0
+        rang = False
+        if due < inf:
+            self._alarm.set(due, getattr(runner, "interrupt", None))
+        try:
+            result = call()
+        except Exception as error:
+            rang = self._alarm.clear()
+            if rang:
+                raise self._late() from error
+            raise
+        finally:
+            rang = self._alarm.clear()
+            if self._turns is not None:
+                self._turns.give_back()
+            if self._counts:
+                self.computing += time.thread_time() - before
+        if rang:
+            raise self._late()
+        return result
+
+    def _late(self) -> NNError:
+        if time.monotonic() >= self.run_until:
+            text = f"the run took longer than {self._limits.run_time:g} s ({how_to_raise(self._limits, 'run_time')})"
+        else:
+            name = how_to_raise(self._limits, "compute_time")
+            text = f"the compute took longer than {self._limits.compute_time:g} s ({name})"
+        return NNError(ErrorCode.TIMEOUT, text)
+
+    def close(self) -> None:
+        """Guard no more."""
+        self._alarm.discard()

@@ -1,0 +1,113 @@
+"""The time that one run of a guest may take: in its own code, in computes and asleep."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Callable
+from math import inf
+from typing import Generic, TypeVar
+
+from wasmtime import Engine, Store
+
+from wasi_nn.abi import epochs
+from wasi_nn.limits import ComputeGuard, Limits, how_to_raise
+from wasi_nn.types import GuestError, GuestTrap
+from wasi_nn.watchdog import Alarm
+
+Result = TypeVar("Result")
+
+_AGAIN = 0.25
+_GRACE = 1.0
+_MOST_ASLEEP = 64
+
+
+class RunClock:
+    """Traps a guest that runs for too long. It is made on the thread that the guest runs on."""
+
+    def __init__(self, engine: Engine, store: Store, limits: Limits, guard: ComputeGuard) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._guard = guard
+        self._stopped = ""
+        self._until = guard.run_until
+        self._time = inf if limits.guest_time is None else limits.guest_time
+        self._began = time.thread_time()
+        self._alarm = Alarm()
+        epochs.ask_when_raised(store, self._reason)
+        self._set(min(self._until, time.monotonic() + self._time))
+
+    def stop(self, reason: str) -> None:
+        """Trap the guest as soon as it is in its own code. From any thread."""
+        self._stopped = reason
+        self._set(time.monotonic())
+
+    def close(self) -> None:
+        """The run is over."""
+        self._alarm.discard()
+
+    def _set(self, due: float) -> None:
+        if due < inf:
+            self._alarm.set(due, self._ring)
+
+    def _ring(self) -> None:
+        epochs.raise_epoch(self._engine)
+
+    def _reason(self) -> str:
+        """Why the guest is to trap; empty if it may go on."""
+        if self._stopped:
+            return self._stopped
+        now = time.monotonic()
+        if now >= self._until:
+            return f"it ran longer than {self._limits.run_time:g} s ({how_to_raise(self._limits, 'run_time')})"
+        left = self._time - (time.thread_time() - self._began - self._guard.computing)
+        if left <= 0:
+            name = how_to_raise(self._limits, "guest_time")
+            return f"it took more than {self._limits.guest_time:g} s of processor time ({name})"
+        self._set(min(self._until, now + max(left, _AGAIN)))
+        return ""
+
+
+class Sleepers(Generic[Result]):
+    """Runs that were given up while their guests were asleep, in the operating system, where nothing wakes them."""
+
+    def __init__(self) -> None:
+        self._threads: list[threading.Thread] = []
+
+    def run(self, function: Callable[[], Result], limits: Limits, stop: Callable[[str], None]) -> Result:
+        """Call a function that runs a guest, on a thread of its own. Gives what it gives, raises what it raises, and
+        `GuestTrap` if it isn't back soon after `Limits.run_time`, though it was told to stop."""
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if len(self._threads) >= _MOST_ASLEEP:
+            count = len(self._threads)
+            raise GuestError(f"{count} guests are asleep beyond their time: this host runs no more until some wake up")
+        outcome: list[Result] = []
+        failure: list[BaseException] = []
+
+        def call() -> None:
+            try:
+                outcome.append(context.run(function))
+            except BaseException as error:
+                failure.append(error)
+
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=call, name="wasi-nn guest", daemon=True)
+        thread.start()
+        assert limits.run_time is not None  # else there is nothing to wait for
+        try:
+            thread.join(limits.run_time + _GRACE)
+        except BaseException as interruption:
+            stop(f"interrupted by {type(interruption).__name__}")
+            thread.join(_GRACE)
+            raise
+        if thread.is_alive():
+            self._threads.append(thread)
+            how = how_to_raise(limits, "run_time")
+            raise GuestTrap(f"it ran longer than {limits.run_time:g} s, and is asleep ({how})")
+        try:
+            if failure:
+                raise failure[0]
+            return outcome[0]
+        finally:
+            failure.clear()
