@@ -63,13 +63,13 @@ class RunResult:
 class Host:
     """Runs guests, each in a sandbox of its own, with the graphs that the operator names.
 
-    `graphs`: those that guests may load by name: a `Registry`, a mapping of names to models, or the path of a file of
-    graphs. `allow_load`, `allow_targets` and `allow_names`: what guests may load, as in `Session`. `allow_http`:
-    whether a component may make HTTP requests, by `wasi:http`; one that imports it is refused otherwise. `rules`: how
-    models are loaded; `isolate` is `LoadRules.isolate`, for short. `limits`: what each guest may have and take;
-    `totals`: what all may together. `dialect`: whose functions and numbers core modules get; `auto` tells by what they import. `cache`: where
-    compiled guests are kept; True for the user's cache directory, False for nowhere. A host may be used from several
-    threads at once.
+    `graphs`: those that guests may load by name: a `Registry`, a mapping of names to models, or the path of a file
+    of graphs. `allow_load`, `allow_targets` and `allow_names`: what guests may load, as in `Session`. `allow_http`:
+    whether a component may make HTTP requests, by `wasi:http`; one that imports it is refused otherwise. `rules`:
+    how models are loaded; `isolate` is `LoadRules.isolate`, for short. `limits`: what each guest may have and take;
+    `totals`: what all may together. `dialect`: whose functions and numbers core modules get; `auto` tells by what
+    they import. `cache`: where compiled guests are kept; True for the user's cache directory, False for nowhere. A
+    host may be used from several threads at once.
     """
 
     def __init__(

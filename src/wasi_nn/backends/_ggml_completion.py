@@ -41,6 +41,9 @@ _Said = _Chunk | Mapping[str, Any] | BaseException | None
 """What a text comes to: a chunk, an answer that says what is wrong, what was raised; None where it gave way."""
 
 
+_INTERRUPTED = _Chunk("", 0, 0, "interrupted")
+
+
 class Completion:
     """The pieces of a text, in whole characters, as llama.cpp writes them.
 
@@ -53,21 +56,28 @@ class Completion:
         self.input_tokens = self.output_tokens = self.tokens_of_text = 0
         self.full = False
         self._engine = engine
+        self._writing: _Writing | None = None
         # Nothing of one prompt is kept for the next, so that what a context gets depends on itself alone.
         fixed = {"prompt": prompt, "stream": True, "cache_prompt": False, "timings_per_token": True}
         self._request = {**wanted, **fixed}
         if wanted["seed"] == RANDOM_SEED:  # one that can be had again
             self._request["seed"] = secrets.randbelow(RANDOM_SEED)
 
+    def interrupt(self) -> None:
+        """End the text with an error, at the next piece that is waited for. From any thread."""
+        if self._writing is not None:
+            self._writing.interrupt()
+
     def __iter__(self) -> Iterator[str]:
         pieces: list[str] = []
-        writing = _Writing(self._engine, self._request, 0)
+        writing = self._writing = _Writing(self._engine, self._request, 0)
         try:
             place = 0
             while True:
                 chunk = writing.next()
                 if chunk is None:
                     place, writing = 0, _Writing(self._engine, self._request, len(pieces))
+                    self._writing = writing
                 elif chunk.end:
                     break
                 elif place < len(pieces):
@@ -82,6 +92,7 @@ class Completion:
                     yield chunk.text
         finally:
             writing.stopped = True
+            self._writing = None
         self._end(chunk)
         if "json_schema" in self._request:
             _require_json("".join(pieces), whole=chunk.end == "stop" and "stop" not in self._request)
@@ -116,9 +127,16 @@ class _Writing:
             engine.turns.give_back(self)
             raise
 
+    def interrupt(self) -> None:
+        """Have `next` raise, now, whatever llama.cpp is at: it stops at its next token."""
+        self.stopped = True
+        self._chunks.put(_INTERRUPTED)
+
     def next(self) -> _Chunk | None:
         """What comes next; None if the text gave way to another. Raises what llama.cpp says is wrong."""
         found = self._chunks.get()
+        if found is _INTERRUPTED:
+            raise NNError(ErrorCode.RUNTIME_ERROR, "the text was interrupted")
         if isinstance(found, _Chunk) and not found.end:
             return found
         self._thread.join()

@@ -17,6 +17,7 @@ import json
 import mmap
 import os
 import re
+import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -57,6 +58,8 @@ class GgmlBackend:
     extra = "ggml"
     model_files = ("model.gguf",)
     withstands_hostile_bytes = False
+    works_in_forks = False
+    needs_sockets = True
 
     def sniff(self, model: memoryview) -> bool:
         return is_gguf(model)
@@ -71,7 +74,7 @@ class GgmlBackend:
         header = read_header(builders[0])
         if header.keys.get("split.count", 1) not in (0, 1):
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "a model in several files can only be loaded by path")
-        file = os.memfd_create("model.gguf")
+        file = _nameless_file()
         try:
             with open(file, "wb", closefd=False) as memory:
                 memory.write(builders[0])
@@ -99,11 +102,26 @@ class GgmlBackend:
             raise
         return GgmlGraph(model, {})
 
+    def files_of(self, path: Path) -> Sequence[Path]:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            with memoryview(data) as view:
+                parts = read_header(view).keys.get("split.count", 1)
+        return [path] if parts in (0, 1) else sorted(path.parent.glob("*.gguf"))
+
     def devices(self) -> Mapping[ExecutionTarget, str]:
         there = _devices()
         found = {ExecutionTarget.CPU: "cpu"}
         gpu = next((name for name, kind in there if kind in _GPUS), None)
         return found if gpu is None else found | {ExecutionTarget.GPU: _device_name(gpu)}
+
+
+def _nameless_file() -> int:
+    """A new file without a name: in memory, or where that isn't to be had, in the folder for temporary files."""
+    try:
+        return os.memfd_create("model.gguf")
+    except OSError:
+        with tempfile.TemporaryFile() as file:
+            return os.dup(file.fileno())
 
 
 _GPUS = ("GPU", "IGPU")
@@ -181,6 +199,7 @@ class GgmlGraph(Graph):
     def configured(self, config: memoryview) -> Graph:
         if len(config) == 0:
             return self
+        self.require_made_here()
         graph = GgmlGraph(self._model, {**self._guests, **from_guest(config, self._model.operators)})
         graph.runtime = self.runtime
         return graph
@@ -220,6 +239,7 @@ class _Runner:
     def __init__(self, graph: GgmlGraph) -> None:
         self._graph = graph
         self._engine: Engine | None = None
+        self._completion: Completion | None = None
         self.show: Callable[[bytes], None] | None = None
 
     def check_input(self, index: int, data: memoryview) -> None:
@@ -233,7 +253,7 @@ class _Runner:
             embedding, tokens = engine.embedding(prompt)
             text = json.dumps({"n_embedding": len(embedding), "embedding": embedding})
             return [_bytes(text), _metadata(tokens, 0)]
-        completion = Completion(engine, prompt, self._graph.completion_request(guests))
+        completion = self._completion = Completion(engine, prompt, self._graph.completion_request(guests))
         show = self.show if self._graph.is_shown(guests) else None
         pieces = []
         for piece in completion:
@@ -250,7 +270,7 @@ class _Runner:
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         wanted = self._graph.completion_request(guests)
         wanted.pop("stop", None)  # WasmEdge's guests, who look for it themselves, see all that is written
-        completion = Completion(engine, prompt, wanted)
+        completion = self._completion = Completion(engine, prompt, wanted)
         engine.admit(completion)
         pieces = []
         tokens = 0
@@ -264,6 +284,11 @@ class _Runner:
             tokens += 1
             yield [_bytes(""), _metadata(completion.input_tokens, tokens)]
         return _outputs("".join(pieces), completion)
+
+    def interrupt(self) -> None:
+        """See `wasi_nn.graph.Runner`. An embedding can't be stopped."""
+        if self._completion is not None:
+            self._completion.interrupt()
 
     def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
         """The metadata, once there is a prompt."""

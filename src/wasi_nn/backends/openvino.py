@@ -28,7 +28,8 @@ import numpy as np
 
 from wasi_nn.backends import _tensorflow_model
 from wasi_nn.backends._inputs import as_bytes, check_options, is_text, is_thread_count, one_of
-from wasi_nn.backends._onnx_model import is_onnx, require_self_contained
+from wasi_nn.backends._onnx_model import files_of_onnx, is_onnx, require_self_contained
+from wasi_nn.backends._tflite_model import require_sound
 from wasi_nn.backends.tflite import is_tflite
 from wasi_nn.graph import Graph, Runner
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo, TensorType
@@ -71,6 +72,8 @@ class OpenVinoBackend:
     extra = "openvino"
     model_files: Sequence[str] = ("model.xml",)
     withstands_hostile_bytes = False
+    works_in_forks = False
+    safe_in_isolation = True
     max_builders = 2
 
     def sniff(self, model: memoryview) -> bool:
@@ -93,6 +96,11 @@ class OpenVinoBackend:
         with _signal_stack_kept():
             return self._compiled([str(path)], target, options)
 
+    def files_of(self, path: Path) -> Sequence[Path]:
+        if path.name == _tensorflow_model.SAVED_MODEL:
+            return [path.parent]
+        return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else files_of_onnx(path)
+
     def devices(self) -> Mapping[ExecutionTarget, str]:
         import openvino as ov
 
@@ -108,15 +116,26 @@ class OpenVinoBackend:
     def _compiled(self, parts: Sequence[bytes | str], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         import openvino as ov
 
-        core = ov.Core()
         properties = compile_properties(options)
+        core = ov.Core()
+        # A mapped file that gets shorter ends the process.
+        core.set_property({"ENABLE_MMAP": options.get("mmap", False)})
         there = core.available_devices
         device = options.get("device") or choose_device(target, there)
         if device.partition(".")[0] not in {name.partition(".")[0] for name in there}:
             raise TargetUnavailable(f"openvino has only {', '.join(there)} here, not {device}")
         model = core.read_model(*parts)
         compiled = core.compile_model(model, device, properties)
-        return OpenVinoGraph(self.encoding, compiled, self._name, model.get_friendly_name())
+        return OpenVinoGraph(self.encoding, compiled, self._name, model.get_friendly_name(), _is_stoppable(model))
+
+
+def _is_stoppable(model: ov.Model) -> bool:
+    """Whether a model can be run again after it was stopped: where dims depend on what is computed, OpenVINO would go on
+    with those of the run that was stopped."""
+    return not model.is_dynamic() and not any(op.get_type_name() in _WITH_BODIES for op in model.get_ops())
+
+
+_WITH_BODIES = ("If", "Loop", "TensorIterator")
 
 
 class OpenVinoOnnxBackend(OpenVinoBackend):
@@ -168,6 +187,8 @@ def _readable(builders: Sequence[memoryview]) -> Iterator[Sequence[bytes | str]]
         with _tensorflow_model.saved_model_folder(model) as folder:
             yield [str(folder)]
     else:
+        if is_tflite(model):
+            require_sound(as_bytes(model), vouched_for=True)  # what else is asked of one is for LiteRT's sake
         with _as_file(model, "model.tflite" if is_tflite(model) else "model.pb") as path:
             yield [path]
 
@@ -233,6 +254,7 @@ _ACCEPTS = {name: one_of(words) for name, words in _PROPERTIES.items()} | {
     "threads": is_thread_count,
     "streams": is_thread_count,
     "device": is_text,
+    "mmap": lambda value: isinstance(value, bool),
 }
 
 
@@ -258,6 +280,7 @@ class OpenVinoGraph(Graph):
         compiled: ov.CompiledModel,
         called: Callable[[str], str],
         name: str,
+        stoppable: bool,
     ) -> None:
         parameters = [port.node.friendly_name for port in compiled.inputs]
         sources = [port.node.input_value(0).node for port in compiled.outputs]
@@ -273,6 +296,7 @@ class OpenVinoGraph(Graph):
         self.encoding = encoding
         self.device = ",".join(compiled.get_property("EXECUTION_DEVICES")).lower()
         self.compiled = compiled
+        self.stoppable = stoppable
         self.passed_through = {
             index: parameters.index(node.friendly_name)
             for index, node in enumerate(sources)
@@ -280,7 +304,7 @@ class OpenVinoGraph(Graph):
         }
 
     def runner(self) -> Runner:
-        return _RequestRunner(self.compiled, self.inputs, self.outputs, self.passed_through)
+        return _RequestRunner(self.compiled, self.inputs, self.outputs, self.passed_through, self.stoppable)
 
 
 def _port_name(port: Any, node: Any, taken: Collection[str] = ()) -> str:
@@ -312,6 +336,7 @@ class _RequestRunner:
         inputs: Sequence[TensorInfo],
         outputs: Sequence[TensorInfo],
         passed_through: Mapping[int, int],
+        stoppable: bool,
     ) -> None:
         strange = next((info for info in (*inputs, *outputs) if info.dtype == object), None)
         if strange is not None:
@@ -325,6 +350,8 @@ class _RequestRunner:
         self._bound: list[Array | None] = [None] * len(inputs)
         self._fixed: dict[int, Array] = {}
         self._last: Sequence[Array] | None = None
+        if stoppable:
+            self.interrupt = self._request.cancel  # see `wasi_nn.graph.Runner`
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         # OpenVINO takes only arrays that it could write to.

@@ -1,0 +1,73 @@
+"""What isolation costs: one inference in a worker beside the same one in this process, and a worker's replacement."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_models
+from classifiers import classifier
+from guest_loop import through_a_guest
+from ratios import best, ratio, side_by_side
+
+import wasi_nn
+
+_ISOLATED = wasi_nn.LoadRules(isolate=True)
+_SIZE = 602_112  # bytes: an image f32 [1, 3, 224, 224]
+
+
+def contenders(model: bytes | Path, tensor: Any, options: dict[str, int]) -> dict[str, Callable[[], object]]:
+    """Ten inferences through a core guest on the same model, in this process and in a worker."""
+    calls = {}
+    for name, rules in (("here", None), ("isolated", _ISOLATED)):
+        graph = wasi_nn.load(model, options=options, rules=rules)
+        calls[name], _ = through_a_guest(graph, tensor, 10)
+    return calls
+
+
+def replacement(model: bytes | Path, tensor: Any) -> list[float]:
+    """Seconds from a compute that finds its worker dead to the next one's outputs."""
+    graph: Any = wasi_nn.load(model, rules=_ISOLATED)
+    context = graph.init_execution_context()
+    context.set_input(0, tensor)
+    context.compute()
+    times = []
+    for _ in range(5):
+        os.kill(graph.worker_process, signal.SIGKILL)
+        time.sleep(0.1)
+        begun = time.perf_counter()
+        context.compute()
+        times.append(time.perf_counter() - begun)
+    return times
+
+
+def main() -> None:
+    """Print the tables."""
+    image = np.random.default_rng(1).standard_normal((1, 3, 224, 224), np.float32)
+    assert image.nbytes == _SIZE
+    print(f"| one inference, {_SIZE:,} bytes in | here | isolated | ratio |\n|---|---|---|---|")
+    cases: dict[str, tuple[bytes | Path, dict[str, int]]] = {
+        f"onnxruntime, convolutions of {n} channels": (onnx_models.convolution(224, n), {"threads": 1})
+        for n in (16, 64, 128)
+    }
+    for kind in ("onnx", "openvino", "torchscript", "saved_model", "tflite"):
+        cases[f"{kind}, EfficientNet-Lite0"] = (classifier(kind), {} if kind == "torchscript" else {"threads": 1})
+    for name, (model, options) in cases.items():
+        times = side_by_side(contenders(model, image, options), rounds=15)
+        here, isolated = times["here"], times["isolated"]
+        each = f"{100 * best(here):.2f} ms | {100 * best(isolated):.2f} ms"
+        print(f"| {name} | {each} | {ratio(isolated, here)} |", flush=True)
+
+    print("\n| a worker that was killed, replaced: its model loaded again and run | median of 5 |\n|---|---|")
+    for kind in ("onnx", "openvino", "torchscript", "saved_model", "tflite"):
+        print(f"| {kind} | {statistics.median(replacement(classifier(kind), image)):.2f} s |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
