@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo demo-image demo-chat test check bench fuzz types guests format
+.PHONY: demo demo-image demo-chat test check bench soak fuzz types guests format
 
 demo: $(VENV)/.onnx  ## a guest tells file types with a real model
 	$(BIN)/python demo/identify.py
@@ -34,6 +34,9 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, as tables
 SECONDS ?= 60
 fuzz: $(VENV)/.dev  ## hostile bytes against what reads them: SECONDS=600 for longer, TARGET=gguf for one
 	$(BIN)/python -m fuzz --seconds $(SECONDS) $(TARGET)
+
+soak: $(VENV)/.dev  ## ten thousand guests that leave everything behind, and what is left of them
+	PYTHONPATH=demo:tests $(BIN)/python bench/soak.py
 
 types: $(VENV)/.dev  ## docs/types.md: every type tried in every backend
 	PYTHONPATH=demo:tests $(BIN)/python tests/types_table.py

@@ -24,7 +24,7 @@ _SIZE = 602_112  # bytes: an image f32 [1, 3, 224, 224]
 
 def contenders(model: bytes | Path, tensor: Any, options: dict[str, int]) -> dict[str, Callable[[], object]]:
     """Ten inferences through a core guest on the same model, in this process and in a worker."""
-    calls = {}
+    calls: dict[str, Callable[[], object]] = {}
     for name, rules in (("here", None), ("isolated", _ISOLATED)):
         graph = wasi_nn.load(model, options=options, rules=rules)
         calls[name], _ = through_a_guest(graph, tensor, 10)

@@ -137,11 +137,11 @@ def loop() -> bytes:
     )
 
 
-def matrix_power(times: int) -> bytes:
-    """y = x multiplied by itself so many times, f32 [n, n]."""
+def matrix_power(times: int, size: int) -> bytes:
+    """y = x multiplied by itself so many times, f32 [size, size]."""
     names = ["x", *(f"h{n}" for n in range(times - 1)), "y"]
     nodes = [helper.make_node("MatMul", [before, "x"], [after]) for before, after in pairwise(names)]
-    return build(nodes, {"x": (1, ["n", "n"])}, {"y": (1, ["n", "n"])})
+    return build(nodes, {"x": (1, [size, size])}, {"y": (1, [size, size])})
 
 
 def convolution(size: int = 224, channels: int = 16) -> bytes:

@@ -12,6 +12,7 @@ from onnx_models import f32
 
 import wasi_nn
 from wasi_nn import ABSENT, ErrorCode, Graph, NamedOutputs, Runner, TensorInfo, TensorType
+from wasi_nn.limits import Limits, Usage
 from wasi_nn.session import HandleTable
 
 
@@ -158,7 +159,7 @@ def test_tensor_types_and_dtypes() -> None:
 
 
 def test_handles_are_never_given_out_twice() -> None:
-    table, graph = HandleTable(), Doubler()
+    table, graph = HandleTable(Usage(Limits())), Doubler()
     first = table.add(graph)
     assert table.remove(first, Graph) is graph
     second = table.add(graph)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 from checks import on_threads, refused
 
 import wasi_nn
-from wasi_nn import ErrorCode, NamedGraph, Registry, backends
+from wasi_nn import ErrorCode, NamedGraph, NNError, Registry, backends
 
 Write = Callable[[str, bytes], Path]
 
@@ -166,3 +169,160 @@ def test_a_registry_of_ones_own() -> None:
     with wasi_nn.Session(Anything()) as session:
         graph = session.handles.get(session.load_by_name("seven"), wasi_nn.Graph)
     assert graph.inputs[0].dims == (5,)
+
+
+# A file of graphs with something wrong, when it is read again
+
+
+def cut_off(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-8])
+
+
+def no_toml(file: Path) -> None:
+    file.write_text("graphs = [[[")
+
+
+def no_text(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe\0")
+
+
+def no_model(file: Path) -> None:
+    file.write_text(file.read_text() + '\n[graphs.more]\npath = "nowhere.onnx"')
+
+
+def twice_the_same(file: Path) -> None:
+    file.write_text(file.read_text() + '\n[graphs.net]\npath = "model.onnx"')
+
+
+def an_unknown_key(file: Path) -> None:
+    file.write_text(file.read_text() + '\nencodnig = "onnx"')
+
+
+def nested_without_end(file: Path) -> None:
+    file.write_text("graphs = " + "[" * 100_000)
+
+
+def huge(file: Path) -> None:
+    os.truncate(file, 2**36)
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def gone(file: Path) -> None:
+    file.unlink()
+
+
+def a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def a_link_to_itself(file: Path) -> None:
+    file.unlink()
+    file.symlink_to(file)
+
+
+def the_model_a_pipe(file: Path) -> None:
+    (file.parent / "model.onnx").unlink()
+    os.mkfifo(file.parent / "model.onnx")
+    file.write_text(file.read_text() + "\nencoding = 1")
+
+
+WRONG = [
+    *(cut_off, no_toml, no_text, no_model, twice_the_same, an_unknown_key, nested_without_end, huge, empty, gone),
+    *(a_pipe, a_folder, a_link_to_itself, the_model_a_pipe),
+]
+
+
+@pytest.fixture
+def file_of_graphs(write: Write) -> Path:
+    write("model.onnx", models.relu())
+    return write("graphs.toml", b'[graphs.net]\npath = "model.onnx"\noptions = { threads = 1 }\n')
+
+
+@pytest.mark.parametrize("spoil", WRONG, ids=lambda spoil: spoil.__name__)
+def test_a_file_with_something_wrong_changes_nothing_while_guests_run(
+    file_of_graphs: Path, spoil: Callable[[Path], None]
+) -> None:
+    registry = Registry(file_of_graphs)
+    registry.add("another", models.add_and_mul())
+    graph = registry.get("net")
+    ended = threading.Event()
+    computed: list[float] = []
+
+    def guest() -> None:
+        while not ended.is_set():
+            computed.append(registry.get("net").compute({"x": models.f32([1, -1, 2, -2])})["y"].sum())
+
+    with ThreadPoolExecutor(2) as guests:
+        running = [guests.submit(guest) for _ in range(2)]
+        try:
+            spoil(file_of_graphs)
+            for _ in range(3):
+                with pytest.raises(NNError, match=r"graphs\.toml|'more'"):
+                    registry.reload()
+        finally:
+            ended.set()
+        [run.result() for run in running]
+    assert registry.get("net") is graph
+    assert list(registry) == ["net", "another"]
+    assert set(computed) == {3}
+
+
+def test_a_file_that_is_right_again_is_taken(file_of_graphs: Path) -> None:
+    registry = Registry(file_of_graphs)
+    graph = registry.get("net")
+    sound = file_of_graphs.read_bytes()
+    no_toml(file_of_graphs)
+    refused(ErrorCode.INVALID_ARGUMENT, "can't be read", registry.reload)
+    file_of_graphs.write_bytes(sound + b'[graphs.other]\npath = "model.onnx"\n')
+    assert registry.reload() == ["other"]
+    assert registry.get("net") is graph
+
+
+def test_a_pipe_with_a_writer_is_read_as_a_file_of_graphs(write: Write, tmp_path: Path) -> None:
+    model = write("model.onnx", models.relu())
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as writer:
+        written = writer.submit((tmp_path / "pipe").write_text, f'graphs.net = {{ path = "{model}" }}')
+        # Whoever opens it to write waits for a reader, and one who doesn't wait finds nothing until there is a writer.
+        with open(os.open(tmp_path / "pipe", os.O_RDONLY)) as kept_open:
+            assert list(Registry(f"/proc/self/fd/{kept_open.fileno()}")) == ["net"]
+        written.result()
+
+
+def test_what_is_no_regular_file_is_no_model(write: Write, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    pipe = tmp_path / "pipe"
+    for source in (pipe, [pipe], NamedGraph(pipe, sha256="0" * 64), "/dev/zero"):
+        refused(ErrorCode.RUNTIME_ERROR, "no regular file", Registry({"net": source}).get, "net")
+
+
+def test_a_model_that_is_replaced_while_it_is_loaded_is_either_the_old_or_the_new(write: Write, tmp_path: Path) -> None:
+    file, registry_file = write("model.onnx", models.relu()), write("graphs.toml", b'graphs.net.path = "model.onnx"')
+    registry = Registry(registry_file)
+    ended = threading.Event()
+
+    def replace() -> None:
+        while not ended.is_set():
+            for model in (models.relu(), models.add_and_mul()):
+                write("new.onnx", model).replace(file)
+
+    with ThreadPoolExecutor(1) as operator:
+        replacing = operator.submit(replace)
+        try:
+            found = set()
+            for _ in range(50):
+                registry.reload()
+                found.add(tuple(info.name for info in registry.get("net").inputs))
+        finally:
+            ended.set()
+        replacing.result()
+    assert found <= {("x",), ("a", "b")}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,6 +71,9 @@ def fitting_dims(info: TensorInfo, dtype: DType, dims: Dims) -> Dims:
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if len(dims) > MAX_RANK:
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r}: rank {len(dims)} is above {MAX_RANK}")
+    if prod(dim or 1 for dim in dims) * dtype.itemsize > sys.maxsize:  # too much for numpy, be one of them 0
+        message = f"input {info.name!r}: the dims {dims_text(dims)} are too large together"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if info.dims is None:
         return dims
     if info.dims == () and dims == (1,):

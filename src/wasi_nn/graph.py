@@ -171,7 +171,12 @@ class ExecutionContext:
         self._forks = forks.count
         forks.keep(self)
         self.graph = graph
-        self._runner = graph.runner()
+        try:
+            self._runner = graph.runner()
+        except NNError:
+            raise
+        except Exception as error:
+            raise failure(error) from error
         self._buffer_of: Callable[[int, Dims], Array | None] | None = getattr(self._runner, "input_buffer", None)
         self._inputs: list[Array | None] = [ABSENT if info.optional else None for info in graph.inputs]
         self._accepted: list[tuple[DType, Dims] | None] = [_NOTHING if info.optional else None for info in graph.inputs]
@@ -260,7 +265,8 @@ class ExecutionContext:
         Raises `NNError`: `invalid-argument` if an input was never set, `runtime-error` if the runtime fails; there
         are no outputs then.
         """
-        self._require_made_here()
+        if self._forks != forks.count:
+            raise forks.made_elsewhere("execution context")
         if None in self._accepted:
             self._require_inputs()
         if self._minds_running:

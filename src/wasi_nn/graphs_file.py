@@ -14,6 +14,7 @@ Only `path` must be there. What doesn't belong there is an error, so that a slip
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ from wasi_nn.backends._inputs import is_text
 from wasi_nn.registry import NamedGraph
 from wasi_nn.types import ErrorCode, NNError, one_line
 
+_MAX_BYTES = 16 * 1024**2
+
 
 def read(file: Path) -> dict[str, NamedGraph]:
     """The graphs that a file names.
@@ -31,13 +34,25 @@ def read(file: Path) -> dict[str, NamedGraph]:
     that is wrong.
     """
     try:
-        content = tomllib.loads(file.read_text("utf-8"))
+        content = tomllib.loads(_text(file))
     except FileNotFoundError as error:
         raise NNError(ErrorCode.NOT_FOUND, f"no file of graphs at {file}: no such file or directory") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last for what is nested too deep
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"{file} can't be read: {one_line(error)}") from error
     _require_known(str(file), content, {"graphs": _is_table})
     return {name: _graph(f"{file}, graph {name!r}", file.parent, keys) for name, keys in content["graphs"].items()}
+
+
+def _text(file: Path) -> str:
+    def open_at_once(path: str, flags: int) -> int:  # a pipe into which nobody writes would be waited for
+        return os.open(path, flags | os.O_NONBLOCK)
+
+    with open(file, "rb", opener=open_at_once) as opened:
+        os.set_blocking(opened.fileno(), True)
+        content = opened.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f"it has more than {_MAX_BYTES} bytes")
+    return content.decode()
 
 
 def _graph(where: str, folder: Path, keys: Any) -> NamedGraph:

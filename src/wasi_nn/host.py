@@ -47,8 +47,9 @@ logger = logging.getLogger("wasi_nn")
 
 _SLOW_TO_COMPILE = 1_000_000  # bytes: a second or so
 _NEVER = 2**62  # epochs
-# Of what a guest may have in the engine, where one is as good as another. Components are made of several modules.
-_MOST_MEMORIES, _MOST_INSTANCES, _MOST_TABLES, _MOST_TABLE_ELEMENTS = 32, 1000, 100, 1_000_000
+# What a guest may have in the engine: memories and instances, and tables and their elements.
+_OF_ONE_MODULE, _OF_SEVERAL_MODULES = (8, 1), (32, 1000)
+_MOST_TABLES, _MOST_TABLE_ELEMENTS = 100, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ class Host:
     def _store(self, limits: Limits, several: bool) -> Store:
         """A store with room for what a guest, which may be `several` modules, may have outside of its nn calls."""
         store = Store(self.engine)
-        memories, instances = (_MOST_MEMORIES, _MOST_INSTANCES) if several else (1, 1)
+        memories, instances = _OF_SEVERAL_MODULES if several else _OF_ONE_MODULE
         size = -1 if limits.guest_memory is None else limits.guest_memory
         store.set_limits(size, _MOST_TABLE_ELEMENTS, instances, _MOST_TABLES, memories)
         if limits.fuel is not None:

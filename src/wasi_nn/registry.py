@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from wasi_nn import backends
+from wasi_nn import backends, forks
 from wasi_nn.backends import Buffer, LoadRules, Options
 from wasi_nn.graph import Graph
-from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, one_line, word
+from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, one_line, printable, word
 
 Source = backends.Source | Sequence[str | os.PathLike[str]] | Graph
 """A model as `wasi_nn.load` takes it, a list of paths (one for each builder), or a `Graph` that is loaded already."""
@@ -48,7 +48,7 @@ class NamedGraph:
     convert_types: bool | None = None
 
 
-_FileState = tuple[str, int, int, int]
+_FileState = tuple[str, int, int, int, int]
 
 
 Graphs = GraphSource | Mapping[str, NamedGraph | Source] | str | os.PathLike[str] | None
@@ -68,11 +68,16 @@ class _Entry:
         self.named = named
         self.lock = threading.Lock()
         self.graph = named.source if isinstance(named.source, Graph) else None
-        self.files: list[_FileState] = []  # as they were when the graph was loaded
+        self._files: Sequence[Path] = []
+        self._state: list[_FileState] = []  # of the files, when the graph was loaded
+
+    def note_files(self, files: Sequence[Path]) -> None:
+        """Note how these files are, which the graph is about to be loaded from."""
+        self._files, self._state = files, _state_of(files)
 
     def still_is(self, named: NamedGraph) -> bool:
         """Whether this is that graph and, if it is loaded, its files are as they were."""
-        return self.named == named and (self.graph is None or self.files == _state_of_files(named.source))
+        return self.named == named and (self.graph is None or self._state == _state_of(self._files))
 
 
 class Registry:
@@ -93,6 +98,7 @@ class Registry:
         self._file: Path | None = None
         self._of_file: set[str] = set()
         self._reloading = threading.Lock()
+        forks.renew(self)
         if isinstance(graphs, str | os.PathLike):
             self._file = Path(graphs).absolute()
             self.reload()
@@ -115,16 +121,17 @@ class Registry:
             taken = [name for name in graphs if name in self._entries and name not in self._of_file]
             if taken:
                 raise NNError(ErrorCode.INVALID_ARGUMENT, f"two graphs are named {taken[0]!r}")
-            changed = sorted(self._of_file - set(graphs))
-            for name in changed:
+            gone = sorted(self._of_file - set(graphs))
+            new = {name: graph for name, graph in graphs.items() if not self._has_still(name, graph)}
+            for name in gone:
                 self._entries.pop(name, None)
-            for name, graph in graphs.items():
-                entry = self._entries.get(name)
-                if entry is None or not entry.still_is(graph):
-                    self._entries[name] = _Entry(graph)
-                    changed.append(name)
+            self._entries.update({name: _Entry(graph) for name, graph in new.items()})
             self._of_file = set(graphs)
-        return changed
+        return [*gone, *new]
+
+    def _has_still(self, name: str, graph: NamedGraph) -> bool:
+        entry = self._entries.get(name)
+        return entry is not None and entry.still_is(graph)
 
     def add(self, name: str, graph: NamedGraph | Source, *, overwrite: bool = False) -> None:
         """Give a graph a name. It isn't loaded yet, but a path must exist.
@@ -158,9 +165,15 @@ class Registry:
             raise self._unknown(name)
         with entry.lock:
             if entry.graph is None:
-                entry.files = _state_of_files(entry.named.source)
+                entry.note_files(self._files_of(entry.named))
                 entry.graph = self._load(name, entry.named)
             return entry.graph
+
+    def renew(self) -> None:
+        """In a fork, where graphs that were loaded before can't be used: have them loaded anew when they are asked
+        for."""
+        self._reloading = threading.Lock()
+        self._entries = {name: _Entry(entry.named) for name, entry in self._entries.items()}
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
@@ -189,6 +202,12 @@ class Registry:
             rules=rules,
         )
 
+    def _files_of(self, named: NamedGraph) -> Sequence[Path]:
+        source: Any = named.source
+        if isinstance(source, Path) and named.sha256 is None:
+            return backends.files_of(source, word(GraphEncoding, named.encoding), named.runtime, self.rules)
+        return [path for path in (source if isinstance(source, list | tuple) else [source]) if isinstance(path, Path)]
+
     def _unknown(self, name: str) -> NNError:
         shown = name if len(name) <= 80 else name[:80] + "..."
         names = ", ".join(map(repr, self)) or "none"
@@ -199,19 +218,24 @@ def _is_paths(source: Source) -> bool:
     return isinstance(source, list | tuple) and all(isinstance(part, str | os.PathLike) for part in source)
 
 
-def _state_of_files(source: Source) -> list[_FileState]:
-    """What tells whether the files of a model were changed: each with its size, time and number."""
-    given: Any = source
-    paths = given if isinstance(given, list | tuple) else [given]
+def _state_of(paths: Sequence[Path]) -> list[_FileState]:
+    """What tells whether files were changed, and those in folders: each with its size, times and number."""
     state = []
-    for path in (path for path in paths if isinstance(path, Path)):
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+    for path in paths:
+        for file in _files_in(path):
             try:
                 stat = file.stat()
             except OSError:  # gone: loading will say so
                 continue
-            state.append((str(file), stat.st_size, stat.st_mtime_ns, stat.st_ino))
+            state.append((str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
     return state
+
+
+def _files_in(path: Path) -> Sequence[Path]:
+    try:
+        return sorted(path.rglob("*")) if path.is_dir() else [path]
+    except OSError:  # a folder in it went meanwhile
+        return [path]
 
 
 def _validated(name: str, graph: NamedGraph) -> NamedGraph:
@@ -236,9 +260,12 @@ def _validated(name: str, graph: NamedGraph) -> NamedGraph:
 
 def _existing(path: str | os.PathLike[str]) -> Path:
     absolute = Path(path).absolute()
-    if not absolute.exists():
-        raise NNError(ErrorCode.NOT_FOUND, f"no such file or directory: {path}")
-    return absolute
+    try:
+        if absolute.exists():
+            return absolute
+    except OSError as error:  # a name that is too long, a folder that may not be searched
+        raise NNError(ErrorCode.NOT_FOUND, f"no such file or directory: {one_line(error)}") from error
+    raise NNError(ErrorCode.NOT_FOUND, printable(f"no such file or directory: {path}"))
 
 
 def _builders(name: str, source: Any) -> list[Buffer]:
@@ -247,9 +274,15 @@ def _builders(name: str, source: Any) -> list[Buffer]:
         return [source]
     try:
         parts = source if isinstance(source, list | tuple) else [source]
-        return [part if isinstance(part, Buffer) else Path(part).read_bytes() for part in parts]
+        return [part if isinstance(part, Buffer) else _content(name, Path(part)) for part in parts]
     except OSError as error:
         raise NNError(ErrorCode.RUNTIME_ERROR, f"graph {name!r} can't be read: {one_line(error)}") from error
+
+
+def _content(name: str, path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # a pipe, which would be waited for
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"graph {name!r} can't be read: {path} is no regular file")
+    return path.read_bytes()
 
 
 def _check_digest(name: str, builders: Sequence[Buffer], expected: str) -> None:

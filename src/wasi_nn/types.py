@@ -119,10 +119,16 @@ class WasiNNError(Exception):
     """The base of every error that this package raises on purpose. Its text is one line meant for a person."""
 
 
+_LONGEST_MESSAGE = 4000  # characters
+
+
 class NNError(WasiNNError):
-    """An nn call can't be done: `code` says why in the specification's words, `message` in ours."""
+    """An nn call can't be done: `code` says why in the specification's words, `message` in ours. Of a message that is
+    longer than anyone reads, such as one with a name of a model's in it, the middle is left out."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
+        if len(message) > _LONGEST_MESSAGE:
+            message = f"{message[: _LONGEST_MESSAGE // 2]} ... {message[-_LONGEST_MESSAGE // 2 :]}"
         super().__init__(message)
         self.code = code
         self.message = message

@@ -19,7 +19,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from wasi_nn import forks
 from wasi_nn.graph import Graph
+from wasi_nn.isolation import Isolation
+from wasi_nn.isolation import require_available as require_isolation
+from wasi_nn.isolation import unavailable as isolation_unavailable
 from wasi_nn.types import (
     ErrorCode,
     ExecutionTarget,
@@ -67,8 +71,11 @@ class Backend(Protocol):
     def devices(self) -> Mapping[ExecutionTarget, str]:
         """The targets that can be used here, with the device each would run on."""
 
-    # A backend of an encoding that is WasmEdge's own (9 Whisper, 11 Piper ...) also has its number as
-    # `extension_encoding`. Such a graph may have any number of builders, none too.
+    # A backend whose runtime doesn't withstand hostile bytes may have `safe_in_isolation`: guests load such models by
+    # default, in isolation. One whose models are in several files may have `files_of(path)`, which gives all of them;
+    # one whose runtime opens a port has `needs_sockets`. Where `works_in_forks` is False, the runtime can't be used in
+    # a process if it was before that was forked. A backend of an encoding that is WasmEdge's own (9 Whisper, 11 Piper
+    # ...) also has its number as `extension_encoding`; such a graph may have any number of builders, none too.
 
 
 # In the order in which they are asked: of several that can run a model, the first whose runtime is installed does.
@@ -134,18 +141,38 @@ class LoadRules:
     With `target_fallback`, a target that isn't there is replaced by that one, and the log says so; without, it is
     refused. `runtimes` names the runtime to use for an encoding that several can run, such as `{"onnx": "openvino"}`;
     else the first that is installed does. With `convert_types`, tensors of types that wasi-nn lacks are converted
-    (`wasi_nn.conversion`). Raises `NNError` with `invalid-argument` for a word that doesn't exist.
+    (`wasi_nn.conversion`). With `isolate`, graphs live in processes of their own (`wasi_nn.isolation`), as `Isolation`
+    has it or as is usual; without (None), only those that guests load from bytes which their runtime doesn't withstand
+    are; with False, none are. Raises `NNError` with `invalid-argument` for a word that doesn't exist.
     """
 
     target_fallback: ExecutionTarget | str | None = None
     runtimes: Mapping[GraphEncoding, str] | Mapping[str, str] = field(default_factory=dict)
     convert_types: bool = False
+    isolate: bool | Isolation | None = None
 
     def __post_init__(self) -> None:
+        if self.isolate:
+            require_isolation()
         if self.target_fallback is not None:
             word(ExecutionTarget, self.target_fallback)
         for encoding, runtime in self.runtimes.items():
             require_runtime(word(GraphEncoding, encoding), runtime)
+
+    def isolation_of(self, backend: Backend, *, hostile: bool) -> Isolation | None:
+        """How a graph of a backend is isolated, its bytes being a guest's or not; None if it isn't."""
+        if isinstance(self.isolate, Isolation):
+            return self.isolate
+        alone = hostile and not backend.withstands_hostile_bytes and getattr(backend, "safe_in_isolation", False)
+        return Isolation() if self.isolate or (self.isolate is None and alone) else None
+
+    def let_guests_load(self, backend: Backend) -> bool:
+        """Whether guests may load models of a backend from bytes, if nothing else is said: what its runtime withstands,
+        or an isolated one does."""
+        if backend.withstands_hostile_bytes:
+            return True
+        safe = getattr(backend, "safe_in_isolation", False) and self.isolate is not False
+        return safe and not isolation_unavailable()
 
     def runtime_for(self, encoding: GraphEncoding) -> str | None:
         """The runtime that models of an encoding are to be run by; None for any."""
@@ -186,24 +213,21 @@ def load(
     if runtime is not None:
         require_runtime(encoding, runtime)
 
-    def wanted(backend: Backend) -> bool:
-        return backend.runtime == (runtime or rules.runtime_for(backend.encoding) or backend.runtime)
-
-    load_on: Callable[[ExecutionTarget, Options], Graph]
+    wanted = partial(_is_wanted, runtime, rules)
+    model: Path | Sequence[memoryview]
     if isinstance(source, str | os.PathLike):
-        backend, path = _backend_for_path(Path(source), encoding, wanted)
-        load_on = partial(backend.load_path, path)
+        backend, model = _backend_for_path(Path(source), encoding, wanted)
     else:
         parts = [source] if isinstance(source, Buffer) else source
-        builders = [memoryview(part).cast("B") for part in parts]
-        if not builders:
+        model = [memoryview(part).cast("B") for part in parts]
+        if not model:
             raise NNError(ErrorCode.INVALID_ARGUMENT, "a graph needs at least one builder")
-        backend = _backend_for_bytes(builders[0], encoding, wanted)
-        load_on = partial(backend.load, builders)
+        backend = _backend_for_bytes(model[0], encoding, wanted)
     if allowed is not None and not allowed(backend):
         raise NNError(ErrorCode.SECURITY, f"this host loads {backend.encoding.value} by name only, not from bytes")
     try:
-        return _finished(backend, load_on, target, options or {}, rules)
+        isolation = rules.isolation_of(backend, hostile=allowed is not None)
+        return _finished(backend, model, target, options or {}, rules, isolation)
     except NNError as error:
         other = None if error.code is not ErrorCode.RUNTIME_ERROR else _looks_like_another(backend, source)
         if other is None:
@@ -211,22 +235,47 @@ def load(
         raise NNError(error.code, f"{error} (it looks like a model of {other.value})") from error
 
 
+def _is_wanted(runtime: str | None, rules: LoadRules, backend: Backend) -> bool:
+    return backend.runtime == (runtime or rules.runtime_for(backend.encoding) or backend.runtime)
+
+
+def files_of(path: Path, encoding: GraphEncoding, runtime: str | None, rules: LoadRules) -> Sequence[Path]:
+    """What a model at a path would be loaded from: files, and folders with all that is in them."""
+    try:
+        backend, file = _backend_for_path(path, encoding, partial(_is_wanted, runtime, rules))
+        others: Callable[[Path], Sequence[Path]] | None = getattr(backend, "files_of", None)
+        return [path] if others is None else [path, *others(file)]
+    except (NNError, OSError, ValueError):  # loading it will say what is wrong
+        return [path]
+
+
 def load_with(
     backend: Backend, builders: Sequence[memoryview], target: ExecutionTarget, rules: LoadRules | None
 ) -> Graph:
     """Load a model from bytes by a certain backend. Raises as `load` does."""
-    return _finished(backend, partial(backend.load, builders), target, {}, rules or LoadRules())
+    rules = rules or LoadRules()
+    return _finished(backend, builders, target, {}, rules, rules.isolation_of(backend, hostile=True))
 
 
 def _finished(
     backend: Backend,
-    load_on: Callable[[ExecutionTarget, Options], Graph],
+    model: Path | Sequence[memoryview],
     target: ExecutionTarget,
     options: Options,
     rules: LoadRules,
+    isolation: Isolation | None,
 ) -> Graph:
     """The graph that a backend loads, as the rules want it."""
-    with _explained(backend):
+    load_on: Callable[[ExecutionTarget, Options], Graph]
+    if isolation is not None:
+        from wasi_nn.isolation import isolated
+
+        load_on = partial(isolated.load, backend, model, isolation)
+    else:
+        if not getattr(backend, "works_in_forks", True):
+            forks.start(backend.runtime)
+        load_on = partial(backend.load_path, model) if isinstance(model, Path) else partial(backend.load, model)
+    with explained(backend):
         graph = _load_on(load_on, target, options, rules)
     if rules.convert_types:
         from wasi_nn.conversion import converted
@@ -250,7 +299,7 @@ def _load_on(
 
 
 @contextmanager
-def _explained(backend: Backend) -> Iterator[None]:
+def explained(backend: Backend) -> Iterator[None]:
     """Whatever comes out of a backend's `load` becomes an `NNError`."""
     try:
         yield
@@ -270,6 +319,8 @@ def _backend_for_path(path: Path, encoding: GraphEncoding, wanted: Callable[[Bac
     """The backend for a model by its path, and the path of its file."""
     try:
         file = _model_file(path, encoding) if path.is_dir() else path
+        if file.exists() and not file.is_file():  # a pipe, which would be waited for
+            raise NNError(ErrorCode.RUNTIME_ERROR, f"the model {path} can't be read: it is no regular file")
         with open(file, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
             with memoryview(data) as view:
                 return _backend_for_bytes(view, encoding, wanted, str(file)), file

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from struct import unpack_from
 
-from wasi_nn.types import ErrorCode, NNError, printable
+from wasi_nn.types import ErrorCode, NNError, one_line
 
 MAX_ENTRIES = 100_000
 MAX_UNPACKED = 16 << 30  # bytes
@@ -48,7 +48,7 @@ def open_zip(model: memoryview) -> zipfile.ZipFile | None:
         return None
     try:
         return zipfile.ZipFile(io.BufferedReader(_ViewFile(model)))
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+    except Exception:  # of a hostile file, zipfile raises more than it tells of
         return None
 
 
@@ -89,16 +89,14 @@ def unpack(model: memoryview, folder: Path) -> None:
             _unpack_zip(archive, folder, limit)
         else:
             _unpack_tar(model, folder, limit)
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        EOFError,
-        OSError,
-        ValueError,
-        RuntimeError,
-        NotImplementedError,
-    ) as e:
-        raise NNError(ErrorCode.RUNTIME_ERROR, f"the archive is damaged: {printable(str(e))}") from e
+    except NNError:
+        raise
+    except OSError as error:  # its text would say where the folder is
+        raise NNError(
+            ErrorCode.RUNTIME_ERROR, f"the archive can't be unpacked: {error.strerror or 'it is damaged'}"
+        ) from error
+    except Exception as error:  # of a hostile file, zipfile and tarfile raise more than they tell of
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"the archive is damaged: {one_line(error)}") from error
 
 
 def _unpack_zip(archive: zipfile.ZipFile, folder: Path, limit: int) -> None:

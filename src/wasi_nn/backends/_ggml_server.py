@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from wasi_nn import forks
 from wasi_nn.backends._ggml_options import Loading, parameters
 from wasi_nn.backends._gguf import Header
 from wasi_nn.types import ErrorCode, NNError, PromptTooLong, printable
@@ -91,7 +92,8 @@ class Engine:
         _close_port(server)
         self._servers = [server]
         # At the latest before the interpreter ends, since threads of llama.cpp are running.
-        weakref.finalize(self, self._servers.clear)
+        weakref.finalize(self, _end, self._servers, forks.count)
+        forks.keep(self)
 
     def complete(self, wanted: Mapping[str, Any], take: Callable[[dict[str, Any]], bool]) -> None:
         """Have a completion written; `take` gets each chunk, and returns whether to stop."""
@@ -129,6 +131,11 @@ class Engine:
         answer = self._servers[0].handle_embeddings({"input": prompt, "encoding_format": "float"})
         require_success(answer)
         return answer["data"][0]["embedding"], answer["usage"]["prompt_tokens"]
+
+
+def _end(servers: list[Server], made_at: int) -> None:
+    if forks.count == made_at:  # a fork hasn't got the threads that would be waited for
+        servers.clear()
 
 
 def _close_port(server: Server) -> None:

@@ -178,7 +178,10 @@ _NUMBERS = {
     "attention.value_length": (1, 1 << 16),
     "rope.dimension_count": (1, 1 << 16),
     "pooling_type": (0, 4),
+    "expert_count": (0, 512),
+    "expert_used_count": (0, 512),
 }
+_EPSILONS = ("layer_norm_epsilon", "layer_norm_rms_epsilon", "group_norm_epsilon")
 
 
 def _check_model(header: Header) -> None:
@@ -189,6 +192,13 @@ def _check_model(header: Header) -> None:
         value = header.keys.get(f"{architecture}.{key}")
         if value is not None and (type(value) is not int or not least <= value <= most):
             raise _wrong(f"{architecture}.{key} is {value!r}, which isn't between {least} and {most}")
+    experts, used = (header.number(key) for key in ("expert_count", "expert_used_count"))
+    if used > experts:
+        raise _wrong(f"it uses {used} experts, and has {experts}")
+    for key in _EPSILONS:
+        value = header.keys.get(f"{architecture}.attention.{key}", 0.0)
+        if not isinstance(value, float) or not 0 <= value < 1:
+            raise _wrong(f"{architecture}.attention.{key} is {value!r}, which isn't a number between 0 and 1")
 
 
 class _Reader:

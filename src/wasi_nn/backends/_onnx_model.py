@@ -6,8 +6,10 @@ skips weights, and gives up past a number of fields that no real model comes nea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import mmap
+from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 
 from wasi_nn.backends._protobuf import fields
 from wasi_nn.types import ErrorCode, NNError
@@ -83,6 +85,17 @@ def require_self_contained(model: bytes) -> None:
             ErrorCode.SECURITY,
             "the model has external data, which bytes can't have: load it from a path, or store it in one file",
         )
+
+
+def files_of_onnx(path: Path) -> Sequence[Path]:
+    """The files of a model: its own, or the folder that it is in if its tensors may have their data in others there."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with memoryview(data) as view:
+            try:
+                alone = not (is_onnx(view) and uses_external_data(view))
+            except ValueError:  # the runtime will say what is wrong with it
+                alone = True
+    return [path] if alone else [path.parent]
 
 
 def tensors_with_shape(model: memoryview) -> set[str]:

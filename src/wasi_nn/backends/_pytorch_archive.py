@@ -13,9 +13,10 @@ import pickle
 import pickletools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from wasi_nn.backends._archives import open_zip
+from wasi_nn.backends._pytorch_code import is_shallow
 from wasi_nn.types import ErrorCode, NNError, printable
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _MAX_GROWTH = 20  # times its own size; torch stores weights as they are, and deflates text only
 _FREE_GROWTH = 1 << 20  # bytes
+_MAX_NESTING = 1000
 
 
 class Kind(enum.Enum):
@@ -153,8 +155,11 @@ _TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[A-Za-z_
 
 def _tokens(code: str) -> Iterator[str]:
     """The tokens of TorchScript without comments and spaces, and with every string empty."""
-    for token in _TOKEN.findall(code):
-        if token[0] in "\"'" and len(token) > 1:
+    for match in _TOKEN.finditer(code):
+        token = match[0]
+        if token in "\"'":  # the rest of the line would be searched for its end again and again
+            raise refused("its code has a string without an end")
+        if token[0] in "\"'":
             yield '""'
         elif token[0] != "#" and not token.isspace():
             yield token
@@ -163,6 +168,8 @@ def _tokens(code: str) -> Iterator[str]:
 def _require_harmless_code(code: str) -> None:
     if '"""' in code or "'''" in code:  # no torch writes these, and they would hide code from what follows
         raise refused("its code has strings over several lines")
+    if not is_shallow(code):
+        raise refused("its code is too deep for torch to read")
     tokens = [*_tokens(code), "", "", "", "", ""]
     if "\\" in tokens:
         raise refused("its code has lines that go on in the next")
@@ -197,19 +204,32 @@ def _require_harmless_data(name: str, data: bytes, size_of: Callable[[str], int]
         for opcode, argument, _ in pickletools.genops(data):
             if "PUT" in opcode.name and int(argument or 0) > len(data):
                 raise refused(f"{name} in it asks for an absurd amount of memory")
-        _Looker(io.BytesIO(data), size_of).load()
+        _require_shallow(name, _Looker(io.BytesIO(data), size_of).all_that_is_made())
     except NNError:
         raise
     except Exception as error:
         raise NNError(ErrorCode.RUNTIME_ERROR, printable(f"the model is damaged: {name} in it: {error}")) from error
 
 
-class _Looker(pickle.Unpickler):
-    """Reads a pickle's structure; whatever it names becomes a thing that does nothing."""
+_Unpickler: Any = pickle._Unpickler  # in Python: that in C makes dicts of its own
+
+
+class _Looker(_Unpickler):  # type: ignore[misc]
+    """Reads a pickle's structure; whatever it names becomes a thing that does nothing.
+
+    So does a dict: to hash a key that is a tuple of tuples can take for ever, or all of the stack.
+    """
+
+    dispatch: ClassVar = dict(_Unpickler.dispatch)
 
     def __init__(self, file: Any, size_of: Callable[[str], int]) -> None:
         super().__init__(file)
         self._size_of = size_of
+
+    def all_that_is_made(self) -> list[Any]:
+        """Read the pickle; gives what it makes, be it part of the result or not."""
+        result = self.load()
+        return [result, self.stack, self.metastack, *self.memo.values()]
 
     def find_class(self, module: str, name: str) -> Any:
         qualified = f"{module}.{name}".split(".")
@@ -226,24 +246,59 @@ class _Looker(pickle.Unpickler):
             raise refused("it has weights that are said to be larger than they are")
         return _Inert()
 
+    def _load_empty_dict(self) -> None:
+        self.append(_Inert())
+
+    def _load_dict(self) -> None:
+        self.append(_Inert(*self.pop_mark()))
+
+    def _load_set(self) -> None:
+        raise ValueError("it has a set, which TorchScript hasn't")
+
+    dispatch[pickle.EMPTY_DICT[0]] = _load_empty_dict
+    dispatch[pickle.DICT[0]] = _load_dict
+    dispatch[pickle.EMPTY_SET[0]] = dispatch[pickle.FROZENSET[0]] = _load_set
+
 
 class _Inert:
-    """Stands for any object of a pickle."""
+    """Stands for any object of a pickle, and for a dict. It keeps what it is given, in no order."""
 
-    def __new__(cls, *_: object, **__: object) -> _Inert:
-        return object.__new__(cls)
+    held: list[object]
+
+    def __new__(cls, *given: object, **_: object) -> _Inert:
+        made = object.__new__(cls)
+        made.held = [*given]
+        return made
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
 
-    def __setstate__(self, _: object) -> None:
-        pass
+    def __setstate__(self, state: object) -> None:
+        self.held.append(state)
 
-    def __setitem__(self, _: object, __: object) -> None:
-        pass
+    def __setitem__(self, key: object, value: object) -> None:
+        self.held += (key, value)
 
-    def append(self, _: object) -> None:
+    def append(self, item: object) -> None:
         """As of a list."""
+        self.held.append(item)
+
+
+def _require_shallow(name: str, made: list[Any]) -> None:
+    """Refuse what is nested so deep, or in itself, that torch would overflow its stack when it lets go of it."""
+    depths: dict[int, int] = {}
+    todo: list[tuple[Any, bool]] = [(made, False)]
+    while todo:
+        item, is_done = todo.pop()
+        inside = item.held if isinstance(item, _Inert) else item if isinstance(item, list | tuple) else ()
+        if is_done:
+            depths[id(item)] = 1 + max((depths[id(part)] for part in inside), default=0)
+            if depths[id(item)] > _MAX_NESTING:
+                raise refused(f"{name} in it is nested too deep, or in itself")
+        elif id(item) not in depths:
+            depths[id(item)] = _MAX_NESTING  # until it is done: whatever of its inside has it inside is too deep
+            todo.append((item, True))
+            todo += ((part, False) for part in inside)
 
 
 def require_harmless_functions(functions: Iterable[Any]) -> None:

@@ -7,10 +7,12 @@ the model's own session. Whatever isn't listed, be it new, is refused to models 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
+from wasi_nn.backends._calls import require_bounded
 from wasi_nn.types import ErrorCode, NNError
 
 
@@ -42,6 +44,18 @@ def require_harmless(found: Mapping[str, str]) -> None:
                 f"the model has the operation {operation!r} (node {node!r}), which models from bytes may not have: "
                 "it may reach files or more; the operator can load it by path",
             )
+
+
+def require_bounded_functions(graph: Any) -> None:
+    """Refuse a GraphDef whose functions call each other too often: `NNError` with `too-large`; `ValueError` where they
+    do in a circle."""
+    functions = {function.signature.name: _calls(function.node_def) for function in graph.library.function}
+    require_bounded(functions, _calls(graph.node))
+
+
+def _calls(nodes: Iterable[Any]) -> Counter[str]:
+    """How often nodes call each function; operations count as such too."""
+    return Counter(name for node in nodes for name in (node.op, *_called(node.attr)))
 
 
 def keeps_state(found: Iterable[str]) -> bool:

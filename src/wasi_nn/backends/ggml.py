@@ -239,7 +239,7 @@ class _Runner:
     def __init__(self, graph: GgmlGraph) -> None:
         self._graph = graph
         self._engine: Engine | None = None
-        self._completion: Completion | None = None
+        self._completion: weakref.ref[Completion] | None = None  # one that has ended is held by nobody
         self.show: Callable[[bytes], None] | None = None
 
     def check_input(self, index: int, data: memoryview) -> None:
@@ -253,7 +253,8 @@ class _Runner:
             embedding, tokens = engine.embedding(prompt)
             text = json.dumps({"n_embedding": len(embedding), "embedding": embedding})
             return [_bytes(text), _metadata(tokens, 0)]
-        completion = self._completion = Completion(engine, prompt, self._graph.completion_request(guests))
+        completion = Completion(engine, prompt, self._graph.completion_request(guests))
+        self._completion = weakref.ref(completion)
         show = self.show if self._graph.is_shown(guests) else None
         pieces = []
         for piece in completion:
@@ -270,7 +271,8 @@ class _Runner:
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         wanted = self._graph.completion_request(guests)
         wanted.pop("stop", None)  # WasmEdge's guests, who look for it themselves, see all that is written
-        completion = self._completion = Completion(engine, prompt, wanted)
+        completion = Completion(engine, prompt, wanted)
+        self._completion = weakref.ref(completion)
         engine.admit(completion)
         pieces = []
         tokens = 0
@@ -287,8 +289,9 @@ class _Runner:
 
     def interrupt(self) -> None:
         """See `wasi_nn.graph.Runner`. An embedding can't be stopped."""
-        if self._completion is not None:
-            self._completion.interrupt()
+        completion = None if self._completion is None else self._completion()
+        if completion is not None:
+            completion.interrupt()
 
     def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
         """The metadata, once there is a prompt."""

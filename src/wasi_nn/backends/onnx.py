@@ -14,19 +14,19 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wasi_nn.backends._inputs import check_options, is_text, is_thread_count, one_of, only_builder
-from wasi_nn.backends._onnx_model import is_onnx, require_self_contained, tensors_with_shape
+from wasi_nn.backends._onnx_functions import require_bounded_functions
+from wasi_nn.backends._onnx_model import files_of_onnx, is_onnx, require_self_contained, tensors_with_shape
 from wasi_nn.graph import Graph, Runner
 from wasi_nn.types import ExecutionTarget, GraphEncoding, TargetUnavailable, TensorInfo, TensorType
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession, OrtValue, SessionOptions
+    from onnxruntime import InferenceSession, OrtValue, RunOptions, SessionOptions
 
     from wasi_nn.types import Array
 
@@ -65,6 +65,14 @@ _DEVICES = {provider: device for providers in _PROVIDERS.values() for provider, 
 _QUIET = 4  # only what is fatal; every error comes back as an exception
 
 
+def import_onnxruntime() -> Any:
+    """ONNX Runtime, which else leaves a file of its telemetry in the folder for temporary files."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
 class OnnxBackend:
     """See `wasi_nn.backends.Backend`."""
 
@@ -80,6 +88,7 @@ class OnnxBackend:
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         model = only_builder(self.encoding, builders)
         require_self_contained(model)
+        require_bounded_functions(model)
         settings = session_options(options)
         # A second lock on the same door: the directory that external data would have to be in doesn't exist.
         settings.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
@@ -91,10 +100,11 @@ class OnnxBackend:
             with memoryview(data) as view:
                 return open_graph(str(path), view, session_options(options), target, options)
 
-    def devices(self) -> Mapping[ExecutionTarget, str]:
-        import onnxruntime
+    def files_of(self, path: Path) -> Sequence[Path]:
+        return files_of_onnx(path)
 
-        there = onnxruntime.get_available_providers()
+    def devices(self) -> Mapping[ExecutionTarget, str]:
+        there = import_onnxruntime().get_available_providers()
         best = {target: next((p for p in providers if p in there), None) for target, providers in _PROVIDERS.items()}
         return {target: _DEVICES[provider] for target, provider in best.items() if provider is not None}
 
@@ -116,7 +126,7 @@ _ACCEPTS = {
 
 def session_options(options: Mapping[str, Any]) -> SessionOptions:
     """ONNX Runtime's options for ours; `NNError` with `invalid-argument` for one that doesn't exist or doesn't fit."""
-    import onnxruntime as ort
+    ort = import_onnxruntime()
 
     check_options(GraphEncoding.ONNX, options, _ACCEPTS)
     settings = ort.SessionOptions()
@@ -153,7 +163,7 @@ def open_graph(
     options: Mapping[str, Any],
 ) -> Graph:
     """A graph of a model given as bytes or as a path; `content` is its bytes either way."""
-    import onnxruntime as ort
+    ort = import_onnxruntime()
 
     there = ort.get_available_providers()
     providers = options.get("providers") or choose_providers(target, there)
@@ -187,21 +197,9 @@ class OnnxGraph(Graph):
     def runner(self) -> Runner:
         tensors = (*self.inputs, *self.outputs)
         numbers = all(info.dtype != object for info in tensors)
-        run: Runner = _BoundRunner(self.session, self.inputs, self.outputs) if numbers else self._run_unbound
-        if len({info.name for info in tensors}) == len(tensors):
-            return run
-        return partial(self._run_and_separate, run)
-
-    def _run_and_separate(self, run: Runner, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
-        """For models with an input that is an output too: the runtime gives the input's own memory for it."""
-        fed = {info.name for info in self.inputs}
-        outputs = run(inputs, None)
-        return [array.copy() if info.name in fed else array for info, array in zip(self.outputs, outputs, strict=True)]
-
-    def _run_unbound(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
-        """For models with strings, sequences or maps, which can't be bound to buffers."""
-        feeds = {info.name: array for info, array in zip(self.inputs, inputs, strict=True)}
-        return [_as_array(value) for value in self.session.run(None, feeds)]
+        kind = _BoundRunner if numbers else _UnboundRunner
+        run = kind(self.session, self.inputs, self.outputs)
+        return run if len({info.name for info in tensors}) == len(tensors) else _SeparatingRunner(self, run)
 
 
 def _as_array(value: Any) -> Array:
@@ -220,14 +218,55 @@ def _info(node: Any, shaped: set[str]) -> TensorInfo:
     return TensorInfo(node.name, dtype, dims if dims or node.name in shaped else None, node.type)
 
 
-class _BoundRunner:
+class _Stoppable:
+    """What all runners of a session have: each run can be stopped, by options of its own, for that is for good."""
+
+    def __init__(self, session: InferenceSession, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> None:
+        self._session = session
+        self._inputs = inputs
+        self._outputs = outputs
+        self._new_options = import_onnxruntime().RunOptions
+        self._options: RunOptions | None = None
+
+    def interrupt(self) -> None:
+        """See `wasi_nn.graph.Runner`."""
+        options = self._options
+        if options is not None:
+            options.terminate = True
+
+    def _options_for_a_run(self) -> RunOptions:
+        self._options = options = self._new_options()
+        return options
+
+
+class _UnboundRunner(_Stoppable):
+    """For models with strings, sequences or maps, which can't be bound to buffers."""
+
+    def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        feeds = {info.name: array for info, array in zip(self._inputs, inputs, strict=True)}
+        return [_as_array(value) for value in self._session.run(None, feeds, self._options_for_a_run())]
+
+
+class _SeparatingRunner:
+    """For models with an input that is an output too: the runtime gives the input's own memory for it."""
+
+    def __init__(self, graph: Graph, run: _BoundRunner | _UnboundRunner) -> None:
+        self._fed = {info.name for info in graph.inputs}
+        self._outputs = graph.outputs
+        self._run = run
+        self.interrupt = run.interrupt
+
+    def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        outputs = zip(self._outputs, self._run(inputs, None), strict=True)
+        return [array.copy() if info.name in self._fed else array for info, array in outputs]
+
+
+class _BoundRunner(_Stoppable):
     """Runs a session on the caller's input arrays and the runtime's output buffers, without copying either."""
 
     def __init__(self, session: InferenceSession, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> None:
-        self._run = session.run_with_iobinding
+        super().__init__(session, inputs, outputs)
         self._binding = session.io_binding()
-        self._inputs = inputs
-        self._outputs = outputs
         self._bound: list[Array | None] = [None] * len(inputs)
         self._last: Sequence[Array] | None = None
         self._fixed = all(info.has_fixed_dims for info in outputs)
@@ -244,7 +283,7 @@ class _BoundRunner:
             return reuse
         for info in self._outputs:
             self._binding.bind_output(info.name, "cpu")
-        self._run(self._binding)
+        self._session.run_with_iobinding(self._binding, self._options_for_a_run())
         outputs = [_view(value) for value in self._binding.get_outputs()]
         if reuse is None:
             self._forget()
@@ -255,7 +294,7 @@ class _BoundRunner:
     def _run_into_bound(self) -> bool:
         """Run into the buffers that the last run made; false if the outputs turn out to have other dims."""
         try:
-            self._run(self._binding)
+            self._session.run_with_iobinding(self._binding, self._options_for_a_run())
         except RuntimeError as error:
             # The dims that the model declares are not those that it computes, and these change from run to run.
             if "pre-allocated output" not in str(error):

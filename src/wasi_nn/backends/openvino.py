@@ -130,8 +130,8 @@ class OpenVinoBackend:
 
 
 def _is_stoppable(model: ov.Model) -> bool:
-    """Whether a model can be run again after it was stopped: where dims depend on what is computed, OpenVINO would go on
-    with those of the run that was stopped."""
+    """Whether a model can be run again after it was stopped. Where dims depend on what is computed, OpenVINO would go
+    on with those of the run that was stopped."""
     return not model.is_dynamic() and not any(op.get_type_name() in _WITH_BODIES for op in model.get_ops())
 
 

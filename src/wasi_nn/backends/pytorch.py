@@ -39,6 +39,7 @@ class PyTorchBackend:
     extra = "pytorch"
     model_files = ("model.pt", "model.pt2")
     withstands_hostile_bytes = False  # a model is a program, and torch's operators trust their arguments
+    works_in_forks = False
 
     def sniff(self, model: memoryview) -> bool:
         return kind_of(model) is not None

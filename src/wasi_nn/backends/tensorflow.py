@@ -32,7 +32,7 @@ from wasi_nn.backends._tensorflow_model import (
     is_tensorflow,
     saved_model_folder,
 )
-from wasi_nn.backends._tensorflow_operations import keeps_state, require_harmless
+from wasi_nn.backends._tensorflow_operations import keeps_state, require_bounded_functions, require_harmless
 from wasi_nn.backends._tensorflow_plan import Plan, Port, graph_def_plan, saved_model_plan
 from wasi_nn.graph import ABSENT, Graph, Runner
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo
@@ -53,6 +53,7 @@ class TensorFlowBackend:
     extra = "tensorflow"
     model_files = (SAVED_MODEL, "model.pb")
     withstands_hostile_bytes = False
+    works_in_forks = False
 
     def sniff(self, model: memoryview) -> bool:
         return is_tensorflow(model)
@@ -62,6 +63,9 @@ class TensorFlowBackend:
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         return _load(path.read_bytes(), path.parent, True, target, options)
+
+    def files_of(self, path: Path) -> Sequence[Path]:
+        return [path.parent] if path.name == SAVED_MODEL else [path]
 
     def devices(self) -> Mapping[ExecutionTarget, str]:
         there = _device_types(import_tensorflow())
@@ -132,6 +136,7 @@ def _load(
     if not vouched_for:
         for reached in (plan.needed, *(step.needed for step in plan.first)):
             require_harmless(reached.operations)
+        require_bounded_functions(plan.definition)
     return TensorFlowGraph(tf, plan, device, options.get("threads", 0))
 
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.backends._inputs import check_options, is_text, is_thread_count, only_builder
-from wasi_nn.graph import Graph, Runner
+from wasi_nn.backends._tflite_model import require_sound
+from wasi_nn.graph import Graph, Runner, failure
 from wasi_nn.types import Dims, ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo
 
 if TYPE_CHECKING:
@@ -42,14 +43,17 @@ class TfliteBackend:
         return is_tflite(model)
 
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        model = only_builder(self.encoding, builders)
+        return self._load(only_builder(self.encoding, builders), False, target, options)
+
+    def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        return self._load(path.read_bytes(), True, target, options)
+
+    def _load(self, model: bytes, vouched_for: bool, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         if target is not ExecutionTarget.CPU:
             raise TargetUnavailable(f"ai-edge-litert has no device for {target.value} here, only the cpu")
         check_options(self.encoding, options, {"threads": is_thread_count, "signature": is_text})
+        require_sound(model, vouched_for=vouched_for)
         return TfliteGraph(model, **options)
-
-    def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        return self.load([memoryview(path.read_bytes())], target, options)
 
     def devices(self) -> Mapping[ExecutionTarget, str]:
         import ai_edge_litert.interpreter  # noqa: F401
@@ -193,9 +197,12 @@ class _MainGraphRunner:
         if not self._stays:
             return None
         if index not in self._own:
-            if not self._own:
-                self._interpreter.allocate_tensors()
-            buffer = self._in_place(self._inputs[index])
+            try:
+                if not self._own:
+                    self._interpreter.allocate_tensors()
+                buffer = self._in_place(self._inputs[index])
+            except (RuntimeError, ValueError) as error:  # where the model is found to be wrong
+                raise failure(error) from error
             if buffer is None:
                 return None
             self._own[index] = buffer

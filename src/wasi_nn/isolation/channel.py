@@ -18,7 +18,8 @@ from typing import Any
 
 _HEADER = Struct("<II")  # the length of the JSON, and of the bytes behind it
 _MAX_MESSAGE = 64 * 2**20
-_MAX_FILES = 128
+MAX_FILES = 128
+"""The files that may come with a message."""
 
 Message = dict[str, Any]
 
@@ -65,7 +66,10 @@ class Channel:
         if length + size > _MAX_MESSAGE:
             raise ValueError(f"a message of {length + size} bytes: at most {_MAX_MESSAGE} are taken")
         content = memoryview(self._exactly(length + size, files))
-        message = json.loads(bytes(content[:length]))
+        try:
+            message = json.loads(bytes(content[:length]))
+        except RecursionError as error:
+            raise ValueError("a message that is nested too deep") from error
         if not isinstance(message, dict):
             raise ValueError("a message that isn't an object")
         return message, content[length:], files
@@ -80,7 +84,7 @@ class Channel:
         while place < size:
             try:
                 if self._takes_files:
-                    part, found, _, _ = socket.recv_fds(self.socket, size - place, _MAX_FILES)
+                    part, found, _, _ = socket.recv_fds(self.socket, size - place, MAX_FILES)
                     files += found
                     view[place : place + len(part)] = part
                     count = len(part)

@@ -95,7 +95,7 @@ class Description:
             self.metadata = {str(key): str(value) for key, value in said["metadata"].items()}
             self.device = str(said["device"])
             self.outputs_vary = bool(said["outputs_vary"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
             raise Misleading(f"a graph that is none ({types.one_line(error)})") from error
 
     def __eq__(self, other: object) -> bool:

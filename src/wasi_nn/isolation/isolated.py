@@ -15,7 +15,7 @@ import numpy as np
 
 from wasi_nn.graph import ABSENT, EndedEarly, Graph, NamedOutputs, Runner
 from wasi_nn.isolation import Isolation
-from wasi_nn.isolation.channel import Channel, Gone, Message, SharedMemory, encoded
+from wasi_nn.isolation.channel import MAX_FILES, Channel, Gone, Message, SharedMemory, encoded
 from wasi_nn.isolation.described import Description, Misleading, described_texts, dims_of, dtype_of, texts_of
 from wasi_nn.isolation.process import Worker
 from wasi_nn.types import Dims, ErrorCode, ExecutionTarget, NNError, TargetUnavailable
@@ -31,6 +31,9 @@ def load(
     backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, target: ExecutionTarget, options: Options
 ) -> Graph:
     """Load a model, from its file or from bytes, into a worker of its own. Raises as a backend's `load` does."""
+    if not isinstance(model, Path) and len(model) > MAX_FILES:
+        message = f"an isolated graph has at most {MAX_FILES} builders; got {len(model)}"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if target is not ExecutionTarget.CPU:
         raise TargetUnavailable(f"isolated graphs run on the cpu only, not on {target.value}")
     return IsolatedGraph(_Model(backend, model, settings, options), b"")
@@ -360,7 +363,7 @@ class _IsolatedRunner:
             if len(arrays) != (len(self._graph.outputs) if count is None else count):
                 raise Misleading(f"{len(arrays)} outputs")
             return EndedEarly(arrays) if answer.get("full") else arrays
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise self._worker.misled(error) from error
 
     def _output(self, dtype: str, dims: Any, where: Any) -> Array:

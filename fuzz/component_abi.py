@@ -1,0 +1,244 @@
+"""Hostile components: what the bridge asks of the host for a guest that makes any calls with any values.
+
+The bridge gets no handle and no number of a type wrong; dims, data, names, and what is called in which order are the
+guest's. A call gives what its signature says, the host meets no fault of its own, and when the guest has dropped all
+that it knows of, the session holds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import pack
+
+from fuzz import graphs
+from fuzz.checks import no_faults
+from fuzz.choices import Choices
+from wasi_nn import Session
+from wasi_nn.abi import wit
+from wasi_nn.abi.component_calls import STRING, U64
+from wasi_nn.abi.host_calls import GuestFault
+
+MAX_SIZE = 2048
+
+BUILDER = 255
+"""The size of data that stands for the real model."""
+
+_MAX_STEPS = 64
+_DIGITS = 8
+_REGISTRY = graphs.registry()
+_ABSURD = (0, 1, 4, 2**16, 2**31, 2**32 - 1)
+
+
+def run(data: bytes) -> None:
+    """One guest's life."""
+    choices = Choices(data)
+    with no_faults(), Session(_REGISTRY, allow_load=["onnx"]) as session:
+        guest = _Guest(session)
+        for _ in range(_MAX_STEPS):
+            if not choices:
+                break
+            choices.of(STEPS)(guest, choices)
+        guest.drop_all()
+        assert not len(session.handles), "something stays that the guest can't know of"
+
+
+class _Guest:
+    """The bridge's side: handles by their kind."""
+
+    def __init__(self, session: Session) -> None:
+        abi = wit.ComponentAbi(session)
+        self._functions = {name: abi.function(name) for name in wit.FUNCTIONS}
+        self.tensors: list[int] = []
+        self.graphs: list[int] = []
+        self.contexts: list[int] = []
+        self.errors: list[int] = []
+
+    def call(self, name: str, *arguments: int | bytes) -> int | bytes:
+        """Call a host function with the numbers and strings that it takes; gives what it gives."""
+        given = [memoryview(argument) if isinstance(argument, bytes) else argument for argument in arguments]
+        result = self._functions[name](*given)
+        kind = wit.FUNCTIONS[name].result
+        if isinstance(result, tuple):
+            size, write = result
+            text = bytearray(size)
+            write(memoryview(text))
+            result = bytes(text)
+        if kind == STRING:
+            assert isinstance(result, bytes)
+            result.decode()
+        elif kind is not None:
+            assert isinstance(result, int)
+            assert 0 <= result < 1 << (64 if kind == U64 else 32)
+        return b"" if result is None else result
+
+    def keep(self, outcome: int | bytes, where: list[int]) -> None:
+        """Keep what a call that can fail has given: an error's handle, or another."""
+        assert isinstance(outcome, int)
+        if outcome >> 32:
+            self.errors.append(outcome >> 32)
+        else:
+            where.append(outcome)
+
+    def new_tensor(self, kind: int, dims: bytes, data: bytes, in_parts: bool) -> int:
+        row, rank = data + dims, len(dims) // 4
+        if not in_parts:
+            handle = self.call("tensor-new", kind, len(data), rank, _planes(row))
+        else:
+            handle = self.call("tensor-new", kind, len(data), rank, b"")
+            assert isinstance(handle, int)
+            for offset, part in ((0, data), (len(data), dims)):
+                if part:
+                    self.call("tensor-write", handle, offset, _planes(part))
+        assert isinstance(handle, int)
+        return handle
+
+    def drop_all(self) -> None:
+        for handle in (*self.tensors, *self.graphs, *self.contexts, *self.errors):
+            self.call("drop", handle)
+
+
+def _planes(content: bytes) -> bytes:
+    return bytes(byte & 15 for byte in content) + bytes(byte >> 4 for byte in content)
+
+
+def _data(choices: Choices) -> bytes:
+    size = choices.number()
+    return graphs.MODEL if size == BUILDER else choices.bytes(size % 64)
+
+
+def _make_tensor(guest: _Guest, choices: Choices) -> None:
+    shape = choices.number()
+    rank = shape % 4 if shape < 250 else 65
+    dims = [choices.number() for _ in range(rank)]
+    dims = [dim if dim < 250 else _ABSURD[dim - 250] for dim in dims]
+    kind = choices.number() % len(wit.TENSOR_TYPES)
+    guest.tensors.append(guest.new_tensor(kind, pack(f"<{rank}I", *dims), _data(choices), shape % 8 > 3))
+
+
+def _look_at_tensor(guest: _Guest, choices: Choices) -> None:
+    if guest.tensors:
+        tensor = choices.of(guest.tensors)
+        extent = guest.call("tensor-extent", tensor)
+        assert isinstance(extent, int)
+        size, rank = extent & 0xFFFFFFFF, extent >> 32
+        assert len(guest.call("tensor-read", tensor, 0, size)) == 2 * size  # type: ignore[arg-type]
+        assert len(guest.call("tensor-read", tensor, size, 4 * rank)) == 8 * rank  # type: ignore[arg-type]
+        guest.call("tensor-type", tensor)
+
+
+def _load(guest: _Guest, choices: Choices) -> None:
+    encoding, target = choices.number() % len(wit.ENCODINGS), choices.number() % len(wit.TARGETS)
+    count = choices.number()
+    if count > 8:
+        guest.keep(guest.call("load", encoding, target, count << 16, b""), guest.graphs)
+        return
+    builders = [guest.new_tensor(4, b"", _data(choices), False) for _ in range(count)]
+    digits = b"".join(b"%08x" % builder for builder in builders)
+    guest.keep(guest.call("load", encoding, target, count, digits), guest.graphs)
+
+
+def _load_by_name(guest: _Guest, choices: Choices) -> None:
+    name = choices.text().encode()
+    repeat = 70_000 if name.startswith(b"*") else 1
+    guest.keep(guest.call("load-by-name", name * repeat), guest.graphs)
+
+
+def _make_context(guest: _Guest, choices: Choices) -> None:
+    if guest.graphs:
+        guest.keep(guest.call("init-execution-context", choices.of(guest.graphs)), guest.contexts)
+
+
+def _set_input(guest: _Guest, choices: Choices) -> None:
+    if guest.contexts and guest.tensors:
+        tensor = guest.tensors.pop(choices.number() % len(guest.tensors))
+        _keep_status(guest, guest.call("set-input", choices.of(guest.contexts), tensor, choices.text().encode()))
+
+
+def _compute(guest: _Guest, choices: Choices) -> None:
+    if guest.contexts:
+        _keep_status(guest, guest.call("compute", choices.of(guest.contexts)))
+
+
+def _keep_status(guest: _Guest, error: int | bytes) -> None:
+    assert isinstance(error, int)
+    if error:
+        guest.errors.append(error)
+
+
+def _get_output(guest: _Guest, choices: Choices) -> None:
+    if guest.contexts:
+        guest.keep(guest.call("get-output", choices.of(guest.contexts), choices.text().encode()), guest.tensors)
+
+
+def _compute_named(guest: _Guest, choices: Choices) -> None:
+    if not guest.contexts:
+        return
+    context, text = choices.of(guest.contexts), b""
+    for _ in range(min(choices.number() % 8, len(guest.tensors))):
+        tensor, name = guest.tensors.pop(choices.number() % len(guest.tensors)), choices.text().encode()
+        text += b"%08x%08x%s" % (tensor, len(name), name)
+    outputs = guest.call("compute-named", context, text)
+    assert isinstance(outputs, bytes)
+    error, count = _number(outputs, 0), _number(outputs, _DIGITS)
+    if error:
+        guest.errors.append(error)
+    at = 2 * _DIGITS
+    for _ in range(count):
+        guest.tensors.append(_number(outputs, at))
+        at += 2 * _DIGITS + _number(outputs, at + _DIGITS)
+    assert at == len(outputs)
+
+
+def _number(text: bytes, at: int) -> int:
+    return int(text[at : at + _DIGITS], 16)
+
+
+def _make_error(guest: _Guest, choices: Choices) -> None:
+    code = choices.number() % len(wit.ERROR_CODES)
+    error = guest.call("error-new", code, choices.text().encode())
+    assert isinstance(error, int)
+    guest.errors.append(error)
+
+
+def _look_at_error(guest: _Guest, choices: Choices) -> None:
+    if guest.errors:
+        error = choices.of(guest.errors)
+        guest.call("error-code", error)
+        guest.call("error-data", error)
+
+
+def _drop(guest: _Guest, choices: Choices) -> None:
+    held = choices.of((guest.tensors, guest.graphs, guest.contexts, guest.errors))
+    if held:
+        guest.call("drop", held.pop(choices.number() % len(held)))
+
+
+def _call_with_any_handle(guest: _Guest, choices: Choices) -> None:
+    """What the bridge never does: a wrong handle traps, or is an error, and nothing else."""
+    name = choices.of(("tensor-type", "tensor-extent", "init-execution-context", "compute", "error-code"))
+    try:
+        result = guest.call(name, choices.number(4))
+    except GuestFault:
+        return
+    if isinstance(result, int) and name == "init-execution-context":
+        guest.keep(result, guest.contexts)
+    elif name == "compute":
+        _keep_status(guest, result)
+
+
+STEPS: tuple[Callable[[_Guest, Choices], None], ...] = (
+    _make_tensor,
+    _look_at_tensor,
+    _load,
+    _load_by_name,
+    _make_context,
+    _set_input,
+    _compute,
+    _get_output,
+    _compute_named,
+    _make_error,
+    _look_at_error,
+    _drop,
+    _call_with_any_handle,
+)
+"""What a guest can do, in the order of the numbers that choose it."""

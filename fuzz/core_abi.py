@@ -1,0 +1,154 @@
+"""Hostile core guests: any calls with any arguments, over a memory with anything in it, in each dialect.
+
+An input is the dialect, then steps: a call of one of its functions, or bytes that the guest writes into its memory.
+What comes out is an errno or a deliberate trap, the host meets no fault of its own, and of the guest's memory nothing
+changes but what the call may write.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from struct import pack
+
+from fuzz import graphs
+from fuzz.checks import no_faults
+from fuzz.choices import Choices
+from wasi_nn import Session
+from wasi_nn.abi.host_calls import GuestFault
+from wasi_nn.abi.memory import GuestMemory
+from wasi_nn.abi.wamr import WamrAbi
+from wasi_nn.abi.wasmedge import END_OF_SEQUENCE, MODEL_NOT_FOUND, WasmEdgeAbi
+from wasi_nn.abi.witx import CoreAbi
+
+MAX_SIZE = 2048
+
+DIALECTS = (CoreAbi, WasmEdgeAbi, WamrAbi)
+MEMORY_SIZE = 8192
+OUT, TENSORS, DIMS, BUILDERS, NAMES, CONFIG, DATA = 16, 64, 256, 512, 768, 800, 1024
+NAME_LETTERS = b"favqmwr"
+OUTPUT = 6144
+PLACES: tuple[int, ...] = (
+    OUT,
+    OUTPUT,
+    DATA,
+    *range(TENSORS, TENSORS + 5 * 20, 20),
+    BUILDERS,
+    BUILDERS + 8,
+    CONFIG,
+    DIMS,
+)
+NUMBERS = (len(graphs.MODEL), 5, 6, 16, 20, 1024, MEMORY_SIZE - 4, MEMORY_SIZE - 3, MEMORY_SIZE, 2**31, 2**32 - 1)
+SMALL = 16
+"""An argument is one byte: a small number, one of `PLACES`, a name, one of `NUMBERS`; or `WIDE`, and four bytes."""
+NAMED = SMALL + len(PLACES)
+NUMBERED = NAMED + len(NAME_LETTERS)
+WIDE = 255
+
+_MAX_STEPS = 64
+_TOO_LARGE, _LAST_ERRNO = 7, 8
+_GIVE_OUTPUT = {"get_output", "get_output_single"}
+_GIVE_HANDLE = {"load", "load_by_name", "load_by_name_with_config", "init_execution_context"}
+_REGISTRY = graphs.registry()
+
+
+def run(data: bytes) -> None:
+    """One guest's life."""
+    choices = Choices(data)
+    dialect = choices.of(DIALECTS)
+    with no_faults(), Session(_REGISTRY, allow_load=["onnx"]) as session:
+        guest = _Guest(dialect(session))
+        for _ in range(_MAX_STEPS):
+            if not choices:
+                return
+            guest.step(choices)
+
+
+class _Guest:
+    def __init__(self, abi: CoreAbi) -> None:
+        self.abi = abi
+        self.functions = sorted(abi.functions)
+        self.calls = {name: abi.function(name) for name in self.functions}
+        self.content = bytearray(_memory(abi))
+        self.memory = GuestMemory()
+        view = (ctypes.c_ubyte * MEMORY_SIZE).from_buffer(self.content)
+        self.memory.look(ctypes.addressof(view), MEMORY_SIZE)
+
+    def step(self, choices: Choices) -> None:
+        what = choices.number() % (len(self.functions) + 1)
+        if what == len(self.functions):
+            at = choices.number(2) % MEMORY_SIZE
+            written = choices.bytes(choices.number() % 64)[: MEMORY_SIZE - at]
+            self.content[at : at + len(written)] = written
+            return
+        name = self.functions[what]
+        self.call(name, [_argument(choices) for _ in range(self.abi.functions[name])])
+
+    def call(self, name: str, arguments: list[int]) -> None:
+        before = bytes(self.content)
+        try:
+            errno = self.calls[name](self.memory, *arguments)
+        except GuestFault as fault:
+            assert str(fault).startswith(f"{name}: ")
+            errno = None
+        if errno is not None:
+            dialect_errno = isinstance(self.abi, WasmEdgeAbi) and END_OF_SEQUENCE <= errno <= MODEL_NOT_FOUND
+            assert 0 <= errno <= _LAST_ERRNO or dialect_errno, f"{name} gives {errno}"
+        allowed = bytearray(before)
+        for at, size in self._written(name, arguments, errno, before):
+            allowed[at : at + size] = self.content[at : at + size]
+        assert allowed == self.content, f"{name}{tuple(arguments)} gives {errno}, and wrote where it may not"
+
+    def _written(self, name: str, arguments: list[int], errno: int | None, before: bytes) -> list[tuple[int, int]]:
+        """What a call may have written, as places and sizes. The last argument of each that writes is the place."""
+        out = arguments[-1]
+        if name in _GIVE_HANDLE:
+            return [(out, 4)] if errno == 0 else []
+        if name not in _GIVE_OUTPUT or errno not in (0, _TOO_LARGE):
+            return []
+        if errno == _TOO_LARGE:
+            return [(out, 4)]
+        is_wamr = isinstance(self.abi, WamrAbi)
+        size, room = _u32(self.content, out), _u32(before, out) if is_wamr else arguments[3]
+        assert size <= room, f"{name} writes {size} where there is room for {room}"
+        return [(out, 4), (arguments[2], size * 4 if is_wamr else size)]
+
+
+def _u32(memory: bytes | bytearray, at: int) -> int:
+    return int.from_bytes(memory[at : at + 4], "little")
+
+
+def _argument(choices: Choices) -> int:
+    kind = choices.number()
+    if kind == WIDE:
+        return choices.number(4)
+    if kind < SMALL:
+        return kind
+    if kind < NAMED:
+        return PLACES[kind - SMALL]
+    if kind < NUMBERED:
+        return NAMES + kind - NAMED
+    return NUMBERS[(kind - NUMBERED) % len(NUMBERS)]
+
+
+def _memory(abi: CoreAbi) -> bytes:
+    """A memory in which everything lies that sensible calls need."""
+    memory = bytearray(MEMORY_SIZE)
+
+    def put(at: int, content: bytes) -> None:
+        memory[at : at + len(content)] = content
+
+    put(DATA, graphs.MODEL)
+    put(BUILDERS, pack("<II", DATA, len(graphs.MODEL)) + pack("<II", BUILDERS, 1))
+    put(NAMES, NAME_LETTERS)
+    put(CONFIG, b'{"a":1}')
+    data = DATA + len(graphs.MODEL)
+    u8 = 2 if isinstance(abi, WamrAbi) else 3
+    shapes: list[tuple[list[int], int, int]] = [([4], 1, 16), ([], 1, 4), ([5], u8, 5), ([2, 2], 1, 16), ([3], 0, 6)]
+    for place, (dims, kind, size) in enumerate(shapes):
+        at = DIMS + 24 * place
+        put(at, pack(f"<{len(dims)}I", *dims).ljust(16, b"\0") + pack("<II", at, len(dims)))
+        if isinstance(abi, WamrAbi):
+            put(TENSORS + 20 * place, pack("<IIII", at + 16, kind, data, size))
+        else:
+            put(TENSORS + 20 * place, pack("<IIIII", at, len(dims), kind, data, size))
+    return bytes(memory)

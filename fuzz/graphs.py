@@ -1,0 +1,102 @@
+"""The named graphs that the ABIs' targets use: small ones in Python, of every kind that makes a difference to an ABI,
+and one that a real runtime runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fuzz import HERE
+from wasi_nn import ErrorCode, Graph, GraphEncoding, NNError, Registry, TensorInfo
+from wasi_nn.graph import NamedOutputs
+
+if TYPE_CHECKING:
+    from wasi_nn.graph import Runner
+    from wasi_nn.types import Array
+
+MODEL = (HERE / "corpus" / "onnx_model" / "relu").read_bytes()
+
+_F32, _U8 = np.dtype(np.float32), np.dtype(np.uint8)
+
+
+class _Echo(Graph):
+    """Its inputs are its outputs."""
+
+    encoding = GraphEncoding.ONNX
+
+    def runner(self) -> Runner:
+        return lambda inputs, reuse: [array.copy() for array in inputs]
+
+
+class _Varying(Graph):
+    """Takes anything and doesn't say what it gives."""
+
+    encoding = GraphEncoding.ONNX
+    outputs_vary = True
+
+    def runner(self) -> Runner:
+        return lambda inputs, reuse: NamedOutputs((f"of {array.ndim} dims", array.copy()) for array in inputs)
+
+
+class _Writer(Graph):
+    """Gives its prompt back, byte by byte if asked, and takes a configuration, as a language model does."""
+
+    encoding = GraphEncoding.GGML
+
+    def __init__(self) -> None:
+        super().__init__(
+            [TensorInfo.of_bytes("prompt"), TensorInfo.of_bytes("state", optional=True)],
+            [TensorInfo.of_bytes("text"), TensorInfo.of_bytes("told")],
+        )
+
+    def configured(self, config: memoryview) -> Graph:
+        try:
+            json.loads(bytes(config))
+        except (ValueError, RecursionError) as error:
+            raise NNError(ErrorCode.INVALID_ENCODING, "not JSON") from error
+        return self
+
+    def runner(self) -> Runner:
+        return _Writing()
+
+
+class _Writing:
+    def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        return [inputs[0].copy(), _told(len(inputs[0]))]
+
+    def check_input(self, index: int, data: memoryview) -> None:
+        if index == 0 and bytes(data[:1]) == b"!":
+            raise NNError(ErrorCode.TOO_LARGE, "a prompt that won't do")
+
+    def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
+        return _told(0) if index == 1 and inputs[0] is not None else None
+
+    def steps(self, inputs: Sequence[Array]) -> Iterator[Sequence[Array]]:
+        for place in range(len(inputs[0])):
+            yield [inputs[0][place : place + 1].copy(), _told(place)]
+
+
+def _told(count: int) -> Array:
+    return np.frombuffer(b'{"count": %d}' % count, np.uint8)
+
+
+def registry() -> Registry:
+    """The graphs, each by one letter."""
+    fixed, anything = TensorInfo("x", _F32, (4,)), TensorInfo("x", None, None)
+    open_dims = TensorInfo("x", _F32, ("n", "?"))
+    scalar, quantised = TensorInfo("s", _F32, ()), TensorInfo("q", _U8, ("n",), quantization=(0.5, 3))
+    odd = TensorInfo("o", np.dtype(np.int8), ("n",))
+    return Registry(
+        {
+            "f": _Echo([fixed], [fixed]),
+            "a": _Echo([anything], [anything]),
+            "v": _Varying([anything], []),
+            "q": _Echo([quantised, scalar], [quantised, scalar]),
+            "m": _Echo([open_dims, odd], [open_dims, odd]),
+            "w": _Writer(),
+            "r": MODEL,
+        }
+    )

@@ -1,0 +1,27 @@
+"""Files of named graphs with anything in them: only `NNError` comes out."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from fuzz.checks import refusals
+from wasi_nn import NNError, Registry, graphs_file
+
+MAX_SIZE = 8192
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="wasi-nn-fuzz-")
+_FILE = Path(_FOLDER.name) / "graphs.toml"
+(_FILE.parent / "model.onnx").write_bytes(b"never loaded")
+
+
+def run(data: bytes) -> None:
+    """Read one file, and make a registry of it."""
+    _FILE.write_bytes(data)
+    with refusals(NNError):
+        graphs_file.read(_FILE)
+    with refusals(NNError):
+        registry = Registry(_FILE)
+        registry.reload()
+        for name in registry:
+            registry.named(name)

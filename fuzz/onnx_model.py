@@ -1,0 +1,25 @@
+"""ONNX models that are looked through before ONNX Runtime sees them: `NNError`, or `ValueError` where that is said."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from fuzz.checks import refusals
+from wasi_nn import NNError
+from wasi_nn.backends._onnx_functions import require_bounded_functions
+from wasi_nn.backends._onnx_model import is_onnx, require_self_contained, tensors_with_shape, uses_external_data
+
+MAX_SIZE = 16384
+
+
+def run(data: bytes) -> None:
+    """Look through one model."""
+    model = memoryview(data)
+    is_onnx(model)
+    tensors_with_shape(model)
+    with suppress(ValueError):
+        uses_external_data(model)
+    with refusals(NNError):
+        require_self_contained(data)
+    with refusals(NNError), suppress(ValueError):
+        require_bounded_functions(data)

@@ -1,0 +1,26 @@
+"""What is in a TorchScript archive: code and pickles that are looked through before torch sees them.
+
+The first byte says which of the two an input is. Only `NNError` comes out, nothing is run, and it is quick.
+"""
+
+from __future__ import annotations
+
+from fuzz.checks import refusals
+from wasi_nn import NNError
+from wasi_nn.backends import _pytorch_archive
+
+MAX_SIZE = 32768
+
+CODE, PICKLE = b"c", b"p"
+
+_WEIGHTS = {"0": 64, "1": 1 << 20}
+
+
+def run(data: bytes) -> None:
+    """Look through one text of code, or one pickle."""
+    content = data[1:]
+    with refusals(NNError):
+        if data[:1] == CODE:
+            _pytorch_archive._require_harmless_code(content.decode(errors="replace"))
+        else:
+            _pytorch_archive._require_harmless_data("data.pkl", content, lambda key: _WEIGHTS.get(key, 0))

@@ -1,0 +1,386 @@
+"""Makes the seeds: `PYTHONPATH=tests python -m fuzz.seeds` writes `corpus/<target>/` anew, the same each time.
+
+A seed is a small input that gets far, so that what is made of it gets far too. They are made by the formats' own tools
+where these make small files, else by hand.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import pickle
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from struct import pack
+
+import wasmtime
+
+from fuzz import HERE
+
+Seeds = Mapping[str, bytes]
+
+_REPOSITORY = HERE.parent
+_U32, _I32, _F32, _BOOL, _STRING, _ARRAY, _U64 = 4, 5, 6, 7, 8, 9, 10
+
+
+def _onnx_model() -> Seeds:
+    import onnx_models as models
+    from onnx import TensorProto, helper
+
+    branch = helper.make_graph(
+        [helper.make_node("Constant", [], ["z"], value=helper.make_tensor("v", TensorProto.FLOAT, [1], [1.0]))],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, [1])],
+    )
+    condition = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
+    return {
+        "relu": models.relu(),
+        "branches": models.build([condition], {"c": (TensorProto.BOOL, [])}, {"y": (1, [1])}),
+        "external": models.build(
+            [helper.make_node("Add", ["x", "w"], ["y"])],
+            {"x": (1, [4])},
+            {"y": (1, [4])},
+            [models.external("weights.bin")],
+        ),
+        "two": models.add_and_mul(),
+        "unknown_rank": models.identity(dims=None),
+    }
+
+
+def _tflite_model() -> Seeds:
+    import tflite_models as models
+
+    from wasi_nn import TensorType
+
+    return {
+        "relu": models.relu(),
+        "signature": models.identity(TensorType.U8, signature=True),
+        "scalar": models.identity(TensorType.I64, ()),
+    }
+
+
+def _gguf() -> Seeds:
+    architecture = _key("general.architecture", _STRING, _text(b"llama"))
+    numbers = (
+        _key("llama.block_count", _U32, pack("<I", 1)),
+        _key("llama.context_length", _U32, pack("<I", 256)),
+        _key("llama.embedding_length", _U64, pack("<Q", 64)),
+        _key("general.file_type", _U32, pack("<I", 2)),
+        _key("general.quantized", _BOOL, b"\1"),
+        _key("llama.rope.freq_base", _F32, pack("<f", 10000)),
+    )
+    tokens = b"".join(map(_text, (b"<s>", b"a", b"\xe2\x96\x81b")))
+    arrays = (
+        _key("tokenizer.ggml.tokens", _ARRAY, pack("<IQ", _STRING, 3) + tokens),
+        _key("tokenizer.ggml.token_type", _ARRAY, pack("<IQ3i", _I32, 3, 3, 1, 1)),
+    )
+    alignment = _key("general.alignment", _U32, pack("<I", 64))
+    weights = _tensor(b"token_embd.weight", [32, 2], 2, 0), _tensor(b"norm.weight", [4], 0, 64)
+    return {
+        "least": _gguf_file([architecture]),
+        "numbers": _gguf_file([architecture, *numbers]),
+        "tokens": _gguf_file([architecture, *arrays]),
+        "tensors": _gguf_file([architecture, alignment], weights, 64, bytes(80)),
+        "version_2": _gguf_file([architecture, *numbers[:2]], version=2),
+    }
+
+
+def _text(content: bytes) -> bytes:
+    return pack("<Q", len(content)) + content
+
+
+def _key(name: str, kind: int, value: bytes) -> bytes:
+    return _text(name.encode()) + pack("<I", kind) + value
+
+
+def _tensor(name: bytes, dims: list[int], kind: int, offset: int) -> bytes:
+    return _text(name) + pack(f"<I{len(dims)}QIQ", len(dims), *dims, kind, offset)
+
+
+def _gguf_file(
+    keys: list[bytes], tensors: tuple[bytes, ...] = (), alignment: int = 32, data: bytes = b"", version: int = 3
+) -> bytes:
+    head = b"GGUF" + pack("<IQQ", version, len(tensors), len(keys)) + b"".join((*keys, *tensors))
+    return head + bytes(-len(head) % alignment) + data
+
+
+def _ggml_options() -> Seeds:
+    return {
+        "usual": b'{"enable-log": true, "n-predict": 16, "temp": 0.5, "seed": 1, "reverse-prompt": "USER:"}',
+        "grammar": b'{"grammar": "root ::= (\\"yes\\" | \\"no\\") [a-z]+"}',
+        "schema": json.dumps({"json-schema": json.dumps({"type": "object", "properties": {"a": {}}})}).encode(),
+        "files": b'{"mmproj": "/etc/passwd", "ctx-size": 64, "threads": 1, "embedding": true}',
+        "nested": b'{"ctx-size": [[[{"a": null}]]], "stream-stdout": false}',
+    }
+
+
+def _archives() -> Seeds:
+    saved_model = {"model/saved_model.pb": b"\x08\x01\x12\x02\x12\x00", "model/variables/variables.index": b"abc"}
+    script = {"m/data.pkl": b"\x80\x02).", "m/constants.pkl": b"\x80\x02).", "m/code/__torch__.py": b"x = 1\n"}
+    return {
+        "saved_model_zip": _zip(saved_model),
+        "saved_model_deflated": _zip(saved_model, zipfile.ZIP_DEFLATED),
+        "saved_model_tar": _tar(saved_model),
+        "saved_model_tar_gz": gzip.compress(_tar(saved_model), mtime=0),
+        "long_names_tar": _tar({"a" * 120 + "/saved_model.pb": b"abc"}, tarfile.GNU_FORMAT),
+        "pax_tar": _tar({"\u00e9" * 120: b"abc"}, tarfile.PAX_FORMAT),
+        "link_tar": _tar({"up": None}),
+        "torchscript": _zip(script),
+        "exported": _zip({"m/archive_format": b"pt2", "m/models/model.json": b"{}"}),
+        "checkpoint": _zip({"m/data.pkl": b"\x80\x02)."}),
+        "leads_out": _zip({"../saved_model.pb": b"abc", "/etc/x": b""}),
+    }
+
+
+def _zip(files: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name)
+            info.compress_type = compression
+            archive.writestr(info, content)
+    return buffer.getvalue()
+
+
+def _tar(files: Mapping[str, bytes | None], form: int = tarfile.USTAR_FORMAT) -> bytes:
+    """A tar file; None stands for a link that leads out of it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=form) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            if content is None:
+                info.type, info.linkname = tarfile.SYMTYPE, "../../elsewhere"
+            else:
+                info.size = len(content)
+            archive.addfile(info, io.BytesIO(content or b""))
+    return buffer.getvalue().rstrip(b"\0") + bytes(1024)
+
+
+def _pytorch_archive() -> Seeds:
+    from fuzz.pytorch_archive import CODE, PICKLE
+
+    module = """class Net(Module):
+  __parameters__ = ["weight", ]
+  weight : Tensor
+  def forward(self: __torch__.Net, x: Tensor) -> Tensor:
+    _0 = torch.relu(torch.add(x, self.weight))  # comment
+    return ops.aten.mul(_0, 'a\\'b', 1.5e-3)
+"""
+    storage = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\1\0\0\x000X\3\0\0\0cpuK\4tQ"
+    weights = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\0(K\4t(K\1t\x89)tR."
+    objects = b"c__torch__\nNet\n)\x81}(X\x06\0\0\0weightK\1ub."
+    return {
+        "code": CODE + module.encode(),
+        "classes": CODE + b"x = torch.classes.quantized.LinearPackedParamsBase\ny = torch.ops.aten.relu(x)\n",
+        "files": CODE + b'torch.save(x, "f")\n',
+        "weights": PICKLE + b"\x80\2" + weights,
+        "object": PICKLE + b"\x80\2" + objects,
+        "values": PICKLE + pickle.dumps([1, 2.5, "a", b"b", (None, True), {"k": [10**20]}, {3}], protocol=4),
+        "old_values": PICKLE + pickle.dumps({"a": (1, [2]), "b": 10**30}, protocol=0),
+    }
+
+
+def _graphs_file() -> Seeds:
+    return {
+        "short": b'graphs.net.path = "model.onnx"\n',
+        "all": b"""[graphs."a name"]
+path = ["model.onnx", 'model.onnx']
+encoding = "openvino"
+target = "gpu"
+runtime = "openvino"
+sha256 = "%s"
+convert-types = true
+options = { threads = 1, hint = "\\u00e9", more = [1.5, 1979-05-27T07:32:00Z, 0x10, inf] }
+"""
+        % (b"0123abcd" * 8),
+        "two": b'[graphs.a]\npath = "model.onnx"\n[graphs.b]\npath = "gone.onnx"\n',
+        "several_lines": b'[graphs.a]\npath = """\nmodel.onnx\\\n"""\n# comment\n',
+    }
+
+
+def _sniffers() -> Seeds:
+    found = {
+        "ir": b'\xef\xbb\xbf<?xml version="1.0"?>\n<net name="n" version="11"><layers/></net>',
+        "tflite": pack("<I", 16) + b"TFL3" + bytes(24),
+        "graph_def": b"\x0a\x0e\x0a\x01x\x12\x02Op\x2a\x05\x0a\x01a\x12\x00\x22\x02\x08\x01",
+        "saved_model": b"\x08\x01\x12\x06\x12\x04\x22\x02\x08\x01",
+    }
+    for kind, seeds in (("onnx", _onnx_model()), ("gguf", _gguf()), ("archive", _archives())):
+        found |= {f"{kind}_{name}": content for name, content in list(seeds.items())[:4]}
+    return found
+
+
+def _components() -> Seeds:
+    from wasi_nn.abi.bridge import VERSIONS
+
+    def nn(version: str, name: str) -> str:
+        return f"""(import "wasi:nn/errors@{version}" (instance ${name} (export "error" (type (sub resource)))))
+          (alias export ${name} "error" (type ${name}-error))
+          (core func ${name}-drop (canon resource.drop ${name}-error))"""
+
+    core = '(core module $m (func (export "f")) (func (export "d") (param i32))) (core instance $i (instantiate $m))'
+    texts = {
+        "empty": "",
+        "one_version": nn(VERSIONS[2], "a"),
+        "two_versions": nn(VERSIONS[0], "a") + nn(VERSIONS[1], "b"),
+        "between_imports": f"""{core} (alias core export $i "f" (core func $f)) (import "one" (func (param "x" u32)))
+          {nn(VERSIONS[2], "a")} (type $n (list u32))
+          (import "two" (instance $two (alias outer 1 $n (type $t)) (export "n" (type (eq $t)))
+            (export "s" (type (sub resource)))))
+          (alias export $two "s" (type $s))
+          (import "three" (instance (alias outer 1 $s (type $r)) (export "s" (type (eq $r)))))
+          (import "four" (core module (import "a" "b" (func)) (export "c" (memory 1))))
+          (import "five" (component (import "x" (func)) (export "y" (func))))
+          (func $g (canon lift (core func $f))) (export "f" (func $g))""",
+        "exports": f"""{nn(VERSIONS[2], "a")} {core} (alias core export $i "d" (core func $d))
+          (alias core export $i "f" (core func $f)) (type $r (resource (rep i32) (dtor (core func $d))))
+          (export "thing" (type $r)) (export "module" (core module $m)) (func $g (canon lift (core func $f)))
+          (instance $j (export "g" (func $g))) (export "interface" (instance $j))""",
+        "no_such_interface": '(import "wasi:nn/prompt@0.2.0" (instance))',
+    }
+    found = {name: bytes(wasmtime.wat2wasm(f"(component {text})")) for name, text in texts.items()}
+    found |= {file.stem: file.read_bytes() for file in sorted((_REPOSITORY / "tests" / "components").glob("*.wasm"))}
+    return found | {"module": bytes(wasmtime.wat2wasm("(module)"))}
+
+
+def _core_abi() -> Seeds:
+    """A sensible life of a guest in each dialect, on each graph."""
+    from fuzz import core_abi as abi
+    from wasi_nn.abi.wamr import WamrAbi
+
+    def place(at: int) -> int:
+        return abi.SMALL + abi.PLACES.index(at)
+
+    room = abi.NUMBERED + abi.NUMBERS.index(1024)
+    config_size = 7
+    found = {}
+    for number, dialect in enumerate(abi.DIALECTS):
+        functions = sorted(dialect.functions)
+        of_wamr = dialect is WamrAbi
+
+        def call(name: str, *arguments: int, functions: list[str] = functions) -> bytes:
+            return bytes((functions.index(name), *arguments))
+
+        def write(at: int, content: bytes, functions: list[str] = functions) -> bytes:
+            return pack("<BHB", len(functions), at, len(content)) + content
+
+        def output(name: str, context: int, index: int, of_wamr: bool = of_wamr) -> bytes:
+            if of_wamr:
+                return write(abi.OUT, pack("<I", 64)) + call(name, context, index, place(abi.OUTPUT), place(abi.OUT))
+            return call(name, context, index, place(abi.OUTPUT), room, place(abi.OUT))
+
+        for letter, tensors in zip(abi.NAME_LETTERS, ((0,), (3,), (4,), (2, 1), (3, 0), (2,), (0,)), strict=True):
+            steps = [
+                bytes((number,)),
+                call("load_by_name", abi.NAMED + abi.NAME_LETTERS.index(letter), 1, place(abi.OUT)),
+                call("init_execution_context", 1, place(abi.OUT)),
+                *(call("set_input", 2, n, place(abi.TENSORS + 20 * tensor)) for n, tensor in enumerate(tensors)),
+                call("compute", 2),
+                *(output("get_output", 2, n) for n in range(2)),
+            ]
+            if "compute_single" in functions:
+                config = call(
+                    "load_by_name_with_config", abi.NAMED + 2, 1, place(abi.CONFIG), config_size, place(abi.OUT)
+                )
+                single = call("compute_single", 2) + output("get_output_single", 2, 0) + call("fini_single", 2)
+                steps += [config, single, call("unload", 1), call("finalize_execution_context", 2)]
+            found[f"{dialect.__name__}_{chr(letter)}"] = b"".join(steps)
+        bytes_given = (place(abi.BUILDERS + 8),) if of_wamr else (place(abi.BUILDERS), 1)
+        found[f"{dialect.__name__}_load"] = bytes((number,)) + call("load", *bytes_given, 1, 0, place(abi.OUT))
+    return found
+
+
+def _component_abi() -> Seeds:
+    """A sensible life of a guest on each graph, by set-input and compute, and by a compute of named tensors."""
+    from fuzz import component_abi as abi
+
+    names = [step.__name__.removeprefix("_") for step in abi.STEPS]
+
+    def step(name: str, *arguments: int | bytes) -> bytes:
+        rest = b"".join(item if isinstance(item, bytes) else bytes((item,)) for item in arguments)
+        return bytes((names.index(name),)) + rest
+
+    def text(content: bytes) -> bytes:
+        return bytes((len(content),)) + content
+
+    tensors = {
+        "f": step("make_tensor", 1, 4, 1, 16, bytes(16)),
+        "a": step("make_tensor", 2, 2, 3, 4, 24, bytes(24)),
+        "v": step("make_tensor", 0, 1, 4, bytes(4)),
+        "q": step("make_tensor", 5, 5, 4, 5, b"hello"),
+        "w": step("make_tensor", 1, 5, 4, 5, b"hello"),
+        "r": step("make_tensor", 1, 4, 1, 16, bytes(16)),
+    }
+    inputs = {"f": b"x", "a": b"x", "v": b"x", "q": b"q", "w": b"prompt", "r": b"x"}
+    found = {}
+    for letter, tensor in tensors.items():
+        name = text(inputs[letter])
+        found[letter] = b"".join(
+            (
+                step("load_by_name", text(letter.encode())),
+                step("make_context", 0),
+                tensor + step("look_at_tensor", 0) + step("set_input", 0, 0, name),
+                step("compute", 0) + step("get_output", 0, text(b"0")) + step("look_at_tensor", 0),
+                tensor + step("compute_named", 0, 1, 0, name) + step("look_at_tensor", 1),
+                step("get_output", 0, text(b"gone")) + step("look_at_error", 0) + step("drop", 0, 0),
+            )
+        )
+    found["load"] = step("load", 1, 0, 1, abi.BUILDER) + step("make_context", 0) + step("load", 6, 0, 9)
+    found["errors"] = step("make_error", 3, text(b"why")) + step("look_at_error", 0)
+    found["handles"] = step("call_with_any_handle", 3, pack("<I", 1))
+    return found
+
+
+def _worker_messages() -> Seeds:
+    from fuzz import graphs, worker_messages
+    from wasi_nn import ErrorCode, NNError
+    from wasi_nn.isolation.channel import encoded
+    from wasi_nn.isolation.described import described_error, described_graph
+
+    named = graphs.registry()
+    texts = b'[["a", ["Yg=="], "c", "d"], [2, 2]]'
+    said = {
+        "error": json.dumps(described_error(NNError(ErrorCode.TOO_LARGE, "why"))).encode(),
+        "graph": json.dumps(described_graph(named.get("q"))).encode(),
+        "texts": texts,
+        "dims": b"[1, 3, 224, 224]",
+    }
+    found = {name: bytes((number,)) + content for number, (name, content) in enumerate(said.items())}
+    found["open_graph"] = b"\1" + json.dumps(described_graph(named.get("a"))).encode()
+    found["framed"] = bytes((len(worker_messages.KINDS),)) + encoded({"hooks": ["steps"]}, b"data")
+    return found
+
+
+_SEEDS: Mapping[str, Callable[[], Seeds]] = {
+    "onnx_model": _onnx_model,  # the first, since the ABIs' targets use one of them
+    "core_abi": _core_abi,
+    "component_abi": _component_abi,
+    "components": _components,
+    "sniffers": _sniffers,
+    "tflite_model": _tflite_model,
+    "gguf": _gguf,
+    "ggml_options": _ggml_options,
+    "archives": _archives,
+    "pytorch_archive": _pytorch_archive,
+    "graphs_file": _graphs_file,
+    "worker_messages": _worker_messages,
+}
+
+
+def main() -> None:
+    """Write all seeds."""
+    for target, make in _SEEDS.items():
+        folder: Path = HERE / "corpus" / target
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for name, content in make().items():
+            (folder / name).write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()

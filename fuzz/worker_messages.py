@@ -1,0 +1,70 @@
+"""What a worker says that a hostile model has taken over: the host reads it, and believes nothing.
+
+The first byte says what the rest is: bytes on the socket, or the JSON of an error, a graph, or texts with their dims.
+What is wrong with it is what the host's side is ready for.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from wasi_nn.isolation.channel import Channel, Gone
+from wasi_nn.isolation.described import Description, dims_of, error_of, texts_of
+
+MAX_SIZE = 4096
+
+_FOUL = (KeyError, TypeError, ValueError, IndexError)
+"""What the host takes for a worker that misleads it, where it reads outputs. Elsewhere it is `ValueError` alone."""
+
+
+def run(data: bytes) -> None:
+    """Read one message, and what it is to tell."""
+    if not data:
+        return
+    if data[0] >= len(KINDS):
+        with suppress(ValueError, Gone):
+            _received(data[1:])
+        return
+    with suppress(ValueError, Gone):
+        message = _received(_framed(data[1:]))
+        KINDS[data[0]](message["said"])
+
+
+def _framed(said: bytes) -> bytes:
+    text = b'{"said":' + said + b"}"
+    return len(text).to_bytes(4, "little") + bytes(4) + text
+
+
+def _received(content: bytes) -> dict[str, Any]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(content)
+        theirs.shutdown(socket.SHUT_WR)
+        return Channel(ours).receive()[0]
+
+
+def _error(said: Any) -> None:
+    assert str(error_of(said)).isprintable()
+
+
+def _graph(said: Any) -> None:
+    graph = Description(said)
+    for info in (*graph.inputs, *graph.outputs):
+        assert str(info).isprintable()
+
+
+def _texts(said: Any) -> None:
+    with suppress(*_FOUL):
+        items, dims = said
+        texts_of(items, dims)
+
+
+def _dims(said: Any) -> None:
+    with suppress(*_FOUL):
+        dims_of(said)
+
+
+KINDS: tuple[Callable[[Any], None], ...] = (_error, _graph, _texts, _dims)

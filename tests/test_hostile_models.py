@@ -1,0 +1,232 @@
+"""Hostile models, given to a session as a guest gives them: they are refused, or fail, or run; and harm nobody.
+
+All models of an encoding are tried in one process that is made for them, so that one that ends it is seen, and ends
+nothing else. What the process opens in the directory that it is in, the kernel tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import need
+from hostile import SECRET, Hostile, Scene
+
+for _module, _extra in (("onnxruntime", "onnx"), ("ai_edge_litert", "tflite"), ("openvino", "openvino")):
+    need(_module, f"'wasi-nn[{_extra}]'")
+for _module, _extra in (("torch", "pytorch"), ("tensorflow", "tensorflow"), ("xllamacpp", "ggml")):
+    need(_module, f"'wasi-nn[{_extra}]'")
+
+from hostile_models import GOOD, MODELS  # noqa: E402
+
+from wasi_nn import isolation  # noqa: E402
+
+MODES = ("IN-PROCESS", "ISOLATED")
+_ISOLATED_ONE_IN = 15
+_PATIENCE = 60  # seconds that one model may take
+_LONGEST_MESSAGE = 5_000  # characters
+_NOTICES = ("INFO: Created TensorFlow Lite XNNPACK delegate",)  # what a runtime prints, whatever the model
+
+_OPENED, _CHANGED = 0x020, 0x002 | 0x004 | 0x100 | 0x200 | 0x0C0  # of inotify(7): what is made, moved, deleted too
+_IS_DIRECTORY = 0x40000000
+
+
+@dataclass
+class Trial:
+    """What came of the models of an encoding, by their place, and of what was around them."""
+
+    outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)  # how the process ended that had this model
+    printed: str = ""
+    touched: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session")
+def trial_of(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Tries the models of an encoding, once."""
+
+    @cache
+    def tried(encoding: str, mode: str) -> Trial:
+        return _tried(tmp_path_factory.mktemp("hostile"), encoding, mode)
+
+    return tried
+
+
+def _tried(folder: Path, encoding: str, mode: str) -> Trial:
+    scene, models, temporary = Scene(folder / "scene"), folder / "models", folder / "temporary"
+    scene.prepare()
+    temporary.mkdir()
+    _write(models / "good", GOOD[encoding]())
+    for place, model in enumerate(MODELS[encoding]):
+        if _is_tried(place, model, mode):
+            _write(models / str(place), model.builders(scene))
+    before = _content(scene.folder)
+    trial = Trial()
+    with _watched(scene.folder, trial.touched):
+        while not _run(models, encoding, mode, scene, temporary, trial):
+            assert len(trial.ended) <= len(MODELS[encoding]), trial.ended
+    trial.touched += sorted(str(path) for path in before ^ _content(scene.folder))
+    trial.left = sorted(path.name for path in temporary.iterdir())
+    return trial
+
+
+def _is_tried(place: int, model: Hostile, mode: str) -> bool:
+    """Whether a model is tried: in isolation, where each has a process of its own to be started, but some are."""
+    if mode == "ISOLATED":
+        return model.outcome.isolated_only != "" or place % _ISOLATED_ONE_IN == 0
+    return not model.outcome.isolated_only
+
+
+def _write(folder: Path, builders: Sequence[bytes]) -> None:
+    folder.mkdir(parents=True)
+    for number, builder in enumerate(builders):
+        (folder / str(number)).write_bytes(builder)
+
+
+def _content(folder: Path) -> set[tuple[Path, bytes]]:
+    return {(path, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+
+@contextlib.contextmanager
+def _watched(folder: Path, touched: list[str]) -> Iterator[None]:
+    """Note which files of a directory are opened or changed, by whomever."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    watch = libc.inotify_init1(os.O_NONBLOCK)
+    assert watch >= 0
+    assert libc.inotify_add_watch(watch, os.fsencode(folder), _OPENED | _CHANGED) >= 0
+    try:
+        yield
+        with contextlib.suppress(BlockingIOError):
+            events = os.read(watch, 1 << 20)
+            while events:
+                kind, size = (int.from_bytes(events[at : at + 4], "little") for at in (4, 12))
+                if not kind & _IS_DIRECTORY:
+                    touched.append(events[16 : 16 + size].rstrip(b"\0").decode())
+                events = events[16 + size :]
+    finally:
+        os.close(watch)
+
+
+def _run(models: Path, encoding: str, mode: str, scene: Scene, temporary: Path, trial: Trial) -> bool:
+    """Try the models that haven't been; false if the process ended too early, with the last that was begun."""
+    environment = os.environ | {
+        "HOST_SECRET": SECRET,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "TMPDIR": str(temporary),
+    }
+    command = [sys.executable, "-P", str(Path(__file__).with_name("hostile_trial.py")), str(models), encoding, mode]
+    outcomes = models / "outcomes"
+    outcomes.touch()
+    with open(models / "printed", "ab") as printed:
+        process = subprocess.Popen(
+            command, cwd=scene.folder, env=environment, stdout=printed, stderr=printed, start_new_session=True
+        )
+        try:
+            code = _ended(process, outcomes)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    trial.printed = (models / "printed").read_text(errors="replace")
+    begun = "none"
+    for line in outcomes.read_text().splitlines():
+        begun, _, outcome = line.partition(" ")
+        if outcome:
+            trial.outcomes[begun] = json.loads(outcome)
+    if code == 0:
+        return True
+    how = f"it took more than {_PATIENCE} seconds" if code is None else f"the process ended with {code}"
+    trial.ended[begun] = f"{how}: {trial.printed[-2000:]}"
+    return False
+
+
+def _ended(process: subprocess.Popen[bytes], outcomes: Path) -> int | None:
+    """How a process ended; None if nothing more came of it."""
+    size, since = -1, 0.0
+    while process.poll() is None:
+        if outcomes.stat().st_size != size:
+            size, since = outcomes.stat().st_size, time.monotonic()
+        if time.monotonic() - since > _PATIENCE:
+            return None
+        time.sleep(0.05)
+    return process.returncode
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    chosen: str = request.param
+    if chosen == "ISOLATED" and isolation.unavailable():
+        message = f"graphs can't be isolated here: {isolation.unavailable()}"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    return chosen
+
+
+ALL = [
+    pytest.param(mode, encoding, place, id=f"{mode} {encoding}: {model.name}")
+    for mode in MODES
+    for encoding, models in MODELS.items()
+    for place, model in enumerate(models)
+    if _is_tried(place, model, mode)
+]
+
+
+@pytest.mark.parametrize(("mode", "encoding", "place"), ALL, indirect=["mode"])
+def test_what_comes_of_it(mode: str, encoding: str, place: int, trial_of: Any) -> None:
+    model, trial = MODELS[encoding][place], trial_of(encoding, mode)
+    assert str(place) in trial.outcomes, trial.ended.get(str(place), f"it wasn't reached: {trial.ended}")
+    check(model, trial.outcomes[str(place)])
+
+
+def check(model: Hostile, outcome: Mapping[str, Any]) -> None:
+    wanted = model.outcome
+    if wanted.stage != "any":
+        assert outcome["stage"] == wanted.stage, outcome
+    if wanted.codes:
+        assert outcome["code"] in {code.value for code in wanted.codes}, outcome
+    message = outcome.get("message", "no error")
+    assert message.isprintable()
+    assert 0 < len(message) < _LONGEST_MESSAGE
+    assert SECRET not in message + outcome.get("outputs", "")
+
+
+@pytest.mark.parametrize("encoding", MODELS)
+def test_the_process_goes_on_and_good_models_run(encoding: str, mode: str, trial_of: Any) -> None:
+    trial = trial_of(encoding, mode)
+    assert not trial.ended
+    assert trial.outcomes["good"]["stage"] == "ran", "after all others"
+
+
+@pytest.mark.parametrize("encoding", MODELS)
+def test_no_file_is_opened_made_or_changed(encoding: str, mode: str, trial_of: Any) -> None:
+    trial = trial_of(encoding, mode)
+    assert not trial.touched
+    assert not trial.left, "among the temporary files"
+
+
+@pytest.mark.parametrize("encoding", MODELS)
+def test_nothing_is_printed(encoding: str, mode: str, trial_of: Any) -> None:
+    printed = trial_of(encoding, mode).printed.splitlines()
+    assert [line for line in printed if not line.startswith(_NOTICES)] == []
+
+
+def test_the_kernel_tells_what_is_opened_in_the_scene(tmp_path: Path) -> None:
+    scene = Scene(tmp_path / "scene")
+    scene.prepare()
+    touched: list[str] = []
+    with _watched(scene.folder, touched):
+        (scene.folder / "link.bin").read_bytes()
+        (scene.folder / "new").touch()
+    assert {"weights.bin", "new"} <= set(touched)
