@@ -74,13 +74,15 @@ class Sleepers(Generic[Result]):
 
     def __init__(self) -> None:
         self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
 
     def run(self, function: Callable[[], Result], limits: Limits, stop: Callable[[str], None]) -> Result:
         """Call a function that runs a guest, on a thread of its own. Gives what it gives, raises what it raises, and
         `GuestTrap` if it isn't back soon after `Limits.run_time`, though it was told to stop."""
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
-        if len(self._threads) >= _MOST_ASLEEP:
+        with self._lock:
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
             count = len(self._threads)
+        if count >= _MOST_ASLEEP:
             raise GuestError(f"{count} guests are asleep beyond their time: this host runs no more until some wake up")
         outcome: list[Result] = []
         failure: list[BaseException] = []
@@ -102,7 +104,8 @@ class Sleepers(Generic[Result]):
             thread.join(_GRACE)
             raise
         if thread.is_alive():
-            self._threads.append(thread)
+            with self._lock:
+                self._threads.append(thread)
             how = how_to_raise(limits, "run_time")
             raise GuestTrap(f"it ran longer than {limits.run_time:g} s, and is asleep ({how})")
         try:
