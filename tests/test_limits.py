@@ -181,6 +181,12 @@ class TestTime:
         assert results.count(0) == 1
         assert sum("guest_time" in str(result) for result in results) == 3
 
+    def test_a_limit_of_ages_is_one(self) -> None:
+        host = Host({"g": Slow(0, stoppable=True)}, limits=Limits(compute_time=1e12, run_time=1e12, guest_time=1e15))
+        assert host.run(nn_guest("(call $must (call $compute (i32.load (i32.const 12))))")).exit_code == 0
+        with pytest.raises(GuestTrap, match="guest_time"):
+            host.run(guest(FOR_EVER), limits=Limits(guest_time=0.2))
+
     def test_time_in_computes_isnt_the_guests_own(self) -> None:
         busy = Slow(0, stoppable=False)
 

@@ -191,7 +191,7 @@ class Turns:
             self._free.get_nowait()
         except Empty:
             try:
-                self._free.get(timeout=None if until == inf else max(0.0, until - time.monotonic()))
+                self._free.get(timeout=min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX))
             except Empty:
                 text = f"no turn came in time: {self.limits.computes} computes are under way, and no more may be"
                 raise NNError(ErrorCode.TIMEOUT, f"{text} ({how_to_raise(self.limits, 'computes')})") from None
@@ -206,16 +206,16 @@ class ComputeGuard:
 
     A compute past its deadline is stopped where its runner can be (`interrupt`), and is an error with `timeout` in any
     case. `run_until` is when the run has to end, a time of `time.monotonic`. `computing` are the seconds of processor
-    time that the guest's thread spent in computes.
+    time that the guest's thread spent in computes, if somebody `counts` them, which costs a microsecond each.
     """
 
     def __init__(self, limits: Limits, turns: Turns | None = None) -> None:
         self.run_until = inf
         self.computing = 0.0
+        self.counts = False
         self._limits = limits
         self._turns = turns if turns is not None and turns.limits.computes is not None else None
         self._time = inf if limits.compute_time is None else limits.compute_time
-        self._counts = limits.guest_time is not None
         self._alarm = Alarm()
 
     def run(self, runner: Runner, call: Callable[[], Result]) -> Result:
@@ -223,22 +223,20 @@ class ComputeGuard:
         due = min(time.monotonic() + self._time, self.run_until)
         if self._turns is not None:
             self._turns.take(due)
-        before = time.thread_time() if self._counts else 0.0
-        rang = False
+        before = time.thread_time() if self.counts else 0.0
         if due < inf:
             self._alarm.set(due, getattr(runner, "interrupt", None))
         try:
             result = call()
         except Exception as error:
-            rang = self._alarm.clear()
-            if rang:
+            if self._alarm.clear():
                 raise self._late() from error
             raise
         finally:
             rang = self._alarm.clear()
             if self._turns is not None:
                 self._turns.give_back()
-            if self._counts:
+            if self.counts:
                 self.computing += time.thread_time() - before
         if rang:
             raise self._late()

@@ -33,6 +33,7 @@ class RunClock:
         self._stopped = ""
         self._until = guard.run_until
         self._time = inf if limits.guest_time is None else limits.guest_time
+        guard.counts = limits.guest_time is not None
         self._began = time.thread_time()
         self._alarm = Alarm()
         epochs.ask_when_raised(store, self._reason)
@@ -98,7 +99,7 @@ class Sleepers(Generic[Result]):
         thread.start()
         assert limits.run_time is not None  # else there is nothing to wait for
         try:
-            thread.join(limits.run_time + _GRACE)
+            thread.join(min(limits.run_time + _GRACE, threading.TIMEOUT_MAX))
         except BaseException as interruption:
             stop(f"interrupted by {type(interruption).__name__}")
             thread.join(_GRACE)

@@ -18,6 +18,7 @@ from math import inf
 logger = logging.getLogger("wasi_nn")
 
 _FEW = 1000
+_LONG = 3600.0  # seconds; threads can't wait for any number of them
 
 
 class Alarm:
@@ -105,7 +106,7 @@ class _Watchdog:
             with self._changed:
                 now = time.monotonic()
                 while not self._queue or self._queue[0][0] > now:
-                    self._changed.wait(self._queue[0][0] - now if self._queue else None)
+                    self._changed.wait(min(self._queue[0][0] - now, _LONG) if self._queue else None)
                     now = time.monotonic()
                 alarm = heapq.heappop(self._queue)[2]
             alarm.look(now)
