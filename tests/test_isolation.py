@@ -547,6 +547,22 @@ class TestLifetime:
             del context
         assert max(counts) < 6
 
+    def test_configurations_are_forgotten_with_their_graphs(self) -> None:
+        graph: Any = program("""
+            def configured(self, config):
+                return _Program(f"def run(x): return {bytes(config).decode()}", {})
+            import gc
+            from confined_backend import _Program
+            _Program.configured = configured
+            def run(x):
+                gc.collect()
+                return sum(type(it) is _Program for it in gc.get_objects())
+        """)
+        for number in range(10):
+            assert value(graph.configured(memoryview(str(number).encode()))) == number
+        assert value(graph) == 1
+        assert len(graph._model._described) == 1
+
     def test_no_worker_outlives_a_host_that_is_killed(self) -> None:
         for stuck in ("return x", "import time; time.sleep(600)", "while True: pass"):
             script = f"""

@@ -6,6 +6,8 @@ import importlib.util
 import itertools
 import os
 import threading
+import weakref
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from math import prod
 from pathlib import Path
@@ -58,9 +60,10 @@ class _Model:
             "target": ExecutionTarget.CPU.value,
             "options": dict(options),
         }
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a graph may be dropped at any time, by the thread that has the lock too
         self._worker: Worker | None = None
         self._described: dict[bytes, Description] = {}
+        self._graphs: Counter[bytes] = Counter()
 
     def worker_with(self, config: bytes) -> tuple[Worker, int]:
         """The worker that has the model, with a graph of this configuration, and the graph's number there; a new
@@ -81,9 +84,22 @@ class _Model:
             return worker, worker.graphs[config]
 
     def described(self, config: bytes) -> Description:
-        """What the worker says of the graph of this configuration."""
+        """What the worker says of the graph of this configuration. Once for each graph here."""
         self.worker_with(config)
-        return self._described[config]
+        with self._lock:
+            self._graphs[config] += 1
+            return self._described[config]
+
+    def forget(self, config: bytes) -> None:
+        """A graph here is dropped; of the last one of a configuration the worker is told."""
+        with self._lock:
+            self._graphs[config] -= 1
+            if self._graphs[config] or not config:
+                return
+            del self._graphs[config], self._described[config]
+            number = None if self._worker is None else self._worker.graphs.pop(config, None)
+            if self._worker is not None and number is not None:
+                self._worker.tell({"do": "forget", "graph": number})
 
     def _know(self, worker: Worker, config: bytes, answer: Message) -> None:
         try:
@@ -129,6 +145,7 @@ class IsolatedGraph(Graph):
         self.encoding, self.device = described.encoding, described.device
         self.outputs_vary = described.outputs_vary
         self._model, self._config = model, config
+        weakref.finalize(self, model.forget, config).atexit = False
 
     @property
     def worker_process(self) -> int:

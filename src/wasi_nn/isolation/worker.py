@@ -7,6 +7,7 @@ run side by side as they do in the host's process.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import signal
 import socket
@@ -58,7 +59,8 @@ def _end_with_host(lifeline: int) -> None:
 class _Worker:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._graphs: list[Graph] = []
+        self._graphs: dict[int, Graph] = {}
+        self._numbers = itertools.count()
         self._runners: dict[int, RunnerServer] = {}
 
     def serve(self) -> None:
@@ -77,6 +79,9 @@ class _Worker:
             if runner is not None:
                 runner.interrupt()
             return None
+        if message["do"] == "forget":
+            self._graphs.pop(message["graph"], None)
+            return None
         if message["do"] == "runner":
             self._start(message["graph"], message["runner"], files[0])
             return None
@@ -91,8 +96,9 @@ class _Worker:
     def _keep(self, graph: Graph) -> Message:
         from wasi_nn.isolation.described import described_graph
 
-        self._graphs.append(graph)
-        return {"graph": described_graph(graph), "number": len(self._graphs) - 1}
+        number = next(self._numbers)
+        self._graphs[number] = graph
+        return {"graph": described_graph(graph), "number": number}
 
     def _start(self, graph: int, number: int, file: int) -> None:
         from wasi_nn.isolation.serving import RunnerServer
