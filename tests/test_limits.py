@@ -47,7 +47,7 @@ def nn_guest(body: str) -> bytes:
 
 SLEEPS = """
     (i32.store (i32.const 16) (i32.const 1))
-    (i64.store (i32.const 24) (i64.const 3000000000))
+    (i64.store (i32.const 24) (i64.const 20000000000))
     (drop (call $poll (i32.const 0) (i32.const 100) (i32.const 1) (i32.const 200)))
 """
 
@@ -157,7 +157,7 @@ class TestTime:
         began = time.monotonic()
         with pytest.raises(GuestTrap, match=r"longer than 0.2 s, and is asleep \(Limits.run_time"):
             host.run(guest(SLEEPS), limits=Limits(run_time=0.2))
-        assert time.monotonic() - began < 2.9  # which is when it wakes
+        assert time.monotonic() - began < 15  # it wakes after 20
         assert host.run(guest("")).exit_code == 0
 
     def test_a_short_limit_disturbs_no_other_guest(self) -> None:
