@@ -36,6 +36,7 @@ SECONDS = 60  # after which a child hangs
 
 def in_a_fork(work: Callable[[], object]) -> None:
     """Do the work in a fork; fail if that fails, or doesn't come to an end."""
+    gc.collect()  # what other tests have left, and their runtimes would have to destroy in the fork
     child = os.fork()
     if child == 0:
         try:
