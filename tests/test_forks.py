@@ -7,6 +7,8 @@ import gc
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -179,6 +181,13 @@ def test_a_text_half_read_ends_with_the_process(tmp_path: Path) -> None:
 
 
 def test_a_host_cannot_be_used_in_a_fork_but_a_new_one_can() -> None:
+    # In a process that has used no other runtimes, whose threads would be missing in the fork.
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    script = "import test_forks; test_forks.a_host_in_a_fork()"
+    subprocess.run([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": path}, check=True, timeout=120)
+
+
+def a_host_in_a_fork() -> None:
     host = Host({"relu": loaded(onnx())}, cache=False)
     compiled = host.compile(EMPTY)
     host.run(compiled)
