@@ -106,7 +106,7 @@ class TestLimits:
     @pytest.mark.parametrize("kind", [Limits, HostLimits])
     @pytest.mark.parametrize("value", [0, -1])
     def test_they_must_be_positive(self, kind: Any, value: int) -> None:
-        with pytest.raises(NNError, match="graphs must be positive"):
+        with pytest.raises(NNError, match="graphs must be a positive whole number"):
             kind(graphs=value)
 
 

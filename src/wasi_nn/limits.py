@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from math import inf
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from wasi_nn.types import ErrorCode, NNError
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _GIB = 2**30
+_LONGEST_WAIT = 3600.0
+_LARGEST = 2**63  # what the engine can be told
+_SHORT = 0.001  # seconds: a compute of less isn't worth two looks at the processor's clock
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,12 @@ class HostLimits:
 def _require_positive(limits: Limits | HostLimits) -> None:
     for field in fields(limits):
         value = getattr(limits, field.name)
-        if value is not None and not value > 0:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{type(limits).__name__}.{field.name} must be positive: {value}")
+        kinds = (int, float) if "float" in str(field.type) else (int,)
+        fits = isinstance(value, kinds) and not isinstance(value, bool) and 0 < value < _LARGEST
+        if value is not None and not fits:
+            what = "a positive number" if len(kinds) == 2 else "a positive whole number"
+            message = f"{type(limits).__name__}.{field.name} must be {what}, or None for no limit: {value!r}"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
 UNLIMITED = Limits(**dict.fromkeys((field.name for field in fields(Limits)), None))
@@ -109,7 +115,8 @@ class Usage:
         self._within = within
         self._most = {name: inf if (most := getattr(limits, name, None)) is None else most for name in _COUNTED}
         self._used = dict.fromkeys(_COUNTED, 0)
-        self._lock = threading.Lock()
+        # A finalizer gives back whenever garbage is collected: also on a thread that has the lock.
+        self._lock = threading.RLock()
         self._closed = False
 
     def used(self, name: str) -> int:
@@ -129,9 +136,9 @@ class Usage:
                 whose = "a guest may have" if isinstance(self.limits, Limits) else "all guests together may have"
                 text = f"{used} {_COUNTED[name]} would be alive, and {whose} {self._most[name]}"
                 raise NNError(ErrorCode.TOO_LARGE, f"{text} ({how_to_raise(self.limits, name)})")
-            if self._within is not None:
+            if self._within is not None and not self._closed:
                 self._within.take(name, amount)
-            self._used[name] = used
+            self._used[name] += amount  # not `used`: a finalizer may have given something back meanwhile
 
     def give_back(self, name: str, amount: int = 1) -> None:
         """Count so much less."""
@@ -177,28 +184,43 @@ class HeldBytes:
 
 
 class Turns:
-    """So many computes at once."""
+    """So many computes at once, in the order of asking. A free turn is taken without a lock."""
 
     def __init__(self, limits: HostLimits) -> None:
         self.limits = limits
-        self._free: SimpleQueue[None] = SimpleQueue()
-        for _ in range(limits.computes or 0):
-            self._free.put(None)
+        self._free: list[None] = [None] * (limits.computes or 0)
+        self._waiting = 0
+        self._changed = threading.Condition()
 
     def take(self, until: float) -> None:
         """Wait for a turn. Raises `NNError` with `timeout` if there is none until then."""
-        try:
-            self._free.get_nowait()
-        except Empty:
+        if not self._waiting:
             try:
-                self._free.get(timeout=min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX))
-            except Empty:
+                self._free.pop()
+                return
+            except IndexError:
+                pass
+        self._wait(until)
+
+    def _wait(self, until: float) -> None:
+        with self._changed:
+            self._waiting += 1  # before it looks: whoever gives a turn back then tells
+            try:
+                while not self._free and (left := until - time.monotonic()) > 0:
+                    self._changed.wait(min(left, _LONGEST_WAIT))
+                self._free.pop()
+            except IndexError:
                 text = f"no turn came in time: {self.limits.computes} computes are under way, and no more may be"
                 raise NNError(ErrorCode.TIMEOUT, f"{text} ({how_to_raise(self.limits, 'computes')})") from None
+            finally:
+                self._waiting -= 1
 
     def give_back(self) -> None:
         """Let another one have the turn."""
-        self._free.put(None)
+        self._free.append(None)
+        if self._waiting:
+            with self._changed:
+                self._changed.notify()
 
 
 class ComputeGuard:
@@ -217,15 +239,21 @@ class ComputeGuard:
         self._turns = turns if turns is not None and turns.limits.computes is not None else None
         self._time = inf if limits.compute_time is None else limits.compute_time
         self._alarm = Alarm()
+        self._quick = 0  # the id of the runner whose last compute was short
 
     def run(self, runner: Runner, call: Callable[[], Result]) -> Result:
-        """Make a call that has the runner compute. Raises what it raises, and `NNError` with `timeout`."""
-        due = min(time.monotonic() + self._time, self.run_until)
+        """Make a call that has the runner compute. Raises what it raises, and `NNError` with `timeout`.
+
+        A short compute on a runner whose last one was short counts as the guest's own time.
+        """
+        began = time.monotonic()
+        due = min(began + self._time, self.run_until)
+        if due <= began:
+            raise self._late()
         if self._turns is not None:
             self._turns.take(due)
-        before = time.thread_time() if self.counts else 0.0
-        if due < inf:
-            self._alarm.set(due, getattr(runner, "interrupt", None))
+        before = -1.0 if id(runner) == self._quick or not self.counts else time.thread_time()
+        self._alarm.set(due, getattr(runner, "interrupt", None))
         try:
             result = call()
         except Exception as error:
@@ -236,14 +264,22 @@ class ComputeGuard:
             rang = self._alarm.clear()
             if self._turns is not None:
                 self._turns.give_back()
-            if self.counts:
+            if before >= 0:
                 self.computing += time.thread_time() - before
+            self._quick = id(runner) if time.monotonic() - began < _SHORT else 0
         if rang:
             raise self._late()
         return result
 
+    def stop(self) -> None:
+        """End the compute that is under way, and let no other begin. From any thread."""
+        self.run_until = 0.0
+        self._alarm.hasten()
+
     def _late(self) -> NNError:
-        if time.monotonic() >= self.run_until:
+        if self.run_until == 0.0:
+            text = "the run was stopped"
+        elif time.monotonic() >= self.run_until:
             text = f"the run took longer than {self._limits.run_time:g} s ({how_to_raise(self._limits, 'run_time')})"
         else:
             name = how_to_raise(self._limits, "compute_time")

@@ -112,7 +112,7 @@ class HandleTable:
 def _counts(item: Handled) -> list[tuple[str, int]]:
     """What a thing counts as, and how much."""
     if isinstance(item, Tensor):
-        return [("handles", 1), ("tensor_bytes", item.data.nbytes)]
+        return [("handles", 1), ("tensor_bytes", item.data.nbytes + item.encoded_dims.nbytes)]
     if isinstance(item, Graph):
         return [("handles", 1), ("graphs", 1)]
     return [("handles", 1), ("contexts", 1)] if isinstance(item, ExecutionContext) else [("handles", 1)]
@@ -120,6 +120,10 @@ def _counts(item: Handled) -> list[tuple[str, int]]:
 
 def _with_article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _no_graph(name: str) -> NNError:
+    return NNError(ErrorCode.NOT_FOUND, f"no graph is named {name[:80]!r} for this guest")
 
 
 def require_builder_count(count: int) -> None:
@@ -215,9 +219,14 @@ class Session:
         """Load a graph that the operator named, with a configuration of the guest's if it gives one; gives its handle,
         a new one each time."""
         if self.allow_names is not None and not any(fnmatchcase(name, allowed) for allowed in self.allow_names):
-            raise NNError(ErrorCode.NOT_FOUND, f"no graph is named {name[:80]!r} for this guest")
+            raise _no_graph(name)
         self.usage.require("graphs", 1)
-        graph = self.registry.get(name)
+        try:
+            graph = self.registry.get(name)
+        except NNError as error:
+            if self.allow_names is not None and type(error) is NNError and error.code is ErrorCode.NOT_FOUND:
+                raise _no_graph(name) from None  # the registry's own words tell of other names
+            raise
         return self.handles.add(graph.configured(memoryview(config)) if config else graph)
 
     def init_execution_context(self, graph: int) -> int:

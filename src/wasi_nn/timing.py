@@ -20,6 +20,7 @@ Result = TypeVar("Result")
 
 _AGAIN = 0.25
 _GRACE = 1.0
+_LONGEST_WAIT = 3600.0  # seconds: no lock waits for just any time
 _MOST_ASLEEP = 64
 
 
@@ -42,7 +43,9 @@ class RunClock:
     def stop(self, reason: str) -> None:
         """Trap the guest as soon as it is in its own code. From any thread."""
         self._stopped = reason
-        self._set(time.monotonic())
+        self._guard.stop()
+        self._alarm.hasten()
+        self._ring()
 
     def close(self) -> None:
         """The run is over."""
@@ -99,10 +102,15 @@ class Sleepers(Generic[Result]):
         thread.start()
         assert limits.run_time is not None  # else there is nothing to wait for
         try:
-            thread.join(min(limits.run_time + _GRACE, threading.TIMEOUT_MAX))
+            end = time.monotonic() + limits.run_time + _GRACE
+            while thread.is_alive() and (left := end - time.monotonic()) > 0:
+                thread.join(min(left, _LONGEST_WAIT))
         except BaseException as interruption:
             stop(f"interrupted by {type(interruption).__name__}")
             thread.join(_GRACE)
+            if thread.is_alive():
+                with self._lock:
+                    self._threads.append(thread)
             raise
         if thread.is_alive():
             with self._lock:

@@ -1,7 +1,7 @@
 """Deadlines: one thread of the process that does what is to be done when the time has come.
 
-An `Alarm` is set and cleared around whatever may take too long, again and again; that costs about a microsecond, since
-the thread isn't told of an alarm that it will look at in any case.
+An `Alarm` is set and cleared around whatever may take too long, again and again; that costs a third of a microsecond,
+since no lock is taken, and the thread isn't told of an alarm that it will look at in any case.
 """
 
 from __future__ import annotations
@@ -18,60 +18,79 @@ from math import inf
 logger = logging.getLogger("wasi_nn")
 
 _FEW = 1000
-_LONG = 3600.0  # seconds; threads can't wait for any number of them
+_AGAIN = 0.1  # seconds until it rings once more; twice as long each time
+_LONGEST_WAIT = 3600.0  # what a lock can wait for is bounded
 
 
 class Alarm:
-    """Calls `ring` on the watchdog's thread when its time has come, unless it is cleared before."""
+    """Calls `ring` on the watchdog's thread when its time has come, and again and again until it is cleared.
+
+    Again, since what is to be stopped may not have begun when it rings first. One thread at a time sets and clears it.
+    """
+
+    # Which of two threads comes first is told by what each writes before it reads: `set` and `clear` write `_due`, and
+    # then read `looked_at` or `_looking`; the watchdog writes those, and then reads `_due`.
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._ringing = threading.Lock()
         self._due = inf
         self._ring: Callable[[], object] | None = None
-        self._rang = False
-        self._looked_at = inf  # when the watchdog will look at it at the latest
+        self._looking = self._rang = False
+        self._again = _AGAIN
+        self._hastened = False
+        self.looked_at = inf
+        """When the watchdog will look at it. Entries of its queue for other times are of the past."""
+
+    @property
+    def due(self) -> float:
+        """When it is to ring."""
+        return 0.0 if self._hastened and self._due < inf else self._due
 
     def set(self, due: float, ring: Callable[[], object] | None) -> None:
         """Ring at `due`, a time of `time.monotonic`. What rings must be quick; None only makes `clear` say so."""
-        with self._lock:
-            self._due, self._ring, self._rang = due, ring, False
-            if due < self._looked_at:
-                self._looked_at = due
-                _watchdog.look_at(self, due)
+        self._rang = False
+        self._ring = ring
+        self._due = due
+        if due < self.looked_at:
+            _watchdog.queue(self)
+
+    def hasten(self) -> None:
+        """Ring now, if it is set. From any thread."""
+        self._hastened = True
+        _watchdog.queue(self)
 
     def clear(self) -> bool:
         """Don't ring any more. Gives whether it rang since it was set; what rings isn't under way any more then."""
-        with self._lock:
-            self._due, self._ring = inf, None
+        self._due = inf
+        if not (self._looking or self._rang):
+            self._ring = None
+            return False
+        with self._ringing:
+            self._due, self._ring = inf, None  # it may have been set to ring again
             return self._rang
 
     def discard(self) -> None:
         """Clear it for good."""
         self.clear()
-        with self._lock:
-            queued = self._looked_at < inf
-        if queued:
-            _watchdog.forget_one()
+        _watchdog.forget(self)
 
     def look(self, now: float) -> None:
         """Ring if it is time. For the watchdog."""
-        with self._lock:
-            self._looked_at = inf
-            if self._due <= now:
-                ring, self._due, self._ring, self._rang = self._ring, inf, None, True
-                if ring is not None:
-                    try:
-                        ring()
-                    except Exception:
-                        logger.exception("a deadline can't be kept")
-            elif self._due < inf:
-                self._looked_at = self._due
-                _watchdog.look_at(self, self._due)
+        with self._ringing:
+            self._looking = True
+            if self.due <= now:
+                self._again = 2 * self._again if self._rang else _AGAIN
+                self._rang, self._hastened = True, False
+                self._sound()
+                self._due = inf if self._ring is None or self._due == inf else now + self._again
+            self._looking = False
 
-    @property
-    def is_set(self) -> bool:
-        """Whether it is to ring."""
-        return self._due < inf
+    def _sound(self) -> None:
+        try:
+            if self._ring is not None:
+                self._ring()
+        except Exception:
+            logger.exception("a deadline can't be kept")
 
 
 class _Watchdog:
@@ -82,34 +101,52 @@ class _Watchdog:
         self._forgotten = 0
         self._thread: threading.Thread | None = None
 
-    def look_at(self, alarm: Alarm, due: float) -> None:
-        """Look at an alarm at some time."""
+    def queue(self, alarm: Alarm) -> None:
+        """Look at an alarm when it is due, if that is before it would be looked at."""
         with self._changed:
+            due = alarm.due
+            if due >= alarm.looked_at:
+                return
+            alarm.looked_at = due
             heapq.heappush(self._queue, (due, next(self._numbers), alarm))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="wasi-nn watchdog", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="wasi-nn watchdog", daemon=True)
+                thread.start()
+                self._thread = thread
             elif self._queue[0][2] is alarm:
                 self._changed.notify()
 
-    def forget_one(self) -> None:
-        """Know of one alarm more that need not be looked at; when there are many, they are let go."""
+    def forget(self, alarm: Alarm) -> None:
+        """Look at an alarm no more. When many are forgotten, they are let go."""
         with self._changed:
+            if alarm.looked_at == inf:
+                return
+            alarm.looked_at = inf
             self._forgotten += 1
             if self._forgotten > _FEW and 2 * self._forgotten > len(self._queue):
-                self._queue = [entry for entry in self._queue if entry[2].is_set]
+                self._queue = [entry for entry in self._queue if entry[0] == entry[2].looked_at]
                 heapq.heapify(self._queue)
                 self._forgotten = 0
 
     def _run(self) -> None:
         while True:
-            with self._changed:
-                now = time.monotonic()
-                while not self._queue or self._queue[0][0] > now:
-                    self._changed.wait(min(self._queue[0][0] - now, _LONG) if self._queue else None)
-                    now = time.monotonic()
-                alarm = heapq.heappop(self._queue)[2]
+            alarm, now = self._next()
             alarm.look(now)
+            self.queue(alarm)
+            del alarm  # or it would be kept until the next one
+
+    def _next(self) -> tuple[Alarm, float]:
+        """Wait for the next alarm to be looked at."""
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                if self._queue and self._queue[0][0] <= now:
+                    at, _, alarm = heapq.heappop(self._queue)
+                    if at == alarm.looked_at:
+                        alarm.looked_at = inf
+                        return alarm, now
+                else:
+                    self._changed.wait(min(self._queue[0][0] - now, _LONGEST_WAIT) if self._queue else None)
 
 
 def _start_anew() -> None:

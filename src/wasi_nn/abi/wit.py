@@ -65,6 +65,7 @@ _NUMBER_OF_TYPE = {kind: number for number, kind in enumerate(TENSOR_TYPES)}
 _NUMBER_OF_CODE = {code: number for number, code in enumerate(ERROR_CODES)}
 
 _MAX_NAME = 65536
+_MAX_ERROR = 65536  # bytes that are kept of an error that a guest makes
 _DIGITS = 8
 _PAIR = Struct(f"{_DIGITS}s{_DIGITS}s")
 
@@ -243,7 +244,7 @@ class ComponentAbi:
         return named
 
     def error_new(self, code: int, data: memoryview) -> int:
-        return self._handles.add(NNError(ERROR_CODES[code], _text(data)))
+        return self._handles.add(NNError(ERROR_CODES[code], _text(data[:_MAX_ERROR])))
 
     def error_code(self, error: int) -> int:
         return _NUMBER_OF_CODE[self._handles.get(error, NNError).code]
@@ -256,7 +257,7 @@ class ComponentAbi:
 
 
 def _text(text: memoryview) -> str:
-    return str(text, "utf-8")
+    return str(text, "utf-8", "replace")  # its end may be cut off in the middle of a character
 
 
 def _checked(what: str, name: str, code: ErrorCode = ErrorCode.INVALID_ARGUMENT) -> str:

@@ -368,7 +368,9 @@ class _RequestRunner:
             }
             for index, array in self._fixed.items():
                 self._request.set_output_tensor(index, _shared(array, self._outputs[index]))
-        self._request.infer()
+        # As `infer` does, which can't be cancelled where it runs on this thread alone.
+        self._request.start_async()
+        self._request.wait()
         outputs = [self._output(index, arrays) for index in range(len(self._outputs))]
         if reuse is None:
             self._bound, self._fixed, self._last = [None] * len(inputs), {}, None
