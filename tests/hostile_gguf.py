@@ -85,20 +85,20 @@ def with_array_of(name: bytes, count: int) -> bytes:
 
 def with_types(kind: int) -> bytes:
     """The good model whose tokens are all of a kind."""
-    model = bytearray(tiny())
-    name = b"tokenizer.ggml.token_type"
-    at = model.index(text(name)) + 8 + len(name) + 16
-    count = int.from_bytes(model[at - 8 : at], "little")
-    model[at : at + 4 * count] = pack("<i", kind) * count
-    return bytes(model)
+    return _with_elements(b"tokenizer.ggml.token_type", pack("<i", kind))
 
 
 def with_scores(score: bytes) -> bytes:
+    """The good model whose tokens all have a score."""
+    return _with_elements(b"tokenizer.ggml.scores", score)
+
+
+def _with_elements(name: bytes, element: bytes) -> bytes:
+    """The good model with an array whose elements, of four bytes, are all the same."""
     model = bytearray(tiny())
-    name = b"tokenizer.ggml.scores"
     at = model.index(text(name)) + 8 + len(name) + 16
     count = int.from_bytes(model[at - 8 : at], "little")
-    model[at : at + 4 * count] = score * count
+    model[at : at + 4 * count] = element * count
     return bytes(model)
 
 

@@ -67,6 +67,12 @@ class Model:
         self.it.subgraphs[-1].operators.append(operator)
         return operator
 
+    def run_graph(self, graph: int, inputs: list[int], outputs: list[int]) -> None:
+        """An IF that runs a subgraph whatever its first input is."""
+        options = schema.IfOptionsT()
+        options.thenSubgraphIndex = options.elseSubgraphIndex = graph
+        self.run(OPERATION.IF, inputs, outputs, options, schema.BuiltinOptions.IfOptions)
+
     def ports(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
         """Say what the last subgraph's inputs and outputs are."""
         graph = self.it.subgraphs[-1]
@@ -194,10 +200,8 @@ def calling_each_other() -> bytes:
     for graph in range(3):
         if graph:
             model.graph()
-        options = schema.IfOptionsT()
-        options.thenSubgraphIndex = options.elseSubgraphIndex = 2 if graph == 1 else 1
         x, y = model.tensor([1], BOOL), model.tensor([1], BOOL)
-        model.run(OPERATION.IF, [x, x], [y], options, schema.BuiltinOptions.IfOptions)
+        model.run_graph(2 if graph == 1 else 1, [x, x], [y])
         model.ports([x], [y])
     return model.bytes()
 
@@ -210,9 +214,7 @@ def calling_deep(depth: int) -> bytes:
             model.graph()
         x, y = model.tensor([1], BOOL), model.tensor([1], BOOL)
         if graph + 1 < depth:
-            options = schema.IfOptionsT()
-            options.thenSubgraphIndex = options.elseSubgraphIndex = graph + 1
-            model.run(OPERATION.IF, [x, x], [y], options, schema.BuiltinOptions.IfOptions)
+            model.run_graph(graph + 1, [x, x], [y])
         else:
             model.run(OPERATION.LOGICAL_NOT, [x], [y])
         model.ports([x], [y])
@@ -227,10 +229,8 @@ def calling_often(depth: int) -> bytes:
             model.graph()
         x, t, y = (model.tensor([1], BOOL) for _ in range(3))
         for inner, outer in ((x, t), (t, y)):
-            options = schema.IfOptionsT()
-            options.thenSubgraphIndex = options.elseSubgraphIndex = graph + 1
             if graph + 1 < depth:
-                model.run(OPERATION.IF, [x, inner], [outer], options, schema.BuiltinOptions.IfOptions)
+                model.run_graph(graph + 1, [x, inner], [outer])
             else:
                 model.run(OPERATION.LOGICAL_NOT, [inner], [outer])
         model.ports([x], [y])
@@ -240,10 +240,8 @@ def calling_often(depth: int) -> bytes:
 def calling_what_isnt_there(index: int) -> bytes:
     """An IF of a subgraph that the model hasn't."""
     model = Model()
-    options = schema.IfOptionsT()
-    options.thenSubgraphIndex = options.elseSubgraphIndex = index
     x, y = model.tensor([1], BOOL), model.tensor([1], BOOL)
-    model.run(OPERATION.IF, [x, x], [y], options, schema.BuiltinOptions.IfOptions)
+    model.run_graph(index, [x, x], [y])
     model.ports([x], [y])
     return model.bytes()
 

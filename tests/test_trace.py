@@ -164,15 +164,21 @@ def test_no_content_is_stored_unless_that_is_asked_for(trace: Path) -> None:
     refused(ErrorCode.UNSUPPORTED_OPERATION, "record it with --trace-data", replay, trace, {"net": model})
 
 
+def guest_that_fails(session: Session) -> tuple[CoreGuest, int]:
+    """A guest whose calls failed in four ways, and its context."""
+    guest = CoreGuest(session)
+    assert guest.load_by_name("nobody") == NOT_FOUND
+    context = guest.context("failing")
+    assert guest.call("compute", context) == INVALID_ARGUMENT
+    assert guest.set_input(context, 0, [3], F32, bytes(12)) == SUCCESS
+    assert guest.call("compute", context) == RUNTIME_ERROR
+    assert guest.call("compute", 99) == INVALID_ARGUMENT
+    return guest, context
+
+
 def test_failures_are_recorded_with_code_and_message(trace: Path) -> None:
     with RecordingSession(trace, {"failing": models.failing()}) as session:
-        guest = CoreGuest(session)
-        assert guest.load_by_name("nobody") == NOT_FOUND
-        context = guest.context("failing")
-        assert guest.call("compute", context) == INVALID_ARGUMENT
-        assert guest.set_input(context, 0, [3], F32, bytes(12)) == SUCCESS
-        assert guest.call("compute", context) == RUNTIME_ERROR
-        assert guest.call("compute", 99) == INVALID_ARGUMENT
+        guest, _ = guest_that_fails(session)
         assert guest.load(b"no model") != SUCCESS
     failed = [(event["name"], event["args"]["error"]) for event in calls(trace) if "error" in event["args"]]
     assert [(name, error["code"]) for name, error in failed] == [
@@ -358,13 +364,7 @@ def test_a_replay_loads_from_bytes_what_the_session_allows(recorded: Path) -> No
 
 def test_failures_must_be_the_same(trace: Path) -> None:
     with RecordingSession(trace, {"failing": models.failing()}, data=True) as session:
-        guest = CoreGuest(session)
-        assert guest.load_by_name("nobody") == NOT_FOUND
-        context = guest.context("failing")
-        assert guest.call("compute", context) == INVALID_ARGUMENT
-        assert guest.set_input(context, 0, [3], F32, bytes(12)) == SUCCESS
-        assert guest.call("compute", context) == RUNTIME_ERROR
-        assert guest.call("compute", 99) == INVALID_ARGUMENT
+        guest, context = guest_that_fails(session)
         assert guest.set_input(context, 7, [4], F32, bytes(16)) == INVALID_ARGUMENT
     assert replay(trace, {"failing": models.failing()}) == Replayed(8, 0, 0, False, ())
     found = texts(replay(trace, {"failing": models.identity(dims=["n"]), "nobody": models.relu()}))

@@ -14,7 +14,7 @@ from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
 from wasi_nn.types import ErrorCode, NNError
-from wasi_nn.watchdog import Alarm
+from wasi_nn.watchdog import LONGEST_WAIT, Alarm
 
 if TYPE_CHECKING:
     from wasi_nn.graph import Runner
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _GIB = 2**30
-_LONGEST_WAIT = 3600.0
 _LARGEST = 2**63  # what the engine can be told
 _SHORT = 0.001  # seconds: a compute of less isn't worth two looks at the processor's clock
 
@@ -88,9 +87,6 @@ def _require_positive(limits: Limits | HostLimits) -> None:
             message = f"{type(limits).__name__}.{field.name} must be {what}, or None for no limit: {value!r}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
-
-UNLIMITED = Limits(**dict.fromkeys((field.name for field in fields(Limits)), None))
-"""No limit at all."""
 
 _COUNTED = {
     "model_bytes": "bytes of models",
@@ -207,7 +203,7 @@ class Turns:
             self._waiting += 1  # before it looks: whoever gives a turn back then tells
             try:
                 while not self._free and (left := until - time.monotonic()) > 0:
-                    self._changed.wait(min(left, _LONGEST_WAIT))
+                    self._changed.wait(min(left, LONGEST_WAIT))
                 self._free.pop()
             except IndexError:
                 text = f"no turn came in time: {self.limits.computes} computes are under way, and no more may be"

@@ -205,7 +205,7 @@ class Registry:
     def _files_of(self, named: NamedGraph) -> Sequence[Path]:
         source: Any = named.source
         if isinstance(source, Path) and named.sha256 is None:
-            return backends.files_of(source, word(GraphEncoding, named.encoding), named.runtime, self.rules)
+            return backends.files_at(source, word(GraphEncoding, named.encoding), named.runtime, self.rules)
         return [path for path in (source if isinstance(source, list | tuple) else [source]) if isinstance(path, Path)]
 
     def _unknown(self, name: str) -> NNError:

@@ -14,13 +14,12 @@ from wasmtime import Engine, Store
 from wasi_nn.abi import epochs
 from wasi_nn.limits import ComputeGuard, Limits, how_to_raise
 from wasi_nn.types import GuestError, GuestTrap
-from wasi_nn.watchdog import Alarm
+from wasi_nn.watchdog import LONGEST_WAIT, Alarm
 
 Result = TypeVar("Result")
 
 _AGAIN = 0.25
 _GRACE = 1.0
-_LONGEST_WAIT = 3600.0  # seconds: no lock waits for just any time
 _MOST_ASLEEP = 64
 
 
@@ -104,17 +103,16 @@ class Sleepers(Generic[Result]):
         try:
             end = time.monotonic() + limits.run_time + _GRACE
             while thread.is_alive() and (left := end - time.monotonic()) > 0:
-                thread.join(min(left, _LONGEST_WAIT))
+                thread.join(min(left, LONGEST_WAIT))
         except BaseException as interruption:
             stop(f"interrupted by {type(interruption).__name__}")
             thread.join(_GRACE)
+            raise
+        finally:
             if thread.is_alive():
                 with self._lock:
                     self._threads.append(thread)
-            raise
         if thread.is_alive():
-            with self._lock:
-                self._threads.append(thread)
             how = how_to_raise(limits, "run_time")
             raise GuestTrap(f"it ran longer than {limits.run_time:g} s, and is asleep ({how})")
         try:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
 from math import inf
 
+from wasi_nn import forks
+
 logger = logging.getLogger("wasi_nn")
 
 _FEW = 1000
 _AGAIN = 0.1  # seconds until it rings once more; twice as long each time
-_LONGEST_WAIT = 3600.0  # what a lock can wait for is bounded
+LONGEST_WAIT = 3600.0  # seconds: what a lock can wait for is bounded
 
 
 class Alarm:
@@ -95,6 +96,10 @@ class Alarm:
 
 class _Watchdog:
     def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew, without alarms and without a thread, as in a fork."""
         self._queue: list[tuple[float, int, Alarm]] = []
         self._changed = threading.Condition()
         self._numbers = itertools.count()
@@ -146,13 +151,8 @@ class _Watchdog:
                         alarm.looked_at = inf
                         return alarm, now
                 else:
-                    self._changed.wait(min(self._queue[0][0] - now, _LONGEST_WAIT) if self._queue else None)
-
-
-def _start_anew() -> None:
-    global _watchdog
-    _watchdog = _Watchdog()
+                    self._changed.wait(min(self._queue[0][0] - now, LONGEST_WAIT) if self._queue else None)
 
 
 _watchdog = _Watchdog()
-os.register_at_fork(after_in_child=_start_anew)
+forks.renew(_watchdog)

@@ -239,14 +239,22 @@ def _is_wanted(runtime: str | None, rules: LoadRules, backend: Backend) -> bool:
     return backend.runtime == (runtime or rules.runtime_for(backend.encoding) or backend.runtime)
 
 
-def files_of(path: Path, encoding: GraphEncoding, runtime: str | None, rules: LoadRules) -> Sequence[Path]:
+def files_at(path: Path, encoding: GraphEncoding, runtime: str | None, rules: LoadRules) -> Sequence[Path]:
     """What a model at a path would be loaded from: files, and folders with all that is in them."""
     try:
         backend, file = _backend_for_path(path, encoding, partial(_is_wanted, runtime, rules))
-        others: Callable[[Path], Sequence[Path]] | None = getattr(backend, "files_of", None)
-        return [path] if others is None else [path, *others(file)]
-    except (NNError, OSError, ValueError):  # loading it will say what is wrong
+        return [path, *files_of(backend, file)]
+    except NNError:  # loading it will say what is wrong
         return [path]
+
+
+def files_of(backend: Backend, file: Path) -> Sequence[Path]:
+    """What a backend loads a model from, whose file is given: files, and folders with all that is in them."""
+    all_of: Callable[[Path], Sequence[Path]] | None = getattr(backend, "files_of", None)
+    try:
+        return [file] if all_of is None else all_of(file)
+    except (OSError, ValueError):  # loading it will say what is wrong
+        return [file]
 
 
 def load_with(

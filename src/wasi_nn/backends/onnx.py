@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -275,7 +274,6 @@ class _BoundRunner(_Stoppable):
     def __init__(self, session: InferenceSession, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> None:
         super().__init__(session, inputs, outputs)
         self._binding = session.io_binding()
-        self._run = _run_of(session, self._binding)
         self._bound: list[Array | None] = [None] * len(inputs)
         self._last: Sequence[Array] | None = None
         self._fixed = all(info.has_fixed_dims for info in outputs)
@@ -292,7 +290,7 @@ class _BoundRunner(_Stoppable):
             return reuse
         for info in self._outputs:
             self._binding.bind_output(info.name, "cpu")
-        self._run(self._options_for_a_run())
+        self._session.run_with_iobinding(self._binding, self._options_for_a_run())
         outputs = [_view(value) for value in self._binding.get_outputs()]
         if reuse is None:
             self._forget()
@@ -303,7 +301,7 @@ class _BoundRunner(_Stoppable):
     def _run_into_bound(self) -> bool:
         """Run into the buffers that the last run made; false if the outputs turn out to have other dims."""
         try:
-            self._run(self._options_for_a_run())
+            self._session.run_with_iobinding(self._binding, self._options_for_a_run())
         except RuntimeError as error:
             # The dims that the model declares are not those that it computes, and these change from run to run.
             if "pre-allocated output" not in str(error):
@@ -316,15 +314,6 @@ class _BoundRunner(_Stoppable):
         self._binding.clear_binding_outputs()
         self._bound = [None] * len(self._inputs)
         self._last = None
-
-
-def _run_of(session: Any, binding: Any) -> Callable[[RunOptions], object]:
-    """What runs a binding with options: past the runtime's own wrapper, which looks through the options for a setting
-    of GPUs', at ten times the cost of all else in a call."""
-    try:
-        return partial(session._sess.run_with_iobinding, binding._iobinding)
-    except AttributeError:
-        return partial(session.run_with_iobinding, binding)
 
 
 def _view(value: OrtValue) -> Array:

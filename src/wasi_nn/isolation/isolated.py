@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.backends import files_of
 from wasi_nn.graph import ABSENT, EndedEarly, Graph, NamedOutputs, Runner
 from wasi_nn.isolation import Isolation
 from wasi_nn.isolation.channel import MAX_FILES, Channel, Gone, Message, SharedMemory, encoded
@@ -50,7 +51,7 @@ class _Model:
         self.settings = settings
         path = model.absolute() if isinstance(model, Path) else None
         self._builders = [] if isinstance(model, Path) else [SharedMemory.holding(builder) for builder in model]
-        self._readable = [*_code(backend), *([] if path is None else map(str, _files(backend, path)))]
+        self._readable = [*_code(backend), *([] if path is None else map(str, files_of(backend, path)))]
         kind = type(backend)
         self._sockets = bool(getattr(backend, "needs_sockets", False))
         self._message = {
@@ -117,15 +118,6 @@ class _Model:
         worker.graphs[config] = number
 
 
-def _files(backend: Backend, path: Path) -> Sequence[Path]:
-    """The files of a model: what its worker may read."""
-    files_of: Callable[[Path], Sequence[Path]] | None = getattr(backend, "files_of", None)
-    try:
-        return [path] if files_of is None else files_of(path)
-    except (OSError, ValueError):  # loading will say what is wrong with it
-        return [path]
-
-
 def _code(backend: Backend) -> list[str]:
     """Where a backend and its runtime are, be it outside of the usual folders."""
     found = []
@@ -177,7 +169,8 @@ class _IsolatedRunner:
         self._arena: SharedMemory | None = None
         self._channel: Channel | None = None
         self._worker: Worker | None = None
-        self._calls = self._under_way = 0  # how many there were, and which one is awaited
+        # How many calls there were, which one is awaited, and which the worker is killed for if it goes on.
+        self._calls = self._under_way = self._insisted = 0
         hooks = self._connect()
         for name in hooks & {"steps", "check_input", "output_before_compute"}:
             setattr(self, name, getattr(self, f"_{name}"))
@@ -265,8 +258,6 @@ class _IsolatedRunner:
         worker, call = self._worker, self._under_way
         if worker is None or not call:
             return
-        if self._interruptible:
-            worker.tell({"do": "interrupt", "runner": self._number})
 
         def insist() -> None:
             if self._under_way == call:
@@ -275,9 +266,12 @@ class _IsolatedRunner:
         if not self._interruptible:
             insist()
             return
-        timer = threading.Timer(self._model.settings.grace, insist)
-        timer.daemon = True
-        timer.start()
+        worker.tell({"do": "interrupt", "runner": self._number})
+        if self._insisted != call:  # it may be told of one call again and again
+            self._insisted = call
+            timer = threading.Timer(self._model.settings.grace, insist)
+            timer.daemon = True
+            timer.start()
 
     def _asked(self, what: str, inputs: Sequence[Array | None], **more: Any) -> Message:
         """Ask for something that depends on inputs, of which the worker is told what it doesn't know."""

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from wasi_nn import forks
 from wasi_nn.isolation import Isolation, require_available
 from wasi_nn.isolation.channel import Channel, Gone, Message
 from wasi_nn.isolation.described import error_of
@@ -77,10 +78,10 @@ class Worker:
             theirs.close()
             os.close(lifeline)
             os.close(words)
-            _workers.add(self)
         self._end = weakref.finalize(
             self, _end, self.process, self._control, (self._lifeline, self._words), os.getpid()
         )
+        forks.renew(self)
         allowed = [*library_folders(), *map(os.path.realpath, readable)]
         self.ask({"readable": allowed, "memory": settings.memory, "sockets": sockets}, "be confined")
 
@@ -170,6 +171,10 @@ class Worker:
         """End it and let go of it."""
         self._end()
 
+    def renew(self) -> None:
+        """In a fork of the host, let go of it: it is the host's, and must see that end."""
+        self.close()
+
 
 def _end(process: subprocess.Popen[bytes], control: Channel, files: Iterable[int], host: int) -> None:
     if os.getpid() == host:
@@ -182,26 +187,12 @@ def _end(process: subprocess.Popen[bytes], control: Channel, files: Iterable[int
         os.close(file)
 
 
-_workers: weakref.WeakSet[Worker] = weakref.WeakSet()
-
-
-def _let_go() -> None:
-    """In a fork of the host: the workers are the host's, and must see it end."""
-    for worker in list(_workers):
-        if hasattr(worker, "_end"):
-            worker.close()
-
-
-os.register_at_fork(after_in_child=_let_go)
-
-
 def _path() -> list[str]:
     return [os.path.abspath(entry) for entry in sys.path]
 
 
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_BEGINNINGS)}
-    # An arena of memory for each thread would count as its own, although next to nothing of it is used.
     return {"HOME": "/nonexistent", **kept}
 
 

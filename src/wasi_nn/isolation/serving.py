@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.graph import ABSENT, EndedEarly, Graph, NamedOutputs, output_infos
+from wasi_nn.graph import ABSENT, EndedEarly, Graph, NamedOutputs, failure, output_infos
 from wasi_nn.isolation.channel import Channel, Gone, Message, mapped
 from wasi_nn.isolation.described import described_error, described_texts, dtype_of, texts_of
-from wasi_nn.types import ErrorCode, NNError, one_line
+from wasi_nn.types import ErrorCode, NNError
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array
@@ -33,7 +33,7 @@ def explained() -> Iterator[None]:
         message = "the isolated worker is out of memory (Isolation.memory)"
         raise NNError(ErrorCode.RUNTIME_ERROR, message) from error
     except Exception as error:
-        raise NNError(ErrorCode.RUNTIME_ERROR, f"the runtime failed: {one_line(error)}") from error
+        raise failure(error) from error
 
 
 class RunnerServer:
