@@ -14,7 +14,7 @@ from wasmtime.component import Component
 
 from fuzz.checks import refusals
 from wasi_nn import GuestError, guest, wrap_component
-from wasi_nn.abi.compose import HEADER
+from wasi_nn.abi.binary import COMPONENT_HEADER, memories_of
 
 MAX_SIZE = 32768
 
@@ -41,6 +41,7 @@ def run(data: bytes) -> None:
     wrapped = data
     with refusals(GuestError):
         wrapped = wrap_component(data)
+    assert memories_of(wrapped) >= memories_of(data)
     if wrapped is not data and len(data) <= _MAX_COMPILED:
         with suppress(WasmtimeError):
             Component(_ENGINE, wrapped)
@@ -72,8 +73,8 @@ def mutate(data: bytes, max_size: int, seed: int, change: Callable[[bytes, int],
 def _sections(data: bytes) -> list[Section]:
     """The sections of a component, as far as they can be told."""
     found: list[Section] = []
-    at = len(HEADER)
-    while data.startswith(HEADER) and at < len(data):
+    at = len(COMPONENT_HEADER)
+    while data.startswith(COMPONENT_HEADER) and at < len(data):
         number, at = data[at], at + 1
         size, shift = 0, 0
         for byte in data[at : at + _MAX_U32]:
@@ -88,7 +89,7 @@ def _sections(data: bytes) -> list[Section]:
 
 
 def _joined(sections: list[Section]) -> bytes:
-    return HEADER + b"".join(bytes((number,)) + _u32(len(body)) + body for number, body in sections)
+    return COMPONENT_HEADER + b"".join(bytes((number,)) + _u32(len(body)) + body for number, body in sections)
 
 
 def _u32(value: int) -> bytes:

@@ -35,7 +35,7 @@ def run(data: bytes) -> None:
 
 def _framed(said: bytes) -> bytes:
     text = b'{"said":' + said + b"}"
-    return len(text).to_bytes(4, "little") + bytes(4) + text
+    return len(text).to_bytes(4, "little") + bytes(8) + text
 
 
 def _received(content: bytes) -> dict[str, Any]:

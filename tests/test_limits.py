@@ -120,6 +120,49 @@ class TestMemory:
         host = Host(limits=Limits(guest_memory=2**20))
         host.run(guest(grows.format(16, -1) + grows.format(15, 1)))
 
+    @pytest.mark.parametrize("memories", [1, 2, 4])
+    def test_several_memories_have_equal_shares_of_it(self, memories: int) -> None:
+        grows = "(memory.grow $last (i32.const {}))"
+        body = f"""
+            (if (i32.ne {grows.format(16 // memories)} (i32.const -1)) (then (unreachable)))
+            (if (i32.ne {grows.format(16 // memories - 1)} (i32.const 1)) (then (unreachable)))"""
+        several = "(memory 1)" * (memories - 1)
+        module = f'(module {several} (memory $last (export "memory") 1) (func (export "_start") {body}))'.encode()
+        Host(limits=Limits(guest_memory=2**20)).run(module)
+
+    def test_a_components_memories_share_it_too(self) -> None:
+        def component(*instances: str) -> bytes:
+            grows = "(if (i32.ne (memory.grow (i32.const 7)) (i32.const {0})) (then (unreachable)))".format
+            return f"""(component
+              (core module $half (memory 1)
+                (func (export "run") (result i32) {grows(1)} {grows(-1)} (i32.const 0)))
+              (core module $other (memory 9))
+              {" ".join(instances)}
+              (core instance $main (instantiate $half))
+              (func $run (result (result)) (canon lift (core func $main "run")))
+              (instance $command (export "run" (func $run)))
+              (export "wasi:cli/run@0.2.0" (instance $command)))""".encode()
+
+        host = Host(limits=Limits(guest_memory=2**20))
+        assert host.run(component()).exit_code == 0
+        assert host.run(component("(core instance (instantiate $half))")).exit_code == 0
+        with pytest.raises(GuestError, match=r"9 pages exceeds memory limits.*Limits\.guest_memory"):
+            host.run(component("(core instance (instantiate $other))"))
+        with pytest.raises(GuestError, match=r"a module that is instantiated once more \(Limits\.guest_memory"):
+            host.run(component("(core instance (instantiate $half))", "(core instance (instantiate $half))"))
+        unlimited = Limits(guest_memory=None)
+        with pytest.raises(GuestError, match="unreachable"):  # for what grows there all the same
+            host.run(component("(core instance (instantiate $half))" * 9), limits=unlimited)
+
+    @pytest.mark.parametrize("elements", [2**18, 2**18 + 1])
+    def test_a_table_has_so_many_elements(self, elements: int) -> None:
+        module = f'(module (memory (export "memory") 1) (table {elements} funcref) (func (export "_start")))'.encode()
+        if elements <= 2**18:
+            assert Host().run(module).exit_code == 0
+        else:
+            with pytest.raises(GuestError, match="exceeds table limits"):
+                Host().run(module)
+
     @pytest.mark.parametrize("count", [1, 2, 8, 9])
     def test_there_may_be_some_memories_but_not_any_number(self, count: int) -> None:
         module = f'(module {"(memory 1)" * (count - 1)} (memory (export "memory") 1) (func (export "_start")))'.encode()

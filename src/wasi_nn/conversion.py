@@ -56,7 +56,7 @@ class _ConvertingRunner:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._run = graph.runner()
-        self._last: tuple[Sequence[Array] | None, Sequence[Array] | None] = None, None
+        self._last: tuple[Sequence[Array] | None, Sequence[Array]] = None, ()
         interrupt = getattr(self._run, "interrupt", None)
         if interrupt is not None:
             self.interrupt = interrupt
@@ -64,10 +64,10 @@ class _ConvertingRunner:
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         given = [_inward(info, array) for info, array in zip(self._graph.inputs, inputs, strict=True)]
         ours, theirs = self._last
-        found = self._run(given, theirs if reuse is not None and reuse is ours else None)
+        found = self._run(given, None if reuse is None else theirs if reuse is ours else ())
         pairs = [(name, _outward(name, array)) for name, array in named_outputs(self._graph, found)]
         outputs = NamedOutputs(pairs) if isinstance(found, NamedOutputs) else [array for _, array in pairs]
-        self._last = (outputs, found) if reuse is not None else (None, None)
+        self._last = (outputs, found) if reuse is not None else (None, ())
         return outputs
 
 

@@ -53,9 +53,9 @@ Runner = Callable[["Sequence[Array]", "Sequence[Array] | None"], "Sequence[Array
 
 `inputs` has one array for each of `Graph.inputs`, C-contiguous, of the declared dtype and of dims that fit (`ABSENT`
 for an optional one that isn't set); the same array object comes again while its dims stay, so a runner may bind it.
-`reuse` is what an earlier call returned: its arrays may then be written over and returned again; or None: then the
-runner keeps hold of neither inputs nor outputs. One thread at a time calls a runner. An exception that isn't an
-`NNError` becomes one with `runtime-error`.
+`reuse` are arrays that may be written over and returned: what an earlier call returned, or such arrays in memory of the
+caller's; empty if there are none. Or it is None: then the runner keeps hold of neither inputs nor outputs. One thread
+at a time calls a runner. An exception that isn't an `NNError` becomes one with `runtime-error`.
 
 A runner whose runtime has memory of its own for its inputs may have a method `input_buffer(index, dims)`: the array to
 write that input into, or None. It is among `inputs` in the next call then.
@@ -272,7 +272,7 @@ class ExecutionContext:
         if self._minds_running:
             self._end_sequence()
             self._ran, self._outputs_of_sequence = True, False
-        reuse, self._outputs = self._outputs, None
+        reuse, self._outputs = self._outputs or (), None
         if self._guard is None:
             self._outputs = run(self._runner, self._inputs, reuse)  # type: ignore[arg-type]
             return

@@ -10,7 +10,7 @@ import wasmtime
 from wasmtime import Engine, Linker, MemoryType, Module, Store, Trap, WasmtimeError
 from wasmtime.component import Component, ComponentInstanceType, ExportIndex, FuncType, ResultType
 
-from wasi_nn.abi import compose
+from wasi_nn.abi.binary import COMPONENT_HEADER, MODULE_HEADER
 from wasi_nn.abi.witx import CoreAbi
 from wasi_nn.limits import Limits, how_to_raise
 from wasi_nn.types import GuestError, GuestTrap, one_line, printable
@@ -19,10 +19,13 @@ Guest = bytes | str | os.PathLike[str]
 """A guest: the path of a `.wasm` or `.wat` file, or the bytes of either."""
 
 # What the engine says when a guest is past a limit that the engine keeps.
-_SAID_OF_LIMITS = {"all fuel consumed": "fuel", "exceeds memory limits": "guest_memory"}
+_SAID_OF_LIMITS = {
+    "all fuel consumed": "fuel",
+    "exceeds memory limits": "guest_memory",
+}
+_TOO_MANY_MEMORIES = "memory count too high"
 _RUN = "wasi:cli/run@0.2."
 _MAGIC = b"\0asm"
-_MODULE_HEADER = _MAGIC + b"\x01\0\0\0"
 
 
 def name_of(guest: Guest | Module | Component) -> str:
@@ -43,14 +46,14 @@ def read(guest: Guest) -> bytes:
         raise GuestError(f"{name} is empty")
     if not content.startswith(_MAGIC):
         raise GuestError(f"{name} is not WebAssembly, neither binary nor text: it begins with {content[:8]!r}")
-    if not (content.startswith(_MODULE_HEADER) or is_component(content)):
+    if not (content.startswith(MODULE_HEADER) or is_component(content)):
         raise GuestError(f"{name} is WebAssembly of an unknown version, or cut short")
     return content
 
 
 def is_component(content: bytes) -> bool:
     """Whether a guest is a component, not a core module."""
-    return content.startswith(compose.HEADER)
+    return content.startswith(COMPONENT_HEADER)
 
 
 def _read_file(path: Path) -> bytes:
@@ -129,6 +132,9 @@ def explained(name: str, error: Trap | WasmtimeError, limits: Limits) -> GuestEr
     for said, limit in _SAID_OF_LIMITS.items():
         if said in text and getattr(limits, limit) is not None:
             text = f"{text.rstrip()}: the limit is {getattr(limits, limit)} ({how_to_raise(limits, limit)})"
+    if _TOO_MANY_MEMORIES in text:
+        how = how_to_raise(limits, "guest_memory")
+        text = f"{text.rstrip()}: there is none for a module that is instantiated once more ({how}; none has no limit)"
     frames, _, cause = text.partition("Caused by:")
     if isinstance(error, Trap) or "wasm backtrace" in frames or text.startswith("wasm trap: "):
         reason = printable(" ".join((cause or text).split())).removeprefix("wasm trap: ")

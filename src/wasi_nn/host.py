@@ -16,6 +16,7 @@ from functools import partial
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from wasmtime import Config, Engine, ExitTrap, Linker, Module, Store, Trap, WasmtimeError
 from wasmtime.component import Component
@@ -24,6 +25,7 @@ from wasmtime.component import Linker as ComponentLinker
 from wasi_nn import forks
 from wasi_nn import guest as guests
 from wasi_nn.abi import compose, wit
+from wasi_nn.abi.binary import memories_of
 from wasi_nn.abi.dialects import Dialect, abi_of
 from wasi_nn.backends import LoadRules
 from wasi_nn.cache import CompileCache, default_directory
@@ -47,9 +49,9 @@ logger = logging.getLogger("wasi_nn")
 
 _SLOW_TO_COMPILE = 1_000_000  # bytes: a second or so
 _NEVER = 2**62  # epochs
-# What a guest may have in the engine: memories and instances, and tables and their elements.
+# What a guest may have in the engine: memories and instances, and tables and their elements (of 8 bytes each).
 _OF_ONE_MODULE, _OF_SEVERAL_MODULES = (8, 1), (32, 1000)
-_MOST_TABLES, _MOST_TABLE_ELEMENTS = 100, 1_000_000
+_MOST_TABLES, _MOST_TABLE_ELEMENTS = 64, 2**18
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ class Host:
         config.parallel_compilation = not forks.count
         self.engine = Engine(config)
         self._forks = forks.count
+        # Of what was compiled here: how many memories the guest defines, and with those of its bridges.
+        self._memories: WeakKeyDictionary[Module | Component, tuple[int, int]] = WeakKeyDictionary()
         directory = default_directory() if cache is True else Path(cache) if cache else None
         if directory is not None and self.limits.fuel is not None:
             directory /= "fuel"  # where guests count it
@@ -154,9 +158,15 @@ class Host:
         """Compile a guest, or find it compiled. Raises `GuestError` for what isn't there or isn't WebAssembly."""
         self._require_made_here()
         wasm, name = guests.read(guest), guests.name_of(guest)
+        compiled: Module | Component
         if guests.is_component(wasm):
-            return self._compile(Component, compose.wrap_component(wasm, name), name)
-        return self._compile(Module, wasm, name)
+            wrapped = compose.wrap_component(wasm, name)
+            compiled = self._compile(Component, wrapped, name)
+        else:
+            wrapped = wasm
+            compiled = self._compile(Module, wasm, name)
+        self._memories[compiled] = memories_of(wasm), memories_of(wrapped)
+        return compiled
 
     def _require_made_here(self) -> None:
         if self._forks != forks.count:
@@ -209,7 +219,7 @@ class Host:
         clocks: list[RunClock] = []
 
         def run() -> RunResult:
-            store = self._store(limits, isinstance(compiled, Component))
+            store = self._store(limits, isinstance(compiled, Component), self._memories.get(compiled))
             try:
                 with (
                     self.session(
@@ -238,12 +248,17 @@ class Host:
 
         return self._sleepers.run(run, limits, stop)
 
-    def _store(self, limits: Limits, several: bool) -> Store:
-        """A store with room for what a guest, which may be `several` modules, may have outside of its nn calls."""
+    def _store(self, limits: Limits, several: bool, memories: tuple[int, int] | None = None) -> Store:
+        """A store with room for what a guest, which may be `several` modules, may have outside of its nn calls: among
+        it, so many `memories`, its own and all."""
         store = Store(self.engine)
-        memories, instances = _OF_SEVERAL_MODULES if several else _OF_ONE_MODULE
+        most, instances = _OF_SEVERAL_MODULES if several else _OF_ONE_MODULE
         size = -1 if limits.guest_memory is None else limits.guest_memory
-        store.set_limits(size, _MOST_TABLE_ELEMENTS, instances, _MOST_TABLES, memories)
+        if memories is not None and limits.guest_memory is not None:
+            own, every = memories
+            shared_by = max(1, min(own, most))
+            size, most = limits.guest_memory // shared_by, shared_by + every - own
+        store.set_limits(size, _MOST_TABLE_ELEMENTS, instances, _MOST_TABLES, most)
         if limits.fuel is not None:
             store.set_fuel(limits.fuel)
         return store

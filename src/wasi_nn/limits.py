@@ -30,7 +30,7 @@ _SHORT = 0.001  # seconds: a compute of less isn't worth two looks at the proces
 class Limits:
     """What one guest may have and take. None is no limit.
 
-    guest_memory    bytes of each of its linear memories (as a rule one; at most 8, in a component 32)
+    guest_memory    bytes of its linear memories, in equal parts if there are several (at most 8, in a component 32)
     guest_time      seconds of processor time in its own code; computes don't count
     fuel            instructions, as the engine counts them: exact, but the guest runs at about half the speed
     compute_time    seconds for one compute, or for one piece of a sequence

@@ -20,10 +20,8 @@ from functools import cache
 from typing import NamedTuple
 
 from wasi_nn.abi import bridge
+from wasi_nn.abi.binary import COMPONENT_HEADER, Malformed, Reader, sections
 from wasi_nn.types import GuestError, printable
-
-HEADER = b"\0asm\x0d\0\x01\0"
-"""How a component begins."""
 
 _NAMESPACE = "wasi:nn/"
 
@@ -45,60 +43,6 @@ class _Import(NamedTuple):
     encoded: bytes
 
 
-class _Malformed(Exception):
-    """The component's bytes don't make sense; the text says where."""
-
-
-class _Reader:
-    """Reads one run of bytes from its beginning."""
-
-    def __init__(self, content: bytes | memoryview) -> None:
-        self.content = memoryview(content)
-        self.at = 0
-
-    def take(self, size: int) -> memoryview:
-        end = self.at + size
-        if end > len(self.content):
-            raise _Malformed(f"it ends in the middle of something {size} bytes long")
-        taken = self.content[self.at : end]
-        self.at = end
-        return taken
-
-    def byte(self) -> int:
-        return self.take(1)[0]
-
-    def u32(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-            if shift > 28:
-                raise _Malformed("it has a number of more than 32 bits")
-        return value
-
-    def name(self) -> str:
-        try:
-            return bytes(self.take(self.u32())).decode()
-        except UnicodeDecodeError:
-            raise _Malformed("it has a name that isn't UTF-8") from None
-
-    def extern_name(self) -> str:
-        form = self.byte()
-        if form > 1:
-            raise _Malformed(f"it has a name of an unknown form ({form})")
-        return self.name()
-
-    def sort(self) -> bytes:
-        sort = self.byte()
-        return bytes((sort, self.byte())) if sort == 0 else bytes((sort,))
-
-    def since(self, start: int) -> bytes:
-        return bytes(self.content[start : self.at])
-
-
 def wrap_component(guest: bytes, name: str = "the guest") -> bytes:
     """The component that gives a guest component its wasi:nn; the guest itself if it imports none.
 
@@ -107,15 +51,15 @@ def wrap_component(guest: bytes, name: str = "the guest") -> bytes:
     """
     try:
         return _wrap(guest)
-    except _Malformed as error:
+    except Malformed as error:
         raise GuestError(f"{name} is a component that can't be read: {printable(str(error))}") from None
 
 
 def _wrap(guest: bytes) -> bytes:
-    sections = list(_sections(guest))
-    end = 1 + max((at for at, (number, _) in enumerate(sections) if number == _IMPORT), default=-1)
+    parts = list(sections(guest, COMPONENT_HEADER))
+    end = 1 + max((at for at, (number, _) in enumerate(parts) if number == _IMPORT), default=-1)
     head = _Head()
-    for number, body in sections[:end]:
+    for number, body in parts[:end]:
         head.add(number, body)
     if not head.versions:
         return guest
@@ -144,14 +88,14 @@ def _wrap(guest: bytes) -> bytes:
     instance = counts[_INSTANCE_SORT] - 1
     # An export makes an index of its own, as an alias does.
     counts[_TYPE_SORT] = head.types + 1
-    for number, body in sections:
+    for number, body in parts:
         if number == _EXPORT:
             for name, sort in _exports(body):
                 outer.append(_export_alias(sort, instance, name))
                 index = _u32(counts[sort])
                 outer.append(_section(_EXPORT, _u32(1) + _PLAIN_NAME + _name(name) + sort + index + b"\0"))
                 counts[sort] += 2
-    return b"".join((HEADER, *outer))
+    return b"".join((COMPONENT_HEADER, *outer))
 
 
 class _Head:
@@ -172,7 +116,7 @@ class _Head:
         if number in (_CORE_TYPE, _TYPE):
             self.parts.append(_section(number, body))
             if number == _TYPE:
-                self.types += _Reader(body).u32()
+                self.types += Reader(body).u32()
         elif number == _ALIAS:
             self._add_aliases(body)
         elif number == _IMPORT:
@@ -180,7 +124,7 @@ class _Head:
                 self._add_import(item)
         else:
             kind = _SECTION_NAMES[number] if number < len(_SECTION_NAMES) else f"number {number}"
-            raise _Malformed(f"a section of kind {kind} comes before its last import, which isn't supported")
+            raise Malformed(f"a section of kind {kind} comes before its last import, which isn't supported")
 
     def _add_aliases(self, body: memoryview) -> None:
         kept = []
@@ -196,7 +140,7 @@ class _Head:
 
     def _add_import(self, item: _Import) -> None:
         if item.name == bridge.HOST:
-            raise _Malformed(f"it imports {bridge.HOST}, which is the host's own")
+            raise Malformed(f"it imports {bridge.HOST}, which is the host's own")
         index = self.types if item.sort == _TYPE_SORT else self.counts[item.sort]
         self.arguments.append((item.name, item.sort, index))
         if item.name.startswith(_NAMESPACE):
@@ -216,7 +160,7 @@ class _Head:
 def _version_of(item: _Import) -> str:
     interface, _, version = item.name.removeprefix(_NAMESPACE).partition("@")
     if item.sort != _INSTANCE_SORT or interface not in bridge.INTERFACES or version not in bridge.VERSIONS:
-        raise _Malformed(
+        raise Malformed(
             f"it imports {item.name}, and this host has wasi:nn/{{{','.join(bridge.INTERFACES)}}} "
             f"of the versions {', '.join(bridge.VERSIONS)}"
         )
@@ -227,18 +171,8 @@ def _nn_name(interface: str, version: str) -> str:
     return f"{_NAMESPACE}{interface}@{version}"
 
 
-def _sections(component: bytes) -> Iterator[tuple[int, memoryview]]:
-    """The sections of a component, each with its number."""
-    reader = _Reader(component)
-    if reader.take(len(HEADER)) != HEADER:
-        raise _Malformed("it has the header of something else")
-    while reader.at < len(component):
-        number = reader.byte()
-        yield number, reader.take(reader.u32())
-
-
 def _imports(body: memoryview) -> Iterator[_Import]:
-    reader = _Reader(body)
+    reader = Reader(body)
     for _ in range(reader.u32()):
         start = reader.at
         name = reader.extern_name()
@@ -249,13 +183,13 @@ def _imports(body: memoryview) -> Iterator[_Import]:
         elif sort in (_CORE_MODULE_SORT, _FUNC_SORT, _COMPONENT_SORT, _INSTANCE_SORT):
             reader.u32()
         else:
-            raise _Malformed(f"its import {name} is of an unknown sort ({sort.hex()})")
+            raise Malformed(f"its import {name} is of an unknown sort ({sort.hex()})")
         yield _Import(name, sort, reader.since(start))
 
 
 def _aliases(body: memoryview) -> Iterator[tuple[bytes, int, bytes]]:
     """Each alias: its sort, the kind of its target, and its bytes."""
-    reader = _Reader(body)
+    reader = Reader(body)
     for _ in range(reader.u32()):
         start = reader.at
         sort, target = reader.sort(), reader.byte()
@@ -265,13 +199,13 @@ def _aliases(body: memoryview) -> Iterator[tuple[bytes, int, bytes]]:
         elif target < _OUTER:
             reader.take(reader.u32())
         else:
-            raise _Malformed(f"an alias has an unknown target ({target})")
+            raise Malformed(f"an alias has an unknown target ({target})")
         yield sort, target, reader.since(start)
 
 
 def _exports(body: memoryview) -> Iterator[tuple[str, bytes]]:
     """Each export: its name and sort."""
-    reader = _Reader(body)
+    reader = Reader(body)
     for _ in range(reader.u32()):
         name = reader.extern_name()
         sort = reader.sort()
@@ -286,8 +220,8 @@ def _exports(body: memoryview) -> Iterator[tuple[str, bytes]]:
 @cache
 def _host_type() -> bytes:
     """The type section that has the type of the instance of host functions, and nothing else."""
-    body = next(body for number, body in _sections(bridge.host()) if number == _TYPE)
-    assert _Reader(body).u32() == 1
+    body = next(body for number, body in sections(bridge.host(), COMPONENT_HEADER) if number == _TYPE)
+    assert Reader(body).u32() == 1
     return bytes(body)
 
 

@@ -276,17 +276,12 @@ class _BoundRunner(_Stoppable):
         self._binding = session.io_binding()
         self._bound: list[Array | None] = [None] * len(inputs)
         self._last: Sequence[Array] | None = None
-        self._fixed = all(info.has_fixed_dims for info in outputs)
+        # Whether outputs have the dims that they had before, as long as inputs do.
+        self._stays = True
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
-        for index, array in enumerate(inputs):
-            if array is not self._bound[index]:
-                info = self._inputs[index]
-                self._binding.bind_input(
-                    info.name, "cpu", 0, _ELEMENT_NUMBER[info.native], array.shape, array.ctypes.data
-                )
-                self._bound[index] = array
-        if reuse is not None and reuse is self._last and self._fixed and self._run_into_bound():
+        alike = self._bind_inputs(inputs)
+        if reuse and alike and self._stays and self._bind_outputs(reuse) and self._run_into_bound():
             return reuse
         for info in self._outputs:
             self._binding.bind_output(info.name, "cpu")
@@ -298,22 +293,50 @@ class _BoundRunner(_Stoppable):
             self._last = outputs
         return outputs
 
+    def _bind_inputs(self, inputs: Sequence[Array]) -> bool:
+        """Have the next run read these arrays; whether their dims are those of the last one's."""
+        alike = True
+        for index, array in enumerate(inputs):
+            bound = self._bound[index]
+            if array is not bound:
+                info = self._inputs[index]
+                number = _ELEMENT_NUMBER[info.native]
+                self._binding.bind_input(info.name, "cpu", 0, number, array.shape, array.ctypes.data)
+                self._bound[index] = array
+                alike = alike and bound is not None and bound.shape == array.shape
+        return alike
+
+    def _bind_outputs(self, arrays: Sequence[Array]) -> bool:
+        """Have the next run write into these arrays, if it can."""
+        if arrays is self._last:
+            return True
+        if not all(map(_fits, arrays, self._outputs)):
+            return False
+        for info, array in zip(self._outputs, arrays, strict=True):
+            self._binding.bind_output(info.name, "cpu", 0, _ELEMENT_NUMBER[info.native], array.shape, array.ctypes.data)
+        self._last = arrays
+        return True
+
     def _run_into_bound(self) -> bool:
-        """Run into the buffers that the last run made; false if the outputs turn out to have other dims."""
+        """Run into the arrays that are bound; false if the outputs turn out to have other dims."""
         try:
             self._session.run_with_iobinding(self._binding, self._options_for_a_run())
         except RuntimeError as error:
-            # The dims that the model declares are not those that it computes, and these change from run to run.
             if "pre-allocated output" not in str(error):
                 raise
-            self._fixed = False
-        return self._fixed
+            self._stays = False
+        return self._stays
 
     def _forget(self) -> None:
         self._binding.clear_binding_inputs()
         self._binding.clear_binding_outputs()
         self._bound = [None] * len(self._inputs)
         self._last = None
+
+
+def _fits(array: Array, info: TensorInfo) -> bool:
+    """Whether an output can be written into an array, if it has its dims."""
+    return array.dtype == info.dtype and array.flags.c_contiguous and array.flags.writeable
 
 
 def _view(value: OrtValue) -> Array:

@@ -362,7 +362,7 @@ class _RequestRunner:
                 self._bound[index] = array
         if reuse is None or reuse is not self._last:
             self._fixed = {
-                index: np.empty(dims, dtype)
+                index: _reusable(reuse[index], dims, dtype) if reuse else np.empty(dims, dtype)
                 for index, dims, dtype in _fixed(self._outputs)
                 if index not in self._passed_through
             }
@@ -395,6 +395,12 @@ def _fixed(outputs: Sequence[TensorInfo]) -> list[tuple[int, tuple[int, ...], An
         for index, info in enumerate(outputs)
         if info.has_fixed_dims
     ]
+
+
+def _reusable(array: Array, dims: tuple[int, ...], dtype: Any) -> Array:
+    """The array itself, if it can be such an output; or a new one."""
+    fits = array.shape == dims and array.dtype == dtype and array.flags.c_contiguous and array.flags.writeable
+    return array if fits else np.empty(dims, dtype)
 
 
 def _shared(array: Array, info: TensorInfo) -> ov.Tensor:

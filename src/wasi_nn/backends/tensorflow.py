@@ -215,7 +215,7 @@ class TensorFlowGraph(Graph):
         fed = [array.copy() if self._keeps_state else array for array in arrays if array is not ABSENT]
         # What TensorFlow gives can be the memory of an input, of a constant or of a variable.
         results = self._run_with(given)(*fed)
-        if reuse is None:
+        if not reuse:
             return [np.array(value, info.dtype) for value, info in zip(results, self.outputs, strict=True)]
         return [_into(old, value) for old, value in zip(reuse, results, strict=True)]
 

@@ -39,7 +39,7 @@ def _count(text: str) -> int | None:
 
 
 _OPTIONS: dict[str, tuple[Any, str, str]] = {
-    "guest_memory": (_size, "BYTES", "of each of its memories (default: 2G)"),
+    "guest_memory": (_size, "BYTES", "of its memories (default: 2G)"),
     "guest_time": (_seconds, "TIME", "of processor time in its own code (default: 10m)"),
     "fuel": (_count, "N", "instructions; counting them takes time itself (default: none)"),
     "compute_time": (_seconds, "TIME", "for one compute (default: 10m)"),

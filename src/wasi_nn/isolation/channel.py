@@ -12,14 +12,16 @@ import json
 import mmap
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import Any
 
-_HEADER = Struct("<II")  # the length of the JSON, and of the bytes behind it
+_HEADER = Struct("<III")  # the length of the JSON, of the bytes behind it, and how many files there are
 _MAX_MESSAGE = 64 * 2**20
+_FIRST_READ = 4096  # most messages are shorter
 MAX_FILES = 128
 """The files that may come with a message."""
+_ROOM_FOR_FILES = socket.CMSG_SPACE(MAX_FILES * 4)
 
 Message = dict[str, Any]
 
@@ -34,6 +36,9 @@ class Channel:
     def __init__(self, end: socket.socket, *, takes_files: bool = False) -> None:
         self.socket = end
         self._takes_files = takes_files
+        self._read = b""  # of what comes next
+        self._files: list[int] = []
+        self._last: tuple[bytes, Message] = b"", {}  # many are alike
 
     @classmethod
     def pair(cls) -> tuple[Channel, socket.socket]:
@@ -41,14 +46,13 @@ class Channel:
         ours, theirs = socket.socketpair()
         return cls(ours), theirs
 
-    def send(self, message: Mapping[str, Any], data: bytes | memoryview = b"", files: Iterable[int] = ()) -> None:
+    def send(self, message: Mapping[str, Any], data: bytes | memoryview = b"", files: Sequence[int] = ()) -> None:
         """Send a message. Raises `Gone`."""
-        self.send_encoded(encoded(message, data), files)
+        self.send_encoded(encoded(message, data, len(files)), files)
 
-    def send_encoded(self, content: bytes, files: Iterable[int] = ()) -> None:
-        """Send what `encoded` gave. Raises `Gone`."""
+    def send_encoded(self, content: bytes, files: Sequence[int] = ()) -> None:
+        """Send what `encoded` gave. Raises `Gone`; nothing was told then that the other side could have read."""
         try:
-            files = list(files)
             sent = socket.send_fds(self.socket, [content], files) if files else self.socket.send(content)
             if sent < len(content):
                 self.socket.sendall(memoryview(content)[sent:])
@@ -58,52 +62,82 @@ class Channel:
             raise Gone(str(error)) from error
 
     def receive(self) -> tuple[Message, memoryview, list[int]]:
-        """The next message, the bytes behind it, and the files that came with it. Raises `Gone`, `TimeoutError` if the
-        socket has a timeout, and `ValueError` for what is no message."""
-        files: list[int] = []
-        header = self._exactly(_HEADER.size, files)
-        length, size = _HEADER.unpack(header)
-        if length + size > _MAX_MESSAGE:
-            raise ValueError(f"a message of {length + size} bytes: at most {_MAX_MESSAGE} are taken")
-        content = memoryview(self._exactly(length + size, files))
-        try:
-            message = json.loads(bytes(content[:length]))
-        except RecursionError as error:
-            raise ValueError("a message that is nested too deep") from error
-        if not isinstance(message, dict):
-            raise ValueError("a message that isn't an object")
-        return message, content[length:], files
+        """The next message, the bytes behind it, and the files that came with it. Raises as `receive_encoded` does."""
+        content = self.receive_encoded()
+        length, _, count = _HEADER.unpack_from(content)
+        files = []
+        if self._takes_files:
+            files, self._files = self._files[:count], self._files[count:]
+        behind = _HEADER.size + length
+        text = content[_HEADER.size : behind]
+        if text != self._last[0]:
+            self._last = text, _parsed(text)
+        return self._last[1], memoryview(content)[behind:], files
+
+    def receive_encoded(self) -> bytes:
+        """The next message as `encoded` gave it; the files that came with it are left for the one after.
+
+        Raises `Gone`, `TimeoutError` if the socket has a timeout, and `ValueError` for what is no message.
+        """
+        read = self._read or self._more()
+        while len(read) < _HEADER.size:
+            read += self._more()
+        length, size, _ = _HEADER.unpack_from(read)
+        whole = _HEADER.size + length + size
+        if whole > _MAX_MESSAGE:
+            raise ValueError(f"a message of {whole} bytes: at most {_MAX_MESSAGE} are taken")
+        if len(read) < whole:
+            read += self._exactly(whole - len(read))
+        self._read = read[whole:]
+        return read[:whole]
 
     def close(self) -> None:
         """End the conversation."""
         self.socket.close()
 
-    def _exactly(self, size: int, files: list[int]) -> bytearray:
+    def _more(self) -> bytes:
+        content = bytearray(_FIRST_READ)
+        return bytes(memoryview(content)[: self._read_into(content)])
+
+    def _exactly(self, size: int) -> bytearray:
         content = bytearray(size)
-        view, place = memoryview(content), 0
-        while place < size:
-            try:
-                if self._takes_files:
-                    part, found, _, _ = socket.recv_fds(self.socket, size - place, MAX_FILES)
-                    files += found
-                    view[place : place + len(part)] = part
-                    count = len(part)
-                else:
-                    count = self.socket.recv_into(view[place:])
-            except TimeoutError:
-                raise
-            except OSError as error:
-                raise Gone(str(error)) from error
-            if count == 0:
-                raise Gone("it closed the connection")
-            place += count
+        view = memoryview(content)
+        while view:
+            view = view[self._read_into(view) :]
         return content
 
+    def _read_into(self, room: bytearray | memoryview) -> int:
+        """Read some bytes of what comes next; gives how many."""
+        try:
+            if self._takes_files:
+                count, found, _, _ = self.socket.recvmsg_into([room], _ROOM_FOR_FILES)
+                for _, _, numbers in found:
+                    self._files += Struct(f"{len(numbers) // 4}i").unpack(numbers)
+            else:
+                count = self.socket.recv_into(room)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise Gone(str(error)) from error
+        if not count:
+            raise Gone("it closed the connection")
+        return count
 
-def encoded(message: Mapping[str, Any], data: bytes | memoryview = b"") -> bytes:
+
+def _parsed(text: bytes) -> Message:
+    try:
+        message = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("a message that is nested too deep") from error
+    if not isinstance(message, dict):
+        raise ValueError("a message that isn't an object")
+    return message
+
+
+def encoded(message: Mapping[str, Any], data: bytes | memoryview = b"", files: int = 0) -> bytes:
     """A message as it is sent."""
     text = json.dumps(message, separators=(",", ":")).encode()
-    return b"".join((_HEADER.pack(len(text), len(data)), text, data))
+    return b"".join((_HEADER.pack(len(text), len(data), files), text, data))
 
 
 class SharedMemory:

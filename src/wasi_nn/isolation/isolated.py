@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.backends import files_of
-from wasi_nn.graph import ABSENT, EndedEarly, Graph, NamedOutputs, Runner
+from wasi_nn.graph import ABSENT, Graph, Runner
 from wasi_nn.isolation import Isolation
+from wasi_nn.isolation.arena import SAME, OutputReader, copies
 from wasi_nn.isolation.channel import MAX_FILES, Channel, Gone, Message, SharedMemory, encoded
-from wasi_nn.isolation.described import Description, Misleading, described_texts, dims_of, dtype_of, texts_of
+from wasi_nn.isolation.described import Description, Misleading, described_texts
 from wasi_nn.isolation.process import Worker
 from wasi_nn.types import Dims, ErrorCode, ExecutionTarget, NNError, TargetUnavailable
 
@@ -152,6 +153,7 @@ class IsolatedGraph(Graph):
 
 
 _RUN = encoded({"do": "run"})
+_LISTEN_EVERY = 0.1  # seconds
 
 
 class _IsolatedRunner:
@@ -164,11 +166,9 @@ class _IsolatedRunner:
         count = len(graph.inputs)
         self._memory: list[SharedMemory | None] = [None] * count
         self._buffers: list[Array | None] = [None] * count
-        self._bound: list[Array | None] = [None] * count
-        self._has: list[SharedMemory | None] = [None] * count  # what the worker has of `_memory`
-        self._arena: SharedMemory | None = None
         self._channel: Channel | None = None
         self._worker: Worker | None = None
+        self._forget()
         # How many calls there were, which one is awaited, and which the worker is killed for if it goes on.
         self._calls = self._under_way = self._insisted = 0
         hooks = self._connect()
@@ -186,12 +186,18 @@ class _IsolatedRunner:
             worker.tell({"do": "runner", "graph": graph, "runner": self._number}, [theirs.fileno()])
         self._close()
         self._worker, self._channel = worker, channel
-        self._bound = [None] * len(self._bound)
-        self._has = [None] * len(self._has)
-        self._arena = None
+        self._forget()
         answer = self._ask(None)
         hooks = answer.get("hooks", ())
         return {str(hook) for hook in hooks} if isinstance(hooks, list) else set()
+
+    def _forget(self) -> None:
+        """What a worker knew of inputs and outputs is gone with it."""
+        count, most = len(self._graph.inputs), self._model.settings.memory
+        self._bound: list[Array | None] = [None] * count
+        self._has: list[SharedMemory | None] = [None] * count  # what the worker has of `_memory`
+        self._outputs = OutputReader(self._graph, most)
+        self._apart = OutputReader(self._graph, most)  # for outputs that are copied from there at once
 
     def _close(self) -> None:
         if self._channel is not None:
@@ -223,10 +229,9 @@ class _IsolatedRunner:
         return array
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
-        outputs = self._outputs(self._asked("run", inputs))
         if reuse is None:
-            outputs[:] = [array if array.dtype == object else array.copy() for array in outputs]
-        return outputs
+            return self._taken(self._asked("run apart", inputs))
+        return self._told(self._outputs, self._asked("run", inputs, self._outputs))
 
     def _steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array] | None]:
         self._asked("steps", inputs)
@@ -236,8 +241,8 @@ class _IsolatedRunner:
                 answer = self._ask(encoded({"do": "step"}))
                 if answer.get("end"):
                     ended = True
-                    return self._outputs(answer, copied=True) if "outputs" in answer else None
-                yield self._outputs(answer, copied=True)
+                    return self._taken(answer) if _has_outputs(answer) else None
+                yield self._taken(answer)
         except NNError:
             ended = True
             raise
@@ -251,7 +256,17 @@ class _IsolatedRunner:
 
     def _output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
         answer = self._asked("before", inputs, index=index)
-        return self._outputs(answer, count=1, copied=True)[0] if "outputs" in answer else None
+        return self._taken(answer, count=1)[0] if _has_outputs(answer) else None
+
+    def _taken(self, answer: Message, count: int | None = None) -> list[Array]:
+        return copies(self._told(self._apart, answer, count))
+
+    def _told(self, outputs: OutputReader, answer: Message, count: int | None = None) -> list[Array]:
+        try:
+            return outputs.read(answer, count)
+        except Misleading as error:
+            assert self._worker is not None  # it answered
+            raise self._worker.misled(error) from error
 
     def interrupt(self) -> None:
         """See `wasi_nn.graph.Runner`. A worker that goes on all the same is killed."""
@@ -273,13 +288,15 @@ class _IsolatedRunner:
             timer.daemon = True
             timer.start()
 
-    def _asked(self, what: str, inputs: Sequence[Array | None], **more: Any) -> Message:
+    def _asked(
+        self, what: str, inputs: Sequence[Array | None], outputs: OutputReader | None = None, **more: Any
+    ) -> Message:
         """Ask for something that depends on inputs, of which the worker is told what it doesn't know."""
         self._ready()
         changes, files = self._changes(inputs)
         if what == "run" and not changes:
-            return self._ask(_RUN)
-        return self._ask(encoded({"do": what, "bind": changes, **more}), files)
+            return self._ask(_RUN, outputs=outputs)
+        return self._ask(encoded({"do": what, "bind": changes, **more}, files=len(files)), files, outputs)
 
     def _ready(self) -> None:
         if self._worker is None or not self._worker.is_alive or self._channel is None:
@@ -321,8 +338,9 @@ class _IsolatedRunner:
             self._memory[index] = aside
         return where
 
-    def _ask(self, content: bytes | None, files: Sequence[int] = ()) -> Message:
-        """Send what is to be done (nothing, if it was told already), and wait for the answer."""
+    def _ask(self, content: bytes | None, files: Sequence[int] = (), outputs: OutputReader | None = None) -> Message:
+        """Send what is to be done (nothing, if it was told already), and wait for the answer. Room for outputs is given
+        by what will read them."""
         worker, channel = self._worker, self._channel
         assert worker is not None
         assert channel is not None
@@ -334,8 +352,8 @@ class _IsolatedRunner:
             while True:
                 answer, data, _ = channel.receive()
                 if "room" in answer:
-                    self._arena = SharedMemory(_size(answer["room"], self._model.settings.memory))
-                    channel.send({}, files=[self._arena.file])
+                    room = (outputs or self._apart).give_room(answer["room"])
+                    channel.send({}, files=[room.file])
                 elif "show" in answer:
                     if self.show is not None:
                         self.show(bytes(data))
@@ -357,43 +375,11 @@ class _IsolatedRunner:
             raise
         finally:
             self._under_way = 0
-        worker.listen()
+        worker.listen(every=_LISTEN_EVERY)
         if "error" in answer:
             raise worker.told(answer["error"])
         return answer
 
-    def _outputs(self, answer: Message, count: int | None = None, *, copied: bool = False) -> list[Array]:
-        """The outputs that an answer tells of, over the memory that they are in."""
-        assert self._worker is not None
-        try:
-            arrays = [self._output(*said) for said in answer["outputs"]]
-            if copied:
-                arrays = [array.copy() for array in arrays]
-            if self._graph.outputs_vary:
-                return NamedOutputs(zip(map(str, answer["names"]), arrays, strict=True))
-            if len(arrays) != (len(self._graph.outputs) if count is None else count):
-                raise Misleading(f"{len(arrays)} outputs")
-            return EndedEarly(arrays) if answer.get("full") else arrays
-        except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
-            raise self._worker.misled(error) from error
 
-    def _output(self, dtype: str, dims: Any, where: Any) -> Array:
-        if dtype == "object":
-            return texts_of(where, dims)
-        kind, shape = dtype_of(dtype), dims_of(dims)
-        count = prod(shape)
-        if not count:
-            return np.empty(shape, kind)
-        if self._arena is None or not isinstance(where, int) or where < 0:
-            raise Misleading("an output that is nowhere")
-        view: Array = np.frombuffer(self._arena.bytes, kind, count, where)
-        return view.reshape(shape)
-
-
-def _size(said: Any, most: int) -> int:
-    if not isinstance(said, int) or said <= 0:
-        raise ValueError(f"outputs of {said!r:.40} bytes")
-    if said > most:
-        text = f"the outputs are {said} bytes, and an isolated graph gives at most {most} (Isolation.memory)"
-        raise NNError(ErrorCode.TOO_LARGE, text)
-    return said
+def _has_outputs(answer: Message) -> bool:
+    return "outputs" in answer or answer == SAME

@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -43,6 +44,13 @@ _KEPT_BEGINNINGS = (
     "ORT_",
     "MALLOC_",
 )
+# Memory that a compute has freed stays the worker's, for the next one: else each gets the pages of its large tensors
+# from the kernel anew, which can take half of its time.
+_DEFAULTS = {
+    "HOME": "/nonexistent",
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
+}
 _LAST_WORDS, _LAST_LINE = 8192, 200
 
 
@@ -59,6 +67,7 @@ class Worker:
         self._settings = settings
         self._lock = threading.Lock()
         self._said = bytearray()
+        self._listened = 0.0
         self._reason = ""
         self._control, theirs = Channel.pair()
         lifeline, self._lifeline = os.pipe2(os.O_CLOEXEC)
@@ -86,7 +95,7 @@ class Worker:
         self.ask({"readable": allowed, "memory": settings.memory, "sockets": sockets}, "be confined")
 
     def ask(
-        self, message: Mapping[str, Any], to: str, data: bytes | memoryview = b"", files: Iterable[int] = ()
+        self, message: Mapping[str, Any], to: str, data: bytes | memoryview = b"", files: Sequence[int] = ()
     ) -> Message:
         """Ask for something that takes its time, such as loading; gives the answer.
 
@@ -115,7 +124,7 @@ class Worker:
             raise self.told(answer["error"])
         return answer
 
-    def tell(self, message: Mapping[str, Any], files: Iterable[int] = ()) -> None:
+    def tell(self, message: Mapping[str, Any], files: Sequence[int] = ()) -> None:
         """Tell the worker something that it doesn't answer. Of no effect if it is gone."""
         with suppress(Gone, TimeoutError):
             self._control.send(message, files=files)
@@ -157,8 +166,12 @@ class Worker:
         except ValueError as error:
             return self.misled(error)
 
-    def listen(self) -> None:
-        """Log what it wrote to its standard output and error meanwhile."""
+    def listen(self, *, every: float = 0) -> None:
+        """Log what it wrote to its standard output and error meanwhile, unless that was done `every` seconds ago."""
+        now = time.monotonic()
+        if now < self._listened + every:
+            return
+        self._listened = now
         try:
             words = os.read(self._words, _LAST_WORDS)
         except OSError:
@@ -193,7 +206,7 @@ def _path() -> list[str]:
 
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_BEGINNINGS)}
-    return {"HOME": "/nonexistent", **kept}
+    return {**_DEFAULTS, **kept}
 
 
 def _signal_name(number: int) -> str:

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.graph import ABSENT, EndedEarly, Graph, NamedOutputs, failure, output_infos
-from wasi_nn.isolation.channel import Channel, Gone, Message, mapped
-from wasi_nn.isolation.described import described_error, described_texts, dtype_of, texts_of
+from wasi_nn.graph import ABSENT, Graph, failure
+from wasi_nn.isolation.arena import SAME, OutputWriter
+from wasi_nn.isolation.channel import Channel, Gone, Message, encoded, mapped
+from wasi_nn.isolation.described import described_error, dtype_of, texts_of
 from wasi_nn.types import ErrorCode, NNError
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array
 
-ALIGNMENT = 64
+_SAME = encoded(SAME)
 HOOKS = ("steps", "check_input", "show", "output_before_compute", "interrupt")
 
 
@@ -45,8 +46,8 @@ class RunnerServer:
         self._runner: Any = None
         self._inputs: list[Array | None] = [None] * len(graph.inputs)
         self._memory: list[memoryview] = [memoryview(b"")] * len(graph.inputs)
-        self._arena = memoryview(b"")
-        self._outputs: Sequence[Array] | None = None
+        self._outputs = OutputWriter(graph, self._room)
+        self._apart = OutputWriter(graph, self._room)  # for what the host copies at once
         self._steps: Iterator[Sequence[Array]] | None = None
         self._busy = threading.Lock()
 
@@ -70,7 +71,10 @@ class RunnerServer:
                 answer = do()
         except NNError as error:
             answer = {"error": described_error(error)}
-        self._channel.send(answer)
+        if answer is SAME:
+            self._channel.send_encoded(_SAME)
+        else:
+            self._channel.send(answer)
 
     def _made(self) -> Message:
         runner: Any = self._graph.runner()
@@ -83,14 +87,15 @@ class RunnerServer:
         self._bind(message.get("bind", ()), files)
         match message["do"]:
             case "run":
-                self._outputs = self._runner(self._inputs, self._outputs)
-                return self._given(self._outputs)
+                return self._outputs.told(self._runner(self._inputs, self._outputs.reuse))
+            case "run apart":
+                return self._apart.told(self._runner(self._inputs, self._apart.reuse))
             case "check":
                 self._runner.check_input(message["index"], data)
                 return {}
             case "before":
                 told = self._runner.output_before_compute(message["index"], self._inputs)
-                return {} if told is None else self._given([told])
+                return {} if told is None else self._apart.told([told])
             case "steps":
                 self._steps = iter(self._runner.steps(self._inputs))
                 return {}
@@ -105,10 +110,10 @@ class RunnerServer:
     def _step(self) -> Message:
         assert self._steps is not None  # the host asks in order
         try:
-            return self._given(next(self._steps))
+            return self._apart.told(next(self._steps))
         except StopIteration as end:
             self._steps = None
-            return {"end": True} | ({} if end.value is None else self._given(end.value))
+            return {"end": True} | ({} if end.value is None else self._apart.told(end.value))
 
     def _bind(self, changes: Sequence[Any], files: list[int]) -> None:
         """Take inputs as they are now: each change is an index, a dtype, dims, and where the elements are."""
@@ -127,38 +132,7 @@ class RunnerServer:
             else:
                 self._inputs[index] = texts_of(where, dims)
 
-    def _given(self, outputs: Sequence[Array]) -> Message:
-        """Write outputs into the arena; the answer says what is where."""
-        arrays = [array if _is_text(array) else np.ascontiguousarray(array) for array in outputs]
-        places = layout([0 if _is_text(array) else array.nbytes for array in arrays])
-        if places[-1] > len(self._arena):
-            self._channel.send({"room": places[-1]})
-            _, _, files = self._channel.receive()
-            self._arena = mapped(files[0], writable=True)
-        said: list[list[Any]] = []
-        for array, source, place in zip(arrays, outputs, places[:-1], strict=True):
-            if _is_text(array):
-                said.append(["object", list(array.shape), described_texts(array)])
-                continue
-            if array.nbytes:
-                view: Array = np.frombuffer(self._arena, array.dtype, array.size, place)
-                np.copyto(view, array.reshape(-1))
-            said.append([array.dtype.name, list(source.shape), place])
-        answer: Message = {"outputs": said}
-        if isinstance(outputs, NamedOutputs):
-            answer["names"] = [info.name for info in output_infos(self._graph, outputs)]
-        if isinstance(outputs, EndedEarly):
-            answer["full"] = True
-        return answer
-
-
-def _is_text(array: Array) -> bool:
-    return array.dtype.kind in "OSU"
-
-
-def layout(sizes: Sequence[int]) -> list[int]:
-    """Where arrays of these sizes in bytes lie one behind the other, and where the last ends."""
-    places = [0]
-    for size in sizes:
-        places.append(places[-1] + -(-size // ALIGNMENT) * ALIGNMENT)
-    return places
+    def _room(self, size: int) -> memoryview:
+        self._channel.send({"room": size})
+        _, _, files = self._channel.receive()
+        return mapped(files[0], writable=True)

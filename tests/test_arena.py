@@ -1,0 +1,197 @@
+"""Outputs in shared memory: where runtimes write them, and what the host reads of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_models
+import pytest
+import tensorflow_models
+import tflite_models
+from onnx import TensorProto, helper, numpy_helper
+
+import wasi_nn
+from wasi_nn import LoadRules, NNError, TensorType
+from wasi_nn.graph import EndedEarly, Graph, NamedOutputs
+from wasi_nn.isolation.arena import SAME, OutputReader, OutputWriter, copies
+from wasi_nn.isolation.channel import SharedMemory
+from wasi_nn.isolation.described import Misleading
+
+X = np.array([-1, 2, -3, 4], np.float32)
+ISOLATED = LoadRules(isolate=True)
+
+
+class Room:
+    """The memory that writers get, and how often they asked for it."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.given: list[int] = []
+        self.reader = OutputReader(graph, 2**30)
+        self.writer = OutputWriter(graph, self._give)
+
+    def _give(self, size: int) -> memoryview:
+        self.given.append(size)
+        return self.reader.give_room(size).bytes
+
+    def through(self, outputs: Any) -> list[Any]:
+        """Outputs as the host reads them."""
+        return self.reader.read(self.writer.told(outputs))
+
+
+def _openvino(tmp_path: Path) -> Graph:
+    (tmp_path / "model.onnx").write_bytes(onnx_models.relu())
+    return wasi_nn.load(tmp_path / "model.onnx", "openvino")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda _: wasi_nn.load(onnx_models.identity()),
+        lambda _: wasi_nn.load(onnx_models.add_and_mul()),
+        lambda _: wasi_nn.load(onnx_models.identity(TensorType.BF16)),
+        lambda _: wasi_nn.load(onnx_models.relu(())),
+        _openvino,
+        lambda path: wasi_nn.load(tensorflow_models.affine(path / "model"), "tensorflow"),
+    ],
+    ids=["onnx", "onnx of any dims", "onnx bf16", "onnx scalar", "openvino", "tensorflow"],
+)
+def test_runtimes_write_where_the_host_reads(make: Callable[[Path], Graph], tmp_path: Path) -> None:
+    graph = make(tmp_path)
+    runner: Any = graph.runner()
+    room = Room(graph)
+    rng = np.random.default_rng(1)
+    inputs = []
+    for info in graph.inputs:
+        assert info.dtype is not None
+        dims = [dim if isinstance(dim, int) else 3 for dim in info.dims or ()]
+        inputs.append(rng.integers(0, 9, dims).astype(info.dtype))
+    first = room.through(runner(inputs, room.writer.reuse))
+    for number in range(3):
+        for array in inputs:
+            array[...] = number
+        places = room.writer.reuse
+        written = runner(inputs, places)
+        assert all(array is place for array, place in zip(written, places, strict=True))
+        assert room.through(written) is first
+        expected = graph.runner()([array.copy() for array in inputs], None)
+        assert [array.tolist() for array in first] == [array.tolist() for array in expected]
+    assert len(room.given) == 1
+
+
+def test_what_a_runtime_keeps_is_copied_each_time() -> None:
+    context = wasi_nn.load(tflite_models.relu(), rules=ISOLATED).init_execution_context()
+    for number in range(4):
+        context.set_input(0, X * number)
+        context.compute()
+        assert context.get_output(0).tolist() == [0, 2 * number, 0, 4 * number]
+
+
+def test_a_run_on_other_inputs_leaves_the_outputs_that_are_there() -> None:
+    for rules in (ISOLATED, None):
+        context = wasi_nn.load(onnx_models.relu(), rules=rules).init_execution_context()
+        context.set_input(0, X)
+        for _ in range(3):
+            context.compute()
+            context.compute_named([("x", -X)])
+            assert context.get_output(0).tolist() == [0, 2, 0, 4]
+
+
+def _model_with_constant_outputs() -> bytes:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["y"]),
+        helper.make_node("Identity", ["y"], ["again"]),
+        helper.make_node("Identity", ["w"], ["constant"]),
+    ]
+    outputs = {
+        "y": (TensorProto.FLOAT, (4,)),
+        "again": (TensorProto.FLOAT, (4,)),
+        "constant": (TensorProto.FLOAT, (4,)),
+    }
+    return onnx_models.build(
+        nodes, {"x": (TensorProto.FLOAT, (4,))}, outputs, [numpy_helper.from_array(onnx_models.f32([5, 6, 7, 8]), "w")]
+    )
+
+
+@pytest.mark.parametrize("rules", [None, ISOLATED])
+def test_outputs_that_are_alike_or_constant_keep_apart(rules: LoadRules | None) -> None:
+    context = wasi_nn.load(_model_with_constant_outputs(), rules=rules).init_execution_context()
+    for number in range(4):
+        context.set_input(0, X * number)
+        context.compute()
+        y, again, constant = (context.get_output(index).tolist() for index in range(3))
+        assert (y, again, constant) == ([0, 2 * number, 0, 4 * number], y, [5, 6, 7, 8])
+
+
+class TestWhatIsTold:
+    graph = wasi_nn.load(onnx_models.add_and_mul())
+
+    def room(self) -> Room:
+        return Room(self.graph)
+
+    def test_where_outputs_lie_is_told_once(self) -> None:
+        room = self.room()
+        assert room.writer.told([X, X]) == {"outputs": [["float32", [4], 0], ["float32", [4], 64]]}
+        assert room.writer.told([X, X]) is SAME
+
+    def test_they_move_when_they_change(self) -> None:
+        room = self.room()
+        for outputs in ([X, X], [X[:2], X], [X.astype(np.int8), X], [np.zeros((70, 70)), X], [np.float32(3), X]):
+            arrays = [np.asarray(output) for output in outputs]
+            for _ in range(2):
+                found = room.through(arrays)
+                assert [(array.dtype, array.tolist()) for array in found] == [(it.dtype, it.tolist()) for it in arrays]
+
+    def test_arrays_without_elements_or_in_another_order(self) -> None:
+        room = self.room()
+        turned = np.arange(6.0).reshape(2, 3).T
+        empty = np.empty((0, 3), np.int64)
+        empty.flags.writeable = False
+        for _ in range(3):
+            first, second = room.through([empty, turned])
+            assert (first.shape, first.dtype, second.tolist()) == ((0, 3), np.int64, turned.tolist())
+
+    def test_strings_and_early_ends_are_told_each_time(self) -> None:
+        room = self.room()
+        texts = np.array(["a", b"\xff"], object)
+        for _ in range(2):
+            assert [array.tolist() for array in room.through([texts, X])] == [texts.tolist(), X.tolist()]
+            assert isinstance(room.through(EndedEarly([X, X])), EndedEarly)
+            assert room.writer.told([X, X]) is not SAME
+
+    def test_copies_keep_what_a_list_of_outputs_says(self) -> None:
+        named = NamedOutputs([("a", X)])
+        assert copies(named).infos == named.infos  # type: ignore[attr-defined]
+        assert isinstance(copies(EndedEarly([X])), EndedEarly)
+        plain = [X, X]
+        assert copies(plain) is not plain
+        assert copies(plain)[0] is not X
+
+    def test_outputs_like_the_last_ones_are_as_many_as_there_should_be(self) -> None:
+        room = self.room()
+        room.reader.read(room.writer.told([X]), count=1)
+        with pytest.raises(Misleading, match="1 outputs"):
+            room.reader.read(SAME)
+        with pytest.raises(Misleading, match="which there aren't"):
+            room.reader.read(SAME)
+
+    def test_memory_that_is_replaced_has_no_last_outputs(self) -> None:
+        room = self.room()
+        room.through([X, X])
+        room.reader.give_room(4096)
+        with pytest.raises(Misleading, match="which there aren't"):
+            room.reader.read(SAME)
+
+    @pytest.mark.parametrize("size", [0, -1, 2.5, "x", None, True])
+    def test_sizes_that_are_none_are_refused(self, size: Any) -> None:
+        if size is True:  # one byte
+            assert isinstance(self.room().reader.give_room(size), SharedMemory)
+            return
+        with pytest.raises(Misleading):
+            self.room().reader.give_room(size)
+
+    def test_more_than_there_may_be_is_too_large(self) -> None:
+        with pytest.raises(NNError, match=r"the outputs are 1073741825 bytes, .*Isolation\.memory"):
+            self.room().reader.give_room(2**30 + 1)
