@@ -14,9 +14,21 @@ import onnx_models
 import pytest
 import wasmtime
 from driven_component import TYPES, Driven, GuestFailed
+from onnx import helper
 
 import wasi_nn
-from wasi_nn import ErrorCode, ExecutionTarget, GraphEncoding, GuestError, GuestTrap, Host, HostLimits, Limits, NNError
+from wasi_nn import (
+    ErrorCode,
+    ExecutionTarget,
+    GraphEncoding,
+    GuestError,
+    GuestTrap,
+    Host,
+    HostLimits,
+    Limits,
+    NNError,
+    threads,
+)
 
 X = np.array([-1, 2, -3, 4], np.float32)
 F32 = np.dtype(np.float32)
@@ -202,6 +214,63 @@ class TestTime:
             host.run(guest(SLEEPS), limits=Limits(run_time=0.2))
         assert time.monotonic() - began < 15  # it wakes after 20
         assert host.run(guest("")).exit_code == 0
+
+    def test_what_it_wrote_before_it_fell_asleep_is_kept(self) -> None:
+        module = guest(SLEEPS).replace(
+            b"(module ",
+            b"""(module
+              (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))""",
+        )
+        writes = b"""(i32.store (i32.const 300) (i32.const 400)) (i32.store (i32.const 304) (i32.const 4))
+            (drop (call $write (i32.const 1) (i32.const 300) (i32.const 1) (i32.const 320)))"""
+        module = module.replace(
+            b'(func (export "_start")', b'(data (i32.const 400) "said") (func (export "_start")' + writes
+        )
+        with pytest.raises(GuestTrap, match="is asleep") as raised:
+            Host().run(module, limits=Limits(run_time=0.3), capture_output=True)
+        assert (raised.value.stdout, raised.value.stderr) == (b"said", b"")
+
+    def test_without_a_thread_for_it_a_guest_isnt_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def no_more(_: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", no_more)
+        monkeypatch.setattr(threads, "_pool", threads._Pool())
+        with pytest.raises(GuestError, match="there is no thread for the guest: can't start new thread"):
+            Host(cache=False).run(guest(""))
+
+    def test_one_that_is_stopped_before_it_begins_traps_when_it_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        host = Host()
+        module = guest("(loop $again (br $again))")
+        link, linked = Host._link_module, threading.Event()
+        ended: list[BaseException] = []
+
+        def slow_link(*arguments: Any) -> Any:
+            linked.wait(10)
+            start = link(*arguments)
+
+            def begin() -> int:
+                try:
+                    return start()
+                except BaseException as error:
+                    ended.append(error)
+                    raise
+
+            return begin
+
+        def interrupted(*_: object) -> bool:
+            linked.set() if interruptions else interruptions.append(1)
+            if linked.is_set():
+                return wait(*_)  # type: ignore[arg-type]
+            raise KeyboardInterrupt
+
+        interruptions: list[int] = []
+        wait = threads.Call.wait
+        monkeypatch.setattr(Host, "_link_module", slow_link)
+        monkeypatch.setattr(threads.Call, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            host.run(module)
+        assert ["interrupted by KeyboardInterrupt" in str(error) for error in ended] == [True]
 
     def test_a_short_limit_disturbs_no_other_guest(self) -> None:
         host = Host()
@@ -455,6 +524,15 @@ class TestCounts:
             with pytest.raises(NNError, match="no compute has succeeded"):
                 context.get_output(0)
 
+    def test_tensor_bytes_of_outputs_that_are_known_before(self) -> None:
+        graph = Slow(0, stoppable=False)
+        with wasi_nn.Session({"g": graph}, limits=Limits(tensor_bytes=3)) as session:
+            context = session.context(session.init_execution_context(session.load_by_name("g")))
+            for compute in (context.compute, lambda: context.compute_named([])):
+                with pytest.raises(NNError, match="4 bytes of tensors"):
+                    compute()
+        assert graph.most_at_once == 0
+
     def test_a_context_that_is_dropped_gives_its_bytes_back(self) -> None:
         with wasi_nn.Session(limits=Limits(tensor_bytes=40)) as session:
             graph = load(session)
@@ -505,6 +583,11 @@ class TestPolicy:
                 messages.append(str(raised.value).replace(name, "x"))
             assert messages[0] == messages[1]
             assert "secret" not in messages[1]
+
+    @pytest.mark.parametrize("name", ["allow_load", "allow_targets", "allow_names"])
+    def test_one_text_is_no_collection(self, name: str) -> None:
+        with pytest.raises(NNError, match=rf"{name} is a collection, not one text: give it \['cpu'\]"):
+            wasi_nn.Session(**{name: "cpu"})  # type: ignore[arg-type]
 
     def test_targets(self) -> None:
         with wasi_nn.Session(allow_targets=["gpu"]) as session:
@@ -589,3 +672,47 @@ class TestComponents:
             with pytest.raises(GuestFailed) as raised:
                 guest.infer(context, {"x": X[:1]}, ["y"])
             assert raised.value.code == "too-large"
+
+    def test_a_model_that_is_too_large_isnt_copied_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        guest = Driven(NEWEST, wasi_nn.Session(limits=Limits(model_bytes=100)))
+        loads: list[object] = []
+        monkeypatch.setattr(wasi_nn.Session, "load", lambda *arguments: loads.append(arguments))
+        with pytest.raises(GuestFailed, match=r"101 bytes of models .*--max-model-bytes"):
+            guest.load([bytes(50), bytes(51)])
+        assert (loads, guest.session.usage.used("tensor_bytes"), len(guest.session.handles)) == ([], 0, 0)
+
+    def test_inputs_count_while_they_are_computed(self) -> None:
+        counted: list[int] = []
+
+        class Counts(Slow):
+            def runner(self) -> wasi_nn.Runner:
+                def run(inputs: Any, reuse: Any) -> Any:
+                    counted.append(session.usage.used("tensor_bytes"))
+                    return [np.ones(1, np.float32)]
+
+                return run
+
+        graph = Counts(0, stoppable=False)
+        graph.inputs = (wasi_nn.TensorInfo("x", F32, (4,)),)
+        session = wasi_nn.Session({"g": graph})
+        guest = Driven(NEWEST, session)
+        context = guest.init_execution_context(guest.load_by_name("g"))
+        for _ in range(2):
+            guest.infer(context, {"x": X}, ["y"])
+        assert counted == [20, 20]  # the elements, and the dims
+        assert session.usage.used("tensor_bytes") == 0
+        with pytest.raises(GuestFailed, match="'nothing'"):
+            guest.compute_named(context, [("nothing", guest.tensor(X))])
+        assert session.usage.used("tensor_bytes") == 0
+
+    def test_outputs_of_which_not_all_can_be_had_dont_count(self) -> None:
+        nodes = [helper.make_node(kind, ["x"], [kind]) for kind in ("Relu", "Neg", "Abs")]
+        model = onnx_models.build(nodes, {"x": (1, ("n",))}, {node.op_type: (1, ("n",)) for node in nodes})
+        session = wasi_nn.Session({"g": model}, limits=Limits(tensor_bytes=50))
+        guest = Driven(NEWEST, session)
+        context = guest.init_execution_context(guest.load_by_name("g"))
+        for _ in range(3):
+            with pytest.raises(GuestFailed, match="60 bytes of tensors") as raised:
+                guest.infer(context, {"x": X}, [])
+            assert raised.value.code == "too-large"
+            assert session.usage.used("tensor_bytes") == 0

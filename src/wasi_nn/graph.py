@@ -112,6 +112,15 @@ class Graph(ABC):
         if self._forks != forks.count:
             raise forks.made_elsewhere("graph")
 
+    @property
+    def known_output_bytes(self) -> int:
+        """The bytes that its outputs have at least: those of them whose type and dims are fixed."""
+        return sum(
+            prod(map(int, info.dims or ())) * info.dtype.itemsize
+            for info in self.outputs
+            if info.has_fixed_dims and info.dtype is not None and not info.dtype.hasobject
+        )
+
     def configured(self, config: memoryview) -> Graph:
         """The same model, run as a guest's configuration has it; this graph itself if the configuration is empty.
 
@@ -273,6 +282,8 @@ class ExecutionContext:
             self._end_sequence()
             self._ran, self._outputs_of_sequence = True, False
         reuse, self._outputs = self._outputs or (), None
+        if not reuse and self._held is not None:
+            self._held.hold(_OUTPUTS, self.graph.known_output_bytes)
         if self._guard is None:
             self._outputs = run(self._runner, self._inputs, reuse)  # type: ignore[arg-type]
             return
@@ -378,6 +389,8 @@ class ExecutionContext:
         Gives every output with its name, in the model's order; the arrays are the caller's.
         """
         arrays = named_inputs(self.graph, inputs)
+        if self._held is not None:
+            self._held.require(self.graph.known_output_bytes)
         return named_outputs(self.graph, self._guarded(partial(run, self._runner, arrays, None)))
 
     def get_output(self, key: int | str) -> Array:

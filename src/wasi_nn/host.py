@@ -32,7 +32,7 @@ from wasi_nn.cache import CompileCache, default_directory
 from wasi_nn.limits import HostLimits, Limits, Turns, Usage
 from wasi_nn.registry import registry_of
 from wasi_nn.session import Session
-from wasi_nn.timing import RunClock, Sleepers
+from wasi_nn.timing import RunClock, Sleepers, StillAsleep
 from wasi_nn.types import GuestError, GuestTrap, one_line, word
 from wasi_nn.wasi import Wasi
 
@@ -102,7 +102,7 @@ class Host:
         self.limits = limits or Limits()
         self._usage = Usage(totals or HostLimits())
         self._turns = Turns(totals or HostLimits())
-        self._sleepers: Sleepers[RunResult] = Sleepers()
+        self._sleepers = Sleepers()
         config = Config()
         config.epoch_interruption = True
         config.consume_fuel = self.limits.fuel is not None
@@ -216,7 +216,7 @@ class Host:
         name = guests.name_of(guest)
         compiled = guest if isinstance(guest, Module | Component) else self.compile(guest)
         until = inf if limits.run_time is None else time.monotonic() + limits.run_time
-        clocks: list[RunClock] = []
+        under_way = _UnderWay()
 
         def run() -> RunResult:
             store = self._store(limits, isinstance(compiled, Component), self._memories.get(compiled))
@@ -234,19 +234,18 @@ class Host:
                     else:
                         start = self._link_module(dialect or self.dialect, name, compiled, store, wasi, session)
                     with closing(RunClock(self.engine, store, limits, session.guard)) as clock:
-                        clocks.append(clock)
+                        under_way.begin(clock, wasi)
                         return _ended(name, start, session, wasi)
             finally:
                 store.close()
 
         if limits.run_time is None:
             return run()
-
-        def stop(reason: str) -> None:
-            for clock in clocks:
-                clock.stop(reason)
-
-        return self._sleepers.run(run, limits, stop)
+        try:
+            return self._sleepers.run(run, limits, under_way.stop)
+        except StillAsleep as asleep:
+            asleep.stdout, asleep.stderr = under_way.output()
+            raise
 
     def _store(self, limits: Limits, several: bool, memories: tuple[int, int] | None = None) -> Store:
         """A store with room for what a guest, which may be `several` modules, may have outside of its nn calls: among
@@ -295,6 +294,34 @@ class Host:
             return 0 if function(store).tag == "ok" else 1
 
         return start
+
+
+class _UnderWay:
+    """A run on another thread, as whoever waits for it sees it."""
+
+    def __init__(self) -> None:
+        self._reason = ""
+        self._clock: RunClock | None = None
+        self._wasi: Wasi | None = None
+
+    def begin(self, clock: RunClock, wasi: Wasi) -> None:
+        """The guest is about to run."""
+        self._clock, self._wasi = clock, wasi
+        if self._reason:
+            clock.stop(self._reason)
+
+    def stop(self, reason: str) -> None:
+        """Trap the guest, or have it trap when it begins."""
+        self._reason = reason
+        if self._clock is not None:
+            self._clock.stop(reason)
+
+    def output(self) -> tuple[bytes, bytes]:
+        """What the guest has written until now, if that is captured."""
+        try:
+            return (b"", b"") if self._wasi is None else self._wasi.output()
+        except (OSError, ValueError):  # it has woken up, and what it wrote is gone with it
+            return b"", b""
 
 
 def _ended(name: str, start: Callable[[], int], session: Session, wasi: Wasi) -> RunResult:

@@ -173,6 +173,10 @@ class HeldBytes:
             self._usage.give_back("tensor_bytes", -change)
         self._sizes[place] = size
 
+    def require(self, size: int) -> None:
+        """Raise as `Usage.require` does."""
+        self._usage.require("tensor_bytes", size)
+
     def release(self) -> None:
         """Hold nothing any more."""
         sizes, self._sizes = self._sizes, {}

@@ -6,7 +6,7 @@ what they translate differs, what happens doesn't.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary, finalize
@@ -53,6 +53,18 @@ class HandleTable:
         self._next += 1
         self._items[handle] = item
         return handle
+
+    def add_all(self, items: Iterable[Handled]) -> list[int]:
+        """New handles for some items; none, if there aren't enough for all."""
+        handles: list[int] = []
+        try:
+            for item in items:
+                handles.append(self.add(item))  # noqa: PERF401  those before one that fails are needed
+        except NNError:
+            for handle in handles:
+                self.discard(handle)
+            raise
+        return handles
 
     def get(self, handle: int, kind: type[Item]) -> Item:
         """The item behind a handle. Raises `NNError` with `invalid-argument` if there is none of this kind."""
@@ -157,6 +169,10 @@ class Session:
         turns: Turns | None = None,
     ) -> None:
         self.registry = registry_of(graphs, rules)
+        for name, given in (("load", allow_load), ("targets", allow_targets), ("names", allow_names)):
+            if isinstance(given, str):
+                message = f"allow_{name} is a collection, not one text: give it [{given!r}]"
+                raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         allowed = allow_load if isinstance(allow_load, bool) else {word(GraphEncoding, name) for name in allow_load}
         self.allow_load: bool | set[GraphEncoding] = allowed
         self.allow_targets = None if allow_targets is None else {word(ExecutionTarget, name) for name in allow_targets}

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextvars
 import threading
 import time
 from collections.abc import Callable
 from math import inf
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
 from wasmtime import Engine, Store
 
 from wasi_nn.abi import epochs
 from wasi_nn.limits import ComputeGuard, Limits, how_to_raise
-from wasi_nn.types import GuestError, GuestTrap
+from wasi_nn.threads import Call
+from wasi_nn.types import GuestError, GuestTrap, one_line
 from wasi_nn.watchdog import LONGEST_WAIT, Alarm
 
 Result = TypeVar("Result")
@@ -72,52 +72,43 @@ class RunClock:
         return ""
 
 
-class Sleepers(Generic[Result]):
+class StillAsleep(GuestTrap):
+    """A guest was given up."""
+
+
+class Sleepers:
     """Runs that were given up while their guests were asleep, in the operating system, where nothing wakes them."""
 
     def __init__(self) -> None:
-        self._threads: list[threading.Thread] = []
+        self._calls: list[Call[Any]] = []
         self._lock = threading.Lock()
 
     def run(self, function: Callable[[], Result], limits: Limits, stop: Callable[[str], None]) -> Result:
         """Call a function that runs a guest, on a thread of its own. Gives what it gives, raises what it raises, and
-        `GuestTrap` if it isn't back soon after `Limits.run_time`, though it was told to stop."""
+        `StillAsleep` if it isn't back soon after `Limits.run_time`, though it was told to stop."""
         with self._lock:
-            self._threads = [thread for thread in self._threads if thread.is_alive()]
-            count = len(self._threads)
+            self._calls = [call for call in self._calls if not call.has_ended]
+            count = len(self._calls)
         if count >= _MOST_ASLEEP:
             raise GuestError(f"{count} guests are asleep beyond their time: this host runs no more until some wake up")
-        outcome: list[Result] = []
-        failure: list[BaseException] = []
-
-        def call() -> None:
-            try:
-                outcome.append(context.run(function))
-            except BaseException as error:
-                failure.append(error)
-
-        context = contextvars.copy_context()
-        thread = threading.Thread(target=call, name="wasi-nn guest", daemon=True)
-        thread.start()
+        try:
+            call = Call(function)
+        except RuntimeError as error:
+            raise GuestError(f"there is no thread for the guest: {one_line(error)}") from error
         assert limits.run_time is not None  # else there is nothing to wait for
         try:
             end = time.monotonic() + limits.run_time + _GRACE
-            while thread.is_alive() and (left := end - time.monotonic()) > 0:
-                thread.join(min(left, LONGEST_WAIT))
+            while (left := end - time.monotonic()) > 0 and not call.wait(min(left, LONGEST_WAIT)):
+                pass
         except BaseException as interruption:
             stop(f"interrupted by {type(interruption).__name__}")
-            thread.join(_GRACE)
+            call.wait(_GRACE)
             raise
         finally:
-            if thread.is_alive():
+            if not call.has_ended:
                 with self._lock:
-                    self._threads.append(thread)
-        if thread.is_alive():
+                    self._calls.append(call)
+        if not call.has_ended:
             how = how_to_raise(limits, "run_time")
-            raise GuestTrap(f"it ran longer than {limits.run_time:g} s, and is asleep ({how})")
-        try:
-            if failure:
-                raise failure[0]
-            return outcome[0]
-        finally:
-            failure.clear()
+            raise StillAsleep(f"it ran longer than {limits.run_time:g} s, and is asleep ({how})")
+        return call.result()

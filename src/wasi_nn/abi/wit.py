@@ -198,8 +198,12 @@ class ComponentAbi:
         require_builder_count(count)
         digits = bytes(builders)
         handles = [int(digits[at : at + _DIGITS], 16) for at in range(0, len(digits), _DIGITS)]
+        tensors = [self._handles.remove(handle, Tensor) for handle in reversed(handles)]
+        self._session.usage.require("model_bytes", sum(tensor.data.nbytes for tensor in tensors))
         # Each as bytes, which runtimes take without another copy; what it was made of goes at once.
-        parts = [memoryview(self._handles.remove(handle, Tensor).data.tobytes()) for handle in handles]
+        parts = []
+        while tensors:
+            parts.append(memoryview(tensors.pop().data.tobytes()))
         return self._session.load(parts, ENCODINGS[encoding], TARGETS[target])
 
     def load_by_name(self, name: memoryview) -> int:
@@ -223,25 +227,22 @@ class ComponentAbi:
         return self._handles.add(Tensor.of(key, self._session.context(context).get_output(key)))
 
     def compute_named(self, context: int, inputs: memoryview) -> bytes:
-        given = self._named_tensors(bytes(inputs))
-        arrays = [(name, tensor.array(_checked("input", name))) for name, tensor in given]
-        outputs = [
-            (name, Tensor.of(name, array)) for name, array in self._session.context(context).compute_named(arrays)
-        ]
+        given = _named_handles(bytes(inputs))
+        try:
+            arrays = [
+                (name, self._handles.get(tensor, Tensor).array(_checked("input", name))) for name, tensor in given
+            ]
+            outputs = [
+                (name, Tensor.of(name, array)) for name, array in self._session.context(context).compute_named(arrays)
+            ]
+        finally:  # the guest has given them away
+            for _, tensor in given:
+                self._handles.discard(tensor)
         text = [b"%08x%08x" % (0, len(outputs))]
-        for name, tensor in outputs:
+        for (name, _), handle in zip(outputs, self._handles.add_all(tensor for _, tensor in outputs), strict=True):
             encoded = name.encode("utf-8", "replace")
-            text.append(b"%08x%08x%s" % (self._handles.add(tensor), len(encoded), encoded))
+            text.append(b"%08x%08x%s" % (handle, len(encoded), encoded))
         return b"".join(text)
-
-    def _named_tensors(self, text: bytes) -> list[tuple[str, Tensor]]:
-        """The tensors that a guest gives away, with their names; their handles are gone."""
-        named, at = [], 0
-        while at < len(text):
-            tensor, length = (int(digits, 16) for digits in _PAIR.unpack_from(text, at))
-            at += _PAIR.size + length
-            named.append((text[at - length : at].decode(), self._handles.remove(tensor, Tensor)))
-        return named
 
     def error_new(self, code: int, data: memoryview) -> int:
         return self._handles.add(NNError(ERROR_CODES[code], _text(data[:_MAX_ERROR])))
@@ -254,6 +255,16 @@ class ComponentAbi:
 
     def drop(self, handle: int) -> None:
         self._handles.discard(handle)
+
+
+def _named_handles(text: bytes) -> list[tuple[str, int]]:
+    """Tensors' handles, each with a name."""
+    named, at = [], 0
+    while at < len(text):
+        tensor, length = (int(digits, 16) for digits in _PAIR.unpack_from(text, at))
+        at += _PAIR.size + length
+        named.append((text[at - length : at].decode(), tensor))
+    return named
 
 
 def _text(text: memoryview) -> str:
