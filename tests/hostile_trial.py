@@ -13,6 +13,7 @@ import resource
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,17 +23,22 @@ import numpy as np
 
 import wasi_nn
 from wasi_nn import ExecutionContext, ExecutionTarget, GraphEncoding, LoadRules, NNError, TensorInfo
+from wasi_nn.isolation import Isolation, isolated
+from wasi_nn.isolation.process import Worker
 
 _ROOM = 4 << 30  # bytes that models may take beyond what the process has when it has run a good one
 _PATIENCE = 1  # seconds until a compute is interrupted
 _LOOKED_AT = 1 << 20  # bytes of an output
+_USES = 15  # of a worker
 _MAX_RANK = 64  # of an array of numpy's
 
 
 def attempt(builders: Sequence[bytes], encoding: str, rules: LoadRules) -> Mapping[str, Any]:
     """Load a model, run it on ones, and read what comes out of it; what came of that."""
     stage = "load"
-    with wasi_nn.Session(allow_load=[encoding], rules=rules) as session:
+    # Without a limit for tensors, which would refuse some outputs before runtimes are asked for them.
+    limits = wasi_nn.Limits(tensor_bytes=None)
+    with wasi_nn.Session(allow_load=[encoding], rules=rules, limits=limits) as session:
         try:
             views = [memoryview(builder) for builder in builders]
             graph = session.load(views, GraphEncoding(encoding), ExecutionTarget.CPU)
@@ -40,8 +46,9 @@ def attempt(builders: Sequence[bytes], encoding: str, rules: LoadRules) -> Mappi
             context = session.context(session.init_execution_context(graph))
             for index, info in enumerate(context.graph.inputs):
                 context.set_input(index, _ones(info))
-            with _interrupted(context):
-                context.compute()
+            for _ in range(2):  # the second time, into what the first one made
+                with _interrupted(context):
+                    context.compute()
             outputs = [_shown(context, index) for index in range(len(context._outputs or ()))]
         except NNError as error:
             return {"stage": stage, "code": error.code.value, "message": str(error)}
@@ -75,6 +82,26 @@ def _interrupted(context: ExecutionContext) -> Iterator[None]:
         timer.cancel()
 
 
+class _Workers:
+    """Workers that models have one after the other, since it takes longer to start one than to try most models."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[object, ...], Worker] = {}
+        self._uses: Counter[Worker] = Counter()
+
+    def worker(self, settings: Isolation, readable: Sequence[str], *, sockets: bool) -> Worker:
+        """In the place of `Worker`."""
+        key = (*readable, sockets)
+        worker = self._last.get(key)
+        if worker is None or not worker.is_alive or self._uses[worker] == _USES:
+            worker = self._last[key] = Worker(settings, readable, sockets=sockets)
+        for number in worker.graphs.values():
+            worker.tell({"do": "forget", "graph": number})
+        worker.graphs.clear()
+        self._uses[worker] += 1
+        return worker
+
+
 def _bound_memory() -> None:
     has = int(Path("/proc/self/status").read_text().partition("VmData:")[2].split()[0]) << 10
     resource.setrlimit(resource.RLIMIT_DATA, (has + _ROOM, resource.RLIM_INFINITY))
@@ -84,6 +111,8 @@ def _bound_memory() -> None:
 def main(folder: Path, encoding: str, mode: str) -> None:
     """Try each model that has no outcome yet; the good one first, and again at the end."""
     rules = LoadRules(isolate=mode == "ISOLATED")
+    if mode == "ISOLATED":
+        setattr(isolated, "Worker", _Workers().worker)  # noqa: B010  which a type checker would refuse
     outcomes = folder / "outcomes"
     done = {line.split()[0] for line in outcomes.read_text().splitlines()} if outcomes.exists() else set()
     models = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in {"good", *done})

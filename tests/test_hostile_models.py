@@ -34,7 +34,6 @@ from hostile_models import GOOD, MODELS  # noqa: E402
 from wasi_nn import isolation  # noqa: E402
 
 MODES = ("IN-PROCESS", "ISOLATED")
-_ISOLATED_ONE_IN = 15
 _PATIENCE = 60  # seconds that one model may take
 _LONGEST_MESSAGE = 5_000  # characters
 _NOTICES = ("INFO: Created TensorFlow Lite XNNPACK delegate",)  # what a runtime prints, whatever the model
@@ -71,7 +70,7 @@ def _tried(folder: Path, encoding: str, mode: str) -> Trial:
     temporary.mkdir()
     _write(models / "good", GOOD[encoding]())
     for place, model in enumerate(MODELS[encoding]):
-        if _is_tried(place, model, mode):
+        if _is_tried(model, mode):
             _write(models / str(place), model.builders(scene))
     before = _content(scene.folder)
     trial = Trial()
@@ -83,11 +82,8 @@ def _tried(folder: Path, encoding: str, mode: str) -> Trial:
     return trial
 
 
-def _is_tried(place: int, model: Hostile, mode: str) -> bool:
-    """Whether a model is tried: in isolation, where each has a process of its own to be started, but some are."""
-    if mode == "ISOLATED":
-        return model.outcome.isolated_only != "" or place % _ISOLATED_ONE_IN == 0
-    return not model.outcome.isolated_only
+def _is_tried(model: Hostile, mode: str) -> bool:
+    return mode == "ISOLATED" or not model.outcome.isolated_only
 
 
 def _write(folder: Path, builders: Sequence[bytes]) -> None:
@@ -179,7 +175,7 @@ ALL = [
     for mode in MODES
     for encoding, models in MODELS.items()
     for place, model in enumerate(models)
-    if _is_tried(place, model, mode)
+    if _is_tried(model, mode)
 ]
 
 

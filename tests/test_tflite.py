@@ -100,9 +100,10 @@ def test_types_that_wasi_nn_lacks() -> None:
     context = wasi_nn.load(text).init_execution_context()
     refused(ErrorCode.UNSUPPORTED_OPERATION, "'x' is string", context.set_input, 0, np.zeros(2, np.uint8))
     context.set_input(0, ["caf\u00e9", ""])
-    context.compute()
-    refused(ErrorCode.UNSUPPORTED_OPERATION, "'x' is string", context.output_bytes, 0)
-    assert context.get_output(0).tolist() == ["caf\u00e9".encode(), b""]
+    for _ in range(3):
+        context.compute()
+        refused(ErrorCode.UNSUPPORTED_OPERATION, "'x' is string", context.output_bytes, 0)
+        assert context.get_output(0).tolist() == ["caf\u00e9".encode(), b""]
     converted = wasi_nn.load(text, rules=wasi_nn.LoadRules(convert_types=True))
     assert converted.compute({"x": np.array([[97, 98], [99, 0]], np.uint8)})["x"].tolist() == [[97, 98], [99, 0]]
 
@@ -114,14 +115,12 @@ def test_tensors_are_the_interpreters_own_where_dims_are_fixed() -> None:
     for _ in range(3):
         context.compute()
         results.append(context._outputs[0])  # type: ignore[index]
-    assert results[1] is results[2], "read in place from the second run on"
-    assert results[0] is not results[1]
+    assert results[0] is results[1] is results[2], "read in place"
     assert bytes(context.output_bytes(0)) == results[1].tobytes() == f32([1, 0, 3, 0]).tobytes()
     context.set_input(0, f32([-1, 2, -3, 4]))
     assert context.get_output(0).tolist() == [1, 0, 3, 0], "until it runs again"
     context.compute()
     assert context.get_output(0).tolist() == [0, 2, 0, 4]
-    assert results[0].tolist() == [1, 0, 3, 0], "what the first run gave stays"
 
 
 def test_a_run_on_other_inputs_leaves_those_that_are_set() -> None:

@@ -190,7 +190,11 @@ class _MainGraphRunner:
         self._own: dict[int, Array] = {}  # the interpreter's inputs that are written to directly
         self._views: dict[int, Array] = {}  # and those of its outputs that are read so
         self._stays = all(info.has_fixed_dims for info in inputs)
-        self._fixed_outputs = [index for index, info in enumerate(outputs) if self._stays and info.has_fixed_dims]
+        self._fixed_outputs = [
+            index
+            for index, info in enumerate(outputs)
+            if self._stays and info.has_fixed_dims and info.dtype is not None and not info.dtype.hasobject
+        ]
 
     def input_buffer(self, index: int, dims: Dims) -> Array | None:
         """See `wasi_nn.graph.Runner`."""
