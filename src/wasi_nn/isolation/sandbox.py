@@ -23,6 +23,7 @@ import resource
 import socket
 import struct
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
@@ -146,6 +147,8 @@ def confine(readable: Iterable[str], memory: int, *, sockets: bool, lifeline: in
     if scratch:
         os.environ["TMPDIR"] = scratch
         _drop_capabilities()
+    else:  # to be asked for, as some libraries do when they are imported, but not to be written to
+        tempfile.tempdir = "/no-scratch-folder-without-user-namespaces"
     _restrict_calls(sockets, lifeline)
     return scratch
 
@@ -188,6 +191,7 @@ def _is_in(path: str, folder: str) -> bool:
 def _restrict_files(readable: Iterable[str], scratch: str) -> None:
     from landlock import FSAccess, Ruleset
 
+    ctypes.set_errno(0)  # which that package takes for its own calls'
     rules = Ruleset()
     file, folder = FSAccess.READ_FILE, FSAccess.READ_FILE | FSAccess.READ_DIR
     for path in (*_SYSTEM, *readable):
