@@ -15,10 +15,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 import wasi_nn
 from wasi_nn import LoadRules, NNError, TensorType
-from wasi_nn.graph import EndedEarly, Graph, NamedOutputs
+from wasi_nn.graph import Graph
 from wasi_nn.isolation.arena import SAME, OutputReader, OutputWriter, copies
 from wasi_nn.isolation.channel import SharedMemory
 from wasi_nn.isolation.described import Misleading
+from wasi_nn.runner import EndedEarly, NamedOutputs
 
 X = np.array([-1, 2, -3, 4], np.float32)
 ISOLATED = LoadRules(isolate=True)

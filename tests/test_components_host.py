@@ -153,12 +153,24 @@ def test_a_component_that_is_not_valid(host: Host) -> None:
         host.run(b"\0asm\x0d\0\x01\0\x07\x02\x01\x99")
 
 
-def test_wasi_http_is_there_for_who_imports_it(host: Host) -> None:
-    imports = '(import "wasi:http/types@0.2.0" (instance (export "fields" (type (sub resource)))))'
-    guest = command('(func (export "run") (result i32) (i32.const 0))', imports=imports)
-    assert host.run(guest).exit_code == 0
-    with pytest.raises(GuestError, match=r"guest\.wasm imports wasi:http, and this host lets no guest"):
-        Host(allow_http=False, cache=False).run(guest)
+HTTP = """(import "wasi:http/types@0.2.0" (instance $http
+    (export "fields" (type $fields (sub resource)))
+    (export "[constructor]fields" (func (result (own $fields))))))
+  (core func $fields (canon lower (func $http "[constructor]fields")))"""
+
+
+@pytest.mark.parametrize("calls", [True, False])
+@pytest.mark.parametrize("allowed", [True, False])
+def test_wasi_http_is_there_where_it_is_allowed_and_traps_elsewhere(calls: bool, allowed: bool) -> None:
+    body = f"""(import "http" "fields" (func $fields (result i32)))
+      (func (export "run") (result i32) {"(drop (call $fields))" if calls else ""} (i32.const 0))"""
+    guest = command(body, imports=HTTP, given='(with "http" (instance (export "fields" (func $fields))))')
+    host = Host(allow_http=allowed, cache=False)
+    if allowed or not calls:
+        assert host.run(guest).exit_code == 0
+        return
+    with pytest.raises(GuestTrap, match=r"`wasi:http/types@0\.2\.0#.*HTTP requests, which it may not \(allow_http"):
+        host.run(guest)
 
 
 def test_compiled_components_are_kept(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from conftest import need
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionContext, ExecutionTarget, Graph, NNError, TensorInfo
-from wasi_nn.graph import EndedEarly
+from wasi_nn.runner import EndedEarly
 from wasi_nn.types import ContextFull, EndOfSequence, ModelNotFound, PromptTooLong
 
 need("xllamacpp", "'wasi-nn[ggml]'")

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from wasi_nn.abi.dialects import Dialect, add_to_linker
     from wasi_nn.abi.wit import add_to_component_linker
     from wasi_nn.backends import Backend, LoadRules, load
-    from wasi_nn.graph import ABSENT, EndedEarly, ExecutionContext, Graph, NamedOutputs, Runner
+    from wasi_nn.graph import ExecutionContext, Graph
     from wasi_nn.host import Host, RunResult
     from wasi_nn.isolation import Isolation
     from wasi_nn.limits import HostLimits, Limits
     from wasi_nn.recording import RecordingSession
     from wasi_nn.registry import GraphSource, NamedGraph, Registry
     from wasi_nn.replaying import Difference, Replayed, replay
+    from wasi_nn.runner import ABSENT, EndedEarly, NamedOutputs, Runner
     from wasi_nn.session import Session
     from wasi_nn.types import (
         ContextFull,
@@ -100,13 +101,14 @@ _ROOMS = {
     "abi.wit": ("add_to_component_linker",),
     "abi.dialects": ("Dialect", "add_to_linker"),
     "backends": ("Backend", "LoadRules", "load"),
-    "graph": ("ABSENT", "EndedEarly", "ExecutionContext", "Graph", "NamedOutputs", "Runner"),
+    "graph": ("ExecutionContext", "Graph"),
     "host": ("Host", "RunResult"),
     "isolation": ("Isolation",),
     "limits": ("HostLimits", "Limits"),
     "recording": ("RecordingSession",),
     "replaying": ("Difference", "Replayed", "replay"),
     "registry": ("GraphSource", "NamedGraph", "Registry"),
+    "runner": ("ABSENT", "EndedEarly", "NamedOutputs", "Runner"),
     "session": ("Session",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.graph import ABSENT, Graph, NamedOutputs, Runner, named_outputs
+from wasi_nn.graph import Graph, named_outputs
+from wasi_nn.runner import ABSENT, NamedOutputs, Runner
 from wasi_nn.types import ErrorCode, NNError, TensorInfo, TensorType, dtype_name, printable
 
 if TYPE_CHECKING:

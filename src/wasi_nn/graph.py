@@ -1,8 +1,9 @@
 """Graphs and execution contexts: what every backend would otherwise repeat.
 
-A backend supplies a `Graph` that describes its inputs and outputs and makes *runners*. All else is here, once:
-finding a tensor by index or name, checking what is fed, keeping inputs between computes, owning the buffers, and
-refusing to hand out outputs that no compute has made. This room knows neither WebAssembly nor any ML runtime.
+A backend supplies a `Graph` that describes its inputs and outputs and makes runners (`wasi_nn.runner`). All else is
+here, once: finding a tensor by index or name, checking what is fed, keeping inputs between computes, owning the
+buffers, and refusing to hand out outputs that no compute has made. This room knows neither WebAssembly nor any ML
+runtime.
 
 Copies: `ExecutionContext.write_input` copies a caller's bytes once, into a buffer that the context owns and uses again;
 the runtime reads that buffer in place. `ExecutionContext.output_bytes` is a view of what the runtime wrote, for the
@@ -24,6 +25,7 @@ import numpy as np
 
 from wasi_nn import forks
 from wasi_nn.fitting import as_declared, byte_view, checked, find, fitting_dims, no_such_tensors
+from wasi_nn.runner import ABSENT, EndedEarly, NamedOutputs, Runner, failure, run
 from wasi_nn.types import (
     ContextFull,
     Dims,
@@ -35,7 +37,6 @@ from wasi_nn.types import (
     TensorType,
     dims_text,
     dtype_name,
-    one_line,
 )
 
 if TYPE_CHECKING:
@@ -47,37 +48,6 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _BYTE = np.dtype(np.uint8)
-
-Runner = Callable[["Sequence[Array]", "Sequence[Array] | None"], "Sequence[Array]"]
-"""Runs a graph: `runner(inputs, reuse)` gives its outputs.
-
-`inputs` has one array for each of `Graph.inputs`, C-contiguous, of the declared dtype and of dims that fit (`ABSENT`
-for an optional one that isn't set); the same array object comes again while its dims stay, so a runner may bind it.
-`reuse` are arrays that may be written over and returned: what an earlier call returned, or such arrays in memory of the
-caller's; empty if there are none. Or it is None: then the runner keeps hold of neither inputs nor outputs. One thread
-at a time calls a runner. An exception that isn't an `NNError` becomes one with `runtime-error`.
-
-A runner whose runtime has memory of its own for its inputs may have a method `input_buffer(index, dims)`: the array to
-write that input into, or None. It is among `inputs` in the next call then.
-
-One whose outputs can be had piece by piece has a method `steps(inputs)`: an iterator of outputs. The first output of
-each step is the piece, the others are what is told of the sequence so far. A generator may return what the runner would
-have for the same inputs. The inputs stay as they are while it is gone through, and it is closed or dropped where a
-sequence is ended early.
-
-One that can tell of an input as soon as it is set that it won't do has a method `check_input(index, data)`, which
-raises an `NNError` then. One that can show a text as it is written has an attribute `show`, which is None or set to
-what takes the bytes.
-
-One whose runtime can be stopped has a method `interrupt()`. It is called from another thread while the runner is being
-called: that call then ends soon, by raising, and the next one runs as usual.
-
-One that knows of an output before it runs may have a method `output_before_compute(index, inputs)`: that output, or
-None. An input that isn't set is None in `inputs`.
-"""
-
-ABSENT: Array = np.empty(0, np.uint8)
-"""What a runner gets for an optional input that isn't set."""
 
 
 class Graph(ABC):
@@ -148,19 +118,6 @@ class Graph(ABC):
         self.require_made_here()
         arrays = named_inputs(self, inputs.items())
         return dict(named_outputs(self, run(self.runner(), arrays, None)))
-
-
-class NamedOutputs(list["Array"]):
-    """The outputs of a graph whose model doesn't say which it has: arrays, with a name for each in `infos`."""
-
-    def __init__(self, named: Iterable[tuple[str, Array]]) -> None:
-        pairs = list(named)
-        super().__init__(array for _, array in pairs)
-        self.infos = tuple(TensorInfo(name, array.dtype, array.shape) for name, array in pairs)
-
-
-class EndedEarly(list["Array"]):
-    """Outputs that end where the context is full: a runner returns them so, and all else about them is as usual."""
 
 
 _OUTPUTS = -1  # where outputs count as held; inputs do by their index
@@ -449,21 +406,6 @@ def output_infos(graph: Graph, outputs: Sequence[Array]) -> Sequence[TensorInfo]
 def named_outputs(graph: Graph, outputs: Sequence[Array]) -> list[tuple[str, Array]]:
     """Outputs of a graph, each with its name."""
     return [(info.name, array) for info, array in zip(output_infos(graph, outputs), outputs, strict=True)]
-
-
-def run(runner: Runner, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
-    """Call a runner; whatever the runtime raises becomes an `NNError`."""
-    try:
-        return runner(inputs, reuse)
-    except NNError:
-        raise
-    except Exception as error:
-        raise failure(error) from error
-
-
-def failure(error: Exception) -> NNError:
-    """What an exception of a runtime's is to a caller."""
-    return NNError(ErrorCode.RUNTIME_ERROR, f"the runtime failed: {one_line(error)}")
 
 
 def named_inputs(graph: Graph, named: Iterable[tuple[str, ArrayLike]]) -> list[Array]:

@@ -23,6 +23,7 @@ _SAID_OF_LIMITS = {
     "all fuel consumed": "fuel",
     "exceeds memory limits": "guest_memory",
 }
+_NO_HTTP = "unknown import: `wasi:http/"
 _TOO_MANY_MEMORIES = "memory count too high"
 _RUN = "wasi:cli/run@0.2."
 _MAGIC = b"\0asm"
@@ -132,6 +133,8 @@ def explained(name: str, error: Trap | WasmtimeError, limits: Limits) -> GuestEr
     for said, limit in _SAID_OF_LIMITS.items():
         if said in text and getattr(limits, limit) is not None:
             text = f"{text.rstrip()}: the limit is {getattr(limits, limit)} ({how_to_raise(limits, limit)})"
+    if _NO_HTTP in text:
+        text = f"{text.rstrip()}: it would make HTTP requests, which it may not (allow_http, --allow-http)"
     if _TOO_MANY_MEMORIES in text:
         how = how_to_raise(limits, "guest_memory")
         text = f"{text.rstrip()}: there is none for a module that is instantiated once more ({how}; none has no limit)"

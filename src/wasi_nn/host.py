@@ -68,7 +68,7 @@ class Host:
 
     `graphs`: those that guests may load by name: a `Registry`, a mapping of names to models, or the path of a file
     of graphs. `allow_load`, `allow_targets` and `allow_names`: what guests may load, as in `Session`. `allow_http`:
-    whether a component may make HTTP requests, by `wasi:http`; one that imports it is refused otherwise. `rules`:
+    whether a component may make HTTP requests, by `wasi:http`; else one that tries to traps. `rules`:
     how models are loaded; `isolate` is `LoadRules.isolate`, for short. `limits`: what each guest may have and take;
     `totals`: what all may together. `dialect`: whose functions and numbers core modules get; `auto` tells by what
     they import. `cache`: where compiled guests are kept; True for the user's cache directory, False for nowhere. A
@@ -82,7 +82,7 @@ class Host:
         allow_load: bool | Collection[GraphEncoding | str] = True,
         allow_targets: Collection[ExecutionTarget | str] | None = None,
         allow_names: Collection[str] | None = None,
-        allow_http: bool = True,
+        allow_http: bool = False,
         rules: LoadRules | None = None,
         isolate: bool | Isolation | None = None,
         limits: Limits | None = None,
@@ -282,10 +282,10 @@ class Host:
     ) -> Callable[[], int]:
         linker = ComponentLinker(self.engine)
         http = guests.imports_http(component, self.engine)
-        if http and not self.allow_http:
-            raise GuestError(f"{name} imports wasi:http, and this host lets no guest make requests")
-        wasi.add_to_component(linker, store, http)
+        wasi.add_to_component(linker, store, http and self.allow_http)
         wit.add_to_component_linker(linker, session)
+        if http and not self.allow_http:
+            linker.define_unknown_imports_as_traps(component)
         run = guests.run_of(name, component, self.engine)
 
         def start() -> int:

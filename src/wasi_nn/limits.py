@@ -17,7 +17,7 @@ from wasi_nn.types import ErrorCode, NNError
 from wasi_nn.watchdog import LONGEST_WAIT, Alarm
 
 if TYPE_CHECKING:
-    from wasi_nn.graph import Runner
+    from wasi_nn.runner import Runner
 
 Result = TypeVar("Result")
 

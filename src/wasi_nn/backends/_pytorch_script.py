@@ -12,7 +12,8 @@ import numpy as np
 
 from wasi_nn.backends._pytorch_archive import effects_of, require_harmless_functions
 from wasi_nn.backends._pytorch_tensors import Call, TorchGraph, named_leaves
-from wasi_nn.graph import ABSENT, Graph
+from wasi_nn.graph import Graph
+from wasi_nn.runner import ABSENT
 from wasi_nn.types import ErrorCode, NNError, TensorInfo
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.graph import Graph, NamedOutputs, Runner
+from wasi_nn.graph import Graph
+from wasi_nn.runner import NamedOutputs, Runner
 from wasi_nn.types import ErrorCode, GraphEncoding, NNError, TensorType
 
 if TYPE_CHECKING:

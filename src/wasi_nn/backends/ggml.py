@@ -31,7 +31,8 @@ from wasi_nn.backends._ggml_completion import Completion
 from wasi_nn.backends._ggml_options import Loading, check_operators, from_guest, loading, request
 from wasi_nn.backends._ggml_server import Engine
 from wasi_nn.backends._gguf import Header, is_gguf, read_header
-from wasi_nn.graph import ABSENT, EndedEarly, Graph, Runner
+from wasi_nn.graph import Graph
+from wasi_nn.runner import ABSENT, EndedEarly, Runner
 from wasi_nn.types import (
     ErrorCode,
     ExecutionTarget,
@@ -288,7 +289,7 @@ class _Runner:
         return _outputs("".join(pieces), completion)
 
     def interrupt(self) -> None:
-        """See `wasi_nn.graph.Runner`. An embedding can't be stopped."""
+        """See `wasi_nn.runner.Runner`. An embedding can't be stopped."""
         completion = None if self._completion is None else self._completion()
         if completion is not None:
             completion.interrupt()

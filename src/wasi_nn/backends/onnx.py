@@ -22,7 +22,8 @@ import numpy as np
 from wasi_nn.backends._inputs import check_options, is_text, is_thread_count, one_of, only_builder
 from wasi_nn.backends._onnx_functions import require_bounded_functions
 from wasi_nn.backends._onnx_model import files_of_onnx, is_onnx, require_self_contained, tensors_with_shape
-from wasi_nn.graph import Graph, Runner
+from wasi_nn.graph import Graph
+from wasi_nn.runner import Runner
 from wasi_nn.types import ExecutionTarget, GraphEncoding, TargetUnavailable, TensorInfo, TensorType
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ _PROVIDERS = {
     ExecutionTarget.TPU: {},
 }
 _DEVICES = {provider: device for providers in _PROVIDERS.values() for provider, device in providers.items()}
+
+# What ONNX Runtime says where an output is bound to an array of other dims than it has, or than the model declares.
+_OTHER_DIMS = ("pre-allocated output", "Got invalid dimensions for output")
 
 _QUIET = 4  # only what is fatal; every error comes back as an exception
 
@@ -229,7 +233,7 @@ class _Stoppable:
         self._stopped = False
 
     def interrupt(self) -> None:
-        """See `wasi_nn.graph.Runner`."""
+        """See `wasi_nn.runner.Runner`."""
         self._options.terminate = True
         self._stopped = True
 
@@ -322,7 +326,7 @@ class _BoundRunner(_Stoppable):
         try:
             self._session.run_with_iobinding(self._binding, self._options_for_a_run())
         except RuntimeError as error:
-            if "pre-allocated output" not in str(error):
+            if not any(said in str(error) for said in _OTHER_DIMS):
                 raise
             self._stays = False
         return self._stays

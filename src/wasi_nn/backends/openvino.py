@@ -31,7 +31,8 @@ from wasi_nn.backends._inputs import as_bytes, check_options, is_text, is_thread
 from wasi_nn.backends._onnx_model import files_of_onnx, is_onnx, require_self_contained
 from wasi_nn.backends._tflite_model import require_sound
 from wasi_nn.backends.tflite import is_tflite
-from wasi_nn.graph import Graph, Runner
+from wasi_nn.graph import Graph
+from wasi_nn.runner import Runner
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo, TensorType
 
 if TYPE_CHECKING:
@@ -351,7 +352,7 @@ class _RequestRunner:
         self._fixed: dict[int, Array] = {}
         self._last: Sequence[Array] | None = None
         if stoppable:
-            self.interrupt = self._request.cancel  # see `wasi_nn.graph.Runner`
+            self.interrupt = self._request.cancel  # see `wasi_nn.runner.Runner`
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         # OpenVINO takes only arrays that it could write to.

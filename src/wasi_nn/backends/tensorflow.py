@@ -34,7 +34,8 @@ from wasi_nn.backends._tensorflow_model import (
 )
 from wasi_nn.backends._tensorflow_operations import keeps_state, require_bounded_functions, require_harmless
 from wasi_nn.backends._tensorflow_plan import Plan, Port, graph_def_plan, saved_model_plan
-from wasi_nn.graph import ABSENT, Graph, Runner
+from wasi_nn.graph import Graph
+from wasi_nn.runner import ABSENT, Runner
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ import numpy as np
 
 from wasi_nn.backends._inputs import check_options, is_text, is_thread_count, only_builder
 from wasi_nn.backends._tflite_model import require_sound
-from wasi_nn.graph import Graph, Runner, failure
+from wasi_nn.graph import Graph
+from wasi_nn.runner import Runner, failure
 from wasi_nn.types import Dims, ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ class _MainGraphRunner:
         ]
 
     def input_buffer(self, index: int, dims: Dims) -> Array | None:
-        """See `wasi_nn.graph.Runner`."""
+        """See `wasi_nn.runner.Runner`."""
         if not self._stays:
             return None
         if index not in self._own:

@@ -29,9 +29,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     graph_options.add(parser)
     graph_options.add_load(parser)
-    parser.add_argument(
-        "--no-http", action="store_true", help="refuse a component that makes HTTP requests (wasi:http)"
-    )
+    parser.add_argument("--allow-http", action="store_true", help="let a component make HTTP requests (wasi:http)")
     parser.add_argument(
         "--dialect",
         choices=("auto", "spec", "wasmedge", "wamr"),
@@ -85,7 +83,7 @@ def main(options: argparse.Namespace) -> int:
         allow_names=options.allow_name,
         limits=limits,
         totals=totals,
-        allow_http=not options.no_http,
+        allow_http=options.allow_http,
         rules=rules,
         dialect=options.dialect,
         cache=not options.no_cache,

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.graph import EndedEarly, Graph, NamedOutputs, output_infos
+from wasi_nn.graph import Graph, output_infos
 from wasi_nn.isolation.channel import Message, SharedMemory
 from wasi_nn.isolation.described import Misleading, described_texts, dims_of, dtype_of, texts_of
+from wasi_nn.runner import EndedEarly, NamedOutputs
 from wasi_nn.types import ErrorCode, NNError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class OutputWriter:
         self._memory = memoryview(b"")
         self._places: Sequence[Array] | None = None
         self.reuse: Sequence[Array] = ()
-        """What a runner may write the next outputs into; see `wasi_nn.graph.Runner`."""
+        """What a runner may write the next outputs into; see `wasi_nn.runner.Runner`."""
 
     def told(self, outputs: Sequence[Array]) -> Message:
         """Have outputs in the memory; gives what the host is told of them."""

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.backends import files_of
-from wasi_nn.graph import ABSENT, Graph, Runner
+from wasi_nn.graph import Graph
 from wasi_nn.isolation import Isolation
 from wasi_nn.isolation.arena import SAME, OutputReader, copies
 from wasi_nn.isolation.channel import MAX_FILES, Channel, Gone, Message, SharedMemory, encoded
 from wasi_nn.isolation.described import Description, Misleading, described_texts
 from wasi_nn.isolation.process import Worker
+from wasi_nn.runner import ABSENT, Runner
 from wasi_nn.types import Dims, ErrorCode, ExecutionTarget, NNError, TargetUnavailable
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ class _IsolatedRunner:
             self._close()
 
     def input_buffer(self, index: int, dims: Dims) -> Array | None:
-        """See `wasi_nn.graph.Runner`."""
+        """See `wasi_nn.runner.Runner`."""
         dtype = self._graph.inputs[index].dtype
         if dtype is None or dtype.hasobject:
             return None
@@ -269,7 +270,7 @@ class _IsolatedRunner:
             raise self._worker.misled(error) from error
 
     def interrupt(self) -> None:
-        """See `wasi_nn.graph.Runner`. A worker that goes on all the same is killed."""
+        """See `wasi_nn.runner.Runner`. A worker that goes on all the same is killed."""
         worker, call = self._worker, self._under_way
         if worker is None or not call:
             return

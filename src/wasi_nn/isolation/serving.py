@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.graph import ABSENT, Graph, failure
+from wasi_nn.graph import Graph
 from wasi_nn.isolation.arena import SAME, OutputWriter
 from wasi_nn.isolation.channel import Channel, Gone, Message, encoded, mapped
 from wasi_nn.isolation.described import described_error, dtype_of, texts_of
+from wasi_nn.runner import ABSENT, failure
 from wasi_nn.types import ErrorCode, NNError
 
 if TYPE_CHECKING:
