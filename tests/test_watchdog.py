@@ -135,6 +135,27 @@ def test_what_is_given_back_while_garbage_is_collected_blocks_nobody() -> None:
     assert not thread.is_alive()
 
 
+def test_no_deadline_is_kept_of_sessions_that_nobody_closes() -> None:
+    def alarms() -> int:
+        gc.collect()
+        return sum(isinstance(one, Alarm) for one in gc.get_objects())
+
+    graph = wasi_nn.load(onnx_models.relu())
+
+    def leave_one_open() -> None:
+        session = wasi_nn.Session({"relu": graph})
+        context = session.context(session.init_execution_context(session.load_by_name("relu")))
+        context.set_input(0, np.ones(4, np.float32))
+        context.compute()
+
+    for _ in range(2500):  # some are let go together
+        leave_one_open()
+    before = alarms()
+    for _ in range(2500):
+        leave_one_open()
+    assert alarms() < before + 1500
+
+
 def test_a_usage_that_is_closed_takes_nothing_from_its_host() -> None:
     totals = Usage(HostLimits())
     usage = Usage(Limits(), totals)

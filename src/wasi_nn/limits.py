@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
+from weakref import finalize
 
 from wasi_nn.types import ErrorCode, NNError
 from wasi_nn.watchdog import LONGEST_WAIT, Alarm
@@ -239,6 +240,7 @@ class ComputeGuard:
         self._turns = turns if turns is not None and turns.limits.computes is not None else None
         self._time = inf if limits.compute_time is None else limits.compute_time
         self._alarm = Alarm()
+        finalize(self, self._alarm.abandon).atexit = False  # for sessions that nobody closes
         self._quick = 0  # the id of the runner whose last compute was short
 
     def run(self, runner: Runner, call: Callable[[], Result]) -> Result:

@@ -75,6 +75,10 @@ class Alarm:
         self.clear()
         _watchdog.forget(self)
 
+    def abandon(self) -> None:
+        """Let it go, when nobody can set or clear it any more. It waits for no lock: garbage is collected anywhere."""
+        _watchdog.forget(self)
+
     def look(self, now: float) -> None:
         """Ring if it is time. For the watchdog."""
         with self._ringing:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
+from wasi_nn.allocator import keep_freed_memory
+
 PROGRAM = "wasi-nn"
 FAILURE, USAGE, TRAP = 1, 2, 134
 
@@ -28,6 +30,7 @@ class UsageError(Exception):
 def command() -> NoReturn:
     """The command: `main`, and then the process ends at once, without the tens of milliseconds that runtimes take to
     go."""
+    keep_freed_memory()
     exit_code = main()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # closed, here or at the other end

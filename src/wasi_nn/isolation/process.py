@@ -44,13 +44,6 @@ _KEPT_BEGINNINGS = (
     "ORT_",
     "MALLOC_",
 )
-# Memory that a compute has freed stays the worker's, for the next one: else each gets the pages of its large tensors
-# from the kernel anew, which can take half of its time.
-_DEFAULTS = {
-    "HOME": "/nonexistent",
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
-}
 _LAST_WORDS, _LAST_LINE = 8192, 200
 
 
@@ -206,7 +199,7 @@ def _path() -> list[str]:
 
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_BEGINNINGS)}
-    return {**_DEFAULTS, **kept}
+    return {"HOME": "/nonexistent", **kept}
 
 
 def _signal_name(number: int) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from wasi_nn.allocator import keep_freed_memory
 from wasi_nn.isolation import sandbox
 from wasi_nn.isolation.channel import Channel, Gone, Message, mapped
 
@@ -28,6 +29,7 @@ def main(control: int, lifeline: int) -> NoReturn:
     """Serve the host until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_host(lifeline)
+    keep_freed_memory()
     with suppress(OSError):  # if memory runs out, it is the worker that goes, not the host
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
