@@ -491,6 +491,62 @@ class TestFaults:
         with pytest.raises(NNError, match="it said what can't be"):
             value(graph)
 
+    @pytest.mark.parametrize(
+        "instead",
+        [
+            "time.sleep(600)",
+            "[(time.sleep(0.2), self._channel.socket.send(b'1')) for _ in range(3000)]",
+            "[(time.sleep(0.2), self._channel.send({'show': True}, b'again')) for _ in range(3000)]",
+            "[(time.sleep(0.2), self._channel.socket.send(part.to_bytes(1))) for part in bytes((9, 0, 0, 0) * 750)]",
+        ],
+        ids=["silence", "a letter now and then", "texts without end", "a message that takes for ever"],
+    )
+    def test_one_that_never_answers_is_given_up(self, instead: str) -> None:
+        graph = program(
+            f"""
+            import time
+            from wasi_nn.isolation.serving import RunnerServer
+            def made(self):
+                {instead}
+            RunnerServer._made = made
+            def run(x):
+                return x
+            """,
+            settings=Isolation(load_time=2),
+        )
+        began = time.monotonic()
+        with pytest.raises(NNError) as raised:
+            graph.init_execution_context()
+        assert raised.value.code in (ErrorCode.TIMEOUT, ErrorCode.RUNTIME_ERROR)
+        assert time.monotonic() - began < 30
+
+    def test_one_that_doesnt_read_what_it_is_told_blocks_nobody(self) -> None:
+        graph = program("""
+            import time
+            from wasi_nn.isolation import worker
+            def answer(self, message, data, files):
+                time.sleep(600)
+            def run(x):
+                worker._Worker._answer = answer
+                return x
+        """)
+        assert value(graph) == X.tolist()
+        worker = worker_of(graph)
+
+        def configure() -> None:
+            with pytest.raises(NNError, match="is gone"):
+                graph.configured(memoryview(b"x"))
+
+        asks = threading.Thread(target=configure)
+        asks.start()
+        time.sleep(0.2)
+        tell = graph._model._worker.tell  # type: ignore[attr-defined]
+        for _ in range(20_000):
+            tell({"do": "forget", "graph": 12345})
+        os.kill(worker, signal.SIGKILL)
+        asks.join(30)
+        assert not asks.is_alive()
+
     def test_one_that_makes_shared_memory_shorter_is_refused(self) -> None:
         graph = program("""
             import os

@@ -70,8 +70,9 @@ class Call(Generic[Result]):
 
 
 class _Thread(threading.Thread):
-    def __init__(self) -> None:
+    def __init__(self, pool: _Pool) -> None:
         super().__init__(name=f"wasi-nn guest {next(_numbers)}", daemon=True)
+        self._pool = pool
         self.calls: SimpleQueue[Call[object]] = SimpleQueue()
 
     def run(self) -> None:
@@ -79,11 +80,11 @@ class _Thread(threading.Thread):
             try:
                 call = self.calls.get(timeout=_IDLE)
             except Empty:
-                if _pool.leave(self):
+                if self._pool.leave(self):
                     return
                 continue
             call.do()
-            stays = _pool.rest(self)
+            stays = self._pool.rest(self)
             call.end()
             del call
             if not stays:
@@ -104,7 +105,7 @@ class _Pool:
         with self._lock:
             thread = self._idle.pop() if self._idle else None
         if thread is None:
-            thread = _Thread()
+            thread = _Thread(self)
             thread.start()
         thread.calls.put(call)  # type: ignore[arg-type]  # of any result
 

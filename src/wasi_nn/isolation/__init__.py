@@ -18,9 +18,9 @@ class Isolation:
     """How graphs are isolated.
 
     `memory`: the bytes that a worker may have of its own, and again as many in its scratch folder; neither the model's
-    file nor the tensors that it is given count. `load_time`: the seconds that a model may take to be loaded. `grace`:
-    the seconds that a worker has to stop computing when it is told to, before it is killed. Raises `NNError` with
-    `invalid-argument` for what isn't positive.
+    file nor the tensors that it is given count. `load_time`: the seconds that a model may take to be loaded, or to do
+    anything else but compute. `grace`: the seconds that a worker has to stop computing when it is told to, before it is
+    killed. Raises `NNError` with `invalid-argument` for what isn't positive.
     """
 
     memory: int = 4 * 2**30

@@ -12,7 +12,10 @@ import json
 import mmap
 import os
 import socket
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from math import inf
 from struct import Struct
 from typing import Any
 
@@ -31,7 +34,7 @@ class Gone(Exception):
 
 
 class Channel:
-    """One side of a conversation. One thread at a time uses it, but for `send`, which is whole for short messages."""
+    """One side of a conversation. One thread at a time uses it."""
 
     def __init__(self, end: socket.socket, *, takes_files: bool = False) -> None:
         self.socket = end
@@ -39,6 +42,7 @@ class Channel:
         self._read = b""  # of what comes next
         self._files: list[int] = []
         self._last: tuple[bytes, Message] = b"", {}  # many are alike
+        self._until = inf
 
     @classmethod
     def pair(cls) -> tuple[Channel, socket.socket]:
@@ -46,12 +50,25 @@ class Channel:
         ours, theirs = socket.socketpair()
         return cls(ours), theirs
 
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Have what is done here be done within some seconds, however little the other side sends at once: else
+        `TimeoutError` is raised."""
+        self._until = time.monotonic() + seconds
+        self.socket.settimeout(seconds)
+        try:
+            yield
+        finally:
+            self._until = inf
+            with suppress(OSError):  # it is closed
+                self.socket.settimeout(None)
+
     def send(self, message: Mapping[str, Any], data: bytes | memoryview = b"", files: Sequence[int] = ()) -> None:
-        """Send a message. Raises `Gone`."""
+        """Send a message. Raises `Gone`, and `TimeoutError` as `receive_encoded` does."""
         self.send_encoded(encoded(message, data, len(files)), files)
 
     def send_encoded(self, content: bytes, files: Sequence[int] = ()) -> None:
-        """Send what `encoded` gave. Raises `Gone`; nothing was told then that the other side could have read."""
+        """Send what `encoded` gave. Raises as `send` does."""
         try:
             sent = socket.send_fds(self.socket, [content], files) if files else self.socket.send(content)
             if sent < len(content):
@@ -77,7 +94,7 @@ class Channel:
     def receive_encoded(self) -> bytes:
         """The next message as `encoded` gave it; the files that came with it are left for the one after.
 
-        Raises `Gone`, `TimeoutError` if the socket has a timeout, and `ValueError` for what is no message.
+        Raises `Gone`, `TimeoutError` where there is a time for it (`within`), and `ValueError` for what is no message.
         """
         read = self._read or self._more()
         while len(read) < _HEADER.size:
@@ -108,6 +125,11 @@ class Channel:
 
     def _read_into(self, room: bytearray | memoryview) -> int:
         """Read some bytes of what comes next; gives how many."""
+        if self._until < inf:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self.socket.settimeout(left)
         try:
             if self._takes_files:
                 count, found, _, _ = self.socket.recvmsg_into([room], _ROOM_FOR_FILES)

@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,6 +156,7 @@ class IsolatedGraph(Graph):
 
 _RUN = encoded({"do": "run"})
 _LISTEN_EVERY = 0.1  # seconds
+_AS_LONG_AS_IT_TAKES: AbstractContextManager[None] = nullcontext()
 
 
 class _IsolatedRunner:
@@ -188,7 +190,7 @@ class _IsolatedRunner:
         self._close()
         self._worker, self._channel = worker, channel
         self._forget()
-        answer = self._ask(None)
+        answer = self._ask(None, to="begin an execution context")
         hooks = answer.get("hooks", ())
         return {str(hook) for hook in hooks} if isinstance(hooks, list) else set()
 
@@ -249,14 +251,14 @@ class _IsolatedRunner:
             raise
         finally:
             if not ended and self._channel is not None:
-                self._ask(encoded({"do": "end"}))
+                self._ask(encoded({"do": "end"}), to="end a sequence")
 
     def _check_input(self, index: int, data: memoryview) -> None:
         self._ready()
-        self._ask(encoded({"do": "check", "index": index}, data))
+        self._ask(encoded({"do": "check", "index": index}, data), to="look at an input")
 
     def _output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
-        answer = self._asked("before", inputs, index=index)
+        answer = self._asked("before", inputs, to="tell of an output", index=index)
         return self._taken(answer, count=1)[0] if _has_outputs(answer) else None
 
     def _taken(self, answer: Message, count: int | None = None) -> list[Array]:
@@ -290,14 +292,20 @@ class _IsolatedRunner:
             timer.start()
 
     def _asked(
-        self, what: str, inputs: Sequence[Array | None], outputs: OutputReader | None = None, **more: Any
+        self,
+        what: str,
+        inputs: Sequence[Array | None],
+        outputs: OutputReader | None = None,
+        *,
+        to: str = "",
+        **more: Any,
     ) -> Message:
         """Ask for something that depends on inputs, of which the worker is told what it doesn't know."""
         self._ready()
         changes, files = self._changes(inputs)
         if what == "run" and not changes:
             return self._ask(_RUN, outputs=outputs)
-        return self._ask(encoded({"do": what, "bind": changes, **more}, files=len(files)), files, outputs)
+        return self._ask(encoded({"do": what, "bind": changes, **more}, files=len(files)), files, outputs, to=to)
 
     def _ready(self) -> None:
         if self._worker is None or not self._worker.is_alive or self._channel is None:
@@ -339,27 +347,22 @@ class _IsolatedRunner:
             self._memory[index] = aside
         return where
 
-    def _ask(self, content: bytes | None, files: Sequence[int] = (), outputs: OutputReader | None = None) -> Message:
-        """Send what is to be done (nothing, if it was told already), and wait for the answer. Room for outputs is given
-        by what will read them."""
+    def _ask(
+        self, content: bytes | None, files: Sequence[int] = (), outputs: OutputReader | None = None, *, to: str = ""
+    ) -> Message:
+        """Send what is to be done (nothing, if it was told already), and wait for the answer: as long as it takes, if
+        somebody else minds the time, or as long as there is `to` do what it says."""
         worker, channel = self._worker, self._channel
         assert worker is not None
         assert channel is not None
         self._calls += 1
         self._under_way = self._calls
         try:
-            if content is not None:
-                channel.send_encoded(content, files)
-            while True:
-                answer, data, _ = channel.receive()
-                if "room" in answer:
-                    room = (outputs or self._apart).give_room(answer["room"])
-                    channel.send({}, files=[room.file])
-                elif "show" in answer:
-                    if self.show is not None:
-                        self.show(bytes(data))
-                else:
-                    break
+            with channel.within(self._model.settings.load_time) if to else _AS_LONG_AS_IT_TAKES:
+                answer = self._answer(channel, content, files, outputs or self._apart)
+        except TimeoutError:
+            self._close()
+            raise worker.too_slow(to) from None
         except Gone:
             self._close()
             raise worker.died() from None
@@ -380,6 +383,19 @@ class _IsolatedRunner:
         if "error" in answer:
             raise worker.told(answer["error"])
         return answer
+
+    def _answer(self, channel: Channel, content: bytes | None, files: Sequence[int], outputs: OutputReader) -> Message:
+        """Send a request, and receive its answer; meanwhile, give room for outputs, and show texts."""
+        if content is not None:
+            channel.send_encoded(content, files)
+        while True:
+            answer, data, _ = channel.receive()
+            if "room" in answer:
+                channel.send({}, files=[outputs.give_room(answer["room"]).file])
+            elif "show" not in answer:
+                return answer
+            elif (show := getattr(self, "show", None)) is not None:
+                show(bytes(data))
 
 
 def _has_outputs(answer: Message) -> bool:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from typing import Any
 
 from wasi_nn import forks
 from wasi_nn.isolation import Isolation, require_available
-from wasi_nn.isolation.channel import Channel, Gone, Message
+from wasi_nn.isolation.channel import Channel, Gone, Message, encoded
 from wasi_nn.isolation.described import error_of
 from wasi_nn.isolation.sandbox import library_folders
 from wasi_nn.types import ErrorCode, NNError, one_line, printable
@@ -44,6 +45,7 @@ _KEPT_BEGINNINGS = (
     "ORT_",
     "MALLOC_",
 )
+_MOMENT = 0.1  # seconds
 _LAST_WORDS, _LAST_LINE = 8192, 200
 
 
@@ -59,10 +61,13 @@ class Worker:
         self.graphs: dict[bytes, int] = {}
         self._settings = settings
         self._lock = threading.Lock()
+        self._sending = threading.Lock()
         self._said = bytearray()
         self._listened = 0.0
         self._reason = ""
         self._control, theirs = Channel.pair()
+        # The same socket once more, without the time that others may wait at it.
+        self._telling = socket.socket(fileno=os.dup(self._control.socket.fileno()))
         lifeline, self._lifeline = os.pipe2(os.O_CLOEXEC)
         self._words, words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         given = (theirs.fileno(), lifeline)
@@ -81,7 +86,7 @@ class Worker:
             os.close(lifeline)
             os.close(words)
         self._end = weakref.finalize(
-            self, _end, self.process, self._control, (self._lifeline, self._words), os.getpid()
+            self, _end, self.process, (self._control.socket, self._telling), (self._lifeline, self._words), os.getpid()
         )
         forks.renew(self)
         allowed = [*library_folders(), *map(os.path.realpath, readable)]
@@ -96,15 +101,13 @@ class Worker:
         if it ends.
         """
         with self._lock:
-            self._control.socket.settimeout(self._settings.load_time)
             try:
-                self._control.send(message, data, files)
-                answer, _, _ = self._control.receive()
+                with self._control.within(self._settings.load_time):
+                    with self._sending:
+                        self._control.send(message, data, files)
+                    answer, _, _ = self._control.receive()
             except TimeoutError:
-                limit = self._settings.load_time
-                self.kill(f"it took longer than {limit:g} s to {to}")
-                message_ = f"the isolated worker took longer than {limit:g} s to {to} (Isolation.load_time)"
-                raise NNError(ErrorCode.TIMEOUT, message_) from None
+                raise self.too_slow(to) from None
             except Gone:
                 raise self.died() from None
             except ValueError as error:
@@ -118,9 +121,18 @@ class Worker:
         return answer
 
     def tell(self, message: Mapping[str, Any], files: Sequence[int] = ()) -> None:
-        """Tell the worker something that it doesn't answer. Of no effect if it is gone."""
-        with suppress(Gone, TimeoutError):
-            self._control.send(message, files=files)
+        """Tell the worker something that it doesn't answer. It isn't waited for: of no effect if it is gone, or doesn't
+        read what it is told."""
+        content = encoded(message, files=len(files))
+        if not self._sending.acquire(timeout=_MOMENT):
+            return
+        try:
+            if socket.send_fds(self._telling, [content], files, socket.MSG_DONTWAIT) < len(content):
+                self.kill("it doesn't read what it is told")
+        except OSError:
+            pass
+        finally:
+            self._sending.release()
 
     @property
     def is_alive(self) -> bool:
@@ -146,6 +158,13 @@ class Worker:
         said = f"; the last that it said: {printable(last)[:_LAST_LINE]}" if last and not self._reason else ""
         message = f"the isolated worker is gone: {how}{said}. The model is loaded again when it is next used"
         return NNError(ErrorCode.RUNTIME_ERROR, message)
+
+    def too_slow(self, to: str) -> NNError:
+        """What to tell those for whom it didn't do something in time. It isn't asked again."""
+        limit = self._settings.load_time
+        self.kill(f"it took longer than {limit:g} s to {to}")
+        message = f"the isolated worker took longer than {limit:g} s to {to} (Isolation.load_time)"
+        return NNError(ErrorCode.TIMEOUT, message)
 
     def misled(self, error: Exception) -> NNError:
         """What to tell those to whom it said what can't be. It isn't asked again."""
@@ -182,13 +201,14 @@ class Worker:
         self.close()
 
 
-def _end(process: subprocess.Popen[bytes], control: Channel, files: Iterable[int], host: int) -> None:
+def _end(process: subprocess.Popen[bytes], sockets: Iterable[socket.socket], files: Iterable[int], host: int) -> None:
     if os.getpid() == host:
         process.kill()
         process.wait()
     else:  # a fork of the host: it isn't its worker
         process.returncode = 0
-    control.close()
+    for end in sockets:
+        end.close()
     for file in files:
         os.close(file)
 
