@@ -12,7 +12,7 @@ import onnx_models
 import pytest
 
 import wasi_nn
-from wasi_nn import ErrorCode, HostLimits, Limits, NNError
+from wasi_nn import ErrorCode, HostLimits, Limits, NNError, watchdog
 from wasi_nn.limits import Usage
 from wasi_nn.watchdog import Alarm
 
@@ -135,7 +135,9 @@ def test_what_is_given_back_while_garbage_is_collected_blocks_nobody() -> None:
     assert not thread.is_alive()
 
 
-def test_no_deadline_is_kept_of_sessions_that_nobody_closes() -> None:
+def test_no_deadline_is_kept_of_sessions_that_nobody_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "_watchdog", watchdog._Watchdog())  # without the deadlines of other tests
+
     def alarms() -> int:
         gc.collect()
         return sum(isinstance(one, Alarm) for one in gc.get_objects())
