@@ -5,7 +5,7 @@ A stand-in for a runtime that a hostile model has taken over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,33 @@ class ListeningBackend(ConfinedBackend):
     """One whose runtime opens a port."""
 
     needs_sockets = True
+
+
+class SteppingBackend(ConfinedBackend):
+    """One whose graphs give outputs piece by piece."""
+
+    def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        return _Stepping()
+
+
+class _Stepping(Graph):
+    encoding = GraphEncoding.AUTODETECT
+
+    def __init__(self) -> None:
+        super().__init__([TensorInfo("x", np.dtype(np.float32), (4,))], [TensorInfo("y", np.dtype(np.float32), (2,))])
+
+    def runner(self) -> Runner:
+        return _Steps()
+
+
+class _Steps:
+    def __call__(self, inputs: Sequence[Any], reuse: object) -> list[Any]:
+        return [inputs[0][2:]]
+
+    def steps(self, inputs: Sequence[Any]) -> Generator[list[Any], None, list[Any]]:
+        yield [inputs[0][:2]]
+        yield [inputs[0][1:3]]
+        return self(inputs, None)
 
 
 class _Program(Graph):

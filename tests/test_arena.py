@@ -11,11 +11,13 @@ import onnx_models
 import pytest
 import tensorflow_models
 import tflite_models
+from confined_backend import SteppingBackend
 from onnx import TensorProto, helper, numpy_helper
 
 import wasi_nn
-from wasi_nn import LoadRules, NNError, TensorType
+from wasi_nn import EndOfSequence, ExecutionTarget, LoadRules, NNError, TensorType
 from wasi_nn.graph import Graph
+from wasi_nn.isolation import Isolation, isolated
 from wasi_nn.isolation.arena import SAME, OutputReader, OutputWriter, copies
 from wasi_nn.isolation.channel import SharedMemory
 from wasi_nn.isolation.described import Misleading
@@ -98,6 +100,21 @@ def test_a_run_on_other_inputs_leaves_the_outputs_that_are_there() -> None:
             context.compute()
             context.compute_named([("x", -X)])
             assert context.get_output(0).tolist() == [0, 2, 0, 4]
+
+
+def test_a_sequence_of_pieces_that_are_all_alike() -> None:
+    context = isolated.load(
+        SteppingBackend(), [memoryview(b"")], Isolation(), ExecutionTarget.CPU, {}
+    ).init_execution_context()
+    context.set_input(0, X)
+    for _ in range(2):
+        for piece in ([-1, 2], [2, -3]):
+            context.compute_single()
+            assert np.frombuffer(context.single_output_bytes(0), np.float32).tolist() == piece
+        with pytest.raises(EndOfSequence):
+            context.compute_single()
+        assert context.get_output(0).tolist() == [-3, 4]
+        context.fini_single()
 
 
 def _model_with_constant_outputs() -> bytes:

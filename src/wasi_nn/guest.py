@@ -19,10 +19,7 @@ Guest = bytes | str | os.PathLike[str]
 """A guest: the path of a `.wasm` or `.wat` file, or the bytes of either."""
 
 # What the engine says when a guest is past a limit that the engine keeps.
-_SAID_OF_LIMITS = {
-    "all fuel consumed": "fuel",
-    "exceeds memory limits": "guest_memory",
-}
+_SAID_OF_LIMITS = {"all fuel consumed": "fuel", "exceeds memory limits": "guest_memory"}
 _NO_HTTP = "unknown import: `wasi:http/"
 _TOO_MANY_MEMORIES = "memory count too high"
 _RUN = "wasi:cli/run@0.2."

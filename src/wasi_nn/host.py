@@ -158,14 +158,10 @@ class Host:
         """Compile a guest, or find it compiled. Raises `GuestError` for what isn't there or isn't WebAssembly."""
         self._require_made_here()
         wasm, name = guests.read(guest), guests.name_of(guest)
-        compiled: Module | Component
-        if guests.is_component(wasm):
-            wrapped = compose.wrap_component(wasm, name)
-            compiled = self._compile(Component, wrapped, name)
-        else:
-            wrapped = wasm
-            compiled = self._compile(Module, wasm, name)
-        self._memories[compiled] = memories_of(wasm), memories_of(wrapped)
+        component = guests.is_component(wasm)
+        whole = compose.wrap_component(wasm, name) if component else wasm
+        compiled = self._compile(Component, whole, name) if component else self._compile(Module, whole, name)
+        self._memories[compiled] = memories_of(wasm), memories_of(whole)
         return compiled
 
     def _require_made_here(self) -> None:

@@ -126,7 +126,7 @@ class OutputReader:
         Raises `Misleading` for an answer that can't be.
         """
         last, self._last = self._last, None
-        if answer == SAME:
+        if answer.get("same"):
             if last is None:
                 raise Misleading("outputs like the last ones, which there aren't")
             arrays = last
@@ -155,6 +155,11 @@ class OutputReader:
             raise Misleading("an output that is nowhere")
         view: Array = np.frombuffer(self._memory.bytes, kind, count, where)
         return view.reshape(shape)
+
+
+def tells_of_outputs(answer: Message) -> bool:
+    """Whether an answer has outputs for `OutputReader.read`."""
+    return "outputs" in answer or "same" in answer
 
 
 def copies(outputs: list[Array]) -> list[Array]:

@@ -19,7 +19,7 @@ import numpy as np
 from wasi_nn.backends import files_of
 from wasi_nn.graph import Graph
 from wasi_nn.isolation import Isolation
-from wasi_nn.isolation.arena import SAME, OutputReader, copies
+from wasi_nn.isolation.arena import OutputReader, copies, tells_of_outputs
 from wasi_nn.isolation.channel import MAX_FILES, Channel, Gone, Message, SharedMemory, encoded
 from wasi_nn.isolation.described import Description, Misleading, described_texts
 from wasi_nn.isolation.process import Worker
@@ -185,9 +185,10 @@ class _IsolatedRunner:
         """Have the worker make a runner; gives the hooks that it has."""
         worker, graph = self._model.worker_with(self._config)
         channel, theirs = Channel.pair()
-        with theirs:
-            worker.tell({"do": "runner", "graph": graph, "runner": self._number}, [theirs.fileno()])
         self._close()
+        with theirs:
+            if not worker.tell({"do": "runner", "graph": graph, "runner": self._number}, [theirs.fileno()]):
+                raise worker.died()
         self._worker, self._channel = worker, channel
         self._forget()
         answer = self._ask(None, to="begin an execution context")
@@ -244,7 +245,7 @@ class _IsolatedRunner:
                 answer = self._ask(encoded({"do": "step"}))
                 if answer.get("end"):
                     ended = True
-                    return self._taken(answer) if _has_outputs(answer) else None
+                    return self._taken(answer) if tells_of_outputs(answer) else None
                 yield self._taken(answer)
         except NNError:
             ended = True
@@ -259,7 +260,7 @@ class _IsolatedRunner:
 
     def _output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
         answer = self._asked("before", inputs, to="tell of an output", index=index)
-        return self._taken(answer, count=1)[0] if _has_outputs(answer) else None
+        return self._taken(answer, count=1)[0] if tells_of_outputs(answer) else None
 
     def _taken(self, answer: Message, count: int | None = None) -> list[Array]:
         return copies(self._told(self._apart, answer, count))
@@ -396,7 +397,3 @@ class _IsolatedRunner:
                 return answer
             elif (show := getattr(self, "show", None)) is not None:
                 show(bytes(data))
-
-
-def _has_outputs(answer: Message) -> bool:
-    return "outputs" in answer or answer == SAME

@@ -120,19 +120,21 @@ class Worker:
             raise self.told(answer["error"])
         return answer
 
-    def tell(self, message: Mapping[str, Any], files: Sequence[int] = ()) -> None:
-        """Tell the worker something that it doesn't answer. It isn't waited for: of no effect if it is gone, or doesn't
-        read what it is told."""
+    def tell(self, message: Mapping[str, Any], files: Sequence[int] = ()) -> bool:
+        """Tell the worker something that it doesn't answer, without waiting for it. False if it wasn't told: it is
+        gone, or doesn't read what it is told."""
         content = encoded(message, files=len(files))
         if not self._sending.acquire(timeout=_MOMENT):
-            return
+            return False
         try:
-            if socket.send_fds(self._telling, [content], files, socket.MSG_DONTWAIT) < len(content):
-                self.kill("it doesn't read what it is told")
+            if socket.send_fds(self._telling, [content], files, socket.MSG_DONTWAIT) == len(content):
+                return True
+            self.kill("it doesn't read what it is told")
         except OSError:
             pass
         finally:
             self._sending.release()
+        return False
 
     @property
     def is_alive(self) -> bool:
