@@ -9,6 +9,7 @@ each there is a line in the file `outcomes` when it is begun, and another one, i
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import threading
@@ -93,7 +94,10 @@ class _Workers:
         """In the place of `Worker`."""
         key = (*readable, sockets)
         worker = self._last.get(key)
-        if worker is None or not worker.is_alive or self._uses[worker] == _USES:
+        if worker is not None and not (worker.is_alive and self._uses[worker] < _USES and _has_room(worker, settings)):
+            worker.close()
+            worker = None
+        if worker is None:
             worker = self._last[key] = Worker(settings, readable, sockets=sockets)
         for number in worker.graphs.values():
             worker.tell({"do": "forget", "graph": number})
@@ -102,8 +106,17 @@ class _Workers:
         return worker
 
 
+def _has_room(worker: Worker, settings: Isolation) -> bool:
+    """Whether a worker has most of its memory left: what a model took may still be on its way back."""
+    return _data_of(worker.process.pid) < settings.memory // 2
+
+
+def _data_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/status").read_text().partition("VmData:")[2].split()[0]) << 10
+
+
 def _bound_memory() -> None:
-    has = int(Path("/proc/self/status").read_text().partition("VmData:")[2].split()[0]) << 10
+    has = _data_of(os.getpid())
     resource.setrlimit(resource.RLIMIT_DATA, (has + _ROOM, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -14,9 +14,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,24 +54,38 @@ class Trial:
 
 
 @pytest.fixture(scope="session")
-def trial_of(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Tries the models of an encoding, once."""
+def trial_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], Trial]]:
+    """Tries the models of an encoding, once. The next encodings' are tried meanwhile, two at a time."""
+    with ThreadPoolExecutor(2) as threads:
+        asked: dict[tuple[str, str], Future[Trial]] = {}
 
-    @cache
-    def tried(encoding: str, mode: str) -> Trial:
-        return _tried(tmp_path_factory.mktemp("hostile"), encoding, mode)
+        def tried(encoding: str, mode: str) -> Trial:
+            if not asked:
+                for each in ((encoding, mode) for mode in MODES for encoding in MODELS):
+                    if each[1] == "IN-PROCESS" or not isolation.unavailable():
+                        folder = tmp_path_factory.mktemp("hostile")
+                        scene = _prepared(folder, *each)  # here, since what makes models may be for one thread only
+                        asked[each] = threads.submit(_tried, folder, scene, *each)
+            return asked[encoding, mode].result()
 
-    return tried
+        yield tried
+        threads.shutdown(cancel_futures=True)
 
 
-def _tried(folder: Path, encoding: str, mode: str) -> Trial:
-    scene, models, temporary = Scene(folder / "scene"), folder / "models", folder / "temporary"
+def _prepared(folder: Path, encoding: str, mode: str) -> Scene:
+    """Write the models that are to be tried; gives the scene that they know of."""
+    scene, models = Scene(folder / "scene"), folder / "models"
     scene.prepare()
-    temporary.mkdir()
+    (folder / "temporary").mkdir()
     _write(models / "good", GOOD[encoding]())
     for place, model in enumerate(MODELS[encoding]):
         if _is_tried(model, mode):
             _write(models / str(place), model.builders(scene))
+    return scene
+
+
+def _tried(folder: Path, scene: Scene, encoding: str, mode: str) -> Trial:
+    models, temporary = folder / "models", folder / "temporary"
     before = _content(scene.folder)
     trial = Trial()
     with _watched(scene.folder, trial.touched):
