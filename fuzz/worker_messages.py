@@ -1,7 +1,7 @@
 """What a worker says that a hostile model has taken over: the host reads it, and believes nothing.
 
-The first byte says what the rest is: bytes on the socket, or the JSON of an error, a graph, or texts with their dims.
-What is wrong with it is what the host's side is ready for.
+The first byte says what the rest is: bytes on the socket, or the JSON of an error, a graph, texts with their
+dims, dims, or outputs. What is wrong with it is what the host's side is ready for.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from wasi_nn import Graph, Runner, TensorInfo
+from wasi_nn.isolation.arena import OutputReader
 from wasi_nn.isolation.channel import Channel, Gone
-from wasi_nn.isolation.described import Description, dims_of, error_of, texts_of
+from wasi_nn.isolation.described import Description, Misleading, dims_of, error_of, texts_of
 
 MAX_SIZE = 4096
 
@@ -67,4 +69,26 @@ def _dims(said: Any) -> None:
         dims_of(said)
 
 
-KINDS: tuple[Callable[[Any], None], ...] = (_error, _graph, _texts, _dims)
+def _outputs(said: Any) -> None:
+    if not isinstance(said, dict):
+        return
+    for reader in _READERS:
+        with suppress(Misleading):
+            for array in reader.read(said):
+                array.tobytes()
+
+
+class _Graph(Graph):
+    def __init__(self, outputs_vary: bool) -> None:
+        super().__init__([], [] if outputs_vary else [TensorInfo(name, None, None) for name in "ab"])
+        self.outputs_vary = outputs_vary
+
+    def runner(self) -> Runner:
+        raise NotImplementedError
+
+
+_READERS = [OutputReader(_Graph(outputs_vary), 4096) for outputs_vary in (False, True)]
+for _reader in _READERS:
+    _reader.give_room(4096)
+
+KINDS: tuple[Callable[[Any], None], ...] = (_error, _graph, _texts, _dims, _outputs)
