@@ -161,11 +161,13 @@ class ExecutionContext:
         self._ran = False
         self._guard: ComputeGuard | None = None
         self._held: HeldBytes | None = None
+        self._known_output_bytes = 0  # looked at where bytes are held
         self._minds_running = self._steps is not None or self._before_compute is not None
 
     def keep_to(self, guard: ComputeGuard, held: HeldBytes) -> None:
         """Compute within the time that a guard gives, and hold no more bytes than there may be."""
         self._guard, self._held = guard, held
+        self._known_output_bytes = self.graph.known_output_bytes
 
     def set_input(self, key: int | str, tensor: ArrayLike) -> None:
         """Set an input, by index or by name, to a copy of `tensor`. See `write_input` for the errors."""
@@ -240,7 +242,7 @@ class ExecutionContext:
             self._ran, self._outputs_of_sequence = True, False
         reuse, self._outputs = self._outputs or (), None
         if not reuse and self._held is not None:
-            self._held.hold(_OUTPUTS, self.graph.known_output_bytes)
+            self._held.hold(_OUTPUTS, self._known_output_bytes)
         if self._guard is None:
             self._outputs = run(self._runner, self._inputs, reuse)  # type: ignore[arg-type]
             return
@@ -347,7 +349,7 @@ class ExecutionContext:
         """
         arrays = named_inputs(self.graph, inputs)
         if self._held is not None:
-            self._held.require(self.graph.known_output_bytes)
+            self._held.require(self._known_output_bytes)
         return named_outputs(self.graph, self._guarded(partial(run, self._runner, arrays, None)))
 
     def get_output(self, key: int | str) -> Array:

@@ -161,7 +161,8 @@ class Host:
         component = guests.is_component(wasm)
         whole = compose.wrap_component(wasm, name) if component else wasm
         compiled = self._compile(Component, whole, name) if component else self._compile(Module, whole, name)
-        self._memories[compiled] = memories_of(wasm), memories_of(whole)
+        own = memories_of(wasm)
+        self._memories[compiled] = own, own if whole is wasm else memories_of(whole)
         return compiled
 
     def _require_made_here(self) -> None:

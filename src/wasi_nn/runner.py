@@ -10,7 +10,7 @@ import numpy as np
 from wasi_nn.types import ErrorCode, NNError, TensorInfo, one_line
 
 if TYPE_CHECKING:
-    from wasi_nn.types import Array
+    from wasi_nn.types import Array, DType
 
 Runner = Callable[["Sequence[Array]", "Sequence[Array] | None"], "Sequence[Array]"]
 """Runs a graph: `runner(inputs, reuse)` gives its outputs.
@@ -55,6 +55,11 @@ class NamedOutputs(list["Array"]):
 
 class EndedEarly(list["Array"]):
     """Outputs that end where the context is full: a runner returns them so, and all else about them is as usual."""
+
+
+def takes(array: Array, dtype: DType | None) -> bool:
+    """Whether a runtime can write elements of a type into an array's memory."""
+    return array.dtype == dtype and array.flags.c_contiguous and array.flags.writeable
 
 
 def run(runner: Runner, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:

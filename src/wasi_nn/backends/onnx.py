@@ -23,7 +23,7 @@ from wasi_nn.backends._inputs import check_options, is_text, is_thread_count, on
 from wasi_nn.backends._onnx_functions import require_bounded_functions
 from wasi_nn.backends._onnx_model import files_of_onnx, is_onnx, require_self_contained, tensors_with_shape
 from wasi_nn.graph import Graph
-from wasi_nn.runner import Runner
+from wasi_nn.runner import Runner, takes
 from wasi_nn.types import ExecutionTarget, GraphEncoding, TargetUnavailable, TensorInfo, TensorType
 
 if TYPE_CHECKING:
@@ -314,7 +314,7 @@ class _BoundRunner(_Stoppable):
         """Have the next run write into these arrays, if it can."""
         if arrays is self._last:
             return True
-        if not all(map(_fits, arrays, self._outputs)):
+        if not all(takes(array, info.dtype) for array, info in zip(arrays, self._outputs, strict=True)):
             return False
         for info, array in zip(self._outputs, arrays, strict=True):
             self._binding.bind_output(info.name, "cpu", 0, _ELEMENT_NUMBER[info.native], array.shape, array.ctypes.data)
@@ -336,11 +336,6 @@ class _BoundRunner(_Stoppable):
         self._binding.clear_binding_outputs()
         self._bound = [None] * len(self._inputs)
         self._last = None
-
-
-def _fits(array: Array, info: TensorInfo) -> bool:
-    """Whether an output can be written into an array, if it has its dims."""
-    return array.dtype == info.dtype and array.flags.c_contiguous and array.flags.writeable
 
 
 def _view(value: OrtValue) -> Array:

@@ -32,7 +32,7 @@ from wasi_nn.backends._onnx_model import files_of_onnx, is_onnx, require_self_co
 from wasi_nn.backends._tflite_model import require_sound
 from wasi_nn.backends.tflite import is_tflite
 from wasi_nn.graph import Graph
-from wasi_nn.runner import Runner
+from wasi_nn.runner import Runner, takes
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo, TensorType
 
 if TYPE_CHECKING:
@@ -400,8 +400,7 @@ def _fixed(outputs: Sequence[TensorInfo]) -> list[tuple[int, tuple[int, ...], An
 
 def _reusable(array: Array, dims: tuple[int, ...], dtype: Any) -> Array:
     """The array itself, if it can be such an output; or a new one."""
-    fits = array.shape == dims and array.dtype == dtype and array.flags.c_contiguous and array.flags.writeable
-    return array if fits else np.empty(dims, dtype)
+    return array if array.shape == dims and takes(array, dtype) else np.empty(dims, dtype)
 
 
 def _shared(array: Array, info: TensorInfo) -> ov.Tensor:

@@ -186,16 +186,13 @@ class _MainGraphRunner:
         output_places: Sequence[int],
     ) -> None:
         self._interpreter = interpreter
+        self._infos = dict(zip((*input_places, *output_places), (*inputs, *outputs), strict=True))
         self._inputs, self._outputs = input_places, output_places
         self._dims: list[Dims] = []
         self._own: dict[int, Array] = {}  # the interpreter's inputs that are written to directly
         self._views: dict[int, Array] = {}  # and those of its outputs that are read so
         self._stays = all(info.has_fixed_dims for info in inputs)
-        self._fixed_outputs = [
-            index
-            for index, info in enumerate(outputs)
-            if self._stays and info.has_fixed_dims and info.dtype is not None and not info.dtype.hasobject
-        ]
+        self._fixed_outputs = [index for index, info in enumerate(outputs) if self._stays and info.has_fixed_dims]
 
     def input_buffer(self, index: int, dims: Dims) -> Array | None:
         """See `wasi_nn.runner.Runner`."""
@@ -255,12 +252,16 @@ class _MainGraphRunner:
         return np.asarray(self._interpreter.get_tensor(place))
 
     def _in_place(self, place: int) -> Array | None:
-        """An array over a tensor's own memory, if it has some that can be seen as numbers.
+        """An array over a tensor's own memory, if it has some that can be seen as numbers. LiteRT crashes where it is
+        asked for that of strings.
 
         LiteRT's own arrays may not live while it runs: it can't know that this tensor stays where it is.
         """
+        dtype = self._infos[place].dtype
+        if dtype is None or dtype.hasobject:
+            return None
         array: Array = self._interpreter.tensor(place)()
-        if array.size == 0 or array.dtype == object or array.dtype.kind == "S":
+        if array.size == 0:
             return None
         seen: Array = np.asarray(_Memory(self._interpreter, array))
         return seen.view(array.dtype).reshape(array.shape)

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from wasi_nn.allocator import keep_freed_memory
-
 PROGRAM = "wasi-nn"
 FAILURE, USAGE, TRAP = 1, 2, 134
 
@@ -30,16 +28,15 @@ class UsageError(Exception):
 def command() -> NoReturn:
     """The command: `main`, and then the process ends at once, without the tens of milliseconds that runtimes take to
     go."""
-    keep_freed_memory()
-    exit_code = main()
+    exit_code = main(own_process=True)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # closed, here or at the other end
             stream.flush()
     os._exit(exit_code)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; gives its exit code."""
+def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
+    """Run the command; gives its exit code. `own_process` is whether nothing else is done in this process."""
     from wasi_nn.cli import backends, graphs, inspect, replay, run
 
     parser = argparse.ArgumentParser(
@@ -51,8 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_parser(subcommands)
     options = parser.parse_args(arguments)
 
+    from wasi_nn.allocator import keep_freed_memory
     from wasi_nn.types import GuestTrap, WasiNNError
 
+    if own_process:
+        keep_freed_memory()
     try:
         exit_code: int = options.main(options)
     except UsageError as error:

@@ -171,7 +171,6 @@ class _IsolatedRunner:
         self._buffers: list[Array | None] = [None] * count
         self._channel: Channel | None = None
         self._worker: Worker | None = None
-        self._forget()
         # How many calls there were, which one is awaited, and which the worker is killed for if it goes on.
         self._calls = self._under_way = self._insisted = 0
         hooks = self._connect()
