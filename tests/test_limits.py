@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_models
 import pytest
+import tflite_models
 import wasmtime
 from driven_component import TYPES, Driven, GuestFailed
 from onnx import helper
@@ -617,6 +618,16 @@ class TestPolicy:
         with wasi_nn.Session(rules=wasi_nn.LoadRules(isolate=True)) as session:
             with pytest.raises(NNError, match="by name only"):
                 session.load([memoryview(b"x" * 99)], GraphEncoding(encoding), ExecutionTarget.CPU)
+
+    def test_onnx_and_tensorflow_lite_bytes_are_loaded_by_default(self) -> None:
+        models = {GraphEncoding.ONNX: onnx_models.relu(), GraphEncoding.TENSORFLOWLITE: tflite_models.relu()}
+        for encoding, model in models.items():
+            for wanted in (encoding, GraphEncoding.AUTODETECT):
+                with wasi_nn.Session() as session:
+                    assert session.load([memoryview(model)], wanted, ExecutionTarget.CPU)
+                with wasi_nn.Session(allow_load=False) as session, pytest.raises(NNError) as raised:
+                    session.load([memoryview(model)], wanted, ExecutionTarget.CPU)
+                assert raised.value.code is ErrorCode.SECURITY
 
     def test_a_host_may_isolate_everything(self) -> None:
         host = Host({"g": onnx_models.relu()}, isolate=True)

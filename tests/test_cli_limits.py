@@ -1,0 +1,112 @@
+"""The command's options for limits, policy and isolation: each reaches what it is for."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import onnx_models as models
+import pytest
+from conftest import C_GUESTS
+from test_host import LOOKS_UP_NET, command
+
+from wasi_nn import HostLimits, Limits
+from wasi_nn.cli import limit_options
+
+Result = tuple[int, str]
+LOOPS = command("(loop $again (br $again))")
+GROWS = command("(if (i32.eq (memory.grow (i32.const 100)) (i32.const -1)) (then (unreachable)))")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Result]:
+    """Runs `wasi-nn run` in a directory with some guests and a model; gives exit code and errors."""
+    for name, text in (("lookup.wat", command(LOOKS_UP_NET)), ("loop.wat", LOOPS), ("grow.wat", GROWS)):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "net.onnx").write_bytes(models.relu())
+
+    def run(*arguments: str) -> Result:
+        program = Path(sys.executable).with_name("wasi-nn")
+        ended = subprocess.run(
+            [program, "run", "--no-cache", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+        assert "Traceback" not in ended.stderr
+        return ended.returncode, ended.stderr
+
+    return run
+
+
+def given(*arguments: str) -> tuple[Limits, HostLimits]:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    limit_options.add(parser)
+    return limit_options.limits(parser.parse_args(arguments))
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Limits)])
+def test_each_limit_has_an_option(name: str) -> None:
+    flag = f"--max-{name.replace('_', '-')}"
+    assert getattr(given(flag, "7")[0], name) == 7
+    assert getattr(given(flag, "none")[0], name) is None
+    assert given() == (Limits(), HostLimits())
+    assert given(flag, "7")[1] == HostLimits()
+    with pytest.raises(argparse.ArgumentError, match="it takes"):
+        given(flag, "many")
+
+
+def test_computes_at_once_are_the_hosts() -> None:
+    assert given("--max-computes", "3") == (Limits(), HostLimits(computes=3))
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "value"),
+    [
+        ("guest_memory", "512M", 512 * 2**20),
+        ("guest_memory", "2GiB", 2 * 2**30),
+        ("model_bytes", "10k", 10 * 2**10),
+        ("run_time", "500ms", 0.5),
+        ("run_time", "1.5m", 90.0),
+        ("compute_time", "2h", 7200.0),
+    ],
+)
+def test_sizes_and_times_have_units(flag: str, text: str, value: float) -> None:
+    assert getattr(given(f"--max-{flag.replace('_', '-')}", text)[0], flag) == value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--max-fuel", "1000", "loop.wat"], "Limits.fuel, --max-fuel"),
+        (["--max-guest-time", "200ms", "loop.wat"], "Limits.guest_time, --max-guest-time"),
+        (["--max-run-time", "200ms", "loop.wat"], "Limits.run_time, --max-run-time"),
+        (["--max-guest-memory", "1M", "grow.wat"], "unreachable"),
+    ],
+)
+def test_a_guest_beyond_them_traps(run: Callable[..., Result], arguments: list[str], said: str) -> None:
+    code, errors = run(*arguments)
+    assert code == 134
+    assert said in errors
+
+
+def test_names_and_isolation(run: Callable[..., Result]) -> None:
+    net = ("--graph", "net=net.onnx")
+    assert run(*net, "--allow-name", "n*", "lookup.wat") == (0, "")
+    code, errors = run(*net, "--allow-name", "other", "lookup.wat")
+    assert code == 8
+    assert "no graph is named 'net' for this guest" in errors
+    assert run(*net, "--isolate", "lookup.wat") == (0, "")
+    code, errors = run("--graph", "net=onnx:gpu:net.onnx", "--isolate", "lookup.wat")
+    assert code != 0
+    assert "isolated graphs run on the cpu only" in errors
+
+
+def test_targets(run: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(bytes(16))
+    guest = ("--dir", ".::/", str(C_GUESTS / "infer.wasm"), "--model", "/net.onnx", "f32:4:/x")
+    assert run("--allow-target", "cpu", *guest)[0] == 0
+    code, errors = run("--allow-target", "gpu", *guest)
+    assert code != 0
+    assert "this host lets the guest have no cpu (it may have: gpu)" in errors
