@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from wasi_nn.abi.wit import add_to_component_linker
     from wasi_nn.backends import Backend, LoadRules, load
     from wasi_nn.graph import ExecutionContext, Graph
-    from wasi_nn.host import Host, RunResult
+    from wasi_nn.host import Host
     from wasi_nn.isolation import Isolation
     from wasi_nn.limits import HostLimits, Limits
     from wasi_nn.recording import RecordingSession
     from wasi_nn.registry import GraphSource, NamedGraph, Registry
     from wasi_nn.replaying import Difference, Replayed, replay
     from wasi_nn.runner import ABSENT, EndedEarly, NamedOutputs, Runner
+    from wasi_nn.runs import Run, RunResult
     from wasi_nn.session import Session
     from wasi_nn.types import (
         ContextFull,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         ExecutionTarget,
         GraphEncoding,
         GuestError,
+        GuestStopped,
         GuestTrap,
         ModelNotFound,
         NNError,
@@ -68,6 +70,7 @@ __all__ = [
     "GraphEncoding",
     "GraphSource",
     "GuestError",
+    "GuestStopped",
     "GuestTrap",
     "Host",
     "HostLimits",
@@ -82,6 +85,7 @@ __all__ = [
     "RecordingSession",
     "Registry",
     "Replayed",
+    "Run",
     "RunResult",
     "Runner",
     "Session",
@@ -102,13 +106,14 @@ _ROOMS = {
     "abi.dialects": ("Dialect", "add_to_linker"),
     "backends": ("Backend", "LoadRules", "load"),
     "graph": ("ExecutionContext", "Graph"),
-    "host": ("Host", "RunResult"),
+    "host": ("Host",),
     "isolation": ("Isolation",),
     "limits": ("HostLimits", "Limits"),
     "recording": ("RecordingSession",),
     "replaying": ("Difference", "Replayed", "replay"),
     "registry": ("GraphSource", "NamedGraph", "Registry"),
     "runner": ("ABSENT", "EndedEarly", "NamedOutputs", "Runner"),
+    "runs": ("Run", "RunResult"),
     "session": ("Session",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

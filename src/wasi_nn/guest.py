@@ -89,6 +89,13 @@ def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store
         yield "exports no '_start', so that it is a library, not a command"
 
 
+def imports_wasi(guest: Module | Component, engine: Engine) -> bool:
+    """Whether a guest imports anything of WASI but its nn functions."""
+    if isinstance(guest, Component):
+        return any(name.startswith("wasi:") and not name.startswith("wasi:nn/") for name in guest.type.imports(engine))
+    return any(item.module.startswith("wasi_") for item in guest.imports)
+
+
 def imports_http(component: Component, engine: Engine) -> bool:
     """Whether a component imports anything of `wasi:http`."""
     return any(imported.startswith("wasi:http/") for imported in component.type.imports(engine))

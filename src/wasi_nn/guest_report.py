@@ -11,6 +11,11 @@ from wasmtime.component import Component
 from wasi_nn import guest as guests
 from wasi_nn.abi import compose
 from wasi_nn.abi.dialects import MODULES, Dialect, abi_of, imports_of
+from wasi_nn.cache import Compiled
+from wasi_nn.compilation import compile_guest
+from wasi_nn.engine import new_engine
+from wasi_nn.limits import Limits
+from wasi_nn.runs import Work
 from wasi_nn.session import Session
 from wasi_nn.types import GuestError, one_line
 from wasi_nn.wasi import Wasi
@@ -40,11 +45,18 @@ class GuestReport:
 def report_on(guest: guests.Guest, *, dialect: Dialect | str = Dialect.AUTO) -> GuestReport:
     """Look at a guest. It is compiled for that, not run. Raises `GuestError` for what isn't WebAssembly."""
     wasm, name = guests.read(guest), guests.name_of(guest)
-    engine = Engine()
+    engine = new_engine(fuel=False)
+    if guests.is_component(wasm):
+        return _on_component(name, wasm, _compiled(Component, engine, wasm, name), engine)
+    return _on_module(name, _compiled(Module, engine, wasm, name), engine, dialect)
+
+
+def _compiled(kind: type[Compiled], engine: Engine, wasm: bytes, name: str) -> Compiled:
+    limits = Limits()
+    work = Work[Compiled](limits)
+    work.begin(lambda: compile_guest(kind, engine, wasm, name, limits, False, work))
     try:
-        if guests.is_component(wasm):
-            return _on_component(name, wasm, engine)
-        return _on_module(name, Module(engine, wasm), engine, dialect)
+        return work.wait()
     except WasmtimeError as error:
         raise GuestError(f"{name} is not valid WebAssembly: {one_line(error)}") from error
 
@@ -74,13 +86,12 @@ def _named(imports: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(f"{module}.{name}" for module, name in imports)
 
 
-def _on_component(name: str, wasm: bytes, engine: Engine) -> GuestReport:
+def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) -> GuestReport:
     problems = []
     try:
         compose.wrap_component(wasm, name)
     except GuestError as error:
         problems.append(str(error).removeprefix(f"{name} "))
-    component = Component(engine, wasm)
     imports = list(component.type.imports(engine))
     nn = [imported for imported in imports if imported.startswith(_NN)]
     wasi = [imported for imported in imports if imported.startswith("wasi:") and imported not in nn]

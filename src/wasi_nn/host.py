@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from wasmtime import Config, Engine, ExitTrap, Linker, Module, Store, Trap, WasmtimeError
+from wasmtime import ExitTrap, Linker, Module, Store, Trap, WasmtimeError
 from wasmtime.component import Component
 from wasmtime.component import Linker as ComponentLinker
 
@@ -28,18 +26,21 @@ from wasi_nn.abi import compose, wit
 from wasi_nn.abi.binary import memories_of
 from wasi_nn.abi.dialects import Dialect, abi_of
 from wasi_nn.backends import LoadRules
-from wasi_nn.cache import CompileCache, default_directory
+from wasi_nn.cache import CompileCache, Compiled, default_directory
+from wasi_nn.compilation import compile_guest
+from wasi_nn.engine import new_engine
+from wasi_nn.engine_start import start_wasi, wasi_is_started
 from wasi_nn.limits import HostLimits, Limits, Turns, Usage
 from wasi_nn.registry import registry_of
+from wasi_nn.runs import Run, RunResult, RunsUnderWay, Work
 from wasi_nn.session import Session
-from wasi_nn.timing import RunClock, Sleepers, StillAsleep
+from wasi_nn.timing import RunClock
 from wasi_nn.types import GuestError, GuestTrap, one_line, word
 from wasi_nn.wasi import Wasi
 
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from wasi_nn.cache import Compiled
     from wasi_nn.guest import Guest
     from wasi_nn.isolation import Isolation
     from wasi_nn.registry import Graphs
@@ -47,20 +48,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wasi_nn")
 
+Result = TypeVar("Result")
+
 _SLOW_TO_COMPILE = 1_000_000  # bytes: a second or so
 _NEVER = 2**62  # epochs
 # What a guest may have in the engine: memories and instances, and tables and their elements (of 8 bytes each).
 _OF_ONE_MODULE, _OF_SEVERAL_MODULES = (8, 1), (32, 1000)
 _MOST_TABLES, _MOST_TABLE_ELEMENTS = 64, 2**18
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a guest ended: its exit code, and what it wrote if that was captured."""
-
-    exit_code: int
-    stdout: bytes = b""
-    stderr: bytes = b""
 
 
 class Host:
@@ -71,8 +65,9 @@ class Host:
     whether a component may make HTTP requests, by `wasi:http`; else one that tries to traps. `rules`:
     how models are loaded; `isolate` is `LoadRules.isolate`, for short. `limits`: what each guest may have and take;
     `totals`: what all may together. `dialect`: whose functions and numbers core modules get; `auto` tells by what
-    they import. `cache`: where compiled guests are kept; True for the user's cache directory, False for nowhere. A
-    host may be used from several threads at once.
+    they import. `cache`: where compiled guests are kept; True for the user's cache directory, False for nowhere.
+
+    A host may be used from several threads at once. As a context manager, or by `close`, it stops what still runs.
     """
 
     def __init__(
@@ -102,13 +97,8 @@ class Host:
         self.limits = limits or Limits()
         self._usage = Usage(totals or HostLimits())
         self._turns = Turns(totals or HostLimits())
-        self._sleepers = Sleepers()
-        config = Config()
-        config.epoch_interruption = True
-        config.consume_fuel = self.limits.fuel is not None
-        # The engine compiles on threads of the whole process, which a fork hasn't got.
-        config.parallel_compilation = not forks.count
-        self.engine = Engine(config)
+        self._runs = RunsUnderWay()
+        self.engine = new_engine(fuel=self.limits.fuel is not None)
         self._forks = forks.count
         # Of what was compiled here: how many memories the guest defines, and with those of its bridges.
         self._memories: WeakKeyDictionary[Module | Component, tuple[int, int]] = WeakKeyDictionary()
@@ -149,37 +139,108 @@ class Host:
     def store(self, limits: Limits | None = None) -> Store:
         """A new Store of this host's engine for what you compile and run yourself, with room for as much memory as a
         guest may have. Its guest runs as long as it likes: guests of a Store that you make without this trap at once,
-        as the engine interrupts those that have no deadline."""
+        as the engine interrupts those that have no deadline. Raises `GuestError` where the process has no threads or
+        files left for WASI."""
+        start_wasi()
         store = self._store(limits or self.limits, True)
         store.set_epoch_deadline(_NEVER)
         return store
 
     def compile(self, guest: Guest) -> Module | Component:
-        """Compile a guest, or find it compiled. Raises `GuestError` for what isn't there or isn't WebAssembly."""
+        """Compile a guest, or find it compiled, within the host's limits.
+
+        Raises `GuestError` for what isn't there or isn't WebAssembly, or takes too much time or memory to compile.
+        """
         self._require_made_here()
-        wasm, name = guests.read(guest), guests.name_of(guest)
-        component = guests.is_component(wasm)
-        whole = compose.wrap_component(wasm, name) if component else wasm
-        compiled = self._compile(Component, whole, name) if component else self._compile(Module, whole, name)
-        own = memories_of(wasm)
-        self._memories[compiled] = own, own if whole is wasm else memories_of(whole)
-        return compiled
+        work = Work[Module | Component](self.limits)
+        self._runs.begin(work, lambda: self._compiled(guest, self.limits, work))
+        return self._ended(work)
 
     def _require_made_here(self) -> None:
         if self._forks != forks.count:
             raise GuestError(forks.said_of("host"))
 
-    def _compile(self, kind: type[Compiled], wasm: bytes, name: str) -> Compiled:
+    def _compiled(self, guest: Guest, limits: Limits, work: Work[Any]) -> Module | Component:
+        wasm, name = guests.read(guest), guests.name_of(guest)
+        component = guests.is_component(wasm)
+        whole = compose.wrap_component(wasm, name) if component else wasm
+        compiled: Module | Component
+        if component:
+            compiled = self._compiled_or_cached(Component, whole, name, limits, work)
+        else:
+            compiled = self._compiled_or_cached(Module, whole, name, limits, work)
+        own = memories_of(wasm)
+        self._memories[compiled] = own, own if whole is wasm else memories_of(whole)
+        return compiled
+
+    def _compiled_or_cached(
+        self, kind: type[Compiled], wasm: bytes, name: str, limits: Limits, work: Work[Any]
+    ) -> Compiled:
         def anew(wasm: bytes) -> Compiled:
             if len(wasm) > _SLOW_TO_COMPILE:
                 once = ", once" if self._cache else ""
                 logger.info("compiling %s (%.0f MB): this takes seconds%s", name, len(wasm) / 1e6, once)
-            return kind(self.engine, wasm)
+            return compile_guest(kind, self.engine, wasm, name, limits, self.limits.fuel is not None, work)
 
         try:
             return self._cache.get(wasm, anew, partial(kind.deserialize, self.engine)) if self._cache else anew(wasm)
         except WasmtimeError as error:
             raise GuestError(f"{name} is not valid WebAssembly: {one_line(error)}") from error
+
+    def start(
+        self,
+        guest: Guest | Module | Component,
+        args: Sequence[str] = (),
+        *,
+        env: Mapping[str, str] | None = None,
+        dirs: Mapping[str, str | os.PathLike[str]] | None = None,
+        stdin: bytes | os.PathLike[str] | TextIO | None = None,
+        capture_output: bool = False,
+        allow_names: Collection[str] | None = None,
+        limits: Limits | None = None,
+        dialect: Dialect | str | None = None,
+        trace: str | os.PathLike[str] | None = None,
+        trace_data: bool = False,
+    ) -> Run:
+        """Begin to run a guest, as `run` does, and return at once: `Run.wait` gives the result, `Run.stop` ends it.
+
+        What is wrong with the guest is raised by `wait`. Raises `GuestError` if the host is closed, or no thread is
+        left for the guest.
+        """
+        self._require_made_here()
+        limits = limits or self.limits
+        if limits.fuel is not None and self.limits.fuel is None:
+            raise GuestError("fuel is counted only by a Host whose own limits have some (Limits.fuel)")
+        name = guests.name_of(guest)
+        run = Run(limits)
+
+        def to_its_end() -> RunResult:
+            compiled = guest if isinstance(guest, Module | Component) else self._compiled(guest, limits, run)
+            if not wasi_is_started() and guests.imports_wasi(compiled, self.engine):
+                start_wasi()
+            store = self._store(limits, isinstance(compiled, Component), self._memories.get(compiled))
+            try:
+                with (
+                    self.session(
+                        allow_names=allow_names, limits=limits, trace=trace, trace_data=trace_data, title=name
+                    ) as session,
+                    Wasi([name, *args], env or {}, dirs or {}, stdin, capture_output) as wasi,
+                ):
+                    session.guard.run_until = run.until
+                    session.show = wasi.write_stdout
+                    run.output = wasi.output
+                    if isinstance(compiled, Component):
+                        begin = self._link_component(name, compiled, store, wasi, session)
+                    else:
+                        begin = self._link_module(dialect or self.dialect, name, compiled, store, wasi, session)
+                    with closing(RunClock(self.engine, store, limits, session.guard)) as clock:
+                        with run.stopped_by(clock.stop):
+                            return _run_to_its_end(name, begin, session, wasi)
+            finally:
+                store.close()
+
+        self._runs.begin(run, to_its_end)
+        return run
 
     def run(
         self,
@@ -206,43 +267,44 @@ class Host:
 
         Raises `GuestError` if it can't be run, `GuestTrap` if a trap stopped it; the latter has what it wrote.
         """
-        self._require_made_here()
-        limits = limits or self.limits
-        if limits.fuel is not None and self.limits.fuel is None:
-            raise GuestError("fuel is counted only by a Host whose own limits have some (Limits.fuel)")
-        name = guests.name_of(guest)
-        compiled = guest if isinstance(guest, Module | Component) else self.compile(guest)
-        until = inf if limits.run_time is None else time.monotonic() + limits.run_time
-        under_way = _UnderWay()
+        return self._ended(
+            self.start(
+                guest,
+                args,
+                env=env,
+                dirs=dirs,
+                stdin=stdin,
+                capture_output=capture_output,
+                allow_names=allow_names,
+                limits=limits,
+                dialect=dialect,
+                trace=trace,
+                trace_data=trace_data,
+            )
+        )
 
-        def run() -> RunResult:
-            store = self._store(limits, isinstance(compiled, Component), self._memories.get(compiled))
-            try:
-                with (
-                    self.session(
-                        allow_names=allow_names, limits=limits, trace=trace, trace_data=trace_data, title=name
-                    ) as session,
-                    Wasi([name, *args], env or {}, dirs or {}, stdin, capture_output) as wasi,
-                ):
-                    session.guard.run_until = until
-                    session.show = wasi.write_stdout
-                    if isinstance(compiled, Component):
-                        start = self._link_component(name, compiled, store, wasi, session)
-                    else:
-                        start = self._link_module(dialect or self.dialect, name, compiled, store, wasi, session)
-                    with closing(RunClock(self.engine, store, limits, session.guard)) as clock:
-                        under_way.begin(clock, wasi)
-                        return _ended(name, start, session, wasi)
-            finally:
-                store.close()
-
-        if limits.run_time is None:
-            return run()
+    def _ended(self, work: Work[Result]) -> Result:
+        """What comes of some work, which is stopped if whoever waits for it is interrupted."""
         try:
-            return self._sleepers.run(run, limits, under_way.stop)
-        except StillAsleep as asleep:
-            asleep.stdout, asleep.stderr = under_way.output()
+            return work.wait()
+        except BaseException as interruption:
+            if not (work.has_ended or work.is_given_up):
+                work.stop(f"interrupted by {type(interruption).__name__}")
+                work.wait_for_end()
             raise
+
+    def close(self) -> None:
+        """Stop what this host runs, and run nothing more. Waits a second at most for guests that don't stop.
+
+        Whoever waits for a run that is stopped gets `GuestStopped`.
+        """
+        self._runs.close("its host was closed")
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def _store(self, limits: Limits, several: bool, memories: tuple[int, int] | None = None) -> Store:
         """A store with room for what a guest, which may be `several` modules, may have outside of its nn calls: among
@@ -293,35 +355,7 @@ class Host:
         return start
 
 
-class _UnderWay:
-    """A run on another thread, as whoever waits for it sees it."""
-
-    def __init__(self) -> None:
-        self._reason = ""
-        self._clock: RunClock | None = None
-        self._wasi: Wasi | None = None
-
-    def begin(self, clock: RunClock, wasi: Wasi) -> None:
-        """The guest is about to run."""
-        self._clock, self._wasi = clock, wasi
-        if self._reason:
-            clock.stop(self._reason)
-
-    def stop(self, reason: str) -> None:
-        """Trap the guest, or have it trap when it begins."""
-        self._reason = reason
-        if self._clock is not None:
-            self._clock.stop(reason)
-
-    def output(self) -> tuple[bytes, bytes]:
-        """What the guest has written until now, if that is captured."""
-        try:
-            return (b"", b"") if self._wasi is None else self._wasi.output()
-        except (OSError, ValueError):  # it has woken up, and what it wrote is gone with it
-            return b"", b""
-
-
-def _ended(name: str, start: Callable[[], int], session: Session, wasi: Wasi) -> RunResult:
+def _run_to_its_end(name: str, start: Callable[[], int], session: Session, wasi: Wasi) -> RunResult:
     """Run a guest to its end."""
     try:
         exit_code = start()

@@ -35,7 +35,9 @@ class Limits:
     guest_time      seconds of processor time in its own code; computes don't count
     fuel            instructions, as the engine counts them: exact, but the guest runs at about half the speed
     compute_time    seconds for one compute, or for one piece of a sequence
-    run_time        seconds for the whole run
+    run_time        seconds for the whole run, with compiling it
+    compile_time    seconds for compiling it
+    compile_memory  bytes of memory that compiling it may take
     model_bytes     bytes of models that it loads from bytes, alive together
     tensor_bytes    bytes of tensors alive: a component's, and the inputs and outputs of execution contexts
     graphs          graphs that it holds
@@ -50,6 +52,8 @@ class Limits:
     fuel: int | None = None
     compute_time: float | None = 600.0
     run_time: float | None = 3600.0
+    compile_time: float | None = 120.0
+    compile_memory: int | None = 4 * _GIB
     model_bytes: int | None = _GIB
     tensor_bytes: int | None = _GIB
     graphs: int | None = 64

@@ -1,6 +1,7 @@
 """Threads for calls that may have to be given up: one for each, which is used again when the call has ended.
 
-A thread that waits for its next call is a few times faster than a new one.
+A thread that waits for its next call is a few times faster than a new one. The stacks of these threads are of one known
+size, whatever the process is set to: a guest that calls itself without end must trap before its thread's stack ends.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from wasi_nn import forks
+from wasi_nn.types import GuestError, one_line
+from wasi_nn.watchdog import LONGEST_WAIT
 
 Result = TypeVar("Result")
 
 _IDLE = 10.0  # seconds until a thread that has nothing to do ends
 _MOST_IDLE = 16
+_STACK = 8 * 2**20  # bytes: half a MiB for the guest's own code, the rest for what it calls
 _numbers = itertools.count(1)
 
 
@@ -57,6 +61,11 @@ class Call(Generic[Result]):
             self._ended.release()
             return True
         return False
+
+    def wait_for_end(self) -> None:
+        """Wait for its end, however long that takes."""
+        while not self.wait(LONGEST_WAIT):
+            pass
 
     def result(self) -> Result:
         """What it gave, when it has ended; raises what it raised. Once."""
@@ -98,6 +107,7 @@ class _Pool:
     def renew(self) -> None:
         """Begin anew, as in a fork, where there are no threads."""
         self._lock = threading.Lock()
+        self._starting = threading.Lock()  # while the size of new threads' stacks is ours
         self._idle: list[_Thread] = []
 
     def give(self, call: Call[Result]) -> None:
@@ -106,7 +116,12 @@ class _Pool:
             thread = self._idle.pop() if self._idle else None
         if thread is None:
             thread = _Thread(self)
-            thread.start()
+            with self._starting:
+                before = threading.stack_size(_STACK)
+                try:
+                    thread.start()
+                finally:
+                    threading.stack_size(before)
         thread.calls.put(call)  # type: ignore[arg-type]  # of any result
 
     def rest(self, thread: _Thread) -> bool:
@@ -124,6 +139,24 @@ class _Pool:
                 return False
             self._idle.remove(thread)
             return True
+
+
+def require_threads(count: int) -> None:
+    """Raise `GuestError` unless this process may start `count` more threads."""
+    may_end = threading.Event()
+    threads = [threading.Thread(target=may_end.wait, daemon=True) for _ in range(count)]
+    started = 0
+    try:
+        for thread in threads:
+            thread.start()
+            started += 1
+    except RuntimeError as error:
+        message = f"this process can't have {count} more threads ({one_line(error)}): see ulimit -u, and pids.max"
+        raise GuestError(message) from error
+    finally:
+        may_end.set()
+        for thread in threads[:started]:
+            thread.join()
 
 
 _pool = _Pool()

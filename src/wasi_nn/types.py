@@ -12,6 +12,7 @@ the two ABIs, so they live with the ABIs (`wasi_nn.abi`), not here.
     |   `-- EndOfSequence       ... because a sequence of outputs is complete
     `-- GuestError              a guest can't be run
         `-- GuestTrap           a guest ran and was stopped by a trap
+            `-- GuestStopped    ... because somebody stopped its run
 """
 
 from __future__ import annotations
@@ -186,6 +187,10 @@ class GuestTrap(GuestError):
         self.backtrace = backtrace
         self.stdout = b""
         self.stderr = b""
+
+
+class GuestStopped(GuestTrap):
+    """A guest was stopped from outside: by `Run.stop`, or since its host was closed."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ _OPTIONS: dict[str, tuple[Any, str, str]] = {
     "fuel": (_count, "N", "instructions; counting them takes time itself (default: none)"),
     "compute_time": (_seconds, "TIME", "for one compute (default: 10m)"),
     "run_time": (_seconds, "TIME", "for the whole run (default: 1h)"),
+    "compile_time": (_seconds, "TIME", "for compiling it (default: 2m)"),
+    "compile_memory": (_size, "BYTES", "of memory for compiling it (default: 4G)"),
     "model_bytes": (_size, "BYTES", "of models that it loads from its own bytes (default: 1G)"),
     "tensor_bytes": (_size, "BYTES", "of tensors (default: 1G)"),
     "graphs": (_count, "N", "graphs that it holds (default: 64)"),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -21,14 +18,11 @@ from wasi_nn.isolation import Isolation, require_available
 from wasi_nn.isolation.channel import Channel, Gone, Message, encoded
 from wasi_nn.isolation.described import error_of
 from wasi_nn.isolation.sandbox import library_folders
+from wasi_nn.processes import how_it_ended, python_command
 from wasi_nn.types import ErrorCode, NNError, one_line, printable
 
 logger = logging.getLogger("wasi_nn")
 
-_BOOT = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[1]);"
-    "from wasi_nn.isolation.worker import main; main(*map(int, sys.argv[2:]))"
-)
 # What a worker gets of the environment: nothing that could be a secret.
 _KEPT = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "TMPDIR")
 _KEPT_BEGINNINGS = (
@@ -73,7 +67,7 @@ class Worker:
         given = (theirs.fileno(), lifeline)
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _BOOT, json.dumps(_path()), *map(str, given)],
+                python_command("wasi_nn.isolation.worker:main", *given),
                 stdin=subprocess.DEVNULL,
                 stdout=words,
                 stderr=words,
@@ -154,7 +148,7 @@ class Worker:
         self.kill()
         code = self.process.wait()
         self.listen()
-        how = self._reason or (f"it was ended by {_signal_name(-code)}" if code < 0 else f"it exited with {code}")
+        how = self._reason or how_it_ended(code)
         lines = self._said.decode("utf-8", "replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         said = f"; the last that it said: {printable(last)[:_LAST_LINE]}" if last and not self._reason else ""
@@ -215,17 +209,6 @@ def _end(process: subprocess.Popen[bytes], sockets: Iterable[socket.socket], fil
         os.close(file)
 
 
-def _path() -> list[str]:
-    return [os.path.abspath(entry) for entry in sys.path]
-
-
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_BEGINNINGS)}
     return {"HOME": "/nonexistent", **kept}
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from wasi_nn.isolation.serving import RunnerServer
 
 
-def main(control: int, lifeline: int) -> NoReturn:
-    """Serve the host until it ends."""
+def main(control: str, lifeline: str) -> NoReturn:
+    """Serve the host until it ends. The arguments are descriptors: of a socket to the host, and of the lifeline."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_host(lifeline)
+    _end_with_host(int(lifeline))
     keep_freed_memory()
     with suppress(OSError):  # if memory runs out, it is the worker that goes, not the host
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
-    channel = Channel(socket.socket(fileno=control), takes_files=True)
+    channel = Channel(socket.socket(fileno=int(control)), takes_files=True)
     first, _, _ = channel.receive()
     try:
-        sandbox.confine(first["readable"], first["memory"], sockets=first["sockets"], lifeline=lifeline)
+        sandbox.confine(first["readable"], first["memory"], sockets=first["sockets"], lifeline=int(lifeline))
     except Exception as error:
         text = f"graphs can't be isolated here: {getattr(error, 'strerror', None) or error}"
         channel.send({"error": {"kind": "NNError", "code": "unsupported-operation", "text": text}})

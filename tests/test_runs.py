@@ -1,0 +1,318 @@
+"""Runs: waited for, stopped and given up, from any thread; on stacks that are large enough; and the ends of hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from wasi_nn import Graph, GuestError, GuestStopped, GuestTrap, Host, Run, RunResult, TensorInfo
+
+if TYPE_CHECKING:
+    from wasi_nn.types import Array
+
+EMPTY = b'(module (func (export "_start")))'
+LOOPS = b'(module (func (export "_start") (loop $again (br $again))))'
+TRAPS = b'(module (func (export "_start") unreachable))'
+RECURSES = b'(module (func $f (call $f)) (func (export "_start") (call $f)))'
+# It writes "said", and then sleeps for a minute.
+SLEEPS = b"""(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1) (data (i32.const 400) "said")
+    (func (export "_start")
+      (i32.store (i32.const 300) (i32.const 400)) (i32.store (i32.const 304) (i32.const 4))
+      (drop (call $write (i32.const 1) (i32.const 300) (i32.const 1) (i32.const 320)))
+      (i32.store (i32.const 16) (i32.const 1)) (i64.store (i32.const 24) (i64.const 60000000000))
+      (drop (call $poll (i32.const 0) (i32.const 200) (i32.const 1) (i32.const 100)))))"""
+# It computes on the graph "slow", for ever.
+COMPUTES = b"""(module
+    (import "wasi_ephemeral_nn" "load_by_name" (func $load (param i32 i32 i32) (result i32)))
+    (import "wasi_ephemeral_nn" "init_execution_context" (func $init (param i32 i32) (result i32)))
+    (import "wasi_ephemeral_nn" "compute" (func $compute (param i32) (result i32)))
+    (memory (export "memory") 1) (data (i32.const 400) "slow")
+    (func (export "_start")
+      (drop (call $load (i32.const 400) (i32.const 4) (i32.const 0)))
+      (drop (call $init (i32.load (i32.const 0)) (i32.const 4)))
+      (loop $again (drop (call $compute (i32.load (i32.const 4)))) (br $again))))"""
+
+
+class Slow(Graph):
+    """A graph whose computes last until they are interrupted, or let go."""
+
+    def __init__(self, *, stoppable: bool) -> None:
+        super().__init__([], [TensorInfo("y", np.dtype(np.float32), (1,))])
+        self.computes, self.may_go = threading.Event(), threading.Event()
+        self._stoppable = stoppable
+
+    def runner(self) -> Callable[[Sequence[Array], Sequence[Array] | None], Sequence[Array]]:
+        return _SlowRunner(self) if self._stoppable else self.compute_slowly
+
+    def compute_slowly(self, *_: object) -> Sequence[Array]:
+        self.computes.set()
+        self.may_go.wait(60)
+        return [np.zeros(1, np.float32)]
+
+
+class _SlowRunner:
+    def __init__(self, graph: Slow) -> None:
+        self._graph = graph
+
+    def __call__(self, *_: object) -> Sequence[Array]:
+        return self._graph.compute_slowly()
+
+    def interrupt(self) -> None:
+        self._graph.may_go.set()
+
+
+def start(host: Host, guest: bytes) -> Run:
+    return host.start(guest, capture_output=True)
+
+
+def test_a_run_gives_its_result_as_often_as_it_is_asked() -> None:
+    host = Host(cache=False)
+    run = host.start(EMPTY)
+    assert run.wait() == run.wait(60) == RunResult(0)
+    assert run.has_ended
+    traps = host.start(TRAPS)
+    for _ in range(2):
+        with pytest.raises(GuestTrap, match="unreachable"):
+            traps.wait()
+    with pytest.raises(GuestError, match="is empty"):
+        host.start(b"").wait()
+
+
+def test_what_is_still_running_after_the_timeout_goes_on() -> None:
+    host = Host(cache=False)
+    run = host.start(LOOPS)
+    with pytest.raises(TimeoutError, match=r"still running after 0.01 s"):
+        run.wait(0.01)
+    assert not run.has_ended
+    run.stop()
+    with pytest.raises(GuestStopped):
+        run.wait()
+
+
+def test_a_guest_in_its_own_code_is_stopped_for_all_who_wait() -> None:
+    host = Host(cache=False)
+    run = host.start(LOOPS)
+    ends: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            run.wait(60)
+        except BaseException as end:
+            ends.append(end)
+
+    waiting = [threading.Thread(target=wait) for _ in range(3)]
+    for thread in waiting:
+        thread.start()
+    run.stop("the client left")
+    run.stop("too late")
+    for thread in waiting:
+        thread.join()
+    assert [(type(end), str(end)) for end in ends] == [(GuestStopped, "the guest trapped: the client left")] * 3
+    assert host.run(EMPTY).exit_code == 0
+
+
+def test_a_run_that_has_ended_is_not_stopped() -> None:
+    run = Host(cache=False).start(EMPTY)
+    assert run.wait() == RunResult(0)
+    run.stop()
+    assert run.wait() == RunResult(0)
+
+
+@pytest.mark.parametrize("stoppable", [True, False], ids=["stoppable", "not stoppable"])
+def test_a_guest_that_computes_is_stopped_or_given_up(stoppable: bool) -> None:
+    graph = Slow(stoppable=stoppable)
+    host = Host({"slow": graph}, cache=False)
+    run = host.start(COMPUTES)
+    assert graph.computes.wait(60)
+    run.stop()
+    with pytest.raises(GuestStopped):
+        run.wait(60)
+    assert run.has_ended is stoppable
+    graph.may_go.set()
+    run.wait_for_end()
+    assert host.run(EMPTY).exit_code == 0
+
+
+def test_a_guest_that_is_asleep_is_given_up_with_what_it_wrote() -> None:
+    host = Host(cache=False)
+    run = start(host, SLEEPS)
+    deadline = time.monotonic() + 60
+    while run.output()[0] != b"said" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    run.stop("enough")
+    with pytest.raises(GuestStopped, match=r"enough, and is asleep") as stopped:
+        run.wait(30)
+    assert stopped.value.stdout == b"said"
+
+
+def test_a_host_that_is_closed_stops_what_it_runs_and_runs_nothing_more() -> None:
+    graph = Slow(stoppable=True)
+    with Host({"slow": graph}, cache=False) as host:
+        runs = [host.start(LOOPS), host.start(COMPUTES), start(host, SLEEPS)]
+        assert graph.computes.wait(60)
+    for run in runs:
+        with pytest.raises(GuestStopped, match="its host was closed"):
+            run.wait(0)
+    for call in (lambda: host.run(EMPTY), lambda: host.start(EMPTY), lambda: host.compile(EMPTY)):
+        with pytest.raises(GuestError, match="this host is closed"):
+            call()
+    host.close()
+
+
+def test_a_host_is_closed_by_another_thread_while_one_waits() -> None:
+    host = Host(cache=False)
+    threading.Timer(0.2, host.close).start()
+    with pytest.raises(GuestStopped, match="its host was closed"):
+        host.run(LOOPS)
+
+
+def test_guests_that_are_given_up_are_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wasi_nn.runs._MOST_GIVEN_UP", 2)
+    graph = Slow(stoppable=False)
+    host = Host({"slow": graph}, cache=False)
+    runs = []
+    for _ in range(2):
+        graph.computes.clear()
+        runs.append(host.start(COMPUTES))
+        assert graph.computes.wait(60)
+        runs[-1].stop()
+        with pytest.raises(GuestStopped):
+            runs[-1].wait()
+    with pytest.raises(GuestError, match="2 guests are asleep beyond their time"):
+        host.run(EMPTY)
+    graph.may_go.set()
+    for run in runs:
+        assert run._call is not None
+        assert run._call.wait(60)
+    assert host.run(EMPTY).exit_code == 0
+
+
+def test_a_cancelled_task_stops_its_guest() -> None:
+    host = Host(cache=False)
+
+    async def infer(runs: list[Run]) -> RunResult:
+        run = host.start(LOOPS)
+        runs.append(run)
+        try:
+            return await asyncio.to_thread(run.wait)
+        finally:
+            run.stop("the client left")
+
+    async def cancel() -> Run:
+        runs: list[Run] = []
+        task = asyncio.create_task(infer(runs))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return runs[0]
+
+    with pytest.raises(GuestStopped, match="the client left"):
+        asyncio.run(cancel()).wait()
+
+
+# Stacks
+
+_RECURSES_THERE = """
+import sys, threading, wasi_nn
+threading.stack_size(int(sys.argv[1]))
+
+def run(limits):
+    for _ in range(2):
+        try:
+            host.run(RECURSES, limits=limits)
+        except wasi_nn.GuestTrap as trap:
+            print(trap.reason)
+
+host = wasi_nn.Host(cache=False)
+RECURSES = sys.argv[2].encode()
+for limits in (wasi_nn.Limits(), wasi_nn.Limits(run_time=None)):
+    thread = threading.Thread(target=run, args=[limits])
+    thread.start()
+    thread.join()
+assert threading.stack_size() == int(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize(("threads", "process"), [(256 * 1024, None), (0, 512 * 1024)])
+def test_a_guest_that_calls_itself_without_end_traps_however_small_stacks_are(
+    threads: int, process: int | None
+) -> None:
+    def shrink() -> None:
+        if process is not None:
+            resource.setrlimit(resource.RLIMIT_STACK, (process, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+
+    command = [sys.executable, "-c", _RECURSES_THERE, str(threads), RECURSES.decode()]
+    said = subprocess.run(command, preexec_fn=shrink, capture_output=True, text=True, check=False, timeout=120)
+    assert (said.returncode, said.stdout, said.stderr) == (0, "call stack exhausted\n" * 4, "")
+
+
+# What the engine makes when it is first needed
+
+_OUT_OF_FILES = """
+import os, resource, sys, wasi_nn
+host = wasi_nn.Host(cache=False)
+WRITES = sys.argv[1].encode()
+most = resource.getrlimit(resource.RLIMIT_NOFILE)
+lowest = os.dup(0)
+os.close(lowest)
+resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 2, most[1]))
+try:
+    host.run(WRITES)
+except wasi_nn.GuestError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_NOFILE, most)
+print(host.run(WRITES).exit_code)
+"""
+_OUT_OF_THREADS = """
+import errno, sys, pyseccomp, wasi_nn
+host = wasi_nn.Host(cache=False)
+WRITES = sys.argv[1].encode()
+print(host.run(b'(module (func (export "_start")))').exit_code)  # there is a thread for guests now
+rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+for name in ("clone", "clone3", "fork", "vfork"):
+    rules.add_rule(pyseccomp.ERRNO(errno.EAGAIN), name)
+rules.set_attr(pyseccomp.Attr.CTL_TSYNC, 1)  # for all threads
+rules.load()
+for guest in (WRITES, sys.argv[2]):
+    try:
+        host.run(guest)
+    except wasi_nn.GuestError as error:
+        print(str(error).split(" (")[0])
+"""
+WRITES = SLEEPS.replace(b"60000000000", b"1").decode()
+
+
+def test_a_process_that_is_out_of_files_gets_an_error_for_its_first_guest_that_uses_wasi() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", _OUT_OF_FILES, WRITES], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert said.stdout.startswith("WASI can't be started: this process is out of files")
+    assert (said.returncode, said.stdout.splitlines()[1:]) == (0, ["said0"])
+
+
+def test_a_process_that_is_out_of_threads_gets_errors(tmp_path: os.PathLike[str]) -> None:
+    from test_compilation import LARGE
+
+    guest = os.path.join(tmp_path, "large.wasm")
+    with open(guest, "wb") as file:
+        file.write(LARGE)
+    command = [sys.executable, "-c", _OUT_OF_THREADS, WRITES, guest]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.splitlines()[0] == "0"
+    assert "can't have" in said.stdout.splitlines()[1]
+    assert "no process can be started for it" in said.stdout.splitlines()[2]
