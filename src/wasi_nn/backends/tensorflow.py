@@ -14,10 +14,9 @@ of it is given to TensorFlow before that is known: TensorFlow runs parts of a gr
 from __future__ import annotations
 
 import os
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +34,7 @@ from wasi_nn.backends._tensorflow_model import (
 from wasi_nn.backends._tensorflow_operations import keeps_state, require_bounded_functions, require_harmless
 from wasi_nn.backends._tensorflow_plan import Plan, Port, graph_def_plan, saved_model_plan
 from wasi_nn.graph import Graph
+from wasi_nn.quiet import environment_with, extensions_of
 from wasi_nn.runner import ABSENT, Runner
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo
 
@@ -86,31 +86,20 @@ def _device_types(tf: Any) -> list[str]:
     return list(dict.fromkeys(device.device_type for device in tf.config.list_physical_devices()))
 
 
-_environment = threading.Lock()
-
-
-@contextmanager
-def _environment_with(name: str, value: str) -> Iterator[None]:
-    """An environment variable that TensorFlow's libraries look at once, set for a while unless the user has set it."""
-    with _environment:
-        ours = name not in os.environ
-        if ours:
-            os.environ[name] = value
-        try:
-            yield
-        finally:
-            if ours:
-                del os.environ[name]
+_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+_ALL = "0"  # the level at which the user wants to see everything
 
 
 @cache
 def import_tensorflow() -> Any:
     """TensorFlow, without the notices that it prints at its start and the warnings that it raises."""
-    with _environment_with("TF_CPP_MIN_LOG_LEVEL", "3"), warnings.catch_warnings():
+    wanted = os.environ.get(_LEVEL) == _ALL
+    with warnings.catch_warnings(), nullcontext() if wanted else extensions_of("tensorflow"):
         warnings.simplefilter("ignore")
-        import tensorflow
+        with environment_with(_LEVEL, "3"):
+            import tensorflow
 
-        return tensorflow
+            return tensorflow
 
 
 def _is_names(value: Any) -> bool:
@@ -253,7 +242,7 @@ def _session(tf: Any, graph: Any, device: str, threads: int) -> Any:
         config.device_count["GPU"] = 0
     config.gpu_options.allow_growth = True
     # Without it, the first session of the process decides the number of threads for all others.
-    with _environment_with("TF_OVERRIDE_GLOBAL_THREADPOOL", "1"):
+    with environment_with("TF_OVERRIDE_GLOBAL_THREADPOOL", "1"):
         return tf.compat.v1.Session(graph=graph, config=config)
 
 
