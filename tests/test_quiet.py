@@ -11,15 +11,27 @@ from pathlib import Path
 import pytest
 from hostile_models import GOOD
 
-from wasi_nn import quiet
+from wasi_nn import isolation, quiet
 
 SCRIPT = """
+import os
 import sys
 from pathlib import Path
+
+def hide(folder):
+    from landlock import Ruleset
+    rules = Ruleset()
+    for name in os.listdir("/"):
+        if name != folder and os.path.isdir("/" + name):
+            rules.allow("/" + name)
+    rules.apply()
+
 import numpy as np
 import wasi_nn
 
-encoding, *builders = sys.argv[1:]
+encoding, unseen, *builders = sys.argv[1:]
+if unseen:
+    hide(unseen)
 models = [Path(builder).read_bytes() for builder in builders]
 graph = wasi_nn.load(models if len(models) > 1 else models[0], encoding)
 inputs = {}
@@ -37,16 +49,21 @@ ENVIRONMENTS: dict[str, list[dict[str, str]]] = {
 
 
 @pytest.mark.parametrize(
-    ("encoding", "environment"),
-    [(encoding, environment) for encoding in GOOD for environment in ({}, *ENVIRONMENTS.get(encoding, ()))],
+    ("encoding", "environment", "unseen"),
+    [
+        *((encoding, environment, "") for encoding in GOOD for environment in ({}, *ENVIRONMENTS.get(encoding, ()))),
+        *((encoding, {}, "sys") for encoding in GOOD),
+    ],
 )
-def test_a_runtime_prints_nothing(encoding: str, environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_runtime_prints_nothing(encoding: str, environment: dict[str, str], unseen: str, tmp_path: Path) -> None:
+    if unseen and isolation.unavailable():
+        pytest.skip(isolation.unavailable())
     paths = [tmp_path / str(number) for number, _ in enumerate(GOOD[encoding]())]
     for path, content in zip(paths, GOOD[encoding](), strict=True):
         path.write_bytes(content)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, encoding, *map(str, paths)],
+        [sys.executable, "-c", SCRIPT, encoding, unseen, *map(str, paths)],
         capture_output=True,
         text=True,
         env=kept | environment,
@@ -92,7 +109,7 @@ def test_what_a_quiet_call_raises_is_raised() -> None:
 def test_modules_are_found_as_ever() -> None:
     script = """
 import sys
-from wasi_nn import quiet
+from wasi_nn import isolation, quiet
 before = list(sys.meta_path)
 with quiet.extensions_of("numpy"):
     import numpy

@@ -131,6 +131,8 @@ class Usage:
 
     def take(self, name: str, amount: int = 1) -> None:
         """Count so much more. Raises `NNError` with `too-large`, and counts nothing, if that is too much."""
+        if amount < 0:
+            raise ValueError(f"an amount below zero: {amount}")
         with self._lock:
             used = self._used[name] + amount
             if used > self._most[name]:
@@ -146,7 +148,7 @@ class Usage:
         with self._lock:
             if self._closed:
                 return
-            self._used[name] -= amount
+            self._used[name] = max(0, self._used[name] - amount)
         if self._within is not None:
             self._within.give_back(name, amount)
 
@@ -171,6 +173,8 @@ class HeldBytes:
 
     def hold(self, place: int, size: int) -> None:
         """Hold `size` bytes in a place, instead of those that were there. Raises as `Usage.take` does."""
+        if size < 0:
+            raise ValueError(f"a size below zero: {size}")
         change = size - self._sizes.get(place, 0)
         if change > 0:
             self._usage.take("tensor_bytes", change)
