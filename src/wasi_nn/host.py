@@ -41,6 +41,7 @@ from wasi_nn.wasi import Wasi
 if TYPE_CHECKING:
     from typing import TextIO
 
+    from wasi_nn.directories import Directories
     from wasi_nn.guest import Guest
     from wasi_nn.isolation import Isolation
     from wasi_nn.registry import Graphs
@@ -193,7 +194,7 @@ class Host:
         args: Sequence[str] = (),
         *,
         env: Mapping[str, str] | None = None,
-        dirs: Mapping[str, str | os.PathLike[str]] | None = None,
+        dirs: Directories | None = None,
         stdin: bytes | os.PathLike[str] | TextIO | None = None,
         capture_output: bool = False,
         allow_names: Collection[str] | None = None,
@@ -248,7 +249,7 @@ class Host:
         args: Sequence[str] = (),
         *,
         env: Mapping[str, str] | None = None,
-        dirs: Mapping[str, str | os.PathLike[str]] | None = None,
+        dirs: Directories | None = None,
         stdin: bytes | os.PathLike[str] | TextIO | None = None,
         capture_output: bool = False,
         allow_names: Collection[str] | None = None,
@@ -260,10 +261,10 @@ class Host:
         """Run a guest that is a command (it exports `_start`, or `wasi:cli/run` if it is a component) to its end.
 
         `args` come after the guest's own name. `env` is the whole of its environment. `dirs` maps paths as the guest
-        sees them to directories here, which it may read and write. `stdin` is bytes or a file for it to read, or
-        `sys.stdin` to share ours; without, it has none. It writes to our output, or into the result with
-        `capture_output`. `allow_names`, `limits` and `dialect` are for this run alone. `trace` is a file to record its
-        nn calls in; with `trace_data` also what is needed to `replay` them.
+        sees them to directories here: paths, which it may read and write, or a `Directory`, which may be read-only.
+        `stdin` is bytes or a file for it to read, or `sys.stdin` to share ours; without, it has none. It writes to our
+        output, or into the result with `capture_output`. `allow_names`, `limits` and `dialect` are for this run alone.
+        `trace` is a file to record its nn calls in; with `trace_data` also what is needed to `replay` them.
 
         Raises `GuestError` if it can't be run, `GuestTrap` if a trap stopped it; the latter has what it wrote.
         """

@@ -19,6 +19,7 @@ from wasmtime.component import Linker as ComponentLinker
 
 from wasi_nn.abi import host_calls
 from wasi_nn.abi.memory import GuestMemory
+from wasi_nn.directories import Directories, c_string, preopen
 from wasi_nn.types import GuestError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Wasi:
         self,
         argv: Sequence[str],
         env: Mapping[str, str],
-        dirs: Mapping[str, str | os.PathLike[str]],
+        dirs: Directories,
         stdin: bytes | os.PathLike[str] | TextIO | None,
         capture_output: bool,
     ) -> None:
@@ -44,10 +45,9 @@ class Wasi:
         self._scratch: Path | None = None
         self._stdout: BinaryIO | None = None  # what is captured
         try:
-            config.argv = [_c_string("an argument", argument) for argument in argv]
-            config.env = [(_c_string("a variable", key), _c_string("a variable", env[key])) for key in env]
-            for guest_path, directory in dirs.items():
-                _preopen(config, guest_path, directory)
+            config.argv = [c_string("an argument", argument) for argument in argv]
+            config.env = [(c_string("a variable", key), c_string("a variable", env[key])) for key in env]
+            preopen(config, dirs)
             self._connect_stdin(config, stdin)
             self._connect_output(config, capture_output)
         except BaseException:
@@ -135,24 +135,3 @@ class Wasi:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _c_string(what: str, text: str) -> str:
-    """The text, if it can be passed to a guest: without zero bytes, and in Unicode."""
-    if "\0" in text:
-        raise GuestError(f"{what} of the guest has a zero byte in it: {text!r}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise GuestError(f"{what} of the guest is not valid Unicode: {text!r}") from error
-    return text
-
-
-def _preopen(config: WasiConfig, guest_path: str, directory: str | os.PathLike[str]) -> None:
-    path = _c_string("a directory", os.fspath(directory))
-    if not os.path.isdir(path):
-        raise GuestError(f"no directory {path} to give to the guest")
-    try:
-        config.preopen_dir(path, _c_string("a directory", guest_path))
-    except WasmtimeError as error:
-        raise GuestError(f"the directory {path} can't be opened for the guest") from error
