@@ -31,6 +31,7 @@ from wasi_nn.compilation import compile_guest
 from wasi_nn.engine import new_engine
 from wasi_nn.engine_start import start_wasi, wasi_is_started
 from wasi_nn.limits import HostLimits, Limits, Turns, Usage
+from wasi_nn.output import Output
 from wasi_nn.registry import registry_of
 from wasi_nn.runs import Run, RunResult, RunsUnderWay, Work
 from wasi_nn.session import Session
@@ -214,6 +215,9 @@ class Host:
             raise GuestError("fuel is counted only by a Host whose own limits have some (Limits.fuel)")
         name = guests.name_of(guest)
         run = Run(limits)
+        output = Output(limits) if capture_output else None
+        if output is not None:
+            run.output = output.kept
 
         def to_its_end() -> RunResult:
             compiled = guest if isinstance(guest, Module | Component) else self._compiled(guest, limits, run)
@@ -221,22 +225,19 @@ class Host:
                 start_wasi()
             store = self._store(limits, isinstance(compiled, Component), self._memories.get(compiled))
             try:
-                with (
-                    self.session(
-                        allow_names=allow_names, limits=limits, trace=trace, trace_data=trace_data, title=name
-                    ) as session,
-                    Wasi([name, *args], env or {}, dirs or {}, stdin, capture_output) as wasi,
-                ):
+                wasi = Wasi([name, *args], env or {}, dirs or {}, stdin, output)
+                with self.session(
+                    allow_names=allow_names, limits=limits, trace=trace, trace_data=trace_data, title=name
+                ) as session:
                     session.guard.run_until = run.until
                     session.show = wasi.write_stdout
-                    run.output = wasi.output
                     if isinstance(compiled, Component):
                         begin = self._link_component(name, compiled, store, wasi, session)
                     else:
                         begin = self._link_module(dialect or self.dialect, name, compiled, store, wasi, session)
                     with closing(RunClock(self.engine, store, limits, session.guard)) as clock:
                         with run.stopped_by(clock.stop):
-                            return _run_to_its_end(name, begin, session, wasi)
+                            return _run_to_its_end(name, begin, session, wasi, clock)
             finally:
                 store.close()
 
@@ -263,8 +264,9 @@ class Host:
         `args` come after the guest's own name. `env` is the whole of its environment. `dirs` maps paths as the guest
         sees them to directories here: paths, which it may read and write, or a `Directory`, which may be read-only.
         `stdin` is bytes or a file for it to read, or `sys.stdin` to share ours; without, it has none. It writes to our
-        output, or into the result with `capture_output`. `allow_names`, `limits` and `dialect` are for this run alone.
-        `trace` is a file to record its nn calls in; with `trace_data` also what is needed to `replay` them.
+        output, or, with `capture_output`, into the result: so much as `Limits.output_bytes`. `allow_names`, `limits`
+        and `dialect` are for this run alone. `trace` is a file to record its nn calls in; with `trace_data` also what
+        is needed to `replay` them.
 
         Raises `GuestError` if it can't be run, `GuestTrap` if a trap stopped it; the latter has what it wrote.
         """
@@ -356,8 +358,10 @@ class Host:
         return start
 
 
-def _run_to_its_end(name: str, start: Callable[[], int], session: Session, wasi: Wasi) -> RunResult:
+def _run_to_its_end(name: str, start: Callable[[], int], session: Session, wasi: Wasi, clock: RunClock) -> RunResult:
     """Run a guest to its end."""
+    output = wasi.output or Output(session.limits)
+    output.stop = clock.stop
     try:
         exit_code = start()
     except (Trap, WasmtimeError) as error:
@@ -370,6 +374,10 @@ def _run_to_its_end(name: str, start: Callable[[], int], session: Session, wasi:
         else:
             ended = guests.explained(name, error, session.limits)
             if isinstance(ended, GuestTrap):
-                ended.stdout, ended.stderr = wasi.output()
+                ended.stdout, ended.stderr = output.kept()
             raise ended from None
-    return RunResult(exit_code, *wasi.output())
+    if output.excess:
+        trap = GuestTrap(output.excess)
+        trap.stdout, trap.stderr = output.kept()
+        raise trap
+    return RunResult(exit_code, *output.kept())
