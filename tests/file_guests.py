@@ -160,7 +160,8 @@ def component(steps: Sequence[Step], loop: str = "") -> bytes:
         (func $must (param $error-at i32)
           (if (i32.load8_u (i32.const 64))
             (then (call $exit (i32.add (i32.const 1) (i32.load8_u (i32.add (i32.const 64) (local.get $error-at))))))))
-        (func (export "run") (result i32) (local $d i32) (local $opened i32) (local $n i32)
+        (func (export "run") (result i32) (local $d i32) (local $opened i32) (local $n i32) (local $r i32)
+          (local.set $r (i32.const 64))
           (call $directories (i32.const 8)) (local.set $d (i32.load (i32.load (i32.const 8))))
           {body} {loop} (i32.const 0)))
       (core instance $i (instantiate $m (with "memory" (instance $memory)) (with "" (instance

@@ -23,15 +23,20 @@ Directories = Mapping[str, str | os.PathLike[str] | Directory]
 """Directories by the paths under which a guest sees them. A path alone is one that the guest may read and write."""
 
 
+def path_of(directory: str | os.PathLike[str] | Directory) -> str:
+    """The path of a directory that is given to a guest."""
+    return os.fspath(directory.path if isinstance(directory, Directory) else directory)
+
+
 def preopen(config: WasiConfig, directories: Directories) -> None:
     """Give directories to a guest. Raises `GuestError` for one that isn't there, or can't be opened."""
     for guest_path, given in directories.items():
-        directory = given if isinstance(given, Directory) else Directory(given)
-        path = c_string("a directory", os.fspath(directory.path))
+        path = c_string("a directory", path_of(given))
+        mutable = not (isinstance(given, Directory) and given.read_only)
         if not os.path.isdir(path):
             raise GuestError(f"no directory {path} to give to the guest")
         try:
-            config.preopen_dir(path, c_string("a directory", guest_path), not directory.read_only)
+            config.preopen_dir(path, c_string("a directory", guest_path), mutable)
         except WasmtimeError as error:
             raise GuestError(f"the directory {path} can't be opened for the guest") from error
 

@@ -20,7 +20,7 @@ from wasmtime import ExitTrap, Linker, Module, Store, Trap, WasmtimeError
 from wasmtime.component import Component
 from wasmtime.component import Linker as ComponentLinker
 
-from wasi_nn import forks
+from wasi_nn import forks, open_files
 from wasi_nn import guest as guests
 from wasi_nn.abi import compose, wit
 from wasi_nn.abi.binary import memories_of
@@ -30,6 +30,7 @@ from wasi_nn.cache import CompileCache, Compiled, default_directory
 from wasi_nn.compilation import compile_guest
 from wasi_nn.engine import new_engine
 from wasi_nn.engine_start import start_wasi, wasi_is_started
+from wasi_nn.file_watch import files_in
 from wasi_nn.limits import HostLimits, Limits, Turns, Usage
 from wasi_nn.output import Output
 from wasi_nn.registry import registry_of
@@ -223,7 +224,9 @@ class Host:
             compiled = guest if isinstance(guest, Module | Component) else self._compiled(guest, limits, run)
             if not wasi_is_started() and guests.imports_wasi(compiled, self.engine):
                 start_wasi()
-            store = self._store(limits, isinstance(compiled, Component), self._memories.get(compiled))
+            counts_files = bool(dirs) and limits.files is not None and open_files.are_opened_by(compiled)
+            memories = self._memories.get(compiled)
+            store = self._store(limits, isinstance(compiled, Component), memories, counts_files)
             try:
                 wasi = Wasi([name, *args], env or {}, dirs or {}, stdin, output)
                 with self.session(
@@ -234,9 +237,11 @@ class Host:
                     if isinstance(compiled, Component):
                         begin = self._link_component(name, compiled, store, wasi, session)
                     else:
-                        begin = self._link_module(dialect or self.dialect, name, compiled, store, wasi, session)
+                        speaks = dialect or self.dialect
+                        begin = self._link_module(speaks, name, compiled, store, wasi, session, counts_files)
                     with closing(RunClock(self.engine, store, limits, session.guard)) as clock:
-                        with run.stopped_by(clock.stop):
+                        watch = clock.stop if isinstance(compiled, Component) else None
+                        with files_in(dirs or {}, limits, watch), run.stopped_by(clock.stop):
                             return _run_to_its_end(name, begin, session, wasi, clock)
             finally:
                 store.close()
@@ -309,9 +314,11 @@ class Host:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _store(self, limits: Limits, several: bool, memories: tuple[int, int] | None = None) -> Store:
+    def _store(
+        self, limits: Limits, several: bool, memories: tuple[int, int] | None = None, counts_files: bool = False
+    ) -> Store:
         """A store with room for what a guest, which may be `several` modules, may have outside of its nn calls: among
-        it, so many `memories`, its own and all."""
+        it, so many `memories`, its own and all; and with room for the instance in which its files are counted."""
         store = Store(self.engine)
         most, instances = _OF_SEVERAL_MODULES if several else _OF_ONE_MODULE
         size = -1 if limits.guest_memory is None else limits.guest_memory
@@ -319,16 +326,25 @@ class Host:
             own, every = memories
             shared_by = max(1, min(own, most))
             size, most = limits.guest_memory // shared_by, shared_by + every - own
-        store.set_limits(size, _MOST_TABLE_ELEMENTS, instances, _MOST_TABLES, most)
+        store.set_limits(size, _MOST_TABLE_ELEMENTS, instances + counts_files, _MOST_TABLES, most + counts_files)
         if limits.fuel is not None:
             store.set_fuel(limits.fuel)
         return store
 
     def _link_module(
-        self, dialect: Dialect | str, name: str, module: Module, store: Store, wasi: Wasi, session: Session
+        self,
+        dialect: Dialect | str,
+        name: str,
+        module: Module,
+        store: Store,
+        wasi: Wasi,
+        session: Session,
+        counts_files: bool,
     ) -> Callable[[], int]:
         linker = Linker(self.engine)
         wasi.add_to(linker, store)
+        if counts_files:
+            open_files.count_in(linker, store, session.limits)
         abi = abi_of(dialect, module)
         abi(session).add_to_linker(linker)
         guests.require_command(name, module, abi, linker, store)
