@@ -184,6 +184,8 @@ class RunsUnderWay:
         def call() -> Result:
             try:
                 return function()
+            except OSError as error:  # no files are left, a disk is full
+                raise GuestError(f"the guest can't be run: {one_line(error)}") from error
             finally:
                 with self._lock:
                     self._all.discard(work)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -55,6 +57,8 @@ class Wasi:
         if isinstance(stdin, bytes):
             _give_stdin(config, stdin)
         elif isinstance(stdin, os.PathLike):
+            if os.path.exists(stdin) and stat.S_ISFIFO(os.stat(stdin).st_mode):
+                raise GuestError(f"the guest's standard input {os.fspath(stdin)} is a pipe, which would be waited for")
             try:
                 config.stdin_file = stdin
             except WasmtimeError as error:
@@ -70,8 +74,9 @@ class Wasi:
             config.stderr_custom = partial(self.output.write, STDERR)
             return
         for stream in (sys.stdout, sys.stderr):  # what was written before the guest ran comes before what it writes
-            if stream is not None:
-                stream.flush()
+            with suppress(OSError, ValueError):  # it is closed, here or at the other end
+                if stream is not None:
+                    stream.flush()
         config.inherit_stdout()
         config.inherit_stderr()
 

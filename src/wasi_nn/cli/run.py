@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -74,9 +73,6 @@ def main(options: argparse.Namespace) -> int:
     logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
     if sys.stderr.isatty():
         logging.getLogger("wasi_nn").setLevel(logging.INFO)  # what takes long
-    # Ctrl-C ends the process at once, wherever the guest is; nothing of ours needs tidying up.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
     from wasi_nn.host import Host
 
     limits, totals = limit_options.limits(options)
