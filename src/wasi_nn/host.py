@@ -20,7 +20,7 @@ from wasmtime import ExitTrap, Linker, Module, Store, Trap, WasmtimeError
 from wasmtime.component import Component
 from wasmtime.component import Linker as ComponentLinker
 
-from wasi_nn import forks
+from wasi_nn import forks, open_files
 from wasi_nn import guest as guests
 from wasi_nn.abi import compose, wit
 from wasi_nn.abi.binary import memories_of
@@ -30,7 +30,9 @@ from wasi_nn.cache import CompileCache, Compiled, default_directory
 from wasi_nn.compilation import compile_guest
 from wasi_nn.engine import new_engine
 from wasi_nn.engine_start import start_wasi, wasi_is_started
+from wasi_nn.file_watch import files_in
 from wasi_nn.limits import HostLimits, Limits, Turns, Usage
+from wasi_nn.output import Output
 from wasi_nn.registry import registry_of
 from wasi_nn.runs import Run, RunResult, RunsUnderWay, Work
 from wasi_nn.session import Session
@@ -41,6 +43,7 @@ from wasi_nn.wasi import Wasi
 if TYPE_CHECKING:
     from typing import TextIO
 
+    from wasi_nn.directories import Directories
     from wasi_nn.guest import Guest
     from wasi_nn.isolation import Isolation
     from wasi_nn.registry import Graphs
@@ -193,7 +196,7 @@ class Host:
         args: Sequence[str] = (),
         *,
         env: Mapping[str, str] | None = None,
-        dirs: Mapping[str, str | os.PathLike[str]] | None = None,
+        dirs: Directories | None = None,
         stdin: bytes | os.PathLike[str] | TextIO | None = None,
         capture_output: bool = False,
         allow_names: Collection[str] | None = None,
@@ -213,29 +216,33 @@ class Host:
             raise GuestError("fuel is counted only by a Host whose own limits have some (Limits.fuel)")
         name = guests.name_of(guest)
         run = Run(limits)
+        output = Output(limits) if capture_output else None
+        if output is not None:
+            run.output = output.kept
 
         def to_its_end() -> RunResult:
             compiled = guest if isinstance(guest, Module | Component) else self._compiled(guest, limits, run)
             if not wasi_is_started() and guests.imports_wasi(compiled, self.engine):
                 start_wasi()
-            store = self._store(limits, isinstance(compiled, Component), self._memories.get(compiled))
+            counts_files = bool(dirs) and limits.files is not None and open_files.are_opened_by(compiled)
+            memories = self._memories.get(compiled)
+            store = self._store(limits, isinstance(compiled, Component), memories, counts_files)
             try:
-                with (
-                    self.session(
-                        allow_names=allow_names, limits=limits, trace=trace, trace_data=trace_data, title=name
-                    ) as session,
-                    Wasi([name, *args], env or {}, dirs or {}, stdin, capture_output) as wasi,
-                ):
+                wasi = Wasi([name, *args], env or {}, dirs or {}, stdin, output)
+                with self.session(
+                    allow_names=allow_names, limits=limits, trace=trace, trace_data=trace_data, title=name
+                ) as session:
                     session.guard.run_until = run.until
                     session.show = wasi.write_stdout
-                    run.output = wasi.output
                     if isinstance(compiled, Component):
                         begin = self._link_component(name, compiled, store, wasi, session)
                     else:
-                        begin = self._link_module(dialect or self.dialect, name, compiled, store, wasi, session)
+                        speaks = dialect or self.dialect
+                        begin = self._link_module(speaks, name, compiled, store, wasi, session, counts_files)
                     with closing(RunClock(self.engine, store, limits, session.guard)) as clock:
-                        with run.stopped_by(clock.stop):
-                            return _run_to_its_end(name, begin, session, wasi)
+                        watch = clock.stop if isinstance(compiled, Component) else None
+                        with files_in(dirs or {}, limits, watch), run.stopped_by(clock.stop):
+                            return _run_to_its_end(name, begin, session, wasi, clock)
             finally:
                 store.close()
 
@@ -248,7 +255,7 @@ class Host:
         args: Sequence[str] = (),
         *,
         env: Mapping[str, str] | None = None,
-        dirs: Mapping[str, str | os.PathLike[str]] | None = None,
+        dirs: Directories | None = None,
         stdin: bytes | os.PathLike[str] | TextIO | None = None,
         capture_output: bool = False,
         allow_names: Collection[str] | None = None,
@@ -260,10 +267,11 @@ class Host:
         """Run a guest that is a command (it exports `_start`, or `wasi:cli/run` if it is a component) to its end.
 
         `args` come after the guest's own name. `env` is the whole of its environment. `dirs` maps paths as the guest
-        sees them to directories here, which it may read and write. `stdin` is bytes or a file for it to read, or
-        `sys.stdin` to share ours; without, it has none. It writes to our output, or into the result with
-        `capture_output`. `allow_names`, `limits` and `dialect` are for this run alone. `trace` is a file to record its
-        nn calls in; with `trace_data` also what is needed to `replay` them.
+        sees them to directories here: paths, which it may read and write, or a `Directory`, which may be read-only.
+        `stdin` is bytes or a file for it to read, or `sys.stdin` to share ours; without, it has none. It writes to our
+        output, or, with `capture_output`, into the result: so much as `Limits.output_bytes`. `allow_names`, `limits`
+        and `dialect` are for this run alone. `trace` is a file to record its nn calls in; with `trace_data` also what
+        is needed to `replay` them.
 
         Raises `GuestError` if it can't be run, `GuestTrap` if a trap stopped it; the latter has what it wrote.
         """
@@ -306,9 +314,11 @@ class Host:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _store(self, limits: Limits, several: bool, memories: tuple[int, int] | None = None) -> Store:
+    def _store(
+        self, limits: Limits, several: bool, memories: tuple[int, int] | None = None, counts_files: bool = False
+    ) -> Store:
         """A store with room for what a guest, which may be `several` modules, may have outside of its nn calls: among
-        it, so many `memories`, its own and all."""
+        it, so many `memories`, its own and all; and with room for the instance in which its files are counted."""
         store = Store(self.engine)
         most, instances = _OF_SEVERAL_MODULES if several else _OF_ONE_MODULE
         size = -1 if limits.guest_memory is None else limits.guest_memory
@@ -316,16 +326,25 @@ class Host:
             own, every = memories
             shared_by = max(1, min(own, most))
             size, most = limits.guest_memory // shared_by, shared_by + every - own
-        store.set_limits(size, _MOST_TABLE_ELEMENTS, instances, _MOST_TABLES, most)
+        store.set_limits(size, _MOST_TABLE_ELEMENTS, instances + counts_files, _MOST_TABLES, most + counts_files)
         if limits.fuel is not None:
             store.set_fuel(limits.fuel)
         return store
 
     def _link_module(
-        self, dialect: Dialect | str, name: str, module: Module, store: Store, wasi: Wasi, session: Session
+        self,
+        dialect: Dialect | str,
+        name: str,
+        module: Module,
+        store: Store,
+        wasi: Wasi,
+        session: Session,
+        counts_files: bool,
     ) -> Callable[[], int]:
         linker = Linker(self.engine)
         wasi.add_to(linker, store)
+        if counts_files:
+            open_files.count_in(linker, store, session.limits)
         abi = abi_of(dialect, module)
         abi(session).add_to_linker(linker)
         guests.require_command(name, module, abi, linker, store)
@@ -355,8 +374,10 @@ class Host:
         return start
 
 
-def _run_to_its_end(name: str, start: Callable[[], int], session: Session, wasi: Wasi) -> RunResult:
+def _run_to_its_end(name: str, start: Callable[[], int], session: Session, wasi: Wasi, clock: RunClock) -> RunResult:
     """Run a guest to its end."""
+    output = wasi.output or Output(session.limits)
+    output.stop = clock.stop
     try:
         exit_code = start()
     except (Trap, WasmtimeError) as error:
@@ -369,6 +390,10 @@ def _run_to_its_end(name: str, start: Callable[[], int], session: Session, wasi:
         else:
             ended = guests.explained(name, error, session.limits)
             if isinstance(ended, GuestTrap):
-                ended.stdout, ended.stderr = wasi.output()
+                ended.stdout, ended.stderr = output.kept()
             raise ended from None
-    return RunResult(exit_code, *wasi.output())
+    if output.excess:
+        trap = GuestTrap(output.excess)
+        trap.stdout, trap.stderr = output.kept()
+        raise trap
+    return RunResult(exit_code, *output.kept())

@@ -43,6 +43,8 @@ class Limits:
     graphs          graphs that it holds
     contexts        execution contexts that it holds
     handles         everything that it holds, tensors and errors among it
+    files           files and directories that it has open in the directories that it is given
+    output_bytes    bytes of its standard output and error together, if they are captured
 
     Raises `NNError` with `invalid-argument` for what isn't positive.
     """
@@ -59,6 +61,8 @@ class Limits:
     graphs: int | None = 64
     contexts: int | None = 256
     handles: int | None = 65536
+    files: int | None = 256
+    output_bytes: int | None = 64 * 2**20
 
     def __post_init__(self) -> None:
         _require_positive(self)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from wasi_nn import backends, forks
 from wasi_nn.backends import Buffer, LoadRules, Options
+from wasi_nn.files import read_regular
 from wasi_nn.graph import Graph
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, one_line, printable, word
 
@@ -274,15 +275,9 @@ def _builders(name: str, source: Any) -> list[Buffer]:
         return [source]
     try:
         parts = source if isinstance(source, list | tuple) else [source]
-        return [part if isinstance(part, Buffer) else _content(name, Path(part)) for part in parts]
+        return [part if isinstance(part, Buffer) else read_regular(part) for part in parts]
     except OSError as error:
         raise NNError(ErrorCode.RUNTIME_ERROR, f"graph {name!r} can't be read: {one_line(error)}") from error
-
-
-def _content(name: str, path: Path) -> bytes:
-    if path.exists() and not path.is_file():  # a pipe, which would be waited for
-        raise NNError(ErrorCode.RUNTIME_ERROR, f"graph {name!r} can't be read: {path} is no regular file")
-    return path.read_bytes()
 
 
 def _check_digest(name: str, builders: Sequence[Buffer], expected: str) -> None:
