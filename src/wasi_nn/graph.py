@@ -61,7 +61,7 @@ class Graph(ABC):
 
     encoding: GraphEncoding
     runtime: str = ""
-    """The name of the ML runtime that runs it."""
+    """The name of the ML runtime that runs it: that of its backend."""
     device: str = "cpu"
     outputs_vary: bool = False
 

@@ -233,7 +233,7 @@ def load(
         other = None if error.code is not ErrorCode.RUNTIME_ERROR else _looks_like_another(backend, source)
         if other is None:
             raise
-        raise NNError(error.code, f"{error} (it looks like a model of {other.value})") from error
+        raise error.told_as(f"{error} (it looks like a model of {other.value})") from error
 
 
 def _is_wanted(runtime: str | None, rules: LoadRules, backend: Backend) -> bool:
@@ -286,11 +286,12 @@ def _finished(
         load_on = partial(backend.load_path, model) if isinstance(model, Path) else partial(backend.load, model)
     with explained(backend):
         graph = _load_on(load_on, target, options, rules)
+    if not graph.runtime:  # another package's, which doesn't say
+        graph.runtime = backend.runtime
     if rules.convert_types:
         from wasi_nn.conversion import converted
 
         graph = converted(graph)
-    graph.runtime = backend.runtime
     return graph
 
 
@@ -336,10 +337,7 @@ def _backend_for_path(path: Path, encoding: GraphEncoding, wanted: Callable[[Bac
                 raise OSError(f"{other.name} is no regular file")
         return backend, file
     except FileNotFoundError as error:
-        message = f"no model at {path}: no such file or directory"
-        if encoding is GraphEncoding.GGML or path.suffix == ".gguf":  # which WasmEdge's guests are told apart
-            raise ModelNotFound(message) from error
-        raise NNError(ErrorCode.NOT_FOUND, message) from error
+        raise ModelNotFound(f"no model at {path}: no such file or directory") from error
     except OSError as error:
         raise NNError(ErrorCode.RUNTIME_ERROR, f"the model {path} can't be read: {one_line(error)}") from error
     except ValueError as error:

@@ -189,6 +189,7 @@ class OnnxGraph(Graph):
     """A model in an ONNX Runtime session, shared by all its contexts."""
 
     encoding = GraphEncoding.ONNX
+    runtime = "onnxruntime"
 
     def __init__(self, session: InferenceSession, content: memoryview) -> None:
         nodes = [*session.get_inputs(), *session.get_outputs()]

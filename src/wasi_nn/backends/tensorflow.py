@@ -134,6 +134,7 @@ class TensorFlowGraph(Graph):
     """A graph in a TensorFlow session, shared by all its contexts."""
 
     encoding = GraphEncoding.TENSORFLOW
+    runtime = "tensorflow"
 
     def __init__(self, tf: Any, plan: Plan, device: str, threads: int) -> None:
         self._tf = tf

@@ -74,6 +74,7 @@ class TfliteGraph(Graph):
     """A model's bytes; each context has an interpreter of its own, since two threads can't share one."""
 
     encoding = GraphEncoding.TENSORFLOWLITE
+    runtime = "ai_edge_litert"
 
     def __init__(self, model: bytes, threads: int = 1, signature: str | None = None) -> None:
         self._model = model

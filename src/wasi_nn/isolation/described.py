@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from struct import Struct
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,9 +42,7 @@ def error_of(said: Any) -> NNError:
         kind, code, text = _KINDS[said["kind"]], ErrorCode(said["code"]), printable(str(said["text"]))[:_MAX_TEXT]
     except (KeyError, TypeError, ValueError) as error:
         raise Misleading("an error that is none") from error
-    made = cast(NNError, kind.__new__(kind, text))  # whose own __init__ has the code already
-    NNError.__init__(made, code, text)
-    return made
+    return NNError.of_kind(kind, code, text)
 
 
 def _described_info(info: TensorInfo) -> list[Any]:

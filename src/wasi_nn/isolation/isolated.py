@@ -47,6 +47,7 @@ class Model:
         self, backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, options: Options
     ) -> None:
         self.settings = settings
+        self.runtime = backend.runtime
         path = model.absolute() if isinstance(model, Path) else None
         self._builders = [] if isinstance(model, Path) else [SharedMemory.holding(builder) for builder in model]
         self._readable = [*_code(backend), *([] if path is None else map(str, files_of(backend, path)))]
@@ -132,7 +133,7 @@ class IsolatedGraph(Graph):
     def __init__(self, model: Model, config: bytes) -> None:
         described = model.described(config)
         super().__init__(described.inputs, described.outputs, described.metadata)
-        self.encoding, self.device = described.encoding, described.device
+        self.encoding, self.runtime, self.device = described.encoding, model.runtime, described.device
         self.outputs_vary = described.outputs_vary
         self._model, self._config = model, config
         weakref.finalize(self, model.forget, config).atexit = False
