@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wasi_nn.types import Array
 
 INFER = REPOSITORY / "guests" / "component" / "infer.wasm"
-TEXT = r"it wrote more than 10 bytes to its captured output \(Limits\.output_bytes, --max-output-bytes\)"
+TEXT = r"it wrote more than 10 bytes of output \(Limits\.output_bytes, --max-output-bytes\)"
 TEN = Limits(output_bytes=10)
 
 

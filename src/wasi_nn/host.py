@@ -20,7 +20,7 @@ from wasmtime import ExitTrap, Linker, Module, Store, Trap, WasmtimeError
 from wasmtime.component import Component
 from wasmtime.component import Linker as ComponentLinker
 
-from wasi_nn import forks, open_files
+from wasi_nn import forks
 from wasi_nn import guest as guests
 from wasi_nn.abi import compose, wit
 from wasi_nn.abi.binary import memories_of
@@ -145,7 +145,7 @@ class Host:
         as the engine interrupts those that have no deadline. Raises `GuestError` where the process has no threads or
         files left for WASI."""
         start_wasi()
-        store = self._store(limits or self.limits, True)
+        store = self._store(limits or self.limits, None)
         store.set_epoch_deadline(_NEVER)
         return store
 
@@ -199,6 +199,7 @@ class Host:
         dirs: Directories | None = None,
         stdin: bytes | os.PathLike[str] | TextIO | None = None,
         capture_output: bool = False,
+        streams: tuple[int, int] | None = None,
         allow_names: Collection[str] | None = None,
         limits: Limits | None = None,
         dialect: Dialect | str | None = None,
@@ -216,7 +217,7 @@ class Host:
             raise GuestError("fuel is counted only by a Host whose own limits have some (Limits.fuel)")
         name = guests.name_of(guest)
         run = Run(limits)
-        output = Output(limits) if capture_output else None
+        output = Output(limits, streams) if capture_output or streams is not None else None
         if output is not None:
             run.output = output.kept
 
@@ -224,11 +225,9 @@ class Host:
             compiled = guest if isinstance(guest, Module | Component) else self._compiled(guest, limits, run)
             if not wasi_is_started() and guests.imports_wasi(compiled, self.engine):
                 start_wasi()
-            counts_files = bool(dirs) and limits.files is not None and open_files.are_opened_by(compiled)
-            memories = self._memories.get(compiled)
-            store = self._store(limits, isinstance(compiled, Component), memories, counts_files)
+            wasi = Wasi([name, *args], env or {}, dirs or {}, stdin, output, limits)
+            store = self._store(limits, compiled, wasi.stands_in_for(compiled))
             try:
-                wasi = Wasi([name, *args], env or {}, dirs or {}, stdin, output)
                 with self.session(
                     allow_names=allow_names, limits=limits, trace=trace, trace_data=trace_data, title=name
                 ) as session:
@@ -237,8 +236,7 @@ class Host:
                     if isinstance(compiled, Component):
                         begin = self._link_component(name, compiled, store, wasi, session)
                     else:
-                        speaks = dialect or self.dialect
-                        begin = self._link_module(speaks, name, compiled, store, wasi, session, counts_files)
+                        begin = self._link_module(dialect or self.dialect, name, compiled, store, wasi, session)
                     with closing(RunClock(self.engine, store, limits, session.guard)) as clock:
                         watch = clock.stop if isinstance(compiled, Component) else None
                         with files_in(dirs or {}, limits, watch), run.stopped_by(clock.stop):
@@ -258,6 +256,7 @@ class Host:
         dirs: Directories | None = None,
         stdin: bytes | os.PathLike[str] | TextIO | None = None,
         capture_output: bool = False,
+        streams: tuple[int, int] | None = None,
         allow_names: Collection[str] | None = None,
         limits: Limits | None = None,
         dialect: Dialect | str | None = None,
@@ -269,9 +268,9 @@ class Host:
         `args` come after the guest's own name. `env` is the whole of its environment. `dirs` maps paths as the guest
         sees them to directories here: paths, which it may read and write, or a `Directory`, which may be read-only.
         `stdin` is bytes or a file for it to read, or `sys.stdin` to share ours; without, it has none. It writes to our
-        output, or, with `capture_output`, into the result: so much as `Limits.output_bytes`. `allow_names`, `limits`
-        and `dialect` are for this run alone. `trace` is a file to record its nn calls in; with `trace_data` also what
-        is needed to `replay` them.
+        output, or, with `capture_output`, into the result, or to `streams`, two descriptors; of these, so much as
+        `Limits.output_bytes`. `allow_names`, `limits` and `dialect` are for this run alone. `trace` is a file to record
+        its nn calls in; with `trace_data` also what is needed to `replay` them.
 
         Raises `GuestError` if it can't be run, `GuestTrap` if a trap stopped it; the latter has what it wrote.
         """
@@ -283,6 +282,7 @@ class Host:
                 dirs=dirs,
                 stdin=stdin,
                 capture_output=capture_output,
+                streams=streams,
                 allow_names=allow_names,
                 limits=limits,
                 dialect=dialect,
@@ -314,37 +314,27 @@ class Host:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _store(
-        self, limits: Limits, several: bool, memories: tuple[int, int] | None = None, counts_files: bool = False
-    ) -> Store:
-        """A store with room for what a guest, which may be `several` modules, may have outside of its nn calls: among
-        it, so many `memories`, its own and all; and with room for the instance in which its files are counted."""
+    def _store(self, limits: Limits, guest: Module | Component | None, beside: bool = False) -> Store:
+        """A store with room for what a guest (None for any) may have outside of its nn calls; and for an instance of
+        ours `beside` it."""
         store = Store(self.engine)
-        most, instances = _OF_SEVERAL_MODULES if several else _OF_ONE_MODULE
+        most, instances = _OF_ONE_MODULE if isinstance(guest, Module) else _OF_SEVERAL_MODULES
         size = -1 if limits.guest_memory is None else limits.guest_memory
+        memories = None if guest is None else self._memories.get(guest)
         if memories is not None and limits.guest_memory is not None:
             own, every = memories
             shared_by = max(1, min(own, most))
             size, most = limits.guest_memory // shared_by, shared_by + every - own
-        store.set_limits(size, _MOST_TABLE_ELEMENTS, instances + counts_files, _MOST_TABLES, most + counts_files)
+        store.set_limits(size, _MOST_TABLE_ELEMENTS, instances + beside, _MOST_TABLES, most + beside)
         if limits.fuel is not None:
             store.set_fuel(limits.fuel)
         return store
 
     def _link_module(
-        self,
-        dialect: Dialect | str,
-        name: str,
-        module: Module,
-        store: Store,
-        wasi: Wasi,
-        session: Session,
-        counts_files: bool,
+        self, dialect: Dialect | str, name: str, module: Module, store: Store, wasi: Wasi, session: Session
     ) -> Callable[[], int]:
         linker = Linker(self.engine)
-        wasi.add_to(linker, store)
-        if counts_files:
-            open_files.count_in(linker, store, session.limits)
+        wasi.add_to(linker, store, module)
         abi = abi_of(dialect, module)
         abi(session).add_to_linker(linker)
         guests.require_command(name, module, abi, linker, store)
@@ -360,7 +350,7 @@ class Host:
     ) -> Callable[[], int]:
         linker = ComponentLinker(self.engine)
         http = guests.imports_http(component, self.engine)
-        wasi.add_to_component(linker, store, http and self.allow_http)
+        wasi.add_to_component(linker, store, component, http and self.allow_http)
         wit.add_to_component_linker(linker, session)
         if http and not self.allow_http:
             linker.define_unknown_imports_as_traps(component)

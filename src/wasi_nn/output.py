@@ -1,12 +1,15 @@
-"""What a guest writes to its standard output and error, where it passes through this process: kept, or passed on."""
+"""What a guest writes to its standard output and error, where it passes through us: kept, or passed on."""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 from collections.abc import Callable
 from math import inf
+
+from wasmtime import WasmtimeError
 
 from wasi_nn.limits import Limits, how_to_raise
 
@@ -44,9 +47,36 @@ class Output:
         if taken is content:
             return None
         how = how_to_raise(self._limits, "output_bytes")
-        self.excess = f"it wrote more than {self._limits.output_bytes} bytes to its captured output ({how})"
+        self.excess = f"it wrote more than {self._limits.output_bytes} bytes of output ({how})"
         self.stop(self.excess)
         return -errno.EFBIG
+
+    @property
+    def terminals(self) -> frozenset[int]:
+        """Which of the guest's descriptors, 1 and 2, are passed on to a terminal."""
+        passed_on = zip((1, 2), self._to or (), strict=False)
+        return frozenset(descriptor for descriptor, to in passed_on if os.isatty(to))
+
+    def opened(self, stream: int, by: Callable[[str], None]) -> bool:
+        """Have the engine open by itself what a stream is passed on to, which is twenty times as fast as passing it on
+        here. Gives whether it could: a file has a place where it is written, and what is counted has to come here."""
+        if self._to is None or self._left < inf:
+            return False
+        path = f"/proc/self/fd/{self._to[stream]}"
+        kind = os.fstat(self._to[stream]).st_mode
+        reader = None
+        try:
+            if stat.S_ISFIFO(kind):  # opening it would wait for a reader, if the last one has gone
+                reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            elif not stat.S_ISCHR(kind):
+                return False
+            by(path)
+        except (OSError, WasmtimeError):
+            return False
+        finally:
+            if reader is not None:
+                os.close(reader)
+        return True
 
     def kept(self) -> tuple[bytes, bytes]:
         """What is kept of its standard output and error."""

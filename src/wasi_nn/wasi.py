@@ -15,20 +15,22 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wasmtime import Linker, Store, WasiConfig, WasmtimeError
+from wasmtime import Linker, Module, Store, WasiConfig, WasmtimeError
 from wasmtime import _ffi as ffi
+from wasmtime.component import Component
 from wasmtime.component import Linker as ComponentLinker
 
-from wasi_nn.abi import host_calls
+from wasi_nn import terminals
+from wasi_nn.abi import host_calls, preview1
 from wasi_nn.abi.memory import GuestMemory
 from wasi_nn.directories import Directories, c_string, preopen
+from wasi_nn.limits import Limits
+from wasi_nn.open_files import OpenFiles
 from wasi_nn.output import STDERR, STDOUT, Output, write_all
 from wasi_nn.types import GuestError
 
 if TYPE_CHECKING:
     from typing import TextIO
-
-_MODULE = "wasi_snapshot_preview1"
 
 
 class Wasi:
@@ -41,11 +43,15 @@ class Wasi:
         dirs: Directories,
         stdin: bytes | os.PathLike[str] | TextIO | None,
         output: Output | None,
+        limits: Limits,
     ) -> None:
         self.exit_code: int | None = None
         """What the guest gave to `proc_exit`; None if it never called that."""
         self.output = output
         """Where what it writes goes, if not to our own standard output and error."""
+        self._limits = limits
+        self._counts_files = bool(dirs) and limits.files is not None
+        self._terminals = frozenset[int]() if output is None else output.terminals
         self._config = config = WasiConfig()
         config.argv = [c_string("an argument", argument) for argument in argv]
         config.env = [(c_string("a variable", key), c_string("a variable", env[key])) for key in env]
@@ -70,8 +76,10 @@ class Wasi:
 
     def _connect_output(self, config: WasiConfig) -> None:
         if self.output is not None:
-            config.stdout_custom = partial(self.output.write, STDOUT)
-            config.stderr_custom = partial(self.output.write, STDERR)
+            if not self.output.opened(STDOUT, partial(setattr, config, "stdout_file")):
+                config.stdout_custom = partial(self.output.write, STDOUT)
+            if not self.output.opened(STDERR, partial(setattr, config, "stderr_file")):
+                config.stderr_custom = partial(self.output.write, STDERR)
             return
         for stream in (sys.stdout, sys.stderr):  # what was written before the guest ran comes before what it writes
             with suppress(OSError, ValueError):  # it is closed, here or at the other end
@@ -87,18 +95,33 @@ class Wasi:
         else:
             self.output.write(STDOUT, content)
 
-    def add_to(self, linker: Linker, store: Store) -> None:
-        """Define WASI preview 1 in a linker, over this state in its store. Once only."""
+    def stands_in_for(self, guest: Module | Component) -> bool:
+        """Whether functions of ours take the place of the engine's for a guest, which takes an instance more."""
+        if isinstance(guest, Component) or not (self._counts_files or self._terminals):
+            return False
+        imports = {item.name for item in guest.imports if item.module == preview1.MODULE}
+        return (self._counts_files and "path_open" in imports) or bool(self._terminals and "fd_fdstat_get" in imports)
+
+    def add_to(self, linker: Linker, store: Store, guest: Module) -> None:
+        """Define WASI preview 1 for a guest in a linker, over this state in its store. Once only."""
         store.set_wasi(self._config)
         linker.define_wasi()
+        if self.stands_in_for(guest):
+            engines = preview1.Preview1(linker, store)
+            if self._counts_files:
+                OpenFiles(engines, self._limits)
+            if self._terminals:
+                terminals.tell_module(engines, self._terminals)
         linker.allow_shadowing = True
-        host_calls.define(linker, _MODULE, "proc_exit", host_calls.i32_signature(1, 0), self._proc_exit)
+        host_calls.define(linker, preview1.MODULE, "proc_exit", host_calls.i32_signature(1, 0), self._proc_exit)
         linker.allow_shadowing = False
 
-    def add_to_component(self, linker: ComponentLinker, store: Store, http: bool) -> None:
-        """Define WASI 0.2 in a linker for components, over this state in its store, with `wasi:http` if wanted."""
+    def add_to_component(self, linker: ComponentLinker, store: Store, guest: Component, http: bool) -> None:
+        """Define WASI 0.2 for a guest in a linker, over this state in its store, with `wasi:http` if wanted."""
         store.set_wasi(self._config)
         linker.add_wasip2()
+        if self._terminals:
+            terminals.tell_component(linker, guest, store.engine, self._terminals)
         if http:
             store.set_wasi_http()
             linker.add_wasi_http()

@@ -34,7 +34,7 @@ def command() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (BrokenPipeError, ValueError):  # closed, here or at the other end
+        except (BrokenPipeError, ValueError, AttributeError):  # closed, here or at the other end, or never open
             pass
         except OSError:
             exit_code = exit_code or FAILURE
@@ -55,13 +55,22 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
     subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (run, replay, graphs, inspect, backends):
         command.add_parser(subcommands)
+    for subparser in subcommands.choices.values():
+        subparser.add_argument(
+            "--show-runtime-output",
+            action="store_true",
+            help="show what ML runtimes print of their own accord, on the standard error (default: it is dropped)",
+        )
     options = parser.parse_args(arguments)
 
     from wasi_nn.allocator import keep_freed_memory
+    from wasi_nn.cli.shield import shield
     from wasi_nn.types import GuestTrap, WasiNNError
 
+    options.streams = None
     if own_process:
         keep_freed_memory()
+        options.streams = shield(options.show_runtime_output)
     try:
         exit_code: int = options.main(options)
     except UsageError as error:

@@ -52,7 +52,7 @@ _OPTIONS: dict[str, tuple[Any, str, str]] = {
     "contexts": (_count, "N", "execution contexts that it holds (default: 256)"),
     "handles": (_count, "N", "things that it holds in all (default: 65536)"),
     "files": (_count, "N", "files and directories that it has open (default: 256)"),
-    "output_bytes": (_size, "BYTES", "of output that is captured, which that of the command isn't (default: 64M)"),
+    "output_bytes": (_size, "BYTES", "of output (default: none)"),
     "computes": (_count, "N", "computes at once (default: 64)"),
 }
 

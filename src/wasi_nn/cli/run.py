@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wasi_nn.cli import PROGRAM, UsageError, graph_options, limit_options
@@ -76,6 +77,8 @@ def main(options: argparse.Namespace) -> int:
     from wasi_nn.host import Host
 
     limits, totals = limit_options.limits(options)
+    if not hasattr(options, "max_output_bytes"):
+        limits = replace(limits, output_bytes=None)  # it isn't kept: whoever reads it may have all
     host = Host(
         graphs,
         allow_load=options.allow_load or not options.no_load,
@@ -88,8 +91,17 @@ def main(options: argparse.Namespace) -> int:
         dialect=options.dialect,
         cache=not options.no_cache,
     )
-    recording = {"trace": options.trace, "trace_data": options.trace_data}
-    return host.run(options.guest, options.args, env=env, dirs=dirs, stdin=sys.stdin, **recording).exit_code & 0xFF
+    result = host.run(
+        options.guest,
+        options.args,
+        env=env,
+        dirs=dirs,
+        stdin=sys.stdin,
+        streams=options.streams,
+        trace=options.trace,
+        trace_data=options.trace_data,
+    )
+    return result.exit_code & 0xFF
 
 
 def _directory(text: str) -> tuple[str, Directory]:
