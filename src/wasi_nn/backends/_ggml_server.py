@@ -85,7 +85,7 @@ class Engine:
         try:
             server = xllamacpp.Server(parameters(path, wanted, operators, header))
         except RuntimeError as error:
-            message = "llama.cpp can't load the model; with the option 'enable-log' it says why on stderr (--show-runtime-output)"
+            message = "llama.cpp can't load the model; with the option 'enable-log' it says why (--show-runtime-output)"
             raise NNError(ErrorCode.RUNTIME_ERROR, message) from error
         # A server that is dropped before its loop has begun never ends; once this is answered, it has begun.
         server.handle_metrics()
