@@ -63,6 +63,7 @@ class Worker:
         # The same socket once more, without the time that others may wait at it.
         self._telling = socket.socket(fileno=os.dup(self._control.socket.fileno()))
         lifeline, self._lifeline = os.pipe2(os.O_CLOEXEC)
+        os.fchmod(lifeline, 0)  # so that the worker can't open the host's end of it
         self._words, words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         given = (theirs.fileno(), lifeline)
         try:
