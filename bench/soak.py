@@ -1,6 +1,7 @@
-"""Whether a host stays as it is through ten thousand guests that end in every way and leave all that they had.
+"""Whether a host stays as it is through ten thousand guests that end in every way and leave all that they had; and
+whether isolated graphs go on rightly while their workers are killed (`soak_workers`).
 
-The first argument is another number of them.
+The first argument is another number of guests, the second is for how many seconds workers are killed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import tempfile
 import time
 
 import numpy as np
+import soak_workers
 from footprint import MEASURES, Footprint
 from untidy_guests import UNTIDY, graphs
 
@@ -57,8 +59,8 @@ def main() -> int:
     print(f"\n{sessions:,} sessions in {seconds:.0f} s; each leaves {slope:.0f} bytes of resident memory (second half)")
     warm, last = found[len(found) // 2][1], found[-1][1]
     leaks = [name for name in MEASURES if getattr(last, name) > getattr(warm, name) + _MAY_GROW_BY.get(name, 0)]
-    print(f"leaks: {', '.join(leaks) or 'none'}")
-    return bool(leaks)
+    print(f"leaks: {', '.join(leaks) or 'none'}\n")
+    return bool(leaks) | soak_workers.main(float(sys.argv[2]) if len(sys.argv) > 2 else 60)
 
 
 if __name__ == "__main__":

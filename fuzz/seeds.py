@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from struct import pack
 
+import numpy as np
 import wasmtime
 
 from fuzz import HERE
@@ -340,16 +341,16 @@ def _worker_messages() -> Seeds:
     from fuzz import graphs, worker_messages
     from wasi_nn import ErrorCode, NNError
     from wasi_nn.isolation.channel import encoded
-    from wasi_nn.isolation.described import described_error, described_graph
+    from wasi_nn.isolation.described import described_error, described_graph, encoded_texts
 
     named = graphs.registry()
-    texts = b'[["a", ["Yg=="], "c", "d"], [2, 2]]'
+    four = encoded_texts(np.array(["a", b"b", "c", "d"], object)).decode("latin-1")
     said = {
         "error": json.dumps(described_error(NNError(ErrorCode.TOO_LARGE, "why"))).encode(),
         "graph": json.dumps(described_graph(named.get("q"))).encode(),
-        "texts": texts,
+        "texts": json.dumps([four, [2, 2]]).encode(),
         "dims": b"[1, 3, 224, 224]",
-        "outputs": b'{"outputs": [["float32", [4, 2], 64], ["object", [2], ["a", ["Yg=="]]]], "names": ["a", "b"]}',
+        "outputs": b'{"outputs": [["float32", [4, 2], 64], ["object", [2], 128, 18]], "names": ["a", "b"]}',
     }
     found = {name: bytes((number,)) + content for number, (name, content) in enumerate(said.items())}
     found["same"] = bytes((list(said).index("outputs"),)) + b'{"same": true}'

@@ -15,6 +15,7 @@ from wasi_nn import Graph, Runner, TensorInfo
 from wasi_nn.isolation.arena import OutputReader
 from wasi_nn.isolation.channel import Channel, Gone
 from wasi_nn.isolation.described import Description, Misleading, dims_of, error_of, texts_of
+from wasi_nn.isolation.memory import WorkerMemory
 
 MAX_SIZE = 4096
 
@@ -60,8 +61,8 @@ def _graph(said: Any) -> None:
 
 def _texts(said: Any) -> None:
     with suppress(*_FOUL):
-        items, dims = said
-        texts_of(items, dims)
+        content, dims = said
+        texts_of(content.encode("latin-1"), dims_of(dims))
 
 
 def _dims(said: Any) -> None:
@@ -87,7 +88,7 @@ class _Graph(Graph):
         raise NotImplementedError
 
 
-_READERS = [OutputReader(_Graph(outputs_vary), 4096) for outputs_vary in (False, True)]
+_READERS = [OutputReader(_Graph(outputs_vary), WorkerMemory()) for outputs_vary in (False, True)]
 for _reader in _READERS:
     _reader.give_room(4096)
 

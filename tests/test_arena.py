@@ -15,13 +15,13 @@ from confined_backend import SteppingBackend
 from onnx import TensorProto, helper, numpy_helper
 
 import wasi_nn
-from wasi_nn import EndOfSequence, ExecutionTarget, LoadRules, NNError, TensorType
+from wasi_nn import EndOfSequence, ExecutionTarget, LoadRules, NNError, TensorInfo, TensorType
 from wasi_nn.graph import Graph
 from wasi_nn.isolation import Isolation, isolated
 from wasi_nn.isolation.arena import SAME, OutputReader, OutputWriter, copies
-from wasi_nn.isolation.channel import SharedMemory
 from wasi_nn.isolation.described import Misleading
-from wasi_nn.runner import EndedEarly, NamedOutputs
+from wasi_nn.isolation.memory import SharedMemory, WorkerMemory
+from wasi_nn.runner import EndedEarly, NamedOutputs, Runner
 
 X = np.array([-1, 2, -3, 4], np.float32)
 ISOLATED = LoadRules(isolate=True)
@@ -32,7 +32,7 @@ class Room:
 
     def __init__(self, graph: Graph) -> None:
         self.given: list[int] = []
-        self.reader = OutputReader(graph, 2**30)
+        self.reader = OutputReader(graph, WorkerMemory(2**30))
         self.writer = OutputWriter(graph, self._give)
 
     def _give(self, size: int) -> memoryview:
@@ -143,8 +143,18 @@ def test_outputs_that_are_alike_or_constant_keep_apart(rules: LoadRules | None) 
         assert (y, again, constant) == ([0, 2 * number, 0, 4 * number], y, [5, 6, 7, 8])
 
 
+class AnyOutputs(Graph):
+    """A graph that doesn't say of which type its two outputs are."""
+
+    def __init__(self) -> None:
+        super().__init__([], [TensorInfo(name, None, None) for name in "ab"])
+
+    def runner(self) -> Runner:
+        raise NotImplementedError
+
+
 class TestWhatIsTold:
-    graph = wasi_nn.load(onnx_models.add_and_mul())
+    graph = AnyOutputs()
 
     def room(self) -> Room:
         return Room(self.graph)
@@ -157,7 +167,7 @@ class TestWhatIsTold:
     def test_they_move_when_they_change(self) -> None:
         room = self.room()
         for outputs in ([X, X], [X[:2], X], [X.astype(np.int8), X], [np.zeros((70, 70)), X], [np.float32(3), X]):
-            arrays = [np.asarray(output) for output in outputs]
+            arrays = list(map(np.asarray, outputs))
             for _ in range(2):
                 found = room.through(arrays)
                 assert [(array.dtype, array.tolist()) for array in found] == [(it.dtype, it.tolist()) for it in arrays]
@@ -189,7 +199,7 @@ class TestWhatIsTold:
 
     def test_outputs_like_the_last_ones_are_as_many_as_there_should_be(self) -> None:
         room = self.room()
-        room.reader.read(room.writer.told([X]), count=1)
+        room.reader.read(room.writer.told([X]), 1)
         with pytest.raises(Misleading, match="1 outputs"):
             room.reader.read(SAME)
         with pytest.raises(Misleading, match="which there aren't"):
@@ -198,9 +208,48 @@ class TestWhatIsTold:
     def test_memory_that_is_replaced_has_no_last_outputs(self) -> None:
         room = self.room()
         room.through([X, X])
-        room.reader.give_room(4096)
+        room.reader.give_room(8192)
         with pytest.raises(Misleading, match="which there aren't"):
             room.reader.read(SAME)
+
+    def test_outputs_have_the_declared_types(self) -> None:
+        room = Room(wasi_nn.load(onnx_models.add_and_mul()))
+        assert len(room.through([X, X])) == 2
+        for other in (X.astype(np.float64), X.astype(np.int32), X.astype(str).astype(object)):
+            with pytest.raises(Misleading, match=f"an output of {other.dtype}, which is float32"):
+                room.through([X, other])
+        with pytest.raises(Misleading, match="an output of int32"):
+            room.reader.read(room.writer.told([X.astype(np.int32)]), 1)
+
+    @pytest.mark.parametrize("strings", [["a", b"\xff\0", "", "\ud800", "\u00e4" * 1000], [], [b""]])
+    def test_strings_are_what_they_were(self, strings: list[str | bytes]) -> None:
+        texts = np.array([None, *strings], object)[1:]
+        first, second = self.room().through([texts, X])
+        assert (first.tolist(), second.tolist()) == (strings, X.tolist())
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            ["object", [2**20], 0, 16],
+            ["object", [1], 0, 4],
+            ["object", [2], 0, 16],
+            ["object", [1], 0, 2**40],
+            ["object", [1], 2**40, 8],
+            ["object", [1], -8, 8],
+            ["object", [1], 0, None],
+            ["object", [-1], 0, 8],
+            ["object", [True], 0, 8],
+        ],
+    )
+    def test_strings_that_cant_be_are_misleading(self, said: list[Any]) -> None:
+        room = self.room()
+        room.through([np.array(["text", "", ""], object), X])
+        with pytest.raises(Misleading):
+            room.reader.read({"outputs": [said, ["float32", [0], 0]]})
+
+    def test_more_strings_than_there_may_be_are_too_large(self) -> None:
+        with pytest.raises(NNError, match="at most 67108864 in a tensor"):
+            self.room().through([np.array(["x" * 2**26], object), X])
 
     @pytest.mark.parametrize("size", [0, -1, 2.5, "x", None, True])
     def test_sizes_that_are_none_are_refused(self, size: Any) -> None:
@@ -211,5 +260,7 @@ class TestWhatIsTold:
             self.room().reader.give_room(size)
 
     def test_more_than_there_may_be_is_too_large(self) -> None:
-        with pytest.raises(NNError, match=r"the outputs are 1073741825 bytes, .*Isolation\.memory"):
+        with pytest.raises(
+            NNError, match=r"1342177280 bytes for its outputs, and may have 1073741824 \(Isolation\.memory\)"
+        ):
             self.room().reader.give_room(2**30 + 1)

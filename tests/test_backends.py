@@ -16,9 +16,10 @@ import tflite_models
 from checks import refused
 from conftest import REPOSITORY, need
 from core_guest import AUTODETECT, F32, INVALID_ARGUMENT, OUT, SUCCESS, CoreGuest
+from hostile_models import GOOD
 
 import wasi_nn
-from wasi_nn import ErrorCode, ExecutionTarget, GraphEncoding, LoadRules, backends
+from wasi_nn import ErrorCode, ExecutionTarget, GraphEncoding, LoadRules, ModelNotFound, backends, isolation
 
 EXAMPLE = REPOSITORY / "examples" / "sklearn_backend"
 
@@ -262,3 +263,36 @@ def test_a_directory_without_a_model(write: Callable[[str, bytes], Path]) -> Non
     folder = write("model/README.md", b"not a model").parent
     write("model/empty", b"")
     refused(ErrorCode.INVALID_ENCODING, "has none of model.onnx, model.tflite, model.xml, ", wasi_nn.load, folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["gone.onnx", "gone.gguf", "gone.xml", "gone.tflite", "gone.pt", "gone.pb", "gone", "a/b/c"]
+)
+@pytest.mark.parametrize("encoding", GraphEncoding)
+def test_a_model_that_isnt_there_is_not_found(name: str, encoding: GraphEncoding, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match=r"no model at .*: no such file") as raised:
+        wasi_nn.load(tmp_path / name, encoding)
+    assert raised.value.code is ErrorCode.NOT_FOUND
+    with pytest.raises(ModelNotFound, match="graph 'm': no such file") as raised:
+        wasi_nn.Registry({"m": wasi_nn.NamedGraph(tmp_path / name, encoding)})
+    assert raised.value.code is ErrorCode.NOT_FOUND
+
+
+def test_a_named_model_that_goes_is_not_found(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(models.relu())
+    session = wasi_nn.Session({"m": tmp_path / "m.onnx"})
+    (tmp_path / "m.onnx").unlink()
+    with pytest.raises(ModelNotFound):
+        session.load_by_name("m")
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+@pytest.mark.parametrize("encoding", GOOD)
+def test_a_graph_knows_its_runtime(encoding: str, isolate: bool) -> None:
+    if isolate and isolation.unavailable():
+        pytest.skip(isolation.unavailable())
+    runtimes = {backend.encoding.value: backend.runtime for backend in reversed(list(backends.built_in()))}
+    graph = wasi_nn.load(GOOD[encoding](), encoding, rules=wasi_nn.LoadRules(isolate=isolate))
+    assert graph.runtime == runtimes[encoding]
+    if encoding == "ggml":
+        assert graph.configured(memoryview(b'{"n-predict": 1}')).runtime == runtimes[encoding]

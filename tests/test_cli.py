@@ -93,11 +93,40 @@ def test_arguments_variables_and_directories_reach_the_guest(
     assert (tmp_path / "in" / "y").read_bytes() == (tmp_path / "in" / "x").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("given", "directory", "read_only"),
+    [
+        ("in", "in", False),
+        ("in:ro", "in", True),
+        ("in::/given", "/given", False),
+        ("in::/given:ro", "/given", True),
+        ("in::ro", "ro", False),
+        ("odd:ro::/given", "/given", False),
+        ("odd:ro:ro", "odd:ro", True),
+    ],
+)
+def test_a_directory_may_be_read_only(
+    wasi_nn: Callable[..., Result], write: Write, tmp_path: Path, given: str, directory: str, read_only: bool
+) -> None:
+    host = tmp_path / ("odd:ro" if given.startswith("odd") else "in")
+    write(f"{host.name}/x", b"\0\0\x80\x3f" * 4)
+    infer = [str(C_GUESTS / "infer.wasm"), "--graph", "net", f"f32:4:{directory}/x", "--output", f"f32:{directory}/y"]
+    _, output, errors = wasi_nn("run", "--graph", "net=net.onnx", "--dir", given, *infer)
+    assert output.startswith("output 0: 16 bytes")
+    assert ("y: can't be written" in errors) == read_only
+    assert (host / "y").exists() != read_only
+
+
 def test_ctrl_c_ends_a_guest_that_never_ends(wasi_nn: Callable[..., Result], tmp_path: Path, write: Write) -> None:
     write("loop.wat", command(says("begun") + "(loop $again (br $again))").encode())
     assert wasi_nn("run", "echo.wat")[0] == 0
     program = Path(sys.executable).with_name("wasi-nn")
-    with subprocess.Popen([program, "run", "loop.wat"], cwd=tmp_path, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [program, "run", "loop.wat"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it may be ignored here
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.read(5) == b"begun"
         process.send_signal(signal.SIGINT)
@@ -127,6 +156,9 @@ def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:
         (["run", "--nn-graph", "onyx::dir/net", "lookup.wat"], 2, "no encoding is named 'onyx'; there are openvino"),
         (["run", "--nn-preload", "net:onnx:net.onnx", "lookup.wat"], 2, "NAME:ENCODING:TARGET:PATH"),
         (["run", "--dir", "::/", "lookup.wat"], 2, "HOST::GUEST"),
+        (["run", "--dir", "dir::", "lookup.wat"], 2, "HOST::GUEST"),
+        (["run", "--dir", ":ro", "lookup.wat"], 2, "either may end in :ro"),
+        (["run", "--dir", "dir:::ro", "lookup.wat"], 2, "either may end in :ro"),
         (["run", "--env", "A", "lookup.wat"], 2, "KEY=VALUE"),
         (["run", "--target-fallback", "npu", "lookup.wat"], 2, "npu"),
         (["run", "--allow-load", "onyx", "lookup.wat"], 2, "onyx"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from struct import pack, unpack
 from typing import Any
 
@@ -13,7 +14,20 @@ from core_guest import I32, I64, INVALID_ARGUMENT, SUCCESS, U8, UNSUPPORTED_OPER
 from onnx import TensorProto, helper
 
 import wasi_nn
-from wasi_nn import ErrorCode, LoadRules, NamedGraph, Registry
+from wasi_nn import (
+    EndOfSequence,
+    ErrorCode,
+    Graph,
+    GraphEncoding,
+    LoadRules,
+    NamedGraph,
+    Registry,
+    Runner,
+    TensorInfo,
+    isolation,
+)
+from wasi_nn.conversion import converted
+from wasi_nn.runner import EndedEarly
 
 CONVERT = LoadRules(convert_types=True)
 
@@ -125,3 +139,91 @@ def test_a_named_graph_may_differ_from_its_registry() -> None:
     assert str(registry.get("on").inputs[0]) == "x: i32[4]"
     assert str(registry.get("off").inputs[0]) == "x: int8[4]"
     assert Registry({"off": NamedGraph(model, convert_types=False)}, rules=CONVERT).get("off").inputs[0].type is None
+
+
+class Everything(Graph):
+    """A graph of int8 whose runners have all that runners may have."""
+
+    encoding = GraphEncoding.AUTODETECT
+    runtime = "everything"
+
+    def __init__(self) -> None:
+        infos = [TensorInfo("x", np.dtype(np.int8), ("n",)), TensorInfo.of_bytes("prompt", optional=True)]
+        super().__init__(infos, [TensorInfo("y", np.dtype(np.int8), ("n",))])
+        self.calls: list[Any] = []
+
+    def configured(self, config: memoryview) -> Graph:
+        return Everything()
+
+    def runner(self) -> Runner:
+        return EverythingRunner(self.calls)
+
+
+class EverythingRunner:
+    def __init__(self, calls: list[Any]) -> None:
+        self.show: Any = None
+        self.calls = calls
+
+    def __call__(self, inputs: Sequence[Any], reuse: object) -> list[Any]:
+        self.show(b"shown")
+        return EndedEarly([inputs[0]]) if len(inputs[0]) > 4 else [inputs[0]]
+
+    def steps(self, inputs: Sequence[Any]) -> Generator[list[Any], None, list[Any]]:
+        assert inputs[0].dtype == np.int8
+        try:
+            for value in inputs[0]:
+                yield [np.array([value])]
+            return self(inputs, None)
+        finally:
+            self.calls.append("closed")
+
+    def check_input(self, index: int, data: memoryview) -> None:
+        self.calls.append(("checked", index, bytes(data)))
+
+    def output_before_compute(self, index: int, inputs: Sequence[Any]) -> Any:
+        return None if inputs[0] is None else inputs[0][:1]
+
+    def interrupt(self) -> None:
+        self.calls.append("interrupted")
+
+
+def test_a_runner_keeps_what_runners_may_have() -> None:
+    inner = Everything()
+    context = converted(inner).init_execution_context()
+    shown: list[bytes] = []
+    context.show_to(shown.append)
+    context.set_input("prompt", b"hello")
+    context.set_input("x", np.array([1, -2, 3], np.int32))
+    assert inner.calls == [("checked", 1, b"hello")], "one that is converted has other bytes"
+    assert context.get_output(0).tolist() == [1], "before it is computed"
+    pieces = []
+    for _ in range(3):
+        context.compute_single()
+        pieces += np.frombuffer(context.single_output_bytes(0), np.int32).tolist()
+    assert pieces == [1, -2, 3]
+    with pytest.raises(EndOfSequence):
+        context.compute_single()
+    assert context.get_output(0).tolist() == [1, -2, 3]
+    assert shown == [b"shown"]
+    context.compute_single()
+    context.fini_single()
+    assert inner.calls[1:] == ["closed", "closed"]
+    context.set_input("x", np.arange(5, dtype=np.int32))
+    context.compute()
+    assert context.context_full
+    context._runner.interrupt()  # type: ignore[attr-defined]
+    assert inner.calls[-1] == "interrupted"
+
+
+def test_a_runner_has_nothing_that_the_graphs_own_lacks() -> None:
+    runner = converted(wasi_nn.load(identity(TensorProto.INT8))).runner()
+    for name in ("steps", "check_input", "output_before_compute", "show"):
+        assert not hasattr(runner, name)
+
+
+def test_the_runtime_is_known_of_what_is_converted_and_configured() -> None:
+    graph = converted(Everything())
+    assert (graph.runtime, graph.configured(memoryview(b"{}")).runtime) == ("everything", "everything")
+    for rules in (LoadRules(convert_types=True), LoadRules(convert_types=True, isolate=True)):
+        if not (rules.isolate and isolation.unavailable()):
+            assert wasi_nn.load(identity(TensorProto.INT8), rules=rules).runtime == "onnxruntime"

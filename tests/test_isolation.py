@@ -467,7 +467,7 @@ class TestFaults:
         graph = program(f"""
             def run(x):
                 from wasi_nn.isolation import channel
-                channel.Channel.send = lambda self, *_: self.socket.send({sent})
+                channel.Channel.send_encoded = lambda self, *_: self.socket.send({sent})
         """)
         with pytest.raises(NNError, match="it said what can't be"):
             value(graph)

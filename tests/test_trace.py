@@ -546,7 +546,7 @@ def test_files_that_arent_there_or_arent_files(recorded: Path, tmp_path: Path) -
     stored.unlink()
     refused(ErrorCode.NOT_FOUND, "no such file: .*data", replay, recorded)
     os.mkfifo(stored)
-    refused(ErrorCode.RUNTIME_ERROR, "it isn't a file", replay, recorded)
+    refused(ErrorCode.RUNTIME_ERROR, "it is no regular file", replay, recorded)
 
 
 def test_data_that_was_changed_or_cut_is_refused(recorded: Path) -> None:

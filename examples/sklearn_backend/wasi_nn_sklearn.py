@@ -19,6 +19,7 @@ F32, I64 = np.dtype(np.float32), np.dtype(np.int64)
 
 class SklearnGraph(Graph):
     encoding = GraphEncoding.AUTODETECT
+    runtime = "sklearn"
 
     def __init__(self, model: Any) -> None:
         names = ",".join(map(str, model.classes_))

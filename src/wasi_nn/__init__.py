@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wasi_nn.abi.dialects import Dialect, add_to_linker
     from wasi_nn.abi.wit import add_to_component_linker
     from wasi_nn.backends import Backend, LoadRules, load
+    from wasi_nn.directories import Directory
     from wasi_nn.graph import ExecutionContext, Graph
     from wasi_nn.host import Host
     from wasi_nn.isolation import Isolation
@@ -61,6 +62,7 @@ __all__ = [
     "ContextFull",
     "Dialect",
     "Difference",
+    "Directory",
     "EndOfSequence",
     "EndedEarly",
     "ErrorCode",
@@ -105,6 +107,7 @@ _ROOMS = {
     "abi.wit": ("add_to_component_linker",),
     "abi.dialects": ("Dialect", "add_to_linker"),
     "backends": ("Backend", "LoadRules", "load"),
+    "directories": ("Directory",),
     "graph": ("ExecutionContext", "Graph"),
     "host": ("Host",),
     "isolation": ("Isolation",),

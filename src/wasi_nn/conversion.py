@@ -11,14 +11,14 @@ back is refused: an i32 of 300 for an int8, a u8 of 2 for a bool, an uint64 abov
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wasi_nn.graph import Graph, named_outputs
-from wasi_nn.runner import ABSENT, NamedOutputs, Runner
+from wasi_nn.runner import ABSENT, EndedEarly, NamedOutputs, Runner
 from wasi_nn.types import ErrorCode, NNError, TensorInfo, TensorType, dtype_name, printable
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class _ConvertedGraph(Graph):
     def __init__(self, graph: Graph) -> None:
         super().__init__(map(_outward_info, graph.inputs), map(_outward_info, graph.outputs), graph.metadata)
         self._graph = graph
-        self.encoding, self.device, self.outputs_vary = graph.encoding, graph.device, graph.outputs_vary
+        self.encoding, self.runtime, self.device = graph.encoding, graph.runtime, graph.device
+        self.outputs_vary = graph.outputs_vary
 
     def configured(self, config: memoryview) -> Graph:
         return converted(self._graph.configured(config))
@@ -54,22 +55,69 @@ class _ConvertedGraph(Graph):
 
 
 class _ConvertingRunner:
+    """A runner with what the graph's own has, of what a runner may have (`wasi_nn.runner`), on tensors of other types.
+
+    It has no `input_buffer`, and checks no input that is converted: these see bytes as the graph has them.
+    """
+
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._run = graph.runner()
+        self._run: Any = graph.runner()
         self._last: tuple[Sequence[Array] | None, Sequence[Array]] = None, ()
-        interrupt = getattr(self._run, "interrupt", None)
-        if interrupt is not None:
-            self.interrupt = interrupt
+        for name in ("steps", "check_input", "output_before_compute"):
+            if hasattr(self._run, name):
+                setattr(self, name, getattr(self, f"_{name}"))
+        if hasattr(self._run, "interrupt"):
+            self.interrupt = self._run.interrupt
+
+    @property
+    def show(self) -> Callable[[bytes], None] | None:
+        """The runner's own, if it has that."""
+        return self._run.show  # type: ignore[no-any-return]
+
+    @show.setter
+    def show(self, show: Callable[[bytes], None] | None) -> None:
+        self._run.show = show
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
-        given = [_inward(info, array) for info, array in zip(self._graph.inputs, inputs, strict=True)]
         ours, theirs = self._last
-        found = self._run(given, None if reuse is None else theirs if reuse is ours else ())
-        pairs = [(name, _outward(name, array)) for name, array in named_outputs(self._graph, found)]
-        outputs = NamedOutputs(pairs) if isinstance(found, NamedOutputs) else [array for _, array in pairs]
+        found = self._run(self._given(inputs), None if reuse is None else theirs if reuse is ours else ())
+        outputs = self._had(found)
         self._last = (outputs, found) if reuse is not None else (None, ())
         return outputs
+
+    def _steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array] | None]:
+        steps = iter(self._run.steps(self._given(inputs)))
+        try:
+            while True:
+                yield self._had(next(steps))
+        except StopIteration as end:
+            return None if end.value is None else self._had(end.value)
+        finally:
+            if hasattr(steps, "close"):
+                steps.close()
+
+    def _check_input(self, index: int, data: memoryview) -> None:
+        info = self._graph.inputs[index]
+        if _outward_info(info) is info:
+            self._run.check_input(index, data)
+
+    def _output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
+        found = self._run.output_before_compute(index, self._given(inputs))
+        return None if found is None else _outward(self._graph.outputs[index].name, found)
+
+    def _given(self, inputs: Sequence[Array | None]) -> list[Any]:
+        """Inputs as the graph has them."""
+        infos = self._graph.inputs
+        return [None if it is None else _inward(info, it) for info, it in zip(infos, inputs, strict=True)]
+
+    def _had(self, found: Sequence[Array]) -> Sequence[Array]:
+        """Outputs as a guest has them."""
+        pairs = [(name, _outward(name, array)) for name, array in named_outputs(self._graph, found)]
+        if isinstance(found, NamedOutputs):
+            return NamedOutputs(pairs)
+        arrays = [array for _, array in pairs]
+        return EndedEarly(arrays) if isinstance(found, EndedEarly) else arrays
 
 
 def _is_text(info: TensorInfo) -> bool:

@@ -1,4 +1,8 @@
-"""The descriptors of this process: whether some are left."""
+"""The descriptors of this process: whether some are left.
+
+Some are kept for the host: guests load nothing when fewer than `reserve` are left, and open no files when fewer than
+twice as many are.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,30 @@ import resource
 
 from wasi_nn.types import ErrorCode, NNError
 
+_RESERVE = 64
+
+
+def reserve() -> int:
+    """How many are kept for the host: 64, or fewer in a process that may have few."""
+    return min(_RESERVE, _most() // 8)
+
+
+def are_free(count: int) -> bool:
+    """Whether this process may open `count` files more."""
+    try:
+        lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    os.close(lowest)
+    return lowest + count <= _most()
+
 
 def require_free_descriptors(count: int) -> None:
     """Raise `NNError` with `runtime-error` unless this process may open `count` files more."""
-    try:
-        lowest = os.dup(0)
-        os.close(lowest)
-    except OSError:
-        lowest = 2**31
+    if not are_free(count):
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"this process is out of files: it may open {_most()} (ulimit -n)")
+
+
+def _most() -> int:
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most != resource.RLIM_INFINITY and lowest + count > most:
-        raise NNError(ErrorCode.RUNTIME_ERROR, f"this process is out of files: it may open {most} (ulimit -n)")
+    return 2**31 if most == resource.RLIM_INFINITY else most

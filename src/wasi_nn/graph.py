@@ -61,7 +61,7 @@ class Graph(ABC):
 
     encoding: GraphEncoding
     runtime: str = ""
-    """The name of the ML runtime that runs it."""
+    """The name of the ML runtime that runs it: that of its backend."""
     device: str = "cpu"
     outputs_vary: bool = False
 
@@ -314,7 +314,7 @@ class ExecutionContext:
         array = self._told(index) if self._step is None or index else self._step[0]
         if array is None and index and self._outputs is not None:
             array = self._outputs[index]
-        return byte_view(ABSENT if array is None else array)
+        return output_view(self.graph.outputs[index], ABSENT if array is None else array)
 
     def fini_single(self) -> None:
         """End the sequence, if one is under way, and forget what it gave."""
@@ -364,7 +364,7 @@ class ExecutionContext:
         """The bytes of output `index`, row-major: a view, good until the next compute. Raises as `get_output` does, and
         `unsupported-operation` if the elements are of a type that wasi-nn lacks."""
         if self._minds_running:
-            return byte_view(self._output(index)[1])
+            return output_view(*self._output(index))
         of, views = self._output_views
         if of is not self._outputs or of is None:
             count = len(self.graph.outputs if self._outputs is None else self._outputs)
@@ -374,10 +374,7 @@ class ExecutionContext:
             if view is not None:
                 return view
         info, array = self._output(index)
-        if TensorType.of(array.dtype) is None:
-            kind = dtype_name(array.dtype) if info.dtype is None else info.type_name
-            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"output {info.name!r} is {kind}; {no_such_tensors(kind)}")
-        view = byte_view(array)
+        view = output_view(info, array)
         if array.flags.c_contiguous:  # else the view is of a copy, which the next compute wouldn't write
             views[index] = view
         return view
@@ -398,6 +395,15 @@ class ExecutionContext:
         infos = output_infos(self.graph, outputs)
         index = find(infos, key, "output")
         return infos[index], outputs[index]
+
+
+def output_view(info: TensorInfo, array: Array) -> memoryview:
+    """The bytes of an output, as `byte_view` gives them. Raises `NNError` with `unsupported-operation` for elements of
+    a type that wasi-nn lacks."""
+    if TensorType.of(array.dtype) is None:
+        kind = dtype_name(array.dtype) if info.dtype is None else info.type_name
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"output {info.name!r} is {kind}; {no_such_tensors(kind)}")
+    return byte_view(array)
 
 
 def output_infos(graph: Graph, outputs: Sequence[Array]) -> Sequence[TensorInfo]:

@@ -12,6 +12,7 @@ from wasmtime.component import Component, ComponentInstanceType, ExportIndex, Fu
 
 from wasi_nn.abi.binary import COMPONENT_HEADER, MODULE_HEADER
 from wasi_nn.abi.witx import CoreAbi
+from wasi_nn.files import read_regular
 from wasi_nn.limits import Limits, how_to_raise
 from wasi_nn.types import GuestError, GuestTrap, one_line, printable
 
@@ -56,7 +57,7 @@ def is_component(content: bytes) -> bool:
 
 def _read_file(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except FileNotFoundError as error:
         raise GuestError(f"no guest at {path}: no such file") from error
     except OSError as error:

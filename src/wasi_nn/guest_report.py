@@ -65,8 +65,8 @@ def _on_module(name: str, module: Module, engine: Engine, dialect: Dialect | str
     imports = imports_of(module)
     abi = abi_of(dialect, module)
     linker, store = Linker(engine), Store(engine)
-    with Session() as session, Wasi([name], {}, {}, None, capture_output=False) as wasi:
-        wasi.add_to(linker, store)
+    with Session() as session:
+        Wasi([name], {}, {}, None, None, Limits()).add_to(linker, store, module)
         abi(session).add_to_linker(linker)
         problems = tuple(guests.problems_of(module, abi, linker, store))
     store.close()

@@ -30,7 +30,9 @@ from wasi_nn.cache import CompileCache, Compiled, default_directory
 from wasi_nn.compilation import compile_guest
 from wasi_nn.engine import new_engine
 from wasi_nn.engine_start import start_wasi, wasi_is_started
+from wasi_nn.file_watch import files_in
 from wasi_nn.limits import HostLimits, Limits, Turns, Usage
+from wasi_nn.output import Output
 from wasi_nn.registry import registry_of
 from wasi_nn.runs import Run, RunResult, RunsUnderWay, Work
 from wasi_nn.session import Session
@@ -41,6 +43,7 @@ from wasi_nn.wasi import Wasi
 if TYPE_CHECKING:
     from typing import TextIO
 
+    from wasi_nn.directories import Directories
     from wasi_nn.guest import Guest
     from wasi_nn.isolation import Isolation
     from wasi_nn.registry import Graphs
@@ -142,7 +145,7 @@ class Host:
         as the engine interrupts those that have no deadline. Raises `GuestError` where the process has no threads or
         files left for WASI."""
         start_wasi()
-        store = self._store(limits or self.limits, True)
+        store = self._store(limits or self.limits, None)
         store.set_epoch_deadline(_NEVER)
         return store
 
@@ -193,9 +196,10 @@ class Host:
         args: Sequence[str] = (),
         *,
         env: Mapping[str, str] | None = None,
-        dirs: Mapping[str, str | os.PathLike[str]] | None = None,
+        dirs: Directories | None = None,
         stdin: bytes | os.PathLike[str] | TextIO | None = None,
         capture_output: bool = False,
+        streams: tuple[int, int] | None = None,
         allow_names: Collection[str] | None = None,
         limits: Limits | None = None,
         dialect: Dialect | str | None = None,
@@ -213,29 +217,30 @@ class Host:
             raise GuestError("fuel is counted only by a Host whose own limits have some (Limits.fuel)")
         name = guests.name_of(guest)
         run = Run(limits)
+        output = Output(limits, streams) if capture_output or streams is not None else None
+        if output is not None:
+            run.output = output.kept
 
         def to_its_end() -> RunResult:
             compiled = guest if isinstance(guest, Module | Component) else self._compiled(guest, limits, run)
             if not wasi_is_started() and guests.imports_wasi(compiled, self.engine):
                 start_wasi()
-            store = self._store(limits, isinstance(compiled, Component), self._memories.get(compiled))
+            wasi = Wasi([name, *args], env or {}, dirs or {}, stdin, output, limits)
+            store = self._store(limits, compiled, wasi.stands_in_for(compiled))
             try:
-                with (
-                    self.session(
-                        allow_names=allow_names, limits=limits, trace=trace, trace_data=trace_data, title=name
-                    ) as session,
-                    Wasi([name, *args], env or {}, dirs or {}, stdin, capture_output) as wasi,
-                ):
+                with self.session(
+                    allow_names=allow_names, limits=limits, trace=trace, trace_data=trace_data, title=name
+                ) as session:
                     session.guard.run_until = run.until
                     session.show = wasi.write_stdout
-                    run.output = wasi.output
                     if isinstance(compiled, Component):
                         begin = self._link_component(name, compiled, store, wasi, session)
                     else:
                         begin = self._link_module(dialect or self.dialect, name, compiled, store, wasi, session)
                     with closing(RunClock(self.engine, store, limits, session.guard)) as clock:
-                        with run.stopped_by(clock.stop):
-                            return _run_to_its_end(name, begin, session, wasi)
+                        watch = clock.stop if isinstance(compiled, Component) else None
+                        with files_in(dirs or {}, limits, watch), run.stopped_by(clock.stop):
+                            return _run_to_its_end(name, begin, session, wasi, clock)
             finally:
                 store.close()
 
@@ -248,9 +253,10 @@ class Host:
         args: Sequence[str] = (),
         *,
         env: Mapping[str, str] | None = None,
-        dirs: Mapping[str, str | os.PathLike[str]] | None = None,
+        dirs: Directories | None = None,
         stdin: bytes | os.PathLike[str] | TextIO | None = None,
         capture_output: bool = False,
+        streams: tuple[int, int] | None = None,
         allow_names: Collection[str] | None = None,
         limits: Limits | None = None,
         dialect: Dialect | str | None = None,
@@ -260,10 +266,11 @@ class Host:
         """Run a guest that is a command (it exports `_start`, or `wasi:cli/run` if it is a component) to its end.
 
         `args` come after the guest's own name. `env` is the whole of its environment. `dirs` maps paths as the guest
-        sees them to directories here, which it may read and write. `stdin` is bytes or a file for it to read, or
-        `sys.stdin` to share ours; without, it has none. It writes to our output, or into the result with
-        `capture_output`. `allow_names`, `limits` and `dialect` are for this run alone. `trace` is a file to record its
-        nn calls in; with `trace_data` also what is needed to `replay` them.
+        sees them to directories here: paths, which it may read and write, or a `Directory`, which may be read-only.
+        `stdin` is bytes or a file for it to read, or `sys.stdin` to share ours; without, it has none. It writes to our
+        output, or, with `capture_output`, into the result, or to `streams`, two descriptors; of these, so much as
+        `Limits.output_bytes`. `allow_names`, `limits` and `dialect` are for this run alone. `trace` is a file to record
+        its nn calls in; with `trace_data` also what is needed to `replay` them.
 
         Raises `GuestError` if it can't be run, `GuestTrap` if a trap stopped it; the latter has what it wrote.
         """
@@ -275,6 +282,7 @@ class Host:
                 dirs=dirs,
                 stdin=stdin,
                 capture_output=capture_output,
+                streams=streams,
                 allow_names=allow_names,
                 limits=limits,
                 dialect=dialect,
@@ -306,17 +314,18 @@ class Host:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _store(self, limits: Limits, several: bool, memories: tuple[int, int] | None = None) -> Store:
-        """A store with room for what a guest, which may be `several` modules, may have outside of its nn calls: among
-        it, so many `memories`, its own and all."""
+    def _store(self, limits: Limits, guest: Module | Component | None, beside: bool = False) -> Store:
+        """A store with room for what a guest (None for any) may have outside of its nn calls; and for an instance of
+        ours `beside` it."""
         store = Store(self.engine)
-        most, instances = _OF_SEVERAL_MODULES if several else _OF_ONE_MODULE
+        most, instances = _OF_ONE_MODULE if isinstance(guest, Module) else _OF_SEVERAL_MODULES
         size = -1 if limits.guest_memory is None else limits.guest_memory
+        memories = None if guest is None else self._memories.get(guest)
         if memories is not None and limits.guest_memory is not None:
             own, every = memories
             shared_by = max(1, min(own, most))
             size, most = limits.guest_memory // shared_by, shared_by + every - own
-        store.set_limits(size, _MOST_TABLE_ELEMENTS, instances, _MOST_TABLES, most)
+        store.set_limits(size, _MOST_TABLE_ELEMENTS, instances + beside, _MOST_TABLES, most + beside)
         if limits.fuel is not None:
             store.set_fuel(limits.fuel)
         return store
@@ -325,7 +334,7 @@ class Host:
         self, dialect: Dialect | str, name: str, module: Module, store: Store, wasi: Wasi, session: Session
     ) -> Callable[[], int]:
         linker = Linker(self.engine)
-        wasi.add_to(linker, store)
+        wasi.add_to(linker, store, module)
         abi = abi_of(dialect, module)
         abi(session).add_to_linker(linker)
         guests.require_command(name, module, abi, linker, store)
@@ -341,7 +350,7 @@ class Host:
     ) -> Callable[[], int]:
         linker = ComponentLinker(self.engine)
         http = guests.imports_http(component, self.engine)
-        wasi.add_to_component(linker, store, http and self.allow_http)
+        wasi.add_to_component(linker, store, component, http and self.allow_http)
         wit.add_to_component_linker(linker, session)
         if http and not self.allow_http:
             linker.define_unknown_imports_as_traps(component)
@@ -355,8 +364,10 @@ class Host:
         return start
 
 
-def _run_to_its_end(name: str, start: Callable[[], int], session: Session, wasi: Wasi) -> RunResult:
+def _run_to_its_end(name: str, start: Callable[[], int], session: Session, wasi: Wasi, clock: RunClock) -> RunResult:
     """Run a guest to its end."""
+    output = wasi.output or Output(session.limits)
+    output.stop = clock.stop
     try:
         exit_code = start()
     except (Trap, WasmtimeError) as error:
@@ -369,6 +380,10 @@ def _run_to_its_end(name: str, start: Callable[[], int], session: Session, wasi:
         else:
             ended = guests.explained(name, error, session.limits)
             if isinstance(ended, GuestTrap):
-                ended.stdout, ended.stderr = wasi.output()
+                ended.stdout, ended.stderr = output.kept()
             raise ended from None
-    return RunResult(exit_code, *wasi.output())
+    if output.excess:
+        trap = GuestTrap(output.excess)
+        trap.stdout, trap.stderr = output.kept()
+        raise trap
+    return RunResult(exit_code, *output.kept())

@@ -43,6 +43,8 @@ class Limits:
     graphs          graphs that it holds
     contexts        execution contexts that it holds
     handles         everything that it holds, tensors and errors among it
+    files           files and directories that it has open in the directories that it is given
+    output_bytes    bytes of its standard output and error together, if they are captured
 
     Raises `NNError` with `invalid-argument` for what isn't positive.
     """
@@ -59,6 +61,8 @@ class Limits:
     graphs: int | None = 64
     contexts: int | None = 256
     handles: int | None = 65536
+    files: int | None = 256
+    output_bytes: int | None = 64 * 2**20
 
     def __post_init__(self) -> None:
         _require_positive(self)
@@ -131,6 +135,8 @@ class Usage:
 
     def take(self, name: str, amount: int = 1) -> None:
         """Count so much more. Raises `NNError` with `too-large`, and counts nothing, if that is too much."""
+        if amount < 0:
+            raise ValueError(f"an amount below zero: {amount}")
         with self._lock:
             used = self._used[name] + amount
             if used > self._most[name]:
@@ -146,7 +152,7 @@ class Usage:
         with self._lock:
             if self._closed:
                 return
-            self._used[name] -= amount
+            self._used[name] = max(0, self._used[name] - amount)
         if self._within is not None:
             self._within.give_back(name, amount)
 
@@ -171,6 +177,8 @@ class HeldBytes:
 
     def hold(self, place: int, size: int) -> None:
         """Hold `size` bytes in a place, instead of those that were there. Raises as `Usage.take` does."""
+        if size < 0:
+            raise ValueError(f"a size below zero: {size}")
         change = size - self._sizes.get(place, 0)
         if change > 0:
             self._usage.take("tensor_bytes", change)

@@ -16,8 +16,18 @@ from typing import Any, Protocol
 
 from wasi_nn import backends, forks
 from wasi_nn.backends import Buffer, LoadRules, Options
+from wasi_nn.files import read_regular
 from wasi_nn.graph import Graph
-from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, one_line, printable, word
+from wasi_nn.types import (
+    ErrorCode,
+    ExecutionTarget,
+    GraphEncoding,
+    ModelNotFound,
+    NNError,
+    one_line,
+    printable,
+    word,
+)
 
 Source = backends.Source | Sequence[str | os.PathLike[str]] | Graph
 """A model as `wasi_nn.load` takes it, a list of paths (one for each builder), or a `Graph` that is loaded already."""
@@ -254,7 +264,7 @@ def _validated(name: str, graph: NamedGraph) -> NamedGraph:
         if graph.runtime is not None:
             backends.require_runtime(encoding, graph.runtime)
     except NNError as error:
-        raise NNError(error.code, f"graph {name!r}: {error}") from error
+        raise error.told_as(f"graph {name!r}: {error}") from error
     return replace(graph, source=source, encoding=encoding, target=target)
 
 
@@ -264,8 +274,8 @@ def _existing(path: str | os.PathLike[str]) -> Path:
         if absolute.exists():
             return absolute
     except OSError as error:  # a name that is too long, a folder that may not be searched
-        raise NNError(ErrorCode.NOT_FOUND, f"no such file or directory: {one_line(error)}") from error
-    raise NNError(ErrorCode.NOT_FOUND, printable(f"no such file or directory: {path}"))
+        raise ModelNotFound(f"no such file or directory: {one_line(error)}") from error
+    raise ModelNotFound(printable(f"no such file or directory: {path}"))
 
 
 def _builders(name: str, source: Any) -> list[Buffer]:
@@ -274,15 +284,9 @@ def _builders(name: str, source: Any) -> list[Buffer]:
         return [source]
     try:
         parts = source if isinstance(source, list | tuple) else [source]
-        return [part if isinstance(part, Buffer) else _content(name, Path(part)) for part in parts]
+        return [part if isinstance(part, Buffer) else read_regular(part) for part in parts]
     except OSError as error:
         raise NNError(ErrorCode.RUNTIME_ERROR, f"graph {name!r} can't be read: {one_line(error)}") from error
-
-
-def _content(name: str, path: Path) -> bytes:
-    if path.exists() and not path.is_file():  # a pipe, which would be waited for
-        raise NNError(ErrorCode.RUNTIME_ERROR, f"graph {name!r} can't be read: {path} is no regular file")
-    return path.read_bytes()
 
 
 def _check_digest(name: str, builders: Sequence[Buffer], expected: str) -> None:

@@ -41,7 +41,7 @@ class Work(Generic[Result]):
     def __init__(self, limits: Limits) -> None:
         self.until = inf if limits.run_time is None else time.monotonic() + limits.run_time
         """When it has to be done, a time of `time.monotonic`."""
-        self.output: Callable[[], tuple[bytes, bytes]] = lambda: (b"", b"")
+        self.output: Callable[[], tuple[bytes, bytes]] = _no_output
         """Gives what the guest has written until now, if that is captured."""
         self._limits = limits
         self._give_up_at = self.until + _GRACE
@@ -121,6 +121,7 @@ class Work(Generic[Result]):
             if self._outcome is None:
                 assert self._call is not None  # it has ended
                 self._outcome = _outcome_of(self._call)
+                self.output = _no_output  # the outcome has it
         try:
             return self._outcome()
         except GuestError as error:
@@ -142,6 +143,10 @@ class Work(Generic[Result]):
             trap = GuestTrap(f"it ran longer than {self._limits.run_time:g} s, and is asleep ({how})")
         trap.stdout, trap.stderr = self.output()
         return trap
+
+
+def _no_output() -> tuple[bytes, bytes]:
+    return b"", b""
 
 
 def _outcome_of(call: Call[Result]) -> Callable[[], Result]:
@@ -179,6 +184,8 @@ class RunsUnderWay:
         def call() -> Result:
             try:
                 return function()
+            except OSError as error:  # no files are left, a disk is full
+                raise GuestError(f"the guest can't be run: {one_line(error)}") from error
             finally:
                 with self._lock:
                     self._all.discard(work)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary, finalize
 
 from wasi_nn import backends
+from wasi_nn.descriptors import require_free_descriptors, reserve
 from wasi_nn.graph import ExecutionContext, Graph
 from wasi_nn.limits import ComputeGuard, HeldBytes, Limits, Turns, Usage
 from wasi_nn.registry import registry_of
@@ -201,6 +202,7 @@ class Session:
     def _loaded_from_bytes(self, builders: Sequence[memoryview], load: Callable[[], Graph]) -> int:
         size = sum(map(len, builders))
         self.usage.require("graphs", 1)
+        require_free_descriptors(reserve())
         self.usage.take("model_bytes", size)
         try:
             graph = load()

@@ -37,6 +37,7 @@ from weakref import ref
 
 import numpy as np
 
+from wasi_nn.files import open_regular
 from wasi_nn.fitting import byte_view
 from wasi_nn.types import Dims, ErrorCode, NNError, dtype_name, one_line, printable
 
@@ -54,6 +55,7 @@ CATEGORY, REFUSED = "wasi-nn", "wasi-nn refused"
 GRAPHS_ROW = 1
 
 _OPENING, _CLOSING = b'{"traceEvents": [\n', b"\n]}\n"
+_TO_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _MAX_KNOWN = 100_000  # contents that are remembered, not to be stored twice
 _MAX_LINE = 4 << 20  # bytes; no event is that long, as a name has no more than 65536 characters
 _CONTENTLESS = (np.object_, np.str_, np.bytes_)  # the elements of tensors that have no bytes to be recorded
@@ -92,7 +94,9 @@ class Trace:
         self._end = 0
         try:
             for name in [path, data_path(path)] if data else [path]:
-                self._files.append(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666))
+                self._files.append(os.open(name, _TO_WRITE, 0o666))
+                if not stat.S_ISREG(os.fstat(self._files[-1]).st_mode):
+                    raise OSError("it is no regular file")
             self._append(_OPENING + first)
         except (OSError, ValueError) as error:
             self.close()
@@ -356,15 +360,11 @@ class TraceReader:
 def _opened(path: Path) -> BinaryIO:
     """A file to be read; a regular one, so that nothing hangs."""
     try:
-        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return file
-        file.close()
+        return open_regular(path)
     except FileNotFoundError as error:
         raise NNError(ErrorCode.NOT_FOUND, f"no such file: {path}") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise NNError(ErrorCode.RUNTIME_ERROR, f"{path} can't be read: {one_line(error)}") from error
-    raise NNError(ErrorCode.RUNTIME_ERROR, f"{path} can't be read: it isn't a file")
 
 
 def _is_count(value: object) -> bool:

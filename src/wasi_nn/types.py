@@ -134,6 +134,17 @@ class NNError(WasiNNError):
         self.code = code
         self.message = message
 
+    @classmethod
+    def of_kind(cls, kind: type[NNError], code: ErrorCode, message: str) -> NNError:
+        """An error of a kind, whose own `__init__` may have the code already."""
+        made = kind.__new__(kind, message)
+        NNError.__init__(made, code, message)
+        return made
+
+    def told_as(self, message: str) -> NNError:
+        """The same error, in other words."""
+        return self.of_kind(type(self), self.code, message)
+
 
 class TargetUnavailable(NNError):
     """The execution target that was asked for isn't there, or the runtime can't use it."""

@@ -6,60 +6,65 @@ It is wasmtime's, preview 1 for modules and 0.2 for components. Only the exit of
 
 from __future__ import annotations
 
+import ctypes
 import os
-import shutil
+import stat
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
-from wasmtime import Linker, Store, WasiConfig, WasmtimeError
+from wasmtime import Linker, Module, Store, WasiConfig, WasmtimeError
+from wasmtime import _ffi as ffi
+from wasmtime.component import Component
 from wasmtime.component import Linker as ComponentLinker
 
-from wasi_nn.abi import host_calls
+from wasi_nn import terminals
+from wasi_nn.abi import host_calls, preview1
 from wasi_nn.abi.memory import GuestMemory
+from wasi_nn.directories import Directories, c_string, preopen
+from wasi_nn.limits import Limits
+from wasi_nn.open_files import OpenFiles
+from wasi_nn.output import STDERR, STDOUT, Output, write_all
 from wasi_nn.types import GuestError
 
 if TYPE_CHECKING:
-    from typing import BinaryIO, TextIO
-
-_MODULE = "wasi_snapshot_preview1"
+    from typing import TextIO
 
 
 class Wasi:
-    """The WASI state of one guest. Use it as a context manager: captured output is gone when it is left."""
+    """The WASI state of one guest."""
 
     def __init__(
         self,
         argv: Sequence[str],
         env: Mapping[str, str],
-        dirs: Mapping[str, str | os.PathLike[str]],
+        dirs: Directories,
         stdin: bytes | os.PathLike[str] | TextIO | None,
-        capture_output: bool,
+        output: Output | None,
+        limits: Limits,
     ) -> None:
         self.exit_code: int | None = None
         """What the guest gave to `proc_exit`; None if it never called that."""
+        self.output = output
+        """Where what it writes goes, if not to our own standard output and error."""
+        self._limits = limits
+        self._counts_files = bool(dirs) and limits.files is not None
+        self._terminals = frozenset[int]() if output is None else output.terminals
         self._config = config = WasiConfig()
-        self._scratch: Path | None = None
-        self._stdout: BinaryIO | None = None  # what is captured
-        try:
-            config.argv = [_c_string("an argument", argument) for argument in argv]
-            config.env = [(_c_string("a variable", key), _c_string("a variable", env[key])) for key in env]
-            for guest_path, directory in dirs.items():
-                _preopen(config, guest_path, directory)
-            self._connect_stdin(config, stdin)
-            self._connect_output(config, capture_output)
-        except BaseException:
-            self.close()
-            raise
+        config.argv = [c_string("an argument", argument) for argument in argv]
+        config.env = [(c_string("a variable", key), c_string("a variable", env[key])) for key in env]
+        preopen(config, dirs)
+        self._connect_stdin(config, stdin)
+        self._connect_output(config)
 
     def _connect_stdin(self, config: WasiConfig, stdin: bytes | os.PathLike[str] | TextIO | None) -> None:
         if isinstance(stdin, bytes):
-            file = self._scratch_directory() / "stdin"
-            file.write_bytes(stdin)
-            stdin = file
-        if isinstance(stdin, os.PathLike):
+            _give_stdin(config, stdin)
+        elif isinstance(stdin, os.PathLike):
+            if os.path.exists(stdin) and stat.S_ISFIFO(os.stat(stdin).st_mode):
+                raise GuestError(f"the guest's standard input {os.fspath(stdin)} is a pipe, which would be waited for")
             try:
                 config.stdin_file = stdin
             except WasmtimeError as error:
@@ -69,43 +74,54 @@ class Wasi:
         elif stdin is not None:
             raise TypeError(f"stdin must be bytes, a path, sys.stdin or None, not {type(stdin).__name__}")
 
-    def _connect_output(self, config: WasiConfig, capture: bool) -> None:
-        if capture:
-            self._stdout = open(self._scratch_directory() / "stdout", "w+b")  # noqa: SIM115  until `close`
-            config.stdout_custom = self.write_stdout
-            config.stderr_file = str(self._scratch_directory() / "stderr")
+    def _connect_output(self, config: WasiConfig) -> None:
+        if self.output is not None:
+            if not self.output.opened(STDOUT, partial(setattr, config, "stdout_file")):
+                config.stdout_custom = partial(self.output.write, STDOUT)
+            if not self.output.opened(STDERR, partial(setattr, config, "stderr_file")):
+                config.stderr_custom = partial(self.output.write, STDERR)
             return
         for stream in (sys.stdout, sys.stderr):  # what was written before the guest ran comes before what it writes
-            if stream is not None:
-                stream.flush()
+            with suppress(OSError, ValueError):  # it is closed, here or at the other end
+                if stream is not None:
+                    stream.flush()
         config.inherit_stdout()
         config.inherit_stderr()
 
     def write_stdout(self, content: bytes) -> None:
         """Write to where the guest's standard output goes."""
-        if self._stdout is not None:
-            self._stdout.write(content)
-            return
-        while content:
-            content = content[os.write(1, content) :]
+        if self.output is None:
+            write_all(1, content)
+        else:
+            self.output.write(STDOUT, content)
 
-    def _scratch_directory(self) -> Path:
-        if self._scratch is None:
-            self._scratch = Path(tempfile.mkdtemp(prefix="wasi-nn-"))
-        return self._scratch
+    def stands_in_for(self, guest: Module | Component) -> bool:
+        """Whether functions of ours take the place of the engine's for a guest, which takes an instance more."""
+        if isinstance(guest, Component) or not (self._counts_files or self._terminals):
+            return False
+        imports = {item.name for item in guest.imports if item.module == preview1.MODULE}
+        return (self._counts_files and "path_open" in imports) or bool(self._terminals and "fd_fdstat_get" in imports)
 
-    def add_to(self, linker: Linker, store: Store) -> None:
-        """Define WASI preview 1 in a linker, over this state in its store. Once only."""
+    def add_to(self, linker: Linker, store: Store, guest: Module) -> None:
+        """Define WASI preview 1 for a guest in a linker, over this state in its store. Once only."""
         store.set_wasi(self._config)
         linker.define_wasi()
+        if self.stands_in_for(guest):
+            engines = preview1.Preview1(linker, store)
+            if self._counts_files:
+                OpenFiles(engines, self._limits)
+            if self._terminals:
+                terminals.tell_module(engines, self._terminals)
         linker.allow_shadowing = True
-        host_calls.define(linker, _MODULE, "proc_exit", host_calls.i32_signature(1, 0), self._proc_exit)
+        host_calls.define(linker, preview1.MODULE, "proc_exit", host_calls.i32_signature(1, 0), self._proc_exit)
         linker.allow_shadowing = False
 
-    def add_to_component(self, linker: ComponentLinker, store: Store, http: bool) -> None:
-        """Define WASI 0.2 in a linker for components, over this state in its store, with `wasi:http` if wanted."""
+    def add_to_component(self, linker: ComponentLinker, store: Store, guest: Component, http: bool) -> None:
+        """Define WASI 0.2 for a guest in a linker, over this state in its store, with `wasi:http` if wanted."""
         store.set_wasi(self._config)
         linker.add_wasip2()
+        if self._terminals:
+            terminals.tell_component(linker, guest, store.engine, self._terminals)
         if http:
             store.set_wasi_http()
             linker.add_wasi_http()
@@ -114,45 +130,10 @@ class Wasi:
         self.exit_code = code
         raise host_calls.GuestFault(f"exit with code {code}")
 
-    def output(self) -> tuple[bytes, bytes]:
-        """What the guest wrote to its standard output and error, if that was captured."""
-        if self._stdout is None or self._scratch is None:
-            return b"", b""
-        self._stdout.flush()
-        return (self._scratch / "stdout").read_bytes(), (self._scratch / "stderr").read_bytes()
 
-    def close(self) -> None:
-        """Throw away what was captured."""
-        if self._stdout is not None:
-            self._stdout.close()
-            self._stdout = None
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-            self._scratch = None
-
-    def __enter__(self) -> Wasi:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-
-def _c_string(what: str, text: str) -> str:
-    """The text, if it can be passed to a guest: without zero bytes, and in Unicode."""
-    if "\0" in text:
-        raise GuestError(f"{what} of the guest has a zero byte in it: {text!r}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise GuestError(f"{what} of the guest is not valid Unicode: {text!r}") from error
-    return text
-
-
-def _preopen(config: WasiConfig, guest_path: str, directory: str | os.PathLike[str]) -> None:
-    path = _c_string("a directory", os.fspath(directory))
-    if not os.path.isdir(path):
-        raise GuestError(f"no directory {path} to give to the guest")
-    try:
-        config.preopen_dir(path, _c_string("a directory", guest_path))
-    except WasmtimeError as error:
-        raise GuestError(f"the directory {path} can't be opened for the guest") from error
+def _give_stdin(config: WasiConfig, content: bytes) -> None:
+    """Give a guest bytes as its standard input. wasmtime-py binds this but doesn't wrap it."""
+    vector = ffi.wasm_byte_vec_t()
+    there = ctypes.cast(ctypes.c_char_p(content), ctypes.POINTER(ctypes.c_ubyte))
+    ffi.wasm_byte_vec_new(ctypes.byref(vector), len(content), there)
+    ffi.wasi_config_set_stdin_bytes(config.ptr(), ctypes.byref(vector))

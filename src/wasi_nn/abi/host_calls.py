@@ -5,7 +5,7 @@ engine's C API also has functions whose arguments are raw 16-byte values; wasmti
 so it is called here with `ctypes`. Where the symbols or layouts aren't those expected, the public way is taken:
 slower, the same otherwise.
 
-A host function is `function(memory, *arguments) -> result`, all u32, with None for no result; `memory` is the
+A host function is `function(memory, *arguments) -> result`, all u32 or u64, with None for no result; `memory` is the
 caller's, None if it exports none. It may raise `GuestFault` to trap the guest, and nothing else.
 """
 
@@ -31,8 +31,8 @@ class GuestFault(Exception):
 
 
 def define(linker: Linker, module: str, name: str, signature: FuncType, function: HostFunction) -> None:
-    """Define a host function in a linker, the fastest way there is. Its signature has i32s alone, and at most one
-    result."""
+    """Define a host function in a linker, the fastest way there is. Its signature has integers alone, and at most one
+    result, an i32."""
     (define_raw if RAW_CALLS else define_public)(linker, module, name, signature, function)
 
 
@@ -44,6 +44,7 @@ def i32_signature(parameters: int, results: int) -> FuncType:
 def define_public(linker: Linker, module: str, name: str, signature: FuncType, function: HostFunction) -> None:
     """`define`, through wasmtime-py's public API alone."""
     memory = GuestMemory()
+    masks = [2**64 - 1 if parameter == ValType.i64() else 2**32 - 1 for parameter in signature.params]
 
     def call(caller: wasmtime.Caller, *arguments: int) -> int | None:
         exported = caller.get("memory")
@@ -53,7 +54,7 @@ def define_public(linker: Linker, module: str, name: str, signature: FuncType, f
             memory.look(ctypes.addressof(exported.data_ptr(caller).contents) if size else 0, size)
             there = memory
         try:
-            result = function(there, *(argument & 0xFFFFFFFF for argument in arguments))
+            result = function(there, *(argument & mask for argument, mask in zip(arguments, masks, strict=True)))
         except GuestFault as fault:
             raise wasmtime.Trap(str(fault)) from None
         return None if result is None else ctypes.c_int32(result).value
@@ -68,8 +69,9 @@ def define_raw(linker: Linker, module: str, name: str, signature: FuncType, func
     item_address = ctypes.addressof(item)
     memory_address = item_address + offset_of(ffi.wasmtime_extern_t, "of")
     kind = ctypes.c_uint8.from_buffer(item)  # and so `item` lives as long as the function
-    # Each argument is the first four bytes of a raw value; the result takes the place of the first argument.
-    arguments = Struct("<" + "I12x" * len(signature.params))
+    # Each argument is the first bytes of a raw value; the result takes the place of the first argument.
+    parameters = signature.params
+    arguments = Struct("<" + "".join("Q8x" if parameter == ValType.i64() else "I12x" for parameter in parameters))
     string_at, result_at = ctypes.string_at, ctypes.c_uint32.from_address
     find_export, context_of = _caller_export_get, _caller_context
     data_of, size_of = _memory_data, _memory_data_size

@@ -40,6 +40,11 @@ class GuestMemory:
         self.check(what, pointer, length)
         return self.bytes[pointer : pointer + length]
 
+    def read_u32(self, pointer: int) -> int:
+        """Read a number from a range of four bytes that was checked."""
+        value: int = _U32.unpack_from(self.bytes, pointer)[0]
+        return value
+
     def write_u32(self, pointer: int, value: int) -> None:
         """Write a number to a range of four bytes that was checked."""
         _U32.pack_into(self.bytes, pointer, value)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wasi_nn import forks
+from wasi_nn.files import is_irregular, open_regular
 from wasi_nn.graph import Graph
 from wasi_nn.isolation import Isolation
 from wasi_nn.isolation import require_available as require_isolation
@@ -232,7 +233,7 @@ def load(
         other = None if error.code is not ErrorCode.RUNTIME_ERROR else _looks_like_another(backend, source)
         if other is None:
             raise
-        raise NNError(error.code, f"{error} (it looks like a model of {other.value})") from error
+        raise error.told_as(f"{error} (it looks like a model of {other.value})") from error
 
 
 def _is_wanted(runtime: str | None, rules: LoadRules, backend: Backend) -> bool:
@@ -285,11 +286,12 @@ def _finished(
         load_on = partial(backend.load_path, model) if isinstance(model, Path) else partial(backend.load, model)
     with explained(backend):
         graph = _load_on(load_on, target, options, rules)
+    if not graph.runtime:  # another package's, which doesn't say
+        graph.runtime = backend.runtime
     if rules.convert_types:
         from wasi_nn.conversion import converted
 
         graph = converted(graph)
-    graph.runtime = backend.runtime
     return graph
 
 
@@ -327,16 +329,15 @@ def _backend_for_path(path: Path, encoding: GraphEncoding, wanted: Callable[[Bac
     """The backend for a model by its path, and the path of its file."""
     try:
         file = _model_file(path, encoding) if path.is_dir() else path
-        if file.exists() and not file.is_file():  # a pipe, which would be waited for
-            raise NNError(ErrorCode.RUNTIME_ERROR, f"the model {path} can't be read: it is no regular file")
-        with open(file, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with open_regular(file) as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
             with memoryview(data) as view:
-                return _backend_for_bytes(view, encoding, wanted, str(file)), file
+                backend = _backend_for_bytes(view, encoding, wanted, str(file))
+        for other in files_of(backend, file):
+            if is_irregular(other):
+                raise OSError(f"{other.name} is no regular file")
+        return backend, file
     except FileNotFoundError as error:
-        message = f"no model at {path}: no such file or directory"
-        if encoding is GraphEncoding.GGML or path.suffix == ".gguf":  # which WasmEdge's guests are told apart
-            raise ModelNotFound(message) from error
-        raise NNError(ErrorCode.NOT_FOUND, message) from error
+        raise ModelNotFound(f"no model at {path}: no such file or directory") from error
     except OSError as error:
         raise NNError(ErrorCode.RUNTIME_ERROR, f"the model {path} can't be read: {one_line(error)}") from error
     except ValueError as error:
@@ -372,7 +373,7 @@ def _model_file(directory: Path, encoding: GraphEncoding) -> Path:
 def _looks_like_a_model(file: Path, fitting: Sequence[Backend]) -> bool:
     if not file.is_file() or not file.stat().st_size:
         return False
-    with open(file, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with open_regular(file) as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
         with memoryview(data) as view:
             return any(backend.sniff(view) for backend in fitting)
 

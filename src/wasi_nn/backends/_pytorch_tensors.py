@@ -152,6 +152,7 @@ class TorchGraph(Graph):
     its own, since what one computes depends on what it computed before."""
 
     encoding = GraphEncoding.PYTORCH
+    runtime = "torch"
     writes = keeps_state = False
     weights: frozenset[int] = frozenset()
     """The addresses of memory that the module keeps, as far as its tensors don't say so themselves."""

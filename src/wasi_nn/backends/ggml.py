@@ -185,6 +185,7 @@ class GgmlGraph(Graph):
     """A model, with the options that a guest gave beside it."""
 
     encoding = GraphEncoding.GGML
+    runtime = "xllamacpp"
 
     def __init__(self, model: _Model, guests: Mapping[str, Any]) -> None:
         self._model = model
@@ -201,9 +202,7 @@ class GgmlGraph(Graph):
         if len(config) == 0:
             return self
         self.require_made_here()
-        graph = GgmlGraph(self._model, {**self._guests, **from_guest(config, self._model.operators)})
-        graph.runtime = self.runtime
-        return graph
+        return GgmlGraph(self._model, {**self._guests, **from_guest(config, self._model.operators)})
 
     def runner(self) -> Runner:
         return _Runner(self)

@@ -11,14 +11,18 @@ external data beside it.
 
 from __future__ import annotations
 
+import importlib
 import mmap
 import os
+import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn import quiet
 from wasi_nn.backends._inputs import check_options, is_text, is_thread_count, one_of, only_builder
 from wasi_nn.backends._onnx_functions import require_bounded_functions
 from wasi_nn.backends._onnx_model import files_of_onnx, is_onnx, require_self_contained, tensors_with_shape
@@ -70,8 +74,9 @@ _QUIET = 4  # only what is fatal; every error comes back as an exception
 
 
 def import_onnxruntime() -> Any:
-    """ONNX Runtime, which else leaves a file of its telemetry in the folder for temporary files."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    """ONNX Runtime, without its telemetry, which keeps files, and without what it says of devices that it can't see."""
+    if "onnxruntime" not in sys.modules and os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1") == "1":
+        quiet.call(partial(importlib.import_module, "onnxruntime"))
     import onnxruntime
 
     return onnxruntime
@@ -184,6 +189,7 @@ class OnnxGraph(Graph):
     """A model in an ONNX Runtime session, shared by all its contexts."""
 
     encoding = GraphEncoding.ONNX
+    runtime = "onnxruntime"
 
     def __init__(self, session: InferenceSession, content: memoryview) -> None:
         nodes = [*session.get_inputs(), *session.get_outputs()]

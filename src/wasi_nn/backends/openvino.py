@@ -275,6 +275,8 @@ def compile_properties(options: Mapping[str, Any]) -> dict[str, Any]:
 class OpenVinoGraph(Graph):
     """A compiled model, shared by all its contexts; each has an infer request of its own."""
 
+    runtime = "openvino"
+
     def __init__(
         self,
         encoding: GraphEncoding,

@@ -10,13 +10,14 @@ several).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from wasi_nn import quiet
 from wasi_nn.backends._inputs import check_options, is_text, is_thread_count, only_builder
 from wasi_nn.backends._tflite_model import require_sound
 from wasi_nn.graph import Graph
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
 
     from wasi_nn.types import Array
+
+Result = TypeVar("Result")
 
 _DEFAULT_SIGNATURE = "serving_default"
 
@@ -71,6 +74,7 @@ class TfliteGraph(Graph):
     """A model's bytes; each context has an interpreter of its own, since two threads can't share one."""
 
     encoding = GraphEncoding.TENSORFLOWLITE
+    runtime = "ai_edge_litert"
 
     def __init__(self, model: bytes, threads: int = 1, signature: str | None = None) -> None:
         self._model = model
@@ -107,8 +111,21 @@ class TfliteGraph(Graph):
         return Interpreter(model_content=self._model, num_threads=self._threads or 1)
 
     def _run_signature(self, run: Any, inputs: Sequence[Array], _: Sequence[Array] | None) -> Sequence[Array]:
-        outputs = run(**{info.name: array for info, array in zip(self.inputs, inputs, strict=True)})
+        outputs = _quietly_once(lambda: run(**{it.name: array for it, array in zip(self.inputs, inputs, strict=True)}))
         return [np.asarray(outputs[info.name]) for info in self.outputs]
+
+
+_has_told = False
+
+
+def _quietly_once(call: Callable[[], Result]) -> Result:
+    """Make a call that allocates tensors. With the first of a process, LiteRT tells of the delegate that it uses."""
+    global _has_told
+    if _has_told:
+        return call()
+    result = quiet.call(call)
+    _has_told = True
+    return result
 
 
 def _chosen(there: Sequence[str], wanted: str | None) -> str | None:
@@ -201,7 +218,7 @@ class _MainGraphRunner:
         if index not in self._own:
             try:
                 if not self._own:
-                    self._interpreter.allocate_tensors()
+                    _quietly_once(self._interpreter.allocate_tensors)
                 buffer = self._in_place(self._inputs[index])
             except (RuntimeError, ValueError) as error:  # where the model is found to be wrong
                 raise failure(error) from error
@@ -238,7 +255,7 @@ class _MainGraphRunner:
             for place, shape in zip(self._inputs, dims, strict=True):
                 self._interpreter.resize_tensor_input(place, shape)
         if not self._own:  # else it is done, and what was written must not move
-            self._interpreter.allocate_tensors()
+            _quietly_once(self._interpreter.allocate_tensors)
         self._dims = dims
 
     def _look_at_outputs(self) -> None:

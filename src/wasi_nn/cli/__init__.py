@@ -6,11 +6,10 @@ WebAssembly runtimes have it), else the guest's own.
 
 from __future__ import annotations
 
-import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NoReturn
 
 PROGRAM = "wasi-nn"
@@ -27,32 +26,51 @@ class UsageError(Exception):
 
 def command() -> NoReturn:
     """The command: `main`, and then the process ends at once, without the tens of milliseconds that runtimes take to
-    go."""
+    go. Ctrl-C ends it at once too, while it imports what it needs as while a guest runs: nothing of ours needs tidying
+    up."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     exit_code = main(own_process=True)
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # closed, here or at the other end
+        try:
             stream.flush()
+        except (BrokenPipeError, ValueError, AttributeError):  # closed, here or at the other end, or never open
+            pass
+        except OSError:
+            exit_code = exit_code or FAILURE
     os._exit(exit_code)
 
 
 def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
     """Run the command; gives its exit code. `own_process` is whether nothing else is done in this process."""
+    import argparse
+
+    from wasi_nn import __version__
     from wasi_nn.cli import backends, graphs, inspect, replay, run
 
     parser = argparse.ArgumentParser(
         PROGRAM, description="Run WebAssembly guests that do machine-learning inference through wasi-nn."
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (run, replay, graphs, inspect, backends):
         command.add_parser(subcommands)
+    for subparser in subcommands.choices.values():
+        subparser.add_argument(
+            "--show-runtime-output",
+            action="store_true",
+            help="show what ML runtimes print of their own accord, on the standard error (default: it is dropped)",
+        )
     options = parser.parse_args(arguments)
 
     from wasi_nn.allocator import keep_freed_memory
+    from wasi_nn.cli.shield import shield
     from wasi_nn.types import GuestTrap, WasiNNError
 
+    options.streams = None
     if own_process:
         keep_freed_memory()
+        options.streams = shield(options.show_runtime_output)
     try:
         exit_code: int = options.main(options)
     except UsageError as error:
@@ -67,16 +85,11 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
     except BrokenPipeError:  # whoever read our output has gone
         sys.stderr.close()
         return FAILURE
+    except OSError as error:  # a full disk
+        _say(str(error))
+        return FAILURE
     return exit_code
 
 
 def _say(*lines: str) -> None:
     print(f"{PROGRAM}:", "\n".join(lines), file=sys.stderr)
-
-
-class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from wasi_nn import __version__
-
-        print(f"{PROGRAM} {__version__}")
-        parser.exit()

@@ -89,8 +89,10 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _is_guest(path: str) -> bool:
+    from wasi_nn.files import open_regular
+
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             head = file.read(4096).lstrip()
     except OSError:
         return False  # whoever opens it next will say why

@@ -51,6 +51,8 @@ _OPTIONS: dict[str, tuple[Any, str, str]] = {
     "graphs": (_count, "N", "graphs that it holds (default: 64)"),
     "contexts": (_count, "N", "execution contexts that it holds (default: 256)"),
     "handles": (_count, "N", "things that it holds in all (default: 65536)"),
+    "files": (_count, "N", "files and directories that it has open (default: 256)"),
+    "output_bytes": (_size, "BYTES", "of output (default: none)"),
     "computes": (_count, "N", "computes at once (default: 64)"),
 }
 

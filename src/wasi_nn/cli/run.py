@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from wasi_nn.cli import PROGRAM, UsageError, graph_options, limit_options
+
+if TYPE_CHECKING:
+    from wasi_nn.directories import Directory
 
 _EPILOG = """\
 The guest's own options come after its name. A graph's encoding is told from its bytes unless it is given.
@@ -40,8 +44,8 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--dir",
         action="append",
         default=[],
-        metavar="HOST[::GUEST]",
-        help="a directory that the guest may read and write, under the same path or another",
+        metavar="HOST[::GUEST][:ro]",
+        help="a directory that the guest may read and write, or with :ro only read; under the same path or another",
     )
     parser.add_argument(
         "--env", action="append", default=[], metavar="KEY=VALUE", help="a variable of the guest's environment"
@@ -70,12 +74,11 @@ def main(options: argparse.Namespace) -> int:
     logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
     if sys.stderr.isatty():
         logging.getLogger("wasi_nn").setLevel(logging.INFO)  # what takes long
-    # Ctrl-C ends the process at once, wherever the guest is; nothing of ours needs tidying up.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
     from wasi_nn.host import Host
 
     limits, totals = limit_options.limits(options)
+    if not hasattr(options, "max_output_bytes"):
+        limits = replace(limits, output_bytes=None)  # it isn't kept: whoever reads it may have all
     host = Host(
         graphs,
         allow_load=options.allow_load or not options.no_load,
@@ -88,15 +91,28 @@ def main(options: argparse.Namespace) -> int:
         dialect=options.dialect,
         cache=not options.no_cache,
     )
-    recording = {"trace": options.trace, "trace_data": options.trace_data}
-    return host.run(options.guest, options.args, env=env, dirs=dirs, stdin=sys.stdin, **recording).exit_code & 0xFF
+    result = host.run(
+        options.guest,
+        options.args,
+        env=env,
+        dirs=dirs,
+        stdin=sys.stdin,
+        streams=options.streams,
+        trace=options.trace,
+        trace_data=options.trace_data,
+    )
+    return result.exit_code & 0xFF
 
 
-def _directory(text: str) -> tuple[str, str]:
+def _directory(text: str) -> tuple[str, Directory]:
+    from wasi_nn.directories import Directory
+
     host, colons, guest = text.partition("::")
-    if not host or (colons and not guest):
-        raise UsageError(f"--dir {text}: it takes HOST or HOST::GUEST")
-    return guest or host, host
+    last = guest if colons else host
+    path = last.removesuffix(":ro")
+    if not (host and path):
+        raise UsageError(f"--dir {text}: it takes HOST or HOST::GUEST, and either may end in :ro")
+    return path, Directory(host if colons else path, read_only=path != last)
 
 
 def _variable(text: str) -> tuple[str, str]:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.graph import Graph, output_infos
-from wasi_nn.isolation.channel import Message, SharedMemory
-from wasi_nn.isolation.described import Misleading, described_texts, dims_of, dtype_of, texts_of
+from wasi_nn.isolation.channel import MAX_BYTES, Message
+from wasi_nn.isolation.described import Misleading, dims_of, dtype_of, encoded_texts, texts_of
 from wasi_nn.runner import EndedEarly, NamedOutputs
-from wasi_nn.types import ErrorCode, NNError
 
 if TYPE_CHECKING:
-    from wasi_nn.types import Array
+    from wasi_nn.isolation.memory import SharedMemory, WorkerMemory
+    from wasi_nn.types import Array, TensorInfo
 
 ALIGNMENT = 64
 SAME: Message = {"same": True}
@@ -42,13 +42,15 @@ class OutputWriter:
         if self._places is not None and _lie_like(outputs, self._places):
             self._write(outputs, self._places)
             return SAME
-        sizes = [0 if _is_text(array) else array.nbytes for array in outputs]
-        starts = layout(sizes)
+        contents = [np.frombuffer(encoded_texts(array), np.uint8) if _is_text(array) else array for array in outputs]
+        starts = layout([content.nbytes for content in contents])
         if starts[-1] > len(self._memory):
+            self._memory = memoryview(b"")  # before there is more: the host counts what the worker may still have
+            self._places, self.reuse = None, ()
             self._memory = self._room(starts[-1])
-        places = [self._place(array, start) for array, start in zip(outputs, starts[:-1], strict=True)]
-        self._write(outputs, places)
-        answer: Message = {"outputs": list(map(_described, outputs, starts))}
+        places = [self._place(content, start) for content, start in zip(contents, starts[:-1], strict=True)]
+        self._write(contents, places)
+        answer: Message = {"outputs": list(map(_described, outputs, contents, starts))}
         if isinstance(outputs, NamedOutputs):
             answer["names"] = [info.name for info in output_infos(self._graph, outputs)]
         if isinstance(outputs, EndedEarly):
@@ -59,8 +61,6 @@ class OutputWriter:
         return answer
 
     def _place(self, array: Array, start: int) -> Array:
-        if _is_text(array):
-            return array
         if not array.nbytes:
             return np.empty(array.shape, array.dtype)
         place: Array = np.frombuffer(self._memory, array.dtype, array.size, start)
@@ -83,9 +83,9 @@ def _lie_like(outputs: Sequence[Array], places: Sequence[Array]) -> bool:
     )
 
 
-def _described(array: Array, start: int) -> list[Any]:
+def _described(array: Array, content: Array, start: int) -> list[Any]:
     if _is_text(array):
-        return ["object", list(array.shape), described_texts(array)]
+        return ["object", list(array.shape), start, content.nbytes]
     return [array.dtype.name, list(array.shape), start]
 
 
@@ -102,26 +102,26 @@ def layout(sizes: Sequence[int]) -> list[int]:
 
 
 class OutputReader:
-    """The host's side. No memory that it gives is larger than `most` bytes."""
+    """The host's side, which has memory from what its worker may have."""
 
-    def __init__(self, graph: Graph, most: int) -> None:
+    def __init__(self, graph: Graph, memory: WorkerMemory) -> None:
         self._graph = graph
-        self._most = most
+        self._worker = memory
         self._memory: SharedMemory | None = None
         self._last: list[Array] | None = None
 
     def give_room(self, size: Any) -> SharedMemory:
-        """New memory, of the size that the worker asks for. Raises `Misleading`, and `NNError` with `too-large`."""
-        if not isinstance(size, int) or size <= 0:
-            raise Misleading(f"outputs of {size!r:.40} bytes")
-        if size > self._most:
-            text = f"the outputs are {size} bytes, and an isolated graph gives at most {self._most} (Isolation.memory)"
-            raise NNError(ErrorCode.TOO_LARGE, text)
-        self._memory, self._last = SharedMemory(size), None
+        """Memory in place of what there was, of the size that the worker asks for. Raises `Misleading`, and `NNError`
+        as `WorkerMemory.take` does."""
+        least = 0 if self._memory is None else self._memory.size
+        if not isinstance(size, int) or size <= least:
+            raise Misleading(f"outputs of {size!r:.40} bytes, with room for {least}")
+        self._memory = self._last = None
+        self._memory = self._worker.take(size)
         return self._memory
 
-    def read(self, answer: Message, count: int | None = None) -> list[Array]:
-        """The outputs that an answer tells of, over the memory; `count` of them, or as many as the graph has.
+    def read(self, answer: Message, index: int | None = None) -> list[Array]:
+        """The outputs that an answer tells of, over the memory: that of this index alone, or all that the graph has.
 
         Raises `Misleading` for an answer that can't be.
         """
@@ -137,24 +137,37 @@ class OutputReader:
                     return NamedOutputs(zip(map(str, answer["names"]), arrays, strict=True))
             except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
                 raise Misleading(str(error)) from error
-        if len(arrays) != (len(self._graph.outputs) if count is None else count):
-            raise Misleading(f"{len(arrays)} outputs")
+        self._require_declared(arrays, self._graph.outputs if index is None else self._graph.outputs[index : index + 1])
         if answer.get("full"):
             return EndedEarly(arrays)
         self._last = arrays
         return arrays
 
-    def _output(self, dtype: str, dims: Any, where: Any) -> Array:
-        if dtype == "object":
-            return texts_of(where, dims)
+    @staticmethod
+    def _require_declared(arrays: Sequence[Array], infos: Sequence[TensorInfo]) -> None:
+        if len(arrays) != len(infos):
+            raise Misleading(f"{len(arrays)} outputs")
+        for array, info in zip(arrays, infos, strict=True):
+            if info.dtype is not None and array.dtype != info.dtype:
+                raise Misleading(f"an output of {array.dtype}, which is {info.dtype}")
+
+    def _output(self, dtype: str, dims: Any, start: Any, size: Any = None) -> Array:
         kind, shape = dtype_of(dtype), dims_of(dims)
+        if kind.hasobject:
+            return texts_of(self._content(start, size), shape)
         count = prod(shape)
         if not count:
             return np.empty(shape, kind)
-        if self._memory is None or not isinstance(where, int) or where < 0:
+        if self._memory is None or not isinstance(start, int) or start < 0:
             raise Misleading("an output that is nowhere")
-        view: Array = np.frombuffer(self._memory.bytes, kind, count, where)
+        view: Array = np.frombuffer(self._memory.bytes, kind, count, start)
         return view.reshape(shape)
+
+    def _content(self, start: Any, size: Any) -> bytes:
+        """A copy of what lies in the memory, which the worker can't change while it is looked at."""
+        if not isinstance(start, int) or not isinstance(size, int) or start < 0 or not 0 <= size <= MAX_BYTES:
+            raise Misleading("strings that are nowhere")
+        return b"" if self._memory is None else bytes(self._memory.bytes[start : start + size])
 
 
 def tells_of_outputs(answer: Message) -> bool:

@@ -1,16 +1,15 @@
 """How the host and a worker talk: short messages over a socket, and tensors and models in shared memory.
 
-A message is JSON with some bytes behind it; files go from the host to the worker only. Neither side believes what the
-other says: a message is no longer than it may be, and nothing in it is run. Shared memory has no name, so that it is
-gone with the last process that has it, whatever happens; it can't be made shorter under the reader's hands.
+A message is JSON, short and flat, with some bytes behind it; files go from the host to the worker only. Neither side
+believes what the other says: a message is no longer than it may be, and nothing in it is run.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import mmap
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,10 @@ from struct import Struct
 from typing import Any
 
 _HEADER = Struct("<III")  # the length of the JSON, of the bytes behind it, and how many files there are
-_MAX_MESSAGE = 64 * 2**20
+_MAX_JSON = 2**20
+MAX_BYTES = 64 * 2**20
+"""The bytes that may come with a message; of a tensor of strings, too."""
+_MAX_NESTING = 8  # objects and lists in each other
 _FIRST_READ = 4096  # most messages are shorter
 MAX_FILES = 128
 """The files that may come with a message."""
@@ -64,7 +66,7 @@ class Channel:
                 self.socket.settimeout(None)
 
     def send(self, message: Mapping[str, Any], data: bytes | memoryview = b"", files: Sequence[int] = ()) -> None:
-        """Send a message. Raises `Gone`, and `TimeoutError` as `receive_encoded` does."""
+        """Send a message. Raises `Gone`, `TimeoutError` as `receive_encoded` does, and `NNError` as `encoded` does."""
         self.send_encoded(encoded(message, data, len(files)), files)
 
     def send_encoded(self, content: bytes, files: Sequence[int] = ()) -> None:
@@ -100,9 +102,9 @@ class Channel:
         while len(read) < _HEADER.size:
             read += self._more()
         length, size, _ = _HEADER.unpack_from(read)
+        if length > _MAX_JSON or size > MAX_BYTES:
+            raise ValueError(f"a message of {length} and {size} bytes: at most {_MAX_JSON} and {MAX_BYTES} are taken")
         whole = _HEADER.size + length + size
-        if whole > _MAX_MESSAGE:
-            raise ValueError(f"a message of {whole} bytes: at most {_MAX_MESSAGE} are taken")
         if len(read) < whole:
             read += self._exactly(whole - len(read))
         self._read = read[whole:]
@@ -147,50 +149,36 @@ class Channel:
 
 
 def _parsed(text: bytes) -> Message:
-    try:
-        message = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("a message that is nested too deep") from error
+    if text.count(b"[") + text.count(b"{") > _MAX_NESTING:
+        _require_flat(text)
+    message = json.loads(text)
     if not isinstance(message, dict):
         raise ValueError("a message that isn't an object")
     return message
 
 
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _require_flat(text: bytes) -> None:
+    """Raise `ValueError` for JSON that is nested too deep, before it is parsed."""
+    brackets = _STRING.sub(b"", text).translate(None, _NO_BRACKETS)
+    for _ in range(_MAX_NESTING):  # the innermost go, each time
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    if brackets:
+        raise ValueError("a message that is nested too deep")
+
+
 def encoded(message: Mapping[str, Any], data: bytes | memoryview = b"", files: int = 0) -> bytes:
-    """A message as it is sent."""
+    """A message as it is sent. Raises `NNError` with `too-large` for one that the other side wouldn't take."""
     text = json.dumps(message, separators=(",", ":")).encode()
+    for size, most in ((len(text), _MAX_JSON), (len(data), MAX_BYTES)):
+        if size > most:
+            from wasi_nn.types import ErrorCode, NNError  # which workers must not import as they start
+
+            raise NNError(ErrorCode.TOO_LARGE, f"an isolated graph takes at most {most} bytes at once, not {size}")
     return b"".join((_HEADER.pack(len(text), len(data), files), text, data))
-
-
-class SharedMemory:
-    """Memory that a worker may have too: `size` bytes, whose number can't be changed any more."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.file = os.memfd_create("wasi-nn", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        try:
-            os.ftruncate(self.file, size)
-            fcntl.fcntl(self.file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-            self.bytes = memoryview(mmap.mmap(self.file, size) if size else b"")
-        except BaseException:
-            os.close(self.file)
-            raise
-
-    @classmethod
-    def holding(cls, content: memoryview) -> SharedMemory:
-        """Memory with a copy of these bytes, which nobody can change any more but this process."""
-        memory = cls(len(content))
-        if content:
-            memory.bytes[:] = content
-            fcntl.fcntl(memory.file, fcntl.F_ADD_SEALS, _F_SEAL_FUTURE_WRITE)
-        return memory
-
-    def __del__(self) -> None:
-        if hasattr(self, "file"):
-            os.close(self.file)
-
-
-_F_SEAL_FUTURE_WRITE = 0x10
 
 
 def mapped(file: int, *, writable: bool) -> memoryview:

@@ -1,16 +1,18 @@
-"""What a worker says of graphs, tensors and errors, as JSON: written there, and read here without belief."""
+"""What a worker says of graphs, tensors and errors: written there, and read here without belief."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any, cast
+from struct import Struct
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wasi_nn import types
+from wasi_nn.fitting import MAX_RANK
 from wasi_nn.graph import Graph
+from wasi_nn.isolation.channel import MAX_BYTES
 from wasi_nn.types import ErrorCode, GraphEncoding, NNError, TensorInfo, TensorType, printable
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ _NUMBERS = frozenset(
 )
 _KINDS = {kind.__name__: kind for kind in (*NNError.__subclasses__(), NNError)}
 _MAX_TEXT = 4096
+_LENGTH = Struct("<Q")
 
 
 class Misleading(ValueError):
@@ -39,9 +42,7 @@ def error_of(said: Any) -> NNError:
         kind, code, text = _KINDS[said["kind"]], ErrorCode(said["code"]), printable(str(said["text"]))[:_MAX_TEXT]
     except (KeyError, TypeError, ValueError) as error:
         raise Misleading("an error that is none") from error
-    made = cast(NNError, kind.__new__(kind, text))  # whose own __init__ has the code already
-    NNError.__init__(made, code, text)
-    return made
+    return NNError.of_kind(kind, code, text)
 
 
 def _described_info(info: TensorInfo) -> list[Any]:
@@ -55,7 +56,7 @@ def _info_of(said: Sequence[Any]) -> TensorInfo:
     return TensorInfo(
         str(name),
         None if dtype is None else dtype_of(dtype),
-        None if dims is None else tuple(dim if isinstance(dim, int) else str(dim) for dim in dims),
+        None if dims is None else _declared_dims_of(dims),
         str(native),
         bool(optional),
         bool(opaque),
@@ -104,34 +105,58 @@ class Description:
     __hash__ = None  # type: ignore[assignment]
 
 
-def described_texts(array: Array) -> list[Any]:
-    """The elements of an array of strings. Raises `NNError` for others that have no bytes."""
-    items: list[Any] = []
+def encoded_texts(array: Array) -> bytes:
+    """The elements of an array of strings, one behind the other: for each, its length and its kind as one number, and
+    its bytes. Raises `NNError` for elements that have no bytes."""
+    parts = []
     for item in array.reshape(-1).tolist():
         if isinstance(item, str):
-            items.append(item)
+            text = item.encode("utf-8", "surrogatepass")
         elif isinstance(item, bytes):
-            items.append([base64.b64encode(item).decode()])
+            text = item
         else:
             message = f"a {type(item).__name__} can't be given to an isolated graph, nor by one"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
-    return items
+        parts += [_LENGTH.pack(len(text) << 1 | isinstance(item, bytes)), text]
+    size = sum(map(len, parts))
+    if size > MAX_BYTES:
+        message = f"strings of {size} bytes: an isolated graph takes and gives at most {MAX_BYTES} in a tensor"
+        raise NNError(ErrorCode.TOO_LARGE, message)
+    return b"".join(parts)
 
 
-def texts_of(items: Any, dims: Any) -> Array:
-    """The array of strings with these elements."""
-    shape = dims_of(dims)
-    if not isinstance(items, list) or prod(shape) != len(items):
+def texts_of(content: bytes, dims: Dims) -> Array:
+    """The array of strings with the elements that `encoded_texts` gave."""
+    count, at = prod(dims), 0
+    if count * _LENGTH.size > len(content):
         raise Misleading("strings that aren't as many as their dims say")
-    array: Array = np.empty(len(items), object)
-    for place, item in enumerate(items):
-        array[place] = item if isinstance(item, str) else base64.b64decode(item[0])
-    return array.reshape(shape)
+    array: Array = np.empty(count, object)
+    for place in range(count):
+        if at + _LENGTH.size > len(content):
+            raise Misleading("strings that end too early")
+        (number,) = _LENGTH.unpack_from(content, at)
+        at += _LENGTH.size
+        text = content[at : at + (number >> 1)]
+        at += number >> 1
+        array[place] = text if number & 1 else text.decode("utf-8", "surrogatepass")
+    if at != len(content):
+        raise Misleading("strings that aren't as long as they should be")
+    return array.reshape(dims)
 
 
 def dims_of(said: Any) -> Dims:
     """Dims. Raises `Misleading` for what are none."""
-    dims = tuple(said)
-    if len(dims) > 64 or not all(isinstance(dim, int) and 0 <= dim < 2**48 for dim in dims):
-        raise Misleading(f"dims {dims!r:.80}")
-    return dims
+    if not isinstance(said, list) or len(said) > MAX_RANK or not all(map(_is_dim, said)):
+        raise Misleading(f"dims {said!r:.80}")
+    return tuple(said)
+
+
+def _is_dim(said: Any) -> bool:
+    return isinstance(said, int) and not isinstance(said, bool) and 0 <= said < 2**48
+
+
+def _declared_dims_of(said: Any) -> tuple[int | str, ...]:
+    """Dims of which some are known by a name alone."""
+    if not isinstance(said, list) or len(said) > MAX_RANK or not all(isinstance(it, str) or _is_dim(it) for it in said):
+        raise Misleading(f"dims {said!r:.80}")
+    return tuple(said)

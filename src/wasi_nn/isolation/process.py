@@ -10,13 +10,14 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from wasi_nn import forks
 from wasi_nn.isolation import Isolation, require_available
 from wasi_nn.isolation.channel import Channel, Gone, Message, encoded
 from wasi_nn.isolation.described import error_of
+from wasi_nn.isolation.memory import WorkerMemory
 from wasi_nn.isolation.sandbox import library_folders
 from wasi_nn.processes import how_it_ended, python_command
 from wasi_nn.types import ErrorCode, NNError, one_line, printable
@@ -59,30 +60,29 @@ class Worker:
         self._said = bytearray()
         self._listened = 0.0
         self._reason = ""
-        self._control, theirs = Channel.pair()
-        # The same socket once more, without the time that others may wait at it.
-        self._telling = socket.socket(fileno=os.dup(self._control.socket.fileno()))
-        lifeline, self._lifeline = os.pipe2(os.O_CLOEXEC)
-        os.fchmod(lifeline, 0)  # so that the worker can't open the host's end of it
-        self._words, words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        given = (theirs.fileno(), lifeline)
-        try:
-            self.process = subprocess.Popen(
-                python_command("wasi_nn.isolation.worker:main", *given),
-                stdin=subprocess.DEVNULL,
-                stdout=words,
-                stderr=words,
-                env=_environment(),
-                pass_fds=given,
-                start_new_session=True,
-            )
-        finally:
-            theirs.close()
-            os.close(lifeline)
-            os.close(words)
-        self._end = weakref.finalize(
-            self, _end, self.process, (self._control.socket, self._telling), (self._lifeline, self._words), os.getpid()
-        )
+        self.inputs, self.outputs = WorkerMemory(), WorkerMemory(settings.memory)
+        with ExitStack() as opened:
+            self._control, theirs = Channel.pair()
+            opened.callback(self._control.close)
+            with theirs:
+                # The same socket once more, without the time that others may wait at it.
+                self._telling = opened.enter_context(socket.socket(fileno=os.dup(self._control.socket.fileno())))
+                lifeline, self._lifeline = os.pipe2(os.O_CLOEXEC)
+                opened.callback(os.close, self._lifeline)
+                os.fchmod(lifeline, 0)  # so that the worker can't open the host's end of it
+                try:
+                    self._words, words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+                    opened.callback(os.close, self._words)
+                    try:
+                        self.process = _started((theirs.fileno(), lifeline), words)
+                    finally:
+                        os.close(words)
+                finally:
+                    os.close(lifeline)
+            held = opened.pop_all()
+        held.callback(self.inputs.close)
+        held.callback(self.outputs.close)
+        self._end = weakref.finalize(self, _end, self.process, held, os.getpid())
         forks.renew(self)
         allowed = [*library_folders(), *map(os.path.realpath, readable)]
         self.ask({"readable": allowed, "memory": settings.memory, "sockets": sockets}, "be confined")
@@ -93,13 +93,14 @@ class Worker:
         """Ask for something that takes its time, such as loading; gives the answer.
 
         Raises `NNError`: what the worker says, `timeout` if it doesn't answer in `Isolation.load_time`, `runtime-error`
-        if it ends.
+        if it ends, `too-large` for more bytes than it is told at once.
         """
+        content = encoded(message, data, len(files))
         with self._lock:
             try:
                 with self._control.within(self._settings.load_time):
                     with self._sending:
-                        self._control.send(message, data, files)
+                        self._control.send_encoded(content, files)
                     answer, _, _ = self._control.receive()
             except TimeoutError:
                 raise self.too_slow(to) from None
@@ -198,16 +199,26 @@ class Worker:
         self.close()
 
 
-def _end(process: subprocess.Popen[bytes], sockets: Iterable[socket.socket], files: Iterable[int], host: int) -> None:
+def _started(given: tuple[int, int], words: int) -> subprocess.Popen[bytes]:
+    """The process, with these descriptors: of its channel and its lifeline, and for what it prints."""
+    return subprocess.Popen(
+        python_command("wasi_nn.isolation.worker:main", *given),
+        stdin=subprocess.DEVNULL,
+        stdout=words,
+        stderr=words,
+        env=_environment(),
+        pass_fds=given,
+        start_new_session=True,
+    )
+
+
+def _end(process: subprocess.Popen[bytes], held: ExitStack, host: int) -> None:
     if os.getpid() == host:
         process.kill()
         process.wait()
     else:  # a fork of the host: it isn't its worker
         process.returncode = 0
-    for end in sockets:
-        end.close()
-    for file in files:
-        os.close(file)
+    held.close()
 
 
 def _environment() -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from wasi_nn.runner import ABSENT, failure
 from wasi_nn.types import ErrorCode, NNError
 
 if TYPE_CHECKING:
-    from wasi_nn.types import Array
+    from wasi_nn.types import Array, DType
 
 _SAME = encoded(SAME)
 HOOKS = ("steps", "check_input", "show", "output_before_compute", "interrupt")
@@ -70,12 +69,10 @@ class RunnerServer:
         try:
             with explained():
                 answer = do()
+                content = _SAME if answer is SAME else encoded(answer)
         except NNError as error:
-            answer = {"error": described_error(error)}
-        if answer is SAME:
-            self._channel.send_encoded(_SAME)
-        else:
-            self._channel.send(answer)
+            content = encoded({"error": described_error(error)})
+        self._channel.send_encoded(content)
 
     def _made(self) -> Message:
         runner: Any = self._graph.runner()
@@ -117,23 +114,26 @@ class RunnerServer:
             return {"end": True} | ({} if end.value is None else self._apart.told(end.value))
 
     def _bind(self, changes: Sequence[Any], files: list[int]) -> None:
-        """Take inputs as they are now: each change is an index, a dtype, dims, and where the elements are."""
+        """Take inputs as they are now: each change is an index, a dtype, dims, where the elements are, and in how
+        many bytes."""
         given = iter(files)
-        for index, dtype, dims, where in changes:
+        for index, dtype, dims, where, size in changes:
             if where == "absent":
                 self._inputs[index] = ABSENT
             elif where == "unset":
                 self._inputs[index] = None
-            elif where in ("here", "new"):
+            else:
                 if where == "new":
                     self._memory[index] = mapped(next(given), writable=True)
-                kind = dtype_of(dtype)
-                content = self._memory[index][: prod(dims) * kind.itemsize]
-                self._inputs[index] = np.frombuffer(content, kind).reshape(dims) if content else np.empty(dims, kind)
-            else:
-                self._inputs[index] = texts_of(where, dims)
+                self._inputs[index] = _array(dtype_of(dtype), dims, self._memory[index][:size])
 
     def _room(self, size: int) -> memoryview:
         self._channel.send({"room": size})
         _, _, files = self._channel.receive()
         return mapped(files[0], writable=True)
+
+
+def _array(dtype: DType, dims: Sequence[int], content: memoryview) -> Array:
+    if dtype.hasobject:
+        return texts_of(bytes(content), tuple(dims))
+    return np.frombuffer(content, dtype).reshape(dims) if content else np.empty(dims, dtype)

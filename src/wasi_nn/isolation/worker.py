@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from wasi_nn.allocator import keep_freed_memory
 from wasi_nn.isolation import sandbox
-from wasi_nn.isolation.channel import Channel, Gone, Message, mapped
+from wasi_nn.isolation.channel import Channel, Gone, Message, encoded, mapped
 
 if TYPE_CHECKING:
     from wasi_nn.graph import Graph
@@ -70,9 +70,9 @@ class _Worker:
             message, data, files = self._channel.receive()
             answer = self._answer(message, data, files)
             if answer is not None:
-                self._channel.send(answer)
+                self._channel.send_encoded(answer)
 
-    def _answer(self, message: Message, data: memoryview, files: list[int]) -> Message | None:
+    def _answer(self, message: Message, data: memoryview, files: list[int]) -> bytes | None:
         from wasi_nn.isolation.described import described_error
         from wasi_nn.isolation.serving import explained
 
@@ -90,10 +90,10 @@ class _Worker:
         try:
             with explained():
                 if message["do"] == "load":
-                    return self._keep(_loaded(message, files))
-                return self._keep(self._graphs[message["graph"]].configured(data))
+                    return encoded(self._keep(_loaded(message, files)))
+                return encoded(self._keep(self._graphs[message["graph"]].configured(data)))
         except Exception as error:
-            return {"error": described_error(error)}  # type: ignore[arg-type]  # explained
+            return encoded({"error": described_error(error)})  # type: ignore[arg-type]  # explained
 
     def _keep(self, graph: Graph) -> Message:
         from wasi_nn.isolation.described import described_graph

@@ -1,0 +1,156 @@
+"""A connection to a runner in a worker: what the host asks it, and what the two know of each other."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from wasi_nn.isolation.arena import OutputReader, copies
+from wasi_nn.isolation.channel import Channel, Gone, Message
+from wasi_nn.isolation.described import Misleading
+from wasi_nn.types import NNError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wasi_nn.graph import Graph
+    from wasi_nn.isolation.isolated import Model
+    from wasi_nn.isolation.memory import SharedMemory
+    from wasi_nn.types import Array
+
+_numbers = itertools.count()
+_LISTEN_EVERY = 0.1  # seconds
+_AS_LONG_AS_IT_TAKES: AbstractContextManager[None] = nullcontext()
+
+
+class Connection:
+    """A runner in a worker, made there for the graph of this configuration. When the worker is gone, so is all that it
+    was told and all that it gave: there is another connection then.
+
+    Raises `NNError` as `ask` does.
+    """
+
+    def __init__(self, graph: Graph, model: Model, config: bytes) -> None:
+        self.worker, place = model.worker_with(config)
+        self.bound: list[Array | None] = [None] * len(graph.inputs)
+        """The inputs as the worker knows them."""
+        self.memory: list[SharedMemory | None] = [None] * len(graph.inputs)
+        """Where the worker has them."""
+        self.outputs = OutputReader(graph, self.worker.outputs)
+        self.apart = OutputReader(graph, self.worker.outputs)  # for outputs that are copied from there at once
+        self.show: Callable[[bytes], None] | None = None
+        self._settings = model.settings
+        self._number = next(_numbers)
+        # How many calls there were, which one is awaited, and for which the worker is killed if it goes on.
+        self._calls = self._under_way = self._insisted = 0
+        self._channel, theirs = Channel.pair()
+        self._is_open = True
+        with theirs:
+            if not self.worker.tell({"do": "runner", "graph": place, "runner": self._number}, [theirs.fileno()]):
+                self.close()
+                raise self.worker.died()
+        hooks = self.ask(None, to="begin an execution context").get("hooks", ())
+        self.hooks = {str(hook) for hook in hooks} if isinstance(hooks, list) else set()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the runner can be asked: it is there, and each question had its answer."""
+        return self._is_open and self.worker.is_alive
+
+    def forget(self) -> None:
+        """Tell the worker of every input again, with the next call."""
+        self.bound = [None] * len(self.bound)
+        self.memory = [None] * len(self.memory)
+
+    def close(self) -> None:
+        """Have the worker drop the runner."""
+        self._is_open = False
+        self._channel.close()
+
+    def ask(
+        self, content: bytes | None, files: Sequence[int] = (), outputs: OutputReader | None = None, *, to: str = ""
+    ) -> Message:
+        """Send what is to be done (nothing, if it was told already), and wait for the answer: as long as it takes, if
+        somebody else minds the time, or as long as there is `to` do what it says. Room for outputs is the reader's.
+
+        Raises `NNError`: what the runner says, `timeout` if it takes too long, `runtime-error` if the worker ends.
+        """
+        self._calls += 1
+        self._under_way = self._calls
+        try:
+            with self._channel.within(self._settings.load_time) if to else _AS_LONG_AS_IT_TAKES:
+                answer = self._answer(content, files, outputs or self.apart)
+        except TimeoutError:
+            self.close()
+            raise self.worker.too_slow(to) from None
+        except Gone:
+            self.close()
+            raise self.worker.died() from None
+        except ValueError as error:
+            self.close()
+            raise self.worker.misled(error) from error
+        except NNError:
+            self.worker.kill("it wanted more room than there is")
+            self.close()
+            raise
+        except BaseException:
+            self.worker.kill("the host was interrupted")
+            self.close()
+            raise
+        finally:
+            self._under_way = 0
+        self.worker.listen(every=_LISTEN_EVERY)
+        if "error" in answer:
+            raise self.worker.told(answer["error"])
+        return answer
+
+    def _answer(self, content: bytes | None, files: Sequence[int], outputs: OutputReader) -> Message:
+        """Send a request, and receive its answer; meanwhile, give room for outputs, and show texts."""
+        if content is not None:
+            self._channel.send_encoded(content, files)
+        while True:
+            answer, data, _ = self._channel.receive()
+            if "room" in answer:
+                self._channel.send({}, files=[outputs.give_room(answer["room"]).file])
+            elif "show" not in answer:
+                return answer
+            elif self.show is not None:
+                self.show(bytes(data))
+
+    def told(self, outputs: OutputReader, answer: Message) -> list[Array]:
+        """The outputs that an answer tells of. Raises `NNError` with `runtime-error` for what can't be."""
+        return self._read(outputs, answer, None)
+
+    def taken(self, answer: Message, index: int | None = None) -> list[Array]:
+        """Copies of the outputs that an answer tells of: of all, or of one alone. Raises as `told` does."""
+        return copies(self._read(self.apart, answer, index))
+
+    def _read(self, outputs: OutputReader, answer: Message, index: int | None) -> list[Array]:
+        try:
+            return outputs.read(answer, index)
+        except Misleading as error:
+            raise self.worker.misled(error) from error
+
+    def interrupt(self, *, can_be_told: bool) -> None:
+        """End the call that is awaited. From any thread. The worker is killed if it goes on all the same, or at once if
+        the runner can't be told."""
+        call = self._under_way
+        if not call:
+            return
+
+        def insist() -> None:
+            if self._under_way == call:
+                self.worker.kill("it went on computing past its deadline")
+
+        if not can_be_told:
+            insist()
+            return
+        self.worker.tell({"do": "interrupt", "runner": self._number})
+        if self._insisted != call:  # it may be told of one call again and again
+            self._insisted = call
+            timer = threading.Timer(self._settings.grace, insist)
+            timer.daemon = True
+            timer.start()

@@ -1,0 +1,173 @@
+"""The runner of a graph whose model is in a worker: inputs are written, and outputs are read, in memory that both
+processes have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wasi_nn.isolation.arena import tells_of_outputs
+from wasi_nn.isolation.channel import Message, encoded
+from wasi_nn.isolation.described import encoded_texts
+from wasi_nn.runner import ABSENT
+from wasi_nn.types import Dims, NNError
+
+if TYPE_CHECKING:
+    from wasi_nn.graph import Graph
+    from wasi_nn.isolation.arena import OutputReader
+    from wasi_nn.isolation.connection import Connection
+    from wasi_nn.isolation.memory import SharedMemory
+    from wasi_nn.types import Array
+
+_RUN = encoded({"do": "run"})
+
+
+class IsolatedRunner:
+    """A runner in a worker, by a connection that is made anew when the worker is gone."""
+
+    def __init__(self, graph: Graph, connect: Callable[[], Connection]) -> None:
+        self._graph = graph
+        self._connect = connect
+        count = len(graph.inputs)
+        self._memory: list[SharedMemory | None] = [None] * count
+        self._buffers: list[Array | None] = [None] * count
+        self._connection = connect()
+        hooks = self._connection.hooks
+        for name in hooks & {"steps", "check_input", "output_before_compute"}:
+            setattr(self, name, getattr(self, f"_{name}"))
+        if "show" in hooks:
+            self.show: Callable[[bytes], None] | None = None
+        self._interruptible = "interrupt" in hooks
+
+    def __del__(self) -> None:
+        if hasattr(self, "_connection"):
+            self._connection.close()
+
+    def _connected(self) -> Connection:
+        if not self._connection.is_usable:
+            self._connection.close()
+            self._connection = self._connect()
+        return self._connection
+
+    def input_buffer(self, index: int, dims: Dims) -> Array | None:
+        """See `wasi_nn.runner.Runner`."""
+        dtype = self._graph.inputs[index].dtype
+        if dtype is None or dtype.hasobject:
+            return None
+        buffer = self._buffer(index, dims, dtype)
+        self._buffers[index] = buffer
+        return buffer
+
+    def _buffer(self, index: int, dims: Dims, dtype: Any) -> Array:
+        size = prod(dims) * dtype.itemsize
+        memory = self._memory[index]
+        if memory is None or memory.size < size:
+            self._memory[index] = None
+            memory = self._memory[index] = self._connection.worker.inputs.take(size)
+        if not size:
+            empty: Array = np.empty(dims, dtype)
+            return empty
+        array: Array = np.frombuffer(memory.bytes[:size], dtype).reshape(dims)
+        return array
+
+    def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        connection = self._connected()
+        if reuse is None:
+            return connection.taken(self._ask(connection, "run apart", inputs))
+        return connection.told(connection.outputs, self._ask(connection, "run", inputs, connection.outputs))
+
+    def _steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array] | None]:
+        connection = self._connected()
+        self._ask(connection, "steps", inputs)
+        ended = False
+        try:
+            while True:
+                answer = connection.ask(encoded({"do": "step"}))
+                if answer.get("end"):
+                    ended = True
+                    return connection.taken(answer) if tells_of_outputs(answer) else None
+                yield connection.taken(answer)
+        except NNError:
+            ended = True
+            raise
+        finally:
+            if not ended and connection.is_usable:
+                connection.ask(encoded({"do": "end"}), to="end a sequence")
+
+    def _check_input(self, index: int, data: memoryview) -> None:
+        content = encoded({"do": "check", "index": index}, data)
+        self._connected().ask(content, to="look at an input")
+
+    def _output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
+        connection = self._connected()
+        answer = self._ask(connection, "before", inputs, to="tell of an output", index=index)
+        return connection.taken(answer, index)[0] if tells_of_outputs(answer) else None
+
+    def interrupt(self) -> None:
+        """See `wasi_nn.runner.Runner`. A worker that goes on all the same is killed."""
+        self._connection.interrupt(can_be_told=self._interruptible)
+
+    def _ask(
+        self,
+        connection: Connection,
+        what: str,
+        inputs: Sequence[Array | None],
+        outputs: OutputReader | None = None,
+        *,
+        to: str = "",
+        **more: Any,
+    ) -> Message:
+        """Ask for something that depends on inputs, of which the worker is told what it doesn't know."""
+        connection.show = getattr(self, "show", None)
+        changed = [index for index, array in enumerate(inputs) if not self._is_known(connection, index, array)]
+        if what == "run" and not changed:
+            return connection.ask(_RUN, outputs=outputs)
+        files: list[int] = []
+        try:
+            changes = [self._change(connection, index, inputs[index], files) for index in changed]
+            content = encoded({"do": what, "bind": changes, **more}, files=len(files))
+            return connection.ask(content, files, outputs, to=to)
+        except NNError:  # perhaps before it knew of all
+            connection.forget()
+            raise
+
+    def _is_known(self, connection: Connection, index: int, array: Array | None) -> bool:
+        """Whether the worker has an input as it is. An array of a caller's may have been written to meanwhile."""
+        is_bound = array is not None and array is connection.bound[index]
+        return is_bound and (array is self._buffers[index] or array is ABSENT)
+
+    def _change(self, connection: Connection, index: int, array: Array | None, files: list[int]) -> list[Any]:
+        """What the worker is told of an input: its index, dtype and dims, where its elements are, in how many bytes."""
+        connection.bound[index] = array
+        if array is None:
+            return [index, "", [], "unset", 0]
+        if array is ABSENT:
+            return [index, "", [], "absent", 0]
+        is_text = array.dtype == object
+        content = np.frombuffer(encoded_texts(array), np.uint8) if is_text else array
+        where = self._placed(connection, index, content, files)
+        return [index, "object" if is_text else array.dtype.name, array.shape, where, content.nbytes]
+
+    def _placed(self, connection: Connection, index: int, array: Array, files: list[int]) -> str:
+        """Have an input's elements where the worker can see them; whether that is in memory that it has."""
+        aside = None
+        if array is not self._buffers[index]:
+            kept = self._buffers[index]
+            if kept is not None and kept.nbytes:  # a run on other inputs leaves those that are set as they were
+                aside, self._memory[index] = self._memory[index], None
+            view = self._buffer(index, array.shape, array.dtype)
+            np.copyto(view, array)
+        memory = self._memory[index]
+        assert memory is not None  # an array of no elements has some too
+        where = "here"
+        if memory is not connection.memory[index]:
+            where = "new"
+            files.append(memory.file)
+            connection.worker.inputs.adopt(memory)
+            connection.memory[index] = memory
+        if aside is not None:
+            self._memory[index] = aside
+        return where

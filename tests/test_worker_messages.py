@@ -1,0 +1,210 @@
+"""What passes between the host and a worker: no message is too long, too deep or too odd for the other side."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import tracemalloc
+from typing import Any
+
+import ggml_models
+import numpy as np
+import onnx_models
+import pytest
+from test_isolation import X, program, value, worker_of
+
+import wasi_nn
+from wasi_nn import ErrorCode, Graph, GraphEncoding, LoadRules, NNError, Runner, TensorInfo
+from wasi_nn.isolation import unavailable
+from wasi_nn.isolation.channel import Channel, encoded
+from wasi_nn.isolation.described import Description, Misleading, described_graph
+from wasi_nn.limits import HeldBytes, Limits, Usage
+
+ISOLATED = LoadRules(isolate=True)
+MIB = 2**20
+
+
+@pytest.fixture
+def _isolation() -> None:
+    if unavailable() and not os.environ.get("CI"):
+        pytest.skip(f"graphs can't be isolated here: {unavailable()}")
+
+
+def received(*parts: bytes) -> Any:
+    ours, theirs = socket.socketpair()
+
+    def send() -> None:
+        with theirs:
+            for part in parts:
+                try:
+                    theirs.sendall(part)
+                except OSError:
+                    return
+
+    with ours:
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            return Channel(ours).receive()[0]
+        finally:
+            ours.close()
+            sender.join()
+
+
+def framed(text: bytes) -> bytes:
+    return len(text).to_bytes(4, "little") + bytes(8) + text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a":' + b"[" * 9 + b"]" * 9 + b"}",
+        b'{"a":' * 10 + b"1" + b"}" * 10,
+        b"[" * (MIB // 2) + b"]" * (MIB // 2),
+        b"[" * MIB,
+        b'{"]]]]]]]]]":' + b"[" * 9 + b"]" * 9 + b"}",
+        b'{"\\"]]]]]]]]]":' + b"[" * 9 + b"]" * 9 + b"}",
+    ],
+)
+def test_messages_that_are_nested_too_deep_are_refused_before_they_are_parsed(text: bytes) -> None:
+    with pytest.raises(ValueError, match="nested too deep"):
+        received(framed(text))
+
+
+@pytest.mark.parametrize(
+    "said", [{"a": [[[[[[1]]]]]]}, {"a": "[[[[[[[[[[[[[[[["}, {"a": '"\\[[[[[[[[[["\\'}, {"a": [[], {}, []] * 1000}]
+)
+def test_messages_that_are_flat_are_taken(said: dict[str, Any]) -> None:
+    assert received(encoded(said)) == said
+
+
+@pytest.mark.parametrize("sizes", [(MIB + 1, 0), (2**32 - 1, 0), (2, 64 * MIB + 1), (64 * MIB, 0)])
+def test_longer_messages_are_refused_unread(sizes: tuple[int, int]) -> None:
+    header = b"".join(size.to_bytes(4, "little") for size in (*sizes, 0))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="at most 1048576 and 67108864 are taken"):
+            received(header, b"[" * (16 * MIB))
+        assert tracemalloc.get_traced_memory()[1] < 18 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_would_be_too_long_isnt_sent() -> None:
+    for message, data in (({"do": "x" * MIB}, b""), ({}, bytes(64 * MIB + 1))):
+        with pytest.raises(NNError, match="takes at most") as raised:
+            encoded(message, data)
+        assert raised.value.code is ErrorCode.TOO_LARGE
+
+
+@pytest.mark.usefixtures("_isolation")
+class TestWhatGuestsGive:
+    """Too much for a worker harms nobody who shares it."""
+
+    def test_a_configuration(self) -> None:
+        graph = wasi_nn.load(onnx_models.relu(), rules=ISOLATED)
+        worker = worker_of(graph)
+        with pytest.raises(NNError, match="takes at most 67108864 bytes at once, not 67108865") as raised:
+            graph.configured(memoryview(bytes(64 * MIB + 1)))
+        assert raised.value.code is ErrorCode.TOO_LARGE
+        assert graph.compute({"x": X})["y"].tolist() == [0, 2, 0, 4]
+        assert worker_of(graph) == worker
+
+    def test_a_prompt(self) -> None:
+        pytest.importorskip("xllamacpp")
+        graph = wasi_nn.load(ggml_models.tiny(), rules=ISOLATED)
+        worker = worker_of(graph)
+        context = graph.init_execution_context()
+        with pytest.raises(NNError, match="takes at most 67108864 bytes at once") as raised:
+            context.set_input(0, b"a" * (64 * MIB + 1))
+        assert raised.value.code is ErrorCode.TOO_LARGE
+        context.set_input(0, b"a")
+        assert worker_of(graph) == worker
+
+    def test_strings(self) -> None:
+        graph = wasi_nn.load(onnx_models.strings(), rules=ISOLATED)
+        worker = worker_of(graph)
+        context = graph.init_execution_context()
+        dims = [dim if isinstance(dim, int) else 1 for dim in graph.inputs[0].dims or ()]
+        context.set_input(0, np.full(dims, "x" * (64 * MIB), object))
+        with pytest.raises(NNError, match="at most 67108864 in a tensor") as raised:
+            context.compute()
+        assert raised.value.code is ErrorCode.TOO_LARGE
+        context.set_input(0, np.full(dims, "short", object))
+        context.compute()
+        assert context.get_output(0).reshape(-1)[0] == "short"
+        assert worker_of(graph) == worker
+
+
+class _Described(Graph):
+    encoding = GraphEncoding.AUTODETECT
+
+    def __init__(self, *dims: Any) -> None:
+        super().__init__([], [TensorInfo("y", np.dtype(np.float32), dims)])
+
+    def runner(self) -> Runner:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("dim", [-1, -(2**40), 2**48, 2**70, True, None, 1.5])
+def test_dims_that_cant_be_are_no_description(dim: Any) -> None:
+    said = described_graph(_Described("n", 3))
+    assert Description(said).outputs[0].dims == ("n", 3)
+    said["outputs"][0][2] = ["n", dim]
+    with pytest.raises(Misleading, match="a graph that is none"):
+        Description(said)
+
+
+def test_a_count_never_goes_below_zero() -> None:
+    usage = Usage(Limits())
+    with pytest.raises(ValueError, match="-5"):
+        usage.take("tensor_bytes", -5)
+    held = HeldBytes(usage)
+    with pytest.raises(ValueError, match="-5"):
+        held.hold(0, -5)
+    held.release()
+    assert usage.used("tensor_bytes") == 0
+
+
+@pytest.mark.usefixtures("_isolation")
+@pytest.mark.parametrize("hook", ["steps", "output_before_compute", "check_input"])
+def test_strings_under_hooks_that_lie_are_an_error(hook: str) -> None:
+    graph = program(f"""
+        from wasi_nn.isolation import serving
+        def made(self):
+            self._runner = self._graph.runner()
+            return {{"hooks": ["{hook}"]}}
+        def done(self, message, data, files):
+            return {{}} if message["do"] in ("steps", "check") else {{"outputs": [["object", [0], 0, 0]]}}
+        serving.RunnerServer._made, serving.RunnerServer._done = made, done
+        def run(x):
+            return x
+    """)
+    context = graph.init_execution_context()
+    context.set_input(0, X)
+    if hook == "steps":
+        context.compute_single()
+        with pytest.raises(NNError) as raised:
+            context.single_output_bytes(0)
+        assert raised.value.code is ErrorCode.UNSUPPORTED_OPERATION
+        context.fini_single()
+    context.compute()
+    with pytest.raises(NNError, match="output 'y' is object") as raised:
+        context.output_bytes(0)
+    assert raised.value.code is ErrorCode.UNSUPPORTED_OPERATION
+
+
+@pytest.mark.usefixtures("_isolation")
+def test_a_worker_that_gives_another_type_than_it_declared_is_not_believed() -> None:
+    lying = program("""
+        import numpy as np
+        from wasi_nn.isolation import described
+        info = described._described_info
+        described._described_info = lambda it: [*info(it)[:1], "float32", *info(it)[2:]]
+        def run(x):
+            return x.astype(np.float64)
+    """)
+    assert lying.outputs[0].dtype == np.float32
+    with pytest.raises(NNError, match="it said what can't be"):
+        value(lying)

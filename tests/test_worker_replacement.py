@@ -1,0 +1,164 @@
+"""A worker that is gone is replaced once, and then all is as it was, for as many computes as there are."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+
+import numpy as np
+import onnx_models
+import pytest
+from confined_backend import SteppingBackend
+from test_isolation import X, program, worker_of
+
+import wasi_nn
+from wasi_nn import EndOfSequence, ExecutionContext, ExecutionTarget, Graph, LoadRules, NNError
+from wasi_nn.isolation import Isolation, isolated, unavailable
+
+ISOLATED = LoadRules(isolate=True)
+
+
+@pytest.fixture(autouse=True)
+def _isolation() -> None:
+    if unavailable() and not os.environ.get("CI"):
+        pytest.skip(f"graphs can't be isolated here: {unavailable()}")
+
+
+def end_worker(graph: Graph) -> None:
+    os.kill(worker_of(graph), signal.SIGKILL)
+    graph._model._worker.process.wait(60)  # type: ignore[attr-defined]
+
+
+def computed(context: ExecutionContext, x: Any) -> list[float]:
+    context.set_input(0, np.asarray(x, np.float32))
+    context.compute()
+    return context.get_output(0).tolist()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("dims", [(4,), ("n",)])
+def test_every_compute_after_a_replacement_is_right(dims: tuple[int | str, ...]) -> None:
+    graph = wasi_nn.load(onnx_models.relu(dims), rules=ISOLATED)
+    context = graph.init_execution_context()
+    assert computed(context, X) == [0, 2, 0, 4]
+    for _ in range(3):
+        end_worker(graph)
+        new = None
+        for number in range(6):
+            assert computed(context, X * number) == [0, 2 * number, 0, 4 * number]
+            new = new or worker_of(graph)
+            assert worker_of(graph) == new
+            if dims == ("n",):
+                assert computed(context, np.full(number, 3)) == [3] * number
+
+
+def test_inputs_that_are_set_stay_set() -> None:
+    graph = wasi_nn.load(onnx_models.add_and_mul(), rules=ISOLATED)
+    context = graph.init_execution_context()
+    for index in range(2):
+        context.set_input(index, X)
+    for _ in range(3):
+        end_worker(graph)
+        for _ in range(3):
+            context.compute()
+            assert context.get_output(0).tolist() == (X * X).tolist()
+
+
+def test_all_contexts_go_on() -> None:
+    graph = wasi_nn.load(onnx_models.relu(), rules=ISOLATED)
+    contexts = [graph.init_execution_context() for _ in range(4)]
+    for number, context in enumerate(contexts):
+        assert computed(context, X * number) == [0, 2 * number, 0, 4 * number]
+    for _ in range(2):
+        end_worker(graph)
+        workers = set()
+        for _ in range(3):
+            for number, context in enumerate(contexts):
+                assert context.compute_named([("x", -X)])[0][1].tolist() == [1, 0, 3, 0]
+                context.compute()
+                assert context.get_output(0).tolist() == [0, 2 * number, 0, 4 * number]
+                workers.add(worker_of(graph))
+        assert len(workers) == 1
+
+
+def test_a_worker_that_ends_in_a_compute_costs_that_one_alone() -> None:
+    graph = program("""
+        import os, signal
+        def run(x):
+            if x[0] == 666:
+                os.abort()
+            return x
+    """)
+    mine, other = graph.init_execution_context(), graph.init_execution_context()
+    for _ in range(3):
+        assert computed(other, X) == X.tolist()
+        with pytest.raises(NNError, match="is gone: it was ended by SIGABRT"):
+            computed(mine, [666])
+        for _ in range(4):
+            assert computed(other, X) == X.tolist()
+            assert computed(mine, X * 2) == (X * 2).tolist()
+
+
+def test_a_sequence_ends_with_its_worker_and_the_next_one_is_whole() -> None:
+    graph = isolated.load(SteppingBackend(), [memoryview(b"")], Isolation(), ExecutionTarget.CPU, {})
+    context = graph.init_execution_context()
+    context.set_input(0, X)
+    for _ in range(3):
+        context.compute_single()
+        end_worker(graph)
+        with pytest.raises(NNError, match="is gone"):
+            context.compute_single()
+        for piece in ([-1, 2], [2, -3]):
+            context.compute_single()
+            assert np.frombuffer(context.single_output_bytes(0), np.float32).tolist() == piece
+        with pytest.raises(EndOfSequence):
+            context.compute_single()
+        context.fini_single()
+        context.compute()
+        assert context.get_output(0).tolist() == [-3, 4]
+
+
+def test_what_could_not_be_sent_is_sent_with_the_next_call() -> None:
+    graph = wasi_nn.load(onnx_models.strings(), rules=ISOLATED)
+    context = graph.init_execution_context()
+    for _ in range(2):
+        for text in ("one", "two"):
+            context.set_input(0, np.array([text], object))
+            context.compute()
+            assert context.get_output(0).tolist() == [text]
+        context.set_input(0, np.array(["x" * 2**26], object))
+        with pytest.raises(NNError):
+            context.compute()
+
+
+def test_four_threads_go_on_while_workers_are_killed() -> None:
+    graph = wasi_nn.load(onnx_models.relu(("n",)), rules=ISOLATED)
+    wrong: list[Any] = []
+    right = [0] * 4
+
+    def run(number: int) -> None:
+        context = graph.init_execution_context()
+        while right[number] < 200 and not wrong:
+            x = np.full(right[number] % 50, number, np.float32)
+            try:
+                context.set_input(0, x)
+                context.compute()
+                found = context.get_output(0).tolist()
+            except NNError as error:
+                if "is gone" not in str(error):
+                    wrong.append(error)
+                continue
+            if found != x.tolist():
+                wrong.append(found)
+            right[number] += 1
+
+    threads = [threading.Thread(target=run, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(4):
+        threads[0].join(0.2)
+        os.kill(worker_of(graph), signal.SIGKILL)
+    for thread in threads:
+        thread.join()
+    assert (wrong, right) == ([], [200] * 4)
