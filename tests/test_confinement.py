@@ -10,9 +10,11 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from test_isolation import ended, outcome_of
+from test_compilation import LARGE
+from test_isolation import X, ended, outcome_of, program
 
-from wasi_nn.isolation import unavailable
+from wasi_nn import ExecutionContext, Host, NNError
+from wasi_nn.isolation import Isolation, unavailable
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +104,67 @@ def test_a_worker_changes_no_files_mode_or_time(tmp_path: Path) -> None:
     for statement in (f"os.chmod({str(secret)!r}, 0o777)", f"os.utime({str(secret)!r}, (1, 1))"):
         assert outcome_of(statement) == "EPERM"
     assert (stat.S_IMODE(secret.stat().st_mode), secret.stat().st_mtime) == (0o600, before.st_mtime)
+
+
+def test_a_workers_threads_are_bounded() -> None:
+    graph = program(
+        """
+        import threading
+        def run(x):
+            done = threading.Event()
+            threads = []
+            try:
+                for _ in range(200):
+                    threads.append(threading.Thread(target=done.wait))
+                    threads[-1].start()
+            except RuntimeError:
+                threads.pop()
+            done.set()
+            for thread in threads:
+                thread.join()
+            return [len(threads)]
+        """,
+        settings=Isolation(threads=50),
+    )
+    counted = [graph.compute({"x": X})["y"].item() for _ in range(2)]
+    assert all(20 < count < 50 for count in counted)
+
+
+def test_a_context_for_which_there_is_no_thread_is_an_error_of_its_own() -> None:
+    graph = program("def run(x): return x", settings=Isolation(threads=30))
+    contexts: list[ExecutionContext] = []
+
+    def begin(count: int) -> None:
+        for _ in range(count):
+            contexts.append(graph.init_execution_context())  # noqa: PERF401  as many as there can be
+
+    with pytest.raises(NNError, match=r"can't start a thread .* \(Isolation.threads\)"):
+        begin(40)
+    contexts[0].set_input(0, X)
+    contexts[0].compute()
+    assert contexts[0].get_output(0).tolist() == X.tolist()
+
+
+SECRETS = (
+    *("TF_TOKEN_app_terraform_io", "TF_VAR_password", "TF_HTTP_PASSWORD", "ORT_SECRET", "TORCH_TOKEN", "LC_SECRET"),
+    *("OMP_PASSWORD", "KMP_KEY", "MKL_KEY", "OPENBLAS_KEY", "MALLOC_KEY", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN"),
+)
+
+
+def test_no_process_of_ours_is_told_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, python = tmp_path / "seen", tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nenv >> {seen}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    for name in SECRETS:
+        monkeypatch.setenv(name, "hunter2")
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "LC_ALL"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(sys, "executable", str(python))
+    program("def run(x): return x")
+    worker = seen.read_text()
+    seen.unlink()
+    with Host(cache=False) as host:
+        host.compile(LARGE)
+    for environment in (worker, seen.read_text()):
+        assert "hunter2" not in environment
+        assert {"OMP_NUM_THREADS=1", "TF_NUM_INTRAOP_THREADS=1", "LC_ALL=1"} <= set(environment.splitlines())

@@ -5,7 +5,7 @@
     namespaces    no network but a loopback of its own, and a scratch folder that is gone with the process
     Landlock      no file but those listed, and these only for reading
     seccomp       no system call but those that computing takes: no process, no program, no connection, no signal
-    rlimits       no more memory than the cap, no core dump
+    rlimits       no more memory and threads than it may have, no core dump
 
 Landlock and seccomp are required. Namespaces are used where the kernel gives them to everybody; without them there is
 no scratch folder and no socket at all, so that backends which need one of those can't be isolated.
@@ -31,6 +31,7 @@ from pathlib import Path
 
 LEAST_LANDLOCK = 3  # below it, files can be cut short
 _MAX_FILES = 1024
+_FIRST_USER = 0x60000000  # of those that no one has, one for each process
 
 # What libraries look at to learn about the machine, and nobody's secret.
 _SYSTEM = (
@@ -121,10 +122,10 @@ def library_folders() -> list[str]:
     return sorted(path for path in found if os.path.isdir(path))
 
 
-def confine(readable: Iterable[str], memory: int, *, sockets: bool, lifeline: int) -> str:
-    """Confine this process: it may read what is `readable` (files, and folders with all in them) and have `memory`
-    bytes of its own; with `sockets`, it may also listen on its own loopback. `lifeline` is a file that it can't close,
-    nor keep from sending its signal: it gets another number.
+def confine(readable: Iterable[str], memory: int, threads: int, *, sockets: bool, lifeline: int) -> str:
+    """Confine this process: it may read what is `readable` (files, and folders with all in them), have `memory` bytes
+    of its own and, where they can be counted, so many `threads`; with `sockets`, it may also listen on its own
+    loopback. `lifeline` is a file that it can't close, nor keep from sending its signal: it gets another number.
 
     Gives its scratch folder; an empty text if it has no namespaces of its own, and no such folder. Raises `OSError`
     where the kernel refuses what is required.
@@ -135,11 +136,16 @@ def confine(readable: Iterable[str], memory: int, *, sockets: bool, lifeline: in
     import pyseccomp  # noqa: F401
 
     readable = list(readable)
+    counts_alone = _leave_roots_count()
     scratch = _enter_namespaces(memory, readable)
     if sockets and not scratch:
         raise OSError(errno.EPERM, "this runtime needs user namespaces to be isolated, and the kernel gives none")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    if counts_alone or scratch:  # else all threads of the user's count
+        _, most = resource.getrlimit(resource.RLIMIT_NPROC)
+        threads = threads if most == resource.RLIM_INFINITY else min(threads, most)
+        resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
     lifeline = _with_last_number(lifeline)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lifeline + 1, lifeline + 1))
     os.chdir("/")
@@ -151,6 +157,18 @@ def confine(readable: Iterable[str], memory: int, *, sockets: bool, lifeline: in
     _drop_capabilities()
     _restrict_calls(sockets, lifeline)
     return scratch
+
+
+def _leave_roots_count() -> bool:
+    """Have root's threads counted, which they aren't: as those of a user that has no others. What may be read is still
+    told by the effective user, root. Whether that was needed and granted."""
+    if os.geteuid() != 0:
+        return False
+    try:
+        os.setresuid(_FIRST_USER + os.getpid(), -1, -1)
+    except OSError:  # root of a user namespace, who is another user outside and counted as that
+        return False
+    return True
 
 
 def _with_last_number(file: int) -> int:
@@ -176,7 +194,7 @@ def _enter_namespaces(memory: int, readable: Sequence[str]) -> str:
     if place is None:
         return ""
     libc = ctypes.CDLL(None, use_errno=True)
-    user, group = os.getuid(), os.getgid()
+    user, group = os.geteuid(), os.getegid()
     if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWNET | _CLONE_NEWIPC) != 0:
         return ""
     try:
