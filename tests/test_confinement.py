@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -10,11 +11,12 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 from test_compilation import LARGE
 from test_isolation import X, ended, outcome_of, program
 
 from wasi_nn import ExecutionContext, Host, NNError
-from wasi_nn.isolation import Isolation, unavailable
+from wasi_nn.isolation import Isolation, sandbox, unavailable
 
 
 @pytest.fixture(autouse=True)
@@ -168,3 +170,14 @@ def test_no_process_of_ours_is_told_a_secret(tmp_path: Path, monkeypatch: pytest
     for environment in (worker, seen.read_text()):
         assert "hunter2" not in environment
         assert {"OMP_NUM_THREADS=1", "TF_NUM_INTRAOP_THREADS=1", "LC_ALL=1"} <= set(environment.splitlines())
+
+
+def test_the_documentation_lists_the_files_of_the_system() -> None:
+    rows = (REPOSITORY / "docs" / "isolation.md").read_text().splitlines()
+    (row,) = (row for row in rows if row.startswith("| files of the system |"))
+    assert re.findall(r"`([^`]+)`", row) == [*sandbox._SYSTEM, *sandbox._DEVICES]
+
+
+@pytest.mark.parametrize("path", ["/proc/1/environ", "/proc/cmdline", "/etc/passwd", "/sys/class", "/home"])
+def test_no_other_file_of_the_system_is_read(path: str) -> None:
+    assert outcome_of(f"os.close(os.open({path!r}, os.O_RDONLY))") in ("EACCES", "ENOENT")
