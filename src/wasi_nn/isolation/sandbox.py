@@ -80,7 +80,8 @@ _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x4000, 0x400
 _PR_SET_NAME, _PR_GET_NAME, _PR_SET_VMA = 15, 16, 0x53564D41
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _FIONREAD, _FIONBIO, _FIOCLEX, _TCGETS, _TIOCGWINSZ = 0x541B, 0x5421, 0x5451, 0x5401, 0x5413
-_CAPABILITY_VERSION = 0x20080522
+_CAPABILITY_VERSION, _CAP_DAC_READ_SEARCH = 0x20080522, 1 << 2
+_PR_SET_SECUREBITS, _NO_SETUID_FIXUP = 28, 1 << 2
 
 # Where the scratch folder may be, in the worker's own namespace; what is there otherwise can't be seen then.
 _PLACES = ("/dev/shm", "/mnt", "/media", "/srv", "/opt", "/tmp", "/var/tmp")
@@ -138,11 +139,13 @@ def confine(readable: Iterable[str], memory: int, threads: int, *, sockets: bool
     readable = list(readable)
     counts_alone = _leave_roots_count()
     scratch = _enter_namespaces(memory, readable)
+    if counts_alone and not scratch:
+        os.setresuid(0, -1, -1)
     if sockets and not scratch:
         raise OSError(errno.EPERM, "this runtime needs user namespaces to be isolated, and the kernel gives none")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    if counts_alone or scratch:  # else all threads of the user's count
+    if scratch:  # else all threads of the user's count, and none of root's
         _, most = resource.getrlimit(resource.RLIMIT_NPROC)
         threads = threads if most == resource.RLIM_INFINITY else min(threads, most)
         resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
@@ -154,7 +157,7 @@ def confine(readable: Iterable[str], memory: int, threads: int, *, sockets: bool
         os.environ["TMPDIR"] = scratch
     else:  # to be asked for, as some libraries do when they are imported, but not to be written to
         tempfile.tempdir = "/no-scratch-folder-without-user-namespaces"
-    _drop_capabilities()
+    _drop_capabilities(may_look=counts_alone and scratch != "")
     _restrict_calls(sockets, lifeline)
     return scratch
 
@@ -234,11 +237,16 @@ def _restrict_files(readable: Iterable[str], scratch: str) -> None:
     os.close(rules._fd)
 
 
-def _drop_capabilities() -> None:
-    """Give up what root may do, here or in its own user namespace."""
+def _drop_capabilities(*, may_look: bool) -> None:
+    """Give up what root may do, here or in its own user namespace. If it `may_look`, it goes on to be asked as root
+    whether it has access to a file, which is otherwise the real user's to have."""
     libc = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    _check(libc.capset(header, (ctypes.c_uint32 * 6)()))
+    kept = 0
+    if may_look:
+        _check(libc.prctl(_PR_SET_SECUREBITS, _NO_SETUID_FIXUP, 0, 0, 0))
+        kept = _CAP_DAC_READ_SEARCH
+    _check(libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept)))
 
 
 def _restrict_calls(sockets: bool, lifeline: int) -> None:
