@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -10,11 +11,12 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 from test_compilation import LARGE
 from test_isolation import X, ended, outcome_of, program
 
 from wasi_nn import ExecutionContext, Host, NNError
-from wasi_nn.isolation import Isolation, unavailable
+from wasi_nn.isolation import Isolation, sandbox, unavailable
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +145,36 @@ def test_a_context_for_which_there_is_no_thread_is_an_error_of_its_own() -> None
     contexts[0].set_input(0, X)
     contexts[0].compute()
     assert contexts[0].get_output(0).tolist() == X.tolist()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/proc/sys/kernel/random/boot_id",
+        "/proc/sys/kernel/hostname",
+        "/proc/sys/vm/swappiness",
+        "/sys/fs/cgroup/cgroup.procs",
+        "/sys/fs/cgroup/cpu/tasks",
+        "/proc/1/status",
+    ],
+)
+def test_it_learns_little_of_the_machine(path: str) -> None:
+    assert outcome_of(f"open({path!r}).read()") in ("EACCES", "ENOENT")
+
+
+def test_it_sees_what_runtimes_ask_for() -> None:
+    for path in ("/proc/sys/vm/overcommit_memory", "/proc/self/cgroup", "/proc/meminfo"):
+        assert outcome_of(f"open({path!r}).read()") == "done"
+    limits = [path for path in sandbox._cgroup_files() if os.access(path, os.R_OK)]
+    for path in limits[:2]:
+        assert outcome_of(f"open({path!r}).read()") == "done"
+
+
+def test_the_files_that_it_may_read_are_those_that_the_documentation_lists() -> None:
+    text = (REPOSITORY / "docs" / "isolation.md").read_text()
+    section = text.partition("### The files that it may read")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"`(/[^`]*)`", section))
+    assert listed == {*sandbox._SYSTEM, *sandbox._DEVICES, sandbox._CGROUPS}
 
 
 SECRETS = (

@@ -39,10 +39,12 @@ _SYSTEM = (
     "/proc/cpuinfo",
     "/proc/meminfo",
     "/proc/stat",
-    "/proc/sys/kernel",
-    "/proc/sys/vm",
+    "/proc/sys/kernel/ngroups_max",
+    "/proc/sys/kernel/numa_balancing",
+    "/proc/sys/kernel/osrelease",
+    "/proc/sys/kernel/rtsig-max",
+    "/proc/sys/vm/overcommit_memory",
     "/sys/devices/system",
-    "/sys/fs/cgroup",
     "/sys/kernel/mm/transparent_hugepage",
     "/etc/ld.so.cache",
     "/etc/localtime",
@@ -52,6 +54,11 @@ _SYSTEM = (
     "/usr/lib",
     "/usr/lib64",
     "/usr/local/lib",
+)
+_CGROUPS = "/sys/fs/cgroup"
+_CGROUP_FILES = (
+    *("cgroup.controllers", "cpu.max", "memory.max"),
+    *("cpu.cfs_period_us", "cpu.cfs_quota_us", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
@@ -223,7 +230,7 @@ def _restrict_files(readable: Iterable[str], scratch: str) -> None:
     ctypes.set_errno(0)  # which that package takes for its own calls'
     rules = Ruleset()
     file, folder = FSAccess.READ_FILE, FSAccess.READ_FILE | FSAccess.READ_DIR
-    for path in (*_SYSTEM, *readable):
+    for path in (*_SYSTEM, *_cgroup_files(), *readable):
         with suppress(FileNotFoundError, NotADirectoryError):
             rules.allow(path, rules=folder if os.path.isdir(path) else file)
     for path in _DEVICES:
@@ -232,6 +239,19 @@ def _restrict_files(readable: Iterable[str], scratch: str) -> None:
         rules.allow(scratch, rules=FSAccess.all() & ~(FSAccess.EXECUTE | FSAccess.MAKE_CHAR | FSAccess.MAKE_BLOCK))
     rules.apply()
     os.close(rules._fd)
+
+
+def _cgroup_files() -> list[str]:
+    """Where the limits of this process's cgroups, and of those that they are in, may be read."""
+    folders = {_CGROUPS}
+    with suppress(OSError), open("/proc/self/cgroup") as file:
+        for line in file:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            folder = os.path.normpath(f"{_CGROUPS}/{controllers}/{path}")
+            while _is_in(folder, _CGROUPS):
+                folders.add(folder)
+                folder = os.path.dirname(folder)
+    return [f"{folder}/{name}" for folder in folders for name in _CGROUP_FILES]
 
 
 def _drop_capabilities() -> None:
