@@ -108,6 +108,13 @@ def test_a_worker_changes_no_files_mode_or_time(tmp_path: Path) -> None:
     assert (stat.S_IMODE(secret.stat().st_mode), secret.stat().st_mtime) == (0o600, before.st_mtime)
 
 
+@pytest.fixture
+def few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have numpy start none in workers, however many cores there are."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+
+
+@pytest.mark.usefixtures("few_threads")
 def test_a_workers_threads_are_bounded() -> None:
     graph = program(
         """
@@ -132,6 +139,7 @@ def test_a_workers_threads_are_bounded() -> None:
     assert all(20 < count < 50 for count in counted)
 
 
+@pytest.mark.usefixtures("few_threads")
 def test_a_context_for_which_there_is_no_thread_is_an_error_of_its_own() -> None:
     graph = program("def run(x): return x", settings=Isolation(threads=30))
     contexts: list[ExecutionContext] = []
