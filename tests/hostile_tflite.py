@@ -158,19 +158,6 @@ def with_weights_elsewhere(offset: int, size: int) -> bytes:
     return model.bytes() + bytes(64)
 
 
-def with_weights_in_a_file(name: str, *, content: bytes | None = None, groups: int = 1, length: int = 16) -> bytes:
-    """y = x + weights that lie in a file of their own; in the model too, if there is content."""
-    model = Model()
-    x, y = model.tensor([4]), model.tensor([4])
-    weights = model.tensor([4], F32, content)
-    model.it.subgraphs[-1].tensors[weights].externalBuffer = 1
-    model.it.externalBufferGroups = [schema.ExternalBufferGroupT(name=name.encode()) for _ in range(groups)]
-    model.it.externalBuffers = [schema.ExternalBufferT(id=1, group=0, offset=0, length=length, packing=b"")]
-    model.run(OPERATION.ADD, [x, weights], [y])
-    model.ports([x], [y])
-    return model.bytes()
-
-
 def that_names_a_file(name: str) -> bytes:
     """y = max(x, 0), with a file that nothing needs."""
     model = Model()
@@ -187,6 +174,21 @@ def with_a_buffer_of_no_file() -> bytes:
     x, y = model.tensor([4]), model.tensor([4])
     weights = model.tensor([4], F32, bytes(16))
     model.it.subgraphs[-1].tensors[weights].externalBuffer = 7
+    model.run(OPERATION.ADD, [x, weights], [y])
+    model.ports([x], [y])
+    return model.bytes()
+
+
+def with_weights_in_a_file(
+    name: str, offset: int = 0, size: int = 16, own: bytes | None = None, group: int = 0
+) -> bytes:
+    """y = x + weights in a file of this name; the model may have weights of its own, too."""
+    model = Model()
+    x, y = model.tensor([4]), model.tensor([4])
+    weights = model.tensor([4], F32, own)
+    model.it.subgraphs[-1].tensors[weights].externalBuffer = 1
+    model.it.externalBufferGroups = [schema.ExternalBufferGroupT(name)]
+    model.it.externalBuffers = [schema.ExternalBufferT(1, group, offset, size)]
     model.run(OPERATION.ADD, [x, weights], [y])
     model.ports([x], [y])
     return model.bytes()
@@ -412,16 +414,17 @@ MODELS = corpus(
             made("weights over the end of the file", with_weights_elsewhere, 100, 1 << 40),
             made("weights at a place that overflows", with_weights_elsewhere, (1 << 64) - 8, 16),
             made("weights of a size that overflows", with_weights_elsewhere, 100, (1 << 64) - 50),
-            made("weights in another file", with_weights_in_a_file, "/etc/passwd"),
-            made("weights in a file of the folder above", with_weights_in_a_file, "../../etc/passwd"),
-            made("weights in a device without end", with_weights_in_a_file, "/dev/zero", length=1 << 40),
-            made("weights in another file and in the model", with_weights_in_a_file, "/etc/passwd", content=bytes(16)),
-            made(
-                "weights in a file that isn't named", with_weights_in_a_file, "/etc/passwd", content=bytes(16), groups=0
-            ),
             made("weights in a file of which nothing is said", with_a_buffer_of_no_file),
             made("a file that nothing needs", that_names_a_file, "/etc/passwd"),
             made("a variable that nothing has written", variable, b"v"),
+            ("weights in the file beside it", lambda _: [with_weights_in_a_file("weights.bin")]),
+            ("weights in a file by its whole path", lambda scene: [with_weights_in_a_file(str(scene.canary))]),
+            ("weights in a file by a symbolic link", lambda _: [with_weights_in_a_file("link.bin")]),
+            ("weights in a file and of its own", lambda _: [with_weights_in_a_file("weights.bin", own=bytes(16))]),
+            made("weights in the environment", with_weights_in_a_file, "/proc/self/environ"),
+            made("weights in an endless device", with_weights_in_a_file, "/dev/zero", 0, 1 << 40),
+            made("weights after the end of a file", with_weights_in_a_file, "weights.bin", 1 << 62, 1 << 62),
+            made("weights in a file that has no name", with_weights_in_a_file, "", group=7),
         ],
         refused(INVALID): [
             ("two builders", lambda _: [relu(), relu()]),

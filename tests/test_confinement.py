@@ -208,3 +208,8 @@ def test_no_process_of_ours_is_told_a_secret(tmp_path: Path, monkeypatch: pytest
     for environment in (worker, seen.read_text()):
         assert "hunter2" not in environment
         assert {"OMP_NUM_THREADS=1", "TF_NUM_INTRAOP_THREADS=1", "LC_ALL=1"} <= set(environment.splitlines())
+
+
+@pytest.mark.parametrize("path", ["/proc/1/environ", "/proc/cmdline", "/etc/passwd", "/sys/class", "/home"])
+def test_no_other_file_of_the_system_is_read(path: str) -> None:
+    assert outcome_of(f"os.close(os.open({path!r}, os.O_RDONLY))") in ("EACCES", "ENOENT")
