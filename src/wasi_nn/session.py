@@ -195,21 +195,40 @@ class Session:
         if not self.allow_load:
             raise NNError(ErrorCode.SECURITY, "this host loads graphs by name only, not from a guest's bytes")
         self._require_target(target)
-        return self._loaded_from_bytes(
-            builders, lambda: backends.load(builders, encoding, target, rules=self.rules, allowed=self._may_load)
-        )
 
-    def _loaded_from_bytes(self, builders: Sequence[memoryview], load: Callable[[], Graph]) -> int:
-        size = sum(map(len, builders))
+        def load(may_begin: Callable[[Backend], bool]) -> Graph:
+            return backends.load(builders, encoding, target, rules=self.rules, allowed=may_begin)
+
+        return self._loaded_from_bytes(builders, load)
+
+    def _loaded_from_bytes(
+        self, builders: Sequence[memoryview], load: Callable[[Callable[[Backend], bool]], Graph]
+    ) -> int:
+        """Load a graph, by a function that asks before it begins with a backend; gives the graph's handle."""
         self.usage.require("graphs", 1)
         require_free_descriptors(reserve())
-        self.usage.take("model_bytes", size)
+        taken: list[tuple[str, int]] = []
+
+        def take(name: str, amount: int) -> None:
+            self.usage.take(name, amount)
+            taken.append((name, amount))
+
+        def may_begin(backend: Backend) -> bool:
+            if not self._may_load(backend):
+                return False
+            if self.rules.isolation_of(backend, hostile=True) is not None:
+                take("workers", 1)
+            return True
+
         try:
-            graph = load()
+            take("model_bytes", sum(map(len, builders)))
+            graph = load(may_begin)
         except BaseException:
-            self.usage.give_back("model_bytes", size)
+            for name, amount in taken:
+                self.usage.give_back(name, amount)
             raise
-        finalize(graph, self.usage.give_back, "model_bytes", size).atexit = False
+        for name, amount in taken:
+            finalize(graph, self.usage.give_back, name, amount).atexit = False
         return self.handles.add(graph)
 
     def _require_target(self, target: ExecutionTarget) -> None:
@@ -228,10 +247,14 @@ class Session:
         if backend is None:
             message = f"graph encoding {number} ({name}) has no backend here; one can be registered for the number"
             raise NNError(ErrorCode.INVALID_ENCODING, message)
-        if not self._may_load(backend):
-            raise NNError(ErrorCode.SECURITY, f"this host loads no models of {name} from a guest's bytes")
-        self._require_target(target)
-        return self._loaded_from_bytes(builders, lambda: backends.load_with(backend, builders, target, self.rules))
+
+        def load(may_begin: Callable[[Backend], bool]) -> Graph:
+            if not may_begin(backend):
+                raise NNError(ErrorCode.SECURITY, f"this host loads no models of {name} from a guest's bytes")
+            self._require_target(target)
+            return backends.load_with(backend, builders, target, self.rules)
+
+        return self._loaded_from_bytes(builders, load)
 
     def load_by_name(self, name: str, config: memoryview | bytes = b"") -> int:
         """Load a graph that the operator named, with a configuration of the guest's if it gives one; gives its handle,

@@ -79,7 +79,11 @@ class Model:
                 self._worker = None
                 worker = Worker(self.settings, self._readable, sockets=self._sockets)
                 files = [builder.file for builder in self._builders]
-                self._know(worker, b"", worker.ask(self._message, "load the model", files=files))
+                try:
+                    self._know(worker, b"", worker.ask(self._message, "load the model", files=files))
+                except BaseException:
+                    worker.close()
+                    raise
                 self._worker = worker
             if config not in worker.graphs:
                 message = {"do": "configure", "graph": worker.graphs[b""]}
