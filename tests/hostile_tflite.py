@@ -158,6 +158,21 @@ def with_weights_elsewhere(offset: int, size: int) -> bytes:
     return model.bytes() + bytes(64)
 
 
+def with_weights_in_a_file(
+    name: str, offset: int = 0, size: int = 16, own: bytes | None = None, group: int = 0
+) -> bytes:
+    """y = x + weights in a file of this name; the model may have weights of its own, too."""
+    model = Model()
+    x, y = model.tensor([4]), model.tensor([4])
+    weights = model.tensor([4], F32, own)
+    model.it.subgraphs[-1].tensors[weights].externalBuffer = 1
+    model.it.externalBufferGroups = [schema.ExternalBufferGroupT(name)]
+    model.it.externalBuffers = [schema.ExternalBufferT(1, group, offset, size)]
+    model.run(OPERATION.ADD, [x, weights], [y])
+    model.ports([x], [y])
+    return model.bytes()
+
+
 def gathering(index: int) -> bytes:
     """The number at a place before or after a tensor."""
     model = Model()
@@ -379,6 +394,14 @@ MODELS = corpus(
             made("weights at a place that overflows", with_weights_elsewhere, (1 << 64) - 8, 16),
             made("weights of a size that overflows", with_weights_elsewhere, 100, (1 << 64) - 50),
             made("a variable that nothing has written", variable, b"v"),
+            ("weights in the file beside it", lambda _: [with_weights_in_a_file("weights.bin")]),
+            ("weights in a file by its whole path", lambda scene: [with_weights_in_a_file(str(scene.canary))]),
+            ("weights in a file by a symbolic link", lambda _: [with_weights_in_a_file("link.bin")]),
+            ("weights in a file and of its own", lambda _: [with_weights_in_a_file("weights.bin", own=bytes(16))]),
+            made("weights in the environment", with_weights_in_a_file, "/proc/self/environ"),
+            made("weights in an endless device", with_weights_in_a_file, "/dev/zero", 0, 1 << 40),
+            made("weights after the end of a file", with_weights_in_a_file, "weights.bin", 1 << 62, 1 << 62),
+            made("weights in a file that has no name", with_weights_in_a_file, "", group=7),
         ],
         refused(INVALID): [
             ("two builders", lambda _: [relu(), relu()]),

@@ -20,7 +20,7 @@ from conftest import need_command
 from wasmtime import Config, Engine, Module, WasmtimeError
 
 from wasi_nn import Host
-from wasi_nn.cache import CompileCache
+from wasi_nn.cache import CompileCache, _is_ours
 
 EMPTY = b'(module (func (export "_start")))'
 
@@ -336,3 +336,53 @@ def test_the_host_keeps_guests_in_the_users_cache_or_where_it_is_told(cache_home
     assert len(list((cache_home / "wasi-nn" / "compiled").iterdir())) == 1
     Host(cache=tmp_path / "here").run(EMPTY)
     assert len(list((tmp_path / "here").iterdir())) == 1
+
+
+_IN_A_USER_NAMESPACE = """
+import ctypes, os, sys
+from pathlib import Path
+user = os.getuid()
+if ctypes.CDLL(None).unshare(0x10000000) != 0:
+    print("refused")
+    sys.exit()
+if sys.argv[2] == "mapped":
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+from test_cache import Compiler
+from wasi_nn.cache import CompileCache
+compiler = Compiler()
+for _ in range(2):
+    counts = compiler.get(CompileCache(Path(sys.argv[1])))
+print(*counts)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="user namespaces are Linux's")
+@pytest.mark.parametrize(("users", "expected"), [("none", (2, 0)), ("mapped", (1, 1))])
+def test_an_owner_who_may_be_anybody_isnt_us(tmp_path: Path, users: str, expected: tuple[int, int]) -> None:
+    compiler = Compiler()
+    assert [compiler.get(CompileCache(tmp_path)) for _ in range(2)] == [(1, 0), (1, 1)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])}
+    command = [
+        sys.executable,
+        "-c",
+        _IN_A_USER_NAMESPACE,
+        str(tmp_path / "of-its-own" if users == "mapped" else tmp_path),
+    ]
+    told = subprocess.run([*command, users], env=environment, capture_output=True, text=True, timeout=60)
+    if told.stdout == "refused\n":
+        pytest.skip("the kernel gives no user namespaces")
+    assert told.stdout.split() == [str(number) for number in expected], told.stderr
+
+
+@pytest.mark.parametrize(
+    ("uid_map", "ours"), [("0 0 4294967295", True), ("0 100000 65536", False), ("0 1000 1\n65534 2000 1", False)]
+)
+def test_the_overflow_user_is_us_only_where_all_users_are_known(
+    monkeypatch: pytest.MonkeyPatch, uid_map: str, ours: bool
+) -> None:
+    files = {"/proc/self/uid_map": uid_map, "/proc/sys/kernel/overflowuid": "65534\n"}
+    monkeypatch.setattr(Path, "read_text", lambda path: files[str(path)])
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    state = os.stat_result((stat.S_IFREG | 0o600, 0, 0, 1, 65534, 0, 0, 0, 0, 0))
+    assert _is_ours(state) == ours

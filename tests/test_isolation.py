@@ -314,25 +314,6 @@ class TestConfinement:
             """)
             assert str(tmp_path) not in graph.compute({"x": X})["y"].item().decode()
 
-    def test_it_cant_close_its_lifeline(self) -> None:
-        graph = program("""
-            import os, fcntl
-            def run(x):
-                kept = []
-                for number in range(64):
-                    if number > 2 and os.path.lexists(f"/proc/self/fd/{number}"):
-                        if os.readlink(f"/proc/self/fd/{number}").startswith("pipe:"):
-                            for do in (lambda: os.close(number), lambda: os.dup2(0, number),
-                                       lambda: fcntl.fcntl(number, fcntl.F_SETFL, 0),
-                                       lambda: fcntl.fcntl(number, fcntl.F_SETOWN, 0)):
-                                try:
-                                    do()
-                                except OSError as error:
-                                    kept.append(error.errno)
-                return kept
-        """)
-        assert value(graph) == [1] * 4
-
     def test_where_the_platform_has_less_it_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from wasi_nn.isolation import sandbox
 

@@ -114,3 +114,22 @@ def test_some_are_kept_for_the_host(folder: Path) -> None:
     said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert said.stdout.splitlines() == [f"{NFILE} {NFILE}", "this process is out of files: it may open 256 (ulimit -n)"]
     assert said.stderr.count("this process is nearly out of files") == 2
+
+
+_NEARLY_OUT = """
+import resource, sys, wasi_nn
+host = wasi_nn.Host(cache=False)
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))
+try:
+    host.run(sys.argv[2].encode(), dirs={"/": sys.argv[1]}, limits=wasi_nn.Limits(files=100_000))
+except wasi_nn.GuestTrap as trap:
+    print(trap.reason)
+"""
+
+
+def test_a_component_that_takes_the_last_files_of_the_process_is_trapped(folder: Path) -> None:
+    guest = component([], loop=COMPONENT_OPENS.format(closes="")).decode()
+    command = [sys.executable, "-c", _NEARLY_OUT, str(folder), guest]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert said.stdout.startswith("this process is nearly out of files (ulimit -n), and it has "), said.stderr

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_models
 import pytest
+from confined_backend import TalkingBackend
 from conftest import REPOSITORY
 from test_host import ECHOES_STDIN, command, says
 from test_runs import COMPUTES
 
-from wasi_nn import Graph, GuestTrap, Host, Limits, RunResult, TensorInfo
+from wasi_nn import ExecutionTarget, Graph, GuestTrap, Host, Limits, LoadRules, RunResult, TensorInfo, backends
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,6 +97,14 @@ class _Talker:
 def test_text_that_a_model_shows_counts_too() -> None:
     with pytest.raises(GuestTrap, match=TEXT) as raised:
         Host({"slow": Talks()}, cache=False).run(COMPUTES, capture_output=True, limits=TEN)
+    assert raised.value.stdout == b"word word "
+
+
+def test_text_that_a_worker_shows_counts_too() -> None:
+    rules = LoadRules(isolate=True)
+    graph = backends.load_with(TalkingBackend(), [memoryview(b"")], ExecutionTarget.CPU, rules)
+    with pytest.raises(GuestTrap, match=TEXT) as raised:
+        Host({"slow": graph}, cache=False).run(COMPUTES, capture_output=True, limits=TEN)
     assert raised.value.stdout == b"word word "
 
 

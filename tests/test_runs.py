@@ -277,22 +277,25 @@ except wasi_nn.GuestError as error:
 resource.setrlimit(resource.RLIMIT_NOFILE, most)
 print(host.run(WRITES).exit_code)
 """
-_OUT_OF_THREADS = """
+_OUT_OF_THREADS = '''
 import errno, sys, pyseccomp, wasi_nn
 host = wasi_nn.Host(cache=False)
 WRITES = sys.argv[1].encode()
-print(host.run(b'(module (func (export "_start")))').exit_code)  # there is a thread for guests now
+READS = b"""(module (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1) (data (i32.const 0) "\\\\10\\\\00\\\\00\\\\00\\\\08\\\\00\\\\00\\\\00")
+  (func (export "_start") (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))))"""
+print(host.run(WRITES if "warm" in sys.argv else b'(module (func (export "_start")))').exit_code)  # has a thread now
 rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
 for name in ("clone", "clone3", "fork", "vfork"):
     rules.add_rule(pyseccomp.ERRNO(errno.EAGAIN), name)
 rules.set_attr(pyseccomp.Attr.CTL_TSYNC, 1)  # for all threads
 rules.load()
-for guest in (WRITES, sys.argv[2]):
+for guest, more in ((WRITES, {}), (sys.argv[2], {}), (READS, {"stdin": sys.stdin}), (READS, {"dirs": {"/": "."}})):
     try:
-        host.run(guest)
+        host.run(guest, **more)
     except wasi_nn.GuestError as error:
         print(str(error).split(" (")[0])
-"""
+'''
 WRITES = SLEEPS.replace(b"60000000000", b"1").decode()
 
 
@@ -316,3 +319,8 @@ def test_a_process_that_is_out_of_threads_gets_errors(tmp_path: os.PathLike[str]
     assert said.stdout.splitlines()[0] == "0"
     assert "can't have" in said.stdout.splitlines()[1]
     assert "no process can be started for it" in said.stdout.splitlines()[2]
+    said = subprocess.run([*command, "warm"], capture_output=True, text=True, check=False, timeout=120)
+    assert said.returncode == 0, said.stderr
+    assert [line for line in said.stdout.splitlines() if "more threads" in line] == [
+        "this process can't have 1 more threads"
+    ] * 2

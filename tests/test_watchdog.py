@@ -197,3 +197,25 @@ def test_openvino_on_one_thread_is_stopped() -> None:
         with pytest.raises(NNError, match="compute_time"):
             context.compute()
         assert time.monotonic() - began < 15  # it takes some 30 s on one thread
+
+
+def test_an_alarm_is_abandoned_by_whoever_has_the_lock() -> None:
+    alarm = Alarm()
+    alarm.set(time.monotonic() + 3600, None)
+    held, abandoned = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with watchdog._watchdog._changed:
+            held.set()
+            assert abandoned.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(60)
+    alarm.abandon()
+    abandoned.set()
+    holder.join()
+    other = Alarm()
+    other.set(time.monotonic() + 1, None)
+    assert not [entry for entry in watchdog._watchdog._queue if entry[2] is alarm and entry[0] == alarm.looked_at]
+    other.discard()

@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from typing import Any
 
+import ggml_models
 import numpy as np
 import onnx_models
 import pytest
@@ -178,3 +180,38 @@ def test_rooms_of_contexts_that_are_gone_count_too() -> None:
         gc.collect()
     assert worker.outputs._given <= 8 * MIB
     assert value(graph) == X.tolist()
+
+
+def test_memory_is_dropped_by_whoever_has_the_lock() -> None:
+    memory = WorkerMemory()
+    shared = memory.take(1)
+    file = shared.file
+    with memory._lock:  # as where garbage is collected, by a thread that is at it or waits for another one
+        del shared
+        gc.collect()
+    assert memory.take(1).file == file
+
+
+@pytest.mark.usefixtures("_isolation")
+def test_a_graph_is_dropped_while_others_load() -> None:
+    pytest.importorskip("xllamacpp")
+    graph: Any = wasi_nn.load(ggml_models.tiny(), rules=ISOLATED)
+    model = graph._model
+    configured: Any = graph.configured(memoryview(b'{"n-predict": 1}'))
+    config = configured._config
+    held, dropped = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with model._lock:
+            held.set()
+            assert dropped.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(60)
+    del configured
+    gc.collect()
+    dropped.set()
+    holder.join()
+    worker_of(graph)
+    assert config not in model._worker.graphs, "it is forgotten with the next use"

@@ -13,6 +13,7 @@ import logging
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -144,7 +145,28 @@ class CompileCache:
 
 def _is_ours(state: os.stat_result) -> bool:
     """Whether nobody but our user and root, who may do anything, could have written this."""
-    return state.st_uid in (0, os.geteuid()) and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if state.st_uid not in (0, os.geteuid()) or state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return False
+    return state.st_uid != _overflow_user() or _knows_all_users()
+
+
+def _overflow_user() -> int:
+    """Who every user looks like that our user namespace doesn't know; -1 where there are no such namespaces."""
+    if sys.platform != "linux":
+        return -1
+    try:
+        return int(Path("/proc/sys/kernel/overflowuid").read_text())
+    except OSError:
+        return 65534
+
+
+def _knows_all_users() -> bool:
+    """Whether this process is in no user namespace but one that has all the users that there are."""
+    try:
+        ranges = Path("/proc/self/uid_map").read_text().splitlines()
+    except OSError:
+        return False
+    return sum(int(line.split()[2]) for line in ranges) >= 2**32 - 1
 
 
 def _put(directory: int, name: str, *parts: bytes | bytearray) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from wasmtime import Engine, Module, WasmtimeError
 
+from wasi_nn import environment
 from wasi_nn.abi.binary import MODULE_HEADER, Malformed, Reader, sections
 from wasi_nn.compile_process import INVALID
 from wasi_nn.limits import Limits, how_to_raise
@@ -106,6 +107,7 @@ def _compile_apart(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env=environment.for_process(),
             pass_fds=files,
         )
     except OSError as error:

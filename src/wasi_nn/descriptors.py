@@ -21,12 +21,17 @@ def reserve() -> int:
 
 def are_free(count: int) -> bool:
     """Whether this process may open `count` files more."""
+    return lowest_free() + count <= _most()
+
+
+def lowest_free() -> int:
+    """The number that the next file gets which this process opens."""
     try:
         lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return False
+        return _most()
     os.close(lowest)
-    return lowest + count <= _most()
+    return lowest
 
 
 def require_free_descriptors(count: int) -> None:

@@ -1,7 +1,7 @@
 """The files and directories that a component has open: it is trapped soon after it has more than it may have.
 
 WASI 0.2 has no function that closes a file, so that they can't be counted as those of a core module are. What this
-process has open in the directories of the guest is looked at a hundred times a second instead.
+process has open in the directories of the guest is looked at all the time instead.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from wasi_nn import forks
+from wasi_nn.descriptors import are_free, lowest_free, reserve
 from wasi_nn.directories import Directories, path_of
 from wasi_nn.limits import Limits, how_to_raise
 from wasi_nn.types import GuestError, one_line
 
 _OPEN = "/proc/self/fd"
-_EVERY = 0.01  # seconds
-_PART = 20  # looking takes no more of the time than one in so many
+_EVERY = 0.002  # seconds until the next look at how many files may have been opened
+_MANY = 32  # so many more, and they are counted
+_COUNT_EVERY = 0.1  # seconds until they are counted in any case
+_PART = 4  # counting takes no more of the time than one in so many
 
 
 class _Shared:
@@ -75,23 +78,34 @@ def _begin(function: Callable[..., None], *arguments: object) -> None:
 
 def _watch(roots: tuple[str, ...], limits: Limits, stop: Callable[[str], None], ended: threading.Event) -> None:
     assert limits.files is not None  # else nothing is watched
+    looked_at, counted = -1, 0.0
     wait = _EVERY
     while not ended.wait(wait):
         began = time.monotonic()
-        if _open_in(roots, limits.files) > limits.files * _shared.by(roots) and not ended.is_set():
+        lowest = lowest_free()  # the next file gets this number, so that it grows as files are opened
+        if lowest < looked_at + _MANY and began < counted + _COUNT_EVERY:
+            continue
+        count = _open_in(roots, lowest)
+        if ended.is_set():
+            return
+        if count > limits.files * _shared.by(roots):
             stop(f"it has more than {limits.files} files open ({how_to_raise(limits, 'files')})")
             return
-        wait = max(_EVERY, _PART * (time.monotonic() - began))
+        if count > reserve() and not are_free(reserve()):
+            stop(f"this process is nearly out of files (ulimit -n), and it has {count} open")
+            return
+        looked_at, counted = lowest, time.monotonic()
+        wait = max(_EVERY, _PART * (counted - began))
 
 
-def _open_in(roots: tuple[str, ...], enough: int) -> int:
-    """How many files this process has open in some directories; 0 if it hasn't got `enough` at all."""
+def _open_in(roots: tuple[str, ...], lowest: int) -> int:
+    """How many files this process has open in some directories. All descriptors below the lowest free one are open."""
+    try:
+        descriptors: Iterable[object] = os.listdir(_OPEN)
+    except OSError:  # there is none left to look at them
+        descriptors = range(lowest)
     count = 0
-    with suppress(OSError):  # there are none left
-        descriptors = os.listdir(_OPEN)
-        if len(descriptors) <= enough:
-            return 0
-        for descriptor in descriptors:
-            with suppress(OSError):  # it is closed meanwhile
-                count += os.readlink(f"{_OPEN}/{descriptor}").startswith(roots)
+    for descriptor in descriptors:
+        with suppress(OSError):  # it is closed meanwhile
+            count += os.readlink(f"{_OPEN}/{descriptor}").startswith(roots)
     return count

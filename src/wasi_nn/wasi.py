@@ -27,6 +27,7 @@ from wasi_nn.directories import Directories, c_string, preopen
 from wasi_nn.limits import Limits
 from wasi_nn.open_files import OpenFiles
 from wasi_nn.output import STDERR, STDOUT, Output, write_all
+from wasi_nn.threads import require_threads
 from wasi_nn.types import GuestError
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Wasi:
         self._config = config = WasiConfig()
         config.argv = [c_string("an argument", argument) for argument in argv]
         config.env = [(c_string("a variable", key), c_string("a variable", env[key])) for key in env]
+        if dirs or (stdin is not None and stdin is sys.stdin):
+            require_threads(1)  # the engine makes one when they are first read, and ends the process if it can't
         preopen(config, dirs)
         self._connect_stdin(config, stdin)
         self._connect_output(config)

@@ -11,6 +11,7 @@ import itertools
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from math import inf
 
@@ -77,7 +78,7 @@ class Alarm:
 
     def abandon(self) -> None:
         """Let it go, when nobody can set or clear it any more. It waits for no lock: garbage is collected anywhere."""
-        _watchdog.forget(self)
+        _watchdog.forget_later(self)
 
     def look(self, now: float) -> None:
         """Ring if it is time. For the watchdog."""
@@ -108,11 +109,13 @@ class _Watchdog:
         self._changed = threading.Condition()
         self._numbers = itertools.count()
         self._forgotten = 0
+        self._abandoned: deque[Alarm] = deque()
         self._thread: threading.Thread | None = None
 
     def queue(self, alarm: Alarm) -> None:
         """Look at an alarm when it is due, if that is before it would be looked at."""
         with self._changed:
+            self._forget_abandoned()
             due = alarm.due
             if due >= alarm.looked_at:
                 return
@@ -128,14 +131,26 @@ class _Watchdog:
     def forget(self, alarm: Alarm) -> None:
         """Look at an alarm no more. When many are forgotten, they are let go."""
         with self._changed:
-            if alarm.looked_at == inf:
-                return
-            alarm.looked_at = inf
-            self._forgotten += 1
-            if self._forgotten > _FEW and 2 * self._forgotten > len(self._queue):
-                self._queue = [entry for entry in self._queue if entry[0] == entry[2].looked_at]
-                heapq.heapify(self._queue)
-                self._forgotten = 0
+            self._forget_abandoned()
+            self._forget(alarm)
+
+    def forget_later(self, alarm: Alarm) -> None:
+        """Look at an alarm no more, from the next time that another one is queued or forgotten. Waits for no lock."""
+        self._abandoned.append(alarm)
+
+    def _forget_abandoned(self) -> None:
+        while self._abandoned:
+            self._forget(self._abandoned.popleft())
+
+    def _forget(self, alarm: Alarm) -> None:
+        if alarm.looked_at == inf:
+            return
+        alarm.looked_at = inf
+        self._forgotten += 1
+        if self._forgotten > _FEW and 2 * self._forgotten > len(self._queue):
+            self._queue = [entry for entry in self._queue if entry[0] == entry[2].looked_at]
+            heapq.heapify(self._queue)
+            self._forgotten = 0
 
     def _run(self) -> None:
         while True:

@@ -85,8 +85,8 @@ class Engine:
         try:
             server = xllamacpp.Server(parameters(path, wanted, operators, header))
         except RuntimeError as error:
-            message = "llama.cpp can't load the model; with the option 'enable-log' it says why on stderr (--show-runtime-output)"
-            raise NNError(ErrorCode.RUNTIME_ERROR, message) from error
+            how = "with the option 'enable-log' it says why on stderr (in the command, with --show-runtime-output)"
+            raise NNError(ErrorCode.RUNTIME_ERROR, f"llama.cpp can't load the model; {how}") from error
         # A server that is dropped before its loop has begun never ends; once this is answered, it has begun.
         server.handle_metrics()
         _close_port(server)

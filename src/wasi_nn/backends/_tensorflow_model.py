@@ -6,13 +6,16 @@ be hostile: the reading is lazy, skips weights, and what is malformed is no mode
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from weakref import finalize
 
 from wasi_nn.backends import _archives
 from wasi_nn.backends._protobuf import fields
@@ -128,15 +131,53 @@ def _tar_entries(model: memoryview) -> Iterator[PurePosixPath]:
         at += _TAR_BLOCK + -(-max(size, 0) // _TAR_BLOCK) * _TAR_BLOCK
 
 
-@contextmanager
-def saved_model_folder(model: memoryview) -> Iterator[Path]:
-    """Unpack an archive of a SavedModel for a while: the folder that has its `saved_model.pb`, removed afterwards.
+class ModelFolder:
+    """The folder of a SavedModel; one that was `unpacked` is removed when nothing needs it any more."""
+
+    def __init__(self, path: Path, unpacked: Path | None = None) -> None:
+        self.path = path
+        self._unpacked = unpacked
+        self._process = os.getpid()
+        self._is_needed = False
+        self._found = self._files()
+
+    def keep_for(self, graph: object) -> None:
+        """Keep the folder as long as a graph, which makes sessions from it."""
+        self._is_needed = True
+        finalize(graph, self._remove)
+
+    def done_with(self) -> None:
+        """Remove the folder if it was unpacked, unless a graph needs it."""
+        if not self._is_needed:
+            self._remove()
+
+    def _remove(self) -> None:
+        if self._unpacked is not None and os.getpid() == self._process:  # in a fork, it is still its parent's
+            shutil.rmtree(self._unpacked, ignore_errors=True)
+
+    def require_unchanged(self) -> None:
+        """Raise `NNError` with `runtime-error` if its files are others than they were."""
+        if self._files() != self._found:
+            message = f"the files of the model in {self.path} have changed since it was loaded: load it again"
+            raise NNError(ErrorCode.RUNTIME_ERROR, message)
+
+    def _files(self) -> dict[Path, tuple[int, int, int]]:
+        found = {}
+        for folder in ("variables", "assets"):
+            for file in sorted((self.path / folder).glob("*")):
+                about = file.stat()
+                found[file] = about.st_ino, about.st_size, about.st_mtime_ns
+        return found
+
+
+def unpacked_saved_model(model: memoryview) -> ModelFolder:
+    """Unpack an archive of a SavedModel: the folder that has its `saved_model.pb`.
 
     Raises `NNError`: what `_archives.unpack` raises; `runtime-error` if there is no SavedModel in it;
     `invalid-argument` if there are several.
     """
-    with tempfile.TemporaryDirectory(prefix="wasi-nn-") as directory:
-        top = Path(directory)
+    top = Path(tempfile.mkdtemp(prefix="wasi-nn-"))
+    try:
         _archives.unpack(model, top)
         found = sorted(file for pattern in (SAVED_MODEL, f"*/{SAVED_MODEL}") for file in top.glob(pattern))
         if not found:
@@ -144,4 +185,17 @@ def saved_model_folder(model: memoryview) -> Iterator[Path]:
         if len(found) > 1:
             names = ", ".join(str(file.relative_to(top)) for file in found)
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"the archive has several models ({names}): give one")
-        yield found[0].parent
+        return ModelFolder(found[0].parent, top)
+    except BaseException:
+        shutil.rmtree(top, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def saved_model_folder(model: memoryview) -> Iterator[Path]:
+    """The folder of a SavedModel from its archive, for a while. Raises as `unpacked_saved_model` does."""
+    folder = unpacked_saved_model(model)
+    try:
+        yield folder.path
+    finally:
+        folder.done_with()

@@ -175,5 +175,5 @@ def _tensor_name(name: str) -> str:
 
 
 def _metadata(version: str, needed: Reach) -> dict[str, str]:
-    state = "kept from one compute to the next, by all contexts together" if keeps_state(needed.operations) else ""
+    state = "kept from one compute to the next, by each context for itself" if keeps_state(needed.operations) else ""
     return {"producer": f"TensorFlow {version}" if version else "", "state": state}

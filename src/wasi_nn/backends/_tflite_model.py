@@ -20,6 +20,7 @@ from wasi_nn.types import ErrorCode, NNError
 _MAX_RUNS = 10_000  # of subgraphs by each other, the rounds of loops not counted
 
 _MODEL_CODES, _MODEL_GRAPHS, _MODEL_BUFFERS, _MODEL_SIGNATURES = 1, 2, 4, 7
+_MODEL_FILES, _MODEL_PARTS_OF_FILES = 8, 9  # with weights that lie outside of the model
 _CODE_OLD, _CODE_NEW = 0, 3
 _GRAPH_TENSORS, _GRAPH_INPUTS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 0, 1, 2, 3
 _TENSOR_SHAPE, _TENSOR_BUFFER, _TENSOR_IS_VARIABLE = 0, 2, 5
@@ -79,8 +80,8 @@ def require_sound(model: bytes, *, vouched_for: bool) -> None:
     """Refuse a model that would end LiteRT's process, or that could show what is in the host's memory.
 
     Raises `ValueError` for one that is damaged; `NNError` with `too-large` for subgraphs that run each other too often,
-    and with `security` for weights that lie outside of the model and, if nobody vouches for it, for a tensor that is
-    read before it is made, and for variables.
+    and with `security` for weights that lie outside of the model and, if nobody vouches for it, for weights in other
+    files, for a tensor that is read before it is made, and for variables.
     """
     root = Buffer(memoryview(model)).root()
     graphs = [_Subgraph(graph) for graph in root.tables(_MODEL_GRAPHS)]
@@ -93,6 +94,8 @@ def require_sound(model: bytes, *, vouched_for: bool) -> None:
         raise ValueError(f"it has no subgraph {min(missing)}")
     require_bounded(runs, Counter(runs.keys()), _MAX_RUNS)
     if not vouched_for:
+        if root.count(_MODEL_FILES) or root.count(_MODEL_PARTS_OF_FILES):
+            raise _refused("it has weights in other files; the operator can load it by path")
         for graph in graphs:
             _require_made(graph, codes, filled)
 

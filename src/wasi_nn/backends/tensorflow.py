@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +26,11 @@ import numpy as np
 from wasi_nn.backends._inputs import check_options, is_text, is_thread_count, only_builder
 from wasi_nn.backends._tensorflow_model import (
     SAVED_MODEL,
+    ModelFolder,
     is_saved_model,
     is_saved_model_archive,
     is_tensorflow,
-    saved_model_folder,
+    unpacked_saved_model,
 )
 from wasi_nn.backends._tensorflow_operations import keeps_state, require_bounded_functions, require_harmless
 from wasi_nn.backends._tensorflow_plan import Plan, Port, graph_def_plan, saved_model_plan
@@ -63,7 +64,7 @@ class TensorFlowBackend:
         return _load(only_builder(self.encoding, builders), None, False, target, options)
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        return _load(path.read_bytes(), path.parent, True, target, options)
+        return _load(path.read_bytes(), ModelFolder(path.parent), True, target, options)
 
     def files_of(self, path: Path) -> Sequence[Path]:
         return [path.parent] if path.name == SAVED_MODEL else [path]
@@ -111,37 +112,42 @@ _GRAPH_DEF_ACCEPTS = {"threads": is_thread_count, "inputs": _is_names, "outputs"
 
 
 def _load(
-    model: bytes, folder: Path | None, vouched_for: bool, target: ExecutionTarget, options: Mapping[str, Any]
+    model: bytes, folder: ModelFolder | None, vouched_for: bool, target: ExecutionTarget, options: Mapping[str, Any]
 ) -> Graph:
     """Load a model that the operator vouches for, or one that nobody does. Its variables are in `folder`."""
     view = memoryview(model)
     if is_saved_model_archive(view):
-        with saved_model_folder(view) as unpacked:
-            return _load((unpacked / SAVED_MODEL).read_bytes(), unpacked, vouched_for, target, options)
+        unpacked = unpacked_saved_model(view)
+        try:
+            return _load((unpacked.path / SAVED_MODEL).read_bytes(), unpacked, vouched_for, target, options)
+        finally:
+            unpacked.done_with()
     saved = is_saved_model(view)
     check_options(GraphEncoding.TENSORFLOW, options, _SAVED_MODEL_ACCEPTS if saved else _GRAPH_DEF_ACCEPTS)
     tf = import_tensorflow()
     device = choose_device(target, _device_types(tf))
-    plan = saved_model_plan(tf, model, folder, options) if saved else graph_def_plan(tf, model, options)
+    path = None if folder is None else folder.path
+    plan = saved_model_plan(tf, model, path, options) if saved else graph_def_plan(tf, model, options)
     if not vouched_for:
         for reached in (plan.needed, *(step.needed for step in plan.first)):
             require_harmless(reached.operations)
         require_bounded_functions(plan.definition)
-    return TensorFlowGraph(tf, plan, device, options.get("threads", 0))
+    return TensorFlowGraph(tf, plan, device, options.get("threads", 0), folder)
 
 
 class TensorFlowGraph(Graph):
-    """A graph in a TensorFlow session, shared by all its contexts."""
+    """A graph in a TensorFlow session, which all its contexts share. If it keeps state, each context has a session of
+    its own, which begins with the model's variables."""
 
     encoding = GraphEncoding.TENSORFLOW
     runtime = "tensorflow"
 
-    def __init__(self, tf: Any, plan: Plan, device: str, threads: int) -> None:
+    def __init__(self, tf: Any, plan: Plan, device: str, threads: int, folder: ModelFolder | None) -> None:
         self._tf = tf
         self._graph = _imported(tf, plan)
-        self._session = _session(tf, self._graph, device, threads)
-        for step in plan.first:
-            self._callable([*step.feeds], [], step.operation)(*(np.array(path, object) for path in step.feeds.values()))
+        self.device, self._threads = device, threads
+        self._first = plan.first
+        session = self._begun()
         fed = [(port, self._graph.get_tensor_by_name(port.tensor)) for port in plan.inputs]
         fetched = [(port, tensor) for port in plan.outputs for tensor in self._tensors(port)]
         super().__init__(
@@ -154,13 +160,17 @@ class TensorFlowGraph(Graph):
         )
         if not self.outputs:
             raise NNError(ErrorCode.RUNTIME_ERROR, "the model has no outputs")
-        self.device = device
-        self._defaults = [port.default for port in plan.inputs]
-        self._feeds = [tensor.name for _, tensor in fed]
-        self._fetches = self._distinct([tensor for _, tensor in fetched])
-        self._keeps_state = keeps_state(plan.needed.operations)
-        self._runs: dict[tuple[bool, ...], Callable[..., Sequence[Any]]] = {}
-        self._run_with(tuple(not info.optional for info in self.inputs))
+        self.defaults = [port.default for port in plan.inputs]
+        self.feeds = [tensor.name for _, tensor in fed]
+        self.fetches = self._distinct([tensor for _, tensor in fetched])
+        self.keeps_state = keeps_state(plan.needed.operations)
+        run = _Run(self, session)
+        run.call_with(tuple(not info.optional for info in self.inputs))
+        self._shared = None if self.keeps_state else run
+        self._unused = [run] if self.keeps_state else []
+        self._folder = folder
+        if folder is not None and self.keeps_state:
+            folder.keep_for(self)
 
     def _tensors(self, port: Port) -> list[Any]:
         if ":" in port.tensor:
@@ -172,43 +182,69 @@ class TensorFlowGraph(Graph):
         names: list[str] = []
         with self._graph.as_default():
             for tensor in tensors:
-                taken = tensor.name in self._feeds or tensor.name in names
+                taken = tensor.name in self.feeds or tensor.name in names
                 names.append(self._tf.identity(tensor).name if taken else tensor.name)
         return names
 
-    def _callable(self, feeds: Sequence[str], fetches: Sequence[str], target: str = "") -> Callable[..., Sequence[Any]]:
-        """A call of the session for certain feeds and fetches: it costs a tenth of what `Session.run` does."""
-        from tensorflow.core.protobuf.config_pb2 import CallableOptions
-
-        targets = [target] if target else []
-        options = CallableOptions(feed=feeds, fetch=fetches, target=targets)
-        call: Callable[..., Sequence[Any]] = self._session._make_callable_from_options(options)
-        return call
-
-    def _run_with(self, given: tuple[bool, ...]) -> Callable[..., Sequence[Any]]:
-        """The call for these inputs of all."""
-        run = self._runs.get(given)
-        if run is None:
-            feeds = [name for name, is_given in zip(self._feeds, given, strict=True) if is_given]
-            run = self._runs[given] = self._callable(feeds, self._fetches)
-        return run
+    def _begun(self) -> Any:
+        """A new session, with the variables and tables that the model has."""
+        session = _session(self._tf, self._graph, self.device, self._threads)
+        for step in self._first:
+            call = _callable(session, [*step.feeds], [], step.operation)
+            call(*(np.array(path, object) for path in step.feeds.values()))
+        return session
 
     def runner(self) -> Runner:
-        return self._run
+        if self._shared is not None:
+            return self._shared
+        with suppress(IndexError):
+            return self._unused.pop()
+        if self._folder is not None:
+            self._folder.require_unchanged()
+        return _Run(self, self._begun())
 
-    def _run(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+
+class _Run:
+    """Runs of a graph in a session."""
+
+    def __init__(self, graph: TensorFlowGraph, session: Any) -> None:
+        self._graph = graph
+        self._session = session
+        self._calls: dict[tuple[bool, ...], Callable[..., Sequence[Any]]] = {}
+
+    def call_with(self, given: tuple[bool, ...]) -> Callable[..., Sequence[Any]]:
+        """The call for these inputs of all."""
+        call = self._calls.get(given)
+        if call is None:
+            feeds = [name for name, is_given in zip(self._graph.feeds, given, strict=True) if is_given]
+            call = self._calls[given] = _callable(self._session, feeds, self._graph.fetches)
+        return call
+
+    def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         arrays = [
             default if array is ABSENT and default is not None else array
-            for array, default in zip(inputs, self._defaults, strict=True)
+            for array, default in zip(inputs, self._graph.defaults, strict=True)
         ]
         given = tuple(array is not ABSENT for array in arrays)
         # A variable that is set to an input has the input's own memory, where that is aligned as TensorFlow wants it.
-        fed = [array.copy() if self._keeps_state else array for array in arrays if array is not ABSENT]
+        fed = [array.copy() if self._graph.keeps_state else array for array in arrays if array is not ABSENT]
         # What TensorFlow gives can be the memory of an input, of a constant or of a variable.
-        results = self._run_with(given)(*fed)
+        results = self.call_with(given)(*fed)
+        outputs = self._graph.outputs
         if not reuse:
-            return [np.array(value, info.dtype) for value, info in zip(results, self.outputs, strict=True)]
+            return [np.array(value, info.dtype) for value, info in zip(results, outputs, strict=True)]
         return [_into(old, value) for old, value in zip(reuse, results, strict=True)]
+
+
+def _callable(
+    session: Any, feeds: Sequence[str], fetches: Sequence[str], target: str = ""
+) -> Callable[..., Sequence[Any]]:
+    """A call of a session for certain feeds and fetches: it costs a tenth of what `Session.run` does."""
+    from tensorflow.core.protobuf.config_pb2 import CallableOptions
+
+    options = CallableOptions(feed=feeds, fetch=fetches, target=[target] if target else [])
+    call: Callable[..., Sequence[Any]] = session._make_callable_from_options(options)
+    return call
 
 
 def _into(old: Array, value: Any) -> Array:

@@ -18,19 +18,20 @@ class Isolation:
     """How graphs are isolated.
 
     `memory`: the bytes that a worker may have of its own, and again as many in its scratch folder; neither the model's
-    file nor the tensors that it is given count. `load_time`: the seconds that a model may take to be loaded, or to do
-    anything else but compute. `grace`: the seconds that a worker has to stop computing when it is told to, before it is
-    killed. Raises `NNError` with `invalid-argument` for what isn't positive.
+    file nor the tensors that it is given count. `threads`: those that a worker may have. `load_time`: the seconds that
+    a model may take to be loaded, or to do anything else but compute. `grace`: the seconds that a worker has to stop
+    computing when it is told to, before it is killed. Raises `NNError` with `invalid-argument` for what isn't positive.
     """
 
     memory: int = 4 * 2**30
+    threads: int = 1024
     load_time: float = 300.0
     grace: float = 1.0
 
     def __post_init__(self) -> None:
         from wasi_nn.types import ErrorCode, NNError
 
-        for name in ("memory", "load_time", "grace"):
+        for name in ("memory", "threads", "load_time", "grace"):
             if not getattr(self, name) > 0:
                 raise NNError(
                     ErrorCode.INVALID_ARGUMENT, f"Isolation.{name} must be positive, not {getattr(self, name)}"

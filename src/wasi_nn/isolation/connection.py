@@ -52,7 +52,11 @@ class Connection:
             if not self.worker.tell({"do": "runner", "graph": place, "runner": self._number}, [theirs.fileno()]):
                 self.close()
                 raise self.worker.died()
-        hooks = self.ask(None, to="begin an execution context").get("hooks", ())
+        try:
+            hooks = self.ask(None, to="begin an execution context").get("hooks", ())
+        except BaseException:
+            self.close()
+            raise
         self.hooks = {str(hook) for hook in hooks} if isinstance(hooks, list) else set()
 
     @property

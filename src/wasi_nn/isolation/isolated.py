@@ -6,7 +6,7 @@ import importlib.util
 import os
 import threading
 import weakref
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -61,7 +61,9 @@ class Model:
             "target": ExecutionTarget.CPU.value,
             "options": dict(options),
         }
-        self._lock = threading.RLock()  # a graph may be dropped at any time, by the thread that has the lock too
+        self._lock = threading.RLock()  # graphs may be dropped by the thread that has the lock
+        self._dropped: deque[bytes] = deque()  # the configurations of graphs that were
+        self._is_forgetting = False
         self._worker: Worker | None = None
         self._described: dict[bytes, Description] = {}
         self._graphs: Counter[bytes] = Counter()
@@ -70,6 +72,7 @@ class Model:
         """The worker that has the model, with a graph of this configuration, and the graph's number there; a new
         worker, if the last one is gone."""
         with self._lock:
+            self._forget_dropped()
             worker = self._worker
             if worker is None or not worker.is_alive:
                 if worker is not None:
@@ -87,17 +90,40 @@ class Model:
 
     def described(self, config: bytes) -> Description:
         """What the worker says of the graph of this configuration. Once for each graph here."""
-        self.worker_with(config)
         with self._lock:
-            self._graphs[config] += 1
+            self._graphs[config] += 1  # before, lest another graph that is dropped meanwhile be the last one
+            try:
+                self.worker_with(config)
+            except BaseException:
+                self._graphs[config] -= 1
+                raise
             return self._described[config]
 
     def forget(self, config: bytes) -> None:
-        """A graph here is dropped; of the last one of a configuration the worker is told."""
-        with self._lock:
+        """A graph here is dropped; of the last one of a configuration the worker is told. Waits for no lock: garbage is
+        collected on any thread, whatever locks that has."""
+        self._dropped.append(config)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._forget_dropped()
+            finally:
+                self._lock.release()
+
+    def _forget_dropped(self) -> None:
+        if self._is_forgetting:  # garbage was collected in the midst of it
+            return
+        self._is_forgetting = True
+        try:
+            self._forget_all()
+        finally:
+            self._is_forgetting = False
+
+    def _forget_all(self) -> None:
+        while self._dropped:
+            config = self._dropped.popleft()
             self._graphs[config] -= 1
             if self._graphs[config] or not config:
-                return
+                continue
             del self._graphs[config], self._described[config]
             number = None if self._worker is None else self._worker.graphs.pop(config, None)
             if self._worker is not None and number is not None:

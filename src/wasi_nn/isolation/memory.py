@@ -15,6 +15,8 @@ import mmap
 import os
 import threading
 import weakref
+from collections import deque
+from contextlib import suppress
 from math import inf
 
 from wasi_nn import forks
@@ -79,9 +81,10 @@ class WorkerMemory:
     def __init__(self, most: float = inf) -> None:
         self._most = most
         self._given = 0
+        self._lock = threading.Lock()
         self._kept: dict[int, list[int]] = {}  # files by size, for the worker alone
-        # A finalizer keeps memory whenever garbage is collected: also on a thread that has the lock.
-        self._lock = threading.RLock()
+        # Garbage is collected on any thread, whatever locks that has: what comes from there waits here.
+        self._returned: deque[tuple[int, int]] = deque()
         self._closed = False
 
     def take(self, size: int) -> SharedMemory:
@@ -89,12 +92,15 @@ class WorkerMemory:
         more than the worker may have."""
         size = _rounded(size)
         with self._lock:
+            while self._returned:
+                file, of = self._returned.popleft()
+                self._kept.setdefault(of, []).append(file)
             kept = self._kept.get(size)
-            file = kept.pop() if kept else None
-            if file is None:
+            found = kept.pop() if kept else None
+            if found is None:
                 self._count(size)
         try:
-            memory = SharedMemory(size, file)
+            memory = SharedMemory(size, found)
         except NNError:
             with self._lock:
                 self._given -= size
@@ -118,21 +124,25 @@ class WorkerMemory:
 
     def close(self) -> None:
         """The worker is gone, and nothing is kept for it any more."""
-        with self._lock:
-            self._closed = True
-            kept, self._kept = self._kept, {}
-        for files in kept.values():
+        self._closed = True
+        while self._kept:
+            _, files = self._kept.popitem()
             for file in files:
                 os.close(file)
+        self._close_returned()
+
+    def _close_returned(self) -> None:
+        while self._returned:
+            with suppress(IndexError):  # by another thread, meanwhile
+                os.close(self._returned.popleft()[0])
 
     def _keep(self, file: int, size: int) -> bool:
-        """Keep memory for later, empty; false if that can't be."""
+        """Keep memory for later, empty; false if that can't be. Waits for no lock."""
         if self._closed or not _emptied(file, size):
             return False
-        with self._lock:
-            if self._closed:
-                return False
-            self._kept.setdefault(size, []).append(file)
+        self._returned.append((file, size))
+        if self._closed:
+            self._close_returned()
         return True
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from wasi_nn import forks
+from wasi_nn import environment, forks
 from wasi_nn.isolation import Isolation, require_available
 from wasi_nn.isolation.channel import Channel, Gone, Message, encoded
 from wasi_nn.isolation.described import error_of
@@ -24,22 +24,6 @@ from wasi_nn.types import ErrorCode, NNError, one_line, printable
 
 logger = logging.getLogger("wasi_nn")
 
-# What a worker gets of the environment: nothing that could be a secret.
-_KEPT = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "TMPDIR")
-_KEPT_BEGINNINGS = (
-    "LC_",
-    "OMP_",
-    "KMP_",
-    "MKL_",
-    "OPENBLAS_",
-    "GOTO_",
-    "BLIS_",
-    "VECLIB_",
-    "TF_",
-    "TORCH_",
-    "ORT_",
-    "MALLOC_",
-)
 _MOMENT = 0.1  # seconds
 _LAST_WORDS, _LAST_LINE = 8192, 200
 
@@ -69,6 +53,7 @@ class Worker:
                 self._telling = opened.enter_context(socket.socket(fileno=os.dup(self._control.socket.fileno())))
                 lifeline, self._lifeline = os.pipe2(os.O_CLOEXEC)
                 opened.callback(os.close, self._lifeline)
+                os.fchmod(lifeline, 0)  # so that the worker can't open the host's end of it
                 try:
                     self._words, words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
                     opened.callback(os.close, self._words)
@@ -84,7 +69,8 @@ class Worker:
         self._end = weakref.finalize(self, _end, self.process, held, os.getpid())
         forks.renew(self)
         allowed = [*library_folders(), *map(os.path.realpath, readable)]
-        self.ask({"readable": allowed, "memory": settings.memory, "sockets": sockets}, "be confined")
+        may = {"readable": allowed, "memory": settings.memory, "threads": settings.threads, "sockets": sockets}
+        self.ask(may, "be confined")
 
     def ask(
         self, message: Mapping[str, Any], to: str, data: bytes | memoryview = b"", files: Sequence[int] = ()
@@ -205,7 +191,7 @@ def _started(given: tuple[int, int], words: int) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=words,
         stderr=words,
-        env=_environment(),
+        env=environment.for_process(),
         pass_fds=given,
         start_new_session=True,
     )
@@ -218,8 +204,3 @@ def _end(process: subprocess.Popen[bytes], held: ExitStack, host: int) -> None:
     else:  # a fork of the host: it isn't its worker
         process.returncode = 0
     held.close()
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_BEGINNINGS)}
-    return {"HOME": "/nonexistent", **kept}

@@ -5,7 +5,7 @@
     namespaces    no network but a loopback of its own, and a scratch folder that is gone with the process
     Landlock      no file but those listed, and these only for reading
     seccomp       no system call but those that computing takes: no process, no program, no connection, no signal
-    rlimits       no more memory than the cap, no core dump
+    rlimits       no more memory and threads than it may have, no core dump
 
 Landlock and seccomp are required. Namespaces are used where the kernel gives them to everybody; without them there is
 no scratch folder and no socket at all, so that backends which need one of those can't be isolated.
@@ -31,6 +31,7 @@ from pathlib import Path
 
 LEAST_LANDLOCK = 3  # below it, files can be cut short
 _MAX_FILES = 1024
+_FIRST_USER = 0x60000000  # of those that no one has, one for each process
 
 # What libraries look at to learn about the machine, and nobody's secret.
 _SYSTEM = (
@@ -60,9 +61,9 @@ _CALLS = (
     "lseek _llseek dup fstat fstat64 newfstatat fstatat64 stat stat64 lstat lstat64 statx access faccessat",
     "faccessat2 open openat getdents getdents64 getcwd readlink readlinkat statfs fstatfs statfs64 fstatfs64",
     "fadvise64 readahead sendfile copy_file_range ftruncate fallocate fsync fdatasync mkdir mkdirat unlink",
-    "unlinkat rmdir rename renameat renameat2 umask chmod fchmod fchmodat utimensat flock poll ppoll select",
-    "pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 pipe",
-    "pipe2 futex futex_waitv futex_time64 set_robust_list get_robust_list rseq set_tid_address gettid getpid",
+    "unlinkat rmdir rename renameat renameat2 umask flock poll ppoll select pselect6 epoll_create epoll_create1",
+    "epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 pipe pipe2 futex futex_waitv futex_time64",
+    "set_robust_list get_robust_list rseq set_tid_address gettid getpid",
     "getppid sched_yield sched_getaffinity sched_getscheduler sched_getparam sched_get_priority_max",
     "sched_get_priority_min getpriority getcpu exit exit_group restart_syscall rt_sigaction rt_sigprocmask",
     "rt_sigreturn rt_sigtimedwait rt_sigpending sigaltstack clock_gettime clock_getres clock_nanosleep nanosleep",
@@ -121,9 +122,10 @@ def library_folders() -> list[str]:
     return sorted(path for path in found if os.path.isdir(path))
 
 
-def confine(readable: Iterable[str], memory: int, *, sockets: bool, lifeline: int) -> str:
-    """Confine this process: it may read what is `readable` (files, and folders with all in them) and have `memory`
-    bytes of its own; with `sockets`, it may also listen on its own loopback. `lifeline` is a file that it can't close.
+def confine(readable: Iterable[str], memory: int, threads: int, *, sockets: bool, lifeline: int) -> str:
+    """Confine this process: it may read what is `readable` (files, and folders with all in them), have `memory` bytes
+    of its own and, where they can be counted, so many `threads`; with `sockets`, it may also listen on its own
+    loopback. `lifeline` is a file that it can't close, nor keep from sending its signal: it gets another number.
 
     Gives its scratch folder; an empty text if it has no namespaces of its own, and no such folder. Raises `OSError`
     where the kernel refuses what is required.
@@ -134,23 +136,50 @@ def confine(readable: Iterable[str], memory: int, *, sockets: bool, lifeline: in
     import pyseccomp  # noqa: F401
 
     readable = list(readable)
+    counts_alone = _leave_roots_count()
     scratch = _enter_namespaces(memory, readable)
     if sockets and not scratch:
         raise OSError(errno.EPERM, "this runtime needs user namespaces to be isolated, and the kernel gives none")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = _MAX_FILES if most == resource.RLIM_INFINITY else min(most, _MAX_FILES)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    if counts_alone or scratch:  # else all threads of the user's count
+        _, most = resource.getrlimit(resource.RLIMIT_NPROC)
+        threads = threads if most == resource.RLIM_INFINITY else min(threads, most)
+        resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
+    lifeline = _with_last_number(lifeline)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lifeline + 1, lifeline + 1))
     os.chdir("/")
     _restrict_files(readable, scratch)
     if scratch:
         os.environ["TMPDIR"] = scratch
-        _drop_capabilities()
     else:  # to be asked for, as some libraries do when they are imported, but not to be written to
         tempfile.tempdir = "/no-scratch-folder-without-user-namespaces"
+    _drop_capabilities()
     _restrict_calls(sockets, lifeline)
     return scratch
+
+
+def _leave_roots_count() -> bool:
+    """Have root's threads counted, which they aren't: as those of a user that has no others. What may be read is still
+    told by the effective user, root. Whether that was needed and granted."""
+    if os.geteuid() != 0:
+        return False
+    try:
+        os.setresuid(_FIRST_USER + os.getpid(), -1, -1)
+    except OSError:  # root of a user namespace, who is another user outside and counted as that
+        return False
+    return True
+
+
+def _with_last_number(file: int) -> int:
+    """Give a file the highest number that this process may use from now on, so that one comparison tells it from all
+    others, whatever the upper bits of an argument are."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    files = _MAX_FILES if most == resource.RLIM_INFINITY else min(most, _MAX_FILES)
+    number = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, files - 1)
+    os.close(file)
+    return number
 
 
 def _check(result: int) -> None:
@@ -165,7 +194,7 @@ def _enter_namespaces(memory: int, readable: Sequence[str]) -> str:
     if place is None:
         return ""
     libc = ctypes.CDLL(None, use_errno=True)
-    user, group = os.getuid(), os.getgid()
+    user, group = os.geteuid(), os.getegid()
     if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWNET | _CLONE_NEWIPC) != 0:
         return ""
     try:
@@ -206,7 +235,7 @@ def _restrict_files(readable: Iterable[str], scratch: str) -> None:
 
 
 def _drop_capabilities() -> None:
-    """Give up what a process may do in its own user namespace."""
+    """Give up what root may do, here or in its own user namespace."""
     libc = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     _check(libc.capset(header, (ctypes.c_uint32 * 6)()))
@@ -243,14 +272,16 @@ def _restrict_calls(sockets: bool, lifeline: int) -> None:
         allow("prctl", argument_is(0, what))
     for request in (_FIONREAD, _FIONBIO, _FIOCLEX, _TCGETS, _TIOCGWINSZ):
         allow("ioctl", argument_is(1, request))
-    # Its lifeline is how it is told of the host's end.
+    # Its lifeline is how it is told of the host's end, so it stays open. What could silence it (F_SETFL, FIOASYNC,
+    # F_SETOWN, F_SETSIG) is for no file, as it can have other numbers; nor can its mode be changed, to open it for
+    # writing.
     for name, place in (("close", 0), ("dup2", 1), ("dup3", 1)):
-        allow(name, seccomp.Arg(place, seccomp.NE, lifeline))
+        allow(name, seccomp.Arg(place, seccomp.LT, lifeline))
     for command in (
         *(fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC, fcntl.F_GET_SEALS),
-        *(fcntl.F_GETLK, fcntl.F_SETLK, fcntl.F_SETLKW, fcntl.F_SETFL),
+        *(fcntl.F_GETLK, fcntl.F_SETLK, fcntl.F_SETLKW),
     ):
-        allow("fcntl", seccomp.Arg(0, seccomp.NE, lifeline), argument_is(1, command))
+        allow("fcntl", argument_is(1, command))
     if sockets:
         allow("socket", argument_is(0, socket.AF_INET))
         for name in _SOCKET_CALLS:

@@ -23,6 +23,7 @@ from wasi_nn.isolation.channel import Channel, Gone, Message, encoded, mapped
 if TYPE_CHECKING:
     from wasi_nn.graph import Graph
     from wasi_nn.isolation.serving import RunnerServer
+    from wasi_nn.types import NNError
 
 
 def main(control: str, lifeline: str) -> NoReturn:
@@ -36,7 +37,8 @@ def main(control: str, lifeline: str) -> NoReturn:
     channel = Channel(socket.socket(fileno=int(control)), takes_files=True)
     first, _, _ = channel.receive()
     try:
-        sandbox.confine(first["readable"], first["memory"], sockets=first["sockets"], lifeline=int(lifeline))
+        may = first["readable"], first["memory"], first["threads"]
+        sandbox.confine(*may, sockets=first["sockets"], lifeline=int(lifeline))
     except Exception as error:
         text = f"graphs can't be isolated here: {getattr(error, 'strerror', None) or error}"
         channel.send({"error": {"kind": "NNError", "code": "unsupported-operation", "text": text}})
@@ -103,6 +105,7 @@ class _Worker:
         return {"graph": described_graph(graph), "number": number}
 
     def _start(self, graph: int, number: int, file: int) -> None:
+        from wasi_nn.isolation.described import described_error
         from wasi_nn.isolation.serving import RunnerServer
 
         channel = Channel(socket.socket(fileno=file), takes_files=True)
@@ -115,7 +118,20 @@ class _Worker:
                 del self._runners[number]
                 channel.close()
 
-        threading.Thread(target=serve, daemon=True, name=f"runner {number}").start()
+        try:
+            threading.Thread(target=serve, daemon=True, name=f"runner {number}").start()
+        except RuntimeError:
+            del self._runners[number]
+            with suppress(Gone):
+                channel.send({"error": described_error(_no_thread())})
+            channel.close()
+
+
+def _no_thread() -> NNError:
+    from wasi_nn.types import ErrorCode, NNError
+
+    text = "the isolated worker can't start a thread for one more execution context (Isolation.threads)"
+    return NNError(ErrorCode.RUNTIME_ERROR, text)
 
 
 def _loaded(message: Message, files: Sequence[int]) -> Graph:

@@ -1,0 +1,183 @@
+"""What a worker that is taken over can't do to the host and its user: outlive it, crowd it out, learn its secrets."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+from test_compilation import LARGE
+from test_isolation import X, ended, outcome_of, program
+
+from wasi_nn import ExecutionContext, Host, NNError
+from wasi_nn.isolation import Isolation, sandbox, unavailable
+
+
+@pytest.fixture(autouse=True)
+def _platform() -> None:
+    if unavailable() and not os.environ.get("CI"):
+        pytest.skip(f"graphs can't be isolated here: {unavailable()}")
+
+
+# `lifeline` are the numbers of the worker's pipes that it can read; `tried` runs a function and lets it fail.
+_AT_THE_LIFELINE = """
+    import ctypes, fcntl, os, resource, time
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def tried(do, *arguments):
+        try:
+            return do(*arguments)
+        except (OSError, ValueError):
+            return -1
+
+    def silence(number):
+        for flags in (0, os.O_NONBLOCK):
+            tried(fcntl.fcntl, number, fcntl.F_SETFL, flags)
+            libc.fcntl(number, fcntl.F_SETFL, flags)
+            libc.syscall(ctypes.c_long(72), ctypes.c_long(number | 1 << 32), ctypes.c_long(4), ctypes.c_long(flags))
+        libc.ioctl(number, 0x5452, ctypes.byref(ctypes.c_int(0)))  # FIOASYNC
+        libc.fcntl(number, 8, 0)  # F_SETOWN
+        libc.fcntl(number, 10, 0)  # F_SETSIG
+
+    def pipes():
+        for number in map(int, os.listdir("/proc/self/fd")):
+            link = f"/proc/self/fd/{number}"
+            if number > 2 and os.path.lexists(link) and os.readlink(link).startswith("pipe:"):
+                yield number
+
+    def run(x):
+        for number in list(pipes()):
+            WAY
+        if x[0]:
+            ctypes.PyDLL(None).sleep(600)  # no thread of Python's gets to hear of the host's end
+        return x
+"""
+_WAYS = {
+    "its own number": "silence(number)",
+    "dup": "silence(libc.dup(number))",
+    "dup2": "silence(tried(os.dup2, number, 200))",
+    "dup3": "silence(libc.dup3(number, 201, os.O_CLOEXEC))",
+    "F_DUPFD": "silence(tried(fcntl.fcntl, number, fcntl.F_DUPFD, 100))",
+    "F_DUPFD_CLOEXEC": "silence(tried(fcntl.fcntl, number, fcntl.F_DUPFD_CLOEXEC, 100))",
+    "closed": "tried(os.close, number)",
+    "closed by a number with more bits": "libc.syscall(ctypes.c_long(3), ctypes.c_long(number | 1 << 32))",
+    "replaced": "tried(os.dup2, 0, number), libc.dup3(0, number, os.O_CLOEXEC), tried(os.dup2, 0, number, False)",
+    "replaced by a number with more bits": (
+        "libc.syscall(ctypes.c_long(33), ctypes.c_long(0), ctypes.c_long(number | 1 << 32))"
+    ),
+    "all closed": "libc.syscall(436, 3, 2**31, 0)",
+    "opened for writing": (
+        "tried(os.chmod, f'/proc/self/fd/{number}', 0o600), tried(os.fchmod, number, 0o600), "
+        "tried(os.open, f'/proc/self/fd/{number}', os.O_RDWR)"
+    ),
+}
+
+
+@pytest.mark.parametrize("way", list(_WAYS))
+def test_a_worker_cant_outlive_its_host(way: str) -> None:
+    text = textwrap.dedent(_AT_THE_LIFELINE).replace("WAY", _WAYS[way])
+    script = f"""
+import os, threading, time, numpy
+from test_isolation import program, worker_of
+graph = program({text!r})
+graph.compute({{"x": numpy.zeros(4, "float32")}})
+print(worker_of(graph), flush=True)
+threading.Thread(target=graph.compute, args=({{"x": numpy.ones(4, "float32")}},)).start()
+time.sleep(1)
+os.kill(os.getpid(), 9)
+"""
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), *filter(None, sys.path)])}
+    host = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    assert ended(int(host.stdout)), host.stderr
+
+
+def test_a_worker_changes_no_files_mode_or_time(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    secret.chmod(0o600)
+    before = secret.stat()
+    for statement in (f"os.chmod({str(secret)!r}, 0o777)", f"os.utime({str(secret)!r}, (1, 1))"):
+        assert outcome_of(statement) == "EPERM"
+    assert (stat.S_IMODE(secret.stat().st_mode), secret.stat().st_mtime) == (0o600, before.st_mtime)
+
+
+def test_a_workers_threads_are_bounded() -> None:
+    graph = program(
+        """
+        import threading
+        def run(x):
+            done = threading.Event()
+            threads = []
+            try:
+                for _ in range(200):
+                    threads.append(threading.Thread(target=done.wait))
+                    threads[-1].start()
+            except RuntimeError:
+                threads.pop()
+            done.set()
+            for thread in threads:
+                thread.join()
+            return [len(threads)]
+        """,
+        settings=Isolation(threads=50),
+    )
+    counted = [graph.compute({"x": X})["y"].item() for _ in range(2)]
+    assert all(20 < count < 50 for count in counted)
+
+
+def test_a_context_for_which_there_is_no_thread_is_an_error_of_its_own() -> None:
+    graph = program("def run(x): return x", settings=Isolation(threads=30))
+    contexts: list[ExecutionContext] = []
+
+    def begin(count: int) -> None:
+        for _ in range(count):
+            contexts.append(graph.init_execution_context())  # noqa: PERF401  as many as there can be
+
+    with pytest.raises(NNError, match=r"can't start a thread .* \(Isolation.threads\)"):
+        begin(40)
+    contexts[0].set_input(0, X)
+    contexts[0].compute()
+    assert contexts[0].get_output(0).tolist() == X.tolist()
+
+
+SECRETS = (
+    *("TF_TOKEN_app_terraform_io", "TF_VAR_password", "TF_HTTP_PASSWORD", "ORT_SECRET", "TORCH_TOKEN", "LC_SECRET"),
+    *("OMP_PASSWORD", "KMP_KEY", "MKL_KEY", "OPENBLAS_KEY", "MALLOC_KEY", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN"),
+)
+
+
+def test_no_process_of_ours_is_told_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, python = tmp_path / "seen", tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nenv >> {seen}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    for name in SECRETS:
+        monkeypatch.setenv(name, "hunter2")
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "LC_ALL"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(sys, "executable", str(python))
+    program("def run(x): return x")
+    worker = seen.read_text()
+    seen.unlink()
+    with Host(cache=False) as host:
+        host.compile(LARGE)
+    for environment in (worker, seen.read_text()):
+        assert "hunter2" not in environment
+        assert {"OMP_NUM_THREADS=1", "TF_NUM_INTRAOP_THREADS=1", "LC_ALL=1"} <= set(environment.splitlines())
+
+
+def test_the_documentation_lists_the_files_of_the_system() -> None:
+    rows = (REPOSITORY / "docs" / "isolation.md").read_text().splitlines()
+    (row,) = (row for row in rows if row.startswith("| files of the system |"))
+    assert re.findall(r"`([^`]+)`", row) == [*sandbox._SYSTEM, *sandbox._DEVICES]
+
+
+@pytest.mark.parametrize("path", ["/proc/1/environ", "/proc/cmdline", "/etc/passwd", "/sys/class", "/home"])
+def test_no_other_file_of_the_system_is_read(path: str) -> None:
+    assert outcome_of(f"os.close(os.open({path!r}, os.O_RDONLY))") in ("EACCES", "ENOENT")
