@@ -46,6 +46,7 @@ _OPTIONS: dict[str, tuple[Any, str, str]] = {
     "run_time": (_seconds, "TIME", "for the whole run (default: 1h)"),
     "compile_time": (_seconds, "TIME", "for compiling it (default: 2m)"),
     "compile_memory": (_size, "BYTES", "of memory for compiling it (default: 4G)"),
+    "load_time": (_seconds, "TIME", "for loading one model (default: 1m)"),
     "model_bytes": (_size, "BYTES", "of models that it loads from its own bytes (default: 1G)"),
     "tensor_bytes": (_size, "BYTES", "of tensors (default: 1G)"),
     "graphs": (_count, "N", "graphs that it holds (default: 64)"),

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wasi_nn import loading
 from wasi_nn.backends import files_of
 from wasi_nn.graph import Graph
 from wasi_nn.isolation import Isolation
@@ -80,7 +81,8 @@ class Model:
                 worker = Worker(self.settings, self._readable, sockets=self._sockets)
                 files = [builder.file for builder in self._builders]
                 try:
-                    self._know(worker, b"", worker.ask(self._message, "load the model", files=files))
+                    with loading.stopped_by(worker.kill):
+                        self._know(worker, b"", worker.ask(self._message, "load the model", files=files))
                 except BaseException:
                     worker.close()
                     raise
