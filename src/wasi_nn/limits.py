@@ -42,6 +42,7 @@ class Limits:
     model_bytes     bytes of models that it loads from bytes, alive together
     tensor_bytes    bytes of tensors alive: a component's, and the inputs and outputs of execution contexts
     graphs          graphs that it holds
+    workers         processes of isolated graphs that it loads from bytes
     contexts        execution contexts that it holds
     handles         everything that it holds, tensors and errors among it
     files           files and directories that it has open in the directories that it is given
@@ -61,6 +62,7 @@ class Limits:
     model_bytes: int | None = _GIB
     tensor_bytes: int | None = _GIB
     graphs: int | None = 64
+    workers: int | None = 8
     contexts: int | None = 256
     handles: int | None = 65536
     files: int | None = 256
@@ -82,6 +84,7 @@ class HostLimits:
     model_bytes: int | None = None
     tensor_bytes: int | None = None
     graphs: int | None = None
+    workers: int | None = 32
     contexts: int | None = None
 
     def __post_init__(self) -> None:
@@ -103,6 +106,7 @@ _COUNTED = {
     "model_bytes": "bytes of models",
     "tensor_bytes": "bytes of tensors",
     "graphs": "graphs",
+    "workers": "isolated workers",
     "contexts": "execution contexts",
     "handles": "handles",
 }
@@ -170,6 +174,7 @@ class Usage:
     def outlive(self, amounts: Mapping[str, int]) -> Callable[[], None]:
         """Have what was taken count until the function is called that this gives, be it that all else was given back
         before."""
+        amounts = dict(amounts)
         with self._lock:
             if self._closed:
                 return lambda: None

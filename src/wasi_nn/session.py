@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary, finalize
 
@@ -185,19 +184,36 @@ class Session:
         if not self.allow_load:
             raise NNError(ErrorCode.SECURITY, "this host loads graphs by name only, not from a guest's bytes")
         self._require_target(target)
-        return self._loaded_from_bytes(
-            builders, lambda model: backends.load(model, encoding, target, rules=self.rules, allowed=self._may_load)
-        )
 
-    def _loaded_from_bytes(self, builders: Sequence[memoryview], load: Callable[[Sequence[memoryview]], Graph]) -> int:
-        size = sum(map(len, builders))
+        def load(model: Sequence[memoryview], may_begin: Callable[[Backend], bool]) -> Graph:
+            return backends.load(model, encoding, target, rules=self.rules, allowed=may_begin)
+
+        return self._loaded_from_bytes(builders, load)
+
+    def _loaded_from_bytes(
+        self, builders: Sequence[memoryview], load: Callable[[Sequence[memoryview], Callable[[Backend], bool]], Graph]
+    ) -> int:
+        """Load a graph, by a function that asks before it begins with a backend; gives the graph's handle."""
+        held = {"model_bytes": sum(map(len, builders))}
+        counted = {"graphs": 1, **held}
         self.usage.require("graphs", 1)
-        self.usage.require("model_bytes", size)
         require_free_descriptors(reserve())
+        for name, amount in held.items():
+            self.usage.require(name, amount)
         model = [memoryview(bytes(builder)) for builder in builders]  # a load may outlast the guest and its memory
-        graph = load_within(self.usage, self.guard, {"graphs": 1, "model_bytes": size}, partial(load, model))
-        self.usage.take("model_bytes", size)
-        finalize(graph, self.usage.give_back, "model_bytes", size).atexit = False
+
+        def may_begin(backend: Backend) -> bool:
+            if not self._may_load(backend):
+                return False
+            if self.rules.isolation_of(backend, hostile=True) is not None:
+                self.usage.take("workers", 1)
+                counted["workers"] = held["workers"] = 1
+            return True
+
+        graph = load_within(self.usage, self.guard, counted, lambda: load(model, may_begin))
+        for name, amount in held.items():
+            self.usage.take(name, amount)
+            finalize(graph, self.usage.give_back, name, amount).atexit = False
         return self.handles.add(graph)
 
     def _require_target(self, target: ExecutionTarget) -> None:
@@ -216,10 +232,14 @@ class Session:
         if backend is None:
             message = f"graph encoding {number} ({name}) has no backend here; one can be registered for the number"
             raise NNError(ErrorCode.INVALID_ENCODING, message)
-        if not self._may_load(backend):
-            raise NNError(ErrorCode.SECURITY, f"this host loads no models of {name} from a guest's bytes")
-        self._require_target(target)
-        return self._loaded_from_bytes(builders, lambda model: backends.load_with(backend, model, target, self.rules))
+
+        def load(model: Sequence[memoryview], may_begin: Callable[[Backend], bool]) -> Graph:
+            if not may_begin(backend):
+                raise NNError(ErrorCode.SECURITY, f"this host loads no models of {name} from a guest's bytes")
+            self._require_target(target)
+            return backends.load_with(backend, model, target, self.rules)
+
+        return self._loaded_from_bytes(builders, load)
 
     def load_by_name(self, name: str, config: memoryview | bytes = b"") -> int:
         """Load a graph that the operator named, with a configuration of the guest's if it gives one; gives its handle,

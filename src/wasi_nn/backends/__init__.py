@@ -73,8 +73,9 @@ class Backend(Protocol):
         """The targets that can be used here, with the device each would run on."""
 
     # A backend whose runtime doesn't withstand hostile bytes may have `safe_in_isolation`: guests load such models by
-    # default, in isolation. One whose models are in several files may have `files_of(path)`, which gives all of them;
-    # one whose runtime opens a port has `needs_sockets`. Where `works_in_forks` is False, the runtime can't be used in
+    # default, in isolation. One whose models are in several files may have `files_of(path)`, which gives all of them,
+    # and if the model names them, `own_files_of(path, options)`, which gives those that an isolated model may read. One
+    # whose runtime opens a port has `needs_sockets`. Where `works_in_forks` is False, the runtime can't be used in
     # a process if it was before that was forked. A backend of an encoding that is WasmEdge's own (9 Whisper, 11 Piper
     # ...) also has its number as `extension_encoding`; such a graph may have any number of builders, none too.
 

@@ -3,7 +3,8 @@
 Options: `threads` (within an operator; 0, the default, leaves it to the runtime: one a core), `inter_op_threads`
 (above 1 runs independent operators side by side), `spinning` (whether idle threads burn their core to wake faster;
 the runtime's own default is true), `optimization` (`none`, `basic`, `extended`, `all`), `providers` (execution
-providers in order of preference, for any target; then nothing is chosen here).
+providers in order of preference, for any target; then nothing is chosen here), `external_data` (the files that an
+isolated model may read which aren't named after it, from its folder on; `*` stands for any characters).
 
 A model given as bytes is self-contained or refused: no file may be reached from it. A model given as a path may have
 external data beside it.
@@ -23,9 +24,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn import quiet
-from wasi_nn.backends._inputs import check_options, is_text, is_thread_count, one_of, only_builder
+from wasi_nn.backends._inputs import check_options, is_text, is_texts, is_thread_count, one_of, only_builder
 from wasi_nn.backends._onnx_functions import require_bounded_functions
-from wasi_nn.backends._onnx_model import files_of_onnx, is_onnx, require_self_contained, tensors_with_shape
+from wasi_nn.backends._onnx_model import (
+    files_of_onnx,
+    is_onnx,
+    own_files_of_onnx,
+    require_self_contained,
+    tensors_with_shape,
+)
 from wasi_nn.graph import Graph
 from wasi_nn.runner import Runner, takes
 from wasi_nn.types import ExecutionTarget, GraphEncoding, TargetUnavailable, TensorInfo, TensorType
@@ -114,6 +121,10 @@ class OnnxBackend:
     def files_of(self, path: Path) -> Sequence[Path]:
         return files_of_onnx(path)
 
+    def own_files_of(self, path: Path, options: Mapping[str, Any]) -> Sequence[Path]:
+        check_options(self.encoding, options, _ACCEPTS)
+        return own_files_of_onnx(path, options.get("external_data", ()))
+
     def devices(self) -> Mapping[ExecutionTarget, str]:
         there = import_onnxruntime().get_available_providers()
         best = {target: next((p for p in providers if p in there), None) for target, providers in _PROVIDERS.items()}
@@ -131,6 +142,7 @@ _ACCEPTS = {
     "inter_op_threads": is_thread_count,
     "spinning": lambda value: isinstance(value, bool),
     "optimization": one_of(_OPTIMIZATION),
+    "external_data": is_texts,
     "providers": lambda value: isinstance(value, list) and value != [] and all(map(is_text, value)),
 }
 

@@ -50,6 +50,7 @@ _OPTIONS: dict[str, tuple[Any, str, str]] = {
     "model_bytes": (_size, "BYTES", "of models that it loads from its own bytes (default: 1G)"),
     "tensor_bytes": (_size, "BYTES", "of tensors (default: 1G)"),
     "graphs": (_count, "N", "graphs that it holds (default: 64)"),
+    "workers": (_count, "N", "processes of isolated graphs that it loads from its own bytes (default: 8)"),
     "contexts": (_count, "N", "execution contexts that it holds (default: 256)"),
     "handles": (_count, "N", "things that it holds in all (default: 65536)"),
     "files": (_count, "N", "files and directories that it has open (default: 256)"),

@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +51,7 @@ class Model:
         self.runtime = backend.runtime
         path = model.absolute() if isinstance(model, Path) else None
         self._builders = [] if isinstance(model, Path) else [SharedMemory.holding(builder) for builder in model]
-        self._readable = [*_code(backend), *([] if path is None else map(str, files_of(backend, path)))]
+        self._readable = [*_code(backend), *([] if path is None else map(str, _own_files(backend, path, options)))]
         kind = type(backend)
         self._sockets = bool(getattr(backend, "needs_sockets", False))
         self._message = {
@@ -80,8 +80,12 @@ class Model:
                 self._worker = None
                 worker = Worker(self.settings, self._readable, sockets=self._sockets)
                 files = [builder.file for builder in self._builders]
-                with loading.stopped_by(worker.kill):
-                    self._know(worker, b"", worker.ask(self._message, "load the model", files=files))
+                try:
+                    with loading.stopped_by(worker.kill):
+                        self._know(worker, b"", worker.ask(self._message, "load the model", files=files))
+                except BaseException:
+                    worker.close()
+                    raise
                 self._worker = worker
             if config not in worker.graphs:
                 message = {"do": "configure", "graph": worker.graphs[b""]}
@@ -143,6 +147,12 @@ class Model:
                 ErrorCode.RUNTIME_ERROR, "the model has other inputs or outputs than when it was first loaded"
             )
         worker.graphs[config] = number
+
+
+def _own_files(backend: Backend, path: Path, options: Options) -> Sequence[Path]:
+    """What a worker may read of a model whose file is given. Raises `NNError` with `security` if that wouldn't do."""
+    own: Callable[[Path, Options], Sequence[Path]] | None = getattr(backend, "own_files_of", None)
+    return files_of(backend, path) if own is None else own(path, options)
 
 
 def _code(backend: Backend) -> list[str]:

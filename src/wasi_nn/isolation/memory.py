@@ -20,6 +20,7 @@ from contextlib import suppress
 from math import inf
 
 from wasi_nn import forks
+from wasi_nn.descriptors import require_free_descriptors, reserve
 from wasi_nn.types import ErrorCode, NNError
 
 _F_SEAL_FUTURE_WRITE = 0x10
@@ -31,11 +32,13 @@ class SharedMemory:
     """Memory that a worker may have too: `size` bytes, whose number can't be changed any more. It is there as long as
     a view of `bytes` is.
 
-    Raises `NNError` with `runtime-error` where the system has no more memory or files.
+    Raises `NNError` with `runtime-error` where the system has no more memory, or too few files are left.
     """
 
     def __init__(self, size: int, file: int | None = None) -> None:
         self.size = size
+        if file is None:
+            require_free_descriptors(reserve())
         try:
             if file is None:
                 file = os.memfd_create("wasi-nn", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

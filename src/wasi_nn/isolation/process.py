@@ -32,7 +32,8 @@ class Worker:
     """A process that loads a model and runs it. Safe to use from several threads.
 
     `readable` are the files and folders that it may read besides its libraries; with `sockets`, it may listen on a
-    loopback of its own. Raises `NNError` with `unsupported-operation` where the platform can't confine it.
+    loopback of its own. Raises `NNError`: `unsupported-operation` where the platform can't confine it, `runtime-error`
+    where it can't be started.
     """
 
     def __init__(self, settings: Isolation, readable: Iterable[str], *, sockets: bool) -> None:
@@ -45,6 +46,25 @@ class Worker:
         self._listened = 0.0
         self._reason = ""
         self.inputs, self.outputs = WorkerMemory(), WorkerMemory(settings.memory)
+        try:
+            held = self._start()
+        except OSError as error:
+            text = f"no process can be started for an isolated graph: {one_line(error)}"
+            raise NNError(ErrorCode.RUNTIME_ERROR, text) from error
+        held.callback(self.inputs.close)
+        held.callback(self.outputs.close)
+        self._end = weakref.finalize(self, _end, self.process, held, os.getpid())
+        forks.renew(self)
+        allowed = [*library_folders(), *map(os.path.realpath, readable)]
+        may = {"readable": allowed, "memory": settings.memory, "threads": settings.threads, "sockets": sockets}
+        try:
+            self.ask(may, "be confined")
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> ExitStack:
+        """Start the process; gives what has to be closed in the end."""
         with ExitStack() as opened:
             self._control, theirs = Channel.pair()
             opened.callback(self._control.close)
@@ -63,14 +83,7 @@ class Worker:
                         os.close(words)
                 finally:
                     os.close(lifeline)
-            held = opened.pop_all()
-        held.callback(self.inputs.close)
-        held.callback(self.outputs.close)
-        self._end = weakref.finalize(self, _end, self.process, held, os.getpid())
-        forks.renew(self)
-        allowed = [*library_folders(), *map(os.path.realpath, readable)]
-        may = {"readable": allowed, "memory": settings.memory, "threads": settings.threads, "sockets": sockets}
-        self.ask(may, "be confined")
+            return opened.pop_all()
 
     def ask(
         self, message: Mapping[str, Any], to: str, data: bytes | memoryview = b"", files: Sequence[int] = ()
