@@ -54,7 +54,7 @@ def _error(said: Any) -> None:
 
 
 def _graph(said: Any) -> None:
-    graph = Description(said)
+    graph = Description(said, b"")
     for info in (*graph.inputs, *graph.outputs):
         assert str(info).isprintable()
 
@@ -62,7 +62,8 @@ def _graph(said: Any) -> None:
 def _texts(said: Any) -> None:
     with suppress(*_FOUL):
         content, dims = said
-        texts_of(content.encode("latin-1"), dims_of(dims))
+        if isinstance(content, str):
+            texts_of(content.encode("latin-1", "replace"), dims_of(dims))
 
 
 def _dims(said: Any) -> None:

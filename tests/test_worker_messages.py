@@ -18,7 +18,7 @@ import wasi_nn
 from wasi_nn import ErrorCode, Graph, GraphEncoding, LoadRules, NNError, Runner, TensorInfo
 from wasi_nn.isolation import unavailable
 from wasi_nn.isolation.channel import Channel, encoded
-from wasi_nn.isolation.described import Description, Misleading, described_graph
+from wasi_nn.isolation.described import Description, Misleading, described_graph, encoded_metadata, encoded_texts
 from wasi_nn.limits import HeldBytes, Limits, Usage
 
 ISOLATED = LoadRules(isolate=True)
@@ -147,13 +147,23 @@ class _Described(Graph):
         raise NotImplementedError
 
 
-@pytest.mark.parametrize("dim", [-1, -(2**40), 2**48, 2**70, True, None, 1.5])
+@pytest.mark.parametrize("dim", [-1, -(2**40), 2**63, 2**70, True, None, 1.5])
 def test_dims_that_cant_be_are_no_description(dim: Any) -> None:
     said = described_graph(_Described("n", 3))
-    assert Description(said).outputs[0].dims == ("n", 3)
+    assert Description(said, b"").outputs[0].dims == ("n", 3)
     said["outputs"][0][2] = ["n", dim]
     with pytest.raises(Misleading, match="a graph that is none"):
-        Description(said)
+        Description(said, b"")
+
+
+def test_metadata_may_be_long_but_not_odd() -> None:
+    graph = _Described()
+    graph.metadata = {f"key {number}": "\u00e4" * 100 for number in range(100_000)}
+    assert Description(described_graph(graph), encoded_metadata(graph)).metadata == graph.metadata
+    whole = encoded_metadata(graph)
+    for wrong in (whole[:-1], whole[:-500], whole[9:], b"\xff" * 64, encoded_texts(np.array(["a"], object))):
+        with pytest.raises(Misleading):
+            Description(described_graph(graph), wrong)
 
 
 def test_a_count_never_goes_below_zero() -> None:

@@ -179,6 +179,7 @@ class Usage:
     def outlive(self, amounts: Mapping[str, int]) -> Callable[[], None]:
         """Have what was taken count until the function is called that this gives, be it that all else was given back
         before."""
+        amounts = dict(amounts)
         with self._lock:
             if self._closed:
                 return lambda: None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary, finalize
 
@@ -192,43 +191,30 @@ class Session:
         return self._loaded_from_bytes(builders, load)
 
     def _loaded_from_bytes(
-        self,
-        builders: Sequence[memoryview],
-        load: Callable[[Sequence[memoryview], Callable[[Backend], bool]], Graph],
+        self, builders: Sequence[memoryview], load: Callable[[Sequence[memoryview], Callable[[Backend], bool]], Graph]
     ) -> int:
         """Load a graph, by a function that asks before it begins with a backend; gives the graph's handle."""
-        size = sum(map(len, builders))
+        held = {"model_bytes": sum(map(len, builders))}
+        counted = {"graphs": 1, **held}
         self.usage.require("graphs", 1)
-        self.usage.require("model_bytes", size)
         require_free_descriptors(reserve())
+        for name, amount in held.items():
+            self.usage.require(name, amount)
         model = [memoryview(bytes(builder)) for builder in builders]  # a load may outlast the guest and its memory
-        amounts = {"graphs": 1, "model_bytes": size}
-        graph = load_within(self.usage, self.guard, amounts, partial(self._load_counted, partial(load, model)))
-        self.usage.take("model_bytes", size)
-        finalize(graph, self.usage.give_back, "model_bytes", size).atexit = False
-        return self.handles.add(graph)
-
-    def _load_counted(self, load: Callable[[Callable[[Backend], bool]], Graph]) -> Graph:
-        """Load a graph, whose worker counts as long as it is there if it has one."""
-        workers = 0
 
         def may_begin(backend: Backend) -> bool:
-            nonlocal workers
             if not self._may_load(backend):
                 return False
             if self.rules.isolation_of(backend, hostile=True) is not None:
-                self.usage.take("workers")
-                workers = 1
+                self.usage.take("workers", 1)
+                counted["workers"] = held["workers"] = 1
             return True
 
-        try:
-            graph = load(may_begin)
-        except BaseException:
-            self.usage.give_back("workers", workers)
-            raise
-        if workers:
-            finalize(graph, self.usage.give_back, "workers", workers).atexit = False
-        return graph
+        graph = load_within(self.usage, self.guard, counted, lambda: load(model, may_begin))
+        for name, amount in held.items():
+            self.usage.take(name, amount)
+            finalize(graph, self.usage.give_back, name, amount).atexit = False
+        return self.handles.add(graph)
 
     def _require_target(self, target: ExecutionTarget) -> None:
         if self.allow_targets is not None and target not in self.allow_targets:

@@ -157,4 +157,7 @@ class Connection:
             self._insisted = call
             timer = threading.Timer(self._settings.grace, insist)
             timer.daemon = True
-            timer.start()
+            try:
+                timer.start()
+            except RuntimeError:  # there is no thread to wait with
+                insist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from struct import Struct
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ _NUMBERS = frozenset(
 )
 _KINDS = {kind.__name__: kind for kind in (*NNError.__subclasses__(), NNError)}
 _MAX_TEXT = 4096
+_MAX_DECLARED_RANK = 65536
 _LENGTH = Struct("<Q")
 
 
@@ -79,21 +80,27 @@ def described_graph(graph: Graph) -> dict[str, Any]:
         "encoding": graph.encoding.value,
         "inputs": [_described_info(info) for info in graph.inputs],
         "outputs": [_described_info(info) for info in graph.outputs],
-        "metadata": dict(graph.metadata),
         "device": graph.device,
         "outputs_vary": graph.outputs_vary,
     }
 
 
-class Description:
-    """A graph as a worker describes it."""
+def encoded_metadata(graph: Graph) -> bytes:
+    """What a graph's model says of itself, which can be long: names and values in turn."""
+    items = [text for pair in graph.metadata.items() for text in pair]
+    return encoded_texts(np.array([None, *items], object)[1:])
 
-    def __init__(self, said: Any) -> None:
+
+class Description:
+    """A graph as a worker describes it, with the metadata that it gives beside."""
+
+    def __init__(self, said: Any, metadata: bytes) -> None:
         try:
+            texts = list(map(str, texts_in(metadata)))
             self.encoding = GraphEncoding(said["encoding"])
             self.inputs = tuple(map(_info_of, said["inputs"]))
             self.outputs = tuple(map(_info_of, said["outputs"]))
-            self.metadata = {str(key): str(value) for key, value in said["metadata"].items()}
+            self.metadata = dict(zip(texts[::2], texts[1::2], strict=True))
             self.device = str(said["device"])
             self.outputs_vary = bool(said["outputs_vary"])
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
@@ -127,21 +134,28 @@ def encoded_texts(array: Array) -> bytes:
 
 def texts_of(content: bytes, dims: Dims) -> Array:
     """The array of strings with the elements that `encoded_texts` gave."""
-    count, at = prod(dims), 0
+    count = prod(dims)
     if count * _LENGTH.size > len(content):
         raise Misleading("strings that aren't as many as their dims say")
     array: Array = np.empty(count, object)
-    for place in range(count):
+    array[:] = list(texts_in(content, count))
+    return array.reshape(dims)
+
+
+def texts_in(content: bytes, count: int | None = None) -> Iterator[str | bytes]:
+    """The elements that `encoded_texts` gave: so many, or all that there are."""
+    at = place = 0
+    while at < len(content):
         if at + _LENGTH.size > len(content):
             raise Misleading("strings that end too early")
         (number,) = _LENGTH.unpack_from(content, at)
         at += _LENGTH.size
         text = content[at : at + (number >> 1)]
         at += number >> 1
-        array[place] = text if number & 1 else text.decode("utf-8", "surrogatepass")
-    if at != len(content):
-        raise Misleading("strings that aren't as long as they should be")
-    return array.reshape(dims)
+        place += 1
+        yield text if number & 1 else text.decode("utf-8", "surrogatepass")
+    if at != len(content) or (count is not None and place != count):
+        raise Misleading("strings that aren't as many or as long as they should be")
 
 
 def dims_of(said: Any) -> Dims:
@@ -151,12 +165,13 @@ def dims_of(said: Any) -> Dims:
     return tuple(said)
 
 
-def _is_dim(said: Any) -> bool:
-    return isinstance(said, int) and not isinstance(said, bool) and 0 <= said < 2**48
+def _is_dim(said: Any, below: int = 2**48) -> bool:
+    return isinstance(said, int) and not isinstance(said, bool) and 0 <= said < below
 
 
 def _declared_dims_of(said: Any) -> tuple[int | str, ...]:
-    """Dims of which some are known by a name alone."""
-    if not isinstance(said, list) or len(said) > MAX_RANK or not all(isinstance(it, str) or _is_dim(it) for it in said):
+    """Dims of which some are known by a name alone. A model may declare more than any tensor has."""
+    fits = isinstance(said, list) and all(isinstance(dim, str) or _is_dim(dim, 2**63) for dim in said)
+    if not fits or len(said) > _MAX_DECLARED_RANK:
         raise Misleading(f"dims {said!r:.80}")
     return tuple(said)

@@ -82,14 +82,14 @@ class Model:
                 files = [builder.file for builder in self._builders]
                 try:
                     with loading.stopped_by(worker.kill):
-                        self._know(worker, b"", worker.ask(self._message, "load the model", files=files))
+                        self._know(worker, b"", *worker.ask(self._message, "load the model", files=files))
                 except BaseException:
                     worker.close()
                     raise
                 self._worker = worker
             if config not in worker.graphs:
                 message = {"do": "configure", "graph": worker.graphs[b""]}
-                self._know(worker, config, worker.ask(message, "configure the graph", config))
+                self._know(worker, config, *worker.ask(message, "configure the graph", config))
             return worker, worker.graphs[config]
 
     def described(self, config: bytes) -> Description:
@@ -133,9 +133,9 @@ class Model:
             if self._worker is not None and number is not None:
                 self._worker.tell({"do": "forget", "graph": number})
 
-    def _know(self, worker: Worker, config: bytes, answer: Message) -> None:
+    def _know(self, worker: Worker, config: bytes, answer: Message, metadata: memoryview) -> None:
         try:
-            described = Description(answer["graph"])
+            described = Description(answer["graph"], bytes(metadata))
             number = answer["number"]
             if not isinstance(number, int):
                 raise Misleading("a graph without a number")

@@ -87,8 +87,8 @@ class Worker:
 
     def ask(
         self, message: Mapping[str, Any], to: str, data: bytes | memoryview = b"", files: Sequence[int] = ()
-    ) -> Message:
-        """Ask for something that takes its time, such as loading; gives the answer.
+    ) -> tuple[Message, memoryview]:
+        """Ask for something that takes its time, such as loading; gives the answer, and the bytes with it.
 
         Raises `NNError`: what the worker says, `timeout` if it doesn't answer in `Isolation.load_time`, `runtime-error`
         if it ends, `too-large` for more bytes than it is told at once.
@@ -99,7 +99,7 @@ class Worker:
                 with self._control.within(self._settings.load_time):
                     with self._sending:
                         self._control.send_encoded(content, files)
-                    answer, _, _ = self._control.receive()
+                    answer, given, _ = self._control.receive()
             except TimeoutError:
                 raise self.too_slow(to) from None
             except Gone:
@@ -112,7 +112,7 @@ class Worker:
         self.listen()
         if "error" in answer:
             raise self.told(answer["error"])
-        return answer
+        return answer, given
 
     def tell(self, message: Mapping[str, Any], files: Sequence[int] = ()) -> bool:
         """Tell the worker something that it doesn't answer, without waiting for it. False if it wasn't told: it is

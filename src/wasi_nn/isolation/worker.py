@@ -92,17 +92,17 @@ class _Worker:
         try:
             with explained():
                 if message["do"] == "load":
-                    return encoded(self._keep(_loaded(message, files)))
-                return encoded(self._keep(self._graphs[message["graph"]].configured(data)))
+                    return self._keep(_loaded(message, files))
+                return self._keep(self._graphs[message["graph"]].configured(data))
         except Exception as error:
             return encoded({"error": described_error(error)})  # type: ignore[arg-type]  # explained
 
-    def _keep(self, graph: Graph) -> Message:
-        from wasi_nn.isolation.described import described_graph
+    def _keep(self, graph: Graph) -> bytes:
+        from wasi_nn.isolation.described import described_graph, encoded_metadata
 
         number = next(self._numbers)
         self._graphs[number] = graph
-        return {"graph": described_graph(graph), "number": number}
+        return encoded({"graph": described_graph(graph), "number": number}, encoded_metadata(graph))
 
     def _start(self, graph: int, number: int, file: int) -> None:
         from wasi_nn.isolation.described import described_error
