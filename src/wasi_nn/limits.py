@@ -40,6 +40,7 @@ class Limits:
     compile_memory  bytes of memory that compiling it may take
     model_bytes     bytes of models that it loads from bytes, alive together
     tensor_bytes    bytes of tensors alive: a component's, and the inputs and outputs of execution contexts
+    workers         isolated workers of models that it loads from bytes
     graphs          graphs that it holds
     contexts        execution contexts that it holds
     handles         everything that it holds, tensors and errors among it
@@ -58,6 +59,7 @@ class Limits:
     compile_memory: int | None = 4 * _GIB
     model_bytes: int | None = _GIB
     tensor_bytes: int | None = _GIB
+    workers: int | None = 8
     graphs: int | None = 64
     contexts: int | None = 256
     handles: int | None = 65536
@@ -77,6 +79,7 @@ class HostLimits:
     """
 
     computes: int | None = 64
+    workers: int | None = 32
     model_bytes: int | None = None
     tensor_bytes: int | None = None
     graphs: int | None = None
@@ -100,6 +103,7 @@ def _require_positive(limits: Limits | HostLimits) -> None:
 _COUNTED = {
     "model_bytes": "bytes of models",
     "tensor_bytes": "bytes of tensors",
+    "workers": "isolated workers",
     "graphs": "graphs",
     "contexts": "execution contexts",
     "handles": "handles",
@@ -166,6 +170,15 @@ class Usage:
         if self._within is not None:
             for name, amount in used.items():
                 self._within.give_back(name, amount)
+
+
+class Held:
+    """One of something that is counted, as long as this is there. Raises as `Usage.take` does."""
+
+    def __init__(self, usage: Usage, name: str) -> None:
+        usage.take(name)
+        self.release = finalize(self, usage.give_back, name)
+        self.release.atexit = False
 
 
 class HeldBytes:

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary, finalize
 from wasi_nn import backends
 from wasi_nn.descriptors import require_free_descriptors, reserve
 from wasi_nn.graph import ExecutionContext, Graph
-from wasi_nn.limits import ComputeGuard, HeldBytes, Limits, Turns, Usage
+from wasi_nn.limits import ComputeGuard, Held, HeldBytes, Limits, Turns, Usage
 from wasi_nn.registry import registry_of
 from wasi_nn.tensor import Tensor
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, word
@@ -196,17 +196,28 @@ class Session:
             raise NNError(ErrorCode.SECURITY, "this host loads graphs by name only, not from a guest's bytes")
         self._require_target(target)
         return self._loaded_from_bytes(
-            builders, lambda: backends.load(builders, encoding, target, rules=self.rules, allowed=self._may_load)
+            builders,
+            lambda take_worker: backends.load(
+                builders, encoding, target, rules=self.rules, allowed=self._may_load, take_worker=take_worker
+            ),
         )
 
-    def _loaded_from_bytes(self, builders: Sequence[memoryview], load: Callable[[], Graph]) -> int:
+    def _loaded_from_bytes(self, builders: Sequence[memoryview], load: Callable[[Callable[[], object]], Graph]) -> int:
         size = sum(map(len, builders))
         self.usage.require("graphs", 1)
         require_free_descriptors(reserve())
+        workers: list[Held] = []
+
+        def take_worker() -> object:
+            workers.append(Held(self.usage, "workers"))
+            return workers[-1]
+
         self.usage.take("model_bytes", size)
         try:
-            graph = load()
+            graph = load(take_worker)
         except BaseException:
+            for worker in workers:  # now: whoever keeps the error keeps all that it was raised over
+                worker.release()
             self.usage.give_back("model_bytes", size)
             raise
         finalize(graph, self.usage.give_back, "model_bytes", size).atexit = False
@@ -231,7 +242,9 @@ class Session:
         if not self._may_load(backend):
             raise NNError(ErrorCode.SECURITY, f"this host loads no models of {name} from a guest's bytes")
         self._require_target(target)
-        return self._loaded_from_bytes(builders, lambda: backends.load_with(backend, builders, target, self.rules))
+        return self._loaded_from_bytes(
+            builders, lambda take_worker: backends.load_with(backend, builders, target, self.rules, take_worker)
+        )
 
     def load_by_name(self, name: str, config: memoryview | bytes = b"") -> int:
         """Load a graph that the operator named, with a configuration of the guest's if it gives one; gives its handle,

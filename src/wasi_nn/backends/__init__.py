@@ -101,7 +101,10 @@ def built_in() -> Iterator[Backend]:
 @cache
 def _import(name: str) -> Backend:
     module, attribute = name.split(":")
-    backend: Backend = getattr(importlib.import_module(module), attribute)()
+    try:
+        backend: Backend = getattr(importlib.import_module(module), attribute)()
+    except OSError as error:
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"{module} can't be imported: {one_line(error)}") from error
     return backend
 
 
@@ -197,12 +200,14 @@ def load(
     runtime: str | None = None,
     rules: LoadRules | None = None,
     allowed: Callable[[Backend], bool] | None = None,
+    take_worker: Callable[[], object] | None = None,
 ) -> Graph:
     """Load a model into a graph.
 
     `options` are the backend's own (`wasi_nn.backends.onnx` lists those for ONNX). `runtime` names the ML runtime to
     use, where several can run the encoding; it comes before what `rules` say. `Graph.device` and `Graph.runtime` tell
-    where it came to run. `allowed`, if given, has a say in which backends may be used.
+    where it came to run. `allowed`, if given, has a say in which backends may be used, and `take_worker` in whether an
+    isolated graph may have a worker: what it gives is kept as long as the graph may have one.
 
     Raises `NNError`: `invalid-argument` for an option, encoding, target or runtime that doesn't exist; `not-found` for
     a path that doesn't exist; `invalid-encoding` where no backend fits, or its runtime isn't installed;
@@ -228,7 +233,7 @@ def load(
         raise NNError(ErrorCode.SECURITY, f"this host loads {backend.encoding.value} by name only, not from bytes")
     try:
         isolation = rules.isolation_of(backend, hostile=allowed is not None)
-        return _finished(backend, model, target, options or {}, rules, isolation)
+        return _finished(backend, model, target, options or {}, rules, isolation, take_worker)
     except NNError as error:
         other = None if error.code is not ErrorCode.RUNTIME_ERROR else _looks_like_another(backend, source)
         if other is None:
@@ -259,11 +264,15 @@ def files_of(backend: Backend, file: Path) -> Sequence[Path]:
 
 
 def load_with(
-    backend: Backend, builders: Sequence[memoryview], target: ExecutionTarget, rules: LoadRules | None
+    backend: Backend,
+    builders: Sequence[memoryview],
+    target: ExecutionTarget,
+    rules: LoadRules | None,
+    take_worker: Callable[[], object] | None = None,
 ) -> Graph:
-    """Load a model from bytes by a certain backend. Raises as `load` does."""
+    """Load a model from bytes by a certain backend, as `load` does."""
     rules = rules or LoadRules()
-    return _finished(backend, builders, target, {}, rules, rules.isolation_of(backend, hostile=True))
+    return _finished(backend, builders, target, {}, rules, rules.isolation_of(backend, hostile=True), take_worker)
 
 
 def _finished(
@@ -273,13 +282,14 @@ def _finished(
     options: Options,
     rules: LoadRules,
     isolation: Isolation | None,
+    take_worker: Callable[[], object] | None,
 ) -> Graph:
     """The graph that a backend loads, as the rules want it."""
     load_on: Callable[[ExecutionTarget, Options], Graph]
     if isolation is not None:
         from wasi_nn.isolation import isolated
 
-        load_on = partial(isolated.load, backend, model, isolation)
+        load_on = partial(isolated.load, backend, model, isolation, take_worker=take_worker)
     else:
         if not getattr(backend, "works_in_forks", True):
             forks.start(backend.runtime)
@@ -349,7 +359,10 @@ def _looks_like_another(backend: Backend, source: Source) -> GraphEncoding | Non
     if isinstance(source, str | os.PathLike):
         return None
     model = memoryview(source if isinstance(source, Buffer) else source[0]).cast("B")
-    like = [other.encoding for other in available() if other.sniff(model)]
+    try:
+        like = [other.encoding for other in available() if other.sniff(model)]
+    except NNError:
+        return None
     return None if not like or backend.encoding in like else like[0]
 
 

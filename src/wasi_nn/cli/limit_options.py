@@ -48,6 +48,7 @@ _OPTIONS: dict[str, tuple[Any, str, str]] = {
     "compile_memory": (_size, "BYTES", "of memory for compiling it (default: 4G)"),
     "model_bytes": (_size, "BYTES", "of models that it loads from its own bytes (default: 1G)"),
     "tensor_bytes": (_size, "BYTES", "of tensors (default: 1G)"),
+    "workers": (_count, "N", "isolated workers of models that it loads from its own bytes (default: 8)"),
     "graphs": (_count, "N", "graphs that it holds (default: 64)"),
     "contexts": (_count, "N", "execution contexts that it holds (default: 256)"),
     "handles": (_count, "N", "things that it holds in all (default: 65536)"),
@@ -72,4 +73,5 @@ def limits(options: argparse.Namespace) -> tuple[Limits, HostLimits]:
 
     given = {name: getattr(options, f"max_{name}") for name in _OPTIONS if hasattr(options, f"max_{name}")}
     of_guest = {field.name: given[field.name] for field in fields(Limits) if field.name in given}
-    return Limits(**of_guest), HostLimits(**({"computes": given["computes"]} if "computes" in given else {}))
+    of_host = {"computes": given["computes"]} if "computes" in given else {}
+    return Limits(**of_guest), HostLimits(workers=None, **of_host)  # its one guest has a limit of workers

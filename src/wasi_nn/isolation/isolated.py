@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,24 +29,38 @@ if TYPE_CHECKING:
 
 
 def load(
-    backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, target: ExecutionTarget, options: Options
+    backend: Backend,
+    model: Path | Sequence[memoryview],
+    settings: Isolation,
+    target: ExecutionTarget,
+    options: Options,
+    *,
+    take_worker: Callable[[], object] | None = None,
 ) -> Graph:
-    """Load a model, from its file or from bytes, into a worker of its own. Raises as a backend's `load` does."""
+    """Load a model, from its file or from bytes, into a worker of its own, which is asked for by `take_worker`: what
+    that gives is kept as long as there may be a worker. Raises as a backend's `load` does."""
     if not isinstance(model, Path) and len(model) > MAX_FILES:
         message = f"an isolated graph has at most {MAX_FILES} builders; got {len(model)}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if target is not ExecutionTarget.CPU:
         raise TargetUnavailable(f"isolated graphs run on the cpu only, not on {target.value}")
-    return IsolatedGraph(Model(backend, model, settings, options), b"")
+    taken = None if take_worker is None else take_worker()
+    return IsolatedGraph(Model(backend, model, settings, options, taken), b"")
 
 
 class Model:
     """A model, and the worker that has it at the moment."""
 
     def __init__(
-        self, backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, options: Options
+        self,
+        backend: Backend,
+        model: Path | Sequence[memoryview],
+        settings: Isolation,
+        options: Options,
+        taken: object = None,
     ) -> None:
         self.settings = settings
+        self._taken = taken
         self.runtime = backend.runtime
         path = model.absolute() if isinstance(model, Path) else None
         self._builders = [] if isinstance(model, Path) else [SharedMemory.holding(builder) for builder in model]
@@ -77,14 +91,22 @@ class Model:
                 if worker is not None:
                     worker.close()
                 self._worker = None
-                worker = Worker(self.settings, self._readable, sockets=self._sockets)
-                files = [builder.file for builder in self._builders]
-                self._know(worker, b"", worker.ask(self._message, "load the model", files=files))
-                self._worker = worker
+                worker = self._loaded_worker()
             if config not in worker.graphs:
                 message = {"do": "configure", "graph": worker.graphs[b""]}
                 self._know(worker, config, worker.ask(message, "configure the graph", config))
             return worker, worker.graphs[config]
+
+    def _loaded_worker(self) -> Worker:
+        worker = Worker(self.settings, self._readable, sockets=self._sockets)
+        try:
+            files = [builder.file for builder in self._builders]
+            self._know(worker, b"", worker.ask(self._message, "load the model", files=files))
+        except BaseException:
+            worker.close()  # now: whoever keeps the error keeps all that it was raised over
+            raise
+        self._worker = worker
+        return worker
 
     def described(self, config: bytes) -> Description:
         """What the worker says of the graph of this configuration. Once for each graph here."""

@@ -20,6 +20,7 @@ from contextlib import suppress
 from math import inf
 
 from wasi_nn import forks
+from wasi_nn.descriptors import require_free_descriptors, reserve
 from wasi_nn.types import ErrorCode, NNError
 
 _F_SEAL_FUTURE_WRITE = 0x10
@@ -38,6 +39,7 @@ class SharedMemory:
         self.size = size
         try:
             if file is None:
+                require_free_descriptors(reserve())
                 file = os.memfd_create("wasi-nn", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
                 os.ftruncate(file, size)
                 fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)

@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from wasi_nn import environment, forks
+from wasi_nn.descriptors import require_free_descriptors
 from wasi_nn.isolation import Isolation, require_available
 from wasi_nn.isolation.channel import Channel, Gone, Message, encoded
 from wasi_nn.isolation.described import error_of
@@ -25,6 +26,7 @@ from wasi_nn.types import ErrorCode, NNError, one_line, printable
 logger = logging.getLogger("wasi_nn")
 
 _MOMENT = 0.1  # seconds
+_DESCRIPTORS = 16  # while a worker is started; it keeps four
 _LAST_WORDS, _LAST_LINE = 8192, 200
 
 
@@ -32,11 +34,13 @@ class Worker:
     """A process that loads a model and runs it. Safe to use from several threads.
 
     `readable` are the files and folders that it may read besides its libraries; with `sockets`, it may listen on a
-    loopback of its own. Raises `NNError` with `unsupported-operation` where the platform can't confine it.
+    loopback of its own. Raises `NNError` with `unsupported-operation` where the platform can't confine it, and with
+    `runtime-error` where it has no process, memory or files left for it.
     """
 
     def __init__(self, settings: Isolation, readable: Iterable[str], *, sockets: bool) -> None:
         require_available()
+        require_free_descriptors(_DESCRIPTORS)
         self.graphs: dict[bytes, int] = {}
         self._settings = settings
         self._lock = threading.Lock()
@@ -45,32 +49,40 @@ class Worker:
         self._listened = 0.0
         self._reason = ""
         self.inputs, self.outputs = WorkerMemory(), WorkerMemory(settings.memory)
-        with ExitStack() as opened:
-            self._control, theirs = Channel.pair()
-            opened.callback(self._control.close)
-            with theirs:
-                # The same socket once more, without the time that others may wait at it.
-                self._telling = opened.enter_context(socket.socket(fileno=os.dup(self._control.socket.fileno())))
-                lifeline, self._lifeline = os.pipe2(os.O_CLOEXEC)
-                opened.callback(os.close, self._lifeline)
-                os.fchmod(lifeline, 0)  # so that the worker can't open the host's end of it
-                try:
-                    self._words, words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-                    opened.callback(os.close, self._words)
-                    try:
-                        self.process = _started((theirs.fileno(), lifeline), words)
-                    finally:
-                        os.close(words)
-                finally:
-                    os.close(lifeline)
-            held = opened.pop_all()
+        try:
+            held = self._begin()
+        except OSError as error:
+            text = f"no worker can be started for an isolated graph: {one_line(error)}"
+            raise NNError(ErrorCode.RUNTIME_ERROR, text) from error
         held.callback(self.inputs.close)
         held.callback(self.outputs.close)
         self._end = weakref.finalize(self, _end, self.process, held, os.getpid())
         forks.renew(self)
         allowed = [*library_folders(), *map(os.path.realpath, readable)]
         may = {"readable": allowed, "memory": settings.memory, "threads": settings.threads, "sockets": sockets}
-        self.ask(may, "be confined")
+        try:
+            self.ask(may, "be confined")
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self) -> ExitStack:
+        """Start the process; gives what is to be closed with it."""
+        with ExitStack() as opened, ExitStack() as passed:
+            self._control, theirs = Channel.pair()
+            opened.callback(self._control.close)
+            passed.callback(theirs.close)
+            # The same socket once more, without the time that others may wait at it.
+            self._telling = opened.enter_context(self._control.socket.dup())
+            lifeline, self._lifeline = os.pipe2(os.O_CLOEXEC)
+            opened.callback(os.close, self._lifeline)
+            passed.callback(os.close, lifeline)
+            os.fchmod(lifeline, 0)  # so that the worker can't open the host's end of it
+            self._words, words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            opened.callback(os.close, self._words)
+            passed.callback(os.close, words)
+            self.process = _started((theirs.fileno(), lifeline), words)
+            return opened.pop_all()
 
     def ask(
         self, message: Mapping[str, Any], to: str, data: bytes | memoryview = b"", files: Sequence[int] = ()
