@@ -162,6 +162,22 @@ def doubling_text(times: int) -> bytes:
     return build(nodes, {"s0": (STRING, [1])}, {f"s{times}": (STRING, [1])}, opset=20)
 
 
+def doubling_constant_text(times: int) -> bytes:
+    """The same, of a text that is in the model: whoever works out what is constant does it as soon as it is loaded."""
+    nodes = [node("StringConcat", [f"s{place}", f"s{place}"], [f"s{place + 1}"]) for place in range(times)]
+    last = node("StringConcat", ["x", f"s{times}"], ["y"])
+    text = TensorProto(name="s0", data_type=STRING, dims=[1], string_data=[b"ab"])
+    return build([*nodes, last], {"x": (STRING, [1])}, {"y": (STRING, [1])}, [text], opset=20)
+
+
+def multiplying_constants(times: int, size: int) -> bytes:
+    """The same of a matrix that is multiplied by itself again and again; x has no part in it."""
+    nodes = [node("ConstantOfShape", ["shape"], ["m0"], value=tensor("v", F32, [1], [1 / size]))]
+    nodes += [node("MatMul", [f"m{place}", f"m{place}"], [f"m{place + 1}"]) for place in range(times)]
+    nodes += [node("ReduceSum", [f"m{times}"], ["sum"]), node("Mul", ["x", "sum"], ["y"])]
+    return build(nodes, {"x": (F32, [4])}, {"y": (F32, None)}, [tensor("shape", I64, [2], [size, size])])
+
+
 def doubling_numbers(times: int) -> bytes:
     """A tensor put together with itself, again and again."""
     nodes = [node("Concat", [f"t{place}", f"t{place}"], [f"t{place + 1}"], axis=0) for place in range(times)]
@@ -300,6 +316,8 @@ MODELS = corpus(
             made("numbers of dims that overflow made when it is run", filled_when_run, 1 << 32, 1 << 32, 4),
             made("a loop that keeps 16 MB a round", hoarding, 1 << 20),
             made("a text that is doubled 60 times", doubling_text, 60),
+            made("a constant text that is doubled 60 times", doubling_constant_text, 60),
+            made("constants that are multiplied 10,000 times", multiplying_constants, 10_000, 2000),
             made("numbers that are doubled 60 times", doubling_numbers, 60),
             made("a place before a tensor", gathering, -(1 << 40)),
             made("a place after a tensor", gathering, 1 << 40),

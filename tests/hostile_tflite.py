@@ -158,6 +158,27 @@ def with_weights_elsewhere(offset: int, size: int) -> bytes:
     return model.bytes() + bytes(64)
 
 
+def that_names_a_file(name: str) -> bytes:
+    """y = max(x, 0), with a file that nothing needs."""
+    model = Model()
+    x, y = model.tensor([4]), model.tensor([4])
+    model.run(OPERATION.RELU, [x], [y])
+    model.ports([x], [y])
+    model.it.externalBufferGroups = [schema.ExternalBufferGroupT(name=name.encode())]
+    return model.bytes()
+
+
+def with_a_buffer_of_no_file() -> bytes:
+    """y = x + weights of the model's that say they are in a file, of which there is none."""
+    model = Model()
+    x, y = model.tensor([4]), model.tensor([4])
+    weights = model.tensor([4], F32, bytes(16))
+    model.it.subgraphs[-1].tensors[weights].externalBuffer = 7
+    model.run(OPERATION.ADD, [x, weights], [y])
+    model.ports([x], [y])
+    return model.bytes()
+
+
 def with_weights_in_a_file(
     name: str, offset: int = 0, size: int = 16, own: bytes | None = None, group: int = 0
 ) -> bytes:
@@ -393,6 +414,8 @@ MODELS = corpus(
             made("weights over the end of the file", with_weights_elsewhere, 100, 1 << 40),
             made("weights at a place that overflows", with_weights_elsewhere, (1 << 64) - 8, 16),
             made("weights of a size that overflows", with_weights_elsewhere, 100, (1 << 64) - 50),
+            made("weights in a file of which nothing is said", with_a_buffer_of_no_file),
+            made("a file that nothing needs", that_names_a_file, "/etc/passwd"),
             made("a variable that nothing has written", variable, b"v"),
             ("weights in the file beside it", lambda _: [with_weights_in_a_file("weights.bin")]),
             ("weights in a file by its whole path", lambda scene: [with_weights_in_a_file(str(scene.canary))]),

@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import onnx_models as models
@@ -18,7 +18,6 @@ from wasi_nn import HostLimits, Limits
 from wasi_nn.cli import limit_options
 
 Result = tuple[int, str]
-OF_HOST = HostLimits(workers=None)  # whose one guest has a limit
 LOOPS = command("(loop $again (br $again))")
 GROWS = command("(if (i32.eq (memory.grow (i32.const 100)) (i32.const -1)) (then (unreachable)))")
 
@@ -52,14 +51,14 @@ def test_each_limit_has_an_option(name: str) -> None:
     flag = f"--max-{name.replace('_', '-')}"
     assert getattr(given(flag, "7")[0], name) == 7
     assert getattr(given(flag, "none")[0], name) is None
-    assert given() == (Limits(), OF_HOST)
-    assert given(flag, "7")[1] == OF_HOST
+    assert given() == (Limits(), HostLimits())
+    assert given(flag, "7")[1] == HostLimits()
     with pytest.raises(argparse.ArgumentError, match="it takes"):
         given(flag, "many")
 
 
 def test_computes_at_once_are_the_hosts() -> None:
-    assert given("--max-computes", "3") == (Limits(), replace(OF_HOST, computes=3))
+    assert given("--max-computes", "3") == (Limits(), HostLimits(computes=3))
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,13 @@ def test_a_worker_changes_no_files_mode_or_time(tmp_path: Path) -> None:
     assert (stat.S_IMODE(secret.stat().st_mode), secret.stat().st_mtime) == (0o600, before.st_mtime)
 
 
+@pytest.fixture
+def few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have numpy start none in workers, however many cores there are."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+
+
+@pytest.mark.usefixtures("few_threads")
 def test_a_workers_threads_are_bounded() -> None:
     graph = program(
         """
@@ -132,6 +139,7 @@ def test_a_workers_threads_are_bounded() -> None:
     assert all(20 < count < 50 for count in counted)
 
 
+@pytest.mark.usefixtures("few_threads")
 def test_a_context_for_which_there_is_no_thread_is_an_error_of_its_own() -> None:
     graph = program("def run(x): return x", settings=Isolation(threads=30))
     contexts: list[ExecutionContext] = []
@@ -145,6 +153,36 @@ def test_a_context_for_which_there_is_no_thread_is_an_error_of_its_own() -> None
     contexts[0].set_input(0, X)
     contexts[0].compute()
     assert contexts[0].get_output(0).tolist() == X.tolist()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/proc/sys/kernel/random/boot_id",
+        "/proc/sys/kernel/hostname",
+        "/proc/sys/vm/swappiness",
+        "/sys/fs/cgroup/cgroup.procs",
+        "/sys/fs/cgroup/cpu/tasks",
+        "/proc/1/status",
+    ],
+)
+def test_it_learns_little_of_the_machine(path: str) -> None:
+    assert outcome_of(f"open({path!r}).read()") in ("EACCES", "ENOENT")
+
+
+def test_it_sees_what_runtimes_ask_for() -> None:
+    for path in ("/proc/sys/vm/overcommit_memory", "/proc/self/cgroup", "/proc/meminfo"):
+        assert outcome_of(f"open({path!r}).read()") == "done"
+    limits = [path for path in sandbox._cgroup_files() if os.access(path, os.R_OK)]
+    for path in limits[:2]:
+        assert outcome_of(f"open({path!r}).read()") == "done"
+
+
+def test_the_files_that_it_may_read_are_those_that_the_documentation_lists() -> None:
+    text = (REPOSITORY / "docs" / "isolation.md").read_text()
+    section = text.partition("### The files that it may read")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"`(/[^`]*)`", section))
+    assert listed == {*sandbox._SYSTEM, *sandbox._DEVICES, sandbox._CGROUPS}
 
 
 SECRETS = (
@@ -170,12 +208,6 @@ def test_no_process_of_ours_is_told_a_secret(tmp_path: Path, monkeypatch: pytest
     for environment in (worker, seen.read_text()):
         assert "hunter2" not in environment
         assert {"OMP_NUM_THREADS=1", "TF_NUM_INTRAOP_THREADS=1", "LC_ALL=1"} <= set(environment.splitlines())
-
-
-def test_the_documentation_lists_the_files_of_the_system() -> None:
-    rows = (REPOSITORY / "docs" / "isolation.md").read_text().splitlines()
-    (row,) = (row for row in rows if row.startswith("| files of the system |"))
-    assert re.findall(r"`([^`]+)`", row) == [*sandbox._SYSTEM, *sandbox._DEVICES]
 
 
 @pytest.mark.parametrize("path", ["/proc/1/environ", "/proc/cmdline", "/etc/passwd", "/sys/class", "/home"])

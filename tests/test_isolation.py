@@ -183,7 +183,7 @@ class TestGraphs:
     def test_a_model_with_data_in_other_files_is_loaded_by_path(self, tmp_path: Path) -> None:
         path = tmp_path / "model.onnx"
         path.write_bytes(onnx_models.with_external_data(tmp_path))
-        graph = wasi_nn.load(path, rules=ISOLATED)
+        graph = wasi_nn.load(path, rules=ISOLATED, options={"external_data": ["weights.bin"]})
         feeds = {"x": np.zeros(16, np.float32)}
         assert graph.compute(feeds)["y"].tolist() == wasi_nn.load(path).compute(feeds)["y"].tolist()
 

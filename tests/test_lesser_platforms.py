@@ -32,6 +32,7 @@ _NO_CALL = """
     {rule}
     rules.load()
 """
+_NO_UNSHARE = _NO_CALL.format(rule="rules.add_rule(pyseccomp.ERRNO(errno.EPERM), 'unshare')")
 _NO_LANDLOCK = _NO_CALL.format(rule="rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), 'landlock_create_ruleset')")
 _NO_FILTERS = _NO_CALL.format(
     rule="""rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "seccomp")
@@ -71,8 +72,9 @@ _TRIES = """
 
 
 class TestWithoutUserNamespaces:
-    def test_graphs_are_isolated(self) -> None:
-        assert said(_NO_NAMESPACES, _TRIES) == "[0.0, 2.0, 0.0, 4.0]\n"
+    @pytest.mark.parametrize("given", [_NO_NAMESPACES, _NO_UNSHARE])
+    def test_graphs_are_isolated(self, given: str) -> None:
+        assert said(given, _TRIES) == "[0.0, 2.0, 0.0, 4.0]\n"
 
     def test_a_worker_can_do_no_more(self) -> None:
         told = said(
@@ -94,6 +96,29 @@ class TestWithoutUserNamespaces:
             """,
         )
         assert told.split() == ["EPERM"] * 2 + ["EACCES"] * 4 + ["EPERM"] * 3
+
+    def test_roots_workers_have_so_many_threads_all_the_same(self) -> None:
+        if Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"] or os.geteuid() != 0:
+            pytest.skip("only root's threads can be counted apart then")
+        told = said(
+            _NO_UNSHARE,
+            """
+            import os
+            os.environ["OPENBLAS_NUM_THREADS"] = "1"
+            from test_isolation import X, Isolation, program
+            text = '''
+            import threading, time
+            def run(x):
+                for count in range(200):
+                    try:
+                        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+                    except RuntimeError:
+                        return [count]
+            '''
+            print(program(text, settings=Isolation(threads=50)).compute({"x": X})["y"].item())
+            """,
+        )
+        assert 20 < int(told) < 50
 
     def test_a_runtime_that_listens_is_refused(self) -> None:
         told = said(

@@ -219,3 +219,27 @@ def test_an_alarm_is_abandoned_by_whoever_has_the_lock() -> None:
     other.set(time.monotonic() + 1, None)
     assert not [entry for entry in watchdog._watchdog._queue if entry[2] is alarm and entry[0] == alarm.looked_at]
     other.discard()
+
+
+def test_two_usages_are_given_back_to_by_each_other() -> None:
+    """As where garbage of one guest's is collected by the thread of another one, which waits for the first."""
+    host = Usage(HostLimits())
+    one, other = Usage(Limits(), host), Usage(Limits(), host)
+    for usage in (one, other):
+        usage.take("graphs")
+    held, given = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with other._lock, host._lock:
+            held.set()
+            assert given.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(60)
+    with one._lock:
+        other.give_back("graphs")
+        one.give_back("graphs")
+    given.set()
+    holder.join()
+    assert [usage.used("graphs") for usage in (one, other, host)] == [0, 0, 0]

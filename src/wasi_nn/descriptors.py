@@ -1,7 +1,7 @@
 """The descriptors of this process: whether some are left.
 
-Some are kept for the host: guests load nothing when fewer than `reserve` are left, and open no files when fewer than
-twice as many are.
+Some are kept for the host: when fewer than `reserve` are left, guests load nothing and isolated graphs get no
+processes, contexts and memory; when fewer than twice as many are, guests open no files.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
@@ -38,10 +39,11 @@ class Limits:
     run_time        seconds for the whole run, with compiling it
     compile_time    seconds for compiling it
     compile_memory  bytes of memory that compiling it may take
+    load_time       seconds for loading one model
     model_bytes     bytes of models that it loads from bytes, alive together
     tensor_bytes    bytes of tensors alive: a component's, and the inputs and outputs of execution contexts
-    workers         isolated workers of models that it loads from bytes
     graphs          graphs that it holds
+    workers         processes of isolated graphs that it loads from bytes
     contexts        execution contexts that it holds
     handles         everything that it holds, tensors and errors among it
     files           files and directories that it has open in the directories that it is given
@@ -57,10 +59,11 @@ class Limits:
     run_time: float | None = 3600.0
     compile_time: float | None = 120.0
     compile_memory: int | None = 4 * _GIB
+    load_time: float | None = 60.0
     model_bytes: int | None = _GIB
     tensor_bytes: int | None = _GIB
-    workers: int | None = 8
     graphs: int | None = 64
+    workers: int | None = 8
     contexts: int | None = 256
     handles: int | None = 65536
     files: int | None = 256
@@ -79,10 +82,10 @@ class HostLimits:
     """
 
     computes: int | None = 64
-    workers: int | None = 32
     model_bytes: int | None = None
     tensor_bytes: int | None = None
     graphs: int | None = None
+    workers: int | None = 32
     contexts: int | None = None
 
     def __post_init__(self) -> None:
@@ -103,8 +106,8 @@ def _require_positive(limits: Limits | HostLimits) -> None:
 _COUNTED = {
     "model_bytes": "bytes of models",
     "tensor_bytes": "bytes of tensors",
-    "workers": "isolated workers",
     "graphs": "graphs",
+    "workers": "isolated workers",
     "contexts": "execution contexts",
     "handles": "handles",
 }
@@ -124,12 +127,15 @@ class Usage:
         self._within = within
         self._most = {name: inf if (most := getattr(limits, name, None)) is None else most for name in _COUNTED}
         self._used = dict.fromkeys(_COUNTED, 0)
-        # A finalizer gives back whenever garbage is collected: also on a thread that has the lock.
-        self._lock = threading.RLock()
+        self._lasting = dict.fromkeys(_COUNTED, 0)  # what of it isn't given back when this is closed
+        self._lock = threading.Lock()
+        # Garbage is collected on any thread, whatever locks that has: what is given back waits here for the lock.
+        self._returned: deque[tuple[str, int]] = deque()
         self._closed = False
 
     def used(self, name: str) -> int:
         """How much there is of it."""
+        self._settle()
         return self._used[name]
 
     def require(self, name: str, amount: int) -> None:
@@ -142,6 +148,7 @@ class Usage:
         if amount < 0:
             raise ValueError(f"an amount below zero: {amount}")
         with self._lock:
+            self._take_back()
             used = self._used[name] + amount
             if used > self._most[name]:
                 whose = "a guest may have" if isinstance(self.limits, Limits) else "all guests together may have"
@@ -149,36 +156,77 @@ class Usage:
                 raise NNError(ErrorCode.TOO_LARGE, f"{text} ({how_to_raise(self.limits, name)})")
             if self._within is not None and not self._closed:
                 self._within.take(name, amount)
-            self._used[name] += amount  # not `used`: a finalizer may have given something back meanwhile
+            self._used[name] = used
+        self._settle()
+
+    def take_all(self, amounts: Mapping[str, int]) -> None:
+        """Count so much more of each, or of none. Raises as `take` does."""
+        taken = []
+        try:
+            for name, amount in amounts.items():
+                self.take(name, amount)
+                taken.append(name)
+        except NNError:
+            for name in taken:
+                self.give_back(name, amounts[name])
+            raise
+
+    def give_back_all(self, amounts: Mapping[str, int]) -> None:
+        """Count so much less of each."""
+        for name, amount in amounts.items():
+            self.give_back(name, amount)
+
+    def outlive(self, amounts: Mapping[str, int]) -> Callable[[], None]:
+        """Have what was taken count until the function is called that this gives, be it that all else was given back
+        before."""
+        with self._lock:
+            if self._closed:
+                return lambda: None
+            for name, amount in amounts.items():
+                self._lasting[name] += amount
+
+        def release() -> None:
+            with self._lock:
+                for name, amount in amounts.items():
+                    self._lasting[name] -= amount
+                    self._used[name] -= amount
+            if self._within is not None:
+                self._within.give_back_all(amounts)
+
+        return release
 
     def give_back(self, name: str, amount: int = 1) -> None:
-        """Count so much less."""
-        with self._lock:
-            if self._closed:
-                return
-            self._used[name] = max(0, self._used[name] - amount)
-        if self._within is not None:
-            self._within.give_back(name, amount)
+        """Count so much less: at once, or as soon as whoever has the lock leaves it. Waits for nobody."""
+        self._returned.append((name, amount))
+        self._settle()
 
-    def close(self) -> None:
-        """Give everything back."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            used, self._used = self._used, dict.fromkeys(_COUNTED, 0)
-        if self._within is not None:
-            for name, amount in used.items():
+    def _settle(self) -> None:
+        while self._returned and self._lock.acquire(blocking=False):
+            try:
+                self._take_back()
+            finally:
+                self._lock.release()
+
+    def _take_back(self) -> None:
+        while self._returned:
+            name, amount = self._returned.popleft()
+            if self._closed:  # and all was given back
+                continue
+            self._used[name] = max(0, self._used[name] - amount)
+            if self._within is not None:
                 self._within.give_back(name, amount)
 
-
-class Held:
-    """One of something that is counted, as long as this is there. Raises as `Usage.take` does."""
-
-    def __init__(self, usage: Usage, name: str) -> None:
-        usage.take(name)
-        self.release = finalize(self, usage.give_back, name)
-        self.release.atexit = False
+    def close(self) -> None:
+        """Give everything back but what outlives this."""
+        with self._lock:
+            if self._closed:
+                return
+            self._take_back()
+            self._closed = True
+            over = {name: used - self._lasting[name] for name, used in self._used.items()}
+            self._used = dict(self._lasting)
+        if self._within is not None:
+            self._within.give_back_all(over)
 
 
 class HeldBytes:
@@ -276,7 +324,7 @@ class ComputeGuard:
         began = time.monotonic()
         due = min(began + self._time, self.run_until)
         if due <= began:
-            raise self._late()
+            raise self.late()
         if self._turns is not None:
             self._turns.take(due)
         before = -1.0 if id(runner) == self._quick or not self.counts else time.thread_time()
@@ -285,7 +333,7 @@ class ComputeGuard:
             result = call()
         except Exception as error:
             if self._alarm.clear():
-                raise self._late() from error
+                raise self.late() from error
             raise
         finally:
             rang = self._alarm.clear()
@@ -295,23 +343,27 @@ class ComputeGuard:
                 self.computing += time.thread_time() - before
             self._quick = id(runner) if time.monotonic() - began < _SHORT else 0
         if rang:
-            raise self._late()
+            raise self.late()
         return result
+
+    def load_until(self) -> float:
+        """When a load that begins now has to end, a time of `time.monotonic`."""
+        time_of_load = inf if self._limits.load_time is None else time.monotonic() + self._limits.load_time
+        return min(time_of_load, self.run_until)
 
     def stop(self) -> None:
         """End the compute that is under way, and let no other begin. From any thread."""
         self.run_until = 0.0
         self._alarm.hasten()
 
-    def _late(self) -> NNError:
+    def late(self, limit: str = "compute_time", what: str = "the compute") -> NNError:
+        """The error where what took its time is over: for the run, or for the limit of what was done."""
         if self.run_until == 0.0:
-            text = "the run was stopped"
-        elif time.monotonic() >= self.run_until:
-            text = f"the run took longer than {self._limits.run_time:g} s ({how_to_raise(self._limits, 'run_time')})"
-        else:
-            name = how_to_raise(self._limits, "compute_time")
-            text = f"the compute took longer than {self._limits.compute_time:g} s ({name})"
-        return NNError(ErrorCode.TIMEOUT, text)
+            return NNError(ErrorCode.TIMEOUT, "the run was stopped")
+        if time.monotonic() >= self.run_until:
+            limit, what = "run_time", "the run"
+        text = f"{what} took longer than {getattr(self._limits, limit):g} s"
+        return NNError(ErrorCode.TIMEOUT, f"{text} ({how_to_raise(self._limits, limit)})")
 
     def close(self) -> None:
         """Guard no more."""

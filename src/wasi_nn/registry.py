@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from wasi_nn import backends, forks
+from wasi_nn import backends, forks, loading
 from wasi_nn.backends import Buffer, LoadRules, Options
 from wasi_nn.files import read_regular
 from wasi_nn.graph import Graph
@@ -173,7 +173,7 @@ class Registry:
         entry = self._entries.get(name)
         if entry is None:
             raise self._unknown(name)
-        with entry.lock:
+        with loading.turn(entry.lock):
             if entry.graph is None:
                 entry.note_files(self._files_of(entry.named))
                 entry.graph = self._load(name, entry.named)

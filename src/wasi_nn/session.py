@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary, finalize
 
 from wasi_nn import backends
 from wasi_nn.descriptors import require_free_descriptors, reserve
 from wasi_nn.graph import ExecutionContext, Graph
-from wasi_nn.limits import ComputeGuard, Held, HeldBytes, Limits, Turns, Usage
+from wasi_nn.limits import ComputeGuard, HeldBytes, Limits, Turns, Usage
+from wasi_nn.loading import load_within
 from wasi_nn.registry import registry_of
 from wasi_nn.tensor import Tensor
 from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, word
@@ -50,7 +52,7 @@ class HandleTable:
         handle = self._next
         if handle > _LAST_HANDLE:
             raise NNError(ErrorCode.TOO_LARGE, "no handles are left in this session")
-        self._count(item)
+        self.usage.take_all(_counts(item))
         self._next += 1
         self._items[handle] = item
         return handle
@@ -91,19 +93,7 @@ class HandleTable:
     def _forget(self, handle: int) -> None:
         item = self._items.pop(handle, None)
         if item is not None:
-            for name, amount in _counts(item):
-                self.usage.give_back(name, amount)
-
-    def _count(self, item: Handled) -> None:
-        taken = []
-        try:
-            for name, amount in _counts(item):
-                self.usage.take(name, amount)
-                taken.append((name, amount))
-        except NNError:
-            for name, amount in taken:
-                self.usage.give_back(name, amount)
-            raise
+            self.usage.give_back_all(_counts(item))
 
     def clear(self) -> None:
         """Give every handle back."""
@@ -122,13 +112,13 @@ class HandleTable:
         return NNError(ErrorCode.INVALID_ARGUMENT, f"handle {handle} isn't {_with_article(_KINDS[kind])}: it {is_}")
 
 
-def _counts(item: Handled) -> list[tuple[str, int]]:
+def _counts(item: Handled) -> dict[str, int]:
     """What a thing counts as, and how much."""
     if isinstance(item, Tensor):
-        return [("handles", 1), ("tensor_bytes", item.data.nbytes + item.encoded_dims.nbytes)]
+        return {"handles": 1, "tensor_bytes": item.data.nbytes + item.encoded_dims.nbytes}
     if isinstance(item, Graph):
-        return [("handles", 1), ("graphs", 1)]
-    return [("handles", 1), ("contexts", 1)] if isinstance(item, ExecutionContext) else [("handles", 1)]
+        return {"handles": 1, "graphs": 1}
+    return {"handles": 1, "contexts": 1} if isinstance(item, ExecutionContext) else {"handles": 1}
 
 
 def _with_article(noun: str) -> str:
@@ -195,33 +185,50 @@ class Session:
         if not self.allow_load:
             raise NNError(ErrorCode.SECURITY, "this host loads graphs by name only, not from a guest's bytes")
         self._require_target(target)
-        return self._loaded_from_bytes(
-            builders,
-            lambda take_worker: backends.load(
-                builders, encoding, target, rules=self.rules, allowed=self._may_load, take_worker=take_worker
-            ),
-        )
 
-    def _loaded_from_bytes(self, builders: Sequence[memoryview], load: Callable[[Callable[[], object]], Graph]) -> int:
+        def load(model: Sequence[memoryview], may_begin: Callable[[Backend], bool]) -> Graph:
+            return backends.load(model, encoding, target, rules=self.rules, allowed=may_begin)
+
+        return self._loaded_from_bytes(builders, load)
+
+    def _loaded_from_bytes(
+        self,
+        builders: Sequence[memoryview],
+        load: Callable[[Sequence[memoryview], Callable[[Backend], bool]], Graph],
+    ) -> int:
+        """Load a graph, by a function that asks before it begins with a backend; gives the graph's handle."""
         size = sum(map(len, builders))
         self.usage.require("graphs", 1)
+        self.usage.require("model_bytes", size)
         require_free_descriptors(reserve())
-        workers: list[Held] = []
-
-        def take_worker() -> object:
-            workers.append(Held(self.usage, "workers"))
-            return workers[-1]
-
+        model = [memoryview(bytes(builder)) for builder in builders]  # a load may outlast the guest and its memory
+        amounts = {"graphs": 1, "model_bytes": size}
+        graph = load_within(self.usage, self.guard, amounts, partial(self._load_counted, partial(load, model)))
         self.usage.take("model_bytes", size)
-        try:
-            graph = load(take_worker)
-        except BaseException:
-            for worker in workers:  # now: whoever keeps the error keeps all that it was raised over
-                worker.release()
-            self.usage.give_back("model_bytes", size)
-            raise
         finalize(graph, self.usage.give_back, "model_bytes", size).atexit = False
         return self.handles.add(graph)
+
+    def _load_counted(self, load: Callable[[Callable[[Backend], bool]], Graph]) -> Graph:
+        """Load a graph, whose worker counts as long as it is there if it has one."""
+        workers = 0
+
+        def may_begin(backend: Backend) -> bool:
+            nonlocal workers
+            if not self._may_load(backend):
+                return False
+            if self.rules.isolation_of(backend, hostile=True) is not None:
+                self.usage.take("workers")
+                workers = 1
+            return True
+
+        try:
+            graph = load(may_begin)
+        except BaseException:
+            self.usage.give_back("workers", workers)
+            raise
+        if workers:
+            finalize(graph, self.usage.give_back, "workers", workers).atexit = False
+        return graph
 
     def _require_target(self, target: ExecutionTarget) -> None:
         if self.allow_targets is not None and target not in self.allow_targets:
@@ -239,26 +246,32 @@ class Session:
         if backend is None:
             message = f"graph encoding {number} ({name}) has no backend here; one can be registered for the number"
             raise NNError(ErrorCode.INVALID_ENCODING, message)
-        if not self._may_load(backend):
-            raise NNError(ErrorCode.SECURITY, f"this host loads no models of {name} from a guest's bytes")
-        self._require_target(target)
-        return self._loaded_from_bytes(
-            builders, lambda take_worker: backends.load_with(backend, builders, target, self.rules, take_worker)
-        )
+
+        def load(model: Sequence[memoryview], may_begin: Callable[[Backend], bool]) -> Graph:
+            if not may_begin(backend):
+                raise NNError(ErrorCode.SECURITY, f"this host loads no models of {name} from a guest's bytes")
+            self._require_target(target)
+            return backends.load_with(backend, model, target, self.rules)
+
+        return self._loaded_from_bytes(builders, load)
 
     def load_by_name(self, name: str, config: memoryview | bytes = b"") -> int:
         """Load a graph that the operator named, with a configuration of the guest's if it gives one; gives its handle,
         a new one each time."""
         if self.allow_names is not None and not any(fnmatchcase(name, allowed) for allowed in self.allow_names):
             raise _no_graph(name)
-        self.usage.require("graphs", 1)
-        try:
+        wanted = memoryview(bytes(config))
+
+        def load() -> Graph:
             graph = self.registry.get(name)
+            return graph.configured(wanted) if wanted else graph
+
+        try:
+            return self.handles.add(load_within(self.usage, self.guard, {"graphs": 1}, load))
         except NNError as error:
             if self.allow_names is not None and type(error) is NNError and error.code is ErrorCode.NOT_FOUND:
                 raise _no_graph(name) from None  # the registry's own words tell of other names
             raise
-        return self.handles.add(graph.configured(memoryview(config)) if config else graph)
 
     def init_execution_context(self, graph: int) -> int:
         """A new context on a graph, which lives as long as the context needs it; gives the context's handle."""

@@ -73,8 +73,9 @@ class Backend(Protocol):
         """The targets that can be used here, with the device each would run on."""
 
     # A backend whose runtime doesn't withstand hostile bytes may have `safe_in_isolation`: guests load such models by
-    # default, in isolation. One whose models are in several files may have `files_of(path)`, which gives all of them;
-    # one whose runtime opens a port has `needs_sockets`. Where `works_in_forks` is False, the runtime can't be used in
+    # default, in isolation. One whose models are in several files may have `files_of(path)`, which gives all of them,
+    # and if the model names them, `own_files_of(path, options)`, which gives those that an isolated model may read. One
+    # whose runtime opens a port has `needs_sockets`. Where `works_in_forks` is False, the runtime can't be used in
     # a process if it was before that was forked. A backend of an encoding that is WasmEdge's own (9 Whisper, 11 Piper
     # ...) also has its number as `extension_encoding`; such a graph may have any number of builders, none too.
 
@@ -101,10 +102,7 @@ def built_in() -> Iterator[Backend]:
 @cache
 def _import(name: str) -> Backend:
     module, attribute = name.split(":")
-    try:
-        backend: Backend = getattr(importlib.import_module(module), attribute)()
-    except OSError as error:
-        raise NNError(ErrorCode.RUNTIME_ERROR, f"{module} can't be imported: {one_line(error)}") from error
+    backend: Backend = getattr(importlib.import_module(module), attribute)()
     return backend
 
 
@@ -200,14 +198,12 @@ def load(
     runtime: str | None = None,
     rules: LoadRules | None = None,
     allowed: Callable[[Backend], bool] | None = None,
-    take_worker: Callable[[], object] | None = None,
 ) -> Graph:
     """Load a model into a graph.
 
     `options` are the backend's own (`wasi_nn.backends.onnx` lists those for ONNX). `runtime` names the ML runtime to
     use, where several can run the encoding; it comes before what `rules` say. `Graph.device` and `Graph.runtime` tell
-    where it came to run. `allowed`, if given, has a say in which backends may be used, and `take_worker` in whether an
-    isolated graph may have a worker: what it gives is kept as long as the graph may have one.
+    where it came to run. `allowed`, if given, has a say in which backends may be used.
 
     Raises `NNError`: `invalid-argument` for an option, encoding, target or runtime that doesn't exist; `not-found` for
     a path that doesn't exist; `invalid-encoding` where no backend fits, or its runtime isn't installed;
@@ -233,7 +229,7 @@ def load(
         raise NNError(ErrorCode.SECURITY, f"this host loads {backend.encoding.value} by name only, not from bytes")
     try:
         isolation = rules.isolation_of(backend, hostile=allowed is not None)
-        return _finished(backend, model, target, options or {}, rules, isolation, take_worker)
+        return _finished(backend, model, target, options or {}, rules, isolation)
     except NNError as error:
         other = None if error.code is not ErrorCode.RUNTIME_ERROR else _looks_like_another(backend, source)
         if other is None:
@@ -264,15 +260,11 @@ def files_of(backend: Backend, file: Path) -> Sequence[Path]:
 
 
 def load_with(
-    backend: Backend,
-    builders: Sequence[memoryview],
-    target: ExecutionTarget,
-    rules: LoadRules | None,
-    take_worker: Callable[[], object] | None = None,
+    backend: Backend, builders: Sequence[memoryview], target: ExecutionTarget, rules: LoadRules | None
 ) -> Graph:
-    """Load a model from bytes by a certain backend, as `load` does."""
+    """Load a model from bytes by a certain backend. Raises as `load` does."""
     rules = rules or LoadRules()
-    return _finished(backend, builders, target, {}, rules, rules.isolation_of(backend, hostile=True), take_worker)
+    return _finished(backend, builders, target, {}, rules, rules.isolation_of(backend, hostile=True))
 
 
 def _finished(
@@ -282,14 +274,13 @@ def _finished(
     options: Options,
     rules: LoadRules,
     isolation: Isolation | None,
-    take_worker: Callable[[], object] | None,
 ) -> Graph:
     """The graph that a backend loads, as the rules want it."""
     load_on: Callable[[ExecutionTarget, Options], Graph]
     if isolation is not None:
         from wasi_nn.isolation import isolated
 
-        load_on = partial(isolated.load, backend, model, isolation, take_worker=take_worker)
+        load_on = partial(isolated.load, backend, model, isolation)
     else:
         if not getattr(backend, "works_in_forks", True):
             forks.start(backend.runtime)
@@ -359,10 +350,7 @@ def _looks_like_another(backend: Backend, source: Source) -> GraphEncoding | Non
     if isinstance(source, str | os.PathLike):
         return None
     model = memoryview(source if isinstance(source, Buffer) else source[0]).cast("B")
-    try:
-        like = [other.encoding for other in available() if other.sniff(model)]
-    except NNError:
-        return None
+    like = [other.encoding for other in available() if other.sniff(model)]
     return None if not like or backend.encoding in like else like[0]
 
 

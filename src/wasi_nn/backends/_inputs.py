@@ -32,6 +32,11 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
 
+def is_texts(value: Any) -> bool:
+    """Whether a value is a list of such texts."""
+    return isinstance(value, list) and all(map(is_text, value))
+
+
 def one_of(words: Sequence[str] | Mapping[str, Any]) -> Callable[[Any], bool]:
     """Accepts these words."""
     return lambda value: isinstance(value, str) and value in words

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 
 from wasi_nn.backends._protobuf import fields
-from wasi_nn.types import ErrorCode, NNError
+from wasi_nn.types import ErrorCode, NNError, printable
 
 _MAX_TOP_LEVEL_FIELDS = 100_000
 _MAX_FIELDS = 2_000_000
@@ -23,6 +24,8 @@ _VALUE_NAME, _VALUE_TYPE = 1, 2
 _TYPE_TENSOR = 1
 _TENSOR_TYPE_SHAPE = 2
 _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
+_ENTRY_KEY, _ENTRY_VALUE = 1, 2
+_ENDINGS = (".bin", ".data", ".weights")
 
 # Which fields of each message lead to tensors.
 _PATHS_TO_TENSORS = {
@@ -55,6 +58,27 @@ def uses_external_data(model: memoryview) -> bool:
 
     Raises `ValueError` if the model is malformed or has too many fields to look through.
     """
+    return any(
+        number == _TENSOR_EXTERNAL_DATA or (number == _TENSOR_DATA_LOCATION and value != 0)
+        for number, value in _tensor_fields(model)
+    )
+
+
+def _external_locations(model: memoryview) -> set[str]:
+    """The files in which tensors of the model have their data, as the model calls them. Raises as `uses_external_data`
+    does."""
+    found = set()
+    for number, value in _tensor_fields(model):
+        if number == _TENSOR_EXTERNAL_DATA and isinstance(value, memoryview):
+            entry = dict(fields(value))
+            key, location = entry.get(_ENTRY_KEY), entry.get(_ENTRY_VALUE)
+            if isinstance(key, memoryview) and bytes(key) == b"location" and isinstance(location, memoryview):
+                found.add(bytes(location).decode("utf-8", "surrogateescape"))
+    return found
+
+
+def _tensor_fields(model: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """The fields of the model's tensors, however deep. Raises as `uses_external_data` does."""
     todo = [("model", model)]
     count = 0
     while todo:
@@ -65,11 +89,9 @@ def uses_external_data(model: memoryview) -> bool:
             if count > _MAX_FIELDS:
                 raise ValueError("too many fields")
             if kind == "tensor":
-                if number == _TENSOR_EXTERNAL_DATA or (number == _TENSOR_DATA_LOCATION and value != 0):
-                    return True
+                yield number, value
             elif number in paths and isinstance(value, memoryview):
                 todo.append((paths[number], value))
-    return False
 
 
 def require_self_contained(model: bytes) -> None:
@@ -88,14 +110,44 @@ def require_self_contained(model: bytes) -> None:
 
 
 def files_of_onnx(path: Path) -> Sequence[Path]:
-    """The files of a model: its own, or the folder that it is in if its tensors may have their data in others there."""
+    """The files of a model: its own, and those that its tensors have their data in."""
+    return [path, *(path.parent / location for location in sorted(_locations_in(path)))]
+
+
+def own_files_of_onnx(path: Path, listed: Sequence[str]) -> Sequence[Path]:
+    """The files of a model, if they are its own by their names, or are `listed`: file names from the model's folder on,
+    with `*` for any characters.
+
+    A model's own files lie beside it, and are named after it: `model.onnx.data`, `model.onnx_data_1`, `model.bin`. A
+    model that names another file could be after that. Raises `NNError` with `security` for one that does.
+    """
+    folders = {path.parent.resolve(), path.resolve().parent}  # others, where models are links into a cache
+    files = [path]
+    for location in sorted(_locations_in(path)):
+        file = path.parent / location
+        listed_too = any(fnmatchcase(location, pattern) for pattern in listed) and ".." not in Path(location).parts
+        own = location == file.name and _is_named_after(path, file) and file.resolve().parent in folders
+        if not (own or listed_too):
+            message = (
+                f"the model has data in {printable(location)[:200]!r}, which isn't named after it, as {path.name}.data "
+                "would be: isolated, it may read that only if the option 'external_data' lists it"
+            )
+            raise NNError(ErrorCode.SECURITY, message)
+        files.append(file)
+    return files
+
+
+def _is_named_after(path: Path, file: Path) -> bool:
+    return file.name.startswith(path.name) or (file.stem == path.stem and file.suffix in _ENDINGS)
+
+
+def _locations_in(path: Path) -> set[str]:
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         with memoryview(data) as view:
             try:
-                alone = not (is_onnx(view) and uses_external_data(view))
+                return _external_locations(view) if is_onnx(view) else set()
             except ValueError:  # the runtime will say what is wrong with it
-                alone = True
-    return [path] if alone else [path.parent]
+                return set()
 
 
 def tensors_with_shape(model: memoryview) -> set[str]:

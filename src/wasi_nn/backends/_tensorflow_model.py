@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -22,6 +22,7 @@ from wasi_nn.backends._protobuf import fields
 from wasi_nn.types import ErrorCode, NNError
 
 SAVED_MODEL = "saved_model.pb"
+_FOLDERS = ("variables", "assets")
 
 _FIELDS_LOOKED_AT = 1000
 _NODES_LOOKED_AT = 16
@@ -131,6 +132,11 @@ def _tar_entries(model: memoryview) -> Iterator[PurePosixPath]:
         at += _TAR_BLOCK + -(-max(size, 0) // _TAR_BLOCK) * _TAR_BLOCK
 
 
+def files_of_saved_model(path: Path) -> Sequence[Path]:
+    """The files of a SavedModel, and its folders with all that is in them; what else lies there isn't its own."""
+    return [path, *(path.parent / name for name in _FOLDERS)]
+
+
 class ModelFolder:
     """The folder of a SavedModel; one that was `unpacked` is removed when nothing needs it any more."""
 
@@ -163,7 +169,7 @@ class ModelFolder:
 
     def _files(self) -> dict[Path, tuple[int, int, int]]:
         found = {}
-        for folder in ("variables", "assets"):
+        for folder in _FOLDERS:
             for file in sorted((self.path / folder).glob("*")):
                 about = file.stat()
                 found[file] = about.st_ino, about.st_size, about.st_mtime_ns

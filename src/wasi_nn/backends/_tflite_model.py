@@ -23,7 +23,7 @@ _MODEL_CODES, _MODEL_GRAPHS, _MODEL_BUFFERS, _MODEL_SIGNATURES = 1, 2, 4, 7
 _MODEL_FILES, _MODEL_PARTS_OF_FILES = 8, 9  # with weights that lie outside of the model
 _CODE_OLD, _CODE_NEW = 0, 3
 _GRAPH_TENSORS, _GRAPH_INPUTS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 0, 1, 2, 3
-_TENSOR_SHAPE, _TENSOR_BUFFER, _TENSOR_IS_VARIABLE = 0, 2, 5
+_TENSOR_SHAPE, _TENSOR_BUFFER, _TENSOR_IS_VARIABLE, _TENSOR_PART_OF_FILE = 0, 2, 5, 10
 _OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS, _OPERATOR_INTERMEDIATES = 0, 1, 2, 8
 _OPTIONS, _OPTIONS_2 = 3, 11  # what kind of options an operator has; these themselves are the next field
 _BUFFER_DATA, _BUFFER_OFFSET, _BUFFER_SIZE = 0, 1, 2
@@ -94,7 +94,8 @@ def require_sound(model: bytes, *, vouched_for: bool) -> None:
         raise ValueError(f"it has no subgraph {min(missing)}")
     require_bounded(runs, Counter(runs.keys()), _MAX_RUNS)
     if not vouched_for:
-        if root.count(_MODEL_FILES) or root.count(_MODEL_PARTS_OF_FILES):
+        parts = (it.number(_TENSOR_PART_OF_FILE, "I") for graph in graphs for it in graph.tensors)
+        if root.count(_MODEL_FILES) or root.count(_MODEL_PARTS_OF_FILES) or any(parts):
             raise _refused("it has weights in other files; the operator can load it by path")
         for graph in graphs:
             _require_made(graph, codes, filled)

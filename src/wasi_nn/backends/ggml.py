@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from wasi_nn.types import Array
 
 _MAX_VARIANTS = 4
+_PART = re.compile(r"(.*)-\d{5}-of-(\d{5})\.gguf")  # how llama.cpp names the parts of a model
 _BYTES_A_TOKEN = 1024  # more than any token of a vocabulary has
 
 
@@ -104,10 +105,11 @@ class GgmlBackend:
         return GgmlGraph(model, {})
 
     def files_of(self, path: Path) -> Sequence[Path]:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            with memoryview(data) as view:
-                parts = read_header(view).keys.get("split.count", 1)
-        return [path] if parts in (0, 1) else sorted(path.parent.glob("*.gguf"))
+        part = _PART.fullmatch(path.name)
+        if part is None:
+            return [path]
+        names = re.compile(rf"{re.escape(part[1])}-\d{{5}}-of-{part[2]}\.gguf")
+        return sorted(file for file in path.parent.iterdir() if names.fullmatch(file.name))
 
     def devices(self) -> Mapping[ExecutionTarget, str]:
         there = _devices()

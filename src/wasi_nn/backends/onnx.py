@@ -3,7 +3,8 @@
 Options: `threads` (within an operator; 0, the default, leaves it to the runtime: one a core), `inter_op_threads`
 (above 1 runs independent operators side by side), `spinning` (whether idle threads burn their core to wake faster;
 the runtime's own default is true), `optimization` (`none`, `basic`, `extended`, `all`), `providers` (execution
-providers in order of preference, for any target; then nothing is chosen here).
+providers in order of preference, for any target; then nothing is chosen here), `external_data` (the files that an
+isolated model may read which aren't named after it, from its folder on; `*` stands for any characters).
 
 A model given as bytes is self-contained or refused: no file may be reached from it. A model given as a path may have
 external data beside it.
@@ -23,9 +24,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn import quiet
-from wasi_nn.backends._inputs import check_options, is_text, is_thread_count, one_of, only_builder
+from wasi_nn.backends._inputs import check_options, is_text, is_texts, is_thread_count, one_of, only_builder
 from wasi_nn.backends._onnx_functions import require_bounded_functions
-from wasi_nn.backends._onnx_model import files_of_onnx, is_onnx, require_self_contained, tensors_with_shape
+from wasi_nn.backends._onnx_model import (
+    files_of_onnx,
+    is_onnx,
+    own_files_of_onnx,
+    require_self_contained,
+    tensors_with_shape,
+)
 from wasi_nn.graph import Graph
 from wasi_nn.runner import Runner, takes
 from wasi_nn.types import ExecutionTarget, GraphEncoding, TargetUnavailable, TensorInfo, TensorType
@@ -70,6 +77,7 @@ _DEVICES = {provider: device for providers in _PROVIDERS.values() for provider, 
 # What ONNX Runtime says where an output is bound to an array of other dims than it has, or than the model declares.
 _OTHER_DIMS = ("pre-allocated output", "Got invalid dimensions for output")
 
+_MOST_FOLDED = "4096"  # bytes of an operator's results, if they are worked out while a model is loaded
 _QUIET = 4  # only what is fatal; every error comes back as an exception
 
 
@@ -102,7 +110,8 @@ class OnnxBackend:
         # A second lock on the same door: the directory that external data would have to be in doesn't exist.
         settings.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         settings.add_session_config_entry("session.load_model_format", "ONNX")
-        return open_graph(model, memoryview(model), settings, target, options)
+        without = _bound_folding(model, settings) if "optimization" not in options else []
+        return open_graph(model, memoryview(model), settings, target, options, without)
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         with open(path, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -111,6 +120,10 @@ class OnnxBackend:
 
     def files_of(self, path: Path) -> Sequence[Path]:
         return files_of_onnx(path)
+
+    def own_files_of(self, path: Path, options: Mapping[str, Any]) -> Sequence[Path]:
+        check_options(self.encoding, options, _ACCEPTS)
+        return own_files_of_onnx(path, options.get("external_data", ()))
 
     def devices(self) -> Mapping[ExecutionTarget, str]:
         there = import_onnxruntime().get_available_providers()
@@ -129,6 +142,7 @@ _ACCEPTS = {
     "inter_op_threads": is_thread_count,
     "spinning": lambda value: isinstance(value, bool),
     "optimization": one_of(_OPTIMIZATION),
+    "external_data": is_texts,
     "providers": lambda value: isinstance(value, list) and value != [] and all(map(is_text, value)),
 }
 
@@ -151,6 +165,13 @@ def session_options(options: Mapping[str, Any]) -> SessionOptions:
     return settings
 
 
+def _bound_folding(model: bytes, settings: SessionOptions) -> list[str]:
+    """Have little computed while a model is loaded, of which a few bytes can make anything; gives the optimizers to do
+    without."""
+    settings.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", _MOST_FOLDED)
+    return ["ConstantFolding"] if b"StringConcat" in model else []  # texts count as nothing there, however long
+
+
 def choose_providers(target: ExecutionTarget, there: Sequence[str]) -> list[str]:
     """The execution providers for a target out of those that this build of the runtime has.
 
@@ -170,15 +191,17 @@ def open_graph(
     settings: SessionOptions,
     target: ExecutionTarget,
     options: Mapping[str, Any],
+    without: Sequence[str] = (),
 ) -> Graph:
-    """A graph of a model given as bytes or as a path; `content` is its bytes either way."""
+    """A graph of a model given as bytes or as a path; `content` is its bytes either way. Optimizers may be left out."""
     ort = import_onnxruntime()
 
     there = ort.get_available_providers()
     providers = options.get("providers") or choose_providers(target, there)
     if not set(providers) <= set(there):
         raise TargetUnavailable(f"onnxruntime has only {', '.join(there)} here, not all of {', '.join(providers)}")
-    session = ort.InferenceSession(model, settings, providers=providers, enable_fallback=0)
+    more = {"disabled_optimizers": list(without)} if without else {}
+    session = ort.InferenceSession(model, settings, providers=providers, enable_fallback=0, **more)
     active = session.get_providers()
     if active[0] != providers[0]:  # the runtime goes on without a provider whose libraries or device are missing
         raise TargetUnavailable(f"onnxruntime could not start {providers[0]}; it would run on {active[0]}")

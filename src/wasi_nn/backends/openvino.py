@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.backends import _tensorflow_model
-from wasi_nn.backends._inputs import as_bytes, check_options, is_text, is_thread_count, one_of
-from wasi_nn.backends._onnx_model import files_of_onnx, is_onnx, require_self_contained
+from wasi_nn.backends._inputs import as_bytes, check_options, is_text, is_texts, is_thread_count, one_of
+from wasi_nn.backends._onnx_model import files_of_onnx, is_onnx, own_files_of_onnx, require_self_contained
 from wasi_nn.backends._tflite_model import require_sound
 from wasi_nn.backends.tflite import is_tflite
 from wasi_nn.graph import Graph
@@ -99,8 +99,14 @@ class OpenVinoBackend:
 
     def files_of(self, path: Path) -> Sequence[Path]:
         if path.name == _tensorflow_model.SAVED_MODEL:
-            return [path.parent]
+            return _tensorflow_model.files_of_saved_model(path)
         return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else files_of_onnx(path)
+
+    def own_files_of(self, path: Path, options: Mapping[str, Any]) -> Sequence[Path]:
+        if path.name == _tensorflow_model.SAVED_MODEL or path.suffix == ".xml":
+            return self.files_of(path)
+        check_options(GraphEncoding.OPENVINO, options, _ACCEPTS)
+        return own_files_of_onnx(path, options.get("external_data", ()))
 
     def devices(self) -> Mapping[ExecutionTarget, str]:
         import openvino as ov
@@ -256,6 +262,7 @@ _ACCEPTS = {name: one_of(words) for name, words in _PROPERTIES.items()} | {
     "streams": is_thread_count,
     "device": is_text,
     "mmap": lambda value: isinstance(value, bool),
+    "external_data": is_texts,
 }
 
 

@@ -27,6 +27,7 @@ from wasi_nn.backends._inputs import check_options, is_text, is_thread_count, on
 from wasi_nn.backends._tensorflow_model import (
     SAVED_MODEL,
     ModelFolder,
+    files_of_saved_model,
     is_saved_model,
     is_saved_model_archive,
     is_tensorflow,
@@ -67,7 +68,7 @@ class TensorFlowBackend:
         return _load(path.read_bytes(), ModelFolder(path.parent), True, target, options)
 
     def files_of(self, path: Path) -> Sequence[Path]:
-        return [path.parent] if path.name == SAVED_MODEL else [path]
+        return files_of_saved_model(path) if path.name == SAVED_MODEL else [path]
 
     def devices(self) -> Mapping[ExecutionTarget, str]:
         there = _device_types(import_tensorflow())

@@ -46,10 +46,11 @@ _OPTIONS: dict[str, tuple[Any, str, str]] = {
     "run_time": (_seconds, "TIME", "for the whole run (default: 1h)"),
     "compile_time": (_seconds, "TIME", "for compiling it (default: 2m)"),
     "compile_memory": (_size, "BYTES", "of memory for compiling it (default: 4G)"),
+    "load_time": (_seconds, "TIME", "for loading one model (default: 1m)"),
     "model_bytes": (_size, "BYTES", "of models that it loads from its own bytes (default: 1G)"),
     "tensor_bytes": (_size, "BYTES", "of tensors (default: 1G)"),
-    "workers": (_count, "N", "isolated workers of models that it loads from its own bytes (default: 8)"),
     "graphs": (_count, "N", "graphs that it holds (default: 64)"),
+    "workers": (_count, "N", "processes of isolated graphs that it loads from its own bytes (default: 8)"),
     "contexts": (_count, "N", "execution contexts that it holds (default: 256)"),
     "handles": (_count, "N", "things that it holds in all (default: 65536)"),
     "files": (_count, "N", "files and directories that it has open (default: 256)"),
@@ -73,5 +74,4 @@ def limits(options: argparse.Namespace) -> tuple[Limits, HostLimits]:
 
     given = {name: getattr(options, f"max_{name}") for name in _OPTIONS if hasattr(options, f"max_{name}")}
     of_guest = {field.name: given[field.name] for field in fields(Limits) if field.name in given}
-    of_host = {"computes": given["computes"]} if "computes" in given else {}
-    return Limits(**of_guest), HostLimits(workers=None, **of_host)  # its one guest has a limit of workers
+    return Limits(**of_guest), HostLimits(**({"computes": given["computes"]} if "computes" in given else {}))

@@ -48,8 +48,15 @@ class Channel:
 
     @classmethod
     def pair(cls) -> tuple[Channel, socket.socket]:
-        """A channel, and the other side's socket."""
-        ours, theirs = socket.socketpair()
+        """A channel, and the other side's socket. Raises `NNError` with `runtime-error` if too few files are left."""
+        from wasi_nn.descriptors import require_free_descriptors, reserve
+        from wasi_nn.types import ErrorCode, NNError
+
+        require_free_descriptors(reserve())
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise NNError(ErrorCode.RUNTIME_ERROR, f"no socket for an isolated graph: {error}") from error
         return cls(ours), theirs
 
     @contextmanager

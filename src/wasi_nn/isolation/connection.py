@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from wasi_nn.descriptors import require_free_descriptors, reserve
 from wasi_nn.isolation.arena import OutputReader, copies
 from wasi_nn.isolation.channel import Channel, Gone, Message
 from wasi_nn.isolation.described import Misleading
-from wasi_nn.types import ErrorCode, NNError, one_line
+from wasi_nn.types import NNError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,12 +46,7 @@ class Connection:
         self._number = next(_numbers)
         # How many calls there were, which one is awaited, and for which the worker is killed if it goes on.
         self._calls = self._under_way = self._insisted = 0
-        require_free_descriptors(reserve())
-        try:
-            self._channel, theirs = Channel.pair()
-        except OSError as error:
-            text = f"no execution context can be made of an isolated graph: {one_line(error)}"
-            raise NNError(ErrorCode.RUNTIME_ERROR, text) from error
+        self._channel, theirs = Channel.pair()
         self._is_open = True
         with theirs:
             if not self.worker.tell({"do": "runner", "graph": place, "runner": self._number}, [theirs.fileno()]):

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wasi_nn import loading
 from wasi_nn.backends import files_of
 from wasi_nn.graph import Graph
 from wasi_nn.isolation import Isolation
@@ -29,42 +30,28 @@ if TYPE_CHECKING:
 
 
 def load(
-    backend: Backend,
-    model: Path | Sequence[memoryview],
-    settings: Isolation,
-    target: ExecutionTarget,
-    options: Options,
-    *,
-    take_worker: Callable[[], object] | None = None,
+    backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, target: ExecutionTarget, options: Options
 ) -> Graph:
-    """Load a model, from its file or from bytes, into a worker of its own, which is asked for by `take_worker`: what
-    that gives is kept as long as there may be a worker. Raises as a backend's `load` does."""
+    """Load a model, from its file or from bytes, into a worker of its own. Raises as a backend's `load` does."""
     if not isinstance(model, Path) and len(model) > MAX_FILES:
         message = f"an isolated graph has at most {MAX_FILES} builders; got {len(model)}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if target is not ExecutionTarget.CPU:
         raise TargetUnavailable(f"isolated graphs run on the cpu only, not on {target.value}")
-    taken = None if take_worker is None else take_worker()
-    return IsolatedGraph(Model(backend, model, settings, options, taken), b"")
+    return IsolatedGraph(Model(backend, model, settings, options), b"")
 
 
 class Model:
     """A model, and the worker that has it at the moment."""
 
     def __init__(
-        self,
-        backend: Backend,
-        model: Path | Sequence[memoryview],
-        settings: Isolation,
-        options: Options,
-        taken: object = None,
+        self, backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, options: Options
     ) -> None:
         self.settings = settings
-        self._taken = taken
         self.runtime = backend.runtime
         path = model.absolute() if isinstance(model, Path) else None
         self._builders = [] if isinstance(model, Path) else [SharedMemory.holding(builder) for builder in model]
-        self._readable = [*_code(backend), *([] if path is None else map(str, files_of(backend, path)))]
+        self._readable = [*_code(backend), *([] if path is None else map(str, _own_files(backend, path, options)))]
         kind = type(backend)
         self._sockets = bool(getattr(backend, "needs_sockets", False))
         self._message = {
@@ -91,22 +78,19 @@ class Model:
                 if worker is not None:
                     worker.close()
                 self._worker = None
-                worker = self._loaded_worker()
+                worker = Worker(self.settings, self._readable, sockets=self._sockets)
+                files = [builder.file for builder in self._builders]
+                try:
+                    with loading.stopped_by(worker.kill):
+                        self._know(worker, b"", worker.ask(self._message, "load the model", files=files))
+                except BaseException:
+                    worker.close()
+                    raise
+                self._worker = worker
             if config not in worker.graphs:
                 message = {"do": "configure", "graph": worker.graphs[b""]}
                 self._know(worker, config, worker.ask(message, "configure the graph", config))
             return worker, worker.graphs[config]
-
-    def _loaded_worker(self) -> Worker:
-        worker = Worker(self.settings, self._readable, sockets=self._sockets)
-        try:
-            files = [builder.file for builder in self._builders]
-            self._know(worker, b"", worker.ask(self._message, "load the model", files=files))
-        except BaseException:
-            worker.close()  # now: whoever keeps the error keeps all that it was raised over
-            raise
-        self._worker = worker
-        return worker
 
     def described(self, config: bytes) -> Description:
         """What the worker says of the graph of this configuration. Once for each graph here."""
@@ -163,6 +147,12 @@ class Model:
                 ErrorCode.RUNTIME_ERROR, "the model has other inputs or outputs than when it was first loaded"
             )
         worker.graphs[config] = number
+
+
+def _own_files(backend: Backend, path: Path, options: Options) -> Sequence[Path]:
+    """What a worker may read of a model whose file is given. Raises `NNError` with `security` if that wouldn't do."""
+    own: Callable[[Path, Options], Sequence[Path]] | None = getattr(backend, "own_files_of", None)
+    return files_of(backend, path) if own is None else own(path, options)
 
 
 def _code(backend: Backend) -> list[str]:

@@ -32,14 +32,15 @@ class SharedMemory:
     """Memory that a worker may have too: `size` bytes, whose number can't be changed any more. It is there as long as
     a view of `bytes` is.
 
-    Raises `NNError` with `runtime-error` where the system has no more memory or files.
+    Raises `NNError` with `runtime-error` where the system has no more memory, or too few files are left.
     """
 
     def __init__(self, size: int, file: int | None = None) -> None:
         self.size = size
+        if file is None:
+            require_free_descriptors(reserve())
         try:
             if file is None:
-                require_free_descriptors(reserve())
                 file = os.memfd_create("wasi-nn", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
                 os.ftruncate(file, size)
                 fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)

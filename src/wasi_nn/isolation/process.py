@@ -14,7 +14,6 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from wasi_nn import environment, forks
-from wasi_nn.descriptors import require_free_descriptors
 from wasi_nn.isolation import Isolation, require_available
 from wasi_nn.isolation.channel import Channel, Gone, Message, encoded
 from wasi_nn.isolation.described import error_of
@@ -26,7 +25,6 @@ from wasi_nn.types import ErrorCode, NNError, one_line, printable
 logger = logging.getLogger("wasi_nn")
 
 _MOMENT = 0.1  # seconds
-_DESCRIPTORS = 16  # while a worker is started; it keeps four
 _LAST_WORDS, _LAST_LINE = 8192, 200
 
 
@@ -34,13 +32,12 @@ class Worker:
     """A process that loads a model and runs it. Safe to use from several threads.
 
     `readable` are the files and folders that it may read besides its libraries; with `sockets`, it may listen on a
-    loopback of its own. Raises `NNError` with `unsupported-operation` where the platform can't confine it, and with
-    `runtime-error` where it has no process, memory or files left for it.
+    loopback of its own. Raises `NNError`: `unsupported-operation` where the platform can't confine it, `runtime-error`
+    where it can't be started.
     """
 
     def __init__(self, settings: Isolation, readable: Iterable[str], *, sockets: bool) -> None:
         require_available()
-        require_free_descriptors(_DESCRIPTORS)
         self.graphs: dict[bytes, int] = {}
         self._settings = settings
         self._lock = threading.Lock()
@@ -50,9 +47,9 @@ class Worker:
         self._reason = ""
         self.inputs, self.outputs = WorkerMemory(), WorkerMemory(settings.memory)
         try:
-            held = self._begin()
+            held = self._start()
         except OSError as error:
-            text = f"no worker can be started for an isolated graph: {one_line(error)}"
+            text = f"no process can be started for an isolated graph: {one_line(error)}"
             raise NNError(ErrorCode.RUNTIME_ERROR, text) from error
         held.callback(self.inputs.close)
         held.callback(self.outputs.close)
@@ -66,22 +63,26 @@ class Worker:
             self.close()
             raise
 
-    def _begin(self) -> ExitStack:
-        """Start the process; gives what is to be closed with it."""
-        with ExitStack() as opened, ExitStack() as passed:
+    def _start(self) -> ExitStack:
+        """Start the process; gives what has to be closed in the end."""
+        with ExitStack() as opened:
             self._control, theirs = Channel.pair()
             opened.callback(self._control.close)
-            passed.callback(theirs.close)
-            # The same socket once more, without the time that others may wait at it.
-            self._telling = opened.enter_context(self._control.socket.dup())
-            lifeline, self._lifeline = os.pipe2(os.O_CLOEXEC)
-            opened.callback(os.close, self._lifeline)
-            passed.callback(os.close, lifeline)
-            os.fchmod(lifeline, 0)  # so that the worker can't open the host's end of it
-            self._words, words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-            opened.callback(os.close, self._words)
-            passed.callback(os.close, words)
-            self.process = _started((theirs.fileno(), lifeline), words)
+            with theirs:
+                # The same socket once more, without the time that others may wait at it.
+                self._telling = opened.enter_context(socket.socket(fileno=os.dup(self._control.socket.fileno())))
+                lifeline, self._lifeline = os.pipe2(os.O_CLOEXEC)
+                opened.callback(os.close, self._lifeline)
+                os.fchmod(lifeline, 0)  # so that the worker can't open the host's end of it
+                try:
+                    self._words, words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+                    opened.callback(os.close, self._words)
+                    try:
+                        self.process = _started((theirs.fileno(), lifeline), words)
+                    finally:
+                        os.close(words)
+                finally:
+                    os.close(lifeline)
             return opened.pop_all()
 
     def ask(

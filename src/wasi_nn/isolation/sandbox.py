@@ -39,10 +39,12 @@ _SYSTEM = (
     "/proc/cpuinfo",
     "/proc/meminfo",
     "/proc/stat",
-    "/proc/sys/kernel",
-    "/proc/sys/vm",
+    "/proc/sys/kernel/ngroups_max",
+    "/proc/sys/kernel/numa_balancing",
+    "/proc/sys/kernel/osrelease",
+    "/proc/sys/kernel/rtsig-max",
+    "/proc/sys/vm/overcommit_memory",
     "/sys/devices/system",
-    "/sys/fs/cgroup",
     "/sys/kernel/mm/transparent_hugepage",
     "/etc/ld.so.cache",
     "/etc/localtime",
@@ -52,6 +54,11 @@ _SYSTEM = (
     "/usr/lib",
     "/usr/lib64",
     "/usr/local/lib",
+)
+_CGROUPS = "/sys/fs/cgroup"
+_CGROUP_FILES = (
+    *("cgroup.controllers", "cpu.max", "memory.max"),
+    *("cpu.cfs_period_us", "cpu.cfs_quota_us", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
@@ -80,7 +87,8 @@ _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x4000, 0x400
 _PR_SET_NAME, _PR_GET_NAME, _PR_SET_VMA = 15, 16, 0x53564D41
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _FIONREAD, _FIONBIO, _FIOCLEX, _TCGETS, _TIOCGWINSZ = 0x541B, 0x5421, 0x5451, 0x5401, 0x5413
-_CAPABILITY_VERSION = 0x20080522
+_CAPABILITY_VERSION, _CAP_DAC_READ_SEARCH, _CAP_SETPCAP = 0x20080522, 1 << 2, 1 << 8
+_PR_SET_SECUREBITS, _NO_SETUID_FIXUP = 28, 1 << 2
 
 # Where the scratch folder may be, in the worker's own namespace; what is there otherwise can't be seen then.
 _PLACES = ("/dev/shm", "/mnt", "/media", "/srv", "/opt", "/tmp", "/var/tmp")
@@ -138,11 +146,14 @@ def confine(readable: Iterable[str], memory: int, threads: int, *, sockets: bool
     readable = list(readable)
     counts_alone = _leave_roots_count()
     scratch = _enter_namespaces(memory, readable)
+    if counts_alone and not _may_look():
+        os.setresuid(0, -1, -1)
+        counts_alone = False
     if sockets and not scratch:
         raise OSError(errno.EPERM, "this runtime needs user namespaces to be isolated, and the kernel gives none")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    if counts_alone or scratch:  # else all threads of the user's count
+    if counts_alone or scratch:  # else all threads of the user's count, and none of root's
         _, most = resource.getrlimit(resource.RLIMIT_NPROC)
         threads = threads if most == resource.RLIM_INFINITY else min(threads, most)
         resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
@@ -154,7 +165,7 @@ def confine(readable: Iterable[str], memory: int, threads: int, *, sockets: bool
         os.environ["TMPDIR"] = scratch
     else:  # to be asked for, as some libraries do when they are imported, but not to be written to
         tempfile.tempdir = "/no-scratch-folder-without-user-namespaces"
-    _drop_capabilities()
+    _drop_capabilities(may_look=counts_alone)
     _restrict_calls(sockets, lifeline)
     return scratch
 
@@ -169,6 +180,14 @@ def _leave_roots_count() -> bool:
     except OSError:  # root of a user namespace, who is another user outside and counted as that
         return False
     return True
+
+
+def _may_look() -> bool:
+    """Whether what `_drop_capabilities` leaves to one who may look can be had."""
+    needed = _CAP_DAC_READ_SEARCH | _CAP_SETPCAP
+    with open("/proc/self/status") as file:
+        effective = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
+    return effective & needed == needed
 
 
 def _with_last_number(file: int) -> int:
@@ -223,7 +242,7 @@ def _restrict_files(readable: Iterable[str], scratch: str) -> None:
     ctypes.set_errno(0)  # which that package takes for its own calls'
     rules = Ruleset()
     file, folder = FSAccess.READ_FILE, FSAccess.READ_FILE | FSAccess.READ_DIR
-    for path in (*_SYSTEM, *readable):
+    for path in (*_SYSTEM, *_cgroup_files(), *readable):
         with suppress(FileNotFoundError, NotADirectoryError):
             rules.allow(path, rules=folder if os.path.isdir(path) else file)
     for path in _DEVICES:
@@ -234,11 +253,29 @@ def _restrict_files(readable: Iterable[str], scratch: str) -> None:
     os.close(rules._fd)
 
 
-def _drop_capabilities() -> None:
-    """Give up what root may do, here or in its own user namespace."""
+def _cgroup_files() -> list[str]:
+    """Where the limits of this process's cgroups, and of those that they are in, may be read."""
+    folders = {_CGROUPS}
+    with suppress(OSError), open("/proc/self/cgroup") as file:
+        for line in file:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            folder = os.path.normpath(f"{_CGROUPS}/{controllers}/{path}")
+            while _is_in(folder, _CGROUPS):
+                folders.add(folder)
+                folder = os.path.dirname(folder)
+    return [f"{folder}/{name}" for folder in folders for name in _CGROUP_FILES]
+
+
+def _drop_capabilities(*, may_look: bool) -> None:
+    """Give up what root may do, here or in its own user namespace. If it `may_look`, it goes on to be asked as root
+    whether it has access to a file, which is otherwise the real user's to have."""
     libc = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    _check(libc.capset(header, (ctypes.c_uint32 * 6)()))
+    kept = 0
+    if may_look:
+        _check(libc.prctl(_PR_SET_SECUREBITS, _NO_SETUID_FIXUP, 0, 0, 0))
+        kept = _CAP_DAC_READ_SEARCH
+    _check(libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept)))
 
 
 def _restrict_calls(sockets: bool, lifeline: int) -> None:

@@ -1,0 +1,128 @@
+"""An isolated model that is loaded by path reads its own files, and none of its neighbours', whatever it names."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx_models
+import pytest
+
+import wasi_nn
+from wasi_nn import ErrorCode, Graph, LoadRules, NNError
+from wasi_nn.isolation import isolated, unavailable
+
+X = np.arange(16, dtype=np.float32)
+KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----".ljust(64)
+
+
+@pytest.fixture(autouse=True)
+def _platform() -> None:
+    if unavailable() and not os.environ.get("CI"):
+        pytest.skip(f"graphs can't be isolated here: {unavailable()}")
+
+
+def model_in(folder: Path, location: str) -> Path:
+    """A model `model.onnx` whose weights are in this file, as the model calls it."""
+    path = folder / "model.onnx"
+    path.write_bytes(onnx_models.with_external_data(folder, location))
+    (folder / "weights.bin").rename(folder / location)
+    return path
+
+
+def load(path: Path, runtime: str, **options: object) -> Graph:
+    return wasi_nn.load(path, "onnx", runtime=runtime, rules=LoadRules(isolate=True), options=options)
+
+
+both = pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+
+
+@both
+@pytest.mark.parametrize("name", ["model.onnx.data", "model.onnx_data", "model.onnx_data_1", "model.data", "model.bin"])
+def test_files_that_are_named_after_the_model_are_its_own(name: str, runtime: str, tmp_path: Path) -> None:
+    graph = load(model_in(tmp_path, name), runtime)
+    assert graph.runtime == runtime
+    assert graph.compute({"x": X})["y"].tolist() == list(range(1000, 1032, 2))
+
+
+@both
+@pytest.mark.parametrize(
+    "name", ["id_rsa", "weights.bin", "other.onnx.data", "model.txt", "sub/model.onnx.data", "./model.onnx.data"]
+)
+def test_other_files_are_not(name: str, runtime: str, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    path = model_in(tmp_path, name)
+    (tmp_path / name).write_bytes(KEY)
+    with pytest.raises(
+        NNError, match=r"isn't named after it, as model\.onnx\.data would be: .*'external_data'"
+    ) as raised:
+        load(path, runtime)
+    assert raised.value.code is ErrorCode.SECURITY
+
+
+def test_files_outside_of_the_folder_are_not(tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (tmp_path / "id_rsa").write_bytes(KEY)
+    for location in ("../id_rsa", str(tmp_path / "id_rsa"), "../inside/model.onnx.data", "/proc/self/environ"):
+        (inside / "model.onnx").write_bytes(onnx_models.with_external_data(tmp_path, location))
+        for options in ({}, {"external_data": ["*"]}):
+            with pytest.raises(NNError) as raised:
+                load(inside / "model.onnx", "onnxruntime", **options).compute({"x": X})
+            assert raised.value.code in (ErrorCode.SECURITY, ErrorCode.RUNTIME_ERROR)
+            assert "OPENSSH" not in str(raised.value)
+
+
+@both
+def test_those_that_the_operator_lists_are(runtime: str, tmp_path: Path) -> None:
+    path = model_in(tmp_path, "weights.bin")
+    for listed in (["weights.bin"], ["w*.bin"], ["other", "*"]):
+        assert load(path, runtime, external_data=listed).compute({"x": X})
+    with pytest.raises(NNError, match="isn't named after it"):
+        load(path, runtime, external_data=["weights"])
+    for wrong in ("weights.bin", [3], [""]):
+        with pytest.raises(NNError, match=r"option 'external_data' of .* can't be") as raised:
+            load(path, runtime, external_data=wrong)
+        assert raised.value.code is ErrorCode.INVALID_ARGUMENT
+
+
+def test_a_link_to_elsewhere_is_not_the_models(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    path = model_in(folder, "model.onnx.data")
+    (tmp_path / "id_rsa").write_bytes(KEY)
+    (folder / "model.onnx.data").unlink()
+    (folder / "model.onnx.data").symlink_to(tmp_path / "id_rsa")
+    with pytest.raises(NNError, match="isn't named after it"):
+        load(path, "onnxruntime")
+
+
+def test_links_into_a_cache_are_the_models(tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    path = model_in(snapshot, "model.onnx.data")
+    for number, file in enumerate(sorted(snapshot.iterdir())):
+        shutil.move(file, blobs / str(number))
+        file.symlink_to(blobs / str(number))
+    assert load(path, "onnxruntime").compute({"x": X})
+
+
+def test_a_worker_can_open_no_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "id_rsa").write_bytes(KEY)
+    for name in ("model.onnx", "model.xml", "saved_model.pb", "model.gguf", "model-00001-of-00002.gguf"):
+        file = tmp_path / name
+        file.write_bytes(b"no model")
+    for name in ("variables", "assets"):
+        (tmp_path / name).mkdir()
+    from wasi_nn.backends import built_in
+
+    for backend in built_in():
+        for name in backend.model_files:
+            file = tmp_path / name
+            if not file.exists():
+                file.write_bytes(b"no model")
+            for found in isolated._own_files(backend, file, {}):
+                assert tmp_path / "id_rsa" not in (found, *found.glob("*")), (backend.runtime, name)
