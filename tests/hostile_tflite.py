@@ -427,6 +427,7 @@ MODELS = corpus(
             made("weights in a file that has no name", with_weights_in_a_file, "", group=7),
         ],
         refused(INVALID): [
+            made("an input of 10,000 dims", single, OPERATION.RELU, [1] * 10_000),
             ("two builders", lambda _: [relu(), relu()]),
         ],
         refused(LARGE): [
@@ -460,7 +461,6 @@ MODELS = corpus(
         ],
         fails(INVALID): [
             made("an input of 2^31 - 1 numbers", single, OPERATION.RELU, [(1 << 31) - 1]),
-            made("an input of 10,000 dims", single, OPERATION.RELU, [1] * 10_000),
         ],
         fails(RUNTIME): [
             made("2^31 - 1 numbers made when it is run", filled, (1 << 31) - 1),

@@ -36,6 +36,13 @@ def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
     return key
 
 
+def require_rank(info: TensorInfo) -> None:
+    """Raise `NNError` with `invalid-argument` for an input or output of more dims than there can be."""
+    if info.dims is not None and len(info.dims) > MAX_RANK:
+        message = f"the graph's {info.name!r} has {len(info.dims)} dims, and there can be {MAX_RANK}"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+
+
 def no_such_tensors(kind: str) -> str:
     """The end of a message that refuses a tensor for its type."""
     return f"wasi-nn has no tensors of {kind} (the host can be told to convert them: --convert-types)"

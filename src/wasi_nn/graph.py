@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from wasi_nn import forks
-from wasi_nn.fitting import as_declared, byte_view, checked, find, fitting_dims, no_such_tensors
+from wasi_nn.fitting import as_declared, byte_view, checked, find, fitting_dims, no_such_tensors, require_rank
 from wasi_nn.runner import ABSENT, EndedEarly, NamedOutputs, Runner, failure, run
 from wasi_nn.types import (
     ContextFull,
@@ -73,6 +73,8 @@ class Graph(ABC):
     ) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
+        for info in (*self.inputs, *self.outputs):
+            require_rank(info)
         self.metadata = dict(metadata or {})
         self._forks = forks.count
         forks.keep(self)

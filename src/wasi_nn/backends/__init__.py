@@ -102,7 +102,10 @@ def built_in() -> Iterator[Backend]:
 @cache
 def _import(name: str) -> Backend:
     module, attribute = name.split(":")
-    backend: Backend = getattr(importlib.import_module(module), attribute)()
+    try:
+        backend: Backend = getattr(importlib.import_module(module), attribute)()
+    except OSError as error:  # no files are left
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"{module} can't be imported: {one_line(error)}") from error
     return backend
 
 
@@ -350,7 +353,10 @@ def _looks_like_another(backend: Backend, source: Source) -> GraphEncoding | Non
     if isinstance(source, str | os.PathLike):
         return None
     model = memoryview(source if isinstance(source, Buffer) else source[0]).cast("B")
-    like = [other.encoding for other in available() if other.sniff(model)]
+    try:
+        like = [other.encoding for other in available() if other.sniff(model)]
+    except NNError:
+        return None
     return None if not like or backend.encoding in like else like[0]
 
 
