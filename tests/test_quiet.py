@@ -101,6 +101,26 @@ def test_a_quiet_call_silences_no_other_thread(capfd: pytest.CaptureFixture[str]
     assert capfd.readouterr() == ("heard, afterwards too",) * 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="threads with descriptors of their own are Linux's")
+def test_a_quiet_call_keeps_nothing_open() -> None:
+    reads, writes = os.pipe()
+    may_end = threading.Event()
+    started: list[threading.Thread] = []
+
+    def start_one_that_stays() -> None:
+        started.append(threading.Thread(target=may_end.wait))
+        started[0].start()
+
+    quiet.call(start_one_that_stays)
+    os.close(writes)
+    try:
+        assert os.read(reads, 1) == b"", "the end of the pipe"
+    finally:
+        os.close(reads)
+        may_end.set()
+        started[0].join()
+
+
 def test_what_a_quiet_call_raises_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         quiet.call(lambda: 1 // 0)

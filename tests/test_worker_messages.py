@@ -72,6 +72,12 @@ def test_messages_that_are_nested_too_deep_are_refused_before_they_are_parsed(te
         received(framed(text))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32-be", "latin-1"])
+def test_messages_in_another_encoding_are_refused(encoding: str) -> None:
+    with pytest.raises(ValueError, match=r"utf-8|Expecting|nested"):
+        received(framed(('{"\u00e4":' + "[" * 100 + "]" * 100 + "}").encode(encoding)))
+
+
 @pytest.mark.parametrize(
     "said", [{"a": [[[[[[1]]]]]]}, {"a": "[[[[[[[[[[[[[[[["}, {"a": '"\\[[[[[[[[[["\\'}, {"a": [[], {}, []] * 1000}]
 )

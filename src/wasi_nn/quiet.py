@@ -73,8 +73,8 @@ class _Finder:
 
 
 def call(function: Callable[[], Result]) -> Result:
-    """Make a call on a thread for which standard output and error go nowhere. What the call opens must be closed in it,
-    since the descriptors end with the thread. Raises what the call raises."""
+    """Make a call on a thread for which standard output and error go nowhere. It has no other descriptor that is open,
+    and what it opens must be closed in it, since the descriptors end with the thread. Raises what the call raises."""
     outcome: Future[Result] = Future()
 
     def make() -> None:
@@ -101,6 +101,7 @@ def _give_own_descriptors() -> None:
     unshare = getattr(ctypes.CDLL(None), "unshare", None)
     if unshare is None or unshare(_CLONE_FILES) != 0:
         return
+    os.closerange(3, 2**31 - 1)  # threads that are made here would keep them open for all others
     nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     for standard in (1, 2):
         os.dup2(nowhere, standard)

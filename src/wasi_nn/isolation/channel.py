@@ -158,7 +158,7 @@ class Channel:
 def _parsed(text: bytes) -> Message:
     if text.count(b"[") + text.count(b"{") > _MAX_NESTING:
         _require_flat(text)
-    message = json.loads(text)
+    message = json.loads(text.decode())  # as bytes, it could be of another encoding
     if not isinstance(message, dict):
         raise ValueError("a message that isn't an object")
     return message
