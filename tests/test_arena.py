@@ -247,6 +247,30 @@ class TestWhatIsTold:
         with pytest.raises(Misleading):
             room.reader.read({"outputs": [said, ["float32", [0], 0]]})
 
+    @pytest.mark.parametrize("said", [["float32", [16], 0], ["object", [1], 0, 64], ["uint8", [1], 63]])
+    def test_outputs_that_lie_in_each_other_are_misleading(self, said: list[Any]) -> None:
+        room = self.room()
+        room.through([np.zeros(16, np.float32), np.array(["x" * 56], object)])
+        assert len(room.reader.read({"outputs": [["float32", [16], 0], ["object", [1], 64, 64]]})) == 2
+        for outputs in ([["float32", [16], 0], said], [["object", [1], 64, 64], said]):
+            with pytest.raises(Misleading, match="nowhere"):
+                room.reader.read({"outputs": outputs})
+
+    def test_strings_are_limited_over_all_outputs(self) -> None:
+        room = self.room()
+        texts = np.array(["x" * (2**25)], object)
+        with pytest.raises(NNError, match="at most 67108864 in a tensor"):
+            room.through([texts, texts])
+        room.reader.give_room(3 * 2**25).bytes[:8] = (2**26 - 16).to_bytes(8, "little")
+        with pytest.raises(Misleading, match="67108865 bytes of strings"):
+            room.reader.read({"outputs": [["object", [1], 0, 2**25], ["object", [1], 2**25, 2**25 + 1]]})
+
+        many = np.full(2**19 + 1, "", object)
+        with pytest.raises(NNError, match="1048578 strings: an isolated graph takes at most 1048576"):
+            room.through([many, many])
+        with pytest.raises(Misleading, match="1048577 strings"):
+            room.reader.read({"outputs": [["object", [2**20 + 1], 0, 2**23 + 8], ["object", [0], 2**24, 0]]})
+
     def test_more_strings_than_there_may_be_are_too_large(self) -> None:
         with pytest.raises(NNError, match="at most 67108864 in a tensor"):
             self.room().through([np.array(["x" * 2**26], object), X])

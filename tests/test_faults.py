@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -137,19 +136,22 @@ def test_one_host_and_graph_on_eight_threads_with_guests_of_all_kinds(tmp_path: 
     assert sorted(done) == list(range(8))
 
 
-def test_an_exception_of_a_registry_reaches_the_thread_whose_guest_asked() -> None:
-    class ThreadsOwn:
+def test_an_exception_of_a_registry_reaches_the_guest_that_asked() -> None:
+    class Refuses:
         def get(self, name: str) -> wasi_nn.Graph:
-            raise NNError(ErrorCode.NOT_FOUND, f"asked on {threading.get_ident()}")
+            raise NNError(ErrorCode.NOT_FOUND, f"{name} was asked for")
 
-    host = Host(ThreadsOwn(), cache=False)
+    host = Host(Refuses(), cache=False)
     guest = host.compile(INFER)
 
-    def work(_: int) -> None:
-        for _ in range(20):
+    def work(number: int) -> None:
+        for time_of in range(20):
+            name = f"graph {number}.{time_of}"
             with host.session() as session:
-                refused(ErrorCode.NOT_FOUND, str(threading.get_ident()), session.load_by_name, "net")
-            assert host.run(guest, ["--graph", "net"], capture_output=True).exit_code == 1
+                refused(ErrorCode.NOT_FOUND, f"^{name} was asked for$", session.load_by_name, name)
+            ended = host.run(guest, ["--graph", name], capture_output=True)
+            assert ended.exit_code == 1
+            assert f"{name} was asked for" in ended.stderr.decode()
 
     on_threads(work, 4)
 

@@ -65,11 +65,19 @@ def framed(text: bytes) -> bytes:
         b"[" * MIB,
         b'{"]]]]]]]]]":' + b"[" * 9 + b"]" * 9 + b"}",
         b'{"\\"]]]]]]]]]":' + b"[" * 9 + b"]" * 9 + b"}",
+        b'{"\\\\":' + b"[" * 9 + b"]" * 9 + b"}",
     ],
 )
 def test_messages_that_are_nested_too_deep_are_refused_before_they_are_parsed(text: bytes) -> None:
     with pytest.raises(ValueError, match="nested too deep"):
         received(framed(text))
+
+
+@pytest.mark.parametrize("unit", [b'"', b'\\"', b'"\\', b'"\\\n', b"\\\\", b'"\\"['])
+def test_messages_of_quotes_take_as_long_as_others(unit: bytes) -> None:
+    """Strings that don't end, too: else one message would keep the host from everything else for minutes."""
+    with pytest.raises(ValueError, match=r"nested too deep|Expecting|Unterminated|Invalid|Extra"):
+        received(framed(b'{"[[[[[[[[[":"' + unit * (MIB // len(unit) - 16)))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32-be", "latin-1"])
@@ -170,6 +178,31 @@ def test_metadata_may_be_long_but_not_odd() -> None:
     for wrong in (whole[:-1], whole[:-500], whole[9:], b"\xff" * 64, encoded_texts(np.array(["a"], object))):
         with pytest.raises(Misleading):
             Description(described_graph(graph), wrong)
+
+
+def test_metadata_that_would_take_much_more_memory_than_its_bytes_is_refused() -> None:
+    graph = _Described()
+    graph.metadata = dict.fromkeys(map(str, range(2**19 + 1)), "")
+    with pytest.raises(NNError, match="1048578 strings: an isolated graph takes at most 1048576") as raised:
+        encoded_metadata(graph)
+    assert raised.value.code is ErrorCode.TOO_LARGE
+    for size, pair in ((2**19 + 1, ["a", ""]), (2**25 // 16, ["12345678", ""])):
+        told = encoded_texts(np.array(pair, object)) * size
+        tracemalloc.start()
+        try:
+            with pytest.raises(Misleading, match=r"metadata of|1048576 strings"):
+                Description(described_graph(graph), told)
+            assert tracemalloc.get_traced_memory()[1] < 128 * MIB
+        finally:
+            tracemalloc.stop()
+
+
+def test_texts_of_a_worker_are_fit_to_be_shown() -> None:
+    said = described_graph(_Described())
+    said["device"] = "cpu\x1b[2J"
+    said["outputs"][0][3] = "FP32\x1b]0;x\x07"
+    described = Description(said, b"")
+    assert (described.device, described.outputs[0].native) == ("cpu\\x1b[2J", "FP32\\x1b]0;x\\x07")
 
 
 def test_a_count_never_goes_below_zero() -> None:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.graph import Graph, output_infos
-from wasi_nn.isolation.channel import MAX_BYTES, Message
-from wasi_nn.isolation.described import Misleading, dims_of, dtype_of, encoded_texts, texts_of
+from wasi_nn.isolation.channel import Message
+from wasi_nn.isolation.described import Misleading, dims_of, dtype_of, encoded_texts, require_few_texts, texts_of
 from wasi_nn.runner import EndedEarly, NamedOutputs
+from wasi_nn.types import NNError
 
 if TYPE_CHECKING:
     from wasi_nn.isolation.memory import SharedMemory, WorkerMemory
@@ -43,6 +44,10 @@ class OutputWriter:
             self._write(outputs, self._places)
             return SAME
         contents = [np.frombuffer(encoded_texts(array), np.uint8) if _is_text(array) else array for array in outputs]
+        texts = [
+            (array.size, content.nbytes) for array, content in zip(outputs, contents, strict=True) if _is_text(array)
+        ]
+        require_few_texts(sum(count for count, _ in texts), sum(size for _, size in texts))
         starts = layout([content.nbytes for content in contents])
         if starts[-1] > len(self._memory):
             self._memory = memoryview(b"")  # before there is more: the host counts what the worker may still have
@@ -109,6 +114,7 @@ class OutputReader:
         self._worker = memory
         self._memory: SharedMemory | None = None
         self._last: list[Array] | None = None
+        self._read_to = self._texts = self._text_bytes = 0  # of an answer: where it was read to, and its strings
 
     def give_room(self, size: Any) -> SharedMemory:
         """Memory in place of what there was, of the size that the worker asks for. Raises `Misleading`, and `NNError`
@@ -131,6 +137,7 @@ class OutputReader:
                 raise Misleading("outputs like the last ones, which there aren't")
             arrays = last
         else:
+            self._read_to = self._texts = self._text_bytes = 0
             try:
                 arrays = [self._output(*said) for said in answer["outputs"]]
                 if self._graph.outputs_vary:
@@ -154,20 +161,30 @@ class OutputReader:
     def _output(self, dtype: str, dims: Any, start: Any, size: Any = None) -> Array:
         kind, shape = dtype_of(dtype), dims_of(dims)
         if kind.hasobject:
-            return texts_of(self._content(start, size), shape)
-        count = prod(shape)
-        if not count:
+            content = self._content(start, size)
+            self._texts += prod(shape)
+            self._text_bytes += len(content)
+            try:
+                require_few_texts(self._texts, self._text_bytes)
+            except NNError as error:
+                raise Misleading(str(error)) from error
+            return texts_of(bytes(content), shape)  # a copy, which the worker can't change while it is looked at
+        nbytes = prod(shape) * kind.itemsize
+        if not nbytes:
             return np.empty(shape, kind)
-        if self._memory is None or not isinstance(start, int) or start < 0:
-            raise Misleading("an output that is nowhere")
-        view: Array = np.frombuffer(self._memory.bytes, kind, count, start)
+        view: Array = np.frombuffer(self._content(start, nbytes), kind)
         return view.reshape(shape)
 
-    def _content(self, start: Any, size: Any) -> bytes:
-        """A copy of what lies in the memory, which the worker can't change while it is looked at."""
-        if not isinstance(start, int) or not isinstance(size, int) or start < 0 or not 0 <= size <= MAX_BYTES:
-            raise Misleading("strings that are nowhere")
-        return b"" if self._memory is None else bytes(self._memory.bytes[start : start + size])
+    def _content(self, start: Any, size: Any) -> memoryview:
+        """The bytes of an output, which lies behind those before it: the host may copy all, and must not copy more than
+        the worker has memory for."""
+        if not isinstance(start, int) or not isinstance(size, int) or start < self._read_to or size < 0:
+            raise Misleading("an output that is nowhere")
+        content = memoryview(b"") if self._memory is None else self._memory.bytes[start : start + size]
+        if len(content) < size:
+            raise Misleading("an output that is nowhere")
+        self._read_to = start + size
+        return content
 
 
 def tells_of_outputs(answer: Message) -> bool:

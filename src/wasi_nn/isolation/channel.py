@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import re
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -164,13 +163,13 @@ def _parsed(text: bytes) -> Message:
     return message
 
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def _require_flat(text: bytes) -> None:
     """Raise `ValueError` for JSON that is nested too deep, before it is parsed."""
-    brackets = _STRING.sub(b"", text).translate(None, _NO_BRACKETS)
+    with_plain_strings = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    brackets = b"".join(with_plain_strings.split(b'"')[::2]).translate(None, _NO_BRACKETS)
     for _ in range(_MAX_NESTING):  # the innermost go, each time
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
     if brackets:

@@ -24,7 +24,10 @@ _NUMBERS = frozenset(
 )
 _KINDS = {kind.__name__: kind for kind in (*NNError.__subclasses__(), NNError)}
 _MAX_TEXT = 4096
+_MAX_METADATA = 32 * 2**20  # bytes
 _MAX_DECLARED_RANK = 65536
+MAX_TEXTS = 2**20
+"""The strings that pass at once: each takes some ten times the memory of its shortest encoding."""
 _LENGTH = Struct("<Q")
 
 
@@ -58,7 +61,7 @@ def _info_of(said: Sequence[Any]) -> TensorInfo:
         str(name),
         None if dtype is None else dtype_of(dtype),
         None if dims is None else _declared_dims_of(dims),
-        str(native),
+        printable(str(native)),
         bool(optional),
         bool(opaque),
         None if quantization is None else (float(quantization[0]), int(quantization[1])),
@@ -86,9 +89,14 @@ def described_graph(graph: Graph) -> dict[str, Any]:
 
 
 def encoded_metadata(graph: Graph) -> bytes:
-    """What a graph's model says of itself, which can be long: names and values in turn."""
+    """What a graph's model says of itself, which can be long: names and values in turn. Raises `NNError` with
+    `too-large` for more than the host takes."""
     items = [text for pair in graph.metadata.items() for text in pair]
-    return encoded_texts(np.array([None, *items], object)[1:])
+    encoded = encoded_texts(np.array([None, *items], object)[1:])
+    if len(encoded) > _MAX_METADATA:
+        message = f"metadata of {len(encoded)} bytes: an isolated graph has at most {_MAX_METADATA}"
+        raise NNError(ErrorCode.TOO_LARGE, message)
+    return encoded
 
 
 class Description:
@@ -96,12 +104,14 @@ class Description:
 
     def __init__(self, said: Any, metadata: bytes) -> None:
         try:
+            if len(metadata) > _MAX_METADATA:
+                raise Misleading(f"metadata of {len(metadata)} bytes")
             texts = list(map(str, texts_in(metadata)))
             self.encoding = GraphEncoding(said["encoding"])
             self.inputs = tuple(map(_info_of, said["inputs"]))
             self.outputs = tuple(map(_info_of, said["outputs"]))
             self.metadata = dict(zip(texts[::2], texts[1::2], strict=True))
-            self.device = str(said["device"])
+            self.device = printable(str(said["device"]))
             self.outputs_vary = bool(said["outputs_vary"])
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
             raise Misleading(f"a graph that is none ({types.one_line(error)})") from error
@@ -125,11 +135,16 @@ def encoded_texts(array: Array) -> bytes:
             message = f"a {type(item).__name__} can't be given to an isolated graph, nor by one"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         parts += [_LENGTH.pack(len(text) << 1 | isinstance(item, bytes)), text]
-    size = sum(map(len, parts))
-    if size > MAX_BYTES:
-        message = f"strings of {size} bytes: an isolated graph takes and gives at most {MAX_BYTES} in a tensor"
-        raise NNError(ErrorCode.TOO_LARGE, message)
+    require_few_texts(len(parts) // 2, sum(map(len, parts)))
     return b"".join(parts)
+
+
+def require_few_texts(count: int, size: int) -> None:
+    """Raise `NNError` with `too-large` for more strings, or more bytes of strings, than pass at once."""
+    for what, there_are, most in (("strings", count, MAX_TEXTS), ("bytes of strings", size, MAX_BYTES)):
+        if there_are > most:
+            message = f"{there_are} {what}: an isolated graph takes at most {most} in a tensor, or gives in all"
+            raise NNError(ErrorCode.TOO_LARGE, message)
 
 
 def texts_of(content: bytes, dims: Dims) -> Array:
@@ -146,6 +161,8 @@ def texts_in(content: bytes, count: int | None = None) -> Iterator[str | bytes]:
     """The elements that `encoded_texts` gave: so many, or all that there are."""
     at = place = 0
     while at < len(content):
+        if place == MAX_TEXTS:
+            raise Misleading(f"more than {MAX_TEXTS} strings")
         if at + _LENGTH.size > len(content):
             raise Misleading("strings that end too early")
         (number,) = _LENGTH.unpack_from(content, at)
