@@ -26,7 +26,7 @@ from ratios import Timed, best, ratio, seconds, side_by_side
 from wasmtime.component import Component, Linker
 
 from wasi_nn import Host, Session, load
-from wasi_nn.abi.bridge import VERSIONS
+from wasi_nn.abi.component.bridge import VERSIONS
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array

@@ -12,7 +12,7 @@ from guest_loop import through_a_guest
 from ratios import best, ratio, side_by_side
 
 import wasi_nn
-from wasi_nn.abi import host_calls
+from wasi_nn.abi.core import host_functions
 
 
 def contenders(model: bytes, tensor: Any, times: int) -> dict[str, Callable[[], object]]:
@@ -47,7 +47,7 @@ def main() -> None:
     print("\n| 4 floats, three host calls | through a guest | directly | the host's own |\n|---|---|---|---|")
     numbers = onnx_models.f32([1, -1, 2, -2])
     for way in ("raw", "public"):
-        host_calls.RAW_CALLS = way == "raw"
+        host_functions.RAW_CALLS = way == "raw"
         times = side_by_side(contenders(onnx_models.relu(), numbers, 2000), rounds=20)
         guest_us, direct_us = (1e6 * best(times[who]) / 2000 for who in ("guest", "direct"))
         print(f"| {way} calls | {guest_us:.2f} us | {direct_us:.2f} us | {guest_us - direct_us:.2f} us |")

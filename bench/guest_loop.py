@@ -8,7 +8,7 @@ from typing import Any
 import core_guest
 
 import wasi_nn
-from wasi_nn.abi.dialects import ABIS
+from wasi_nn.abi.core.dialects import ABIS
 
 LOOP = """
     (func (export "infer") (param $context i32) (param $times i32) (result i32) (local $errno i32)

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 
 from fuzz.checks import refusals
 from wasi_nn import NNError
-from wasi_nn.backends import _archives
-from wasi_nn.backends._pytorch_archive import kind_of, require_loadable
-from wasi_nn.backends._tensorflow_model import is_saved_model_archive, saved_model_folder
+from wasi_nn.backends.formats import archives
+from wasi_nn.backends.pytorch.archive import kind_of, require_loadable
+from wasi_nn.backends.tensorflow.model import is_saved_model_archive, saved_model_folder
 
 MAX_SIZE = 8192
 
@@ -34,7 +34,7 @@ def run(data: bytes) -> None:
             pass
     _INSIDE.mkdir(parents=True, exist_ok=True)
     with refusals(NNError):
-        _archives.unpack(model, _INSIDE)
+        archives.unpack(model, _INSIDE)
     _require_inside(len(data))
     for made in _INSIDE.iterdir():
         rmtree(made) if made.is_dir() else made.unlink()
@@ -47,7 +47,7 @@ def _require_inside(size: int) -> None:
         assert not path.is_symlink(), f"{path} is a link"
         assert path.is_file() or path.is_dir(), f"{path} is no plain file"
         total += path.stat().st_size if path.is_file() else 0
-    assert total <= _archives.MAX_RATIO * size, f"{total} bytes come out of {size}"
+    assert total <= archives.MAX_RATIO * size, f"{total} bytes come out of {size}"
 
 
 def mutate(data: bytes, max_size: int, seed: int, change: Callable[[bytes, int], bytes]) -> bytes:

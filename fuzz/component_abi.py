@@ -14,9 +14,9 @@ from fuzz import graphs
 from fuzz.checks import no_faults
 from fuzz.choices import Choices
 from wasi_nn import Session
-from wasi_nn.abi import wit
-from wasi_nn.abi.component_calls import STRING, U64
-from wasi_nn.abi.host_calls import GuestFault
+from wasi_nn.abi.component import bridge_functions
+from wasi_nn.abi.component.host_functions import STRING, U64
+from wasi_nn.abi.core.host_functions import GuestFault
 
 MAX_SIZE = 2048
 
@@ -46,8 +46,8 @@ class _Guest:
     """The bridge's side: handles by their kind."""
 
     def __init__(self, session: Session) -> None:
-        abi = wit.ComponentAbi(session)
-        self._functions = {name: abi.function(name) for name in wit.FUNCTIONS}
+        abi = bridge_functions.ComponentAbi(session)
+        self._functions = {name: abi.function(name) for name in bridge_functions.FUNCTIONS}
         self.tensors: list[int] = []
         self.graphs: list[int] = []
         self.contexts: list[int] = []
@@ -57,7 +57,7 @@ class _Guest:
         """Call a host function with the numbers and strings that it takes; gives what it gives."""
         given = [memoryview(argument) if isinstance(argument, bytes) else argument for argument in arguments]
         result = self._functions[name](*given)
-        kind = wit.FUNCTIONS[name].result
+        kind = bridge_functions.FUNCTIONS[name].result
         if isinstance(result, tuple):
             size, write = result
             text = bytearray(size)
@@ -111,7 +111,7 @@ def _make_tensor(guest: _Guest, choices: Choices) -> None:
     rank = shape % 4 if shape < 250 else 65
     dims = [choices.number() for _ in range(rank)]
     dims = [dim if dim < 250 else _ABSURD[dim - 250] for dim in dims]
-    kind = choices.number() % len(wit.TENSOR_TYPES)
+    kind = choices.number() % len(bridge_functions.TENSOR_TYPES)
     guest.tensors.append(guest.new_tensor(kind, pack(f"<{rank}I", *dims), _data(choices), shape % 8 > 3))
 
 
@@ -127,7 +127,10 @@ def _look_at_tensor(guest: _Guest, choices: Choices) -> None:
 
 
 def _load(guest: _Guest, choices: Choices) -> None:
-    encoding, target = choices.number() % len(wit.ENCODINGS), choices.number() % len(wit.TARGETS)
+    encoding, target = (
+        choices.number() % len(bridge_functions.ENCODINGS),
+        choices.number() % len(bridge_functions.TARGETS),
+    )
     count = choices.number()
     if count > 8:
         guest.keep(guest.call("load", encoding, target, count << 16, b""), guest.graphs)
@@ -194,7 +197,7 @@ def _number(text: bytes, at: int) -> int:
 
 
 def _make_error(guest: _Guest, choices: Choices) -> None:
-    code = choices.number() % len(wit.ERROR_CODES)
+    code = choices.number() % len(bridge_functions.ERROR_CODES)
     error = guest.call("error-new", code, choices.text().encode())
     assert isinstance(error, int)
     guest.errors.append(error)

@@ -13,8 +13,9 @@ from wasmtime import Config, Engine, WasmtimeError
 from wasmtime.component import Component
 
 from fuzz.checks import refusals
-from wasi_nn import GuestError, guest, wrap_component
-from wasi_nn.abi.binary import COMPONENT_HEADER, memories_of
+from wasi_nn import GuestError, wrap_component
+from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, memories_of
+from wasi_nn.guests import guest_file
 
 MAX_SIZE = 32768
 
@@ -37,7 +38,7 @@ _ENGINE = _engine()
 def run(data: bytes) -> None:
     """Read and wrap one guest."""
     with refusals(GuestError):
-        guest.read(data)
+        guest_file.read(data)
     wrapped = data
     with refusals(GuestError):
         wrapped = wrap_component(data)

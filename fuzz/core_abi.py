@@ -14,11 +14,11 @@ from fuzz import graphs
 from fuzz.checks import no_faults
 from fuzz.choices import Choices
 from wasi_nn import Session
-from wasi_nn.abi.host_calls import GuestFault
-from wasi_nn.abi.memory import GuestMemory
-from wasi_nn.abi.wamr import WamrAbi
-from wasi_nn.abi.wasmedge import END_OF_SEQUENCE, MODEL_NOT_FOUND, WasmEdgeAbi
-from wasi_nn.abi.witx import CoreAbi
+from wasi_nn.abi.core.guest_memory import GuestMemory
+from wasi_nn.abi.core.host_functions import GuestFault
+from wasi_nn.abi.core.spec import CoreAbi
+from wasi_nn.abi.core.wamr import WamrAbi
+from wasi_nn.abi.core.wasmedge import END_OF_SEQUENCE, MODEL_NOT_FOUND, WasmEdgeAbi
 
 MAX_SIZE = 2048
 

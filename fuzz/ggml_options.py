@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fuzz.checks import refusals
 from wasi_nn import NNError
-from wasi_nn.backends._ggml_options import from_guest
+from wasi_nn.backends.ggml.options import from_guest
 
 MAX_SIZE = 8192
 

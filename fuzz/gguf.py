@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fuzz.checks import refusals
 from wasi_nn import NNError
-from wasi_nn.backends._gguf import read_header
+from wasi_nn.backends.ggml.gguf import read_header
 
 MAX_SIZE = 16384
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from fuzz import HERE
 from wasi_nn import ErrorCode, Graph, GraphEncoding, NNError, Registry, TensorInfo
-from wasi_nn.runner import NamedOutputs
+from wasi_nn.graph.runner import NamedOutputs
 
 if TYPE_CHECKING:
-    from wasi_nn.runner import Runner
+    from wasi_nn.graph.runner import Runner
     from wasi_nn.types import Array
 
 MODEL = (HERE / "corpus" / "onnx_model" / "relu").read_bytes()

@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 from fuzz.checks import refusals
-from wasi_nn import NNError, Registry, graphs_file
+from wasi_nn import NNError, Registry
+from wasi_nn.loading import graphs_file
 
 MAX_SIZE = 8192
 

@@ -6,8 +6,8 @@ from contextlib import suppress
 
 from fuzz.checks import refusals
 from wasi_nn import NNError
-from wasi_nn.backends._onnx_functions import require_bounded_functions
-from wasi_nn.backends._onnx_model import is_onnx, require_self_contained, tensors_with_shape, uses_external_data
+from wasi_nn.backends.onnx.functions import require_bounded_functions
+from wasi_nn.backends.onnx.model import is_onnx, require_self_contained, tensors_with_shape, uses_external_data
 
 MAX_SIZE = 16384
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fuzz.checks import refusals
 from wasi_nn import NNError
-from wasi_nn.backends import _pytorch_archive
+from wasi_nn.backends.pytorch import archive
 
 MAX_SIZE = 32768
 
@@ -21,6 +21,6 @@ def run(data: bytes) -> None:
     content = data[1:]
     with refusals(NNError):
         if data[:1] == CODE:
-            _pytorch_archive._require_harmless_code(content.decode(errors="replace"))
+            archive._require_harmless_code(content.decode(errors="replace"))
         else:
-            _pytorch_archive._require_harmless_data("data.pkl", content, lambda key: _WEIGHTS.get(key, 0))
+            archive._require_harmless_data("data.pkl", content, lambda key: _WEIGHTS.get(key, 0))

@@ -217,7 +217,7 @@ def _sniffers() -> Seeds:
 
 
 def _components() -> Seeds:
-    from wasi_nn.abi.bridge import VERSIONS
+    from wasi_nn.abi.component.bridge import VERSIONS
 
     def nn(version: str, name: str) -> str:
         return f"""(import "wasi:nn/errors@{version}" (instance ${name} (export "error" (type (sub resource)))))
@@ -252,7 +252,7 @@ def _components() -> Seeds:
 def _core_abi() -> Seeds:
     """A sensible life of a guest in each dialect, on each graph."""
     from fuzz import core_abi as abi
-    from wasi_nn.abi.wamr import WamrAbi
+    from wasi_nn.abi.core.wamr import WamrAbi
 
     def place(at: int) -> int:
         return abi.SMALL + abi.PLACES.index(at)
@@ -340,8 +340,8 @@ def _component_abi() -> Seeds:
 def _worker_messages() -> Seeds:
     from fuzz import graphs, worker_messages
     from wasi_nn import ErrorCode, NNError
-    from wasi_nn.isolation.channel import encoded
-    from wasi_nn.isolation.described import described_error, described_graph, encoded_texts
+    from wasi_nn.isolation.wire.channel import encoded
+    from wasi_nn.isolation.wire.descriptions import described_error, described_graph, encoded_texts
 
     named = graphs.registry()
     four = encoded_texts(np.array(["a", b"b", "c", "d"], object)).decode("latin-1")

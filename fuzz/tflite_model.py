@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from fuzz.checks import refusals
 from wasi_nn import NNError
-from wasi_nn.backends._tflite_model import require_sound
+from wasi_nn.backends.tflite.model import require_sound
 
 MAX_SIZE = 16384
 

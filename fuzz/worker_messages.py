@@ -12,10 +12,10 @@ from contextlib import suppress
 from typing import Any
 
 from wasi_nn import Graph, Runner, TensorInfo
-from wasi_nn.isolation.arena import OutputReader
-from wasi_nn.isolation.channel import Channel, Gone
-from wasi_nn.isolation.described import Description, Misleading, dims_of, error_of, texts_of
-from wasi_nn.isolation.memory import WorkerMemory
+from wasi_nn.isolation.shared_memory import WorkerMemory
+from wasi_nn.isolation.wire.channel import Channel, Gone
+from wasi_nn.isolation.wire.descriptions import Description, Misleading, dims_of, error_of, texts_of
+from wasi_nn.isolation.wire.outputs import OutputReader
 
 MAX_SIZE = 4096
 

@@ -15,8 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from wasi_nn.abi.bridge import VERSIONS, build
-from wasi_nn.abi.bridge.build import C_FLAGS, LINK_FLAGS, date, nn_wit
+from wasi_nn.abi.component.bridge import VERSIONS, build
+from wasi_nn.abi.component.bridge.build import C_FLAGS, LINK_FLAGS, date, nn_wit
 
 HERE = Path(__file__).parent
 COMPONENTS = HERE / "component"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wasi_nn.abi import host_calls
+from wasi_nn.abi.core import host_functions
 
 REPOSITORY = Path(__file__).parent.parent
 C_GUESTS = REPOSITORY / "guests" / "c"
@@ -33,8 +33,8 @@ def need_command(command: str, install: str) -> None:
 @pytest.fixture(params=["raw", "public"])
 def either_call(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The test runs over both ways of defining host functions."""
-    assert host_calls.RAW_CALLS, "the engine lacks what raw calls need"
-    monkeypatch.setattr(host_calls, "RAW_CALLS", request.param == "raw")
+    assert host_functions.RAW_CALLS, "the engine lacks what raw calls need"
+    monkeypatch.setattr(host_functions, "RAW_CALLS", request.param == "raw")
     way: str = request.param
     return way
 

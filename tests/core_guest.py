@@ -8,8 +8,8 @@ from struct import pack, unpack
 import wasmtime
 
 import wasi_nn
-from wasi_nn.abi import witx
-from wasi_nn.abi.dialects import ABIS
+from wasi_nn.abi.core import spec
+from wasi_nn.abi.core.dialects import ABIS
 
 SUCCESS, INVALID_ARGUMENT, INVALID_ENCODING, MISSING_MEMORY, BUSY, RUNTIME_ERROR = range(6)
 UNSUPPORTED_OPERATION, TOO_LARGE, NOT_FOUND = range(6, 9)
@@ -26,7 +26,7 @@ DATA = 65536
 MEMORY = '(memory (export "memory") 16)'
 
 
-def wat(memory: str = MEMORY, rest: str = "", abi: type[witx.CoreAbi] = witx.CoreAbi) -> str:
+def wat(memory: str = MEMORY, rest: str = "", abi: type[spec.CoreAbi] = spec.CoreAbi) -> str:
     """The guest's text: for each nn function, an export of its name that calls it with the same arguments."""
     imports, exports = [], []
     for name, count in abi.functions.items():

@@ -11,11 +11,11 @@ import numpy as np
 from wasmtime import Engine, Store
 from wasmtime.component import Component, Linker
 
-from wasi_nn.abi import component_calls, compose, wit
-from wasi_nn.session import Session
+from wasi_nn.abi.component import bridge_functions, compose, host_functions
+from wasi_nn.session.session import Session
 
 if TYPE_CHECKING:
-    from wasi_nn.abi.wit import Define
+    from wasi_nn.abi.component.bridge_functions import Define
     from wasi_nn.types import Array
 
 HERE = Path(__file__).parent / "components"
@@ -62,13 +62,13 @@ class Driven:
     """One driver guest with a session of its own."""
 
     def __init__(
-        self, version: str, session: Session, define: Define = component_calls.define, engine: Engine = ENGINE
+        self, version: str, session: Session, define: Define = host_functions.define, engine: Engine = ENGINE
     ) -> None:
         self.session = session
         self.version = version
         self.named = version.endswith("10-28")
         linker = Linker(engine)
-        wit.add_functions(linker, session, define)
+        bridge_functions.add_functions(linker, session, define)
         self.store = Store(engine)
         self.instance = linker.instantiate(self.store, driver(version))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import wasmtime
 
 from wasi_nn import ExecutionContext, Graph, Session
-from wasi_nn.abi import engine
+from wasi_nn.abi import wasmtime_c_api as engine
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _KINDS: set[type] = {wasmtime.Store, Session, ExecutionContext, Graph}

@@ -24,8 +24,8 @@ import numpy as np
 
 import wasi_nn
 from wasi_nn import ExecutionContext, ExecutionTarget, GraphEncoding, LoadRules, NNError, TensorInfo
-from wasi_nn.isolation import Isolation, isolated
-from wasi_nn.isolation.process import Worker
+from wasi_nn.isolation import Isolation, isolated_graph
+from wasi_nn.isolation.worker_process import Worker
 
 _ROOM = 4 << 30  # bytes that models may take beyond what the process has when it has run a good one
 _PATIENCE = 1  # seconds until a compute is interrupted
@@ -125,7 +125,7 @@ def main(folder: Path, encoding: str, mode: str) -> None:
     """Try each model that has no outcome yet; the good one first, and again at the end."""
     rules = LoadRules(isolate=mode == "ISOLATED")
     if mode == "ISOLATED":
-        setattr(isolated, "Worker", _Workers().worker)  # noqa: B010  which a type checker would refuse
+        setattr(isolated_graph, "Worker", _Workers().worker)  # noqa: B010  which a type checker would refuse
     outcomes = folder / "outcomes"
     done = {line.split()[0] for line in outcomes.read_text().splitlines()} if outcomes.exists() else set()
     models = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in {"good", *done})

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from wasi_nn import TensorType
-from wasi_nn.backends.tensorflow import import_tensorflow
+from wasi_nn.backends.tensorflow.backend import import_tensorflow
 
 tf = import_tensorflow()
 v1 = tf.compat.v1

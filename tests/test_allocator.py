@@ -11,7 +11,7 @@ import pytest
 # Makes and frees as much as a compute might, again and again; prints the pages that came from the kernel for the last.
 _FREES = """
 import ctypes, resource, sys
-from wasi_nn.allocator import keep_freed_memory
+from wasi_nn.process.allocator import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 libc = ctypes.CDLL(None)

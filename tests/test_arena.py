@@ -16,12 +16,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 import wasi_nn
 from wasi_nn import EndOfSequence, ExecutionTarget, LoadRules, NNError, TensorInfo, TensorType
-from wasi_nn.graph import Graph
-from wasi_nn.isolation import Isolation, isolated
-from wasi_nn.isolation.arena import SAME, OutputReader, OutputWriter, copies
-from wasi_nn.isolation.described import Misleading
-from wasi_nn.isolation.memory import SharedMemory, WorkerMemory
-from wasi_nn.runner import EndedEarly, NamedOutputs, Runner
+from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.runner import EndedEarly, NamedOutputs, Runner
+from wasi_nn.isolation import Isolation, isolated_graph
+from wasi_nn.isolation.shared_memory import SharedMemory, WorkerMemory
+from wasi_nn.isolation.wire.descriptions import Misleading
+from wasi_nn.isolation.wire.outputs import SAME, OutputReader, OutputWriter, copies
 
 X = np.array([-1, 2, -3, 4], np.float32)
 ISOLATED = LoadRules(isolate=True)
@@ -103,7 +103,7 @@ def test_a_run_on_other_inputs_leaves_the_outputs_that_are_there() -> None:
 
 
 def test_a_sequence_of_pieces_that_are_all_alike() -> None:
-    context = isolated.load(
+    context = isolated_graph.load(
         SteppingBackend(), [memoryview(b"")], Isolation(), ExecutionTarget.CPU, {}
     ).init_execution_context()
     context.set_input(0, X)

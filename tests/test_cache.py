@@ -20,7 +20,7 @@ from conftest import need_command
 from wasmtime import Config, Engine, Module, WasmtimeError
 
 from wasi_nn import Host
-from wasi_nn.cache import CompileCache, _is_ours
+from wasi_nn.guests.compile_cache import CompileCache, _is_ours
 
 EMPTY = b'(module (func (export "_start")))'
 
@@ -348,7 +348,7 @@ if ctypes.CDLL(None).unshare(0x10000000) != 0:
 if sys.argv[2] == "mapped":
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
 from test_cache import Compiler
-from wasi_nn.cache import CompileCache
+from wasi_nn.guests.compile_cache import CompileCache
 compiler = Compiler()
 for _ in range(2):
     counts = compiler.get(CompileCache(Path(sys.argv[1])))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from slow_modules import loops_with_many_values, many_variables, module, nested_loops
 
 from wasi_nn import GuestError, GuestStopped, Host, Limits
-from wasi_nn.compilation import is_easy
+from wasi_nn.guests.compilation import is_easy
 
 SLOW = nested_loops(4000)  # minutes
 EMPTY = b'(module (func (export "_start")))'

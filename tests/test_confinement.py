@@ -16,7 +16,8 @@ from test_compilation import LARGE
 from test_isolation import X, ended, outcome_of, program
 
 from wasi_nn import ExecutionContext, Host, NNError
-from wasi_nn.isolation import Isolation, sandbox, unavailable
+from wasi_nn.isolation import Isolation, unavailable
+from wasi_nn.isolation.worker import sandbox
 
 
 @pytest.fixture(autouse=True)

@@ -26,8 +26,8 @@ from wasi_nn import (
     TensorInfo,
     isolation,
 )
-from wasi_nn.conversion import converted
-from wasi_nn.runner import EndedEarly
+from wasi_nn.graph.conversion import converted
+from wasi_nn.graph.runner import EndedEarly
 
 CONVERT = LoadRules(convert_types=True)
 

@@ -397,8 +397,8 @@ def test_outputs_whose_size_depends_on_values(guest: CoreGuest) -> None:
 
 
 def test_no_errno_above_8_is_ever_returned() -> None:
-    assert set(wasi_nn.ErrorCode) == set(wasi_nn.abi.witx.ERRNO)
-    assert max(wasi_nn.abi.witx.ERRNO.values()) == NOT_FOUND
+    assert set(wasi_nn.ErrorCode) == set(wasi_nn.abi.core.spec.ERRNO)
+    assert max(wasi_nn.abi.core.spec.ERRNO.values()) == NOT_FOUND
 
 
 # Pointers

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import wasi_nn
-from wasi_nn.abi import witx
-from wasi_nn.backends._onnx_model import is_onnx, tensors_with_shape, uses_external_data
+from wasi_nn.abi.core import spec
+from wasi_nn.backends.onnx.model import is_onnx, tensors_with_shape, uses_external_data
 
 MEMORY_SIZE = 16 * 65536
 REGISTRY = wasi_nn.Registry({"relu": models.relu(), "two": models.add_and_mul(), "any": models.identity(dims=None)})
@@ -35,8 +35,8 @@ number = st.one_of(interesting, interesting, u32)
 @st.composite
 def calls(draw: st.DrawFn) -> tuple[str, tuple[int, ...]]:
     """A call of any function with any arguments."""
-    name = draw(st.sampled_from(sorted(witx.FUNCTIONS)))
-    return name, tuple(draw(number) for _ in range(witx.FUNCTIONS[name]))
+    name = draw(st.sampled_from(sorted(spec.FUNCTIONS)))
+    return name, tuple(draw(number) for _ in range(spec.FUNCTIONS[name]))
 
 
 patches = st.tuples(st.integers(0, 4096), st.one_of(st.binary(max_size=64), st.builds(lambda n: pack("<I", n), number)))

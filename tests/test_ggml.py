@@ -20,7 +20,7 @@ from core_guest import AUTODETECT, F32, OUT, SUCCESS, U8, CoreGuest, wat
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, Graph, LoadRules, TargetUnavailable
-from wasi_nn.backends import _gguf
+from wasi_nn.backends.ggml import gguf as gguf_format
 from wasi_nn.types import PromptTooLong
 
 need("xllamacpp", "'wasi-nn[ggml]'")
@@ -28,8 +28,8 @@ need("gguf", "gguf")
 
 import ggml_models as models  # noqa: E402
 
-from wasi_nn.backends import ggml  # noqa: E402
-from wasi_nn.backends._ggml_completion import Completion  # noqa: E402
+from wasi_nn.backends.ggml import backend as ggml  # noqa: E402
+from wasi_nn.backends.ggml.completion import Completion  # noqa: E402
 
 PROMPT = "hello"
 ROOMY = wat('(memory (export "memory") 32)')
@@ -525,7 +525,10 @@ def tensor(name: bytes, dims: list[int], offset: int, kind: int = 0) -> bytes:
         (gguf(key(b"a", 9, pack("<IQ", 8, 1) + pack("<Q", 2**64 - 1)), keys=1), "'a' is cut off"),
         (gguf(key(b"a", 9, pack("<IQ", 12, 2**61)), keys=1), "cut off"),
         (gguf(key(b"a", 9, pack("<IQ", 9, 1) + bytes(16)), keys=1), "elements of type 9"),
-        (gguf(key(_gguf._TOKENS.encode(), 9, pack("<IQ", 8, 2) + text(b"x") * 2), keys=1), "token 1, b'x', is there"),
+        (
+            gguf(key(gguf_format._TOKENS.encode(), 9, pack("<IQ", 8, 2) + text(b"x") * 2), keys=1),
+            "token 1, b'x', is there",
+        ),
         (gguf(LLAMA, key(b"general.alignment", 4, pack("<I", 0)), keys=2), "general.alignment can't be 0"),
         (gguf(LLAMA, key(b"general.alignment", 4, pack("<I", 3)), keys=2), "general.alignment can't be 3"),
         (gguf(LLAMA, key(b"llama.attention.head_count", 4, pack("<I", 0)), keys=2), "head_count is 0"),

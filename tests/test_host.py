@@ -16,8 +16,8 @@ from checks import on_threads
 
 import wasi_nn
 from wasi_nn import GuestError, GuestTrap, Host
-from wasi_nn.abi import engine as engine_calls
-from wasi_nn.abi import witx
+from wasi_nn.abi import wasmtime_c_api
+from wasi_nn.abi.core import spec
 
 WASI = "wasi_snapshot_preview1"
 
@@ -27,7 +27,7 @@ def command(body: str, imports: str = "", memory: str = '(memory (export "memory
     exit_ = f'(import "{WASI}" "proc_exit" (func $exit (param i32)))'
     write = f'(import "{WASI}" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))'
     read = f'(import "{WASI}" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))'
-    lookup = f'(import "{witx.MODULE}" "load_by_name" (func $lookup (param i32 i32 i32) (result i32)))'
+    lookup = f'(import "{spec.MODULE}" "load_by_name" (func $lookup (param i32 i32 i32) (result i32)))'
     return f'(module {exit_} {write} {read} {lookup} {imports} {memory} (func (export "_start") {body}))'
 
 
@@ -121,8 +121,8 @@ def test_guests_from_paths_bytes_and_compiled(host: Host, tmp_path: Path) -> Non
         (b'(module (func (export "_start") (i32.const 1)))', "not valid WebAssembly"),
         (b"(module)", "exports no '_start'"),
         (command("", '(import "env" "f" (func)) (import "env" "g" (global i32))').encode(), r"env\.f, env\.g"),
-        (command("", f'(import "{witx.MODULE}" "train" (func))').encode(), r"wasi_ephemeral_nn\.train"),
-        (command("", f'(import "{witx.MODULE}" "compute" (func (param i64)))').encode(), "incompatible import type"),
+        (command("", f'(import "{spec.MODULE}" "train" (func))').encode(), r"wasi_ephemeral_nn\.train"),
+        (command("", f'(import "{spec.MODULE}" "compute" (func (param i64)))').encode(), "incompatible import type"),
         (command("", memory="(memory 1)").encode(), "exports no memory named 'memory'"),
         (Path("nowhere.wasm"), "no guest at nowhere.wasm"),
         (Path("/"), "can't be read"),
@@ -235,13 +235,13 @@ def test_host_functions_live_as_long_as_the_engine_needs_them() -> None:
         return store, exports["compute"]  # type: ignore[return-value]
 
     gc.collect()
-    before = len(engine_calls.kept)
+    before = len(wasmtime_c_api.kept)
     calls = [instance() for _ in range(20)]
     gc.collect()
     assert [compute(store, 1) for store, compute in calls] == [core_guest.INVALID_ARGUMENT] * 20
     del calls
     gc.collect()
-    assert len(engine_calls.kept) == before
+    assert len(wasmtime_c_api.kept) == before
 
 
 def test_a_session_of_the_host_has_its_rules() -> None:

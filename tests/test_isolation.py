@@ -22,7 +22,7 @@ from confined_backend import ConfinedBackend, ListeningBackend
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, Graph, LoadRules, NNError
-from wasi_nn.isolation import Isolation, isolated, unavailable
+from wasi_nn.isolation import Isolation, isolated_graph, unavailable
 
 ISOLATED = LoadRules(isolate=True)
 X = np.array([-1, 2, -3, 4], np.float32)
@@ -39,7 +39,7 @@ def program(text: str, backend: type[ConfinedBackend] = ConfinedBackend, **optio
     """A graph that runs `run(x)` of this text in a worker."""
     settings = options.pop("settings", Isolation())
     source = [memoryview(textwrap.dedent(text).encode())]
-    return isolated.load(backend(), source, settings, ExecutionTarget.CPU, options)
+    return isolated_graph.load(backend(), source, settings, ExecutionTarget.CPU, options)
 
 
 def value(graph: Graph) -> Any:
@@ -65,7 +65,7 @@ def outcome_of(statement: str, *, backend: type[ConfinedBackend] = ConfinedBacke
 
 
 def worker_of(graph: Graph) -> int:
-    assert isinstance(graph, isolated.IsolatedGraph)
+    assert isinstance(graph, isolated_graph.IsolatedGraph)
     return graph.worker_process
 
 
@@ -222,7 +222,7 @@ class TestConfinement:
             "        return str(error.errno).encode()\n"
         )
         options = {"folder": str(tmp_path)}
-        graph = isolated.load(ConfinedBackend(), model, Isolation(), ExecutionTarget.CPU, options)
+        graph = isolated_graph.load(ConfinedBackend(), model, Isolation(), ExecutionTarget.CPU, options)
         assert graph.compute({"x": X})["y"].item() == b"13"
 
     def test_it_has_a_scratch_folder_of_its_own(self) -> None:
@@ -315,7 +315,7 @@ class TestConfinement:
             assert str(tmp_path) not in graph.compute({"x": X})["y"].item().decode()
 
     def test_where_the_platform_has_less_it_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from wasi_nn.isolation import sandbox
+        from wasi_nn.isolation.worker import sandbox
 
         monkeypatch.setattr(sandbox, "unavailable", lambda: "it needs Landlock, and the kernel has none")
         with pytest.raises(NNError, match="graphs can't be isolated here: it needs Landlock") as raised:
@@ -450,7 +450,7 @@ class TestFaults:
     )
     def test_a_worker_that_lies_is_not_believed(self, lie: str) -> None:
         graph = program(f"""
-            from wasi_nn.isolation.arena import OutputWriter
+            from wasi_nn.isolation.wire.outputs import OutputWriter
             OutputWriter.told = lambda self, outputs: {lie}
             def run(x):
                 return x
@@ -486,7 +486,7 @@ class TestFaults:
         graph = program(
             f"""
             import time
-            from wasi_nn.isolation.serving import RunnerServer
+            from wasi_nn.isolation.worker.runner_server import RunnerServer
             def made(self):
                 {instead}
             RunnerServer._made = made

@@ -18,18 +18,8 @@ from driven_component import TYPES, Driven, GuestFailed
 from onnx import helper
 
 import wasi_nn
-from wasi_nn import (
-    ErrorCode,
-    ExecutionTarget,
-    GraphEncoding,
-    GuestError,
-    GuestTrap,
-    Host,
-    HostLimits,
-    Limits,
-    NNError,
-    threads,
-)
+from wasi_nn import ErrorCode, ExecutionTarget, GraphEncoding, GuestError, GuestTrap, Host, HostLimits, Limits, NNError
+from wasi_nn.process import threads
 
 X = np.array([-1, 2, -3, 4], np.float32)
 F32 = np.dtype(np.float32)

@@ -28,15 +28,15 @@ from wasi_nn import (
     Session,
     backends,
     isolation,
-    loading,
 )
 from wasi_nn.backends import LoadRules
-from wasi_nn.isolation import isolated
-from wasi_nn.isolation.process import Worker
-from wasi_nn.limits import Usage
+from wasi_nn.isolation import isolated_graph
+from wasi_nn.isolation.worker_process import Worker
+from wasi_nn.limits.limits import Usage
+from wasi_nn.loading import timed_load
 
 if TYPE_CHECKING:
-    from wasi_nn.runner import Runner
+    from wasi_nn.graph.runner import Runner
 
 F32, I64 = TensorProto.FLOAT, TensorProto.INT64
 node, tensor = helper.make_node, helper.make_tensor
@@ -119,7 +119,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowBackend]:
     monkeypatch.setattr(backends, "added", lambda: (backend,))
     yield backend
     backend.may_end.set()
-    until(lambda: not loading._left_behind.all)
+    until(lambda: not timed_load._left_behind.all)
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -163,7 +163,7 @@ class TestTime:
             with pytest.raises(NNError, match=r"Limits.load_time, --max-load-time"):
                 session.load_by_name("g")
             may_end.set()
-            until(lambda: not loading._left_behind.all)
+            until(lambda: not timed_load._left_behind.all)
             assert session.holds_graph(session.load_by_name("g"))
         assert names == ["g", "g"]
 
@@ -201,13 +201,13 @@ class TestTime:
         with lock, closing(Session(limits=SOON)) as session:
 
             def get(_: str) -> Graph:
-                with loading.turn(lock):
+                with timed_load.turn(lock):
                     return Nothing([], [])
 
             session.registry.get = get  # type: ignore[method-assign, assignment]
             with pytest.raises(NNError, match=r"Limits.load_time"):
                 session.load_by_name("g")
-            until(lambda: not loading._left_behind.all)
+            until(lambda: not timed_load._left_behind.all)
 
 
 class TestWhatGoesOn:
@@ -231,20 +231,20 @@ class TestWhatGoesOn:
 
     def test_all_guests_together_can_have_few(self, slow: SlowBackend) -> None:
         with Session(limits=Limits(load_time=0.01)) as session:
-            for _ in range(loading._MOST_LEFT):
+            for _ in range(timed_load._MOST_LEFT):
                 with pytest.raises(NNError, match="load_time"):
                     load_slowly(session)
             with pytest.raises(NNError, match="16 models are still being loaded beyond their time"):
                 load_slowly(session)
             slow.may_end.set()
-            until(lambda: not loading._left_behind.all)
+            until(lambda: not timed_load._left_behind.all)
             assert session.holds_graph(load_slowly(session))
 
     def test_what_comes_of_it_is_dropped(self, slow: SlowBackend) -> None:
         with Session(limits=SOON) as session, pytest.raises(NNError):
             load_slowly(session)
         slow.may_end.set()
-        until(lambda: not loading._left_behind.all)
+        until(lambda: not timed_load._left_behind.all)
         until(lambda: gc.collect() >= 0 and slow.loaded() is None)
 
 
@@ -258,7 +258,7 @@ def test_a_worker_that_is_too_slow_to_load_is_killed(monkeypatch: pytest.MonkeyP
             super().__init__(*args, **more)
             workers.append(self)
 
-    monkeypatch.setattr(isolated, "Worker", Watched)
+    monkeypatch.setattr(isolated_graph, "Worker", Watched)
     monkeypatch.setattr(backends, "of_extension", lambda _: ConfinedBackend())
     rules = LoadRules(isolate=Isolation(load_time=600))
     slow_model = b"import time; time.sleep(600)"
@@ -266,5 +266,5 @@ def test_a_worker_that_is_too_slow_to_load_is_killed(monkeypatch: pytest.MonkeyP
         with pytest.raises(NNError, match=r"Limits.load_time, --max-load-time") as raised:
             session.load_extension([memoryview(slow_model)], 78, "confined", ExecutionTarget.CPU)
     assert raised.value.code is ErrorCode.TIMEOUT
-    until(lambda: not loading._left_behind.all)
+    until(lambda: not timed_load._left_behind.all)
     assert [worker.process.wait() for worker in workers] == [-9]

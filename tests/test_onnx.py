@@ -18,8 +18,8 @@ from onnx import TensorProto, helper
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, NNError, TargetUnavailable, TensorType
-from wasi_nn.backends._onnx_model import require_self_contained
-from wasi_nn.backends.onnx import choose_providers
+from wasi_nn.backends.onnx.backend import choose_providers
+from wasi_nn.backends.onnx.model import require_self_contained
 
 VALUES = [0, 1, 2, 100]
 

@@ -25,7 +25,7 @@ need("openvino", "'wasi-nn[openvino]'")
 import openvino as ov  # noqa: E402
 from openvino import opset13 as ops  # noqa: E402
 
-from wasi_nn.backends.openvino import choose_device, compile_properties  # noqa: E402
+from wasi_nn.backends.openvino.backend import choose_device, compile_properties  # noqa: E402
 
 
 @pytest.fixture

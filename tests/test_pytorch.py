@@ -26,8 +26,8 @@ need("torch", "'wasi-nn[pytorch]'")
 import pytorch_models as models  # noqa: E402
 import torch  # noqa: E402
 
-from wasi_nn.backends._pytorch_tensors import as_tensor  # noqa: E402
-from wasi_nn.backends.pytorch import PyTorchBackend, choose_device  # noqa: E402
+from wasi_nn.backends.pytorch.backend import PyTorchBackend, choose_device  # noqa: E402
+from wasi_nn.backends.pytorch.tensors import as_tensor  # noqa: E402
 
 PYTORCH = 3
 SOME = torch.ones(4)

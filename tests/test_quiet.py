@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from hostile_models import GOOD
 
-from wasi_nn import isolation, quiet
+from wasi_nn import isolation
+from wasi_nn.process import quiet
 
 SCRIPT = """
 import os

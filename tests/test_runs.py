@@ -180,7 +180,7 @@ def test_a_host_is_closed_by_another_thread_while_one_waits() -> None:
 
 
 def test_guests_that_are_given_up_are_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wasi_nn.runs._MOST_GIVEN_UP", 2)
+    monkeypatch.setattr("wasi_nn.guests.runs._MOST_GIVEN_UP", 2)
     graph = Slow(stoppable=False)
     host = Host({"slow": graph}, cache=False)
     runs = []

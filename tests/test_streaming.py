@@ -22,7 +22,7 @@ from conftest import need
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionContext, ExecutionTarget, Graph, NNError, TensorInfo
-from wasi_nn.runner import EndedEarly
+from wasi_nn.graph.runner import EndedEarly
 from wasi_nn.types import ContextFull, EndOfSequence, ModelNotFound, PromptTooLong
 
 need("xllamacpp", "'wasi-nn[ggml]'")
@@ -30,7 +30,7 @@ need("gguf", "gguf")
 
 import ggml_models as models  # noqa: E402
 
-from wasi_nn.backends import ggml  # noqa: E402
+from wasi_nn.backends.ggml import backend as ggml  # noqa: E402
 
 ROOM = 1 << 17
 PROMPTS = ("hello", "AB", "another one")

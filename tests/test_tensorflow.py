@@ -22,15 +22,15 @@ from core_guest import F32, OUT, SUCCESS, UNSUPPORTED_OPERATION, CoreGuest
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, NNError, TargetUnavailable, TensorType
-from wasi_nn.backends import _tensorflow_model as model_formats
-from wasi_nn.backends import _tensorflow_operations as operations
+from wasi_nn.backends.tensorflow import model as model_formats
+from wasi_nn.backends.tensorflow import operations
 
 need("tensorflow", "'wasi-nn[tensorflow]'")
 
 import tensorflow_models as models  # noqa: E402
 from tensorflow_models import tf, v1  # noqa: E402
 
-from wasi_nn.backends.tensorflow import choose_device  # noqa: E402
+from wasi_nn.backends.tensorflow.backend import choose_device  # noqa: E402
 
 X = onnx_models.f32([1, -1, 2, -2])
 SECRET = "what only the host may read"

@@ -10,8 +10,8 @@ import weakref
 
 import pytest
 
-from wasi_nn import threads
-from wasi_nn.threads import Call
+from wasi_nn.process import threads
+from wasi_nn.process.threads import Call
 
 
 @pytest.fixture(autouse=True)

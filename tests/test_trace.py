@@ -36,10 +36,10 @@ from wasi_nn import (
     TensorType,
 )
 from wasi_nn import cli as commands
-from wasi_nn.abi.bridge import VERSIONS
-from wasi_nn.comparison import difference
-from wasi_nn.recording import RecordedContext, RecordingSession
-from wasi_nn.replaying import Replayed, replay
+from wasi_nn.abi.component.bridge import VERSIONS
+from wasi_nn.tracing.comparison import difference
+from wasi_nn.tracing.recording import RecordedContext, RecordingSession
+from wasi_nn.tracing.replay import Replayed, replay
 
 JUNE, _, OCTOBER = VERSIONS
 INPUT = models.f32([1.5, -2.5, 3.5, -4.5])

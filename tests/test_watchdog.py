@@ -12,9 +12,10 @@ import onnx_models
 import pytest
 
 import wasi_nn
-from wasi_nn import ErrorCode, HostLimits, Limits, NNError, watchdog
-from wasi_nn.limits import Usage
-from wasi_nn.watchdog import Alarm
+from wasi_nn import ErrorCode, HostLimits, Limits, NNError
+from wasi_nn.limits import watchdog
+from wasi_nn.limits.limits import Usage
+from wasi_nn.limits.watchdog import Alarm
 
 
 def later(seconds: float) -> float:

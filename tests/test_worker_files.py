@@ -15,7 +15,7 @@ import pytest
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, Graph, GraphEncoding, Limits, LoadRules, NNError
-from wasi_nn.isolation import isolated, unavailable
+from wasi_nn.isolation import isolated_graph, unavailable
 
 ISOLATED = LoadRules(isolate=True)
 MODEL = onnx_models.relu()
@@ -31,9 +31,9 @@ def load(session: wasi_nn.Session, model: bytes = MODEL) -> int:
     return session.load([memoryview(model)], GraphEncoding.ONNX, ExecutionTarget.CPU)
 
 
-def graph_of(session: wasi_nn.Session, handle: int) -> isolated.IsolatedGraph:
+def graph_of(session: wasi_nn.Session, handle: int) -> isolated_graph.IsolatedGraph:
     graph = session.handles.get(handle, Graph)
-    assert isinstance(graph, isolated.IsolatedGraph)
+    assert isinstance(graph, isolated_graph.IsolatedGraph)
     return graph
 
 
@@ -119,7 +119,7 @@ def test_without_files_for_a_worker_there_is_an_error_and_nothing_is_left_open(t
 
 def test_a_worker_that_cant_be_started_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = wasi_nn.load(MODEL, rules=ISOLATED)
-    assert isinstance(graph, isolated.IsolatedGraph)
+    assert isinstance(graph, isolated_graph.IsolatedGraph)
     process = graph.worker_process
     context = graph.init_execution_context()
     context.set_input("x", np.ones(4, np.float32))

@@ -19,7 +19,7 @@ from test_isolation import X, program, value, worker_of
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionContext, LoadRules, NNError
 from wasi_nn.isolation import Isolation, unavailable
-from wasi_nn.isolation.memory import SharedMemory, WorkerMemory
+from wasi_nn.isolation.shared_memory import SharedMemory, WorkerMemory
 
 ISOLATED = LoadRules(isolate=True)
 MIB = 2**20
@@ -85,7 +85,7 @@ def test_nothing_is_kept_for_a_worker_that_is_gone() -> None:
 def test_a_fork_empties_nothing() -> None:
     script = """
     import os
-    from wasi_nn.isolation.memory import WorkerMemory
+    from wasi_nn.isolation.shared_memory import WorkerMemory
     memory = WorkerMemory()
     shared = memory.take(4096)
     shared.bytes[:] = b"x" * 4096

@@ -17,9 +17,15 @@ from test_isolation import X, program, value, worker_of
 import wasi_nn
 from wasi_nn import ErrorCode, Graph, GraphEncoding, LoadRules, NNError, Runner, TensorInfo
 from wasi_nn.isolation import unavailable
-from wasi_nn.isolation.channel import Channel, encoded
-from wasi_nn.isolation.described import Description, Misleading, described_graph, encoded_metadata, encoded_texts
-from wasi_nn.limits import HeldBytes, Limits, Usage
+from wasi_nn.isolation.wire.channel import Channel, encoded
+from wasi_nn.isolation.wire.descriptions import (
+    Description,
+    Misleading,
+    described_graph,
+    encoded_metadata,
+    encoded_texts,
+)
+from wasi_nn.limits.limits import HeldBytes, Limits, Usage
 
 ISOLATED = LoadRules(isolate=True)
 MIB = 2**20

@@ -15,7 +15,7 @@ from test_isolation import X, program, worker_of
 
 import wasi_nn
 from wasi_nn import EndOfSequence, ExecutionContext, ExecutionTarget, Graph, LoadRules, NNError
-from wasi_nn.isolation import Isolation, isolated, unavailable
+from wasi_nn.isolation import Isolation, isolated_graph, unavailable
 
 ISOLATED = LoadRules(isolate=True)
 
@@ -101,7 +101,7 @@ def test_a_worker_that_ends_in_a_compute_costs_that_one_alone() -> None:
 
 
 def test_a_sequence_ends_with_its_worker_and_the_next_one_is_whole() -> None:
-    graph = isolated.load(SteppingBackend(), [memoryview(b"")], Isolation(), ExecutionTarget.CPU, {})
+    graph = isolated_graph.load(SteppingBackend(), [memoryview(b"")], Isolation(), ExecutionTarget.CPU, {})
     context = graph.init_execution_context()
     context.set_input(0, X)
     for _ in range(3):

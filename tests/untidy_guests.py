@@ -15,7 +15,7 @@ from driven_component import Driven, GuestFailed
 
 import wasi_nn
 from wasi_nn import Dialect, GuestError, GuestTrap, Host
-from wasi_nn.abi.dialects import ABIS
+from wasi_nn.abi.core.dialects import ABIS
 
 INFER = Path(__file__).parent.parent / "guests" / "component" / "infer.wasm"
 

@@ -21,21 +21,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wasi_nn.abi.compose import wrap_component
-    from wasi_nn.abi.dialects import Dialect, add_to_linker
-    from wasi_nn.abi.wit import add_to_component_linker
+    from wasi_nn.abi.component.bridge_functions import add_to_component_linker
+    from wasi_nn.abi.component.compose import wrap_component
+    from wasi_nn.abi.core.dialects import Dialect, add_to_linker
     from wasi_nn.backends import Backend, LoadRules, load
-    from wasi_nn.directories import Directory
-    from wasi_nn.graph import ExecutionContext, Graph
+    from wasi_nn.graph.graph import ExecutionContext, Graph
+    from wasi_nn.graph.runner import ABSENT, EndedEarly, NamedOutputs, Runner
+    from wasi_nn.guests.directories import Directory
+    from wasi_nn.guests.runs import Run, RunResult
     from wasi_nn.host import Host
     from wasi_nn.isolation import Isolation
-    from wasi_nn.limits import HostLimits, Limits
-    from wasi_nn.recording import RecordingSession
-    from wasi_nn.registry import GraphSource, NamedGraph, Registry
-    from wasi_nn.replaying import Difference, Replayed, replay
-    from wasi_nn.runner import ABSENT, EndedEarly, NamedOutputs, Runner
-    from wasi_nn.runs import Run, RunResult
-    from wasi_nn.session import Session
+    from wasi_nn.limits.limits import HostLimits, Limits
+    from wasi_nn.loading.registry import GraphSource, NamedGraph, Registry
+    from wasi_nn.session.session import Session
+    from wasi_nn.tracing.recording import RecordingSession
+    from wasi_nn.tracing.replay import Difference, Replayed, replay
     from wasi_nn.types import (
         ContextFull,
         EndOfSequence,
@@ -102,24 +102,24 @@ __all__ = [
     "wrap_component",
 ]
 
-_ROOMS = {
-    "abi.compose": ("wrap_component",),
-    "abi.wit": ("add_to_component_linker",),
-    "abi.dialects": ("Dialect", "add_to_linker"),
+_EXPORTS = {
+    "abi.component.bridge_functions": ("add_to_component_linker",),
+    "abi.component.compose": ("wrap_component",),
+    "abi.core.dialects": ("Dialect", "add_to_linker"),
     "backends": ("Backend", "LoadRules", "load"),
-    "directories": ("Directory",),
-    "graph": ("ExecutionContext", "Graph"),
+    "graph.graph": ("ExecutionContext", "Graph"),
+    "graph.runner": ("ABSENT", "EndedEarly", "NamedOutputs", "Runner"),
+    "guests.directories": ("Directory",),
+    "guests.runs": ("Run", "RunResult"),
     "host": ("Host",),
     "isolation": ("Isolation",),
-    "limits": ("HostLimits", "Limits"),
-    "recording": ("RecordingSession",),
-    "replaying": ("Difference", "Replayed", "replay"),
-    "registry": ("GraphSource", "NamedGraph", "Registry"),
-    "runner": ("ABSENT", "EndedEarly", "NamedOutputs", "Runner"),
-    "runs": ("Run", "RunResult"),
-    "session": ("Session",),
+    "limits.limits": ("HostLimits", "Limits"),
+    "loading.registry": ("GraphSource", "NamedGraph", "Registry"),
+    "session.session": ("Session",),
+    "tracing.recording": ("RecordingSession",),
+    "tracing.replay": ("Difference", "Replayed", "replay"),
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+_MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
@@ -127,7 +127,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    value = getattr(importlib.import_module(f"{__name__}.{_ROOM_OF.get(name, 'types')}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF.get(name, 'types')}"), name)
     globals()[name] = value
     return value
 

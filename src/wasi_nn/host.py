@@ -20,33 +20,33 @@ from wasmtime import ExitTrap, Linker, Module, Store, Trap, WasmtimeError
 from wasmtime.component import Component
 from wasmtime.component import Linker as ComponentLinker
 
-from wasi_nn import forks
-from wasi_nn import guest as guests
-from wasi_nn.abi import compose, wit
-from wasi_nn.abi.binary import memories_of
-from wasi_nn.abi.dialects import Dialect, abi_of
+from wasi_nn.abi.component import bridge_functions, compose
+from wasi_nn.abi.core.dialects import Dialect, abi_of
+from wasi_nn.abi.wasm_binary import memories_of
 from wasi_nn.backends import LoadRules
-from wasi_nn.cache import CompileCache, Compiled, default_directory
-from wasi_nn.compilation import compile_guest
-from wasi_nn.engine import new_engine
-from wasi_nn.engine_start import start_wasi, wasi_is_started
-from wasi_nn.file_watch import files_in
-from wasi_nn.limits import HostLimits, Limits, Turns, Usage
-from wasi_nn.output import Output
-from wasi_nn.registry import registry_of
-from wasi_nn.runs import Run, RunResult, RunsUnderWay, Work
-from wasi_nn.session import Session
-from wasi_nn.timing import RunClock
+from wasi_nn.guests import guest_file
+from wasi_nn.guests.compilation import compile_guest
+from wasi_nn.guests.compile_cache import CompileCache, Compiled, default_directory
+from wasi_nn.guests.engine import new_engine
+from wasi_nn.guests.engine_start import start_wasi, wasi_is_started
+from wasi_nn.guests.output import Output
+from wasi_nn.guests.run_clock import RunClock
+from wasi_nn.guests.runs import Run, RunResult, RunsUnderWay, Work
+from wasi_nn.guests.wasi import Wasi
+from wasi_nn.limits.limits import HostLimits, Limits, Turns, Usage
+from wasi_nn.loading.file_watch import files_in
+from wasi_nn.loading.registry import registry_of
+from wasi_nn.process import forks
+from wasi_nn.session.session import Session
 from wasi_nn.types import GuestError, GuestTrap, one_line, word
-from wasi_nn.wasi import Wasi
 
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from wasi_nn.directories import Directories
-    from wasi_nn.guest import Guest
+    from wasi_nn.guests.directories import Directories
+    from wasi_nn.guests.guest_file import Guest
     from wasi_nn.isolation import Isolation
-    from wasi_nn.registry import Graphs
+    from wasi_nn.loading.registry import Graphs
     from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 logger = logging.getLogger("wasi_nn")
@@ -135,7 +135,7 @@ class Host:
         }
         if trace is None:
             return Session(self.registry, **given)
-        from wasi_nn.recording import RecordingSession
+        from wasi_nn.tracing.recording import RecordingSession
 
         return RecordingSession(trace, self.registry, data=trace_data, title=title, **given)
 
@@ -164,8 +164,8 @@ class Host:
             raise GuestError(forks.said_of("host"))
 
     def _compiled(self, guest: Guest, limits: Limits, work: Work[Any]) -> Module | Component:
-        wasm, name = guests.read(guest), guests.name_of(guest)
-        component = guests.is_component(wasm)
+        wasm, name = guest_file.read(guest), guest_file.name_of(guest)
+        component = guest_file.is_component(wasm)
         whole = compose.wrap_component(wasm, name) if component else wasm
         compiled: Module | Component
         if component:
@@ -215,7 +215,7 @@ class Host:
         limits = limits or self.limits
         if limits.fuel is not None and self.limits.fuel is None:
             raise GuestError("fuel is counted only by a Host whose own limits have some (Limits.fuel)")
-        name = guests.name_of(guest)
+        name = guest_file.name_of(guest)
         run = Run(limits)
         output = Output(limits, streams) if capture_output or streams is not None else None
         if output is not None:
@@ -223,7 +223,7 @@ class Host:
 
         def to_its_end() -> RunResult:
             compiled = guest if isinstance(guest, Module | Component) else self._compiled(guest, limits, run)
-            if not wasi_is_started() and guests.imports_wasi(compiled, self.engine):
+            if not wasi_is_started() and guest_file.imports_wasi(compiled, self.engine):
                 start_wasi()
             wasi = Wasi([name, *args], env or {}, dirs or {}, stdin, output, limits)
             store = self._store(limits, compiled, wasi.stands_in_for(compiled))
@@ -337,7 +337,7 @@ class Host:
         wasi.add_to(linker, store, module)
         abi = abi_of(dialect, module)
         abi(session).add_to_linker(linker)
-        guests.require_command(name, module, abi, linker, store)
+        guest_file.require_command(name, module, abi, linker, store)
 
         def start() -> int:
             linker.instantiate(store, module).exports(store)["_start"](store)  # type: ignore[operator]
@@ -349,12 +349,12 @@ class Host:
         self, name: str, component: Component, store: Store, wasi: Wasi, session: Session
     ) -> Callable[[], int]:
         linker = ComponentLinker(self.engine)
-        http = guests.imports_http(component, self.engine)
+        http = guest_file.imports_http(component, self.engine)
         wasi.add_to_component(linker, store, component, http and self.allow_http)
-        wit.add_to_component_linker(linker, session)
+        bridge_functions.add_to_component_linker(linker, session)
         if http and not self.allow_http:
             linker.define_unknown_imports_as_traps(component)
-        run = guests.run_of(name, component, self.engine)
+        run = guest_file.run_of(name, component, self.engine)
 
         def start() -> int:
             function = linker.instantiate(store, component).get_func(store, run)
@@ -378,7 +378,7 @@ def _run_to_its_end(name: str, start: Callable[[], int], session: Session, wasi:
         elif wasi.exit_code is not None:
             exit_code = wasi.exit_code
         else:
-            ended = guests.explained(name, error, session.limits)
+            ended = guest_file.explained(name, error, session.limits)
             if isinstance(ended, GuestTrap):
                 ended.stdout, ended.stderr = output.kept()
             raise ended from None

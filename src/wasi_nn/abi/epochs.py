@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from wasmtime import Engine, Store
 
-from wasi_nn.abi.engine import ADDRESS, FORGET, keep, kept, symbol
+from wasi_nn.abi.wasmtime_c_api import ADDRESS, FORGET, keep, kept, symbol
 
 _CONTINUE = 0
 

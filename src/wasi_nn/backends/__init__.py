@@ -19,12 +19,12 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from wasi_nn import forks
-from wasi_nn.files import is_irregular, open_regular
-from wasi_nn.graph import Graph
+from wasi_nn.graph.graph import Graph
 from wasi_nn.isolation import Isolation
 from wasi_nn.isolation import require_available as require_isolation
 from wasi_nn.isolation import unavailable as isolation_unavailable
+from wasi_nn.process import forks
+from wasi_nn.process.files import is_irregular, open_regular
 from wasi_nn.types import (
     ErrorCode,
     ExecutionTarget,
@@ -82,15 +82,15 @@ class Backend(Protocol):
 
 # In the order in which they are asked: of several that can run a model, the first whose runtime is installed does.
 _BUILT_IN = (
-    "wasi_nn.backends.onnx:OnnxBackend",
-    "wasi_nn.backends.tflite:TfliteBackend",
-    "wasi_nn.backends.openvino:OpenVinoBackend",
-    "wasi_nn.backends.pytorch:PyTorchBackend",
-    "wasi_nn.backends.tensorflow:TensorFlowBackend",
-    "wasi_nn.backends.ggml:GgmlBackend",
-    "wasi_nn.backends.openvino:OpenVinoOnnxBackend",
-    "wasi_nn.backends.openvino:OpenVinoTensorFlowBackend",
-    "wasi_nn.backends.openvino:OpenVinoTfliteBackend",
+    "wasi_nn.backends.onnx.backend:OnnxBackend",
+    "wasi_nn.backends.tflite.backend:TfliteBackend",
+    "wasi_nn.backends.openvino.backend:OpenVinoBackend",
+    "wasi_nn.backends.pytorch.backend:PyTorchBackend",
+    "wasi_nn.backends.tensorflow.backend:TensorFlowBackend",
+    "wasi_nn.backends.ggml.backend:GgmlBackend",
+    "wasi_nn.backends.openvino.backend:OpenVinoOnnxBackend",
+    "wasi_nn.backends.openvino.backend:OpenVinoTensorFlowBackend",
+    "wasi_nn.backends.openvino.backend:OpenVinoTfliteBackend",
 )
 
 
@@ -146,9 +146,9 @@ class LoadRules:
     With `target_fallback`, a target that isn't there is replaced by that one, and the log says so; without, it is
     refused. `runtimes` names the runtime to use for an encoding that several can run, such as `{"onnx": "openvino"}`;
     else the first that is installed does. With `convert_types`, tensors of types that wasi-nn lacks are converted
-    (`wasi_nn.conversion`). With `isolate`, graphs live in processes of their own (`wasi_nn.isolation`), as `Isolation`
-    has it or as is usual; without (None), only those that guests load from bytes which their runtime doesn't withstand
-    are; with False, none are. Raises `NNError` with `invalid-argument` for a word that doesn't exist.
+    (`wasi_nn.graph.conversion`). With `isolate`, graphs live in processes of their own (`wasi_nn.isolation`), as
+    `Isolation` has it or as is usual; without (None), only those that guests load from bytes which their runtime
+    doesn't withstand are; with False, none are. Raises `NNError` with `invalid-argument` for a word that doesn't exist.
     """
 
     target_fallback: ExecutionTarget | str | None = None
@@ -204,9 +204,9 @@ def load(
 ) -> Graph:
     """Load a model into a graph.
 
-    `options` are the backend's own (`wasi_nn.backends.onnx` lists those for ONNX). `runtime` names the ML runtime to
-    use, where several can run the encoding; it comes before what `rules` say. `Graph.device` and `Graph.runtime` tell
-    where it came to run. `allowed`, if given, has a say in which backends may be used.
+    `options` are the backend's own (`wasi_nn.backends.onnx.backend` lists those for ONNX). `runtime` names the ML
+    runtime to use, where several can run the encoding; it comes before what `rules` say. `Graph.device` and
+    `Graph.runtime` tell where it came to run. `allowed`, if given, has a say in which backends may be used.
 
     Raises `NNError`: `invalid-argument` for an option, encoding, target or runtime that doesn't exist; `not-found` for
     a path that doesn't exist; `invalid-encoding` where no backend fits, or its runtime isn't installed;
@@ -281,9 +281,9 @@ def _finished(
     """The graph that a backend loads, as the rules want it."""
     load_on: Callable[[ExecutionTarget, Options], Graph]
     if isolation is not None:
-        from wasi_nn.isolation import isolated
+        from wasi_nn.isolation import isolated_graph
 
-        load_on = partial(isolated.load, backend, model, isolation)
+        load_on = partial(isolated_graph.load, backend, model, isolation)
     else:
         if not getattr(backend, "works_in_forks", True):
             forks.start(backend.runtime)
@@ -293,7 +293,7 @@ def _finished(
     if not graph.runtime:  # another package's, which doesn't say
         graph.runtime = backend.runtime
     if rules.convert_types:
-        from wasi_nn.conversion import converted
+        from wasi_nn.graph.conversion import converted
 
         graph = converted(graph)
     return graph

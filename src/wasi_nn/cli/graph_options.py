@@ -10,7 +10,7 @@ from wasi_nn.cli import ENCODINGS, TARGETS, UsageError
 
 if TYPE_CHECKING:
     from wasi_nn.backends import LoadRules
-    from wasi_nn.registry import NamedGraph, Registry
+    from wasi_nn.loading.registry import NamedGraph, Registry
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +109,7 @@ def rules(options: argparse.Namespace) -> LoadRules:
 
 def registry(options: argparse.Namespace, rules: LoadRules) -> Registry:
     """The graphs that the options name."""
-    from wasi_nn.registry import Registry
+    from wasi_nn.loading.registry import Registry
 
     registry = Registry(options.graphs, rules=rules)
     for name, graph in _graphs(options):
@@ -132,7 +132,7 @@ def _graphs(options: argparse.Namespace) -> Iterator[tuple[str, NamedGraph]]:
 
 
 def _graph(text: str) -> tuple[str, NamedGraph]:
-    from wasi_nn.registry import NamedGraph
+    from wasi_nn.loading.registry import NamedGraph
 
     name, equals, model = text.partition("=")
     if not (name and equals and model):
@@ -147,7 +147,7 @@ def _graph(text: str) -> tuple[str, NamedGraph]:
 def _wasmtime_graph(text: str) -> tuple[str, NamedGraph]:
     import os
 
-    from wasi_nn.registry import NamedGraph
+    from wasi_nn.loading.registry import NamedGraph
 
     encoding, colons, directory = text.partition("::")
     name = os.path.basename(os.path.normpath(directory))
@@ -159,7 +159,7 @@ def _wasmtime_graph(text: str) -> tuple[str, NamedGraph]:
 def _wasmedge_graph(text: str) -> tuple[str, NamedGraph]:
     import os
 
-    from wasi_nn.registry import NamedGraph
+    from wasi_nn.loading.registry import NamedGraph
 
     parts = text.split(":", 3)
     if len(parts) != 4 or not all(parts):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from wasi_nn.cli import FAILURE, graph_options
 
 if TYPE_CHECKING:
-    from wasi_nn.graph import Graph
-    from wasi_nn.registry import NamedGraph, Registry
+    from wasi_nn.graph.graph import Graph
+    from wasi_nn.loading.registry import NamedGraph, Registry
 
 
 def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

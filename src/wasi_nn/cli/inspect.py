@@ -50,7 +50,7 @@ def main(options: argparse.Namespace) -> int:
     """Show the model, or the guest; gives the exit code."""
     if len(options.model) == 1 and _is_guest(options.model[0]):
         return _show_guest(options)
-    from wasi_nn.registry import NamedGraph, Registry
+    from wasi_nn.loading.registry import NamedGraph, Registry
     from wasi_nn.types import printable
 
     source = options.model[0] if len(options.model) == 1 else options.model
@@ -89,7 +89,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _is_guest(path: str) -> bool:
-    from wasi_nn.files import open_regular
+    from wasi_nn.process.files import open_regular
 
     try:
         with open_regular(path) as file:
@@ -102,7 +102,7 @@ def _is_guest(path: str) -> bool:
 def _show_guest(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from wasi_nn.guest_report import report_on
+    from wasi_nn.guests.inspection import report_on
     from wasi_nn.types import printable
 
     report = report_on(options.model[0])

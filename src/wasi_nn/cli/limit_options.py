@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wasi_nn.limits import HostLimits, Limits
+    from wasi_nn.limits.limits import HostLimits, Limits
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
@@ -70,7 +70,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def limits(options: argparse.Namespace) -> tuple[Limits, HostLimits]:
     """The limits that the options give: the guest's, and the host's."""
-    from wasi_nn.limits import HostLimits, Limits
+    from wasi_nn.limits.limits import HostLimits, Limits
 
     given = {name: getattr(options, f"max_{name}") for name in _OPTIONS if hasattr(options, f"max_{name}")}
     of_guest = {field.name: given[field.name] for field in fields(Limits) if field.name in given}

@@ -39,7 +39,7 @@ def main(options: argparse.Namespace) -> int:
     """Replay the trace; gives the exit code."""
     import logging
 
-    from wasi_nn.replaying import replay
+    from wasi_nn.tracing.replay import replay
 
     rules = graph_options.rules(options)
     graphs = graph_options.registry(options, rules)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wasi_nn.cli import PROGRAM, UsageError, graph_options, limit_options
 
 if TYPE_CHECKING:
-    from wasi_nn.directories import Directory
+    from wasi_nn.guests.directories import Directory
 
 _EPILOG = """\
 The guest's own options come after its name. A graph's encoding is told from its bytes unless it is given.
@@ -105,7 +105,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _directory(text: str) -> tuple[str, Directory]:
-    from wasi_nn.directories import Directory
+    from wasi_nn.guests.directories import Directory
 
     host, colons, guest = text.partition("::")
     last = guest if colons else host

@@ -1,9 +1,9 @@
 """Isolation: graphs that live in processes of their own, which may do nothing but compute.
 
 A model is loaded, and run, by a *worker*: a process that sees no file but the model's and the libraries', has no
-network, and no more memory than it is given (`wasi_nn.isolation.sandbox`). Its graph is a `Graph` like any other; its
-tensors lie in memory that both processes share. A worker that crashes, runs out of memory or doesn't answer costs the
-caller an error; the model is loaded again, by a new worker, when it is next used.
+network, and no more memory than it is given (`wasi_nn.isolation.worker.sandbox`). Its graph is a `Graph` like any
+other; its tensors lie in memory that both processes share. A worker that crashes, runs out of memory or doesn't answer
+costs the caller an error; the model is loaded again, by a new worker, when it is next used.
 
 Isolated graphs run on the CPU. A worker imports this package before it is confined, so nothing here may import numpy.
 """
@@ -40,7 +40,7 @@ class Isolation:
 
 def unavailable() -> str:
     """Why graphs can't be isolated on this platform; empty if they can."""
-    from wasi_nn.isolation import sandbox
+    from wasi_nn.isolation.worker import sandbox
 
     return sandbox.unavailable()
 

@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from wasi_nn.isolation.arena import OutputReader, copies
-from wasi_nn.isolation.channel import Channel, Gone, Message
-from wasi_nn.isolation.described import Misleading
+from wasi_nn.isolation.wire.channel import Channel, Gone, Message
+from wasi_nn.isolation.wire.descriptions import Misleading
+from wasi_nn.isolation.wire.outputs import OutputReader, copies
 from wasi_nn.types import NNError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wasi_nn.graph import Graph
-    from wasi_nn.isolation.isolated import Model
-    from wasi_nn.isolation.memory import SharedMemory
+    from wasi_nn.graph.graph import Graph
+    from wasi_nn.isolation.isolated_graph import Model
+    from wasi_nn.isolation.shared_memory import SharedMemory
     from wasi_nn.types import Array
 
 _numbers = itertools.count()

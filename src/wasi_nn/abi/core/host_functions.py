@@ -1,0 +1,144 @@
+"""Defining host functions for core modules, at the least cost a call that the engine allows.
+
+`wasmtime.Linker.define_func` builds Python values from types on every call, which costs 12 to 20 microseconds. The
+engine's C API also has functions whose arguments are raw 16-byte values; wasmtime-py binds that but doesn't wrap it,
+so it is called here with `ctypes`. Where the symbols or layouts aren't those expected, the public way is taken:
+slower, the same otherwise.
+
+A host function is `function(memory, *arguments) -> result`, all u32 or u64, with None for no result; `memory` is the
+caller's, None if it exports none. It may raise `GuestFault` to trap the guest, and nothing else.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from struct import Struct
+from typing import Any
+
+import wasmtime
+from wasmtime import FuncType, Linker, Memory, ValType
+from wasmtime import _ffi as ffi
+
+from wasi_nn.abi.core.guest_memory import GuestMemory
+from wasi_nn.abi.wasmtime_c_api import ADDRESS, FORGET, SIZE, keep, kept, offset_of, symbol
+
+HostFunction = Callable[..., int | None]
+
+
+class GuestFault(Exception):
+    """The guest did what only a trap can answer; the text becomes the trap's."""
+
+
+def define(linker: Linker, module: str, name: str, signature: FuncType, function: HostFunction) -> None:
+    """Define a host function in a linker, the fastest way there is. Its signature has integers alone, and at most one
+    result, an i32."""
+    (define_raw if RAW_CALLS else define_public)(linker, module, name, signature, function)
+
+
+def i32_signature(parameters: int, results: int) -> FuncType:
+    """The signature with this many i32s."""
+    return FuncType([ValType.i32()] * parameters, [ValType.i32()] * results)
+
+
+def define_public(linker: Linker, module: str, name: str, signature: FuncType, function: HostFunction) -> None:
+    """`define`, through wasmtime-py's public API alone."""
+    memory = GuestMemory()
+    masks = [2**64 - 1 if parameter == ValType.i64() else 2**32 - 1 for parameter in signature.params]
+
+    def call(caller: wasmtime.Caller, *arguments: int) -> int | None:
+        exported = caller.get("memory")
+        there = None
+        if isinstance(exported, Memory):
+            size = exported.data_len(caller)
+            memory.look(ctypes.addressof(exported.data_ptr(caller).contents) if size else 0, size)
+            there = memory
+        try:
+            result = function(there, *(argument & mask for argument, mask in zip(arguments, masks, strict=True)))
+        except GuestFault as fault:
+            raise wasmtime.Trap(str(fault)) from None
+        return None if result is None else ctypes.c_int32(result).value
+
+    linker.define_func(module, name, signature, call, access_caller=True)
+
+
+def define_raw(linker: Linker, module: str, name: str, signature: FuncType, function: HostFunction) -> None:
+    """`define`, through the engine's unchecked calls."""
+    memory = GuestMemory()
+    item = ffi.wasmtime_extern_t()
+    item_address = ctypes.addressof(item)
+    memory_address = item_address + offset_of(ffi.wasmtime_extern_t, "of")
+    kind = ctypes.c_uint8.from_buffer(item)  # and so `item` lives as long as the function
+    # Each argument is the first bytes of a raw value; the result takes the place of the first argument.
+    parameters = signature.params
+    arguments = Struct("<" + "".join("Q8x" if parameter == ValType.i64() else "I12x" for parameter in parameters))
+    string_at, result_at = ctypes.string_at, ctypes.c_uint32.from_address
+    find_export, context_of = _caller_export_get, _caller_context
+    data_of, size_of = _memory_data, _memory_data_size
+
+    def call(caller: int, values: int) -> int | None:
+        try:
+            there = None
+            if find_export(caller, b"memory", 6, item_address) and kind.value == _MEMORY:
+                context = context_of(caller)
+                memory.look(data_of(context, memory_address) or 0, size_of(context, memory_address))
+                there = memory
+            result = function(there, *arguments.unpack(string_at(values, arguments.size)))
+        except BaseException as fault:
+            message = str(fault).encode("utf-8", "replace")
+            trap: int = _trap_new(message, len(message))
+            return trap
+        if result is not None:
+            result_at(values).value = result
+        return None
+
+    error = _linker_define_func_unchecked(
+        ctypes.cast(linker.ptr(), ADDRESS),
+        module.encode(),
+        len(module.encode()),
+        name.encode(),
+        len(name.encode()),
+        ctypes.cast(signature.ptr(), ADDRESS),
+        ctypes.cast(_ENTER, ADDRESS),
+        keep(call),
+        ctypes.cast(FORGET, ADDRESS),
+    )
+    if error:
+        raise wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(ffi.wasmtime_error_t)))
+
+
+def _enter(key: int, caller: int, values: int, _: int) -> int | None:
+    result: int | None = kept[key](caller, values)
+    return result
+
+
+# One for all functions, which the key tells apart: making and freeing callbacks is no work for every run of a guest.
+_ENTER = ctypes.CFUNCTYPE(ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE)(_enter)
+_MEMORY = ffi.WASMTIME_EXTERN_MEMORY.value
+
+
+def _raw_calls_fit() -> bool:
+    """Whether the engine has the functions and the layouts that `define_raw` relies on."""
+    functions = [_linker_define_func_unchecked, _caller_export_get, _caller_context]
+    functions += [_memory_data, _memory_data_size, _trap_new]
+    try:
+        value, item = ffi.wasmtime_val_raw_t, ffi.wasmtime_extern_t
+        kind: Any = item.kind
+        layout = ctypes.sizeof(value), offset_of(value, "i32"), offset_of(item, "kind"), kind.size
+    except AttributeError:
+        return False
+    return all(functions) and layout == (16, 0, 0, 1)
+
+
+_linker_define_func_unchecked = symbol(
+    "wasmtime_linker_define_func_unchecked",
+    ADDRESS,
+    *(ADDRESS, ctypes.c_char_p, SIZE, ctypes.c_char_p, SIZE, ADDRESS, ADDRESS, ADDRESS, ADDRESS),
+)
+_caller_export_get = symbol("wasmtime_caller_export_get", ctypes.c_bool, ADDRESS, ctypes.c_char_p, SIZE, ADDRESS)
+_caller_context = symbol("wasmtime_caller_context", ADDRESS, ADDRESS)
+_memory_data = symbol("wasmtime_memory_data", ADDRESS, ADDRESS, ADDRESS)
+_memory_data_size = symbol("wasmtime_memory_data_size", SIZE, ADDRESS, ADDRESS)
+_trap_new = symbol("wasmtime_trap_new", ADDRESS, ctypes.c_char_p, SIZE)
+
+RAW_CALLS = _raw_calls_fit()

@@ -1,0 +1,90 @@
+"""Functions of ours in the place of the engine's of WASI preview 1, which call those.
+
+The engine's take the memory of the instance that calls them, so they are called through a small instance. The arguments
+of a call lie in its memory, as does what it gives: a call without any is the quickest that wasmtime-py has.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from struct import Struct
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from wasmtime import Engine, FuncType, Instance, Linker, Memory, Module, Store, Trap, ValType, WasmtimeError
+
+from wasi_nn.abi.core import host_functions
+from wasi_nn.abi.core.guest_memory import GuestMemory
+
+MODULE = "wasi_snapshot_preview1"
+LONGEST_PATH = 4096
+
+_RESULT_AT, _RESULT_SIZE, _ERRNO_AT, _ARGUMENTS_AT, _PATH_AT = 0, 24, 24, 32, 96
+_LAYOUTS = {
+    "path_open": Struct("<IIIIQQI"),  # without the places of its path and of what it gives
+    "fd_close": Struct("<I"),
+    "fd_renumber": Struct("<II"),
+    "fd_fdstat_get": Struct("<I"),  # the same
+}
+_THROUGH = f"""(module
+  (import "" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "" "fd_close" (func $close (param i32) (result i32)))
+  (import "" "fd_renumber" (func $renumber (param i32 i32) (result i32)))
+  (import "" "fd_fdstat_get" (func $stat (param i32 i32) (result i32)))
+  (memory (export "memory") 1 1)
+  (func (export "path_open") (i32.store (i32.const {_ERRNO_AT}) (call $open
+    (i32.load (i32.const 32)) (i32.load (i32.const 36)) (i32.const {_PATH_AT}) (i32.load (i32.const 40))
+    (i32.load (i32.const 44)) (i64.load (i32.const 48)) (i64.load (i32.const 56)) (i32.load (i32.const 64))
+    (i32.const {_RESULT_AT}))))
+  (func (export "fd_close") (i32.store (i32.const {_ERRNO_AT}) (call $close (i32.load (i32.const 32)))))
+  (func (export "fd_renumber")
+    (i32.store (i32.const {_ERRNO_AT}) (call $renumber (i32.load (i32.const 32)) (i32.load (i32.const 36)))))
+  (func (export "fd_fdstat_get")
+    (i32.store (i32.const {_ERRNO_AT}) (call $stat (i32.load (i32.const 32)) (i32.const {_RESULT_AT})))))"""
+_compiled: WeakKeyDictionary[Engine, Module] = WeakKeyDictionary()
+
+
+class Preview1:
+    """The engine's functions, as they are in a linker before ours take their place. It takes one more instance and one
+    more memory of the store."""
+
+    def __init__(self, linker: Linker, store: Store) -> None:
+        self._linker = linker
+        self._store = store
+        engine = store.engine
+        if engine not in _compiled:
+            _compiled[engine] = Module(engine, _THROUGH)
+        theirs = [linker.get(store, MODULE, name) for name in _LAYOUTS]
+        exports = Instance(store, _compiled[engine], theirs).exports(store)
+        self._functions: Any = {name: exports[name] for name in _LAYOUTS}
+        memory = exports["memory"]
+        assert isinstance(memory, Memory)
+        self._between = GuestMemory()  # it can't grow, and so stays where it is
+        self._between.look(ctypes.addressof(memory.data_ptr(store).contents), memory.data_len(store))
+
+    def replace(self, name: str, function: host_functions.HostFunction) -> None:
+        """Put a function of ours in the place of the engine's."""
+        i32, i64 = ValType.i32(), ValType.i64()
+        parameters = {"path_open": [i32, i32, i32, i32, i32, i64, i64, i32, i32], "fd_close": [i32]}
+        signature = FuncType(parameters.get(name, [i32, i32]), [i32])
+        self._linker.allow_shadowing = True
+        host_functions.define(self._linker, MODULE, name, signature, function)
+        self._linker.allow_shadowing = False
+
+    def call(self, name: str, *arguments: int, path: memoryview | None = None) -> int:
+        """Call one of the engine's functions. Gives its errno, and traps as it does."""
+        memory = self._between.bytes
+        _LAYOUTS[name].pack_into(memory, _ARGUMENTS_AT, *arguments)
+        if path is not None:
+            memory[_PATH_AT : _PATH_AT + len(path)] = path
+        try:
+            self._functions[name](self._store)
+        except (Trap, WasmtimeError) as error:
+            text = error.message if isinstance(error, Trap) else str(error)
+            raise host_functions.GuestFault(" ".join((text.partition("Caused by:")[2] or text).split())) from None
+        return self._between.read_u32(_ERRNO_AT)
+
+    @property
+    def result(self) -> memoryview:
+        """Where the last call put what it gives besides its errno."""
+        return self._between.bytes[_RESULT_AT : _RESULT_AT + _RESULT_SIZE]

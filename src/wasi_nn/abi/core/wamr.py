@@ -1,0 +1,101 @@
+"""WAMR's first dialect of the core ABI, the module `wasi_nn`: for guests that were built for it before WAMR had the
+specification's.
+
+    load(builder array, encoding, target, out: graph)       the array is {u32 builders, u32 count}
+    set_input(context, index, tensor)                       a tensor of 12 bytes: dims array, type, data
+    get_output(context, index, buffer, in and out: size)    the size counts elements of f32, not bytes
+
+A tensor has no length of its own: its data is taken for as many elements of four bytes as its dims say. Tensor types
+are numbered as WAMR did (2 u8, 3 i32), encodings too (5 ggml, 6 autodetect). Models whose tensors are quantised to u8
+take and give f32, which is (de)quantised here as WAMR's TensorFlow Lite did. (WAMR of 2026-07, `wasi_nn.c` and
+`wasi_nn_tensorflowlite.cpp`.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from struct import Struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wasi_nn.abi.core.guest_memory import GuestMemory
+from wasi_nn.abi.core.spec import ENCODINGS, FUNCTIONS, TARGETS, CoreAbi
+from wasi_nn.graph.fitting import find
+from wasi_nn.session.session import require_builder_count
+from wasi_nn.types import ErrorCode, GraphEncoding, NNError, TensorInfo, TensorType
+
+if TYPE_CHECKING:
+    from wasi_nn.types import Array, DType
+
+MODULE = "wasi_nn"
+
+_ARRAY = Struct("<II")  # where the items are, and how many
+_TENSOR = Struct("<IBxxxI")  # dims array, type, data
+_SIZE = Struct("<I")
+_ELEMENT = 4  # bytes, whatever the type
+_F32, _U8 = np.dtype(np.float32), np.dtype(np.uint8)
+
+
+class WamrAbi(CoreAbi):
+    """See `CoreAbi`."""
+
+    module = MODULE
+    functions = FUNCTIONS | {"load": 4, "get_output": 4}
+    encodings = ENCODINGS | {5: GraphEncoding.GGML, 6: GraphEncoding.AUTODETECT}
+    tensor_types: Mapping[int, DType] = dict(enumerate((TensorType.F16.dtype, _F32, _U8, TensorType.I32.dtype)))
+
+    def load(self, memory: GuestMemory, array: int, encoding: int, target: int, out: int) -> None:  # type: ignore[override]
+        memory.check("the out-pointer", out, 4)
+        builders, count = _ARRAY.unpack(memory.range("the builder array", array, _ARRAY.size))
+        require_builder_count(count)
+        parts = self.builders(memory, builders, count)
+        if target not in TARGETS:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no execution target has the number {target}")
+        memory.write_u32(out, self.loaded(parts, encoding, TARGETS[target]))
+
+    def set_input(self, memory: GuestMemory, context: int, index: int, tensor: int) -> None:
+        dims_array, kind, data = _TENSOR.unpack(memory.range("the tensor", tensor, _TENSOR.size))
+        dims_pointer, rank = _ARRAY.unpack(memory.range("the dimension array", dims_array, _ARRAY.size))
+        memory.check("the tensor's dimensions", dims_pointer, rank * 4)
+        dims, dtype = self.shape(memory, dims_pointer, rank, kind)
+        of = self.session.context(context)
+        info = of.graph.inputs[find(of.graph.inputs, index, "input")]
+        content = memory.range("the tensor's data", data, prod(dims) * (1 if info.opaque else _ELEMENT))
+        if dtype == _F32 and info.quantization is not None and info.dtype == _U8:
+            quantised = _quantised(np.frombuffer(content, _F32), info.quantization)
+            of.write_input(index, quantised.dtype, dims, quantised.data)
+        else:
+            of.write_input(index, dtype, dims, content[: prod(dims) * dtype.itemsize])
+
+    def get_output(self, memory: GuestMemory, context: int, index: int, buffer: int, size: int) -> None:  # type: ignore[override]
+        (elements,) = _SIZE.unpack(memory.range("the size", size, _SIZE.size))
+        memory.check("the output buffer", buffer, elements * _ELEMENT)
+        of = self.session.context(context)
+        output = of.output_bytes(index)
+        info = _info(of.graph.outputs, index)
+        if info is not None and info.quantization is not None and info.dtype == _U8:
+            output = _dequantised(np.frombuffer(output, _U8), info.quantization).data.cast("B")
+        needed = -(-len(output) // _ELEMENT)
+        if needed > elements:
+            memory.write_u32(size, needed)
+            message = f"output {index} is {needed} elements of {_ELEMENT} bytes, the buffer {elements}"
+            raise NNError(ErrorCode.TOO_LARGE, message)
+        memory.bytes[buffer : buffer + len(output)] = output
+        memory.write_u32(size, needed)
+
+
+def _info(infos: tuple[TensorInfo, ...], index: int) -> TensorInfo | None:
+    return infos[index] if index < len(infos) else None
+
+
+def _quantised(values: Array, quantization: tuple[float, int]) -> Array:
+    scale, zero_point = quantization
+    quantised: Array = np.clip(np.rint(values / scale + zero_point), 0, 255).astype(_U8)
+    return quantised
+
+
+def _dequantised(values: Array, quantization: tuple[float, int]) -> Array:
+    scale, zero_point = quantization
+    return ((values.astype(_F32) - zero_point) * _F32.type(scale)).astype(_F32)

@@ -1,0 +1,128 @@
+"""WasmEdge's dialect of the core ABI: more functions, and other numbers, for guests that were built for it.
+
+    load_by_name_with_config(name, length, config, length, out: graph)   a named graph, configured by the guest's JSON
+    compute_single(context)                                              the next piece of a sequence, as a rule a token
+    get_output_single(context, index, buffer, its size, out: written)    that piece; or what is told of the sequence
+    fini_single(context)                                                 the sequence is ended and forgotten
+    unload(graph)                                                        the graph's handle is given back
+    finalize_execution_context(context)                                  the context's handle is given back
+
+A graph that was loaded by name has one handle as long as it isn't unloaded, whatever configuration a later call brings.
+After `unload`, contexts of the graph keep what they have: `get_output`, `get_output_single` and `fini_single` work,
+and whatever would run the graph is an invalid argument. (WasmEdge's plugin of 2026-08, `wasinnfunc.cpp`,
+`wasinnenv.h`.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
+from wasi_nn.abi.core.spec import ENCODINGS, ERRNO, FUNCTIONS, INVALID_ARGUMENT, CoreAbi
+from wasi_nn.session.session import Session
+from wasi_nn.types import (
+    ContextFull,
+    EndOfSequence,
+    ExecutionTarget,
+    GraphEncoding,
+    ModelNotFound,
+    NNError,
+    PromptTooLong,
+)
+
+EXTENSIONS = {
+    "load_by_name_with_config": 5,
+    "compute_single": 1,
+    "get_output_single": 5,
+    "fini_single": 1,
+    "unload": 1,
+    "finalize_execution_context": 1,
+}
+"""The functions that WasmEdge has beyond the specification's, each with the number of its parameters."""
+
+END_OF_SEQUENCE, CONTEXT_FULL, PROMPT_TOO_LONG, MODEL_NOT_FOUND = 100, 101, 102, 103
+ERRNO_OF_KIND: Mapping[type[NNError], int] = {
+    EndOfSequence: END_OF_SEQUENCE,
+    ContextFull: CONTEXT_FULL,
+    PromptTooLong: PROMPT_TOO_LONG,
+    ModelNotFound: MODEL_NOT_FOUND,
+}
+
+# Encodings of WasmEdge's own, for which there may be backends of other packages.
+EXTENSION_ENCODINGS = {
+    7: "NeuralSpeed",
+    8: "Burn",
+    9: "Whisper",
+    10: "MLX",
+    11: "Piper",
+    12: "ChatTTS",
+    13: "OpenVINO GenAI",
+    14: "BitNet",
+}
+
+
+class WasmEdgeAbi(CoreAbi):
+    """See `CoreAbi`."""
+
+    functions = FUNCTIONS | EXTENSIONS
+    encodings = ENCODINGS | {6: GraphEncoding.GGML}
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._named: dict[str, int] = {}
+
+    def errno(self, error: NNError) -> int:
+        return ERRNO_OF_KIND.get(type(error), ERRNO[error.code])
+
+    def out_of_bounds(self, name: str, error: OutOfBounds) -> int:
+        self.failures.add(f"{name} failed: {error} [errno {INVALID_ARGUMENT}]")
+        return INVALID_ARGUMENT
+
+    def loaded(self, builders: Sequence[memoryview], encoding: int, target: ExecutionTarget) -> int:
+        encoding &= 0xFF
+        if encoding not in EXTENSION_ENCODINGS:
+            return super().loaded(builders, encoding, target)
+        return self.session.load_extension(builders, encoding, EXTENSION_ENCODINGS[encoding], target)
+
+    def load_by_name(self, memory: GuestMemory, name: int, length: int, out: int) -> None:
+        self.load_by_name_with_config(memory, name, length, 0, 0, out)
+
+    def load_by_name_with_config(
+        self, memory: GuestMemory, name: int, length: int, config: int, size: int, out: int
+    ) -> None:
+        memory.check("the out-pointer", out, 4)
+        text = self.name(memory, name, length)
+        content = memory.range("the configuration", config, size)
+        handle = self._named.get(text, 0)
+        if not self.session.holds_graph(handle):
+            handle = self._named[text] = self.session.load_by_name(text, content)
+        memory.write_u32(out, handle)
+
+    def set_input(self, memory: GuestMemory, context: int, index: int, tensor: int) -> None:
+        self.session.loaded_context(context)
+        super().set_input(memory, context, index, tensor)
+
+    def compute(self, memory: GuestMemory, context: int) -> None:
+        of = self.session.loaded_context(context)
+        of.compute()
+        if of.context_full:
+            raise ContextFull("the text ends where the context is full")  # it can be read all the same
+
+    def compute_single(self, memory: GuestMemory, context: int) -> None:
+        self.session.loaded_context(context).compute_single()
+
+    def get_output_single(
+        self, memory: GuestMemory, context: int, index: int, buffer: int, room: int, out: int
+    ) -> None:
+        memory.check("the out-pointer", out, 4)
+        memory.check("the output buffer", buffer, room)
+        self.deliver(memory, index, self.session.context(context).single_output_bytes(index), buffer, room, out)
+
+    def fini_single(self, memory: GuestMemory, context: int) -> None:
+        self.session.context(context).fini_single()
+
+    def unload(self, memory: GuestMemory, graph: int) -> None:
+        self.session.unload(graph)
+
+    def finalize_execution_context(self, memory: GuestMemory, context: int) -> None:
+        self.session.finalize_execution_context(context)

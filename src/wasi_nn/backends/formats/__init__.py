@@ -1,0 +1,1 @@
+"""Readers of the formats that models of several encodings are stored in."""

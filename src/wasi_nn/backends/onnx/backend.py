@@ -1,0 +1,389 @@
+"""ONNX models, run by ONNX Runtime.
+
+Options: `threads` (within an operator; 0, the default, leaves it to the runtime: one a core), `inter_op_threads`
+(above 1 runs independent operators side by side), `spinning` (whether idle threads burn their core to wake faster;
+the runtime's own default is true), `optimization` (`none`, `basic`, `extended`, `all`), `providers` (execution
+providers in order of preference, for any target; then nothing is chosen here), `external_data` (the files that an
+isolated model may read which aren't named after it, from its folder on; `*` stands for any characters).
+
+A model given as bytes is self-contained or refused: no file may be reached from it. A model given as a path may have
+external data beside it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import mmap
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wasi_nn.backends.onnx.functions import require_bounded_functions
+from wasi_nn.backends.onnx.model import (
+    files_of_onnx,
+    is_onnx,
+    own_files_of_onnx,
+    require_self_contained,
+    tensors_with_shape,
+)
+from wasi_nn.backends.options import check_options, is_text, is_texts, is_thread_count, one_of, only_builder
+from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.runner import Runner, takes
+from wasi_nn.process import quiet
+from wasi_nn.types import ExecutionTarget, GraphEncoding, TargetUnavailable, TensorInfo, TensorType
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, OrtValue, RunOptions, SessionOptions
+
+    from wasi_nn.types import Array
+
+# ONNX Runtime's word for an element type: numpy's, and the number that TensorProto.DataType gives it.
+_ELEMENTS = {
+    "float": ("float32", 1),
+    "uint8": ("uint8", 2),
+    "int8": ("int8", 3),
+    "uint16": ("uint16", 4),
+    "int16": ("int16", 5),
+    "int32": ("int32", 6),
+    "int64": ("int64", 7),
+    "bool": ("bool", 9),
+    "float16": ("float16", 10),
+    "double": ("float64", 11),
+    "uint32": ("uint32", 12),
+    "uint64": ("uint64", 13),
+    "bfloat16": ("bfloat16", 16),
+}
+_ELEMENT_NUMBER = {f"tensor({word})": number for word, (_, number) in _ELEMENTS.items()}
+
+# The providers that serve each target, the most specific first, and the device each is.
+_PROVIDERS = {
+    ExecutionTarget.CPU: {"CPUExecutionProvider": "cpu"},
+    ExecutionTarget.GPU: {
+        "CUDAExecutionProvider": "cuda:0",
+        "MIGraphXExecutionProvider": "rocm:0",
+        "ROCMExecutionProvider": "rocm:0",
+        "DmlExecutionProvider": "directml:0",
+        "WebGpuExecutionProvider": "webgpu:0",
+    },
+    ExecutionTarget.TPU: {},
+}
+_DEVICES = {provider: device for providers in _PROVIDERS.values() for provider, device in providers.items()}
+
+# What ONNX Runtime says where an output is bound to an array of other dims than it has, or than the model declares.
+_OTHER_DIMS = ("pre-allocated output", "Got invalid dimensions for output")
+
+_MOST_FOLDED = "4096"  # bytes of an operator's results, if they are worked out while a model is loaded
+_QUIET = 4  # only what is fatal; every error comes back as an exception
+
+
+def import_onnxruntime() -> Any:
+    """ONNX Runtime, without its telemetry, which keeps files, and without what it says of devices that it can't see."""
+    if "onnxruntime" not in sys.modules and os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1") == "1":
+        quiet.call(partial(importlib.import_module, "onnxruntime"))
+    import onnxruntime
+
+    return onnxruntime
+
+
+class OnnxBackend:
+    """See `wasi_nn.backends.Backend`."""
+
+    encoding = GraphEncoding.ONNX
+    runtime = "onnxruntime"
+    extra = "onnx"
+    model_files = ("model.onnx",)
+    withstands_hostile_bytes = True
+
+    def sniff(self, model: memoryview) -> bool:
+        return is_onnx(model)
+
+    def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        model = only_builder(self.encoding, builders)
+        require_self_contained(model)
+        require_bounded_functions(model)
+        settings = session_options(options)
+        # A second lock on the same door: the directory that external data would have to be in doesn't exist.
+        settings.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+        settings.add_session_config_entry("session.load_model_format", "ONNX")
+        without = _bound_folding(model, settings) if "optimization" not in options else []
+        return open_graph(model, memoryview(model), settings, target, options, without)
+
+    def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        with open(path, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            with memoryview(data) as view:
+                return open_graph(str(path), view, session_options(options), target, options)
+
+    def files_of(self, path: Path) -> Sequence[Path]:
+        return files_of_onnx(path)
+
+    def own_files_of(self, path: Path, options: Mapping[str, Any]) -> Sequence[Path]:
+        check_options(self.encoding, options, _ACCEPTS)
+        return own_files_of_onnx(path, options.get("external_data", ()))
+
+    def devices(self) -> Mapping[ExecutionTarget, str]:
+        there = import_onnxruntime().get_available_providers()
+        best = {target: next((p for p in providers if p in there), None) for target, providers in _PROVIDERS.items()}
+        return {target: _DEVICES[provider] for target, provider in best.items() if provider is not None}
+
+
+_OPTIMIZATION = {
+    "none": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
+_ACCEPTS = {
+    "threads": is_thread_count,
+    "inter_op_threads": is_thread_count,
+    "spinning": lambda value: isinstance(value, bool),
+    "optimization": one_of(_OPTIMIZATION),
+    "external_data": is_texts,
+    "providers": lambda value: isinstance(value, list) and value != [] and all(map(is_text, value)),
+}
+
+
+def session_options(options: Mapping[str, Any]) -> SessionOptions:
+    """ONNX Runtime's options for ours; `NNError` with `invalid-argument` for one that doesn't exist or doesn't fit."""
+    ort = import_onnxruntime()
+
+    check_options(GraphEncoding.ONNX, options, _ACCEPTS)
+    settings = ort.SessionOptions()
+    settings.log_severity_level = _QUIET
+    settings.intra_op_num_threads = options.get("threads", 0)
+    if options.get("inter_op_threads", 0) > 1:
+        settings.inter_op_num_threads = options["inter_op_threads"]
+        settings.execution_mode = ort.ExecutionMode.ORT_PARALLEL
+    if not options.get("spinning", True):
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    level = _OPTIMIZATION[options.get("optimization", "all")]
+    settings.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
+    return settings
+
+
+def _bound_folding(model: bytes, settings: SessionOptions) -> list[str]:
+    """Have little computed while a model is loaded, of which a few bytes can make anything; gives the optimizers to do
+    without."""
+    settings.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", _MOST_FOLDED)
+    return ["ConstantFolding"] if b"StringConcat" in model else []  # texts count as nothing there, however long
+
+
+def choose_providers(target: ExecutionTarget, there: Sequence[str]) -> list[str]:
+    """The execution providers for a target out of those that this build of the runtime has.
+
+    A GPU's comes with the CPU's behind it, for the operators that it lacks, as ONNX Runtime requires of most models.
+    Raises `TargetUnavailable` where none serves the target.
+    """
+    best = next((provider for provider in _PROVIDERS[target] if provider in there), None)
+    if best is None:
+        have = ", ".join(there)
+        raise TargetUnavailable(f"onnxruntime has no execution provider for {target.value} here (it has {have})")
+    return [best] if target is ExecutionTarget.CPU else [best, "CPUExecutionProvider"]
+
+
+def open_graph(
+    model: bytes | str,
+    content: memoryview,
+    settings: SessionOptions,
+    target: ExecutionTarget,
+    options: Mapping[str, Any],
+    without: Sequence[str] = (),
+) -> Graph:
+    """A graph of a model given as bytes or as a path; `content` is its bytes either way. Optimizers may be left out."""
+    ort = import_onnxruntime()
+
+    there = ort.get_available_providers()
+    providers = options.get("providers") or choose_providers(target, there)
+    if not set(providers) <= set(there):
+        raise TargetUnavailable(f"onnxruntime has only {', '.join(there)} here, not all of {', '.join(providers)}")
+    more = {"disabled_optimizers": list(without)} if without else {}
+    session = ort.InferenceSession(model, settings, providers=providers, enable_fallback=0, **more)
+    active = session.get_providers()
+    if active[0] != providers[0]:  # the runtime goes on without a provider whose libraries or device are missing
+        raise TargetUnavailable(f"onnxruntime could not start {providers[0]}; it would run on {active[0]}")
+    return OnnxGraph(session, content)
+
+
+class OnnxGraph(Graph):
+    """A model in an ONNX Runtime session, shared by all its contexts."""
+
+    encoding = GraphEncoding.ONNX
+    runtime = "onnxruntime"
+
+    def __init__(self, session: InferenceSession, content: memoryview) -> None:
+        nodes = [*session.get_inputs(), *session.get_outputs()]
+        shaped = tensors_with_shape(content) if any(not node.shape for node in nodes) else set()
+        meta = session.get_modelmeta()
+        described = {"producer": meta.producer_name, "graph": meta.graph_name, "description": meta.description}
+        super().__init__(
+            [_info(node, shaped) for node in session.get_inputs()],
+            [_info(node, shaped) for node in session.get_outputs()],
+            {key: value for key, value in (described | meta.custom_metadata_map).items() if value},
+        )
+        self.session = session
+        self.device = _DEVICES.get(session.get_providers()[0], session.get_providers()[0])
+
+    def runner(self) -> Runner:
+        tensors = (*self.inputs, *self.outputs)
+        numbers = all(info.dtype != object for info in tensors)
+        kind = _BoundRunner if numbers else _UnboundRunner
+        run = kind(self.session, self.inputs, self.outputs)
+        return run if len({info.name for info in tensors}) == len(tensors) else _SeparatingRunner(self, run)
+
+
+def _as_array(value: Any) -> Array:
+    if isinstance(value, np.ndarray):
+        return value
+    holder: Array = np.empty(1, object)  # a sequence or a map: whole, as one element
+    holder[0] = value
+    return holder
+
+
+def _info(node: Any, shaped: set[str]) -> TensorInfo:
+    word = node.type.removeprefix("tensor(").removesuffix(")")
+    name = _ELEMENTS.get(word, ("object", 0))[0] if node.type.startswith("tensor(") else "object"
+    dtype = TensorType.BF16.dtype if name == "bfloat16" else np.dtype(name)
+    dims = tuple(dim if isinstance(dim, int) else dim or "?" for dim in node.shape)
+    return TensorInfo(node.name, dtype, dims if dims or node.name in shaped else None, node.type)
+
+
+class _Stoppable:
+    """What all runners of a session have: a run can be stopped, by its options, which are of no more use then."""
+
+    def __init__(self, session: InferenceSession, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> None:
+        self._session = session
+        self._inputs = inputs
+        self._outputs = outputs
+        self._options = _run_options()
+        self._stopped = False
+
+    def interrupt(self) -> None:
+        """See `wasi_nn.graph.runner.Runner`."""
+        self._options.terminate = True
+        self._stopped = True
+
+    def _options_for_a_run(self) -> RunOptions:
+        if self._stopped:
+            self._options, self._stopped = _run_options(), False
+        return self._options
+
+
+def _run_options() -> RunOptions:
+    options: RunOptions = import_onnxruntime().RunOptions()
+    # This is the default. Where it isn't set, looking for it costs 50 microseconds a run: it is found by an exception.
+    options.add_run_config_entry("gpu_graph_id", "0")
+    return options
+
+
+class _UnboundRunner(_Stoppable):
+    """For models with strings, sequences or maps, which can't be bound to buffers."""
+
+    def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        feeds = {info.name: array for info, array in zip(self._inputs, inputs, strict=True)}
+        return [_as_array(value) for value in self._session.run(None, feeds, self._options_for_a_run())]
+
+
+class _SeparatingRunner:
+    """For models with an input that is an output too: the runtime gives the input's own memory for it."""
+
+    def __init__(self, graph: Graph, run: _BoundRunner | _UnboundRunner) -> None:
+        self._fed = {info.name for info in graph.inputs}
+        self._outputs = graph.outputs
+        self._run = run
+        self.interrupt = run.interrupt
+
+    def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        outputs = zip(self._outputs, self._run(inputs, None), strict=True)
+        return [array.copy() if info.name in self._fed else array for info, array in outputs]
+
+
+class _BoundRunner(_Stoppable):
+    """Runs a session on the caller's input arrays and the runtime's output buffers, without copying either."""
+
+    def __init__(self, session: InferenceSession, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> None:
+        super().__init__(session, inputs, outputs)
+        self._binding = session.io_binding()
+        self._bound: list[Array | None] = [None] * len(inputs)
+        self._last: Sequence[Array] | None = None
+        # Whether outputs have the dims that they had before, as long as inputs do.
+        self._stays = True
+
+    def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        alike = self._bind_inputs(inputs)
+        if reuse and alike and self._stays and self._bind_outputs(reuse) and self._run_into_bound():
+            return reuse
+        for info in self._outputs:
+            self._binding.bind_output(info.name, "cpu")
+        self._session.run_with_iobinding(self._binding, self._options_for_a_run())
+        outputs = [_view(value) for value in self._binding.get_outputs()]
+        if reuse is None:
+            self._forget()
+        else:
+            self._last = outputs
+        return outputs
+
+    def _bind_inputs(self, inputs: Sequence[Array]) -> bool:
+        """Have the next run read these arrays; whether their dims are those of the last one's."""
+        alike = True
+        for index, array in enumerate(inputs):
+            bound = self._bound[index]
+            if array is not bound:
+                info = self._inputs[index]
+                number = _ELEMENT_NUMBER[info.native]
+                self._binding.bind_input(info.name, "cpu", 0, number, array.shape, array.ctypes.data)
+                self._bound[index] = array
+                alike = alike and bound is not None and bound.shape == array.shape
+        return alike
+
+    def _bind_outputs(self, arrays: Sequence[Array]) -> bool:
+        """Have the next run write into these arrays, if it can."""
+        if arrays is self._last:
+            return True
+        if not all(takes(array, info.dtype) for array, info in zip(arrays, self._outputs, strict=True)):
+            return False
+        for info, array in zip(self._outputs, arrays, strict=True):
+            self._binding.bind_output(info.name, "cpu", 0, _ELEMENT_NUMBER[info.native], array.shape, array.ctypes.data)
+        self._last = arrays
+        return True
+
+    def _run_into_bound(self) -> bool:
+        """Run into the arrays that are bound; false if the outputs turn out to have other dims."""
+        try:
+            self._session.run_with_iobinding(self._binding, self._options_for_a_run())
+        except RuntimeError as error:
+            if not any(said in str(error) for said in _OTHER_DIMS):
+                raise
+            self._stays = False
+        return self._stays
+
+    def _forget(self) -> None:
+        self._binding.clear_binding_inputs()
+        self._binding.clear_binding_outputs()
+        self._bound = [None] * len(self._inputs)
+        self._last = None
+
+
+def _view(value: OrtValue) -> Array:
+    """An array over a runtime's tensor, which lives as long as the array."""
+    if value.data_type() != "tensor(bfloat16)":
+        array: Array = value.numpy()
+        return array
+    raw: Array = np.asarray(_Bits16(value))
+    return raw.view(TensorType.BF16.dtype)
+
+
+class _Bits16:
+    """Lets numpy see a tensor of two-byte elements that it has no type for."""
+
+    def __init__(self, value: OrtValue) -> None:
+        self._value = value
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": "<u2",
+            "shape": tuple(value.shape()),
+            "data": (value.data_ptr(), False),
+        }

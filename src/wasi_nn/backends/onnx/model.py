@@ -1,0 +1,173 @@
+"""What must be known of an ONNX model before, or beyond, what ONNX Runtime says of it.
+
+Field numbers are those of onnx.proto3 (ONNX 1.17). Models may be hostile and may be gigabytes: the reading is lazy,
+skips weights, and gives up past a number of fields that no real model comes near.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from itertools import islice
+from pathlib import Path
+
+from wasi_nn.backends.formats.protobuf import fields
+from wasi_nn.types import ErrorCode, NNError, printable
+
+_MAX_TOP_LEVEL_FIELDS = 100_000
+_MAX_FIELDS = 2_000_000
+
+_MODEL_IR_VERSION, _MODEL_GRAPH = 1, 7
+_GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
+_VALUE_NAME, _VALUE_TYPE = 1, 2
+_TYPE_TENSOR = 1
+_TENSOR_TYPE_SHAPE = 2
+_TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
+_ENTRY_KEY, _ENTRY_VALUE = 1, 2
+_ENDINGS = (".bin", ".data", ".weights")
+
+# Which fields of each message lead to tensors.
+_PATHS_TO_TENSORS = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse tensor", 23: "sparse tensor"},
+    "sparse tensor": {1: "tensor", 2: "tensor"},
+}
+
+
+def is_onnx(model: memoryview) -> bool:
+    """Whether these bytes begin as a ModelProto: an IR version that is a number, and a graph."""
+    seen = set()
+    try:
+        for number, value in islice(fields(model), _MAX_TOP_LEVEL_FIELDS):
+            if (number, type(value)) in ((_MODEL_IR_VERSION, int), (_MODEL_GRAPH, memoryview)):
+                seen.add(number)
+            if len(seen) == 2:
+                return True
+    except ValueError:
+        pass
+    return False
+
+
+def uses_external_data(model: memoryview) -> bool:
+    """Whether any tensor of the model, however deep, has its data elsewhere than in the model.
+
+    Raises `ValueError` if the model is malformed or has too many fields to look through.
+    """
+    return any(
+        number == _TENSOR_EXTERNAL_DATA or (number == _TENSOR_DATA_LOCATION and value != 0)
+        for number, value in _tensor_fields(model)
+    )
+
+
+def _external_locations(model: memoryview) -> set[str]:
+    """The files in which tensors of the model have their data, as the model calls them. Raises as `uses_external_data`
+    does."""
+    found = set()
+    for number, value in _tensor_fields(model):
+        if number == _TENSOR_EXTERNAL_DATA and isinstance(value, memoryview):
+            entry = dict(fields(value))
+            key, location = entry.get(_ENTRY_KEY), entry.get(_ENTRY_VALUE)
+            if isinstance(key, memoryview) and bytes(key) == b"location" and isinstance(location, memoryview):
+                found.add(bytes(location).decode("utf-8", "surrogateescape"))
+    return found
+
+
+def _tensor_fields(model: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """The fields of the model's tensors, however deep. Raises as `uses_external_data` does."""
+    todo = [("model", model)]
+    count = 0
+    while todo:
+        kind, message = todo.pop()
+        paths = _PATHS_TO_TENSORS.get(kind, {})
+        for number, value in fields(message):
+            count += 1
+            if count > _MAX_FIELDS:
+                raise ValueError("too many fields")
+            if kind == "tensor":
+                yield number, value
+            elif number in paths and isinstance(value, memoryview):
+                todo.append((paths[number], value))
+
+
+def require_self_contained(model: bytes) -> None:
+    """Refuse a model whose tensors have their data in files (or, by an old trick of the runtime's, in host memory)."""
+    if b"location" not in model:  # external data always has a key of this name
+        return
+    try:
+        external = uses_external_data(memoryview(model))
+    except ValueError as error:
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"the model is not valid ONNX: {error}") from error
+    if external:
+        raise NNError(
+            ErrorCode.SECURITY,
+            "the model has external data, which bytes can't have: load it from a path, or store it in one file",
+        )
+
+
+def files_of_onnx(path: Path) -> Sequence[Path]:
+    """The files of a model: its own, and those that its tensors have their data in."""
+    return [path, *(path.parent / location for location in sorted(_locations_in(path)))]
+
+
+def own_files_of_onnx(path: Path, listed: Sequence[str]) -> Sequence[Path]:
+    """The files of a model, if they are its own by their names, or are `listed`: file names from the model's folder on,
+    with `*` for any characters.
+
+    A model's own files lie beside it, and are named after it: `model.onnx.data`, `model.onnx_data_1`, `model.bin`. A
+    model that names another file could be after that. Raises `NNError` with `security` for one that does.
+    """
+    folders = {path.parent.resolve(), path.resolve().parent}  # others, where models are links into a cache
+    files = [path]
+    for location in sorted(_locations_in(path)):
+        file = path.parent / location
+        listed_too = any(fnmatchcase(location, pattern) for pattern in listed) and ".." not in Path(location).parts
+        own = location == file.name and _is_named_after(path, file) and file.resolve().parent in folders
+        if not (own or listed_too):
+            message = (
+                f"the model has data in {printable(location)[:200]!r}, which isn't named after it, as {path.name}.data "
+                "would be: isolated, it may read that only if the option 'external_data' lists it"
+            )
+            raise NNError(ErrorCode.SECURITY, message)
+        files.append(file)
+    return files
+
+
+def _is_named_after(path: Path, file: Path) -> bool:
+    return file.name.startswith(path.name) or (file.stem == path.stem and file.suffix in _ENDINGS)
+
+
+def _locations_in(path: Path) -> set[str]:
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with memoryview(data) as view:
+            try:
+                return _external_locations(view) if is_onnx(view) else set()
+            except ValueError:  # the runtime will say what is wrong with it
+                return set()
+
+
+def tensors_with_shape(model: memoryview) -> set[str]:
+    """The names of the graph's inputs and outputs that declare a shape, be it a scalar's.
+
+    ONNX Runtime says `[]` for a scalar and for an unknown rank alike. A malformed model declares nothing.
+    """
+    names: set[str] = set()
+    try:
+        for graph in _messages(model, _MODEL_GRAPH):
+            for number, value in fields(graph):
+                if number not in (_GRAPH_INPUT, _GRAPH_OUTPUT) or isinstance(value, int):
+                    continue
+                for tensor_type in (t for m in _messages(value, _VALUE_TYPE) for t in _messages(m, _TYPE_TENSOR)):
+                    if any(True for _ in _messages(tensor_type, _TENSOR_TYPE_SHAPE)):
+                        names.update(bytes(name).decode("utf-8", "replace") for name in _messages(value, _VALUE_NAME))
+    except ValueError:
+        pass
+    return names
+
+
+def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    return (value for number, value in fields(message) if number == wanted and isinstance(value, memoryview))

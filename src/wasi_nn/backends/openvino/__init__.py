@@ -1,0 +1,1 @@
+"""OpenVINO IR, ONNX, TensorFlow and TensorFlow Lite models on OpenVINO."""

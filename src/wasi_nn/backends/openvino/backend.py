@@ -1,0 +1,421 @@
+"""OpenVINO's models and others', run by OpenVINO.
+
+A graph of encoding openvino has two builders, the `.xml` and the `.bin`; one, if there are no weights. By name it is an
+`.xml` file with its `.bin` beside it. OpenVINO also runs ONNX, TensorFlow and TensorFlow Lite models, where its
+operator prefers it or nothing else is installed that does.
+
+Options: `threads` (0, the default, leaves it to the runtime), `streams` (how many inferences may run at once, sharing
+the threads; 0, the default, leaves it to `hint`), `precision` (`f32`, the default, or `runtime` for the
+runtime's own choice, which on recent processors is bf16 and costs accuracy), `hint` (`latency`, the default, or
+`throughput`), `device` (one of OpenVINO's device names, for any target).
+
+OpenVINO itself accepts inputs of other types than the model's, and none at all; the checks of `wasi_nn.graph.graph`
+stand before it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wasi_nn.backends.onnx.model import files_of_onnx, is_onnx, own_files_of_onnx, require_self_contained
+from wasi_nn.backends.options import as_bytes, check_options, is_text, is_texts, is_thread_count, one_of
+from wasi_nn.backends.tensorflow import model as tensorflow_model
+from wasi_nn.backends.tflite.backend import is_tflite
+from wasi_nn.backends.tflite.model import require_sound
+from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.runner import Runner, takes
+from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo, TensorType
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+    from wasi_nn.types import Array
+
+# What OpenVINO's devices are called that serve each target.
+_DEVICES = {ExecutionTarget.CPU: "CPU", ExecutionTarget.GPU: "GPU", ExecutionTarget.TPU: "NPU"}
+
+# OpenVINO's names of element types, and numpy's.
+_ELEMENTS = {
+    "f16": "float16",
+    "bf16": "bfloat16",
+    "f32": "float32",
+    "f64": "float64",
+    "i8": "int8",
+    "i16": "int16",
+    "i32": "int32",
+    "i64": "int64",
+    "u8": "uint8",
+    "u16": "uint16",
+    "u32": "uint32",
+    "u64": "uint64",
+    "boolean": "bool",
+}
+
+
+# The names by which OpenVINO itself tells what a file is.
+_SUFFIXES = (".xml", ".onnx", ".tflite", ".pb")
+
+
+class OpenVinoBackend:
+    """See `wasi_nn.backends.Backend`. What differs between the encodings that OpenVINO reads is in subclasses."""
+
+    encoding = GraphEncoding.OPENVINO
+    runtime = "openvino"
+    extra = "openvino"
+    model_files: Sequence[str] = ("model.xml",)
+    withstands_hostile_bytes = False
+    works_in_forks = False
+    safe_in_isolation = True
+    max_builders = 2
+
+    def sniff(self, model: memoryview) -> bool:
+        head = bytes(model[:1024]).lstrip(b"\xef\xbb\xbf \t\r\n")
+        return head.startswith((b"<?xml", b"<net")) and b"<net" in head
+
+    def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        if not 1 <= len(builders) <= self.max_builders:
+            has = "one builder" if self.max_builders == 1 else "two builders, .xml and .bin, or one"
+            message = f"a graph of {self.encoding.value} for openvino has {has}; got {len(builders)}"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+        with _signal_stack_kept(), _readable(builders) as parts:
+            return self._compiled(parts, target, options)
+
+    def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        if path.name == tensorflow_model.SAVED_MODEL:
+            path = path.parent
+        elif path.suffix not in _SUFFIXES:
+            return self.load([memoryview(path.read_bytes())], target, options)
+        with _signal_stack_kept():
+            return self._compiled([str(path)], target, options)
+
+    def files_of(self, path: Path) -> Sequence[Path]:
+        if path.name == tensorflow_model.SAVED_MODEL:
+            return tensorflow_model.files_of_saved_model(path)
+        return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else files_of_onnx(path)
+
+    def own_files_of(self, path: Path, options: Mapping[str, Any]) -> Sequence[Path]:
+        if path.name == tensorflow_model.SAVED_MODEL or path.suffix == ".xml":
+            return self.files_of(path)
+        check_options(GraphEncoding.OPENVINO, options, _ACCEPTS)
+        return own_files_of_onnx(path, options.get("external_data", ()))
+
+    def devices(self) -> Mapping[ExecutionTarget, str]:
+        import openvino as ov
+
+        with _signal_stack_kept():
+            there = ov.Core().available_devices
+        found = {target: _first(name, there) for target, name in _DEVICES.items()}
+        return {target: device for target, device in found.items() if device is not None}
+
+    def _name(self, name: str) -> str:
+        """What a tensor is called that OpenVINO gives this name."""
+        return name
+
+    def _compiled(self, parts: Sequence[bytes | str], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        import openvino as ov
+
+        properties = compile_properties(options)
+        core = ov.Core()
+        # A mapped file that gets shorter ends the process.
+        core.set_property({"ENABLE_MMAP": options.get("mmap", False)})
+        there = core.available_devices
+        device = options.get("device") or choose_device(target, there)
+        if device.partition(".")[0] not in {name.partition(".")[0] for name in there}:
+            raise TargetUnavailable(f"openvino has only {', '.join(there)} here, not {device}")
+        model = core.read_model(*parts)
+        compiled = core.compile_model(model, device, properties)
+        return OpenVinoGraph(self.encoding, compiled, self._name, model.get_friendly_name(), _is_stoppable(model))
+
+
+def _is_stoppable(model: ov.Model) -> bool:
+    """Whether a model can be run again after it was stopped. Where dims depend on what is computed, OpenVINO would go
+    on with those of the run that was stopped."""
+    return not model.is_dynamic() and not any(op.get_type_name() in _WITH_BODIES for op in model.get_ops())
+
+
+_WITH_BODIES = ("If", "Loop", "TensorIterator")
+
+
+class OpenVinoOnnxBackend(OpenVinoBackend):
+    """ONNX models."""
+
+    encoding = GraphEncoding.ONNX
+    model_files = ("model.onnx",)
+    max_builders = 1
+
+    def sniff(self, model: memoryview) -> bool:
+        return is_onnx(model)
+
+
+class OpenVinoTfliteBackend(OpenVinoBackend):
+    """TensorFlow Lite models."""
+
+    encoding = GraphEncoding.TENSORFLOWLITE
+    model_files = ("model.tflite",)
+    max_builders = 1
+
+    def sniff(self, model: memoryview) -> bool:
+        return is_tflite(model)
+
+
+class OpenVinoTensorFlowBackend(OpenVinoBackend):
+    """TensorFlow models: SavedModels, with their default signature, and frozen graphs."""
+
+    encoding = GraphEncoding.TENSORFLOW
+    model_files = ("saved_model.pb", "model.pb")
+    max_builders = 1
+
+    def sniff(self, model: memoryview) -> bool:
+        return tensorflow_model.is_tensorflow(model)
+
+    def _name(self, name: str) -> str:
+        return name.removesuffix(":0")
+
+
+@contextmanager
+def _readable(builders: Sequence[memoryview]) -> Iterator[Sequence[bytes | str]]:
+    """A model's builders as what `read_model` takes: bytes, or the path of a file that is there for so long."""
+    model = builders[0]
+    if len(builders) == 2 or not (is_tflite(model) or tensorflow_model.is_tensorflow(model)):
+        parts = [as_bytes(builder) for builder in builders]
+        if is_onnx(model):
+            require_self_contained(parts[0])
+        yield [parts[0], parts[1] if len(parts) == 2 else b""]
+    elif tensorflow_model.is_saved_model_archive(model):
+        with tensorflow_model.saved_model_folder(model) as folder:
+            yield [str(folder)]
+    else:
+        if is_tflite(model):
+            require_sound(as_bytes(model), vouched_for=True)  # what else is asked of one is for LiteRT's sake
+        with _as_file(model, "model.tflite" if is_tflite(model) else "model.pb") as path:
+            yield [path]
+
+
+@contextmanager
+def _as_file(model: memoryview, name: str) -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="wasi-nn-") as folder:
+        path = Path(folder, name)
+        path.write_bytes(model)
+        yield str(path)
+
+
+@contextmanager
+def _signal_stack_kept() -> Iterator[None]:
+    """Give the thread back the stack for signal handlers that it had.
+
+    OpenVINO's CPU plugin replaces it by one of 12 kB when it starts. The engine handles a guest's traps on that stack,
+    which takes more than so little, and what lies beyond its end is somebody else's.
+    """
+    change = _sigaltstack()
+    if change is None:
+        yield
+        return
+    before, after = _SignalStack(), _SignalStack()
+    change(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        change(None, ctypes.byref(after))
+        if after.address != before.address:
+            change(ctypes.byref(before), None)
+
+
+class _SignalStack(ctypes.Structure):
+    """`stack_t` of the C library, as Linux has it."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@cache
+def _sigaltstack() -> Any:
+    return getattr(ctypes.CDLL(None), "sigaltstack", None) if sys.platform == "linux" else None
+
+
+def choose_device(target: ExecutionTarget, there: Sequence[str]) -> str:
+    """The device for a target out of those that OpenVINO lists. Raises `TargetUnavailable` where none serves it."""
+    device = _first(_DEVICES[target], there)
+    if device is None:
+        raise TargetUnavailable(f"openvino has no device for {target.value} here (it has {', '.join(there)})")
+    return device
+
+
+def _first(name: str, there: Sequence[str]) -> str | None:
+    """The first device of a kind: `GPU`, or `GPU.0` where there are several."""
+    return next((device for device in there if device.partition(".")[0] == name), None)
+
+
+_PROPERTIES: dict[str, dict[Any, dict[str, str]]] = {
+    "precision": {"f32": {"INFERENCE_PRECISION_HINT": "f32"}, "runtime": {}},
+    "hint": {word: {"PERFORMANCE_HINT": word.upper()} for word in ("latency", "throughput")},
+}
+_ACCEPTS = {name: one_of(words) for name, words in _PROPERTIES.items()} | {
+    "threads": is_thread_count,
+    "streams": is_thread_count,
+    "device": is_text,
+    "mmap": lambda value: isinstance(value, bool),
+    "external_data": is_texts,
+}
+
+
+def compile_properties(options: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenVINO's properties for our options; `NNError` with `invalid-argument` for one that makes no sense."""
+    check_options(GraphEncoding.OPENVINO, options, _ACCEPTS)
+    chosen = {"precision": "f32", "hint": "latency"} | dict(options)
+    properties: dict[str, Any] = {}
+    for name, words in _PROPERTIES.items():
+        properties |= words[chosen[name]]
+    for name, property_name in (("threads", "INFERENCE_NUM_THREADS"), ("streams", "NUM_STREAMS")):
+        if options.get(name):
+            properties[property_name] = options[name]
+    return properties
+
+
+class OpenVinoGraph(Graph):
+    """A compiled model, shared by all its contexts; each has an infer request of its own."""
+
+    runtime = "openvino"
+
+    def __init__(
+        self,
+        encoding: GraphEncoding,
+        compiled: ov.CompiledModel,
+        called: Callable[[str], str],
+        name: str,
+        stoppable: bool,
+    ) -> None:
+        parameters = [port.node.friendly_name for port in compiled.inputs]
+        sources = [port.node.input_value(0).node for port in compiled.outputs]
+        taken = {name for port in compiled.inputs for name in port.get_names()}
+        super().__init__(
+            [_info(port, called(_port_name(port, port.node))) for port in compiled.inputs],
+            [
+                _info(port, called(_port_name(port, node, taken)))
+                for port, node in zip(compiled.outputs, sources, strict=True)
+            ],
+            {"graph": name} if name else None,
+        )
+        self.encoding = encoding
+        self.device = ",".join(compiled.get_property("EXECUTION_DEVICES")).lower()
+        self.compiled = compiled
+        self.stoppable = stoppable
+        self.passed_through = {
+            index: parameters.index(node.friendly_name)
+            for index, node in enumerate(sources)
+            if node.friendly_name in parameters
+        }
+
+    def runner(self) -> Runner:
+        return _RequestRunner(self.compiled, self.inputs, self.outputs, self.passed_through, self.stoppable)
+
+
+def _port_name(port: Any, node: Any, taken: Collection[str] = ()) -> str:
+    """One of a tensor's names: the node's, if that is one, else the first; the node's if it has none. One that isn't
+    taken by another tensor, if there is one."""
+    names = set(port.get_names()) - set(taken) or port.get_names()
+    name: str = node.friendly_name
+    return name if name in names or not names else min(names)
+
+
+def _info(port: Any, name: str) -> TensorInfo:
+    element = port.element_type.get_type_name()
+    word = _ELEMENTS.get(element, "object")
+    dtype = TensorType.BF16.dtype if word == "bfloat16" else np.dtype(word)
+    shape = port.partial_shape
+    if shape.rank.is_dynamic:
+        return TensorInfo(name, dtype, None, element)
+    return TensorInfo(name, dtype, tuple(d.get_length() if d.is_static else str(d) for d in shape), element)
+
+
+class _RequestRunner:
+    """An infer request on the caller's input arrays. Outputs of fixed dims are written where they stay; the request
+    may free what it gives out of others, so they are copied. So are inputs that are outputs as they are: OpenVINO does
+    not write them where it is told to."""
+
+    def __init__(
+        self,
+        compiled: ov.CompiledModel,
+        inputs: Sequence[TensorInfo],
+        outputs: Sequence[TensorInfo],
+        passed_through: Mapping[int, int],
+        stoppable: bool,
+    ) -> None:
+        strange = next((info for info in (*inputs, *outputs) if info.dtype == object), None)
+        if strange is not None:
+            raise NNError(
+                ErrorCode.UNSUPPORTED_OPERATION, f"{strange.name!r} is {strange.native}; wasi-nn has no such tensors"
+            )
+        self._request = compiled.create_infer_request()
+        self._inputs = inputs
+        self._outputs = outputs
+        self._passed_through = passed_through
+        self._bound: list[Array | None] = [None] * len(inputs)
+        self._fixed: dict[int, Array] = {}
+        self._last: Sequence[Array] | None = None
+        if stoppable:
+            self.interrupt = self._request.cancel  # see `wasi_nn.graph.runner.Runner`
+
+    def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        # OpenVINO takes only arrays that it could write to.
+        arrays = [array if array.flags.writeable else array.copy() for array in inputs]
+        for index, array in enumerate(arrays):
+            if array is not self._bound[index]:
+                self._request.set_input_tensor(index, _shared(array, self._inputs[index]))
+                self._bound[index] = array
+        if reuse is None or reuse is not self._last:
+            self._fixed = {
+                index: _reusable(reuse[index], dims, dtype) if reuse else np.empty(dims, dtype)
+                for index, dims, dtype in _fixed(self._outputs)
+                if index not in self._passed_through
+            }
+            for index, array in self._fixed.items():
+                self._request.set_output_tensor(index, _shared(array, self._outputs[index]))
+        # As `infer` does, which can't be cancelled where it runs on this thread alone.
+        self._request.start_async()
+        self._request.wait()
+        outputs = [self._output(index, arrays) for index in range(len(self._outputs))]
+        if reuse is None:
+            self._bound, self._fixed, self._last = [None] * len(inputs), {}, None
+        else:
+            self._last = outputs
+        return outputs
+
+    def _output(self, index: int, inputs: Sequence[Array]) -> Array:
+        if index in self._fixed:
+            return self._fixed[index]
+        if index in self._passed_through:
+            return inputs[self._passed_through[index]].copy()
+        data: Array = self._request.get_output_tensor(index).data
+        array: Array = data.view(self._outputs[index].dtype)  # type: ignore[arg-type]  # each has one
+        return array.copy()
+
+
+def _fixed(outputs: Sequence[TensorInfo]) -> list[tuple[int, tuple[int, ...], Any]]:
+    """The outputs whose dims don't change: the index, dims and dtype of each."""
+    return [
+        (index, tuple(map(int, info.dims or ())), info.dtype)
+        for index, info in enumerate(outputs)
+        if info.has_fixed_dims
+    ]
+
+
+def _reusable(array: Array, dims: tuple[int, ...], dtype: Any) -> Array:
+    """The array itself, if it can be such an output; or a new one."""
+    return array if array.shape == dims and takes(array, dtype) else np.empty(dims, dtype)
+
+
+def _shared(array: Array, info: TensorInfo) -> ov.Tensor:
+    """OpenVINO's tensor over an array's own memory."""
+    import openvino as ov
+
+    if info.type is TensorType.BF16:
+        return ov.Tensor(array.view(np.uint16), ov.Shape(array.shape), ov.Type.bf16)
+    return ov.Tensor(array, shared_memory=True)

@@ -1,0 +1,145 @@
+"""TorchScript archives: what is in one, and running it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wasi_nn.backends.pytorch.archive import effects_of, require_harmless_functions
+from wasi_nn.backends.pytorch.tensors import Call, TorchGraph, named_leaves
+from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.runner import ABSENT
+from wasi_nn.types import ErrorCode, NNError, TensorInfo
+
+if TYPE_CHECKING:
+    import torch
+
+    from wasi_nn.types import Array, DType
+
+
+def open_script(model: bytes | Path, device: str, *, trusted: bool) -> Graph:
+    """A graph of a TorchScript archive."""
+    import torch
+
+    internal: Any = torch._C
+    unit = internal.CompilationUnit()
+    place = torch.device(device)
+    # What torch.jit.load calls after it has warned that it is deprecated.
+    if isinstance(model, bytes):
+        loaded = internal.import_ir_module_from_buffer(unit, model, place, {}, False)
+    else:
+        loaded = internal.import_ir_module(unit, str(model), place, {}, False)
+    if not trusted:
+        require_harmless_functions(unit.get_functions())
+    wrap: Any = torch.jit._recursive.wrap_cpp_module
+    module = wrap(loaded).eval()
+    if not module._c._has_method("forward"):
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "the TorchScript model has no method 'forward' to be run")
+    return ScriptGraph(module, device)
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A tensor or a number that a model takes or gives."""
+
+    dtype: DType | None = None
+    dims: tuple[int | str, ...] | None = None
+    read: Callable[[Array], Any] | None = None  # makes of an array what the model takes instead of a tensor
+
+
+_NUMBERS = {
+    "IntType": _Value(np.dtype(np.int64), (), np.ndarray.item),
+    "FloatType": _Value(np.dtype(np.float64), (), np.ndarray.item),
+    "BoolType": _Value(np.dtype(np.bool_), (), np.ndarray.item),
+}
+
+
+def _structure(kind: Any) -> Any:
+    """Of a type of TorchScript's, the `_Value`s in it: one, or a tuple of them. Raises TypeError for a type whose
+    values don't tell how many tensors they are, or that has none."""
+    match kind.kind():
+        case "TensorType":
+            return _Value()
+        case "TupleType":
+            return tuple(map(_structure, kind.elements()))
+        case "ListType" if kind.getElementType().kind() in _NUMBERS:
+            element = _NUMBERS[kind.getElementType().kind()]
+            return _Value(element.dtype, ("?",), np.ndarray.tolist)
+        case name if name in _NUMBERS:
+            return _NUMBERS[name]
+    raise TypeError(f"a value of type {kind.annotation_str}")
+
+
+class _Argument:
+    """An argument of `forward`, and the inputs of the graph that it is made of."""
+
+    def __init__(self, argument: Any) -> None:
+        kind = argument.type
+        optional = kind.kind() == "OptionalType"
+        self.name: str = argument.name
+        self.optional = optional or argument.has_default_value()
+        self.default = argument.default_value if argument.has_default_value() else None
+        try:
+            self._structure = _structure(kind.getElementType() if optional else kind)
+        except TypeError as error:
+            if not self.optional:
+                message = f"the TorchScript model needs {error} for {self.name!r}, which wasi-nn can't give it"
+                raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message) from error
+            self._structure = ()
+        self.values = [value for _, value in named_leaves(self._structure)]
+
+    def infos(self) -> Iterator[TensorInfo]:
+        for name, value in named_leaves(self._structure, self.name):
+            yield TensorInfo(name, value.dtype, value.dims, optional=self.optional)
+
+    def build(self, arrays: Iterator[Array], tensor: Callable[[Array], torch.Tensor]) -> Any:
+        """What the model gets, from its inputs' arrays."""
+        given = [next(arrays) for _ in self.values]
+        if self.optional and all(array is ABSENT for array in given):
+            return self.default
+        if any(array is ABSENT for array in given):
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"of {self.name!r}, all parts must be set, or none")
+        return self._built(self._structure, iter(given), tensor)
+
+    def _built(self, structure: Any, arrays: Iterator[Array], tensor: Callable[[Array], torch.Tensor]) -> Any:
+        if isinstance(structure, tuple):
+            return tuple(self._built(part, arrays, tensor) for part in structure)
+        return (structure.read or tensor)(next(arrays))
+
+
+class ScriptGraph(TorchGraph):
+    """A TorchScript module."""
+
+    def __init__(self, module: Any, device: str) -> None:
+        method = module._c._get_method("forward")
+        self._module = module
+        self._arguments = [_Argument(argument) for argument in method.schema.arguments[1:]]
+        outputs: list[TensorInfo] = []
+        try:
+            for name, value in named_leaves(_structure(method.schema.returns[0].type)):
+                outputs.append(TensorInfo(name, value.dtype, value.dims))
+        except TypeError:
+            outputs, self.outputs_vary = [], True
+        super().__init__(
+            [info for argument in self._arguments for info in argument.infos()],
+            outputs,
+            {"kind": "TorchScript", "module": module.original_name},
+        )
+        self.device = device
+        self.writes, self.keeps_state = effects_of(method.inlined_graph)
+        if module._c._get_forward_hooks() or module._c._get_forward_pre_hooks():
+            self.writes = self.keeps_state = True
+
+    def call(self) -> Call:
+        module = copy.deepcopy(self._module) if self.keeps_state else self._module
+
+        def run(inputs: Sequence[Array], tensor: Callable[[Array], torch.Tensor]) -> Any:
+            arrays = iter(inputs)
+            return module(*[argument.build(arrays, tensor) for argument in self._arguments])
+
+        return run

@@ -1,0 +1,207 @@
+"""What must be known of a TensorFlow model without TensorFlow: which format it is in, and where its parts are.
+
+Field numbers are those of TensorFlow's graph.proto, node_def.proto, saved_model.proto and meta_graph.proto. Models may
+be hostile: the reading is lazy, skips weights, and what is malformed is no model.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from weakref import finalize
+
+from wasi_nn.backends.formats import archives
+from wasi_nn.backends.formats.protobuf import fields
+from wasi_nn.types import ErrorCode, NNError
+
+SAVED_MODEL = "saved_model.pb"
+_FOLDERS = ("variables", "assets")
+
+_FIELDS_LOOKED_AT = 1000
+_NODES_LOOKED_AT = 16
+_MAX_TAR_ENTRIES = 1000
+_TAR_BLOCK = 512
+_TAR_HEAD = 4 << 20  # bytes of a compressed tar file that are looked at
+
+# The fields of each message, and what each is on the wire.
+_SAVED_MODEL_FIELDS: Mapping[int, type] = {1: int, 2: memoryview}
+_META_GRAPH_FIELDS: Mapping[int, type] = dict.fromkeys(range(1, 8), memoryview)
+_GRAPH_FIELDS: Mapping[int, type] = {1: memoryview, 2: memoryview, 3: int, 4: memoryview, 5: memoryview}
+_NODE_FIELDS: Mapping[int, type] = dict.fromkeys(range(1, 8), memoryview)
+_SAVED_MODEL_VERSION, _SAVED_MODEL_META_GRAPH = 1, 2
+_META_GRAPH_GRAPH = 2
+_GRAPH_NODE, _GRAPH_VERSIONS = 1, 4
+_NODE_NAME, _NODE_OP, _NODE_ATTR = 1, 2, 5
+
+_NAME = re.compile(rb"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
+_OP = re.compile(rb"[A-Za-z_][A-Za-z0-9_.>]*")
+
+
+def is_tensorflow(model: memoryview) -> bool:
+    """Whether these bytes are a TensorFlow model: a SavedModel's protobuf, an archive of one, or a GraphDef."""
+    return is_saved_model_archive(model) or is_saved_model(model) or is_graph_def(model)
+
+
+def is_saved_model(model: memoryview) -> bool:
+    """Whether these bytes are a SavedModel's protobuf: a schema version and graphs with what belongs to them."""
+    try:
+        parts = _known_fields(model, _SAVED_MODEL_FIELDS)
+        graphs = [value for number, value in parts if number == _SAVED_MODEL_META_GRAPH]
+        if not graphs or all(number != _SAVED_MODEL_VERSION for number, _ in parts):
+            return False
+        first = _known_fields(_message(graphs[0]), _META_GRAPH_FIELDS)
+        return any(number == _META_GRAPH_GRAPH for number, _ in first)
+    except ValueError:
+        return False
+
+
+def is_graph_def(model: memoryview) -> bool:
+    """Whether these bytes are a GraphDef: nodes that have a name, an operation and, as a rule, attributes."""
+    try:
+        parts = _known_fields(model, _GRAPH_FIELDS)
+        nodes = [_message(value) for number, value in parts if number == _GRAPH_NODE]
+        known = [dict(_known_fields(node, _NODE_FIELDS)) for node in nodes[:_NODES_LOOKED_AT]]
+    except ValueError:
+        return False
+    typical = any(number == _GRAPH_VERSIONS for number, _ in parts) or any(_NODE_ATTR in node for node in known)
+    return typical and bool(known) and all(map(_is_node, known))
+
+
+def _is_node(node: Mapping[int, int | memoryview]) -> bool:
+    name, op = (_message(node.get(number, memoryview(b""))) for number in (_NODE_NAME, _NODE_OP))
+    return _NAME.fullmatch(name) is not None and _OP.fullmatch(op) is not None
+
+
+def _known_fields(message: memoryview, known: Mapping[int, type]) -> list[tuple[int, int | memoryview]]:
+    """The first fields of a message; `ValueError` if there are others among them."""
+    found = []
+    for number, value in islice(fields(message), _FIELDS_LOOKED_AT):
+        if not isinstance(value, known.get(number, ())):
+            raise ValueError(f"field {number}")
+        found.append((number, value))
+    return found
+
+
+def _message(value: int | memoryview) -> memoryview:
+    assert isinstance(value, memoryview)
+    return value
+
+
+def is_saved_model_archive(model: memoryview) -> bool:
+    """Whether these bytes are a zip or tar file with a SavedModel in it, at its top or in a folder of it."""
+    if archives.is_tar(model):
+        return any(map(_is_of_saved_model, _tar_entries(model)))
+    return any(_is_saved_model_file(PurePosixPath(name)) for name in archives.entries(model))
+
+
+def _is_saved_model_file(path: PurePosixPath) -> bool:
+    return path.name == SAVED_MODEL and len(path.parts) <= 2
+
+
+def _is_of_saved_model(path: PurePosixPath) -> bool:
+    """Whether a file is one that a SavedModel has: the weights may come first, and be all that is looked at."""
+    weights = path.parts[-2:-1] == ("variables",) and path.name.startswith("variables.") and len(path.parts) <= 3
+    return weights or _is_saved_model_file(path)
+
+
+def _tar_entries(model: memoryview) -> Iterator[PurePosixPath]:
+    """The first entries of a tar file, as far as its headers say; of a compressed one, those near its beginning."""
+    if bytes(model[:2]) == b"\x1f\x8b":
+        try:
+            model = memoryview(zlib.decompressobj(wbits=31).decompress(model[:_TAR_HEAD], _TAR_HEAD))
+        except zlib.error:
+            return
+    at = 0
+    for _ in range(_MAX_TAR_ENTRIES):
+        header = bytes(model[at : at + _TAR_BLOCK])
+        if len(header) < _TAR_BLOCK or header[257:262] != b"ustar":
+            return
+        name = header[:100].partition(b"\0")[0].decode("utf-8", "replace")
+        yield PurePosixPath(name)
+        try:
+            size = int(header[124:136].strip(b" \0") or b"0", 8)
+        except ValueError:  # a size that isn't octal is one of 8 GiB or more
+            return
+        at += _TAR_BLOCK + -(-max(size, 0) // _TAR_BLOCK) * _TAR_BLOCK
+
+
+def files_of_saved_model(path: Path) -> Sequence[Path]:
+    """The files of a SavedModel, and its folders with all that is in them; what else lies there isn't its own."""
+    return [path, *(path.parent / name for name in _FOLDERS)]
+
+
+class ModelFolder:
+    """The folder of a SavedModel; one that was `unpacked` is removed when nothing needs it any more."""
+
+    def __init__(self, path: Path, unpacked: Path | None = None) -> None:
+        self.path = path
+        self._unpacked = unpacked
+        self._process = os.getpid()
+        self._is_needed = False
+        self._found = self._files()
+
+    def keep_for(self, graph: object) -> None:
+        """Keep the folder as long as a graph, which makes sessions from it."""
+        self._is_needed = True
+        finalize(graph, self._remove)
+
+    def done_with(self) -> None:
+        """Remove the folder if it was unpacked, unless a graph needs it."""
+        if not self._is_needed:
+            self._remove()
+
+    def _remove(self) -> None:
+        if self._unpacked is not None and os.getpid() == self._process:  # in a fork, it is still its parent's
+            shutil.rmtree(self._unpacked, ignore_errors=True)
+
+    def require_unchanged(self) -> None:
+        """Raise `NNError` with `runtime-error` if its files are others than they were."""
+        if self._files() != self._found:
+            message = f"the files of the model in {self.path} have changed since it was loaded: load it again"
+            raise NNError(ErrorCode.RUNTIME_ERROR, message)
+
+    def _files(self) -> dict[Path, tuple[int, int, int]]:
+        found = {}
+        for folder in _FOLDERS:
+            for file in sorted((self.path / folder).glob("*")):
+                about = file.stat()
+                found[file] = about.st_ino, about.st_size, about.st_mtime_ns
+        return found
+
+
+def unpacked_saved_model(model: memoryview) -> ModelFolder:
+    """Unpack an archive of a SavedModel: the folder that has its `saved_model.pb`.
+
+    Raises `NNError`: what `archives.unpack` raises; `runtime-error` if there is no SavedModel in it;
+    `invalid-argument` if there are several.
+    """
+    top = Path(tempfile.mkdtemp(prefix="wasi-nn-"))
+    try:
+        archives.unpack(model, top)
+        found = sorted(file for pattern in (SAVED_MODEL, f"*/{SAVED_MODEL}") for file in top.glob(pattern))
+        if not found:
+            raise NNError(ErrorCode.RUNTIME_ERROR, f"there is no {SAVED_MODEL} in the archive, nor in a folder of it")
+        if len(found) > 1:
+            names = ", ".join(str(file.relative_to(top)) for file in found)
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"the archive has several models ({names}): give one")
+        return ModelFolder(found[0].parent, top)
+    except BaseException:
+        shutil.rmtree(top, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def saved_model_folder(model: memoryview) -> Iterator[Path]:
+    """The folder of a SavedModel from its archive, for a while. Raises as `unpacked_saved_model` does."""
+    folder = unpacked_saved_model(model)
+    try:
+        yield folder.path
+    finally:
+        folder.done_with()

@@ -1,0 +1,297 @@
+"""TensorFlow Lite models, run by LiteRT.
+
+A graph has one builder, the model. By name it is a file, or a directory with `model.tflite`. Tensors have the names
+of the model's signature where it has one, else their own; quantised tensors are given raw, as the model stores them,
+and `Graph.metadata` has their scales and zero points.
+
+Options: `threads` (1 unless given; 0 is 1 too), `signature` (which of the model's signatures to run, if there are
+several).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from wasi_nn.backends.options import check_options, is_text, is_thread_count, only_builder
+from wasi_nn.backends.tflite.model import require_sound
+from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.runner import Runner, failure
+from wasi_nn.process import quiet
+from wasi_nn.types import Dims, ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
+
+    from wasi_nn.types import Array
+
+Result = TypeVar("Result")
+
+_DEFAULT_SIGNATURE = "serving_default"
+
+
+class TfliteBackend:
+    """See `wasi_nn.backends.Backend`."""
+
+    encoding = GraphEncoding.TENSORFLOWLITE
+    runtime = "ai_edge_litert"
+    extra = "tflite"
+    model_files = ("model.tflite",)
+    withstands_hostile_bytes = True
+
+    def sniff(self, model: memoryview) -> bool:
+        return is_tflite(model)
+
+    def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        return self._load(only_builder(self.encoding, builders), False, target, options)
+
+    def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        return self._load(path.read_bytes(), True, target, options)
+
+    def _load(self, model: bytes, vouched_for: bool, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        if target is not ExecutionTarget.CPU:
+            raise TargetUnavailable(f"ai-edge-litert has no device for {target.value} here, only the cpu")
+        check_options(self.encoding, options, {"threads": is_thread_count, "signature": is_text})
+        require_sound(model, vouched_for=vouched_for)
+        return TfliteGraph(model, **options)
+
+    def devices(self) -> Mapping[ExecutionTarget, str]:
+        import ai_edge_litert.interpreter  # noqa: F401
+
+        return {ExecutionTarget.CPU: "cpu"}
+
+
+def is_tflite(model: memoryview) -> bool:
+    """Whether these bytes begin as a TensorFlow Lite model."""
+    return bytes(model[4:8]) == b"TFL3"
+
+
+class TfliteGraph(Graph):
+    """A model's bytes; each context has an interpreter of its own, since two threads can't share one."""
+
+    encoding = GraphEncoding.TENSORFLOWLITE
+    runtime = "ai_edge_litert"
+
+    def __init__(self, model: bytes, threads: int = 1, signature: str | None = None) -> None:
+        self._model = model
+        self._threads = threads
+        interpreter = self._interpreter()
+        signatures = interpreter.get_signature_list()
+        self._signature = _chosen(list(signatures), signature)
+        inputs, outputs = _details(interpreter, self._signature)
+        metadata = {
+            f"quantization of {name}": "scale {}, zero point {}".format(*tensor["quantization"])
+            for name, tensor in (inputs | outputs).items()
+            if tensor["quantization"][0]
+        }
+        if len(signatures) > 1:
+            metadata["signatures"] = ", ".join(signatures)
+        super().__init__(
+            [_info(name, tensor) for name, tensor in inputs.items()],
+            [_info(name, tensor) for name, tensor in outputs.items()],
+            metadata,
+        )
+        self._places = _places_in_main_graph(interpreter, inputs, outputs)
+
+    def runner(self) -> Runner:
+        interpreter = self._interpreter()
+        if self._places is None:
+            assert self._signature is not None  # without one, the main graph is what there is
+            return partial(self._run_signature, interpreter.get_signature_runner(self._signature))
+        return _MainGraphRunner(interpreter, self.inputs, self.outputs, *self._places)
+
+    def _interpreter(self) -> Interpreter:
+        import ml_dtypes  # noqa: F401  tells numpy of bfloat16, without which LiteRT has no arrays of it
+        from ai_edge_litert.interpreter import Interpreter
+
+        return Interpreter(model_content=self._model, num_threads=self._threads or 1)
+
+    def _run_signature(self, run: Any, inputs: Sequence[Array], _: Sequence[Array] | None) -> Sequence[Array]:
+        outputs = _quietly_once(lambda: run(**{it.name: array for it, array in zip(self.inputs, inputs, strict=True)}))
+        return [np.asarray(outputs[info.name]) for info in self.outputs]
+
+
+_has_told = False
+
+
+def _quietly_once(call: Callable[[], Result]) -> Result:
+    """Make a call that allocates tensors. With the first of a process, LiteRT tells of the delegate that it uses."""
+    global _has_told
+    if _has_told:
+        return call()
+    result = quiet.call(call)
+    _has_told = True
+    return result
+
+
+def _chosen(there: Sequence[str], wanted: str | None) -> str | None:
+    """The signature to run: the one that is wanted, else the usual one, else the only one, else none."""
+    if wanted is not None and wanted not in there:
+        raise NNError(
+            ErrorCode.INVALID_ARGUMENT, f"the model has no signature {wanted!r}, but {', '.join(there) or 'none'}"
+        )
+    usual = _DEFAULT_SIGNATURE if _DEFAULT_SIGNATURE in there else None
+    return wanted or usual or (there[0] if len(there) == 1 else None)
+
+
+def _details(interpreter: Interpreter, signature: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the interpreter says of its inputs and outputs, by name, in the model's order where the signature has
+    none."""
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    if signature is None:
+        return {tensor["name"]: tensor for tensor in inputs}, {tensor["name"]: tensor for tensor in outputs}
+    runner = interpreter.get_signature_runner(signature)
+    return _ordered(runner.get_input_details(), inputs), _ordered(runner.get_output_details(), outputs)
+
+
+def _key(tensor: Mapping[str, Any]) -> tuple[str, int]:
+    return tensor["name"], tensor["index"]
+
+
+def _ordered(named: Mapping[str, Any], declared: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A signature's tensors, which have names but no order, in the order of the model's main graph if it is that
+    one's."""
+    place = {_key(tensor): place for place, tensor in enumerate(declared)}
+    if {_key(tensor) for tensor in named.values()} != set(place):
+        return dict(named)
+    return {name: named[name] for name in sorted(named, key=lambda name: place[_key(named[name])])}
+
+
+def _places_in_main_graph(
+    interpreter: Interpreter, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
+) -> tuple[list[int], list[int]] | None:
+    """The indexes of tensors in the model's main graph; None if they are another graph's, or not all that it takes."""
+    main = interpreter.get_input_details(), interpreter.get_output_details()
+    if any(
+        set(map(_key, ours.values())) != set(map(_key, its)) for ours, its in zip((inputs, outputs), main, strict=True)
+    ):
+        return None
+    return [tensor["index"] for tensor in inputs.values()], [tensor["index"] for tensor in outputs.values()]
+
+
+def _info(name: str, tensor: Mapping[str, Any]) -> TensorInfo:
+    dtype = np.dtype(tensor["dtype"])
+    declared = tensor["shape_signature"] if len(tensor["shape_signature"]) else tensor["shape"]
+    dims = tuple("?" if dim < 0 else int(dim) for dim in declared)
+    scale, zero_point = tensor["quantization"]
+    return TensorInfo(
+        name,
+        np.dtype(object) if dtype.kind == "S" else dtype,
+        dims,
+        "string",
+        quantization=(float(scale), int(zero_point)) if scale else None,
+    )
+
+
+class _MainGraphRunner:
+    """Runs the main graph of an interpreter.
+
+    Where no input's dims change, the interpreter's tensors stay where they are, so that inputs are written into them,
+    and outputs read from them, without a copy in between.
+    """
+
+    def __init__(
+        self,
+        interpreter: Interpreter,
+        inputs: Sequence[TensorInfo],
+        outputs: Sequence[TensorInfo],
+        input_places: Sequence[int],
+        output_places: Sequence[int],
+    ) -> None:
+        self._interpreter = interpreter
+        self._infos = dict(zip((*input_places, *output_places), (*inputs, *outputs), strict=True))
+        self._inputs, self._outputs = input_places, output_places
+        self._dims: list[Dims] = []
+        self._own: dict[int, Array] = {}  # the interpreter's inputs that are written to directly
+        self._views: dict[int, Array] = {}  # and those of its outputs that are read so
+        self._stays = all(info.has_fixed_dims for info in inputs)
+        self._fixed_outputs = [index for index, info in enumerate(outputs) if self._stays and info.has_fixed_dims]
+
+    def input_buffer(self, index: int, dims: Dims) -> Array | None:
+        """See `wasi_nn.graph.runner.Runner`."""
+        if not self._stays:
+            return None
+        if index not in self._own:
+            try:
+                if not self._own:
+                    _quietly_once(self._interpreter.allocate_tensors)
+                buffer = self._in_place(self._inputs[index])
+            except (RuntimeError, ValueError) as error:  # where the model is found to be wrong
+                raise failure(error) from error
+            if buffer is None:
+                return None
+            self._own[index] = buffer
+        return self._own[index]
+
+    def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        self._resize([array.shape for array in inputs])
+        # A run on other inputs than those that are set leaves the latter as they were.
+        aside = {index: own.copy() for index, own in self._own.items() if inputs[index] is not own}
+        for index, array in enumerate(inputs):
+            if array is not self._own.get(index):
+                self._interpreter.set_tensor(self._inputs[index], array)
+        try:
+            self._interpreter.invoke()
+        finally:
+            for index, content in aside.items():
+                self._own[index][...] = content
+        if reuse is None:
+            return [self._copy(place) for place in self._outputs]
+        self._look_at_outputs()
+        return [
+            self._views[index] if index in self._views else self._copy(place)
+            for index, place in enumerate(self._outputs)
+        ]
+
+    def _resize(self, dims: list[Dims]) -> None:
+        if dims == self._dims:
+            return
+        self._dims = []
+        if not self._stays:
+            for place, shape in zip(self._inputs, dims, strict=True):
+                self._interpreter.resize_tensor_input(place, shape)
+        if not self._own:  # else it is done, and what was written must not move
+            _quietly_once(self._interpreter.allocate_tensors)
+        self._dims = dims
+
+    def _look_at_outputs(self) -> None:
+        for index in self._fixed_outputs:
+            view = self._in_place(self._outputs[index])
+            if view is not None and not any(np.may_share_memory(view, own) for own in self._own.values()):
+                self._views[index] = view
+        self._fixed_outputs = []
+
+    def _copy(self, place: int) -> Array:
+        return np.asarray(self._interpreter.get_tensor(place))
+
+    def _in_place(self, place: int) -> Array | None:
+        """An array over a tensor's own memory, if it has some that can be seen as numbers. LiteRT crashes where it is
+        asked for that of strings.
+
+        LiteRT's own arrays may not live while it runs: it can't know that this tensor stays where it is.
+        """
+        dtype = self._infos[place].dtype
+        if dtype is None or dtype.hasobject:
+            return None
+        array: Array = self._interpreter.tensor(place)()
+        if array.size == 0:
+            return None
+        seen: Array = np.asarray(_Memory(self._interpreter, array))
+        return seen.view(array.dtype).reshape(array.shape)
+
+
+class _Memory:
+    """Lets numpy see the bytes of a tensor, which live as long as the interpreter."""
+
+    def __init__(self, interpreter: Interpreter, array: Array) -> None:
+        self._interpreter = interpreter
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": "|u1",
+            "shape": (array.nbytes,),
+            "data": (array.ctypes.data, False),
+        }

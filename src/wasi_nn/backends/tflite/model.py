@@ -1,0 +1,177 @@
+"""What must hold of a TensorFlow Lite model before LiteRT sees it.
+
+LiteRT checks that a model is a flatbuffer, and believes most of what is in it: subgraphs that run each other without
+end overflow its stack, weights may lie anywhere in the host's memory, and a tensor that nothing makes has whatever was
+in that memory before. This room knows no runtime.
+
+Numbers of fields and operators are those of TensorFlow Lite's schema.fbs (version 3).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from wasi_nn.backends.formats.call_bounds import require_bounded
+from wasi_nn.backends.formats.flatbuffers import Buffer, Table
+from wasi_nn.types import ErrorCode, NNError
+
+_MAX_RUNS = 10_000  # of subgraphs by each other, the rounds of loops not counted
+
+_MODEL_CODES, _MODEL_GRAPHS, _MODEL_BUFFERS, _MODEL_SIGNATURES = 1, 2, 4, 7
+_MODEL_FILES, _MODEL_PARTS_OF_FILES = 8, 9  # with weights that lie outside of the model
+_CODE_OLD, _CODE_NEW = 0, 3
+_GRAPH_TENSORS, _GRAPH_INPUTS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 0, 1, 2, 3
+_TENSOR_SHAPE, _TENSOR_BUFFER, _TENSOR_IS_VARIABLE, _TENSOR_PART_OF_FILE = 0, 2, 5, 10
+_OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS, _OPERATOR_INTERMEDIATES = 0, 1, 2, 8
+_OPTIONS, _OPTIONS_2 = 3, 11  # what kind of options an operator has; these themselves are the next field
+_BUFFER_DATA, _BUFFER_OFFSET, _BUFFER_SIZE = 0, 1, 2
+_SIGNATURE_GRAPH = 4
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Where an operator says which subgraphs it runs: in options of a kind, in these fields or in that of a list."""
+
+    options: int
+    kind: int
+    fields: Sequence[int] = ()
+    list_field: int | None = None
+
+
+_RUNS = {
+    31: _Runs(_OPTIONS, 16, (0,)),  # CALL
+    118: _Runs(_OPTIONS, 92, (0, 1)),  # IF
+    119: _Runs(_OPTIONS, 93, (0, 1)),  # WHILE
+    129: _Runs(_OPTIONS, 103, (0,)),  # CALL_ONCE
+    173: _Runs(_OPTIONS_2, 5, list_field=4),  # STABLEHLO_CUSTOM_CALL
+    174: _Runs(_OPTIONS_2, 6, (1,)),  # STABLEHLO_REDUCE
+    190: _Runs(_OPTIONS_2, 7, (6,)),  # STABLEHLO_SCATTER
+    198: _Runs(_OPTIONS_2, 13, (5,)),  # STABLEHLO_REDUCE_WINDOW
+    199: _Runs(_OPTIONS_2, 14, (2,)),  # STABLEHLO_SORT
+    200: _Runs(_OPTIONS_2, 15, (0, 1)),  # STABLEHLO_WHILE
+    206: _Runs(_OPTIONS_2, 21, (1,)),  # STABLEHLO_COMPOSITE
+    209: _Runs(_OPTIONS_2, 23, list_field=0),  # STABLEHLO_CASE
+}
+
+# The operators that can do without inputs (which are -1 then), and the place of the first that may be missing. Others
+# read whatever lies before the first tensor in the host's memory.
+_OPTIONAL = {
+    3: 2,  # CONV_2D
+    4: 2,  # DEPTHWISE_CONV_2D
+    9: 2,  # FULLY_CONNECTED
+    15: 2,  # LSH_PROJECTION
+    16: 1,  # LSTM
+    27: 3,  # SVDF
+    44: 1,  # UNIDIRECTIONAL_SEQUENCE_LSTM
+    46: 7,  # BIDIRECTIONAL_SEQUENCE_RNN
+    52: 1,  # BIDIRECTIONAL_SEQUENCE_LSTM
+    67: 3,  # TRANSPOSE_CONV
+    132: 2,  # CONV_3D
+    141: 3,  # CONV_3D_TRANSPOSE
+}
+
+# Of a variable, LiteRT gives out as many bytes as its reader says that it has, be it smaller or never written.
+_VARIABLES = (142, 143, 144)  # VAR_HANDLE, READ_VARIABLE, ASSIGN_VARIABLE
+
+
+def require_sound(model: bytes, *, vouched_for: bool) -> None:
+    """Refuse a model that would end LiteRT's process, or that could show what is in the host's memory.
+
+    Raises `ValueError` for one that is damaged; `NNError` with `too-large` for subgraphs that run each other too often,
+    and with `security` for weights that lie outside of the model and, if nobody vouches for it, for weights in other
+    files, for a tensor that is read before it is made, and for variables.
+    """
+    root = Buffer(memoryview(model)).root()
+    graphs = [_Subgraph(graph) for graph in root.tables(_MODEL_GRAPHS)]
+    codes = [max(it.number(_CODE_OLD, "b"), it.number(_CODE_NEW)) for it in root.tables(_MODEL_CODES)]
+    filled = [_is_filled(it, len(model)) for it in root.tables(_MODEL_BUFFERS)]
+    signed = [it.number(_SIGNATURE_GRAPH, "I") for it in root.tables(_MODEL_SIGNATURES)]
+    runs = {index: Counter(_run_by(graph, codes)) for index, graph in enumerate(graphs)}
+    missing = set(signed).union(*runs.values()) - runs.keys()
+    if missing:
+        raise ValueError(f"it has no subgraph {min(missing)}")
+    require_bounded(runs, Counter(runs.keys()), _MAX_RUNS)
+    if not vouched_for:
+        parts = (it.number(_TENSOR_PART_OF_FILE, "I") for graph in graphs for it in graph.tensors)
+        if root.count(_MODEL_FILES) or root.count(_MODEL_PARTS_OF_FILES) or any(parts):
+            raise _refused("it has weights in other files; the operator can load it by path")
+        for graph in graphs:
+            _require_made(graph, codes, filled)
+
+
+class _Subgraph:
+    """The parts of a subgraph."""
+
+    def __init__(self, table: Table) -> None:
+        self.tensors = table.tables(_GRAPH_TENSORS)
+        self.operators = table.tables(_GRAPH_OPERATORS)
+        self.inputs = table.numbers(_GRAPH_INPUTS)
+        self.outputs = table.numbers(_GRAPH_OUTPUTS)
+
+
+def _is_filled(buffer: Table, model_size: int) -> bool:
+    """Whether a buffer has content. It may lie behind the flatbuffer, for which LiteRT adds offset and size up in 64
+    bits, whatever becomes of their sum."""
+    offset, size = buffer.number(_BUFFER_OFFSET, "Q"), buffer.number(_BUFFER_SIZE, "Q")
+    if offset + size > model_size:
+        message = f"the model is refused: {size} bytes of weights at {offset} are outside of it"
+        raise NNError(ErrorCode.SECURITY, message)
+    return size > 0 or buffer.count(_BUFFER_DATA) > 0
+
+
+def _code(operator: Table, codes: Sequence[int]) -> int:
+    index = operator.number(_OPERATOR_CODE, "I")
+    if index >= len(codes):
+        raise ValueError(f"there is no operator {index}")
+    return codes[index]
+
+
+def _run_by(graph: _Subgraph, codes: Sequence[int]) -> list[int]:
+    """The subgraphs that the operators of a subgraph run, each as often as one does."""
+    found: list[int] = []
+    for operator in graph.operators:
+        runs = _RUNS.get(_code(operator, codes))
+        if runs is None:
+            continue
+        options = operator.table(runs.options + 1)
+        if options is None or operator.number(runs.options, "B") != runs.kind:
+            raise ValueError("an operator doesn't say which subgraphs it runs")
+        found += [options.number(field) for field in runs.fields]
+        if runs.list_field is not None:
+            found += options.numbers(runs.list_field)
+    return found
+
+
+def _require_made(graph: _Subgraph, codes: Sequence[int], filled: Sequence[bool]) -> None:
+    """Raise `NNError` with `security` if a tensor of a subgraph is read before something is in it."""
+    made = {*graph.inputs, *(index for index, it in enumerate(graph.tensors) if _has_content(it, filled))}
+    for operator in graph.operators:
+        code = _code(operator, codes)
+        if code in _VARIABLES:
+            raise _refused("it has variables, whose sizes LiteRT doesn't check; the operator can load it by path")
+        needed = operator.numbers(_OPERATOR_INPUTS)
+        first_optional = _OPTIONAL.get(code, len(needed))
+        _require_all((it for place, it in enumerate(needed) if it != -1 or place < first_optional), made)
+        made.update(operator.numbers(_OPERATOR_OUTPUTS), operator.numbers(_OPERATOR_INTERMEDIATES))
+    _require_all(graph.outputs, made)
+    missing = made.difference(range(len(graph.tensors)))
+    if missing:
+        raise ValueError(f"a subgraph has no tensor {min(missing)}")
+
+
+def _has_content(tensor: Table, filled: Sequence[bool]) -> bool:
+    buffer = tensor.number(_TENSOR_BUFFER, "I")
+    constant = buffer < len(filled) and filled[buffer]
+    return constant or tensor.number(_TENSOR_IS_VARIABLE, "B") != 0 or 0 in tensor.numbers(_TENSOR_SHAPE)
+
+
+def _require_all(read: Iterable[int], made: set[int]) -> None:
+    missing = next((index for index in read if index not in made), None)
+    if missing is not None:
+        raise _refused(f"its tensor {missing} is read before anything makes it")
+
+
+def _refused(why: str) -> NNError:
+    return NNError(ErrorCode.SECURITY, f"the model is refused, since nobody vouches for it: {why}")

@@ -1,0 +1,1 @@
+"""Graphs, execution contexts and runners: what all backends share."""

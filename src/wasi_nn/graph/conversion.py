@@ -1,0 +1,190 @@
+"""Tensors of types that wasi-nn lacks, as tensors of types that it has: for graphs whose operator asks for it.
+
+Each such type is given as one that holds all of its values, as in this table. What doesn't survive the way there and
+back is refused: an i32 of 300 for an int8, a u8 of 2 for a bool, an uint64 above what i64 holds.
+
+    int8, int16, uint16    i32
+    uint32, uint64         i64
+    bool                   u8, 0 or 1
+    string                 u8, with one dimension more: the bytes of each in UTF-8, filled up with zeros
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wasi_nn.graph.graph import Graph, named_outputs
+from wasi_nn.graph.runner import ABSENT, EndedEarly, NamedOutputs, Runner
+from wasi_nn.types import ErrorCode, NNError, TensorInfo, TensorType, dtype_name, printable
+
+if TYPE_CHECKING:
+    from wasi_nn.types import Array, DType
+
+_AS = {
+    "int8": TensorType.I32,
+    "int16": TensorType.I32,
+    "uint16": TensorType.I32,
+    "uint32": TensorType.I64,
+    "uint64": TensorType.I64,
+    "bool": TensorType.U8,
+}
+
+
+def converted(graph: Graph) -> Graph:
+    """The graph with inputs and outputs of the specification's types alone, where that can be; itself, if they are."""
+    known = all(info.type is not None for info in (*graph.inputs, *graph.outputs))
+    return graph if known and not graph.outputs_vary else _ConvertedGraph(graph)
+
+
+class _ConvertedGraph(Graph):
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(map(_outward_info, graph.inputs), map(_outward_info, graph.outputs), graph.metadata)
+        self._graph = graph
+        self.encoding, self.runtime, self.device = graph.encoding, graph.runtime, graph.device
+        self.outputs_vary = graph.outputs_vary
+
+    def configured(self, config: memoryview) -> Graph:
+        return converted(self._graph.configured(config))
+
+    def runner(self) -> Runner:
+        return _ConvertingRunner(self._graph)
+
+
+class _ConvertingRunner:
+    """A runner with the optional methods of the graph's own (`wasi_nn.graph.runner`), on tensors of other types.
+
+    It has no `input_buffer`, and checks no input that is converted: these see bytes as the graph has them.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._run: Any = graph.runner()
+        self._last: tuple[Sequence[Array] | None, Sequence[Array]] = None, ()
+        for name in ("steps", "check_input", "output_before_compute"):
+            if hasattr(self._run, name):
+                setattr(self, name, getattr(self, f"_{name}"))
+        if hasattr(self._run, "interrupt"):
+            self.interrupt = self._run.interrupt
+
+    @property
+    def show(self) -> Callable[[bytes], None] | None:
+        """The runner's own, if it has that."""
+        return self._run.show  # type: ignore[no-any-return]
+
+    @show.setter
+    def show(self, show: Callable[[bytes], None] | None) -> None:
+        self._run.show = show
+
+    def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        ours, theirs = self._last
+        found = self._run(self._given(inputs), None if reuse is None else theirs if reuse is ours else ())
+        outputs = self._had(found)
+        self._last = (outputs, found) if reuse is not None else (None, ())
+        return outputs
+
+    def _steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array] | None]:
+        steps = iter(self._run.steps(self._given(inputs)))
+        try:
+            while True:
+                yield self._had(next(steps))
+        except StopIteration as end:
+            return None if end.value is None else self._had(end.value)
+        finally:
+            if hasattr(steps, "close"):
+                steps.close()
+
+    def _check_input(self, index: int, data: memoryview) -> None:
+        info = self._graph.inputs[index]
+        if _outward_info(info) is info:
+            self._run.check_input(index, data)
+
+    def _output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
+        found = self._run.output_before_compute(index, self._given(inputs))
+        return None if found is None else _outward(self._graph.outputs[index].name, found)
+
+    def _given(self, inputs: Sequence[Array | None]) -> list[Any]:
+        """Inputs as the graph has them."""
+        infos = self._graph.inputs
+        return [None if it is None else _inward(info, it) for info, it in zip(infos, inputs, strict=True)]
+
+    def _had(self, found: Sequence[Array]) -> Sequence[Array]:
+        """Outputs as a guest has them."""
+        pairs = [(name, _outward(name, array)) for name, array in named_outputs(self._graph, found)]
+        if isinstance(found, NamedOutputs):
+            return NamedOutputs(pairs)
+        arrays = [array for _, array in pairs]
+        return EndedEarly(arrays) if isinstance(found, EndedEarly) else arrays
+
+
+def _is_text(info: TensorInfo) -> bool:
+    return info.dtype == object and "string" in info.native
+
+
+def _outward_info(info: TensorInfo) -> TensorInfo:
+    """What a guest is told of a tensor."""
+    if _is_text(info):
+        dims = None if info.dims is None else (*info.dims, "?")
+        return replace(info, dtype=TensorType.U8.dtype, dims=dims)
+    kind = None if info.dtype is None else _AS.get(info.dtype.name)
+    return info if kind is None else replace(info, dtype=kind.dtype)
+
+
+def _inward(info: TensorInfo, array: Array) -> Array:
+    """A guest's tensor as the graph has it."""
+    if array is ABSENT or info.dtype is None or array.dtype == info.dtype:
+        return array
+    if _is_text(info):
+        return _texts(info.name, array)
+    return _exactly(f"input {info.name!r}", array, info.dtype)
+
+
+def _outward(name: str, array: Array) -> Array:
+    """A graph's tensor as a guest may have it; as it is, if there is no such way."""
+    if array.dtype == object:
+        return _bytes_of(name, array)
+    kind = _AS.get(array.dtype.name)
+    return array if kind is None else _exactly(f"output {name!r}", array, kind.dtype)
+
+
+def _exactly(what: str, array: Array, dtype: DType) -> Array:
+    result: Array = array.astype(dtype)
+    differs = np.atleast_1d((result.astype(array.dtype) != array) | ((result < 0) != (array < 0)))
+    if differs.any():
+        value = np.atleast_1d(array)[differs][0]
+        raise NNError(
+            ErrorCode.INVALID_ARGUMENT,
+            f"{what} is converted from {dtype_name(array.dtype)} to {dtype_name(dtype)}, which has no {value}",
+        )
+    return result
+
+
+def _texts(name: str, array: Array) -> Array:
+    """The strings whose bytes are the rows of an array."""
+    if array.ndim == 0:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {name!r}: strings need a dimension for their bytes")
+    texts: Array = np.empty(array.shape[:-1], object)
+    rows = array.reshape(texts.size, array.shape[-1])
+    try:
+        for place, row in zip(np.ndindex(texts.shape), rows, strict=True):
+            texts[place] = row.tobytes().rstrip(b"\0").decode()
+    except UnicodeDecodeError as error:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {name!r}: {printable(str(error))}") from error
+    return texts
+
+
+def _bytes_of(name: str, array: Array) -> Array:
+    """An array whose rows are the bytes of strings."""
+    items: list[Any] = array.reshape(-1).tolist()
+    if not all(isinstance(item, str | bytes) for item in items):
+        return array
+    texts = [item.encode("utf-8", "surrogateescape") if isinstance(item, str) else item for item in items]
+    if any(text.endswith(b"\0") for text in texts):
+        message = f"output {name!r}: a string that ends in a zero can't be told from one that is filled up with them"
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
+    width = max(map(len, texts), default=0)
+    rows = b"".join(text.ljust(width, b"\0") for text in texts)
+    return np.frombuffer(rows, np.uint8).reshape(*array.shape, width).copy()

@@ -1,0 +1,89 @@
+"""What the engine makes when a guest first needs it, made while a failure is still an error.
+
+For the first WASI call that may block, the engine makes threads and descriptors that the whole process uses. It ends
+the process where it can't: a guest could first use up all descriptors, and then make such a call.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from wasmtime import Linker, Module, Store, WasiConfig
+
+from wasi_nn.guests.engine import new_engine
+from wasi_nn.process import forks
+from wasi_nn.process.descriptors import require_free_descriptors
+from wasi_nn.process.threads import Call, require_threads
+from wasi_nn.types import GuestError, NNError, one_line
+
+_DESCRIPTORS = 8  # three were seen: a poll, a copy of it, and what wakes it
+
+# A guest that writes nothing to its standard output, which takes all that a blocking call takes. As text:
+#   (module (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+#     (memory (export "memory") 1)
+#     (func (export "_start") (drop (call $write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 100)))))
+_WRITES_NOTHING = bytes.fromhex(
+    "0061736d01000000010c0260047f7f7f7f017f60000002230116776173695f736e617073686f745f70726576696577310866645f7772697465"
+    "0000030201010503010001071302066d656d6f72790200065f737461727400010a10010e0041014100410041e40010001a0b"
+)
+
+
+class _Start:
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew, as in a fork. What was made before is of no use there."""
+        self._lock = threading.Lock()
+        self.is_made = False
+
+    def make(self) -> None:
+        """See `start_wasi`."""
+        if self.is_made:
+            return
+        with self._lock:
+            if self.is_made:
+                return
+            try:
+                forks.start("WASI of wasmtime")
+                require_free_descriptors(_DESCRIPTORS)
+                require_threads(1 + _processors())
+                call = Call(_write_nothing)
+            except (NNError, RuntimeError) as error:
+                raise GuestError(f"WASI can't be started: {one_line(error)}") from error
+            call.wait_for_end()
+            call.result()
+            self.is_made = True
+
+
+_start = _Start()
+forks.renew(_start)
+
+
+def wasi_is_started() -> bool:
+    """Whether this process has what WASI needs."""
+    return _start.is_made
+
+
+def start_wasi() -> None:
+    """Have the engine make what WASI needs, once for a process.
+
+    Raises `GuestError` where the process has no threads or descriptors left for it, or is a fork of one that had it.
+    """
+    _start.make()
+
+
+def _processors() -> int:
+    """How many processors this process may use: the engine starts a thread for each."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _write_nothing() -> None:
+    engine = new_engine(fuel=False)
+    store, linker = Store(engine), Linker(engine)
+    store.set_epoch_deadline(1)
+    store.set_wasi(WasiConfig())
+    linker.define_wasi()
+    linker.instantiate(store, Module(engine, _WRITES_NOTHING)).exports(store)["_start"](store)  # type: ignore[operator]
+    store.close()

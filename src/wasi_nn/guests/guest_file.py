@@ -1,0 +1,150 @@
+"""Guests as files: reading them, and saying what is wrong with one before or after it ran."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import wasmtime
+from wasmtime import Engine, Linker, MemoryType, Module, Store, Trap, WasmtimeError
+from wasmtime.component import Component, ComponentInstanceType, ExportIndex, FuncType, ResultType
+
+from wasi_nn.abi.core.spec import CoreAbi
+from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER
+from wasi_nn.limits.limits import Limits, how_to_raise
+from wasi_nn.process.files import read_regular
+from wasi_nn.types import GuestError, GuestTrap, one_line, printable
+
+Guest = bytes | str | os.PathLike[str]
+"""A guest: the path of a `.wasm` or `.wat` file, or the bytes of either."""
+
+# What the engine says when a guest is past a limit that the engine keeps.
+_SAID_OF_LIMITS = {"all fuel consumed": "fuel", "exceeds memory limits": "guest_memory"}
+_NO_HTTP = "unknown import: `wasi:http/"
+_TOO_MANY_MEMORIES = "memory count too high"
+_RUN = "wasi:cli/run@0.2."
+_MAGIC = b"\0asm"
+
+
+def name_of(guest: Guest | Module | Component) -> str:
+    """What to call a guest in a message, and in its own argv."""
+    return "guest.wasm" if isinstance(guest, bytes | Module | Component) else os.path.basename(guest) or str(guest)
+
+
+def read(guest: Guest) -> bytes:
+    """The binary of a guest. Raises `GuestError` for what isn't there or can't be WebAssembly."""
+    name = name_of(guest)
+    content = guest if isinstance(guest, bytes) else _read_file(Path(guest))
+    if content.lstrip().startswith((b"(", b";;")):
+        try:
+            content = bytes(wasmtime.wat2wasm(content))
+        except WasmtimeError as error:
+            raise GuestError(f"{name} is not valid WebAssembly text: {one_line(error)}") from error
+    if not content:
+        raise GuestError(f"{name} is empty")
+    if not content.startswith(_MAGIC):
+        raise GuestError(f"{name} is not WebAssembly, neither binary nor text: it begins with {content[:8]!r}")
+    if not (content.startswith(MODULE_HEADER) or is_component(content)):
+        raise GuestError(f"{name} is WebAssembly of an unknown version, or cut short")
+    return content
+
+
+def is_component(content: bytes) -> bool:
+    """Whether a guest is a component, not a core module."""
+    return content.startswith(COMPONENT_HEADER)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return read_regular(path)
+    except FileNotFoundError as error:
+        raise GuestError(f"no guest at {path}: no such file") from error
+    except OSError as error:
+        raise GuestError(f"the guest {path} can't be read: {one_line(error)}") from error
+
+
+def require_command(name: str, module: Module, abi: type[CoreAbi], linker: Linker, store: Store) -> None:
+    """Raise `GuestError` unless everything that the module imports is in the linker, with the nn functions of this ABI,
+    and it can be run as a command."""
+    for problem in problems_of(module, abi, linker, store):
+        raise GuestError(f"{name} {problem}")
+
+
+def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store) -> Iterator[str]:
+    """What keeps a module from being run as a command, with the linker's functions and the nn functions of this ABI."""
+    missing = [f"{item.module}.{item.name}" for item in module.imports if not _has(linker, store, item)]
+    if missing:
+        yield (
+            f"imports what this host doesn't have: {printable(', '.join(missing))} "
+            f"(it has WASI preview 1 and {abi.module}: {', '.join(abi.functions)})"
+        )
+    exports = {item.name: item.type for item in module.exports}
+    if any(item.module == abi.module for item in module.imports):
+        memory = exports.get("memory")
+        if not isinstance(memory, MemoryType):
+            yield "exports no memory named 'memory', through which nn calls pass their data"
+        elif memory.is_shared:
+            yield "has a shared memory, through which no nn call is safe: build it without threads"
+    if "_start" not in exports:
+        yield "exports no '_start', so that it is a library, not a command"
+
+
+def imports_wasi(guest: Module | Component, engine: Engine) -> bool:
+    """Whether a guest imports anything of WASI but its nn functions."""
+    if isinstance(guest, Component):
+        return any(name.startswith("wasi:") and not name.startswith("wasi:nn/") for name in guest.type.imports(engine))
+    return any(item.module.startswith("wasi_") for item in guest.imports)
+
+
+def imports_http(component: Component, engine: Engine) -> bool:
+    """Whether a component imports anything of `wasi:http`."""
+    return any(imported.startswith("wasi:http/") for imported in component.type.imports(engine))
+
+
+def run_of(name: str, component: Component, engine: Engine) -> ExportIndex:
+    """A component's `run`, by which it is run as a command. Raises `GuestError` if it has none."""
+    exports = component.type.exports(engine)
+    interface = next((export for export in exports if export.startswith(_RUN)), None)
+    if interface is None:
+        has = printable(", ".join(exports)) or "nothing"
+        raise GuestError(f"{name} exports no '{_RUN}x', so that it is a library, not a command (it exports {has})")
+    instance = exports[interface].ty
+    run = instance.exports(engine).get("run") if isinstance(instance, ComponentInstanceType) else None
+    index = component.get_export_index("run", component.get_export_index(interface))
+    if run is None or index is None or not _is_run(run.ty):
+        raise GuestError(f"{name} exports a {interface} of its own, without 'run: func() -> result'")
+    return index
+
+
+def _is_run(function: object) -> bool:
+    if not isinstance(function, FuncType) or function.params:
+        return False
+    result = function.result
+    return isinstance(result, ResultType) and result.ok is None and result.err is None
+
+
+def _has(linker: Linker, store: Store, item: wasmtime.ImportType) -> bool:
+    try:
+        linker.get(store, item.module, item.name or "")
+    except WasmtimeError:
+        return False
+    return True
+
+
+def explained(name: str, error: Trap | WasmtimeError, limits: Limits) -> GuestError:
+    """What the engine says of a guest that didn't end well, as an error of ours."""
+    text = error.message if isinstance(error, Trap) else str(error) or type(error).__name__
+    for said, limit in _SAID_OF_LIMITS.items():
+        if said in text and getattr(limits, limit) is not None:
+            text = f"{text.rstrip()}: the limit is {getattr(limits, limit)} ({how_to_raise(limits, limit)})"
+    if _NO_HTTP in text:
+        text = f"{text.rstrip()}: it would make HTTP requests, which it may not (allow_http, --allow-http)"
+    if _TOO_MANY_MEMORIES in text:
+        how = how_to_raise(limits, "guest_memory")
+        text = f"{text.rstrip()}: there is none for a module that is instantiated once more ({how}; none has no limit)"
+    frames, _, cause = text.partition("Caused by:")
+    if isinstance(error, Trap) or "wasm backtrace" in frames or text.startswith("wasm trap: "):
+        reason = printable(" ".join((cause or text).split())).removeprefix("wasm trap: ")
+        return GuestTrap(reason, "\n".join(printable(line) for line in frames.splitlines()[1:] if line.strip()))
+    return GuestError(f"{name} can't be run: {printable(' '.join(text.split()))}")

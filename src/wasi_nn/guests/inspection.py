@@ -1,0 +1,119 @@
+"""What a guest is and needs, found out without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from wasmtime import Engine, Linker, Module, Store, WasmtimeError
+from wasmtime.component import Component
+
+from wasi_nn.abi.component import compose
+from wasi_nn.abi.core.dialects import MODULES, Dialect, abi_of, imports_of
+from wasi_nn.guests import guest_file
+from wasi_nn.guests.compilation import compile_guest
+from wasi_nn.guests.compile_cache import Compiled
+from wasi_nn.guests.engine import new_engine
+from wasi_nn.guests.runs import Work
+from wasi_nn.guests.wasi import Wasi
+from wasi_nn.limits.limits import Limits
+from wasi_nn.session.session import Session
+from wasi_nn.types import GuestError, one_line
+
+_WASI_0_2 = ("cli", "clocks", "filesystem", "http", "io", "random", "sockets")
+_NN = "wasi:nn/"
+
+
+@dataclass(frozen=True)
+class GuestReport:
+    """What a guest is and needs.
+
+    `abi` is `core` or `component`; `dialect` is a core module's, `versions` are those of `wasi:nn` that a component
+    imports. `nn`, `wasi` and `other` are its imports, each a module or interface and, of a core module, a function.
+    `problems` are what keeps it from being run here as a command: sentences of which it is the subject.
+    """
+
+    abi: str
+    dialect: str | None
+    versions: tuple[str, ...]
+    nn: tuple[str, ...]
+    wasi: tuple[str, ...]
+    other: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def report_on(guest: guest_file.Guest, *, dialect: Dialect | str = Dialect.AUTO) -> GuestReport:
+    """Look at a guest. It is compiled for that, not run. Raises `GuestError` for what isn't WebAssembly."""
+    wasm, name = guest_file.read(guest), guest_file.name_of(guest)
+    engine = new_engine(fuel=False)
+    if guest_file.is_component(wasm):
+        return _on_component(name, wasm, _compiled(Component, engine, wasm, name), engine)
+    return _on_module(name, _compiled(Module, engine, wasm, name), engine, dialect)
+
+
+def _compiled(kind: type[Compiled], engine: Engine, wasm: bytes, name: str) -> Compiled:
+    limits = Limits()
+    work = Work[Compiled](limits)
+    work.begin(lambda: compile_guest(kind, engine, wasm, name, limits, False, work))
+    try:
+        return work.wait()
+    except WasmtimeError as error:
+        raise GuestError(f"{name} is not valid WebAssembly: {one_line(error)}") from error
+
+
+def _on_module(name: str, module: Module, engine: Engine, dialect: Dialect | str) -> GuestReport:
+    imports = imports_of(module)
+    abi = abi_of(dialect, module)
+    linker, store = Linker(engine), Store(engine)
+    with Session() as session:
+        Wasi([name], {}, {}, None, None, Limits()).add_to(linker, store, module)
+        abi(session).add_to_linker(linker)
+        problems = tuple(guest_file.problems_of(module, abi, linker, store))
+    store.close()
+    speaks = next(kind.value for kind in Dialect if kind is not Dialect.AUTO and abi_of(kind, None) is abi)
+    return GuestReport(
+        "core",
+        speaks if any(of in MODULES for of, _ in imports) else None,
+        (),
+        _named(item for item in imports if item[0] in MODULES),
+        _named(item for item in imports if item[0].startswith("wasi_") and item[0] not in MODULES),
+        _named(item for item in imports if not item[0].startswith("wasi_")),
+        problems,
+    )
+
+
+def _named(imports: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    return tuple(f"{module}.{name}" for module, name in imports)
+
+
+def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) -> GuestReport:
+    problems = []
+    try:
+        compose.wrap_component(wasm, name)
+    except GuestError as error:
+        problems.append(str(error).removeprefix(f"{name} "))
+    imports = list(component.type.imports(engine))
+    nn = [imported for imported in imports if imported.startswith(_NN)]
+    wasi = [imported for imported in imports if imported.startswith("wasi:") and imported not in nn]
+    unknown = [imported for imported in imports if not imported.startswith(_NN) and not _is_wasi_0_2(imported)]
+    if unknown:
+        problems.append(f"imports what this host doesn't have: {', '.join(unknown)}")
+    try:
+        guest_file.run_of(name, component, engine)
+    except GuestError as error:
+        problems.append(str(error).removeprefix(f"{name} "))
+    return GuestReport(
+        "component",
+        None,
+        tuple(sorted({imported.partition("@")[2] for imported in nn})),
+        tuple(nn),
+        tuple(wasi),
+        tuple(imported for imported in imports if not imported.startswith("wasi:")),
+        tuple(problems),
+    )
+
+
+def _is_wasi_0_2(imported: str) -> bool:
+    interface, _, version = imported.partition("@")
+    namespace, _, rest = interface.partition(":")
+    return namespace == "wasi" and rest.partition("/")[0] in _WASI_0_2 and version.startswith("0.2.")

@@ -1,0 +1,63 @@
+"""The time that one run of a guest may take, in its own code and in computes."""
+
+from __future__ import annotations
+
+import time
+from math import inf
+
+from wasmtime import Engine, Store
+
+from wasi_nn.abi import epochs
+from wasi_nn.limits.limits import ComputeGuard, Limits, how_to_raise
+from wasi_nn.limits.watchdog import Alarm
+
+_AGAIN = 0.25
+
+
+class RunClock:
+    """Traps a guest that runs for too long. It is made on the thread that the guest runs on."""
+
+    def __init__(self, engine: Engine, store: Store, limits: Limits, guard: ComputeGuard) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._guard = guard
+        self._stopped = ""
+        self._until = guard.run_until
+        self._time = inf if limits.guest_time is None else limits.guest_time
+        guard.counts = limits.guest_time is not None
+        self._began = time.thread_time()
+        self._alarm = Alarm()
+        epochs.ask_when_raised(store, self._reason)
+        self._set(min(self._until, time.monotonic() + self._time))
+
+    def stop(self, reason: str) -> None:
+        """Trap the guest as soon as it is in its own code. From any thread."""
+        self._stopped = reason
+        self._guard.stop()
+        self._alarm.hasten()
+        self._ring()
+
+    def close(self) -> None:
+        """The run is over."""
+        self._alarm.discard()
+
+    def _set(self, due: float) -> None:
+        if due < inf:
+            self._alarm.set(due, self._ring)
+
+    def _ring(self) -> None:
+        epochs.raise_epoch(self._engine)
+
+    def _reason(self) -> str:
+        """Why the guest is to trap; empty if it may go on."""
+        if self._stopped:
+            return self._stopped
+        now = time.monotonic()
+        if now >= self._until:
+            return f"it ran longer than {self._limits.run_time:g} s ({how_to_raise(self._limits, 'run_time')})"
+        left = self._time - (time.thread_time() - self._began - self._guard.computing)
+        if left <= 0:
+            name = how_to_raise(self._limits, "guest_time")
+            return f"it took more than {self._limits.guest_time:g} s of processor time ({name})"
+        self._set(min(self._until, now + max(left, _AGAIN)))
+        return ""

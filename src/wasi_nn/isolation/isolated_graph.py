@@ -1,0 +1,188 @@
+"""Graphs whose models are in workers, as the host has them: a graph like any other."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+import weakref
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wasi_nn.backends import files_of
+from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.runner import Runner
+from wasi_nn.isolation import Isolation
+from wasi_nn.isolation.connection import Connection
+from wasi_nn.isolation.isolated_runner import IsolatedRunner
+from wasi_nn.isolation.shared_memory import SharedMemory
+from wasi_nn.isolation.wire.channel import MAX_FILES, Message
+from wasi_nn.isolation.wire.descriptions import Description, Misleading
+from wasi_nn.isolation.worker_process import Worker
+from wasi_nn.loading import timed_load
+from wasi_nn.types import ErrorCode, ExecutionTarget, NNError, TargetUnavailable
+
+if TYPE_CHECKING:
+    from wasi_nn.backends import Backend, Options
+
+
+def load(
+    backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, target: ExecutionTarget, options: Options
+) -> Graph:
+    """Load a model, from its file or from bytes, into a worker of its own. Raises as a backend's `load` does."""
+    if not isinstance(model, Path) and len(model) > MAX_FILES:
+        message = f"an isolated graph has at most {MAX_FILES} builders; got {len(model)}"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+    if target is not ExecutionTarget.CPU:
+        raise TargetUnavailable(f"isolated graphs run on the cpu only, not on {target.value}")
+    return IsolatedGraph(Model(backend, model, settings, options), b"")
+
+
+class Model:
+    """A model, and the worker that has it at the moment."""
+
+    def __init__(
+        self, backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, options: Options
+    ) -> None:
+        self.settings = settings
+        self.runtime = backend.runtime
+        path = model.absolute() if isinstance(model, Path) else None
+        self._builders = [] if isinstance(model, Path) else [SharedMemory.holding(builder) for builder in model]
+        self._readable = [*_code(backend), *([] if path is None else map(str, _own_files(backend, path, options)))]
+        kind = type(backend)
+        self._sockets = bool(getattr(backend, "needs_sockets", False))
+        self._message = {
+            "do": "load",
+            "backend": f"{kind.__module__}:{kind.__qualname__}",
+            "path": None if path is None else str(path),
+            "target": ExecutionTarget.CPU.value,
+            "options": dict(options),
+        }
+        self._lock = threading.RLock()  # graphs may be dropped by the thread that has the lock
+        self._dropped: deque[bytes] = deque()  # the configurations of graphs that were
+        self._is_forgetting = False
+        self._worker: Worker | None = None
+        self._described: dict[bytes, Description] = {}
+        self._graphs: Counter[bytes] = Counter()
+
+    def worker_with(self, config: bytes) -> tuple[Worker, int]:
+        """The worker that has the model, with a graph of this configuration, and the graph's number there; a new
+        worker, if the last one is gone."""
+        with self._lock:
+            self._forget_dropped()
+            worker = self._worker
+            if worker is None or not worker.is_alive:
+                if worker is not None:
+                    worker.close()
+                self._worker = None
+                worker = Worker(self.settings, self._readable, sockets=self._sockets)
+                files = [builder.file for builder in self._builders]
+                try:
+                    with timed_load.stopped_by(worker.kill):
+                        self._know(worker, b"", *worker.ask(self._message, "load the model", files=files))
+                except BaseException:
+                    worker.close()
+                    raise
+                self._worker = worker
+            if config not in worker.graphs:
+                message = {"do": "configure", "graph": worker.graphs[b""]}
+                self._know(worker, config, *worker.ask(message, "configure the graph", config))
+            return worker, worker.graphs[config]
+
+    def described(self, config: bytes) -> Description:
+        """What the worker says of the graph of this configuration. Once for each graph here."""
+        with self._lock:
+            self._graphs[config] += 1  # before, lest another graph that is dropped meanwhile be the last one
+            try:
+                self.worker_with(config)
+            except BaseException:
+                self._graphs[config] -= 1
+                raise
+            return self._described[config]
+
+    def forget(self, config: bytes) -> None:
+        """A graph here is dropped; of the last one of a configuration the worker is told. Waits for no lock: garbage is
+        collected on any thread, whatever locks that has."""
+        self._dropped.append(config)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._forget_dropped()
+            finally:
+                self._lock.release()
+
+    def _forget_dropped(self) -> None:
+        if self._is_forgetting:  # garbage was collected in the midst of it
+            return
+        self._is_forgetting = True
+        try:
+            self._forget_all()
+        finally:
+            self._is_forgetting = False
+
+    def _forget_all(self) -> None:
+        while self._dropped:
+            config = self._dropped.popleft()
+            self._graphs[config] -= 1
+            if self._graphs[config] or not config:
+                continue
+            del self._graphs[config], self._described[config]
+            number = None if self._worker is None else self._worker.graphs.pop(config, None)
+            if self._worker is not None and number is not None:
+                self._worker.tell({"do": "forget", "graph": number})
+
+    def _know(self, worker: Worker, config: bytes, answer: Message, metadata: memoryview) -> None:
+        try:
+            described = Description(answer["graph"], bytes(metadata))
+            number = answer["number"]
+            if not isinstance(number, int):
+                raise Misleading("a graph without a number")
+        except (KeyError, ValueError) as error:
+            raise worker.misled(error) from error
+        if described != self._described.setdefault(config, described):
+            worker.kill("the model isn't what it was")
+            raise NNError(
+                ErrorCode.RUNTIME_ERROR, "the model has other inputs or outputs than when it was first loaded"
+            )
+        worker.graphs[config] = number
+
+
+def _own_files(backend: Backend, path: Path, options: Options) -> Sequence[Path]:
+    """What a worker may read of a model whose file is given. Raises `NNError` with `security` if that wouldn't do."""
+    own: Callable[[Path, Options], Sequence[Path]] | None = getattr(backend, "own_files_of", None)
+    return files_of(backend, path) if own is None else own(path, options)
+
+
+def _code(backend: Backend) -> list[str]:
+    """Where a backend and its runtime are, be it outside of the usual folders."""
+    found = []
+    for name in (type(backend).__module__, backend.runtime):
+        spec = importlib.util.find_spec(name.partition(".")[0])
+        if spec is not None:
+            found += spec.submodule_search_locations or [spec.origin or ""]
+    return [path for path in found if os.path.exists(path)]
+
+
+class IsolatedGraph(Graph):
+    """A graph in a worker."""
+
+    def __init__(self, model: Model, config: bytes) -> None:
+        described = model.described(config)
+        super().__init__(described.inputs, described.outputs, described.metadata)
+        self.encoding, self.runtime, self.device = described.encoding, model.runtime, described.device
+        self.outputs_vary = described.outputs_vary
+        self._model, self._config = model, config
+        weakref.finalize(self, model.forget, config).atexit = False
+
+    @property
+    def worker_process(self) -> int:
+        """The process id of the worker that has the model at the moment."""
+        return self._model.worker_with(self._config)[0].process.pid
+
+    def configured(self, config: memoryview) -> Graph:
+        return IsolatedGraph(self._model, self._config + bytes(config)) if len(config) else self
+
+    def runner(self) -> Runner:
+        return IsolatedRunner(self, partial(Connection, self, self._model, self._config))

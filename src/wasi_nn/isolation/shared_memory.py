@@ -1,0 +1,164 @@
+"""Memory that the host shares with a worker, and what a worker was given of it.
+
+Shared memory has no name, so that it is gone with the last process that has it, whatever happens. Nobody can make it
+shorter under a reader's hands.
+
+A worker can keep all memory that it was ever given, whatever it says. So memory that the host has done with is emptied
+and given to the same worker again, and a worker never has more than what was in use at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import mmap
+import os
+import threading
+import weakref
+from collections import deque
+from contextlib import suppress
+from math import inf
+
+from wasi_nn.process import forks
+from wasi_nn.process.descriptors import require_free_descriptors, reserve
+from wasi_nn.types import ErrorCode, NNError
+
+_F_SEAL_FUTURE_WRITE = 0x10
+_FALLOC_FL_KEEP_SIZE, _FALLOC_FL_PUNCH_HOLE = 1, 2
+_LEAST = 4096
+
+
+class SharedMemory:
+    """Memory that a worker may have too: `size` bytes, whose number can't be changed any more. It is there as long as
+    a view of `bytes` is.
+
+    Raises `NNError` with `runtime-error` where the system has no more memory, or too few files are left.
+    """
+
+    def __init__(self, size: int, file: int | None = None) -> None:
+        self.size = size
+        if file is None:
+            require_free_descriptors(reserve())
+        try:
+            if file is None:
+                file = os.memfd_create("wasi-nn", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+                os.ftruncate(file, size)
+                fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+            content = mmap.mmap(file, size) if size else mmap.mmap(-1, _LEAST)
+        except (OSError, ValueError) as error:
+            if file is not None:
+                os.close(file)
+            text = f"no {size} bytes of memory to share with an isolated graph: {error}"
+            raise NNError(ErrorCode.RUNTIME_ERROR, text) from error
+        self.file = file
+        self.bytes = memoryview(content)[:size]
+        self._fate = _Fate(file, size)
+        weakref.finalize(content, self._fate.come).atexit = False
+
+    @classmethod
+    def holding(cls, content: memoryview) -> SharedMemory:
+        """Memory with a copy of these bytes, which nobody can change any more but this process."""
+        memory = cls(len(content))
+        memory.bytes[:] = content
+        fcntl.fcntl(memory.file, fcntl.F_ADD_SEALS, _F_SEAL_FUTURE_WRITE)
+        return memory
+
+
+class _Fate:
+    """What becomes of memory when no view of it is left: its worker keeps it for later, or the file is closed."""
+
+    def __init__(self, file: int, size: int) -> None:
+        self._file, self._size = file, size
+        self._forks = forks.count
+        self.worker: WorkerMemory | None = None
+
+    def come(self) -> None:
+        # In a fork, the memory is still its parent's: nothing there may be emptied.
+        if self.worker is None or self._forks != forks.count or not self.worker._keep(self._file, self._size):
+            os.close(self._file)
+
+
+class WorkerMemory:
+    """The memory for one worker, `most` bytes in all. Safe to use from several threads."""
+
+    def __init__(self, most: float = inf) -> None:
+        self._most = most
+        self._given = 0
+        self._lock = threading.Lock()
+        self._kept: dict[int, list[int]] = {}  # files by size, for the worker alone
+        # Garbage is collected on any thread, whatever locks that has: what comes from there waits here.
+        self._returned: deque[tuple[int, int]] = deque()
+        self._closed = False
+
+    def take(self, size: int) -> SharedMemory:
+        """Memory of at least so many bytes, all zero. Raises as `SharedMemory` does, and `NNError` with `too-large` for
+        more than the worker may have."""
+        size = _rounded(size)
+        with self._lock:
+            while self._returned:
+                file, of = self._returned.popleft()
+                self._kept.setdefault(of, []).append(file)
+            kept = self._kept.get(size)
+            found = kept.pop() if kept else None
+            if found is None:
+                self._count(size)
+        try:
+            memory = SharedMemory(size, found)
+        except NNError:
+            with self._lock:
+                self._given -= size
+            raise
+        memory._fate.worker = self
+        return memory
+
+    def _count(self, size: int) -> None:
+        given = self._given + size
+        if given > self._most:
+            text = f"an isolated graph would have {given} bytes for its outputs, and may have {self._most}"
+            raise NNError(ErrorCode.TOO_LARGE, f"{text} (Isolation.memory)")
+        self._given = given
+
+    def adopt(self, memory: SharedMemory) -> None:
+        """Count memory that was made for another worker, which is gone. Raises as `take` does."""
+        if memory._fate.worker is not self:
+            with self._lock:
+                self._count(memory.size)
+            memory._fate.worker = self
+
+    def close(self) -> None:
+        """The worker is gone, and nothing is kept for it any more."""
+        self._closed = True
+        while self._kept:
+            _, files = self._kept.popitem()
+            for file in files:
+                os.close(file)
+        self._close_returned()
+
+    def _close_returned(self) -> None:
+        while self._returned:
+            with suppress(IndexError):  # by another thread, meanwhile
+                os.close(self._returned.popleft()[0])
+
+    def _keep(self, file: int, size: int) -> bool:
+        """Keep memory for later, empty; false if that can't be. Waits for no lock."""
+        if self._closed or not _emptied(file, size):
+            return False
+        self._returned.append((file, size))
+        if self._closed:
+            self._close_returned()
+        return True
+
+
+def _rounded(size: int) -> int:
+    """A size that is no smaller, of few that there are: so that memory can be used again for tensors of other sizes."""
+    step = 1 << max((size - 1).bit_length() - 3, 12)
+    return max(-(-size // step) * step, _LEAST)
+
+
+def _emptied(file: int, size: int) -> bool:
+    return _fallocate(file, _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE, 0, size) == 0
+
+
+def _fallocate(file: int, mode: int, start: int, size: int) -> int:
+    call = getattr(ctypes.CDLL(None), "fallocate", None)
+    return -1 if call is None else int(call(file, mode, ctypes.c_long(start), ctypes.c_long(size)))

@@ -1,0 +1,197 @@
+"""How the host and a worker talk: short messages over a socket, and tensors and models in shared memory.
+
+A message is JSON, short and flat, with some bytes behind it; files go from the host to the worker only. Neither side
+believes what the other says: a message is no longer than it may be, and nothing in it is run.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from math import inf
+from struct import Struct
+from typing import Any
+
+_HEADER = Struct("<III")  # the length of the JSON, of the bytes behind it, and how many files there are
+_MAX_JSON = 2**20
+MAX_BYTES = 64 * 2**20
+"""The bytes that may come with a message; of a tensor of strings, too."""
+_MAX_NESTING = 8  # objects and lists in each other
+_FIRST_READ = 4096  # most messages are shorter
+MAX_FILES = 128
+"""The files that may come with a message."""
+_ROOM_FOR_FILES = socket.CMSG_SPACE(MAX_FILES * 4)
+
+Message = dict[str, Any]
+
+
+class Gone(Exception):
+    """The other side is there no more."""
+
+
+class Channel:
+    """One side of a conversation. One thread at a time uses it."""
+
+    def __init__(self, end: socket.socket, *, takes_files: bool = False) -> None:
+        self.socket = end
+        self._takes_files = takes_files
+        self._read = b""  # of what comes next
+        self._files: list[int] = []
+        self._last: tuple[bytes, Message] = b"", {}  # many are alike
+        self._until = inf
+
+    @classmethod
+    def pair(cls) -> tuple[Channel, socket.socket]:
+        """A channel, and the other side's socket. Raises `NNError` with `runtime-error` if too few files are left."""
+        from wasi_nn.process.descriptors import require_free_descriptors, reserve
+        from wasi_nn.types import ErrorCode, NNError
+
+        require_free_descriptors(reserve())
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise NNError(ErrorCode.RUNTIME_ERROR, f"no socket for an isolated graph: {error}") from error
+        return cls(ours), theirs
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Have what is done here be done within some seconds, however little the other side sends at once: else
+        `TimeoutError` is raised."""
+        self._until = time.monotonic() + seconds
+        self.socket.settimeout(seconds)
+        try:
+            yield
+        finally:
+            self._until = inf
+            with suppress(OSError):  # it is closed
+                self.socket.settimeout(None)
+
+    def send(self, message: Mapping[str, Any], data: bytes | memoryview = b"", files: Sequence[int] = ()) -> None:
+        """Send a message. Raises `Gone`, `TimeoutError` as `receive_encoded` does, and `NNError` as `encoded` does."""
+        self.send_encoded(encoded(message, data, len(files)), files)
+
+    def send_encoded(self, content: bytes, files: Sequence[int] = ()) -> None:
+        """Send what `encoded` gave. Raises as `send` does."""
+        try:
+            sent = socket.send_fds(self.socket, [content], files) if files else self.socket.send(content)
+            if sent < len(content):
+                self.socket.sendall(memoryview(content)[sent:])
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise Gone(str(error)) from error
+
+    def receive(self) -> tuple[Message, memoryview, list[int]]:
+        """The next message, the bytes behind it, and the files that came with it. Raises as `receive_encoded` does."""
+        content = self.receive_encoded()
+        length, _, count = _HEADER.unpack_from(content)
+        files = []
+        if self._takes_files:
+            files, self._files = self._files[:count], self._files[count:]
+        behind = _HEADER.size + length
+        text = content[_HEADER.size : behind]
+        if text != self._last[0]:
+            self._last = text, _parsed(text)
+        return self._last[1], memoryview(content)[behind:], files
+
+    def receive_encoded(self) -> bytes:
+        """The next message as `encoded` gave it; the files that came with it are left for the one after.
+
+        Raises `Gone`, `TimeoutError` where there is a time for it (`within`), and `ValueError` for what is no message.
+        """
+        read = self._read or self._more()
+        while len(read) < _HEADER.size:
+            read += self._more()
+        length, size, _ = _HEADER.unpack_from(read)
+        if length > _MAX_JSON or size > MAX_BYTES:
+            raise ValueError(f"a message of {length} and {size} bytes: at most {_MAX_JSON} and {MAX_BYTES} are taken")
+        whole = _HEADER.size + length + size
+        if len(read) < whole:
+            read += self._exactly(whole - len(read))
+        self._read = read[whole:]
+        return read[:whole]
+
+    def close(self) -> None:
+        """End the conversation."""
+        self.socket.close()
+
+    def _more(self) -> bytes:
+        content = bytearray(_FIRST_READ)
+        return bytes(memoryview(content)[: self._read_into(content)])
+
+    def _exactly(self, size: int) -> bytearray:
+        content = bytearray(size)
+        view = memoryview(content)
+        while view:
+            view = view[self._read_into(view) :]
+        return content
+
+    def _read_into(self, room: bytearray | memoryview) -> int:
+        """Read some bytes of what comes next; gives how many."""
+        if self._until < inf:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self.socket.settimeout(left)
+        try:
+            if self._takes_files:
+                count, found, _, _ = self.socket.recvmsg_into([room], _ROOM_FOR_FILES)
+                for _, _, numbers in found:
+                    self._files += Struct(f"{len(numbers) // 4}i").unpack(numbers)
+            else:
+                count = self.socket.recv_into(room)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise Gone(str(error)) from error
+        if not count:
+            raise Gone("it closed the connection")
+        return count
+
+
+def _parsed(text: bytes) -> Message:
+    if text.count(b"[") + text.count(b"{") > _MAX_NESTING:
+        _require_flat(text)
+    message = json.loads(text.decode())  # as bytes, it could be of another encoding
+    if not isinstance(message, dict):
+        raise ValueError("a message that isn't an object")
+    return message
+
+
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _require_flat(text: bytes) -> None:
+    """Raise `ValueError` for JSON that is nested too deep, before it is parsed."""
+    with_plain_strings = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    brackets = b"".join(with_plain_strings.split(b'"')[::2]).translate(None, _NO_BRACKETS)
+    for _ in range(_MAX_NESTING):  # the innermost go, each time
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    if brackets:
+        raise ValueError("a message that is nested too deep")
+
+
+def encoded(message: Mapping[str, Any], data: bytes | memoryview = b"", files: int = 0) -> bytes:
+    """A message as it is sent. Raises `NNError` with `too-large` for one that the other side wouldn't take."""
+    text = json.dumps(message, separators=(",", ":")).encode()
+    for size, most in ((len(text), _MAX_JSON), (len(data), MAX_BYTES)):
+        if size > most:
+            from wasi_nn.types import ErrorCode, NNError  # which workers must not import as they start
+
+            raise NNError(ErrorCode.TOO_LARGE, f"an isolated graph takes at most {most} bytes at once, not {size}")
+    return b"".join((_HEADER.pack(len(text), len(data), files), text, data))
+
+
+def mapped(file: int, *, writable: bool) -> memoryview:
+    """The content of a file, which is closed here: what the other side shares."""
+    try:
+        size = os.fstat(file).st_size
+        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+        return memoryview(mmap.mmap(file, size, access=access) if size else b"")
+    finally:
+        os.close(file)

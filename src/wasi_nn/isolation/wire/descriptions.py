@@ -1,0 +1,194 @@
+"""What a worker says of graphs, tensors and errors: written there, and read here without belief."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from struct import Struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wasi_nn import types
+from wasi_nn.graph.fitting import MAX_RANK
+from wasi_nn.graph.graph import Graph
+from wasi_nn.isolation.wire.channel import MAX_BYTES
+from wasi_nn.types import ErrorCode, GraphEncoding, NNError, TensorInfo, TensorType, printable
+
+if TYPE_CHECKING:
+    from wasi_nn.types import Array, Dims, DType
+
+_NUMBERS = frozenset(
+    {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+    | {"bool", "float16", "float32", "float64", "bfloat16", "complex64", "complex128"}
+)
+_KINDS = {kind.__name__: kind for kind in (*NNError.__subclasses__(), NNError)}
+_MAX_TEXT = 4096
+_MAX_METADATA = 32 * 2**20  # bytes
+_MAX_DECLARED_RANK = 65536
+MAX_TEXTS = 2**20
+"""The strings that pass at once: each takes some ten times the memory of its shortest encoding."""
+_LENGTH = Struct("<Q")
+
+
+class Misleading(ValueError):
+    """What a worker said can't be."""
+
+
+def described_error(error: NNError) -> dict[str, str]:
+    """An error for the other side."""
+    return {"kind": type(error).__name__, "code": error.code.value, "text": str(error)[:_MAX_TEXT]}
+
+
+def error_of(said: Any) -> NNError:
+    """The error that a worker tells of."""
+    try:
+        kind, code, text = _KINDS[said["kind"]], ErrorCode(said["code"]), printable(str(said["text"]))[:_MAX_TEXT]
+    except (KeyError, TypeError, ValueError) as error:
+        raise Misleading("an error that is none") from error
+    return NNError.of_kind(kind, code, text)
+
+
+def _described_info(info: TensorInfo) -> list[Any]:
+    dtype = None if info.dtype is None else info.dtype.name
+    dims = None if info.dims is None else list(info.dims)
+    return [info.name, dtype, dims, info.native, info.optional, info.opaque, info.quantization]
+
+
+def _info_of(said: Sequence[Any]) -> TensorInfo:
+    name, dtype, dims, native, optional, opaque, quantization = said
+    return TensorInfo(
+        str(name),
+        None if dtype is None else dtype_of(dtype),
+        None if dims is None else _declared_dims_of(dims),
+        printable(str(native)),
+        bool(optional),
+        bool(opaque),
+        None if quantization is None else (float(quantization[0]), int(quantization[1])),
+    )
+
+
+def dtype_of(name: str) -> DType:
+    """The dtype of a name. Raises `Misleading` for one that no tensor has."""
+    if name == "bfloat16":
+        return TensorType.BF16.dtype
+    if name != "object" and name not in _NUMBERS:
+        raise Misleading(f"elements of {name!r}")
+    return np.dtype(name)
+
+
+def described_graph(graph: Graph) -> dict[str, Any]:
+    """A graph for the other side."""
+    return {
+        "encoding": graph.encoding.value,
+        "inputs": [_described_info(info) for info in graph.inputs],
+        "outputs": [_described_info(info) for info in graph.outputs],
+        "device": graph.device,
+        "outputs_vary": graph.outputs_vary,
+    }
+
+
+def encoded_metadata(graph: Graph) -> bytes:
+    """What a graph's model says of itself, which can be long: names and values in turn. Raises `NNError` with
+    `too-large` for more than the host takes."""
+    items = [text for pair in graph.metadata.items() for text in pair]
+    encoded = encoded_texts(np.array([None, *items], object)[1:])
+    if len(encoded) > _MAX_METADATA:
+        message = f"metadata of {len(encoded)} bytes: an isolated graph has at most {_MAX_METADATA}"
+        raise NNError(ErrorCode.TOO_LARGE, message)
+    return encoded
+
+
+class Description:
+    """A graph as a worker describes it, with the metadata that it gives beside."""
+
+    def __init__(self, said: Any, metadata: bytes) -> None:
+        try:
+            if len(metadata) > _MAX_METADATA:
+                raise Misleading(f"metadata of {len(metadata)} bytes")
+            texts = list(map(str, texts_in(metadata)))
+            self.encoding = GraphEncoding(said["encoding"])
+            self.inputs = tuple(map(_info_of, said["inputs"]))
+            self.outputs = tuple(map(_info_of, said["outputs"]))
+            self.metadata = dict(zip(texts[::2], texts[1::2], strict=True))
+            self.device = printable(str(said["device"]))
+            self.outputs_vary = bool(said["outputs_vary"])
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+            raise Misleading(f"a graph that is none ({types.one_line(error)})") from error
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Description) and (self.inputs, self.outputs) == (other.inputs, other.outputs)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def encoded_texts(array: Array) -> bytes:
+    """The elements of an array of strings, one behind the other: for each, its length and its kind as one number, and
+    its bytes. Raises `NNError` for elements that have no bytes."""
+    parts = []
+    for item in array.reshape(-1).tolist():
+        if isinstance(item, str):
+            text = item.encode("utf-8", "surrogatepass")
+        elif isinstance(item, bytes):
+            text = item
+        else:
+            message = f"a {type(item).__name__} can't be given to an isolated graph, nor by one"
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
+        parts += [_LENGTH.pack(len(text) << 1 | isinstance(item, bytes)), text]
+    require_few_texts(len(parts) // 2, sum(map(len, parts)))
+    return b"".join(parts)
+
+
+def require_few_texts(count: int, size: int) -> None:
+    """Raise `NNError` with `too-large` for more strings, or more bytes of strings, than pass at once."""
+    for what, there_are, most in (("strings", count, MAX_TEXTS), ("bytes of strings", size, MAX_BYTES)):
+        if there_are > most:
+            message = f"{there_are} {what}: an isolated graph takes at most {most} in a tensor, or gives in all"
+            raise NNError(ErrorCode.TOO_LARGE, message)
+
+
+def texts_of(content: bytes, dims: Dims) -> Array:
+    """The array of strings with the elements that `encoded_texts` gave."""
+    count = prod(dims)
+    if count * _LENGTH.size > len(content):
+        raise Misleading("strings that aren't as many as their dims say")
+    array: Array = np.empty(count, object)
+    array[:] = list(texts_in(content, count))
+    return array.reshape(dims)
+
+
+def texts_in(content: bytes, count: int | None = None) -> Iterator[str | bytes]:
+    """The elements that `encoded_texts` gave: so many, or all that there are."""
+    at = place = 0
+    while at < len(content):
+        if place == MAX_TEXTS:
+            raise Misleading(f"more than {MAX_TEXTS} strings")
+        if at + _LENGTH.size > len(content):
+            raise Misleading("strings that end too early")
+        (number,) = _LENGTH.unpack_from(content, at)
+        at += _LENGTH.size
+        text = content[at : at + (number >> 1)]
+        at += number >> 1
+        place += 1
+        yield text if number & 1 else text.decode("utf-8", "surrogatepass")
+    if at != len(content) or (count is not None and place != count):
+        raise Misleading("strings that aren't as many or as long as they should be")
+
+
+def dims_of(said: Any) -> Dims:
+    """Dims. Raises `Misleading` for what are none."""
+    if not isinstance(said, list) or len(said) > MAX_RANK or not all(map(_is_dim, said)):
+        raise Misleading(f"dims {said!r:.80}")
+    return tuple(said)
+
+
+def _is_dim(said: Any, below: int = 2**48) -> bool:
+    return isinstance(said, int) and not isinstance(said, bool) and 0 <= said < below
+
+
+def _declared_dims_of(said: Any) -> tuple[int | str, ...]:
+    """Dims of which some are known by a name alone. A model may declare more than any tensor has."""
+    fits = isinstance(said, list) and all(isinstance(dim, str) or _is_dim(dim, 2**63) for dim in said)
+    if not fits or len(said) > _MAX_DECLARED_RANK:
+        raise Misleading(f"dims {said!r:.80}")
+    return tuple(said)

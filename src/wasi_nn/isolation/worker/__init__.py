@@ -1,0 +1,1 @@
+"""A worker from the inside."""

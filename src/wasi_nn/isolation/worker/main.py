@@ -1,0 +1,152 @@
+"""A worker, from the inside: confined first, it loads models and runs them as it is told.
+
+The main thread listens to the host; each runner has a thread and a channel of its own, so that computes on one graph
+run side by side as they do in the host's process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import signal
+import socket
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from wasi_nn.isolation.wire.channel import Channel, Gone, Message, encoded, mapped
+from wasi_nn.isolation.worker import sandbox
+from wasi_nn.process.allocator import keep_freed_memory
+
+if TYPE_CHECKING:
+    from wasi_nn.graph.graph import Graph
+    from wasi_nn.isolation.worker.runner_server import RunnerServer
+    from wasi_nn.types import NNError
+
+
+def main(control: str, lifeline: str) -> NoReturn:
+    """Serve the host until it ends. The arguments are descriptors: of a socket to the host, and of the lifeline."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_host(int(lifeline))
+    keep_freed_memory()
+    with suppress(OSError):  # if memory runs out, it is the worker that goes, not the host
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+    channel = Channel(socket.socket(fileno=int(control)), takes_files=True)
+    first, _, _ = channel.receive()
+    try:
+        may = first["readable"], first["memory"], first["threads"]
+        sandbox.confine(*may, sockets=first["sockets"], lifeline=int(lifeline))
+    except Exception as error:
+        text = f"graphs can't be isolated here: {getattr(error, 'strerror', None) or error}"
+        channel.send({"error": {"kind": "NNError", "code": "unsupported-operation", "text": text}})
+        os._exit(1)
+    channel.send({})
+    with suppress(Gone):
+        _Worker(channel).serve()
+    os._exit(0)
+
+
+def _end_with_host(lifeline: int) -> None:
+    """Be killed by the kernel when the host is gone, whatever this process is at: the other end of this pipe is then
+    closed."""
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+    with suppress(BlockingIOError):
+        if os.read(lifeline, 1) == b"":
+            os._exit(0)
+
+
+class _Worker:
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._graphs: dict[int, Graph] = {}
+        self._numbers = itertools.count()
+        self._runners: dict[int, RunnerServer] = {}
+
+    def serve(self) -> None:
+        while True:
+            message, data, files = self._channel.receive()
+            answer = self._answer(message, data, files)
+            if answer is not None:
+                self._channel.send_encoded(answer)
+
+    def _answer(self, message: Message, data: memoryview, files: list[int]) -> bytes | None:
+        from wasi_nn.isolation.wire.descriptions import described_error
+        from wasi_nn.isolation.worker.runner_server import explained
+
+        if message["do"] == "interrupt":
+            runner = self._runners.get(message["runner"])
+            if runner is not None:
+                runner.interrupt()
+            return None
+        if message["do"] == "forget":
+            self._graphs.pop(message["graph"], None)
+            return None
+        if message["do"] == "runner":
+            self._start(message["graph"], message["runner"], files[0])
+            return None
+        try:
+            with explained():
+                if message["do"] == "load":
+                    return self._keep(_loaded(message, files))
+                return self._keep(self._graphs[message["graph"]].configured(data))
+        except Exception as error:
+            return encoded({"error": described_error(error)})  # type: ignore[arg-type]  # explained
+
+    def _keep(self, graph: Graph) -> bytes:
+        from wasi_nn.isolation.wire.descriptions import described_graph, encoded_metadata
+
+        number = next(self._numbers)
+        self._graphs[number] = graph
+        return encoded({"graph": described_graph(graph), "number": number}, encoded_metadata(graph))
+
+    def _start(self, graph: int, number: int, file: int) -> None:
+        from wasi_nn.isolation.wire.descriptions import described_error
+        from wasi_nn.isolation.worker.runner_server import RunnerServer
+
+        channel = Channel(socket.socket(fileno=file), takes_files=True)
+        server = self._runners[number] = RunnerServer(self._graphs[graph], channel)
+
+        def serve() -> None:
+            try:
+                server.serve()
+            finally:
+                del self._runners[number]
+                channel.close()
+
+        try:
+            threading.Thread(target=serve, daemon=True, name=f"runner {number}").start()
+        except RuntimeError:
+            del self._runners[number]
+            with suppress(Gone):
+                channel.send({"error": described_error(_no_thread())})
+            channel.close()
+
+
+def _no_thread() -> NNError:
+    from wasi_nn.types import ErrorCode, NNError
+
+    text = "the isolated worker can't start a thread for one more execution context (Isolation.threads)"
+    return NNError(ErrorCode.RUNTIME_ERROR, text)
+
+
+def _loaded(message: Message, files: Sequence[int]) -> Graph:
+    import importlib
+    from pathlib import Path
+
+    from wasi_nn import backends
+    from wasi_nn.types import ExecutionTarget
+
+    module, _, name = message["backend"].partition(":")
+    backend: Any = getattr(importlib.import_module(module), name)()
+    target, options = ExecutionTarget(message["target"]), message["options"]
+    with backends.explained(backend):
+        if message["path"] is not None:
+            graph: Graph = backend.load_path(Path(message["path"]), target, options)
+        else:
+            graph = backend.load([mapped(file, writable=False) for file in files], target, options)
+    return graph

@@ -1,0 +1,139 @@
+"""A runner in a worker: it is told of its inputs, runs, and writes its outputs into the memory that it is given."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.runner import ABSENT, failure
+from wasi_nn.isolation.wire.channel import Channel, Gone, Message, encoded, mapped
+from wasi_nn.isolation.wire.descriptions import described_error, dtype_of, texts_of
+from wasi_nn.isolation.wire.outputs import SAME, OutputWriter
+from wasi_nn.types import ErrorCode, NNError
+
+if TYPE_CHECKING:
+    from wasi_nn.types import Array, DType
+
+_SAME = encoded(SAME)
+HOOKS = ("steps", "check_input", "show", "output_before_compute", "interrupt")
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Whatever goes wrong here becomes an `NNError`."""
+    try:
+        yield
+    except NNError:
+        raise
+    except MemoryError as error:
+        message = "the isolated worker is out of memory (Isolation.memory)"
+        raise NNError(ErrorCode.RUNTIME_ERROR, message) from error
+    except Exception as error:
+        raise failure(error) from error
+
+
+class RunnerServer:
+    """A runner of a graph, and the host's end of it."""
+
+    def __init__(self, graph: Graph, channel: Channel) -> None:
+        self._graph = graph
+        self._channel = channel
+        self._runner: Any = None
+        self._inputs: list[Array | None] = [None] * len(graph.inputs)
+        self._memory: list[memoryview] = [memoryview(b"")] * len(graph.inputs)
+        self._outputs = OutputWriter(graph, self._room)
+        self._apart = OutputWriter(graph, self._room)  # for what the host copies at once
+        self._steps: Iterator[Sequence[Array]] | None = None
+        self._busy = threading.Lock()
+
+    def interrupt(self) -> None:
+        """End the call under way, if it can be ended."""
+        if self._busy.locked() and hasattr(self._runner, "interrupt"):
+            self._runner.interrupt()
+
+    def serve(self) -> None:
+        """Do what the host says until it closes the channel."""
+        with suppress(Gone):
+            self._reply(lambda: self._made())
+            while self._runner is not None:
+                message, data, files = self._channel.receive()
+                with self._busy:
+                    self._reply(lambda: self._done(message, data, files))  # noqa: B023  called at once
+
+    def _reply(self, do: Any) -> None:
+        try:
+            with explained():
+                answer = do()
+                content = _SAME if answer is SAME else encoded(answer)
+        except NNError as error:
+            content = encoded({"error": described_error(error)})
+        self._channel.send_encoded(content)
+
+    def _made(self) -> Message:
+        runner: Any = self._graph.runner()
+        if hasattr(runner, "show"):
+            runner.show = lambda text: self._channel.send({"show": True}, text)
+        self._runner = runner
+        return {"hooks": [name for name in HOOKS if hasattr(runner, name)]}
+
+    def _done(self, message: Message, data: memoryview, files: list[int]) -> Message:
+        self._bind(message.get("bind", ()), files)
+        match message["do"]:
+            case "run":
+                return self._outputs.told(self._runner(self._inputs, self._outputs.reuse))
+            case "run apart":
+                return self._apart.told(self._runner(self._inputs, self._apart.reuse))
+            case "check":
+                self._runner.check_input(message["index"], data)
+                return {}
+            case "before":
+                told = self._runner.output_before_compute(message["index"], self._inputs)
+                return {} if told is None else self._apart.told([told])
+            case "steps":
+                self._steps = iter(self._runner.steps(self._inputs))
+                return {}
+            case "step":
+                return self._step()
+            case _:  # "end"
+                steps, self._steps = self._steps, None
+                if hasattr(steps, "close"):
+                    steps.close()  # type: ignore[union-attr]
+                return {}
+
+    def _step(self) -> Message:
+        assert self._steps is not None  # the host asks in order
+        try:
+            return self._apart.told(next(self._steps))
+        except StopIteration as end:
+            self._steps = None
+            return {"end": True} | ({} if end.value is None else self._apart.told(end.value))
+
+    def _bind(self, changes: Sequence[Any], files: list[int]) -> None:
+        """Take inputs as they are now: each change is an index, a dtype, dims, where the elements are, and in how
+        many bytes."""
+        given = iter(files)
+        for index, dtype, dims, where, size in changes:
+            if where == "absent":
+                self._inputs[index] = ABSENT
+            elif where == "unset":
+                self._inputs[index] = None
+            else:
+                if where == "new":
+                    self._memory[index] = mapped(next(given), writable=True)
+                self._inputs[index] = _array(dtype_of(dtype), dims, self._memory[index][:size])
+
+    def _room(self, size: int) -> memoryview:
+        self._channel.send({"room": size})
+        _, _, files = self._channel.receive()
+        return mapped(files[0], writable=True)
+
+
+def _array(dtype: DType, dims: Sequence[int], content: memoryview) -> Array:
+    if dtype.hasobject:
+        return texts_of(bytes(content), tuple(dims))
+    return np.frombuffer(content, dtype).reshape(dims) if content else np.empty(dims, dtype)

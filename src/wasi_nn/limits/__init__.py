@@ -1,0 +1,1 @@
+"""How much a guest may have, and how long it may take."""

@@ -1,0 +1,1 @@
+"""From a model's bytes, file or name to a graph."""

@@ -1,0 +1,91 @@
+"""Named graphs in a file that an operator writes, as a rule `graphs.toml`.
+
+    [graphs.mobilenet]
+    path = "models/mobilenet.onnx"      # or a list with one path for each builder; from the file's own directory
+    encoding = "onnx"                   # told from the model if not given
+    target = "gpu"                      # cpu if not given
+    runtime = "onnxruntime"             # where several can run the encoding
+    sha256 = "9f86d0..."                # of the model's file, or of its builders one after another
+    convert-types = true                # tensors of types that wasi-nn lacks
+    options = { threads = 2 }           # the backend's own
+
+Only `path` must be there. What doesn't belong there is an error, so that a slip of the pen isn't overlooked.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from wasi_nn.backends.options import is_text
+from wasi_nn.loading.registry import NamedGraph
+from wasi_nn.types import ErrorCode, NNError, one_line
+
+_MAX_BYTES = 16 * 1024**2
+
+
+def read(file: Path) -> dict[str, NamedGraph]:
+    """The graphs that a file names.
+
+    Raises `NNError`: `not-found` if there is no such file, else `invalid-argument` with the file, the graph and the key
+    that is wrong.
+    """
+    try:
+        content = tomllib.loads(_text(file))
+    except FileNotFoundError as error:
+        raise NNError(ErrorCode.NOT_FOUND, f"no file of graphs at {file}: no such file or directory") from error
+    except (OSError, ValueError, RecursionError) as error:  # the last for what is nested too deep
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{file} can't be read: {one_line(error)}") from error
+    _require_known(str(file), content, {"graphs": _is_table})
+    return {name: _graph(f"{file}, graph {name!r}", file.parent, keys) for name, keys in content["graphs"].items()}
+
+
+def _text(file: Path) -> str:
+    def open_at_once(path: str, flags: int) -> int:  # a pipe into which nobody writes would be waited for
+        return os.open(path, flags | os.O_NONBLOCK)
+
+    with open(file, "rb", opener=open_at_once) as opened:
+        os.set_blocking(opened.fileno(), True)
+        content = opened.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f"it has more than {_MAX_BYTES} bytes")
+    return content.decode()
+
+
+def _graph(where: str, folder: Path, keys: Any) -> NamedGraph:
+    if not _is_table(keys):
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: it must be a table, with a path in it")
+    _require_known(where, keys, _KEYS)
+    path = keys["path"]
+    source: Any = folder / path if isinstance(path, str) else [folder / part for part in path]
+    given = {name.replace("-", "_"): value for name, value in keys.items() if name != "path"}
+    return NamedGraph(source, **given)
+
+
+def _require_known(where: str, keys: Mapping[str, Any], known: Mapping[str, Callable[[Any], bool]]) -> None:
+    first = next(iter(known))  # the one that must be there
+    if first not in keys:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: no {first!r} in it")
+    for name, value in keys.items():
+        if name not in known:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: no key is {name!r}; there are {', '.join(known)}")
+        if not known[name](value):
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: {name} can't be {value!r}")
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+_KEYS: dict[str, Callable[[Any], bool]] = {
+    "path": lambda value: is_text(value) or (isinstance(value, list) and value != [] and all(map(is_text, value))),
+    "encoding": is_text,
+    "target": is_text,
+    "runtime": is_text,
+    "sha256": lambda value: is_text(value) and len(value) == 64 and set(value.lower()) <= set("0123456789abcdef"),
+    "convert-types": lambda value: isinstance(value, bool),
+    "options": _is_table,
+}

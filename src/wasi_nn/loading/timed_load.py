@@ -1,0 +1,169 @@
+"""Loads of models for guests, within their time: each on a thread of its own, as most runtimes can't be stopped there.
+
+A load whose time is over is left behind: nobody waits for it, what comes of it is dropped, and what it takes counts
+until it ends. One that a worker is at ends at once, with its worker.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from wasi_nn.process import forks
+from wasi_nn.process.threads import Call
+from wasi_nn.types import ErrorCode, NNError, one_line
+
+if TYPE_CHECKING:
+    from wasi_nn.graph.graph import Graph
+    from wasi_nn.limits.limits import ComputeGuard, Usage
+
+_LOOK_EVERY = 0.1  # seconds: whether the run is to end, or the load is left behind, meanwhile
+_MOST_LEFT = 16
+
+
+class _LeftBehind:
+    """The loads of this process that go on although nobody waits for them."""
+
+    def __init__(self) -> None:
+        self.renew()
+        forks.renew(self)
+
+    def renew(self) -> None:
+        """In a fork, whose threads don't exist, there are none."""
+        self.all: set[_Load] = set()
+
+    def require_few(self) -> None:
+        """Raise `NNError` with `timeout` where no more may be begun."""
+        if len(self.all) >= _MOST_LEFT:
+            message = f"{len(self.all)} models are still being loaded beyond their time: no more are until some end"
+            raise NNError(ErrorCode.TIMEOUT, message)
+
+
+_left_behind = _LeftBehind()
+
+
+class _Load:
+    def __init__(self, load: Callable[[], Graph], usage: Usage, amounts: Mapping[str, int]) -> None:
+        self._load, self._usage, self._amounts = load, usage, amounts
+        self._lock = threading.Lock()
+        self._stop: Callable[[str], None] | None = None
+        self._release: Callable[[], None] | None = None  # where nobody waits for it any more
+        self._reason = ""
+        self._has_ended = False
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self._release is not None
+
+    def work(self) -> Graph:
+        """Load. For the thread."""
+        _current.set(self)
+        try:
+            graph = self._load()
+        except BaseException:
+            self._end()
+            raise
+        if not self._end():
+            raise NNError(ErrorCode.TIMEOUT, self._reason)
+        return graph
+
+    def _end(self) -> bool:
+        """It has ended; whether somebody waits for it."""
+        with self._lock:
+            self._has_ended = True
+        if self._release is None:
+            self._usage.give_back_all(self._amounts)
+            return True
+        _left_behind.all.discard(self)
+        self._release()
+        return False
+
+    def leave(self, reason: str) -> bool:
+        """Wait for it no more, and stop it if that can be done; False if it has ended."""
+        with self._lock:
+            if self._has_ended or self.is_left:
+                return not self._has_ended
+            self._reason, self._release = reason, self._usage.outlive(self._amounts)
+            _left_behind.all.add(self)
+            stop = self._stop
+        if stop is not None:
+            stop(reason)
+        return True
+
+    @contextmanager
+    def stopped_by(self, stop: Callable[[str], None]) -> Iterator[None]:
+        """See the function of this name."""
+        with self._lock:
+            self._stop = stop
+        try:
+            if self.is_left:
+                stop(self._reason)
+            yield
+        finally:
+            with self._lock:
+                self._stop = None
+
+
+_current: ContextVar[_Load | None] = ContextVar("the load for a guest that a thread is at", default=None)
+
+
+def load_within(usage: Usage, guard: ComputeGuard, amounts: Mapping[str, int], load: Callable[[], Graph]) -> Graph:
+    """Load a model for a guest, within `Limits.load_time` and the time of its run; meanwhile, it counts as `amounts`.
+
+    Raises what loading it raises, and `NNError`: `timeout`, or `too-large` if that is too much.
+    """
+    _left_behind.require_few()
+    usage.take_all(amounts)
+    work = _Load(load, usage, amounts)
+    try:
+        call = Call(work.work)
+    except RuntimeError as error:
+        usage.give_back_all(amounts)
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"there is no thread to load the model: {one_line(error)}") from error
+    try:
+        _wait(call, work, guard)
+    except BaseException as interruption:
+        work.leave(f"interrupted by {type(interruption).__name__}")
+        raise
+    return call.result()
+
+
+def _wait(call: Call[Graph], work: _Load, guard: ComputeGuard) -> None:
+    until = guard.load_until()
+    while not call.wait(max(0, min(_LOOK_EVERY, until - time.monotonic()))):
+        if time.monotonic() >= min(until, guard.run_until):
+            late = guard.late("load_time", "loading the model")
+            if work.leave(late.message):
+                raise late
+            call.wait_for_end()
+
+
+@contextmanager
+def stopped_by(stop: Callable[[str], None]) -> Iterator[None]:
+    """If a model is being loaded here for a guest, have that be stopped by a function, which gets the reason, when
+    nobody waits for it any more."""
+    load = _current.get()
+    if load is None:
+        yield
+        return
+    with load.stopped_by(stop):
+        yield
+
+
+@contextmanager
+def turn(lock: threading.Lock) -> Iterator[None]:
+    """Hold a lock that others hold as long as they load. Raises `NNError` with `timeout` if what is loaded here isn't
+    waited for any more."""
+    load = _current.get()
+    while not lock.acquire(timeout=_LOOK_EVERY):
+        if load is not None and load.is_left:
+            raise NNError(ErrorCode.TIMEOUT, "nobody waits for the model any more")
+    try:
+        yield
+    finally:
+        lock.release()

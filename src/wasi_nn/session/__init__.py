@@ -1,0 +1,1 @@
+"""What one guest holds, behind handles, and what it may do."""

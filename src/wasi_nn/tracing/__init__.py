@@ -1,0 +1,1 @@
+"""Traces: recording the calls of a guest, and replaying them."""

@@ -1,0 +1,377 @@
+"""Replaying a trace: the calls that a guest made are made again, without the guest, and what comes of them is compared.
+
+The session is a fresh one, so that graphs may be other ones now, of other encodings, run by other runtimes or on other
+targets. Handles are translated. A call is to do what it did: fail with the same code, or give the same outputs within
+a tolerance, integers and opaque bytes exactly. A trace is input that nobody vouches for: it can do what a guest can do
+in this session, and no more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wasi_nn.graph.fitting import MAX_RANK, find
+from wasi_nn.session.session import Session
+from wasi_nn.tracing.comparison import TOLERANCES, difference
+from wasi_nn.tracing.trace_file import BadTrace, Call, TraceReader, fault, kind_of
+from wasi_nn.types import (
+    ErrorCode,
+    ExecutionTarget,
+    GraphEncoding,
+    NNError,
+    TensorType,
+    dims_text,
+    dtype_name,
+    one_line,
+    printable,
+)
+
+if TYPE_CHECKING:
+    from wasi_nn.backends import LoadRules
+    from wasi_nn.loading.registry import Graphs
+    from wasi_nn.types import Array, Dims, DType
+
+_TYPES = {kind.value: kind.dtype for kind in TensorType} | {
+    name: np.dtype(name) for name in ("bool", "int8", "int16", "uint16", "uint32", "uint64")
+}
+_MAX_TEXT = 65536
+_MAX_U32 = 2**32 - 1
+_NEVER_GIVEN = 0  # no handle
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A call that didn't do what it did when it was recorded: the number of the call, from 1, its name, and how."""
+
+    call: int
+    name: str
+    text: str
+
+    def __str__(self) -> str:
+        return printable(f"call {self.call}, {self.name}: {self.text}")
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What came of a replay: how many calls were made, how many outputs compared, and what differs.
+
+    `left_out` counts calls on what couldn't be loaded or made this time. `cut_short` says that the trace ends in the
+    middle of something.
+    """
+
+    calls: int
+    outputs: int
+    left_out: int
+    cut_short: bool
+    differences: tuple[Difference, ...]
+
+
+def replay(
+    trace: str | os.PathLike[str],
+    graphs: Graphs = None,
+    *,
+    allow_load: bool | Collection[GraphEncoding | str] = True,
+    rules: LoadRules | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    report: Callable[[Difference], object] | None = None,
+) -> Replayed:
+    """Make the calls of a trace again and compare; the trace must have been recorded with data.
+
+    `graphs`, `allow_load` and `rules` are those of `Session`. An output of floats may differ by `atol` and `rtol` times
+    what was recorded; where they aren't given, `TOLERANCES` says. `report` gets each difference when it is found.
+
+    Raises `NNError`: `not-found` or `runtime-error` for files that can't be read, `unsupported-operation` for a trace
+    without data, `invalid-argument` for a tolerance that is none and for what is wrong in the trace, with its line.
+    """
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        if tolerance is not None and not (isfinite(tolerance) and tolerance >= 0):
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{name} can't be {tolerance}: it is a number from 0 on")
+    differences = []
+    with TraceReader(trace) as reader, Session(graphs, allow_load=allow_load, rules=rules) as session:
+        player = _Player(reader, session, rtol, atol)
+        number = left_out = 0
+        for number, call in enumerate(reader.calls(), 1):
+            try:
+                texts = list(player.play(call))
+            except _LeftOut:
+                left_out += 1
+                continue
+            except BadTrace as error:
+                raise BadTrace(printable(f"{reader.where}: {error}")) from None
+            for text in texts:
+                differences.append(Difference(number, call.name, text))
+                if report is not None:
+                    report(differences[-1])
+        return Replayed(number - left_out, player.outputs, left_out, reader.cut_short, tuple(differences))
+
+
+class _LeftOut(Exception):
+    """A call is on a graph or a context that isn't there, although it was when it was recorded."""
+
+
+Named = list[tuple[int | str, "Array"]]
+
+
+class _Player:
+    """Makes calls on a session. What is wrong in a trace is a `BadTrace`, what is wrong with a call an `NNError`."""
+
+    def __init__(self, reader: TraceReader, session: Session, rtol: float | None, atol: float | None) -> None:
+        self.outputs = 0
+        self._reader = reader
+        self._session = session
+        self._tolerances = {
+            kind: (usual[0] if rtol is None else rtol, usual[1] if atol is None else atol)
+            for kind, usual in TOLERANCES.items()
+        }
+        self._handles: dict[int, int | None] = {}  # recorded: now, or None if it should be there and isn't
+
+    def play(self, call: Call) -> Iterator[str]:
+        """Make a call; gives a line for each difference."""
+        make = _CALLS.get(call.name)
+        if make is None:
+            raise BadTrace(f"no call is named {_short(call.name)!r}")
+        recorded = _error(call.arguments)
+        result = {} if recorded else _mapping(call.arguments.get("result", {}), "result")
+        gives = next((kind for kind in ("graph", "context") if kind in result), None)
+        try:
+            given = make(self, call.arguments)
+        except BadTrace:
+            raise
+        except Exception as error:
+            if gives is not None:
+                self._handles[_integer(result, gives)] = None
+            if isinstance(error, _LeftOut):
+                raise
+            yield from _errors_differ(recorded, fault(error))
+            return
+        if recorded:
+            yield f"it is done; it failed when it was recorded, {recorded.text}"
+        elif isinstance(given, int):
+            if gives is None:
+                raise BadTrace("the result has no handle")
+            self._handles[_integer(result, gives)] = given
+        elif given is not None:
+            yield from self._outputs_differ(result, given)
+
+    def load(self, arguments: Mapping[str, Any]) -> int:
+        encoding = _word(arguments, "encoding", GraphEncoding)
+        return self._session.load(self._builders(arguments), encoding, _word(arguments, "target", ExecutionTarget))
+
+    def load_extension(self, arguments: Mapping[str, Any]) -> int:
+        number, name = _integer(arguments, "number"), _text(arguments, "encoding")
+        target = _word(arguments, "target", ExecutionTarget)
+        return self._session.load_extension(self._builders(arguments), number, name, target)
+
+    def load_by_name(self, arguments: Mapping[str, Any]) -> int:
+        config = self._content(arguments["config"]) if "config" in arguments else b""
+        return self._session.load_by_name(_text(arguments, "name"), config)
+
+    def init_execution_context(self, arguments: Mapping[str, Any]) -> int:
+        return self._session.init_execution_context(self._handle(arguments, "graph"))
+
+    def unload(self, arguments: Mapping[str, Any]) -> None:
+        self._session.unload(self._handle(arguments, "graph"))
+
+    def finalize_execution_context(self, arguments: Mapping[str, Any]) -> None:
+        self._session.finalize_execution_context(self._handle(arguments, "context"))
+
+    def drop(self, arguments: Mapping[str, Any]) -> None:
+        self._session.handles.discard(self._handle(arguments, "handle"))
+
+    def context(self, arguments: Mapping[str, Any]) -> None:
+        self._session.loaded_context(self._handle(arguments, "context"))
+
+    def set_input(self, arguments: Mapping[str, Any]) -> None:
+        handle, key = self._handle(arguments, "context"), _key(arguments, "input")
+        dtype, dims = _dtype(arguments), _dims(arguments)
+        content = self._content(arguments)
+        context = self._session.context(handle)
+        index = find(context.graph.inputs, key, "input") if isinstance(key, str) else key
+        context.write_input(index, dtype, dims, content)
+
+    def compute(self, arguments: Mapping[str, Any]) -> None:
+        self._session.context(self._handle(arguments, "context")).compute()
+
+    def compute_named(self, arguments: Mapping[str, Any]) -> Named:
+        handle = self._handle(arguments, "context")
+        inputs = [(_text(item, "name"), self._array(item)) for item in _items(arguments, "inputs")]
+        return list(self._session.context(handle).compute_named(inputs))
+
+    def get_output(self, arguments: Mapping[str, Any]) -> Named:
+        handle, key = self._handle(arguments, "context"), _key(arguments, "output")
+        context = self._session.context(handle)
+        if "error" in arguments and isinstance(key, int):
+            context.output_bytes(key)  # which refuses more
+        return [(key, context.get_output(key))]
+
+    def compute_single(self, arguments: Mapping[str, Any]) -> None:
+        self._session.context(self._handle(arguments, "context")).compute_single()
+
+    def get_output_single(self, arguments: Mapping[str, Any]) -> Named:
+        handle, index = self._handle(arguments, "context"), _integer(arguments, "output")
+        content = self._session.context(handle).single_output_bytes(index)
+        return [(index, np.frombuffer(content, np.uint8))]
+
+    def fini_single(self, arguments: Mapping[str, Any]) -> None:
+        self._session.context(self._handle(arguments, "context")).fini_single()
+
+    def _handle(self, arguments: Mapping[str, Any], name: str) -> int:
+        handle = self._handles.get(_integer(arguments, name), _NEVER_GIVEN)
+        if handle is None:
+            raise _LeftOut
+        return handle
+
+    def _builders(self, arguments: Mapping[str, Any]) -> list[memoryview]:
+        return [self._content(item) for item in _items(arguments, "builders")]
+
+    def _content(self, described: object) -> memoryview:
+        if not isinstance(described, dict) or "data" not in described:
+            raise BadTrace("there is no data of what was given or made")
+        return self._reader.content(described["data"])
+
+    def _array(self, described: Mapping[str, Any]) -> Array:
+        dtype, dims, content = _dtype(described), _dims(described), self._content(described)
+        if prod(dims) * dtype.itemsize != len(content):
+            raise BadTrace(f"{dtype_name(dtype)}{dims_text(dims)} isn't {len(content)} bytes")
+        try:
+            array: Array = np.frombuffer(content, dtype).reshape(dims)
+        except ValueError as error:  # no elements, but dimensions that are too large together
+            raise BadTrace(one_line(error)) from None
+        return array
+
+    def _outputs_differ(self, result: Mapping[str, Any], given: Named) -> Iterator[str]:
+        """A line for each output that isn't what was recorded."""
+        if "outputs" in result:
+            expected: dict[int | str, Mapping[str, Any]] = {
+                _text(item, "name"): item for item in _items(result, "outputs")
+            }
+        else:
+            expected = {given[0][0]: result}
+        found = dict(given)
+        for key in [key for key in expected if key not in found]:
+            yield f"output {key!r} isn't there any more"
+        for key, array in found.items():
+            if key not in expected:
+                yield f"output {key!r} is new"
+                continue
+            item = expected[key]
+            if "data" not in item and item.get("type") not in _TYPES:  # it has no bytes that could be recorded
+                continue
+            self.outputs += 1
+            text = difference(self._array(item), array, self._tolerances)
+            if text:
+                yield f"output {key!r}: {text}"
+
+
+_CALLS: Mapping[str, Callable[[_Player, Mapping[str, Any]], int | Named | None]] = {
+    "load": _Player.load,
+    "load_extension": _Player.load_extension,
+    "load_by_name": _Player.load_by_name,
+    "init_execution_context": _Player.init_execution_context,
+    "unload": _Player.unload,
+    "finalize_execution_context": _Player.finalize_execution_context,
+    "drop": _Player.drop,
+    "context": _Player.context,
+    "set_input": _Player.set_input,
+    "compute": _Player.compute,
+    "compute_named": _Player.compute_named,
+    "get_output": _Player.get_output,
+    "compute_single": _Player.compute_single,
+    "get_output_single": _Player.get_output_single,
+    "fini_single": _Player.fini_single,
+}
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    code: ErrorCode
+    kind: str | None
+    message: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.code.value}: {_short(self.message)}"
+
+
+def _error(arguments: Mapping[str, Any]) -> _Recorded | None:
+    if "error" not in arguments:
+        return None
+    error = _mapping(arguments["error"], "error")
+    kind = _text(error, "kind") if "kind" in error else None
+    return _Recorded(_word(error, "code", ErrorCode), kind, _text(error, "message", None))
+
+
+def _errors_differ(recorded: _Recorded | None, found: NNError) -> Iterator[str]:
+    text = f"{found.code.value}: {found.message}"
+    if recorded is None:
+        yield f"it fails, {text}"
+    elif recorded.code is not found.code or recorded.kind != kind_of(found):
+        yield f"it fails with {text}; it failed when it was recorded, {recorded.text}"
+
+
+def _short(text: str, length: int = 200) -> str:
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
+def _mapping(value: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise BadTrace(f"{what!r} must be an object")
+    return value
+
+
+def _items(of: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
+    items = of.get(name)
+    if not (isinstance(items, list) and all(isinstance(item, dict) for item in items)):
+        raise BadTrace(f"{name!r} must be a list of objects")
+    return items
+
+
+def _integer(of: Mapping[str, Any], name: str) -> int:
+    value = of.get(name)
+    if not (type(value) is int and -_MAX_U32 <= value <= _MAX_U32):
+        raise BadTrace(f"{name!r} must be a number of 32 bits")
+    return value
+
+
+def _text(of: Mapping[str, Any], name: str, longest: int | None = _MAX_TEXT) -> str:
+    value = of.get(name)
+    if not isinstance(value, str):
+        raise BadTrace(f"{name!r} must be a text")
+    if longest is not None and len(value) > longest:
+        raise BadTrace(f"{name!r} has {len(value)} characters, which is more than {longest}")
+    return value
+
+
+def _key(of: Mapping[str, Any], name: str) -> int | str:
+    return _text(of, name) if isinstance(of.get(name), str) else _integer(of, name)
+
+
+def _word(of: Mapping[str, Any], name: str, kind: Any) -> Any:
+    try:
+        return kind(_text(of, name))
+    except ValueError:
+        words = ", ".join(member.value for member in kind)
+        raise BadTrace(f"{name!r} can't be {_short(of[name])!r}; there are {words}") from None
+
+
+def _dtype(of: Mapping[str, Any]) -> DType:
+    dtype = _TYPES.get(_text(of, "type"))
+    if dtype is None:
+        raise BadTrace(f"no tensor can be replayed that is of the type {_short(of['type'])!r}")
+    return dtype
+
+
+def _dims(of: Mapping[str, Any]) -> Dims:
+    dims = of.get("dims")
+    if not (isinstance(dims, list) and all(type(dim) is int and 0 <= dim <= _MAX_U32 for dim in dims)):
+        raise BadTrace("'dims' must be a list of numbers of 32 bits")
+    if len(dims) > MAX_RANK:
+        raise BadTrace(f"'dims' has {len(dims)} numbers, which is more than {MAX_RANK}")
+    return tuple(dims)

@@ -1,0 +1,375 @@
+"""Traces: files of the calls that a guest made, written (`recording`) and read again (`replay`).
+
+A trace is Chrome's trace-event JSON, for Perfetto and other viewers to show as a timeline, one event a line:
+
+    {"traceEvents": [
+    {"name":"process_name","ph":"M","pid":1,"tid":1,"args":{"name":"guest.wasm","format":"wasi-nn 1","data":true}},
+    {"name":"compute","cat":"wasi-nn","ph":"X","pid":1,"tid":2,"ts":1806.4,"dur":92.3,"args":{"context":2}}
+    ]}
+
+It is whole, and can be shown, after every event: each is written over the closing brackets, with new ones behind it, in
+one write. `args` are a call's arguments by name; `result` is what it gave, or `error` its code, its message and its
+`kind` if it has one of its own. Row 1 has the calls on graphs, and each execution context has the row of its handle.
+
+A tensor is its `type`, `dims` and `bytes` (their number). With data it has its content too, `{"offset", "bytes",
+"sha256"}` in the file `FILE.data`, where each content is stored once, one after another; models and configurations
+likewise. They aren't in the trace itself since viewers would read all of it, at four thirds of its size.
+
+A trace is written to the end of the session or until it can't be any more: then the log says so, and the guest goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import mmap
+import os
+import stat
+from bisect import bisect_right, insort
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
+from weakref import ref
+
+import numpy as np
+
+from wasi_nn.graph.fitting import byte_view
+from wasi_nn.process.files import open_regular
+from wasi_nn.types import Dims, ErrorCode, NNError, dtype_name, one_line, printable
+
+if TYPE_CHECKING:
+    from wasi_nn.types import Array, DType
+
+logger = logging.getLogger("wasi_nn")
+
+Result = TypeVar("Result")
+Described = Mapping[str, Any]
+Path = str | os.PathLike[str]
+
+FORMAT = "wasi-nn 1"
+CATEGORY, REFUSED = "wasi-nn", "wasi-nn refused"
+GRAPHS_ROW = 1
+
+_OPENING, _CLOSING = b'{"traceEvents": [\n', b"\n]}\n"
+_TO_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_MAX_KNOWN = 100_000  # contents that are remembered, not to be stored twice
+_MAX_LINE = 4 << 20  # bytes; no event is that long, as a name has no more than 65536 characters
+_CONTENTLESS = (np.object_, np.str_, np.bytes_)  # the elements of tensors that have no bytes to be recorded
+
+
+def data_path(path: Path) -> str:
+    """Where the contents of a trace's tensors and models are."""
+    return f"{os.fspath(path)}.data"
+
+
+def fault(error: Exception) -> NNError:
+    """The error that a guest gets for an exception: itself, or that of a fault of the host's own."""
+    if isinstance(error, NNError):
+        return error
+    message = f"a fault of the host's own, {type(error).__name__}: {one_line(error)}"
+    return NNError(ErrorCode.RUNTIME_ERROR, message)
+
+
+def kind_of(error: NNError) -> str | None:
+    """The name of an error's own kind, such as `EndOfSequence`; None if it has none."""
+    return None if type(error) is NNError else type(error).__name__
+
+
+class Trace:
+    """A trace that is being written. Raises `NNError` with `runtime-error` where it can't be begun."""
+
+    def __init__(self, path: Path, *, data: bool = False, title: str = "wasi-nn") -> None:
+        self.data = data
+        self._files: list[int] = []
+        self._known: dict[bytes, int] = {}
+        self._data_end = 0
+        self._began = perf_counter_ns()
+        self._last_error: Callable[[], NNError | None] = lambda: None
+        header = {"name": printable(title), "format": FORMAT, "data": data}
+        first = _encoded({"name": "process_name", "ph": "M", "pid": 1, "tid": GRAPHS_ROW, "args": header})
+        self._end = 0
+        try:
+            for name in [path, data_path(path)] if data else [path]:
+                self._files.append(os.open(name, _TO_WRITE, 0o666))
+                if not stat.S_ISREG(os.fstat(self._files[-1]).st_mode):
+                    raise OSError("it is no regular file")
+            self._append(_OPENING + first)
+        except (OSError, ValueError) as error:
+            self.close()
+            raise NNError(ErrorCode.RUNTIME_ERROR, f"no trace can be written to {path}: {one_line(error)}") from error
+        self.name_row(GRAPHS_ROW, "graphs")
+
+    def call(
+        self,
+        name: str,
+        row: int,
+        arguments: Described,
+        function: Callable[[], Result],
+        result: Callable[[Result], Described] | None = None,
+    ) -> Result:
+        """Call a function; write what came of it, and when. `result` describes what it gave."""
+        began = perf_counter_ns()
+        try:
+            value = function()
+        except Exception as error:
+            self.failed(name, row, arguments, error, began)
+            raise
+        ended = perf_counter_ns()
+        self._write(name, row, arguments if result is None else {**arguments, "result": result(value)}, began, ended)
+        return value
+
+    def failed(self, name: str, row: int, arguments: Described, error: Exception, began: int | None = None) -> None:
+        """Write that a call failed."""
+        ended = perf_counter_ns()
+        seen = fault(error)
+        self._last_error = ref(seen)  # not itself: it holds on to frames, and they to a guest's memory
+        described = {"code": seen.code.value, "message": seen.message}
+        kind = kind_of(seen)
+        if kind is not None:
+            described["kind"] = kind
+        self._write(name, row, {**arguments, "error": described}, ended if began is None else began, ended)
+
+    def refused(self, name: str, arguments: Described, error: Exception) -> None:
+        """Write that an ABI refused a call, unless that error was written before."""
+        if error is self._last_error():
+            return
+        code = error.code.value if isinstance(error, NNError) else ErrorCode.INVALID_ARGUMENT.value
+        now = perf_counter_ns()
+        described = {**arguments, "error": {"code": code, "message": printable(str(error))}}
+        self._write(name, GRAPHS_ROW, described, now, now, REFUSED)
+
+    def name_row(self, row: int, name: str) -> None:
+        """Give a row of the timeline a name."""
+        self._add({"name": "thread_name", "ph": "M", "pid": 1, "tid": row, "args": {"name": printable(name)}})
+
+    def tensor(self, dtype: DType, dims: Dims, content: memoryview | None) -> dict[str, Any]:
+        """What is written of a tensor; `content` is None where it has no bytes."""
+        described = {"type": _type_name(dtype), "dims": list(dims)}
+        return described if content is None else described | self.content(content)
+
+    def array(self, array: Array) -> dict[str, Any]:
+        """What is written of a tensor that is an array."""
+        contentless = issubclass(array.dtype.type, _CONTENTLESS)
+        return self.tensor(array.dtype, array.shape, None if contentless else byte_view(array))
+
+    def content(self, content: memoryview) -> dict[str, Any]:
+        """What is written of bytes: how many they are and, with data, where they are stored now."""
+        size = content.nbytes
+        if not (self.data and self._files):
+            return {"bytes": size}
+        digest = hashlib.sha256(content)
+        offset = self._known.get(digest.digest())
+        if offset is None:
+            offset = self._data_end
+            try:
+                _write_all(self._files[1], content, offset)
+            except OSError as error:
+                self._give_up(error)
+                return {"bytes": size}
+            self._data_end += size
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[digest.digest()] = offset
+        return {"bytes": size, "data": {"offset": offset, "bytes": size, "sha256": digest.hexdigest()}}
+
+    def close(self) -> None:
+        """End the trace. Of no effect if it is ended."""
+        files, self._files = self._files, []
+        for file in files:
+            with suppress(OSError):
+                os.close(file)
+
+    def _write(
+        self, name: str, row: int, arguments: Described, began: int, ended: int, category: str = CATEGORY
+    ) -> None:
+        event = {
+            "name": name,
+            "cat": category,
+            "ph": "X",
+            "pid": 1,
+            "tid": row,
+            "ts": (began - self._began) / 1000,
+            "dur": (ended - began) / 1000,
+            "args": arguments,
+        }
+        self._add(event)
+
+    def _add(self, event: Described) -> None:
+        if not self._files:
+            return
+        try:
+            self._append(b",\n" + _encoded(event))
+        except OSError as error:
+            self._give_up(error)
+
+    def _append(self, text: bytes) -> None:
+        _write_all(self._files[0], text + _CLOSING, self._end)
+        self._end += len(text)
+
+    def _give_up(self, error: OSError) -> None:
+        logger.warning("the trace ends here, it can't be written any more: %s", one_line(error))
+        with suppress(OSError):  # what is there stays whole
+            os.ftruncate(self._files[0], self._end)
+            _write_all(self._files[0], _CLOSING, self._end)
+        self.close()
+
+
+def _write_all(file: int, content: bytes | memoryview, offset: int) -> None:
+    left = memoryview(content)
+    while left:
+        written = os.pwrite(file, left, offset)
+        left, offset = left[written:], offset + written
+
+
+_type_name = cache(dtype_name)  # numpy takes microseconds for the name of a type
+_encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+
+
+def _encoded(event: Described) -> bytes:
+    return _encoder.encode(event).encode()
+
+
+class BadTrace(NNError):
+    """A trace can't be replayed for what is in it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.INVALID_ARGUMENT, message)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call in a trace: the number of its line, its name and its arguments, whatever they are."""
+
+    line: int
+    name: str
+    arguments: dict[str, Any]
+
+
+class TraceReader:
+    """A trace that is read. Nothing in it is trusted, and nothing in it is a path.
+
+    Raises `NNError` with `not-found` or `runtime-error` for a file that can't be read, `BadTrace` for one that isn't a
+    trace.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.cut_short = False
+        """Whether it was found to end in the middle; all before that is there."""
+        self._path = path
+        self._stored = memoryview(b"")
+        self._checked: set[tuple[int, int, str]] = set()
+        self._ranges: list[tuple[int, int]] = []  # of those, by their beginnings
+        self._line = 0
+        self._file: BinaryIO = _opened(path)
+        try:
+            self._read_header()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def calls(self) -> Iterator[Call]:
+        """The calls in the order in which they were made."""
+        for event in self._events():
+            if event.get("cat") == CATEGORY:
+                name, arguments = event.get("name"), event.get("args")
+                if not (isinstance(name, str) and isinstance(arguments, dict)):
+                    raise BadTrace(f"{self.where}: a call needs a name and args")
+                yield Call(self._line, name, arguments)
+
+    @property
+    def where(self) -> str:
+        """The file and the line that it is at, for a message."""
+        return f"{self._path}, line {self._line}"
+
+    def content(self, described: object) -> memoryview:
+        """The content that a trace says is stored. Raises `BadTrace` if it isn't, or isn't what it was."""
+        if not isinstance(described, dict) or set(described) != {"offset", "bytes", "sha256"}:
+            raise BadTrace("stored data is an offset, a number of bytes and a sha256")
+        offset, size, digest = described["offset"], described["bytes"], described["sha256"]
+        if not (_is_count(offset) and _is_count(size) and isinstance(digest, str)):
+            raise BadTrace("stored data is an offset, a number of bytes and a sha256")
+        if offset + size > len(self._stored):
+            there = f"{data_path(self._path)} has {len(self._stored)}"
+            raise BadTrace(f"data is missing: bytes {offset} to {offset + size}, and {there}")
+        content = self._stored[offset : offset + size]
+        if (offset, size, digest) not in self._checked:
+            self._require_apart(offset, size)
+            if hashlib.sha256(content).hexdigest() != digest:
+                raise BadTrace(f"data at {offset} isn't what was recorded: its sha256 is another")
+            self._checked.add((offset, size, digest))
+            if size:
+                insort(self._ranges, (offset, offset + size))
+        return content
+
+    def close(self) -> None:
+        """Close the file. Contents that were given stay good."""
+        self._file.close()
+
+    def __enter__(self) -> TraceReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _require_apart(self, offset: int, size: int) -> None:
+        """Refuse what overlaps with what was checked, so that no more is ever hashed than is there."""
+        place = bisect_right(self._ranges, (offset, offset))
+        before, after = self._ranges[place - 1 : place], self._ranges[place : place + 1]
+        if size and any(start < offset + size and offset < end for start, end in (*before, *after)):
+            raise BadTrace(f"data at {offset} overlaps with other data")
+
+    def _read_header(self) -> None:
+        if self._read_line() != _OPENING.rstrip():
+            raise BadTrace(f"{self._path} is no trace of wasi-nn's: it doesn't begin like one")
+        header = next(self._events(), {}).get("args")
+        if not isinstance(header, dict) or header.get("format") != FORMAT:
+            raise BadTrace(f"{self._path} is no trace of wasi-nn's, or not of the format {FORMAT!r}")
+        if header.get("data") is not True:
+            message = f"{self._path} has no data to be replayed: record it with --trace-data"
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
+        with _opened(data_path(self._path)) as file:
+            if os.fstat(file.fileno()).st_size:
+                self._stored = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        while (line := self._read_line()) != _CLOSING.strip():
+            try:
+                event = json.loads(line.removesuffix(b","), parse_constant=_no_number)
+                if not isinstance(event, dict):
+                    raise ValueError("it is no object")
+            except (ValueError, RecursionError) as error:
+                if self._read_line():
+                    self._line -= 1
+                    raise BadTrace(f"{self.where}: that is no event: {one_line(error)}") from None
+                self.cut_short = True
+                return
+            yield event
+
+    def _read_line(self) -> bytes:
+        self._line += 1
+        line = self._file.readline(_MAX_LINE)
+        if len(line) == _MAX_LINE:
+            raise BadTrace(f"{self.where}: no event is as long as that")
+        return line.rstrip()
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A file to be read; a regular one, so that nothing hangs."""
+    try:
+        return open_regular(path)
+    except FileNotFoundError as error:
+        raise NNError(ErrorCode.NOT_FOUND, f"no such file: {path}") from error
+    except OSError as error:
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"{path} can't be read: {one_line(error)}") from error
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
