@@ -17,7 +17,7 @@ from guest_loop import pieces_through_a_guest
 from ratios import best, ratio, side_by_side
 
 import wasi_nn
-from wasi_nn.types import EndOfSequence
+from wasi_nn.errors import EndOfSequence
 
 PROMPT = "Once upon a time"
 TOKENS = 128

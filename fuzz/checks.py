@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from wasi_nn.types import WasiNNError
+from wasi_nn.errors import WasiNNError
 
 
 @contextmanager

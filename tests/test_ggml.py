@@ -21,7 +21,7 @@ from core_guest import AUTODETECT, F32, OUT, SUCCESS, U8, CoreGuest, wat
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, Graph, LoadRules, TargetUnavailable
 from wasi_nn.backends.ggml import gguf as gguf_format
-from wasi_nn.types import PromptTooLong
+from wasi_nn.errors import PromptTooLong
 
 need("xllamacpp", "'wasi-nn[ggml]'")
 need("gguf", "gguf")

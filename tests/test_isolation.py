@@ -466,7 +466,7 @@ class TestFaults:
     def test_one_that_sends_no_messages_is_not_believed(self, sent: str) -> None:
         graph = program(f"""
             def run(x):
-                from wasi_nn.isolation import channel
+                from wasi_nn.isolation.wire import channel
                 channel.Channel.send_encoded = lambda self, *_: self.socket.send({sent})
         """)
         with pytest.raises(NNError, match="it said what can't be"):
@@ -504,7 +504,7 @@ class TestFaults:
     def test_one_that_doesnt_read_what_it_is_told_blocks_nobody(self) -> None:
         graph = program("""
             import time
-            from wasi_nn.isolation import worker
+            from wasi_nn.isolation.worker import main as worker
             def answer(self, message, data, files):
                 time.sleep(600)
             def run(x):

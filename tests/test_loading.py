@@ -16,6 +16,7 @@ from confined_backend import ConfinedBackend
 from onnx import TensorProto, helper
 from onnx_models import build, relu
 
+import wasi_nn
 from wasi_nn import (
     ErrorCode,
     ExecutionTarget,
@@ -29,11 +30,11 @@ from wasi_nn import (
     backends,
     isolation,
 )
-from wasi_nn.backends import LoadRules
 from wasi_nn.isolation import isolated_graph
 from wasi_nn.isolation.worker_process import Worker
+from wasi_nn.limits import timed_load
 from wasi_nn.limits.limits import Usage
-from wasi_nn.loading import timed_load
+from wasi_nn.loading.rules import LoadRules
 
 if TYPE_CHECKING:
     from wasi_nn.graph.runner import Runner
@@ -66,7 +67,7 @@ def test_what_a_models_bytes_make_of_nothing_isnt_worked_out_while_it_is_loaded(
 
 def test_a_model_computes_the_same_whatever_is_worked_out_before() -> None:
     for options in ({}, {"optimization": "all"}, {"optimization": "none"}):
-        graph = backends.load(products(3, 4), GraphEncoding.ONNX, options=options)
+        graph = wasi_nn.load(products(3, 4), GraphEncoding.ONNX, options=options)
         assert graph.compute({"x": np.full(4, 2, np.float32)})["y"] == pytest.approx(np.full((1, 4), 8))
 
 

@@ -14,7 +14,9 @@ from conftest import REPOSITORY
 from test_host import ECHOES_STDIN, command, says
 from test_runs import COMPUTES
 
-from wasi_nn import ExecutionTarget, Graph, GuestTrap, Host, Limits, LoadRules, RunResult, TensorInfo, backends
+from wasi_nn import ExecutionTarget, Graph, GuestTrap, Host, Limits, LoadRules, RunResult, TensorInfo
+from wasi_nn.loading.choose import ChosenModel
+from wasi_nn.loading.load import open_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +104,8 @@ def test_text_that_a_model_shows_counts_too() -> None:
 
 def test_text_that_a_worker_shows_counts_too() -> None:
     rules = LoadRules(isolate=True)
-    graph = backends.load_with(TalkingBackend(), [memoryview(b"")], ExecutionTarget.CPU, rules)
+    chosen = ChosenModel(TalkingBackend(), [memoryview(b"")])
+    graph = open_model(chosen, ExecutionTarget.CPU, {}, rules, untrusted=True)
     with pytest.raises(GuestTrap, match=TEXT) as raised:
         Host({"slow": graph}, cache=False).run(COMPUTES, capture_output=True, limits=TEN)
     assert raised.value.stdout == b"word word "

@@ -130,7 +130,8 @@ def test_what_a_quiet_call_raises_is_raised() -> None:
 def test_modules_are_found_as_ever() -> None:
     script = """
 import sys
-from wasi_nn import isolation, quiet
+from wasi_nn import isolation
+from wasi_nn.process import quiet
 before = list(sys.meta_path)
 with quiet.extensions_of("numpy"):
     import numpy

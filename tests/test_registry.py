@@ -17,7 +17,7 @@ import pytest
 from checks import on_threads, refused
 
 import wasi_nn
-from wasi_nn import ErrorCode, NamedGraph, NNError, Registry, backends
+from wasi_nn import ErrorCode, NamedGraph, NNError, Registry
 
 Write = Callable[[str, bytes], Path]
 
@@ -26,14 +26,14 @@ Write = Callable[[str, bytes], Path]
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The sources of all models that are loaded."""
     sources: list[Any] = []
-    load = backends.load
+    load = wasi_nn.load
 
     def counted(source: Any, *arguments: Any, **keywords: Any) -> Any:
         sources.append(source)
         time.sleep(0.05)
         return load(source, *arguments, **keywords)
 
-    monkeypatch.setattr(backends, "load", counted)
+    monkeypatch.setattr("wasi_nn.loading.registry.load", counted)
     return sources
 
 

@@ -22,8 +22,8 @@ from conftest import need
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionContext, ExecutionTarget, Graph, NNError, TensorInfo
+from wasi_nn.errors import ContextFull, EndOfSequence, ModelNotFound, PromptTooLong
 from wasi_nn.graph.runner import EndedEarly
-from wasi_nn.types import ContextFull, EndOfSequence, ModelNotFound, PromptTooLong
 
 need("xllamacpp", "'wasi-nn[ggml]'")
 need("gguf", "gguf")

@@ -31,7 +31,7 @@ from core_guest import (
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, Graph, GraphEncoding, NNError, Runner, TensorInfo, backends
-from wasi_nn.types import ContextFull, EndOfSequence, ModelNotFound, PromptTooLong
+from wasi_nn.errors import ContextFull, EndOfSequence, ModelNotFound, PromptTooLong
 
 END_OF_SEQUENCE, CONTEXT_FULL, PROMPT_TOO_LONG, MODEL_NOT_FOUND = 100, 101, 102, 103
 CONFIG = 8192

@@ -13,9 +13,9 @@ import pytest
 
 import wasi_nn
 from wasi_nn import ErrorCode, HostLimits, Limits, NNError
-from wasi_nn.limits import watchdog
 from wasi_nn.limits.limits import Usage
-from wasi_nn.limits.watchdog import Alarm
+from wasi_nn.process import watchdog
+from wasi_nn.process.watchdog import Alarm
 
 
 def later(seconds: float) -> float:

@@ -95,7 +95,7 @@ _OUT_OF_FILES = """
 import gc, os, resource, sys
 sys.path[:0] = sys.argv[2:]
 import onnx_models, wasi_nn
-from wasi_nn.isolation import isolated
+from wasi_nn.isolation import isolated_graph as isolated
 most = {most}
 resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 kept = []

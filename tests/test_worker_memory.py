@@ -130,7 +130,7 @@ class TestContexts:
 
 ASKS = """
 import os
-from wasi_nn.isolation import serving
+from wasi_nn.isolation.worker import runner_server as serving
 rooms = []
 def greedy(self):
     for size in {sizes}:
@@ -163,7 +163,7 @@ def test_rooms_of_contexts_that_are_gone_count_too() -> None:
     graph: Any = program(
         """
         kept = []
-        from wasi_nn.isolation import serving
+        from wasi_nn.isolation.worker import runner_server as serving
         room = serving.RunnerServer._room
         serving.RunnerServer._room = lambda self, size: kept.append(room(self, size)) or kept[-1]
         def run(x):

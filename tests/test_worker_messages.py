@@ -226,7 +226,7 @@ def test_a_count_never_goes_below_zero() -> None:
 @pytest.mark.parametrize("hook", ["steps", "output_before_compute", "check_input"])
 def test_strings_under_hooks_that_lie_are_an_error(hook: str) -> None:
     graph = program(f"""
-        from wasi_nn.isolation import serving
+        from wasi_nn.isolation.worker import runner_server as serving
         def made(self):
             self._runner = self._graph.runner()
             return {{"hooks": ["{hook}"]}}
@@ -254,7 +254,7 @@ def test_strings_under_hooks_that_lie_are_an_error(hook: str) -> None:
 def test_a_worker_that_gives_another_type_than_it_declared_is_not_believed() -> None:
     lying = program("""
         import numpy as np
-        from wasi_nn.isolation import described
+        from wasi_nn.isolation.wire import descriptions as described
         info = described._described_info
         described._described_info = lambda it: [*info(it)[:1], "float32", *info(it)[2:]]
         def run(x):

@@ -23,10 +23,11 @@ from wasmtime.component import Linker as ComponentLinker
 from wasi_nn.abi.component import bridge_functions, compose
 from wasi_nn.abi.core.dialects import Dialect, abi_of
 from wasi_nn.abi.wasm_binary import memories_of
-from wasi_nn.backends import LoadRules
+from wasi_nn.errors import GuestError, GuestTrap, one_line
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.compilation import compile_guest
 from wasi_nn.guests.compile_cache import CompileCache, Compiled, default_directory
+from wasi_nn.guests.component_files import files_in
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.engine_start import start_wasi, wasi_is_started
 from wasi_nn.guests.output import Output
@@ -34,11 +35,11 @@ from wasi_nn.guests.run_clock import RunClock
 from wasi_nn.guests.runs import Run, RunResult, RunsUnderWay, Work
 from wasi_nn.guests.wasi import Wasi
 from wasi_nn.limits.limits import HostLimits, Limits, Turns, Usage
-from wasi_nn.loading.file_watch import files_in
 from wasi_nn.loading.registry import registry_of
+from wasi_nn.loading.rules import LoadRules
 from wasi_nn.process import forks
 from wasi_nn.session.session import Session
-from wasi_nn.types import GuestError, GuestTrap, one_line, word
+from wasi_nn.types import parse_enum
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -96,7 +97,7 @@ class Host:
         self.allow_names = allow_names
         self.allow_http = allow_http
         self.rules = rules
-        self.dialect = word(Dialect, dialect)
+        self.dialect = parse_enum(Dialect, dialect)
         self.limits = limits or Limits()
         self._usage = Usage(totals or HostLimits())
         self._turns = Turns(totals or HostLimits())

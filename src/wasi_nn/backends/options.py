@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from wasi_nn.types import ErrorCode, GraphEncoding, NNError
+from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.types import GraphEncoding
 
 _MAX_THREADS = 4096
 

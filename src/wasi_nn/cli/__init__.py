@@ -64,8 +64,8 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
     options = parser.parse_args(arguments)
 
     from wasi_nn.cli.shield import shield
+    from wasi_nn.errors import GuestTrap, WasiNNError
     from wasi_nn.process.allocator import keep_freed_memory
-    from wasi_nn.types import GuestTrap, WasiNNError
 
     options.streams = None
     if own_process:

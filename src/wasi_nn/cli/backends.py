@@ -47,7 +47,7 @@ def main(options: argparse.Namespace) -> int:
 def _row(backend: Backend, distributions: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     from importlib.metadata import version
 
-    from wasi_nn.types import one_line
+    from wasi_nn.errors import one_line
 
     row: dict[str, Any] = {
         "encoding": backend.encoding.value,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from wasi_nn.cli import ENCODINGS, TARGETS, UsageError
 
 if TYPE_CHECKING:
-    from wasi_nn.backends import LoadRules
     from wasi_nn.loading.registry import NamedGraph, Registry
+    from wasi_nn.loading.rules import LoadRules
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +96,7 @@ def add_load(parser: argparse.ArgumentParser) -> None:
 
 def rules(options: argparse.Namespace) -> LoadRules:
     """How models are to be loaded."""
-    from wasi_nn.backends import LoadRules
+    from wasi_nn.loading.rules import LoadRules
 
     runtimes = {}
     for text in options.runtime:

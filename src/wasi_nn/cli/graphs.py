@@ -28,7 +28,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def main(options: argparse.Namespace) -> int:
     """List the graphs; gives the exit code."""
-    from wasi_nn.types import printable
+    from wasi_nn.errors import printable
 
     registry = graph_options.registry(options, graph_options.rules(options))
     rows = []
@@ -47,15 +47,15 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _row(name: str, named: NamedGraph) -> dict[str, Any]:
-    from wasi_nn.types import ExecutionTarget, GraphEncoding, word
+    from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
     source = named.source
     paths = source if isinstance(source, list | tuple) else [source]
     return {
         "name": name,
         "paths": [str(path) for path in paths],
-        "encoding": word(GraphEncoding, named.encoding).value,
-        "target": word(ExecutionTarget, named.target).value,
+        "encoding": parse_enum(GraphEncoding, named.encoding).value,
+        "target": parse_enum(ExecutionTarget, named.target).value,
         "runtime": named.runtime,
         "options": dict(named.options),
         "sha256": named.sha256,
@@ -66,7 +66,7 @@ def _check(registry: Registry, name: str) -> dict[str, Any]:
     """What came of loading a graph and running it once."""
     from time import perf_counter
 
-    from wasi_nn.types import NNError
+    from wasi_nn.errors import NNError
 
     started = perf_counter()
     try:

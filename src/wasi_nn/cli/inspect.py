@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from wasi_nn.cli import ENCODINGS, TARGETS, UsageError, graph_options
 
 if TYPE_CHECKING:
-    from wasi_nn.types import TensorInfo
+    from wasi_nn.graph.tensor_info import TensorInfo
 
 
 def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,8 +50,8 @@ def main(options: argparse.Namespace) -> int:
     """Show the model, or the guest; gives the exit code."""
     if len(options.model) == 1 and _is_guest(options.model[0]):
         return _show_guest(options)
+    from wasi_nn.errors import printable
     from wasi_nn.loading.registry import NamedGraph, Registry
-    from wasi_nn.types import printable
 
     source = options.model[0] if len(options.model) == 1 else options.model
     named = NamedGraph(source, options.encoding, options.target, dict(map(_option, options.option)))
@@ -102,8 +102,8 @@ def _is_guest(path: str) -> bool:
 def _show_guest(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
+    from wasi_nn.errors import printable
     from wasi_nn.guests.inspection import report_on
-    from wasi_nn.types import printable
 
     report = report_on(options.model[0])
     if options.json:

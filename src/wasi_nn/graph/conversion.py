@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.graph.graph import Graph, named_outputs
 from wasi_nn.graph.runner import ABSENT, EndedEarly, NamedOutputs, Runner
-from wasi_nn.types import ErrorCode, NNError, TensorInfo, TensorType, dtype_name, printable
+from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.types import TensorType, dtype_name
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, DType

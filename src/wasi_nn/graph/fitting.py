@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wasi_nn.types import Dims, ErrorCode, NNError, TensorInfo, dims_text, dtype_name
+from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.types import Dims, dims_text, dtype_name
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -23,21 +23,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from wasi_nn.errors import ContextFull, EndOfSequence, ErrorCode, NNError
 from wasi_nn.graph.fitting import as_declared, byte_view, checked, find, fitting_dims, no_such_tensors, require_rank
 from wasi_nn.graph.runner import ABSENT, EndedEarly, NamedOutputs, Runner, failure, run
+from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.process import forks
-from wasi_nn.types import (
-    ContextFull,
-    Dims,
-    EndOfSequence,
-    ErrorCode,
-    GraphEncoding,
-    NNError,
-    TensorInfo,
-    TensorType,
-    dims_text,
-    dtype_name,
-)
+from wasi_nn.types import Dims, GraphEncoding, TensorType, dims_text, dtype_name
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wasi_nn.types import ErrorCode, NNError, TensorInfo, one_line
+from wasi_nn.errors import ErrorCode, NNError, one_line
+from wasi_nn.graph.tensor_info import TensorInfo
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, DType

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from wasmtime import Engine, Module, WasmtimeError
 
 from wasi_nn.abi.wasm_binary import MODULE_HEADER, Malformed, Reader, sections
+from wasi_nn.errors import GuestError, one_line, printable
 from wasi_nn.guests.compile_process import INVALID
 from wasi_nn.limits.limits import Limits, how_to_raise
-from wasi_nn.limits.watchdog import Alarm
 from wasi_nn.process import environment
 from wasi_nn.process.processes import how_it_ended, python_command
-from wasi_nn.types import GuestError, one_line, printable
+from wasi_nn.process.watchdog import Alarm
 
 if TYPE_CHECKING:
     from wasi_nn.guests.compile_cache import Compiled

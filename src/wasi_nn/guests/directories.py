@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from wasmtime import WasiConfig, WasmtimeError
 
-from wasi_nn.types import GuestError
+from wasi_nn.errors import GuestError
 
 
 @dataclass(frozen=True)

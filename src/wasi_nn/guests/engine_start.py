@@ -11,11 +11,11 @@ import threading
 
 from wasmtime import Linker, Module, Store, WasiConfig
 
+from wasi_nn.errors import GuestError, NNError, one_line
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.process import forks
 from wasi_nn.process.descriptors import require_free_descriptors
 from wasi_nn.process.threads import Call, require_threads
-from wasi_nn.types import GuestError, NNError, one_line
 
 _DESCRIPTORS = 8  # three were seen: a poll, a copy of it, and what wakes it
 

@@ -12,9 +12,9 @@ from wasmtime.component import Component, ComponentInstanceType, ExportIndex, Fu
 
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER
+from wasi_nn.errors import GuestError, GuestTrap, one_line, printable
 from wasi_nn.limits.limits import Limits, how_to_raise
 from wasi_nn.process.files import read_regular
-from wasi_nn.types import GuestError, GuestTrap, one_line, printable
 
 Guest = bytes | str | os.PathLike[str]
 """A guest: the path of a `.wasm` or `.wat` file, or the bytes of either."""

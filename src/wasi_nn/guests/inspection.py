@@ -10,6 +10,7 @@ from wasmtime.component import Component
 
 from wasi_nn.abi.component import compose
 from wasi_nn.abi.core.dialects import MODULES, Dialect, abi_of, imports_of
+from wasi_nn.errors import GuestError, one_line
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.compilation import compile_guest
 from wasi_nn.guests.compile_cache import Compiled
@@ -18,7 +19,6 @@ from wasi_nn.guests.runs import Work
 from wasi_nn.guests.wasi import Wasi
 from wasi_nn.limits.limits import Limits
 from wasi_nn.session.session import Session
-from wasi_nn.types import GuestError, one_line
 
 _WASI_0_2 = ("cli", "clocks", "filesystem", "http", "io", "random", "sockets")
 _NN = "wasi:nn/"

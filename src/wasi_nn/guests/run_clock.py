@@ -9,7 +9,7 @@ from wasmtime import Engine, Store
 
 from wasi_nn.abi import epochs
 from wasi_nn.limits.limits import ComputeGuard, Limits, how_to_raise
-from wasi_nn.limits.watchdog import Alarm
+from wasi_nn.process.watchdog import Alarm
 
 _AGAIN = 0.25
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Generic, TypeVar
 
+from wasi_nn.errors import GuestError, GuestStopped, GuestTrap, one_line
 from wasi_nn.limits.limits import Limits, how_to_raise
 from wasi_nn.process.threads import Call
-from wasi_nn.types import GuestError, GuestStopped, GuestTrap, one_line
 
 Result = TypeVar("Result")
 

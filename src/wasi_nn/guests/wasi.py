@@ -22,13 +22,13 @@ from wasmtime.component import Linker as ComponentLinker
 
 from wasi_nn.abi.core import host_functions, preview1
 from wasi_nn.abi.core.guest_memory import GuestMemory
+from wasi_nn.errors import GuestError
 from wasi_nn.guests import terminals
 from wasi_nn.guests.directories import Directories, c_string, preopen
 from wasi_nn.guests.open_files import OpenFiles
 from wasi_nn.guests.output import STDERR, STDOUT, Output, write_all
 from wasi_nn.limits.limits import Limits
 from wasi_nn.process.threads import require_threads
-from wasi_nn.types import GuestError
 
 if TYPE_CHECKING:
     from typing import TextIO

@@ -29,7 +29,7 @@ class Isolation:
     grace: float = 1.0
 
     def __post_init__(self) -> None:
-        from wasi_nn.types import ErrorCode, NNError
+        from wasi_nn.errors import ErrorCode, NNError
 
         for name in ("memory", "threads", "load_time", "grace"):
             if not getattr(self, name) > 0:
@@ -47,7 +47,7 @@ def unavailable() -> str:
 
 def require_available() -> None:
     """Raise `NNError` with `unsupported-operation` if graphs can't be isolated on this platform."""
-    from wasi_nn.types import ErrorCode, NNError
+    from wasi_nn.errors import ErrorCode, NNError
 
     reason = unavailable()
     if reason:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from wasi_nn.errors import NNError
 from wasi_nn.isolation.wire.channel import Channel, Gone, Message
 from wasi_nn.isolation.wire.descriptions import Misleading
 from wasi_nn.isolation.wire.outputs import OutputReader, copies
-from wasi_nn.types import NNError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

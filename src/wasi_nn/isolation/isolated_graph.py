@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wasi_nn.backends import files_of
+from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner
 from wasi_nn.isolation import Isolation
@@ -22,8 +23,8 @@ from wasi_nn.isolation.shared_memory import SharedMemory
 from wasi_nn.isolation.wire.channel import MAX_FILES, Message
 from wasi_nn.isolation.wire.descriptions import Description, Misleading
 from wasi_nn.isolation.worker_process import Worker
-from wasi_nn.loading import timed_load
-from wasi_nn.types import ErrorCode, ExecutionTarget, NNError, TargetUnavailable
+from wasi_nn.limits import timed_load
+from wasi_nn.types import ExecutionTarget
 
 if TYPE_CHECKING:
     from wasi_nn.backends import Backend, Options

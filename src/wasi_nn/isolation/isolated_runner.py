@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.errors import NNError
 from wasi_nn.graph.runner import ABSENT
 from wasi_nn.isolation.wire.channel import Message, encoded
 from wasi_nn.isolation.wire.descriptions import encoded_texts
 from wasi_nn.isolation.wire.outputs import tells_of_outputs
-from wasi_nn.types import Dims, NNError
+from wasi_nn.types import Dims
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph

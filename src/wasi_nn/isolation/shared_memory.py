@@ -19,9 +19,9 @@ from collections import deque
 from contextlib import suppress
 from math import inf
 
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.process import forks
 from wasi_nn.process.descriptors import require_free_descriptors, reserve
-from wasi_nn.types import ErrorCode, NNError
 
 _F_SEAL_FUTURE_WRITE = 0x10
 _FALLOC_FL_KEEP_SIZE, _FALLOC_FL_PUNCH_HOLE = 1, 2

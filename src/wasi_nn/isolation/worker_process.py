@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
+from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.isolation import Isolation, require_available
 from wasi_nn.isolation.shared_memory import WorkerMemory
 from wasi_nn.isolation.wire.channel import Channel, Gone, Message, encoded
@@ -20,7 +21,6 @@ from wasi_nn.isolation.wire.descriptions import error_of
 from wasi_nn.isolation.worker.sandbox import library_folders
 from wasi_nn.process import environment, forks
 from wasi_nn.process.processes import how_it_ended, python_command
-from wasi_nn.types import ErrorCode, NNError, one_line, printable
 
 logger = logging.getLogger("wasi_nn")
 

@@ -15,8 +15,8 @@ from math import inf
 from typing import TYPE_CHECKING, TypeVar
 from weakref import finalize
 
-from wasi_nn.limits.watchdog import LONGEST_WAIT, Alarm
-from wasi_nn.types import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.process.watchdog import LONGEST_WAIT, Alarm
 
 if TYPE_CHECKING:
     from wasi_nn.graph.runner import Runner

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from wasi_nn.backends.options import is_text
+from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.loading.registry import NamedGraph
-from wasi_nn.types import ErrorCode, NNError, one_line
 
 _MAX_BYTES = 16 * 1024**2
 

@@ -15,21 +15,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wasi_nn import backends
-from wasi_nn.backends import Buffer, LoadRules, Options
+from wasi_nn.backends import Buffer, Options
+from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable
 from wasi_nn.graph.graph import Graph
-from wasi_nn.loading import timed_load
+from wasi_nn.limits import timed_load
+from wasi_nn.loading.choose import files_at
+from wasi_nn.loading.load import load
+from wasi_nn.loading.rules import LoadRules, require_runtime
 from wasi_nn.process import forks
 from wasi_nn.process.files import read_regular
-from wasi_nn.types import (
-    ErrorCode,
-    ExecutionTarget,
-    GraphEncoding,
-    ModelNotFound,
-    NNError,
-    one_line,
-    printable,
-    word,
-)
+from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
 Source = backends.Source | Sequence[str | os.PathLike[str]] | Graph
 """A model as `wasi_nn.load` takes it, a list of paths (one for each builder), or a `Graph` that is loaded already."""
@@ -205,7 +200,7 @@ class Registry:
         rules = self.rules
         if named.convert_types is not None:
             rules = replace(rules, convert_types=named.convert_types)
-        return backends.load(
+        return load(
             source,
             named.encoding,
             named.target,
@@ -217,7 +212,7 @@ class Registry:
     def _files_of(self, named: NamedGraph) -> Sequence[Path]:
         source: Any = named.source
         if isinstance(source, Path) and named.sha256 is None:
-            return backends.files_at(source, word(GraphEncoding, named.encoding), named.runtime, self.rules)
+            return files_at(source, parse_enum(GraphEncoding, named.encoding), named.runtime, self.rules)
         return [path for path in (source if isinstance(source, list | tuple) else [source]) if isinstance(path, Path)]
 
     def _unknown(self, name: str) -> NNError:
@@ -262,9 +257,9 @@ def _validated(name: str, graph: NamedGraph) -> NamedGraph:
                 raise NNError(ErrorCode.INVALID_ARGUMENT, f"{source} is a directory, which has no sha256")
         elif _is_paths(source):
             source = [_existing(path) for path in source]
-        encoding, target = word(GraphEncoding, graph.encoding), word(ExecutionTarget, graph.target)
+        encoding, target = parse_enum(GraphEncoding, graph.encoding), parse_enum(ExecutionTarget, graph.target)
         if graph.runtime is not None:
-            backends.require_runtime(encoding, graph.runtime)
+            require_runtime(encoding, graph.runtime)
     except NNError as error:
         raise error.told_as(f"graph {name!r}: {error}") from error
     return replace(graph, source=source, encoding=encoding, target=target)

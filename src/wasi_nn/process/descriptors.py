@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import resource
 
-from wasi_nn.types import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError
 
 _RESERVE = 64
 

@@ -17,7 +17,7 @@ import os
 from typing import Protocol
 from weakref import WeakSet
 
-from wasi_nn.types import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError
 
 count = 0
 """How many forks this process is away from the one that imported this: what was made at another count is another

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from wasi_nn.limits.watchdog import LONGEST_WAIT
+from wasi_nn.errors import GuestError, one_line
 from wasi_nn.process import forks
-from wasi_nn.types import GuestError, one_line
+from wasi_nn.process.watchdog import LONGEST_WAIT
 
 Result = TypeVar("Result")
 

@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary, finalize
 
 from wasi_nn import backends
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import ExecutionContext, Graph
 from wasi_nn.limits.limits import ComputeGuard, HeldBytes, Limits, Turns, Usage
+from wasi_nn.limits.timed_load import load_within
+from wasi_nn.loading.choose import ChosenModel, choose
+from wasi_nn.loading.load import open_model
 from wasi_nn.loading.registry import registry_of
-from wasi_nn.loading.timed_load import load_within
+from wasi_nn.loading.rules import LoadRules
 from wasi_nn.process.descriptors import require_free_descriptors, reserve
 from wasi_nn.session.tensor import Tensor
-from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, word
+from wasi_nn.types import ExecutionTarget, GraphEncoding, Word, parse_enum
 
 if TYPE_CHECKING:
-    from wasi_nn.backends import Backend, LoadRules
+    from wasi_nn.backends import Backend
     from wasi_nn.loading.registry import Graphs
 
 Handled = Graph | ExecutionContext | Tensor | NNError
@@ -120,6 +124,10 @@ def _counts(item: Handled) -> dict[str, int]:
     return {"handles": 1, "contexts": 1} if isinstance(item, ExecutionContext) else {"handles": 1}
 
 
+def _words(kind: type[Word], words: Collection[Word | str]) -> set[Word]:
+    return {parse_enum(kind, word) for word in words}
+
+
 def _with_article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
@@ -163,11 +171,15 @@ class Session:
             if isinstance(given, str):
                 message = f"allow_{name} is a collection, not one text: give it [{given!r}]"
                 raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-        allowed = allow_load if isinstance(allow_load, bool) else {word(GraphEncoding, name) for name in allow_load}
+        allowed = (
+            allow_load if isinstance(allow_load, bool) else {parse_enum(GraphEncoding, name) for name in allow_load}
+        )
         self.allow_load: bool | set[GraphEncoding] = allowed
-        self.allow_targets = None if allow_targets is None else {word(ExecutionTarget, name) for name in allow_targets}
+        self.allow_targets = (
+            None if allow_targets is None else {parse_enum(ExecutionTarget, name) for name in allow_targets}
+        )
         self.allow_names = None if allow_names is None else tuple(allow_names)
-        self.rules = rules or backends.LoadRules()
+        self.rules = rules or LoadRules()
         self.limits = limits or Limits()
         self.usage = Usage(self.limits, totals)
         self.guard = ComputeGuard(self.limits, turns)
@@ -185,15 +197,22 @@ class Session:
             raise NNError(ErrorCode.SECURITY, "this host loads graphs by name only, not from a guest's bytes")
         self._require_target(target)
 
-        def load(model: Sequence[memoryview], may_begin: Callable[[Backend], bool]) -> Graph:
-            return backends.load(model, encoding, target, rules=self.rules, allowed=may_begin)
+        def chosen(model: Sequence[memoryview]) -> ChosenModel:
+            found = choose(model, encoding, None, self.rules)
+            if not self._may_load(found.backend):
+                message = f"this host loads {found.backend.encoding.value} by name only, not from bytes"
+                raise NNError(ErrorCode.SECURITY, message)
+            return found
 
-        return self._loaded_from_bytes(builders, load)
+        return self._loaded_from_bytes(builders, target, chosen)
 
     def _loaded_from_bytes(
-        self, builders: Sequence[memoryview], load: Callable[[Sequence[memoryview], Callable[[Backend], bool]], Graph]
+        self,
+        builders: Sequence[memoryview],
+        target: ExecutionTarget,
+        choose_for: Callable[[Sequence[memoryview]], ChosenModel],
     ) -> int:
-        """Load a graph, by a function that asks before it begins with a backend; gives the graph's handle."""
+        """Load an untrusted model by the backend that a function chooses, or refuses; gives the graph's handle."""
         held = {"model_bytes": sum(map(len, builders))}
         counted = {"graphs": 1, **held}
         self.usage.require("graphs", 1)
@@ -202,15 +221,14 @@ class Session:
             self.usage.require(name, amount)
         model = [memoryview(bytes(builder)) for builder in builders]  # a load may outlast the guest and its memory
 
-        def may_begin(backend: Backend) -> bool:
-            if not self._may_load(backend):
-                return False
-            if self.rules.isolation_of(backend, hostile=True) is not None:
+        def load() -> Graph:
+            chosen = choose_for(model)
+            if self.rules.isolation_of(chosen.backend, untrusted=True) is not None:
                 self.usage.take("workers", 1)
                 counted["workers"] = held["workers"] = 1
-            return True
+            return open_model(chosen, target, {}, self.rules, untrusted=True)
 
-        graph = load_within(self.usage, self.guard, counted, lambda: load(model, may_begin))
+        graph = load_within(self.usage, self.guard, counted, load)
         for name, amount in held.items():
             self.usage.take(name, amount)
             finalize(graph, self.usage.give_back, name, amount).atexit = False
@@ -233,13 +251,13 @@ class Session:
             message = f"graph encoding {number} ({name}) has no backend here; one can be registered for the number"
             raise NNError(ErrorCode.INVALID_ENCODING, message)
 
-        def load(model: Sequence[memoryview], may_begin: Callable[[Backend], bool]) -> Graph:
-            if not may_begin(backend):
+        def chosen(model: Sequence[memoryview]) -> ChosenModel:
+            if not self._may_load(backend):
                 raise NNError(ErrorCode.SECURITY, f"this host loads no models of {name} from a guest's bytes")
             self._require_target(target)
-            return backends.load_with(backend, model, target, self.rules)
+            return ChosenModel(backend, model)
 
-        return self._loaded_from_bytes(builders, load)
+        return self._loaded_from_bytes(builders, target, chosen)
 
     def load_by_name(self, name: str, config: memoryview | bytes = b"") -> int:
         """Load a graph that the operator named, with a configuration of the guest's if it gives one; gives its handle,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.graph.fitting import MAX_RANK, no_such_tensors
-from wasi_nn.types import ErrorCode, NNError, TensorType, dims_text, one_line
+from wasi_nn.types import TensorType, dims_text
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, Dims

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from wasi_nn.errors import NNError
 from wasi_nn.graph.fitting import as_declared, find
 from wasi_nn.graph.graph import ExecutionContext, Graph
 from wasi_nn.session.session import HandleTable, Session
 from wasi_nn.tracing.trace_file import GRAPHS_ROW, Trace
-from wasi_nn.types import Dims, ExecutionTarget, GraphEncoding, NNError, TensorType
+from wasi_nn.types import Dims, ExecutionTarget, GraphEncoding, TensorType
 
 if TYPE_CHECKING:
     import os

@@ -16,25 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.graph.fitting import MAX_RANK, find
 from wasi_nn.session.session import Session
 from wasi_nn.tracing.comparison import TOLERANCES, difference
 from wasi_nn.tracing.trace_file import BadTrace, Call, TraceReader, fault, kind_of
-from wasi_nn.types import (
-    ErrorCode,
-    ExecutionTarget,
-    GraphEncoding,
-    NNError,
-    TensorType,
-    dims_text,
-    dtype_name,
-    one_line,
-    printable,
-)
+from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType, dims_text, dtype_name
 
 if TYPE_CHECKING:
-    from wasi_nn.backends import LoadRules
     from wasi_nn.loading.registry import Graphs
+    from wasi_nn.loading.rules import LoadRules
     from wasi_nn.types import Array, Dims, DType
 
 _TYPES = {kind.value: kind.dtype for kind in TensorType} | {

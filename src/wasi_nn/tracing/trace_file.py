@@ -37,9 +37,10 @@ from weakref import ref
 
 import numpy as np
 
+from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.graph.fitting import byte_view
 from wasi_nn.process.files import open_regular
-from wasi_nn.types import Dims, ErrorCode, NNError, dtype_name, one_line, printable
+from wasi_nn.types import Dims, dtype_name
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, DType

@@ -21,9 +21,10 @@ from wasi_nn.abi.component import bridge, host_functions
 from wasi_nn.abi.component.host_functions import STRING, U32, U64, HostFunction, Text
 from wasi_nn.abi.core.host_functions import GuestFault
 from wasi_nn.abi.failures import FailureLog, logger
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.session.session import Session, require_builder_count
 from wasi_nn.session.tensor import Tensor
-from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TensorType
+from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array

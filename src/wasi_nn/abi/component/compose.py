@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from wasi_nn.abi.component import bridge
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, Malformed, Reader, sections
-from wasi_nn.types import GuestError, printable
+from wasi_nn.errors import GuestError, printable
 
 _NAMESPACE = "wasi:nn/"
 

@@ -16,8 +16,9 @@ from wasmtime import Linker, Module
 
 from wasi_nn.abi.core import spec, wamr, wasmedge
 from wasi_nn.abi.core.spec import CoreAbi
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.session.session import Session
-from wasi_nn.types import ErrorCode, NNError, word
+from wasi_nn.types import parse_enum
 
 
 class Dialect(enum.Enum):
@@ -69,7 +70,7 @@ def add_to_linker(
 
 def abi_of(dialect: Dialect | str, guest: Module | None) -> type[CoreAbi]:
     """The functions of a dialect; of the one that a guest speaks, for `auto`. Raises as `add_to_linker` does."""
-    chosen = word(Dialect, dialect)
+    chosen = parse_enum(Dialect, dialect)
     if chosen is Dialect.AUTO:
         if guest is None:
             message = "the dialect auto needs the guest's module, to see what it imports"

@@ -18,9 +18,10 @@ from wasi_nn.abi.core import host_functions
 from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
 from wasi_nn.abi.core.host_functions import GuestFault, i32_signature
 from wasi_nn.abi.failures import FailureLog, logger
+from wasi_nn.errors import EndOfSequence, ErrorCode, NNError
 from wasi_nn.graph.fitting import MAX_RANK
 from wasi_nn.session.session import Session, require_builder_count
-from wasi_nn.types import EndOfSequence, ErrorCode, ExecutionTarget, GraphEncoding, NNError, TensorType, dtype_name
+from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType, dtype_name
 
 if TYPE_CHECKING:
     from wasi_nn.types import Dims, DType

@@ -22,9 +22,11 @@ import numpy as np
 
 from wasi_nn.abi.core.guest_memory import GuestMemory
 from wasi_nn.abi.core.spec import ENCODINGS, FUNCTIONS, TARGETS, CoreAbi
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.fitting import find
+from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.session.session import require_builder_count
-from wasi_nn.types import ErrorCode, GraphEncoding, NNError, TensorInfo, TensorType
+from wasi_nn.types import GraphEncoding, TensorType
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, DType

@@ -19,16 +19,9 @@ from collections.abc import Mapping, Sequence
 
 from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
 from wasi_nn.abi.core.spec import ENCODINGS, ERRNO, FUNCTIONS, INVALID_ARGUMENT, CoreAbi
+from wasi_nn.errors import ContextFull, EndOfSequence, ModelNotFound, NNError, PromptTooLong
 from wasi_nn.session.session import Session
-from wasi_nn.types import (
-    ContextFull,
-    EndOfSequence,
-    ExecutionTarget,
-    GraphEncoding,
-    ModelNotFound,
-    NNError,
-    PromptTooLong,
-)
+from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 EXTENSIONS = {
     "load_by_name_with_config": 5,

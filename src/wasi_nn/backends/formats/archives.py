@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from struct import unpack_from
 
-from wasi_nn.types import ErrorCode, NNError, one_line
+from wasi_nn.errors import ErrorCode, NNError, one_line
 
 MAX_ENTRIES = 100_000
 MAX_UNPACKED = 16 << 30  # bytes

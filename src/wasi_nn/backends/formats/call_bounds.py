@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
-from wasi_nn.types import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError
 
 _MAX_DEPTH = 100
 _MAX_CALLS = 1_000_000

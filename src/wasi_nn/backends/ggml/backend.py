@@ -31,18 +31,11 @@ from wasi_nn.backends.ggml.completion import Completion
 from wasi_nn.backends.ggml.gguf import Header, is_gguf, read_header
 from wasi_nn.backends.ggml.options import Loading, check_operators, from_guest, loading, request
 from wasi_nn.backends.ggml.server import Engine
+from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, PromptTooLong, TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import ABSENT, EndedEarly, Runner
-from wasi_nn.types import (
-    ErrorCode,
-    ExecutionTarget,
-    GraphEncoding,
-    ModelNotFound,
-    NNError,
-    PromptTooLong,
-    TargetUnavailable,
-    TensorInfo,
-)
+from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array

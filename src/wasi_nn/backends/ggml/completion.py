@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends.ggml.options import RANDOM_SEED
 from wasi_nn.backends.ggml.server import require_success
-from wasi_nn.types import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError
 
 if TYPE_CHECKING:
     from wasi_nn.backends.ggml.server import Engine

@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass, field
 from math import prod
 
-from wasi_nn.types import ErrorCode, NNError, printable
+from wasi_nn.errors import ErrorCode, NNError, printable
 
 Value = int | float | bool | str
 

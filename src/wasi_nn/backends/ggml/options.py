@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends.ggml.gguf import Header
 from wasi_nn.backends.options import check_options
-from wasi_nn.types import ErrorCode, GraphEncoding, NNError, printable
+from wasi_nn.errors import ErrorCode, NNError, printable
+from wasi_nn.types import GraphEncoding
 
 if TYPE_CHECKING:
     from xllamacpp import CommonParams

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends.ggml.gguf import Header
 from wasi_nn.backends.ggml.options import Loading, parameters
+from wasi_nn.errors import ErrorCode, NNError, PromptTooLong, printable
 from wasi_nn.process import forks
-from wasi_nn.types import ErrorCode, NNError, PromptTooLong, printable
 
 if TYPE_CHECKING:
     from xllamacpp import Server

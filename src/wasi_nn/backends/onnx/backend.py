@@ -32,10 +32,12 @@ from wasi_nn.backends.onnx.model import (
     tensors_with_shape,
 )
 from wasi_nn.backends.options import check_options, is_text, is_texts, is_thread_count, one_of, only_builder
+from wasi_nn.errors import TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner, takes
+from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.process import quiet
-from wasi_nn.types import ExecutionTarget, GraphEncoding, TargetUnavailable, TensorInfo, TensorType
+from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, OrtValue, RunOptions, SessionOptions

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from wasi_nn.backends.formats.protobuf import fields
-from wasi_nn.types import ErrorCode, NNError, printable
+from wasi_nn.errors import ErrorCode, NNError, printable
 
 _MAX_TOP_LEVEL_FIELDS = 100_000
 _MAX_FIELDS = 2_000_000

@@ -31,9 +31,11 @@ from wasi_nn.backends.options import as_bytes, check_options, is_text, is_texts,
 from wasi_nn.backends.tensorflow import model as tensorflow_model
 from wasi_nn.backends.tflite.backend import is_tflite
 from wasi_nn.backends.tflite.model import require_sound
+from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner, takes
-from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo, TensorType
+from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType
 
 if TYPE_CHECKING:
     import openvino as ov

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from wasi_nn.backends.formats.archives import open_zip
 from wasi_nn.backends.pytorch.code import is_shallow
-from wasi_nn.types import ErrorCode, NNError, printable
+from wasi_nn.errors import ErrorCode, NNError, printable
 
 if TYPE_CHECKING:
     import torch

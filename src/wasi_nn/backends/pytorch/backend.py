@@ -25,8 +25,9 @@ from wasi_nn.backends.pytorch.archive import (
 from wasi_nn.backends.pytorch.export import open_exported
 from wasi_nn.backends.pytorch.script import open_script
 from wasi_nn.backends.pytorch.tensors import plain_errors
+from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
-from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable
+from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 _GPUS = ("cuda", "mps", "xpu")  # ROCm's devices are cuda's to torch
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from wasi_nn.backends.pytorch.program import require_harmless_programs, require_no_objects
 from wasi_nn.backends.pytorch.tensors import NUMBERS, Call, TorchGraph, dtype_of, named_leaves
+from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.graph.graph import Graph
-from wasi_nn.types import ErrorCode, NNError, TensorInfo, one_line, printable
+from wasi_nn.graph.tensor_info import TensorInfo
 
 if TYPE_CHECKING:
     import torch

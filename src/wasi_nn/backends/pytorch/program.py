@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends.pytorch.archive import names_in, refused, require_harmless_operator
-from wasi_nn.types import ErrorCode, NNError, printable
+from wasi_nn.errors import ErrorCode, NNError, printable
 
 if TYPE_CHECKING:
     import torch

@@ -12,9 +12,10 @@ import numpy as np
 
 from wasi_nn.backends.pytorch.archive import effects_of, require_harmless_functions
 from wasi_nn.backends.pytorch.tensors import Call, TorchGraph, named_leaves
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import ABSENT
-from wasi_nn.types import ErrorCode, NNError, TensorInfo
+from wasi_nn.graph.tensor_info import TensorInfo
 
 if TYPE_CHECKING:
     import torch

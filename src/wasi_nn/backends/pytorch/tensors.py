@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import NamedOutputs, Runner
-from wasi_nn.types import ErrorCode, GraphEncoding, NNError, TensorType
+from wasi_nn.types import GraphEncoding, TensorType
 
 if TYPE_CHECKING:
     import torch

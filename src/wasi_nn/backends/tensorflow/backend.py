@@ -35,10 +35,12 @@ from wasi_nn.backends.tensorflow.model import (
 )
 from wasi_nn.backends.tensorflow.operations import keeps_state, require_bounded_functions, require_harmless
 from wasi_nn.backends.tensorflow.plan import Plan, Port, graph_def_plan, saved_model_plan
+from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import ABSENT, Runner
+from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.process.quiet import environment_with, extensions_of
-from wasi_nn.types import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo
+from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array

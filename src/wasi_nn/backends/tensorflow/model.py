@@ -19,7 +19,7 @@ from weakref import finalize
 
 from wasi_nn.backends.formats import archives
 from wasi_nn.backends.formats.protobuf import fields
-from wasi_nn.types import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError
 
 SAVED_MODEL = "saved_model.pb"
 _FOLDERS = ("variables", "assets")

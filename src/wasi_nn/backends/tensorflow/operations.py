@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wasi_nn.backends.formats.call_bounds import require_bounded
-from wasi_nn.types import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError
 
 
 @dataclass

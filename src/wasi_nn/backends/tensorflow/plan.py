@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends.tensorflow.operations import Reach, keeps_state, node_name, reach
-from wasi_nn.types import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array

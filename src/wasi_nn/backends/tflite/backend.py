@@ -19,10 +19,12 @@ import numpy as np
 
 from wasi_nn.backends.options import check_options, is_text, is_thread_count, only_builder
 from wasi_nn.backends.tflite.model import require_sound
+from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner, failure
+from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.process import quiet
-from wasi_nn.types import Dims, ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable, TensorInfo
+from wasi_nn.types import Dims, ExecutionTarget, GraphEncoding
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from wasi_nn.backends.formats.call_bounds import require_bounded
 from wasi_nn.backends.formats.flatbuffers import Buffer, Table
-from wasi_nn.types import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError
 
 _MAX_RUNS = 10_000  # of subgraphs by each other, the rounds of loops not counted
 

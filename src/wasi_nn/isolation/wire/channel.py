@@ -48,8 +48,8 @@ class Channel:
     @classmethod
     def pair(cls) -> tuple[Channel, socket.socket]:
         """A channel, and the other side's socket. Raises `NNError` with `runtime-error` if too few files are left."""
+        from wasi_nn.errors import ErrorCode, NNError
         from wasi_nn.process.descriptors import require_free_descriptors, reserve
-        from wasi_nn.types import ErrorCode, NNError
 
         require_free_descriptors(reserve())
         try:
@@ -181,7 +181,7 @@ def encoded(message: Mapping[str, Any], data: bytes | memoryview = b"", files: i
     text = json.dumps(message, separators=(",", ":")).encode()
     for size, most in ((len(text), _MAX_JSON), (len(data), MAX_BYTES)):
         if size > most:
-            from wasi_nn.types import ErrorCode, NNError  # which workers must not import as they start
+            from wasi_nn.errors import ErrorCode, NNError  # which workers must not import as they start
 
             raise NNError(ErrorCode.TOO_LARGE, f"an isolated graph takes at most {most} bytes at once, not {size}")
     return b"".join((_HEADER.pack(len(text), len(data), files), text, data))

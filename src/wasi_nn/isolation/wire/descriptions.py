@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn import types
+from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.graph.fitting import MAX_RANK
 from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.isolation.wire.channel import MAX_BYTES
-from wasi_nn.types import ErrorCode, GraphEncoding, NNError, TensorInfo, TensorType, printable
+from wasi_nn.types import GraphEncoding, TensorType
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, Dims, DType
@@ -114,7 +115,7 @@ class Description:
             self.device = printable(str(said["device"]))
             self.outputs_vary = bool(said["outputs_vary"])
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
-            raise Misleading(f"a graph that is none ({types.one_line(error)})") from error
+            raise Misleading(f"a graph that is none ({one_line(error)})") from error
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Description) and (self.inputs, self.outputs) == (other.inputs, other.outputs)

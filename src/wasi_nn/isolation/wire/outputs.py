@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.errors import NNError
 from wasi_nn.graph.graph import Graph, output_infos
 from wasi_nn.graph.runner import EndedEarly, NamedOutputs
 from wasi_nn.isolation.wire.channel import Message
@@ -23,11 +24,11 @@ from wasi_nn.isolation.wire.descriptions import (
     require_few_texts,
     texts_of,
 )
-from wasi_nn.types import NNError
 
 if TYPE_CHECKING:
+    from wasi_nn.graph.tensor_info import TensorInfo
     from wasi_nn.isolation.shared_memory import SharedMemory, WorkerMemory
-    from wasi_nn.types import Array, TensorInfo
+    from wasi_nn.types import Array
 
 ALIGNMENT = 64
 SAME: Message = {"same": True}

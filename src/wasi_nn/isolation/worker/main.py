@@ -21,9 +21,9 @@ from wasi_nn.isolation.worker import sandbox
 from wasi_nn.process.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
+    from wasi_nn.errors import NNError
     from wasi_nn.graph.graph import Graph
     from wasi_nn.isolation.worker.runner_server import RunnerServer
-    from wasi_nn.types import NNError
 
 
 def main(control: str, lifeline: str) -> NoReturn:
@@ -128,7 +128,7 @@ class _Worker:
 
 
 def _no_thread() -> NNError:
-    from wasi_nn.types import ErrorCode, NNError
+    from wasi_nn.errors import ErrorCode, NNError
 
     text = "the isolated worker can't start a thread for one more execution context (Isolation.threads)"
     return NNError(ErrorCode.RUNTIME_ERROR, text)

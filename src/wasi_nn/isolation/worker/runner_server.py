@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import ABSENT, failure
 from wasi_nn.isolation.wire.channel import Channel, Gone, Message, encoded, mapped
 from wasi_nn.isolation.wire.descriptions import described_error, dtype_of, texts_of
 from wasi_nn.isolation.wire.outputs import SAME, OutputWriter
-from wasi_nn.types import ErrorCode, NNError
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, DType

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.process import forks
 from wasi_nn.process.threads import Call
-from wasi_nn.types import ErrorCode, NNError, one_line
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
+from wasi_nn.errors import GuestError, one_line
 from wasi_nn.guests.directories import Directories, path_of
 from wasi_nn.limits.limits import Limits, how_to_raise
 from wasi_nn.process import forks
 from wasi_nn.process.descriptors import are_free, lowest_free, reserve
-from wasi_nn.types import GuestError, one_line
 
 _OPEN = "/proc/self/fd"
 _EVERY = 0.002  # seconds until the next look at how many files may have been opened

@@ -1,0 +1,135 @@
+"""Choosing a backend for a model: by its encoding, by the look of its bytes, and by what is installed."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from wasi_nn.backends import Backend, Buffer, Source, available, files_of, is_installed
+from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line
+from wasi_nn.loading.rules import LoadRules
+from wasi_nn.process.files import is_irregular, open_regular
+from wasi_nn.types import GraphEncoding
+
+
+@dataclass(frozen=True)
+class ChosenModel:
+    """A model, by the path of its file or as its builders, and the backend that is to load it."""
+
+    backend: Backend
+    model: Path | Sequence[memoryview]
+
+
+def choose(source: Source, encoding: GraphEncoding, runtime: str | None, rules: LoadRules) -> ChosenModel:
+    """Choose the backend for a model. Nothing of the model is parsed for that but its first bytes.
+
+    Raises `NNError`: `invalid-argument` for a source without builders, `invalid-encoding` where no backend fits;
+    `not-found` (as `ModelNotFound`) and `runtime-error` for a file that isn't there or can't be read.
+    """
+    wanted = partial(_is_wanted, runtime, rules)
+    if isinstance(source, str | os.PathLike):
+        return ChosenModel(*_backend_for_path(Path(source), encoding, wanted))
+    parts = [source] if isinstance(source, Buffer) else source
+    model = [memoryview(part).cast("B") for part in parts]
+    if not model:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, "a graph needs at least one builder")
+    return ChosenModel(_backend_for_bytes(model[0], encoding, wanted), model)
+
+
+def _is_wanted(runtime: str | None, rules: LoadRules, backend: Backend) -> bool:
+    return backend.runtime == (runtime or rules.runtime_for(backend.encoding) or backend.runtime)
+
+
+def files_at(path: Path, encoding: GraphEncoding, runtime: str | None, rules: LoadRules) -> Sequence[Path]:
+    """What a model at a path would be loaded from: files, and folders with all that is in them."""
+    try:
+        backend, file = _backend_for_path(path, encoding, partial(_is_wanted, runtime, rules))
+        return [path, *files_of(backend, file)]
+    except NNError:  # loading it will say what is wrong
+        return [path]
+
+
+def _backend_for_path(path: Path, encoding: GraphEncoding, wanted: Callable[[Backend], bool]) -> tuple[Backend, Path]:
+    """The backend for a model by its path, and the path of its file."""
+    try:
+        file = _model_file(path, encoding) if path.is_dir() else path
+        with open_regular(file) as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            with memoryview(data) as view:
+                backend = _backend_for_bytes(view, encoding, wanted, str(file))
+        for other in files_of(backend, file):
+            if is_irregular(other):
+                raise OSError(f"{other.name} is no regular file")
+        return backend, file
+    except FileNotFoundError as error:
+        raise ModelNotFound(f"no model at {path}: no such file or directory") from error
+    except OSError as error:
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"the model {path} can't be read: {one_line(error)}") from error
+    except ValueError as error:
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"the model {path} is empty") from error
+
+
+def looks_like_another(chosen: ChosenModel) -> GraphEncoding | None:
+    """The encoding that a model's bytes look like, if not like the one that they were said to be of."""
+    if isinstance(chosen.model, Path):
+        return None
+    try:
+        like = [other.encoding for other in available() if other.sniff(chosen.model[0])]
+    except NNError:
+        return None
+    return None if not like or chosen.backend.encoding in like else like[0]
+
+
+def _model_file(directory: Path, encoding: GraphEncoding) -> Path:
+    """The model in a directory: the file with a usual name, else the only one that looks like a model."""
+    fitting = [backend for backend in available() if encoding in (backend.encoding, GraphEncoding.AUTODETECT)]
+    usual = list(dict.fromkeys(name for backend in fitting for name in backend.model_files))
+    named = [directory / name for name in usual if (directory / name).is_file()]
+    found = named or [file for file in sorted(directory.iterdir()) if _looks_like_a_model(file, fitting)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(file.name for file in found)
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"the directory {directory} has several models ({names}): name one")
+    raise NNError(
+        ErrorCode.INVALID_ENCODING,
+        f"the directory {directory} has none of {', '.join(usual)}, nor any other file in a format known here",
+    )
+
+
+def _looks_like_a_model(file: Path, fitting: Sequence[Backend]) -> bool:
+    if not file.is_file() or not file.stat().st_size:
+        return False
+    with open_regular(file) as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with memoryview(data) as view:
+            return any(backend.sniff(view) for backend in fitting)
+
+
+def _backend_for_bytes(
+    model: memoryview, encoding: GraphEncoding, wanted: Callable[[Backend], bool], name: str = "the model"
+) -> Backend:
+    """The first backend of an encoding (of any, for autodetect) that is wanted and takes the model to be its own; of
+    several, the first that is installed."""
+    tried, fitting = [], []
+    for backend in available():
+        if encoding not in (backend.encoding, GraphEncoding.AUTODETECT) or not wanted(backend):
+            continue
+        tried.append(backend)
+        if backend.sniff(model):
+            fitting.append(backend)
+            if is_installed(backend):
+                return backend
+    if fitting:
+        return fitting[0]
+    if encoding is not GraphEncoding.AUTODETECT and tried:
+        return next(filter(is_installed, tried), tried[0])  # it will say what is wrong with the model
+    known = ", ".join(dict.fromkeys(backend.encoding.value for backend in tried or available()))
+    if encoding is not GraphEncoding.AUTODETECT:
+        raise NNError(ErrorCode.INVALID_ENCODING, f"there is no backend for {encoding.value} here, only for {known}")
+    raise NNError(
+        ErrorCode.INVALID_ENCODING,
+        f"{name} isn't in a format known here (tried: {known}); it begins with {bytes(model[:8])!r}",
+    )

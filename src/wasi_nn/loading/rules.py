@@ -1,0 +1,70 @@
+"""How an operator wants models loaded, and what the guests' own models may be loaded by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from wasi_nn.backends import Backend, available
+from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.isolation import Isolation
+from wasi_nn.isolation import require_available as require_isolation
+from wasi_nn.isolation import unavailable as isolation_unavailable
+from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
+
+
+@dataclass(frozen=True)
+class LoadRules:
+    """How an operator wants models loaded, whoever asks for them.
+
+    target_fallback    the execution target to use where the one that is asked for isn't there; the log says so. None:
+                       such a load is refused
+    runtimes           the runtime to use for an encoding that several can run, such as `{"onnx": "openvino"}`; of an
+                       encoding that isn't named here, the first installed one
+    convert_types      whether tensors of types that wasi-nn lacks are converted
+                       (`wasi_nn.graph.conversion`)
+    isolate            which models run in worker processes (`wasi_nn.isolation`). True, or an `Isolation`: all. None:
+                       untrusted models of the encodings whose runtime is unsafe for them. False: none
+
+    Raises `NNError` with `invalid-argument` for a word that doesn't exist.
+    """
+
+    target_fallback: ExecutionTarget | str | None = None
+    runtimes: Mapping[GraphEncoding, str] | Mapping[str, str] = field(default_factory=dict)
+    convert_types: bool = False
+    isolate: bool | Isolation | None = None
+
+    def __post_init__(self) -> None:
+        if self.isolate:
+            require_isolation()
+        if self.target_fallback is not None:
+            parse_enum(ExecutionTarget, self.target_fallback)
+        for encoding, runtime in self.runtimes.items():
+            require_runtime(parse_enum(GraphEncoding, encoding), runtime)
+
+    def isolation_of(self, backend: Backend, *, untrusted: bool) -> Isolation | None:
+        """How a graph of a backend is isolated, for a model that is `untrusted` or not; None if it isn't."""
+        if isinstance(self.isolate, Isolation):
+            return self.isolate
+        alone = untrusted and not backend.withstands_hostile_bytes and getattr(backend, "safe_in_isolation", False)
+        return Isolation() if self.isolate or (self.isolate is None and alone) else None
+
+    def let_guests_load(self, backend: Backend) -> bool:
+        """Whether guests may load models of a backend from bytes, if nothing else is said: what its runtime withstands,
+        or an isolated one does."""
+        if backend.withstands_hostile_bytes:
+            return True
+        safe = getattr(backend, "safe_in_isolation", False) and self.isolate is not False
+        return safe and not isolation_unavailable()
+
+    def runtime_for(self, encoding: GraphEncoding) -> str | None:
+        """The runtime that models of an encoding are to be run by; None for any."""
+        return next((name for of, name in self.runtimes.items() if parse_enum(GraphEncoding, of) is encoding), None)
+
+
+def require_runtime(encoding: GraphEncoding, runtime: str) -> None:
+    """Raise `NNError` with `invalid-argument` unless there is such a runtime for an encoding, installed or not."""
+    there = [backend.runtime for backend in available() if encoding in (backend.encoding, GraphEncoding.AUTODETECT)]
+    if runtime not in there:
+        message = f"no runtime for {encoding.value} is named {runtime!r}; there are {', '.join(there) or 'none'}"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
