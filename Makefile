@@ -22,6 +22,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.dev  ## ratios to the runtime called directly, as tables
 	PYTHONPATH=demo:tests $(BIN)/python bench/core_abi.py

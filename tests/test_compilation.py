@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from slow_modules import loops_with_many_values, many_variables, module, nested_loops
 
 from wasi_nn import GuestError, GuestStopped, Host, Limits

@@ -11,8 +11,7 @@ import pytest
 import wasmtime
 from conftest import REPOSITORY, need
 from driven_component import ENGINE, HERE
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from wasmtime import Store
 from wasmtime.component import Component, Linker
 

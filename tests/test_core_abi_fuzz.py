@@ -12,8 +12,7 @@ import numpy as np
 import onnx_models as models
 import pytest
 from core_guest import BUILDERS, DATA, DIMS, F32, NAME, NOT_FOUND, OUT, SUCCESS, TENSOR, TRAP, CoreGuest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 import wasi_nn
 from wasi_nn.abi.core import spec

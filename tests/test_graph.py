@@ -12,7 +12,8 @@ from onnx_models import f32
 
 import wasi_nn
 from wasi_nn import ABSENT, ErrorCode, Graph, NamedOutputs, Runner, TensorInfo, TensorType
-from wasi_nn.limits.limits import Limits, Usage
+from wasi_nn.limits.limits import Limits
+from wasi_nn.limits.usage import Usage
 from wasi_nn.session.session import HandleTable
 
 

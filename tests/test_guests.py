@@ -13,8 +13,7 @@ import onnxruntime
 import pytest
 from conftest import C_GUESTS, REPOSITORY, need
 
-from build import C_GUESTS as NAMES
-from build import build_c
+from build import C_GUESTS as NAMES, build_c
 from wasi_nn import Host
 
 RUNTIME: dict[str, Any] = {"providers": ["CPUExecutionProvider"]}

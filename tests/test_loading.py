@@ -33,7 +33,7 @@ from wasi_nn import (
 from wasi_nn.isolation import isolated_graph
 from wasi_nn.isolation.worker_process import Worker
 from wasi_nn.limits import timed_load
-from wasi_nn.limits.limits import Usage
+from wasi_nn.limits.usage import Usage
 from wasi_nn.loading.rules import LoadRules
 
 if TYPE_CHECKING:

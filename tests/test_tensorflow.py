@@ -22,8 +22,7 @@ from core_guest import F32, OUT, SUCCESS, UNSUPPORTED_OPERATION, CoreGuest
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, NNError, TargetUnavailable, TensorType
-from wasi_nn.backends.tensorflow import model as model_formats
-from wasi_nn.backends.tensorflow import operations
+from wasi_nn.backends.tensorflow import model as model_formats, operations
 
 need("tensorflow", "'wasi-nn[tensorflow]'")
 

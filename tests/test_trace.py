@@ -34,8 +34,8 @@ from wasi_nn import (
     NNError,
     Session,
     TensorType,
+    cli as commands,
 )
-from wasi_nn import cli as commands
 from wasi_nn.abi.component.bridge import VERSIONS
 from wasi_nn.tracing.comparison import difference
 from wasi_nn.tracing.recording import RecordedContext, RecordingSession

@@ -13,7 +13,7 @@ import pytest
 
 import wasi_nn
 from wasi_nn import ErrorCode, HostLimits, Limits, NNError
-from wasi_nn.limits.limits import Usage
+from wasi_nn.limits.usage import Usage
 from wasi_nn.process import watchdog
 from wasi_nn.process.watchdog import Alarm
 

@@ -25,7 +25,8 @@ from wasi_nn.isolation.wire.descriptions import (
     encoded_metadata,
     encoded_texts,
 )
-from wasi_nn.limits.limits import HeldBytes, Limits, Usage
+from wasi_nn.limits.limits import Limits
+from wasi_nn.limits.usage import HeldBytes, Usage
 
 ISOLATED = LoadRules(isolate=True)
 MIB = 2**20

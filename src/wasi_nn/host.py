@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from wasmtime import ExitTrap, Linker, Module, Store, Trap, WasmtimeError
-from wasmtime.component import Component
-from wasmtime.component import Linker as ComponentLinker
+from wasmtime.component import Component, Linker as ComponentLinker
 
 from wasi_nn.abi.component import bridge_functions, compose
 from wasi_nn.abi.core.dialects import Dialect, abi_of
@@ -34,7 +33,9 @@ from wasi_nn.guests.output import Output
 from wasi_nn.guests.run_clock import RunClock
 from wasi_nn.guests.runs import Run, RunResult, RunsUnderWay, Work
 from wasi_nn.guests.wasi import Wasi
-from wasi_nn.limits.limits import HostLimits, Limits, Turns, Usage
+from wasi_nn.limits.compute_guard import Turns
+from wasi_nn.limits.limits import HostLimits, Limits
+from wasi_nn.limits.usage import Usage
 from wasi_nn.loading.registry import registry_of
 from wasi_nn.loading.rules import LoadRules
 from wasi_nn.process import forks

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from wasi_nn.cli import ENCODINGS, TARGETS, UsageError
 
 if TYPE_CHECKING:
-    from wasi_nn.loading.registry import NamedGraph, Registry
+    from wasi_nn.loading.named_graph import NamedGraph
+    from wasi_nn.loading.registry import Registry
     from wasi_nn.loading.rules import LoadRules
 
 
@@ -132,7 +133,7 @@ def _graphs(options: argparse.Namespace) -> Iterator[tuple[str, NamedGraph]]:
 
 
 def _graph(text: str) -> tuple[str, NamedGraph]:
-    from wasi_nn.loading.registry import NamedGraph
+    from wasi_nn.loading.named_graph import NamedGraph
 
     name, equals, model = text.partition("=")
     if not (name and equals and model):
@@ -147,7 +148,7 @@ def _graph(text: str) -> tuple[str, NamedGraph]:
 def _wasmtime_graph(text: str) -> tuple[str, NamedGraph]:
     import os
 
-    from wasi_nn.loading.registry import NamedGraph
+    from wasi_nn.loading.named_graph import NamedGraph
 
     encoding, colons, directory = text.partition("::")
     name = os.path.basename(os.path.normpath(directory))
@@ -159,7 +160,7 @@ def _wasmtime_graph(text: str) -> tuple[str, NamedGraph]:
 def _wasmedge_graph(text: str) -> tuple[str, NamedGraph]:
     import os
 
-    from wasi_nn.loading.registry import NamedGraph
+    from wasi_nn.loading.named_graph import NamedGraph
 
     parts = text.split(":", 3)
     if len(parts) != 4 or not all(parts):

@@ -9,7 +9,8 @@ from wasi_nn.cli import FAILURE, graph_options
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph
-    from wasi_nn.loading.registry import NamedGraph, Registry
+    from wasi_nn.loading.named_graph import NamedGraph
+    from wasi_nn.loading.registry import Registry
 
 
 def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

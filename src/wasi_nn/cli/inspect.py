@@ -51,7 +51,8 @@ def main(options: argparse.Namespace) -> int:
     if len(options.model) == 1 and _is_guest(options.model[0]):
         return _show_guest(options)
     from wasi_nn.errors import printable
-    from wasi_nn.loading.registry import NamedGraph, Registry
+    from wasi_nn.loading.named_graph import NamedGraph
+    from wasi_nn.loading.registry import Registry
 
     source = options.model[0] if len(options.model) == 1 else options.model
     named = NamedGraph(source, options.encoding, options.target, dict(map(_option, options.option)))

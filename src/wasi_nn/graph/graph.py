@@ -33,7 +33,8 @@ from wasi_nn.types import Dims, GraphEncoding, TensorType, dims_text, dtype_name
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from wasi_nn.limits.limits import ComputeGuard, HeldBytes
+    from wasi_nn.limits.compute_guard import ComputeGuard
+    from wasi_nn.limits.usage import HeldBytes
     from wasi_nn.types import Array, DType
 
 Result = TypeVar("Result")

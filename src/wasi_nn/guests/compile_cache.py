@@ -19,8 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from wasmtime import Module, WasmtimeError
-from wasmtime import _ffi as ffi
+from wasmtime import Module, WasmtimeError, _ffi as ffi
 from wasmtime.component import Component
 
 logger = logging.getLogger("wasi_nn")

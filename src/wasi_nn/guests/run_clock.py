@@ -8,7 +8,8 @@ from math import inf
 from wasmtime import Engine, Store
 
 from wasi_nn.abi import epochs
-from wasi_nn.limits.limits import ComputeGuard, Limits, how_to_raise
+from wasi_nn.limits.compute_guard import ComputeGuard
+from wasi_nn.limits.limits import Limits, how_to_raise
 from wasi_nn.process.watchdog import Alarm
 
 _AGAIN = 0.25

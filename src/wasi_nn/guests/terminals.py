@@ -7,8 +7,7 @@ it ends or has much of it.
 from __future__ import annotations
 
 from wasmtime import Engine, Store
-from wasmtime.component import Component, ResourceAny, ResourceHost, ResourceType
-from wasmtime.component import Linker as ComponentLinker
+from wasmtime.component import Component, Linker as ComponentLinker, ResourceAny, ResourceHost, ResourceType
 
 from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
 from wasi_nn.abi.core.host_functions import GuestFault

@@ -15,10 +15,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wasmtime import Linker, Module, Store, WasiConfig, WasmtimeError
-from wasmtime import _ffi as ffi
-from wasmtime.component import Component
-from wasmtime.component import Linker as ComponentLinker
+from wasmtime import Linker, Module, Store, WasiConfig, WasmtimeError, _ffi as ffi
+from wasmtime.component import Component, Linker as ComponentLinker
 
 from wasi_nn.abi.core import host_functions, preview1
 from wasi_nn.abi.core.guest_memory import GuestMemory

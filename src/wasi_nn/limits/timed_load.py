@@ -11,15 +11,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.process import forks
 from wasi_nn.process.threads import Call
 
 if TYPE_CHECKING:
-    from wasi_nn.graph.graph import Graph
-    from wasi_nn.limits.limits import ComputeGuard, Usage
+    from wasi_nn.limits.compute_guard import ComputeGuard
+    from wasi_nn.limits.usage import Usage
+
+Result = TypeVar("Result")
 
 _LOOK_EVERY = 0.1  # seconds: whether the run is to end, or the load is left behind, meanwhile
 _MOST_LEFT = 16
@@ -34,7 +36,7 @@ class _LeftBehind:
 
     def renew(self) -> None:
         """In a fork, whose threads don't exist, there are none."""
-        self.all: set[_Load] = set()
+        self.all: set[_Load[Any]] = set()
 
     def require_few(self) -> None:
         """Raise `NNError` with `timeout` where no more may be begun."""
@@ -46,8 +48,8 @@ class _LeftBehind:
 _left_behind = _LeftBehind()
 
 
-class _Load:
-    def __init__(self, load: Callable[[], Graph], usage: Usage, amounts: Mapping[str, int]) -> None:
+class _Load(Generic[Result]):
+    def __init__(self, load: Callable[[], Result], usage: Usage, amounts: Mapping[str, int]) -> None:
         self._load, self._usage, self._amounts = load, usage, amounts
         self._lock = threading.Lock()
         self._stop: Callable[[str], None] | None = None
@@ -60,7 +62,7 @@ class _Load:
         """Whether nobody waits for it any more."""
         return self._release is not None
 
-    def work(self) -> Graph:
+    def work(self) -> Result:
         """Load. For the thread."""
         _current.set(self)
         try:
@@ -109,10 +111,10 @@ class _Load:
                 self._stop = None
 
 
-_current: ContextVar[_Load | None] = ContextVar("the load for a guest that a thread is at", default=None)
+_current: ContextVar[_Load[Any] | None] = ContextVar("the load for a guest that a thread is at", default=None)
 
 
-def load_within(usage: Usage, guard: ComputeGuard, amounts: Mapping[str, int], load: Callable[[], Graph]) -> Graph:
+def load_within(usage: Usage, guard: ComputeGuard, amounts: Mapping[str, int], load: Callable[[], Result]) -> Result:
     """Load a model for a guest, within `Limits.load_time` and the time of its run; meanwhile, it counts as `amounts`.
 
     Raises what loading it raises, and `NNError`: `timeout`, or `too-large` if that is too much.
@@ -133,7 +135,7 @@ def load_within(usage: Usage, guard: ComputeGuard, amounts: Mapping[str, int], l
     return call.result()
 
 
-def _wait(call: Call[Graph], work: _Load, guard: ComputeGuard) -> None:
+def _wait(call: Call[Result], work: _Load[Result], guard: ComputeGuard) -> None:
     until = guard.load_until()
     while not call.wait(max(0, min(_LOOK_EVERY, until - time.monotonic()))):
         if time.monotonic() >= min(until, guard.run_until):

@@ -22,7 +22,7 @@ from typing import Any
 
 from wasi_nn.backends.options import is_text
 from wasi_nn.errors import ErrorCode, NNError, one_line
-from wasi_nn.loading.registry import NamedGraph
+from wasi_nn.loading.named_graph import NamedGraph
 
 _MAX_BYTES = 16 * 1024**2
 

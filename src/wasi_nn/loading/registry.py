@@ -10,24 +10,21 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from wasi_nn import backends
-from wasi_nn.backends import Buffer, Options
+from wasi_nn.backends import Buffer
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.limits import timed_load
 from wasi_nn.loading.choose import files_at
 from wasi_nn.loading.load import load
+from wasi_nn.loading.named_graph import NamedGraph, Source
 from wasi_nn.loading.rules import LoadRules, require_runtime
 from wasi_nn.process import forks
 from wasi_nn.process.files import read_regular
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
-
-Source = backends.Source | Sequence[str | os.PathLike[str]] | Graph
-"""A model as `wasi_nn.load` takes it, a list of paths (one for each builder), or a `Graph` that is loaded already."""
 
 
 class GraphSource(Protocol):
@@ -35,24 +32,6 @@ class GraphSource(Protocol):
 
     def get(self, name: str) -> Graph:
         """The graph of this name. Raises `NNError`: `not-found`, or whatever loading it raises."""
-
-
-@dataclass(frozen=True)
-class NamedGraph:
-    """A graph as the operator gives it: a model and how to load it. What isn't said is as the registry's rules have it.
-
-    `sha256` (hexadecimal), if given, must be that of the model's file, or of its builders one after another. The
-    bytes that were checked are the bytes that are loaded, so that such a graph can't be a directory or have data in
-    other files.
-    """
-
-    source: Source
-    encoding: GraphEncoding | str = GraphEncoding.AUTODETECT
-    target: ExecutionTarget | str = ExecutionTarget.CPU
-    options: Options = field(default_factory=dict)
-    runtime: str | None = None
-    sha256: str | None = None
-    convert_types: bool | None = None
 
 
 _FileState = tuple[str, int, int, int, int]

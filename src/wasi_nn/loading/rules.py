@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 
 from wasi_nn.backends import Backend, available
 from wasi_nn.errors import ErrorCode, NNError
-from wasi_nn.isolation import Isolation
-from wasi_nn.isolation import require_available as require_isolation
-from wasi_nn.isolation import unavailable as isolation_unavailable
+from wasi_nn.isolation import Isolation, require_available as require_isolation, unavailable as isolation_unavailable
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
 

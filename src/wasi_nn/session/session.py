@@ -14,8 +14,10 @@ from weakref import WeakKeyDictionary, finalize
 from wasi_nn import backends
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import ExecutionContext, Graph
-from wasi_nn.limits.limits import ComputeGuard, HeldBytes, Limits, Turns, Usage
+from wasi_nn.limits.compute_guard import ComputeGuard, Turns
+from wasi_nn.limits.limits import Limits
 from wasi_nn.limits.timed_load import load_within
+from wasi_nn.limits.usage import HeldBytes, Usage
 from wasi_nn.loading.choose import ChosenModel, choose
 from wasi_nn.loading.load import open_model
 from wasi_nn.loading.registry import registry_of

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from wasi_nn.limits.limits import ComputeGuard, HeldBytes, Usage
+    from wasi_nn.limits.compute_guard import ComputeGuard
+    from wasi_nn.limits.usage import HeldBytes, Usage
     from wasi_nn.loading.registry import Graphs
     from wasi_nn.types import Array, DType
 

@@ -17,8 +17,7 @@ from struct import Struct
 from typing import Any
 
 import wasmtime
-from wasmtime import FuncType, Linker, Memory, ValType
-from wasmtime import _ffi as ffi
+from wasmtime import FuncType, Linker, Memory, ValType, _ffi as ffi
 
 from wasi_nn.abi.core.guest_memory import GuestMemory
 from wasi_nn.abi.wasmtime_c_api import ADDRESS, FORGET, SIZE, keep, kept, offset_of, symbol

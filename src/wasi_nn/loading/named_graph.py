@@ -1,0 +1,33 @@
+"""A graph as the operator describes it: a model, and how it is loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from wasi_nn import backends
+from wasi_nn.backends import Options
+from wasi_nn.graph.graph import Graph
+from wasi_nn.types import ExecutionTarget, GraphEncoding
+
+Source = backends.Source | Sequence[str | os.PathLike[str]] | Graph
+"""A model as `wasi_nn.load` takes it, a list of paths (one for each builder), or a `Graph` that is loaded already."""
+
+
+@dataclass(frozen=True)
+class NamedGraph:
+    """A graph as the operator gives it: a model and how to load it. What isn't said is as the registry's rules have it.
+
+    `sha256` (hexadecimal), if given, must be that of the model's file, or of its builders one after another. The
+    bytes that were checked are the bytes that are loaded, so that such a graph can't be a directory or have data in
+    other files.
+    """
+
+    source: Source
+    encoding: GraphEncoding | str = GraphEncoding.AUTODETECT
+    target: ExecutionTarget | str = ExecutionTarget.CPU
+    options: Options = field(default_factory=dict)
+    runtime: str | None = None
+    sha256: str | None = None
+    convert_types: bool | None = None
