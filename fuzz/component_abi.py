@@ -39,7 +39,7 @@ def run(data: bytes) -> None:
                 break
             choices.of(STEPS)(guest, choices)
         guest.drop_all()
-        assert not len(session.handles), "something stays that the guest can't know of"
+        assert not session.used("handles"), "something stays that the guest can't know of"
 
 
 class _Guest:

@@ -200,7 +200,7 @@ def test_the_operator_chooses_among_runtimes() -> None:
         assert wasi_nn.load(models.relu(), rules=rules).runtime == chosen
         with wasi_nn.Session(rules=rules, allow_load=["onnx"]) as session:
             handle = session.load([memoryview(models.relu())], GraphEncoding.ONNX, ExecutionTarget.CPU)
-            assert session.handles.get(handle, wasi_nn.Graph).runtime == chosen
+            assert session.graph(handle).runtime == chosen
     rules = LoadRules(runtimes={"onnx": "openvino"})
     assert wasi_nn.load(models.relu(), runtime="onnxruntime", rules=rules).runtime == "onnxruntime"
     named = wasi_nn.NamedGraph(models.relu(), runtime="openvino")

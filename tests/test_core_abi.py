@@ -260,7 +260,7 @@ def test_a_target_that_is_not_there_may_fall_back(caplog: pytest.LogCaptureFixtu
     with wasi_nn.Session(rules=wasi_nn.LoadRules(target_fallback="cpu")) as session:
         guest = CoreGuest(session)
         assert guest.load(models.relu(), target=2) == SUCCESS
-        assert session.handles.get(guest.u32(), wasi_nn.Graph).device == "cpu"
+        assert session.graph(guest.u32()).device == "cpu"
     assert "cpu is used instead" in caplog.text
 
 
@@ -417,12 +417,12 @@ def test_out_pointers_outside_trap_before_anything_happens(guest: CoreGuest, poi
         guest.call("load", BUILDERS, 1, ONNX, 0, pointer)
     with pytest.raises(TRAP, match="load_by_name: the out-pointer"):
         guest.call("load_by_name", NAME, 4, pointer)
-    assert len(guest.session.handles) == 0
+    assert guest.session.used("handles") == 0
     context = guest.context("relu")
-    handles = len(guest.session.handles)
+    handles = guest.session.used("handles")
     with pytest.raises(TRAP, match="init_execution_context: the out-pointer"):
         guest.call("init_execution_context", 1, pointer)
-    assert len(guest.session.handles) == handles
+    assert guest.session.used("handles") == handles
     assert guest.set_input(context, 0, [4], F32, FLOATS) == SUCCESS
     assert guest.call("compute", context) == SUCCESS
     guest.write(DATA, b"\xee" * 16)
@@ -540,7 +540,7 @@ def test_a_guest_cannot_flood_the_log(guest: CoreGuest, caplog: pytest.LogCaptur
 def test_everything_ends_with_the_session(guest: CoreGuest) -> None:
     context = guest.context("relu")
     guest.session.close()
-    assert len(guest.session.handles) == 0
+    assert guest.session.used("handles") == 0
     assert guest.call("compute", context) == INVALID_ARGUMENT
     assert guest.context("relu") > context, "handles are not used again"
 

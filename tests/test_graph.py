@@ -14,7 +14,7 @@ import wasi_nn
 from wasi_nn import ABSENT, ErrorCode, Graph, NamedOutputs, Runner, TensorInfo, TensorType
 from wasi_nn.limits.limits import Limits
 from wasi_nn.limits.usage import Usage
-from wasi_nn.session.session import HandleTable
+from wasi_nn.session.handles import HandleTable
 
 
 class Doubler(Graph):
@@ -177,7 +177,7 @@ def test_a_graph_lives_as_long_as_a_context_needs_it() -> None:
     with wasi_nn.Session({"doubler": Doubler()}) as session:
         graph = session.load_by_name("doubler")
         context = session.context(session.init_execution_context(graph))
-        session.handles.remove(graph, Graph)
+        session.unload(graph)
     context.set_input(0, X)
     context.set_input(1, BIAS)
     context.compute()

@@ -531,7 +531,7 @@ class TestCounts:
                 context = set_input(session, graph)
                 session.context(context).compute()
                 session.finalize_execution_context(context)
-            assert session.usage.used("tensor_bytes") == 0
+            assert session.used("tensor_bytes") == 0
 
     def test_totals_are_over_all_guests(self) -> None:
         host = Host(totals=HostLimits(graphs=2, model_bytes=10_000))
@@ -597,7 +597,7 @@ class TestPolicy:
         ir = openvino_relu()
         with wasi_nn.Session() as session:
             graph = session.load([memoryview(part) for part in ir], GraphEncoding.OPENVINO, ExecutionTarget.CPU)
-            assert "Isolated" in type(session.handles.get(graph, wasi_nn.Graph)).__name__
+            assert "Isolated" in type(session.graph(graph)).__name__
         with wasi_nn.Session(rules=wasi_nn.LoadRules(isolate=False)) as session:
             with pytest.raises(NNError, match="by name only") as raised:
                 session.load([memoryview(part) for part in ir], GraphEncoding.OPENVINO, ExecutionTarget.CPU)
@@ -680,7 +680,7 @@ class TestComponents:
         monkeypatch.setattr(wasi_nn.Session, "load", lambda *arguments: loads.append(arguments))
         with pytest.raises(GuestFailed, match=r"101 bytes of models .*--max-model-bytes"):
             guest.load([bytes(50), bytes(51)])
-        assert (loads, guest.session.usage.used("tensor_bytes"), len(guest.session.handles)) == ([], 0, 0)
+        assert (loads, guest.session.used("tensor_bytes"), guest.session.used("handles")) == ([], 0, 0)
 
     def test_inputs_count_while_they_are_computed(self) -> None:
         counted: list[int] = []
@@ -688,7 +688,7 @@ class TestComponents:
         class Counts(Slow):
             def runner(self) -> wasi_nn.Runner:
                 def run(inputs: Any, reuse: Any) -> Any:
-                    counted.append(session.usage.used("tensor_bytes"))
+                    counted.append(session.used("tensor_bytes"))
                     return [np.ones(1, np.float32)]
 
                 return run
@@ -701,10 +701,10 @@ class TestComponents:
         for _ in range(2):
             guest.infer(context, {"x": X}, ["y"])
         assert counted == [20, 20]  # the elements, and the dims
-        assert session.usage.used("tensor_bytes") == 0
+        assert session.used("tensor_bytes") == 0
         with pytest.raises(GuestFailed, match="'nothing'"):
             guest.compute_named(context, [("nothing", guest.tensor(X))])
-        assert session.usage.used("tensor_bytes") == 0
+        assert session.used("tensor_bytes") == 0
 
     def test_outputs_of_which_not_all_can_be_had_dont_count(self) -> None:
         nodes = [helper.make_node(kind, ["x"], [kind]) for kind in ("Relu", "Neg", "Abs")]
@@ -716,4 +716,4 @@ class TestComponents:
             with pytest.raises(GuestFailed, match="60 bytes of tensors") as raised:
                 guest.infer(context, {"x": X}, [])
             assert raised.value.code == "too-large"
-            assert session.usage.used("tensor_bytes") == 0
+            assert session.used("tensor_bytes") == 0

@@ -33,6 +33,7 @@ from wasi_nn import (
 from wasi_nn.isolation import isolated_graph
 from wasi_nn.isolation.worker_process import Worker
 from wasi_nn.limits import timed_load
+from wasi_nn.limits.compute_guard import ComputeGuard
 from wasi_nn.limits.usage import Usage
 from wasi_nn.loading.rules import LoadRules
 
@@ -169,17 +170,19 @@ class TestTime:
         assert names == ["g", "g"]
 
     def test_the_runs_own_end_bounds_it(self, slow: SlowBackend) -> None:
-        with Session() as session:
-            session.guard.run_until = time.monotonic() + 0.05
+        guard = ComputeGuard(Limits())
+        guard.run_until = time.monotonic() + 0.05
+        with Session(guard=guard) as session:
             with pytest.raises(NNError, match=r"the run took longer than 3600 s \(Limits.run_time"):
                 load_slowly(session)
 
     def test_a_run_that_is_stopped_ends_it(self, slow: SlowBackend) -> None:
-        with Session() as session:
+        guard = ComputeGuard(Limits())
+        with Session(guard=guard) as session:
 
             def stop() -> None:
                 slow.begun.acquire()
-                session.guard.stop()
+                guard.stop()
 
             stopper = threading.Thread(target=stop)
             stopper.start()

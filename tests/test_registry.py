@@ -167,7 +167,7 @@ def test_a_registry_of_ones_own() -> None:
             return wasi_nn.load(models.identity(dims=(len(name),)))
 
     with wasi_nn.Session(Anything()) as session:
-        graph = session.handles.get(session.load_by_name("seven"), wasi_nn.Graph)
+        graph = session.graph(session.load_by_name("seven"))
     assert graph.inputs[0].dims == (5,)
 
 

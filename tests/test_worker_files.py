@@ -14,7 +14,7 @@ import onnx_models
 import pytest
 
 import wasi_nn
-from wasi_nn import ErrorCode, ExecutionTarget, Graph, GraphEncoding, Limits, LoadRules, NNError
+from wasi_nn import ErrorCode, ExecutionTarget, GraphEncoding, Limits, LoadRules, NNError
 from wasi_nn.isolation import isolated_graph, unavailable
 
 ISOLATED = LoadRules(isolate=True)
@@ -32,7 +32,7 @@ def load(session: wasi_nn.Session, model: bytes = MODEL) -> int:
 
 
 def graph_of(session: wasi_nn.Session, handle: int) -> isolated_graph.IsolatedGraph:
-    graph = session.handles.get(handle, Graph)
+    graph = session.graph(handle)
     assert isinstance(graph, isolated_graph.IsolatedGraph)
     return graph
 
@@ -60,7 +60,7 @@ def test_a_worker_that_is_replaced_counts_once() -> None:
         os.kill(process, signal.SIGKILL)
         os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
         assert graph.worker_process != process
-        assert session.usage.used("workers") == 1
+        assert session.used("workers") == 1
 
 
 _OUT_OF_FILES = """

@@ -52,7 +52,7 @@ def test_a_default_guest_has_eight_workers() -> None:
         session.unload(graphs.pop())
         gc.collect()
         load(session)
-        assert session.usage.used("workers") == 8
+        assert session.used("workers") == 8
     assert workers() == before
 
 
@@ -82,12 +82,12 @@ def test_a_model_that_cant_be_loaded_leaves_no_worker_whoever_keeps_the_error() 
 def test_graphs_that_arent_isolated_and_those_of_the_operator_dont_count() -> None:
     with Session(limits=Limits(workers=1)) as session:
         load(session), load(session)
-        assert session.usage.used("workers") == 0
+        assert session.used("workers") == 0
     named = {"a": onnx_models.relu(), "b": onnx_models.relu()}
     host = Host(named, limits=Limits(workers=1), rules=ISOLATED)
     with host.session() as session:
         session.load_by_name("a"), session.load_by_name("b")
-        assert session.usage.used("workers") == 0
+        assert session.used("workers") == 0
 
 
 # Loads until something is refused, and says what.
@@ -133,4 +133,4 @@ def test_where_no_process_can_be_started_it_is_an_error(monkeypatch: pytest.Monk
             with pytest.raises(NNError, match="no process can be started for an isolated graph") as raised:
                 load(session)
             assert raised.value.code is ErrorCode.RUNTIME_ERROR
-        assert session.usage.used("workers") == 0
+        assert session.used("workers") == 0

@@ -33,7 +33,7 @@ from wasi_nn.guests.output import Output
 from wasi_nn.guests.run_clock import RunClock
 from wasi_nn.guests.runs import Run, RunResult, RunsUnderWay, Work
 from wasi_nn.guests.wasi import Wasi
-from wasi_nn.limits.compute_guard import Turns
+from wasi_nn.limits.compute_guard import ComputeGuard, Turns
 from wasi_nn.limits.limits import HostLimits, Limits
 from wasi_nn.limits.usage import Usage
 from wasi_nn.loading.registry import registry_of
@@ -126,14 +126,26 @@ class Host:
         `allow_names` and `limits` are instead of the host's. With `trace`, the path of a file, its calls are recorded:
         see `RecordingSession`.
         """
+        guard = ComputeGuard(limits or self.limits, self._turns)
+        return self._session(guard, allow_names, limits or self.limits, trace, trace_data, title)
+
+    def _session(
+        self,
+        guard: ComputeGuard,
+        allow_names: Collection[str] | None,
+        limits: Limits,
+        trace: str | os.PathLike[str] | None,
+        trace_data: bool,
+        title: str,
+    ) -> Session:
         given: dict[str, Any] = {
             "allow_load": self.allow_load,
             "allow_targets": self.allow_targets,
             "allow_names": self.allow_names if allow_names is None else allow_names,
             "rules": self.rules,
-            "limits": limits or self.limits,
+            "limits": limits,
             "totals": self._usage,
-            "turns": self._turns,
+            "guard": guard,
         }
         if trace is None:
             return Session(self.registry, **given)
@@ -229,17 +241,16 @@ class Host:
                 start_wasi()
             wasi = Wasi([name, *args], env or {}, dirs or {}, stdin, output, limits)
             store = self._store(limits, compiled, wasi.stands_in_for(compiled))
+            guard = ComputeGuard(limits, self._turns)
+            guard.run_until = run.until
             try:
-                with self.session(
-                    allow_names=allow_names, limits=limits, trace=trace, trace_data=trace_data, title=name
-                ) as session:
-                    session.guard.run_until = run.until
-                    session.show = wasi.write_stdout
+                with self._session(guard, allow_names, limits, trace, trace_data, name) as session:
+                    session.text_sink = wasi.write_stdout
                     if isinstance(compiled, Component):
                         begin = self._link_component(name, compiled, store, wasi, session)
                     else:
                         begin = self._link_module(dialect or self.dialect, name, compiled, store, wasi, session)
-                    with closing(RunClock(self.engine, store, limits, session.guard)) as clock:
+                    with closing(RunClock(self.engine, store, limits, guard)) as clock:
                         watch = clock.stop if isinstance(compiled, Component) else None
                         with files_in(dirs or {}, limits, watch), run.stopped_by(clock.stop):
                             return _run_to_its_end(name, begin, session, wasi, clock)

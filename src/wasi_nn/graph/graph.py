@@ -352,13 +352,13 @@ class ExecutionContext:
         Raises `NNError` with `invalid-argument` if there is no such output, `runtime-error` if no compute has succeeded
         since the context was made or since the last one failed.
         """
-        return self._output(key)[1].copy()
+        return self.output(key)[1].copy()
 
     def output_bytes(self, index: int) -> memoryview:
         """The bytes of output `index`, row-major: a view, good until the next compute. Raises as `get_output` does, and
         `unsupported-operation` if the elements are of a type that wasi-nn lacks."""
         if self._minds_running:
-            return output_view(*self._output(index))
+            return output_view(*self.output(index))
         of, views = self._output_views
         if of is not self._outputs or of is None:
             count = len(self.graph.outputs if self._outputs is None else self._outputs)
@@ -367,13 +367,15 @@ class ExecutionContext:
             view = views[index]
             if view is not None:
                 return view
-        info, array = self._output(index)
+        info, array = self.output(index)
         view = output_view(info, array)
         if array.flags.c_contiguous:  # else the view is of a copy, which the next compute wouldn't write
             views[index] = view
         return view
 
-    def _output(self, key: int | str) -> tuple[TensorInfo, Array]:
+    def output(self, key: int | str) -> tuple[TensorInfo, Array]:
+        """An output of the last compute, by index or by name, and what the graph says of it: the runtime's array, good
+        until the next compute. Raises as `get_output` does."""
         if self._minds_running:
             index = find(self.graph.outputs, key, "output")
             told = self._told(index)

@@ -1,18 +1,19 @@
-"""What one guest holds: its graphs and execution contexts behind handles, and what it may do.
+"""The session of one guest: every nn call, on graphs, execution contexts, tensors and errors that it holds by handle.
 
-One session belongs to one guest instance (a Store) and to one thread at a time, and ends with it. Both ABIs end here;
-what they translate differs, what happens doesn't.
+A session is the one door between the ABIs and everything behind them. An ABI turns a guest's bytes into the arguments
+of a method here, and its result into bytes again. A session belongs to one guest instance (a Store) and to one thread
+at a time, and ends with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, finalize
 
 from wasi_nn import backends
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.graph.fitting import find
 from wasi_nn.graph.graph import ExecutionContext, Graph
 from wasi_nn.limits.compute_guard import ComputeGuard, Turns
 from wasi_nn.limits.limits import Limits
@@ -23,137 +24,38 @@ from wasi_nn.loading.load import open_model
 from wasi_nn.loading.registry import registry_of
 from wasi_nn.loading.rules import LoadRules
 from wasi_nn.process.descriptors import require_free_descriptors, reserve
+from wasi_nn.session.handles import HandleTable
+from wasi_nn.session.policy import Policy
 from wasi_nn.session.tensor import Tensor
-from wasi_nn.types import ExecutionTarget, GraphEncoding, Word, parse_enum
+from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 if TYPE_CHECKING:
-    from wasi_nn.backends import Backend
+    from numpy.typing import ArrayLike
+
+    from wasi_nn.graph.tensor_info import TensorInfo
     from wasi_nn.loading.registry import Graphs
+    from wasi_nn.types import Array, Dims, DType
 
-Handled = Graph | ExecutionContext | Tensor | NNError
-"""What a guest may hold a handle of. Only components hold tensors and errors."""
-
-Item = TypeVar("Item", bound=Handled)
-
-_KINDS: dict[type, str] = {Graph: "graph", ExecutionContext: "execution context", Tensor: "tensor", NNError: "error"}
-_LAST_HANDLE = 2**32 - 1
 _MAX_BUILDERS = 1024
 
 
-class HandleTable:
-    """Numbers that stand for a guest's things. A number is given once: after `remove` it stays unused for ever.
-
-    All kinds are numbered in one sequence, so that a handle of the wrong kind can be told. What they stand for counts
-    as used.
-    """
-
-    def __init__(self, usage: Usage) -> None:
-        self.usage = usage
-        self._items: dict[int, Handled] = {}
-        self._next = 1
-
-    def add(self, item: Handled) -> int:
-        """A new handle for an item."""
-        handle = self._next
-        if handle > _LAST_HANDLE:
-            raise NNError(ErrorCode.TOO_LARGE, "no handles are left in this session")
-        self.usage.take_all(_counts(item))
-        self._next += 1
-        self._items[handle] = item
-        return handle
-
-    def add_all(self, items: Iterable[Handled]) -> list[int]:
-        """New handles for some items; none, if there aren't enough for all."""
-        handles: list[int] = []
-        try:
-            for item in items:
-                handles.append(self.add(item))  # noqa: PERF401  those before one that fails are needed
-        except NNError:
-            for handle in handles:
-                self.discard(handle)
-            raise
-        return handles
-
-    def get(self, handle: int, kind: type[Item]) -> Item:
-        """The item behind a handle. Raises `NNError` with `invalid-argument` if there is none of this kind."""
-        item = self._items.get(handle)
-        if isinstance(item, kind):
-            return item
-        raise self._wrong(handle, item, kind)
-
-    def remove(self, handle: int, kind: type[Item]) -> Item:
-        """Give a handle back. Raises as `get` does."""
-        item = self.get(handle, kind)
-        self._forget(handle)
-        return item
-
-    def holds(self, handle: int, kind: type[Handled]) -> bool:
-        """Whether a handle is that of an item of a kind now."""
-        return isinstance(self._items.get(handle), kind)
-
-    def discard(self, handle: int) -> None:
-        """Give a handle back, of whatever kind. Of no effect if there is none."""
-        self._forget(handle)
-
-    def _forget(self, handle: int) -> None:
-        item = self._items.pop(handle, None)
-        if item is not None:
-            self.usage.give_back_all(_counts(item))
-
-    def clear(self) -> None:
-        """Give every handle back."""
-        self._items.clear()
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def _wrong(self, handle: int, item: Handled | None, kind: type[Item]) -> NNError:
-        if item is not None:
-            is_ = f"is {_with_article(next(word for of, word in _KINDS.items() if isinstance(item, of)))}"
-        elif 0 < handle < self._next:
-            is_ = "was given back"
-        else:
-            is_ = "was never given out"
-        return NNError(ErrorCode.INVALID_ARGUMENT, f"handle {handle} isn't {_with_article(_KINDS[kind])}: it {is_}")
-
-
-def _counts(item: Handled) -> dict[str, int]:
-    """What a thing counts as, and how much."""
-    if isinstance(item, Tensor):
-        return {"handles": 1, "tensor_bytes": item.data.nbytes + item.encoded_dims.nbytes}
-    if isinstance(item, Graph):
-        return {"handles": 1, "graphs": 1}
-    return {"handles": 1, "contexts": 1} if isinstance(item, ExecutionContext) else {"handles": 1}
-
-
-def _words(kind: type[Word], words: Collection[Word | str]) -> set[Word]:
-    return {parse_enum(kind, word) for word in words}
-
-
-def _with_article(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
-
-
-def _no_graph(name: str) -> NNError:
-    return NNError(ErrorCode.NOT_FOUND, f"no graph is named {name[:80]!r} for this guest")
-
-
 def require_builder_count(count: int) -> None:
-    """Raise `NNError` with `invalid-argument` if a guest announces more builders than are worth being looked at."""
+    """Raise `NNError` with `invalid-argument` if a guest announces more builders than any graph has."""
     if count > _MAX_BUILDERS:
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"{count} builders: no graph has more than {_MAX_BUILDERS}")
 
 
 class Session:
-    """The nn state of one guest.
+    """The nn calls of one guest.
 
-    `graphs` are those that it may load by name. `allow_load` says which models it may load from bytes of its own: those
-    of encodings whose runtimes withstand hostile bytes, by themselves or isolated (True), none (False), or those of the
-    encodings that are given. `allow_targets` are the targets that it may ask for (None: all), `allow_names` the names
-    that it may load (None: all; `*` stands for any characters). `rules` are for the models that the guest itself loads.
+    `graphs` are those that it may load by name. `allow_load`, `allow_targets` and `allow_names` are the policy
+    (`wasi_nn.session.policy`). `rules` are for the models that the guest itself loads.
 
     `limits` are what it may have; its memory, time and fuel are for whoever runs the Store to limit. `totals` and
-    `turns` are those of a host, which it shares.
+    `turns` are those of a host, which it shares. `guard`, if given, keeps its computes within their time, instead of
+    one of its own.
+
+    Every method that takes a handle raises `NNError` with `invalid-argument` where it isn't one of that kind.
     """
 
     def __init__(
@@ -167,104 +69,94 @@ class Session:
         limits: Limits | None = None,
         totals: Usage | None = None,
         turns: Turns | None = None,
+        guard: ComputeGuard | None = None,
     ) -> None:
         self.registry = registry_of(graphs, rules)
-        for name, given in (("load", allow_load), ("targets", allow_targets), ("names", allow_names)):
-            if isinstance(given, str):
-                message = f"allow_{name} is a collection, not one text: give it [{given!r}]"
-                raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-        allowed = (
-            allow_load if isinstance(allow_load, bool) else {parse_enum(GraphEncoding, name) for name in allow_load}
-        )
-        self.allow_load: bool | set[GraphEncoding] = allowed
-        self.allow_targets = (
-            None if allow_targets is None else {parse_enum(ExecutionTarget, name) for name in allow_targets}
-        )
-        self.allow_names = None if allow_names is None else tuple(allow_names)
-        self.rules = rules or LoadRules()
         self.limits = limits or Limits()
-        self.usage = Usage(self.limits, totals)
-        self.guard = ComputeGuard(self.limits, turns)
-        self.handles = HandleTable(self.usage)
-        self.show: Callable[[bytes], None] | None = None
-        """Where a text goes as a graph writes it, if its options ask for that: the guest's standard output."""
-        self._graph_of: WeakKeyDictionary[ExecutionContext, int] = WeakKeyDictionary()  # its handle
+        self.text_sink: Callable[[bytes], None] | None = None
+        """Receives generated text while it streams, if the options of a graph ask for that."""
         self.interruption: BaseException | None = None
-        """What stopped the guest in the middle of an nn call (Ctrl-C, as a rule), for whoever called it to raise
+        """What stopped the guest in the middle of an nn call (Ctrl-C, as a rule); whoever runs the guest raises it
         again."""
+        self._policy = Policy.of(allow_load, allow_targets, allow_names)
+        self._rules = rules or LoadRules()
+        self._usage = Usage(self.limits, totals)
+        self._guard = guard or ComputeGuard(self.limits, turns)
+        self._handles = HandleTable(self._usage)
+        self._graph_of: WeakKeyDictionary[ExecutionContext, int] = WeakKeyDictionary()  # its handle
+
+    # Models
 
     def load(self, builders: Sequence[memoryview], encoding: GraphEncoding, target: ExecutionTarget) -> int:
         """Load a model from the guest's bytes, which may change as soon as this returns; gives a graph's handle."""
-        if not self.allow_load:
-            raise NNError(ErrorCode.SECURITY, "this host loads graphs by name only, not from a guest's bytes")
-        self._require_target(target)
+        self._policy.require_load(target)
 
         def chosen(model: Sequence[memoryview]) -> ChosenModel:
-            found = choose(model, encoding, None, self.rules)
-            if not self._may_load(found.backend):
+            found = choose(model, encoding, None, self._rules)
+            if not self._policy.lets_load(found.backend, self._rules):
                 message = f"this host loads {found.backend.encoding.value} by name only, not from bytes"
                 raise NNError(ErrorCode.SECURITY, message)
             return found
 
-        return self._loaded_from_bytes(builders, target, chosen)
-
-    def _loaded_from_bytes(
-        self,
-        builders: Sequence[memoryview],
-        target: ExecutionTarget,
-        choose_for: Callable[[Sequence[memoryview]], ChosenModel],
-    ) -> int:
-        """Load an untrusted model by the backend that a function chooses, or refuses; gives the graph's handle."""
-        held = {"model_bytes": sum(map(len, builders))}
-        counted = {"graphs": 1, **held}
-        self.usage.require("graphs", 1)
-        require_free_descriptors(reserve())
-        for name, amount in held.items():
-            self.usage.require(name, amount)
-        model = [memoryview(bytes(builder)) for builder in builders]  # a load may outlast the guest and its memory
-
-        def load() -> Graph:
-            chosen = choose_for(model)
-            if self.rules.isolation_of(chosen.backend, untrusted=True) is not None:
-                self.usage.take("workers", 1)
-                counted["workers"] = held["workers"] = 1
-            return open_model(chosen, target, {}, self.rules, untrusted=True)
-
-        graph = load_within(self.usage, self.guard, counted, load)
-        for name, amount in held.items():
-            self.usage.take(name, amount)
-            finalize(graph, self.usage.give_back, name, amount).atexit = False
-        return self.handles.add(graph)
-
-    def _require_target(self, target: ExecutionTarget) -> None:
-        if self.allow_targets is not None and target not in self.allow_targets:
-            names = ", ".join(sorted(it.value for it in self.allow_targets)) or "none"
-            raise NNError(ErrorCode.SECURITY, f"this host lets the guest have no {target.value} (it may have: {names})")
-
-    def _may_load(self, backend: Backend) -> bool:
-        if isinstance(self.allow_load, bool):
-            return self.allow_load and self.rules.let_guests_load(backend)
-        return backend.encoding in self.allow_load
+        return self._load_untrusted(builders, target, chosen)
 
     def load_extension(self, builders: Sequence[memoryview], number: int, name: str, target: ExecutionTarget) -> int:
-        """Load a model of an encoding that is WasmEdge's own, by the backend that says it has that number."""
+        """Load a model of an encoding that only WasmEdge has, by the backend that is registered for its number."""
         backend = backends.of_extension(number)
         if backend is None:
             message = f"graph encoding {number} ({name}) has no backend here; one can be registered for the number"
             raise NNError(ErrorCode.INVALID_ENCODING, message)
 
         def chosen(model: Sequence[memoryview]) -> ChosenModel:
-            if not self._may_load(backend):
+            if not self._policy.lets_load(backend, self._rules):
                 raise NNError(ErrorCode.SECURITY, f"this host loads no models of {name} from a guest's bytes")
-            self._require_target(target)
+            self._policy.require_target(target)
             return ChosenModel(backend, model)
 
-        return self._loaded_from_bytes(builders, target, chosen)
+        return self._load_untrusted(builders, target, chosen)
+
+    def _load_untrusted(
+        self,
+        builders: Sequence[memoryview],
+        target: ExecutionTarget,
+        choose_for: Callable[[Sequence[memoryview]], ChosenModel],
+    ) -> int:
+        held = {"model_bytes": sum(map(len, builders))}
+        counted = {"graphs": 1, **held}
+        self._usage.require("graphs", 1)
+        require_free_descriptors(reserve())
+        for name, amount in held.items():
+            self._usage.require(name, amount)
+        model = [memoryview(bytes(builder)) for builder in builders]  # a load may outlast the guest and its memory
+
+        def load() -> Graph:
+            chosen = choose_for(model)
+            if self._rules.isolation_of(chosen.backend, untrusted=True) is not None:
+                self._usage.take("workers", 1)
+                counted["workers"] = held["workers"] = 1
+            return open_model(chosen, target, {}, self._rules, untrusted=True)
+
+        graph = load_within(self._usage, self._guard, counted, load)
+        for name, amount in held.items():
+            self._usage.take(name, amount)
+            finalize(graph, self._usage.give_back, name, amount).atexit = False
+        return self._handles.add(graph)
+
+    def load_tensors(self, tensors: Sequence[int], encoding: GraphEncoding, target: ExecutionTarget) -> int:
+        """Load a model whose builders are the data of tensors; gives a graph's handle. The tensors' handles are given
+        back."""
+        items = [self._handles.remove(handle, Tensor) for handle in reversed(tensors)]
+        self._usage.require("model_bytes", sum(tensor.data.nbytes for tensor in items))
+        # As bytes, which runtimes take without another copy; a tensor's memory goes as soon as it is copied.
+        parts = []
+        while items:
+            parts.append(memoryview(items.pop().data.tobytes()))
+        return self.load(parts, encoding, target)
 
     def load_by_name(self, name: str, config: memoryview | bytes = b"") -> int:
         """Load a graph that the operator named, with a configuration of the guest's if it gives one; gives its handle,
         a new one each time."""
-        if self.allow_names is not None and not any(fnmatchcase(name, allowed) for allowed in self.allow_names):
+        if not self._policy.lets_name(name):
             raise _no_graph(name)
         wanted = memoryview(bytes(config))
 
@@ -273,65 +165,173 @@ class Session:
             return graph.configured(wanted) if wanted else graph
 
         try:
-            return self.handles.add(load_within(self.usage, self.guard, {"graphs": 1}, load))
+            return self._handles.add(load_within(self._usage, self._guard, {"graphs": 1}, load))
         except NNError as error:
-            if self.allow_names is not None and type(error) is NNError and error.code is ErrorCode.NOT_FOUND:
+            if self._policy.allow_names is not None and type(error) is NNError and error.code is ErrorCode.NOT_FOUND:
                 raise _no_graph(name) from None  # the registry's own words tell of other names
             raise
 
-    def init_execution_context(self, graph: int) -> int:
-        """A new context on a graph, which lives as long as the context needs it; gives the context's handle."""
-        of = self.handles.get(graph, Graph)
-        self.usage.require("contexts", 1)
-        context = self.new_context(of)
-        held = HeldBytes(self.usage)
-        context.keep_to(self.guard, held)
-        finalize(context, held.release).atexit = False
-        self._graph_of[context] = graph
-        if self.show is not None:
-            context.show_to(self.show)
-        return self.handles.add(context)
-
-    def new_context(self, graph: Graph) -> ExecutionContext:
-        """The execution context that the guest is to have on a graph."""
-        return graph.init_execution_context()
+    def graph(self, handle: int) -> Graph:
+        """The graph behind a handle."""
+        return self._handles.get(handle, Graph)
 
     def holds_graph(self, handle: int) -> bool:
         """Whether a handle is that of a graph now."""
-        return self.handles.holds(handle, Graph)
+        return self._handles.holds(handle, Graph)
 
     def unload(self, graph: int) -> None:
-        """Give a graph's handle back. Its contexts stay, but can't be run any more: `loaded_context`."""
-        self.handles.remove(graph, Graph)
+        """Give a graph's handle back. Its contexts stay, but can't compute any more: see `require_graph`."""
+        self._handles.remove(graph, Graph)
 
-    def loaded_context(self, handle: int) -> ExecutionContext:
-        """The execution context behind a handle, if its graph wasn't unloaded: else `invalid-argument`."""
-        context = self.context(handle)
-        graph = self._graph_of[context]
+    # Execution contexts
+
+    def init_execution_context(self, graph: int) -> int:
+        """A new context on a graph, which lives as long as the context needs it; gives the context's handle."""
+        of = self._handles.get(graph, Graph)
+        self._usage.require("contexts", 1)
+        context = of.init_execution_context()
+        held = HeldBytes(self._usage)
+        context.keep_to(self._guard, held)
+        finalize(context, held.release).atexit = False
+        self._graph_of[context] = graph
+        if self.text_sink is not None:
+            context.show_to(self.text_sink)
+        return self._handles.add(context)
+
+    def context(self, handle: int) -> ExecutionContext:
+        """The execution context behind a handle. What is done with it directly isn't recorded."""
+        return self._handles.get(handle, ExecutionContext)
+
+    def require_graph(self, context: int) -> None:
+        """Raise `NNError` with `invalid-argument` if the graph of a context was unloaded."""
+        graph = self._graph_of[self.context(context)]
         if not self.holds_graph(graph):
-            message = f"the graph of execution context {handle} was unloaded: it had the handle {graph}"
+            message = f"the graph of execution context {context} was unloaded: it had the handle {graph}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-        return context
 
     def finalize_execution_context(self, context: int) -> None:
         """Give a context's handle back."""
-        self.handles.remove(context, ExecutionContext)
+        self._handles.remove(context, ExecutionContext)
 
-    def context(self, handle: int) -> ExecutionContext:
-        """The execution context behind a handle."""
-        return self.handles.get(handle, ExecutionContext)
+    def input_info(self, context: int, index: int) -> TensorInfo:
+        """What the graph of a context says of an input."""
+        inputs = self.context(context).graph.inputs
+        return inputs[find(inputs, index, "input")]
 
-    def refused(self, name: str, arguments: Sequence[object], error: Exception) -> None:
-        """Hear of an error that an ABI gives its guest for a call; where calls are recorded, it is written."""
+    def output_info(self, context: int, index: int) -> TensorInfo | None:
+        """What the graph of a context says of an output; None if it says nothing of it."""
+        outputs = self.context(context).graph.outputs
+        return outputs[index] if index < len(outputs) else None
+
+    def set_input(self, context: int, key: int | str, tensor: ArrayLike) -> None:
+        """See `ExecutionContext.set_input`."""
+        self.context(context).set_input(key, tensor)
+
+    def write_input(self, context: int, index: int, dtype: DType, dims: Dims, data: memoryview) -> None:
+        """See `ExecutionContext.write_input`."""
+        self.context(context).write_input(index, dtype, dims, data)
+
+    def set_input_tensor(self, context: int, name: str, tensor: int) -> None:
+        """Set an input to the data of a tensor, whose handle is given back."""
+        item = self._handles.remove(tensor, Tensor)
+        self.context(context)
+        self.set_input(context, name, item.array(name))
+
+    def compute(self, context: int) -> None:
+        """See `ExecutionContext.compute`."""
+        self.context(context).compute()
+
+    def context_full(self, context: int) -> bool:
+        """Whether the outputs of the last compute end where the context was full."""
+        return self.context(context).context_full
+
+    def output_bytes(self, context: int, index: int) -> memoryview:
+        """See `ExecutionContext.output_bytes`."""
+        return self.context(context).output_bytes(index)
+
+    def get_output(self, context: int, key: int | str) -> Array:
+        """See `ExecutionContext.get_output`."""
+        return self.context(context).get_output(key)
+
+    def get_output_tensor(self, context: int, name: str) -> int:
+        """A tensor with an output of the last compute; gives its handle."""
+        return self._handles.add(Tensor.of(name, self.get_output(context, name)))
+
+    def compute_named(self, context: int, inputs: Iterable[tuple[str, ArrayLike]]) -> list[tuple[str, Array]]:
+        """See `ExecutionContext.compute_named`."""
+        return self.context(context).compute_named(inputs)
+
+    def compute_named_tensors(self, context: int, inputs: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Compute on tensors by the names of inputs; gives the handles of new tensors by the names of outputs. The
+        inputs' handles are given back, whatever comes of it."""
+        try:
+            arrays = [(name, self._handles.get(tensor, Tensor).array(name)) for name, tensor in inputs]
+            outputs = [(name, Tensor.of(name, array)) for name, array in self.compute_named(context, arrays)]
+        finally:
+            for _, tensor in inputs:
+                self._handles.discard(tensor)
+        handles = self._handles.add_all(tensor for _, tensor in outputs)
+        return [(name, handle) for (name, _), handle in zip(outputs, handles, strict=True)]
+
+    def compute_single(self, context: int) -> None:
+        """See `ExecutionContext.compute_single`."""
+        self.context(context).compute_single()
+
+    def single_output_bytes(self, context: int, index: int) -> memoryview:
+        """See `ExecutionContext.single_output_bytes`."""
+        return self.context(context).single_output_bytes(index)
+
+    def fini_single(self, context: int) -> None:
+        """See `ExecutionContext.fini_single`."""
+        self.context(context).fini_single()
+
+    # Tensors and errors, which only components hold
+
+    def add_tensor(self, tensor: Tensor) -> int:
+        """Have the guest hold a tensor; gives its handle."""
+        return self._handles.add(tensor)
+
+    def require_tensor_bytes(self, size: int) -> None:
+        """Raise `NNError` with `too-large` if the guest may not hold a tensor of so many bytes more."""
+        self._usage.require("tensor_bytes", size)
+
+    def tensor(self, handle: int) -> Tensor:
+        """The tensor behind a handle."""
+        return self._handles.get(handle, Tensor)
+
+    def add_error(self, error: NNError) -> int:
+        """Have the guest hold an error; gives its handle."""
+        return self._handles.add(error)
+
+    def error(self, handle: int) -> NNError:
+        """The error behind a handle."""
+        return self._handles.get(handle, NNError)
+
+    def drop(self, handle: int) -> None:
+        """Give a handle back, of whatever kind. Of no effect if there is none."""
+        self._handles.discard(handle)
+
+    # The session itself
+
+    def used(self, limit: str) -> int:
+        """How much of a limit (`Limits`) is in use: of `handles`, `graphs`, `tensor_bytes` and others that count."""
+        return self._usage.used(limit)
+
+    def on_abi_error(self, name: str, arguments: Sequence[object], error: Exception) -> None:
+        """Called when an ABI gives its guest an error for a call."""
 
     def close(self) -> None:
         """Let go of everything that the guest held."""
-        self.handles.clear()
-        self.usage.close()
-        self.guard.close()
+        self._handles.clear()
+        self._usage.close()
+        self._guard.close()
 
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _no_graph(name: str) -> NNError:
+    return NNError(ErrorCode.NOT_FOUND, f"no graph is named {name[:80]!r} for this guest")

@@ -174,44 +174,42 @@ class _Player:
         self._session.finalize_execution_context(self._handle(arguments, "context"))
 
     def drop(self, arguments: Mapping[str, Any]) -> None:
-        self._session.handles.discard(self._handle(arguments, "handle"))
+        self._session.drop(self._handle(arguments, "handle"))
 
     def context(self, arguments: Mapping[str, Any]) -> None:
-        self._session.loaded_context(self._handle(arguments, "context"))
+        self._session.require_graph(self._handle(arguments, "context"))
 
     def set_input(self, arguments: Mapping[str, Any]) -> None:
         handle, key = self._handle(arguments, "context"), _key(arguments, "input")
         dtype, dims = _dtype(arguments), _dims(arguments)
         content = self._content(arguments)
-        context = self._session.context(handle)
-        index = find(context.graph.inputs, key, "input") if isinstance(key, str) else key
-        context.write_input(index, dtype, dims, content)
+        index = find(self._session.context(handle).graph.inputs, key, "input") if isinstance(key, str) else key
+        self._session.write_input(handle, index, dtype, dims, content)
 
     def compute(self, arguments: Mapping[str, Any]) -> None:
-        self._session.context(self._handle(arguments, "context")).compute()
+        self._session.compute(self._handle(arguments, "context"))
 
     def compute_named(self, arguments: Mapping[str, Any]) -> Named:
         handle = self._handle(arguments, "context")
         inputs = [(_text(item, "name"), self._array(item)) for item in _items(arguments, "inputs")]
-        return list(self._session.context(handle).compute_named(inputs))
+        return list(self._session.compute_named(handle, inputs))
 
     def get_output(self, arguments: Mapping[str, Any]) -> Named:
         handle, key = self._handle(arguments, "context"), _key(arguments, "output")
-        context = self._session.context(handle)
         if "error" in arguments and isinstance(key, int):
-            context.output_bytes(key)  # which refuses more
-        return [(key, context.get_output(key))]
+            self._session.output_bytes(handle, key)  # which refuses more
+        return [(key, self._session.get_output(handle, key))]
 
     def compute_single(self, arguments: Mapping[str, Any]) -> None:
-        self._session.context(self._handle(arguments, "context")).compute_single()
+        self._session.compute_single(self._handle(arguments, "context"))
 
     def get_output_single(self, arguments: Mapping[str, Any]) -> Named:
         handle, index = self._handle(arguments, "context"), _integer(arguments, "output")
-        content = self._session.context(handle).single_output_bytes(index)
+        content = self._session.single_output_bytes(handle, index)
         return [(index, np.frombuffer(content, np.uint8))]
 
     def fini_single(self, arguments: Mapping[str, Any]) -> None:
-        self._session.context(self._handle(arguments, "context")).fini_single()
+        self._session.fini_single(self._handle(arguments, "context"))
 
     def _handle(self, arguments: Mapping[str, Any], name: str) -> int:
         handle = self._handles.get(_integer(arguments, name), _NEVER_GIVEN)

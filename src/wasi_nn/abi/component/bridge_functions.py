@@ -135,7 +135,6 @@ class ComponentAbi:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._handles = session.handles
         self._failures = FailureLog()
 
     def function(self, name: str) -> HostFunction:
@@ -147,7 +146,7 @@ class ComponentAbi:
             try:
                 return method(*arguments)
             except NNError as error:
-                self._session.refused(name, arguments, error)
+                self._session.on_abi_error(name, arguments, error)
                 if fail is None:
                     raise GuestFault(f"{name}: {error}") from None
                 self._failures.add(f"{name} failed: {error} [{error.code.value}]")
@@ -166,31 +165,31 @@ class ComponentAbi:
 
     def _error(self, name: str, error: NNError) -> int:
         try:
-            return self._handles.add(NNError(error.code, error.message))  # without the frames that it came through
+            return self._session.add_error(NNError(error.code, error.message))  # a copy has no frames
         except NNError as full:
             raise GuestFault(f"{name}: {full}") from None
 
     def tensor_new(self, kind: int, size: int, rank: int, content: memoryview) -> int:
-        self._handles.usage.require("tensor_bytes", size + 4 * rank)
+        self._session.require_tensor_bytes(size + 4 * rank)
         row: Array = np.zeros(size + 4 * rank, np.uint8)
         if content:
             _join(content, row)
-        return self._handles.add(Tensor(TENSOR_TYPES[kind], row[:size], row[size:]))
+        return self._session.add_tensor(Tensor(TENSOR_TYPES[kind], row[:size], row[size:]))
 
     def tensor_write(self, tensor: int, offset: int, part: memoryview) -> None:
-        item, size = self._handles.get(tensor, Tensor), len(part) // 2
+        item, size = self._session.tensor(tensor), len(part) // 2
         to, offset = (item.data, offset) if offset < len(item.data) else (item.encoded_dims, offset - len(item.data))
         _join(part, to[offset : offset + size])
 
     def tensor_type(self, tensor: int) -> int:
-        return _NUMBER_OF_TYPE[self._handles.get(tensor, Tensor).type]
+        return _NUMBER_OF_TYPE[self._session.tensor(tensor).type]
 
     def tensor_extent(self, tensor: int) -> int:
-        item = self._handles.get(tensor, Tensor)
+        item = self._session.tensor(tensor)
         return len(item.encoded_dims) // 4 << 32 | len(item.data)
 
     def tensor_read(self, tensor: int, offset: int, size: int) -> Text:
-        item = self._handles.get(tensor, Tensor)
+        item = self._session.tensor(tensor)
         of, offset = (item.data, offset) if offset < len(item.data) else (item.encoded_dims, offset - len(item.data))
         part = of[offset : offset + size]
         return 2 * len(part), lambda text: _split(part, text)
@@ -198,14 +197,8 @@ class ComponentAbi:
     def load(self, encoding: int, target: int, count: int, builders: memoryview) -> int:
         require_builder_count(count)
         digits = bytes(builders)
-        handles = [int(digits[at : at + _DIGITS], 16) for at in range(0, len(digits), _DIGITS)]
-        tensors = [self._handles.remove(handle, Tensor) for handle in reversed(handles)]
-        self._session.usage.require("model_bytes", sum(tensor.data.nbytes for tensor in tensors))
-        # Each as bytes, which runtimes take without another copy; what it was made of goes at once.
-        parts = []
-        while tensors:
-            parts.append(memoryview(tensors.pop().data.tobytes()))
-        return self._session.load(parts, ENCODINGS[encoding], TARGETS[target])
+        tensors = [int(digits[at : at + _DIGITS], 16) for at in range(0, len(digits), _DIGITS)]
+        return self._session.load_tensors(tensors, ENCODINGS[encoding], TARGETS[target])
 
     def load_by_name(self, name: memoryview) -> int:
         return self._session.load_by_name(_checked("graph", _text(name), ErrorCode.NOT_FOUND))
@@ -214,48 +207,48 @@ class ComponentAbi:
         return self._session.init_execution_context(graph)
 
     def set_input(self, context: int, tensor: int, name: memoryview) -> int:
-        item = self._handles.remove(tensor, Tensor)
-        key, of = _checked("input", _text(name)), self._session.context(context)
-        of.set_input(key, item.array(key))
+        [(key, _)] = self._checked_inputs([(_text(name), tensor)])
+        self._session.set_input_tensor(context, key, tensor)
         return 0
 
     def compute(self, context: int) -> int:
-        self._session.context(context).compute()
+        self._session.compute(context)
         return 0
 
     def get_output(self, context: int, name: memoryview) -> int:
-        key = _checked("output", _text(name))
-        return self._handles.add(Tensor.of(key, self._session.context(context).get_output(key)))
+        return self._session.get_output_tensor(context, _checked("output", _text(name)))
 
     def compute_named(self, context: int, inputs: memoryview) -> bytes:
-        given = _named_handles(bytes(inputs))
-        try:
-            arrays = [
-                (name, self._handles.get(tensor, Tensor).array(_checked("input", name))) for name, tensor in given
-            ]
-            outputs = [
-                (name, Tensor.of(name, array)) for name, array in self._session.context(context).compute_named(arrays)
-            ]
-        finally:  # the guest has given them away
-            for _, tensor in given:
-                self._handles.discard(tensor)
+        given = self._checked_inputs(_named_handles(bytes(inputs)))
+        outputs = self._session.compute_named_tensors(context, given)
         text = [b"%08x%08x" % (0, len(outputs))]
-        for (name, _), handle in zip(outputs, self._handles.add_all(tensor for _, tensor in outputs), strict=True):
+        for name, handle in outputs:
             encoded = name.encode("utf-8", "replace")
             text.append(b"%08x%08x%s" % (handle, len(encoded), encoded))
         return b"".join(text)
 
+    def _checked_inputs(self, named: list[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Tensors by the names of inputs, which are checked: if they won't do, the tensors are gone all the same."""
+        try:
+            for name, _ in named:
+                _checked("input", name)
+        except NNError:
+            for _, tensor in named:
+                self._session.drop(tensor)
+            raise
+        return named
+
     def error_new(self, code: int, data: memoryview) -> int:
-        return self._handles.add(NNError(ERROR_CODES[code], _text(data[:_MAX_ERROR])))
+        return self._session.add_error(NNError(ERROR_CODES[code], _text(data[:_MAX_ERROR])))
 
     def error_code(self, error: int) -> int:
-        return _NUMBER_OF_CODE[self._handles.get(error, NNError).code]
+        return _NUMBER_OF_CODE[self._session.error(error).code]
 
     def error_data(self, error: int) -> bytes:
-        return self._handles.get(error, NNError).message.encode("utf-8", "replace")
+        return self._session.error(error).message.encode("utf-8", "replace")
 
     def drop(self, handle: int) -> None:
-        self._handles.discard(handle)
+        self._session.drop(handle)
 
 
 def _named_handles(text: bytes) -> list[tuple[str, int]]:

@@ -108,10 +108,10 @@ class CoreAbi:
             try:
                 method(memory, *arguments)
             except NNError as error:
-                self.session.refused(name, arguments, error)
+                self.session.on_abi_error(name, arguments, error)
                 return self._failed(name, arguments, error)
             except OutOfBounds as error:
-                self.session.refused(name, arguments, error)
+                self.session.on_abi_error(name, arguments, error)
                 return self.out_of_bounds(name, error)
             except Exception:
                 logger.exception("%s: a fault of the host's own", name)
@@ -179,7 +179,7 @@ class CoreAbi:
             if prod(dims) * old.itemsize == size:
                 self._warn_of_old_types(kind)
                 dtype = old
-        self.session.context(context).write_input(index, dtype, dims, memory.bytes[data : data + size])
+        self.session.write_input(context, index, dtype, dims, memory.bytes[data : data + size])
 
     def shape(self, memory: GuestMemory, dims: int, rank: int, kind: int) -> tuple[Dims, DType]:
         """The dims and the dtype of a tensor, whose dimensions are within memory."""
@@ -191,12 +191,12 @@ class CoreAbi:
         return unpack_from(f"<{rank}I", memory.bytes, dims) if rank else (), dtype
 
     def compute(self, memory: GuestMemory, context: int) -> None:
-        self.session.context(context).compute()
+        self.session.compute(context)
 
     def get_output(self, memory: GuestMemory, context: int, index: int, buffer: int, room: int, out: int) -> None:
         memory.check("the out-pointer", out, 4)
         memory.check("the output buffer", buffer, room)
-        self.deliver(memory, index, self.session.context(context).output_bytes(index), buffer, room, out)
+        self.deliver(memory, index, self.session.output_bytes(context, index), buffer, room, out)
 
     def deliver(self, memory: GuestMemory, index: int, output: memoryview, buffer: int, room: int, out: int) -> None:
         """Write an output into the guest's buffer, or the size that it needs."""

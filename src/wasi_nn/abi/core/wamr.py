@@ -23,8 +23,6 @@ import numpy as np
 from wasi_nn.abi.core.guest_memory import GuestMemory
 from wasi_nn.abi.core.spec import ENCODINGS, FUNCTIONS, TARGETS, CoreAbi
 from wasi_nn.errors import ErrorCode, NNError
-from wasi_nn.graph.fitting import find
-from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.session.session import require_builder_count
 from wasi_nn.types import GraphEncoding, TensorType
 
@@ -62,21 +60,19 @@ class WamrAbi(CoreAbi):
         dims_pointer, rank = _ARRAY.unpack(memory.range("the dimension array", dims_array, _ARRAY.size))
         memory.check("the tensor's dimensions", dims_pointer, rank * 4)
         dims, dtype = self.shape(memory, dims_pointer, rank, kind)
-        of = self.session.context(context)
-        info = of.graph.inputs[find(of.graph.inputs, index, "input")]
+        info = self.session.input_info(context, index)
         content = memory.range("the tensor's data", data, prod(dims) * (1 if info.opaque else _ELEMENT))
         if dtype == _F32 and info.quantization is not None and info.dtype == _U8:
             quantised = _quantised(np.frombuffer(content, _F32), info.quantization)
-            of.write_input(index, quantised.dtype, dims, quantised.data)
+            self.session.write_input(context, index, quantised.dtype, dims, quantised.data)
         else:
-            of.write_input(index, dtype, dims, content[: prod(dims) * dtype.itemsize])
+            self.session.write_input(context, index, dtype, dims, content[: prod(dims) * dtype.itemsize])
 
     def get_output(self, memory: GuestMemory, context: int, index: int, buffer: int, size: int) -> None:  # type: ignore[override]
         (elements,) = _SIZE.unpack(memory.range("the size", size, _SIZE.size))
         memory.check("the output buffer", buffer, elements * _ELEMENT)
-        of = self.session.context(context)
-        output = of.output_bytes(index)
-        info = _info(of.graph.outputs, index)
+        output = self.session.output_bytes(context, index)
+        info = self.session.output_info(context, index)
         if info is not None and info.quantization is not None and info.dtype == _U8:
             output = _dequantised(np.frombuffer(output, _U8), info.quantization).data.cast("B")
         needed = -(-len(output) // _ELEMENT)
@@ -86,10 +82,6 @@ class WamrAbi(CoreAbi):
             raise NNError(ErrorCode.TOO_LARGE, message)
         memory.bytes[buffer : buffer + len(output)] = output
         memory.write_u32(size, needed)
-
-
-def _info(infos: tuple[TensorInfo, ...], index: int) -> TensorInfo | None:
-    return infos[index] if index < len(infos) else None
 
 
 def _quantised(values: Array, quantization: tuple[float, int]) -> Array:

@@ -92,27 +92,28 @@ class WasmEdgeAbi(CoreAbi):
         memory.write_u32(out, handle)
 
     def set_input(self, memory: GuestMemory, context: int, index: int, tensor: int) -> None:
-        self.session.loaded_context(context)
+        self.session.require_graph(context)
         super().set_input(memory, context, index, tensor)
 
     def compute(self, memory: GuestMemory, context: int) -> None:
-        of = self.session.loaded_context(context)
-        of.compute()
-        if of.context_full:
+        self.session.require_graph(context)
+        self.session.compute(context)
+        if self.session.context_full(context):
             raise ContextFull("the text ends where the context is full")  # it can be read all the same
 
     def compute_single(self, memory: GuestMemory, context: int) -> None:
-        self.session.loaded_context(context).compute_single()
+        self.session.require_graph(context)
+        self.session.compute_single(context)
 
     def get_output_single(
         self, memory: GuestMemory, context: int, index: int, buffer: int, room: int, out: int
     ) -> None:
         memory.check("the out-pointer", out, 4)
         memory.check("the output buffer", buffer, room)
-        self.deliver(memory, index, self.session.context(context).single_output_bytes(index), buffer, room, out)
+        self.deliver(memory, index, self.session.single_output_bytes(context, index), buffer, room, out)
 
     def fini_single(self, memory: GuestMemory, context: int) -> None:
-        self.session.context(context).fini_single()
+        self.session.fini_single(context)
 
     def unload(self, memory: GuestMemory, graph: int) -> None:
         self.session.unload(graph)

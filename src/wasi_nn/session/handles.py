@@ -1,0 +1,106 @@
+"""Handles: the numbers by which a guest names its graphs, execution contexts, tensors and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.graph.graph import ExecutionContext, Graph
+from wasi_nn.limits.usage import Usage
+from wasi_nn.session.tensor import Tensor
+
+Handled = Graph | ExecutionContext | Tensor | NNError
+"""What a guest may hold a handle of. Only components hold tensors and errors."""
+
+Item = TypeVar("Item", bound=Handled)
+
+_KINDS: dict[type, str] = {Graph: "graph", ExecutionContext: "execution context", Tensor: "tensor", NNError: "error"}
+_LAST_HANDLE = 2**32 - 1
+
+
+class HandleTable:
+    """Numbers that stand for a guest's things. A number is given out once: after `remove` it stays unused for ever.
+
+    All kinds share one sequence of numbers, so that a handle of the wrong kind can be told. Every item counts in
+    `usage` as long as it has a handle.
+    """
+
+    def __init__(self, usage: Usage) -> None:
+        self._usage = usage
+        self._items: dict[int, Handled] = {}
+        self._next = 1
+
+    def add(self, item: Handled) -> int:
+        """A new handle for an item. Raises `NNError` with `too-large` if the guest may hold no more of its kind."""
+        handle = self._next
+        if handle > _LAST_HANDLE:
+            raise NNError(ErrorCode.TOO_LARGE, "no handles are left in this session")
+        self._usage.take_all(_counts(item))
+        self._next += 1
+        self._items[handle] = item
+        return handle
+
+    def add_all(self, items: Iterable[Handled]) -> list[int]:
+        """New handles for some items; none, if there aren't enough for all."""
+        handles: list[int] = []
+        try:
+            for item in items:
+                handles.append(self.add(item))  # noqa: PERF401  those before one that fails are needed
+        except NNError:
+            for handle in handles:
+                self.discard(handle)
+            raise
+        return handles
+
+    def get(self, handle: int, kind: type[Item]) -> Item:
+        """The item behind a handle. Raises `NNError` with `invalid-argument` if there is none of this kind."""
+        item = self._items.get(handle)
+        if isinstance(item, kind):
+            return item
+        raise self._wrong(handle, item, kind)
+
+    def remove(self, handle: int, kind: type[Item]) -> Item:
+        """Give a handle back; gives its item. Raises as `get` does."""
+        item = self.get(handle, kind)
+        self.discard(handle)
+        return item
+
+    def holds(self, handle: int, kind: type[Handled]) -> bool:
+        """Whether a handle is that of an item of a kind now."""
+        return isinstance(self._items.get(handle), kind)
+
+    def discard(self, handle: int) -> None:
+        """Give a handle back, of whatever kind. Of no effect if there is none."""
+        item = self._items.pop(handle, None)
+        if item is not None:
+            self._usage.give_back_all(_counts(item))
+
+    def clear(self) -> None:
+        """Give every handle back."""
+        self._items.clear()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def _wrong(self, handle: int, item: Handled | None, kind: type[Item]) -> NNError:
+        if item is not None:
+            is_ = f"is {_with_article(next(noun for of, noun in _KINDS.items() if isinstance(item, of)))}"
+        elif 0 < handle < self._next:
+            is_ = "was given back"
+        else:
+            is_ = "was never given out"
+        return NNError(ErrorCode.INVALID_ARGUMENT, f"handle {handle} isn't {_with_article(_KINDS[kind])}: it {is_}")
+
+
+def _counts(item: Handled) -> dict[str, int]:
+    """The limits that an item counts against, and how much."""
+    if isinstance(item, Tensor):
+        return {"handles": 1, "tensor_bytes": item.data.nbytes + item.encoded_dims.nbytes}
+    if isinstance(item, Graph):
+        return {"handles": 1, "graphs": 1}
+    return {"handles": 1, "contexts": 1} if isinstance(item, ExecutionContext) else {"handles": 1}
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

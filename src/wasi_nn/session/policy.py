@@ -1,0 +1,72 @@
+"""The policy: which models, targets and names a guest may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from wasi_nn.backends import Backend
+from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.loading.rules import LoadRules
+from wasi_nn.types import ExecutionTarget, GraphEncoding, Word, parse_enum
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a guest may load, and on which targets.
+
+    allow_load       models from the guest's bytes: True, those of the encodings whose runtime is safe for untrusted
+                     models, by itself or in isolation; False, none; or those of certain encodings
+    allow_targets    execution targets; None: all
+    allow_names      names of graphs, in which `*` stands for any characters; None: all
+    """
+
+    allow_load: bool | frozenset[GraphEncoding] = True
+    allow_targets: frozenset[ExecutionTarget] | None = None
+    allow_names: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        allow_load: bool | Collection[GraphEncoding | str],
+        allow_targets: Collection[ExecutionTarget | str] | None,
+        allow_names: Collection[str] | None,
+    ) -> Policy:
+        """A policy from an operator's words. Raises `NNError` with `invalid-argument` for a word that doesn't exist,
+        or a text where a collection of texts belongs."""
+        for name, given in (("load", allow_load), ("targets", allow_targets), ("names", allow_names)):
+            if isinstance(given, str):
+                message = f"allow_{name} is a collection, not one text: give it [{given!r}]"
+                raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+        return cls(
+            allow_load if isinstance(allow_load, bool) else _words(GraphEncoding, allow_load),
+            None if allow_targets is None else _words(ExecutionTarget, allow_targets),
+            None if allow_names is None else tuple(allow_names),
+        )
+
+    def require_load(self, target: ExecutionTarget) -> None:
+        """Raise `NNError` with `security` if no model may be loaded from bytes, or none for this target."""
+        if not self.allow_load:
+            raise NNError(ErrorCode.SECURITY, "this host loads graphs by name only, not from a guest's bytes")
+        self.require_target(target)
+
+    def require_target(self, target: ExecutionTarget) -> None:
+        """Raise `NNError` with `security` if the guest may not ask for this target."""
+        if self.allow_targets is not None and target not in self.allow_targets:
+            names = ", ".join(sorted(it.value for it in self.allow_targets)) or "none"
+            raise NNError(ErrorCode.SECURITY, f"this host lets the guest have no {target.value} (it may have: {names})")
+
+    def lets_load(self, backend: Backend, rules: LoadRules) -> bool:
+        """Whether the guest may load models of this backend from bytes."""
+        if isinstance(self.allow_load, bool):
+            return self.allow_load and rules.let_guests_load(backend)
+        return backend.encoding in self.allow_load
+
+    def lets_name(self, name: str) -> bool:
+        """Whether the guest may load the graph of this name."""
+        return self.allow_names is None or any(fnmatchcase(name, allowed) for allowed in self.allow_names)
+
+
+def _words(kind: type[Word], words: Collection[Word | str]) -> frozenset[Word]:
+    return frozenset(parse_enum(kind, word) for word in words)
