@@ -11,10 +11,9 @@ import numpy as np
 
 from fuzz import HERE
 from wasi_nn import ErrorCode, Graph, GraphEncoding, NNError, Registry, TensorInfo
-from wasi_nn.graph.runner import NamedOutputs
+from wasi_nn.graph.runner import NamedOutputs, RunFunction
 
 if TYPE_CHECKING:
-    from wasi_nn.graph.runner import Runner
     from wasi_nn.types import Array
 
 MODEL = (HERE / "corpus" / "onnx_model" / "relu").read_bytes()
@@ -27,7 +26,7 @@ class _Echo(Graph):
 
     encoding = GraphEncoding.ONNX
 
-    def runner(self) -> Runner:
+    def runner(self) -> RunFunction:
         return lambda inputs, reuse: [array.copy() for array in inputs]
 
 
@@ -37,7 +36,7 @@ class _Varying(Graph):
     encoding = GraphEncoding.ONNX
     outputs_vary = True
 
-    def runner(self) -> Runner:
+    def runner(self) -> RunFunction:
         return lambda inputs, reuse: NamedOutputs((f"of {array.ndim} dims", array.copy()) for array in inputs)
 
 
@@ -59,7 +58,7 @@ class _Writer(Graph):
             raise NNError(ErrorCode.INVALID_ENCODING, "not JSON") from error
         return self
 
-    def runner(self) -> Runner:
+    def runner(self) -> RunFunction:
         return _Writing()
 
 

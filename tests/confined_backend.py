@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from wasi_nn import ExecutionTarget, Graph, GraphEncoding, Runner, TensorInfo
+from wasi_nn import ExecutionTarget, Graph, GraphEncoding, TensorInfo
+from wasi_nn.graph.runner import RunFunction
 
 
 class ConfinedBackend:
@@ -54,7 +55,7 @@ class _Stepping(Graph):
     def __init__(self) -> None:
         super().__init__([TensorInfo("x", np.dtype(np.float32), (4,))], [TensorInfo("y", np.dtype(np.float32), (2,))])
 
-    def runner(self) -> Runner:
+    def runner(self) -> RunFunction:
         return _Steps()
 
 
@@ -76,7 +77,7 @@ class _Program(Graph):
         self._names: dict[str, Any] = {"options": options}
         exec(program, self._names)
 
-    def runner(self) -> Runner:
+    def runner(self) -> RunFunction:
         def run(inputs: Sequence[Any], _: object) -> list[Any]:
             value = self._names["run"](*inputs)
             return [np.array(value, object if isinstance(value, bytes) else None)]
@@ -94,14 +95,14 @@ class TalkingBackend(ConfinedBackend):
 class _Talking(Graph):
     encoding = GraphEncoding.AUTODETECT
 
-    def runner(self) -> Runner:
+    def runner(self) -> RunFunction:
         return _Talker()
 
 
 class _Talker:
     def __init__(self) -> None:
-        self.show: Any = None
+        self.text_sink: Any = None
 
     def __call__(self, inputs: Sequence[Any], reuse: object) -> list[Any]:
         while True:
-            self.show(b"word ")
+            self.text_sink(b"word ")

@@ -11,7 +11,8 @@ from checks import refused
 from onnx_models import f32
 
 import wasi_nn
-from wasi_nn import ABSENT, ErrorCode, Graph, NamedOutputs, Runner, TensorInfo, TensorType
+from wasi_nn import ABSENT, ErrorCode, Graph, NamedOutputs, TensorInfo, TensorType
+from wasi_nn.graph.runner import RunFunction
 from wasi_nn.limits.limits import Limits
 from wasi_nn.limits.usage import Usage
 from wasi_nn.session.handles import HandleTable
@@ -27,7 +28,7 @@ class Doubler(Graph):
         )
         self.runs = 0
 
-    def runner(self) -> Runner:
+    def runner(self) -> RunFunction:
         def run(inputs: Sequence[Any], _: Sequence[Any] | None) -> Sequence[Any]:
             self.runs += 1
             if (inputs[0] == 13).any():
@@ -135,7 +136,7 @@ def test_named_inputs_each_once(context: wasi_nn.ExecutionContext) -> None:
 
 def test_outputs_that_are_not_contiguous_are_never_stale() -> None:
     class Transposing(Doubler):
-        def runner(self) -> Runner:
+        def runner(self) -> RunFunction:
             held = [np.zeros((2, 2), np.float32)]
             outputs = [held[0].T]
 
@@ -203,7 +204,7 @@ class Echo(Graph):
             [],
         )
 
-    def runner(self) -> Runner:
+    def runner(self) -> RunFunction:
         def run(inputs: Sequence[Any], _: Sequence[Any] | None) -> Sequence[Any]:
             there = [(info.name, array) for info, array in zip(self.inputs, inputs, strict=True) if array is not ABSENT]
             return NamedOutputs((name, array.copy()) for name, array in reversed(there))
@@ -281,11 +282,11 @@ def test_outputs_that_are_known_only_when_a_graph_has_run() -> None:
 
 def test_an_input_is_written_into_the_runtimes_own_memory_where_it_has_some() -> None:
     class Buffered(Doubler):
-        def runner(self) -> Runner:
+        def runner(self) -> RunFunction:
             return BufferedRunner(super().runner())
 
     class BufferedRunner:
-        def __init__(self, run: Runner) -> None:
+        def __init__(self, run: RunFunction) -> None:
             self.run, self.own = run, np.zeros((2, 2), np.float32)
 
         def __call__(self, inputs: Sequence[Any], reuse: Sequence[Any] | None) -> Sequence[Any]:

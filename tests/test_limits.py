@@ -19,6 +19,7 @@ from onnx import helper
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, GraphEncoding, GuestError, GuestTrap, Host, HostLimits, Limits, NNError
+from wasi_nn.graph.runner import RunFunction
 from wasi_nn.process import threads
 
 X = np.array([-1, 2, -3, 4], np.float32)
@@ -77,7 +78,7 @@ class Slow(wasi_nn.Graph):
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
 
-    def runner(self) -> wasi_nn.Runner:
+    def runner(self) -> RunFunction:
         return (_StoppableRunner if self.stoppable else _Runner)(self)
 
 
@@ -403,7 +404,8 @@ class TestComputes:
 
     def test_openvino_isnt_stopped_where_it_would_go_on_with_wrong_dims(self) -> None:
         runner = wasi_nn.load(onnx_models.relu(("n",)), "onnx", runtime="openvino").runner()
-        assert not hasattr(runner, "interrupt")
+        assert isinstance(runner, wasi_nn.Runner)
+        assert "interrupt" not in runner.features
 
     def test_a_worker_whose_runtime_cant_be_stopped_is_replaced(self) -> None:
         graph = wasi_nn.load(endless_tflite(), rules=wasi_nn.LoadRules(isolate=True))
@@ -433,7 +435,7 @@ class TestComputes:
         options = {"n-predict": 200, "ctx-size": 256, "ignore-eos": True, "temp": 0}
         context.set_input(1, np.frombuffer(json.dumps(options).encode(), np.uint8))
         context.compute_single()
-        context._runner.interrupt()  # type: ignore[attr-defined]
+        context._runner.interrupt()
         with pytest.raises(NNError, match="the text was interrupted"):
             all_pieces(context)
         context.compute()
@@ -686,7 +688,7 @@ class TestComponents:
         counted: list[int] = []
 
         class Counts(Slow):
-            def runner(self) -> wasi_nn.Runner:
+            def runner(self) -> RunFunction:
                 def run(inputs: Any, reuse: Any) -> Any:
                     counted.append(session.used("tensor_bytes"))
                     return [np.ones(1, np.float32)]

@@ -30,6 +30,7 @@ from wasi_nn import (
     backends,
     isolation,
 )
+from wasi_nn.graph.runner import RunFunction
 from wasi_nn.isolation import isolated_graph
 from wasi_nn.isolation.worker_process import Worker
 from wasi_nn.limits import timed_load
@@ -38,7 +39,7 @@ from wasi_nn.limits.usage import Usage
 from wasi_nn.loading.rules import LoadRules
 
 if TYPE_CHECKING:
-    from wasi_nn.graph.runner import Runner
+    pass
 
 F32, I64 = TensorProto.FLOAT, TensorProto.INT64
 node, tensor = helper.make_node, helper.make_tensor
@@ -110,7 +111,7 @@ class Nothing(Graph):
 
     encoding = GraphEncoding.AUTODETECT
 
-    def runner(self) -> Runner:
+    def runner(self) -> RunFunction:
         return lambda inputs, reuse: []
 
 

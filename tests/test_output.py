@@ -83,7 +83,7 @@ class Talks(Graph):
 
 class _Talker:
     def __init__(self) -> None:
-        self.show: Callable[[bytes], None] | None = None
+        self.text_sink: Callable[[bytes], None] | None = None
         self._interrupted = False
 
     def interrupt(self) -> None:
@@ -91,8 +91,8 @@ class _Talker:
 
     def __call__(self, *_: object) -> Sequence[Array]:
         while not self._interrupted:
-            assert self.show is not None
-            self.show(b"word ")
+            assert self.text_sink is not None
+            self.text_sink(b"word ")
         return [np.zeros(1, np.float32)]
 
 

@@ -30,8 +30,9 @@ from core_guest import (
 )
 
 import wasi_nn
-from wasi_nn import ErrorCode, ExecutionTarget, Graph, GraphEncoding, NNError, Runner, TensorInfo, backends
+from wasi_nn import ErrorCode, ExecutionTarget, Graph, GraphEncoding, NNError, TensorInfo, backends
 from wasi_nn.errors import ContextFull, EndOfSequence, ModelNotFound, PromptTooLong
+from wasi_nn.graph.runner import RunFunction
 
 END_OF_SEQUENCE, CONTEXT_FULL, PROMPT_TOO_LONG, MODEL_NOT_FOUND = 100, 101, 102, 103
 CONFIG = 8192
@@ -54,7 +55,7 @@ class Letters(Graph):
             raise NNError(ErrorCode.INVALID_ENCODING, "the configuration is broken")
         return Letters(bytes(config)) if config else self
 
-    def runner(self) -> Runner:
+    def runner(self) -> RunFunction:
         return LettersRunner(self.config)
 
 

@@ -230,7 +230,7 @@ def test_strings_under_hooks_that_lie_are_an_error(hook: str) -> None:
         from wasi_nn.isolation.worker import runner_server as serving
         def made(self):
             self._runner = self._graph.runner()
-            return {{"hooks": ["{hook}"]}}
+            return {{"features": ["{hook}"]}}
         def done(self, message, data, files):
             return {{}} if message["do"] in ("steps", "check") else {{"outputs": [["object", [0], 0, 0]]}}
         serving.RunnerServer._made, serving.RunnerServer._done = made, done

@@ -19,7 +19,7 @@ import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.graph.graph import Graph, named_outputs
-from wasi_nn.graph.runner import ABSENT, EndedEarly, NamedOutputs, Runner
+from wasi_nn.graph.runner import ABSENT, EndedEarly, NamedOutputs, Runner, as_runner
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import TensorType, dtype_name
 
@@ -56,7 +56,7 @@ class _ConvertedGraph(Graph):
         return _ConvertingRunner(self._graph)
 
 
-class _ConvertingRunner:
+class _ConvertingRunner(Runner):
     """A runner with the optional methods of the graph's own (`wasi_nn.graph.runner`), on tensors of other types.
 
     It has no `input_buffer`, and checks no input that is converted: these see bytes as the graph has them.
@@ -64,22 +64,23 @@ class _ConvertingRunner:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._run: Any = graph.runner()
+        self._run = as_runner(graph.runner())
         self._last: tuple[Sequence[Array] | None, Sequence[Array]] = None, ()
-        for name in ("steps", "check_input", "output_before_compute"):
-            if hasattr(self._run, name):
-                setattr(self, name, getattr(self, f"_{name}"))
-        if hasattr(self._run, "interrupt"):
-            self.interrupt = self._run.interrupt
 
     @property
-    def show(self) -> Callable[[bytes], None] | None:
-        """The runner's own, if it has that."""
-        return self._run.show  # type: ignore[no-any-return]
+    def features(self) -> frozenset[str]:
+        return self._run.features - {"input_buffer"}
 
-    @show.setter
-    def show(self, show: Callable[[bytes], None] | None) -> None:
-        self._run.show = show
+    @property
+    def text_sink(self) -> Callable[[bytes], None] | None:
+        return self._run.text_sink
+
+    @text_sink.setter
+    def text_sink(self, sink: Callable[[bytes], None] | None) -> None:
+        self._run.text_sink = sink
+
+    def interrupt(self) -> None:
+        self._run.interrupt()
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         ours, theirs = self._last
@@ -88,8 +89,8 @@ class _ConvertingRunner:
         self._last = (outputs, found) if reuse is not None else (None, ())
         return outputs
 
-    def _steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array] | None]:
-        steps = iter(self._run.steps(self._given(inputs)))
+    def steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array] | None]:
+        steps: Any = iter(self._run.steps(self._given(inputs)))
         try:
             while True:
                 yield self._had(next(steps))
@@ -99,12 +100,12 @@ class _ConvertingRunner:
             if hasattr(steps, "close"):
                 steps.close()
 
-    def _check_input(self, index: int, data: memoryview) -> None:
+    def check_input(self, index: int, data: memoryview) -> None:
         info = self._graph.inputs[index]
         if _outward_info(info) is info:
             self._run.check_input(index, data)
 
-    def _output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
+    def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
         found = self._run.output_before_compute(index, self._given(inputs))
         return None if found is None else _outward(self._graph.outputs[index].name, found)
 

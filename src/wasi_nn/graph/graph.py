@@ -25,7 +25,7 @@ import numpy as np
 
 from wasi_nn.errors import ContextFull, EndOfSequence, ErrorCode, NNError
 from wasi_nn.graph.fitting import as_declared, byte_view, checked, find, fitting_dims, no_such_tensors, require_rank
-from wasi_nn.graph.runner import ABSENT, EndedEarly, NamedOutputs, Runner, failure, run
+from wasi_nn.graph.runner import ABSENT, EndedEarly, NamedOutputs, RunFunction, Runner, as_runner, failure, run
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.process import forks
 from wasi_nn.types import Dims, GraphEncoding, TensorType, dims_text, dtype_name
@@ -96,7 +96,7 @@ class Graph(ABC):
         raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"graphs of {self.encoding.value} take no configuration")
 
     @abstractmethod
-    def runner(self) -> Runner:
+    def runner(self) -> Runner | RunFunction:
         """A new runner of this graph, with state of its own where the runtime needs some."""
 
     def init_execution_context(self) -> ExecutionContext:
@@ -111,7 +111,7 @@ class Graph(ABC):
         """
         self.require_made_here()
         arrays = named_inputs(self, inputs.items())
-        return dict(named_outputs(self, run(self.runner(), arrays, None)))
+        return dict(named_outputs(self, run(as_runner(self.runner()), arrays, None)))
 
 
 _OUTPUTS = -1  # where outputs count as held; inputs do by their index
@@ -132,22 +132,21 @@ class ExecutionContext:
         forks.keep(self)
         self.graph = graph
         try:
-            self._runner = graph.runner()
+            self._runner = as_runner(graph.runner())
         except NNError:
             raise
         except Exception as error:
             raise failure(error) from error
-        self._buffer_of: Callable[[int, Dims], Array | None] | None = getattr(self._runner, "input_buffer", None)
+        features = self._runner.features
+        self._gives_buffers = "input_buffer" in features
+        self._checks_inputs = "check_input" in features
+        self._gives_steps = "steps" in features
+        self._knows_outputs = "output_before_compute" in features
         self._inputs: list[Array | None] = [ABSENT if info.optional else None for info in graph.inputs]
         self._accepted: list[tuple[DType, Dims] | None] = [_NOTHING if info.optional else None for info in graph.inputs]
         self._bytes: list[memoryview | None] = [None] * len(graph.inputs)
         self._outputs: Sequence[Array] | None = None
         self._output_views: tuple[Sequence[Array] | None, list[memoryview | None]] = (None, [])
-        self._steps: Callable[[Sequence[Array]], Iterator[Sequence[Array]]] | None
-        self._steps = getattr(self._runner, "steps", None)
-        self._before_compute: Callable[[int, Sequence[Array | None]], Array | None] | None
-        self._before_compute = getattr(self._runner, "output_before_compute", None)
-        self._check_input: Callable[[int, memoryview], None] | None = getattr(self._runner, "check_input", None)
         self._sequence: Iterator[Sequence[Array]] | None = None
         self._step: Sequence[Array] | None = None
         self._outputs_of_sequence = False
@@ -156,7 +155,7 @@ class ExecutionContext:
         self._guard: ComputeGuard | None = None
         self._held: HeldBytes | None = None
         self._known_output_bytes = 0  # looked at where bytes are held
-        self._minds_running = self._steps is not None or self._before_compute is not None
+        self._minds_running = self._gives_steps or self._knows_outputs
 
     def keep_to(self, guard: ComputeGuard, held: HeldBytes) -> None:
         """Compute within the time that a guard gives, and hold no more bytes than there may be."""
@@ -180,8 +179,8 @@ class ExecutionContext:
         Raises `NNError` with `invalid-argument` if there is no such input, the dtype isn't the declared one, the dims
         don't fit the declared ones, or `data` isn't as long as dims and dtype say. A failed call changes nothing.
         """
-        if self._check_input is not None:
-            self._check_input(index, data)
+        if self._checks_inputs:
+            self._runner.check_input(index, data)
         known = 0 <= index < len(self._accepted) and self._accepted[index] == (dtype, dims)
         view = self._bytes[index] if known else None
         if view is None or len(view) != len(data):
@@ -192,8 +191,7 @@ class ExecutionContext:
 
     def show_to(self, show: Callable[[bytes], None]) -> None:
         """Where a text goes as it is written, if the graph's options ask for that."""
-        if hasattr(self._runner, "show"):
-            self._runner.show = show
+        self._runner.text_sink = show
 
     def _inputs_changed(self) -> None:
         self._end_sequence()
@@ -213,7 +211,7 @@ class ExecutionContext:
             )
         if self._held is not None:
             self._held.hold(index, nbytes)
-        buffer = self._buffer_of(index, actual) if self._buffer_of else None
+        buffer = self._runner.input_buffer(index, actual) if self._gives_buffers else None
         array: Array = np.empty(actual, dtype) if buffer is None else buffer
         view = byte_view(array)
         self._inputs[index] = array
@@ -284,12 +282,12 @@ class ExecutionContext:
             raise failure(error) from error
 
     def _begin_sequence(self) -> Iterator[Sequence[Array]]:
-        if self._steps is None:
+        if not self._gives_steps:
             message = f"graphs of {self.graph.encoding.value} give their outputs all at once: compute them"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         self._require_inputs()
         self._ran, self._outputs = True, None
-        return self._steps(self._inputs)  # type: ignore[arg-type]
+        return self._runner.steps(self._inputs)  # type: ignore[arg-type]
 
     def _end_sequence(self) -> None:
         self._require_made_here()
@@ -320,10 +318,10 @@ class ExecutionContext:
         """What is known of an output although no compute has made it on the inputs that are set."""
         if self._step is not None and index:
             return self._step[index]
-        if self._before_compute is None or (self._ran and self._outputs is not None):
+        if not self._knows_outputs or (self._ran and self._outputs is not None):
             return None
         self._require_made_here()
-        return self._before_compute(index, self._inputs)
+        return self._runner.output_before_compute(index, self._inputs)
 
     def _require_made_here(self) -> None:
         if self._forks != forks.count:

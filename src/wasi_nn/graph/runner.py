@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,35 +12,97 @@ from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.graph.tensor_info import TensorInfo
 
 if TYPE_CHECKING:
-    from wasi_nn.types import Array, DType
+    from wasi_nn.types import Array, Dims, DType
 
-Runner = Callable[["Sequence[Array]", "Sequence[Array] | None"], "Sequence[Array]"]
-"""Runs a graph: `runner(inputs, reuse)` gives its outputs.
+RunFunction = Callable[["Sequence[Array]", "Sequence[Array] | None"], "Sequence[Array]"]
+"""A plain function that runs a graph: what `Runner.__call__` is."""
 
-`inputs` has one array for each of `Graph.inputs`, C-contiguous, of the declared dtype and of dims that fit (`ABSENT`
-for an optional one that isn't set); the same array object comes again while its dims stay, so a runner may bind it.
-`reuse` are arrays that may be written over and returned: what an earlier call returned, or such arrays in memory of the
-caller's; empty if there are none. Or it is None: then the runner keeps hold of neither inputs nor outputs. One thread
-at a time calls a runner. An exception that isn't an `NNError` becomes one with `runtime-error`.
 
-A runner whose runtime has memory of its own for its inputs may have a method `input_buffer(index, dims)`: the array to
-write that input into, or None. It is among `inputs` in the next call then.
+class Runner(ABC):
+    """Runs one graph, for one execution context; one thread at a time calls it. `__call__` is all that a runner needs.
 
-One whose outputs can be had piece by piece has a method `steps(inputs)`: an iterator of outputs. The first output of
-each step is the piece, the others are what is told of the sequence so far. A generator may return what the runner would
-have for the same inputs. The inputs stay as they are while it is gone through, and it is closed or dropped where a
-sequence is ended early.
+    A runner raises `NNError` for what its caller did wrong; any other exception becomes a `runtime-error`.
+    """
 
-One that can tell of an input as soon as it is set that it won't do has a method `check_input(index, data)`, which
-raises an `NNError` then. One that can show a text as it is written has an attribute `show`, which is None or set to
-what takes the bytes.
+    text_sink: Callable[[bytes], None] | None = None
+    """Receives generated text (UTF-8, in pieces) while it streams, if the graph's options ask for that."""
 
-One whose runtime can be stopped has a method `interrupt()`. It is called from another thread while the runner is being
-called: that call then ends soon, by raising, and the next one runs as usual.
+    @abstractmethod
+    def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        """The outputs for these inputs, one array for each of `Graph.outputs`.
 
-One that knows of an output before it runs may have a method `output_before_compute(index, inputs)`: that output, or
-None. An input that isn't set is None in `inputs`.
-"""
+        `inputs` has one array for each of `Graph.inputs`: C-contiguous, of the declared dtype and of dims that fit;
+        `ABSENT` for an optional one that isn't set. The same array object comes again while its dims stay, so that a
+        runner may bind it to the runtime.
+
+        `reuse` are arrays that may be written into and returned: those of an earlier call, or such arrays in memory of
+        the caller's; empty if there are none. None means that the runner must keep neither inputs nor outputs.
+        """
+
+    def input_buffer(self, index: int, dims: Dims) -> Array | None:
+        """Optional: the runtime's own memory for an input of these dims, for the caller to write into. That array is
+        then among the `inputs` of the next call. None: the caller makes an array."""
+        return None
+
+    def check_input(self, index: int, data: memoryview) -> None:  # noqa: B027  optional
+        """Optional: raise `NNError` for the bytes of an input that won't do, as soon as they are set."""
+
+    def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
+        """Optional: an output that is known before the graph runs. An input that isn't set is None. None: it isn't
+        known."""
+        return None
+
+    def steps(self, inputs: Sequence[Array]) -> Iterator[Sequence[Array]]:
+        """Optional: the outputs piece by piece. Output 0 of each step is the piece, the others are of the sequence so
+        far. The inputs stay as they are meanwhile. A generator may return the outputs as `__call__` gives them; it is
+        closed where a sequence is ended early."""
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "this runner gives its outputs all at once")
+
+    def interrupt(self) -> None:  # noqa: B027  optional
+        """Optional: have the call that is under way raise soon; the next one runs as usual. Called from another
+        thread."""
+
+    @property
+    def features(self) -> frozenset[str]:
+        """The names of the optional methods that this runner has: those that its class overrides."""
+        return frozenset(name for name in OPTIONAL if getattr(type(self), name) is not getattr(Runner, name))
+
+
+OPTIONAL = ("input_buffer", "check_input", "output_before_compute", "steps", "interrupt")
+"""The optional methods of a runner."""
+
+
+class _FunctionRunner(Runner):
+    """A runner made of a function, or of an object with `__call__` and some of the optional methods."""
+
+    def __init__(self, function: RunFunction) -> None:
+        self._function = function
+        self._features = frozenset(name for name in OPTIONAL if hasattr(function, name))
+        for name in self._features:
+            setattr(self, name, getattr(function, name))
+
+    def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+        return self._function(inputs, reuse)
+
+    @property
+    def features(self) -> frozenset[str]:
+        return self._features
+
+    @property
+    def text_sink(self) -> Callable[[bytes], None] | None:
+        sink: Callable[[bytes], None] | None = getattr(self._function, "text_sink", None)
+        return sink
+
+    @text_sink.setter
+    def text_sink(self, sink: Callable[[bytes], None] | None) -> None:
+        if hasattr(self._function, "text_sink"):
+            self._function.text_sink = sink
+
+
+def as_runner(made: Runner | RunFunction) -> Runner:
+    """What `Graph.runner` gives, as a `Runner`."""
+    return made if isinstance(made, Runner) else _FunctionRunner(made)
+
 
 ABSENT: Array = np.empty(0, np.uint8)
 """What a runner gets for an optional input that isn't set."""
@@ -58,7 +121,7 @@ class EndedEarly(list["Array"]):
     """Outputs that end where the context is full: a runner returns them so, and all else about them is as usual."""
 
 
-def takes(array: Array, dtype: DType | None) -> bool:
+def can_write_into(array: Array, dtype: DType | None) -> bool:
     """Whether a runtime can write elements of a type into an array's memory."""
     return array.dtype == dtype and array.flags.c_contiguous and array.flags.writeable
 

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from wasi_nn.errors import NNError
+from wasi_nn.graph.runner import OPTIONAL
 from wasi_nn.isolation.wire.channel import Channel, Gone, Message
 from wasi_nn.isolation.wire.descriptions import Misleading
 from wasi_nn.isolation.wire.outputs import OutputReader, copies
@@ -41,7 +42,7 @@ class Connection:
         """Where the worker has them."""
         self.outputs = OutputReader(graph, self.worker.outputs)
         self.apart = OutputReader(graph, self.worker.outputs)  # for outputs that are copied from there at once
-        self.show: Callable[[bytes], None] | None = None
+        self.text_sink: Callable[[bytes], None] | None = None
         self._settings = model.settings
         self._number = next(_numbers)
         # How many calls there were, which one is awaited, and for which the worker is killed if it goes on.
@@ -53,11 +54,13 @@ class Connection:
                 self.close()
                 raise self.worker.died()
         try:
-            hooks = self.ask(None, to="begin an execution context").get("hooks", ())
+            features = self.ask(None, to="begin an execution context").get("features", ())
         except BaseException:
             self.close()
             raise
-        self.hooks = {str(hook) for hook in hooks} if isinstance(hooks, list) else set()
+        told = set(map(str, features)) if isinstance(features, list) else set()
+        self.features = frozenset(OPTIONAL) & told
+        """The optional methods that the runner in the worker has."""
 
     @property
     def is_usable(self) -> bool:
@@ -121,8 +124,8 @@ class Connection:
                 self._channel.send({}, files=[outputs.give_room(answer["room"]).file])
             elif "show" not in answer:
                 return answer
-            elif self.show is not None:
-                self.show(bytes(data))
+            elif self.text_sink is not None:
+                self.text_sink(bytes(data))
 
     def told(self, outputs: OutputReader, answer: Message) -> list[Array]:
         """The outputs that an answer tells of. Raises `NNError` with `runtime-error` for what can't be."""

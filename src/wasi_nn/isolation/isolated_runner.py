@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.errors import NNError
-from wasi_nn.graph.runner import ABSENT
+from wasi_nn.graph.runner import ABSENT, Runner
 from wasi_nn.isolation.wire.channel import Message, encoded
 from wasi_nn.isolation.wire.descriptions import encoded_texts
 from wasi_nn.isolation.wire.outputs import tells_of_outputs
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _RUN = encoded({"do": "run"})
 
 
-class IsolatedRunner:
+class IsolatedRunner(Runner):
     """A runner in a worker, by a connection that is made anew when the worker is gone."""
 
     def __init__(self, graph: Graph, connect: Callable[[], Connection]) -> None:
@@ -36,12 +36,12 @@ class IsolatedRunner:
         self._memory: list[SharedMemory | None] = [None] * count
         self._buffers: list[Array | None] = [None] * count
         self._connection = connect()
-        hooks = self._connection.hooks
-        for name in hooks & {"steps", "check_input", "output_before_compute"}:
-            setattr(self, name, getattr(self, f"_{name}"))
-        if "show" in hooks:
-            self.show: Callable[[bytes], None] | None = None
-        self._interruptible = "interrupt" in hooks
+        self._features = self._connection.features | {"input_buffer", "interrupt"}
+        self._interruptible = "interrupt" in self._connection.features
+
+    @property
+    def features(self) -> frozenset[str]:
+        return self._features
 
     def __del__(self) -> None:
         if hasattr(self, "_connection"):
@@ -54,7 +54,6 @@ class IsolatedRunner:
         return self._connection
 
     def input_buffer(self, index: int, dims: Dims) -> Array | None:
-        """See `wasi_nn.graph.runner.Runner`."""
         dtype = self._graph.inputs[index].dtype
         if dtype is None or dtype.hasobject:
             return None
@@ -80,7 +79,7 @@ class IsolatedRunner:
             return connection.taken(self._ask(connection, "run apart", inputs))
         return connection.told(connection.outputs, self._ask(connection, "run", inputs, connection.outputs))
 
-    def _steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array] | None]:
+    def steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array] | None]:
         connection = self._connected()
         self._ask(connection, "steps", inputs)
         ended = False
@@ -98,17 +97,17 @@ class IsolatedRunner:
             if not ended and connection.is_usable:
                 connection.ask(encoded({"do": "end"}), to="end a sequence")
 
-    def _check_input(self, index: int, data: memoryview) -> None:
+    def check_input(self, index: int, data: memoryview) -> None:
         content = encoded({"do": "check", "index": index}, data)
         self._connected().ask(content, to="look at an input")
 
-    def _output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
+    def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
         connection = self._connected()
         answer = self._ask(connection, "before", inputs, to="tell of an output", index=index)
         return connection.taken(answer, index)[0] if tells_of_outputs(answer) else None
 
     def interrupt(self) -> None:
-        """See `wasi_nn.graph.runner.Runner`. A worker that goes on all the same is killed."""
+        """Have the worker stop; one that goes on all the same is killed."""
         self._connection.interrupt(can_be_told=self._interruptible)
 
     def _ask(
@@ -122,7 +121,7 @@ class IsolatedRunner:
         **more: Any,
     ) -> Message:
         """Ask for something that depends on inputs, of which the worker is told what it doesn't know."""
-        connection.show = getattr(self, "show", None)
+        connection.text_sink = self.text_sink
         changed = [index for index, array in enumerate(inputs) if not self._is_known(connection, index, array)]
         if what == "run" and not changed:
             return connection.ask(_RUN, outputs=outputs)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from math import inf
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from weakref import finalize
 
 from wasi_nn.errors import ErrorCode, NNError
@@ -16,6 +16,13 @@ from wasi_nn.process.watchdog import LONGEST_WAIT, Alarm
 Result = TypeVar("Result")
 
 _SHORT = 0.001  # seconds: a compute of less isn't worth two looks at the processor's clock
+
+
+class Interruptible(Protocol):
+    """What computes, and can be told to stop."""
+
+    def interrupt(self) -> None:
+        """Have the call that is under way raise soon, where that can be done."""
 
 
 class Turns:
@@ -77,7 +84,7 @@ class ComputeGuard:
         finalize(self, self._alarm.abandon).atexit = False  # for sessions that nobody closes
         self._quick = 0  # the id of the runner whose last compute was short
 
-    def run(self, runner: object, call: Callable[[], Result]) -> Result:
+    def run(self, runner: Interruptible, call: Callable[[], Result]) -> Result:
         """Make a call that has the runner compute. Raises what it raises, and `NNError` with `timeout`.
 
         A short compute on a runner whose last one was short counts as the guest's own time.
@@ -89,7 +96,7 @@ class ComputeGuard:
         if self._turns is not None:
             self._turns.take(due)
         before = -1.0 if id(runner) == self._quick or not self.counts else time.thread_time()
-        self._alarm.set(due, getattr(runner, "interrupt", None))
+        self._alarm.set(due, runner.interrupt)
         try:
             result = call()
         except Exception as error:

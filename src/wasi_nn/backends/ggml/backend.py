@@ -20,7 +20,7 @@ import re
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -228,14 +228,13 @@ class GgmlGraph(Graph):
         return self._model.engine({**self._guests, **guests})
 
 
-class _Runner:
+class _Runner(Runner):
     """Runs a completion or an embedding; keeps the model loaded as its context wants it."""
 
     def __init__(self, graph: GgmlGraph) -> None:
         self._graph = graph
         self._engine: Engine | None = None
         self._completion: weakref.ref[Completion] | None = None  # one that has ended is held by nobody
-        self.show: Callable[[bytes], None] | None = None
 
     def check_input(self, index: int, data: memoryview) -> None:
         """Raise `NNError` for options that can't be read or don't fit."""
@@ -250,12 +249,12 @@ class _Runner:
             return [_bytes(text), _metadata(tokens, 0)]
         completion = Completion(engine, prompt, self._graph.completion_request(guests))
         self._completion = weakref.ref(completion)
-        show = self.show if self._graph.is_shown(guests) else None
+        sink = self.text_sink if self._graph.is_shown(guests) else None
         pieces = []
         for piece in completion:
             pieces.append(piece)
-            if show is not None:
-                show(piece.encode())
+            if sink is not None:
+                sink(piece.encode())
         return _outputs("".join(pieces), completion)
 
     def steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array]]:
@@ -283,7 +282,7 @@ class _Runner:
         return _outputs("".join(pieces), completion)
 
     def interrupt(self) -> None:
-        """See `wasi_nn.graph.runner.Runner`. An embedding can't be stopped."""
+        """Stop a completion; an embedding can't be stopped."""
         completion = None if self._completion is None else self._completion()
         if completion is not None:
             completion.interrupt()

@@ -34,7 +34,7 @@ from wasi_nn.backends.onnx.model import (
 from wasi_nn.backends.options import check_options, is_text, is_texts, is_thread_count, one_of, only_builder
 from wasi_nn.errors import TargetUnavailable
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.runner import Runner, takes
+from wasi_nn.graph.runner import Runner, can_write_into
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.process import quiet
 from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType
@@ -253,7 +253,7 @@ def _info(node: Any, shaped: set[str]) -> TensorInfo:
     return TensorInfo(node.name, dtype, dims if dims or node.name in shaped else None, node.type)
 
 
-class _Stoppable:
+class _StoppableRunner(Runner):
     """What all runners of a session have: a run can be stopped, by its options, which are of no more use then."""
 
     def __init__(self, session: InferenceSession, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> None:
@@ -264,7 +264,6 @@ class _Stoppable:
         self._stopped = False
 
     def interrupt(self) -> None:
-        """See `wasi_nn.graph.runner.Runner`."""
         self._options.terminate = True
         self._stopped = True
 
@@ -281,7 +280,7 @@ def _run_options() -> RunOptions:
     return options
 
 
-class _UnboundRunner(_Stoppable):
+class _UnboundRunner(_StoppableRunner):
     """For models with strings, sequences or maps, which can't be bound to buffers."""
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
@@ -289,21 +288,23 @@ class _UnboundRunner(_Stoppable):
         return [_as_array(value) for value in self._session.run(None, feeds, self._options_for_a_run())]
 
 
-class _SeparatingRunner:
+class _SeparatingRunner(Runner):
     """For models with an input that is an output too: the runtime gives the input's own memory for it."""
 
     def __init__(self, graph: Graph, run: _BoundRunner | _UnboundRunner) -> None:
         self._fed = {info.name for info in graph.inputs}
         self._outputs = graph.outputs
         self._run = run
-        self.interrupt = run.interrupt
+
+    def interrupt(self) -> None:
+        self._run.interrupt()
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         outputs = zip(self._outputs, self._run(inputs, None), strict=True)
         return [array.copy() if info.name in self._fed else array for info, array in outputs]
 
 
-class _BoundRunner(_Stoppable):
+class _BoundRunner(_StoppableRunner):
     """Runs a session on the caller's input arrays and the runtime's output buffers, without copying either."""
 
     def __init__(self, session: InferenceSession, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> None:
@@ -345,7 +346,7 @@ class _BoundRunner(_Stoppable):
         """Have the next run write into these arrays, if it can."""
         if arrays is self._last:
             return True
-        if not all(takes(array, info.dtype) for array, info in zip(arrays, self._outputs, strict=True)):
+        if not all(can_write_into(array, info.dtype) for array, info in zip(arrays, self._outputs, strict=True)):
             return False
         for info, array in zip(self._outputs, arrays, strict=True):
             self._binding.bind_output(info.name, "cpu", 0, _ELEMENT_NUMBER[info.native], array.shape, array.ctypes.data)

@@ -33,7 +33,7 @@ from wasi_nn.backends.tflite.backend import is_tflite
 from wasi_nn.backends.tflite.model import require_sound
 from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.runner import Runner, takes
+from wasi_nn.graph.runner import Runner, can_write_into
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType
 
@@ -337,7 +337,7 @@ def _info(port: Any, name: str) -> TensorInfo:
     return TensorInfo(name, dtype, tuple(d.get_length() if d.is_static else str(d) for d in shape), element)
 
 
-class _RequestRunner:
+class _RequestRunner(Runner):
     """An infer request on the caller's input arrays. Outputs of fixed dims are written where they stay; the request
     may free what it gives out of others, so they are copied. So are inputs that are outputs as they are: OpenVINO does
     not write them where it is told to."""
@@ -362,8 +362,15 @@ class _RequestRunner:
         self._bound: list[Array | None] = [None] * len(inputs)
         self._fixed: dict[int, Array] = {}
         self._last: Sequence[Array] | None = None
-        if stoppable:
-            self.interrupt = self._request.cancel  # see `wasi_nn.graph.runner.Runner`
+        self._stoppable = stoppable
+
+    @property
+    def features(self) -> frozenset[str]:
+        return super().features - (set() if self._stoppable else {"interrupt"})
+
+    def interrupt(self) -> None:
+        if self._stoppable:
+            self._request.cancel()
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         # OpenVINO takes only arrays that it could write to.
@@ -411,7 +418,7 @@ def _fixed(outputs: Sequence[TensorInfo]) -> list[tuple[int, tuple[int, ...], An
 
 def _reusable(array: Array, dims: tuple[int, ...], dtype: Any) -> Array:
     """The array itself, if it can be such an output; or a new one."""
-    return array if array.shape == dims and takes(array, dtype) else np.empty(dims, dtype)
+    return array if array.shape == dims and can_write_into(array, dtype) else np.empty(dims, dtype)
 
 
 def _shared(array: Array, info: TensorInfo) -> ov.Tensor:

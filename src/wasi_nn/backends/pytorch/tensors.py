@@ -12,7 +12,7 @@ import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.runner import NamedOutputs, Runner
+from wasi_nn.graph.runner import NamedOutputs, RunFunction
 from wasi_nn.types import GraphEncoding, TensorType
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class TorchGraph(Graph):
         """What runs the module."""
         raise NotImplementedError
 
-    def runner(self) -> Runner:
+    def runner(self) -> RunFunction:
         return partial(self._run, self.call())
 
     def _run(self, call: Call, inputs: Sequence[Array], _: Sequence[Array] | None) -> Sequence[Array]:

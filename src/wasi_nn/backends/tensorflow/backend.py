@@ -207,7 +207,7 @@ class TensorFlowGraph(Graph):
         return _Run(self, self._begun())
 
 
-class _Run:
+class _Run(Runner):
     """Runs of a graph in a session."""
 
     def __init__(self, graph: TensorFlowGraph, session: Any) -> None:

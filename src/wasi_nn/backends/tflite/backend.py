@@ -21,7 +21,7 @@ from wasi_nn.backends.options import check_options, is_text, is_thread_count, on
 from wasi_nn.backends.tflite.model import require_sound
 from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.runner import Runner, failure
+from wasi_nn.graph.runner import RunFunction, Runner, failure
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.process import quiet
 from wasi_nn.types import Dims, ExecutionTarget, GraphEncoding
@@ -99,7 +99,7 @@ class TfliteGraph(Graph):
         )
         self._places = _places_in_main_graph(interpreter, inputs, outputs)
 
-    def runner(self) -> Runner:
+    def runner(self) -> Runner | RunFunction:
         interpreter = self._interpreter()
         if self._places is None:
             assert self._signature is not None  # without one, the main graph is what there is
@@ -189,7 +189,7 @@ def _info(name: str, tensor: Mapping[str, Any]) -> TensorInfo:
     )
 
 
-class _MainGraphRunner:
+class _MainGraphRunner(Runner):
     """Runs the main graph of an interpreter.
 
     Where no input's dims change, the interpreter's tensors stay where they are, so that inputs are written into them,
@@ -214,7 +214,6 @@ class _MainGraphRunner:
         self._fixed_outputs = [index for index, info in enumerate(outputs) if self._stays and info.has_fixed_dims]
 
     def input_buffer(self, index: int, dims: Dims) -> Array | None:
-        """See `wasi_nn.graph.runner.Runner`."""
         if not self._stays:
             return None
         if index not in self._own:

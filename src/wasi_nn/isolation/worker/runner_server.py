@@ -11,7 +11,7 @@ import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.runner import ABSENT, failure
+from wasi_nn.graph.runner import ABSENT, as_runner, failure
 from wasi_nn.isolation.wire.channel import Channel, Gone, Message, encoded, mapped
 from wasi_nn.isolation.wire.descriptions import described_error, dtype_of, texts_of
 from wasi_nn.isolation.wire.outputs import SAME, OutputWriter
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from wasi_nn.types import Array, DType
 
 _SAME = encoded(SAME)
-HOOKS = ("steps", "check_input", "show", "output_before_compute", "interrupt")
 
 
 @contextmanager
@@ -53,7 +52,7 @@ class RunnerServer:
 
     def interrupt(self) -> None:
         """End the call under way, if it can be ended."""
-        if self._busy.locked() and hasattr(self._runner, "interrupt"):
+        if self._busy.locked() and self._runner is not None:
             self._runner.interrupt()
 
     def serve(self) -> None:
@@ -75,11 +74,9 @@ class RunnerServer:
         self._channel.send_encoded(content)
 
     def _made(self) -> Message:
-        runner: Any = self._graph.runner()
-        if hasattr(runner, "show"):
-            runner.show = lambda text: self._channel.send({"show": True}, text)
-        self._runner = runner
-        return {"hooks": [name for name in HOOKS if hasattr(runner, name)]}
+        self._runner = as_runner(self._graph.runner())
+        self._runner.text_sink = lambda text: self._channel.send({"show": True}, text)
+        return {"features": sorted(self._runner.features)}
 
     def _done(self, message: Message, data: memoryview, files: list[int]) -> Message:
         self._bind(message.get("bind", ()), files)
