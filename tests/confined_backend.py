@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+import wasi_nn
 from wasi_nn import ExecutionTarget, Graph, GraphEncoding, TensorInfo
 from wasi_nn.graph.runner import RunFunction
 
 
-class ConfinedBackend:
+class ConfinedBackend(wasi_nn.Backend):
     encoding = GraphEncoding.AUTODETECT
     runtime = "numpy"
     extra = ""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+import wasi_nn
 from wasi_nn import ExecutionTarget, Graph, GraphEncoding, TensorInfo
 
 
@@ -22,7 +23,7 @@ def prints(when: str) -> None:
 prints("import")
 
 
-class NoisyBackend:
+class NoisyBackend(wasi_nn.Backend):
     encoding = GraphEncoding.AUTODETECT
     runtime = "numpy"
     extra = ""

@@ -12,7 +12,7 @@ import pytest
 
 import wasi_nn
 from wasi_nn import ErrorCode, Graph, LoadRules, NNError
-from wasi_nn.isolation import isolated_graph, unavailable
+from wasi_nn.isolation import unavailable
 
 X = np.arange(16, dtype=np.float32)
 KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----".ljust(64)
@@ -124,5 +124,5 @@ def test_a_worker_can_open_no_neighbour(tmp_path: Path) -> None:
             file = tmp_path / name
             if not file.exists():
                 file.write_bytes(b"no model")
-            for found in isolated_graph._own_files(backend, file, {}):
+            for found in backend.own_files_of(file, {}):
                 assert tmp_path / "id_rsa" not in (found, *found.glob("*")), (backend.runtime, name)

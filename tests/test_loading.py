@@ -73,7 +73,7 @@ def test_a_model_computes_the_same_whatever_is_worked_out_before() -> None:
         assert graph.compute({"x": np.full(4, 2, np.float32)})["y"] == pytest.approx(np.full((1, 4), 8))
 
 
-class SlowBackend:
+class SlowBackend(wasi_nn.Backend):
     """Loads nothing until it may."""
 
     encoding = GraphEncoding.AUTODETECT

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from wasi_nn import ErrorCode, ExecutionTarget, Graph, GraphEncoding, NNError, Runner, TargetUnavailable, TensorInfo
+from wasi_nn import ExecutionTarget, GraphEncoding, TargetUnavailable
+from wasi_nn.backends import Backend, Graph, RunFunction, TensorInfo
 
 F32, I64 = np.dtype(np.float32), np.dtype(np.int64)
 
@@ -28,7 +29,7 @@ class SklearnGraph(Graph):
         super().__init__(inputs, outputs, {"model": type(model).__name__, "classes": names})
         self.model = model
 
-    def runner(self) -> Runner:
+    def runner(self) -> RunFunction:
         def run(inputs: Sequence[Any], reuse: Sequence[Any] | None) -> Sequence[Any]:
             probabilities = self.model.predict_proba(inputs[0])
             return [probabilities.argmax(1), probabilities.astype(F32)]
@@ -36,27 +37,18 @@ class SklearnGraph(Graph):
         return run
 
 
-class SklearnBackend:
+class SklearnBackend(Backend):
     encoding = GraphEncoding.AUTODETECT  # the specification has no word for it, so that it is told from the model
     runtime = "sklearn"
-    extra = "sklearn"
     model_files = ("model.joblib",)
-    withstands_hostile_bytes = False  # a pickle can run any code
 
     def sniff(self, model: memoryview) -> bool:
         return bytes(model[:1]) == b"\x80" and b"sklearn" in bytes(model[:4096])
 
-    def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        raise NNError(ErrorCode.SECURITY, "scikit-learn models are loaded by name only: their bytes can run any code")
-
+    # There is no `load`, for models from a guest's bytes: a pickle can run any code.
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         import joblib
 
         if target is not ExecutionTarget.CPU:
             raise TargetUnavailable(f"scikit-learn has no device for {target.value}, only the cpu")
         return SklearnGraph(joblib.load(path))
-
-    def devices(self) -> Mapping[ExecutionTarget, str]:
-        import sklearn  # noqa: F401
-
-        return {ExecutionTarget.CPU: "cpu"}

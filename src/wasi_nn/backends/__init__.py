@@ -1,7 +1,7 @@
 """Backends: each turns a model into a `Graph` by one ML runtime.
 
 A backend is found by its encoding, or by the look of the model. A package adds one by an entry point of the group
-`wasi_nn.backends` that names a class with the `Backend` protocol; it is asked for what no built-in backend takes.
+`wasi_nn.backends` that names a subclass of `Backend`; it is asked for what no built-in backend takes.
 Importing this package, or a backend, imports no runtime.
 """
 
@@ -10,60 +10,24 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
 
+from wasi_nn.backends.backend import Backend as Backend, Buffer as Buffer, Options as Options, Source as Source
 from wasi_nn.errors import ErrorCode, NNError, one_line
-from wasi_nn.graph.graph import Graph
-from wasi_nn.types import ExecutionTarget, GraphEncoding
+from wasi_nn.graph.graph import Graph as Graph
+from wasi_nn.graph.runner import (
+    ABSENT as ABSENT,
+    EndedEarly as EndedEarly,
+    NamedOutputs as NamedOutputs,
+    RunFunction as RunFunction,
+    Runner as Runner,
+)
+from wasi_nn.graph.tensor_info import TensorInfo as TensorInfo
 
 logger = logging.getLogger("wasi_nn")
-
-Options = Mapping[str, Any]
-Buffer = bytes | bytearray | memoryview
-Source = str | os.PathLike[str] | Buffer | Sequence[Buffer]
-"""A model: a path (of a file or a directory), its bytes, or the several builders of an encoding that has them."""
-
-
-class Backend(Protocol):
-    """One ML runtime and one encoding. Its methods raise `NNError`; any other exception of `load` becomes one with
-    `runtime-error`."""
-
-    encoding: GraphEncoding
-    """`AUTODETECT` for a format that the specification has no word for."""
-    runtime: str
-    """The runtime's Python module, such as `onnxruntime`: the name by which an operator asks for it."""
-    extra: str
-    """The extra of `wasi-nn` that installs the runtime, such as `onnx`."""
-    model_files: Sequence[str]
-    """What a model's file may be called in a directory that is given as a model, the usual name first."""
-    withstands_hostile_bytes: bool
-    """Whether the runtime may be given the bytes of a model that nobody vouches for: guests load no others by
-    default."""
-
-    def sniff(self, model: memoryview) -> bool:
-        """Whether the bytes look like a model of this encoding. They may be hostile; the runtime must not be needed."""
-
-    def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Options) -> Graph:
-        """Load a model from bytes, which are the caller's again afterwards. Nothing outside of them may be reached."""
-
-    def load_path(self, path: Path, target: ExecutionTarget, options: Options) -> Graph:
-        """Load the operator's own model from its file."""
-
-    def devices(self) -> Mapping[ExecutionTarget, str]:
-        """The targets that can be used here, with the device each would run on."""
-
-    # A backend whose runtime doesn't withstand hostile bytes may have `safe_in_isolation`: guests load such models by
-    # default, in isolation. One whose models are in several files may have `files_of(path)`, which gives all of them,
-    # and if the model names them, `own_files_of(path, options)`, which gives those that an isolated model may read. One
-    # whose runtime opens a port has `needs_sockets`. Where `works_in_forks` is False, the runtime can't be used in
-    # a process if it was before that was forked. A backend of an encoding that is WasmEdge's own (9 Whisper, 11 Piper
-    # ...) also has its number as `extension_encoding`; such a graph may have any number of builders, none too.
-
 
 # In the order in which they are asked: of several that can run a model, the first whose runtime is installed does.
 _BUILT_IN = (
@@ -102,10 +66,17 @@ def added() -> tuple[Backend, ...]:
     backends = []
     for entry in entry_points(group="wasi_nn.backends"):
         try:
-            backends.append(entry.load()())
+            backends.append(_completed(entry.load())())
         except Exception:
             logger.exception("the backend %s (%s) can't be loaded", entry.name, entry.value)
     return tuple(backends)
+
+
+def _completed(kind: type) -> type[Backend]:
+    """A class of another package with the defaults of `Backend`, if it doesn't inherit them."""
+    if issubclass(kind, Backend):
+        return kind
+    return type(kind.__name__, (kind, Backend), {"__module__": kind.__module__, "__qualname__": kind.__qualname__})
 
 
 def available() -> Iterator[Backend]:
@@ -116,7 +87,7 @@ def available() -> Iterator[Backend]:
 
 def of_extension(number: int) -> Backend | None:
     """The backend for an encoding of WasmEdge's own, by its number; None if there is none."""
-    return next((it for it in available() if getattr(it, "extension_encoding", None) == number), None)
+    return next((it for it in available() if it.extension_encoding == number), None)
 
 
 def is_installed(backend: Backend) -> bool:
@@ -126,9 +97,8 @@ def is_installed(backend: Backend) -> bool:
 
 def files_of(backend: Backend, file: Path) -> Sequence[Path]:
     """What a backend loads a model from, whose file is given: files, and folders with all that is in them."""
-    all_of: Callable[[Path], Sequence[Path]] | None = getattr(backend, "files_of", None)
     try:
-        return [file] if all_of is None else all_of(file)
+        return backend.files_of(file)
     except (OSError, ValueError):  # loading it will say what is wrong
         return [file]
 
@@ -141,10 +111,10 @@ def explained(backend: Backend) -> Iterator[None]:
     except NNError:
         raise
     except ModuleNotFoundError as error:
+        how = f"pip install 'wasi-nn[{backend.extra}]'" if backend.extra else "install the package of that name"
         raise NNError(
             ErrorCode.INVALID_ENCODING,
-            f"{backend.encoding.value} needs {backend.runtime}, which isn't installed: "
-            f"pip install 'wasi-nn[{backend.extra}]' ({one_line(error)})",
+            f"{backend.encoding.value} needs {backend.runtime}, which isn't installed: {how} ({one_line(error)})",
         ) from error
     except Exception as error:
         raise NNError(ErrorCode.RUNTIME_ERROR, f"{backend.runtime} can't load the model: {one_line(error)}") from error

@@ -7,12 +7,11 @@ import os
 import threading
 import weakref
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wasi_nn.backends import files_of
 from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner
@@ -52,9 +51,9 @@ class Model:
         self.runtime = backend.runtime
         path = model.absolute() if isinstance(model, Path) else None
         self._builders = [] if isinstance(model, Path) else [SharedMemory.holding(builder) for builder in model]
-        self._readable = [*_code(backend), *([] if path is None else map(str, _own_files(backend, path, options)))]
+        self._readable = [*_code(backend), *([] if path is None else map(str, backend.own_files_of(path, options)))]
         kind = type(backend)
-        self._sockets = bool(getattr(backend, "needs_sockets", False))
+        self._sockets = backend.needs_sockets
         self._message = {
             "do": "load",
             "backend": f"{kind.__module__}:{kind.__qualname__}",
@@ -148,12 +147,6 @@ class Model:
                 ErrorCode.RUNTIME_ERROR, "the model has other inputs or outputs than when it was first loaded"
             )
         worker.graphs[config] = number
-
-
-def _own_files(backend: Backend, path: Path, options: Options) -> Sequence[Path]:
-    """What a worker may read of a model whose file is given. Raises `NNError` with `security` if that wouldn't do."""
-    own: Callable[[Path, Options], Sequence[Path]] | None = getattr(backend, "own_files_of", None)
-    return files_of(backend, path) if own is None else own(path, options)
 
 
 def _code(backend: Backend) -> list[str]:

@@ -58,7 +58,7 @@ def open_model(
 
             load_on = partial(isolated_graph.load, backend, chosen.model, isolation)
         else:
-            if not getattr(backend, "works_in_forks", True):
+            if not backend.works_in_forks:
                 forks.start(backend.runtime)
             model = chosen.model
             load_on = partial(backend.load_path, model) if isinstance(model, Path) else partial(backend.load, model)

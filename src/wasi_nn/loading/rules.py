@@ -44,7 +44,7 @@ class LoadRules:
         """How a graph of a backend is isolated, for a model that is `untrusted` or not; None if it isn't."""
         if isinstance(self.isolate, Isolation):
             return self.isolate
-        alone = untrusted and not backend.withstands_hostile_bytes and getattr(backend, "safe_in_isolation", False)
+        alone = untrusted and not backend.withstands_hostile_bytes and backend.safe_in_isolation
         return Isolation() if self.isolate or (self.isolate is None and alone) else None
 
     def let_guests_load(self, backend: Backend) -> bool:
@@ -52,7 +52,7 @@ class LoadRules:
         or an isolated one does."""
         if backend.withstands_hostile_bytes:
             return True
-        safe = getattr(backend, "safe_in_isolation", False) and self.isolate is not False
+        safe = backend.safe_in_isolation and self.isolate is not False
         return safe and not isolation_unavailable()
 
     def runtime_for(self, encoding: GraphEncoding) -> str | None:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.ggml.completion import Completion
 from wasi_nn.backends.ggml.gguf import Header, is_gguf, read_header
 from wasi_nn.backends.ggml.options import Loading, check_operators, from_guest, loading, request
@@ -45,7 +46,7 @@ _PART = re.compile(r"(.*)-\d{5}-of-(\d{5})\.gguf")  # how llama.cpp names the pa
 _BYTES_A_TOKEN = 1024  # more than any token of a vocabulary has
 
 
-class GgmlBackend:
+class GgmlBackend(Backend):
     """See `wasi_nn.backends.Backend`."""
 
     encoding = GraphEncoding.GGML

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.onnx.functions import require_bounded_functions
 from wasi_nn.backends.onnx.model import (
     files_of_onnx,
@@ -92,7 +93,7 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-class OnnxBackend:
+class OnnxBackend(Backend):
     """See `wasi_nn.backends.Backend`."""
 
     encoding = GraphEncoding.ONNX

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.onnx.model import files_of_onnx, is_onnx, own_files_of_onnx, require_self_contained
 from wasi_nn.backends.options import as_bytes, check_options, is_text, is_texts, is_thread_count, one_of
 from wasi_nn.backends.tensorflow import model as tensorflow_model
@@ -67,7 +68,7 @@ _ELEMENTS = {
 _SUFFIXES = (".xml", ".onnx", ".tflite", ".pb")
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(Backend):
     """See `wasi_nn.backends.Backend`. What differs between the encodings that OpenVINO reads is in subclasses."""
 
     encoding = GraphEncoding.OPENVINO

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.options import check_options, is_text, only_builder
 from wasi_nn.backends.pytorch.archive import (
     Kind,
@@ -32,7 +33,7 @@ from wasi_nn.types import ExecutionTarget, GraphEncoding
 _GPUS = ("cuda", "mps", "xpu")  # ROCm's devices are cuda's to torch
 
 
-class PyTorchBackend:
+class PyTorchBackend(Backend):
     """See `wasi_nn.backends.Backend`."""
 
     encoding = GraphEncoding.PYTORCH

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.options import check_options, is_text, is_thread_count, only_builder
 from wasi_nn.backends.tensorflow.model import (
     SAVED_MODEL,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 _DEVICES = {ExecutionTarget.CPU: ("CPU", "cpu"), ExecutionTarget.GPU: ("GPU", "gpu:0")}
 
 
-class TensorFlowBackend:
+class TensorFlowBackend(Backend):
     """See `wasi_nn.backends.Backend`."""
 
     encoding = GraphEncoding.TENSORFLOW

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.options import check_options, is_text, is_thread_count, only_builder
 from wasi_nn.backends.tflite.model import require_sound
 from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
@@ -36,7 +37,7 @@ Result = TypeVar("Result")
 _DEFAULT_SIGNATURE = "serving_default"
 
 
-class TfliteBackend:
+class TfliteBackend(Backend):
     """See `wasi_nn.backends.Backend`."""
 
     encoding = GraphEncoding.TENSORFLOWLITE
