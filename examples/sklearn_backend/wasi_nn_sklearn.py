@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from wasi_nn import ExecutionTarget, GraphEncoding, TargetUnavailable
+from wasi_nn import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable
 from wasi_nn.backends import Backend, Graph, RunFunction, TensorInfo
 
 F32, I64 = np.dtype(np.float32), np.dtype(np.int64)
@@ -45,7 +45,9 @@ class SklearnBackend(Backend):
     def sniff(self, model: memoryview) -> bool:
         return bytes(model[:1]) == b"\x80" and b"sklearn" in bytes(model[:4096])
 
-    # There is no `load`, for models from a guest's bytes: a pickle can run any code.
+    def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        raise NNError(ErrorCode.SECURITY, "scikit-learn models are loaded by name only: their bytes can run any code")
+
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         import joblib
 
