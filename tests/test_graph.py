@@ -264,6 +264,29 @@ def test_an_input_of_no_declared_type_takes_every_type(kind: TensorType) -> None
     )
 
 
+def test_a_graph_that_is_closed_begins_nothing_more() -> None:
+    with Doubler() as graph:
+        context = graph.init_execution_context()
+    graph.close()
+    refused(ErrorCode.RUNTIME_ERROR, "the graph is closed", graph.init_execution_context)
+    refused(ErrorCode.RUNTIME_ERROR, "the graph is closed", graph.compute, {})
+    assert context.graph is graph
+
+
+def test_what_a_user_prints_says_what_it_is() -> None:
+    graph = Doubler()
+    assert repr(graph).startswith("<Doubler of autodetect on ? (cpu): ")
+    assert all(repr(str(info))[1:-1] in repr(graph) for info in (*graph.inputs, *graph.outputs))
+    context = graph.init_execution_context()
+    assert repr(context) == f"<ExecutionContext of {graph!r}, inputs to be set: x, bias>"
+    registry = wasi_nn.Registry({"doubler": graph})
+    assert repr(registry) == "<Registry: doubler (loaded)>"
+    with wasi_nn.Session(registry) as session:
+        session.load_by_name("doubler")
+        assert repr(session) == "<Session: 1 handles, 1 graphs, 0 contexts>"
+    assert repr(wasi_nn.Host(registry, cache=False)).startswith("<Host with <Registry: doubler (loaded)>, Limits(")
+
+
 def test_outputs_that_are_known_only_when_a_graph_has_run() -> None:
     context = Echo().init_execution_context()
     assert context.graph.outputs == ()

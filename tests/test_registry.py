@@ -37,6 +37,18 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return sources
 
 
+def test_a_registry_closes_what_it_loaded() -> None:
+    given = wasi_nn.load(models.relu())
+    with Registry({"given": given, "loaded": models.relu(), "later": models.relu()}) as registry:
+        loaded = registry.get("loaded")
+        assert registry.get("given") is given
+    with pytest.raises(NNError, match="the graph is closed"):
+        loaded.init_execution_context()
+    with pytest.raises(NNError, match="the registry is closed"):
+        registry.get("later")
+    assert given.compute({"x": models.f32([-1, 1, -2, 2])})["y"].tolist() == [0, 1, 0, 2]
+
+
 def test_every_kind_of_source(write: Write) -> None:
     model = models.relu()
     file = write("folder/model.onnx", model)

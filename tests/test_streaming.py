@@ -169,6 +169,23 @@ def test_a_compute_may_end_where_the_context_is_full(spelling: ExecutionContext)
     assert not spelling.context_full
 
 
+def test_pieces_can_be_gone_through(spelling: ExecutionContext, speller: Speller) -> None:
+    assert step(spelling) == "a"
+    assert [text_of(piece) for piece in spelling.pieces()] == ["a", "b", "c"], "it is a new sequence"
+    assert text_of(spelling.get_output(0)) == "abc"
+    for piece in spelling.pieces():
+        assert text_of(piece) == "a"
+        break
+    assert speller.closed == ["abc"] * 3
+    spelling.set_input(0, b"ab!c")
+    assert [text_of(piece) for piece in spelling.pieces()] == ["a", "b"]
+    assert spelling.context_full
+    spelling.set_input(0, b"a?")
+    pieces = spelling.pieces()
+    assert text_of(next(pieces)) == "a"
+    refused(ErrorCode.RUNTIME_ERROR, "what?", next, pieces)
+
+
 def test_new_inputs_end_a_sequence(spelling: ExecutionContext, speller: Speller) -> None:
     assert [step(spelling), step(spelling)] == ["a", "b"]
     spelling.set_input(0, b"xyz")

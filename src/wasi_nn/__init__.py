@@ -38,7 +38,8 @@ if TYPE_CHECKING:
         TargetUnavailable as TargetUnavailable,
         WasiNNError as WasiNNError,
     )
-    from wasi_nn.graph.graph import ExecutionContext as ExecutionContext, Graph as Graph
+    from wasi_nn.graph.execution_context import ExecutionContext as ExecutionContext
+    from wasi_nn.graph.graph import Graph as Graph
     from wasi_nn.graph.runner import (
         ABSENT as ABSENT,
         EndedEarly as EndedEarly,
@@ -84,7 +85,8 @@ _EXPORTS = {
         "TargetUnavailable",
         "WasiNNError",
     ),
-    "graph.graph": ("ExecutionContext", "Graph"),
+    "graph.execution_context": ("ExecutionContext",),
+    "graph.graph": ("Graph",),
     "graph.runner": ("ABSENT", "EndedEarly", "NamedOutputs", "Runner"),
     "graph.tensor_info": ("TensorInfo",),
     "guests.directories": ("Directory",),

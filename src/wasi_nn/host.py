@@ -321,6 +321,9 @@ class Host:
         """
         self._runs.close("its host was closed")
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} with {self.registry!r}, {self.limits!r}>"
+
     def __enter__(self) -> Host:
         return self
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError, printable
-from wasi_nn.graph.graph import Graph, named_outputs
+from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.named_tensors import named_outputs
 from wasi_nn.graph.runner import ABSENT, EndedEarly, NamedOutputs, Runner, as_runner
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import TensorType, dtype_name

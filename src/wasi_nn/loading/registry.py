@@ -82,6 +82,7 @@ class Registry:
         self.rules = rules or LoadRules()
         self._entries: dict[str, _Entry] = {}
         self._file: Path | None = None
+        self._is_closed = False
         self._of_file: set[str] = set()
         self._reloading = threading.Lock()
         forks.renew(self)
@@ -150,10 +151,30 @@ class Registry:
         if entry is None:
             raise self._unknown(name)
         with timed_load.turn(entry.lock):
+            if self._is_closed:
+                raise NNError(ErrorCode.RUNTIME_ERROR, f"graph {name!r} can't be had: the registry is closed")
             if entry.graph is None:
                 entry.note_files(self._files_of(entry.named))
                 entry.graph = self._load(name, entry.named)
             return entry.graph
+
+    def close(self) -> None:
+        """Close the graphs that were loaded here, and load no more. Graphs that were given as such stay open."""
+        self._is_closed = True
+        for entry in list(self._entries.values()):
+            with entry.lock:
+                if entry.graph is not None and entry.graph is not entry.named.source:
+                    entry.graph.close()
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        graphs = (f"{name}{'' if entry.graph is None else ' (loaded)'}" for name, entry in self._entries.items())
+        return f"<{type(self).__name__}: {', '.join(graphs) or 'no graphs'}>"
 
     def renew(self) -> None:
         """In a fork, where graphs that were loaded before can't be used: have them loaded anew when they are asked

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from wasi_nn.errors import ErrorCode, NNError
-from wasi_nn.graph.graph import ExecutionContext, Graph
+from wasi_nn.graph.execution_context import ExecutionContext
+from wasi_nn.graph.graph import Graph
 from wasi_nn.limits.usage import Usage
 from wasi_nn.session.tensor import Tensor
 

@@ -13,8 +13,9 @@ from weakref import WeakKeyDictionary, finalize
 
 from wasi_nn import backends
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.graph.fitting import find
-from wasi_nn.graph.graph import ExecutionContext, Graph
+from wasi_nn.graph.graph import Graph
 from wasi_nn.limits.compute_guard import ComputeGuard, Turns
 from wasi_nn.limits.limits import Limits
 from wasi_nn.limits.timed_load import load_within
@@ -325,6 +326,10 @@ class Session:
         self._handles.clear()
         self._usage.close()
         self._guard.close()
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{self.used(name)} {name}" for name in ("handles", "graphs", "contexts"))
+        return f"<{type(self).__name__}: {counts}>"
 
     def __enter__(self) -> Session:
         return self

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from wasi_nn.errors import NNError
+from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.graph.fitting import as_declared, find
-from wasi_nn.graph.graph import ExecutionContext, Graph
+from wasi_nn.graph.graph import Graph
 from wasi_nn.session.session import Session
 from wasi_nn.tracing.trace_file import GRAPHS_ROW, Trace
 from wasi_nn.types import Dims, ExecutionTarget, GraphEncoding, TensorType

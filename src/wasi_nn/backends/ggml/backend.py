@@ -197,7 +197,7 @@ class GgmlGraph(Graph):
     def configured(self, config: memoryview) -> Graph:
         if len(config) == 0:
             return self
-        self.require_made_here()
+        self.require_usable()
         return GgmlGraph(self._model, {**self._guests, **from_guest(config, self._model.operators)})
 
     def runner(self) -> Runner:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.errors import NNError
-from wasi_nn.graph.graph import Graph, output_infos
+from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.named_tensors import output_infos
 from wasi_nn.graph.runner import EndedEarly, NamedOutputs
 from wasi_nn.isolation.wire.channel import Message
 from wasi_nn.isolation.wire.descriptions import (

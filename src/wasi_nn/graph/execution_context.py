@@ -1,0 +1,332 @@
+"""Execution contexts: one inference after another on a graph, with inputs that stay set.
+
+Copies: `ExecutionContext.write_input` copies a caller's bytes once, into a buffer that the context owns and uses again;
+the runtime reads that buffer in place. `ExecutionContext.output_bytes` is a view of what the runtime wrote, for the
+caller to copy once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from math import prod
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from wasi_nn.errors import ContextFull, EndOfSequence, ErrorCode, NNError
+from wasi_nn.graph.fitting import as_declared, byte_view, checked, find, fitting_dims
+from wasi_nn.graph.named_tensors import named_inputs, named_outputs, output_infos, output_view
+from wasi_nn.graph.runner import ABSENT, EndedEarly, as_runner, failure, run
+from wasi_nn.process import forks
+from wasi_nn.types import Dims, dims_text, dtype_name
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from wasi_nn.graph.graph import Graph
+    from wasi_nn.graph.tensor_info import TensorInfo
+    from wasi_nn.limits.compute_guard import ComputeGuard
+    from wasi_nn.limits.usage import HeldBytes
+    from wasi_nn.types import Array, DType
+
+Result = TypeVar("Result")
+
+_BYTE = np.dtype(np.uint8)
+_OUTPUTS = -1  # where outputs count as held; inputs do by their index
+_NOTHING: tuple[DType, Dims] = (np.dtype(object), (-1,))  # what no tensor has: the next one is looked at
+
+
+class ExecutionContext:
+    """One inference after another on a graph: inputs are set and stay set, compute runs, outputs are read.
+
+    Or piece by piece: `compute_single` makes a piece, `single_output_bytes` gives it, `fini_single` ends the sequence.
+
+    Belongs to one thread at a time.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        graph.require_usable()
+        self._forks = forks.count
+        forks.keep(self)
+        self.graph = graph
+        try:
+            self._runner = as_runner(graph.runner())
+        except NNError:
+            raise
+        except Exception as error:
+            raise failure(error) from error
+        features = self._runner.features
+        self._gives_buffers = "input_buffer" in features
+        self._checks_inputs = "check_input" in features
+        self._gives_steps = "steps" in features
+        self._knows_outputs = "output_before_compute" in features
+        self._inputs: list[Array | None] = [ABSENT if info.optional else None for info in graph.inputs]
+        self._accepted: list[tuple[DType, Dims] | None] = [_NOTHING if info.optional else None for info in graph.inputs]
+        self._bytes: list[memoryview | None] = [None] * len(graph.inputs)
+        self._outputs: Sequence[Array] | None = None
+        self._output_views: tuple[Sequence[Array] | None, list[memoryview | None]] = (None, [])
+        self._sequence: Iterator[Sequence[Array]] | None = None
+        self._step: Sequence[Array] | None = None
+        self._outputs_of_sequence = False
+        # Whether the inputs that are set were run. Kept only where something depends on it.
+        self._ran = False
+        self._guard: ComputeGuard | None = None
+        self._held: HeldBytes | None = None
+        self._known_output_bytes = 0  # looked at where bytes are held
+        self._minds_running = self._gives_steps or self._knows_outputs
+
+    def keep_to(self, guard: ComputeGuard, held: HeldBytes) -> None:
+        """Compute within the time that a guard gives, and hold no more bytes than there may be."""
+        self._guard, self._held = guard, held
+        self._known_output_bytes = self.graph.known_output_bytes
+
+    def set_input(self, key: int | str, tensor: ArrayLike) -> None:
+        """Set an input, by index or by name, to a copy of `tensor`. See `write_input` for the errors."""
+        index = find(self.graph.inputs, key, "input")
+        array = as_declared(self.graph.inputs[index], tensor)
+        if array.dtype == object:  # which has no bytes to be written
+            self._inputs[index] = checked(self.graph.inputs[index], array).copy()
+            self._accepted[index] = None
+            self._inputs_changed()
+            return
+        self.write_input(index, array.dtype, array.shape, byte_view(array))
+
+    def write_input(self, index: int, dtype: DType, dims: Dims, data: memoryview) -> None:
+        """Set input `index` to a copy of `data`: the bytes (format `B`) of a row-major tensor of these dims.
+
+        Raises `NNError` with `invalid-argument` if there is no such input, the dtype isn't the declared one, the dims
+        don't fit the declared ones, or `data` isn't as long as dims and dtype say. A failed call changes nothing.
+        """
+        if self._checks_inputs:
+            self._runner.check_input(index, data)
+        known = 0 <= index < len(self._accepted) and self._accepted[index] == (dtype, dims)
+        view = self._bytes[index] if known else None
+        if view is None or len(view) != len(data):
+            view = self._renew_input(index, dtype, dims, len(data))
+        if self._ran:
+            self._inputs_changed()
+        view[:] = data
+
+    def show_to(self, show: Callable[[bytes], None]) -> None:
+        """Where a text goes as it is written, if the graph's options ask for that."""
+        self._runner.text_sink = show
+
+    def _inputs_changed(self) -> None:
+        self._end_sequence()
+        self._ran = False
+
+    def _renew_input(self, index: int, dtype: DType, dims: Dims, nbytes: int) -> memoryview:
+        info = self.graph.inputs[find(self.graph.inputs, index, "input")]
+        accepted = dtype, dims
+        if info.opaque:
+            dtype, dims = _BYTE, (nbytes,)
+        actual = fitting_dims(info, dtype, dims)
+        expected = prod(dims) * dtype.itemsize
+        if nbytes != expected:
+            raise NNError(
+                ErrorCode.INVALID_ARGUMENT,
+                f"input {info.name!r}: {dtype_name(dtype)}{dims_text(dims)} is {expected} bytes, got {nbytes}",
+            )
+        if self._held is not None:
+            self._held.hold(index, nbytes)
+        buffer = self._runner.input_buffer(index, actual) if self._gives_buffers else None
+        array: Array = np.empty(actual, dtype) if buffer is None else buffer
+        view = byte_view(array)
+        self._inputs[index] = array
+        self._accepted[index] = accepted
+        self._bytes[index] = view
+        return view
+
+    def compute(self) -> None:
+        """Run the graph on the inputs that are set.
+
+        Raises `NNError`: `invalid-argument` if an input was never set, `runtime-error` if the runtime fails; there
+        are no outputs then.
+        """
+        if self._forks != forks.count:
+            raise forks.made_elsewhere("execution context")
+        if None in self._accepted:
+            self._require_inputs()
+        if self._minds_running:
+            self._end_sequence()
+            self._ran, self._outputs_of_sequence = True, False
+        reuse, self._outputs = self._outputs or (), None
+        if not reuse and self._held is not None:
+            self._held.hold(_OUTPUTS, self._known_output_bytes)
+        if self._guard is None:
+            self._outputs = run(self._runner, self._inputs, reuse)  # type: ignore[arg-type]
+            return
+        outputs = self._guard.run(self._runner, partial(run, self._runner, self._inputs, reuse))  # type: ignore[arg-type]
+        if outputs is not reuse:
+            self._hold_outputs(outputs)
+        self._outputs = outputs
+
+    def _hold_outputs(self, outputs: Sequence[Array]) -> None:
+        if self._held is not None:
+            self._held.hold(_OUTPUTS, sum(array.nbytes for array in outputs))
+
+    def _guarded(self, call: Callable[[], Result]) -> Result:
+        """Make a call that has the runner compute."""
+        self._require_made_here()
+        return call() if self._guard is None else self._guard.run(self._runner, call)
+
+    @property
+    def context_full(self) -> bool:
+        """Whether the outputs of the last compute end where the context was full."""
+        return isinstance(self._outputs, EndedEarly)
+
+    def compute_single(self) -> None:
+        """Make the next piece of the sequence; the first of a new one on the inputs that are set, if none is under way.
+
+        `set_input`, `compute` and `fini_single` end a sequence, and so does every error. Once it is complete, its whole
+        is the graph's output, as if `compute` had made it. Raises `NNError` as `compute` does, and
+        `unsupported-operation` if the graph gives its outputs all at once; `EndOfSequence` where there is no next
+        piece; `ContextFull` where there is none because the context is full.
+        """
+        try:
+            if self._sequence is None:
+                self._sequence = self._guarded(self._begin_sequence)
+            self._step = self._guarded(partial(next, self._sequence))
+        except StopIteration as end:
+            self._end_sequence()
+            self._outputs, self._outputs_of_sequence = end.value, True
+            if self.context_full:
+                raise ContextFull("the sequence ends here: the context is full") from None
+            raise EndOfSequence from None
+        except BaseException as error:
+            self._end_sequence()
+            if isinstance(error, NNError) or not isinstance(error, Exception):
+                raise
+            raise failure(error) from error
+
+    def pieces(self) -> Iterator[Array]:
+        """The pieces of a new sequence on the inputs that are set, one after another: output 0 of each, a copy.
+
+        It ends where the graph ends it, or the context is full (`context_full` says so); the whole is then the graph's
+        output. A sequence that is left early is ended. Raises `NNError` as `compute_single` does.
+        """
+        self.fini_single()
+        try:
+            while True:
+                try:
+                    self.compute_single()
+                except (EndOfSequence, ContextFull):
+                    return
+                assert self._step is not None  # since no error was raised
+                yield self._step[0].copy()
+        finally:
+            self._end_sequence()
+
+    def __repr__(self) -> str:
+        unset = [info.name for info, array in zip(self.graph.inputs, self._inputs, strict=True) if array is None]
+        return f"<{type(self).__name__} of {self.graph!r}, inputs to be set: {', '.join(unset) or 'none'}>"
+
+    def _begin_sequence(self) -> Iterator[Sequence[Array]]:
+        if not self._gives_steps:
+            message = f"graphs of {self.graph.encoding.value} give their outputs all at once: compute them"
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
+        self._require_inputs()
+        self._ran, self._outputs = True, None
+        return self._runner.steps(self._inputs)  # type: ignore[arg-type]
+
+    def _end_sequence(self) -> None:
+        self._require_made_here()
+        sequence, self._sequence, self._step = self._sequence, None, None
+        close = getattr(sequence, "close", None)
+        if close is not None:
+            close()
+
+    def single_output_bytes(self, index: int) -> memoryview:
+        """The last piece (output 0; empty if there is none), or what is told of the sequence so far (the others).
+
+        A view, good until the next call of the context. Raises `NNError` with `invalid-argument` if there is no such
+        output.
+        """
+        find(self.graph.outputs, index, "output")
+        array = self._told(index) if self._step is None or index else self._step[0]
+        if array is None and index and self._outputs is not None:
+            array = self._outputs[index]
+        return output_view(self.graph.outputs[index], ABSENT if array is None else array)
+
+    def fini_single(self) -> None:
+        """End the sequence, if one is under way, and forget what it gave."""
+        self._end_sequence()
+        if self._outputs_of_sequence:
+            self._outputs, self._outputs_of_sequence = None, False
+
+    def _told(self, index: int) -> Array | None:
+        """What is known of an output although no compute has made it on the inputs that are set."""
+        if self._step is not None and index:
+            return self._step[index]
+        if not self._knows_outputs or (self._ran and self._outputs is not None):
+            return None
+        self._require_made_here()
+        return self._runner.output_before_compute(index, self._inputs)
+
+    def _require_made_here(self) -> None:
+        if self._forks != forks.count:
+            raise forks.made_elsewhere("execution context")
+
+    def _require_inputs(self) -> None:
+        unset = [info.name for info, array in zip(self.graph.inputs, self._inputs, strict=True) if array is None]
+        if unset:
+            raise NNError(
+                ErrorCode.INVALID_ARGUMENT, f"compute before set_input: no value for {', '.join(map(repr, unset))}"
+            )
+
+    def compute_named(self, inputs: Iterable[tuple[str, ArrayLike]]) -> list[tuple[str, Array]]:
+        """Run once on the named inputs alone, without touching the inputs that are set.
+
+        Gives every output with its name, in the model's order; the arrays are the caller's.
+        """
+        arrays = named_inputs(self.graph, inputs)
+        if self._held is not None:
+            self._held.require(self._known_output_bytes)
+        return named_outputs(self.graph, self._guarded(partial(run, self._runner, arrays, None)))
+
+    def get_output(self, key: int | str) -> Array:
+        """A copy of an output of the last compute, by index or by name.
+
+        Raises `NNError` with `invalid-argument` if there is no such output, `runtime-error` if no compute has succeeded
+        since the context was made or since the last one failed.
+        """
+        return self.output(key)[1].copy()
+
+    def output_bytes(self, index: int) -> memoryview:
+        """The bytes of output `index`, row-major: a view, good until the next compute. Raises as `get_output` does, and
+        `unsupported-operation` if the elements are of a type that wasi-nn lacks."""
+        if self._minds_running:
+            return output_view(*self.output(index))
+        of, views = self._output_views
+        if of is not self._outputs or of is None:
+            count = len(self.graph.outputs if self._outputs is None else self._outputs)
+            of, views = self._output_views = (self._outputs, [None] * count)
+        if 0 <= index < len(views):
+            view = views[index]
+            if view is not None:
+                return view
+        info, array = self.output(index)
+        view = output_view(info, array)
+        if array.flags.c_contiguous:  # else the view is of a copy, which the next compute wouldn't write
+            views[index] = view
+        return view
+
+    def output(self, key: int | str) -> tuple[TensorInfo, Array]:
+        """An output of the last compute, by index or by name, and what the graph says of it: the runtime's array, good
+        until the next compute. Raises as `get_output` does."""
+        if self._minds_running:
+            index = find(self.graph.outputs, key, "output")
+            told = self._told(index)
+            if told is not None:
+                return self.graph.outputs[index], told
+        outputs = self._outputs
+        if outputs is None:
+            if not self.graph.outputs_vary:
+                key = self.graph.outputs[find(self.graph.outputs, key, "output")].name
+            raise NNError(
+                ErrorCode.RUNTIME_ERROR, f"output {key!r} isn't there: no compute has succeeded, or the last failed"
+            )
+        infos = output_infos(self.graph, outputs)
+        index = find(infos, key, "output")
+        return infos[index], outputs[index]

@@ -1,0 +1,55 @@
+"""The inputs and outputs of a graph as whole lists, by name, and the bytes of an output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.graph.fitting import as_declared, byte_view, checked, find, no_such_tensors
+from wasi_nn.graph.runner import ABSENT, NamedOutputs
+from wasi_nn.types import TensorType, dtype_name
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from wasi_nn.graph.graph import Graph
+    from wasi_nn.graph.tensor_info import TensorInfo
+    from wasi_nn.types import Array
+
+
+def output_view(info: TensorInfo, array: Array) -> memoryview:
+    """The bytes of an output, as `byte_view` gives them. Raises `NNError` with `unsupported-operation` for elements of
+    a type that wasi-nn lacks."""
+    if TensorType.of(array.dtype) is None:
+        kind = dtype_name(array.dtype) if info.dtype is None else info.type_name
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"output {info.name!r} is {kind}; {no_such_tensors(kind)}")
+    return byte_view(array)
+
+
+def output_infos(graph: Graph, outputs: Sequence[Array]) -> Sequence[TensorInfo]:
+    """What these outputs of a graph are."""
+    return outputs.infos if isinstance(outputs, NamedOutputs) else graph.outputs
+
+
+def named_outputs(graph: Graph, outputs: Sequence[Array]) -> list[tuple[str, Array]]:
+    """Outputs of a graph, each with its name."""
+    return [(info.name, array) for info, array in zip(output_infos(graph, outputs), outputs, strict=True)]
+
+
+def named_inputs(graph: Graph, named: Iterable[tuple[str, ArrayLike]]) -> list[Array]:
+    """The arrays for a graph's inputs in order, from (name, array) pairs; each input once, checked, contiguous."""
+    arrays: list[Array | None] = [None] * len(graph.inputs)
+    for name, tensor in named:
+        index = find(graph.inputs, name, "input")
+        info = graph.inputs[index]
+        if arrays[index] is not None:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} is given twice")
+        arrays[index] = checked(info, as_declared(info, tensor))
+    for index, info in enumerate(graph.inputs):
+        if info.optional and arrays[index] is None:
+            arrays[index] = ABSENT
+    missing = [info.name for info, array in zip(graph.inputs, arrays, strict=True) if array is None]
+    if missing:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"no value for input {', '.join(map(repr, missing))}")
+    return arrays  # type: ignore[return-value]
