@@ -109,6 +109,80 @@ def test_a_worker_changes_no_files_mode_or_time(tmp_path: Path) -> None:
     assert (stat.S_IMODE(secret.stat().st_mode), secret.stat().st_mtime) == (0o600, before.st_mtime)
 
 
+_TAKES_MEMORY = """
+import ctypes, mmap, os
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = libc.sbrk.restype = libc.mremap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.mremap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+libc.sbrk.argtypes = [ctypes.c_long]
+SIZE = 2**28
+FAILED = (None, 2**64 - 1)
+def stack():
+    with open("/proc/self/maps") as file:
+        line = next(line for line in file if line.rstrip().endswith("[stack]"))
+    return int(line.split("-")[0], 16)
+def take():
+    WAY
+def run(x):
+    pieces = 0
+    try:
+        for pieces in range(5):
+            at = take()
+            if at in FAILED:
+                break
+            for page in range(0, SIZE, 4096):
+                ctypes.memset(at + page, 1, 1)
+    except OSError:
+        pass
+    return [pieces]
+"""
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "return libc.mmap(None, SIZE, 3, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)",
+        "return libc.mmap(None, SIZE, 3, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS, -1, 0)",
+        "return libc.mmap(None, SIZE, 3, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x100, -1, 0)  # MAP_GROWSDOWN",
+        "return libc.mmap(None, SIZE, 3, mmap.MAP_SHARED, os.open('/dev/zero', os.O_RDWR), 0)",
+        "return libc.mmap(None, SIZE, 3, 3, os.open('/dev/zero', os.O_RDWR), 0)  # MAP_SHARED_VALIDATE",
+        "return libc.mmap(None, SIZE, 3, mmap.MAP_PRIVATE, os.open('/dev/zero', os.O_RDONLY), 0)",
+        "return libc.sbrk(SIZE)",
+        "return libc.mremap(stack(), 4096, SIZE, 1)  # the main thread's stack, elsewhere",
+    ],
+)
+def test_a_worker_takes_no_more_memory_than_it_may(way: str) -> None:
+    graph = program(_TAKES_MEMORY.replace("WAY", way), settings=Isolation(memory=3 * 2**28))
+    try:
+        pieces = graph.compute({"x": X})["y"].item()
+    except NNError:  # it is at its end
+        return
+    assert pieces < 3
+
+
+def test_a_worker_locks_no_file() -> None:
+    libraries = "os.open(os.__file__, os.O_RDONLY)"
+    assert outcome_of(f"fcntl.flock({libraries}, fcntl.LOCK_SH)") == "EPERM"
+    assert outcome_of(f"fcntl.lockf({libraries}, fcntl.LOCK_SH)") == "EPERM"
+
+
+def test_the_kernels_memory_for_a_worker_is_bounded() -> None:
+    graph = program(
+        """
+        import os, resource, tempfile
+        def run(x):
+            reserved, _ = resource.getrlimit(resource.RLIMIT_AS)
+            folder = os.environ.get("TMPDIR")
+            return [reserved // 2**30, 0 if folder is None else os.statvfs(folder).f_files]
+        """,
+        settings=Isolation(memory=2**30),
+    )
+    addresses, inodes = graph.compute({"x": X})["y"].tolist()
+    assert addresses == 130
+    assert inodes in (0, 2**14)
+
+
 @pytest.fixture
 def few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have numpy start none in workers, however many cores there are."""
@@ -183,7 +257,7 @@ def test_the_files_that_it_may_read_are_those_that_the_documentation_lists() -> 
     text = (REPOSITORY / "docs" / "isolation.md").read_text()
     section = text.partition("### The files that it may read")[2].partition("\n## ")[0]
     listed = set(re.findall(r"`(/[^`]*)`", section))
-    assert listed == {*sandbox._SYSTEM, *sandbox._DEVICES, sandbox._CGROUPS}
+    assert listed == {*sandbox._SYSTEM, *sandbox._DEVICES, "/dev/null", sandbox._CGROUPS}
 
 
 SECRETS = (

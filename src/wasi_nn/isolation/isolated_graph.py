@@ -51,7 +51,9 @@ class Model:
         self.runtime = backend.runtime
         path = model.absolute() if isinstance(model, Path) else None
         self._builders = [] if isinstance(model, Path) else [SharedMemory.holding(builder) for builder in model]
-        self._readable = [*_code(backend), *([] if path is None else map(str, backend.own_files_of(path, options)))]
+        files = [] if path is None else backend.own_files_of(path, options)
+        self._readable = [*_code(backend), *map(str, files)]
+        self._size = sum(builder.size for builder in self._builders) + sum(map(_size_of, files))
         kind = type(backend)
         self._sockets = backend.needs_sockets
         self._message = {
@@ -78,7 +80,7 @@ class Model:
                 if worker is not None:
                     worker.close()
                 self._worker = None
-                worker = Worker(self.settings, self._readable, sockets=self._sockets)
+                worker = Worker(self.settings, self._readable, model=self._size, sockets=self._sockets)
                 files = [builder.file for builder in self._builders]
                 try:
                     with timed_load.stopped_by(worker.kill):
@@ -147,6 +149,14 @@ class Model:
                 ErrorCode.RUNTIME_ERROR, "the model has other inputs or outputs than when it was first loaded"
             )
         worker.graphs[config] = number
+
+
+def _size_of(path: Path) -> int:
+    """The bytes of a file, or of all in a folder; none of what can't be seen."""
+    try:
+        return sum(map(_size_of, path.iterdir())) if path.is_dir() else path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _code(backend: Backend) -> list[str]:

@@ -31,12 +31,12 @@ _LAST_WORDS, _LAST_LINE = 8192, 200
 class Worker:
     """A process that loads a model and runs it. Safe to use from several threads.
 
-    `readable` are the files and folders that it may read besides its libraries; with `sockets`, it may listen on a
-    loopback of its own. Raises `NNError`: `unsupported-operation` where the platform can't confine it, `runtime-error`
-    where it can't be started.
+    `readable` are the files and folders that it may read besides its libraries, `model` the bytes of its model; with
+    `sockets`, it may listen on a loopback of its own. Raises `NNError`: `unsupported-operation` where the platform
+    can't confine it, `runtime-error` where it can't be started.
     """
 
-    def __init__(self, settings: Isolation, readable: Iterable[str], *, sockets: bool) -> None:
+    def __init__(self, settings: Isolation, readable: Iterable[str], *, model: int = 0, sockets: bool) -> None:
         require_available()
         self.graphs: dict[bytes, int] = {}
         self._settings = settings
@@ -56,9 +56,9 @@ class Worker:
         self._end = weakref.finalize(self, _end, self.process, held, os.getpid())
         forks.renew(self)
         allowed = [*library_folders(), *map(os.path.realpath, readable)]
-        may = {"readable": allowed, "memory": settings.memory, "threads": settings.threads, "sockets": sockets}
+        may = {"readable": allowed, "memory": settings.memory, "model": model, "threads": settings.threads}
         try:
-            self.ask(may, "be confined")
+            self.ask(may | {"sockets": sockets}, "be confined")
         except BaseException:
             self.close()
             raise

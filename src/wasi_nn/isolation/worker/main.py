@@ -37,7 +37,7 @@ def main(control: str, lifeline: str) -> NoReturn:
     channel = Channel(socket.socket(fileno=int(control)), takes_files=True)
     first, _, _ = channel.receive()
     try:
-        may = first["readable"], first["memory"], first["threads"]
+        may = first["readable"], first["memory"], first["model"], first["threads"]
         sandbox.confine(*may, sockets=first["sockets"], lifeline=int(lifeline))
     except Exception as error:
         text = f"graphs can't be isolated here: {getattr(error, 'strerror', None) or error}"

@@ -31,6 +31,9 @@ from pathlib import Path
 
 LEAST_LANDLOCK = 3  # below it, files can be cut short
 _MAX_FILES = 1024
+_MAX_STACK = 64 * 2**20  # of the main thread
+_ADDRESSES = 128 * 2**30  # beyond the memory that it may have: what runtimes reserve, and libraries
+_LEAST_INODES, _BYTES_AN_INODE = 1024, 2**16  # of the scratch folder; one takes a kilobyte of the kernel's memory
 _FIRST_USER = 0x60000000  # of those that no one has, one for each process
 
 # What libraries look at to learn about the machine, and nobody's secret.
@@ -60,15 +63,16 @@ _CGROUP_FILES = (
     *("cgroup.controllers", "cpu.max", "memory.max"),
     *("cpu.cfs_period_us", "cpu.cfs_quota_us", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+# Only for reading: memory that is shared and of /dev/zero counts as nobody's.
+_DEVICES = ("/dev/zero", "/dev/random", "/dev/urandom")
 
 _CALLS = (
-    "brk mmap2 munmap mremap mprotect madvise mlock mlock2 munlock msync mincore membarrier get_mempolicy",
+    "brk mmap2 munmap mprotect madvise mlock mlock2 munlock msync mincore membarrier get_mempolicy",
     "pkey_alloc pkey_free pkey_mprotect read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2",
     "lseek _llseek dup fstat fstat64 newfstatat fstatat64 stat stat64 lstat lstat64 statx access faccessat",
     "faccessat2 open openat getdents getdents64 getcwd readlink readlinkat statfs fstatfs statfs64 fstatfs64",
     "fadvise64 readahead sendfile copy_file_range ftruncate fallocate fsync fdatasync mkdir mkdirat unlink",
-    "unlinkat rmdir rename renameat renameat2 umask flock poll ppoll select pselect6 epoll_create epoll_create1",
+    "unlinkat rmdir rename renameat renameat2 umask poll ppoll select pselect6 epoll_create epoll_create1",
     "epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 pipe pipe2 futex futex_waitv futex_time64",
     "set_robust_list get_robust_list rseq set_tid_address gettid getpid",
     "getppid sched_yield sched_getaffinity sched_getscheduler sched_getparam sched_get_priority_max",
@@ -82,7 +86,7 @@ _SOCKET_CALLS = ("bind", "listen", "accept", "accept4")
 
 _CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWNET = 0x20000, 0x08000000, 0x10000000, 0x40000000
 _CLONE_THREAD = 0x10000
-_MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
+_MAP_SHARED, _MAP_ANONYMOUS, _MAP_GROWSDOWN = 0x01, 0x20, 0x0100
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
 _PR_SET_NAME, _PR_GET_NAME, _PR_SET_VMA = 15, 16, 0x53564D41
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
@@ -130,10 +134,11 @@ def library_folders() -> list[str]:
     return sorted(path for path in found if os.path.isdir(path))
 
 
-def confine(readable: Iterable[str], memory: int, threads: int, *, sockets: bool, lifeline: int) -> str:
+def confine(readable: Iterable[str], memory: int, model: int, threads: int, *, sockets: bool, lifeline: int) -> str:
     """Confine this process: it may read what is `readable` (files, and folders with all in them), have `memory` bytes
-    of its own and, where they can be counted, so many `threads`; with `sockets`, it may also listen on its own
-    loopback. `lifeline` is a file that it can't close, nor keep from sending its signal: it gets another number.
+    of its own besides a model of `model` bytes and, where they can be counted, so many `threads`; with `sockets`, it
+    may also listen on its own loopback. `lifeline` is a file that it can't close, nor keep from sending its signal: it
+    gets another number.
 
     Gives its scratch folder; an empty text if it has no namespaces of its own, and no such folder. Raises `OSError`
     where the kernel refuses what is required.
@@ -153,6 +158,8 @@ def confine(readable: Iterable[str], memory: int, threads: int, *, sockets: bool
         raise OSError(errno.EPERM, "this runtime needs user namespaces to be isolated, and the kernel gives none")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    addresses = _ADDRESSES + 2 * memory + model  # its page tables are memory too
+    resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
     if counts_alone or scratch:  # else all threads of the user's count, and none of root's
         _, most = resource.getrlimit(resource.RLIMIT_NPROC)
         threads = threads if most == resource.RLIM_INFINITY else min(threads, most)
@@ -221,7 +228,8 @@ def _enter_namespaces(memory: int, readable: Sequence[str]) -> str:
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
         _check(libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None))
-        flags, data = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"size={memory},mode=700".encode()
+        inodes = max(_LEAST_INODES, memory // _BYTES_AN_INODE)
+        flags, data = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"size={memory},nr_inodes={inodes},mode=700".encode()
         _check(libc.mount(b"none", place.encode(), b"tmpfs", flags, data))
     except OSError:
         return ""  # a namespace without rights in it: what is left of the machine, seccomp and Landlock keep away
@@ -246,7 +254,8 @@ def _restrict_files(readable: Iterable[str], scratch: str) -> None:
         with suppress(FileNotFoundError, NotADirectoryError):
             rules.allow(path, rules=folder if os.path.isdir(path) else file)
     for path in _DEVICES:
-        rules.allow(path, rules=FSAccess.READ_FILE | FSAccess.WRITE_FILE)
+        rules.allow(path, rules=FSAccess.READ_FILE)
+    rules.allow("/dev/null", rules=FSAccess.READ_FILE | FSAccess.WRITE_FILE)
     if scratch:
         rules.allow(scratch, rules=FSAccess.all() & ~(FSAccess.EXECUTE | FSAccess.MAKE_CHAR | FSAccess.MAKE_BLOCK))
     rules.apply()
@@ -278,6 +287,16 @@ def _drop_capabilities(*, may_look: bool) -> None:
     _check(libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept)))
 
 
+def _bound_stack() -> int:
+    """Bound the main thread's stack; gives the lowest address that it can come to."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    most = _MAX_STACK if soft == resource.RLIM_INFINITY else min(soft, _MAX_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (most, most))
+    with open("/proc/self/maps") as file:
+        line = next(line for line in file if line.rstrip().endswith("[stack]"))
+    return int(line.split()[0].split("-")[1], 16) - most
+
+
 def _restrict_calls(sockets: bool, lifeline: int) -> None:
     import pyseccomp as seccomp
 
@@ -298,9 +317,10 @@ def _restrict_calls(sockets: bool, lifeline: int) -> None:
     # Threads, but no processes. The newer call has its flags in memory, where they can't be seen.
     allow("clone", bits_are(0, _CLONE_THREAD, _CLONE_THREAD))
     rules.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")
-    # Memory that is shared but no file's doesn't count as the process's own.
+    # Memory that is shared but no file's doesn't count as the process's own, nor does a stack's.
     for kind in (0, _MAP_SHARED, _MAP_ANONYMOUS):
-        allow("mmap", bits_are(3, _MAP_SHARED | _MAP_ANONYMOUS, kind))
+        allow("mmap", bits_are(3, _MAP_SHARED | _MAP_ANONYMOUS | _MAP_GROWSDOWN, kind))
+    allow("mremap", seccomp.Arg(0, seccomp.LT, _bound_stack()))
     # Where its threads run is for the scheduler to say: a success that changes nothing.
     rules.add_rule(seccomp.ERRNO(0), "sched_setaffinity")
     allow("tgkill", argument_is(0, os.getpid()))
@@ -316,7 +336,6 @@ def _restrict_calls(sockets: bool, lifeline: int) -> None:
         allow(name, seccomp.Arg(place, seccomp.LT, lifeline))
     for command in (
         *(fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC, fcntl.F_GET_SEALS),
-        *(fcntl.F_GETLK, fcntl.F_SETLK, fcntl.F_SETLKW),
     ):
         allow("fcntl", argument_is(1, command))
     if sockets:
