@@ -22,7 +22,7 @@ from wasi_nn.isolation.sandbox import library_folders
 from wasi_nn.processes import how_it_ended, python_command
 from wasi_nn.types import ErrorCode, NNError, one_line, printable
 
-logger = logging.getLogger("wasi_nn")
+words_of_workers = logging.getLogger("wasi_nn.workers")
 
 _MOMENT = 0.1  # seconds
 _LAST_WORDS, _LAST_LINE = 8192, 200
@@ -175,9 +175,10 @@ class Worker:
             return self.misled(error)
 
     def listen(self, *, every: float = 0) -> None:
-        """Log what it wrote to its standard output and error meanwhile, unless that was done `every` seconds ago."""
+        """Log what it wrote to its standard output and error meanwhile, unless that was done `every` seconds ago and
+        nobody reads it."""
         now = time.monotonic()
-        if now < self._listened + every:
+        if now < self._listened + every and not words_of_workers.isEnabledFor(logging.DEBUG):
             return
         self._listened = now
         try:
@@ -186,7 +187,7 @@ class Worker:
             return
         self._said = (self._said + words)[-_LAST_WORDS:]
         for line in words.decode("utf-8", "replace").splitlines():
-            logger.debug("isolated worker %d: %s", self.process.pid, printable(line))
+            words_of_workers.debug("isolated worker %d: %s", self.process.pid, printable(line))
 
     def close(self) -> None:
         """End it and let go of it."""
