@@ -24,6 +24,10 @@ Result = TypeVar("Result")
 _GRACE = 1.0  # seconds between being told to stop and being given up
 _LOOK_EVERY = 0.5  # seconds: whether it is to be given up meanwhile
 _MOST_GIVEN_UP = 64
+_GOES_ON = (
+    "; it can't be stopped while it sleeps, reads or waits for a runtime: it goes on in the background, and counts as "
+    f"one of the {_MOST_GIVEN_UP} that a host may have there"
+)
 
 
 @dataclass(frozen=True)
@@ -137,10 +141,10 @@ class Work(Generic[Result]):
 
     def _given_up(self) -> GuestTrap:
         if self._reason:
-            trap: GuestTrap = self._stopped(", and is asleep", None)
+            trap: GuestTrap = self._stopped(_GOES_ON, None)
         else:
             how = how_to_raise(self._limits, "run_time")
-            trap = GuestTrap(f"it ran longer than {self._limits.run_time:g} s, and is asleep ({how})")
+            trap = GuestTrap(f"it ran longer than {self._limits.run_time:g} s ({how}){_GOES_ON}")
         trap.stdout, trap.stderr = self.output()
         return trap
 
@@ -195,8 +199,10 @@ class RunsUnderWay:
                 raise GuestError("this host is closed: it runs no more guests")
             given_up = sum(1 for other in self._all if other.is_given_up)
             if given_up >= _MOST_GIVEN_UP:
-                message = f"{given_up} guests are asleep beyond their time: this host runs no more until some wake up"
-                raise GuestError(message)
+                message = f"{given_up} guests that can't be stopped go on in the background beyond their time"
+                raise GuestError(
+                    f"{message}, which is as many as a host may have there: it runs no more until one ends"
+                )
             self._all.add(work)
         try:
             work.begin(call)
