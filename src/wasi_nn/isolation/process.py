@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -19,6 +20,7 @@ from wasi_nn.isolation.channel import Channel, Gone, Message, encoded
 from wasi_nn.isolation.described import error_of
 from wasi_nn.isolation.memory import WorkerMemory
 from wasi_nn.isolation.sandbox import library_folders
+from wasi_nn.isolation.shortage import after_crash, after_error
 from wasi_nn.processes import how_it_ended, python_command
 from wasi_nn.types import ErrorCode, NNError, one_line, printable
 
@@ -152,7 +154,8 @@ class Worker:
         lines = self._said.decode("utf-8", "replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         said = f"; the last that it said: {printable(last)[:_LAST_LINE]}" if last and not self._reason else ""
-        message = f"the isolated worker is gone: {how}{said}. The model is loaded again when it is next used"
+        wanted = "" if self._reason or code == -signal.SIGKILL else after_crash(self._settings)
+        message = f"the isolated worker is gone: {how}{said}{wanted}. The model is loaded again when it is next used"
         return NNError(ErrorCode.RUNTIME_ERROR, message)
 
     def too_slow(self, to: str) -> NNError:
@@ -170,7 +173,8 @@ class Worker:
     def told(self, said: Any) -> NNError:
         """The error that it tells of."""
         try:
-            return error_of(said)
+            error = error_of(said)
+            return error.told_as(f"{error}{after_error(str(error), self._settings)}")
         except ValueError as error:
             return self.misled(error)
 
