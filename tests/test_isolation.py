@@ -187,11 +187,17 @@ class TestGraphs:
         feeds = {"x": np.zeros(16, np.float32)}
         assert graph.compute(feeds)["y"].tolist() == wasi_nn.load(path).compute(feeds)["y"].tolist()
 
-    @pytest.mark.parametrize("number", [0, -1, -0.5])
-    def test_settings_must_be_positive(self, number: float) -> None:
-        for name in ("memory", "load_time", "grace"):
-            with pytest.raises(NNError, match=rf"Isolation\.{name} must be positive"):
-                Isolation(**{name: number})  # type: ignore[arg-type]
+    @pytest.mark.parametrize("number", [0, -1, -0.5, "x", None, True, float("inf"), float("nan"), 2**63])
+    def test_settings_must_be_positive(self, number: Any) -> None:
+        for name in ("memory", "threads", "load_time", "grace"):
+            with pytest.raises(NNError, match=rf"Isolation\.{name} must be a positive (whole )?number") as raised:
+                Isolation(**{name: number})
+            assert raised.value.code is ErrorCode.INVALID_ARGUMENT
+
+    def test_the_largest_settings(self) -> None:
+        settings = Isolation(memory=2**62, threads=2**31, load_time=9e8, grace=9e8)
+        graph = wasi_nn.load(onnx_models.relu(), rules=LoadRules(isolate=settings))
+        assert graph.compute({"0": X})["y"].tolist() == [0, 2, 0, 4]
 
 
 class TestConfinement:

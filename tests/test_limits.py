@@ -117,10 +117,15 @@ class _StoppableRunner(_Runner):
 
 class TestLimits:
     @pytest.mark.parametrize("kind", [Limits, HostLimits])
-    @pytest.mark.parametrize("value", [0, -1])
-    def test_they_must_be_positive(self, kind: Any, value: int) -> None:
+    @pytest.mark.parametrize("value", [0, -1, True, "x", 1.5, float("inf"), float("nan"), 2**63])
+    def test_they_must_be_positive(self, kind: Any, value: Any) -> None:
         with pytest.raises(NNError, match="graphs must be a positive whole number"):
             kind(graphs=value)
+
+    @pytest.mark.parametrize("value", [0, -0.5, True, "x", float("inf"), float("nan"), 2**63])
+    def test_times_must_be_positive(self, value: Any) -> None:
+        with pytest.raises(NNError, match=r"load_time must be a positive number.*, or None for no limit"):
+            Limits(load_time=value)
 
 
 class TestMemory:

@@ -34,8 +34,12 @@ def path_of(directory: str | os.PathLike[str] | Directory) -> str:
 def preopen(config: WasiConfig, directories: Directories) -> None:
     """Give directories to a guest. Raises `GuestError` for one that isn't there, or can't be opened, and for paths that
     can't be the guest's."""
-    require_distinct(directories)
+    if not isinstance(directories, Mapping):
+        raise GuestError(f"dirs maps the guest's paths to directories, as {{'/': 'photos'}}: {directories!r}")
+    require_distinct(c_string("a directory", path) for path in directories)
     for guest_path, given in directories.items():
+        if not isinstance(given, str | os.PathLike | Directory):
+            raise GuestError(f"a directory for the guest must be a path or a Directory: {given!r}")
         path = c_string("a directory", path_of(given))
         if guest_path.endswith(READ_ONLY) and not isinstance(given, Directory):
             how = "what it may only read is Directory(..., read_only=True)"
@@ -62,6 +66,8 @@ def require_distinct(paths: Iterable[str]) -> None:
 
 def c_string(what: str, text: str) -> str:
     """The text, if it can be passed to a guest: without zero bytes, and in Unicode."""
+    if not isinstance(text, str):
+        raise GuestError(f"{what} of the guest must be text: {text!r}")
     if "\0" in text:
         raise GuestError(f"{what} of the guest has a zero byte in it: {text!r}")
     try:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
+from numbers import Real
 from typing import Any, Generic, TypeVar
 
 from wasi_nn.limits import Limits, how_to_raise
 from wasi_nn.threads import Call
-from wasi_nn.types import GuestError, GuestStopped, GuestTrap, one_line
+from wasi_nn.types import ErrorCode, GuestError, GuestStopped, GuestTrap, NNError, one_line, printable
 
 Result = TypeVar("Result")
 
@@ -75,12 +76,12 @@ class Work(Generic[Result]):
             with self._lock:
                 self._stop_part = None
 
-    def stop(self, reason: str = "it was stopped") -> None:
+    def stop(self, reason: str = "") -> None:
         """Stop it, if it hasn't ended. Returns at once; whoever waits for it gets `GuestStopped` with the reason."""
         with self._lock:
             if self.has_ended or self._reason:
                 return
-            self._reason = reason
+            self._reason = reason = str(reason) or "nobody waits for it any more"
             self._give_up_at = min(self._give_up_at, time.monotonic() + _GRACE)
             stop_part = self._stop_part
         if stop_part is not None:
@@ -100,8 +101,14 @@ class Work(Generic[Result]):
         """Wait for its end; gives what came of it, as often as it is called.
 
         Raises `TimeoutError` if it is still under way after `timeout` seconds, and else what ended it: `GuestStopped`
-        if it was stopped, `GuestTrap` for another trap, `GuestError` if it couldn't be run.
+        if it was stopped, `GuestTrap` for another trap, `GuestError` if it couldn't be run. Raises `NNError` with
+        `invalid-argument` for a timeout that is no number.
         """
+        if timeout is not None and (not isinstance(timeout, Real) or isinstance(timeout, bool) or timeout != timeout):
+            message = (
+                f"timeout must be a number of seconds, or None to wait for the end: {printable(repr(timeout))[:100]}"
+            )
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         self._wait_until(inf if timeout is None else time.monotonic() + timeout)
         if self.has_ended:
             return self._result()

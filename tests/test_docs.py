@@ -1,0 +1,34 @@
+"""Examples in the documentation do what it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REPOSITORY
+from test_runs import EMPTY, LOOPS
+
+import wasi_nn
+
+
+def example(page: str, heading: str) -> str:
+    """The first example in Python below a heading."""
+    below = (REPOSITORY / page).read_text().partition(f"\n{heading}\n")[2]
+    found = re.search(r"^```python\n(.*?)^```", below, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize(("guest", "said"), [(EMPTY, "0\n"), (LOOPS, "it takes too long\n")], ids=["ends", "loops"])
+def test_stopping_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], guest: bytes, said: str
+) -> None:
+    (tmp_path / "guest.wasm").write_bytes(guest)
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"wasi_nn": wasi_nn}
+    text = example("docs/limits.md", "## Stopping a run")
+    exec(text.replace("timeout=30", "timeout=0.1") if guest is LOOPS else text, names)
+    assert capsys.readouterr().out == said
