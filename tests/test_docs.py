@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from conftest import REPOSITORY
 from test_runs import EMPTY, LOOPS
 
 import wasi_nn
+from wasi_nn import ErrorCode, HostLimits, Limits
+from wasi_nn.abi.witx import ERRNO, MISSING_MEMORY
+from wasi_nn.isolation import Isolation
 
 
 def example(page: str, heading: str) -> str:
@@ -19,6 +23,24 @@ def example(page: str, heading: str) -> str:
     found = re.search(r"^```python\n(.*?)^```", below, re.DOTALL | re.MULTILINE)
     assert found is not None
     return found[1]
+
+
+def page(name: str) -> str:
+    return (REPOSITORY / "docs" / name).read_text()
+
+
+def test_every_error_is_in_the_tables() -> None:
+    for code in ErrorCode:
+        assert f"\n  | {code.value} | " in page("components.md")
+    for errno in {0, MISSING_MEMORY, *ERRNO.values()}:
+        assert f"\n| {errno} " in page("core-abi.md")
+
+
+def test_every_limit_is_in_the_table() -> None:
+    for field in fields(Limits):
+        assert f"\n| `{field.name}`, `--max-{field.name.replace('_', '-')}` | " in page("limits.md")
+    for field in (*fields(HostLimits), *fields(Isolation)):
+        assert f"{field.name}`" in page("limits.md") + page("isolation.md")
 
 
 @pytest.mark.parametrize(("guest", "said"), [(EMPTY, "0\n"), (LOOPS, "it takes too long\n")], ids=["ends", "loops"])
