@@ -133,6 +133,14 @@ class TestMemory:
         with pytest.raises(GuestError, match=r"the limit is 1048576 \(Limits.guest_memory, --max-guest-memory\)"):
             Host(limits=Limits(guest_memory=2**20)).run(guest("", pages=17))
 
+    def test_less_than_a_page_is_too_little_for_a_guest_with_directories(self, tmp_path: Path) -> None:
+        opens = (
+            '(module (import "wasi_snapshot_preview1" "path_open" (func (param i32 i32 i32 i32 i32 i64 i64 i32 i32) '
+            '(result i32))) (memory (export "memory") 1) (func (export "_start")))'
+        )
+        with pytest.raises(GuestError, match=r"the limit is 1024 \(Limits.guest_memory"):
+            Host(limits=Limits(guest_memory=1024)).run(opens.encode(), dirs={"/": tmp_path})
+
     def test_a_guest_that_grows_beyond_it_gets_no_more(self) -> None:
         grows = "(if (i32.ne (memory.grow (i32.const {})) (i32.const {})) (then (unreachable)))"
         host = Host(limits=Limits(guest_memory=2**20))

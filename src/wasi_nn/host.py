@@ -340,7 +340,10 @@ class Host:
         self, dialect: Dialect | str, name: str, module: Module, store: Store, wasi: Wasi, session: Session
     ) -> Callable[[], int]:
         linker = Linker(self.engine)
-        wasi.add_to(linker, store, module)
+        try:
+            wasi.add_to(linker, store, module)
+        except (Trap, WasmtimeError) as error:  # an instance of ours has no room beside the guest
+            raise guests.explained(name, error, session.limits) from None
         abi = abi_of(dialect, module)
         abi(session).add_to_linker(linker)
         guests.require_command(name, module, abi, linker, store)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _EPILOG = """\
 The guest's own options come after its name. A graph's encoding is told from its bytes unless it is given.
 
-  wasi-nn run --graph mobilenet=model.onnx --dir photos classify.wasm photos/cat.ppm
+  wasi-nn run --graph net=model.onnx --dir photos classify.wasm --graph net --labels photos/labels.txt photos/cat.ppm
 """
 
 
