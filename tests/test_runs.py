@@ -156,6 +156,12 @@ def test_hosts_that_cant_be() -> None:
         Host(totals=wrong)
     with pytest.raises(NNError, match=r"limits must be wasi_nn\.Limits"):
         Host(limits=wrong)
+    with pytest.raises(NNError, match=r"rules must be wasi_nn\.LoadRules"):
+        Host(rules=wrong)
+    others: tuple[Any, ...] = ("yes", 1, wrong)
+    for isolate in others:
+        with pytest.raises(NNError, match=r"isolate must be True, False or wasi_nn\.Isolation\(\.\.\.\), not"):
+            Host(isolate=isolate)
 
 
 def test_a_guest_in_its_own_code_is_stopped_for_all_who_wait() -> None:

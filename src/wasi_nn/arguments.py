@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from wasi_nn.backends import LoadRules
+from wasi_nn.isolation import Isolation
 from wasi_nn.limits import HostLimits, Limits
 from wasi_nn.types import ErrorCode, NNError, printable
 
 
-def require_limits(limits: Any, totals: Any = None) -> None:
-    """They must be `Limits`, and `HostLimits`, or None."""
-    for name, given, kind in (("limits", limits, Limits), ("totals", totals, HostLimits)):
-        if given is not None and not isinstance(given, kind):
-            raise _wrong(f"{name} must be wasi_nn.{kind.__name__}(...), not {_shown(given)}")
+def require_settings(limits: Any = None, totals: Any = None, rules: Any = None, isolate: Any = None) -> None:
+    """Each must be of its own kind, or None."""
+    for name, given, kind in (
+        ("limits", limits, Limits),
+        ("totals", totals, HostLimits),
+        ("rules", rules, LoadRules),
+        ("isolate", isolate, Isolation),
+    ):
+        if given is None or isinstance(given, kind) or (kind is Isolation and isinstance(given, bool)):
+            continue
+        also = "True, False or " if kind is Isolation else ""
+        raise _wrong(f"{name} must be {also}wasi_nn.{kind.__name__}(...), not {_shown(given)}")
 
 
 def require_arguments(args: Any) -> None:

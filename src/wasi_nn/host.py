@@ -25,7 +25,7 @@ from wasi_nn import guest as guests
 from wasi_nn.abi import compose, wit
 from wasi_nn.abi.binary import memories_of
 from wasi_nn.abi.dialects import Dialect, abi_of
-from wasi_nn.arguments import require_arguments, require_limits, require_one_output
+from wasi_nn.arguments import require_arguments, require_one_output, require_settings
 from wasi_nn.backends import LoadRules
 from wasi_nn.cache import CompileCache, Compiled, default_directory
 from wasi_nn.compilation import compile_guest
@@ -89,7 +89,7 @@ class Host:
         dialect: Dialect | str = Dialect.AUTO,
         cache: bool | str | os.PathLike[str] = True,
     ) -> None:
-        require_limits(limits, totals)
+        require_settings(limits, totals, rules, isolate)
         if isolate is not None:
             rules = replace(rules or LoadRules(), isolate=isolate)
         self.registry = registry_of(graphs, rules)
@@ -215,7 +215,7 @@ class Host:
         """
         self._require_made_here()
         require_arguments(args)
-        require_limits(limits)
+        require_settings(limits)
         require_one_output(capture_output, streams)
         limits = limits or self.limits
         if limits.fuel is not None and self.limits.fuel is None:
