@@ -15,12 +15,9 @@ before it.
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +26,8 @@ import numpy as np
 from wasi_nn.backends import _tensorflow_model
 from wasi_nn.backends._inputs import as_bytes, check_options, is_text, is_texts, is_thread_count, one_of
 from wasi_nn.backends._onnx_model import files_of_onnx, is_onnx, own_files_of_onnx, require_self_contained
+from wasi_nn.backends._signal_stack import signal_stack_kept
+from wasi_nn.backends._tensorflow_graph import require_unchanging
 from wasi_nn.backends._tflite_model import require_sound
 from wasi_nn.backends.tflite import is_tflite
 from wasi_nn.graph import Graph
@@ -86,15 +85,18 @@ class OpenVinoBackend:
             has = "one builder" if self.max_builders == 1 else "two builders, .xml and .bin, or one"
             message = f"a graph of {self.encoding.value} for openvino has {has}; got {len(builders)}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-        with _signal_stack_kept(), _readable(builders) as parts:
+        with signal_stack_kept(), _readable(builders) as parts:
             return self._compiled(parts, target, options)
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         if path.name == _tensorflow_model.SAVED_MODEL:
+            require_unchanging(memoryview(path.read_bytes()))
             path = path.parent
         elif path.suffix not in _SUFFIXES:
             return self.load([memoryview(path.read_bytes())], target, options)
-        with _signal_stack_kept():
+        elif path.suffix == ".pb":
+            require_unchanging(memoryview(path.read_bytes()))
+        with signal_stack_kept():
             return self._compiled([str(path)], target, options)
 
     def files_of(self, path: Path) -> Sequence[Path]:
@@ -111,7 +113,7 @@ class OpenVinoBackend:
     def devices(self) -> Mapping[ExecutionTarget, str]:
         import openvino as ov
 
-        with _signal_stack_kept():
+        with signal_stack_kept():
             there = ov.Core().available_devices
         found = {target: _first(name, there) for target, name in _DEVICES.items()}
         return {target: device for target, device in found.items() if device is not None}
@@ -192,10 +194,13 @@ def _readable(builders: Sequence[memoryview]) -> Iterator[Sequence[bytes | str]]
         yield [parts[0], parts[1] if len(parts) == 2 else b""]
     elif _tensorflow_model.is_saved_model_archive(model):
         with _tensorflow_model.saved_model_folder(model) as folder:
+            require_unchanging(memoryview((folder / _tensorflow_model.SAVED_MODEL).read_bytes()))
             yield [str(folder)]
     else:
         if is_tflite(model):
             require_sound(as_bytes(model), vouched_for=True)  # what else is asked of one is for LiteRT's sake
+        else:
+            require_unchanging(model)
         with _as_file(model, "model.tflite" if is_tflite(model) else "model.pb") as path:
             yield [path]
 
@@ -206,38 +211,6 @@ def _as_file(model: memoryview, name: str) -> Iterator[str]:
         path = Path(folder, name)
         path.write_bytes(model)
         yield str(path)
-
-
-@contextmanager
-def _signal_stack_kept() -> Iterator[None]:
-    """Give the thread back the stack for signal handlers that it had.
-
-    OpenVINO's CPU plugin replaces it by one of 12 kB when it starts. The engine handles a guest's traps on that stack,
-    which takes more than so little, and what lies beyond its end is somebody else's.
-    """
-    change = _sigaltstack()
-    if change is None:
-        yield
-        return
-    before, after = _SignalStack(), _SignalStack()
-    change(None, ctypes.byref(before))
-    try:
-        yield
-    finally:
-        change(None, ctypes.byref(after))
-        if after.address != before.address:
-            change(ctypes.byref(before), None)
-
-
-class _SignalStack(ctypes.Structure):
-    """`stack_t` of the C library, as Linux has it."""
-
-    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
-
-
-@cache
-def _sigaltstack() -> Any:
-    return getattr(ctypes.CDLL(None), "sigaltstack", None) if sys.platform == "linux" else None
 
 
 def choose_device(target: ExecutionTarget, there: Sequence[str]) -> str:
