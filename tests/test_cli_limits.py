@@ -53,8 +53,9 @@ def test_each_limit_has_an_option(name: str) -> None:
     assert getattr(given(flag, "none")[0], name) is None
     assert given() == (Limits(), HostLimits())
     assert given(flag, "7")[1] == HostLimits()
-    with pytest.raises(argparse.ArgumentError, match="it takes"):
-        given(flag, "many")
+    for wrong in ("many", "0", "-1", "", "1x", "nan", "inf", str(2**63), "9" * 400):
+        with pytest.raises(argparse.ArgumentError, match="it takes"):
+            given(f"{flag}={wrong}")
 
 
 def test_computes_at_once_are_the_hosts() -> None:
@@ -67,6 +68,8 @@ def test_computes_at_once_are_the_hosts() -> None:
         ("guest_memory", "512M", 512 * 2**20),
         ("guest_memory", "2GiB", 2 * 2**30),
         ("model_bytes", "10k", 10 * 2**10),
+        ("model_bytes", "1GB", 2**30),
+        ("tensor_bytes", "1.5M", 3 * 2**19),
         ("run_time", "500ms", 0.5),
         ("run_time", "1.5m", 90.0),
         ("compute_time", "2h", 7200.0),
@@ -74,6 +77,20 @@ def test_computes_at_once_are_the_hosts() -> None:
 )
 def test_sizes_and_times_have_units(flag: str, text: str, value: float) -> None:
     assert getattr(given(f"--max-{flag.replace('_', '-')}", text)[0], flag) == value
+
+
+def test_counts_have_no_units() -> None:
+    with pytest.raises(
+        argparse.ArgumentError, match="'1k' is no count: it takes a whole number without a unit, as 1000"
+    ):
+        given("--max-fuel", "1k")
+
+
+def test_a_limit_that_cant_be_is_a_usage_error(run: Callable[..., Result]) -> None:
+    for flag, value in (("guest-time", "0"), ("files", "1k"), ("computes", "0"), ("output-bytes", "0")):
+        code, errors = run(f"--max-{flag}", value, "loop.wat")
+        assert code == 2
+        assert f"argument --max-{flag}: '{value}'" in errors
 
 
 @pytest.mark.parametrize(

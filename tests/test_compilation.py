@@ -101,6 +101,13 @@ def test_a_guest_that_takes_too_much_memory_to_compile_is_given_up() -> None:
     assert host.run(LARGE).exit_code == 0
 
 
+@pytest.mark.parametrize("memory", [2**20, 10 * 2**20, 2**24])
+def test_a_compiler_that_fails_for_want_of_memory_names_the_limit(memory: int) -> None:
+    host = Host(limits=Limits(compile_memory=memory), cache=False)
+    with pytest.raises(GuestError, match=rf"{memory} bytes.* \(Limits.compile_memory, --max-compile-memory\)"):
+        host.run(loops_with_many_values(500, 1000))
+
+
 def test_other_guests_run_while_one_is_compiled_and_it_can_be_stopped() -> None:
     with Host(cache=False) as host:
         slow = host.start(SLOW)

@@ -126,3 +126,22 @@ def test_both_kinds_are_read(guest: bytes, read_only: bool, folder: Path) -> Non
 def test_no_directory_at_all(tmp_path: Path) -> None:
     with pytest.raises(GuestError, match="no directory"):
         Host(cache=False).run(core([]), dirs={"/": Directory(tmp_path / "nothing", read_only=True)})
+
+
+@pytest.mark.parametrize(
+    ("paths", "said"),
+    [
+        (["/p", "/p/"], r"two directories would be '/p/' for the guest \('/p'\)"),
+        (["p", "./p"], "two directories would be './p' for the guest"),
+        (["/p:ro"], r"'/p:ro' is no path for the guest: .* Directory\(\.\.\., read_only=True\)"),
+    ],
+)
+def test_paths_that_cant_be_the_guests(folder: Path, paths: list[str], said: str) -> None:
+    with pytest.raises(GuestError, match=said):
+        Host(cache=False).run(core([]), dirs=dict.fromkeys(paths, folder))
+
+
+def test_a_host_path_may_have_colons(tmp_path: Path) -> None:
+    folder = tmp_path / "a:b"
+    folder.mkdir()
+    assert Host(cache=False).run(core([]), dirs={"/": folder}).exit_code == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -83,9 +85,47 @@ def test_those_that_the_operator_lists_are(runtime: str, tmp_path: Path) -> None
     with pytest.raises(NNError, match="isn't named after it"):
         load(path, runtime, external_data=["weights"])
     for wrong in ("weights.bin", [3], [""]):
-        with pytest.raises(NNError, match=r"option 'external_data' of .* can't be") as raised:
+        with pytest.raises(
+            NNError, match=r"option 'external_data' of .* can't be .*: it takes a list of texts"
+        ) as raised:
             load(path, runtime, external_data=wrong)
         assert raised.value.code is ErrorCode.INVALID_ARGUMENT
+
+
+@both
+def test_the_error_has_the_option_to_copy(runtime: str, tmp_path: Path) -> None:
+    path = model_in(tmp_path, "weights.bin")
+    file = tmp_path / "graphs.toml"
+    graph = f"[graphs.net]\npath = 'model.onnx'\nencoding = 'onnx'\nruntime = '{runtime}'\n"
+    file.write_text(graph)
+    registry = wasi_nn.Registry(file, rules=LoadRules(isolate=True))
+    with pytest.raises(NNError) as raised:
+        registry.get("net")
+    for_file, for_python = re.findall(r"options ?= ?({.*?})(?: |$)", f"{raised.value} ")[:2]
+    file.write_text(f"{graph}options = {for_file}\n")
+    registry.reload()
+    assert registry.get("net").compute({"x": X})
+    assert load(path, runtime, **ast.literal_eval(for_python)).compute({"x": X})
+
+
+@both
+def test_a_listed_file_that_isnt_there(runtime: str, tmp_path: Path) -> None:
+    path = model_in(tmp_path, "weights.bin")
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(NNError, match=r"weights\.bin") as raised:
+        load(path, runtime, external_data=["weights.bin"])
+    assert raised.value.code is ErrorCode.RUNTIME_ERROR
+
+
+def test_what_lies_elsewhere_cant_be_listed(tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    for location in ("../id_rsa", str(tmp_path / "id_rsa")):
+        (tmp_path / "id_rsa").write_bytes(KEY)
+        (inside / "model.onnx").write_bytes(onnx_models.with_external_data(tmp_path, location))
+        (tmp_path / "id_rsa").write_bytes(KEY)
+        with pytest.raises(NNError, match="which lies elsewhere: it may read files of its own folder alone"):
+            load(inside / "model.onnx", "onnxruntime", external_data=["*", location])
 
 
 def test_a_link_to_elsewhere_is_not_the_models(tmp_path: Path) -> None:

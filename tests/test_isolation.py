@@ -22,7 +22,7 @@ from confined_backend import ConfinedBackend, ListeningBackend
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, Graph, LoadRules, NNError
-from wasi_nn.isolation import Isolation, isolated_graph, unavailable
+from wasi_nn.isolation import Isolation, isolated_graph, shortage, unavailable
 
 ISOLATED = LoadRules(isolate=True)
 X = np.array([-1, 2, -3, 4], np.float32)
@@ -187,11 +187,17 @@ class TestGraphs:
         feeds = {"x": np.zeros(16, np.float32)}
         assert graph.compute(feeds)["y"].tolist() == wasi_nn.load(path).compute(feeds)["y"].tolist()
 
-    @pytest.mark.parametrize("number", [0, -1, -0.5])
-    def test_settings_must_be_positive(self, number: float) -> None:
-        for name in ("memory", "load_time", "grace"):
-            with pytest.raises(NNError, match=rf"Isolation\.{name} must be positive"):
-                Isolation(**{name: number})  # type: ignore[arg-type]
+    @pytest.mark.parametrize("number", [0, -1, -0.5, "x", None, True, float("inf"), float("nan"), 2**63])
+    def test_settings_must_be_positive(self, number: Any) -> None:
+        for name in ("memory", "threads", "load_time", "grace"):
+            with pytest.raises(NNError, match=rf"Isolation\.{name} must be a positive (whole )?number") as raised:
+                Isolation(**{name: number})
+            assert raised.value.code is ErrorCode.INVALID_ARGUMENT
+
+    def test_the_largest_settings(self) -> None:
+        settings = Isolation(memory=2**62, threads=2**31, load_time=9e8, grace=9e8)
+        graph = wasi_nn.load(onnx_models.relu(), rules=LoadRules(isolate=settings))
+        assert graph.compute({"0": X})["y"].tolist() == [0, 2, 0, 4]
 
 
 class TestConfinement:
@@ -333,6 +339,28 @@ class TestFaults:
         assert _until_it_works(context.compute) in (0, 1)
         assert context.get_output(0).tolist() == [0, 2, 0, 4]
         assert worker_of(graph) != first
+
+    @pytest.mark.parametrize("memory", [MIB, 5 * MIB, 16 * MIB])
+    def test_one_with_too_little_memory_to_start_names_the_limit(self, memory: int) -> None:
+        with pytest.raises(NNError, match=rf"{memory} bytes of memory \(Isolation\.memory\)"):
+            wasi_nn.load(onnx_models.relu(), rules=LoadRules(isolate=Isolation(memory=memory)))
+
+    @pytest.mark.parametrize(
+        ("text", "limit"),
+        [
+            ("pthread_create failed, error code: 12 error msg: Cannot allocate memory", "Isolation.memory"),
+            ("libtensorflow_framework.so.2: failed to map segment from shared object", "Isolation.memory"),
+            ("std::bad_alloc", "Isolation.memory"),
+            ("pthread_create failed, error code: 11: Resource temporarily unavailable", "Isolation.threads"),
+            ("can't start new thread", "Isolation.threads"),
+            ("the worker is out of memory (Isolation.memory)", ""),
+            ("no such operator", ""),
+        ],
+    )
+    def test_what_a_runtime_says_for_want_of_memory_or_threads(self, text: str, limit: str) -> None:
+        added = shortage.after_error(text, Isolation(memory=7, threads=8))
+        assert limit in added
+        assert bool(added) is bool(limit)
 
     def test_one_that_is_killed_in_a_compute_is_an_error(self) -> None:
         graph = program("import time\ndef run(x): time.sleep(600)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from pathlib import Path
 from struct import pack, unpack
 from typing import Any
@@ -271,6 +272,92 @@ def test_tensorflow_models_have_the_names_and_the_order_that_tensorflow_gives_th
         assert {name: array.tolist() for name, array in ours.compute(given).items()} == {
             name: array.tolist() for name, array in expected.items()
         }
+
+
+def _changing(body: str, folder: Path) -> Path:
+    """A SavedModel with a variable, `state`, that its function changes, gives and adds x to."""
+    import tensorflow_models as models
+    from tensorflow_models import tf
+
+    module = tf.Module()
+    module.state = tf.Variable(tf.zeros([4]))
+
+    def assigned(x: Any) -> Any:
+        module.state.assign(x)
+        return module.state + x
+
+    def scattered(x: Any) -> Any:
+        module.state.scatter_nd_add([[0]], [1.0])
+        return module.state + x
+
+    bodies: dict[str, Callable[[Any], Any]] = {
+        "added": lambda x: module.state.assign_add(x),
+        "assigned": assigned,
+        "scattered": scattered,
+        "in a branch": lambda x: tf.cond(x[0] > 0, lambda: module.state.assign_add(x), lambda: x),
+        "in a loop": lambda x: tf.while_loop(
+            lambda i, _: i < 3, lambda i, _: (i + 1, module.state.assign_add(x)), (0, x)
+        )[1],
+        "only read": lambda x: tf.cond(x[0] > 0, lambda: module.state + x, lambda: x),
+    }
+    module.run = models.function(lambda x: {"y": bodies[body](x)})
+    return models.saved(folder, module, {"serving_default": module.run})
+
+
+@pytest.mark.parametrize("body", ["added", "assigned", "scattered", "in a branch", "in a loop"])
+def test_tensorflow_models_that_change_their_variables_are_refused(body: str, tmp_path: Path) -> None:
+    need("tensorflow", "'wasi-nn[tensorflow]'")
+    import tensorflow_models
+
+    folder = _changing(body, tmp_path / "model")
+    sources = (folder, folder / "saved_model.pb", tensorflow_models.zipped(folder))
+    for source in sources:
+        refused(
+            ErrorCode.UNSUPPORTED_OPERATION,
+            "changes what it keeps .* run it by tensorflow",
+            wasi_nn.load,
+            source,
+            runtime="openvino",
+        )
+    assert wasi_nn.load(folder, runtime="tensorflow").metadata["state"]
+
+
+def test_tensorflow_graphs_that_assign_are_refused(tmp_path: Path) -> None:
+    need("tensorflow", "'wasi-nn[tensorflow]'")
+    import tensorflow_models
+    from tensorflow_models import tf, v1
+
+    def build() -> None:
+        variable = v1.get_variable("w", [4], use_resource=True)
+        with tf.control_dependencies([variable.initializer]):
+            tf.add(variable.read_value(), v1.placeholder(tf.float32, [4], "x"), name="y")
+
+    model = tensorflow_models.frozen(build)
+    (tmp_path / "model.pb").write_bytes(model)
+    for source in (model, tmp_path / "model.pb"):
+        refused(ErrorCode.UNSUPPORTED_OPERATION, "AssignVariableOp", wasi_nn.load, source, runtime="openvino")
+
+
+def test_variables_that_are_only_read_are_not(tmp_path: Path) -> None:
+    need("tensorflow", "'wasi-nn[tensorflow]'")
+    x = models.f32([1, 2, 3, 4])
+    graph = wasi_nn.load(_changing("only read", tmp_path / "model"), runtime="openvino")
+    assert graph.compute({"x": x})["y"].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("body", ["added", "in a branch", "in a loop"])
+def test_tensorflow_graphs_are_read_as_tensorflow_reads_them(body: str, tmp_path: Path) -> None:
+    need("tensorflow", "'wasi-nn[tensorflow]'")
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    from wasi_nn.backends.tensorflow.changes import GraphDef
+    from wasi_nn.backends.tensorflow.operations import reach
+
+    content = (_changing(body, tmp_path / "model") / "saved_model.pb").read_bytes()
+    theirs = SavedModel.FromString(content).meta_graphs[0].graph_def
+    ours = GraphDef(memoryview(theirs.SerializeToString()))
+    for node in theirs.node:
+        assert reach(ours, [node.name]) == reach(theirs, [node.name])
 
 
 # Options and targets

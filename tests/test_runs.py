@@ -10,12 +10,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from wasi_nn import Graph, GuestError, GuestStopped, GuestTrap, Host, Run, RunResult, TensorInfo
+from wasi_nn import (
+    ErrorCode,
+    Graph,
+    GuestError,
+    GuestStopped,
+    GuestTrap,
+    Host,
+    NNError,
+    Run,
+    RunResult,
+    TensorInfo,
+    WasiNNError,
+)
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array
@@ -102,6 +114,56 @@ def test_what_is_still_running_after_the_timeout_goes_on() -> None:
         run.wait()
 
 
+@pytest.mark.parametrize("timeout", ["x", float("nan"), True, b"1", [1]])
+def test_a_timeout_must_be_a_number(timeout: Any) -> None:
+    run = Host(cache=False).start(EMPTY)
+    with pytest.raises(NNError, match="timeout must be a number of seconds, or None") as raised:
+        run.wait(timeout)
+    assert raised.value.code is ErrorCode.INVALID_ARGUMENT
+    assert run.wait(float("inf")) == RunResult(0)
+
+
+def test_a_guest_that_is_stopped_for_no_reason_is_stopped_too() -> None:
+    run = Host(cache=False).start(LOOPS)
+    run.stop("")
+    with pytest.raises(GuestStopped, match="the guest was stopped: nobody waits for it any more"):
+        run.wait()
+
+
+_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
+    ({"args": "photo.ppm"}, r"args is a list, not one text: give it \['photo.ppm'\]"),
+    ({"args": [1]}, "an argument of the guest must be text: 1"),
+    ({"env": {"A": 1}}, "a variable of the guest must be text: 1"),
+    ({"dirs": ["photos"]}, "dirs maps the guest's paths to directories"),
+    ({"dirs": {1: "photos"}}, "a directory of the guest must be text: 1"),
+    ({"dirs": {"/": 1}}, "a directory for the guest must be a path or a Directory: 1"),
+    ({"limits": {"graphs": 5}}, r"limits must be wasi_nn\.Limits\(\.\.\.\), not {'graphs': 5}"),
+    ({"streams": (1, 2), "capture_output": True}, "capture_output and streams exclude each other"),
+    ({"streams": (1,)}, r"streams must be two descriptors.*, not \(1,\)"),
+    ({"streams": ("out", "err")}, "streams must be two descriptors"),
+]
+
+
+@pytest.mark.parametrize(("given", "said"), _ARGUMENTS)
+def test_arguments_that_cant_be(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(WasiNNError, match=said):
+        Host(cache=False).run(EMPTY, **given)
+
+
+def test_hosts_that_cant_be() -> None:
+    wrong: Any = {"computes": 3}
+    with pytest.raises(NNError, match=r"totals must be wasi_nn\.HostLimits"):
+        Host(totals=wrong)
+    with pytest.raises(NNError, match=r"limits must be wasi_nn\.Limits"):
+        Host(limits=wrong)
+    with pytest.raises(NNError, match=r"rules must be wasi_nn\.LoadRules"):
+        Host(rules=wrong)
+    others: tuple[Any, ...] = ("yes", 1, wrong)
+    for isolate in others:
+        with pytest.raises(NNError, match=r"isolate must be True, False or wasi_nn\.Isolation\(\.\.\.\), not"):
+            Host(isolate=isolate)
+
+
 def test_a_guest_in_its_own_code_is_stopped_for_all_who_wait() -> None:
     host = Host(cache=False)
     run = host.start(LOOPS)
@@ -120,7 +182,7 @@ def test_a_guest_in_its_own_code_is_stopped_for_all_who_wait() -> None:
     run.stop("too late")
     for thread in waiting:
         thread.join()
-    assert [(type(end), str(end)) for end in ends] == [(GuestStopped, "the guest trapped: the client left")] * 3
+    assert [(type(end), str(end)) for end in ends] == [(GuestStopped, "the guest was stopped: the client left")] * 3
     assert host.run(EMPTY).exit_code == 0
 
 
@@ -153,7 +215,10 @@ def test_a_guest_that_is_asleep_is_given_up_with_what_it_wrote() -> None:
     while run.output()[0] != b"said" and time.monotonic() < deadline:
         time.sleep(0.01)
     run.stop("enough")
-    with pytest.raises(GuestStopped, match=r"enough, and is asleep") as stopped:
+    with pytest.raises(
+        GuestStopped,
+        match=r"enough; it can't be stopped while it sleeps.*: it goes on in the background.*one of the 64",
+    ) as stopped:
         run.wait(30)
     assert stopped.value.stdout == b"said"
 
@@ -191,7 +256,9 @@ def test_guests_that_are_given_up_are_not_without_end(monkeypatch: pytest.Monkey
         runs[-1].stop()
         with pytest.raises(GuestStopped):
             runs[-1].wait()
-    with pytest.raises(GuestError, match="2 guests are asleep beyond their time"):
+    with pytest.raises(
+        GuestError, match=r"2 guests that can't be stopped go on in the background .*: it runs no more until one ends"
+    ):
         host.run(EMPTY)
     graph.may_go.set()
     for run in runs:

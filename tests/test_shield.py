@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from test_components_host import command as component_command
 from test_host import ECHOES_STDIN, command, says
 
 from wasi_nn import GuestTrap, Host, Limits, RunResult
+from wasi_nn.isolation import unavailable
 
 WASI_NN = Path(sys.executable).with_name("wasi-nn")
 INFERS = [str(C_GUESTS / "infer.wasm"), "--graph", "noisy", "f32:4:in.bin", "--output", "f32:out.bin"]
@@ -71,6 +73,20 @@ def test_what_runtimes_print_is_shown_only_if_it_is_asked_for(
     assert "noise" not in shown.stdout
     for word in when.split():
         assert f"noise {word} 1\nnoise {word} 2\n" in shown.stderr
+
+
+def test_what_isolated_workers_print_is_shown_too(noisy: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    if unavailable() and not os.environ.get("CI"):
+        pytest.skip(f"graphs can't be isolated here: {unavailable()}")
+    arguments = ["--isolate", "--graph", "noisy=noisy.txt", "--dir", ".", *INFERS]
+    silent = noisy("run", *arguments)
+    assert silent.returncode == 0, silent.stderr
+    assert "noise" not in silent.stdout + silent.stderr
+    shown = noisy("run", "--show-runtime-output", *arguments)
+    assert shown.returncode == 0, shown.stderr
+    assert "noise" not in shown.stdout
+    for word in ("import", "load", "compute", "thread"):
+        assert re.search(rf"isolated worker \d+: noise {word} 1\nisolated worker \d+: noise {word} 2\n", shown.stderr)
 
 
 def test_a_replay_is_silent_too(noisy: Callable[..., subprocess.CompletedProcess[str]]) -> None:

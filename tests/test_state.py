@@ -30,6 +30,7 @@ from wasi_nn import ErrorCode, ExecutionContext, Graph, LoadRules, NNError, isol
 
 tf = tensorflow_models.tf
 X = np.zeros(4, np.float32)
+BY_TENSORFLOW = {"tensorflow": "tensorflow"}
 
 
 def _counting(folder: Path) -> Path:
@@ -134,6 +135,26 @@ def test_guests_of_a_named_graph_count_for_themselves(model: tuple[str, Path]) -
         with wasi_nn.Session(registry) as session:
             context = session.context(session.init_execution_context(session.load_by_name("m")))
             assert [counted(context) for _ in range(3)] == [1, 2, 3]
+
+
+def test_the_operator_loads_a_saved_model_again_whose_files_changed(tmp_path: Path) -> None:
+    folder = _counting(tmp_path / "model")
+    file = tmp_path / "graphs.toml"
+    file.write_text("[graphs.m]\npath = 'model'\nruntime = 'tensorflow'\n")
+    of_file, by_hand = wasi_nn.Registry(file), wasi_nn.Registry({"m": folder}, rules=LoadRules(runtimes=BY_TENSORFLOW))
+    how = (
+        (of_file, r"Registry\.reload\(\)", of_file.reload),
+        (by_hand, r"Registry\.add\(\.\.\., overwrite=True\)", lambda: by_hand.add("m", folder, overwrite=True)),
+    )
+    for registry, said, load_again in how:
+        graph = registry.get("m")
+        assert counted(graph.init_execution_context()) == 1
+        for touched in (folder / "variables").iterdir():
+            touched.touch()
+        with pytest.raises(NNError, match=said):
+            graph.init_execution_context()
+        load_again()
+        assert counted(registry.get("m").init_execution_context()) == 1
 
 
 def test_a_saved_model_whose_files_changed_gives_no_more_contexts(tmp_path: Path) -> None:

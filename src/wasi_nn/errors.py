@@ -107,8 +107,10 @@ class GuestTrap(GuestError):
     guest wrote before, if that was captured.
     """
 
+    _ended = "trapped"
+
     def __init__(self, reason: str, backtrace: str = "") -> None:
-        super().__init__(f"the guest trapped: {reason}")
+        super().__init__(f"the guest {self._ended}: {reason}")
         self.reason = reason
         self.backtrace = backtrace
         self.stdout = b""
@@ -116,7 +118,9 @@ class GuestTrap(GuestError):
 
 
 class GuestStopped(GuestTrap):
-    """A guest was stopped from outside: by `Run.stop`, or since its host was closed."""
+    """A guest was stopped from outside, for this `reason`: by `Run.stop`, or since its host was closed."""
+
+    _ended = "was stopped"
 
 
 def printable(text: str) -> str:

@@ -24,6 +24,7 @@ from wasi_nn.abi.core.dialects import Dialect, abi_of
 from wasi_nn.abi.wasm_binary import memories_of
 from wasi_nn.errors import GuestError, GuestTrap, one_line
 from wasi_nn.guests import guest_file
+from wasi_nn.guests.arguments import require_arguments, require_one_output, require_settings
 from wasi_nn.guests.compilation import compile_guest
 from wasi_nn.guests.compile_cache import CompileCache, Compiled, default_directory
 from wasi_nn.guests.component_files import files_in
@@ -90,6 +91,7 @@ class Host:
         dialect: Dialect | str = Dialect.AUTO,
         cache: bool | str | os.PathLike[str] = True,
     ) -> None:
+        require_settings(limits, totals, rules, isolate)
         if isolate is not None:
             rules = replace(rules or LoadRules(), isolate=isolate)
         self.registry = registry_of(graphs, rules)
@@ -226,6 +228,9 @@ class Host:
         left for the guest.
         """
         self._require_made_here()
+        require_arguments(args)
+        require_settings(limits)
+        require_one_output(capture_output, streams)
         limits = limits or self.limits
         if limits.fuel is not None and self.limits.fuel is None:
             raise GuestError("fuel is counted only by a Host whose own limits have some (Limits.fuel)")
@@ -281,11 +286,12 @@ class Host:
         `args` come after the guest's own name. `env` is the whole of its environment. `dirs` maps paths as the guest
         sees them to directories here: paths, which it may read and write, or a `Directory`, which may be read-only.
         `stdin` is bytes or a file for it to read, or `sys.stdin` to share ours; without, it has none. It writes to our
-        output, or, with `capture_output`, into the result, or to `streams`, two descriptors; of these, so much as
-        `Limits.output_bytes`. `allow_names`, `limits` and `dialect` are for this run alone. `trace` is a file to record
-        its nn calls in; with `trace_data` also what is needed to `replay` them.
+        output, or, with `capture_output`, into the result, or instead to `streams`, two descriptors; of these, so much
+        as `Limits.output_bytes`. `allow_names`, `limits` and `dialect` are for this run alone. `trace` is a file to
+        record its nn calls in; with `trace_data` also what is needed to `replay` them.
 
-        Raises `GuestError` if it can't be run, `GuestTrap` if a trap stopped it; the latter has what it wrote.
+        Raises `GuestError` if it can't be run, `GuestTrap` if a trap stopped it; the latter has what it wrote. Raises
+        `NNError` with `invalid-argument` for arguments that can't be, such as both `capture_output` and `streams`.
         """
         return self._ended(
             self.start(
@@ -350,7 +356,10 @@ class Host:
         self, dialect: Dialect | str, name: str, module: Module, store: Store, wasi: Wasi, session: Session
     ) -> Callable[[], int]:
         linker = Linker(self.engine)
-        wasi.add_to(linker, store, module)
+        try:
+            wasi.add_to(linker, store, module)
+        except (Trap, WasmtimeError) as error:  # an instance of ours has no room beside the guest
+            raise guest_file.explained(name, error, session.limits) from None
         abi = abi_of(dialect, module)
         abi(session).add_to_linker(linker)
         guest_file.require_command(name, module, abi, linker, store)

@@ -9,38 +9,52 @@ from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.types import GraphEncoding
 
 _MAX_THREADS = 4096
+_Check = Callable[[Any], bool]
 
 
-def check_options(
-    encoding: GraphEncoding, options: Mapping[str, Any], accepts: Mapping[str, Callable[[Any], bool]]
-) -> None:
+def check_options(encoding: GraphEncoding, options: Mapping[str, Any], accepts: Mapping[str, _Check]) -> None:
     """Raise `NNError` with `invalid-argument` unless each option is one that the backend accepts the value of."""
     for name, value in options.items():
         if name not in accepts:
             there = ", ".join(sorted(accepts))
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"no option {name!r} for {encoding.value}; there are {there}")
         if not accepts[name](value):
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"option {name!r} of {encoding.value} can't be {value!r}")
+            takes = getattr(accepts[name], "takes", "")
+            message = f"option {name!r} of {encoding.value} can't be {value!r}{takes and f': it takes {takes}'}"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
+def _taking(what: str) -> Callable[[_Check], _Check]:
+    """Has a check say in errors what it accepts."""
+
+    def told(check: _Check) -> _Check:
+        check.takes = what  # type: ignore[attr-defined]  # of a function
+        return check
+
+    return told
+
+
+@_taking(f"a whole number from 0 to {_MAX_THREADS}")
 def is_thread_count(value: Any) -> bool:
     """Whether a value is a number of threads, or 0 for the runtime's own choice."""
     return type(value) is int and 0 <= value <= _MAX_THREADS
 
 
+@_taking("a text")
 def is_text(value: Any) -> bool:
     """Whether a value is text with something in it."""
     return isinstance(value, str) and value != ""
 
 
+@_taking('a list of texts, such as ["a", "b"]')
 def is_texts(value: Any) -> bool:
     """Whether a value is a list of such texts."""
     return isinstance(value, list) and all(map(is_text, value))
 
 
-def one_of(words: Sequence[str] | Mapping[str, Any]) -> Callable[[Any], bool]:
+def one_of(words: Sequence[str] | Mapping[str, Any]) -> _Check:
     """Accepts these words."""
-    return lambda value: isinstance(value, str) and value in words
+    return _taking(f"one of {', '.join(words)}")(lambda value: isinstance(value, str) and value in words)
 
 
 def only_builder(encoding: GraphEncoding, builders: Sequence[memoryview]) -> bytes:

@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
         subparser.add_argument(
             "--show-runtime-output",
             action="store_true",
-            help="show what ML runtimes print of their own accord, on the standard error (default: it is dropped)",
+            help="show what ML runtimes print of their own accord, in the processes of isolated graphs too, on the "
+            "standard error (default: it is dropped)",
         )
     options = parser.parse_args(arguments)
 
@@ -71,6 +72,8 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
     if own_process:
         keep_freed_memory()
         options.streams = shield(options.show_runtime_output)
+        if options.show_runtime_output:
+            _show_words_of_workers()
     try:
         exit_code: int = options.main(options)
     except UsageError as error:
@@ -89,6 +92,16 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
         _say(str(error))
         return FAILURE
     return exit_code
+
+
+def _show_words_of_workers() -> None:
+    """Have what isolated workers print come out at the standard error, each line with its worker."""
+    import logging
+
+    words = logging.getLogger("wasi_nn.workers")
+    words.setLevel(logging.DEBUG)
+    words.propagate = False
+    words.addHandler(logging.StreamHandler(sys.stderr))
 
 
 def _say(*lines: str) -> None:

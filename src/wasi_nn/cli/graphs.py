@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.cli import FAILURE, graph_options
+from wasi_nn.cli import FAILURE, UsageError, graph_options
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph
@@ -31,6 +31,8 @@ def main(options: argparse.Namespace) -> int:
     """List the graphs; gives the exit code."""
     from wasi_nn.errors import printable
 
+    if not (options.graphs or options.graph or options.nn_graph or options.nn_preload):
+        raise UsageError("there are no graphs to list: name some by --graphs FILE or --graph NAME=PATH")
     registry = graph_options.registry(options, graph_options.rules(options))
     rows = []
     for name in registry:

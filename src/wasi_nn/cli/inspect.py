@@ -40,7 +40,8 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="an option of the backend's, such as signature=NAME (may be repeated)",
+        help="an option of the backend's, its value as JSON or a text, such as signature=NAME or 'tags=[\"serve\"]' "
+        "(may be repeated)",
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(main=main)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 _EPILOG = """\
 The guest's own options come after its name. A graph's encoding is told from its bytes unless it is given.
 
-  wasi-nn run --graph mobilenet=model.onnx --dir photos classify.wasm photos/cat.ppm
+  wasi-nn run --graph net=model.onnx --dir photos classify.wasm --graph net --labels photos/labels.txt photos/cat.ppm
 """
 
 
@@ -65,7 +67,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def main(options: argparse.Namespace) -> int:
     """Run the guest; gives its exit code."""
-    dirs = dict(_directory(text) for text in options.dir)
+    dirs = _directories(options.dir)
     env = dict(_variable(text) for text in options.env)
     if options.trace_data and not options.trace:
         raise UsageError("--trace-data is for --trace FILE")
@@ -104,14 +106,31 @@ def main(options: argparse.Namespace) -> int:
     return result.exit_code & 0xFF
 
 
+def _directories(texts: Sequence[str]) -> dict[str, Directory]:
+    from wasi_nn.errors import GuestError
+    from wasi_nn.guests.directories import require_distinct
+
+    dirs = [_directory(text) for text in texts]
+    try:
+        require_distinct(path for path, _ in dirs)
+    except GuestError as error:
+        raise UsageError(f"--dir: {error}") from error
+    return dict(dirs)
+
+
 def _directory(text: str) -> tuple[str, Directory]:
-    from wasi_nn.guests.directories import Directory
+    from wasi_nn.guests.directories import READ_ONLY, Directory
 
     host, colons, guest = text.partition("::")
     last = guest if colons else host
-    path = last.removesuffix(":ro")
+    path = last.removesuffix(READ_ONLY)
     if not (host and path):
-        raise UsageError(f"--dir {text}: it takes HOST or HOST::GUEST, and either may end in :ro")
+        raise UsageError(f"--dir {text}: it takes HOST or HOST::GUEST, and either may end in {READ_ONLY}")
+    ending = path.rpartition(":")[2] if ":" in path else "/"
+    if "/" not in ending and (colons or not os.path.isdir(path)):
+        raise UsageError(
+            f"--dir {text}: no ending is ':{ending}'; there is {READ_ONLY}, for what the guest may only read"
+        )
     return path, Directory(host if colons else path, read_only=path != last)
 
 

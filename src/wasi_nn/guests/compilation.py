@@ -142,10 +142,14 @@ def _why(exit_code: int, said: str, limits: Limits) -> str:
     """Why the process that compiles ended without a result."""
     if _OUT_OF_MEMORY in said and limits.compile_memory is not None:
         return _over_limit(limits, "compile_memory", "took more than", " bytes of memory")
-    lines = [line for line in said.splitlines() if line.strip()]
-    return f"the compiler failed: {how_it_ended(exit_code)}" + (
-        f"; it said: {printable(lines[-1])[:200]}" if lines else ""
-    )
+    lines = [line for line in said.splitlines() if line.strip() and not line.startswith("note: ")]
+    failed = f"the compiler failed: {how_it_ended(exit_code)}"
+    if lines:
+        failed += f"; it said: {printable(lines[-1])[:200]}"
+    if limits.compile_memory is not None:
+        how = how_to_raise(limits, "compile_memory")
+        failed += f"; it may have needed more memory than {limits.compile_memory} bytes ({how})"
+    return failed
 
 
 def _over_limit(limits: Limits, name: str, what: str, unit: str) -> str:

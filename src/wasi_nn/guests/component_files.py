@@ -52,7 +52,7 @@ forks.renew(_shared)
 def files_in(directories: Directories, limits: Limits, stop: Callable[[str], None] | None) -> Iterator[None]:
     """While a guest runs that has these directories: `stop` it, with the reason, when it has too many files open; None
     for a guest whose files are counted. Raises `GuestError` if there can be no thread for that."""
-    if limits.files is None or not directories or not os.path.isdir(_OPEN):
+    if not directories or not os.path.isdir(_OPEN):
         yield
         return
     roots = tuple(os.path.join(os.path.realpath(path_of(directory)), "") for directory in directories.values())
@@ -77,7 +77,6 @@ def _begin(function: Callable[..., None], *arguments: object) -> None:
 
 
 def _watch(roots: tuple[str, ...], limits: Limits, stop: Callable[[str], None], ended: threading.Event) -> None:
-    assert limits.files is not None  # else nothing is watched
     looked_at, counted = -1, 0.0
     wait = _EVERY
     while not ended.wait(wait):
@@ -88,7 +87,7 @@ def _watch(roots: tuple[str, ...], limits: Limits, stop: Callable[[str], None], 
         count = _open_in(roots, lowest)
         if ended.is_set():
             return
-        if count > limits.files * _shared.by(roots):
+        if limits.files is not None and count > limits.files * _shared.by(roots):
             stop(f"it has more than {limits.files} files open ({how_to_raise(limits, 'files')})")
             return
         if count > reserve() and not are_free(reserve()):

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
+from numbers import Real
 from typing import Any, Generic, TypeVar
 
-from wasi_nn.errors import GuestError, GuestStopped, GuestTrap, one_line
+from wasi_nn.errors import ErrorCode, GuestError, GuestStopped, GuestTrap, NNError, one_line, printable
 from wasi_nn.limits.limits import Limits, how_to_raise
 from wasi_nn.process.threads import Call
 
@@ -24,6 +25,10 @@ Result = TypeVar("Result")
 _GRACE = 1.0  # seconds between being told to stop and being given up
 _LOOK_EVERY = 0.5  # seconds: whether it is to be given up meanwhile
 _MOST_GIVEN_UP = 64
+_GOES_ON = (
+    "; it can't be stopped while it sleeps, reads or waits for a runtime: it goes on in the background, and counts as "
+    f"one of the {_MOST_GIVEN_UP} that a host may have there"
+)
 
 
 @dataclass(frozen=True)
@@ -71,12 +76,12 @@ class Work(Generic[Result]):
             with self._lock:
                 self._stop_part = None
 
-    def stop(self, reason: str = "it was stopped") -> None:
+    def stop(self, reason: str = "") -> None:
         """Stop it, if it hasn't ended. Returns at once; whoever waits for it gets `GuestStopped` with the reason."""
         with self._lock:
             if self.has_ended or self._reason:
                 return
-            self._reason = reason
+            self._reason = reason = str(reason) or "nobody waits for it any more"
             self._give_up_at = min(self._give_up_at, time.monotonic() + _GRACE)
             stop_part = self._stop_part
         if stop_part is not None:
@@ -96,8 +101,14 @@ class Work(Generic[Result]):
         """Wait for its end; gives what came of it, as often as it is called.
 
         Raises `TimeoutError` if it is still under way after `timeout` seconds, and else what ended it: `GuestStopped`
-        if it was stopped, `GuestTrap` for another trap, `GuestError` if it couldn't be run.
+        if it was stopped, `GuestTrap` for another trap, `GuestError` if it couldn't be run. Raises `NNError` with
+        `invalid-argument` for a timeout that is no number.
         """
+        if timeout is not None and (not isinstance(timeout, Real) or isinstance(timeout, bool) or timeout != timeout):
+            message = (
+                f"timeout must be a number of seconds, or None to wait for the end: {printable(repr(timeout))[:100]}"
+            )
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         self._wait_until(inf if timeout is None else time.monotonic() + timeout)
         if self.has_ended:
             return self._result()
@@ -137,10 +148,10 @@ class Work(Generic[Result]):
 
     def _given_up(self) -> GuestTrap:
         if self._reason:
-            trap: GuestTrap = self._stopped(", and is asleep", None)
+            trap: GuestTrap = self._stopped(_GOES_ON, None)
         else:
             how = how_to_raise(self._limits, "run_time")
-            trap = GuestTrap(f"it ran longer than {self._limits.run_time:g} s, and is asleep ({how})")
+            trap = GuestTrap(f"it ran longer than {self._limits.run_time:g} s ({how}){_GOES_ON}")
         trap.stdout, trap.stderr = self.output()
         return trap
 
@@ -195,8 +206,10 @@ class RunsUnderWay:
                 raise GuestError("this host is closed: it runs no more guests")
             given_up = sum(1 for other in self._all if other.is_given_up)
             if given_up >= _MOST_GIVEN_UP:
-                message = f"{given_up} guests are asleep beyond their time: this host runs no more until some wake up"
-                raise GuestError(message)
+                message = f"{given_up} guests that can't be stopped go on in the background beyond their time"
+                raise GuestError(
+                    f"{message}, which is as many as a host may have there: it runs no more until one ends"
+                )
             self._all.add(work)
         try:
             work.begin(call)

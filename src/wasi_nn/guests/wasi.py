@@ -49,7 +49,7 @@ class Wasi:
         self.output = output
         """Where what it writes goes, if not to our own standard output and error."""
         self._limits = limits
-        self._counts_files = bool(dirs) and limits.files is not None
+        self._counts_files = bool(dirs)  # without a limit too: some are kept for the host
         self._terminals = frozenset[int]() if output is None else output.terminals
         self._config = config = WasiConfig()
         config.argv = [c_string("an argument", argument) for argument in argv]

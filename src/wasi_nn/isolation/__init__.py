@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_LONGEST = 1e9  # seconds: about what the system can wait
+
 
 @dataclass(frozen=True)
 class Isolation:
@@ -29,13 +31,9 @@ class Isolation:
     grace: float = 1.0
 
     def __post_init__(self) -> None:
-        from wasi_nn.errors import ErrorCode, NNError
+        from wasi_nn.limits.limits import require_positive
 
-        for name in ("memory", "threads", "load_time", "grace"):
-            if not getattr(self, name) > 0:
-                raise NNError(
-                    ErrorCode.INVALID_ARGUMENT, f"Isolation.{name} must be positive, not {getattr(self, name)}"
-                )
+        require_positive(self, longest=_LONGEST)
 
 
 def unavailable() -> str:

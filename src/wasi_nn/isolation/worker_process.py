@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -16,13 +17,14 @@ from typing import Any
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.isolation import Isolation, require_available
 from wasi_nn.isolation.shared_memory import WorkerMemory
+from wasi_nn.isolation.shortage import after_crash, after_error
 from wasi_nn.isolation.wire.channel import Channel, Gone, Message, encoded
 from wasi_nn.isolation.wire.descriptions import error_of
 from wasi_nn.isolation.worker.sandbox import library_folders
 from wasi_nn.process import environment, forks
 from wasi_nn.process.processes import how_it_ended, python_command
 
-logger = logging.getLogger("wasi_nn")
+words_of_workers = logging.getLogger("wasi_nn.workers")
 
 _MOMENT = 0.1  # seconds
 _LAST_WORDS, _LAST_LINE = 8192, 200
@@ -152,7 +154,8 @@ class Worker:
         lines = self._said.decode("utf-8", "replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         said = f"; the last that it said: {printable(last)[:_LAST_LINE]}" if last and not self._reason else ""
-        message = f"the isolated worker is gone: {how}{said}. The model is loaded again when it is next used"
+        wanted = "" if self._reason or code == -signal.SIGKILL else after_crash(self._settings)
+        message = f"the isolated worker is gone: {how}{said}{wanted}. The model is loaded again when it is next used"
         return NNError(ErrorCode.RUNTIME_ERROR, message)
 
     def too_slow(self, to: str) -> NNError:
@@ -170,14 +173,16 @@ class Worker:
     def told(self, said: Any) -> NNError:
         """The error that it tells of."""
         try:
-            return error_of(said)
+            error = error_of(said)
+            return error.told_as(f"{error}{after_error(str(error), self._settings)}")
         except ValueError as error:
             return self.misled(error)
 
     def listen(self, *, every: float = 0) -> None:
-        """Log what it wrote to its standard output and error meanwhile, unless that was done `every` seconds ago."""
+        """Log what it wrote to its standard output and error meanwhile, unless that was done `every` seconds ago and
+        nobody reads it."""
         now = time.monotonic()
-        if now < self._listened + every:
+        if now < self._listened + every and not words_of_workers.isEnabledFor(logging.DEBUG):
             return
         self._listened = now
         try:
@@ -186,7 +191,7 @@ class Worker:
             return
         self._said = (self._said + words)[-_LAST_WORDS:]
         for line in words.decode("utf-8", "replace").splitlines():
-            logger.debug("isolated worker %d: %s", self.process.pid, printable(line))
+            words_of_workers.debug("isolated worker %d: %s", self.process.pid, printable(line))
 
     def close(self) -> None:
         """End it and let go of it."""

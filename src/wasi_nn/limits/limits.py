@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError, printable
 
 _GIB = 2**30
 _LARGEST = 2**63  # the largest limit that the engine takes
@@ -52,7 +53,7 @@ class Limits:
     output_bytes: int | None = 64 * 2**20
 
     def __post_init__(self) -> None:
-        _require_positive(self)
+        require_positive(self)
 
 
 @dataclass(frozen=True)
@@ -71,18 +72,25 @@ class HostLimits:
     contexts: int | None = None
 
     def __post_init__(self) -> None:
-        _require_positive(self)
+        require_positive(self)
 
 
-def _require_positive(limits: Limits | HostLimits) -> None:
-    for field in fields(limits):
-        value = getattr(limits, field.name)
-        kinds = (int, float) if "float" in str(field.type) else (int,)
-        fits = isinstance(value, kinds) and not isinstance(value, bool) and 0 < value < _LARGEST
-        if value is not None and not fits:
-            what = "a positive number" if len(kinds) == 2 else "a positive whole number"
-            message = f"{type(limits).__name__}.{field.name} must be {what}, or None for no limit: {value!r}"
-            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+def require_positive(settings: Any, longest: float = _LARGEST) -> None:
+    """Raise `NNError` with `invalid-argument` for a field of a dataclass that isn't a positive number, of the kind that
+    it is annotated with; seconds are less than `longest`."""
+    for field in fields(settings):
+        value, kind = getattr(settings, field.name), str(field.type)
+        if value is None and "None" in kind:
+            continue
+        kinds, most = ((int, float), longest) if "float" in kind else ((int,), _LARGEST)
+        if isinstance(value, kinds) and not isinstance(value, bool) and 0 < value < most:
+            continue
+        what = f"a positive {'number' if float in kinds else 'whole number'}"
+        if isinstance(value, int | float) and value >= most:
+            what += f" below {float(most):.2g}"
+        more = ", or None for no limit" if "None" in kind else ""
+        message = f"{type(settings).__name__}.{field.name} must be {what}{more}: {printable(repr(value))[:100]}"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
 def how_to_raise(limits: Limits | HostLimits, name: str) -> str:

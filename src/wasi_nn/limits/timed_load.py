@@ -41,8 +41,9 @@ class _LeftBehind:
     def require_few(self) -> None:
         """Raise `NNError` with `timeout` where no more may be begun."""
         if len(self.all) >= _MOST_LEFT:
-            message = f"{len(self.all)} models are still being loaded beyond their time: no more are until some end"
-            raise NNError(ErrorCode.TIMEOUT, message)
+            message = f"{len(self.all)} models that can't be stopped are still being loaded beyond their time"
+            text = f"{message}, which is as many as a process may have: no other is loaded until one ends"
+            raise NNError(ErrorCode.TIMEOUT, text)
 
 
 _left_behind = _LeftBehind()

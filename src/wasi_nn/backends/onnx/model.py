@@ -125,16 +125,28 @@ def own_files_of_onnx(path: Path, listed: Sequence[str]) -> Sequence[Path]:
     files = [path]
     for location in sorted(_locations_in(path)):
         file = path.parent / location
-        listed_too = any(fnmatchcase(location, pattern) for pattern in listed) and ".." not in Path(location).parts
+        is_inside = not (Path(location).is_absolute() or ".." in Path(location).parts)
+        listed_too = is_inside and any(fnmatchcase(location, pattern) for pattern in listed)
         own = location == file.name and _is_named_after(path, file) and file.resolve().parent in folders
         if not (own or listed_too):
-            message = (
-                f"the model has data in {printable(location)[:200]!r}, which isn't named after it, as {path.name}.data "
-                "would be: isolated, it may read that only if the option 'external_data' lists it"
+            name = printable(location)[:200]
+            why = (
+                _why_not_listed(path, name)
+                if is_inside
+                else "lies elsewhere: it may read files of its own folder alone"
             )
-            raise NNError(ErrorCode.SECURITY, message)
+            raise NNError(ErrorCode.SECURITY, f"the model has data in {name!r}, which {why}")
         files.append(file)
     return files
+
+
+def _why_not_listed(path: Path, name: str) -> str:
+    option = f'{{ external_data = ["{name}"] }}'
+    return (
+        f"isn't named after it, as {path.name}.data would be: isolated, it may read that only if the option "
+        f"'external_data' lists it: options = {option} in the file of graphs, options={{'external_data': [{name!r}]}} "
+        "in Python"
+    )
 
 
 def _is_named_after(path: Path, file: Path) -> bool:

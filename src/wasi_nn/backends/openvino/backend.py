@@ -15,12 +15,9 @@ stand before it.
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +25,10 @@ import numpy as np
 
 from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.onnx.model import files_of_onnx, is_onnx, own_files_of_onnx, require_self_contained
+from wasi_nn.backends.openvino.signal_stack import signal_stack_kept
 from wasi_nn.backends.options import as_bytes, check_options, is_text, is_texts, is_thread_count, one_of
 from wasi_nn.backends.tensorflow import model as tensorflow_model
+from wasi_nn.backends.tensorflow.changes import require_unchanging
 from wasi_nn.backends.tflite.backend import is_tflite
 from wasi_nn.backends.tflite.model import require_sound
 from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
@@ -89,15 +88,18 @@ class OpenVinoBackend(Backend):
             has = "one builder" if self.max_builders == 1 else "two builders, .xml and .bin, or one"
             message = f"a graph of {self.encoding.value} for openvino has {has}; got {len(builders)}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-        with _signal_stack_kept(), _readable(builders) as parts:
+        with signal_stack_kept(), _readable(builders) as parts:
             return self._compiled(parts, target, options)
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         if path.name == tensorflow_model.SAVED_MODEL:
+            require_unchanging(memoryview(path.read_bytes()))
             path = path.parent
         elif path.suffix not in _SUFFIXES:
             return self.load([memoryview(path.read_bytes())], target, options)
-        with _signal_stack_kept():
+        elif path.suffix == ".pb":
+            require_unchanging(memoryview(path.read_bytes()))
+        with signal_stack_kept():
             return self._compiled([str(path)], target, options)
 
     def files_of(self, path: Path) -> Sequence[Path]:
@@ -114,7 +116,7 @@ class OpenVinoBackend(Backend):
     def devices(self) -> Mapping[ExecutionTarget, str]:
         import openvino as ov
 
-        with _signal_stack_kept():
+        with signal_stack_kept():
             there = ov.Core().available_devices
         found = {target: _first(name, there) for target, name in _DEVICES.items()}
         return {target: device for target, device in found.items() if device is not None}
@@ -195,10 +197,13 @@ def _readable(builders: Sequence[memoryview]) -> Iterator[Sequence[bytes | str]]
         yield [parts[0], parts[1] if len(parts) == 2 else b""]
     elif tensorflow_model.is_saved_model_archive(model):
         with tensorflow_model.saved_model_folder(model) as folder:
+            require_unchanging(memoryview((folder / tensorflow_model.SAVED_MODEL).read_bytes()))
             yield [str(folder)]
     else:
         if is_tflite(model):
             require_sound(as_bytes(model), vouched_for=True)  # what else is asked of one is for LiteRT's sake
+        else:
+            require_unchanging(model)
         with _as_file(model, "model.tflite" if is_tflite(model) else "model.pb") as path:
             yield [path]
 
@@ -209,38 +214,6 @@ def _as_file(model: memoryview, name: str) -> Iterator[str]:
         path = Path(folder, name)
         path.write_bytes(model)
         yield str(path)
-
-
-@contextmanager
-def _signal_stack_kept() -> Iterator[None]:
-    """Give the thread back the stack for signal handlers that it had.
-
-    OpenVINO's CPU plugin replaces it by one of 12 kB when it starts. The engine handles a guest's traps on that stack,
-    which takes more than so little, and what lies beyond its end is somebody else's.
-    """
-    change = _sigaltstack()
-    if change is None:
-        yield
-        return
-    before, after = _SignalStack(), _SignalStack()
-    change(None, ctypes.byref(before))
-    try:
-        yield
-    finally:
-        change(None, ctypes.byref(after))
-        if after.address != before.address:
-            change(ctypes.byref(before), None)
-
-
-class _SignalStack(ctypes.Structure):
-    """`stack_t` of the C library, as Linux has it."""
-
-    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
-
-
-@cache
-def _sigaltstack() -> Any:
-    return getattr(ctypes.CDLL(None), "sigaltstack", None) if sys.platform == "linux" else None
 
 
 def choose_device(target: ExecutionTarget, there: Sequence[str]) -> str:

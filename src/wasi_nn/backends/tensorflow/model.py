@@ -164,7 +164,11 @@ class ModelFolder:
     def require_unchanged(self) -> None:
         """Raise `NNError` with `runtime-error` if its files are others than they were."""
         if self._files() != self._found:
-            message = f"the files of the model in {self.path} have changed since it was loaded: load it again"
+            message = (
+                f"the files of the model in {self.path} have changed since it was loaded, and each new context reads "
+                "its variables there: the operator must load it again, by Registry.reload() if a file of graphs names "
+                "it, else by Registry.add(..., overwrite=True)"
+            )
             raise NNError(ErrorCode.RUNTIME_ERROR, message)
 
     def _files(self) -> dict[Path, tuple[int, int, int]]:

@@ -7,6 +7,7 @@ the model's own session. Whatever isn't listed, be it new, is refused to models 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
@@ -63,6 +64,12 @@ def keeps_state(found: Iterable[str]) -> bool:
     return any(operation not in _COMPUTE for operation in found)
 
 
+def changes(found: Mapping[str, str]) -> dict[str, str]:
+    """Those of these operations that change variables, tables or generators."""
+    return {name: node for name, node in found.items() if name in _KEEP_STATE or _TRAINS.match(name)}
+
+
+_TRAINS = re.compile("(Resource)?(Sparse)?Apply|Assign")
 _MAX_STEPS = 2_000_000
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _RESTORE = "RestoreV2"

@@ -140,14 +140,18 @@ _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefau
 _NO_OUTPUTS = _PLACEHOLDERS | {"Assert", "Assign", "Const", "NoOp"}
 
 
+def outputs_of(definition: Any) -> list[str]:
+    """The nodes that are a GraphDef's outputs: those that nothing consumes."""
+    consumed = {node_name(name) for node in definition.node for name in node.input}
+    nodes = {node.name: node.op for node in definition.node}
+    return [name for name, op in nodes.items() if name not in consumed and op not in _NO_OUTPUTS]
+
+
 def graph_def_plan(tf: Any, model: bytes, options: Mapping[str, Any]) -> Plan:
     definition = tf.compat.v1.GraphDef.FromString(model)
     nodes = {node.name: node for node in definition.node}
-    consumed = {node_name(name) for node in definition.node for name in node.input}
     inputs = options.get("inputs") or [name for name, node in nodes.items() if node.op in _PLACEHOLDERS]
-    outputs = options.get("outputs") or [
-        name for name, node in nodes.items() if name not in consumed and node.op not in _NO_OUTPUTS
-    ]
+    outputs = options.get("outputs") or outputs_of(definition)
     for name in (*inputs, *outputs):
         if node_name(name) not in nodes:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"the graph has no tensor {name!r}")

@@ -1,0 +1,34 @@
+"""What a worker's failure may come of, in words: too little memory, or too few threads."""
+
+from __future__ import annotations
+
+import re
+
+from wasi_nn.isolation import Isolation
+
+_NAMES = "Isolation."
+_MEMORY = re.compile(r"allocate memory|out of memory|memory allocation|bad_alloc|map segment", re.IGNORECASE)
+_THREADS = re.compile(r"resource temporarily unavailable|start new thread|pthread_create", re.IGNORECASE)
+
+
+def after_crash(settings: Isolation) -> str:
+    """What a worker may have wanted that crashed or gave up."""
+    return f"; it may have wanted more than {_memory(settings)}, or than {_threads(settings)}"
+
+
+def after_error(text: str, settings: Isolation) -> str:
+    """What a worker wanted that tells of this error; nothing if it is another one, or says so already."""
+    if _NAMES in text:
+        return ""
+    for sign, limit in ((_MEMORY, _memory), (_THREADS, _threads)):
+        if sign.search(text):
+            return f"; the isolated worker may have no more than {limit(settings)}"
+    return ""
+
+
+def _memory(settings: Isolation) -> str:
+    return f"{settings.memory} bytes of memory (Isolation.memory)"
+
+
+def _threads(settings: Isolation) -> str:
+    return f"{settings.threads} threads (Isolation.threads)"

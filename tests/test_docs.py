@@ -1,0 +1,72 @@
+"""Examples in the documentation do what it says."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REPOSITORY
+from test_runs import EMPTY, LOOPS
+
+import wasi_nn
+from wasi_nn import ErrorCode, HostLimits, Limits
+from wasi_nn.abi.core.spec import ERRNO, MISSING_MEMORY
+from wasi_nn.isolation import Isolation
+
+
+def example(page: str, heading: str) -> str:
+    """The first example in Python below a heading."""
+    below = (REPOSITORY / page).read_text().partition(f"\n{heading}\n")[2]
+    found = re.search(r"^```python\n(.*?)^```", below, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def page(name: str) -> str:
+    return (REPOSITORY / "docs" / name).read_text()
+
+
+def test_every_error_is_in_the_tables() -> None:
+    for code in ErrorCode:
+        assert f"\n  | {code.value} | " in page("components.md")
+    for errno in {0, MISSING_MEMORY, *ERRNO.values()}:
+        assert f"\n| {errno} " in page("core-abi.md")
+
+
+def test_every_limit_is_in_the_table() -> None:
+    for field in fields(Limits):
+        assert f"\n| `{field.name}`, `--max-{field.name.replace('_', '-')}` | " in page("limits.md")
+    for field in (*fields(HostLimits), *fields(Isolation)):
+        assert f"{field.name}`" in page("limits.md") + page("isolation.md")
+
+
+def anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")], ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize(("guest", "said"), [(EMPTY, "0\n"), (LOOPS, "it takes too long\n")], ids=["ends", "loops"])
+def test_stopping_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], guest: bytes, said: str
+) -> None:
+    (tmp_path / "guest.wasm").write_bytes(guest)
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"wasi_nn": wasi_nn}
+    text = example("docs/limits.md", "## Stopping a run")
+    exec(text.replace("timeout=30", "timeout=0.1") if guest is LOOPS else text, names)
+    assert capsys.readouterr().out == said
