@@ -35,6 +35,7 @@ from wasi_nn.isolation import isolated_graph
 from wasi_nn.isolation.worker_process import Worker
 from wasi_nn.limits import timed_load
 from wasi_nn.limits.compute_guard import ComputeGuard
+from wasi_nn.limits.stopping import turn
 from wasi_nn.limits.usage import Usage
 from wasi_nn.loading.rules import LoadRules
 
@@ -206,7 +207,7 @@ class TestTime:
         with lock, closing(Session(limits=SOON)) as session:
 
             def get(_: str) -> Graph:
-                with timed_load.turn(lock):
+                with turn(lock):
                     return Nothing([], [])
 
             session.registry.get = get  # type: ignore[method-assign, assignment]

@@ -376,7 +376,7 @@ def test_state_in_an_attribute() -> None:
 
 def test_a_network_that_only_learns_in_training_keeps_no_state() -> None:
     graph = wasi_nn.load(models.script(models.Net()))
-    assert not graph.keeps_state  # type: ignore[attr-defined]
+    assert not graph.keeps_state
 
 
 @both

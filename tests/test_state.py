@@ -7,8 +7,10 @@ their prompts.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ import openvino as ov  # noqa: E402
 import openvino.opset13 as ops  # noqa: E402
 import pytorch_models  # noqa: E402
 import tensorflow_models  # noqa: E402
+import tflite_models  # noqa: E402
 import torch  # noqa: E402
 
 import wasi_nn  # noqa: E402
@@ -112,6 +115,32 @@ def test_each_context_counts_for_itself(graph: Graph) -> None:
     assert [counted(context) for context in (late, one)] == [1, 4]
     del one, other, late
     assert counted(graph.init_execution_context()) == 1
+
+
+def test_a_graph_says_that_it_keeps_state(graph: Graph) -> None:
+    assert graph.keeps_state
+    assert not wasi_nn.load(tflite_models.relu()).keeps_state
+
+
+def test_state_that_is_lost_with_a_worker_is_told_of_once(model: tuple[str, Path]) -> None:
+    if isolation.unavailable():
+        pytest.skip(isolation.unavailable())
+    encoding, path = model
+    graph: Any = wasi_nn.load(path, encoding, rules=LoadRules(isolate=True))
+    one, other = graph.init_execution_context(), graph.init_execution_context()
+    assert [counted(one), counted(one)] == [1, 2]
+    for _ in range(2):
+        os.kill(graph.worker_process, 9)
+        errors = []
+        while True:
+            try:
+                first = counted(one)
+                break
+            except NNError as error:
+                errors.append(str(error))
+        assert first == 1
+        assert ["the state that this execution context had is lost" in text for text in errors].count(True) == 1
+    assert counted(other) == 1, "it had no state that could be lost"
 
 
 def test_what_is_computed_apart_is_the_contexts_too(graph: Graph) -> None:

@@ -70,6 +70,19 @@ def test_a_worker_never_has_more_than_it_may() -> None:
     assert len([memory.take(MIB) for _ in range(10)]) == 10
 
 
+def test_a_tensor_that_grows_leaves_little_behind() -> None:
+    """A worker may have kept all that it ever had of it."""
+    memory = WorkerMemory()
+    files = {}
+    size = 4096
+    while size < 2**30:
+        taken = memory.take(size)
+        files[taken.file] = taken.size
+        del taken
+        size += max(size // 50, 1)
+    assert sum(files.values()) <= 4 * size
+
+
 def test_nothing_is_kept_for_a_worker_that_is_gone() -> None:
     memory = WorkerMemory()
     early, late = memory.take(1), memory.take(1)

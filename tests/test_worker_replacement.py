@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_models
 import pytest
-from confined_backend import SteppingBackend
+from confined_backend import ConfinedBackend, SteppingBackend
 from test_isolation import X, program, worker_of
 
 import wasi_nn
-from wasi_nn import EndOfSequence, ExecutionContext, ExecutionTarget, Graph, LoadRules, NNError
+from wasi_nn import EndOfSequence, ErrorCode, ExecutionContext, ExecutionTarget, Graph, LoadRules, NNError
 from wasi_nn.isolation import Isolation, isolated_graph, unavailable
 
 ISOLATED = LoadRules(isolate=True)
@@ -162,3 +164,43 @@ def test_four_threads_go_on_while_workers_are_killed() -> None:
     for thread in threads:
         thread.join()
     assert (wrong, right) == ([], [200] * 4)
+
+
+@pytest.mark.parametrize("is_waiting", [False, True], ids=["loading itself", "while another context loads"])
+def test_a_compute_that_finds_its_worker_gone_waits_no_longer_than_it_may(tmp_path: Path, is_waiting: bool) -> None:
+    model = tmp_path / "model.py"
+    text = f"""
+import time
+while open({str(model)!r}).read().endswith("slow"):
+    time.sleep(0.05)
+def run(x):
+    return 2 * x
+# """
+    model.write_text(f"{text}fast")
+    graph = isolated_graph.load(ConfinedBackend(), model, Isolation(), ExecutionTarget.CPU, {})
+    with wasi_nn.Session({"m": graph}, limits=wasi_nn.Limits(compute_time=1)) as session:
+        context = session.init_execution_context(session.load_by_name("m"))
+        other = graph.init_execution_context()
+        for each in (other, session.context(context)):
+            each.set_input(0, X)
+            each.compute()
+        model.write_text(f"{text}slow")
+        end_worker(graph)
+        loading = threading.Thread(target=_fails, args=(other,))
+        if is_waiting:
+            loading.start()
+        for _ in range(2):
+            with pytest.raises(NNError) as raised:
+                session.compute(context)
+        assert raised.value.code is ErrorCode.TIMEOUT
+        assert "Limits.compute_time" in str(raised.value)
+        model.write_text(f"{text}fast")
+        if is_waiting:
+            loading.join()
+        session.compute(context)
+        assert session.get_output(context, 0).tolist() == (2 * X).tolist()
+
+
+def _fails(context: wasi_nn.ExecutionContext) -> None:
+    with suppress(NNError):  # its worker may be ended for the other, or load at last
+        context.compute()

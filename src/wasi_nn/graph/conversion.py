@@ -48,7 +48,7 @@ class _ConvertedGraph(Graph):
         super().__init__(map(_outward_info, graph.inputs), map(_outward_info, graph.outputs), graph.metadata)
         self._graph = graph
         self.encoding, self.runtime, self.device = graph.encoding, graph.runtime, graph.device
-        self.outputs_vary = graph.outputs_vary
+        self.outputs_vary, self.keeps_state = graph.outputs_vary, graph.keeps_state
 
     def configured(self, config: memoryview) -> Graph:
         return converted(self._graph.configured(config))

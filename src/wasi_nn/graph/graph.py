@@ -36,6 +36,8 @@ class Graph(ABC):
     """The name of the ML runtime that runs it: that of its backend."""
     device: str = "cpu"
     outputs_vary: bool = False
+    keeps_state: bool = False
+    """Whether a context's computes depend on those before: each context has state of its own."""
 
     def __init__(
         self,

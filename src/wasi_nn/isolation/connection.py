@@ -13,6 +13,7 @@ from wasi_nn.graph.runner import OPTIONAL
 from wasi_nn.isolation.wire.channel import Channel, Gone, Message
 from wasi_nn.isolation.wire.descriptions import Misleading
 from wasi_nn.isolation.wire.outputs import OutputReader, copies
+from wasi_nn.limits.stopping import stopped_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,8 @@ class Connection:
                 self.close()
                 raise self.worker.died()
         try:
-            features = self.ask(None, to="begin an execution context").get("features", ())
+            with stopped_by(self.worker.kill):
+                features = self.ask(None, to="begin an execution context").get("features", ())
         except BaseException:
             self.close()
             raise

@@ -22,7 +22,7 @@ from wasi_nn.isolation.shared_memory import SharedMemory
 from wasi_nn.isolation.wire.channel import MAX_FILES, Message
 from wasi_nn.isolation.wire.descriptions import Description, Misleading
 from wasi_nn.isolation.worker_process import Worker
-from wasi_nn.limits import timed_load
+from wasi_nn.limits.stopping import stopped_by, turn
 from wasi_nn.types import ExecutionTarget
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Model:
     def worker_with(self, config: bytes) -> tuple[Worker, int]:
         """The worker that has the model, with a graph of this configuration, and the graph's number there; a new
         worker, if the last one is gone."""
-        with self._lock:
+        with turn(self._lock):
             self._forget_dropped()
             worker = self._worker
             if worker is None or not worker.is_alive:
@@ -83,7 +83,7 @@ class Model:
                 worker = Worker(self.settings, self._readable, model=self._size, sockets=self._sockets)
                 files = [builder.file for builder in self._builders]
                 try:
-                    with timed_load.stopped_by(worker.kill):
+                    with stopped_by(worker.kill):
                         self._know(worker, b"", *worker.ask(self._message, "load the model", files=files))
                 except BaseException:
                     worker.close()
@@ -176,7 +176,7 @@ class IsolatedGraph(Graph):
         described = model.described(config)
         super().__init__(described.inputs, described.outputs, described.metadata)
         self.encoding, self.runtime, self.device = described.encoding, model.runtime, described.device
-        self.outputs_vary = described.outputs_vary
+        self.outputs_vary, self.keeps_state = described.outputs_vary, described.keeps_state
         self._model, self._config = model, config
         weakref.finalize(self, model.forget, config).atexit = False
 

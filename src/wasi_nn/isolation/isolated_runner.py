@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.errors import NNError
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.runner import ABSENT, Runner
 from wasi_nn.isolation.wire.channel import Message, encoded
 from wasi_nn.isolation.wire.descriptions import encoded_texts
 from wasi_nn.isolation.wire.outputs import tells_of_outputs
+from wasi_nn.limits.stopping import Stoppable
 from wasi_nn.types import Dims
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class IsolatedRunner(Runner):
         self._memory: list[SharedMemory | None] = [None] * count
         self._buffers: list[Array | None] = [None] * count
         self._connection = connect()
+        self._reconnecting: Stoppable | None = None
+        self._has_run = False
         self._features = self._connection.features | {"input_buffer", "interrupt"}
         self._interruptible = "interrupt" in self._connection.features
 
@@ -49,9 +52,23 @@ class IsolatedRunner(Runner):
 
     def _connected(self) -> Connection:
         if not self._connection.is_usable:
-            self._connection.close()
-            self._connection = self._connect()
+            self._connect_again()
         return self._connection
+
+    def _connect_again(self) -> None:
+        """Have another worker, which may have to load the model first. Raises `NNError` with `runtime-error`, once, if
+        the last one had state that is lost now."""
+        self._connection.close()
+        self._reconnecting = Stoppable()
+        try:
+            with self._reconnecting.under_way():
+                self._connection = self._connect()
+        finally:
+            self._reconnecting = None
+        had_state, self._has_run = self._has_run and self._graph.keeps_state, False
+        if had_state:
+            message = "the worker is another one now, and the state that this execution context had is lost"
+            raise NNError(ErrorCode.RUNTIME_ERROR, f"{message}: the next compute begins anew")
 
     def input_buffer(self, index: int, dims: Dims) -> Array | None:
         dtype = self._graph.inputs[index].dtype
@@ -75,6 +92,7 @@ class IsolatedRunner(Runner):
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         connection = self._connected()
+        self._has_run = True
         if reuse is None:
             return connection.taken(self._ask(connection, "run apart", inputs))
         return connection.told(connection.outputs, self._ask(connection, "run", inputs, connection.outputs))
@@ -108,6 +126,9 @@ class IsolatedRunner(Runner):
 
     def interrupt(self) -> None:
         """Have the worker stop; one that goes on all the same is killed."""
+        reconnecting = self._reconnecting
+        if reconnecting is not None:
+            reconnecting.stop("it went on loading the model past the deadline of a compute")
         self._connection.interrupt(can_be_told=self._interruptible)
 
     def _ask(

@@ -26,6 +26,9 @@ from wasi_nn.process.descriptors import require_free_descriptors, reserve
 _F_SEAL_FUTURE_WRITE = 0x10
 _FALLOC_FL_KEEP_SIZE, _FALLOC_FL_PUNCH_HOLE = 1, 2
 _LEAST = 4096
+# Of memory that counts against a limit, little may be lost by rounding. Where there is no limit, a tensor that grows
+# step by step leaves at most as much behind as it has: what isn't written to costs nothing.
+_STEPS = 4
 
 
 class SharedMemory:
@@ -93,7 +96,7 @@ class WorkerMemory:
     def take(self, size: int) -> SharedMemory:
         """Memory of at least so many bytes, all zero. Raises as `SharedMemory` does, and `NNError` with `too-large` for
         more than the worker may have."""
-        size = _rounded(size)
+        size = _rounded(size, steps=1 if self._most == inf else _STEPS)
         with self._lock:
             while self._returned:
                 file, of = self._returned.popleft()
@@ -149,9 +152,10 @@ class WorkerMemory:
         return True
 
 
-def _rounded(size: int) -> int:
-    """A size that is no smaller, of few that there are: so that memory can be used again for tensors of other sizes."""
-    step = 1 << max((size - 1).bit_length() - 3, 12)
+def _rounded(size: int, steps: int) -> int:
+    """A size that is no smaller, of a few: so that memory can be used again for tensors of other sizes. There are so
+    many `steps` from a power of two to the next."""
+    step = max((1 << (size - 1).bit_length()) // (2 * steps), _LEAST)
     return max(-(-size // step) * step, _LEAST)
 
 

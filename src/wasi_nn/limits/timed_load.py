@@ -6,14 +6,12 @@ until it ends. One that a worker is at ends at once, with its worker.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from wasi_nn.errors import ErrorCode, NNError, one_line
+from wasi_nn.limits.stopping import LOOK_EVERY, Stoppable
 from wasi_nn.process import forks
 from wasi_nn.process.threads import Call
 
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_LOOK_EVERY = 0.1  # seconds: whether the run is to end, or the load is left behind, meanwhile
 _MOST_LEFT = 16
 
 
@@ -49,30 +46,25 @@ class _LeftBehind:
 _left_behind = _LeftBehind()
 
 
-class _Load(Generic[Result]):
-    def __init__(self, load: Callable[[], Result], usage: Usage, amounts: Mapping[str, int]) -> None:
-        self._load, self._usage, self._amounts = load, usage, amounts
-        self._lock = threading.Lock()
-        self._stop: Callable[[str], None] | None = None
-        self._release: Callable[[], None] | None = None  # where nobody waits for it any more
-        self._reason = ""
-        self._has_ended = False
+class _Load(Stoppable, Generic[Result]):
+    """A load. One that is stopped is left behind: nobody waits for it any more."""
 
-    @property
-    def is_left(self) -> bool:
-        """Whether nobody waits for it any more."""
-        return self._release is not None
+    def __init__(self, load: Callable[[], Result], usage: Usage, amounts: Mapping[str, int]) -> None:
+        super().__init__()
+        self._load, self._usage, self._amounts = load, usage, amounts
+        self._release: Callable[[], None] | None = None  # for one that is left behind
+        self._has_ended = False
 
     def work(self) -> Result:
         """Load. For the thread."""
-        _current.set(self)
-        try:
-            graph = self._load()
-        except BaseException:
-            self._end()
-            raise
+        with self.under_way():
+            try:
+                graph = self._load()
+            except BaseException:
+                self._end()
+                raise
         if not self._end():
-            raise NNError(ErrorCode.TIMEOUT, self._reason)
+            raise NNError(ErrorCode.TIMEOUT, self._reason or "")
         return graph
 
     def _end(self) -> bool:
@@ -89,30 +81,12 @@ class _Load(Generic[Result]):
     def leave(self, reason: str) -> bool:
         """Wait for it no more, and stop it if that can be done; False if it has ended."""
         with self._lock:
-            if self._has_ended or self.is_left:
+            if self._has_ended or self._release is not None:
                 return not self._has_ended
-            self._reason, self._release = reason, self._usage.outlive(self._amounts)
+            self._release = self._usage.outlive(self._amounts)
             _left_behind.all.add(self)
-            stop = self._stop
-        if stop is not None:
-            stop(reason)
+        self.stop(reason)
         return True
-
-    @contextmanager
-    def stopped_by(self, stop: Callable[[str], None]) -> Iterator[None]:
-        """See the function of this name."""
-        with self._lock:
-            self._stop = stop
-        try:
-            if self.is_left:
-                stop(self._reason)
-            yield
-        finally:
-            with self._lock:
-                self._stop = None
-
-
-_current: ContextVar[_Load[Any] | None] = ContextVar("the load for a guest that a thread is at", default=None)
 
 
 def load_within(usage: Usage, guard: ComputeGuard, amounts: Mapping[str, int], load: Callable[[], Result]) -> Result:
@@ -138,35 +112,9 @@ def load_within(usage: Usage, guard: ComputeGuard, amounts: Mapping[str, int], l
 
 def _wait(call: Call[Result], work: _Load[Result], guard: ComputeGuard) -> None:
     until = guard.load_until()
-    while not call.wait(max(0, min(_LOOK_EVERY, until - time.monotonic()))):
+    while not call.wait(max(0, min(LOOK_EVERY, until - time.monotonic()))):
         if time.monotonic() >= min(until, guard.run_until):
             late = guard.late("load_time", "loading the model")
             if work.leave(late.message):
                 raise late
             call.wait_for_end()
-
-
-@contextmanager
-def stopped_by(stop: Callable[[str], None]) -> Iterator[None]:
-    """If a model is being loaded here for a guest, have that be stopped by a function, which gets the reason, when
-    nobody waits for it any more."""
-    load = _current.get()
-    if load is None:
-        yield
-        return
-    with load.stopped_by(stop):
-        yield
-
-
-@contextmanager
-def turn(lock: threading.Lock) -> Iterator[None]:
-    """Hold a lock that others hold as long as they load. Raises `NNError` with `timeout` if what is loaded here isn't
-    waited for any more."""
-    load = _current.get()
-    while not lock.acquire(timeout=_LOOK_EVERY):
-        if load is not None and load.is_left:
-            raise NNError(ErrorCode.TIMEOUT, "nobody waits for the model any more")
-    try:
-        yield
-    finally:
-        lock.release()

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from wasi_nn.backends import Buffer
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable
 from wasi_nn.graph.graph import Graph
-from wasi_nn.limits import timed_load
+from wasi_nn.limits.stopping import turn
 from wasi_nn.loading.choose import files_at
 from wasi_nn.loading.load import load
 from wasi_nn.loading.named_graph import NamedGraph, Source
@@ -150,7 +150,7 @@ class Registry:
         entry = self._entries.get(name)
         if entry is None:
             raise self._unknown(name)
-        with timed_load.turn(entry.lock):
+        with turn(entry.lock):
             if self._is_closed:
                 raise NNError(ErrorCode.RUNTIME_ERROR, f"graph {name!r} can't be had: the registry is closed")
             if entry.graph is None:

@@ -138,7 +138,9 @@ class OpenVinoBackend(Backend):
             raise TargetUnavailable(f"openvino has only {', '.join(there)} here, not {device}")
         model = core.read_model(*parts)
         compiled = core.compile_model(model, device, properties)
-        return OpenVinoGraph(self.encoding, compiled, self._name, model.get_friendly_name(), _is_stoppable(model))
+        graph = OpenVinoGraph(self.encoding, compiled, self._name, model.get_friendly_name(), _is_stoppable(model))
+        graph.keeps_state = bool(model.get_variables())
+        return graph
 
 
 def _is_stoppable(model: ov.Model) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 
 from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.options import check_options, is_text, is_thread_count, only_builder
-from wasi_nn.backends.tflite.model import require_sound
+from wasi_nn.backends.tflite.model import keeps_state, require_sound
 from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import RunFunction, Runner, failure
@@ -81,6 +81,7 @@ class TfliteGraph(Graph):
 
     def __init__(self, model: bytes, threads: int = 1, signature: str | None = None) -> None:
         self._model = model
+        self.keeps_state = keeps_state(model)
         self._threads = threads
         interpreter = self._interpreter()
         signatures = interpreter.get_signature_list()

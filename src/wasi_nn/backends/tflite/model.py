@@ -101,6 +101,16 @@ def require_sound(model: bytes, *, vouched_for: bool) -> None:
             _require_made(graph, codes, filled)
 
 
+def keeps_state(model: bytes) -> bool:
+    """Whether a sound model has variables, or tensors that stay from one run to the next."""
+    root = Buffer(memoryview(model)).root()
+    codes = [max(it.number(_CODE_OLD, "b"), it.number(_CODE_NEW)) for it in root.tables(_MODEL_CODES)]
+    graphs = [_Subgraph(graph) for graph in root.tables(_MODEL_GRAPHS)]
+    return any(code in _VARIABLES for code in codes) or any(
+        tensor.number(_TENSOR_IS_VARIABLE, "B") for graph in graphs for tensor in graph.tensors
+    )
+
+
 class _Subgraph:
     """The parts of a subgraph."""
 

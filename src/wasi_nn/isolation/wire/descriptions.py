@@ -86,6 +86,7 @@ def described_graph(graph: Graph) -> dict[str, Any]:
         "outputs": [_described_info(info) for info in graph.outputs],
         "device": graph.device,
         "outputs_vary": graph.outputs_vary,
+        "keeps_state": graph.keeps_state,
     }
 
 
@@ -114,6 +115,7 @@ class Description:
             self.metadata = dict(zip(texts[::2], texts[1::2], strict=True))
             self.device = printable(str(said["device"]))
             self.outputs_vary = bool(said["outputs_vary"])
+            self.keeps_state = bool(said["keeps_state"])
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
             raise Misleading(f"a graph that is none ({one_line(error)})") from error
 
