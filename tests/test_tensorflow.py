@@ -695,7 +695,7 @@ def load_damaged(folder: Path) -> None:
     """Load models with some bytes changed; whatever comes of it but an `NNError` is raised."""
     saved, places = models.affine(folder / "affine"), random.Random(5)
     whole, refusals = (saved / "saved_model.pb").read_bytes(), 0
-    for model, count in ((models.relu(), 200), (whole, 200)):
+    for model, count in ((models.relu(), 100), (whole, 100)):
         for _ in range(count):
             damaged = bytearray(model)
             for _ in range(places.randint(1, 3)):
