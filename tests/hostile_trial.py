@@ -28,7 +28,7 @@ from wasi_nn.isolation import Isolation, isolated
 from wasi_nn.isolation.process import Worker
 
 _ROOM = 4 << 30  # bytes that models may take beyond what the process has when it has run a good one
-_PATIENCE = 1  # seconds until a compute is interrupted
+_PATIENCE = 3  # seconds until a compute is interrupted
 _LOOKED_AT = 1 << 20  # bytes of an output
 _USES = 40  # of a worker
 _MAX_RANK = 64  # of an array of numpy's

@@ -57,7 +57,7 @@ class Trial:
 def trial_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], Trial]]:
     """Tries the models of an encoding, once. The next encodings' are tried meanwhile; TensorFlow's are first, since it
     waits for ten seconds when there is no memory, again and again."""
-    with ThreadPoolExecutor(3) as threads:
+    with ThreadPoolExecutor(2) as threads:
         asked: dict[tuple[str, str], Future[Trial]] = {}
 
         def tried(encoding: str, mode: str) -> Trial:

@@ -17,7 +17,7 @@ from wasi_nn.types import ErrorCode, NNError, printable
 
 _MAX_TOP_LEVEL_FIELDS = 100_000
 _MAX_FIELDS = 2_000_000
-_MAX_NESTING = 1000  # of messages; protobuf itself reads 100
+_MAX_NESTING = 100_000  # of messages; protobuf itself reads 100
 
 _MODEL_IR_VERSION, _MODEL_GRAPH = 1, 7
 _GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
