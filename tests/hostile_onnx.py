@@ -100,6 +100,29 @@ def doubling_functions(count: int) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def chained_functions(count: int) -> bytes:
+    """The same, written as bytes: no library would take so many."""
+    # FunctionProto has 1 name, 4 input, 5 output, 7 node, 9 opset_import, 10 domain; NodeProto 1 input, 2 output,
+    # 4 op_type, 7 domain.
+    call = field(1, b"x") + field(2, b"x") + field(7, b"f")
+    functions = (
+        field(25, field(1, b"F%d" % place) + field(7, call + field(4, b"F%d" % (place + 1))) * 2 + field(10, b"f"))
+        for place in range(count)
+    )
+    graph = field(7, field(1, call + field(4, b"F0")) + field(11, value("x", F32, [4]).SerializeToString()))
+    return b"\x08\x08" + field(8, b"\x10\x11") + graph + b"".join(functions)
+
+
+def in_parts(count: int, part: bytes) -> bytes:
+    """y = max(x, 0) over an input whose description has a part so often; readers merge these."""
+    model = ModelProto.FromString(relu())
+    described = model.graph.input[0].SerializeToString() + part * count
+    del model.graph.input[:]
+    graph = model.graph.SerializeToString() + field(11, described)
+    model.ClearField("graph")
+    return bytes(model.SerializeToString()) + field(7, graph)
+
+
 def nested(depth: int) -> bytes:
     """An If in the branch of an If, and so on; written from the outside in, since no library would go so deep."""
     # NodeProto has 1 input, 2 output, 4 op_type, 5 attribute; AttributeProto 1 name, 6 g, 20 type (5 is a graph);
@@ -260,6 +283,7 @@ MODELS = corpus(
         ],
         refused(LARGE): [
             made("functions that call each other 2^40 times", doubling_functions, 40),
+            made("functions that call each other 2^20,000 times", chained_functions, 20_000),
         ],
         refused(RUNTIME): [
             ("a compiled context in a file", lambda scene: context_of_elsewhere(str(scene.canary))),
@@ -325,6 +349,9 @@ MODELS = corpus(
         HARMLESS: [
             made("an input of a negative dim", takes, -4),
             made("a loop of -1 rounds", looping, -1),
+            # ValueInfoProto has 2 type; TypeProto 1 tensor_type; Tensor 2 shape.
+            made("a type in 100,000 parts", in_parts, 100_000, field(2, field(1, field(2, b"")))),
+            made("a name and a type in 100,000 parts", in_parts, 100_000, field(1, b"x") + field(2, field(1, b""))),
             made("100,000 entries of metadata", metadata_bomb),
         ],
     },

@@ -245,6 +245,7 @@ MODELS = corpus(
             made("a place in a place, 100,000 times", deep_code, "", "[0]", 100_000),
             made("a choice in a choice, 100,000 times", deep_code, "x if True else ", "", 100_000),
             made("blocks of depth 5,000", nested_ifs, 5_000),
+            made("100,000 brackets that are never closed", deep_code, "(", "", 100_000),
         ],
         refused(INVALID): [
             ("two builders", lambda _: [torchscript(), torchscript()]),

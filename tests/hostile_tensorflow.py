@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 import tempfile
@@ -183,6 +184,35 @@ def with_name(name: str) -> bytes:
     return zip_of(**{name: b"escaped"})
 
 
+def block(kind: bytes, size: int, name: str = "entry") -> bytes:
+    """The header of an entry of a tar file."""
+    header = tarfile.TarInfo(name)
+    header.type, header.size = kind, size
+    return header.tobuf(tarfile.USTAR_FORMAT)
+
+
+def of_blocks(content: bytes) -> bytes:
+    return content + bytes(-len(content) % 512)
+
+
+def more_of(kind: bytes, *records: str) -> bytes:
+    """A header of a tar file that says more of the next entry, or of all; each record has less than 90 characters."""
+    content = "".join(f"{len(it) + 4:02} {it}\n" for it in records).encode()
+    return block(kind, len(content)) + of_blocks(content)
+
+
+def tar(*parts: bytes) -> bytes:
+    """A SavedModel as a compressed tar file, and these parts after it."""
+    files = [block(tarfile.REGTYPE, len(it), name) + of_blocks(it) for name, it in _saved().items()]
+    return gzip.compress(b"".join([*files, *parts, bytes(1024)]), 1)
+
+
+def copied_headers() -> list[bytes]:
+    """A header for all entries of a tar file, and entries that have one of their own."""
+    entry = more_of(tarfile.XHDTYPE, "a=b") + block(tarfile.DIRTYPE, 0)
+    return [more_of(tarfile.XGLTYPE, *(f"k{number:05}=" for number in range(10_000))), entry * 10_000]
+
+
 def zip_of_link(target: str) -> bytes:
     """A SavedModel whose variables are a symbolic link, in a zip file."""
     made = io.BytesIO(zip_of())
@@ -305,6 +335,21 @@ MODELS = corpus(
             made("a device in a tar file", tar_of, tarfile.CHRTYPE, "variables/zero"),
             made("a pipe in a tar file", tar_of, tarfile.FIFOTYPE, "variables/pipe"),
             made("an entry above a tar file", tar_of, tarfile.REGTYPE, "../escaped"),
+            made("a path of 1,000 folders in a tar file", tar_of, tarfile.REGTYPE, "a/" * 1_000 + "a"),
+            ("a header of 16 MB in a tar file", lambda _: tar(block(tarfile.XHDTYPE, 16 << 20), bytes(16 << 20))),
+            (
+                "a name of 16 MB in a tar file",
+                lambda _: tar(block(tarfile.GNUTYPE_LONGNAME, 16 << 20), bytes(16 << 20)),
+            ),
+            ("what each of 10,000 entries of a tar file copies", lambda _: tar(*copied_headers())),
+            ("a sparse file in a tar file", lambda _: tar(block(tarfile.GNUTYPE_SPARSE, 0))),
+            (
+                "a sparse file in a tar file, whose map doesn't end",
+                lambda _: tar(
+                    more_of(tarfile.XHDTYPE, "GNU.sparse.major=1", "GNU.sparse.minor=0"),
+                    block(tarfile.REGTYPE, 16 << 20) + b"1" * (16 << 20),
+                ),
+            ),
             ("zeros of 300 MB in some kB", lambda _: zip_of(**{"variables/zeros": bytes(300 << 20)})),
             made("2,000 entries that are the same bytes", overlapping, 2_000),
         ],

@@ -28,7 +28,7 @@ from wasi_nn.isolation import Isolation, isolated_graph
 from wasi_nn.isolation.worker_process import Worker
 
 _ROOM = 4 << 30  # bytes that models may take beyond what the process has when it has run a good one
-_PATIENCE = 1  # seconds until a compute is interrupted
+_PATIENCE = 3  # seconds until a compute is interrupted
 _LOOKED_AT = 1 << 20  # bytes of an output
 _USES = 40  # of a worker
 _MAX_RANK = 64  # of an array of numpy's
@@ -83,11 +83,22 @@ def _interrupted(context: ExecutionContext) -> Iterator[None]:
         timer.cancel()
 
 
+class _KeptWorker(Worker):
+    """A worker that goes on when it has refused a model."""
+
+    def close(self) -> None:
+        if not self.is_alive:
+            super().close()
+
+    def end(self) -> None:
+        super().close()
+
+
 class _Workers:
     """Workers that models have one after the other, since it takes longer to start one than to try most models."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[object, ...], Worker] = {}
+        self._last: dict[tuple[object, ...], _KeptWorker] = {}
         self._uses: Counter[Worker] = Counter()
 
     def worker(self, settings: Isolation, readable: Sequence[str], *, sockets: bool) -> Worker:
@@ -95,10 +106,10 @@ class _Workers:
         key = (*readable, sockets)
         worker = self._last.get(key)
         if worker is not None and not (worker.is_alive and self._uses[worker] < _USES and _has_room(worker, settings)):
-            worker.close()
+            worker.end()
             worker = None
         if worker is None:
-            worker = self._last[key] = Worker(settings, readable, sockets=sockets)
+            worker = self._last[key] = _KeptWorker(settings, readable, sockets=sockets)
         for number in worker.graphs.values():
             worker.tell({"do": "forget", "graph": number})
         worker.graphs.clear()

@@ -360,14 +360,15 @@ def test_a_graph_that_fails_its_check(wasi_nn: Callable[..., Result], write: Wri
     assert "FAILED" not in net
 
 
-def test_backends(wasi_nn: Callable[..., Result]) -> None:
+def test_backends(wasi_nn: Callable[..., Result], capsys: pytest.CaptureFixture[str]) -> None:
     rows: list[dict[str, Any]] = json.loads(wasi_nn("backends", "--json")[1])
     by_onnx = [row for row in rows if row["encoding"] == "onnx"]
     assert [row["runtime"] for row in by_onnx] == ["onnxruntime", "openvino"]
     assert all(row["devices"]["cpu"] and row["version"] and row["install"] is None for row in rows)
     assert {row["encoding"] for row in rows} == {e.value for e in GraphEncoding} - {"autodetect"}
     assert {row["encoding"] for row in rows if row["guests_may_load"]} == {"onnx", "tensorflowlite"}
-    assert "onnxruntime" in wasi_nn("backends")[1]
+    assert cli.main(["backends"]) == 0
+    assert "onnxruntime" in capsys.readouterr().out
 
 
 def test_backends_without_a_runtime(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

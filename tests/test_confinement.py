@@ -80,23 +80,32 @@ _WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", list(_WAYS))
-def test_a_worker_cant_outlive_its_host(way: str) -> None:
-    text = textwrap.dedent(_AT_THE_LIFELINE).replace("WAY", _WAYS[way])
+@pytest.fixture(scope="module")
+def orphans() -> dict[str, int]:
+    """Workers that have tried to outlive their host, each in its way, and whose host was killed."""
+    texts = [textwrap.dedent(_AT_THE_LIFELINE).replace("WAY", way) for way in _WAYS.values()]
     script = f"""
 import os, threading, time, numpy
 from test_isolation import program, worker_of
-graph = program({text!r})
-graph.compute({{"x": numpy.zeros(4, "float32")}})
-print(worker_of(graph), flush=True)
-threading.Thread(target=graph.compute, args=({{"x": numpy.ones(4, "float32")}},)).start()
+for text in {texts!r}:
+    graph = program(text)
+    graph.compute({{"x": numpy.zeros(4, "float32")}})
+    print(worker_of(graph), flush=True)
+    threading.Thread(target=graph.compute, args=({{"x": numpy.ones(4, "float32")}},)).start()
 time.sleep(1)
 os.kill(os.getpid(), 9)
 """
     here = Path(__file__).parent
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), *filter(None, sys.path)])}
     host = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
-    assert ended(int(host.stdout)), host.stderr
+    workers = [int(line) for line in host.stdout.split()]
+    assert len(workers) == len(_WAYS), host.stderr
+    return dict(zip(_WAYS, workers, strict=True))
+
+
+@pytest.mark.parametrize("way", list(_WAYS))
+def test_a_worker_cant_outlive_its_host(way: str, orphans: dict[str, int]) -> None:
+    assert ended(orphans[way])
 
 
 def test_a_worker_changes_no_files_mode_or_time(tmp_path: Path) -> None:

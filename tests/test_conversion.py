@@ -105,6 +105,37 @@ def test_strings_that_can_not_be() -> None:
     refused(ErrorCode.INVALID_ARGUMENT, r"'x' is \[n, \?\], got \[3\]", graph.compute, {"x": np.zeros(3, np.uint8)})
 
 
+def chosen_strings(strings: list[bytes], outputs: int) -> bytes:
+    """Outputs that are all the strings of the places i."""
+    names = [f"y{number}" for number in range(outputs)]
+    return models.build(
+        [helper.make_node("Gather", ["strings", "i"], [name]) for name in names],
+        {"i": (TensorProto.INT64, ("n",))},
+        dict.fromkeys(names, (TensorProto.STRING, ("n",))),
+        initializers=[
+            TensorProto(name="strings", dims=[len(strings)], data_type=TensorProto.STRING, string_data=strings)
+        ],
+    )
+
+
+@pytest.mark.parametrize("letter", ["x", "\u00e9"])
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_rows_far_larger_than_their_strings_are_refused_before_they_are_made(letter: str, outputs: int) -> None:
+    graph = wasi_nn.load(chosen_strings([b"", (letter * 2**19).encode()], outputs), rules=CONVERT)
+    assert graph.compute({"i": np.array([1, 0])})["y0"].shape == (2, 2**19 * len(letter.encode()))
+    many = np.zeros(200 // outputs, np.int64)
+    many[5] = 1
+    message = rf"'y\d': {200 // outputs} strings, filled up to \d+ bytes each, .* left of 67108864"
+    refused(ErrorCode.TOO_LARGE, message, graph.compute, {"i": many})
+
+
+def test_strings_that_are_few_bytes_and_many_are_refused_before_they_are_made() -> None:
+    graph = wasi_nn.load(models.strings(), rules=CONVERT)
+    match = r"\d+ strings as inputs, of which at most 1048576"
+    refused(ErrorCode.TOO_LARGE, match, graph.compute, {"x": np.zeros((2**40, 0), np.uint8)})
+    refused(ErrorCode.TOO_LARGE, match, graph.compute, {"x": np.zeros((2**20 + 1, 1), np.uint8)})
+
+
 def test_what_is_neither_a_number_nor_a_string_stays_refused() -> None:
     context = wasi_nn.load(models.sequence(), rules=CONVERT).init_execution_context()
     context.set_input(0, models.f32([1, 2]))

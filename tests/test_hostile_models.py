@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,14 @@ class Trial:
 
 @pytest.fixture(scope="session")
 def trial_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], Trial]]:
-    """Tries the models of an encoding, once. The next encodings' are tried meanwhile, two at a time."""
+    """Tries the models of an encoding, once. The next encodings' are tried meanwhile; TensorFlow's are first, since it
+    waits for ten seconds when there is no memory, again and again."""
     with ThreadPoolExecutor(2) as threads:
         asked: dict[tuple[str, str], Future[Trial]] = {}
 
         def tried(encoding: str, mode: str) -> Trial:
             if not asked:
-                for each in ((encoding, mode) for mode in MODES for encoding in MODELS):
+                for each in sorted(product(MODELS, MODES), key=lambda each: each[0] != "tensorflow"):
                     if each[1] == "IN-PROCESS" or not isolation.unavailable():
                         folder = tmp_path_factory.mktemp("hostile")
                         scene = _prepared(folder, *each)  # here, since what makes models may be for one thread only

@@ -616,22 +616,24 @@ class TestLifetime:
         assert len(graph._model._described) == 1
 
     def test_no_worker_outlives_a_host_that_is_killed(self) -> None:
-        for stuck in ("return x", "import time; time.sleep(600)", "while True: pass"):
-            script = f"""
-                import os, sys, threading, time
-                import numpy as np
-                from test_isolation import program, worker_of
-                graph = program("def run(x):\\n    {stuck}")
+        at_what = ("return x", "import time; time.sleep(600)", "while True: pass")
+        script = f"""
+            import threading, time
+            import numpy as np
+            from test_isolation import program, worker_of
+            for text in {at_what!r}:
+                graph = program("def run(x):\\n    " + text)
                 print(worker_of(graph), flush=True)
-                graph.compute({{"x": np.zeros(4, np.float32)}})
-                time.sleep(600)
-            """
-            with _python(script) as host:
-                assert host.stdout is not None
-                worker = int(host.stdout.readline())
-                time.sleep(0.3)
-                host.kill()
-            assert ended(worker), stuck
+                threading.Thread(target=graph.compute, args=({{"x": np.zeros(4, np.float32)}},)).start()
+            time.sleep(600)
+        """
+        with _python(script) as host:
+            assert host.stdout is not None
+            workers = [int(host.stdout.readline()) for _ in at_what]
+            time.sleep(0.3)
+            host.kill()
+        for text, worker in zip(at_what, workers, strict=True):
+            assert ended(worker), text
 
     def test_a_script_without_a_main_guard_may_isolate(self, tmp_path: Path) -> None:
         (tmp_path / "model.onnx").write_bytes(onnx_models.relu())

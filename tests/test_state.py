@@ -90,7 +90,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return encoding, build(tmp_path_factory.mktemp("model"))
 
 
-@pytest.fixture(params=[False, True], ids=["in-process", "isolated"])
+@pytest.fixture(scope="module", params=[False, True], ids=["in-process", "isolated"])
 def graph(request: pytest.FixtureRequest, model: tuple[str, Path]) -> Graph:
     if request.param and isolation.unavailable():
         pytest.skip(isolation.unavailable())

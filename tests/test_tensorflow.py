@@ -694,7 +694,7 @@ def load_damaged(folder: Path) -> None:
     """Load models with some bytes changed; whatever comes of it but an `NNError` is raised."""
     saved, places = models.affine(folder / "affine"), random.Random(5)
     whole, refusals = (saved / "saved_model.pb").read_bytes(), 0
-    for model, count in ((models.relu(), 200), (whole, 200)):
+    for model, count in ((models.relu(), 100), (whole, 100)):
         for _ in range(count):
             damaged = bytearray(model)
             for _ in range(places.randint(1, 3)):
@@ -708,3 +708,14 @@ def load_damaged(folder: Path) -> None:
             except NNError:
                 refusals += 1
     print(refusals, "refused")
+
+
+def test_functions_of_many_arguments_that_are_looked_at_again_and_again() -> None:
+    graph = v1.GraphDef()
+    function = graph.library.function.add()
+    function.signature.name = "f"
+    for place in range(2000):
+        function.signature.input_arg.add(name=f"a{place}")
+    for place in range(1000):  # with the checkpoint's path in another place each
+        graph.node.add(name="f", op="f", input=["x"] * place + ["path"])
+    refused(ErrorCode.TOO_LARGE, "too large to look through", operations.reach, graph, ["f"], "path")

@@ -7,12 +7,16 @@ back is refused: an i32 of 300 for an int8, a u8 of 2 for a bool, an uint64 abov
     uint32, uint64         i64
     bool                   u8, 0 or 1
     string                 u8, with one dimension more: the bytes of each in UTF-8, filled up with zeros
+
+A string takes far more memory than the few bytes of its row, and a row may take far more than its string. So the
+strings of all inputs of a compute are bounded by their number, and those of all its outputs by the bytes of their rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +30,9 @@ from wasi_nn.types import TensorType, dtype_name
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, DType
+
+_MAX_STRINGS = 1 << 20
+_MAX_ROWS = 64 << 20  # bytes
 
 _AS = {
     "int8": TensorType.I32,
@@ -113,11 +120,21 @@ class _ConvertingRunner(Runner):
     def _given(self, inputs: Sequence[Array | None]) -> list[Any]:
         """Inputs as the graph has them."""
         infos = self._graph.inputs
-        return [None if it is None else _inward(info, it) for info, it in zip(infos, inputs, strict=True)]
+        pairs = list(zip(infos, inputs, strict=True))
+        strings = sum(prod(it.shape[:-1]) for info, it in pairs if _is_text(info) and it is not None)
+        if strings > _MAX_STRINGS:
+            raise NNError(
+                ErrorCode.TOO_LARGE, f"{strings} strings as inputs, of which at most {_MAX_STRINGS} are converted"
+            )
+        return [None if it is None else _inward(info, it) for info, it in pairs]
 
     def _had(self, found: Sequence[Array]) -> Sequence[Array]:
         """Outputs as a guest has them."""
-        pairs = [(name, _outward(name, array)) for name, array in named_outputs(self._graph, found)]
+        pairs, left = [], _MAX_ROWS
+        for name, array in named_outputs(self._graph, found):
+            output = _outward(name, array, left)
+            left -= output.nbytes if array.dtype == object else 0
+            pairs.append((name, output))
         if isinstance(found, NamedOutputs):
             return NamedOutputs(pairs)
         arrays = [array for _, array in pairs]
@@ -146,10 +163,10 @@ def _inward(info: TensorInfo, array: Array) -> Array:
     return _exactly(f"input {info.name!r}", array, info.dtype)
 
 
-def _outward(name: str, array: Array) -> Array:
-    """A graph's tensor as a guest may have it; as it is, if there is no such way."""
+def _outward(name: str, array: Array, most: int = _MAX_ROWS) -> Array:
+    """A graph's tensor as a guest may have it, strings in at most `most` bytes; as it is, if there is no way."""
     if array.dtype == object:
-        return _bytes_of(name, array)
+        return _bytes_of(name, array, most)
     kind = _AS.get(array.dtype.name)
     return array if kind is None else _exactly(f"output {name!r}", array, kind.dtype)
 
@@ -180,15 +197,29 @@ def _texts(name: str, array: Array) -> Array:
     return texts
 
 
-def _bytes_of(name: str, array: Array) -> Array:
+def _bytes_of(name: str, array: Array, most: int) -> Array:
     """An array whose rows are the bytes of strings."""
     items: list[Any] = array.reshape(-1).tolist()
     if not all(isinstance(item, str | bytes) for item in items):
         return array
+    _row_size(name, items, most)
     texts = [item.encode("utf-8", "surrogateescape") if isinstance(item, str) else item for item in items]
     if any(text.endswith(b"\0") for text in texts):
         message = f"output {name!r}: a string that ends in a zero can't be told from one that is filled up with them"
         raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
-    width = max(map(len, texts), default=0)
-    rows = b"".join(text.ljust(width, b"\0") for text in texts)
-    return np.frombuffer(rows, np.uint8).reshape(*array.shape, width).copy()
+    rows = np.zeros((len(texts), _row_size(name, texts, most)), np.uint8)
+    for row, text in zip(rows, texts, strict=True):
+        row[: len(text)] = np.frombuffer(text, np.uint8)
+    return rows.reshape(*array.shape, rows.shape[1])
+
+
+def _row_size(name: str, texts: Sequence[str | bytes], most: int) -> int:
+    """The length of the longest text."""
+    longest = max(map(len, texts), default=0)
+    if longest * len(texts) > most:
+        message = (
+            f"output {name!r}: {len(texts)} strings, filled up to {longest} bytes each, are more than the {most} that "
+            f"are left of {_MAX_ROWS} for all converted outputs"
+        )
+        raise NNError(ErrorCode.TOO_LARGE, message)
+    return longest

@@ -7,14 +7,19 @@ import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 from struct import unpack_from
+from typing import Self
 
 from wasi_nn.errors import ErrorCode, NNError, one_line
 
 MAX_ENTRIES = 100_000
 MAX_UNPACKED = 16 << 30  # bytes
+MAX_DEPTH = 16  # folders in each other
 MAX_RATIO = 1000  # what deflate can reach; zeros that are nothing but a bomb reach it, weights don't come near
 
 _MAX_DIRECTORY = 32 << 20  # bytes
+_MAX_HEADERS = 4 << 20  # bytes of a tar file's headers, beside the block that each entry has
+_LONG_HEADERS = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_GLOBAL_COST = 1024  # of a byte of a header that is for all entries: each that has one of its own copies it
 _END, _END_SIZE, _MAX_COMMENT = b"PK\x05\x06", 22, 65535
 _END_64, _LOCATOR_SIZE, _END_64_SIZE = b"PK\x06\x06", 20, 56
 
@@ -117,15 +122,16 @@ def _unpack_zip(archive: zipfile.ZipFile, folder: Path, limit: int) -> None:
 
 def _unpack_tar(model: memoryview, folder: Path, limit: int) -> None:
     left, count = limit, 0
-    with tarfile.open(fileobj=io.BufferedReader(_ViewFile(model)), mode="r|*") as archive:
-        for member in archive:
+    with tarfile.open(fileobj=io.BufferedReader(_ViewFile(model)), mode="r|*", tarinfo=_bounded_headers()) as archive:
+        while (member := archive.next()) is not None:
+            archive.members.clear()  # type: ignore[attr-defined]  # they would be kept with all of their headers
             count += 1
             _require_bounded(count, member.size, left)
             target = _target(folder, member.name)
             if member.isdir():
                 target.mkdir(parents=True, exist_ok=True)
                 continue
-            source = archive.extractfile(member) if member.isreg() else None
+            source = archive.extractfile(member) if member.isreg() and not member.issparse() else None
             if source is None:
                 raise _refused(f"{member.name!r} in it is no plain file")
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -133,10 +139,37 @@ def _unpack_tar(model: memoryview, folder: Path, limit: int) -> None:
                 left -= _copy(source, target, left)
 
 
+def _bounded_headers() -> type[tarfile.TarInfo]:
+    """What reads the headers of a tar file. `tarfile` reads those of any size, and those of sparse files slowly."""
+    left = _MAX_HEADERS
+
+    class Header(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+            nonlocal left
+            header = super().frombuf(buf, encoding, errors)
+            if header.size < 0 or header.type == tarfile.GNUTYPE_SPARSE:
+                raise _refused("an entry of it is sparse, or smaller than nothing")
+            if header.type == tarfile.XGLTYPE:
+                left -= header.size * _GLOBAL_COST
+            elif header.type in _LONG_HEADERS:
+                left -= header.size
+            if left < 0:
+                raise _refused(f"its headers have more than {_MAX_HEADERS} bytes")
+            return header
+
+        def _proc_gnusparse_10(self, *_: object) -> None:
+            raise _refused("an entry of it is sparse")
+
+    return Header
+
+
 def _target(folder: Path, name: str) -> Path:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise _refused(f"{name!r} in it leads out of it")
+    if len(path.parts) > MAX_DEPTH:
+        raise _refused(f"{name[:200]!r} in it is in more than {MAX_DEPTH} folders")
     return folder / path
 
 

@@ -31,20 +31,29 @@ def require_bounded(parts: Mapping[Name, Counter[Name]], calls: Counter[Name], m
     todo = [name for name in calls if name in parts]
     while todo:
         name = todo[-1]
-        inner = [called for called in parts[name] if called in parts]
-        waiting = [called for called in inner if called not in totals]
         if name in totals:
             todo.pop()
-        elif not waiting:
-            totals[name] = 1 + sum(count * totals.get(called, 1) for called, count in parts[name].items())
+            continue
+        inner = [called for called in parts[name] if called in parts]
+        waiting = [called for called in inner if called not in totals]
+        if not waiting:
+            totals[name] = 1 + _total(parts[name], totals, most)
             depths[name] = 1 + max((depths[called] for called in inner), default=0)
+            if depths[name] > _MAX_DEPTH:
+                raise NNError(
+                    ErrorCode.TOO_LARGE, f"the model's parts call each other more than {_MAX_DEPTH} levels deep"
+                )
         elif name in entered:
             raise ValueError("parts of it call each other in a circle")
         else:
             entered.add(name)
             todo += waiting
+    _total(calls, totals, most)
+
+
+def _total(calls: Counter[Name], totals: Mapping[Name, int], most: int) -> int:
+    """To how many calls these lead. Raises `NNError` with `too-large` for more than `most`."""
     total = sum(count * totals.get(name, 1) for name, count in calls.items())
     if total > most:
         raise NNError(ErrorCode.TOO_LARGE, f"the model's parts call each other more than {most} times")
-    if max(depths.values(), default=0) > _MAX_DEPTH:
-        raise NNError(ErrorCode.TOO_LARGE, f"the model's parts call each other more than {_MAX_DEPTH} levels deep")
+    return total

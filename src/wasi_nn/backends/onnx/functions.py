@@ -4,12 +4,14 @@ loads it. Field numbers are those of onnx.proto3 (ONNX 1.17).
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Iterator
 
 from wasi_nn.backends.formats.call_bounds import require_bounded
 from wasi_nn.backends.formats.protobuf import fields
 
-_MAX_FIELDS = 2_000_000
+_MAX_FIELDS = 6_000_000  # those that are read several times count as often
+_MAX_NESTING = 1000
 
 _MODEL_GRAPH, _MODEL_FUNCTION = 7, 25
 _GRAPH_NODE = 1
@@ -24,20 +26,17 @@ def require_bounded_functions(model: bytes) -> None:
     """Raise `NNError` with `too-large` for a model whose functions make too many nodes of it, and `ValueError` for one
     that is malformed, or whose functions call each other in a circle."""
     reader = _Reader()
-    parts = reader.messages(memoryview(model))
     functions: dict[_Name, Counter[_Name]] = {}
-    for function in (value for number, value in parts if number == _MODEL_FUNCTION):
-        inside = reader.messages(function)
-        nodes = [value for number, value in inside if number == _FUNCTION_NODE]
-        functions.setdefault(_name(inside, _FUNCTION_DOMAIN, _FUNCTION_NAME), Counter()).update(reader.calls(nodes))
+    for function in reader.messages(memoryview(model), _MODEL_FUNCTION):
+        nodes = reader.messages(function, _FUNCTION_NODE)
+        functions.setdefault(reader.name(function, _FUNCTION_DOMAIN, _FUNCTION_NAME), Counter()).update(
+            reader.calls(nodes)
+        )
     if functions:
-        graphs = [value for number, value in parts if number == _MODEL_GRAPH]
-        require_bounded(functions, reader.calls([node for graph in graphs for node in reader.nodes_of(graph)]))
-
-
-def _name(parts: list[tuple[int, memoryview]], domain: int, name: int) -> _Name:
-    last = dict(parts)
-    return bytes(last.get(domain, b"")), bytes(last.get(name, b""))
+        graphs = reader.messages(memoryview(model), _MODEL_GRAPH)
+        require_bounded(
+            functions, reader.calls(node for graph in graphs for node in reader.messages(graph, _GRAPH_NODE))
+        )
 
 
 class _Reader:
@@ -46,30 +45,37 @@ class _Reader:
     def __init__(self) -> None:
         self._left = _MAX_FIELDS
 
-    def messages(self, message: memoryview) -> list[tuple[int, memoryview]]:
-        """The fields of a message that are bytes or messages."""
-        found = []
+    def messages(self, message: memoryview, *wanted: int) -> Iterator[memoryview]:
+        """The fields of a message that have one of these numbers, and are bytes or messages."""
         for number, value in fields(message):
             self._left -= 1
             if self._left < 0:
                 raise ValueError("too many fields")
-            if not isinstance(value, int):
-                found.append((number, value))
-        return found
+            if number in wanted and not isinstance(value, int):
+                yield value
 
-    def nodes_of(self, graph: memoryview) -> list[memoryview]:
-        """A graph's own nodes."""
-        return [value for number, value in self.messages(graph) if number == _GRAPH_NODE]
+    def name(self, message: memoryview, domain: int, name: int) -> _Name:
+        """What a message is called: by the last of its names, as protobuf has it."""
+        last = [b"".join(deque(self.messages(message, number), 1)) for number in (domain, name)]
+        return last[0], last[1]
 
-    def calls(self, nodes: list[memoryview]) -> Counter[_Name]:
+    def calls(self, nodes: Iterator[memoryview]) -> Counter[_Name]:
         """How often nodes, and those in their subgraphs, call each operation."""
         found: Counter[_Name] = Counter()
-        todo = list(nodes)
+        todo = [nodes]
         while todo:
-            parts = self.messages(todo.pop())
-            found[_name(parts, _NODE_DOMAIN, _NODE_OPERATION)] += 1
-            for attribute in (value for number, value in parts if number == _NODE_ATTRIBUTE):
-                for number, graph in self.messages(attribute):
-                    if number in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
-                        todo += self.nodes_of(graph)
+            node = next(todo[-1], None)
+            if node is None:
+                todo.pop()
+                continue
+            found[self.name(node, _NODE_DOMAIN, _NODE_OPERATION)] += 1
+            todo.append(self._nodes_in(node))
+            if len(todo) > _MAX_NESTING:
+                raise ValueError("its subgraphs are nested too deep")
         return found
+
+    def _nodes_in(self, node: memoryview) -> Iterator[memoryview]:
+        """The nodes of a node's subgraphs, but not those in these."""
+        for attribute in self.messages(node, _NODE_ATTRIBUTE):
+            for graph in self.messages(attribute, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
+                yield from self.messages(graph, _GRAPH_NODE)

@@ -17,6 +17,7 @@ from wasi_nn.errors import ErrorCode, NNError, printable
 
 _MAX_TOP_LEVEL_FIELDS = 100_000
 _MAX_FIELDS = 2_000_000
+_MAX_NESTING = 100_000  # of messages; protobuf itself reads 100
 
 _MODEL_IR_VERSION, _MODEL_GRAPH = 1, 7
 _GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
@@ -79,19 +80,24 @@ def _external_locations(model: memoryview) -> set[str]:
 
 def _tensor_fields(model: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """The fields of the model's tensors, however deep. Raises as `uses_external_data` does."""
-    todo = [("model", model)]
+    todo = [("model", fields(model))]
     count = 0
     while todo:
-        kind, message = todo.pop()
+        kind, message = todo[-1]
         paths = _PATHS_TO_TENSORS.get(kind, {})
-        for number, value in fields(message):
+        for number, value in message:
             count += 1
             if count > _MAX_FIELDS:
                 raise ValueError("too many fields")
             if kind == "tensor":
                 yield number, value
             elif number in paths and isinstance(value, memoryview):
-                todo.append((paths[number], value))
+                todo.append((paths[number], fields(value)))
+                if len(todo) > _MAX_NESTING:
+                    raise ValueError("its messages are nested too deep")
+                break
+        else:
+            todo.pop()
 
 
 def require_self_contained(model: bytes) -> None:
@@ -170,12 +176,12 @@ def tensors_with_shape(model: memoryview) -> set[str]:
     names: set[str] = set()
     try:
         for graph in _messages(model, _MODEL_GRAPH):
-            for number, value in fields(graph):
+            for number, value in islice(fields(graph), _MAX_FIELDS):
                 if number not in (_GRAPH_INPUT, _GRAPH_OUTPUT) or isinstance(value, int):
                     continue
-                for tensor_type in (t for m in _messages(value, _VALUE_TYPE) for t in _messages(m, _TYPE_TENSOR)):
-                    if any(True for _ in _messages(tensor_type, _TENSOR_TYPE_SHAPE)):
-                        names.update(bytes(name).decode("utf-8", "replace") for name in _messages(value, _VALUE_NAME))
+                tensors = (t for m in _messages(value, _VALUE_TYPE) for t in _messages(m, _TYPE_TENSOR))
+                if any(True for tensor in tensors for _ in _messages(tensor, _TENSOR_TYPE_SHAPE)):
+                    names.update(bytes(name).decode("utf-8", "replace") for name in _messages(value, _VALUE_NAME))
     except ValueError:
         pass
     return names

@@ -255,6 +255,13 @@ class _Looker(_Unpickler):  # type: ignore[misc]
     def _load_set(self) -> None:
         raise ValueError("it has a set, which TorchScript hasn't")
 
+    def _load_call(self) -> None:
+        arguments = self.stack.pop()
+        if self.stack[-1] is not _Inert or not isinstance(arguments, tuple):
+            raise ValueError("it calls what can't be called")
+        self.stack[-1] = _Inert(arguments)  # which many calls may share, and may be long
+
+    dispatch[pickle.REDUCE[0]] = dispatch[pickle.NEWOBJ[0]] = _load_call
     dispatch[pickle.EMPTY_DICT[0]] = _load_empty_dict
     dispatch[pickle.DICT[0]] = _load_dict
     dispatch[pickle.EMPTY_SET[0]] = dispatch[pickle.FROZENSET[0]] = _load_set

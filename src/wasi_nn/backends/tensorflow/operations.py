@@ -116,6 +116,7 @@ class _Walk:
                 self._found.setdefault(name, name)
             for function in self._functions.get(name, ()):
                 arguments = function.signature.input_arg
+                self._count(len(arguments))
                 single = not any(argument.number_attr or argument.type_list_attr for argument in arguments)
                 paths = {argument.name for place, argument in enumerate(arguments) if single and place in places}
                 for node in function.node_def:
@@ -127,11 +128,7 @@ class _Walk:
     def _look_at(self, node: Any, paths: Set[str]) -> None:
         """Note a node's operation and what it calls. `paths` are the tensors that hold the checkpoint's path here."""
         called = list(_called(node.attr))
-        self._steps += 1 + len(node.input) + len(node.attr) + len(called)
-        if self._steps > _MAX_STEPS:
-            raise NNError(
-                ErrorCode.TOO_LARGE, f"the model's graph is too large to look through: more than {_MAX_STEPS} steps"
-            )
+        self._count(1 + len(node.input) + len(node.attr) + len(called))
         places = frozenset(place for place, name in enumerate(node.input) if name in paths)
         if node.op in self._functions:
             self._calls.append((node.op, places))
@@ -139,6 +136,13 @@ class _Walk:
             self._found.setdefault(node.op, node.name)
         for name in called:
             self._calls.append((name, places if node.op in _CALLS else frozenset()))
+
+    def _count(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > _MAX_STEPS:
+            raise NNError(
+                ErrorCode.TOO_LARGE, f"the model's graph is too large to look through: more than {_MAX_STEPS} steps"
+            )
 
 
 def node_name(name: str) -> str:
