@@ -25,22 +25,22 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.dev  ## ratios to the runtime called directly, as tables
-	PYTHONPATH=demo:tests $(BIN)/python bench/core_abi.py
-	PYTHONPATH=demo:tests $(BIN)/python bench/startup.py
-	PYTHONPATH=demo:tests $(BIN)/python bench/components.py
-	PYTHONPATH=demo:tests $(BIN)/python bench/backends.py
-	PYTHONPATH=demo:tests $(BIN)/python bench/isolation.py
-	PYTHONPATH=demo:tests $(BIN)/python bench/streaming.py
+	$(BIN)/python -m bench.core_abi
+	$(BIN)/python -m bench.startup
+	$(BIN)/python -m bench.components
+	$(BIN)/python -m bench.backends
+	$(BIN)/python -m bench.isolation
+	$(BIN)/python -m bench.streaming
 
 SECONDS ?= 60
 fuzz: $(VENV)/.dev  ## hostile bytes against what reads them: SECONDS=600 for longer, TARGET=gguf for one
 	$(BIN)/python -m fuzz --seconds $(SECONDS) $(TARGET)
 
 soak: $(VENV)/.dev  ## ten thousand guests that leave everything behind, and what is left of them
-	PYTHONPATH=demo:tests $(BIN)/python bench/soak.py
+	$(BIN)/python -m bench.soak
 
 types: $(VENV)/.dev  ## docs/types.md: every type tried in every backend
-	PYTHONPATH=demo:tests $(BIN)/python tests/types_table.py
+	$(BIN)/python tests/support/types_table.py
 
 guests: $(VENV)/.dev  ## rebuild the committed guests and the bridge, and build those in Python and JavaScript
 	$(BIN)/python guests/build.py

@@ -17,12 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import classifiers
-import direct
 import numpy as np
-from guest_loop import through_a_guest
-from ratios import best, ratio, side_by_side
 
 import wasi_nn
+from bench import direct
+from bench.guest_loop import through_a_guest
+from bench.ratios import best, ratio, side_by_side
 
 # The format, the runtime, and its own way.
 BACKENDS: dict[str, tuple[str, str, Callable[[Any], Callable[[], direct.Caller]], dict[str, Any]]] = {
@@ -93,7 +93,7 @@ def main() -> None:
     print("| EfficientNet-Lite0, one thread | directly | through a guest | ratio | 2 threads on one graph | directly |")
     print("|---|---|---|---|---|---|", flush=True)
     for name in BACKENDS:
-        subprocess.run([sys.executable, __file__, name], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "-m", "bench.backends", name], check=True, stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

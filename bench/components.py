@@ -1,7 +1,7 @@
 """What a guest component costs: an inference against the runtime called directly, a byte on its way, a tiny inference,
 a model loaded by bytes, and the start of a component that is compiled already. As tables.
 
-    PYTHONPATH=demo:tests python bench/components.py [PYTHON_GUEST.wasm]
+    python -m bench.components [PYTHON_GUEST.wasm]
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import onnxruntime
 import wasmtime
 from driven_component import TYPES, Driven
 from onnx import TensorProto, helper
-from ratios import Timed, best, ratio, seconds, side_by_side
 from wasmtime.component import Component, Linker
 
+from bench.ratios import Timed, best, ratio, seconds, side_by_side
 from wasi_nn import Host, Session, load
 from wasi_nn.abi.component.bridge import VERSIONS
 

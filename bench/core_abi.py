@@ -8,10 +8,10 @@ from typing import Any
 import models as real_models
 import numpy as np
 import onnx_models
-from guest_loop import through_a_guest
-from ratios import best, ratio, side_by_side
 
 import wasi_nn
+from bench.guest_loop import through_a_guest
+from bench.ratios import best, ratio, side_by_side
 from wasi_nn.abi.core import host_functions
 
 

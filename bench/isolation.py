@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import onnx_models
 from classifiers import classifier
-from guest_loop import through_a_guest
-from ratios import best, ratio, side_by_side
 
 import wasi_nn
+from bench.guest_loop import through_a_guest
+from bench.ratios import best, ratio, side_by_side
 
 _ISOLATED = wasi_nn.LoadRules(isolate=True)
 _SIZE = 602_112  # bytes: an image f32 [1, 3, 224, 224]

@@ -12,10 +12,10 @@ import tempfile
 import time
 
 import numpy as np
-import soak_workers
 from footprint import MEASURES, Footprint
 from untidy_guests import UNTIDY, graphs
 
+from bench import soak_workers
 from wasi_nn import Host
 
 _TIMES_LOOKED = 10

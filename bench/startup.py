@@ -14,9 +14,9 @@ from pathlib import Path
 
 import core_guest
 import onnx_models
-from ratios import best, ratio, side_by_side
 
 import wasi_nn
+from bench.ratios import best, ratio, side_by_side
 
 INFER = """
     (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import models
-from guest_loop import pieces_through_a_guest
-from ratios import best, ratio, side_by_side
 
 import wasi_nn
+from bench.guest_loop import pieces_through_a_guest
+from bench.ratios import best, ratio, side_by_side
 from wasi_nn.errors import EndOfSequence
 
 PROMPT = "Once upon a time"

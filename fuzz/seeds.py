@@ -1,4 +1,4 @@
-"""Makes the seeds: `PYTHONPATH=tests python -m fuzz.seeds` writes `corpus/<target>/` anew, the same each time.
+"""Makes the seeds: `python -m fuzz.seeds` writes `corpus/<target>/` anew, the same each time.
 
 A seed is a small input that gets far, so that what is made of it gets far too. They are made by the formats' own tools
 where these make small files, else by hand.
@@ -11,6 +11,7 @@ import io
 import json
 import pickle
 import shutil
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -25,6 +26,8 @@ from fuzz import HERE
 Seeds = Mapping[str, bytes]
 
 _REPOSITORY = HERE.parent
+_SUPPORT = _REPOSITORY / "tests" / "support"
+sys.path.append(str(_SUPPORT))  # the tests' model builders
 _U32, _I32, _F32, _BOOL, _STRING, _ARRAY, _U64 = 4, 5, 6, 7, 8, 9, 10
 
 
@@ -245,7 +248,7 @@ def _components() -> Seeds:
         "no_such_interface": '(import "wasi:nn/prompt@0.2.0" (instance))',
     }
     found = {name: bytes(wasmtime.wat2wasm(f"(component {text})")) for name, text in texts.items()}
-    found |= {file.stem: file.read_bytes() for file in sorted((_REPOSITORY / "tests" / "components").glob("*.wasm"))}
+    found |= {file.stem: file.read_bytes() for file in sorted((_SUPPORT / "components").glob("*.wasm"))}
     return found | {"module": bytes(wasmtime.wat2wasm("(module)"))}
 
 

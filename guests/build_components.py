@@ -21,7 +21,7 @@ from wasi_nn.abi.component.bridge.build import C_FLAGS, LINK_FLAGS, date, nn_wit
 HERE = Path(__file__).parent
 COMPONENTS = HERE / "component"
 COMPONENTIZE_QJS = "componentize-qjs@0.4.5"
-DRIVER = HERE.parent / "tests" / "components" / "driver.c"
+DRIVER = HERE.parent / "tests" / "support" / "components" / "driver.c"
 
 _NAMED = """
   export compute: func(context: u32, names: list<string>, tensors: list<u32>) -> u64;

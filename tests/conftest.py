@@ -13,6 +13,7 @@ import pytest
 from wasi_nn.abi.core import host_functions
 
 REPOSITORY = Path(__file__).parent.parent
+SUPPORT = REPOSITORY / "tests" / "support"
 C_GUESTS = REPOSITORY / "guests" / "c"
 
 

@@ -16,13 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_guests import EMPTY
 from conftest import need_command
 from wasmtime import Config, Engine, Module, WasmtimeError
 
 from wasi_nn import Host
 from wasi_nn.guests.compile_cache import CompileCache, _is_ours
-
-EMPTY = b'(module (func (export "_start")))'
 
 
 class Compiler:

@@ -153,7 +153,7 @@ def in_a_process(kind: str, runtime: str, options: dict[str, Any], changes: tupl
     """The exit code of that process; negative for a signal."""
     names = tuple(change.__name__ for change in changes)
     script = f"import test_changed_files; test_changed_files.go_on({kind!r}, {runtime!r}, {options!r}, {names!r})"
-    path = os.pathsep.join(str(REPOSITORY / folder) for folder in ("tests", "demo", "guests"))
+    path = os.pathsep.join(str(REPOSITORY / folder) for folder in ("tests", "tests/support", "demo", "guests"))
     return subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": path}).returncode
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import onnx_models as models
 import pytest
+from command_guests import ECHOES_STDIN, LOOKS_UP_NET, command, says
 from conftest import C_GUESTS
 from onnx import TensorProto
-from test_host import ECHOES_STDIN, LOOKS_UP_NET, command, says
 
 from wasi_nn import cli
 from wasi_nn.types import ExecutionTarget, GraphEncoding

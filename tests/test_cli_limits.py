@@ -11,8 +11,8 @@ from pathlib import Path
 
 import onnx_models as models
 import pytest
+from command_guests import LOOKS_UP_NET, command
 from conftest import C_GUESTS
-from test_host import LOOKS_UP_NET, command
 
 from wasi_nn import HostLimits, Limits
 from wasi_nn.cli import limit_options

@@ -11,16 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from command_guests import EMPTY
 from conftest import REPOSITORY
 from hypothesis import given, strategies as st
-from slow_modules import loops_with_many_values, many_variables, module, nested_loops
+from slow_modules import LARGE, loops_with_many_values, many_variables, module, nested_loops
 
 from wasi_nn import GuestError, GuestStopped, Host, Limits
 from wasi_nn.guests.compilation import is_easy
 
 SLOW = nested_loops(4000)  # minutes
-EMPTY = b'(module (func (export "_start")))'
-LARGE = module([b"\x60\0\0"], [b"\0" + b"\x41\x01\x1a" * 20_000 + b"\x0b"])
+
 INFER = REPOSITORY / "guests" / "component" / "infer.wasm"
 
 

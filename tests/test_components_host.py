@@ -11,6 +11,7 @@ import numpy as np
 import onnx_models
 import pytest
 from build_components import build_c, build_js, build_python
+from command_guests import component_command as command
 from conftest import REPOSITORY, need, need_command
 
 from wasi_nn import ErrorCode, Graph, GuestError, GuestTrap, Host, NNError, TensorInfo
@@ -22,16 +23,6 @@ if TYPE_CHECKING:
 INFER = REPOSITORY / "guests" / "component" / "infer.wasm"
 
 Write = Callable[[str, bytes], Path]
-
-
-def command(body: str, version: str = "0.2.0", imports: str = "", given: str = "") -> bytes:
-    """A component whose `wasi:cli/run` is the core function `run` of a module."""
-    return f"""(component {imports}
-      (core module $m {body})
-      (core instance $i (instantiate $m {given}))
-      (func $run (result (result)) (canon lift (core func $i "run")))
-      (instance $interface (export "run" (func $run)))
-      (export "wasi:cli/run@{version}" (instance $interface)))""".encode()
 
 
 def exiting(function: str, parameter: str, version: str, code: int) -> bytes:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
-from test_compilation import LARGE
-from test_isolation import X, ended, outcome_of, program
+from isolated_programs import X, ended, outcome_of, program
+from slow_modules import LARGE
 
 from wasi_nn import ExecutionContext, Host, NNError
 from wasi_nn.isolation import Isolation, unavailable
@@ -86,7 +86,7 @@ def orphans() -> dict[str, int]:
     texts = [textwrap.dedent(_AT_THE_LIFELINE).replace("WAY", way) for way in _WAYS.values()]
     script = f"""
 import os, threading, time, numpy
-from test_isolation import program, worker_of
+from isolated_programs import program, worker_of
 for text in {texts!r}:
     graph = program(text)
     graph.compute({{"x": numpy.zeros(4, "float32")}})

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_guests import EMPTY, LOOPS
 from conftest import REPOSITORY
-from test_runs import EMPTY, LOOPS
 
 import wasi_nn
 from wasi_nn import ErrorCode, HostLimits, Limits

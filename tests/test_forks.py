@@ -19,12 +19,12 @@ import numpy as np
 import onnx_models
 import pytest
 from checks import refused
+from command_guests import EMPTY
 from conftest import REPOSITORY, need
 
 import wasi_nn
 from wasi_nn import ErrorCode, GuestError, GuestTrap, Host, NamedGraph, Registry, Session
 
-EMPTY = b'(module (func (export "_start")))'
 INFER = REPOSITORY / "guests" / "component" / "infer.wasm"
 ELSEWHERE = "was made in another process, which this one was forked from: make one in each process"
 X = np.array([-1, 2, -3, 4], np.float32)

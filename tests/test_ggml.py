@@ -15,7 +15,7 @@ import models as real_models
 import numpy as np
 import pytest
 from checks import on_threads, refused
-from conftest import need
+from conftest import SUPPORT, need
 from core_guest import AUTODETECT, F32, OUT, SUCCESS, U8, CoreGuest, wat
 
 import wasi_nn
@@ -55,8 +55,7 @@ def written(graph: Graph, prompt: str = PROMPT, **options: Any) -> tuple[str, di
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Python code in a process of its own that finds what the tests find."""
-    tests = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": str(tests), "GGML_NO_BACKTRACE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(SUPPORT), "GGML_NO_BACKTRACE": "1"}
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
 

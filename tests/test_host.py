@@ -13,39 +13,12 @@ import onnx_models as models
 import pytest
 import wasmtime
 from checks import on_threads
+from command_guests import ECHOES_STDIN, LOOKS_UP_NET, command, says
 
 import wasi_nn
 from wasi_nn import GuestError, GuestTrap, Host
 from wasi_nn.abi import wasmtime_c_api
 from wasi_nn.abi.core import spec
-
-WASI = "wasi_snapshot_preview1"
-
-
-def command(body: str, imports: str = "", memory: str = '(memory (export "memory") 1)') -> str:
-    """The text of a guest whose `_start` is `body`."""
-    exit_ = f'(import "{WASI}" "proc_exit" (func $exit (param i32)))'
-    write = f'(import "{WASI}" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))'
-    read = f'(import "{WASI}" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))'
-    lookup = f'(import "{spec.MODULE}" "load_by_name" (func $lookup (param i32 i32 i32) (result i32)))'
-    return f'(module {exit_} {write} {read} {lookup} {imports} {memory} (func (export "_start") {body}))'
-
-
-def says(text: str, stream: int = 1) -> str:
-    """Code that writes text to a standard stream."""
-    stores = "".join(f"(i32.store8 (i32.const {64 + n}) (i32.const {byte}))" for n, byte in enumerate(text.encode()))
-    record = f"(i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const {len(text)}))"
-    call = f"(drop (call $write (i32.const {stream}) (i32.const 0) (i32.const 1) (i32.const 8)))"
-    return stores + record + call
-
-
-LOOKS_UP_NET = """
-    (i32.store (i32.const 100) (i32.const 0x74656e)) ;; "net"
-    (call $exit (call $lookup (i32.const 100) (i32.const 3) (i32.const 0)))"""
-ECHOES_STDIN = """
-    (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const 64))
-    (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 4)))
-    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))"""
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import need
+from conftest import SUPPORT, need
 from hostile import SECRET, Hostile, Scene
 
 for _module, _extra in (("onnxruntime", "onnx"), ("ai_edge_litert", "tflite"), ("openvino", "openvino")):
@@ -138,7 +138,7 @@ def _run(models: Path, encoding: str, mode: str, scene: Scene, temporary: Path, 
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "TMPDIR": str(temporary),
     }
-    command = [sys.executable, "-P", str(Path(__file__).with_name("hostile_trial.py")), str(models), encoding, mode]
+    command = [sys.executable, "-P", str(SUPPORT / "hostile_trial.py"), str(models), encoding, mode]
     outcomes = models / "outcomes"
     outcomes.touch()
     with open(models / "printed", "ab") as printed:

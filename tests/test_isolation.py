@@ -19,13 +19,13 @@ import numpy as np
 import onnx_models
 import pytest
 from confined_backend import ConfinedBackend, ListeningBackend
+from isolated_programs import X, ended, outcome_of, program, value, worker_of
 
 import wasi_nn
-from wasi_nn import ErrorCode, ExecutionTarget, Graph, LoadRules, NNError
+from wasi_nn import ErrorCode, ExecutionTarget, LoadRules, NNError
 from wasi_nn.isolation import Isolation, isolated_graph, shortage, unavailable
 
 ISOLATED = LoadRules(isolate=True)
-X = np.array([-1, 2, -3, 4], np.float32)
 MIB = 2**20
 
 
@@ -33,50 +33,6 @@ MIB = 2**20
 def _platform() -> None:
     if unavailable() and not os.environ.get("CI"):
         pytest.skip(f"graphs can't be isolated here: {unavailable()}")
-
-
-def program(text: str, backend: type[ConfinedBackend] = ConfinedBackend, **options: Any) -> Graph:
-    """A graph that runs `run(x)` of this text in a worker."""
-    settings = options.pop("settings", Isolation())
-    source = [memoryview(textwrap.dedent(text).encode())]
-    return isolated_graph.load(backend(), source, settings, ExecutionTarget.CPU, options)
-
-
-def value(graph: Graph) -> Any:
-    return graph.compute({"x": X})["y"].tolist()
-
-
-def outcome_of(statement: str, *, backend: type[ConfinedBackend] = ConfinedBackend, **options: Any) -> str:
-    """What becomes of a statement that is run in a worker: `done`, or the name of the error."""
-    text = f"""
-        def run(x):
-            import ctypes, errno, fcntl, mmap, os, resource, signal, socket, subprocess
-            libc = ctypes.CDLL(None, use_errno=True)
-            def call(result):
-                if result < 0:
-                    raise OSError(ctypes.get_errno(), "refused")
-            try:
-                {statement}
-            except OSError as error:
-                return errno.errorcode[error.errno].encode()
-            return b"done"
-    """
-    return np.asarray(program(text, backend, **options).compute({"x": X})["y"]).item().decode()  # type: ignore[no-any-return]
-
-
-def worker_of(graph: Graph) -> int:
-    assert isinstance(graph, isolated_graph.IsolatedGraph)
-    return graph.worker_process
-
-
-def ended(process: int, within: float = 10) -> bool:
-    """Whether a process, also as a zombie, is gone within some seconds."""
-    deadline = time.monotonic() + within
-    while os.path.exists(f"/proc/{process}"):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 class TestGraphs:
@@ -602,13 +558,13 @@ class TestLifetime:
     def test_configurations_are_forgotten_with_their_graphs(self) -> None:
         graph: Any = program("""
             def configured(self, config):
-                return _Program(f"def run(x): return {bytes(config).decode()}", {})
+                return Program(f"def run(x): return {bytes(config).decode()}", {})
             import gc
-            from confined_backend import _Program
-            _Program.configured = configured
+            from confined_backend import Program
+            Program.configured = configured
             def run(x):
                 gc.collect()
-                return sum(type(it) is _Program for it in gc.get_objects())
+                return sum(type(it) is Program for it in gc.get_objects())
         """)
         for number in range(10):
             assert value(graph.configured(memoryview(str(number).encode()))) == number
@@ -620,7 +576,7 @@ class TestLifetime:
         script = f"""
             import threading, time
             import numpy as np
-            from test_isolation import program, worker_of
+            from isolated_programs import program, worker_of
             for text in {at_what!r}:
                 graph = program("def run(x):\\n    " + text)
                 print(worker_of(graph), flush=True)
@@ -649,7 +605,7 @@ class TestLifetime:
     def test_ctrl_c_ends_the_host_and_its_workers(self) -> None:
         script = """
             import numpy as np
-            from test_isolation import program, worker_of
+            from isolated_programs import program, worker_of
             graph = program("import time\\ndef run(x): time.sleep(600)")
             print(worker_of(graph), flush=True)
             try:

@@ -80,7 +80,7 @@ class TestWithoutUserNamespaces:
         told = said(
             _NO_NAMESPACES,
             """
-            from test_isolation import outcome_of
+            from isolated_programs import outcome_of
             for statement in (
                 "socket.socket(socket.AF_INET)",
                 "socket.socket(socket.AF_UNIX)",
@@ -105,7 +105,8 @@ class TestWithoutUserNamespaces:
             """
             import os
             os.environ["OPENBLAS_NUM_THREADS"] = "1"
-            from test_isolation import X, Isolation, program
+            from isolated_programs import X, program
+            from wasi_nn.isolation import Isolation
             text = '''
             import threading, time
             def run(x):
@@ -124,7 +125,8 @@ class TestWithoutUserNamespaces:
         told = said(
             _NO_NAMESPACES,
             """
-            from test_isolation import ListeningBackend, outcome_of
+            from confined_backend import ListeningBackend
+            from isolated_programs import outcome_of
             try:
                 outcome_of("pass", backend=ListeningBackend)
             except Exception as error:
@@ -192,7 +194,7 @@ class TestWithoutWhatIsRequired:
             """
             import wasi_nn
             from wasi_nn import ExecutionTarget, GraphEncoding
-            from test_limits import openvino_relu
+            from openvino_models import openvino_relu
             with wasi_nn.Session() as session:
                 try:
                     builders = [memoryview(part) for part in openvino_relu()]

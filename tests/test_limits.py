@@ -16,6 +16,7 @@ import tflite_models
 import wasmtime
 from driven_component import TYPES, Driven, GuestFailed
 from onnx import helper
+from openvino_models import openvino_relu
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, GraphEncoding, GuestError, GuestTrap, Host, HostLimits, Limits, NNError
@@ -638,20 +639,6 @@ class TestPolicy:
         host = Host({"g": onnx_models.relu()}, isolate=True)
         assert "Isolated" in type(host.registry.get("g")).__name__
         assert host.run(nn_guest("")).exit_code == 0
-
-
-def openvino_relu() -> list[bytes]:
-    """y = max(x, 0) over f32 [4], as `.xml` and `.bin`."""
-    import tempfile
-
-    import openvino as ov
-    from openvino import opset13
-
-    x = opset13.parameter([4], np.float32, name="x")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.xml")
-        ov.save_model(ov.Model([opset13.relu(x)], [x]), path, compress_to_fp16=False)
-        return [path.read_bytes(), path.with_suffix(".bin").read_bytes()]
 
 
 class TestComponents:

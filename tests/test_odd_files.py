@@ -13,7 +13,7 @@ from typing import Any
 import onnx_models
 import pytest
 from checks import refused
-from test_host import ECHOES_STDIN, command, says
+from command_guests import ECHOES_STDIN, command, says
 
 import wasi_nn
 from wasi_nn import ErrorCode, GuestError, Host

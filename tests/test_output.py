@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_models
 import pytest
+from command_guests import COMPUTES, ECHOES_STDIN, command, says
 from confined_backend import TalkingBackend
 from conftest import REPOSITORY
-from test_host import ECHOES_STDIN, command, says
-from test_runs import COMPUTES
 
 from wasi_nn import ExecutionTarget, Graph, GuestTrap, Host, Limits, LoadRules, RunResult, TensorInfo
 from wasi_nn.loading.choose import ChosenModel

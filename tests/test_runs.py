@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from command_guests import COMPUTES, EMPTY, LOOPS
 
 from wasi_nn import (
     ErrorCode,
@@ -32,8 +33,6 @@ from wasi_nn import (
 if TYPE_CHECKING:
     from wasi_nn.types import Array
 
-EMPTY = b'(module (func (export "_start")))'
-LOOPS = b'(module (func (export "_start") (loop $again (br $again))))'
 TRAPS = b'(module (func (export "_start") unreachable))'
 RECURSES = b'(module (func $f (call $f)) (func (export "_start") (call $f)))'
 # It writes "said", and then sleeps for a minute.
@@ -46,16 +45,6 @@ SLEEPS = b"""(module
       (drop (call $write (i32.const 1) (i32.const 300) (i32.const 1) (i32.const 320)))
       (i32.store (i32.const 16) (i32.const 1)) (i64.store (i32.const 24) (i64.const 60000000000))
       (drop (call $poll (i32.const 0) (i32.const 200) (i32.const 1) (i32.const 100)))))"""
-# It computes on the graph "slow", for ever.
-COMPUTES = b"""(module
-    (import "wasi_ephemeral_nn" "load_by_name" (func $load (param i32 i32 i32) (result i32)))
-    (import "wasi_ephemeral_nn" "init_execution_context" (func $init (param i32 i32) (result i32)))
-    (import "wasi_ephemeral_nn" "compute" (func $compute (param i32) (result i32)))
-    (memory (export "memory") 1) (data (i32.const 400) "slow")
-    (func (export "_start")
-      (drop (call $load (i32.const 400) (i32.const 4) (i32.const 0)))
-      (drop (call $init (i32.load (i32.const 0)) (i32.const 4)))
-      (loop $again (drop (call $compute (i32.load (i32.const 4)))) (br $again))))"""
 
 
 class Slow(Graph):
@@ -375,7 +364,7 @@ def test_a_process_that_is_out_of_files_gets_an_error_for_its_first_guest_that_u
 
 
 def test_a_process_that_is_out_of_threads_gets_errors(tmp_path: os.PathLike[str]) -> None:
-    from test_compilation import LARGE
+    from slow_modules import LARGE
 
     guest = os.path.join(tmp_path, "large.wasm")
     with open(guest, "wb") as file:

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import C_GUESTS, REPOSITORY
-from test_components_host import command as component_command
-from test_host import ECHOES_STDIN, command, says
+from command_guests import ECHOES_STDIN, command, component_command, says
+from conftest import C_GUESTS, SUPPORT
 
 from wasi_nn import GuestTrap, Host, Limits, RunResult
 from wasi_nn.isolation import unavailable
@@ -34,7 +33,7 @@ def noisy(tmp_path: Path, write: Write) -> Callable[..., subprocess.CompletedPro
     write("in.bin", b"\0\0\x80\x3f" * 4)
     for kind in ("noisy", "aborts", "crashes"):
         write(f"{kind}.txt", f"noisy {kind}".encode())
-    folders = [str(tmp_path), str(REPOSITORY / "tests"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    folders = [str(tmp_path), str(SUPPORT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
 
     def run(*arguments: object, **keywords: Any) -> subprocess.CompletedProcess[str]:

@@ -18,7 +18,7 @@ import models as real_models
 import numpy as np
 import pytest
 from checks import on_threads, refused
-from conftest import need
+from conftest import SUPPORT, need
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionContext, ExecutionTarget, Graph, NNError, TensorInfo
@@ -593,9 +593,8 @@ context.compute_single()
 
 
 def test_the_interpreter_ends_with_a_sequence_under_way() -> None:
-    tests = Path(__file__).parent
     done = subprocess.run(
-        [sys.executable, "-c", UNDER_WAY], capture_output=True, text=True, timeout=60, env={"PYTHONPATH": str(tests)}
+        [sys.executable, "-c", UNDER_WAY], capture_output=True, text=True, timeout=60, env={"PYTHONPATH": str(SUPPORT)}
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

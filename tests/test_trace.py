@@ -17,12 +17,12 @@ import numpy as np
 import onnx_models as models
 import pytest
 from checks import refused
+from command_guests import LOOKS_UP_NET, command, says
 from conftest import need
 from core_guest import AUTODETECT, F32, INVALID_ARGUMENT, NOT_FOUND, RUNTIME_ERROR, SUCCESS, TOO_LARGE, TRAP, CoreGuest
 from driven_component import CPU, ONNX, Driven, GuestFailed
+from letters import END_OF_SEQUENCE, Letters, init, load, prompt, single
 from onnx import TensorProto, helper
-from test_host import LOOKS_UP_NET, command, says
-from test_wasmedge import END_OF_SEQUENCE, Letters, init, load, prompt, single
 
 from wasi_nn import (
     ErrorCode,

@@ -12,7 +12,7 @@ import ggml_models
 import numpy as np
 import onnx_models
 import pytest
-from test_isolation import X, program, value, worker_of
+from isolated_programs import X, program, value, worker_of
 
 import wasi_nn
 from wasi_nn import ErrorCode, Graph, GraphEncoding, LoadRules, NNError, Runner, TensorInfo

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_models
 import pytest
 from confined_backend import ConfinedBackend, SteppingBackend
-from test_isolation import X, program, worker_of
+from isolated_programs import X, program, worker_of
 
 import wasi_nn
 from wasi_nn import EndOfSequence, ErrorCode, ExecutionContext, ExecutionTarget, Graph, LoadRules, NNError

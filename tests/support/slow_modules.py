@@ -53,3 +53,6 @@ def loops_with_many_values(depth: int, values: int) -> bytes:
 def many_variables(functions: int, variables: int) -> bytes:
     """Functions of a few bytes, each with many variables that it doesn't use."""
     return module([b"\x60\0\0"], [b"\x01" + leb(variables) + I32 + END] * functions)
+
+
+LARGE = module([b"\x60\0\0"], [b"\0" + b"\x41\x01\x1a" * 20_000 + b"\x0b"])

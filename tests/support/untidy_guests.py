@@ -17,7 +17,7 @@ import wasi_nn
 from wasi_nn import Dialect, GuestError, GuestTrap, Host
 from wasi_nn.abi.core.dialects import ABIS
 
-INFER = Path(__file__).parent.parent / "guests" / "component" / "infer.wasm"
+INFER = Path(__file__).parents[2] / "guests" / "component" / "infer.wasm"
 
 _NAME, _TENSOR, _DIMS, _DATA = 1024, 64, 128, 4096
 _GRAPHS, _CONTEXTS = (8, 12), (16, 20)

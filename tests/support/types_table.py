@@ -23,7 +23,7 @@ from onnx import TensorProto
 import wasi_nn
 from wasi_nn import LoadRules, NNError, TensorType
 
-PAGE = Path(__file__).parent.parent / "docs" / "types.md"
+PAGE = Path(__file__).parents[2] / "docs" / "types.md"
 
 SPECIFIED = [kind.value for kind in TensorType]
 OTHERS = ["i8", "i16", "u16", "u32", "u64", "bool", "string"]

@@ -28,10 +28,10 @@ class ConfinedBackend(wasi_nn.Backend):
         return False
 
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        return _Program(bytes(builders[0]).decode(), options)
+        return Program(bytes(builders[0]).decode(), options)
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        return _Program(path.read_text(), options)
+        return Program(path.read_text(), options)
 
     def devices(self) -> Mapping[ExecutionTarget, str]:
         return {ExecutionTarget.CPU: "cpu"}
@@ -70,7 +70,7 @@ class _Steps:
         return self(inputs, None)
 
 
-class _Program(Graph):
+class Program(Graph):
     encoding = GraphEncoding.AUTODETECT
 
     def __init__(self, program: str, options: Mapping[str, Any]) -> None:

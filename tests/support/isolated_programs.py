@@ -1,0 +1,60 @@
+"""Graphs that run a program of the test's in a worker, and what is known of that worker."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+import time
+from typing import Any
+
+import numpy as np
+from confined_backend import ConfinedBackend
+
+from wasi_nn import ExecutionTarget, Graph
+from wasi_nn.isolation import Isolation, isolated_graph
+
+X = np.array([-1, 2, -3, 4], np.float32)
+
+
+def program(text: str, backend: type[ConfinedBackend] = ConfinedBackend, **options: Any) -> Graph:
+    """A graph that runs `run(x)` of this text in a worker."""
+    settings = options.pop("settings", Isolation())
+    source = [memoryview(textwrap.dedent(text).encode())]
+    return isolated_graph.load(backend(), source, settings, ExecutionTarget.CPU, options)
+
+
+def value(graph: Graph) -> Any:
+    return graph.compute({"x": X})["y"].tolist()
+
+
+def outcome_of(statement: str, *, backend: type[ConfinedBackend] = ConfinedBackend, **options: Any) -> str:
+    """What becomes of a statement that is run in a worker: `done`, or the name of the error."""
+    text = f"""
+        def run(x):
+            import ctypes, errno, fcntl, mmap, os, resource, signal, socket, subprocess
+            libc = ctypes.CDLL(None, use_errno=True)
+            def call(result):
+                if result < 0:
+                    raise OSError(ctypes.get_errno(), "refused")
+            try:
+                {statement}
+            except OSError as error:
+                return errno.errorcode[error.errno].encode()
+            return b"done"
+    """
+    return np.asarray(program(text, backend, **options).compute({"x": X})["y"]).item().decode()  # type: ignore[no-any-return]
+
+
+def worker_of(graph: Graph) -> int:
+    assert isinstance(graph, isolated_graph.IsolatedGraph)
+    return graph.worker_process
+
+
+def ended(process: int, within: float = 10) -> bool:
+    """Whether a process, also as a zombie, is gone within some seconds."""
+    deadline = time.monotonic() + within
+    while os.path.exists(f"/proc/{process}"):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
