@@ -19,7 +19,7 @@ import numpy as np
 import onnx_models
 import pytest
 from confined_backend import ConfinedBackend, ListeningBackend
-from isolated_programs import X, ended, outcome_of, program, value, worker_of
+from isolated_programs import X, ended, outcome_of, program, value, wait_for_end_of, worker_of
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, LoadRules, NNError
@@ -408,7 +408,7 @@ class TestFaults:
         path.write_bytes(onnx_models.add_and_mul())
         process = worker_of(graph)
         os.kill(process, signal.SIGKILL)
-        graph._model._worker.process.wait(10)  # type: ignore[attr-defined]
+        wait_for_end_of(process)
         with pytest.raises(NNError, match="other inputs or outputs than when it was first loaded"):
             worker_of(graph)
 

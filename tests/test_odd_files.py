@@ -14,11 +14,13 @@ import onnx_models
 import pytest
 from checks import refused
 from command_guests import ECHOES_STDIN, command, says
+from conftest import C_GUESTS
 
 import wasi_nn
 from wasi_nn import ErrorCode, GuestError, Host
 
 WASI_NN = Path(sys.executable).with_name("wasi-nn")
+INFER = C_GUESTS / "infer.wasm"
 Write = Callable[[str, bytes], Path]
 
 
@@ -149,7 +151,9 @@ def test_our_own_output_may_be_closed_or_full(tmp_path: Path) -> None:
     said = subprocess.run(there, capture_output=True, text=True, check=False, timeout=120)
     assert (said.returncode, said.stderr) == (0, "0\n")
     with open("/dev/full", "w") as full:
-        ended = subprocess.run([WASI_NN, "backends"], stdout=full, stderr=subprocess.PIPE, check=False, timeout=120)
+        ended = subprocess.run(
+            [WASI_NN, "inspect", INFER], stdout=full, stderr=subprocess.PIPE, check=False, timeout=120
+        )
     assert (ended.returncode, b"Traceback" in ended.stderr) == (1, False)
 
 

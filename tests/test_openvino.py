@@ -171,7 +171,7 @@ def test_dynamic_dims_may_change_and_outputs_stay(folder: Path) -> None:
         values = np.arange(count, dtype=np.float32)
         context.set_input(0, values)
         context.compute()
-        kept.append((context._outputs[0], values))  # type: ignore[index]
+        kept.append((context.output(0)[1], values))
     assert all(np.array_equal(output, values) for output, values in kept), "nothing given out is freed or rewritten"
 
 

@@ -48,7 +48,7 @@ def test_every_type_in_and_out_and_dims_that_change(kind: TensorType, signature:
         context.set_input(0, values)
         context.compute()
         context.set_input(0, np.zeros(count, kind.dtype))
-        kept.append((context._outputs[0], values))  # type: ignore[index]
+        kept.append((context.output(0)[1], values))
     assert all(output.tolist() == values.tolist() for output, values in kept), "no output is written over"
 
 
@@ -114,7 +114,7 @@ def test_tensors_are_the_interpreters_own_where_dims_are_fixed() -> None:
     results = []
     for _ in range(3):
         context.compute()
-        results.append(context._outputs[0])  # type: ignore[index]
+        results.append(context.output(0)[1])
     assert results[0] is results[1] is results[2], "read in place"
     assert bytes(context.output_bytes(0)) == results[1].tobytes() == f32([1, 0, 3, 0]).tobytes()
     context.set_input(0, f32([-1, 2, -3, 4]))

@@ -294,7 +294,7 @@ def test_encodings_of_wasmedges_own_have_no_backend(
 
 
 def test_an_operator_may_have_a_backend_for_such_an_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    class ChatTts:
+    class ChatTts(wasi_nn.Backend):
         encoding = GraphEncoding.AUTODETECT
         extension_encoding = 12
         runtime = extra = "numpy"
@@ -307,6 +307,9 @@ def test_an_operator_may_have_a_backend_for_such_an_encoding(monkeypatch: pytest
         def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Any) -> Graph:
             assert not builders
             return Letters()
+
+        def load_path(self, *_: object) -> Graph:
+            raise NotImplementedError
 
     monkeypatch.setattr(backends, "added", lambda: (ChatTts(),))
     with wasi_nn.Session() as session:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_models
 import pytest
 from confined_backend import ConfinedBackend, SteppingBackend
-from isolated_programs import X, program, worker_of
+from isolated_programs import X, program, wait_for_end_of, worker_of
 
 import wasi_nn
 from wasi_nn import EndOfSequence, ErrorCode, ExecutionContext, ExecutionTarget, Graph, LoadRules, NNError
@@ -29,8 +29,9 @@ def _isolation() -> None:
 
 
 def end_worker(graph: Graph) -> None:
-    os.kill(worker_of(graph), signal.SIGKILL)
-    graph._model._worker.process.wait(60)  # type: ignore[attr-defined]
+    worker = worker_of(graph)
+    os.kill(worker, signal.SIGKILL)
+    wait_for_end_of(worker)
 
 
 def computed(context: ExecutionContext, x: Any) -> list[float]:

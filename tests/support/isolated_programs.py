@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 import time
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,12 @@ def outcome_of(statement: str, *, backend: type[ConfinedBackend] = ConfinedBacke
 def worker_of(graph: Graph) -> int:
     assert isinstance(graph, isolated_graph.IsolatedGraph)
     return graph.worker_process
+
+
+def wait_for_end_of(worker: int) -> None:
+    """Wait until a worker has ended, without taking its exit code from the graph."""
+    with suppress(ChildProcessError):  # the graph has taken it already
+        os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
 
 
 def ended(process: int, within: float = 10) -> bool:
