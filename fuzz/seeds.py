@@ -58,6 +58,7 @@ def _onnx_model() -> Seeds:
 
 def _tflite_model() -> Seeds:
     import tflite_models as models
+    from hostile_tflite import with_weights_in_a_file
 
     from wasi_nn import TensorType
 
@@ -65,6 +66,7 @@ def _tflite_model() -> Seeds:
         "relu": models.relu(),
         "signature": models.identity(TensorType.U8, signature=True),
         "scalar": models.identity(TensorType.I64, ()),
+        "weights_in_a_file": with_weights_in_a_file("/etc/passwd"),
     }
 
 
