@@ -16,14 +16,10 @@ from isolated_programs import X, ended, outcome_of, program
 from slow_modules import LARGE
 
 from wasi_nn import ExecutionContext, Host, NNError
-from wasi_nn.isolation import Isolation, unavailable
+from wasi_nn.isolation import Isolation
 from wasi_nn.isolation.worker import sandbox
 
-
-@pytest.fixture(autouse=True)
-def _platform() -> None:
-    if unavailable() and not os.environ.get("CI"):
-        pytest.skip(f"graphs can't be isolated here: {unavailable()}")
+pytestmark = pytest.mark.usefixtures("isolation")
 
 
 # `lifeline` are the numbers of the worker's pipes that it can read; `tried` runs a function and lets it fail.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shutil
 from pathlib import Path
@@ -14,16 +13,12 @@ import pytest
 
 import wasi_nn
 from wasi_nn import ErrorCode, Graph, LoadRules, NNError
-from wasi_nn.isolation import unavailable
 
 X = np.arange(16, dtype=np.float32)
 KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----".ljust(64)
 
 
-@pytest.fixture(autouse=True)
-def _platform() -> None:
-    if unavailable() and not os.environ.get("CI"):
-        pytest.skip(f"graphs can't be isolated here: {unavailable()}")
+pytestmark = pytest.mark.usefixtures("isolation")
 
 
 def model_in(folder: Path, location: str) -> Path:

@@ -23,16 +23,13 @@ from isolated_programs import X, ended, outcome_of, program, value, wait_for_end
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, LoadRules, NNError
-from wasi_nn.isolation import Isolation, isolated_graph, shortage, unavailable
+from wasi_nn.isolation import Isolation, isolated_graph, shortage
 
 ISOLATED = LoadRules(isolate=True)
 MIB = 2**20
 
 
-@pytest.fixture(autouse=True)
-def _platform() -> None:
-    if unavailable() and not os.environ.get("CI"):
-        pytest.skip(f"graphs can't be isolated here: {unavailable()}")
+pytestmark = pytest.mark.usefixtures("isolation")
 
 
 class TestGraphs:

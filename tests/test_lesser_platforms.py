@@ -14,8 +14,6 @@ from pathlib import Path
 import pytest
 from classifiers import classifier
 
-from wasi_nn.isolation import unavailable
-
 # A user namespace in which there can be no others, as the kernel lets nobody have any in some containers.
 _NO_NAMESPACES = """
     import ctypes, os
@@ -45,10 +43,7 @@ _NO_SECCOMP = """
 """
 
 
-@pytest.fixture(autouse=True)
-def _platform() -> None:
-    if unavailable() and not os.environ.get("CI"):
-        pytest.skip(f"graphs can't be isolated here: {unavailable()}")
+pytestmark = pytest.mark.usefixtures("isolation")
 
 
 def said(given: str, program: str) -> str:

@@ -18,7 +18,6 @@ from command_guests import ECHOES_STDIN, command, component_command, says
 from conftest import C_GUESTS, SUPPORT
 
 from wasi_nn import GuestTrap, Host, Limits, RunResult
-from wasi_nn.isolation import unavailable
 
 WASI_NN = Path(sys.executable).with_name("wasi-nn")
 INFERS = [str(C_GUESTS / "infer.wasm"), "--graph", "noisy", "f32:4:in.bin", "--output", "f32:out.bin"]
@@ -74,9 +73,8 @@ def test_what_runtimes_print_is_shown_only_if_it_is_asked_for(
         assert f"noise {word} 1\nnoise {word} 2\n" in shown.stderr
 
 
+@pytest.mark.usefixtures("isolation")
 def test_what_isolated_workers_print_is_shown_too(noisy: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    if unavailable() and not os.environ.get("CI"):
-        pytest.skip(f"graphs can't be isolated here: {unavailable()}")
     arguments = ["--isolate", "--graph", "noisy=noisy.txt", "--dir", ".", *INFERS]
     silent = noisy("run", *arguments)
     assert silent.returncode == 0, silent.stderr

@@ -15,16 +15,13 @@ import pytest
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, GraphEncoding, Limits, LoadRules, NNError
-from wasi_nn.isolation import isolated_graph, unavailable
+from wasi_nn.isolation import isolated_graph
 
 ISOLATED = LoadRules(isolate=True)
 MODEL = onnx_models.relu()
 
 
-@pytest.fixture(autouse=True)
-def _platform() -> None:
-    if unavailable() and not os.environ.get("CI"):
-        pytest.skip(f"graphs can't be isolated here: {unavailable()}")
+pytestmark = pytest.mark.usefixtures("isolation")
 
 
 def load(session: wasi_nn.Session, model: bytes = MODEL) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +17,7 @@ ISOLATED = LoadRules(isolate=True) if not unavailable() else LoadRules()
 MODEL = onnx_models.relu()
 
 
-@pytest.fixture(autouse=True)
-def _platform() -> None:
-    if unavailable() and not os.environ.get("CI"):
-        pytest.skip(f"graphs can't be isolated here: {unavailable()}")
+pytestmark = pytest.mark.usefixtures("isolation")
 
 
 def load(session: Session, model: bytes = MODEL) -> int:

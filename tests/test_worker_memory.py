@@ -18,19 +18,13 @@ from isolated_programs import X, program, value, worker_of
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionContext, LoadRules, NNError
-from wasi_nn.isolation import Isolation, unavailable
+from wasi_nn.isolation import Isolation
 from wasi_nn.isolation.shared_memory import SharedMemory, WorkerMemory
 
 ISOLATED = LoadRules(isolate=True)
 MIB = 2**20
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="graphs can be isolated on Linux only")
-
-
-@pytest.fixture
-def _isolation() -> None:
-    if unavailable() and not os.environ.get("CI"):
-        pytest.skip(f"graphs can't be isolated here: {unavailable()}")
 
 
 def test_memory_that_cant_be_had_closes_no_file_of_others() -> None:
@@ -112,7 +106,7 @@ def test_a_fork_empties_nothing() -> None:
     subprocess.run([sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)], check=True, timeout=60)
 
 
-@pytest.mark.usefixtures("_isolation")
+@pytest.mark.usefixtures("isolation")
 class TestContexts:
     def context(self, graph: wasi_nn.Graph, size: int, number: float) -> ExecutionContext:
         context = graph.init_execution_context()
@@ -157,7 +151,7 @@ def run(x):
 """
 
 
-@pytest.mark.usefixtures("_isolation")
+@pytest.mark.usefixtures("isolation")
 @pytest.mark.parametrize("sizes", ["range(4096, 2**31, 4096)", "[2**20] * 1000", "[2**22 + it for it in range(10**6)]"])
 def test_a_worker_that_asks_for_room_again_and_again_is_ended(sizes: str) -> None:
     graph: Any = program(ASKS.format(sizes=sizes), settings=Isolation(memory=512 * MIB))
@@ -171,7 +165,7 @@ def test_a_worker_that_asks_for_room_again_and_again_is_ended(sizes: str) -> Non
         assert worker.process.wait(60) != 0
 
 
-@pytest.mark.usefixtures("_isolation")
+@pytest.mark.usefixtures("isolation")
 def test_rooms_of_contexts_that_are_gone_count_too() -> None:
     graph: Any = program(
         """
@@ -205,7 +199,7 @@ def test_memory_is_dropped_by_whoever_has_the_lock() -> None:
     assert memory.take(1).file == file
 
 
-@pytest.mark.usefixtures("_isolation")
+@pytest.mark.usefixtures("isolation")
 def test_a_graph_is_dropped_while_others_load() -> None:
     pytest.importorskip("xllamacpp")
     graph: Any = wasi_nn.load(ggml_models.tiny(), rules=ISOLATED)

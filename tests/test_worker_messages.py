@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import tracemalloc
@@ -16,7 +15,6 @@ from isolated_programs import X, program, value, worker_of
 
 import wasi_nn
 from wasi_nn import ErrorCode, Graph, GraphEncoding, LoadRules, NNError, Runner, TensorInfo
-from wasi_nn.isolation import unavailable
 from wasi_nn.isolation.wire.channel import Channel, encoded
 from wasi_nn.isolation.wire.descriptions import (
     Description,
@@ -30,12 +28,6 @@ from wasi_nn.limits.usage import HeldBytes, Usage
 
 ISOLATED = LoadRules(isolate=True)
 MIB = 2**20
-
-
-@pytest.fixture
-def _isolation() -> None:
-    if unavailable() and not os.environ.get("CI"):
-        pytest.skip(f"graphs can't be isolated here: {unavailable()}")
 
 
 def received(*parts: bytes) -> Any:
@@ -119,7 +111,7 @@ def test_what_would_be_too_long_isnt_sent() -> None:
         assert raised.value.code is ErrorCode.TOO_LARGE
 
 
-@pytest.mark.usefixtures("_isolation")
+@pytest.mark.usefixtures("isolation")
 class TestWhatGuestsGive:
     """Too much for a worker harms nobody who shares it."""
 
@@ -223,7 +215,7 @@ def test_a_count_never_goes_below_zero() -> None:
     assert usage.used("tensor_bytes") == 0
 
 
-@pytest.mark.usefixtures("_isolation")
+@pytest.mark.usefixtures("isolation")
 @pytest.mark.parametrize("hook", ["steps", "output_before_compute", "check_input"])
 def test_strings_under_hooks_that_lie_are_an_error(hook: str) -> None:
     graph = program(f"""
@@ -251,7 +243,7 @@ def test_strings_under_hooks_that_lie_are_an_error(hook: str) -> None:
     assert raised.value.code is ErrorCode.UNSUPPORTED_OPERATION
 
 
-@pytest.mark.usefixtures("_isolation")
+@pytest.mark.usefixtures("isolation")
 def test_a_worker_that_gives_another_type_than_it_declared_is_not_believed() -> None:
     lying = program("""
         import numpy as np

@@ -17,15 +17,12 @@ from isolated_programs import X, program, wait_for_end_of, worker_of
 
 import wasi_nn
 from wasi_nn import EndOfSequence, ErrorCode, ExecutionContext, ExecutionTarget, Graph, LoadRules, NNError
-from wasi_nn.isolation import Isolation, isolated_graph, unavailable
+from wasi_nn.isolation import Isolation, isolated_graph
 
 ISOLATED = LoadRules(isolate=True)
 
 
-@pytest.fixture(autouse=True)
-def _isolation() -> None:
-    if unavailable() and not os.environ.get("CI"):
-        pytest.skip(f"graphs can't be isolated here: {unavailable()}")
+pytestmark = pytest.mark.usefixtures("isolation")
 
 
 def end_worker(graph: Graph) -> None:

@@ -101,15 +101,15 @@ class _Workers:
         self._last: dict[tuple[object, ...], _KeptWorker] = {}
         self._uses: Counter[Worker] = Counter()
 
-    def worker(self, settings: Isolation, readable: Sequence[str], *, sockets: bool) -> Worker:
-        """In the place of `Worker`."""
+    def worker(self, settings: Isolation, readable: Sequence[str], *, model: int, sockets: bool) -> Worker:
+        """In the place of `Worker`. The models are small: one fits where another one did."""
         key = (*readable, sockets)
         worker = self._last.get(key)
         if worker is not None and not (worker.is_alive and self._uses[worker] < _USES and _has_room(worker, settings)):
             worker.end()
             worker = None
         if worker is None:
-            worker = self._last[key] = _KeptWorker(settings, readable, sockets=sockets)
+            worker = self._last[key] = _KeptWorker(settings, readable, model=model, sockets=sockets)
         for number in worker.graphs.values():
             worker.tell({"do": "forget", "graph": number})
         worker.graphs.clear()
