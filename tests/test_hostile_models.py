@@ -56,8 +56,8 @@ class Trial:
 @pytest.fixture(scope="session")
 def trial_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], Trial]]:
     """Tries the models of an encoding, once. The next encodings' are tried meanwhile; TensorFlow's are first, since it
-    waits for ten seconds when there is no memory, again and again."""
-    with ThreadPoolExecutor(2) as threads:
+    waits for ten seconds when there is no memory, again and again: two threads are mostly idle with it at the start."""
+    with ThreadPoolExecutor(3) as threads:
         asked: dict[tuple[str, str], Future[Trial]] = {}
 
         def tried(encoding: str, mode: str) -> Trial:
