@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from wasi_nn.errors import NNError
 from wasi_nn.graph.runner import OPTIONAL
-from wasi_nn.isolation.wire.channel import Channel, Gone, Message
-from wasi_nn.isolation.wire.descriptions import Misleading
+from wasi_nn.isolation.wire.channel import Channel, Gone
+from wasi_nn.isolation.wire.descriptions import InvalidWorkerMessage
 from wasi_nn.isolation.wire.outputs import OutputReader, copies
+from wasi_nn.isolation.wire.protocol import Message, Request, request
 from wasi_nn.limits.stopping import stopped_by
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Connection:
         self._channel, theirs = Channel.pair()
         self._is_open = True
         with theirs:
-            if not self.worker.tell({"do": "runner", "graph": place, "runner": self._number}, [theirs.fileno()]):
+            if not self.worker.tell(request(Request.RUNNER, graph=place, runner=self._number), [theirs.fileno()]):
                 self.close()
                 raise self.worker.died()
         try:
@@ -140,7 +141,7 @@ class Connection:
     def _read(self, outputs: OutputReader, answer: Message, index: int | None) -> list[Array]:
         try:
             return outputs.read(answer, index)
-        except Misleading as error:
+        except InvalidWorkerMessage as error:
             raise self.worker.misled(error) from error
 
     def interrupt(self, *, can_be_told: bool) -> None:
@@ -157,7 +158,7 @@ class Connection:
         if not can_be_told:
             insist()
             return
-        self.worker.tell({"do": "interrupt", "runner": self._number})
+        self.worker.tell(request(Request.INTERRUPT, runner=self._number))
         if self._insisted != call:  # it may be told of one call again and again
             self._insisted = call
             timer = threading.Timer(self._settings.grace, insist)

@@ -19,8 +19,9 @@ from wasi_nn.isolation import Isolation
 from wasi_nn.isolation.connection import Connection
 from wasi_nn.isolation.isolated_runner import IsolatedRunner
 from wasi_nn.isolation.shared_memory import SharedMemory
-from wasi_nn.isolation.wire.channel import MAX_FILES, Message
-from wasi_nn.isolation.wire.descriptions import Description, Misleading
+from wasi_nn.isolation.wire.channel import MAX_FILES
+from wasi_nn.isolation.wire.descriptions import Description, InvalidWorkerMessage
+from wasi_nn.isolation.wire.protocol import Message, Request, request
 from wasi_nn.isolation.worker_process import Worker
 from wasi_nn.limits.stopping import stopped_by, turn
 from wasi_nn.types import ExecutionTarget
@@ -56,16 +57,16 @@ class Model:
         self._size = sum(builder.size for builder in self._builders) + sum(map(_size_of, files))
         kind = type(backend)
         self._sockets = backend.needs_sockets
-        self._message = {
-            "do": "load",
-            "backend": f"{kind.__module__}:{kind.__qualname__}",
-            "path": None if path is None else str(path),
-            "target": ExecutionTarget.CPU.value,
-            "options": dict(options),
-        }
+        self._message = request(
+            Request.LOAD,
+            backend=f"{kind.__module__}:{kind.__qualname__}",
+            path=None if path is None else str(path),
+            target=ExecutionTarget.CPU.value,
+            options=dict(options),
+        )
         self._lock = threading.RLock()  # graphs may be dropped by the thread that has the lock
         self._dropped: deque[bytes] = deque()  # the configurations of graphs that were
-        self._is_forgetting = False
+        self._is_forgetting = self._is_closed = False
         self._worker: Worker | None = None
         self._described: dict[bytes, Description] = {}
         self._graphs: Counter[bytes] = Counter()
@@ -75,6 +76,8 @@ class Model:
         worker, if the last one is gone."""
         with turn(self._lock):
             self._forget_dropped()
+            if self._is_closed:
+                raise NNError(ErrorCode.RUNTIME_ERROR, "the graph is closed")
             worker = self._worker
             if worker is None or not worker.is_alive:
                 if worker is not None:
@@ -90,7 +93,7 @@ class Model:
                     raise
                 self._worker = worker
             if config not in worker.graphs:
-                message = {"do": "configure", "graph": worker.graphs[b""]}
+                message = request(Request.CONFIGURE, graph=worker.graphs[b""])
                 self._know(worker, config, *worker.ask(message, "configure the graph", config))
             return worker, worker.graphs[config]
 
@@ -115,6 +118,17 @@ class Model:
             finally:
                 self._lock.release()
 
+    def close_with(self, config: bytes) -> None:
+        """A graph here is closed; with the last one, the worker ends. Contexts of a closed graph get an error."""
+        with self._lock:
+            self._dropped.append(config)
+            self._forget_dropped()
+            if not any(self._graphs.values()):
+                self._is_closed = True
+                if self._worker is not None:
+                    self._worker.kill("the graph was closed")
+                    self._worker.close()
+
     def _forget_dropped(self) -> None:
         if self._is_forgetting:  # garbage was collected in the midst of it
             return
@@ -133,14 +147,14 @@ class Model:
             del self._graphs[config], self._described[config]
             number = None if self._worker is None else self._worker.graphs.pop(config, None)
             if self._worker is not None and number is not None:
-                self._worker.tell({"do": "forget", "graph": number})
+                self._worker.tell(request(Request.FORGET, graph=number))
 
     def _know(self, worker: Worker, config: bytes, answer: Message, metadata: memoryview) -> None:
         try:
             described = Description(answer["graph"], bytes(metadata))
             number = answer["number"]
             if not isinstance(number, int):
-                raise Misleading("a graph without a number")
+                raise InvalidWorkerMessage("a graph without a number")
         except (KeyError, ValueError) as error:
             raise worker.misled(error) from error
         if described != self._described.setdefault(config, described):
@@ -178,12 +192,19 @@ class IsolatedGraph(Graph):
         self.encoding, self.runtime, self.device = described.encoding, model.runtime, described.device
         self.outputs_vary, self.keeps_state = described.outputs_vary, described.keeps_state
         self._model, self._config = model, config
-        weakref.finalize(self, model.forget, config).atexit = False
+        self._forget = weakref.finalize(self, model.forget, config)
+        self._forget.atexit = False
 
     @property
     def worker_process(self) -> int:
         """The process id of the worker that has the model at the moment."""
         return self._model.worker_with(self._config)[0].process.pid
+
+    def close(self) -> None:
+        """End the worker, unless another graph with a configuration of its own is still there."""
+        super().close()
+        if self._forget.detach() is not None:
+            self._model.close_with(self._config)
 
     def configured(self, config: memoryview) -> Graph:
         return IsolatedGraph(self._model, self._config + bytes(config)) if len(config) else self

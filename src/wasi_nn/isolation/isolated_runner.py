@@ -11,9 +11,10 @@ import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.runner import ABSENT, Runner
-from wasi_nn.isolation.wire.channel import Message, encoded
+from wasi_nn.isolation.wire.channel import encoded
 from wasi_nn.isolation.wire.descriptions import encoded_texts
 from wasi_nn.isolation.wire.outputs import tells_of_outputs
+from wasi_nn.isolation.wire.protocol import Message, Request, request
 from wasi_nn.limits.stopping import Stoppable
 from wasi_nn.types import Dims
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from wasi_nn.isolation.wire.outputs import OutputReader
     from wasi_nn.types import Array
 
-_RUN = encoded({"do": "run"})
+_RUN = encoded(request(Request.RUN, bind=[]))
 
 
 class IsolatedRunner(Runner):
@@ -94,16 +95,16 @@ class IsolatedRunner(Runner):
         connection = self._connected()
         self._has_run = True
         if reuse is None:
-            return connection.taken(self._ask(connection, "run apart", inputs))
-        return connection.told(connection.outputs, self._ask(connection, "run", inputs, connection.outputs))
+            return connection.taken(self._ask(connection, Request.RUN_APART, inputs))
+        return connection.told(connection.outputs, self._ask(connection, Request.RUN, inputs, connection.outputs))
 
     def steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array] | None]:
         connection = self._connected()
-        self._ask(connection, "steps", inputs)
+        self._ask(connection, Request.STEPS, inputs)
         ended = False
         try:
             while True:
-                answer = connection.ask(encoded({"do": "step"}))
+                answer = connection.ask(encoded(request(Request.STEP)))
                 if answer.get("end"):
                     ended = True
                     return connection.taken(answer) if tells_of_outputs(answer) else None
@@ -113,15 +114,15 @@ class IsolatedRunner(Runner):
             raise
         finally:
             if not ended and connection.is_usable:
-                connection.ask(encoded({"do": "end"}), to="end a sequence")
+                connection.ask(encoded(request(Request.END)), to="end a sequence")
 
     def check_input(self, index: int, data: memoryview) -> None:
-        content = encoded({"do": "check", "index": index}, data)
+        content = encoded(request(Request.CHECK, index=index), data)
         self._connected().ask(content, to="look at an input")
 
     def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
         connection = self._connected()
-        answer = self._ask(connection, "before", inputs, to="tell of an output", index=index)
+        answer = self._ask(connection, Request.BEFORE, inputs, to="tell of an output", index=index)
         return connection.taken(answer, index)[0] if tells_of_outputs(answer) else None
 
     def interrupt(self) -> None:
@@ -134,7 +135,7 @@ class IsolatedRunner(Runner):
     def _ask(
         self,
         connection: Connection,
-        what: str,
+        what: Request,
         inputs: Sequence[Array | None],
         outputs: OutputReader | None = None,
         *,
@@ -144,12 +145,12 @@ class IsolatedRunner(Runner):
         """Ask for something that depends on inputs, of which the worker is told what it doesn't know."""
         connection.text_sink = self.text_sink
         changed = [index for index, array in enumerate(inputs) if not self._is_known(connection, index, array)]
-        if what == "run" and not changed:
+        if what is Request.RUN and not changed:
             return connection.ask(_RUN, outputs=outputs)
         files: list[int] = []
         try:
             changes = [self._change(connection, index, inputs[index], files) for index in changed]
-            content = encoded({"do": what, "bind": changes, **more}, files=len(files))
+            content = encoded(request(what, bind=changes, **more), files=len(files))
             return connection.ask(content, files, outputs, to=to)
         except NNError:  # perhaps before it knew of all
             connection.forget()

@@ -18,8 +18,9 @@ from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.isolation import Isolation, require_available
 from wasi_nn.isolation.shared_memory import WorkerMemory
 from wasi_nn.isolation.shortage import after_crash, after_error
-from wasi_nn.isolation.wire.channel import Channel, Gone, Message, encoded
+from wasi_nn.isolation.wire.channel import Channel, Gone, encoded
 from wasi_nn.isolation.wire.descriptions import error_of
+from wasi_nn.isolation.wire.protocol import Message, Request, request
 from wasi_nn.isolation.worker.sandbox import library_folders
 from wasi_nn.process import environment, forks
 from wasi_nn.process.processes import how_it_ended, python_command
@@ -58,9 +59,16 @@ class Worker:
         self._end = weakref.finalize(self, _end, self.process, held, os.getpid())
         forks.renew(self)
         allowed = [*library_folders(), *map(os.path.realpath, readable)]
-        may = {"readable": allowed, "memory": settings.memory, "model": model, "threads": settings.threads}
+        may = request(
+            Request.CONFINE,
+            readable=allowed,
+            memory=settings.memory,
+            model=model,
+            threads=settings.threads,
+            sockets=sockets,
+        )
         try:
-            self.ask(may | {"sockets": sockets}, "be confined")
+            self.ask(may, "be confined")
         except BaseException:
             self.close()
             raise

@@ -17,6 +17,8 @@ from math import inf
 from struct import Struct
 from typing import Any
 
+from wasi_nn.isolation.wire.protocol import Message
+
 _HEADER = Struct("<III")  # the length of the JSON, of the bytes behind it, and how many files there are
 _MAX_JSON = 2**20
 MAX_BYTES = 64 * 2**20
@@ -26,8 +28,6 @@ _FIRST_READ = 4096  # most messages are shorter
 MAX_FILES = 128
 """The files that may come with a message."""
 _ROOM_FOR_FILES = socket.CMSG_SPACE(MAX_FILES * 4)
-
-Message = dict[str, Any]
 
 
 class Gone(Exception):

@@ -32,7 +32,7 @@ MAX_TEXTS = 2**20
 _LENGTH = Struct("<Q")
 
 
-class Misleading(ValueError):
+class InvalidWorkerMessage(ValueError):
     """What a worker said can't be."""
 
 
@@ -46,7 +46,7 @@ def error_of(said: Any) -> NNError:
     try:
         kind, code, text = _KINDS[said["kind"]], ErrorCode(said["code"]), printable(str(said["text"]))[:_MAX_TEXT]
     except (KeyError, TypeError, ValueError) as error:
-        raise Misleading("an error that is none") from error
+        raise InvalidWorkerMessage("an error that is none") from error
     return NNError.of_kind(kind, code, text)
 
 
@@ -70,11 +70,11 @@ def _info_of(said: Sequence[Any]) -> TensorInfo:
 
 
 def dtype_of(name: str) -> DType:
-    """The dtype of a name. Raises `Misleading` for one that no tensor has."""
+    """The dtype of a name. Raises `InvalidWorkerMessage` for one that no tensor has."""
     if name == "bfloat16":
         return TensorType.BF16.dtype
     if name != "object" and name not in _NUMBERS:
-        raise Misleading(f"elements of {name!r}")
+        raise InvalidWorkerMessage(f"elements of {name!r}")
     return np.dtype(name)
 
 
@@ -107,7 +107,7 @@ class Description:
     def __init__(self, said: Any, metadata: bytes) -> None:
         try:
             if len(metadata) > _MAX_METADATA:
-                raise Misleading(f"metadata of {len(metadata)} bytes")
+                raise InvalidWorkerMessage(f"metadata of {len(metadata)} bytes")
             texts = list(map(str, texts_in(metadata)))
             self.encoding = GraphEncoding(said["encoding"])
             self.inputs = tuple(map(_info_of, said["inputs"]))
@@ -117,7 +117,7 @@ class Description:
             self.outputs_vary = bool(said["outputs_vary"])
             self.keeps_state = bool(said["keeps_state"])
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
-            raise Misleading(f"a graph that is none ({one_line(error)})") from error
+            raise InvalidWorkerMessage(f"a graph that is none ({one_line(error)})") from error
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Description) and (self.inputs, self.outputs) == (other.inputs, other.outputs)
@@ -154,7 +154,7 @@ def texts_of(content: bytes, dims: Dims) -> Array:
     """The array of strings with the elements that `encoded_texts` gave."""
     count = prod(dims)
     if count * _LENGTH.size > len(content):
-        raise Misleading("strings that aren't as many as their dims say")
+        raise InvalidWorkerMessage("strings that aren't as many as their dims say")
     array: Array = np.empty(count, object)
     array[:] = list(texts_in(content, count))
     return array.reshape(dims)
@@ -165,9 +165,9 @@ def texts_in(content: bytes, count: int | None = None) -> Iterator[str | bytes]:
     at = place = 0
     while at < len(content):
         if place == MAX_TEXTS:
-            raise Misleading(f"more than {MAX_TEXTS} strings")
+            raise InvalidWorkerMessage(f"more than {MAX_TEXTS} strings")
         if at + _LENGTH.size > len(content):
-            raise Misleading("strings that end too early")
+            raise InvalidWorkerMessage("strings that end too early")
         (number,) = _LENGTH.unpack_from(content, at)
         at += _LENGTH.size
         text = content[at : at + (number >> 1)]
@@ -175,13 +175,13 @@ def texts_in(content: bytes, count: int | None = None) -> Iterator[str | bytes]:
         place += 1
         yield text if number & 1 else text.decode("utf-8", "surrogatepass")
     if at != len(content) or (count is not None and place != count):
-        raise Misleading("strings that aren't as many or as long as they should be")
+        raise InvalidWorkerMessage("strings that aren't as many or as long as they should be")
 
 
 def dims_of(said: Any) -> Dims:
-    """Dims. Raises `Misleading` for what are none."""
+    """Dims. Raises `InvalidWorkerMessage` for what are none."""
     if not isinstance(said, list) or len(said) > MAX_RANK or not all(map(_is_dim, said)):
-        raise Misleading(f"dims {said!r:.80}")
+        raise InvalidWorkerMessage(f"dims {said!r:.80}")
     return tuple(said)
 
 
@@ -193,5 +193,5 @@ def _declared_dims_of(said: Any) -> tuple[int | str, ...]:
     """Dims of which some are known by a name alone. A model may declare more than any tensor has."""
     fits = isinstance(said, list) and all(isinstance(dim, str) or _is_dim(dim, 2**63) for dim in said)
     if not fits or len(said) > _MAX_DECLARED_RANK:
-        raise Misleading(f"dims {said!r:.80}")
+        raise InvalidWorkerMessage(f"dims {said!r:.80}")
     return tuple(said)

@@ -16,15 +16,15 @@ from wasi_nn.errors import NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.named_tensors import output_infos
 from wasi_nn.graph.runner import EndedEarly, NamedOutputs
-from wasi_nn.isolation.wire.channel import Message
 from wasi_nn.isolation.wire.descriptions import (
-    Misleading,
+    InvalidWorkerMessage,
     dims_of,
     dtype_of,
     encoded_texts,
     require_few_texts,
     texts_of,
 )
+from wasi_nn.isolation.wire.protocol import Message
 
 if TYPE_CHECKING:
     from wasi_nn.graph.tensor_info import TensorInfo
@@ -126,11 +126,11 @@ class OutputReader:
         self._read_to = self._texts = self._text_bytes = 0  # of an answer: where it was read to, and its strings
 
     def give_room(self, size: Any) -> SharedMemory:
-        """Memory in place of what there was, of the size that the worker asks for. Raises `Misleading`, and `NNError`
+        """Memory in place of what there was, of the size that the worker asks for. Raises `InvalidWorkerMessage`, and `NNError`
         as `WorkerMemory.take` does."""
         least = 0 if self._memory is None else self._memory.size
         if not isinstance(size, int) or size <= least:
-            raise Misleading(f"outputs of {size!r:.40} bytes, with room for {least}")
+            raise InvalidWorkerMessage(f"outputs of {size!r:.40} bytes, with room for {least}")
         self._memory = self._last = None
         self._memory = self._worker.take(size)
         return self._memory
@@ -138,12 +138,12 @@ class OutputReader:
     def read(self, answer: Message, index: int | None = None) -> list[Array]:
         """The outputs that an answer tells of, over the memory: that of this index alone, or all that the graph has.
 
-        Raises `Misleading` for an answer that can't be.
+        Raises `InvalidWorkerMessage` for an answer that can't be.
         """
         last, self._last = self._last, None
         if answer.get("same"):
             if last is None:
-                raise Misleading("outputs like the last ones, which there aren't")
+                raise InvalidWorkerMessage("outputs like the last ones, which there aren't")
             arrays = last
         else:
             self._read_to = self._texts = self._text_bytes = 0
@@ -152,7 +152,7 @@ class OutputReader:
                 if self._graph.outputs_vary:
                     return NamedOutputs(zip(map(str, answer["names"]), arrays, strict=True))
             except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
-                raise Misleading(str(error)) from error
+                raise InvalidWorkerMessage(str(error)) from error
         self._require_declared(arrays, self._graph.outputs if index is None else self._graph.outputs[index : index + 1])
         if answer.get("full"):
             return EndedEarly(arrays)
@@ -162,10 +162,10 @@ class OutputReader:
     @staticmethod
     def _require_declared(arrays: Sequence[Array], infos: Sequence[TensorInfo]) -> None:
         if len(arrays) != len(infos):
-            raise Misleading(f"{len(arrays)} outputs")
+            raise InvalidWorkerMessage(f"{len(arrays)} outputs")
         for array, info in zip(arrays, infos, strict=True):
             if info.dtype is not None and array.dtype != info.dtype:
-                raise Misleading(f"an output of {array.dtype}, which is {info.dtype}")
+                raise InvalidWorkerMessage(f"an output of {array.dtype}, which is {info.dtype}")
 
     def _output(self, dtype: str, dims: Any, start: Any, size: Any = None) -> Array:
         kind, shape = dtype_of(dtype), dims_of(dims)
@@ -176,7 +176,7 @@ class OutputReader:
             try:
                 require_few_texts(self._texts, self._text_bytes)
             except NNError as error:
-                raise Misleading(str(error)) from error
+                raise InvalidWorkerMessage(str(error)) from error
             return texts_of(bytes(content), shape)  # a copy, which the worker can't change while it is looked at
         nbytes = prod(shape) * kind.itemsize
         if not nbytes:
@@ -188,10 +188,10 @@ class OutputReader:
         """The bytes of an output, which lies behind those before it: the host may copy all, and must not copy more than
         the worker has memory for."""
         if not isinstance(start, int) or not isinstance(size, int) or start < self._read_to or size < 0:
-            raise Misleading("an output that is nowhere")
+            raise InvalidWorkerMessage("an output that is nowhere")
         content = memoryview(b"") if self._memory is None else self._memory.bytes[start : start + size]
         if len(content) < size:
-            raise Misleading("an output that is nowhere")
+            raise InvalidWorkerMessage("an output that is nowhere")
         self._read_to = start + size
         return content
 

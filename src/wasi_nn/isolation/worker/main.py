@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from wasi_nn.isolation.wire.channel import Channel, Gone, Message, encoded, mapped
+from wasi_nn.isolation.wire.channel import Channel, Gone, encoded, mapped
+from wasi_nn.isolation.wire.protocol import Message, Request, kind_of
 from wasi_nn.isolation.worker import sandbox
 from wasi_nn.process.allocator import keep_freed_memory
 
@@ -78,20 +79,21 @@ class _Worker:
         from wasi_nn.isolation.wire.descriptions import described_error
         from wasi_nn.isolation.worker.runner_server import explained
 
-        if message["do"] == "interrupt":
+        what = kind_of(message)
+        if what is Request.INTERRUPT:
             runner = self._runners.get(message["runner"])
             if runner is not None:
                 runner.interrupt()
             return None
-        if message["do"] == "forget":
+        if what is Request.FORGET:
             self._graphs.pop(message["graph"], None)
             return None
-        if message["do"] == "runner":
+        if what is Request.RUNNER:
             self._start(message["graph"], message["runner"], files[0])
             return None
         try:
             with explained():
-                if message["do"] == "load":
+                if what is Request.LOAD:
                     return self._keep(_loaded(message, files))
                 return self._keep(self._graphs[message["graph"]].configured(data))
         except Exception as error:

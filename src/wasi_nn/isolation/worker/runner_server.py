@@ -12,9 +12,10 @@ import numpy as np
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import ABSENT, as_runner, failure
-from wasi_nn.isolation.wire.channel import Channel, Gone, Message, encoded, mapped
+from wasi_nn.isolation.wire.channel import Channel, Gone, encoded, mapped
 from wasi_nn.isolation.wire.descriptions import described_error, dtype_of, texts_of
 from wasi_nn.isolation.wire.outputs import SAME, OutputWriter
+from wasi_nn.isolation.wire.protocol import Message, Request, kind_of
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, DType
@@ -80,23 +81,23 @@ class RunnerServer:
 
     def _done(self, message: Message, data: memoryview, files: list[int]) -> Message:
         self._bind(message.get("bind", ()), files)
-        match message["do"]:
-            case "run":
+        match kind_of(message):
+            case Request.RUN:
                 return self._outputs.told(self._runner(self._inputs, self._outputs.reuse))
-            case "run apart":
+            case Request.RUN_APART:
                 return self._apart.told(self._runner(self._inputs, self._apart.reuse))
-            case "check":
+            case Request.CHECK:
                 self._runner.check_input(message["index"], data)
                 return {}
-            case "before":
+            case Request.BEFORE:
                 told = self._runner.output_before_compute(message["index"], self._inputs)
                 return {} if told is None else self._apart.told([told])
-            case "steps":
+            case Request.STEPS:
                 self._steps = iter(self._runner.steps(self._inputs))
                 return {}
-            case "step":
+            case Request.STEP:
                 return self._step()
-            case _:  # "end"
+            case _:  # Request.END
                 steps, self._steps = self._steps, None
                 if hasattr(steps, "close"):
                     steps.close()  # type: ignore[union-attr]
