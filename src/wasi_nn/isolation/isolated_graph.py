@@ -1,4 +1,4 @@
-"""Graphs whose models are in workers, as the host has them: a graph like any other."""
+"""Isolated graphs on the host's side: a `Graph` like any other, whose model is in a worker."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def load(
     backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, target: ExecutionTarget, options: Options
 ) -> Graph:
-    """Load a model, from its file or from bytes, into a worker of its own. Raises as a backend's `load` does."""
+    """Load a model, from its file or from bytes, into a new worker. Raises as a backend's `load` does."""
     if not isinstance(model, Path) and len(model) > MAX_FILES:
         message = f"an isolated graph has at most {MAX_FILES} builders; got {len(model)}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
@@ -43,7 +43,7 @@ def load(
 
 
 class Model:
-    """A model, and the worker that has it at the moment."""
+    """A model, and the worker that has it now. Graphs of several configurations may share one."""
 
     def __init__(
         self, backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, options: Options
@@ -64,16 +64,16 @@ class Model:
             target=ExecutionTarget.CPU.value,
             options=dict(options),
         )
-        self._lock = threading.RLock()  # graphs may be dropped by the thread that has the lock
-        self._dropped: deque[bytes] = deque()  # the configurations of graphs that were
+        self._lock = threading.RLock()  # the thread that holds it may drop graphs, by the garbage collector
+        self._dropped: deque[bytes] = deque()  # configurations of graphs that are gone, to be told to the worker
         self._is_forgetting = self._is_closed = False
         self._worker: Worker | None = None
         self._described: dict[bytes, Description] = {}
         self._graphs: Counter[bytes] = Counter()
 
     def worker_with(self, config: bytes) -> tuple[Worker, int]:
-        """The worker that has the model, with a graph of this configuration, and the graph's number there; a new
-        worker, if the last one is gone."""
+        """The worker that has the model, and the number there of the graph with this configuration. Starts a new worker
+        if the last one has ended. Raises as loading the model does."""
         with turn(self._lock):
             self._forget_dropped()
             if self._is_closed:
@@ -98,9 +98,9 @@ class Model:
             return worker, worker.graphs[config]
 
     def described(self, config: bytes) -> Description:
-        """What the worker says of the graph of this configuration. Once for each graph here."""
+        """The worker's description of the graph with this configuration. Call it once for each `IsolatedGraph`."""
         with self._lock:
-            self._graphs[config] += 1  # before, lest another graph that is dropped meanwhile be the last one
+            self._graphs[config] += 1  # first: else the worker would drop the graph if another one goes meanwhile
             try:
                 self.worker_with(config)
             except BaseException:
@@ -109,8 +109,8 @@ class Model:
             return self._described[config]
 
     def forget(self, config: bytes) -> None:
-        """A graph here is dropped; of the last one of a configuration the worker is told. Waits for no lock: garbage is
-        collected on any thread, whatever locks that has."""
+        """Count one `IsolatedGraph` less; the worker drops the graph of a configuration with the last one. Called by
+        the garbage collector on any thread, so it must not wait for a lock."""
         self._dropped.append(config)
         if self._lock.acquire(blocking=False):
             try:
@@ -130,7 +130,7 @@ class Model:
                     self._worker.close()
 
     def _forget_dropped(self) -> None:
-        if self._is_forgetting:  # garbage was collected in the midst of it
+        if self._is_forgetting:  # the garbage collector ran in the middle of it
             return
         self._is_forgetting = True
         try:
@@ -174,7 +174,7 @@ def _size_of(path: Path) -> int:
 
 
 def _code(backend: Backend) -> list[str]:
-    """Where a backend and its runtime are, be it outside of the usual folders."""
+    """The folders of a backend and its runtime, which may be outside of Python's own folders."""
     found = []
     for name in (type(backend).__module__, backend.runtime):
         spec = importlib.util.find_spec(name.partition(".")[0])
@@ -197,7 +197,7 @@ class IsolatedGraph(Graph):
 
     @property
     def worker_process(self) -> int:
-        """The process id of the worker that has the model at the moment."""
+        """The process id of the worker that has the model now."""
         return self._model.worker_with(self._config)[0].process.pid
 
     def close(self) -> None:

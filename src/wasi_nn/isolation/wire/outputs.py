@@ -1,7 +1,7 @@
-"""Outputs in memory that a worker shares with the host: written there, and read here without belief.
+"""Outputs in shared memory: the worker writes them, and the host reads them and checks every number.
 
-The worker says once where in the memory outputs lie. As long as the next ones have the same dtypes and dims they lie
-there too, and a runner that can write into arrays of its caller's has written them there itself.
+The worker tells the host once where the outputs lie. While the next outputs have the same element types and dimensions
+they lie there too. A runner that can write into given arrays writes them there itself, so that nothing is copied.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 64
 SAME: Message = {"same": True}
-"""What is said of outputs that lie where the last ones did."""
+"""The message about outputs that lie where the last ones did."""
 
 
 class OutputWriter:
-    """The worker's side. `room` gives it memory of a number of bytes, in place of what it had."""
+    """The worker's side. `room` asks the host for shared memory of a number of bytes, which replaces the memory
+    before."""
 
     def __init__(self, graph: Graph, room: Callable[[int], memoryview]) -> None:
         self._graph = graph
@@ -45,10 +46,10 @@ class OutputWriter:
         self._memory = memoryview(b"")
         self._places: Sequence[Array] | None = None
         self.reuse: Sequence[Array] = ()
-        """What a runner may write the next outputs into; see `wasi_nn.graph.runner.Runner`."""
+        """The `reuse` argument of the runner's next call."""
 
     def told(self, outputs: Sequence[Array]) -> Message:
-        """Have outputs in the memory; gives what the host is told of them."""
+        """Write outputs into the memory; gives the message about them for the host."""
         if self._places is not None and _lie_like(outputs, self._places):
             self._write(outputs, self._places)
             return SAME
@@ -59,7 +60,7 @@ class OutputWriter:
         require_few_texts(sum(count for count, _ in texts), sum(size for _, size in texts))
         starts = layout([content.nbytes for content in contents])
         if starts[-1] > len(self._memory):
-            self._memory = memoryview(b"")  # before there is more: the host counts what the worker may still have
+            self._memory = memoryview(b"")  # let go first: the host counts all memory that the worker still maps
             self._places, self.reuse = None, ()
             self._memory = self._room(starts[-1])
         places = [self._place(content, start) for content, start in zip(contents, starts[:-1], strict=True)]
@@ -108,7 +109,7 @@ def _is_text(array: Array) -> bool:
 
 
 def layout(sizes: Sequence[int]) -> list[int]:
-    """Where arrays of these sizes in bytes lie one behind the other, and where the last ends."""
+    """The offsets of arrays of these sizes in bytes, one behind the other, and where the last one ends."""
     starts = [0]
     for size in sizes:
         starts.append(starts[-1] + -(-size // ALIGNMENT) * ALIGNMENT)
@@ -116,7 +117,7 @@ def layout(sizes: Sequence[int]) -> list[int]:
 
 
 class OutputReader:
-    """The host's side, which has memory from what its worker may have."""
+    """The host's side. It takes memory from the worker's share (`WorkerMemory`)."""
 
     def __init__(self, graph: Graph, memory: WorkerMemory) -> None:
         self._graph = graph
@@ -126,8 +127,8 @@ class OutputReader:
         self._read_to = self._texts = self._text_bytes = 0  # of an answer: where it was read to, and its strings
 
     def give_room(self, size: Any) -> SharedMemory:
-        """Memory in place of what there was, of the size that the worker asks for. Raises `InvalidWorkerMessage`, and `NNError`
-        as `WorkerMemory.take` does."""
+        """New memory of the size that the worker asks for, in place of the memory before. Raises
+        `InvalidWorkerMessage`, and `NNError` as `WorkerMemory.take` does."""
         least = 0 if self._memory is None else self._memory.size
         if not isinstance(size, int) or size <= least:
             raise InvalidWorkerMessage(f"outputs of {size!r:.40} bytes, with room for {least}")
@@ -136,9 +137,9 @@ class OutputReader:
         return self._memory
 
     def read(self, answer: Message, index: int | None = None) -> list[Array]:
-        """The outputs that an answer tells of, over the memory: that of this index alone, or all that the graph has.
+        """The outputs of an answer, as arrays over the shared memory: the output of this index alone, or all.
 
-        Raises `InvalidWorkerMessage` for an answer that can't be.
+        Raises `InvalidWorkerMessage` for an answer that can't be true.
         """
         last, self._last = self._last, None
         if answer.get("same"):
@@ -177,7 +178,7 @@ class OutputReader:
                 require_few_texts(self._texts, self._text_bytes)
             except NNError as error:
                 raise InvalidWorkerMessage(str(error)) from error
-            return texts_of(bytes(content), shape)  # a copy, which the worker can't change while it is looked at
+            return texts_of(bytes(content), shape)  # a copy: the worker could change the memory meanwhile
         nbytes = prod(shape) * kind.itemsize
         if not nbytes:
             return np.empty(shape, kind)
@@ -185,8 +186,8 @@ class OutputReader:
         return view.reshape(shape)
 
     def _content(self, start: Any, size: Any) -> memoryview:
-        """The bytes of an output, which lies behind those before it: the host may copy all, and must not copy more than
-        the worker has memory for."""
+        """The bytes of an output. Outputs lie one behind the other: if they could overlap, a small memory would be many
+        large outputs, which the host might copy."""
         if not isinstance(start, int) or not isinstance(size, int) or start < self._read_to or size < 0:
             raise InvalidWorkerMessage("an output that is nowhere")
         content = memoryview(b"") if self._memory is None else self._memory.bytes[start : start + size]
@@ -197,12 +198,12 @@ class OutputReader:
 
 
 def tells_of_outputs(answer: Message) -> bool:
-    """Whether an answer has outputs for `OutputReader.read`."""
+    """Whether an answer has outputs, for `OutputReader.read`."""
     return "outputs" in answer or "same" in answer
 
 
 def copies(outputs: list[Array]) -> list[Array]:
-    """The same outputs, in memory of this process alone."""
+    """Copies of outputs, in memory of this process alone."""
     made = [array if array.dtype == object else array.copy() for array in outputs]
     if isinstance(outputs, NamedOutputs | EndedEarly):
         outputs[:] = made
