@@ -14,7 +14,7 @@ from typing import Any
 from wasi_nn import Graph, Runner, TensorInfo
 from wasi_nn.isolation.shared_memory import WorkerMemory
 from wasi_nn.isolation.wire.channel import Channel, Gone
-from wasi_nn.isolation.wire.descriptions import Description, Misleading, dims_of, error_of, texts_of
+from wasi_nn.isolation.wire.descriptions import Description, InvalidWorkerMessage, dims_of, error_of, texts_of
 from wasi_nn.isolation.wire.outputs import OutputReader
 
 MAX_SIZE = 4096
@@ -75,7 +75,7 @@ def _outputs(said: Any) -> None:
     if not isinstance(said, dict):
         return
     for reader in _READERS:
-        with suppress(Misleading):
+        with suppress(InvalidWorkerMessage):
             for array in reader.read(said):
                 array.tobytes()
 

@@ -20,7 +20,7 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import EndedEarly, NamedOutputs, Runner
 from wasi_nn.isolation import Isolation, isolated_graph
 from wasi_nn.isolation.shared_memory import SharedMemory, WorkerMemory
-from wasi_nn.isolation.wire.descriptions import Misleading
+from wasi_nn.isolation.wire.descriptions import InvalidWorkerMessage
 from wasi_nn.isolation.wire.outputs import SAME, OutputReader, OutputWriter, copies
 
 X = np.array([-1, 2, -3, 4], np.float32)
@@ -200,25 +200,25 @@ class TestWhatIsTold:
     def test_outputs_like_the_last_ones_are_as_many_as_there_should_be(self) -> None:
         room = self.room()
         room.reader.read(room.writer.told([X]), 1)
-        with pytest.raises(Misleading, match="1 outputs"):
+        with pytest.raises(InvalidWorkerMessage, match="1 outputs"):
             room.reader.read(SAME)
-        with pytest.raises(Misleading, match="which there aren't"):
+        with pytest.raises(InvalidWorkerMessage, match="which there aren't"):
             room.reader.read(SAME)
 
     def test_memory_that_is_replaced_has_no_last_outputs(self) -> None:
         room = self.room()
         room.through([X, X])
         room.reader.give_room(8192)
-        with pytest.raises(Misleading, match="which there aren't"):
+        with pytest.raises(InvalidWorkerMessage, match="which there aren't"):
             room.reader.read(SAME)
 
     def test_outputs_have_the_declared_types(self) -> None:
         room = Room(wasi_nn.load(onnx_models.add_and_mul()))
         assert len(room.through([X, X])) == 2
         for other in (X.astype(np.float64), X.astype(np.int32), X.astype(str).astype(object)):
-            with pytest.raises(Misleading, match=f"an output of {other.dtype}, which is float32"):
+            with pytest.raises(InvalidWorkerMessage, match=f"an output of {other.dtype}, which is float32"):
                 room.through([X, other])
-        with pytest.raises(Misleading, match="an output of int32"):
+        with pytest.raises(InvalidWorkerMessage, match="an output of int32"):
             room.reader.read(room.writer.told([X.astype(np.int32)]), 1)
 
     @pytest.mark.parametrize("strings", [["a", b"\xff\0", "", "\ud800", "\u00e4" * 1000], [], [b""]])
@@ -244,7 +244,7 @@ class TestWhatIsTold:
     def test_strings_that_cant_be_are_misleading(self, said: list[Any]) -> None:
         room = self.room()
         room.through([np.array(["text", "", ""], object), X])
-        with pytest.raises(Misleading):
+        with pytest.raises(InvalidWorkerMessage):
             room.reader.read({"outputs": [said, ["float32", [0], 0]]})
 
     @pytest.mark.parametrize("said", [["float32", [16], 0], ["object", [1], 0, 64], ["uint8", [1], 63]])
@@ -253,7 +253,7 @@ class TestWhatIsTold:
         room.through([np.zeros(16, np.float32), np.array(["x" * 56], object)])
         assert len(room.reader.read({"outputs": [["float32", [16], 0], ["object", [1], 64, 64]]})) == 2
         for outputs in ([["float32", [16], 0], said], [["object", [1], 64, 64], said]):
-            with pytest.raises(Misleading, match="nowhere"):
+            with pytest.raises(InvalidWorkerMessage, match="nowhere"):
                 room.reader.read({"outputs": outputs})
 
     def test_strings_are_limited_over_all_outputs(self) -> None:
@@ -262,13 +262,13 @@ class TestWhatIsTold:
         with pytest.raises(NNError, match="at most 67108864 in a tensor"):
             room.through([texts, texts])
         room.reader.give_room(3 * 2**25).bytes[:8] = (2**26 - 16).to_bytes(8, "little")
-        with pytest.raises(Misleading, match="67108865 bytes of strings"):
+        with pytest.raises(InvalidWorkerMessage, match="67108865 bytes of strings"):
             room.reader.read({"outputs": [["object", [1], 0, 2**25], ["object", [1], 2**25, 2**25 + 1]]})
 
         many = np.full(2**19 + 1, "", object)
         with pytest.raises(NNError, match="1048578 strings: an isolated graph takes at most 1048576"):
             room.through([many, many])
-        with pytest.raises(Misleading, match="1048577 strings"):
+        with pytest.raises(InvalidWorkerMessage, match="1048577 strings"):
             room.reader.read({"outputs": [["object", [2**20 + 1], 0, 2**23 + 8], ["object", [0], 2**24, 0]]})
 
     def test_more_strings_than_there_may_be_are_too_large(self) -> None:
@@ -280,7 +280,7 @@ class TestWhatIsTold:
         if size is True:  # one byte
             assert isinstance(self.room().reader.give_room(size), SharedMemory)
             return
-        with pytest.raises(Misleading):
+        with pytest.raises(InvalidWorkerMessage):
             self.room().reader.give_room(size)
 
     def test_more_than_there_may_be_is_too_large(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import tracemalloc
@@ -15,14 +16,16 @@ from isolated_programs import X, program, value, worker_of
 
 import wasi_nn
 from wasi_nn import ErrorCode, Graph, GraphEncoding, LoadRules, NNError, Runner, TensorInfo
+from wasi_nn.isolation.wire import protocol
 from wasi_nn.isolation.wire.channel import Channel, encoded
 from wasi_nn.isolation.wire.descriptions import (
     Description,
-    Misleading,
+    InvalidWorkerMessage,
     described_graph,
     encoded_metadata,
     encoded_texts,
 )
+from wasi_nn.isolation.wire.protocol import Request, kind_of, request
 from wasi_nn.limits.limits import Limits
 from wasi_nn.limits.usage import HeldBytes, Usage
 
@@ -104,6 +107,20 @@ def test_longer_messages_are_refused_unread(sizes: tuple[int, int]) -> None:
         tracemalloc.stop()
 
 
+def test_requests_have_the_fields_of_the_table() -> None:
+    assert protocol.__doc__ is not None
+    table = protocol.__doc__.split("\n\n")[2]
+    assert set(protocol.FIELDS) == set(Request)
+    for what, fields in protocol.FIELDS.items():
+        assert re.search(rf"(control|runner) +{what.value} ", f"{table} ".replace("\n", " \n")), what
+        assert all(field in table for field in fields)
+        message = request(what, **dict.fromkeys(fields))
+        assert kind_of(message) is what
+        for wrong in (message | {"more": 1}, {"do": what.value} if fields else {"do": "nothing"}):
+            with pytest.raises(ValueError, match="request"):
+                kind_of(wrong) if wrong["do"] != "nothing" else request(what, more=1)
+
+
 def test_what_would_be_too_long_isnt_sent() -> None:
     for message, data in (({"do": "x" * MIB}, b""), ({}, bytes(64 * MIB + 1))):
         with pytest.raises(NNError, match="takes at most") as raised:
@@ -165,7 +182,7 @@ def test_dims_that_cant_be_are_no_description(dim: Any) -> None:
     said = described_graph(_Described("n", 3))
     assert Description(said, b"").outputs[0].dims == ("n", 3)
     said["outputs"][0][2] = ["n", dim]
-    with pytest.raises(Misleading, match="a graph that is none"):
+    with pytest.raises(InvalidWorkerMessage, match="a graph that is none"):
         Description(said, b"")
 
 
@@ -175,7 +192,7 @@ def test_metadata_may_be_long_but_not_odd() -> None:
     assert Description(described_graph(graph), encoded_metadata(graph)).metadata == graph.metadata
     whole = encoded_metadata(graph)
     for wrong in (whole[:-1], whole[:-500], whole[9:], b"\xff" * 64, encoded_texts(np.array(["a"], object))):
-        with pytest.raises(Misleading):
+        with pytest.raises(InvalidWorkerMessage):
             Description(described_graph(graph), wrong)
 
 
@@ -189,7 +206,7 @@ def test_metadata_that_would_take_much_more_memory_than_its_bytes_is_refused() -
         told = encoded_texts(np.array(pair, object)) * size
         tracemalloc.start()
         try:
-            with pytest.raises(Misleading, match=r"metadata of|1048576 strings"):
+            with pytest.raises(InvalidWorkerMessage, match=r"metadata of|1048576 strings"):
                 Description(described_graph(graph), told)
             assert tracemalloc.get_traced_memory()[1] < 128 * MIB
         finally:

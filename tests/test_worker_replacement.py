@@ -164,6 +164,20 @@ def test_four_threads_go_on_while_workers_are_killed() -> None:
     assert (wrong, right) == ([], [200] * 4)
 
 
+def test_a_graph_that_is_closed_has_no_worker() -> None:
+    with wasi_nn.load(onnx_models.relu(), rules=ISOLATED) as graph:
+        context = graph.init_execution_context()
+        assert computed(context, X) == [0, 2, 0, 4]
+        process = worker_of(graph)
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+    for _ in range(2):
+        with pytest.raises(NNError, match=r"the graph (is|was) closed"):
+            computed(context, X)
+    with pytest.raises(NNError, match="the graph is closed"):
+        graph.init_execution_context()
+
+
 @pytest.mark.parametrize("is_waiting", [False, True], ids=["loading itself", "while another context loads"])
 def test_a_compute_that_finds_its_worker_gone_waits_no_longer_than_it_may(tmp_path: Path, is_waiting: bool) -> None:
     model = tmp_path / "model.py"

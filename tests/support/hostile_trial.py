@@ -25,6 +25,7 @@ import numpy as np
 import wasi_nn
 from wasi_nn import ExecutionContext, ExecutionTarget, GraphEncoding, LoadRules, NNError, TensorInfo
 from wasi_nn.isolation import Isolation, isolated_graph
+from wasi_nn.isolation.wire.protocol import Request, request
 from wasi_nn.isolation.worker_process import Worker
 
 _ROOM = 4 << 30  # bytes that models may take beyond what the process has when it has run a good one
@@ -111,7 +112,7 @@ class _Workers:
         if worker is None:
             worker = self._last[key] = _KeptWorker(settings, readable, model=model, sockets=sockets)
         for number in worker.graphs.values():
-            worker.tell({"do": "forget", "graph": number})
+            worker.tell(request(Request.FORGET, graph=number))
         worker.graphs.clear()
         self._uses[worker] += 1
         return worker

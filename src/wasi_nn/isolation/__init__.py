@@ -1,9 +1,9 @@
-"""Isolation: graphs that live in processes of their own, which may do nothing but compute.
+"""Isolation: graphs in worker processes that can do nothing but compute.
 
-A model is loaded, and run, by a *worker*: a process that sees no file but the model's and the libraries', has no
-network, and no more memory than it is given (`wasi_nn.isolation.worker.sandbox`). Its graph is a `Graph` like any
-other; its tensors lie in memory that both processes share. A worker that crashes, runs out of memory or doesn't answer
-costs the caller an error; the model is loaded again, by a new worker, when it is next used.
+A *worker* loads one model and runs it. The worker sees no file but the model's and its libraries', has no network, and
+has a bounded amount of memory (`wasi_nn.isolation.worker.sandbox`). The host sees a `Graph` like any other, whose
+tensors lie in memory that both processes share. A worker that crashes, runs out of memory or doesn't answer costs the
+caller an error; a new worker loads the model again when the graph is next used.
 
 Isolated graphs run on the CPU. A worker imports this package before it is confined, so nothing here may import numpy.
 """

@@ -1,4 +1,4 @@
-"""A connection to a runner in a worker: what the host asks it, and what the two know of each other."""
+"""A connection to one runner in a worker: its requests and answers, and the state that both sides share."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from wasi_nn.errors import NNError
 from wasi_nn.graph.runner import OPTIONAL
-from wasi_nn.isolation.wire.channel import Channel, Gone, Message
-from wasi_nn.isolation.wire.descriptions import Misleading
+from wasi_nn.isolation.wire.channel import Channel, Gone
+from wasi_nn.isolation.wire.descriptions import InvalidWorkerMessage
 from wasi_nn.isolation.wire.outputs import OutputReader, copies
+from wasi_nn.isolation.wire.protocol import Message, Request, request
 from wasi_nn.limits.stopping import stopped_by
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ _AS_LONG_AS_IT_TAKES: AbstractContextManager[None] = nullcontext()
 
 
 class Connection:
-    """A runner in a worker, made there for the graph of this configuration. When the worker is gone, so is all that it
-    was told and all that it gave: there is another connection then.
+    """A runner in a worker, for the graph of one configuration. It ends with its worker: a new worker means a new
+    connection, so that no state of the old one is left.
 
     Raises `NNError` as `ask` does.
     """
@@ -38,20 +39,20 @@ class Connection:
     def __init__(self, graph: Graph, model: Model, config: bytes) -> None:
         self.worker, place = model.worker_with(config)
         self.bound: list[Array | None] = [None] * len(graph.inputs)
-        """The inputs as the worker knows them."""
+        """The inputs that the worker has, by index."""
         self.memory: list[SharedMemory | None] = [None] * len(graph.inputs)
-        """Where the worker has them."""
+        """The shared memory of each input that the worker has."""
         self.outputs = OutputReader(graph, self.worker.outputs)
-        self.apart = OutputReader(graph, self.worker.outputs)  # for outputs that are copied from there at once
+        self.apart = OutputReader(graph, self.worker.outputs)  # for outputs that are copied at once
         self.text_sink: Callable[[bytes], None] | None = None
         self._settings = model.settings
         self._number = next(_numbers)
-        # How many calls there were, which one is awaited, and for which the worker is killed if it goes on.
+        # Numbers of calls: the last one, the one that is awaited (0: none), and the last that was interrupted.
         self._calls = self._under_way = self._insisted = 0
         self._channel, theirs = Channel.pair()
         self._is_open = True
         with theirs:
-            if not self.worker.tell({"do": "runner", "graph": place, "runner": self._number}, [theirs.fileno()]):
+            if not self.worker.tell(request(Request.RUNNER, graph=place, runner=self._number), [theirs.fileno()]):
                 self.close()
                 raise self.worker.died()
         try:
@@ -66,26 +67,27 @@ class Connection:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the runner can be asked: it is there, and each question had its answer."""
+        """Whether the runner can be asked: its worker is alive, and no call failed half-way."""
         return self._is_open and self.worker.is_alive
 
     def forget(self) -> None:
-        """Tell the worker of every input again, with the next call."""
+        """Send every input again with the next call."""
         self.bound = [None] * len(self.bound)
         self.memory = [None] * len(self.memory)
 
     def close(self) -> None:
-        """Have the worker drop the runner."""
+        """Close the channel, by which the worker drops the runner."""
         self._is_open = False
         self._channel.close()
 
     def ask(
         self, content: bytes | None, files: Sequence[int] = (), outputs: OutputReader | None = None, *, to: str = ""
     ) -> Message:
-        """Send what is to be done (nothing, if it was told already), and wait for the answer: as long as it takes, if
-        somebody else minds the time, or as long as there is `to` do what it says. Room for outputs is the reader's.
+        """Send a request (None: it was sent already), and wait for the answer. `outputs` gets the room for outputs.
 
-        Raises `NNError`: what the runner says, `timeout` if it takes too long, `runtime-error` if the worker ends.
+        `to` says what the request is for, in an error, and bounds it by `Isolation.load_time`; without it, the caller
+        bounds the time, by `interrupt`. Raises `NNError`: the runner's own, `timeout`, and `runtime-error` if the
+        worker ends.
         """
         self._calls += 1
         self._under_way = self._calls
@@ -117,7 +119,7 @@ class Connection:
         return answer
 
     def _answer(self, content: bytes | None, files: Sequence[int], outputs: OutputReader) -> Message:
-        """Send a request, and receive its answer; meanwhile, give room for outputs, and show texts."""
+        """Send a request and receive its answer; meanwhile, give room for outputs and pass texts on."""
         if content is not None:
             self._channel.send_encoded(content, files)
         while True:
@@ -130,22 +132,23 @@ class Connection:
                 self.text_sink(bytes(data))
 
     def told(self, outputs: OutputReader, answer: Message) -> list[Array]:
-        """The outputs that an answer tells of. Raises `NNError` with `runtime-error` for what can't be."""
+        """The outputs of an answer, in shared memory. Raises `NNError` with `runtime-error` for outputs that can't
+        be."""
         return self._read(outputs, answer, None)
 
     def taken(self, answer: Message, index: int | None = None) -> list[Array]:
-        """Copies of the outputs that an answer tells of: of all, or of one alone. Raises as `told` does."""
+        """Copies of the outputs of an answer: of all, or of one. Raises as `told` does."""
         return copies(self._read(self.apart, answer, index))
 
     def _read(self, outputs: OutputReader, answer: Message, index: int | None) -> list[Array]:
         try:
             return outputs.read(answer, index)
-        except Misleading as error:
+        except InvalidWorkerMessage as error:
             raise self.worker.misled(error) from error
 
     def interrupt(self, *, can_be_told: bool) -> None:
-        """End the call that is awaited. From any thread. The worker is killed if it goes on all the same, or at once if
-        the runner can't be told."""
+        """End the call that is awaited, from any thread. The worker is killed if it goes on for longer than
+        `Isolation.grace`, or at once if the runner has no `interrupt`."""
         call = self._under_way
         if not call:
             return
@@ -157,8 +160,8 @@ class Connection:
         if not can_be_told:
             insist()
             return
-        self.worker.tell({"do": "interrupt", "runner": self._number})
-        if self._insisted != call:  # it may be told of one call again and again
+        self.worker.tell(request(Request.INTERRUPT, runner=self._number))
+        if self._insisted != call:  # one timer for each call, however often it is interrupted
             self._insisted = call
             timer = threading.Timer(self._settings.grace, insist)
             timer.daemon = True

@@ -1,4 +1,4 @@
-"""Graphs whose models are in workers, as the host has them: a graph like any other."""
+"""Isolated graphs on the host's side: a `Graph` like any other, whose model is in a worker."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from wasi_nn.isolation import Isolation
 from wasi_nn.isolation.connection import Connection
 from wasi_nn.isolation.isolated_runner import IsolatedRunner
 from wasi_nn.isolation.shared_memory import SharedMemory
-from wasi_nn.isolation.wire.channel import MAX_FILES, Message
-from wasi_nn.isolation.wire.descriptions import Description, Misleading
+from wasi_nn.isolation.wire.channel import MAX_FILES
+from wasi_nn.isolation.wire.descriptions import Description, InvalidWorkerMessage
+from wasi_nn.isolation.wire.protocol import Message, Request, request
 from wasi_nn.isolation.worker_process import Worker
 from wasi_nn.limits.stopping import stopped_by, turn
 from wasi_nn.types import ExecutionTarget
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 def load(
     backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, target: ExecutionTarget, options: Options
 ) -> Graph:
-    """Load a model, from its file or from bytes, into a worker of its own. Raises as a backend's `load` does."""
+    """Load a model, from its file or from bytes, into a new worker. Raises as a backend's `load` does."""
     if not isinstance(model, Path) and len(model) > MAX_FILES:
         message = f"an isolated graph has at most {MAX_FILES} builders; got {len(model)}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
@@ -42,7 +43,7 @@ def load(
 
 
 class Model:
-    """A model, and the worker that has it at the moment."""
+    """A model, and the worker that has it now. Graphs of several configurations may share one."""
 
     def __init__(
         self, backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, options: Options
@@ -56,25 +57,27 @@ class Model:
         self._size = sum(builder.size for builder in self._builders) + sum(map(_size_of, files))
         kind = type(backend)
         self._sockets = backend.needs_sockets
-        self._message = {
-            "do": "load",
-            "backend": f"{kind.__module__}:{kind.__qualname__}",
-            "path": None if path is None else str(path),
-            "target": ExecutionTarget.CPU.value,
-            "options": dict(options),
-        }
-        self._lock = threading.RLock()  # graphs may be dropped by the thread that has the lock
-        self._dropped: deque[bytes] = deque()  # the configurations of graphs that were
-        self._is_forgetting = False
+        self._message = request(
+            Request.LOAD,
+            backend=f"{kind.__module__}:{kind.__qualname__}",
+            path=None if path is None else str(path),
+            target=ExecutionTarget.CPU.value,
+            options=dict(options),
+        )
+        self._lock = threading.RLock()  # the thread that holds it may drop graphs, by the garbage collector
+        self._dropped: deque[bytes] = deque()  # configurations of graphs that are gone, to be told to the worker
+        self._is_forgetting = self._is_closed = False
         self._worker: Worker | None = None
         self._described: dict[bytes, Description] = {}
         self._graphs: Counter[bytes] = Counter()
 
     def worker_with(self, config: bytes) -> tuple[Worker, int]:
-        """The worker that has the model, with a graph of this configuration, and the graph's number there; a new
-        worker, if the last one is gone."""
+        """The worker that has the model, and the number there of the graph with this configuration. Starts a new worker
+        if the last one has ended. Raises as loading the model does."""
         with turn(self._lock):
             self._forget_dropped()
+            if self._is_closed:
+                raise NNError(ErrorCode.RUNTIME_ERROR, "the graph is closed")
             worker = self._worker
             if worker is None or not worker.is_alive:
                 if worker is not None:
@@ -90,14 +93,14 @@ class Model:
                     raise
                 self._worker = worker
             if config not in worker.graphs:
-                message = {"do": "configure", "graph": worker.graphs[b""]}
+                message = request(Request.CONFIGURE, graph=worker.graphs[b""])
                 self._know(worker, config, *worker.ask(message, "configure the graph", config))
             return worker, worker.graphs[config]
 
     def described(self, config: bytes) -> Description:
-        """What the worker says of the graph of this configuration. Once for each graph here."""
+        """The worker's description of the graph with this configuration. Call it once for each `IsolatedGraph`."""
         with self._lock:
-            self._graphs[config] += 1  # before, lest another graph that is dropped meanwhile be the last one
+            self._graphs[config] += 1  # first: else the worker would drop the graph if another one goes meanwhile
             try:
                 self.worker_with(config)
             except BaseException:
@@ -106,8 +109,8 @@ class Model:
             return self._described[config]
 
     def forget(self, config: bytes) -> None:
-        """A graph here is dropped; of the last one of a configuration the worker is told. Waits for no lock: garbage is
-        collected on any thread, whatever locks that has."""
+        """Count one `IsolatedGraph` less; the worker drops the graph of a configuration with the last one. Called by
+        the garbage collector on any thread, so it must not wait for a lock."""
         self._dropped.append(config)
         if self._lock.acquire(blocking=False):
             try:
@@ -115,8 +118,19 @@ class Model:
             finally:
                 self._lock.release()
 
+    def close_with(self, config: bytes) -> None:
+        """A graph here is closed; with the last one, the worker ends. Contexts of a closed graph get an error."""
+        with self._lock:
+            self._dropped.append(config)
+            self._forget_dropped()
+            if not any(self._graphs.values()):
+                self._is_closed = True
+                if self._worker is not None:
+                    self._worker.kill("the graph was closed")
+                    self._worker.close()
+
     def _forget_dropped(self) -> None:
-        if self._is_forgetting:  # garbage was collected in the midst of it
+        if self._is_forgetting:  # the garbage collector ran in the middle of it
             return
         self._is_forgetting = True
         try:
@@ -133,14 +147,14 @@ class Model:
             del self._graphs[config], self._described[config]
             number = None if self._worker is None else self._worker.graphs.pop(config, None)
             if self._worker is not None and number is not None:
-                self._worker.tell({"do": "forget", "graph": number})
+                self._worker.tell(request(Request.FORGET, graph=number))
 
     def _know(self, worker: Worker, config: bytes, answer: Message, metadata: memoryview) -> None:
         try:
             described = Description(answer["graph"], bytes(metadata))
             number = answer["number"]
             if not isinstance(number, int):
-                raise Misleading("a graph without a number")
+                raise InvalidWorkerMessage("a graph without a number")
         except (KeyError, ValueError) as error:
             raise worker.misled(error) from error
         if described != self._described.setdefault(config, described):
@@ -160,7 +174,7 @@ def _size_of(path: Path) -> int:
 
 
 def _code(backend: Backend) -> list[str]:
-    """Where a backend and its runtime are, be it outside of the usual folders."""
+    """The folders of a backend and its runtime, which may be outside of Python's own folders."""
     found = []
     for name in (type(backend).__module__, backend.runtime):
         spec = importlib.util.find_spec(name.partition(".")[0])
@@ -178,12 +192,19 @@ class IsolatedGraph(Graph):
         self.encoding, self.runtime, self.device = described.encoding, model.runtime, described.device
         self.outputs_vary, self.keeps_state = described.outputs_vary, described.keeps_state
         self._model, self._config = model, config
-        weakref.finalize(self, model.forget, config).atexit = False
+        self._forget = weakref.finalize(self, model.forget, config)
+        self._forget.atexit = False
 
     @property
     def worker_process(self) -> int:
-        """The process id of the worker that has the model at the moment."""
+        """The process id of the worker that has the model now."""
         return self._model.worker_with(self._config)[0].process.pid
+
+    def close(self) -> None:
+        """End the worker, unless another graph with a configuration of its own is still there."""
+        super().close()
+        if self._forget.detach() is not None:
+            self._model.close_with(self._config)
 
     def configured(self, config: memoryview) -> Graph:
         return IsolatedGraph(self._model, self._config + bytes(config)) if len(config) else self

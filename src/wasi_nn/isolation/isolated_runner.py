@@ -1,5 +1,4 @@
-"""The runner of a graph whose model is in a worker: inputs are written, and outputs are read, in memory that both
-processes have."""
+"""The runner of an isolated graph: it writes inputs into shared memory, asks the worker, and reads outputs there."""
 
 from __future__ import annotations
 
@@ -11,9 +10,10 @@ import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.runner import ABSENT, Runner
-from wasi_nn.isolation.wire.channel import Message, encoded
+from wasi_nn.isolation.wire.channel import encoded
 from wasi_nn.isolation.wire.descriptions import encoded_texts
 from wasi_nn.isolation.wire.outputs import tells_of_outputs
+from wasi_nn.isolation.wire.protocol import Message, Request, request
 from wasi_nn.limits.stopping import Stoppable
 from wasi_nn.types import Dims
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from wasi_nn.isolation.wire.outputs import OutputReader
     from wasi_nn.types import Array
 
-_RUN = encoded({"do": "run"})
+_RUN = encoded(request(Request.RUN, bind=[]))
 
 
 class IsolatedRunner(Runner):
-    """A runner in a worker, by a connection that is made anew when the worker is gone."""
+    """A runner in a worker. It connects to a new worker when the last one has ended."""
 
     def __init__(self, graph: Graph, connect: Callable[[], Connection]) -> None:
         self._graph = graph
@@ -94,16 +94,16 @@ class IsolatedRunner(Runner):
         connection = self._connected()
         self._has_run = True
         if reuse is None:
-            return connection.taken(self._ask(connection, "run apart", inputs))
-        return connection.told(connection.outputs, self._ask(connection, "run", inputs, connection.outputs))
+            return connection.taken(self._ask(connection, Request.RUN_APART, inputs))
+        return connection.told(connection.outputs, self._ask(connection, Request.RUN, inputs, connection.outputs))
 
     def steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array] | None]:
         connection = self._connected()
-        self._ask(connection, "steps", inputs)
+        self._ask(connection, Request.STEPS, inputs)
         ended = False
         try:
             while True:
-                answer = connection.ask(encoded({"do": "step"}))
+                answer = connection.ask(encoded(request(Request.STEP)))
                 if answer.get("end"):
                     ended = True
                     return connection.taken(answer) if tells_of_outputs(answer) else None
@@ -113,15 +113,15 @@ class IsolatedRunner(Runner):
             raise
         finally:
             if not ended and connection.is_usable:
-                connection.ask(encoded({"do": "end"}), to="end a sequence")
+                connection.ask(encoded(request(Request.END)), to="end a sequence")
 
     def check_input(self, index: int, data: memoryview) -> None:
-        content = encoded({"do": "check", "index": index}, data)
+        content = encoded(request(Request.CHECK, index=index), data)
         self._connected().ask(content, to="look at an input")
 
     def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
         connection = self._connected()
-        answer = self._ask(connection, "before", inputs, to="tell of an output", index=index)
+        answer = self._ask(connection, Request.BEFORE, inputs, to="tell of an output", index=index)
         return connection.taken(answer, index)[0] if tells_of_outputs(answer) else None
 
     def interrupt(self) -> None:
@@ -134,34 +134,34 @@ class IsolatedRunner(Runner):
     def _ask(
         self,
         connection: Connection,
-        what: str,
+        what: Request,
         inputs: Sequence[Array | None],
         outputs: OutputReader | None = None,
         *,
         to: str = "",
         **more: Any,
     ) -> Message:
-        """Ask for something that depends on inputs, of which the worker is told what it doesn't know."""
+        """Send a request that depends on inputs, with the inputs that changed."""
         connection.text_sink = self.text_sink
         changed = [index for index, array in enumerate(inputs) if not self._is_known(connection, index, array)]
-        if what == "run" and not changed:
+        if what is Request.RUN and not changed:
             return connection.ask(_RUN, outputs=outputs)
         files: list[int] = []
         try:
             changes = [self._change(connection, index, inputs[index], files) for index in changed]
-            content = encoded({"do": what, "bind": changes, **more}, files=len(files))
+            content = encoded(request(what, bind=changes, **more), files=len(files))
             return connection.ask(content, files, outputs, to=to)
-        except NNError:  # perhaps before it knew of all
+        except NNError:  # the worker may not have taken all of them
             connection.forget()
             raise
 
     def _is_known(self, connection: Connection, index: int, array: Array | None) -> bool:
-        """Whether the worker has an input as it is. An array of a caller's may have been written to meanwhile."""
+        """Whether the worker has an input as it is now. Only a buffer of ours is known not to have changed."""
         is_bound = array is not None and array is connection.bound[index]
         return is_bound and (array is self._buffers[index] or array is ABSENT)
 
     def _change(self, connection: Connection, index: int, array: Array | None, files: list[int]) -> list[Any]:
-        """What the worker is told of an input: its index, dtype and dims, where its elements are, in how many bytes."""
+        """The `bind` entry of an input (see `wasi_nn.isolation.wire.protocol`)."""
         connection.bound[index] = array
         if array is None:
             return [index, "", [], "unset", 0]
@@ -173,16 +173,16 @@ class IsolatedRunner(Runner):
         return [index, "object" if is_text else array.dtype.name, array.shape, where, content.nbytes]
 
     def _placed(self, connection: Connection, index: int, array: Array, files: list[int]) -> str:
-        """Have an input's elements where the worker can see them; whether that is in memory that it has."""
+        """Write an input's elements into shared memory; gives `here` or `new`."""
         aside = None
         if array is not self._buffers[index]:
             kept = self._buffers[index]
-            if kept is not None and kept.nbytes:  # a run on other inputs leaves those that are set as they were
+            if kept is not None and kept.nbytes:  # a named compute must leave the inputs that are set as they are
                 aside, self._memory[index] = self._memory[index], None
             view = self._buffer(index, array.shape, array.dtype)
             np.copyto(view, array)
         memory = self._memory[index]
-        assert memory is not None  # an array of no elements has some too
+        assert memory is not None  # also for an array without elements
         where = "here"
         if memory is not connection.memory[index]:
             where = "new"

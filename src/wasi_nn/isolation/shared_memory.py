@@ -1,10 +1,10 @@
-"""Memory that the host shares with a worker, and what a worker was given of it.
+"""Memory that the host shares with a worker, and the count of what each worker has.
 
-Shared memory has no name, so that it is gone with the last process that has it, whatever happens. Nobody can make it
-shorter under a reader's hands.
+Shared memory has no name, so that it goes with the last process that maps it, however that ends. Its size is sealed, so
+that nobody can make it shorter while it is read.
 
-A worker can keep all memory that it was ever given, whatever it says. So memory that the host has done with is emptied
-and given to the same worker again, and a worker never has more than what was in use at once.
+A hostile worker can keep all memory that it was ever given. So the host empties memory that it has done with and gives
+it to the same worker again: a worker never has much more than what was in use at once.
 """
 
 from __future__ import annotations
@@ -32,10 +32,9 @@ _STEPS = 4
 
 
 class SharedMemory:
-    """Memory that a worker may have too: `size` bytes, whose number can't be changed any more. It is there as long as
-    a view of `bytes` is.
+    """`size` bytes of memory that can be shared with a worker, for as long as a view of `bytes` is alive.
 
-    Raises `NNError` with `runtime-error` where the system has no more memory, or too few files are left.
+    Raises `NNError` with `runtime-error` if the system has no more memory, or the process too few file descriptors.
     """
 
     def __init__(self, size: int, file: int | None = None) -> None:
@@ -60,7 +59,7 @@ class SharedMemory:
 
     @classmethod
     def holding(cls, content: memoryview) -> SharedMemory:
-        """Memory with a copy of these bytes, which nobody can change any more but this process."""
+        """Memory with a copy of these bytes, which only this process can change."""
         memory = cls(len(content))
         memory.bytes[:] = content
         fcntl.fcntl(memory.file, fcntl.F_ADD_SEALS, _F_SEAL_FUTURE_WRITE)
@@ -68,7 +67,7 @@ class SharedMemory:
 
 
 class _Fate:
-    """What becomes of memory when no view of it is left: its worker keeps it for later, or the file is closed."""
+    """Decides about memory that nobody views any more: it is kept for its worker, or its file is closed."""
 
     def __init__(self, file: int, size: int) -> None:
         self._file, self._size = file, size
@@ -76,26 +75,27 @@ class _Fate:
         self.worker: WorkerMemory | None = None
 
     def come(self) -> None:
-        # In a fork, the memory is still its parent's: nothing there may be emptied.
+        # In a fork, the memory is still the parent's and must not be emptied.
         if self.worker is None or self._forks != forks.count or not self.worker._keep(self._file, self._size):
             os.close(self._file)
 
 
 class WorkerMemory:
-    """The memory for one worker, `most` bytes in all. Safe to use from several threads."""
+    """The shared memory of one worker, `most` bytes in all. Safe to use from several threads."""
 
     def __init__(self, most: float = inf) -> None:
         self._most = most
         self._given = 0
         self._lock = threading.Lock()
         self._kept: dict[int, list[int]] = {}  # files by size, for the worker alone
-        # Garbage is collected on any thread, whatever locks that has: what comes from there waits here.
+        # Memory is returned by the garbage collector, on any thread, whatever locks that thread holds. So it is put
+        # here without a lock (appending to a deque is atomic), and sorted in by the next `take`.
         self._returned: deque[tuple[int, int]] = deque()
         self._closed = False
 
     def take(self, size: int) -> SharedMemory:
-        """Memory of at least so many bytes, all zero. Raises as `SharedMemory` does, and `NNError` with `too-large` for
-        more than the worker may have."""
+        """At least so many bytes of memory, all zero. Raises as `SharedMemory` does, and `NNError` with `too-large` if
+        the worker would have more than `most`."""
         size = _rounded(size, steps=1 if self._most == inf else _STEPS)
         with self._lock:
             while self._returned:
@@ -122,14 +122,14 @@ class WorkerMemory:
         self._given = given
 
     def adopt(self, memory: SharedMemory) -> None:
-        """Count memory that was made for another worker, which is gone. Raises as `take` does."""
+        """Count memory of a worker that is gone as this worker's. Raises as `take` does."""
         if memory._fate.worker is not self:
             with self._lock:
                 self._count(memory.size)
             memory._fate.worker = self
 
     def close(self) -> None:
-        """The worker is gone, and nothing is kept for it any more."""
+        """The worker has ended: keep nothing for it any more."""
         self._closed = True
         while self._kept:
             _, files = self._kept.popitem()
@@ -143,7 +143,7 @@ class WorkerMemory:
                 os.close(self._returned.popleft()[0])
 
     def _keep(self, file: int, size: int) -> bool:
-        """Keep memory for later, empty; false if that can't be. Waits for no lock."""
+        """Keep memory, emptied, for the next `take`; false if it can't be emptied. Takes no lock."""
         if self._closed or not _emptied(file, size):
             return False
         self._returned.append((file, size))

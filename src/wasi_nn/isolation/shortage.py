@@ -1,4 +1,4 @@
-"""What a worker's failure may come of, in words: too little memory, or too few threads."""
+"""Hints for the errors of workers that may have run out of memory or threads."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _THREADS = re.compile(r"resource temporarily unavailable|start new thread|pthrea
 
 
 def after_crash(settings: Isolation) -> str:
-    """What a worker may have wanted that crashed or gave up."""
+    """A hint for a worker that crashed or gave up."""
     return f"; it may have wanted more than {_memory(settings)}, or than {_threads(settings)}"
 
 
 def after_error(text: str, settings: Isolation) -> str:
-    """What a worker wanted that tells of this error; nothing if it is another one, or says so already."""
+    """A hint for an error text of a worker; empty if the error has another cause, or names the limit already."""
     if _NAMES in text:
         return ""
     for sign, limit in ((_MEMORY, _memory), (_THREADS, _threads)):

@@ -1,4 +1,4 @@
-"""A worker, as the host has it: a process that is started, asked, and ended; and never outlives the host."""
+"""A worker process on the host's side: it is started, asked and ended, and never outlives the host."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.isolation import Isolation, require_available
 from wasi_nn.isolation.shared_memory import WorkerMemory
 from wasi_nn.isolation.shortage import after_crash, after_error
-from wasi_nn.isolation.wire.channel import Channel, Gone, Message, encoded
+from wasi_nn.isolation.wire.channel import Channel, Gone, encoded
 from wasi_nn.isolation.wire.descriptions import error_of
+from wasi_nn.isolation.wire.protocol import Message, Request, request
 from wasi_nn.isolation.worker.sandbox import library_folders
 from wasi_nn.process import environment, forks
 from wasi_nn.process.processes import how_it_ended, python_command
@@ -58,20 +59,27 @@ class Worker:
         self._end = weakref.finalize(self, _end, self.process, held, os.getpid())
         forks.renew(self)
         allowed = [*library_folders(), *map(os.path.realpath, readable)]
-        may = {"readable": allowed, "memory": settings.memory, "model": model, "threads": settings.threads}
+        may = request(
+            Request.CONFINE,
+            readable=allowed,
+            memory=settings.memory,
+            model=model,
+            threads=settings.threads,
+            sockets=sockets,
+        )
         try:
-            self.ask(may | {"sockets": sockets}, "be confined")
+            self.ask(may, "be confined")
         except BaseException:
             self.close()
             raise
 
     def _start(self) -> ExitStack:
-        """Start the process; gives what has to be closed in the end."""
+        """Start the process; gives the resources to close when it ends."""
         with ExitStack() as opened:
             self._control, theirs = Channel.pair()
             opened.callback(self._control.close)
             with theirs:
-                # The same socket once more, without the time that others may wait at it.
+                # The same socket again, without the timeout that `within` sets on the other.
                 self._telling = opened.enter_context(socket.socket(fileno=os.dup(self._control.socket.fileno())))
                 lifeline, self._lifeline = os.pipe2(os.O_CLOEXEC)
                 opened.callback(os.close, self._lifeline)
@@ -90,10 +98,11 @@ class Worker:
     def ask(
         self, message: Mapping[str, Any], to: str, data: bytes | memoryview = b"", files: Sequence[int] = ()
     ) -> tuple[Message, memoryview]:
-        """Ask for something that takes its time, such as loading; gives the answer, and the bytes with it.
+        """Send a request on the control channel, and wait for the answer; gives the answer and its bytes. `to` says in
+        errors what the request is for.
 
-        Raises `NNError`: what the worker says, `timeout` if it doesn't answer in `Isolation.load_time`, `runtime-error`
-        if it ends, `too-large` for more bytes than it is told at once.
+        Raises `NNError`: the worker's own, `timeout` after `Isolation.load_time`, `runtime-error` if the worker ends,
+        `too-large` for more bytes than one message has.
         """
         content = encoded(message, data, len(files))
         with self._lock:
@@ -117,8 +126,8 @@ class Worker:
         return answer, given
 
     def tell(self, message: Mapping[str, Any], files: Sequence[int] = ()) -> bool:
-        """Tell the worker something that it doesn't answer, without waiting for it. False if it wasn't told: it is
-        gone, or doesn't read what it is told."""
+        """Send a request that has no answer, without waiting. False if it couldn't be sent: the worker has ended, or
+        doesn't read."""
         content = encoded(message, files=len(files))
         if not self._sending.acquire(timeout=_MOMENT):
             return False
@@ -134,17 +143,17 @@ class Worker:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be asked."""
+        """Whether the process runs."""
         return self._end.alive and self.process.poll() is None
 
     def kill(self, reason: str = "") -> None:
-        """End it now. `reason` is what those who are waiting for it are told."""
+        """Kill the process. `reason` is for the errors of those who wait for an answer."""
         if not self._reason:
             self._reason = reason
         self.process.kill()
 
     def died(self) -> NNError:
-        """What to tell those who were waiting for it."""
+        """The error for those who waited for an answer when the worker ended."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=5)
         self.kill()
@@ -159,19 +168,19 @@ class Worker:
         return NNError(ErrorCode.RUNTIME_ERROR, message)
 
     def too_slow(self, to: str) -> NNError:
-        """What to tell those for whom it didn't do something in time. It isn't asked again."""
+        """The error for a request that took too long. The worker is killed."""
         limit = self._settings.load_time
         self.kill(f"it took longer than {limit:g} s to {to}")
         message = f"the isolated worker took longer than {limit:g} s to {to} (Isolation.load_time)"
         return NNError(ErrorCode.TIMEOUT, message)
 
     def misled(self, error: Exception) -> NNError:
-        """What to tell those to whom it said what can't be. It isn't asked again."""
+        """The error for an answer that can't be true. The worker is killed."""
         self.kill(f"it said what can't be ({one_line(error)})")
         return self.died()
 
     def told(self, said: Any) -> NNError:
-        """The error that it tells of."""
+        """The error of an answer."""
         try:
             error = error_of(said)
             return error.told_as(f"{error}{after_error(str(error), self._settings)}")
@@ -194,16 +203,16 @@ class Worker:
             words_of_workers.debug("isolated worker %d: %s", self.process.pid, printable(line))
 
     def close(self) -> None:
-        """End it and let go of it."""
+        """Kill the process and close all that belongs to it."""
         self._end()
 
     def renew(self) -> None:
-        """In a fork of the host, let go of it: it is the host's, and must see that end."""
+        """In a fork of the host, close its copies of the descriptors, so that the worker sees the host's end."""
         self.close()
 
 
 def _started(given: tuple[int, int], words: int) -> subprocess.Popen[bytes]:
-    """The process, with these descriptors: of its channel and its lifeline, and for what it prints."""
+    """The process. `given` are its descriptors for the control channel and the lifeline, `words` is for its output."""
     return subprocess.Popen(
         python_command("wasi_nn.isolation.worker.main:main", *given),
         stdin=subprocess.DEVNULL,

@@ -1,7 +1,7 @@
-"""How the host and a worker talk: short messages over a socket, and tensors and models in shared memory.
+"""A channel between the host and a worker: short messages over a socket.
 
-A message is JSON, short and flat, with some bytes behind it; files go from the host to the worker only. Neither side
-believes what the other says: a message is no longer than it may be, and nothing in it is run.
+A message is JSON, short and flat, with some bytes behind it. Only the host sends files. Each side checks the length and
+the nesting of every message before it parses it, since the other side may be hostile.
 """
 
 from __future__ import annotations
@@ -17,37 +17,38 @@ from math import inf
 from struct import Struct
 from typing import Any
 
+from wasi_nn.isolation.wire.protocol import Message
+
 _HEADER = Struct("<III")  # the length of the JSON, of the bytes behind it, and how many files there are
 _MAX_JSON = 2**20
 MAX_BYTES = 64 * 2**20
-"""The bytes that may come with a message; of a tensor of strings, too."""
-_MAX_NESTING = 8  # objects and lists in each other
+"""The most bytes behind one message, and in one tensor of strings."""
+_MAX_NESTING = 8  # levels of objects and lists
 _FIRST_READ = 4096  # most messages are shorter
 MAX_FILES = 128
-"""The files that may come with a message."""
+"""The most files with one message."""
 _ROOM_FOR_FILES = socket.CMSG_SPACE(MAX_FILES * 4)
-
-Message = dict[str, Any]
 
 
 class Gone(Exception):
-    """The other side is there no more."""
+    """The other process has ended, or has closed the channel."""
 
 
 class Channel:
-    """One side of a conversation. One thread at a time uses it."""
+    """One end of a channel. One thread at a time uses it."""
 
     def __init__(self, end: socket.socket, *, takes_files: bool = False) -> None:
         self.socket = end
         self._takes_files = takes_files
-        self._read = b""  # of what comes next
+        self._read = b""  # bytes of the next message that are here already
         self._files: list[int] = []
-        self._last: tuple[bytes, Message] = b"", {}  # many are alike
+        self._last: tuple[bytes, Message] = b"", {}  # the last JSON and its object: many messages are the same
         self._until = inf
 
     @classmethod
     def pair(cls) -> tuple[Channel, socket.socket]:
-        """A channel, and the other side's socket. Raises `NNError` with `runtime-error` if too few files are left."""
+        """A channel, and the socket for its other end. Raises `NNError` with `runtime-error` if the process has too few
+        file descriptors left."""
         from wasi_nn.errors import ErrorCode, NNError
         from wasi_nn.process.descriptors import require_free_descriptors, reserve
 
@@ -60,8 +61,8 @@ class Channel:
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Have what is done here be done within some seconds, however little the other side sends at once: else
-        `TimeoutError` is raised."""
+        """Bound all sending and receiving here to some seconds in all, also where the other side sends byte after byte.
+        Raises `TimeoutError`."""
         self._until = time.monotonic() + seconds
         self.socket.settimeout(seconds)
         try:
@@ -76,7 +77,7 @@ class Channel:
         self.send_encoded(encoded(message, data, len(files)), files)
 
     def send_encoded(self, content: bytes, files: Sequence[int] = ()) -> None:
-        """Send what `encoded` gave. Raises as `send` does."""
+        """Send an encoded message. Raises as `send` does."""
         try:
             sent = socket.send_fds(self.socket, [content], files) if files else self.socket.send(content)
             if sent < len(content):
@@ -87,7 +88,7 @@ class Channel:
             raise Gone(str(error)) from error
 
     def receive(self) -> tuple[Message, memoryview, list[int]]:
-        """The next message, the bytes behind it, and the files that came with it. Raises as `receive_encoded` does."""
+        """The next message, its bytes, and its files. Raises as `receive_encoded` does."""
         content = self.receive_encoded()
         length, _, count = _HEADER.unpack_from(content)
         files = []
@@ -100,9 +101,9 @@ class Channel:
         return self._last[1], memoryview(content)[behind:], files
 
     def receive_encoded(self) -> bytes:
-        """The next message as `encoded` gave it; the files that came with it are left for the one after.
+        """The next message as `encoded` made it; its files are kept for the caller.
 
-        Raises `Gone`, `TimeoutError` where there is a time for it (`within`), and `ValueError` for what is no message.
+        Raises `Gone`, `TimeoutError` (see `within`), and `ValueError` for bytes that are no message.
         """
         read = self._read or self._more()
         while len(read) < _HEADER.size:
@@ -117,7 +118,7 @@ class Channel:
         return read[:whole]
 
     def close(self) -> None:
-        """End the conversation."""
+        """Close this end; the other side gets `Gone`."""
         self.socket.close()
 
     def _more(self) -> bytes:
@@ -132,7 +133,7 @@ class Channel:
         return content
 
     def _read_into(self, room: bytearray | memoryview) -> int:
-        """Read some bytes of what comes next; gives how many."""
+        """Read some bytes; gives how many."""
         if self._until < inf:
             left = self._until - time.monotonic()
             if left <= 0:
@@ -157,7 +158,7 @@ class Channel:
 def _parsed(text: bytes) -> Message:
     if text.count(b"[") + text.count(b"{") > _MAX_NESTING:
         _require_flat(text)
-    message = json.loads(text.decode())  # as bytes, it could be of another encoding
+    message = json.loads(text.decode())  # `loads` would also take bytes in UTF-16, whose brackets weren't counted
     if not isinstance(message, dict):
         raise ValueError("a message that isn't an object")
     return message
@@ -170,25 +171,26 @@ def _require_flat(text: bytes) -> None:
     """Raise `ValueError` for JSON that is nested too deep, before it is parsed."""
     with_plain_strings = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     brackets = b"".join(with_plain_strings.split(b'"')[::2]).translate(None, _NO_BRACKETS)
-    for _ in range(_MAX_NESTING):  # the innermost go, each time
+    for _ in range(_MAX_NESTING):  # each round removes the innermost level
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
     if brackets:
         raise ValueError("a message that is nested too deep")
 
 
 def encoded(message: Mapping[str, Any], data: bytes | memoryview = b"", files: int = 0) -> bytes:
-    """A message as it is sent. Raises `NNError` with `too-large` for one that the other side wouldn't take."""
+    """A message as bytes to be sent. Raises `NNError` with `too-large` for a message that the other side would
+    refuse."""
     text = json.dumps(message, separators=(",", ":")).encode()
     for size, most in ((len(text), _MAX_JSON), (len(data), MAX_BYTES)):
         if size > most:
-            from wasi_nn.errors import ErrorCode, NNError  # which workers must not import as they start
+            from wasi_nn.errors import ErrorCode, NNError
 
             raise NNError(ErrorCode.TOO_LARGE, f"an isolated graph takes at most {most} bytes at once, not {size}")
     return b"".join((_HEADER.pack(len(text), len(data), files), text, data))
 
 
 def mapped(file: int, *, writable: bool) -> memoryview:
-    """The content of a file, which is closed here: what the other side shares."""
+    """Map a file that the other side shares. The descriptor is closed."""
     try:
         size = os.fstat(file).st_size
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ

@@ -1,4 +1,4 @@
-"""What a worker says of graphs, tensors and errors: written there, and read here without belief."""
+"""Descriptions of graphs, tensors and errors: the worker writes them, and the host reads and checks them."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ _MAX_TEXT = 4096
 _MAX_METADATA = 32 * 2**20  # bytes
 _MAX_DECLARED_RANK = 65536
 MAX_TEXTS = 2**20
-"""The strings that pass at once: each takes some ten times the memory of its shortest encoding."""
+"""The most strings in one message: as a Python object, a short string takes ten times its encoded bytes."""
 _LENGTH = Struct("<Q")
 
 
-class Misleading(ValueError):
-    """What a worker said can't be."""
+class InvalidWorkerMessage(ValueError):
+    """A message of a worker can't be true."""
 
 
 def described_error(error: NNError) -> dict[str, str]:
-    """An error for the other side."""
+    """An error as a message."""
     return {"kind": type(error).__name__, "code": error.code.value, "text": str(error)[:_MAX_TEXT]}
 
 
 def error_of(said: Any) -> NNError:
-    """The error that a worker tells of."""
+    """The error of a message."""
     try:
         kind, code, text = _KINDS[said["kind"]], ErrorCode(said["code"]), printable(str(said["text"]))[:_MAX_TEXT]
     except (KeyError, TypeError, ValueError) as error:
-        raise Misleading("an error that is none") from error
+        raise InvalidWorkerMessage("an error that is none") from error
     return NNError.of_kind(kind, code, text)
 
 
@@ -70,16 +70,16 @@ def _info_of(said: Sequence[Any]) -> TensorInfo:
 
 
 def dtype_of(name: str) -> DType:
-    """The dtype of a name. Raises `Misleading` for one that no tensor has."""
+    """The numpy dtype of a name. Raises `InvalidWorkerMessage` for a dtype that no tensor has."""
     if name == "bfloat16":
         return TensorType.BF16.dtype
     if name != "object" and name not in _NUMBERS:
-        raise Misleading(f"elements of {name!r}")
+        raise InvalidWorkerMessage(f"elements of {name!r}")
     return np.dtype(name)
 
 
 def described_graph(graph: Graph) -> dict[str, Any]:
-    """A graph for the other side."""
+    """A graph as a message."""
     return {
         "encoding": graph.encoding.value,
         "inputs": [_described_info(info) for info in graph.inputs],
@@ -91,8 +91,8 @@ def described_graph(graph: Graph) -> dict[str, Any]:
 
 
 def encoded_metadata(graph: Graph) -> bytes:
-    """What a graph's model says of itself, which can be long: names and values in turn. Raises `NNError` with
-    `too-large` for more than the host takes."""
+    """A graph's metadata as bytes: names and values in turn. Raises `NNError` with `too-large` for more than the host
+    takes."""
     items = [text for pair in graph.metadata.items() for text in pair]
     encoded = encoded_texts(np.array([None, *items], object)[1:])
     if len(encoded) > _MAX_METADATA:
@@ -102,12 +102,12 @@ def encoded_metadata(graph: Graph) -> bytes:
 
 
 class Description:
-    """A graph as a worker describes it, with the metadata that it gives beside."""
+    """A graph as a worker describes it."""
 
     def __init__(self, said: Any, metadata: bytes) -> None:
         try:
             if len(metadata) > _MAX_METADATA:
-                raise Misleading(f"metadata of {len(metadata)} bytes")
+                raise InvalidWorkerMessage(f"metadata of {len(metadata)} bytes")
             texts = list(map(str, texts_in(metadata)))
             self.encoding = GraphEncoding(said["encoding"])
             self.inputs = tuple(map(_info_of, said["inputs"]))
@@ -117,7 +117,7 @@ class Description:
             self.outputs_vary = bool(said["outputs_vary"])
             self.keeps_state = bool(said["keeps_state"])
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
-            raise Misleading(f"a graph that is none ({one_line(error)})") from error
+            raise InvalidWorkerMessage(f"a graph that is none ({one_line(error)})") from error
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Description) and (self.inputs, self.outputs) == (other.inputs, other.outputs)
@@ -126,8 +126,8 @@ class Description:
 
 
 def encoded_texts(array: Array) -> bytes:
-    """The elements of an array of strings, one behind the other: for each, its length and its kind as one number, and
-    its bytes. Raises `NNError` for elements that have no bytes."""
+    """The elements of an array of strings, one behind the other: of each, a number (twice its length, plus 1 for
+    bytes), and its bytes. Raises `NNError` for elements that are neither text nor bytes."""
     parts = []
     for item in array.reshape(-1).tolist():
         if isinstance(item, str):
@@ -143,7 +143,7 @@ def encoded_texts(array: Array) -> bytes:
 
 
 def require_few_texts(count: int, size: int) -> None:
-    """Raise `NNError` with `too-large` for more strings, or more bytes of strings, than pass at once."""
+    """Raise `NNError` with `too-large` for more strings, or more bytes of strings, than one message has."""
     for what, there_are, most in (("strings", count, MAX_TEXTS), ("bytes of strings", size, MAX_BYTES)):
         if there_are > most:
             message = f"{there_are} {what}: an isolated graph takes at most {most} in a tensor, or gives in all"
@@ -151,23 +151,23 @@ def require_few_texts(count: int, size: int) -> None:
 
 
 def texts_of(content: bytes, dims: Dims) -> Array:
-    """The array of strings with the elements that `encoded_texts` gave."""
+    """The array of strings that `encoded_texts` encoded."""
     count = prod(dims)
     if count * _LENGTH.size > len(content):
-        raise Misleading("strings that aren't as many as their dims say")
+        raise InvalidWorkerMessage("strings that aren't as many as their dims say")
     array: Array = np.empty(count, object)
     array[:] = list(texts_in(content, count))
     return array.reshape(dims)
 
 
 def texts_in(content: bytes, count: int | None = None) -> Iterator[str | bytes]:
-    """The elements that `encoded_texts` gave: so many, or all that there are."""
+    """The strings that `encoded_texts` encoded: exactly `count`, or all."""
     at = place = 0
     while at < len(content):
         if place == MAX_TEXTS:
-            raise Misleading(f"more than {MAX_TEXTS} strings")
+            raise InvalidWorkerMessage(f"more than {MAX_TEXTS} strings")
         if at + _LENGTH.size > len(content):
-            raise Misleading("strings that end too early")
+            raise InvalidWorkerMessage("strings that end too early")
         (number,) = _LENGTH.unpack_from(content, at)
         at += _LENGTH.size
         text = content[at : at + (number >> 1)]
@@ -175,13 +175,13 @@ def texts_in(content: bytes, count: int | None = None) -> Iterator[str | bytes]:
         place += 1
         yield text if number & 1 else text.decode("utf-8", "surrogatepass")
     if at != len(content) or (count is not None and place != count):
-        raise Misleading("strings that aren't as many or as long as they should be")
+        raise InvalidWorkerMessage("strings that aren't as many or as long as they should be")
 
 
 def dims_of(said: Any) -> Dims:
-    """Dims. Raises `Misleading` for what are none."""
+    """Dimensions of a tensor. Raises `InvalidWorkerMessage`."""
     if not isinstance(said, list) or len(said) > MAX_RANK or not all(map(_is_dim, said)):
-        raise Misleading(f"dims {said!r:.80}")
+        raise InvalidWorkerMessage(f"dims {said!r:.80}")
     return tuple(said)
 
 
@@ -190,8 +190,8 @@ def _is_dim(said: Any, below: int = 2**48) -> bool:
 
 
 def _declared_dims_of(said: Any) -> tuple[int | str, ...]:
-    """Dims of which some are known by a name alone. A model may declare more than any tensor has."""
+    """Dimensions of which some have a name only. A model may declare more of them than any tensor has."""
     fits = isinstance(said, list) and all(isinstance(dim, str) or _is_dim(dim, 2**63) for dim in said)
     if not fits or len(said) > _MAX_DECLARED_RANK:
-        raise Misleading(f"dims {said!r:.80}")
+        raise InvalidWorkerMessage(f"dims {said!r:.80}")
     return tuple(said)

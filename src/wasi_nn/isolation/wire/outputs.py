@@ -1,7 +1,7 @@
-"""Outputs in memory that a worker shares with the host: written there, and read here without belief.
+"""Outputs in shared memory: the worker writes them, and the host reads them and checks every number.
 
-The worker says once where in the memory outputs lie. As long as the next ones have the same dtypes and dims they lie
-there too, and a runner that can write into arrays of its caller's has written them there itself.
+The worker tells the host once where the outputs lie. While the next outputs have the same element types and dimensions
+they lie there too. A runner that can write into given arrays writes them there itself, so that nothing is copied.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from wasi_nn.errors import NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.named_tensors import output_infos
 from wasi_nn.graph.runner import EndedEarly, NamedOutputs
-from wasi_nn.isolation.wire.channel import Message
 from wasi_nn.isolation.wire.descriptions import (
-    Misleading,
+    InvalidWorkerMessage,
     dims_of,
     dtype_of,
     encoded_texts,
     require_few_texts,
     texts_of,
 )
+from wasi_nn.isolation.wire.protocol import Message
 
 if TYPE_CHECKING:
     from wasi_nn.graph.tensor_info import TensorInfo
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 64
 SAME: Message = {"same": True}
-"""What is said of outputs that lie where the last ones did."""
+"""The message about outputs that lie where the last ones did."""
 
 
 class OutputWriter:
-    """The worker's side. `room` gives it memory of a number of bytes, in place of what it had."""
+    """The worker's side. `room` asks the host for shared memory of a number of bytes, which replaces the memory
+    before."""
 
     def __init__(self, graph: Graph, room: Callable[[int], memoryview]) -> None:
         self._graph = graph
@@ -45,10 +46,10 @@ class OutputWriter:
         self._memory = memoryview(b"")
         self._places: Sequence[Array] | None = None
         self.reuse: Sequence[Array] = ()
-        """What a runner may write the next outputs into; see `wasi_nn.graph.runner.Runner`."""
+        """The `reuse` argument of the runner's next call."""
 
     def told(self, outputs: Sequence[Array]) -> Message:
-        """Have outputs in the memory; gives what the host is told of them."""
+        """Write outputs into the memory; gives the message about them for the host."""
         if self._places is not None and _lie_like(outputs, self._places):
             self._write(outputs, self._places)
             return SAME
@@ -59,7 +60,7 @@ class OutputWriter:
         require_few_texts(sum(count for count, _ in texts), sum(size for _, size in texts))
         starts = layout([content.nbytes for content in contents])
         if starts[-1] > len(self._memory):
-            self._memory = memoryview(b"")  # before there is more: the host counts what the worker may still have
+            self._memory = memoryview(b"")  # let go first: the host counts all memory that the worker still maps
             self._places, self.reuse = None, ()
             self._memory = self._room(starts[-1])
         places = [self._place(content, start) for content, start in zip(contents, starts[:-1], strict=True)]
@@ -108,7 +109,7 @@ def _is_text(array: Array) -> bool:
 
 
 def layout(sizes: Sequence[int]) -> list[int]:
-    """Where arrays of these sizes in bytes lie one behind the other, and where the last ends."""
+    """The offsets of arrays of these sizes in bytes, one behind the other, and where the last one ends."""
     starts = [0]
     for size in sizes:
         starts.append(starts[-1] + -(-size // ALIGNMENT) * ALIGNMENT)
@@ -116,7 +117,7 @@ def layout(sizes: Sequence[int]) -> list[int]:
 
 
 class OutputReader:
-    """The host's side, which has memory from what its worker may have."""
+    """The host's side. It takes memory from the worker's share (`WorkerMemory`)."""
 
     def __init__(self, graph: Graph, memory: WorkerMemory) -> None:
         self._graph = graph
@@ -126,24 +127,24 @@ class OutputReader:
         self._read_to = self._texts = self._text_bytes = 0  # of an answer: where it was read to, and its strings
 
     def give_room(self, size: Any) -> SharedMemory:
-        """Memory in place of what there was, of the size that the worker asks for. Raises `Misleading`, and `NNError`
-        as `WorkerMemory.take` does."""
+        """New memory of the size that the worker asks for, in place of the memory before. Raises
+        `InvalidWorkerMessage`, and `NNError` as `WorkerMemory.take` does."""
         least = 0 if self._memory is None else self._memory.size
         if not isinstance(size, int) or size <= least:
-            raise Misleading(f"outputs of {size!r:.40} bytes, with room for {least}")
+            raise InvalidWorkerMessage(f"outputs of {size!r:.40} bytes, with room for {least}")
         self._memory = self._last = None
         self._memory = self._worker.take(size)
         return self._memory
 
     def read(self, answer: Message, index: int | None = None) -> list[Array]:
-        """The outputs that an answer tells of, over the memory: that of this index alone, or all that the graph has.
+        """The outputs of an answer, as arrays over the shared memory: the output of this index alone, or all.
 
-        Raises `Misleading` for an answer that can't be.
+        Raises `InvalidWorkerMessage` for an answer that can't be true.
         """
         last, self._last = self._last, None
         if answer.get("same"):
             if last is None:
-                raise Misleading("outputs like the last ones, which there aren't")
+                raise InvalidWorkerMessage("outputs like the last ones, which there aren't")
             arrays = last
         else:
             self._read_to = self._texts = self._text_bytes = 0
@@ -152,7 +153,7 @@ class OutputReader:
                 if self._graph.outputs_vary:
                     return NamedOutputs(zip(map(str, answer["names"]), arrays, strict=True))
             except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
-                raise Misleading(str(error)) from error
+                raise InvalidWorkerMessage(str(error)) from error
         self._require_declared(arrays, self._graph.outputs if index is None else self._graph.outputs[index : index + 1])
         if answer.get("full"):
             return EndedEarly(arrays)
@@ -162,10 +163,10 @@ class OutputReader:
     @staticmethod
     def _require_declared(arrays: Sequence[Array], infos: Sequence[TensorInfo]) -> None:
         if len(arrays) != len(infos):
-            raise Misleading(f"{len(arrays)} outputs")
+            raise InvalidWorkerMessage(f"{len(arrays)} outputs")
         for array, info in zip(arrays, infos, strict=True):
             if info.dtype is not None and array.dtype != info.dtype:
-                raise Misleading(f"an output of {array.dtype}, which is {info.dtype}")
+                raise InvalidWorkerMessage(f"an output of {array.dtype}, which is {info.dtype}")
 
     def _output(self, dtype: str, dims: Any, start: Any, size: Any = None) -> Array:
         kind, shape = dtype_of(dtype), dims_of(dims)
@@ -176,8 +177,8 @@ class OutputReader:
             try:
                 require_few_texts(self._texts, self._text_bytes)
             except NNError as error:
-                raise Misleading(str(error)) from error
-            return texts_of(bytes(content), shape)  # a copy, which the worker can't change while it is looked at
+                raise InvalidWorkerMessage(str(error)) from error
+            return texts_of(bytes(content), shape)  # a copy: the worker could change the memory meanwhile
         nbytes = prod(shape) * kind.itemsize
         if not nbytes:
             return np.empty(shape, kind)
@@ -185,24 +186,24 @@ class OutputReader:
         return view.reshape(shape)
 
     def _content(self, start: Any, size: Any) -> memoryview:
-        """The bytes of an output, which lies behind those before it: the host may copy all, and must not copy more than
-        the worker has memory for."""
+        """The bytes of an output. Outputs lie one behind the other: if they could overlap, a small memory would be many
+        large outputs, which the host might copy."""
         if not isinstance(start, int) or not isinstance(size, int) or start < self._read_to or size < 0:
-            raise Misleading("an output that is nowhere")
+            raise InvalidWorkerMessage("an output that is nowhere")
         content = memoryview(b"") if self._memory is None else self._memory.bytes[start : start + size]
         if len(content) < size:
-            raise Misleading("an output that is nowhere")
+            raise InvalidWorkerMessage("an output that is nowhere")
         self._read_to = start + size
         return content
 
 
 def tells_of_outputs(answer: Message) -> bool:
-    """Whether an answer has outputs for `OutputReader.read`."""
+    """Whether an answer has outputs, for `OutputReader.read`."""
     return "outputs" in answer or "same" in answer
 
 
 def copies(outputs: list[Array]) -> list[Array]:
-    """The same outputs, in memory of this process alone."""
+    """Copies of outputs, in memory of this process alone."""
     made = [array if array.dtype == object else array.copy() for array in outputs]
     if isinstance(outputs, NamedOutputs | EndedEarly):
         outputs[:] = made

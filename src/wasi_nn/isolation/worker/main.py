@@ -1,7 +1,7 @@
-"""A worker, from the inside: confined first, it loads models and runs them as it is told.
+"""A worker process from the inside: it confines itself, then loads models and runs them as the host asks.
 
-The main thread listens to the host; each runner has a thread and a channel of its own, so that computes on one graph
-run side by side as they do in the host's process.
+The main thread serves the control channel. Each runner has a thread and a channel of its own, so that computes on one
+graph run side by side, as they do in the host's process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from wasi_nn.isolation.wire.channel import Channel, Gone, Message, encoded, mapped
+from wasi_nn.isolation.wire.channel import Channel, Gone, encoded, mapped
+from wasi_nn.isolation.wire.protocol import Message, Request, kind_of
 from wasi_nn.isolation.worker import sandbox
 from wasi_nn.process.allocator import keep_freed_memory
 
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 
 
 def main(control: str, lifeline: str) -> NoReturn:
-    """Serve the host until it ends. The arguments are descriptors: of a socket to the host, and of the lifeline."""
+    """Serve the host until it ends. The arguments are descriptors, of the control channel and of the lifeline."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_host(int(lifeline))
     keep_freed_memory()
-    with suppress(OSError):  # if memory runs out, it is the worker that goes, not the host
+    with suppress(OSError):  # if the machine runs out of memory, the kernel ends the worker, not the host
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
     channel = Channel(socket.socket(fileno=int(control)), takes_files=True)
@@ -50,8 +51,7 @@ def main(control: str, lifeline: str) -> NoReturn:
 
 
 def _end_with_host(lifeline: int) -> None:
-    """Be killed by the kernel when the host is gone, whatever this process is at: the other end of this pipe is then
-    closed."""
+    """Have the kernel kill this process when the host ends, which closes the other end of this pipe."""
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
@@ -78,20 +78,21 @@ class _Worker:
         from wasi_nn.isolation.wire.descriptions import described_error
         from wasi_nn.isolation.worker.runner_server import explained
 
-        if message["do"] == "interrupt":
+        what = kind_of(message)
+        if what is Request.INTERRUPT:
             runner = self._runners.get(message["runner"])
             if runner is not None:
                 runner.interrupt()
             return None
-        if message["do"] == "forget":
+        if what is Request.FORGET:
             self._graphs.pop(message["graph"], None)
             return None
-        if message["do"] == "runner":
+        if what is Request.RUNNER:
             self._start(message["graph"], message["runner"], files[0])
             return None
         try:
             with explained():
-                if message["do"] == "load":
+                if what is Request.LOAD:
                     return self._keep(_loaded(message, files))
                 return self._keep(self._graphs[message["graph"]].configured(data))
         except Exception as error:

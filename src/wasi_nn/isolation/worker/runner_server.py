@@ -1,4 +1,4 @@
-"""A runner in a worker: it is told of its inputs, runs, and writes its outputs into the memory that it is given."""
+"""The server of one runner in a worker: it takes inputs, runs the graph, and writes outputs into shared memory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy as np
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import ABSENT, as_runner, failure
-from wasi_nn.isolation.wire.channel import Channel, Gone, Message, encoded, mapped
+from wasi_nn.isolation.wire.channel import Channel, Gone, encoded, mapped
 from wasi_nn.isolation.wire.descriptions import described_error, dtype_of, texts_of
 from wasi_nn.isolation.wire.outputs import SAME, OutputWriter
+from wasi_nn.isolation.wire.protocol import Message, Request, kind_of
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, DType
@@ -24,7 +25,7 @@ _SAME = encoded(SAME)
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Whatever goes wrong here becomes an `NNError`."""
+    """Turn every exception into an `NNError`."""
     try:
         yield
     except NNError:
@@ -37,7 +38,7 @@ def explained() -> Iterator[None]:
 
 
 class RunnerServer:
-    """A runner of a graph, and the host's end of it."""
+    """One runner of a graph, and its channel to the host."""
 
     def __init__(self, graph: Graph, channel: Channel) -> None:
         self._graph = graph
@@ -46,17 +47,17 @@ class RunnerServer:
         self._inputs: list[Array | None] = [None] * len(graph.inputs)
         self._memory: list[memoryview] = [memoryview(b"")] * len(graph.inputs)
         self._outputs = OutputWriter(graph, self._room)
-        self._apart = OutputWriter(graph, self._room)  # for what the host copies at once
+        self._apart = OutputWriter(graph, self._room)  # for outputs that the host copies at once
         self._steps: Iterator[Sequence[Array]] | None = None
         self._busy = threading.Lock()
 
     def interrupt(self) -> None:
-        """End the call under way, if it can be ended."""
+        """Interrupt the call that is under way, if the runner can do that."""
         if self._busy.locked() and self._runner is not None:
             self._runner.interrupt()
 
     def serve(self) -> None:
-        """Do what the host says until it closes the channel."""
+        """Answer the host's requests until it closes the channel."""
         with suppress(Gone):
             self._reply(lambda: self._made())
             while self._runner is not None:
@@ -80,23 +81,23 @@ class RunnerServer:
 
     def _done(self, message: Message, data: memoryview, files: list[int]) -> Message:
         self._bind(message.get("bind", ()), files)
-        match message["do"]:
-            case "run":
+        match kind_of(message):
+            case Request.RUN:
                 return self._outputs.told(self._runner(self._inputs, self._outputs.reuse))
-            case "run apart":
+            case Request.RUN_APART:
                 return self._apart.told(self._runner(self._inputs, self._apart.reuse))
-            case "check":
+            case Request.CHECK:
                 self._runner.check_input(message["index"], data)
                 return {}
-            case "before":
+            case Request.BEFORE:
                 told = self._runner.output_before_compute(message["index"], self._inputs)
                 return {} if told is None else self._apart.told([told])
-            case "steps":
+            case Request.STEPS:
                 self._steps = iter(self._runner.steps(self._inputs))
                 return {}
-            case "step":
+            case Request.STEP:
                 return self._step()
-            case _:  # "end"
+            case _:  # Request.END
                 steps, self._steps = self._steps, None
                 if hasattr(steps, "close"):
                     steps.close()  # type: ignore[union-attr]
@@ -111,8 +112,7 @@ class RunnerServer:
             return {"end": True} | ({} if end.value is None else self._apart.told(end.value))
 
     def _bind(self, changes: Sequence[Any], files: list[int]) -> None:
-        """Take inputs as they are now: each change is an index, a dtype, dims, where the elements are, and in how
-        many bytes."""
+        """Take the inputs that changed (`bind` in `wasi_nn.isolation.wire.protocol`)."""
         given = iter(files)
         for index, dtype, dims, where, size in changes:
             if where == "absent":

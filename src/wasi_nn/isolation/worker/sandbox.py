@@ -1,14 +1,14 @@
-"""What a worker process may do: read its model and its libraries, compute, and nothing else.
+"""The sandbox of a worker process: it can read its model and its libraries, compute, and do nothing else.
 
-`confine` gives up everything else, for good, before the process has imported an ML runtime or has a second thread:
+`confine` gives up all other rights for good, before the process imports an ML runtime or starts a second thread:
 
-    namespaces    no network but a loopback of its own, and a scratch folder that is gone with the process
-    Landlock      no file but those listed, and these only for reading
-    seccomp       no system call but those that computing takes: no process, no program, no connection, no signal
-    rlimits       no more memory and threads than it may have, no core dump
+    namespaces    no network but a loopback device of its own, and a scratch folder in memory
+    Landlock      no file but those that are listed, and these only for reading
+    seccomp       no system call but those that computing needs: no process, no program, no connection, no signal
+    rlimits       bounded memory, addresses, stack, threads and files; no core dump
 
-Landlock and seccomp are required. Namespaces are used where the kernel gives them to everybody; without them there is
-no scratch folder and no socket at all, so that backends which need one of those can't be isolated.
+Landlock and seccomp are required. Namespaces are used where the kernel lets every user have them. Without them there is
+no scratch folder and no socket, so that backends that need one of those can't be isolated.
 
 Nothing here may import numpy, which starts threads.
 """
@@ -36,7 +36,7 @@ _ADDRESSES = 128 * 2**30  # beyond the memory that it may have: what runtimes re
 _LEAST_INODES, _BYTES_AN_INODE = 1024, 2**16  # of the scratch folder; one takes a kilobyte of the kernel's memory
 _FIRST_USER = 0x60000000  # of those that no one has, one for each process
 
-# What libraries look at to learn about the machine, and nobody's secret.
+# Files that libraries read to learn about the machine. None of them is secret.
 _SYSTEM = (
     "/proc/self",
     "/proc/cpuinfo",
@@ -63,7 +63,7 @@ _CGROUP_FILES = (
     *("cgroup.controllers", "cpu.max", "memory.max"),
     *("cpu.cfs_period_us", "cpu.cfs_quota_us", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
-# Only for reading: memory that is shared and of /dev/zero counts as nobody's.
+# Only for reading: the kernel counts shared memory of /dev/zero as no process's.
 _DEVICES = ("/dev/zero", "/dev/random", "/dev/urandom")
 
 _CALLS = (
@@ -94,7 +94,7 @@ _FIONREAD, _FIONBIO, _FIOCLEX, _TCGETS, _TIOCGWINSZ = 0x541B, 0x5421, 0x5451, 0x
 _CAPABILITY_VERSION, _CAP_DAC_READ_SEARCH, _CAP_SETPCAP = 0x20080522, 1 << 2, 1 << 8
 _PR_SET_SECUREBITS, _NO_SETUID_FIXUP = 28, 1 << 2
 
-# Where the scratch folder may be, in the worker's own namespace; what is there otherwise can't be seen then.
+# The mount point of the scratch folder, in the worker's own namespace: the first of these that hides nothing needed.
 _PLACES = ("/dev/shm", "/mnt", "/media", "/srv", "/opt", "/tmp", "/var/tmp")
 
 
@@ -135,13 +135,17 @@ def library_folders() -> list[str]:
 
 
 def confine(readable: Iterable[str], memory: int, model: int, threads: int, *, sockets: bool, lifeline: int) -> str:
-    """Confine this process: it may read what is `readable` (files, and folders with all in them), have `memory` bytes
-    of its own besides a model of `model` bytes and, where they can be counted, so many `threads`; with `sockets`, it
-    may also listen on its own loopback. `lifeline` is a file that it can't close, nor keep from sending its signal: it
-    gets another number.
+    """Confine this process.
 
-    Gives its scratch folder; an empty text if it has no namespaces of its own, and no such folder. Raises `OSError`
-    where the kernel refuses what is required.
+    readable    the files and folders that it may read, folders with all that is in them
+    memory      bytes of memory of its own
+    model       bytes of its model, which it may map besides
+    threads     the most threads, where the kernel counts them for this process alone
+    sockets     whether it may listen on its own loopback device
+    lifeline    a descriptor that it can't close, nor keep from sending its signal; it gets another number
+
+    Gives the path of the scratch folder, or an empty text without namespaces. Raises `OSError` where the kernel refuses
+    what is required.
     """
     if len(os.listdir("/proc/self/task")) != 1:
         raise OSError(errno.EBUSY, "the process has threads already, which would stay free")
@@ -160,7 +164,7 @@ def confine(readable: Iterable[str], memory: int, model: int, threads: int, *, s
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     addresses = _ADDRESSES + 2 * memory + model  # its page tables are memory too
     resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
-    if counts_alone or scratch:  # else all threads of the user's count, and none of root's
+    if counts_alone or scratch:  # else the kernel counts the threads of all processes of the user, and none of root's
         _, most = resource.getrlimit(resource.RLIMIT_NPROC)
         threads = threads if most == resource.RLIM_INFINITY else min(threads, most)
         resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
@@ -170,7 +174,7 @@ def confine(readable: Iterable[str], memory: int, model: int, threads: int, *, s
     _restrict_files(readable, scratch)
     if scratch:
         os.environ["TMPDIR"] = scratch
-    else:  # to be asked for, as some libraries do when they are imported, but not to be written to
+    else:  # some libraries ask for such a folder when they are imported, without writing to it
         tempfile.tempdir = "/no-scratch-folder-without-user-namespaces"
     _drop_capabilities(may_look=counts_alone)
     _restrict_calls(sockets, lifeline)
@@ -178,8 +182,8 @@ def confine(readable: Iterable[str], memory: int, model: int, threads: int, *, s
 
 
 def _leave_roots_count() -> bool:
-    """Have root's threads counted, which they aren't: as those of a user that has no others. What may be read is still
-    told by the effective user, root. Whether that was needed and granted."""
+    """Where this process is root, whose threads the kernel doesn't count: have them counted as those of a user that has
+    no other process. The effective user stays root, which decides about files. Whether that was needed and granted."""
     if os.geteuid() != 0:
         return False
     try:
@@ -190,7 +194,7 @@ def _leave_roots_count() -> bool:
 
 
 def _may_look() -> bool:
-    """Whether what `_drop_capabilities` leaves to one who may look can be had."""
+    """Whether this process has the capabilities that `_drop_capabilities(may_look=True)` keeps."""
     needed = _CAP_DAC_READ_SEARCH | _CAP_SETPCAP
     with open("/proc/self/status") as file:
         effective = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
@@ -198,8 +202,8 @@ def _may_look() -> bool:
 
 
 def _with_last_number(file: int) -> int:
-    """Give a file the highest number that this process may use from now on, so that one comparison tells it from all
-    others, whatever the upper bits of an argument are."""
+    """Give a file the highest number that this process may use from now on: the seccomp filter then tells it from all
+    others by one comparison."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     files = _MAX_FILES if most == resource.RLIM_INFINITY else min(most, _MAX_FILES)
@@ -214,7 +218,7 @@ def _check(result: int) -> None:
 
 
 def _enter_namespaces(memory: int, readable: Sequence[str]) -> str:
-    """Leave the machine's network, and have a scratch folder in memory; an empty text where that isn't granted."""
+    """Enter namespaces of its own; gives the scratch folder in them, or an empty text if the kernel grants none."""
     needed = [*readable, sys.prefix, sys.base_prefix]
     place = next((it for it in _PLACES if os.path.isdir(it) and not any(_is_in(path, it) for path in needed)), None)
     if place is None:
@@ -232,7 +236,7 @@ def _enter_namespaces(memory: int, readable: Sequence[str]) -> str:
         flags, data = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"size={memory},nr_inodes={inodes},mode=700".encode()
         _check(libc.mount(b"none", place.encode(), b"tmpfs", flags, data))
     except OSError:
-        return ""  # a namespace without rights in it: what is left of the machine, seccomp and Landlock keep away
+        return ""  # a namespace without rights; Landlock and seccomp protect what can be seen of the machine
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ask, suppress(OSError):
         asked = fcntl.ioctl(ask, _SIOCGIFFLAGS, struct.pack("16sH14x", b"lo", 0))
         (flags,) = struct.unpack_from("16xH", asked)
@@ -263,7 +267,7 @@ def _restrict_files(readable: Iterable[str], scratch: str) -> None:
 
 
 def _cgroup_files() -> list[str]:
-    """Where the limits of this process's cgroups, and of those that they are in, may be read."""
+    """The files with the limits of this process's cgroups and of the cgroups above them."""
     folders = {_CGROUPS}
     with suppress(OSError), open("/proc/self/cgroup") as file:
         for line in file:
@@ -276,8 +280,8 @@ def _cgroup_files() -> list[str]:
 
 
 def _drop_capabilities(*, may_look: bool) -> None:
-    """Give up what root may do, here or in its own user namespace. If it `may_look`, it goes on to be asked as root
-    whether it has access to a file, which is otherwise the real user's to have."""
+    """Give up the rights of root, on the machine or in a user namespace. If it `may_look`, access(2) goes on to answer
+    for root, not for the real user."""
     libc = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     kept = 0
@@ -288,7 +292,8 @@ def _drop_capabilities(*, may_look: bool) -> None:
 
 
 def _bound_stack() -> int:
-    """Bound the main thread's stack; gives the lowest address that it can come to."""
+    """Bound the main thread's stack; gives the lowest address that the stack can reach. A mapping of it that `mremap`
+    moves away would grow without being counted."""
     soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
     most = _MAX_STACK if soft == resource.RLIM_INFINITY else min(soft, _MAX_STACK)
     resource.setrlimit(resource.RLIMIT_STACK, (most, most))

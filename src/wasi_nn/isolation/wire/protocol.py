@@ -1,0 +1,88 @@
+"""The protocol between the host and a worker: every message, in one table that both sides use.
+
+The host asks and the worker answers, over two kinds of channels. A worker has one *control channel*, to load models.
+Each execution context has one *runner channel*. A message is a JSON object, and may have bytes and files beside it:
+
+    channel   request    fields                                beside it         answer
+    control   confine    readable, memory, model, threads,                       {}
+                         sockets
+    control   load       backend, path, target, options        files: builders   graph, number; bytes: metadata
+    control   configure  graph (a number)                      bytes: JSON       graph, number; bytes: metadata
+    control   runner     graph, runner (numbers)               a file: the       none
+                                                               runner channel
+    control   interrupt  runner                                                  none
+    control   forget     graph                                                   none
+    runner    (begins with an answer)                                            features
+    runner    run        bind                                                    outputs, kept where they are
+    runner    run apart  bind                                                    outputs, for the host to copy at once
+    runner    check      index                                 bytes: the input  {}
+    runner    before     bind, index                                             an output, or {} if it isn't known
+    runner    steps      bind                                                    {}
+    runner    step                                                               outputs, or end (and outputs)
+    runner    end                                                                {}
+
+`bind` lists the inputs that changed: for each its index, element type, dimensions, where its elements are (`here`;
+`new`, in the next file; `absent`; `unset`) and their number of bytes. `outputs` lists the element type, the dimensions
+and the place in the shared memory of each output; `same` stands for outputs like the last ones.
+
+Any answer may be `error` instead (kind, code, text). Before an answer on a runner channel, the worker may send `room`
+(it needs so many bytes for outputs; the host answers with a file) and `show` (bytes: generated text).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+Message = dict[str, Any]
+
+
+class Request(StrEnum):
+    """What the host asks a worker to do."""
+
+    CONFINE = "confine"
+    LOAD = "load"
+    CONFIGURE = "configure"
+    RUNNER = "runner"
+    INTERRUPT = "interrupt"
+    FORGET = "forget"
+    RUN = "run"
+    RUN_APART = "run apart"
+    CHECK = "check"
+    BEFORE = "before"
+    STEPS = "steps"
+    STEP = "step"
+    END = "end"
+
+
+FIELDS: dict[Request, frozenset[str]] = {
+    Request.CONFINE: frozenset({"readable", "memory", "model", "threads", "sockets"}),
+    Request.LOAD: frozenset({"backend", "path", "target", "options"}),
+    Request.CONFIGURE: frozenset({"graph"}),
+    Request.RUNNER: frozenset({"graph", "runner"}),
+    Request.INTERRUPT: frozenset({"runner"}),
+    Request.FORGET: frozenset({"graph"}),
+    Request.RUN: frozenset({"bind"}),
+    Request.RUN_APART: frozenset({"bind"}),
+    Request.CHECK: frozenset({"index"}),
+    Request.BEFORE: frozenset({"bind", "index"}),
+    Request.STEPS: frozenset({"bind"}),
+    Request.STEP: frozenset(),
+    Request.END: frozenset(),
+}
+"""The fields of each request."""
+
+
+def request(what: Request, **fields: Any) -> Message:
+    """A request with its fields. Raises `ValueError` unless they are those of the table."""
+    if fields.keys() != FIELDS[what]:
+        raise ValueError(f"a request {what.value!r} with {sorted(fields)}, not {sorted(FIELDS[what])}")
+    return {"do": what.value, **fields}
+
+
+def kind_of(message: Message) -> Request:
+    """What a message asks for. Raises `ValueError` for what is no request, or has other fields."""
+    what = Request(message["do"])
+    if message.keys() - {"do"} != FIELDS[what]:
+        raise ValueError(f"a request {what.value!r} with {sorted(message)}")
+    return what
