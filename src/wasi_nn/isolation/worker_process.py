@@ -56,7 +56,7 @@ class Worker:
         held.callback(self.inputs.close)
         held.callback(self.outputs.close)
         self._end = weakref.finalize(self, _end, self.process, held, os.getpid())
-        forks.renew(self)
+        forks.reset_in_child(self)
         allowed = [*library_folders(), *map(os.path.realpath, readable)]
         may = {"readable": allowed, "memory": settings.memory, "model": model, "threads": settings.threads}
         try:
@@ -197,7 +197,7 @@ class Worker:
         """End it and let go of it."""
         self._end()
 
-    def renew(self) -> None:
+    def reset_in_child(self) -> None:
         """In a fork of the host, let go of it: it is the host's, and must see that end."""
         self.close()
 
