@@ -10,9 +10,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_models as models
 import pytest
-from conftest import C_GUESTS, REPOSITORY
+from conftest import C_GUESTS, REPOSITORY, need
 from test_runs import EMPTY, LOOPS
 
 import wasi_nn
@@ -87,3 +88,17 @@ def test_guests_with_asyncio(
     monkeypatch.chdir(tmp_path)
     exec(example("docs/limits.md", "## With asyncio"), {"wasi_nn": wasi_nn, "asyncio": asyncio})
     assert capsys.readouterr().out == "output 0: 16 bytes, 4 f32: 1 0 3 0\noutput 0: 16 bytes, 4 f32: 0 6 0 8\n"
+
+
+def test_a_text_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need("xllamacpp", "'wasi-nn[ggml]'")
+    import ggml_models
+
+    (tmp_path / "model.gguf").write_bytes(ggml_models.tiny())
+    monkeypatch.chdir(tmp_path)
+    exec(example("docs/ggml.md", "## Piece by piece"), {"wasi_nn": wasi_nn})
+    with wasi_nn.load("model.gguf", options={"n-predict": 64}) as graph:
+        text = graph.compute({"prompt": np.frombuffer(b"Once upon a time", np.uint8)})["text"]
+    assert capsys.readouterr().out == bytes(text).decode() != ""

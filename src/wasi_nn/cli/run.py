@@ -75,7 +75,7 @@ def main(options: argparse.Namespace) -> int:
     dirs = _directories(options.dir)
     env = dict(_variable(text) for text in options.env)
     if options.trace_data and not options.trace:
-        raise UsageError("--trace-data needs --trace FILE")
+        raise UsageError("--trace-data is for --trace FILE")
     rules = graph_options.rules(options)
     graphs = graph_options.registry(options, rules)
     logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
