@@ -82,7 +82,7 @@ class Usage:
             self.give_back(name, amount)
 
     def outlive(self, amounts: Mapping[str, int]) -> Callable[[], None]:
-        """Keep amounts that were taken counted, even after `close`, until the returned function is called."""
+        """Count amounts that are taken already until the returned function is called, even after `close`."""
         amounts = dict(amounts)
         with self._lock:
             if self._closed:
