@@ -13,7 +13,7 @@ from demo import FOLDER, run
 FILES = (
     "pyproject.toml",
     "Makefile",
-    "src/wasi_nn/graph.py",
+    "src/wasi_nn/graph/graph.py",
     "guests/c/identify.c",
     "guests/c/identify.wasm",
     "LICENSE",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import shutil
+import struct
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx_models as models
 import pytest
 from command_guests import EMPTY, LOOPS
-from conftest import REPOSITORY
+from conftest import C_GUESTS, REPOSITORY, need
 
 import wasi_nn
 from wasi_nn import ErrorCode, HostLimits, Limits
@@ -70,3 +75,30 @@ def test_stopping_a_run(
     text = example("docs/limits.md", "## Stopping a run")
     exec(text.replace("timeout=30", "timeout=0.1") if guest is LOOPS else text, names)
     assert capsys.readouterr().out == said
+
+
+def test_guests_with_asyncio(
+    tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(C_GUESTS / "infer.wasm", tmp_path)
+    (tmp_path / "net.onnx").write_bytes(models.relu())
+    (tmp_path / "inputs").mkdir()
+    for name, elements in (("a.bin", [1, -2, 3, -4]), ("b.bin", [-5, 6, -7, 8])):
+        (tmp_path / "inputs" / name).write_bytes(struct.pack("<4f", *elements))
+    monkeypatch.chdir(tmp_path)
+    exec(example("docs/limits.md", "## With asyncio"), {"wasi_nn": wasi_nn, "asyncio": asyncio})
+    assert capsys.readouterr().out == "output 0: 16 bytes, 4 f32: 1 0 3 0\noutput 0: 16 bytes, 4 f32: 0 6 0 8\n"
+
+
+def test_a_text_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need("xllamacpp", "'wasi-nn[ggml]'")
+    import ggml_models
+
+    (tmp_path / "model.gguf").write_bytes(ggml_models.tiny())
+    monkeypatch.chdir(tmp_path)
+    exec(example("docs/ggml.md", "## Piece by piece"), {"wasi_nn": wasi_nn})
+    with wasi_nn.load("model.gguf", options={"n-predict": 64}) as graph:
+        text = graph.compute({"prompt": np.frombuffer(b"Once upon a time", np.uint8)})["text"]
+    assert capsys.readouterr().out == bytes(text).decode() != ""

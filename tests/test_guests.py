@@ -43,7 +43,7 @@ def test_identify_tells_what_files_hold(by_name: bool, tmp_path: Path) -> None:
     expected = {
         "pyproject.toml": "toml",
         "Makefile": "makefile",
-        "src/wasi_nn/graph.py": "python",
+        "src/wasi_nn/graph/graph.py": "python",
         "guests/c/identify.c": "c",
         "guests/c/identify.wasm": "wasm",
         "LICENSE": "txt",

@@ -177,7 +177,7 @@ class Host:
 
     def _require_made_here(self) -> None:
         if self._forks != forks.count:
-            raise GuestError(forks.said_of("host"))
+            raise GuestError(forks.made_elsewhere_message("host"))
 
     def _compiled(self, guest: Guest, limits: Limits, work: Work[Any]) -> Module | Component:
         wasm, name = guest_file.read(guest), guest_file.name_of(guest)

@@ -1,7 +1,9 @@
-"""The command `wasi-nn`. One file a subcommand; each imports what it needs when it runs, so that `--help` is quick.
+"""The command `wasi-nn`, with one file for each subcommand.
 
-Exit codes: 2 for a command line that makes no sense, 1 for what can't be done, 134 for a guest that trapped (as other
-WebAssembly runtimes have it), else the guest's own.
+A subcommand imports the engine, numpy and the runtimes when it runs, so that `--help` is quick.
+
+Exit codes: 2 for a wrong command line, 1 for a failure, 134 for a guest that trapped (as in other WebAssembly
+runtimes), else the guest's own.
 """
 
 from __future__ import annotations
@@ -12,29 +14,31 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from wasi_nn.types import ExecutionTarget, GraphEncoding
+
 PROGRAM = "wasi-nn"
 FAILURE, USAGE, TRAP = 1, 2, 134
 
-# The words of `wasi_nn.types`, without the import of numpy that it costs.
-ENCODINGS = ("openvino", "onnx", "tensorflow", "pytorch", "tensorflowlite", "ggml", "autodetect")
-TARGETS = ("cpu", "gpu", "tpu")
+ENCODINGS = tuple(encoding.value for encoding in GraphEncoding)
+TARGETS = tuple(target.value for target in ExecutionTarget)
 
 
 class UsageError(Exception):
-    """The command line makes no sense; the text says why."""
+    """The command line is wrong; the text says why."""
 
 
 def command() -> NoReturn:
-    """The command: `main`, and then the process ends at once, without the tens of milliseconds that runtimes take to
-    go. Ctrl-C ends it at once too, while it imports what it needs as while a guest runs: nothing of ours needs tidying
-    up."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+    """Run `main`, and end the process at once, without the tens of milliseconds that runtimes take to shut down.
+
+    Ctrl-C ends the process at once too, during imports and while a guest runs: nothing here needs cleaning up.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the parent has it ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     exit_code = main(own_process=True)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (BrokenPipeError, ValueError, AttributeError):  # closed, here or at the other end, or never open
+        except (BrokenPipeError, ValueError, AttributeError):  # the stream is closed, on either end, or was never open
             pass
         except OSError:
             exit_code = exit_code or FAILURE
@@ -42,7 +46,7 @@ def command() -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
-    """Run the command; gives its exit code. `own_process` is whether nothing else is done in this process."""
+    """Run the command; returns its exit code. `own_process`: whether this process does nothing else."""
     import argparse
 
     from wasi_nn import __version__
@@ -59,8 +63,8 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
         subparser.add_argument(
             "--show-runtime-output",
             action="store_true",
-            help="show what ML runtimes print of their own accord, in the processes of isolated graphs too, on the "
-            "standard error (default: it is dropped)",
+            help="show on stderr the messages that ML runtimes print, also in the worker processes of isolated graphs "
+            "(default: drop them)",
         )
     options = parser.parse_args(arguments)
 
@@ -73,36 +77,36 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
         keep_freed_memory()
         options.streams = shield(options.show_runtime_output)
         if options.show_runtime_output:
-            _show_words_of_workers()
+            _show_output_of_workers()
     try:
         exit_code: int = options.main(options)
     except UsageError as error:
-        _say(str(error))
+        _print_error(str(error))
         return USAGE
     except GuestTrap as trap:
-        _say(str(trap), *trap.backtrace.splitlines())
+        _print_error(str(trap), *trap.backtrace.splitlines())
         return TRAP
     except WasiNNError as error:
-        _say(str(error))
+        _print_error(str(error))
         return FAILURE
-    except BrokenPipeError:  # whoever read our output has gone
+    except BrokenPipeError:  # the reader of the output has closed it
         sys.stderr.close()
         return FAILURE
-    except OSError as error:  # a full disk
-        _say(str(error))
+    except OSError as error:  # such as a full disk
+        _print_error(str(error))
         return FAILURE
     return exit_code
 
 
-def _show_words_of_workers() -> None:
-    """Have what isolated workers print come out at the standard error, each line with its worker."""
+def _show_output_of_workers() -> None:
+    """Show on stderr the lines that isolated workers print, each with the name of its worker."""
     import logging
 
-    words = logging.getLogger("wasi_nn.workers")
-    words.setLevel(logging.DEBUG)
-    words.propagate = False
-    words.addHandler(logging.StreamHandler(sys.stderr))
+    logger = logging.getLogger("wasi_nn.workers")
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    logger.addHandler(logging.StreamHandler(sys.stderr))
 
 
-def _say(*lines: str) -> None:
+def _print_error(*lines: str) -> None:
     print(f"{PROGRAM}:", "\n".join(lines), file=sys.stderr)

@@ -1,11 +1,11 @@
-"""`wasi-nn backends`: what can be run here, device by device, and what would have to be installed for the rest."""
+"""`wasi-nn backends`: lists the ML runtimes, their devices, and how to install those that are missing."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.cli import TARGETS
+from wasi_nn.cli import ENCODINGS, TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,24 +17,22 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     """Add `backends` to the command's parser."""
     parser = subcommands.add_parser(
         "backends",
-        help="show which encodings can be run here",
-        description="Show for each graph encoding the runtimes that can run it, in the order in which they are chosen, "
-        "with the device that each has for a target, or with what to install.",
+        help="list the ML runtimes, their devices, and how to install missing ones",
+        description="List the runtimes for each graph encoding, in the order in which they are chosen, with their "
+        "device for each target. For a runtime that isn't installed, show the command that installs it.",
     )
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(main=main)
 
 
 def main(options: argparse.Namespace) -> int:
-    """Show the backends; gives the exit code."""
+    """List the backends; returns the exit code."""
     from importlib.metadata import packages_distributions
 
     from wasi_nn.backends import available
-    from wasi_nn.types import GraphEncoding
 
-    order = [encoding.value for encoding in GraphEncoding]
     distributions = packages_distributions()
-    rows = sorted((_row(b, distributions) for b in available()), key=lambda row: order.index(row["encoding"]))
+    rows = sorted((_row(b, distributions) for b in available()), key=lambda row: ENCODINGS.index(row["encoding"]))
     if options.json:
         import json
 
@@ -61,7 +59,7 @@ def _row(backend: Backend, distributions: Mapping[str, Sequence[str]]) -> dict[s
         devices = {target.value: device for target, device in backend.devices().items()}
     except ModuleNotFoundError:
         return row | {"install": f"pip install 'wasi-nn[{backend.extra}]'"}
-    except Exception as error:  # a runtime that is there, but broken
+    except Exception as error:  # the runtime is installed, but broken
         return row | {"install": f"it can't be used: {one_line(error)}"}
     names = distributions.get(backend.runtime.partition(".")[0])
     return row | {"version": version(names[0]) if names else None, "devices": devices}

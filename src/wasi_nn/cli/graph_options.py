@@ -1,4 +1,4 @@
-"""The options by which the command is told of graphs, and of how to load them; shared by its subcommands."""
+"""Options that several subcommands share: those that name graphs, and those that say how to load models."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Add the options to a subcommand's parser."""
-    graphs = parser.add_argument_group("graphs that the guest finds by name (each option may be repeated)")
+    """Add the options that name graphs, and those of `add_rules`."""
+    graphs = parser.add_argument_group("graphs that the guest can load by name (repeat the options for more graphs)")
     graphs.add_argument(
         "--graph",
         action="append",
         default=[],
         metavar="NAME=[ENCODING:TARGET:]PATH",
-        help="a model file, or a directory that holds one",
+        help="a graph's name, and its model: a file, or a directory with one",
     )
-    graphs.add_argument("--graphs", metavar="FILE", help="a file that names graphs (graphs.toml); once")
+    graphs.add_argument("--graphs", metavar="FILE", help="a file that names graphs, such as graphs.toml (only once)")
     graphs.add_argument(
         "--nn-graph",
         action="append",
         default=[],
         metavar="ENCODING::DIR",
-        help="the same as Wasmtime has it: the name is the directory's",
+        help="the same in Wasmtime's syntax: the graph has the directory's name",
     )
     graphs.add_argument(
         "--nn-preload",
         action="append",
         default=[],
         metavar="NAME:ENCODING:TARGET:PATH[:PATH]...",
-        help="the same as WasmEdge has it; target 'auto' is cpu",
+        help="the same in WasmEdge's syntax; the target 'auto' means cpu",
     )
     add_rules(parser)
 
@@ -47,56 +47,56 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target-fallback",
         choices=TARGETS,
-        help="where to run what asks for a target that isn't there (else refused)",
+        help="the target to use where a requested one isn't available (default: refuse to load the model)",
     )
     parser.add_argument(
         "--runtime",
         action="append",
         default=[],
         metavar="ENCODING=RUNTIME",
-        help="the runtime for an encoding that several can run, such as onnx=openvino (may be repeated)",
+        help="the runtime for models of an encoding, such as onnx=openvino (may be repeated)",
     )
     parser.add_argument(
         "--convert-types",
         action="store_true",
-        help="give tensors of types that wasi-nn lacks (int8, bool, strings ...) as ones that it has",
+        help="convert tensors of types that wasi-nn lacks (int8, bool, strings ...) to types that it has",
     )
     parser.add_argument(
         "--isolate",
         action=argparse.BooleanOptionalAction,
-        help="run graphs in processes of their own, which can do nothing but compute (default: only models that the "
-        "guest loads from bytes which their runtime doesn't withstand)",
+        help="run graphs in worker processes that can do nothing but compute "
+        "(default: only guest-supplied models of unsafe formats)",
     )
 
 
 def add_load(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which models may be loaded from a guest's own bytes."""
+    """Add the options that say which models a guest may load."""
     load = parser.add_mutually_exclusive_group()
-    load.add_argument("--no-load", action="store_true", help="refuse models that the guest loads from its own bytes")
+    load.add_argument("--no-load", action="store_true", help="refuse all models from the guest's own bytes")
     load.add_argument(
         "--allow-load",
         action="append",
         choices=ENCODINGS[:-1],
         metavar="ENCODING",
-        help="let the guest load such models, and no others, from its own bytes (may be repeated; "
-        "by default, those whose runtimes withstand hostile bytes: onnx, tensorflowlite; and openvino, isolated)",
+        help="allow models from the guest's own bytes only if they have this encoding (may be repeated; default: those "
+        "of safe formats: onnx, tensorflowlite; and openvino, isolated)",
     )
     parser.add_argument(
         "--allow-target",
         action="append",
         choices=TARGETS,
-        help="let the guest ask for this target, and no others, for models from its own bytes (may be repeated)",
+        help="allow only this target for models from the guest's own bytes (may be repeated; default: all)",
     )
     parser.add_argument(
         "--allow-name",
         action="append",
         metavar="PATTERN",
-        help="let the guest load graphs of these names, and no others; * stands for anything (may be repeated)",
+        help="allow only graphs with such names; * stands for any characters (may be repeated; default: all)",
     )
 
 
 def rules(options: argparse.Namespace) -> LoadRules:
-    """How models are to be loaded."""
+    """The rules for loading models that the options give. Raises `UsageError`."""
     from wasi_nn.loading.rules import LoadRules
 
     runtimes = {}
@@ -109,7 +109,7 @@ def rules(options: argparse.Namespace) -> LoadRules:
 
 
 def registry(options: argparse.Namespace, rules: LoadRules) -> Registry:
-    """The graphs that the options name."""
+    """The graphs that the options name. Raises `UsageError`, or `NNError` for a missing model or file of graphs."""
     from wasi_nn.loading.registry import Registry
 
     registry = Registry(options.graphs, rules=rules)
@@ -123,7 +123,7 @@ def registry(options: argparse.Namespace, rules: LoadRules) -> Registry:
 
 
 def _graphs(options: argparse.Namespace) -> Iterator[tuple[str, NamedGraph]]:
-    """The graphs of the three options for single ones, each with its name."""
+    """The graphs of the options that name a single graph, each with its name."""
     for text in options.graph:
         yield _graph(text)
     for text in options.nn_graph:

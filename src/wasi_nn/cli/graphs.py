@@ -1,4 +1,4 @@
-"""`wasi-nn graphs`: the graphs that guests would find by name, and whether they work."""
+"""`wasi-nn graphs`: lists the graphs that a guest can load by name, and checks that they work."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser = subcommands.add_parser(
         "graphs",
         help="list named graphs, and check them",
-        description="List the graphs that a guest would find by name. Exit code 1 if --check finds one that fails.",
+        description="List the graphs that a guest can load by name. The exit code is 1 if one fails --check.",
         allow_abbrev=False,
     )
     graph_options.add(parser)
-    parser.add_argument("--check", action="store_true", help="load each, and run it once on zeros")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--check", action="store_true", help="load each graph, and run it once on zeros")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(main=main)
 
 
 def main(options: argparse.Namespace) -> int:
-    """List the graphs; gives the exit code."""
+    """List the graphs; returns the exit code."""
     from wasi_nn.errors import printable
 
     if not (options.graphs or options.graph or options.nn_graph or options.nn_preload):
@@ -66,7 +66,7 @@ def _row(name: str, named: NamedGraph) -> dict[str, Any]:
 
 
 def _check(registry: Registry, name: str) -> dict[str, Any]:
-    """What came of loading a graph and running it once."""
+    """Load a graph and run it once: the entries of its row with the times, or with the error."""
     from time import perf_counter
 
     from wasi_nn.errors import NNError
@@ -75,25 +75,28 @@ def _check(registry: Registry, name: str) -> dict[str, Any]:
     try:
         graph = registry.get(name)
         loaded = perf_counter()
-        found: dict[str, Any] = {"encoding": graph.encoding.value, "runtime": graph.runtime, "device": graph.device}
-        found["load_ms"] = round(1000 * (loaded - started), 1)
+        row: dict[str, Any] = {"encoding": graph.encoding.value, "runtime": graph.runtime, "device": graph.device}
+        row["load_ms"] = round(1000 * (loaded - started), 1)
         inputs = _zeros(graph)
         if inputs is None:
-            return found | {"run_ms": None, "why": "not run: the model doesn't say what its inputs are"}
+            return row | {"run_ms": None, "why": "not run: the model doesn't declare the types and dims of its inputs"}
         graph.compute(inputs)
-        return found | {"run_ms": round(1000 * (perf_counter() - loaded), 1)}
+        return row | {"run_ms": round(1000 * (perf_counter() - loaded), 1)}
     except NNError as error:
         return {"error": str(error), "code": error.code.value}
 
 
 def _zeros(graph: Graph) -> dict[str, Any] | None:
-    """An array of zeros for each input that must be set, with 1 for each dynamic dimension; None if that can't be."""
+    """An array of zeros for each required input, with 1 for each dynamic dimension.
+
+    None if the model doesn't declare an input's type or dimensions.
+    """
     import numpy as np
 
     arrays: dict[str, Any] = {}
     for info in graph.inputs:
         if info.opaque:
-            # Of a language model: one token more to a prompt of one.
+            # A language model: it writes one token after a prompt of one.
             arrays[info.name] = b'{"n-predict": 1}' if info.optional else b"a"
         elif info.optional:
             continue
@@ -106,13 +109,13 @@ def _zeros(graph: Graph) -> dict[str, Any] | None:
 
 
 def _line(row: dict[str, Any]) -> str:
-    what = f"{row['name']}: {row['encoding']} on {row.get('device') or row['target']}"
+    graph = f"{row['name']}: {row['encoding']} on {row.get('device') or row['target']}"
     if row["runtime"]:
-        what += f" by {row['runtime']}"
-    what += f", {', '.join(row['paths'])}"
+        graph += f" by {row['runtime']}"
+    graph += f", {', '.join(row['paths'])}"
     if "error" in row:
-        return f"{what}: FAILED: {row['error']}"
+        return f"{graph}: FAILED: {row['error']}"
     if "load_ms" not in row:
-        return what
+        return graph
     ran = row.get("why") or f"ran in {row['run_ms']} ms"
-    return f"{what}: loaded in {row['load_ms']} ms, {ran}"
+    return f"{graph}: loaded in {row['load_ms']} ms, {ran}"

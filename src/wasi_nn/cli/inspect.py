@@ -1,4 +1,4 @@
-"""`wasi-nn inspect`: what a model takes and gives, or what a guest needs."""
+"""`wasi-nn inspect`: shows a model's inputs and outputs, or a guest's imports."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     """Add `inspect` to the command's parser."""
     parser = subcommands.add_parser(
         "inspect",
-        help="show a model's inputs and outputs, or what a guest needs",
-        description="Load a model and show what it takes and gives; or look at a guest (a .wasm or .wat file) without "
-        "running it, and show what it imports, in which dialect, and what is missing here to run it.",
+        help="show a model's inputs and outputs, or a guest's imports",
+        description="Load a model, and show its inputs and outputs. Or read a guest (a .wasm or .wat file) without "
+        "running it, and show its imports, its dialect, and the problems that keep it from running on this host.",
         allow_abbrev=False,
     )
     parser.add_argument(
         "model",
         metavar="MODEL",
         nargs="+",
-        help="a model's file, or its builders' (.xml .bin), or a directory that holds one; or a guest",
+        help="a model: its file, its files (.xml .bin), or a directory with one; or a guest",
     )
     parser.add_argument(
         "--encoding",
         choices=ENCODINGS,
         default="autodetect",
         metavar="ENCODING",
-        help="the model's encoding, if its bytes don't tell: " + ", ".join(ENCODINGS),
+        help=f"the model's encoding (default: autodetect, by its content): {', '.join(ENCODINGS)}",
     )
-    parser.add_argument("--target", choices=TARGETS, default="cpu", help="where to load it (default: cpu)")
+    parser.add_argument("--target", choices=TARGETS, default="cpu", help="where the model should run (default: cpu)")
     graph_options.add_rules(parser)
     parser.add_argument(
         "--option",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="an option of the backend's, its value as JSON or a text, such as signature=NAME or 'tags=[\"serve\"]' "
+        help="an option of the backend, its value as JSON or plain text, such as signature=NAME or 'tags=[\"serve\"]' "
         "(may be repeated)",
     )
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(main=main)
 
 
 def main(options: argparse.Namespace) -> int:
-    """Show the model, or the guest; gives the exit code."""
+    """Show the model or the guest; returns the exit code."""
     if len(options.model) == 1 and _is_guest(options.model[0]):
         return _show_guest(options)
     from wasi_nn.errors import printable
@@ -74,11 +74,11 @@ def main(options: argparse.Namespace) -> int:
     print(f"encoding  {graph.encoding.value}")
     print(f"runtime   {graph.runtime}")
     print(f"device    {graph.device}")
-    for what, infos in (("inputs", graph.inputs), ("outputs", graph.outputs)):
-        if what == "outputs" and graph.outputs_vary:
-            print("outputs   known only when it has run")
+    for heading, infos in (("inputs", graph.inputs), ("outputs", graph.outputs)):
+        if heading == "outputs" and graph.outputs_vary:
+            print("outputs   known only after a run")
             continue
-        print(what)
+        print(heading)
         names = [printable(info.name) for info in infos]
         width = max(map(len, names), default=0)
         for index, (name, info) in enumerate(zip(names, infos, strict=True)):
@@ -97,7 +97,7 @@ def _is_guest(path: str) -> bool:
         with open_regular(path) as file:
             head = file.read(4096).lstrip()
     except OSError:
-        return False  # whoever opens it next will say why
+        return False  # the model is opened next, and the error says why
     return head.startswith((b"\0asm", b"(module", b"(component", b";;"))
 
 
@@ -118,9 +118,9 @@ def _show_guest(options: argparse.Namespace) -> int:
         print(f"dialect   {report.dialect}")
     for version in report.versions:
         print(f"wasi:nn   {printable(version)}")
-    for what, imports in (("nn", report.nn), ("wasi", report.wasi), ("other imports", report.other)):
+    for heading, imports in (("nn", report.nn), ("wasi", report.wasi), ("other imports", report.other)):
         if imports:
-            print(what)
+            print(heading)
             for imported in imports:
                 print(f"  {printable(imported)}")
     print("runs here" if not report.problems else "does not run here")
@@ -130,7 +130,7 @@ def _show_guest(options: argparse.Namespace) -> int:
 
 
 def _option(text: str) -> tuple[str, Any]:
-    """An option with its value, as JSON if it is any."""
+    """An option's name and value. A value that isn't JSON is text."""
     import json
 
     key, equals, value = text.partition("=")

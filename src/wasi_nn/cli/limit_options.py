@@ -1,10 +1,9 @@
-"""The options that limit what a guest may have and take."""
+"""The options that limit a guest's memory, time and number of objects (`--max-...`)."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -20,22 +19,23 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 def _size(text: str) -> int | None:
     if text == "none":
         return None
-    found = re.fullmatch(r"(\d+)(?:\.(\d+))?([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: it takes bytes, as 65536, 512M or 2G, or none")
-    unit, part = _UNITS[found[3].upper()], found[2] or "0"
-    return _positive(text, int(found[1]) * unit + int(part) * unit // int("1" + len(part) * "0"))
+    match = re.fullmatch(r"(\d+)(?:\.(\d+))?([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: it takes bytes, such as 65536, 512M or 2G, or none")
+    unit, decimals = _UNITS[match[3].upper()], match[2] or "0"
+    # Without floats, which would round large sizes.
+    return _positive(text, int(match[1]) * unit + int(decimals) * unit // int("1" + len(decimals) * "0"))
 
 
 def _seconds(text: str) -> float | None:
     if text == "none":
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text)
-    if found is None:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text)
+    if match is None:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no time: it takes seconds, as 10 or 2.5, or 500ms, 10m, 1h, or none"
+            f"{text!r} is no time: it takes seconds, such as 10 or 2.5, or 500ms, 10m, 1h, or none"
         )
-    return _positive(text, float(found[1]) * _SECONDS[found[2]])
+    return _positive(text, float(match[1]) * _SECONDS[match[2]])
 
 
 def _count(text: str) -> int | None:
@@ -55,32 +55,32 @@ def _positive(text: str, value: Number) -> Number:
 
 
 _OPTIONS: dict[str, tuple[Any, str, str]] = {
-    "guest_memory": (_size, "BYTES", "of its memories (default: 2G)"),
-    "guest_time": (_seconds, "TIME", "of processor time in its own code (default: 10m)"),
-    "fuel": (_count, "N", "instructions; counting them takes time itself (default: none)"),
-    "compute_time": (_seconds, "TIME", "for one compute (default: 10m)"),
-    "run_time": (_seconds, "TIME", "for the whole run (default: 1h)"),
-    "compile_time": (_seconds, "TIME", "for compiling it (default: 2m)"),
-    "compile_memory": (_size, "BYTES", "of memory for compiling it (default: 4G)"),
-    "load_time": (_seconds, "TIME", "for loading one model (default: 1m)"),
-    "model_bytes": (_size, "BYTES", "of models that it loads from its own bytes (default: 1G)"),
-    "tensor_bytes": (_size, "BYTES", "of tensors (default: 1G)"),
-    "graphs": (_count, "N", "graphs that it holds (default: 64)"),
-    "workers": (_count, "N", "processes of isolated graphs that it loads from its own bytes (default: 8)"),
-    "contexts": (_count, "N", "execution contexts that it holds (default: 256)"),
-    "handles": (_count, "N", "things that it holds in all (default: 65536)"),
-    "files": (_count, "N", "files and directories that it has open (default: 256)"),
-    "output_bytes": (_size, "BYTES", "of output (default: none)"),
-    "computes": (_count, "N", "computes at once (default: 64)"),
+    "guest_memory": (_size, "BYTES", "the guest's memory (default: 2G)"),
+    "guest_time": (_seconds, "TIME", "processor time of the guest's own code (default: 10m)"),
+    "fuel": (_count, "N", "instructions; counting them makes the guest slower (default: none)"),
+    "compute_time": (_seconds, "TIME", "time of one compute (default: 10m)"),
+    "run_time": (_seconds, "TIME", "time of the whole run (default: 1h)"),
+    "compile_time": (_seconds, "TIME", "time to compile the guest (default: 2m)"),
+    "compile_memory": (_size, "BYTES", "memory to compile the guest (default: 4G)"),
+    "load_time": (_seconds, "TIME", "time to load one model (default: 1m)"),
+    "model_bytes": (_size, "BYTES", "models that the guest loads from its own bytes (default: 1G)"),
+    "tensor_bytes": (_size, "BYTES", "tensors (default: 1G)"),
+    "graphs": (_count, "N", "graphs (default: 64)"),
+    "workers": (_count, "N", "worker processes for models from the guest's own bytes (default: 8)"),
+    "contexts": (_count, "N", "execution contexts (default: 256)"),
+    "handles": (_count, "N", "handles of all kinds: graphs, contexts, tensors, errors (default: 65536)"),
+    "files": (_count, "N", "open files and directories (default: 256)"),
+    "output_bytes": (_size, "BYTES", "output (default: none)"),
+    "computes": (_count, "N", "computes at the same time (default: 64)"),
 }
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Add the options to a subcommand's parser."""
+    """Add an option for each limit."""
     group = parser.add_argument_group(
-        "limits of what the guest may have and take",
+        "limits on the guest",
         "BYTES: 65536, 512M, 2G (K, M, G and T are powers of 1024). TIME: 10 (seconds), 500ms, 10m, 1h.\n"
-        "N: a whole number. Any: none for no limit.",
+        "N: a whole number. Each takes none for no limit.",
     )
     for name, (kind, metavar, text) in _OPTIONS.items():
         group.add_argument(
@@ -89,9 +89,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def limits(options: argparse.Namespace) -> tuple[Limits, HostLimits]:
-    """The limits that the options give: the guest's, and the host's."""
+    """The limits that the options set: the guest's, and the host's."""
     from wasi_nn.limits.limits import HostLimits, Limits
 
-    given = {name: getattr(options, f"max_{name}") for name in _OPTIONS if hasattr(options, f"max_{name}")}
-    of_guest = {field.name: given[field.name] for field in fields(Limits) if field.name in given}
-    return Limits(**of_guest), HostLimits(**({"computes": given["computes"]} if "computes" in given else {}))
+    values = {name: getattr(options, f"max_{name}") for name in _OPTIONS if hasattr(options, f"max_{name}")}
+    host_values = {"computes": values.pop("computes")} if "computes" in values else {}
+    return Limits(**values), HostLimits(**host_values)

@@ -1,4 +1,4 @@
-"""`wasi-nn run`: run a guest."""
+"""`wasi-nn run`: runs a guest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wasi_nn.guests.directories import Directory
 
 _EPILOG = """\
-The guest's own options come after its name. A graph's encoding is told from its bytes unless it is given.
+The guest's own options come after its name. Without ENCODING, a graph's encoding is detected from its content.
 
   wasi-nn run --graph net=model.onnx --dir photos classify.wasm --graph net --labels photos/labels.txt photos/cat.ppm
 """
@@ -28,7 +28,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "run",
         help="run a guest",
         description="Run a guest with the graphs and directories that it may use. "
-        "Its output and exit code are the command's.",
+        "The guest's output and exit code become the command's.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -40,33 +40,38 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--dialect",
         choices=("auto", "spec", "wasmedge", "wamr"),
         default="auto",
-        help="whose functions and numbers a core module gets (default: auto, told by what it imports)",
+        help="the functions and numbers that a core module gets (default: auto, by its imports)",
     )
     parser.add_argument(
         "--dir",
         action="append",
         default=[],
         metavar="HOST[::GUEST][:ro]",
-        help="a directory that the guest may read and write, or with :ro only read; under the same path or another",
+        help="a directory that the guest may read and write, or with :ro only read; GUEST is its path for the guest "
+        "(default: HOST; may be repeated)",
     )
     parser.add_argument(
-        "--env", action="append", default=[], metavar="KEY=VALUE", help="a variable of the guest's environment"
+        "--env",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an environment variable of the guest (may be repeated)",
     )
-    parser.add_argument("--trace", metavar="FILE", help="record the nn calls, to be shown as a timeline or replayed")
+    parser.add_argument("--trace", metavar="FILE", help="record the nn calls: a timeline for Perfetto")
     parser.add_argument(
         "--trace-data",
         action="store_true",
-        help="record what replaying needs too, in FILE.data: models, inputs and outputs",
+        help="also record models, inputs and outputs, in FILE.data: wasi-nn replay needs them",
     )
     limit_options.add(parser)
-    parser.add_argument("--no-cache", action="store_true", help="compile the guest anew, and don't keep it")
+    parser.add_argument("--no-cache", action="store_true", help="compile the guest anew, and don't cache it")
     parser.add_argument("guest", metavar="GUEST", help="a .wasm or .wat file")
     parser.add_argument("args", metavar="ARGS", nargs=argparse.REMAINDER, help="the guest's arguments")
     parser.set_defaults(main=main)
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run the guest; gives its exit code."""
+    """Run the guest; returns its exit code."""
     dirs = _directories(options.dir)
     env = dict(_variable(text) for text in options.env)
     if options.trace_data and not options.trace:
@@ -75,12 +80,12 @@ def main(options: argparse.Namespace) -> int:
     graphs = graph_options.registry(options, rules)
     logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
     if sys.stderr.isatty():
-        logging.getLogger("wasi_nn").setLevel(logging.INFO)  # what takes long
+        logging.getLogger("wasi_nn").setLevel(logging.INFO)  # which reports slow steps, such as compiling
     from wasi_nn.host import Host
 
     limits, totals = limit_options.limits(options)
     if not hasattr(options, "max_output_bytes"):
-        limits = replace(limits, output_bytes=None)  # it isn't kept: whoever reads it may have all
+        limits = replace(limits, output_bytes=None)  # the output is passed on, not kept in memory
     host = Host(
         graphs,
         allow_load=options.allow_load or not options.no_load,
@@ -128,9 +133,7 @@ def _directory(text: str) -> tuple[str, Directory]:
         raise UsageError(f"--dir {text}: it takes HOST or HOST::GUEST, and either may end in {READ_ONLY}")
     ending = path.rpartition(":")[2] if ":" in path else "/"
     if "/" not in ending and (colons or not os.path.isdir(path)):
-        raise UsageError(
-            f"--dir {text}: no ending is ':{ending}'; there is {READ_ONLY}, for what the guest may only read"
-        )
+        raise UsageError(f"--dir {text}: no ending is ':{ending}'; there is {READ_ONLY}, for a read-only directory")
     return path, Directory(host if colons else path, read_only=path != last)
 
 

@@ -1,7 +1,8 @@
-"""The command's output, apart from what the libraries of ML runtimes print to descriptors 1 and 2.
+"""Keeps messages of ML runtimes out of the output of the command and its guest.
 
-Those write there as they like: notices, warnings, progress. So the command and its guest write to copies of these
-descriptors, and the numbers themselves lead nowhere, or to the standard error if the user wants to see it.
+The libraries of runtimes print notices, warnings and progress to descriptors 1 and 2. So the command and its guest
+write to copies of these descriptors. Descriptors 1 and 2 themselves lead to /dev/null, or to stderr if the user wants
+to see the messages.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ from typing import TextIO
 
 
 def shield(show: bool) -> tuple[int, int]:
-    """Have `sys.stdout` and `sys.stderr` be copies; gives their descriptors.
+    """Replace `sys.stdout` and `sys.stderr` by streams on copies of their descriptors; returns the two copies.
 
-    With `show`, what is printed to descriptors 1 and 2 comes out at the standard error.
+    With `show`, output to descriptors 1 and 2 goes to stderr; otherwise it is dropped.
     """
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    # Whichever of the three is closed would be the number of another file, which a library would print into.
+    # A closed standard descriptor would become the number of some other file, and a library would print into that file.
     nowhere = os.open(os.devnull, os.O_RDWR)
     while nowhere <= 2:
         nowhere = os.dup(nowhere)
     stdout, stderr = os.dup(1), os.dup(2)
     sys.stdout, sys.stderr = _stream(sys.stdout, stdout, False), _stream(sys.stderr, stderr, True)
-    # The last words of a library that crashes the process may be lost; that it crashed, and where, isn't.
+    # If a library crashes the process, its last messages may be lost; the place of the crash isn't.
     faulthandler.enable(sys.stderr, all_threads=False)
     for descriptor in (1, 2):
         os.dup2(stderr if show else nowhere, descriptor)
@@ -34,7 +35,7 @@ def shield(show: bool) -> tuple[int, int]:
     return stdout, stderr
 
 
-def _stream(like: TextIO | None, descriptor: int, by_lines: bool) -> TextIO:
-    buffering = 1 if by_lines or os.isatty(descriptor) else -1
+def _stream(like: TextIO | None, descriptor: int, line_buffered: bool) -> TextIO:
+    buffering = 1 if line_buffered or os.isatty(descriptor) else -1
     encoding, errors = (like.encoding, like.errors) if like is not None else ("utf-8", "replace")
     return open(descriptor, "w", buffering, encoding, errors)

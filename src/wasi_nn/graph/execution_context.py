@@ -48,7 +48,7 @@ class ExecutionContext:
     def __init__(self, graph: Graph) -> None:
         graph.require_usable()
         self._forks = forks.count
-        forks.keep(self)
+        forks.leak_in_child(self)
         self.graph = graph
         try:
             self._runner = as_runner(graph.runner())

@@ -52,7 +52,7 @@ class Graph(ABC):
         self.metadata = dict(metadata or {})
         self._is_closed = False
         self._forks = forks.count
-        forks.keep(self)
+        forks.leak_in_child(self)
 
     def require_usable(self) -> None:
         """Raise `NNError` with `runtime-error` if the graph is closed, or this is a fork of the process that loaded

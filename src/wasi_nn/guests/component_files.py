@@ -29,9 +29,9 @@ class _Shared:
     """The directories of the guests that run, each with a separator behind it."""
 
     def __init__(self) -> None:
-        self.renew()
+        self.reset_in_child()
 
-    def renew(self) -> None:
+    def reset_in_child(self) -> None:
         """Begin anew, as in a fork."""
         self.lock = threading.Lock()
         self.roots: list[tuple[str, ...]] = []
@@ -45,7 +45,7 @@ class _Shared:
 
 
 _shared = _Shared()
-forks.renew(_shared)
+forks.reset_in_child(_shared)
 
 
 @contextmanager

@@ -31,9 +31,9 @@ _WRITES_NOTHING = bytes.fromhex(
 
 class _Start:
     def __init__(self) -> None:
-        self.renew()
+        self.reset_in_child()
 
-    def renew(self) -> None:
+    def reset_in_child(self) -> None:
         """Begin anew, as in a fork. What was made before is of no use there."""
         self._lock = threading.Lock()
         self.is_made = False
@@ -58,7 +58,7 @@ class _Start:
 
 
 _start = _Start()
-forks.renew(_start)
+forks.reset_in_child(_start)
 
 
 def wasi_is_started() -> bool:

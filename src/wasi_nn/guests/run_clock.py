@@ -25,7 +25,7 @@ class RunClock:
         self._stopped = ""
         self._until = guard.run_until
         self._time = inf if limits.guest_time is None else limits.guest_time
-        guard.counts = limits.guest_time is not None
+        guard.measures_cpu = limits.guest_time is not None
         self._began = time.thread_time()
         self._alarm = Alarm()
         epochs.ask_when_raised(store, self._reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import weakref
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
@@ -50,7 +51,9 @@ class Connection:
         # Numbers of calls: the last one, the one that is awaited (0: none), and the last that was interrupted.
         self._calls = self._under_way = self._insisted = 0
         self._channel, theirs = Channel.pair()
-        self._is_open = True
+        # Before the garbage collector would find the socket open, in whatever order it goes.
+        self._end = weakref.finalize(self, self._channel.close)
+        self._end.atexit = False
         with theirs:
             if not self.worker.tell(request(Request.RUNNER, graph=place, runner=self._number), [theirs.fileno()]):
                 self.close()
@@ -68,7 +71,7 @@ class Connection:
     @property
     def is_usable(self) -> bool:
         """Whether the runner can be asked: its worker is alive, and no call failed half-way."""
-        return self._is_open and self.worker.is_alive
+        return self._end.alive and self.worker.is_alive
 
     def forget(self) -> None:
         """Send every input again with the next call."""
@@ -77,8 +80,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the channel, by which the worker drops the runner."""
-        self._is_open = False
-        self._channel.close()
+        self._end()
 
     def ask(
         self, content: bytes | None, files: Sequence[int] = (), outputs: OutputReader | None = None, *, to: str = ""

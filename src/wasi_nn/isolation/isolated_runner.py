@@ -46,10 +46,6 @@ class IsolatedRunner(Runner):
     def features(self) -> frozenset[str]:
         return self._features
 
-    def __del__(self) -> None:
-        if hasattr(self, "_connection"):
-            self._connection.close()
-
     def _connected(self) -> Connection:
         if not self._connection.is_usable:
             self._connect_again()

@@ -57,7 +57,7 @@ class Worker:
         held.callback(self.inputs.close)
         held.callback(self.outputs.close)
         self._end = weakref.finalize(self, _end, self.process, held, os.getpid())
-        forks.renew(self)
+        forks.reset_in_child(self)
         allowed = [*library_folders(), *map(os.path.realpath, readable)]
         may = request(
             Request.CONFINE,
@@ -206,7 +206,7 @@ class Worker:
         """Kill the process and close all that belongs to it."""
         self._end()
 
-    def renew(self) -> None:
+    def reset_in_child(self) -> None:
         """In a fork of the host, close its copies of the descriptors, so that the worker sees the host's end."""
         self.close()
 

@@ -1,1 +1,1 @@
-"""How much a guest may have, and how long it may take."""
+"""Limits: how much a guest may have, and how long its calls may take."""

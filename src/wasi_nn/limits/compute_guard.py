@@ -1,4 +1,4 @@
-"""Keeping the computes of guests within their time, and taking turns at them."""
+"""`ComputeGuard` keeps the computes of a guest within their time; `Turns` limits how many run at once."""
 
 from __future__ import annotations
 
@@ -15,18 +15,27 @@ from wasi_nn.process.watchdog import LONGEST_WAIT, Alarm
 
 Result = TypeVar("Result")
 
-_SHORT = 0.001  # seconds: a compute of less isn't worth two looks at the processor's clock
+_SHORT = (
+    0.001  # seconds: for a shorter compute, reading the processor's clock twice (a microsecond each) isn't worth it
+)
 
 
 class Interruptible(Protocol):
-    """What computes, and can be told to stop."""
+    """A runner whose computes can be interrupted."""
 
     def interrupt(self) -> None:
-        """Have the call that is under way raise soon, where that can be done."""
+        """Make the current call raise soon, if the runtime supports it."""
 
 
 class Turns:
-    """So many computes at once, in the order of asking. A free turn is taken without a lock."""
+    """Lets `HostLimits.computes` computes run at once; others wait, in the order of asking.
+
+    A free turn is taken without a lock.
+    """
+
+    # Correct because `list.append` and `list.pop` are atomic under the interpreter's lock, and because of this order: a
+    # waiter increments `_waiting` and then looks at `_free`; `give_back` appends to `_free` and then looks at
+    # `_waiting`. So either the waiter finds the turn, or `give_back` notifies the waiter.
 
     def __init__(self, limits: HostLimits) -> None:
         self.limits = limits
@@ -35,7 +44,7 @@ class Turns:
         self._changed = threading.Condition()
 
     def take(self, until: float) -> None:
-        """Wait for a turn. Raises `NNError` with `timeout` if there is none until then."""
+        """Wait for a turn. Raises `NNError` with `timeout` if none is free by `until`, a time of `time.monotonic`."""
         if not self._waiting:
             try:
                 self._free.pop()
@@ -46,7 +55,7 @@ class Turns:
 
     def _wait(self, until: float) -> None:
         with self._changed:
-            self._waiting += 1  # before it looks: whoever gives a turn back then tells
+            self._waiting += 1  # before the look at `_free`
             try:
                 while not self._free and (left := until - time.monotonic()) > 0:
                     self._changed.wait(min(left, LONGEST_WAIT))
@@ -58,7 +67,7 @@ class Turns:
                 self._waiting -= 1
 
     def give_back(self) -> None:
-        """Let another one have the turn."""
+        """Free the turn for another compute."""
         self._free.append(None)
         if self._waiting:
             with self._changed:
@@ -68,26 +77,26 @@ class Turns:
 class ComputeGuard:
     """Keeps the computes of one guest within their time.
 
-    A compute past its deadline is stopped where its runner can be (`interrupt`), and is an error with `timeout` in any
-    case. `run_until` is when the run has to end, a time of `time.monotonic`. `computing` are the seconds of processor
-    time that the guest's thread spent in computes, if somebody `counts` them, which costs a microsecond each.
+    A compute past its deadline is interrupted if its runner supports that, and raises `NNError` with `timeout` in any
+    case. `run_until` is the end of the run, a time of `time.monotonic`. With `measures_cpu`, `computing` is the
+    processor time in seconds that the guest's thread spent in computes; measuring costs a microsecond per compute.
     """
 
     def __init__(self, limits: Limits, turns: Turns | None = None) -> None:
         self.run_until = inf
         self.computing = 0.0
-        self.counts = False
+        self.measures_cpu = False
         self._limits = limits
         self._turns = turns if turns is not None and turns.limits.computes is not None else None
         self._time = inf if limits.compute_time is None else limits.compute_time
         self._alarm = Alarm()
-        finalize(self, self._alarm.abandon).atexit = False  # for sessions that nobody closes
+        finalize(self, self._alarm.abandon).atexit = False  # for sessions that are never closed
         self._quick = 0  # the id of the runner whose last compute was short
 
     def run(self, runner: Interruptible, call: Callable[[], Result]) -> Result:
-        """Make a call that has the runner compute. Raises what it raises, and `NNError` with `timeout`.
+        """Make a call in which the runner computes. Raises the call's errors, and `NNError` with `timeout`.
 
-        A short compute on a runner whose last one was short counts as the guest's own time.
+        A short compute counts as the guest's own time if the last compute was a short one of the same runner.
         """
         began = time.monotonic()
         due = min(began + self._time, self.run_until)
@@ -95,7 +104,7 @@ class ComputeGuard:
             raise self.late()
         if self._turns is not None:
             self._turns.take(due)
-        before = -1.0 if id(runner) == self._quick or not self.counts else time.thread_time()
+        before = -1.0 if id(runner) == self._quick or not self.measures_cpu else time.thread_time()
         self._alarm.set(due, runner.interrupt)
         try:
             result = call()
@@ -115,24 +124,24 @@ class ComputeGuard:
         return result
 
     def load_until(self) -> float:
-        """When a load that begins now has to end, a time of `time.monotonic`."""
+        """The deadline of a load that begins now, a time of `time.monotonic`."""
         time_of_load = inf if self._limits.load_time is None else time.monotonic() + self._limits.load_time
         return min(time_of_load, self.run_until)
 
     def stop(self) -> None:
-        """End the compute that is under way, and let no other begin. From any thread."""
+        """Interrupt the current compute, and let no other begin. May be called from any thread."""
         self.run_until = 0.0
         self._alarm.hasten()
 
-    def late(self, limit: str = "compute_time", what: str = "the compute") -> NNError:
-        """The error where what took its time is over: for the run, or for the limit of what was done."""
+    def late(self, limit: str = "compute_time", work: str = "the compute") -> NNError:
+        """The error for work that took longer than its limit; if the run's time is over, the error for the run."""
         if self.run_until == 0.0:
             return NNError(ErrorCode.TIMEOUT, "the run was stopped")
         if time.monotonic() >= self.run_until:
-            limit, what = "run_time", "the run"
-        text = f"{what} took longer than {getattr(self._limits, limit):g} s"
+            limit, work = "run_time", "the run"
+        text = f"{work} took longer than {getattr(self._limits, limit):g} s"
         return NNError(ErrorCode.TIMEOUT, f"{text} ({how_to_raise(self._limits, limit)})")
 
     def close(self) -> None:
-        """Guard no more."""
+        """Release the alarm. The guard must not be used afterwards."""
         self._alarm.discard()

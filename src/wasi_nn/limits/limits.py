@@ -1,4 +1,4 @@
-"""How much a guest may have and how long it may take: `Limits` are a run's, `HostLimits` those of all runs together."""
+"""The settings: `Limits` for one guest, `HostLimits` for all guests of a host together."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ _LARGEST = 2**63  # the largest limit that the engine takes
 
 @dataclass(frozen=True)
 class Limits:
-    """What one guest may have and take. None is no limit.
+    """The limits of one guest. None means no limit.
 
-    guest_memory    bytes of its linear memories, in equal parts if there are several (at most 8, in a component 32)
-    guest_time      seconds of processor time in its own code; computes don't count
-    fuel            instructions, as the engine counts them: exact, but the guest runs at about half the speed
+    guest_memory    bytes of the guest's linear memories; several share it in equal parts (at most 8, in a component 32)
+    guest_time      seconds of processor time in the guest's own code, without computes
+    fuel            instructions as the engine counts them: exact, but the guest runs at about half the speed
     compute_time    seconds for one compute, or for one piece of a sequence
-    run_time        seconds for the whole run, with compiling it
-    compile_time    seconds for compiling it
-    compile_memory  bytes of memory that compiling it may take
+    run_time        seconds for the whole run, including compiling the guest
+    compile_time    seconds for compiling the guest
+    compile_memory  bytes of memory for compiling the guest
     load_time       seconds for loading one model
-    model_bytes     bytes of models that it loads from bytes, alive together
-    tensor_bytes    bytes of tensors alive: a component's, and the inputs and outputs of execution contexts
-    graphs          graphs that it holds
-    workers         processes of isolated graphs that it loads from bytes
-    contexts        execution contexts that it holds
-    handles         everything that it holds, tensors and errors among it
-    files           files and directories that it has open in the directories that it is given
-    output_bytes    bytes of its standard output and error together, if they are captured
+    model_bytes     bytes of models that the guest loads from its own bytes, alive together
+    tensor_bytes    bytes of tensors alive: a component's tensors, and the inputs and outputs of execution contexts
+    graphs          graphs that the guest holds
+    workers         processes of isolated graphs that the guest loads from its own bytes
+    contexts        execution contexts that the guest holds
+    handles         all handles of the guest, including those of tensors and errors
+    files           files and directories that the guest has open in its directories
+    output_bytes    bytes of the guest's standard output and error together, if they are captured
 
-    Raises `NNError` with `invalid-argument` for what isn't positive.
+    Raises `NNError` with `invalid-argument` for a value that isn't positive.
     """
 
     guest_memory: int | None = 2 * _GIB
@@ -58,10 +58,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class HostLimits:
-    """What all guests of a host may have together. None is no limit.
+    """The limits of all guests of a host together. None means no limit.
 
-    `computes`: those under way at once; one more waits for its turn, and that counts as time of its compute. The others
-    are as in `Limits`.
+    `computes`: computes at the same time. A further one waits for its turn; waiting counts as its compute time. The
+    other fields are as in `Limits`. Raises `NNError` with `invalid-argument` for a value that isn't positive.
     """
 
     computes: int | None = 64
@@ -76,24 +76,28 @@ class HostLimits:
 
 
 def require_positive(settings: Any, longest: float = _LARGEST) -> None:
-    """Raise `NNError` with `invalid-argument` for a field of a dataclass that isn't a positive number, of the kind that
-    it is annotated with; seconds are less than `longest`."""
+    """Check that each field of a dataclass is a positive number of its annotated type, and below a maximum.
+
+    The maximum is `longest` for floats (seconds), and 2^63 for integers. None is allowed if the annotation allows it.
+    Raises `NNError` with `invalid-argument`.
+    """
     for field in fields(settings):
-        value, kind = getattr(settings, field.name), str(field.type)
-        if value is None and "None" in kind:
+        value, annotation = getattr(settings, field.name), str(field.type)
+        if value is None and "None" in annotation:
             continue
-        kinds, most = ((int, float), longest) if "float" in kind else ((int,), _LARGEST)
-        if isinstance(value, kinds) and not isinstance(value, bool) and 0 < value < most:
+        types, most = ((int, float), longest) if "float" in annotation else ((int,), _LARGEST)
+        if isinstance(value, types) and not isinstance(value, bool) and 0 < value < most:
             continue
-        what = f"a positive {'number' if float in kinds else 'whole number'}"
+        expected = f"a positive {'number' if float in types else 'whole number'}"
         if isinstance(value, int | float) and value >= most:
-            what += f" below {float(most):.2g}"
-        more = ", or None for no limit" if "None" in kind else ""
-        message = f"{type(settings).__name__}.{field.name} must be {what}{more}: {printable(repr(value))[:100]}"
+            expected += f" below {float(most):.2g}"
+        if "None" in annotation:
+            expected += ", or None for no limit"
+        message = f"{type(settings).__name__}.{field.name} must be {expected}: {printable(repr(value))[:100]}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
 def how_to_raise(limits: Limits | HostLimits, name: str) -> str:
-    """A limit's name, for whoever wants to raise it."""
+    """A limit's field and flag, for an error message: they are what a user changes to raise the limit."""
     flag = f", --max-{name.replace('_', '-')}" if isinstance(limits, Limits) or name == "computes" else ""
     return f"{type(limits).__name__}.{name}{flag}"

@@ -1,4 +1,7 @@
-"""Work that another thread may stop: a load or a compute, by whatever it is at when it is stopped."""
+"""Work that another thread may stop: a load, for example.
+
+The thread that works registers, step by step, a function that can stop the current step (`stopped_by`).
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from contextvars import ContextVar
 
 from wasi_nn.errors import ErrorCode, NNError
 
-LOOK_EVERY = 0.1  # seconds: whether work is to be stopped
+LOOK_EVERY = 0.1  # seconds between two looks at whether the work was stopped
 
 
 class Stoppable:
-    """Some work of one thread. `stop` ends it, from any thread, as far as what it is at can be ended."""
+    """Work of one thread. `stop`, from any thread, ends it if its current step can be ended."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -22,11 +25,11 @@ class Stoppable:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it was stopped."""
+        """Whether `stop` was called."""
         return self._reason is not None
 
     def stop(self, reason: str) -> None:
-        """Stop it. Of no effect if it was stopped before."""
+        """Stop the work. No effect if it was stopped before."""
         with self._lock:
             if self.is_stopped:
                 return
@@ -37,7 +40,7 @@ class Stoppable:
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
-        """This thread does the work: `stopped_by` and `turn` are about it."""
+        """Make this the work of the current thread: `stopped_by` and `turn` apply to it."""
         token = _current.set(self)
         try:
             yield
@@ -57,13 +60,15 @@ class Stoppable:
                 self._stopper = None
 
 
-_current: ContextVar[Stoppable | None] = ContextVar("the work that a thread does", default=None)
+_current: ContextVar[Stoppable | None] = ContextVar("the current thread's work", default=None)
 
 
 @contextmanager
 def stopped_by(stopper: Callable[[str], None]) -> Iterator[None]:
-    """Have the work that this thread does be stopped by a function, which gets the reason. Of no effect where it can't
-    be stopped."""
+    """During the block, `stop` on the current thread's work calls `stopper` with the reason.
+
+    No effect if the thread has no work that can be stopped.
+    """
     work = _current.get()
     if work is None:
         yield
@@ -74,11 +79,12 @@ def stopped_by(stopper: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def turn(lock: threading.Lock | threading.RLock) -> Iterator[None]:
-    """Hold a lock that others hold for long. Raises `NNError` with `timeout` if the work is stopped meanwhile."""
+    """Hold a lock that other threads may hold for long. Raises `NNError` with `timeout` if the current thread's work is
+    stopped while it waits."""
     work = _current.get()
     while not lock.acquire(timeout=LOOK_EVERY):
         if work is not None and work.is_stopped:
-            raise NNError(ErrorCode.TIMEOUT, "it was stopped while it waited for its turn")
+            raise NNError(ErrorCode.TIMEOUT, "stopped while waiting for another thread")
     try:
         yield
     finally:

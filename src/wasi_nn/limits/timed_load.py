@@ -1,7 +1,8 @@
-"""Loads of models for guests, within their time: each on a thread of its own, as most runtimes can't be stopped there.
+"""Loads a model for a guest within `Limits.load_time`.
 
-A load whose time is over is left behind: nobody waits for it, what comes of it is dropped, and what it takes counts
-until it ends. One that a worker is at ends at once, with its worker.
+Each load has its own thread, since most runtimes can't be stopped while they load. When its time is over, the load is
+abandoned: the guest waits no longer, the graph is dropped, and the load counts as the guest's until it ends. A load in
+a worker ends at once, with its worker.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_MOST_LEFT = 16
+_MOST_LEFT = 16  # abandoned loads in a process
 
 
 class _LeftBehind:
-    """The loads of this process that go on although nobody waits for them."""
+    """The abandoned loads of this process: they go on although no guest waits for them."""
 
     def __init__(self) -> None:
-        self.renew()
-        forks.renew(self)
+        self.reset_in_child()
+        forks.reset_in_child(self)
 
-    def renew(self) -> None:
-        """In a fork, whose threads don't exist, there are none."""
+    def reset_in_child(self) -> None:
+        """Start without loads, as in a fork, where their threads don't exist."""
         self.all: set[_Load[Any]] = set()
 
     def require_few(self) -> None:
-        """Raise `NNError` with `timeout` where no more may be begun."""
+        """Raise `NNError` with `timeout` if there are as many as a process may have."""
         if len(self.all) >= _MOST_LEFT:
             message = f"{len(self.all)} models that can't be stopped are still being loaded beyond their time"
             text = f"{message}, which is as many as a process may have: no other is loaded until one ends"
@@ -47,16 +48,16 @@ _left_behind = _LeftBehind()
 
 
 class _Load(Stoppable, Generic[Result]):
-    """A load. One that is stopped is left behind: nobody waits for it any more."""
+    """A load on its own thread, which `leave` abandons."""
 
     def __init__(self, load: Callable[[], Result], usage: Usage, amounts: Mapping[str, int]) -> None:
         super().__init__()
         self._load, self._usage, self._amounts = load, usage, amounts
-        self._release: Callable[[], None] | None = None  # for one that is left behind
+        self._release: Callable[[], None] | None = None  # of an abandoned load: gives back its amounts
         self._has_ended = False
 
     def work(self) -> Result:
-        """Load. For the thread."""
+        """Load the model. Called on the load's own thread."""
         with self.under_way():
             try:
                 graph = self._load()
@@ -68,7 +69,7 @@ class _Load(Stoppable, Generic[Result]):
         return graph
 
     def _end(self) -> bool:
-        """It has ended; whether somebody waits for it."""
+        """Note the end, and give the amounts back. Returns whether the guest still waits."""
         with self._lock:
             self._has_ended = True
         if self._release is None:
@@ -79,7 +80,7 @@ class _Load(Stoppable, Generic[Result]):
         return False
 
     def leave(self, reason: str) -> bool:
-        """Wait for it no more, and stop it if that can be done; False if it has ended."""
+        """Abandon the load, and stop it if it can be stopped. Returns False if it has ended already."""
         with self._lock:
             if self._has_ended or self._release is not None:
                 return not self._has_ended
@@ -90,9 +91,10 @@ class _Load(Stoppable, Generic[Result]):
 
 
 def load_within(usage: Usage, guard: ComputeGuard, amounts: Mapping[str, int], load: Callable[[], Result]) -> Result:
-    """Load a model for a guest, within `Limits.load_time` and the time of its run; meanwhile, it counts as `amounts`.
+    """Load a model for a guest, within `Limits.load_time` and the time of its run.
 
-    Raises what loading it raises, and `NNError`: `timeout`, or `too-large` if that is too much.
+    Until the load ends, `amounts` (by the names of `Limits`) count as used. Raises the errors of `load`, and `NNError`:
+    `timeout`, `too-large` if the amounts exceed a limit, `runtime-error` if no thread can be started.
     """
     _left_behind.require_few()
     usage.take_all(amounts)
@@ -101,7 +103,9 @@ def load_within(usage: Usage, guard: ComputeGuard, amounts: Mapping[str, int], l
         call = Call(work.work)
     except RuntimeError as error:
         usage.give_back_all(amounts)
-        raise NNError(ErrorCode.RUNTIME_ERROR, f"there is no thread to load the model: {one_line(error)}") from error
+        raise NNError(
+            ErrorCode.RUNTIME_ERROR, f"no thread can be started to load the model: {one_line(error)}"
+        ) from error
     try:
         _wait(call, work, guard)
     except BaseException as interruption:

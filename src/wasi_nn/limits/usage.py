@@ -1,4 +1,4 @@
-"""The count of what is alive of what is limited: a run's, within its host's."""
+"""`Usage` counts the graphs, tensors and other objects of a guest that are alive, against its limits and its host's."""
 
 from __future__ import annotations
 
@@ -21,33 +21,37 @@ _COUNTED = {
 
 
 class Usage:
-    """What is alive of what is limited. Safe to use from several threads."""
+    """Counts the amounts that are alive, by the names of `Limits`. May be used from several threads.
+
+    `within` is the usage of the host: each amount counts there too.
+    """
 
     def __init__(self, limits: Limits | HostLimits, within: Usage | None = None) -> None:
         self.limits = limits
         self._within = within
         self._most = {name: inf if (most := getattr(limits, name, None)) is None else most for name in _COUNTED}
         self._used = dict.fromkeys(_COUNTED, 0)
-        self._lasting = dict.fromkeys(_COUNTED, 0)  # what of it isn't given back when this is closed
+        self._lasting = dict.fromkeys(_COUNTED, 0)  # the part of `_used` that outlives `close`
         self._lock = threading.Lock()
-        # Garbage is collected on any thread, whatever locks that has: what is given back waits here for the lock.
+        # `give_back` may be called by the garbage collector, on a thread that holds the lock. So it never waits for the
+        # lock: the amounts wait here until a thread has the lock.
         self._returned: deque[tuple[str, int]] = deque()
         self._closed = False
 
     def used(self, name: str) -> int:
-        """How much there is of it."""
+        """The amount in use."""
         self._settle()
         return self._used[name]
 
     def require(self, name: str, amount: int) -> None:
-        """Raise `NNError` with `too-large` if there is no room for so much more."""
+        """Raise `NNError` with `too-large` if `amount` more would exceed a limit."""
         self.take(name, amount)
         self.give_back(name, amount)
 
     def take(self, name: str, amount: int = 1) -> None:
-        """Count so much more. Raises `NNError` with `too-large`, and counts nothing, if that is too much."""
+        """Add an amount. Raises `NNError` with `too-large`, and adds nothing, if this would exceed a limit."""
         if amount < 0:
-            raise ValueError(f"an amount below zero: {amount}")
+            raise ValueError(f"negative amount: {amount}")
         with self._lock:
             self._take_back()
             used = self._used[name] + amount
@@ -61,7 +65,7 @@ class Usage:
         self._settle()
 
     def take_all(self, amounts: Mapping[str, int]) -> None:
-        """Count so much more of each, or of none. Raises as `take` does."""
+        """Add all amounts, or none. Raises as `take` does."""
         taken = []
         try:
             for name, amount in amounts.items():
@@ -73,13 +77,12 @@ class Usage:
             raise
 
     def give_back_all(self, amounts: Mapping[str, int]) -> None:
-        """Count so much less of each."""
+        """Subtract all amounts."""
         for name, amount in amounts.items():
             self.give_back(name, amount)
 
     def outlive(self, amounts: Mapping[str, int]) -> Callable[[], None]:
-        """Have what was taken count until the function is called that this gives, be it that all else was given back
-        before."""
+        """Count amounts that are taken already until the returned function is called, even after `close`."""
         amounts = dict(amounts)
         with self._lock:
             if self._closed:
@@ -98,7 +101,7 @@ class Usage:
         return release
 
     def give_back(self, name: str, amount: int = 1) -> None:
-        """Count so much less: at once, or as soon as whoever has the lock leaves it. Waits for nobody."""
+        """Subtract an amount: at once, or when the thread that holds the lock releases it. Never waits."""
         self._returned.append((name, amount))
         self._settle()
 
@@ -112,36 +115,39 @@ class Usage:
     def _take_back(self) -> None:
         while self._returned:
             name, amount = self._returned.popleft()
-            if self._closed:  # and all was given back
+            if self._closed:  # `close` has given it back
                 continue
             self._used[name] = max(0, self._used[name] - amount)
             if self._within is not None:
                 self._within.give_back(name, amount)
 
     def close(self) -> None:
-        """Give everything back but what outlives this."""
+        """Give all amounts back, except those of `outlive`."""
         with self._lock:
             if self._closed:
                 return
             self._take_back()
             self._closed = True
-            over = {name: used - self._lasting[name] for name, used in self._used.items()}
+            amounts = {name: used - self._lasting[name] for name, used in self._used.items()}
             self._used = dict(self._lasting)
         if self._within is not None:
-            self._within.give_back_all(over)
+            self._within.give_back_all(amounts)
 
 
 class HeldBytes:
-    """The tensors of one execution context, as they count."""
+    """Counts the bytes of one execution context's inputs and outputs as `tensor_bytes`."""
 
     def __init__(self, usage: Usage) -> None:
         self._usage = usage
         self._sizes: dict[int, int] = {}
 
     def hold(self, place: int, size: int) -> None:
-        """Hold `size` bytes in a place, instead of those that were there. Raises as `Usage.take` does."""
+        """Count `size` bytes for a place (an input's index, or -1 for the outputs), instead of its former size.
+
+        Raises as `Usage.take` does.
+        """
         if size < 0:
-            raise ValueError(f"a size below zero: {size}")
+            raise ValueError(f"negative size: {size}")
         change = size - self._sizes.get(place, 0)
         if change > 0:
             self._usage.take("tensor_bytes", change)
@@ -154,6 +160,6 @@ class HeldBytes:
         self._usage.require("tensor_bytes", size)
 
     def release(self) -> None:
-        """Hold nothing any more."""
+        """Give all bytes back."""
         sizes, self._sizes = self._sizes, {}
         self._usage.give_back("tensor_bytes", sum(sizes.values()))

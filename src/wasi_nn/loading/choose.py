@@ -74,7 +74,7 @@ def _backend_for_path(path: Path, encoding: GraphEncoding, wanted: Callable[[Bac
 
 def looks_like_another(chosen: ChosenModel) -> GraphEncoding | None:
     """The encoding that a model's bytes look like, if not like the one that they were said to be of."""
-    if isinstance(chosen.model, Path):
+    if isinstance(chosen.model, Path) or not chosen.model:
         return None
     try:
         like = [other.encoding for other in available() if other.sniff(chosen.model[0])]

@@ -85,7 +85,7 @@ class Registry:
         self._is_closed = False
         self._of_file: set[str] = set()
         self._reloading = threading.Lock()
-        forks.renew(self)
+        forks.reset_in_child(self)
         if isinstance(graphs, str | os.PathLike):
             self._file = Path(graphs).absolute()
             self.reload()
@@ -176,7 +176,7 @@ class Registry:
         graphs = (f"{name}{'' if entry.graph is None else ' (loaded)'}" for name, entry in self._entries.items())
         return f"<{type(self).__name__}: {', '.join(graphs) or 'no graphs'}>"
 
-    def renew(self) -> None:
+    def reset_in_child(self) -> None:
         """In a fork, where graphs that were loaded before can't be used: have them loaded anew when they are asked
         for."""
         self._reloading = threading.Lock()

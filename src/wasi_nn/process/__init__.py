@@ -1,1 +1,1 @@
-"""What this package does to the process that it is in: threads, forks, descriptors, files and subprocesses."""
+"""The process that this package runs in: its threads, forks, descriptors, files and memory, and its child processes."""

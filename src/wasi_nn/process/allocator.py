@@ -1,26 +1,28 @@
-"""What the C library does with memory that was freed, in processes that are ours."""
+"""Tunes the C library's allocator, in processes that this package starts or owns."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3), which glibc has
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3), in glibc's malloc.h
 _MIB = 2**20
-_KEPT, _APART = 128 * _MIB, 32 * _MIB
+_TRIM_THRESHOLD = 128 * _MIB  # free bytes at the heap's end that are kept
+_MMAP_THRESHOLD = 32 * _MIB  # the largest value that mallopt(3) allows: larger blocks get their own mapping
 
 
 def keep_freed_memory() -> None:
-    """Have it kept for the next compute, where glibc would give all but a little back to the kernel.
+    """Make glibc keep freed memory for the next compute; by default it returns nearly all of it to the kernel.
 
-    Some runtimes make each tensor anew (torch does). A compute gets the pages of its large ones from the kernel then,
-    which can take half of its time. Settings in the environment (`MALLOC_...`, `GLIBC_TUNABLES`) are left as they are.
+    Some runtimes, such as torch, allocate each tensor anew. By default, each compute gets the pages of large tensors
+    from the kernel, which can take half of its time. If the environment has settings of its own (`MALLOC_...`,
+    `GLIBC_TUNABLES`), nothing is changed.
     """
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another C library
+    except (AttributeError, OSError, TypeError):  # a C library other than glibc
         return
-    mallopt(_M_TRIM_THRESHOLD, _KEPT)
-    mallopt(_M_MMAP_THRESHOLD, _APART)
+    mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
+    mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)

@@ -1,7 +1,7 @@
-"""The descriptors of this process: whether some are left.
+"""Checks how many file descriptors this process has left.
 
-Some are kept for the host: when fewer than `reserve` are left, guests load nothing and isolated graphs get no
-processes, contexts and memory; when fewer than twice as many are, guests open no files.
+Some descriptors are reserved for the host. When fewer than `reserve` are left, guests load no models from bytes, and
+isolated graphs get no processes, contexts and memory. When fewer than twice as many are left, guests open no files.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ _RESERVE = 64
 
 
 def reserve() -> int:
-    """How many are kept for the host: 64, or fewer in a process that may have few."""
+    """The number of reserved descriptors: 64, or an eighth of `ulimit -n` if that is fewer."""
     return min(_RESERVE, _most() // 8)
 
 
 def are_free(count: int) -> bool:
-    """Whether this process may open `count` files more."""
+    """Whether this process may open `count` more files."""
     return lowest_free() + count <= _most()
 
 
 def lowest_free() -> int:
-    """The number that the next file gets which this process opens."""
+    """The lowest free descriptor, which the next open file gets; the limit if none is free."""
     try:
         lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -35,7 +35,7 @@ def lowest_free() -> int:
 
 
 def require_free_descriptors(count: int) -> None:
-    """Raise `NNError` with `runtime-error` unless this process may open `count` files more."""
+    """Raise `NNError` with `runtime-error` unless this process may open `count` more files."""
     if not are_free(count):
         raise NNError(ErrorCode.RUNTIME_ERROR, f"this process is out of files: it may open {_most()} (ulimit -n)")
 

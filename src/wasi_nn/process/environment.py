@@ -1,5 +1,4 @@
-"""What the processes that are started here get of the environment: variables that are known by name, none of which
-could be a secret."""
+"""The environment of child processes: a fixed list of variables, none of which could be a secret."""
 
 from __future__ import annotations
 
@@ -32,5 +31,5 @@ KEPT = frozenset(" ".join(_NAMES).split())
 
 
 def for_process() -> dict[str, str]:
-    """The environment for a process of ours."""
+    """The environment for a child process."""
     return {"HOME": "/nonexistent", **{name: value for name, value in os.environ.items() if name in KEPT}}

@@ -1,4 +1,4 @@
-"""Opening files to be read: regular ones alone, since a pipe may be waited for and a device read for ever."""
+"""Opens regular files only, since opening a pipe may block and a device may have no end."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a file to be read. Raises `OSError` for what isn't there or is no regular file, without waiting for it."""
+    """Open a file for reading, without blocking on a pipe or device. Raises `OSError` if there is no regular file."""
     try:
-        file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115  the caller's
-    except ValueError as error:  # a zero byte in its name
+        file = open(path, "rb", opener=_open_without_blocking)  # noqa: SIM115  the caller closes it
+    except ValueError as error:  # a zero byte in the path
         raise OSError(str(error)) from error
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
@@ -27,12 +27,12 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
 
 
 def is_irregular(path: Path) -> bool:
-    """Whether there is something at a path that is neither a regular file nor a directory."""
+    """Whether a path exists and is neither a regular file nor a directory."""
     try:
         return path.exists() and not (path.is_file() or path.is_dir())
     except OSError:
         return False
 
 
-def _open_at_once(path: str, flags: int) -> int:
+def _open_without_blocking(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)

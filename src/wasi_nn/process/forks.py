@@ -1,13 +1,13 @@
-"""What becomes of us in a process that was forked, such as a worker of `multiprocessing`.
+"""Keeps this package safe in forked processes, such as workers of `multiprocessing`.
 
-A fork has its parent's memory, but of its threads only the one that forked. A runtime that was used before waits there
-for threads that don't exist, when it is asked to compute and even when it is destroyed. So what was made before a fork
-is refused after it, in one plain sentence, and is never destroyed there; all may be made anew, but for runtimes that
-can't be used in both processes.
+A forked process, the child, has its parent's memory, but of its parent's threads only the one that forked. A runtime
+that the parent used waits in the child for threads that don't exist, at a compute and even at its destruction. So
+objects that were made before a fork are refused in the child with a plain error, and are never destroyed there. The
+child may make new ones, except for runtimes that only one of the two processes can use.
 
-What a C++ library does when the process exits can't be helped. In a fork that ends by `sys.exit`, ONNX Runtime waits
-for ever if its parent has used it, OpenVINO may, and llama.cpp crashes. With `os._exit`, which `multiprocessing` calls,
-none does.
+This module can't help with C++ libraries that wait when the process exits. In a child that ends by `sys.exit`, ONNX
+Runtime waits for ever if the parent has used it, OpenVINO may wait, and llama.cpp crashes. With `os._exit`, which
+`multiprocessing` calls, none of them does.
 """
 
 from __future__ import annotations
@@ -20,46 +20,50 @@ from weakref import WeakSet
 from wasi_nn.errors import ErrorCode, NNError
 
 count = 0
-"""How many forks this process is away from the one that imported this: what was made at another count is another
-process's."""
+"""The number of forks between the process that imported this module and this one.
+
+An object that was made at another count was made in another process.
+"""
 
 
-class Renewable(Protocol):
-    """What goes on after a fork, once it has thrown away what the fork broke."""
+class Resettable(Protocol):
+    """An object that works in a child after it has dropped the state that the fork broke, such as locks and threads."""
 
-    def renew(self) -> None:
-        """Called in the child, before anything else runs there. Locks may be held by threads that aren't there."""
+    def reset_in_child(self) -> None:
+        """Called in the child before anything else runs there. Locks may be held by threads that don't exist there."""
 
 
-_kept: WeakSet[object] = WeakSet()
-_renewed: WeakSet[Renewable] = WeakSet()
+_leaked: WeakSet[object] = WeakSet()
+_reset: WeakSet[Resettable] = WeakSet()
 _started: set[str] = set()
 _inherited: set[str] = set()
 
 
-def made_elsewhere(what: str) -> NNError:
-    """The error for what was made at another `count`."""
-    return NNError(ErrorCode.RUNTIME_ERROR, said_of(what))
+def made_elsewhere(kind: str) -> NNError:
+    """The error for an object (a `kind` such as "graph") that was made at another `count`."""
+    return NNError(ErrorCode.RUNTIME_ERROR, made_elsewhere_message(kind))
 
 
-def said_of(what: str) -> str:
-    """Why something can't be used after a fork, and what to do."""
-    return f"this {what} was made in another process, which this one was forked from: make one in each process"
+def made_elsewhere_message(kind: str) -> str:
+    """The message of `made_elsewhere`."""
+    return f"this {kind} was made in another process, which this one was forked from: make one in each process"
 
 
-def keep(thing: object) -> None:
-    """Never destroy this in a fork, nor what it refers to."""
-    _kept.add(thing)
+def leak_in_child(instance: object) -> None:
+    """Never destroy an object in a child, nor the objects that it refers to."""
+    _leaked.add(instance)
 
 
-def renew(thing: Renewable) -> None:
-    """Have this renewed in a fork."""
-    _renewed.add(thing)
+def reset_in_child(instance: Resettable) -> None:
+    """Have `reset_in_child` called on an object in each child."""
+    _reset.add(instance)
 
 
 def start(runtime: str) -> None:
-    """Say that a runtime is about to be used that works in one process alone. Raises `NNError` with `runtime-error` if
-    that is another process."""
+    """Note that this process starts to use a runtime that can't be used in both a parent and its child.
+
+    Raises `NNError` with `runtime-error` if the parent has used it.
+    """
     if runtime in _inherited:
         message = f"{runtime} was used in the process that this one was forked from, and can't be used in both"
         raise NNError(ErrorCode.RUNTIME_ERROR, f"{message}: use it in forks only, or start processes by 'spawn'")
@@ -70,12 +74,13 @@ def _in_child() -> None:
     global count
     count += 1
     _inherited.update(_started)
-    for thing in list(_kept):
-        _never_destroy(thing)
-    for renewable in list(_renewed):
-        renewable.renew()
+    for instance in list(_leaked):
+        _never_destroy(instance)
+    for resettable in list(_reset):
+        resettable.reset_in_child()
 
 
+# One reference more than Python knows of: the count never becomes zero.
 _never_destroy = ctypes.pythonapi.Py_IncRef
 _never_destroy.argtypes = [ctypes.py_object]
 _never_destroy.restype = None

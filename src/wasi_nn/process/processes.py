@@ -1,4 +1,4 @@
-"""Processes of our own: how a Python process is started for a function, and how one ended."""
+"""Child processes: the command that starts one, and the words for how one ended."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ _BOOT = (
 
 
 def python_command(function: str, *arguments: object) -> list[str]:
-    """The command that calls a function, `module:name`, in a new Python process which finds modules where this one
-    does. It gets its arguments as text."""
+    """The command that calls a function, `module:name`, in a new Python process with this process's module path.
+
+    The function gets its arguments as strings.
+    """
     path = json.dumps([os.path.abspath(entry) for entry in sys.path])
     return [sys.executable, "-I", "-c", _BOOT, path, function, *map(str, arguments)]
 
 
 def how_it_ended(exit_code: int) -> str:
-    """How a process ended, by the exit code that `subprocess` gives it."""
+    """A sentence for how a process ended, from the exit code that `subprocess` reports."""
     if exit_code >= 0:
         return f"it exited with {exit_code}"
     try:

@@ -1,9 +1,9 @@
-"""Libraries that are loaded and called without a word.
+"""Loads and calls libraries without showing the messages that they print.
 
-What a library prints while it is loaded depends on the processor and on its version, and some print before any setting
-of theirs is read. Here a thread loads them whose descriptors are its own, and whose standard output and error go
-nowhere: the descriptors of all other threads stay as they are. Only Linux has such threads. On other systems, and in a
-process that may not make them, libraries print as they like.
+The messages of a library depend on the processor and on its version, and some come before the library reads any
+setting. So a thread with its own descriptor table loads the library; its standard output and error go to /dev/null, and
+the descriptors of all other threads stay unchanged. Only Linux has such threads (unshare(2)). On other systems, and in
+a process that may not make them, the messages are shown.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-_CLONE_FILES = 0x400
+_CLONE_FILES = 0x400  # from linux/sched.h
 _environment = threading.Lock()
 
 
 @contextmanager
 def environment_with(name: str, value: str) -> Iterator[None]:
-    """An environment variable that a library looks at once, set for a while unless the user has set it."""
+    """Set an environment variable during the block, unless the user has set it: for libraries that read it once."""
     with _environment:
-        ours = name not in os.environ
-        if ours:
+        is_unset = name not in os.environ
+        if is_unset:
             os.environ[name] = value
         try:
             yield
         finally:
-            if ours:
+            if is_unset:
                 del os.environ[name]
 
 
 @contextmanager
 def extensions_of(package: str) -> Iterator[None]:
-    """Have the extension modules of a package, and the libraries that these need, say nothing while they are loaded.
+    """During the block, hide the messages of a package's extension modules and their libraries while they are loaded.
 
-    Their own code runs as ever afterwards, when they are imported.
+    The modules' own code runs afterwards, when Python imports them, and may print.
     """
     finder = _Finder(package)
     sys.meta_path.insert(0, finder)
@@ -55,7 +55,7 @@ def extensions_of(package: str) -> Iterator[None]:
 
 
 class _Finder:
-    """Finds what Python would find, and loads its library before Python does."""
+    """Finds the same modules as Python, and loads the library of an extension module before Python does."""
 
     def __init__(self, package: str) -> None:
         self._package = package
@@ -73,8 +73,11 @@ class _Finder:
 
 
 def call(function: Callable[[], Result]) -> Result:
-    """Make a call on a thread for which standard output and error go nowhere. It has no other descriptor that is open,
-    and what it opens must be closed in it, since the descriptors end with the thread. Raises what the call raises."""
+    """Make a call on a thread whose standard output and error go to /dev/null. Raises the call's errors.
+
+    The thread has no other open descriptors. The call must close the files that it opens, since the descriptors end
+    with the thread.
+    """
     outcome: Future[Result] = Future()
 
     def make() -> None:
@@ -86,22 +89,22 @@ def call(function: Callable[[], Result]) -> Result:
 
     try:
         threading.Thread(target=make, name="a quiet call", daemon=True).start()
-    except RuntimeError:  # there can be no more threads
+    except RuntimeError:  # no more threads can be started
         return function()
     return outcome.result()
 
 
 def _load(library: str) -> None:
-    with suppress(OSError):  # of which Python tells when it imports the module
+    with suppress(OSError):  # Python raises it again when it imports the module
         call(partial(ctypes.CDLL, library))
 
 
 def _give_own_descriptors() -> None:
-    """Give this thread descriptors of its own, if that is granted, with its output and error going nowhere."""
+    """Give this thread its own descriptor table, with output and error to /dev/null. No effect if refused."""
     unshare = getattr(ctypes.CDLL(None), "unshare", None)
     if unshare is None or unshare(_CLONE_FILES) != 0:
         return
-    os.closerange(3, 2**31 - 1)  # threads that are made here would keep them open for all others
+    os.closerange(3, 2**31 - 1)  # else threads that the library starts here would keep copies of them open
     nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     for standard in (1, 2):
         os.dup2(nowhere, standard)

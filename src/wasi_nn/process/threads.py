@@ -1,7 +1,7 @@
-"""Threads for calls that may have to be given up: one for each, which is used again when the call has ended.
+"""A pool of threads for calls that may have to be abandoned: each call has a thread, which is used again afterwards.
 
-A thread that waits for its next call is a few times faster than a new one. The stacks of these threads are of one known
-size, whatever the process is set to: a guest that calls itself without end must trap before its thread's stack ends.
+An idle thread takes a call a few times faster than a new one. All these threads have stacks of one known size, whatever
+the process is set to: a guest with endless recursion must trap before its thread's stack ends.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from wasi_nn.process.watchdog import LONGEST_WAIT
 
 Result = TypeVar("Result")
 
-_IDLE = 10.0  # seconds until a thread that has nothing to do ends
+_IDLE = 10.0  # seconds until an idle thread ends
 _MOST_IDLE = 16
-_STACK = 8 * 2**20  # bytes: half a MiB for the guest's own code, the rest for what it calls
+_STACK = 8 * 2**20  # bytes: half a MiB for the guest's own code, the rest for the host functions that it calls
 _numbers = itertools.count(1)
 
 
 class Call(Generic[Result]):
-    """A call on another thread, in this one's context. Raises `RuntimeError` if there can be no thread."""
+    """A call on another thread, with the context variables of this one. Raises `RuntimeError` if no thread can be
+    started."""
 
     def __init__(self, function: Callable[[], Result]) -> None:
         self._function: Callable[[], Result] | None = function
@@ -38,7 +39,7 @@ class Call(Generic[Result]):
         _pool.give(self)
 
     def do(self) -> None:
-        """Make the call. For the thread."""
+        """Make the call. Called on the call's thread."""
         function, self._function = self._function, None
         assert function is not None  # it is called once
         try:
@@ -47,7 +48,7 @@ class Call(Generic[Result]):
             self._failure = error
 
     def end(self) -> None:
-        """Let those who wait go on. For the thread."""
+        """Wake the waiting threads. Called on the call's thread."""
         self._ended.release()
 
     @property
@@ -56,19 +57,19 @@ class Call(Generic[Result]):
         return not self._ended.locked()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end; whether it has ended."""
+        """Wait for the call's end. Returns whether it has ended."""
         if self._ended.acquire(timeout=seconds):
             self._ended.release()
             return True
         return False
 
     def wait_for_end(self) -> None:
-        """Wait for its end, however long that takes."""
+        """Wait for the call's end without a timeout."""
         while not self.wait(LONGEST_WAIT):
             pass
 
     def result(self) -> Result:
-        """What it gave, when it has ended; raises what it raised. Once."""
+        """The result of a call that has ended; raises its error. May be called once."""
         failure, self._failure = self._failure, None
         if failure is not None:
             try:
@@ -93,25 +94,25 @@ class _Thread(threading.Thread):
                     return
                 continue
             call.do()
-            stays = self._pool.rest(self)
+            is_kept = self._pool.rest(self)
             call.end()
-            del call
-            if not stays:
+            del call  # or the thread would keep its function and result while idle
+            if not is_kept:
                 return
 
 
 class _Pool:
     def __init__(self) -> None:
-        self.renew()
+        self.reset_in_child()
 
-    def renew(self) -> None:
-        """Begin anew, as in a fork, where there are no threads."""
+    def reset_in_child(self) -> None:
+        """Start without threads, as in a fork."""
         self._lock = threading.Lock()
-        self._starting = threading.Lock()  # while the size of new threads' stacks is ours
+        self._starting = threading.Lock()  # held while the process's stack size for new threads is changed
         self._idle: list[_Thread] = []
 
     def give(self, call: Call[Result]) -> None:
-        """Have a thread make a call: the one that was idle last, or a new one."""
+        """Pass a call to the thread that became idle last, or to a new thread."""
         with self._lock:
             thread = self._idle.pop() if self._idle else None
         if thread is None:
@@ -122,10 +123,10 @@ class _Pool:
                     thread.start()
                 finally:
                     threading.stack_size(before)
-        thread.calls.put(call)  # type: ignore[arg-type]  # of any result
+        thread.calls.put(call)  # type: ignore[arg-type]  # the result may have any type
 
     def rest(self, thread: _Thread) -> bool:
-        """A thread has nothing to do; whether it is to wait for more."""
+        """Take back a thread without a call. Returns whether it should wait for the next call."""
         with self._lock:
             if len(self._idle) >= _MOST_IDLE:
                 return False
@@ -133,7 +134,7 @@ class _Pool:
             return True
 
     def leave(self, thread: _Thread) -> bool:
-        """A thread would end; whether it may, since it hasn't been given anything meanwhile."""
+        """Let an idle thread end. Returns False if it has been given a call meanwhile."""
         with self._lock:
             if thread not in self._idle:
                 return False
@@ -160,4 +161,4 @@ def require_threads(count: int) -> None:
 
 
 _pool = _Pool()
-forks.renew(_pool)
+forks.reset_in_child(_pool)

@@ -1,7 +1,7 @@
-"""Deadlines: one thread of the process that does what is to be done when the time has come.
+"""Deadlines: an `Alarm` calls a function when its time has come, on one thread for the whole process, the watchdog.
 
-An `Alarm` is set and cleared around whatever may take too long, again and again; that costs a third of a microsecond,
-since no lock is taken, and the thread isn't told of an alarm that it will look at in any case.
+An alarm is set and cleared around each call that may take too long. Both together cost a third of a microsecond: they
+take no lock, and don't wake the watchdog if it will look at the alarm in time anyway.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ from wasi_nn.process import forks
 
 logger = logging.getLogger("wasi_nn")
 
-_FEW = 1000
-_AGAIN = 0.1  # seconds until it rings once more; twice as long each time
-LONGEST_WAIT = 3600.0  # seconds: what a lock can wait for is bounded
+_FEW = 1000  # forgotten alarms that may stay in the queue
+_AGAIN = 0.1  # seconds until an alarm rings again; twice as long each time
+LONGEST_WAIT = 3600.0  # seconds: a lock's timeout has a maximum (threading.TIMEOUT_MAX), so long waits are repeated
 
 
 class Alarm:
     """Calls `ring` on the watchdog's thread when its time has come, and again and again until it is cleared.
 
-    Again, since what is to be stopped may not have begun when it rings first. One thread at a time sets and clears it.
+    It rings again because the call to be stopped may not have begun at the first ring. One thread at a time sets and
+    clears an alarm.
     """
 
-    # Which of two threads comes first is told by what each writes before it reads: `set` and `clear` write `_due`, and
-    # then read `looked_at` or `_looking`; the watchdog writes those, and then reads `_due`.
+    # `set` and `clear` take no lock. They are correct because the interpreter's lock orders reads and writes of
+    # attributes: `set` and `clear` write `_due` and then read `looked_at` or `_looking`; the watchdog writes those two
+    # and then reads `_due`. So at least one of the two threads sees the other's write.
 
     def __init__(self) -> None:
         self._ringing = threading.Lock()
@@ -41,15 +43,18 @@ class Alarm:
         self._again = _AGAIN
         self._hastened = False
         self.looked_at = inf
-        """When the watchdog will look at it. Entries of its queue for other times are of the past."""
+        """The time when the watchdog will look at the alarm. Its entries in the queue with other times are outdated."""
 
     @property
     def due(self) -> float:
-        """When it is to ring."""
+        """The time to ring."""
         return 0.0 if self._hastened and self._due < inf else self._due
 
     def set(self, due: float, ring: Callable[[], object] | None) -> None:
-        """Ring at `due`, a time of `time.monotonic`. What rings must be quick; None only makes `clear` say so."""
+        """Call `ring`, which must be quick, at `due`, a time of `time.monotonic`.
+
+        If `ring` is None, only the result of `clear` says that the time has come.
+        """
         self._rang = False
         self._ring = ring
         self._due = due
@@ -57,41 +62,44 @@ class Alarm:
             _watchdog.queue(self)
 
     def hasten(self) -> None:
-        """Ring now, if it is set. From any thread."""
+        """Ring now, if the alarm is set. May be called from any thread."""
         self._hastened = True
         _watchdog.queue(self)
 
     def clear(self) -> bool:
-        """Don't ring any more. Gives whether it rang since it was set; what rings isn't under way any more then."""
+        """Stop ringing, and wait for a call of `ring` to end. Returns whether the alarm rang since it was set."""
         self._due = inf
         if not (self._looking or self._rang):
             self._ring = None
             return False
         with self._ringing:
-            self._due, self._ring = inf, None  # it may have been set to ring again
+            self._due, self._ring = inf, None  # `look` may have set the time of the next ring
             return self._rang
 
     def discard(self) -> None:
-        """Clear it for good."""
+        """Clear the alarm, and remove it from the watchdog."""
         self.clear()
         _watchdog.forget(self)
 
     def abandon(self) -> None:
-        """Let it go, when nobody can set or clear it any more. It waits for no lock: garbage is collected anywhere."""
+        """Remove an alarm that no code can set or clear any more.
+
+        Never waits for a lock: the garbage collector calls it, on any thread.
+        """
         _watchdog.forget_later(self)
 
     def look(self, now: float) -> None:
-        """Ring if it is time. For the watchdog."""
+        """Ring if it is time. Called by the watchdog."""
         with self._ringing:
             self._looking = True
             if self.due <= now:
                 self._again = 2 * self._again if self._rang else _AGAIN
                 self._rang, self._hastened = True, False
-                self._sound()
+                self._call_ring()
                 self._due = inf if self._ring is None or self._due == inf else now + self._again
             self._looking = False
 
-    def _sound(self) -> None:
+    def _call_ring(self) -> None:
         try:
             if self._ring is not None:
                 self._ring()
@@ -101,10 +109,10 @@ class Alarm:
 
 class _Watchdog:
     def __init__(self) -> None:
-        self.renew()
+        self.reset_in_child()
 
-    def renew(self) -> None:
-        """Begin anew, without alarms and without a thread, as in a fork."""
+    def reset_in_child(self) -> None:
+        """Start without alarms and without a thread, as in a fork."""
         self._queue: list[tuple[float, int, Alarm]] = []
         self._changed = threading.Condition()
         self._numbers = itertools.count()
@@ -113,7 +121,7 @@ class _Watchdog:
         self._thread: threading.Thread | None = None
 
     def queue(self, alarm: Alarm) -> None:
-        """Look at an alarm when it is due, if that is before it would be looked at."""
+        """Plan to look at an alarm when it is due, unless an earlier look is planned."""
         with self._changed:
             self._forget_abandoned()
             due = alarm.due
@@ -129,13 +137,13 @@ class _Watchdog:
                 self._changed.notify()
 
     def forget(self, alarm: Alarm) -> None:
-        """Look at an alarm no more. When many are forgotten, they are let go."""
+        """Don't look at an alarm any more. Its entry stays in the queue until many are outdated."""
         with self._changed:
             self._forget_abandoned()
             self._forget(alarm)
 
     def forget_later(self, alarm: Alarm) -> None:
-        """Look at an alarm no more, from the next time that another one is queued or forgotten. Waits for no lock."""
+        """Forget an alarm when the next one is queued or forgotten. Never waits for a lock."""
         self._abandoned.append(alarm)
 
     def _forget_abandoned(self) -> None:
@@ -157,16 +165,16 @@ class _Watchdog:
             alarm, now = self._next()
             alarm.look(now)
             self.queue(alarm)
-            del alarm  # or it would be kept until the next one
+            del alarm  # or this thread would keep it alive until the next alarm
 
     def _next(self) -> tuple[Alarm, float]:
-        """Wait for the next alarm to be looked at."""
+        """Wait for the next alarm that is due. Returns it, and the time."""
         with self._changed:
             while True:
                 now = time.monotonic()
                 if self._queue and self._queue[0][0] <= now:
-                    at, _, alarm = heapq.heappop(self._queue)
-                    if at == alarm.looked_at:
+                    due, _, alarm = heapq.heappop(self._queue)
+                    if due == alarm.looked_at:
                         alarm.looked_at = inf
                         return alarm, now
                 else:
@@ -174,4 +182,4 @@ class _Watchdog:
 
 
 _watchdog = _Watchdog()
-forks.renew(_watchdog)
+forks.reset_in_child(_watchdog)

@@ -93,7 +93,7 @@ class Engine:
         self._servers = [server]
         # At the latest before the interpreter ends, since threads of llama.cpp are running.
         weakref.finalize(self, _end, self._servers, forks.count)
-        forks.keep(self)
+        forks.leak_in_child(self)
 
     def complete(self, wanted: Mapping[str, Any], take: Callable[[dict[str, Any]], bool]) -> None:
         """Have a completion written; `take` gets each chunk, and returns whether to stop."""

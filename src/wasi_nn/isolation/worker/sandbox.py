@@ -33,6 +33,7 @@ LEAST_LANDLOCK = 3  # below it, files can be cut short
 _MAX_FILES = 1024
 _MAX_STACK = 64 * 2**20  # of the main thread
 _ADDRESSES = 128 * 2**30  # beyond the memory that it may have: what runtimes reserve, and libraries
+_LARGEST = 2**62  # an rlimit
 _LEAST_INODES, _BYTES_AN_INODE = 1024, 2**16  # of the scratch folder; one takes a kilobyte of the kernel's memory
 _FIRST_USER = 0x60000000  # of those that no one has, one for each process
 
@@ -162,7 +163,7 @@ def confine(readable: Iterable[str], memory: int, model: int, threads: int, *, s
         raise OSError(errno.EPERM, "this runtime needs user namespaces to be isolated, and the kernel gives none")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    addresses = _ADDRESSES + 2 * memory + model  # its page tables are memory too
+    addresses = min(_ADDRESSES + 2 * memory + model, _LARGEST)  # its page tables are memory too
     resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
     if counts_alone or scratch:  # else the kernel counts the threads of all processes of the user, and none of root's
         _, most = resource.getrlimit(resource.RLIMIT_NPROC)
