@@ -24,6 +24,7 @@ from driven_component import CPU, ONNX, Driven, GuestFailed
 from letters import END_OF_SEQUENCE, Letters, init, load, prompt, single
 from onnx import TensorProto, helper
 
+import wasi_nn
 from wasi_nn import (
     ErrorCode,
     ExecutionTarget,
@@ -37,9 +38,8 @@ from wasi_nn import (
     cli as commands,
 )
 from wasi_nn.abi.component.bridge import VERSIONS
+from wasi_nn.tracing import Difference, RecordingSession, Replayed, Trace, TraceReader, replay
 from wasi_nn.tracing.comparison import difference
-from wasi_nn.tracing.recording import RecordingSession
-from wasi_nn.tracing.replay import Replayed, replay
 
 JUNE, _, OCTOBER = VERSIONS
 INPUT = models.f32([1.5, -2.5, 3.5, -4.5])
@@ -677,3 +677,16 @@ def test_a_session_is_a_session(trace: Path) -> None:
         with pytest.raises(NNError, match="by name only"):
             session.load([memoryview(models.relu())], GraphEncoding.ONNX, ExecutionTarget.CPU)
     assert calls(trace)[0]["args"]["error"]["code"] == "security"
+
+
+def test_the_tier_for_tools_has_the_names_of_tracing() -> None:
+    """`wasi_nn.tracing` gives the same objects as the package, also after the module `replay` is imported."""
+    from wasi_nn.tracing.replay import replay as replay_of_the_module
+
+    assert replay is wasi_nn.replay is replay_of_the_module is wasi_nn.tracing.replay
+    assert (RecordingSession, Replayed, Difference) == (
+        wasi_nn.RecordingSession,
+        wasi_nn.Replayed,
+        wasi_nn.Difference,
+    )
+    assert Trace.__module__ == TraceReader.__module__ == "wasi_nn.tracing.trace_file"

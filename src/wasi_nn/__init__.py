@@ -13,7 +13,7 @@ WebAssembly.
     component = Component(engine, wasi_nn.wrap_component(wasm))
     wasi_nn.add_to_component_linker(linker, session)      # your own wasmtime.component.Linker and Store
 
-Importing this package imports neither an ML runtime nor the engine; each comes when it is first needed.
+Importing this package imports neither an ML runtime nor the WebAssembly engine; each is imported on first use.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""The host: runs guests. The face of this package for those who embed it.
+"""The host runs guests: it brings together the engine, WASI, the compile cache and the nn functions.
 
-Here the engine, WASI, the compile cache and the nn functions come together; what the nn functions do is in the rooms
-below.
+Programs that embed this package start here. The nn functions themselves are in `wasi_nn.session`.
 """
 
 from __future__ import annotations
@@ -14,14 +13,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
 
 from wasmtime import ExitTrap, Linker, Module, Store, Trap, WasmtimeError
 from wasmtime.component import Component, Linker as ComponentLinker
 
 from wasi_nn.abi.component import bridge_functions, compose
 from wasi_nn.abi.core.dialects import Dialect, abi_of
-from wasi_nn.abi.wasm_binary import memories_of
 from wasi_nn.errors import GuestError, GuestTrap, one_line
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.arguments import require_arguments, require_one_output, require_settings
@@ -33,6 +30,7 @@ from wasi_nn.guests.engine_start import start_wasi, wasi_is_started
 from wasi_nn.guests.output import Output
 from wasi_nn.guests.run_clock import RunClock
 from wasi_nn.guests.runs import Run, RunResult, RunsUnderWay, Work
+from wasi_nn.guests.store_limits import MemoryCounts, new_store
 from wasi_nn.guests.wasi import Wasi
 from wasi_nn.limits.compute_guard import ComputeGuard, Turns
 from wasi_nn.limits.limits import HostLimits, Limits
@@ -58,9 +56,6 @@ Result = TypeVar("Result")
 
 _SLOW_TO_COMPILE = 1_000_000  # bytes: a second or so
 _NEVER = 2**62  # epochs
-# What a guest may have in the engine: memories and instances, and tables and their elements (of 8 bytes each).
-_OF_ONE_MODULE, _OF_SEVERAL_MODULES = (8, 1), (32, 1000)
-_MOST_TABLES, _MOST_TABLE_ELEMENTS = 64, 2**18
 
 
 class Host:
@@ -107,8 +102,7 @@ class Host:
         self._runs = RunsUnderWay()
         self.engine = new_engine(fuel=self.limits.fuel is not None)
         self._forks = forks.count
-        # Of what was compiled here: how many memories the guest defines, and with those of its bridges.
-        self._memories: WeakKeyDictionary[Module | Component, tuple[int, int]] = WeakKeyDictionary()
+        self._memory_counts = MemoryCounts()
         directory = default_directory() if cache is True else Path(cache) if cache else None
         if directory is not None and self.limits.fuel is not None:
             directory /= "fuel"  # where guests count it
@@ -140,7 +134,7 @@ class Host:
         trace_data: bool,
         title: str,
     ) -> Session:
-        given: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "allow_load": self.allow_load,
             "allow_targets": self.allow_targets,
             "allow_names": self.allow_names if allow_names is None else allow_names,
@@ -150,10 +144,10 @@ class Host:
             "guard": guard,
         }
         if trace is None:
-            return Session(self.registry, **given)
+            return Session(self.registry, **settings)
         from wasi_nn.tracing.recording import RecordingSession
 
-        return RecordingSession(trace, self.registry, data=trace_data, title=title, **given)
+        return RecordingSession(trace, self.registry, data=trace_data, title=title, **settings)
 
     def store(self, limits: Limits | None = None) -> Store:
         """A new Store of this host's engine for what you compile and run yourself, with room for as much memory as a
@@ -161,14 +155,14 @@ class Host:
         as the engine interrupts those that have no deadline. Raises `GuestError` where the process has no threads or
         files left for WASI."""
         start_wasi()
-        store = self._store(limits or self.limits, None)
+        store = new_store(self.engine, limits or self.limits, None, self._memory_counts)
         store.set_epoch_deadline(_NEVER)
         return store
 
     def compile(self, guest: Guest) -> Module | Component:
         """Compile a guest, or find it compiled, within the host's limits.
 
-        Raises `GuestError` for what isn't there or isn't WebAssembly, or takes too much time or memory to compile.
+        Raises `GuestError` if the guest doesn't exist, isn't WebAssembly, or needs too much time or memory to compile.
         """
         self._require_made_here()
         work = Work[Module | Component](self.limits)
@@ -188,8 +182,7 @@ class Host:
             compiled = self._compiled_or_cached(Component, whole, name, limits, work)
         else:
             compiled = self._compiled_or_cached(Module, whole, name, limits, work)
-        own = memories_of(wasm)
-        self._memories[compiled] = own, own if whole is wasm else memories_of(whole)
+        self._memory_counts.add(compiled, wasm, whole)
         return compiled
 
     def _compiled_or_cached(
@@ -245,7 +238,8 @@ class Host:
             if not wasi_is_started() and guest_file.imports_wasi(compiled, self.engine):
                 start_wasi()
             wasi = Wasi([name, *args], env or {}, dirs or {}, stdin, output, limits)
-            store = self._store(limits, compiled, wasi.stands_in_for(compiled))
+            extra_instances = int(wasi.stands_in_for(compiled))
+            store = new_store(self.engine, limits, compiled, self._memory_counts, extra_instances)
             guard = ComputeGuard(limits, self._turns)
             guard.run_until = run.until
             try:
@@ -311,7 +305,7 @@ class Host:
         )
 
     def _ended(self, work: Work[Result]) -> Result:
-        """What comes of some work, which is stopped if whoever waits for it is interrupted."""
+        """Wait for the result of some work; stop the work if the wait is interrupted."""
         try:
             return work.wait()
         except BaseException as interruption:
@@ -321,9 +315,9 @@ class Host:
             raise
 
     def close(self) -> None:
-        """Stop what this host runs, and run nothing more. Waits a second at most for guests that don't stop.
+        """Stop all running guests and refuse new ones. Waits at most one second for guests that don't stop.
 
-        Whoever waits for a run that is stopped gets `GuestStopped`.
+        `Run.wait` and `run` raise `GuestStopped` for a guest that is stopped.
         """
         self._runs.close("its host was closed")
 
@@ -335,22 +329,6 @@ class Host:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def _store(self, limits: Limits, guest: Module | Component | None, beside: bool = False) -> Store:
-        """A store with room for what a guest (None for any) may have outside of its nn calls; and for an instance of
-        ours `beside` it."""
-        store = Store(self.engine)
-        most, instances = _OF_ONE_MODULE if isinstance(guest, Module) else _OF_SEVERAL_MODULES
-        size = -1 if limits.guest_memory is None else limits.guest_memory
-        memories = None if guest is None else self._memories.get(guest)
-        if memories is not None and limits.guest_memory is not None:
-            own, every = memories
-            shared_by = max(1, min(own, most))
-            size, most = limits.guest_memory // shared_by, shared_by + every - own
-        store.set_limits(size, _MOST_TABLE_ELEMENTS, instances + beside, _MOST_TABLES, most + beside)
-        if limits.fuel is not None:
-            store.set_fuel(limits.fuel)
-        return store
 
     def _link_module(
         self, dialect: Dialect | str, name: str, module: Module, store: Store, wasi: Wasi, session: Session

@@ -1,4 +1,4 @@
-"""Interrupting a guest's own code: when its epoch is raised, the engine asks a function of ours if it may go on."""
+"""Interrupts a guest's own code: when the engine's epoch rises, a callback decides whether the guest continues."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _CONTINUE = 0
 
 
 def ask_when_raised(store: Store, may_go_on: Callable[[], str]) -> None:
-    """Have `may_go_on` asked, on the guest's thread, whenever the engine's epoch is raised: it gives an empty text, or
-    the reason for which the guest is to trap. The engine must be configured with `epoch_interruption`."""
+    """Call `may_go_on` on the guest's thread whenever the engine's epoch rises. It returns an empty text to let the
+    guest continue, or the reason for a trap. The engine must be configured with `epoch_interruption`."""
 
     def decide(delta: int, kind: int) -> int | None:
         reason = may_go_on()
@@ -32,7 +32,7 @@ def ask_when_raised(store: Store, may_go_on: Callable[[], str]) -> None:
 
 
 def raise_epoch(engine: Engine) -> None:
-    """Have every guest that runs on an engine asked whether it may go on. From any thread."""
+    """Call the `may_go_on` of every guest that runs on an engine. May be called from any thread."""
     engine.increment_epoch()
 
 

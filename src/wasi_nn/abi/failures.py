@@ -1,4 +1,4 @@
-"""What a guest's failed calls leave in the log: as many lines as help, and no more."""
+"""A log of a guest's failed calls, limited in lines."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _MAX_LOGGED = 100
 
 
 class FailureLog:
-    """The failures of one guest, of which only so many are logged: a guest may fail as often as it likes."""
+    """Logs the first failures of one guest only, since a guest may fail any number of times."""
 
     def __init__(self) -> None:
         self._count = 0
 
     def add(self, text: str) -> None:
-        """Log a failure, unless there were too many."""
+        """Log a failure, unless the limit is reached."""
         self._count += 1
         if self._count <= _MAX_LOGGED:
             logger.warning("%s", text)

@@ -1,1 +1,1 @@
-"""What one guest holds, behind handles, and what it may do."""
+"""The session of one guest: its nn calls, its handles and tensors, and the policy for what it may load."""

@@ -12,7 +12,7 @@ from wasi_nn.limits.usage import Usage
 from wasi_nn.session.tensor import Tensor
 
 Handled = Graph | ExecutionContext | Tensor | NNError
-"""What a guest may hold a handle of. Only components hold tensors and errors."""
+"""The kinds of items that have handles. Only components hold tensors and errors."""
 
 Item = TypeVar("Item", bound=Handled)
 
@@ -21,9 +21,9 @@ _LAST_HANDLE = 2**32 - 1
 
 
 class HandleTable:
-    """Numbers that stand for a guest's things. A number is given out once: after `remove` it stays unused for ever.
+    """The handles of one guest and the items behind them. A handle is never reused, not even after `remove`.
 
-    All kinds share one sequence of numbers, so that a handle of the wrong kind can be told. Every item counts in
+    All kinds share one sequence of numbers, so that a handle of the wrong kind is recognised. Every item counts in
     `usage` as long as it has a handle.
     """
 
@@ -43,7 +43,7 @@ class HandleTable:
         return handle
 
     def add_all(self, items: Iterable[Handled]) -> list[int]:
-        """New handles for some items; none, if there aren't enough for all."""
+        """New handles for some items. If one item can't have a handle, raises its `NNError` and adds none."""
         handles: list[int] = []
         try:
             for item in items:
@@ -62,23 +62,23 @@ class HandleTable:
         raise self._wrong(handle, item, kind)
 
     def remove(self, handle: int, kind: type[Item]) -> Item:
-        """Give a handle back; gives its item. Raises as `get` does."""
+        """Remove a handle and return its item. Raises as `get` does."""
         item = self.get(handle, kind)
         self.discard(handle)
         return item
 
     def holds(self, handle: int, kind: type[Handled]) -> bool:
-        """Whether a handle is that of an item of a kind now."""
+        """Whether a handle belongs to an item of this kind at present."""
         return isinstance(self._items.get(handle), kind)
 
     def discard(self, handle: int) -> None:
-        """Give a handle back, of whatever kind. Of no effect if there is none."""
+        """Remove a handle of any kind. Does nothing if the handle doesn't exist."""
         item = self._items.pop(handle, None)
         if item is not None:
             self._usage.give_back_all(_counts(item))
 
     def clear(self) -> None:
-        """Give every handle back."""
+        """Remove every handle."""
         self._items.clear()
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ class HandleTable:
 
     def _wrong(self, handle: int, item: Handled | None, kind: type[Item]) -> NNError:
         if item is not None:
-            is_ = f"is {_with_article(next(noun for of, noun in _KINDS.items() if isinstance(item, of)))}"
+            is_ = f"is {_with_article(next(noun for cls, noun in _KINDS.items() if isinstance(item, cls)))}"
         elif 0 < handle < self._next:
             is_ = "was given back"
         else:
@@ -95,7 +95,7 @@ class HandleTable:
 
 
 def _counts(item: Handled) -> dict[str, int]:
-    """The limits that an item counts against, and how much."""
+    """The amount that an item adds to each limit."""
     if isinstance(item, Tensor):
         return {"handles": 1, "tensor_bytes": item.data.nbytes + item.encoded_dims.nbytes}
     if isinstance(item, Graph):

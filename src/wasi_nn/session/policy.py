@@ -33,11 +33,11 @@ class Policy:
         allow_targets: Collection[ExecutionTarget | str] | None,
         allow_names: Collection[str] | None,
     ) -> Policy:
-        """A policy from an operator's words. Raises `NNError` with `invalid-argument` for a word that doesn't exist,
-        or a text where a collection of texts belongs."""
-        for name, given in (("load", allow_load), ("targets", allow_targets), ("names", allow_names)):
-            if isinstance(given, str):
-                message = f"allow_{name} is a collection, not one text: give it [{given!r}]"
+        """A policy from names of encodings and targets. Raises `NNError` with `invalid-argument` for an unknown name,
+        or for one text in place of a collection of texts."""
+        for name, setting in (("load", allow_load), ("targets", allow_targets), ("names", allow_names)):
+            if isinstance(setting, str):
+                message = f"allow_{name} is a collection, not one text: give it [{setting!r}]"
                 raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         return cls(
             allow_load if isinstance(allow_load, bool) else _words(GraphEncoding, allow_load),

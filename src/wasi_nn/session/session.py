@@ -41,7 +41,7 @@ _MAX_BUILDERS = 1024
 
 
 def require_builder_count(count: int) -> None:
-    """Raise `NNError` with `invalid-argument` if a guest announces more builders than any graph has."""
+    """Raise `NNError` with `invalid-argument` if a guest announces more builders than any graph has (1024)."""
     if count > _MAX_BUILDERS:
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"{count} builders: no graph has more than {_MAX_BUILDERS}")
 
@@ -54,7 +54,7 @@ class Session:
 
     `limits` are what it may have; its memory, time and fuel are for whoever runs the Store to limit. `totals` and
     `turns` are those of a host, which it shares. `guard`, if given, keeps its computes within their time, instead of
-    one of its own.
+    a new guard for this session.
 
     Every method that takes a handle raises `NNError` with `invalid-argument` where it isn't one of that kind.
     """
@@ -93,11 +93,11 @@ class Session:
         self._policy.require_load(target)
 
         def chosen(model: Sequence[memoryview]) -> ChosenModel:
-            found = choose(model, encoding, None, self._rules)
-            if not self._policy.lets_load(found.backend, self._rules):
-                message = f"this host loads {found.backend.encoding.value} by name only, not from bytes"
+            model_choice = choose(model, encoding, None, self._rules)
+            if not self._policy.lets_load(model_choice.backend, self._rules):
+                message = f"this host loads {model_choice.backend.encoding.value} by name only, not from bytes"
                 raise NNError(ErrorCode.SECURITY, message)
-            return found
+            return model_choice
 
         return self._load_untrusted(builders, target, chosen)
 
@@ -155,21 +155,21 @@ class Session:
         return self.load(parts, encoding, target)
 
     def load_by_name(self, name: str, config: memoryview | bytes = b"") -> int:
-        """Load a graph that the operator named, with a configuration of the guest's if it gives one; gives its handle,
-        a new one each time."""
+        """Load a graph by the name that the operator gave it; returns a new handle. `config` is the guest's
+        configuration of the graph, if any."""
         if not self._policy.lets_name(name):
             raise _no_graph(name)
-        wanted = memoryview(bytes(config))
+        configuration = memoryview(bytes(config))
 
         def load() -> Graph:
             graph = self.registry.get(name)
-            return graph.configured(wanted) if wanted else graph
+            return graph.configured(configuration) if configuration else graph
 
         try:
             return self._handles.add(load_within(self._usage, self._guard, {"graphs": 1}, load))
         except NNError as error:
             if self._policy.allow_names is not None and type(error) is NNError and error.code is ErrorCode.NOT_FOUND:
-                raise _no_graph(name) from None  # the registry's own words tell of other names
+                raise _no_graph(name) from None  # the registry's message lists names that this guest may not see
             raise
 
     def graph(self, handle: int) -> Graph:
@@ -177,20 +177,20 @@ class Session:
         return self._handles.get(handle, Graph)
 
     def holds_graph(self, handle: int) -> bool:
-        """Whether a handle is that of a graph now."""
+        """Whether a handle belongs to a graph at present."""
         return self._handles.holds(handle, Graph)
 
     def unload(self, graph: int) -> None:
-        """Give a graph's handle back. Its contexts stay, but can't compute any more: see `require_graph`."""
+        """Remove a graph's handle. Its contexts stay, but can't compute any more: see `require_graph`."""
         self._handles.remove(graph, Graph)
 
     # Execution contexts
 
     def init_execution_context(self, graph: int) -> int:
         """A new context on a graph, which lives as long as the context needs it; gives the context's handle."""
-        of = self._handles.get(graph, Graph)
+        loaded = self._handles.get(graph, Graph)
         self._usage.require("contexts", 1)
-        context = of.init_execution_context()
+        context = loaded.init_execution_context()
         held = HeldBytes(self._usage)
         context.keep_to(self._guard, held)
         finalize(context, held.release).atexit = False
@@ -215,12 +215,12 @@ class Session:
         self._handles.remove(context, ExecutionContext)
 
     def input_info(self, context: int, index: int) -> TensorInfo:
-        """What the graph of a context says of an input."""
+        """What the graph of a context declares for an input."""
         inputs = self.context(context).graph.inputs
         return inputs[find(inputs, index, "input")]
 
     def output_info(self, context: int, index: int) -> TensorInfo | None:
-        """What the graph of a context says of an output; None if it says nothing of it."""
+        """What the graph of a context declares for an output; None if it declares nothing for this index."""
         outputs = self.context(context).graph.outputs
         return outputs[index] if index < len(outputs) else None
 
@@ -263,8 +263,8 @@ class Session:
         return self.context(context).compute_named(inputs)
 
     def compute_named_tensors(self, context: int, inputs: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-        """Compute on tensors by the names of inputs; gives the handles of new tensors by the names of outputs. The
-        inputs' handles are given back, whatever comes of it."""
+        """Compute on tensors by the names of inputs; returns the handles of new tensors by the names of outputs.
+        The inputs' handles are removed even if the compute fails."""
         try:
             arrays = [(name, self._handles.get(tensor, Tensor).array(name)) for name, tensor in inputs]
             outputs = [(name, Tensor.of(name, array)) for name, array in self.compute_named(context, arrays)]
@@ -289,7 +289,7 @@ class Session:
     # Tensors and errors, which only components hold
 
     def add_tensor(self, tensor: Tensor) -> int:
-        """Have the guest hold a tensor; gives its handle."""
+        """Give the guest a tensor; returns its handle."""
         return self._handles.add(tensor)
 
     def require_tensor_bytes(self, size: int) -> None:
@@ -301,7 +301,7 @@ class Session:
         return self._handles.get(handle, Tensor)
 
     def add_error(self, error: NNError) -> int:
-        """Have the guest hold an error; gives its handle."""
+        """Give the guest an error; returns its handle."""
         return self._handles.add(error)
 
     def error(self, handle: int) -> NNError:
@@ -309,7 +309,7 @@ class Session:
         return self._handles.get(handle, NNError)
 
     def drop(self, handle: int) -> None:
-        """Give a handle back, of whatever kind. Of no effect if there is none."""
+        """Remove a handle of any kind. Does nothing if the handle doesn't exist."""
         self._handles.discard(handle)
 
     # The session itself
@@ -319,10 +319,10 @@ class Session:
         return self._usage.used(limit)
 
     def on_abi_error(self, name: str, arguments: Sequence[object], error: Exception) -> None:
-        """Called when an ABI gives its guest an error for a call."""
+        """Called when an ABI rejects a call."""
 
     def close(self) -> None:
-        """Let go of everything that the guest held."""
+        """Release everything that the guest held."""
         self._handles.clear()
         self._usage.close()
         self._guard.close()

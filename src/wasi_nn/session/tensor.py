@@ -1,4 +1,4 @@
-"""Tensors as a guest component holds them: those that it made, and those that a compute gave it."""
+"""Tensors that a guest component holds: tensors that it made, and outputs of its computes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class Tensor:
     """A tensor behind a handle: its type, and its data and dimensions as bytes.
 
-    A guest can make one whose data isn't as long as dimensions and type say, since making one can't fail. That is told
-    when the tensor is used: `array` raises `invalid-argument`. `data` are bytes, row-major; `encoded_dims` the
-    dimensions as little-endian u32s.
+    `data` holds the elements as bytes in row-major order; `encoded_dims` holds the dimensions as little-endian u32s.
+    The constructor of a tensor can't fail in the specification, so a guest can make a tensor whose data doesn't fit its
+    dimensions and type. `array` then raises `invalid-argument`.
     """
 
     __slots__ = ("data", "encoded_dims", "type")
@@ -32,9 +32,9 @@ class Tensor:
 
     @classmethod
     def of(cls, name: str, array: Array) -> Tensor:
-        """The tensor with an array's elements; of dimensions `[1]` for a scalar, as the specification has it.
+        """A tensor with the elements of an array. A scalar gets the dimensions `[1]`, as the specification requires.
 
-        Raises `NNError` with `unsupported-operation` if wasi-nn has no such elements. `name` is for the message.
+        Raises `NNError` with `unsupported-operation` if wasi-nn lacks the element type. `name` is for the message.
         """
         kind = TensorType.of(array.dtype)
         if kind is None:
@@ -50,7 +50,8 @@ class Tensor:
         return tuple(self.encoded_dims.view("<u4").tolist())
 
     def array(self, name: str) -> Array:
-        """The tensor as an array, over the same bytes. Raises `NNError` with `invalid-argument` if it is none."""
+        """The tensor as an array, over the same bytes. Raises `NNError` with `invalid-argument` if the
+        data doesn't fit the dimensions and type, or the rank is too high."""
         rank = len(self.encoded_dims) // 4
         if rank > MAX_RANK:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"tensor {name!r}: rank {rank} is above {MAX_RANK}")
@@ -61,6 +62,6 @@ class Tensor:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"tensor {name!r}: {message}")
         try:
             array: Array = self.data.view(dtype).reshape(dims)
-        except ValueError as error:  # no elements, but dimensions that are too large together
+        except ValueError as error:  # no elements, yet numpy rejects dimensions whose product is too large
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"tensor {name!r}: {one_line(error)}") from error
         return array

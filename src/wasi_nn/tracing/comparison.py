@@ -1,4 +1,4 @@
-"""Comparing an output with what it was another time: within a tolerance where it is of floats, else exactly."""
+"""Compares an output with a recorded one: floats within a tolerance, all other types exactly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOLERANCES = {
     "f32": (1e-3, 1e-5),
     "f64": (1e-3, 1e-5),
 }
-"""For outputs of each type, unless others are given: relative and absolute. All other types are compared exactly."""
+"""The default relative and absolute tolerance of each element type. All other types are compared exactly."""
 
 _PART = 1 << 20  # elements that are compared at a time
 

@@ -315,22 +315,22 @@ def _mapping(value: object, what: str) -> Mapping[str, Any]:
     return value
 
 
-def _items(of: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
-    items = of.get(name)
+def _items(arguments: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
+    items = arguments.get(name)
     if not (isinstance(items, list) and all(isinstance(item, dict) for item in items)):
         raise BadTrace(f"{name!r} must be a list of objects")
     return items
 
 
-def _integer(of: Mapping[str, Any], name: str) -> int:
-    value = of.get(name)
+def _integer(arguments: Mapping[str, Any], name: str) -> int:
+    value = arguments.get(name)
     if not (type(value) is int and -_MAX_U32 <= value <= _MAX_U32):
         raise BadTrace(f"{name!r} must be a number of 32 bits")
     return value
 
 
-def _text(of: Mapping[str, Any], name: str, longest: int | None = _MAX_TEXT) -> str:
-    value = of.get(name)
+def _text(arguments: Mapping[str, Any], name: str, longest: int | None = _MAX_TEXT) -> str:
+    value = arguments.get(name)
     if not isinstance(value, str):
         raise BadTrace(f"{name!r} must be a text")
     if longest is not None and len(value) > longest:
@@ -338,27 +338,27 @@ def _text(of: Mapping[str, Any], name: str, longest: int | None = _MAX_TEXT) -> 
     return value
 
 
-def _key(of: Mapping[str, Any], name: str) -> int | str:
-    return _text(of, name) if isinstance(of.get(name), str) else _integer(of, name)
+def _key(arguments: Mapping[str, Any], name: str) -> int | str:
+    return _text(arguments, name) if isinstance(arguments.get(name), str) else _integer(arguments, name)
 
 
-def _word(of: Mapping[str, Any], name: str, kind: Any) -> Any:
+def _word(arguments: Mapping[str, Any], name: str, kind: Any) -> Any:
     try:
-        return kind(_text(of, name))
+        return kind(_text(arguments, name))
     except ValueError:
         words = ", ".join(member.value for member in kind)
-        raise BadTrace(f"{name!r} can't be {_short(of[name])!r}; there are {words}") from None
+        raise BadTrace(f"{name!r} can't be {_short(arguments[name])!r}; there are {words}") from None
 
 
-def _dtype(of: Mapping[str, Any]) -> DType:
-    dtype = _TYPES.get(_text(of, "type"))
+def _dtype(arguments: Mapping[str, Any]) -> DType:
+    dtype = _TYPES.get(_text(arguments, "type"))
     if dtype is None:
-        raise BadTrace(f"no tensor can be replayed that is of the type {_short(of['type'])!r}")
+        raise BadTrace(f"no tensor can be replayed that is of the type {_short(arguments['type'])!r}")
     return dtype
 
 
-def _dims(of: Mapping[str, Any]) -> Dims:
-    dims = of.get("dims")
+def _dims(arguments: Mapping[str, Any]) -> Dims:
+    dims = arguments.get("dims")
     if not (isinstance(dims, list) and all(type(dim) is int and 0 <= dim <= _MAX_U32 for dim in dims)):
         raise BadTrace("'dims' must be a list of numbers of 32 bits")
     if len(dims) > MAX_RANK:

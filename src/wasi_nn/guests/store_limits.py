@@ -1,0 +1,55 @@
+"""The engine limits of a Store: how many memories, instances and tables a guest may have, and how large they grow."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from wasmtime import Engine, Module, Store
+from wasmtime.component import Component
+
+from wasi_nn.abi.wasm_binary import memories_of
+from wasi_nn.limits.limits import Limits
+
+_MODULE_MEMORIES, _MODULE_INSTANCES = 8, 1
+_COMPONENT_MEMORIES, _COMPONENT_INSTANCES = 32, 1000
+_MAX_TABLES, _MAX_TABLE_ELEMENTS = 64, 2**18  # an element has 8 bytes
+
+
+class MemoryCounts:
+    """How many memories each compiled guest defines, alone and together with those of its bridges."""
+
+    def __init__(self) -> None:
+        self._counts: WeakKeyDictionary[Module | Component, tuple[int, int]] = WeakKeyDictionary()
+
+    def add(self, compiled: Module | Component, guest: bytes, wrapped: bytes) -> None:
+        """Count the memories of a guest's WebAssembly, and of the same guest wrapped in bridges."""
+        own = memories_of(guest)
+        self._counts[compiled] = own, own if wrapped is guest else memories_of(wrapped)
+
+    def of(self, compiled: Module | Component | None) -> tuple[int, int] | None:
+        """The two counts; None for a guest that was compiled elsewhere."""
+        return None if compiled is None else self._counts.get(compiled)
+
+
+def new_store(
+    engine: Engine, limits: Limits, guest: Module | Component | None, counts: MemoryCounts, extra_instances: int = 0
+) -> Store:
+    """A Store with the engine limits for a guest of one or several modules; None stands for any guest.
+
+    The guest's memories share `Limits.guest_memory` equally. Memories of bridges come on top, as do
+    `extra_instances` of this package, each with a memory.
+    """
+    store = Store(engine)
+    one_module = isinstance(guest, Module)
+    memories = _MODULE_MEMORIES if one_module else _COMPONENT_MEMORIES
+    instances = _MODULE_INSTANCES if one_module else _COMPONENT_INSTANCES
+    size = -1 if limits.guest_memory is None else limits.guest_memory
+    counted = counts.of(guest)
+    if counted is not None and limits.guest_memory is not None:
+        own, every = counted
+        shared_by = max(1, min(own, memories))
+        size, memories = limits.guest_memory // shared_by, shared_by + every - own
+    store.set_limits(size, _MAX_TABLE_ELEMENTS, instances + extra_instances, _MAX_TABLES, memories + extra_instances)
+    if limits.fuel is not None:
+        store.set_fuel(limits.fuel)
+    return store
