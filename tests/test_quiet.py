@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -120,6 +121,35 @@ def test_a_quiet_call_keeps_nothing_open() -> None:
         os.close(reads)
         may_end.set()
         started[0].join()
+
+
+def test_a_quiet_call_collects_no_garbage_of_other_threads() -> None:
+    """Its finalizers would close files by numbers that are others' there."""
+    collected_on = []
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            collected_on.append(threading.get_ident())
+
+    def work() -> int:
+        gc.set_threshold(1)
+        for _ in range(1000):
+            [[]].append([])
+        return threading.get_ident()
+
+    thresholds = gc.get_threshold()
+    gc.collect()
+    Cycle()
+    try:
+        quiet_thread = quiet.call(work)
+    finally:
+        gc.set_threshold(*thresholds)
+    assert gc.isenabled()
+    gc.collect()
+    assert collected_on == [threading.get_ident()] != [quiet_thread]
 
 
 def test_what_a_quiet_call_raises_is_raised() -> None:

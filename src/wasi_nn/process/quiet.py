@@ -9,6 +9,7 @@ a process that may not make them, the messages are shown.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
 import threading
@@ -19,6 +20,8 @@ from functools import partial
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from types import ModuleType
 from typing import TypeVar
+
+from wasi_nn.process import forks
 
 Result = TypeVar("Result")
 
@@ -72,6 +75,40 @@ class _Finder:
         return spec
 
 
+class _NoCollection:
+    """Keeps the garbage collector from running. On a quiet thread it would finalize objects of other threads, which
+    close descriptors by their numbers: here, these numbers are free or stand for other files."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._was_enabled = False
+        forks.reset_in_child(self)
+
+    def reset_in_child(self) -> None:
+        """Begin anew: a fork has none of the threads."""
+        self._lock = threading.Lock()
+        if self._count and self._was_enabled:
+            gc.enable()
+        self._count = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._count:
+                self._was_enabled = gc.isenabled()
+                gc.disable()
+            self._count += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._count -= 1
+            if not self._count and self._was_enabled:
+                gc.enable()
+
+
+_no_collection = _NoCollection()
+
+
 def call(function: Callable[[], Result]) -> Result:
     """Make a call on a thread whose standard output and error go to /dev/null. Raises the call's errors.
 
@@ -87,11 +124,16 @@ def call(function: Callable[[], Result]) -> Result:
         except BaseException as error:
             outcome.set_exception(error)
 
-    try:
-        threading.Thread(target=make, name="a quiet call", daemon=True).start()
-    except RuntimeError:  # no more threads can be started
-        return function()
-    return outcome.result()
+    thread = threading.Thread(target=make, name="a quiet call", daemon=True)
+    with _no_collection:
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads can be started
+            return function()
+        try:
+            return outcome.result()
+        finally:
+            thread.join()  # its last steps are Python's too
 
 
 def _load(library: str) -> None:
