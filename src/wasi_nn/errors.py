@@ -32,15 +32,15 @@ class ErrorCode(enum.Enum):
 
 
 class WasiNNError(Exception):
-    """The base of every error that this package raises on purpose. Its text is one line meant for a person."""
+    """The base of every deliberate error of this package. Its text is one line for a person."""
 
 
 _LONGEST_MESSAGE = 4000  # characters
 
 
 class NNError(WasiNNError):
-    """An nn call can't be done: `code` says why in the specification's words, `message` in ours. Of a message that is
-    longer than anyone reads, such as one with a name of a model's in it, the middle is left out."""
+    """An nn call can't be done. `code` is the specification's error code, `message` says what is wrong in plain words.
+    A message of more than 4,000 characters, for example with a long name from a model, loses its middle."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         if len(message) > _LONGEST_MESSAGE:
@@ -51,13 +51,13 @@ class NNError(WasiNNError):
 
     @classmethod
     def of_kind(cls, kind: type[NNError], code: ErrorCode, message: str) -> NNError:
-        """An error of a kind, whose own `__init__` may have the code already."""
+        """An error of a subclass, whatever arguments its own `__init__` takes."""
         made = kind.__new__(kind, message)
         NNError.__init__(made, code, message)
         return made
 
     def told_as(self, message: str) -> NNError:
-        """The same error, in other words."""
+        """The same error with another message."""
         return self.of_kind(type(self), self.code, message)
 
 
@@ -97,7 +97,7 @@ class EndOfSequence(NNError):
 
 
 class GuestError(WasiNNError):
-    """A guest can't be run: it isn't WebAssembly, or it needs something that the host hasn't got."""
+    """A guest can't be run: it isn't WebAssembly, or it needs something that this host doesn't have."""
 
 
 class GuestTrap(GuestError):

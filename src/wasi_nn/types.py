@@ -46,7 +46,7 @@ class TensorType(enum.Enum):
 
     @classmethod
     def of(cls, dtype: DType) -> TensorType | None:
-        """The tensor type with this dtype's elements; None where wasi-nn has none (int8, bool, strings and others)."""
+        """The tensor type of a numpy dtype; None for a type that wasi-nn lacks (int8, bool, strings and others)."""
         return _BY_DTYPE_NAME.get(dtype.name)
 
 
@@ -85,7 +85,7 @@ Word = TypeVar("Word", bound=enum.Enum)
 
 
 def parse_enum(kind: type[Word], value: Word | str) -> Word:
-    """A word of the vocabulary, given as itself or as text. Raises `NNError` with `invalid-argument` for any other."""
+    """A member of an enum, from itself or from its value. Raises `NNError` with `invalid-argument` for any other."""
     try:
         return kind(value)
     except ValueError as error:

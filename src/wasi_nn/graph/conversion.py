@@ -1,4 +1,4 @@
-"""Tensors of types that wasi-nn lacks, as tensors of types that it has: for graphs whose operator asks for it.
+"""Conversion of tensors of element types that wasi-nn lacks, for graphs whose operator asks for it.
 
 Each such type is given as one that holds all of its values, as in this table. What doesn't survive the way there and
 back is refused: an i32 of 300 for an int8, a u8 of 2 for a bool, an uint64 above what i64 holds.

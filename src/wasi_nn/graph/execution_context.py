@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _BYTE = np.dtype(np.uint8)
-_OUTPUTS = -1  # where outputs count as held; inputs do by their index
-_NOTHING: tuple[DType, Dims] = (np.dtype(object), (-1,))  # what no tensor has: the next one is looked at
+_OUTPUTS = -1  # the key of the outputs in `HeldBytes`; inputs have their indexes
+_NOTHING: tuple[DType, Dims] = (np.dtype(object), (-1,))  # equal to no tensor's: the next tensor is checked
 
 
 class ExecutionContext:
@@ -77,7 +77,7 @@ class ExecutionContext:
         self._minds_running = self._gives_steps or self._knows_outputs
 
     def keep_to(self, guard: ComputeGuard, held: HeldBytes) -> None:
-        """Compute within the time that a guard gives, and hold no more bytes than there may be."""
+        """Have a guard bound the time of computes, and `held` count the bytes of inputs and outputs."""
         self._guard, self._held = guard, held
         self._known_output_bytes = self.graph.known_output_bytes
 
@@ -109,7 +109,7 @@ class ExecutionContext:
         view[:] = data
 
     def show_to(self, show: Callable[[bytes], None]) -> None:
-        """Where a text goes as it is written, if the graph's options ask for that."""
+        """Set the function that receives generated text while it streams, if the graph's options ask for that."""
         self._runner.text_sink = show
 
     def _inputs_changed(self) -> None:
@@ -167,7 +167,7 @@ class ExecutionContext:
             self._held.hold(_OUTPUTS, sum(array.nbytes for array in outputs))
 
     def _guarded(self, call: Callable[[], Result]) -> Result:
-        """Make a call that has the runner compute."""
+        """Call a function that has the runner compute, within the time of the guard."""
         self._require_made_here()
         return call() if self._guard is None else self._guard.run(self._runner, call)
 
@@ -238,7 +238,7 @@ class ExecutionContext:
             close()
 
     def single_output_bytes(self, index: int) -> memoryview:
-        """The last piece (output 0; empty if there is none), or what is told of the sequence so far (the others).
+        """The last piece (output 0; empty if there is none), or another output about the sequence so far.
 
         A view, good until the next call of the context. Raises `NNError` with `invalid-argument` if there is no such
         output.
@@ -250,13 +250,13 @@ class ExecutionContext:
         return output_view(self.graph.outputs[index], ABSENT if array is None else array)
 
     def fini_single(self) -> None:
-        """End the sequence, if one is under way, and forget what it gave."""
+        """End the sequence, if one is under way, and forget its outputs."""
         self._end_sequence()
         if self._outputs_of_sequence:
             self._outputs, self._outputs_of_sequence = None, False
 
     def _told(self, index: int) -> Array | None:
-        """What is known of an output although no compute has made it on the inputs that are set."""
+        """An output that is known before a compute on the inputs that are set; None if it isn't known."""
         if self._step is not None and index:
             return self._step[index]
         if not self._knows_outputs or (self._ran and self._outputs is not None):

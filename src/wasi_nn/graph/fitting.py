@@ -1,4 +1,4 @@
-"""Whether tensors fit what a graph says of its inputs and outputs, and which of these is meant."""
+"""Checks that tensors fit the inputs and outputs that a graph declares, and finds these by index or name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_RANK = 64  # numpy's own limit
 
 
 def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
-    """The index that `key` means: an index, a name, or a decimal index where no tensor has that name."""
+    """The index of a tensor by its index, its name, or a decimal number where no tensor has that name."""
     if isinstance(key, str):
         for index, info in enumerate(infos):
             if info.name == key:
@@ -39,20 +39,20 @@ def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
 
 
 def require_rank(info: TensorInfo) -> None:
-    """Raise `NNError` with `invalid-argument` for an input or output of more dims than there can be."""
+    """Raise `NNError` with `invalid-argument` for an input or output of more than 64 dimensions."""
     if info.dims is not None and len(info.dims) > MAX_RANK:
         message = f"the graph's {info.name!r} has {len(info.dims)} dims, and there can be {MAX_RANK}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
 def no_such_tensors(kind: str) -> str:
-    """The end of a message that refuses a tensor for its type."""
+    """The end of an error message about an element type that wasi-nn lacks."""
     return f"wasi-nn has no tensors of {kind} (the host can be told to convert them: --convert-types)"
 
 
 def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
-    """`tensor` as a row-major array in the machine's byte order; strings become the objects that runtimes want, and
-    for an opaque input its bytes."""
+    """A tensor as a row-major array in the machine's byte order. Strings become arrays of objects, as runtimes take
+    them; an opaque input becomes its bytes."""
     if info.opaque and isinstance(tensor, str):
         tensor = tensor.encode()
     if isinstance(tensor, bytes | bytearray) and (info.opaque or info.dtype == np.uint8):
@@ -64,7 +64,7 @@ def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
 
 
 def checked(info: TensorInfo, array: Array) -> Array:
-    """`array` with the rank that the graph declares, or an `NNError` that says why it doesn't fit."""
+    """An array with the declared rank. Raises `NNError` if the array doesn't fit the input."""
     if info.opaque:
         return array.reshape(-1).view(np.uint8)
     dims = fitting_dims(info, array.dtype, array.shape)
@@ -72,7 +72,7 @@ def checked(info: TensorInfo, array: Array) -> Array:
 
 
 def fitting_dims(info: TensorInfo, dtype: DType, dims: Dims) -> Dims:
-    """The dims that the runtime is to see: those given, but `()` where `[1]` is given for a scalar."""
+    """The dimensions for the runtime: the given ones, but `()` for a scalar that is given as `[1]`."""
     if info.dtype is not None and dtype != info.dtype:
         message = f"input {info.name!r} is {info.type_name}, got {dtype_name(dtype)}"
         if info.type is None:
@@ -96,5 +96,5 @@ def fitting_dims(info: TensorInfo, dtype: DType, dims: Dims) -> Dims:
 
 
 def byte_view(array: Array) -> memoryview:
-    """The bytes of an array, row-major: in place (and writable where the array is) if it is contiguous, else a copy."""
+    """The bytes of an array, row-major: a view if the array is contiguous (writable like the array), else a copy."""
     return array.reshape(-1).view(np.uint8).data

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 class Graph(ABC):
     """A loaded model, ready to be run from any number of threads.
 
-    `inputs` and `outputs` are in the model's own order, which is the order of the core ABI's indexes. `device` says
-    where it really runs (`cpu`, `cuda:0` ...), whatever was asked for. `metadata` is what the model says of itself.
-    Where `outputs_vary`, the model doesn't say which outputs it has: `outputs` is empty, and runners give
+    `inputs` and `outputs` are in the model's own order, which is the order of the core ABI's indexes. `device` is the
+    device that the graph really runs on (`cpu`, `cuda:0` ...). `metadata` are texts that the model has about itself.
+    `outputs_vary` is true for a model that doesn't declare its outputs: `outputs` is empty then, and runners return
     `NamedOutputs`.
     """
 
     encoding: GraphEncoding = GraphEncoding.AUTODETECT
     runtime: str = ""
-    """The name of the ML runtime that runs it: that of its backend."""
+    """The ML runtime that runs the graph: `Backend.runtime`."""
     device: str = "cpu"
     outputs_vary: bool = False
     keeps_state: bool = False
@@ -75,7 +75,7 @@ class Graph(ABC):
 
     @property
     def known_output_bytes(self) -> int:
-        """The bytes that its outputs have at least: those of them whose type and dims are fixed."""
+        """The bytes of those outputs whose element type and dimensions are fixed."""
         return sum(
             prod(map(int, info.dims or ())) * info.dtype.itemsize
             for info in self.outputs
@@ -83,10 +83,10 @@ class Graph(ABC):
         )
 
     def configured(self, config: memoryview) -> Graph:
-        """The same model, run as a guest's configuration has it; this graph itself if the configuration is empty.
+        """The same model with a guest's configuration; this graph itself if the configuration is empty.
 
         Raises `NNError`: `unsupported-operation` where graphs of this encoding take none, `invalid-encoding` for one
-        that can't be read, `invalid-argument` for a value in it that doesn't fit.
+        that can't be read, `invalid-argument` for a value that doesn't fit.
         """
         if len(config) == 0:
             return self
@@ -94,7 +94,7 @@ class Graph(ABC):
 
     @abstractmethod
     def runner(self) -> Runner | RunFunction:
-        """A new runner of this graph, with state of its own where the runtime needs some."""
+        """A new runner of this graph. Runners share no state that a compute changes."""
 
     def init_execution_context(self) -> ExecutionContext:
         """A new execution context, independent of every other one."""

@@ -28,17 +28,18 @@ def output_view(info: TensorInfo, array: Array) -> memoryview:
 
 
 def output_infos(graph: Graph, outputs: Sequence[Array]) -> Sequence[TensorInfo]:
-    """What these outputs of a graph are."""
+    """The tensor infos of these outputs of a graph."""
     return outputs.infos if isinstance(outputs, NamedOutputs) else graph.outputs
 
 
 def named_outputs(graph: Graph, outputs: Sequence[Array]) -> list[tuple[str, Array]]:
-    """Outputs of a graph, each with its name."""
+    """The outputs of a graph, each with its name."""
     return [(info.name, array) for info, array in zip(output_infos(graph, outputs), outputs, strict=True)]
 
 
 def named_inputs(graph: Graph, named: Iterable[tuple[str, ArrayLike]]) -> list[Array]:
-    """The arrays for a graph's inputs in order, from (name, array) pairs; each input once, checked, contiguous."""
+    """The arrays for a graph's inputs, in the graph's order, from pairs of name and tensor. Raises `NNError` with
+    `invalid-argument` for an input that is missing, given twice, or doesn't fit."""
     arrays: list[Array | None] = [None] * len(graph.inputs)
     for name, tensor in named:
         index = find(graph.inputs, name, "input")

@@ -1,4 +1,4 @@
-"""Runners: what a backend supplies to have a graph run, and what goes with every run."""
+"""Runners: the interface by which a backend runs a graph."""
 
 from __future__ import annotations
 
@@ -105,11 +105,11 @@ def as_runner(made: Runner | RunFunction) -> Runner:
 
 
 ABSENT: Array = np.empty(0, np.uint8)
-"""What a runner gets for an optional input that isn't set."""
+"""The array that stands for an optional input that isn't set."""
 
 
 class NamedOutputs(list["Array"]):
-    """The outputs of a graph whose model doesn't say which it has: arrays, with a name for each in `infos`."""
+    """Outputs of a model that doesn't declare them: a list of arrays, with a `TensorInfo` for each in `infos`."""
 
     def __init__(self, named: Iterable[tuple[str, Array]]) -> None:
         pairs = list(named)
@@ -118,16 +118,16 @@ class NamedOutputs(list["Array"]):
 
 
 class EndedEarly(list["Array"]):
-    """Outputs that end where the context is full: a runner returns them so, and all else about them is as usual."""
+    """Outputs that end where the context of a language model is full: a list of arrays like any other."""
 
 
 def can_write_into(array: Array, dtype: DType | None) -> bool:
-    """Whether a runtime can write elements of a type into an array's memory."""
+    """Whether a runtime can write elements of a type into an array: it is of that type, contiguous and writable."""
     return array.dtype == dtype and array.flags.c_contiguous and array.flags.writeable
 
 
 def run(runner: Runner, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
-    """Call a runner; whatever the runtime raises becomes an `NNError`."""
+    """Call a runner; an exception of the runtime becomes an `NNError`."""
     try:
         return runner(inputs, reuse)
     except NNError:
@@ -137,5 +137,5 @@ def run(runner: Runner, inputs: Sequence[Array], reuse: Sequence[Array] | None) 
 
 
 def failure(error: Exception) -> NNError:
-    """What an exception of a runtime's is to a caller."""
+    """The `NNError` for an exception of a runtime."""
     return NNError(ErrorCode.RUNTIME_ERROR, f"the runtime failed: {one_line(error)}")

@@ -1,4 +1,4 @@
-"""What a graph says of its inputs and outputs."""
+"""Tensor infos: the inputs and outputs as a graph declares them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """What a graph says of one of its inputs or outputs.
+    """An input or output as a graph declares it.
 
     `dims` is a number for each static dimension and a name (`"?"` if the model gives none) for each dynamic one; `()`
     for a scalar; None where even the rank is unknown. `dtype` is `object` where the elements aren't numbers, and then

@@ -45,7 +45,7 @@ def _is_wanted(runtime: str | None, rules: LoadRules, backend: Backend) -> bool:
 
 
 def files_at(path: Path, encoding: GraphEncoding, runtime: str | None, rules: LoadRules) -> Sequence[Path]:
-    """What a model at a path would be loaded from: files, and folders with all that is in them."""
+    """The files and folders that a model at a path is loaded from."""
     try:
         backend, file = _backend_for_path(path, encoding, partial(_is_wanted, runtime, rules))
         return [path, *files_of(backend, file)]
@@ -73,7 +73,7 @@ def _backend_for_path(path: Path, encoding: GraphEncoding, wanted: Callable[[Bac
 
 
 def looks_like_another(chosen: ChosenModel) -> GraphEncoding | None:
-    """The encoding that a model's bytes look like, if not like the one that they were said to be of."""
+    """The encoding that a model's bytes look like, if they don't look like the encoding of the chosen backend."""
     if isinstance(chosen.model, Path) or not chosen.model:
         return None
     try:

@@ -1,8 +1,7 @@
-"""Named graphs: what `load-by-name` finds.
+"""The registry of named graphs, for `load-by-name`.
 
-The names are the operator's, and mean only what the operator said: a name that a guest sends is looked up, never
-opened. Each graph is loaded when it is first asked for, once for all guests, and may be added and removed while
-guests run.
+The operator gives the names. A name from a guest is looked up in the registry, and never becomes a path. Each graph is
+loaded at its first use, once for all guests. Graphs can be added and removed while guests run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How an operator wants models loaded, and what the guests' own models may be loaded by."""
+"""The operator's rules for loading models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
 @dataclass(frozen=True)
 class LoadRules:
-    """How an operator wants models loaded, whoever asks for them.
+    """The operator's rules for loading models, for guests and for the operator alike.
 
     target_fallback    the execution target to use where the one that is asked for isn't there; the log says so. None:
                        such a load is refused
@@ -41,22 +41,22 @@ class LoadRules:
             require_runtime(parse_enum(GraphEncoding, encoding), runtime)
 
     def isolation_of(self, backend: Backend, *, untrusted: bool) -> Isolation | None:
-        """How a graph of a backend is isolated, for a model that is `untrusted` or not; None if it isn't."""
+        """The isolation of a model of this backend, `untrusted` or not; None for a model that runs in-process."""
         if isinstance(self.isolate, Isolation):
             return self.isolate
         alone = untrusted and not backend.withstands_hostile_bytes and backend.safe_in_isolation
         return Isolation() if self.isolate or (self.isolate is None and alone) else None
 
     def let_guests_load(self, backend: Backend) -> bool:
-        """Whether guests may load models of a backend from bytes, if nothing else is said: what its runtime withstands,
-        or an isolated one does."""
+        """Whether guests may load models of this backend from bytes by default: its runtime is safe for untrusted
+        models, by itself or in isolation."""
         if backend.withstands_hostile_bytes:
             return True
         safe = backend.safe_in_isolation and self.isolate is not False
         return safe and not isolation_unavailable()
 
     def runtime_for(self, encoding: GraphEncoding) -> str | None:
-        """The runtime that models of an encoding are to be run by; None for any."""
+        """The runtime to use for an encoding; None: any."""
         return next((name for of, name in self.runtimes.items() if parse_enum(GraphEncoding, of) is encoding), None)
 
 

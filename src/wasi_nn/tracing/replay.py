@@ -2,7 +2,7 @@
 
 The session is a fresh one, so that graphs may be other ones now, of other encodings, run by other runtimes or on other
 targets. Handles are translated. A call is to do what it did: fail with the same code, or give the same outputs within
-a tolerance, integers and opaque bytes exactly. A trace is input that nobody vouches for: it can do what a guest can do
+a tolerance, integers and opaque bytes exactly. A trace is untrusted input: it can do what a guest can do
 in this session, and no more.
 """
 

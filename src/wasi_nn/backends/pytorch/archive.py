@@ -1,4 +1,4 @@
-"""PyTorch's archives: which kind of model one holds, and whether one that nobody vouches for may be given to torch.
+"""PyTorch's archives: which kind of model one holds, and whether torch may load an untrusted one.
 
 TorchScript is a programming language, with operators that write and map files, and torch's reader believes what an
 archive says of the sizes in it. What is refused here is known to do harm. It is a fence, not a proof: torch itself

@@ -2,7 +2,7 @@
 
 TensorFlow has some 1900 operations, and a model may use them all: to read and write files, to call Python, to open
 sockets, to end the process. Those listed here were gone through one by one: they compute, and keep what they keep in
-the model's own session. Whatever isn't listed, be it new, is refused to models that nobody vouches for.
+the model's own session. An untrusted model may use no operation that isn't listed, also none that is new in TensorFlow.
 """
 
 from __future__ import annotations

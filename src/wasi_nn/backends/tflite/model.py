@@ -80,7 +80,7 @@ def require_sound(model: bytes, *, vouched_for: bool) -> None:
     """Refuse a model that would end LiteRT's process, or that could show what is in the host's memory.
 
     Raises `ValueError` for one that is damaged; `NNError` with `too-large` for subgraphs that run each other too often,
-    and with `security` for weights that lie outside of the model and, if nobody vouches for it, for weights in other
+    and with `security` for weights that lie outside of the model and, for an untrusted one, for weights in other
     files, for a tensor that is read before it is made, and for variables.
     """
     root = Buffer(memoryview(model)).root()
