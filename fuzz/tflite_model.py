@@ -1,5 +1,5 @@
 """TensorFlow Lite models that are looked through before LiteRT sees them: `NNError`, or `ValueError` for a damaged one,
-vouched for or not."""
+trusted or not."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ MAX_SIZE = 16384
 
 def run(data: bytes) -> None:
     """Look through one model."""
-    for vouched_for in (False, True):
+    for trusted in (False, True):
         with refusals(NNError), suppress(ValueError):
-            require_sound(data, vouched_for=vouched_for)
+            require_sound(data, trusted=trusted)

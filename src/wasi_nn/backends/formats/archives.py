@@ -77,12 +77,12 @@ def entries(model: memoryview) -> list[str]:
 
 
 def is_tar(model: memoryview) -> bool:
-    """Whether these bytes begin as a tar file, be it compressed by gzip."""
+    """Whether these bytes begin as a tar file, which gzip may have compressed."""
     return bytes(model[257:262]) == b"ustar" or bytes(model[:3]) == b"\x1f\x8b\x08"
 
 
 def unpack(model: memoryview, folder: Path) -> None:
-    """Unpack a zip or tar file (be it compressed by gzip) into a folder.
+    """Unpack a zip or tar file (compressed by gzip or not) into a folder.
 
     Raises `NNError` with `security` for one whose entries would land outside of the folder, aren't plain files and
     directories, or are too many or too large; `runtime-error` for one that is damaged.

@@ -1,7 +1,7 @@
 """The header of a GGUF file, read before llama.cpp sees the file.
 
 llama.cpp believes much of what a file says; some of that ends its process. What is read here is bounded by the bytes
-that are there, and says what the graph's metadata and the limits of its options need. This room knows no runtime.
+that are there, and says what the graph's metadata and the limits of its options need. This module needs no runtime.
 
 Source: the GGUF specification (`docs/gguf.md` of ggml), versions 2 and 3.
 """

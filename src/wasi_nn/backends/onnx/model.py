@@ -169,7 +169,7 @@ def _locations_in(path: Path) -> set[str]:
 
 
 def tensors_with_shape(model: memoryview) -> set[str]:
-    """The names of the graph's inputs and outputs that declare a shape, be it a scalar's.
+    """The names of the graph's inputs and outputs that declare a shape, also the shape of a scalar.
 
     ONNX Runtime says `[]` for a scalar and for an unknown rank alike. A malformed model declares nothing.
     """

@@ -80,7 +80,7 @@ def require_loadable(kind: Kind | None) -> Kind:
 
 def refused(why: str) -> NNError:
     """The error for an archive that might do harm."""
-    return NNError(ErrorCode.SECURITY, printable(f"the model is refused, since nobody vouches for it: {why}"))
+    return NNError(ErrorCode.SECURITY, printable(f"untrusted model refused: {why}"))
 
 
 def open_bounded(model: bytes) -> torch._C.PyTorchFileReader:
@@ -227,7 +227,7 @@ class _Looker(_Unpickler):  # type: ignore[misc]
         self._size_of = size_of
 
     def all_that_is_made(self) -> list[Any]:
-        """Read the pickle; gives what it makes, be it part of the result or not."""
+        """Read the pickle; gives every object that it makes, also those that aren't part of the result."""
         result = self.load()
         return [result, self.stack, self.metastack, *self.memo.values()]
 

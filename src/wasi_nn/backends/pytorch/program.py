@@ -1,9 +1,9 @@
 """Whether an exported program (.pt2) may be loaded.
 
 Loading one with torch evaluates text of the archive: expressions of its dims by sympy (whose parser is Python's
-`eval`), guards and names by `exec`, and operators by looking up whatever torch's modules have. So of a program that
-nobody vouches for, each text is read first, and must be of the plain kind that torch writes. Whoever it is from, none
-is loaded whose loading would unpickle Python objects.
+`eval`), guards and names by `exec`, and operators by looking up whatever torch's modules have. So every
+text of an untrusted program is read first, and must be of the plain kind that torch writes. No program is loaded, also
+no trusted one, whose loading would unpickle Python objects.
 """
 
 from __future__ import annotations

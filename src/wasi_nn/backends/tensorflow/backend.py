@@ -116,14 +116,14 @@ _GRAPH_DEF_ACCEPTS = {"threads": is_thread_count, "inputs": _is_names, "outputs"
 
 
 def _load(
-    model: bytes, folder: ModelFolder | None, vouched_for: bool, target: ExecutionTarget, options: Mapping[str, Any]
+    model: bytes, folder: ModelFolder | None, trusted: bool, target: ExecutionTarget, options: Mapping[str, Any]
 ) -> Graph:
-    """Load a model that the operator vouches for, or one that nobody does. Its variables are in `folder`."""
+    """Load a model, `trusted` (the operator's) or not. Its variables are in `folder`."""
     view = memoryview(model)
     if is_saved_model_archive(view):
         unpacked = unpacked_saved_model(view)
         try:
-            return _load((unpacked.path / SAVED_MODEL).read_bytes(), unpacked, vouched_for, target, options)
+            return _load((unpacked.path / SAVED_MODEL).read_bytes(), unpacked, trusted, target, options)
         finally:
             unpacked.done_with()
     saved = is_saved_model(view)
@@ -132,7 +132,7 @@ def _load(
     device = choose_device(target, _device_types(tf))
     path = None if folder is None else folder.path
     plan = saved_model_plan(tf, model, path, options) if saved else graph_def_plan(tf, model, options)
-    if not vouched_for:
+    if not trusted:
         for reached in (plan.needed, *(step.needed for step in plan.first)):
             require_harmless(reached.operations)
         require_bounded_functions(plan.definition)

@@ -55,11 +55,11 @@ class TfliteBackend(Backend):
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         return self._load(path.read_bytes(), True, target, options)
 
-    def _load(self, model: bytes, vouched_for: bool, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+    def _load(self, model: bytes, trusted: bool, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         if target is not ExecutionTarget.CPU:
             raise TargetUnavailable(f"ai-edge-litert has no device for {target.value} here, only the cpu")
         check_options(self.encoding, options, {"threads": is_thread_count, "signature": is_text})
-        require_sound(model, vouched_for=vouched_for)
+        require_sound(model, trusted=trusted)
         return TfliteGraph(model, **options)
 
     def devices(self) -> Mapping[ExecutionTarget, str]:

@@ -2,7 +2,7 @@
 
 LiteRT checks that a model is a flatbuffer, and believes most of what is in it: subgraphs that run each other without
 end overflow its stack, weights may lie anywhere in the host's memory, and a tensor that nothing makes has whatever was
-in that memory before. This room knows no runtime.
+in that memory before. This module needs no runtime.
 
 Numbers of fields and operators are those of TensorFlow Lite's schema.fbs (version 3).
 """
@@ -72,11 +72,12 @@ _OPTIONAL = {
     141: 3,  # CONV_3D_TRANSPOSE
 }
 
-# Of a variable, LiteRT gives out as many bytes as its reader says that it has, be it smaller or never written.
+# LiteRT gives out as many bytes of a variable as its reader declares, also if the variable is smaller or was never
+# written.
 _VARIABLES = (142, 143, 144)  # VAR_HANDLE, READ_VARIABLE, ASSIGN_VARIABLE
 
 
-def require_sound(model: bytes, *, vouched_for: bool) -> None:
+def require_sound(model: bytes, *, trusted: bool) -> None:
     """Refuse a model that would end LiteRT's process, or that could show what is in the host's memory.
 
     Raises `ValueError` for one that is damaged; `NNError` with `too-large` for subgraphs that run each other too often,
@@ -93,7 +94,7 @@ def require_sound(model: bytes, *, vouched_for: bool) -> None:
     if missing:
         raise ValueError(f"it has no subgraph {min(missing)}")
     require_bounded(runs, Counter(runs.keys()), _MAX_RUNS)
-    if not vouched_for:
+    if not trusted:
         parts = (it.number(_TENSOR_PART_OF_FILE, "I") for graph in graphs for it in graph.tensors)
         if root.count(_MODEL_FILES) or root.count(_MODEL_PARTS_OF_FILES) or any(parts):
             raise _refused("it has weights in other files; the operator can load it by path")
@@ -184,4 +185,4 @@ def _require_all(read: Iterable[int], made: set[int]) -> None:
 
 
 def _refused(why: str) -> NNError:
-    return NNError(ErrorCode.SECURITY, f"the model is refused, since nobody vouches for it: {why}")
+    return NNError(ErrorCode.SECURITY, f"untrusted model refused: {why}")
