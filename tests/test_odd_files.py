@@ -18,6 +18,7 @@ from conftest import C_GUESTS
 
 import wasi_nn
 from wasi_nn import ErrorCode, GuestError, Host
+from wasi_nn.process.files import files_in
 
 WASI_NN = Path(sys.executable).with_name("wasi-nn")
 INFER = C_GUESTS / "infer.wasm"
@@ -186,3 +187,13 @@ def test_ctrl_c_while_the_command_imports_is_silent(module: str, write: Write) -
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it may be ignored here
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_folders_that_link_to_each_other_are_listed_once(tmp_path: Path) -> None:
+    """Else two links to the folder itself would be 2^40 paths."""
+    (tmp_path / "model").write_bytes(b"12345")
+    for name in ("again", "and again"):
+        (tmp_path / name).symlink_to(tmp_path)
+    assert {path.name for path in files_in(tmp_path)} == {"model", "again", "and again"}
+    assert len(files_in(tmp_path)) == 3
+    assert files_in(tmp_path / "model") == [tmp_path / "model"]

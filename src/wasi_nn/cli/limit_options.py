@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 
-_LARGEST = 2**63
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -49,7 +48,9 @@ def _count(text: str) -> int | None:
 
 
 def _positive(text: str, value: Number) -> Number:
-    if not 0 < value < _LARGEST:
+    from wasi_nn.limits.limits import LARGEST
+
+    if not 0 < value < LARGEST:
         raise argparse.ArgumentTypeError(f"{text!r} can't be a limit: it takes more than 0 and less than 2^63, or none")
     return value
 

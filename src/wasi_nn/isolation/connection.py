@@ -148,7 +148,7 @@ class Connection:
         except InvalidWorkerMessage as error:
             raise self.worker.misled(error) from error
 
-    def interrupt(self, *, can_be_told: bool) -> None:
+    def interrupt(self) -> None:
         """End the call that is awaited, from any thread. The worker is killed if it goes on for longer than
         `Isolation.grace`, or at once if the runner has no `interrupt`."""
         call = self._under_way
@@ -159,7 +159,7 @@ class Connection:
             if self._under_way == call:
                 self.worker.kill("it went on computing past its deadline")
 
-        if not can_be_told:
+        if "interrupt" not in self.features:
             insist()
             return
         self.worker.tell(request(Request.INTERRUPT, runner=self._number))

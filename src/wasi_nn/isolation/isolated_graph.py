@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from wasi_nn.isolation.wire.descriptions import Description, InvalidWorkerMessag
 from wasi_nn.isolation.wire.protocol import Message, Request, request
 from wasi_nn.isolation.worker_process import Worker
 from wasi_nn.limits.stopping import stopped_by, turn
+from wasi_nn.process.files import files_in
 from wasi_nn.types import ExecutionTarget
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ class Model:
 
     def described(self, config: bytes) -> Description:
         """The worker's description of the graph with this configuration. Call it once for each `IsolatedGraph`."""
-        with self._lock:
+        with turn(self._lock):
             self._graphs[config] += 1  # first: else the worker would drop the graph if another one goes meanwhile
             try:
                 self.worker_with(config)
@@ -167,10 +169,11 @@ class Model:
 
 def _size_of(path: Path) -> int:
     """The bytes of a file, or of all in a folder; none of what can't be seen."""
-    try:
-        return sum(map(_size_of, path.iterdir())) if path.is_dir() else path.stat().st_size
-    except OSError:
-        return 0
+    size = 0
+    for file in files_in(path):
+        with suppress(OSError):
+            size += file.stat().st_size
+    return size
 
 
 def _code(backend: Backend) -> list[str]:

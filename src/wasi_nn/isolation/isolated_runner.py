@@ -39,12 +39,10 @@ class IsolatedRunner(Runner):
         self._connection = connect()
         self._reconnecting: Stoppable | None = None
         self._has_run = False
-        self._features = self._connection.features | {"input_buffer", "interrupt"}
-        self._interruptible = "interrupt" in self._connection.features
 
     @property
     def features(self) -> frozenset[str]:
-        return self._features
+        return self._connection.features | {"input_buffer", "interrupt"}
 
     def _connected(self) -> Connection:
         if not self._connection.is_usable:
@@ -125,7 +123,7 @@ class IsolatedRunner(Runner):
         reconnecting = self._reconnecting
         if reconnecting is not None:
             reconnecting.stop("it went on loading the model past the deadline of a compute")
-        self._connection.interrupt(can_be_told=self._interruptible)
+        self._connection.interrupt()
 
     def _ask(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 from wasi_nn.errors import ErrorCode, NNError, printable
 
 _GIB = 2**30
-_LARGEST = 2**63  # the largest limit that the engine takes
+LARGEST = 2**63  # the largest limit that the engine takes
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class HostLimits:
         require_positive(self)
 
 
-def require_positive(settings: Any, longest: float = _LARGEST) -> None:
+def require_positive(settings: Any, longest: float = LARGEST) -> None:
     """Check that each field of a dataclass is a positive number of its annotated type, and below a maximum.
 
     The maximum is `longest` for floats (seconds), and 2^63 for integers. None is allowed if the annotation allows it.
@@ -85,7 +85,7 @@ def require_positive(settings: Any, longest: float = _LARGEST) -> None:
         value, annotation = getattr(settings, field.name), str(field.type)
         if value is None and "None" in annotation:
             continue
-        types, most = ((int, float), longest) if "float" in annotation else ((int,), _LARGEST)
+        types, most = ((int, float), longest) if "float" in annotation else ((int,), LARGEST)
         if isinstance(value, types) and not isinstance(value, bool) and 0 < value < most:
             continue
         expected = f"a positive {'number' if float in types else 'whole number'}"

@@ -22,7 +22,7 @@ from wasi_nn.loading.load import load
 from wasi_nn.loading.named_graph import NamedGraph, Source
 from wasi_nn.loading.rules import LoadRules, require_runtime
 from wasi_nn.process import forks
-from wasi_nn.process.files import read_regular
+from wasi_nn.process.files import files_in, read_regular
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
 
@@ -228,20 +228,13 @@ def _state_of(paths: Sequence[Path]) -> list[_FileState]:
     """What tells whether files were changed, and those in folders: each with its size, times and number."""
     state = []
     for path in paths:
-        for file in _files_in(path):
+        for file in files_in(path):
             try:
                 stat = file.stat()
             except OSError:  # gone: loading will say so
                 continue
             state.append((str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
     return state
-
-
-def _files_in(path: Path) -> Sequence[Path]:
-    try:
-        return sorted(path.rglob("*")) if path.is_dir() else [path]
-    except OSError:  # a folder in it went meanwhile
-        return [path]
 
 
 def _validated(name: str, graph: NamedGraph) -> NamedGraph:

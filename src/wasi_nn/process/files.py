@@ -1,9 +1,10 @@
-"""Opens regular files only, since opening a pipe may block and a device may have no end."""
+"""Opens regular files only, since opening a pipe may block and a device may have no end; lists files of folders."""
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +25,15 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
     """The content of a file. Raises as `open_regular` does."""
     with open_regular(path) as file:
         return file.read()
+
+
+def files_in(path: Path) -> Sequence[Path]:
+    """The files and folders in a folder, at any depth, in order; the path itself if it is no folder. Links to folders
+    aren't followed."""
+    try:
+        return sorted(path.rglob("*")) if path.is_dir() else [path]
+    except OSError:  # a folder was removed meanwhile
+        return [path]
 
 
 def is_irregular(path: Path) -> bool:

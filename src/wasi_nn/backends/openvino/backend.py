@@ -138,9 +138,7 @@ class OpenVinoBackend(Backend):
             raise TargetUnavailable(f"openvino has only {', '.join(there)} here, not {device}")
         model = core.read_model(*parts)
         compiled = core.compile_model(model, device, properties)
-        graph = OpenVinoGraph(self.encoding, compiled, self._name, model.get_friendly_name(), _is_stoppable(model))
-        graph.keeps_state = bool(model.get_variables())
-        return graph
+        return OpenVinoGraph(self.encoding, compiled, self._name, model)
 
 
 def _is_stoppable(model: ov.Model) -> bool:
@@ -267,9 +265,9 @@ class OpenVinoGraph(Graph):
         encoding: GraphEncoding,
         compiled: ov.CompiledModel,
         called: Callable[[str], str],
-        name: str,
-        stoppable: bool,
+        model: ov.Model,
     ) -> None:
+        name = model.get_friendly_name()
         parameters = [port.node.friendly_name for port in compiled.inputs]
         sources = [port.node.input_value(0).node for port in compiled.outputs]
         taken = {name for port in compiled.inputs for name in port.get_names()}
@@ -284,7 +282,8 @@ class OpenVinoGraph(Graph):
         self.encoding = encoding
         self.device = ",".join(compiled.get_property("EXECUTION_DEVICES")).lower()
         self.compiled = compiled
-        self.stoppable = stoppable
+        self.stoppable = _is_stoppable(model)
+        self.keeps_state = bool(model.get_variables())
         self.passed_through = {
             index: parameters.index(node.friendly_name)
             for index, node in enumerate(sources)
