@@ -11,7 +11,8 @@ import numpy as np
 
 from fuzz import HERE
 from wasi_nn import ErrorCode, Graph, GraphEncoding, NNError, Registry, TensorInfo
-from wasi_nn.graph.runner import NamedOutputs, RunFunction
+from wasi_nn.graph.outputs import Outputs
+from wasi_nn.graph.runner import RunFunction
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array
@@ -37,7 +38,7 @@ class _Varying(Graph):
     outputs_vary = True
 
     def runner(self) -> RunFunction:
-        return lambda inputs, reuse: NamedOutputs((f"of {array.ndim} dims", array.copy()) for array in inputs)
+        return lambda inputs, reuse: Outputs.named((f"of {array.ndim} dims", array.copy()) for array in inputs)
 
 
 class _Writer(Graph):

@@ -23,7 +23,7 @@ from conftest import SUPPORT, need
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionContext, ExecutionTarget, Graph, NNError, TensorInfo
 from wasi_nn.errors import ContextFull, EndOfSequence, ModelNotFound, PromptTooLong
-from wasi_nn.graph.runner import EndedEarly
+from wasi_nn.graph.outputs import Outputs
 
 need("xllamacpp", "'wasi-nn[ggml]'")
 need("gguf", "gguf")
@@ -83,7 +83,7 @@ class SpellingRunner:
     def __call__(self, inputs: Sequence[Any], _: Sequence[Any] | None) -> Sequence[Any]:
         word = text_of(inputs[0]).partition("!")[0]
         outputs = [array_of(word), array_of(str(len(word)))]
-        return EndedEarly(outputs) if b"!" in bytes(inputs[0]) else outputs
+        return Outputs(outputs, context_full=b"!" in bytes(inputs[0]))
 
     def steps(self, inputs: Sequence[Any]) -> Generator[Sequence[Any], None, Sequence[Any]]:
         word = text_of(inputs[0])

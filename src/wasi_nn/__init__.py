@@ -40,12 +40,8 @@ if TYPE_CHECKING:
     )
     from wasi_nn.graph.execution_context import ExecutionContext as ExecutionContext
     from wasi_nn.graph.graph import Graph as Graph
-    from wasi_nn.graph.runner import (
-        ABSENT as ABSENT,
-        EndedEarly as EndedEarly,
-        NamedOutputs as NamedOutputs,
-        Runner as Runner,
-    )
+    from wasi_nn.graph.outputs import EndedEarly as EndedEarly, NamedOutputs as NamedOutputs, Outputs as Outputs
+    from wasi_nn.graph.runner import ABSENT as ABSENT, Runner as Runner
     from wasi_nn.graph.tensor_info import TensorInfo as TensorInfo
     from wasi_nn.guests.directories import Directory as Directory
     from wasi_nn.guests.runs import Run as Run, RunResult as RunResult
@@ -87,7 +83,8 @@ _EXPORTS = {
     ),
     "graph.execution_context": ("ExecutionContext",),
     "graph.graph": ("Graph",),
-    "graph.runner": ("ABSENT", "EndedEarly", "NamedOutputs", "Runner"),
+    "graph.outputs": ("EndedEarly", "NamedOutputs", "Outputs"),
+    "graph.runner": ("ABSENT", "Runner"),
     "graph.tensor_info": ("TensorInfo",),
     "guests.directories": ("Directory",),
     "guests.runs": ("Run", "RunResult"),

@@ -18,13 +18,8 @@ from pathlib import Path
 from wasi_nn.backends.backend import Backend as Backend, Buffer as Buffer, Options as Options, Source as Source
 from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.graph.graph import Graph as Graph
-from wasi_nn.graph.runner import (
-    ABSENT as ABSENT,
-    EndedEarly as EndedEarly,
-    NamedOutputs as NamedOutputs,
-    RunFunction as RunFunction,
-    Runner as Runner,
-)
+from wasi_nn.graph.outputs import EndedEarly as EndedEarly, NamedOutputs as NamedOutputs, Outputs as Outputs
+from wasi_nn.graph.runner import ABSENT as ABSENT, RunFunction as RunFunction, Runner as Runner
 from wasi_nn.graph.tensor_info import TensorInfo as TensorInfo
 
 logger = logging.getLogger("wasi_nn")

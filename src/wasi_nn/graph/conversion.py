@@ -24,7 +24,8 @@ import numpy as np
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.named_tensors import named_outputs
-from wasi_nn.graph.runner import ABSENT, EndedEarly, NamedOutputs, Runner, as_runner
+from wasi_nn.graph.outputs import Outputs
+from wasi_nn.graph.runner import ABSENT, Runner, as_runner
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import TensorType, dtype_name
 
@@ -135,10 +136,11 @@ class _ConvertingRunner(Runner):
             output = _outward(name, array, left)
             left -= output.nbytes if array.dtype == object else 0
             pairs.append((name, output))
-        if isinstance(found, NamedOutputs):
-            return NamedOutputs(pairs)
-        arrays = [array for _, array in pairs]
-        return EndedEarly(arrays) if isinstance(found, EndedEarly) else arrays
+        outputs = Outputs.named(pairs)
+        if not self._graph.outputs_vary:
+            outputs.infos = None
+        outputs.context_full = isinstance(found, Outputs) and found.context_full
+        return outputs
 
 
 def _is_text(info: TensorInfo) -> bool:

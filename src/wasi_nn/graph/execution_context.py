@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from math import prod
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
 from wasi_nn.errors import ContextFull, EndOfSequence, ErrorCode, NNError
-from wasi_nn.graph.fitting import as_declared, byte_view, checked, find, fitting_dims
+from wasi_nn.graph.fitting import as_declared, byte_view, find
+from wasi_nn.graph.input_slots import InputSlots
 from wasi_nn.graph.named_tensors import named_inputs, named_outputs, output_infos, output_view
-from wasi_nn.graph.runner import ABSENT, EndedEarly, as_runner, failure, run
+from wasi_nn.graph.outputs import Outputs
+from wasi_nn.graph.runner import ABSENT, as_runner, failure, run
 from wasi_nn.process import forks
-from wasi_nn.types import Dims, dims_text, dtype_name
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -28,13 +26,11 @@ if TYPE_CHECKING:
     from wasi_nn.graph.tensor_info import TensorInfo
     from wasi_nn.limits.compute_guard import ComputeGuard
     from wasi_nn.limits.usage import HeldBytes
-    from wasi_nn.types import Array, DType
+    from wasi_nn.types import Array, Dims, DType
 
 Result = TypeVar("Result")
 
-_BYTE = np.dtype(np.uint8)
 _OUTPUTS = -1  # the key of the outputs in `HeldBytes`; inputs have their indexes
-_NOTHING: tuple[DType, Dims] = (np.dtype(object), (-1,))  # equal to no tensor's: the next tensor is checked
 
 
 class ExecutionContext:
@@ -57,37 +53,31 @@ class ExecutionContext:
         except Exception as error:
             raise failure(error) from error
         features = self._runner.features
-        self._gives_buffers = "input_buffer" in features
         self._checks_inputs = "check_input" in features
         self._gives_steps = "steps" in features
         self._knows_outputs = "output_before_compute" in features
-        self._inputs: list[Array | None] = [ABSENT if info.optional else None for info in graph.inputs]
-        self._accepted: list[tuple[DType, Dims] | None] = [_NOTHING if info.optional else None for info in graph.inputs]
-        self._bytes: list[memoryview | None] = [None] * len(graph.inputs)
+        self._inputs = InputSlots(graph.inputs, self._runner)
+        self._has_run = False  # whether compute has run on the inputs that are set
         self._outputs: Sequence[Array] | None = None
         self._output_views: tuple[Sequence[Array] | None, list[memoryview | None]] = (None, [])
         self._sequence: Iterator[Sequence[Array]] | None = None
         self._step: Sequence[Array] | None = None
         self._outputs_of_sequence = False
-        # Whether the inputs that are set were run. Kept only where something depends on it.
-        self._ran = False
         self._guard: ComputeGuard | None = None
         self._held: HeldBytes | None = None
-        self._known_output_bytes = 0  # looked at where bytes are held
-        self._minds_running = self._gives_steps or self._knows_outputs
+        self._known_output_bytes = 0  # set where bytes are held
 
     def keep_to(self, guard: ComputeGuard, held: HeldBytes) -> None:
         """Have a guard bound the time of computes, and `held` count the bytes of inputs and outputs."""
-        self._guard, self._held = guard, held
+        self._guard, self._held, self._inputs.held = guard, held, held
         self._known_output_bytes = self.graph.known_output_bytes
 
     def set_input(self, key: int | str, tensor: ArrayLike) -> None:
         """Set an input, by index or by name, to a copy of `tensor`. See `write_input` for the errors."""
         index = find(self.graph.inputs, key, "input")
         array = as_declared(self.graph.inputs[index], tensor)
-        if array.dtype == object:  # which has no bytes to be written
-            self._inputs[index] = checked(self.graph.inputs[index], array).copy()
-            self._accepted[index] = None
+        if array.dtype == object:
+            self._inputs.set_objects(index, array)
             self._inputs_changed()
             return
         self.write_input(index, array.dtype, array.shape, byte_view(array))
@@ -100,11 +90,8 @@ class ExecutionContext:
         """
         if self._checks_inputs:
             self._runner.check_input(index, data)
-        known = 0 <= index < len(self._accepted) and self._accepted[index] == (dtype, dims)
-        view = self._bytes[index] if known else None
-        if view is None or len(view) != len(data):
-            view = self._renew_input(index, dtype, dims, len(data))
-        if self._ran:
+        view = self._inputs.view_for(index, dtype, dims, len(data))
+        if self._has_run:
             self._inputs_changed()
         view[:] = data
 
@@ -113,30 +100,9 @@ class ExecutionContext:
         self._runner.text_sink = show
 
     def _inputs_changed(self) -> None:
-        self._end_sequence()
-        self._ran = False
-
-    def _renew_input(self, index: int, dtype: DType, dims: Dims, nbytes: int) -> memoryview:
-        info = self.graph.inputs[find(self.graph.inputs, index, "input")]
-        accepted = dtype, dims
-        if info.opaque:
-            dtype, dims = _BYTE, (nbytes,)
-        actual = fitting_dims(info, dtype, dims)
-        expected = prod(dims) * dtype.itemsize
-        if nbytes != expected:
-            raise NNError(
-                ErrorCode.INVALID_ARGUMENT,
-                f"input {info.name!r}: {dtype_name(dtype)}{dims_text(dims)} is {expected} bytes, got {nbytes}",
-            )
-        if self._held is not None:
-            self._held.hold(index, nbytes)
-        buffer = self._runner.input_buffer(index, actual) if self._gives_buffers else None
-        array: Array = np.empty(actual, dtype) if buffer is None else buffer
-        view = byte_view(array)
-        self._inputs[index] = array
-        self._accepted[index] = accepted
-        self._bytes[index] = view
-        return view
+        self._has_run = False
+        if self._sequence is not None:
+            self._end_sequence()
 
     def compute(self) -> None:
         """Run the graph on the inputs that are set.
@@ -144,20 +110,18 @@ class ExecutionContext:
         Raises `NNError`: `invalid-argument` if an input was never set, `runtime-error` if the runtime fails; there
         are no outputs then.
         """
-        if self._forks != forks.count:
-            raise forks.made_elsewhere("execution context")
-        if None in self._accepted:
-            self._require_inputs()
-        if self._minds_running:
+        self._require_made_here()
+        inputs = self._inputs.require_all()
+        if self._sequence is not None:
             self._end_sequence()
-            self._ran, self._outputs_of_sequence = True, False
+        self._has_run, self._outputs_of_sequence = True, False
         reuse, self._outputs = self._outputs or (), None
         if not reuse and self._held is not None:
             self._held.hold(_OUTPUTS, self._known_output_bytes)
         if self._guard is None:
-            self._outputs = run(self._runner, self._inputs, reuse)  # type: ignore[arg-type]
+            self._outputs = run(self._runner, inputs, reuse)
             return
-        outputs = self._guard.run(self._runner, partial(run, self._runner, self._inputs, reuse))  # type: ignore[arg-type]
+        outputs = self._guard.run(self._runner, partial(run, self._runner, inputs, reuse))
         if outputs is not reuse:
             self._hold_outputs(outputs)
         self._outputs = outputs
@@ -174,7 +138,7 @@ class ExecutionContext:
     @property
     def context_full(self) -> bool:
         """Whether the outputs of the last compute end where the context was full."""
-        return isinstance(self._outputs, EndedEarly)
+        return isinstance(self._outputs, Outputs) and self._outputs.context_full
 
     def compute_single(self) -> None:
         """Make the next piece of the sequence; the first of a new one on the inputs that are set, if none is under way.
@@ -219,16 +183,16 @@ class ExecutionContext:
             self._end_sequence()
 
     def __repr__(self) -> str:
-        unset = [info.name for info, array in zip(self.graph.inputs, self._inputs, strict=True) if array is None]
-        return f"<{type(self).__name__} of {self.graph!r}, inputs to be set: {', '.join(unset) or 'none'}>"
+        unset = ", ".join(self._inputs.unset_names) or "none"
+        return f"<{type(self).__name__} of {self.graph!r}, inputs to be set: {unset}>"
 
     def _begin_sequence(self) -> Iterator[Sequence[Array]]:
         if not self._gives_steps:
             message = f"graphs of {self.graph.encoding.value} give their outputs all at once: compute them"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
-        self._require_inputs()
-        self._ran, self._outputs = True, None
-        return self._runner.steps(self._inputs)  # type: ignore[arg-type]
+        inputs = self._inputs.require_all()
+        self._has_run, self._outputs = True, None
+        return self._runner.steps(inputs)
 
     def _end_sequence(self) -> None:
         self._require_made_here()
@@ -259,21 +223,14 @@ class ExecutionContext:
         """An output that is known before a compute on the inputs that are set; None if it isn't known."""
         if self._step is not None and index:
             return self._step[index]
-        if not self._knows_outputs or (self._ran and self._outputs is not None):
+        if not self._knows_outputs or (self._has_run and self._outputs is not None):
             return None
         self._require_made_here()
-        return self._runner.output_before_compute(index, self._inputs)
+        return self._runner.output_before_compute(index, self._inputs.arrays)
 
     def _require_made_here(self) -> None:
         if self._forks != forks.count:
             raise forks.made_elsewhere("execution context")
-
-    def _require_inputs(self) -> None:
-        unset = [info.name for info, array in zip(self.graph.inputs, self._inputs, strict=True) if array is None]
-        if unset:
-            raise NNError(
-                ErrorCode.INVALID_ARGUMENT, f"compute before set_input: no value for {', '.join(map(repr, unset))}"
-            )
 
     def compute_named(self, inputs: Iterable[tuple[str, ArrayLike]]) -> list[tuple[str, Array]]:
         """Run once on the named inputs alone, without touching the inputs that are set.
@@ -296,7 +253,7 @@ class ExecutionContext:
     def output_bytes(self, index: int) -> memoryview:
         """The bytes of output `index`, row-major: a view, good until the next compute. Raises as `get_output` does, and
         `unsupported-operation` if the elements are of a type that wasi-nn lacks."""
-        if self._minds_running:
+        if self._step is not None or self._knows_outputs:
             return output_view(*self.output(index))
         of, views = self._output_views
         if of is not self._outputs or of is None:
@@ -315,7 +272,7 @@ class ExecutionContext:
     def output(self, key: int | str) -> tuple[TensorInfo, Array]:
         """An output of the last compute, by index or by name, and what the graph says of it: the runtime's array, good
         until the next compute. Raises as `get_output` does."""
-        if self._minds_running:
+        if self._step is not None or self._knows_outputs:
             index = find(self.graph.outputs, key, "output")
             told = self._told(index)
             if told is not None:

@@ -28,7 +28,7 @@ class Graph(ABC):
     `inputs` and `outputs` are in the model's own order, which is the order of the core ABI's indexes. `device` is the
     device that the graph really runs on (`cpu`, `cuda:0` ...). `metadata` are texts that the model has about itself.
     `outputs_vary` is true for a model that doesn't declare its outputs: `outputs` is empty then, and runners return
-    `NamedOutputs`.
+    `Outputs.named(...)`.
     """
 
     encoding: GraphEncoding = GraphEncoding.AUTODETECT

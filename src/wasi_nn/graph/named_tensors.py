@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.fitting import as_declared, byte_view, checked, find, no_such_tensors
-from wasi_nn.graph.runner import ABSENT, NamedOutputs
+from wasi_nn.graph.outputs import Outputs
+from wasi_nn.graph.runner import ABSENT
 from wasi_nn.types import TensorType, dtype_name
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def output_view(info: TensorInfo, array: Array) -> memoryview:
 
 def output_infos(graph: Graph, outputs: Sequence[Array]) -> Sequence[TensorInfo]:
     """The tensor infos of these outputs of a graph."""
-    return outputs.infos if isinstance(outputs, NamedOutputs) else graph.outputs
+    infos = outputs.infos if isinstance(outputs, Outputs) else None
+    return graph.outputs if infos is None else infos
 
 
 def named_outputs(graph: Graph, outputs: Sequence[Array]) -> list[tuple[str, Array]]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError, one_line
-from wasi_nn.graph.tensor_info import TensorInfo
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, Dims, DType
@@ -29,7 +28,7 @@ class Runner(ABC):
 
     @abstractmethod
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
-        """The outputs for these inputs, one array for each of `Graph.outputs`.
+        """The outputs for these inputs: one array for each of `Graph.outputs`, in a list or in `Outputs`.
 
         `inputs` has one array for each of `Graph.inputs`: C-contiguous, of the declared dtype and of dims that fit;
         `ABSENT` for an optional one that isn't set. The same array object comes again while its dims stay, so that a
@@ -106,19 +105,6 @@ def as_runner(made: Runner | RunFunction) -> Runner:
 
 ABSENT: Array = np.empty(0, np.uint8)
 """The array that stands for an optional input that isn't set."""
-
-
-class NamedOutputs(list["Array"]):
-    """Outputs of a model that doesn't declare them: a list of arrays, with a `TensorInfo` for each in `infos`."""
-
-    def __init__(self, named: Iterable[tuple[str, Array]]) -> None:
-        pairs = list(named)
-        super().__init__(array for _, array in pairs)
-        self.infos = tuple(TensorInfo(name, array.dtype, array.shape) for name, array in pairs)
-
-
-class EndedEarly(list["Array"]):
-    """Outputs that end where the context of a language model is full: a list of arrays like any other."""
 
 
 def can_write_into(array: Array, dtype: DType | None) -> bool:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from wasi_nn.graph.graph import Graph
     from wasi_nn.isolation.isolated_graph import Model
-    from wasi_nn.isolation.shared_memory import SharedMemory
     from wasi_nn.types import Array
 
 _numbers = itertools.count()
@@ -39,10 +38,6 @@ class Connection:
 
     def __init__(self, graph: Graph, model: Model, config: bytes) -> None:
         self.worker, place = model.worker_with(config)
-        self.bound: list[Array | None] = [None] * len(graph.inputs)
-        """The inputs that the worker has, by index."""
-        self.memory: list[SharedMemory | None] = [None] * len(graph.inputs)
-        """The shared memory of each input that the worker has."""
         self.outputs = OutputReader(graph, self.worker.outputs)
         self.apart = OutputReader(graph, self.worker.outputs)  # for outputs that are copied at once
         self.text_sink: Callable[[bytes], None] | None = None
@@ -72,11 +67,6 @@ class Connection:
     def is_usable(self) -> bool:
         """Whether the runner can be asked: its worker is alive, and no call failed half-way."""
         return self._end.alive and self.worker.is_alive
-
-    def forget(self) -> None:
-        """Send every input again with the next call."""
-        self.bound = [None] * len(self.bound)
-        self.memory = [None] * len(self.memory)
 
     def close(self) -> None:
         """Close the channel, by which the worker drops the runner."""

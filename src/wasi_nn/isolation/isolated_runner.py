@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,28 @@ if TYPE_CHECKING:
     from wasi_nn.isolation.connection import Connection
     from wasi_nn.isolation.shared_memory import SharedMemory
     from wasi_nn.isolation.wire.outputs import OutputReader
-    from wasi_nn.types import Array
+    from wasi_nn.types import Array, DType
 
 _RUN = encoded(request(Request.RUN, bind=[]))
+
+
+@dataclass(slots=True)
+class SharedInput:
+    """One input: where its elements are, on this side and on the worker's."""
+
+    memory: SharedMemory | None = None
+    """The shared memory that the next tensor is written into, if it is large enough."""
+    buffer: Array | None = None
+    """The array over `memory` that the execution context writes into."""
+    sent: Array | None = None
+    """The array that the worker has; None if it has none, or nobody knows."""
+    sent_memory: SharedMemory | None = None
+    """The shared memory that the worker maps for this input."""
+
+    def is_known(self, array: Array | None) -> bool:
+        """Whether the worker has this array as it is now. Only `buffer` is known not to have changed: the execution
+        context makes a new one, or writes into the memory that the worker reads."""
+        return array is not None and array is self.sent and (array is self.buffer or array is ABSENT)
 
 
 class IsolatedRunner(Runner):
@@ -33,9 +53,7 @@ class IsolatedRunner(Runner):
     def __init__(self, graph: Graph, connect: Callable[[], Connection]) -> None:
         self._graph = graph
         self._connect = connect
-        count = len(graph.inputs)
-        self._memory: list[SharedMemory | None] = [None] * count
-        self._buffers: list[Array | None] = [None] * count
+        self._inputs = [SharedInput() for _ in graph.inputs]
         self._connection = connect()
         self._reconnecting: Stoppable | None = None
         self._has_run = False
@@ -59,6 +77,7 @@ class IsolatedRunner(Runner):
                 self._connection = self._connect()
         finally:
             self._reconnecting = None
+        self._forget_sent()
         had_state, self._has_run = self._has_run and self._graph.keeps_state, False
         if had_state:
             message = "the worker is another one now, and the state that this execution context had is lost"
@@ -68,21 +87,25 @@ class IsolatedRunner(Runner):
         dtype = self._graph.inputs[index].dtype
         if dtype is None or dtype.hasobject:
             return None
-        buffer = self._buffer(index, dims, dtype)
-        self._buffers[index] = buffer
-        return buffer
+        shared = self._inputs[index]
+        shared.buffer = self._array(shared, dims, dtype)
+        return shared.buffer
 
-    def _buffer(self, index: int, dims: Dims, dtype: Any) -> Array:
+    def _array(self, shared: SharedInput, dims: Dims, dtype: DType) -> Array:
+        """An array over the input's memory, or over new memory if that is too small."""
         size = prod(dims) * dtype.itemsize
-        memory = self._memory[index]
-        if memory is None or memory.size < size:
-            self._memory[index] = None
-            memory = self._memory[index] = self._connection.worker.inputs.take(size)
+        if shared.memory is None or shared.memory.size < size:
+            shared.memory = None  # first: it may be given out again
+            shared.memory = self._connection.worker.inputs.take(size)
         if not size:
-            empty: Array = np.empty(dims, dtype)
-            return empty
-        array: Array = np.frombuffer(memory.bytes[:size], dtype).reshape(dims)
-        return array
+            return np.empty(dims, dtype)
+        array: Array = np.frombuffer(shared.memory.bytes[:size], dtype)
+        return array.reshape(dims)
+
+    def _forget_sent(self) -> None:
+        """Send every input again with the next call."""
+        for shared in self._inputs:
+            shared.sent = shared.sent_memory = None
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         connection = self._connected()
@@ -137,7 +160,7 @@ class IsolatedRunner(Runner):
     ) -> Message:
         """Send a request that depends on inputs, with the inputs that changed."""
         connection.text_sink = self.text_sink
-        changed = [index for index, array in enumerate(inputs) if not self._is_known(connection, index, array)]
+        changed = [index for index, array in enumerate(inputs) if not self._inputs[index].is_known(array)]
         if what is Request.RUN and not changed:
             return connection.ask(_RUN, outputs=outputs)
         files: list[int] = []
@@ -146,43 +169,38 @@ class IsolatedRunner(Runner):
             content = encoded(request(what, bind=changes, **more), files=len(files))
             return connection.ask(content, files, outputs, to=to)
         except NNError:  # the worker may not have taken all of them
-            connection.forget()
+            self._forget_sent()
             raise
-
-    def _is_known(self, connection: Connection, index: int, array: Array | None) -> bool:
-        """Whether the worker has an input as it is now. Only a buffer of ours is known not to have changed."""
-        is_bound = array is not None and array is connection.bound[index]
-        return is_bound and (array is self._buffers[index] or array is ABSENT)
 
     def _change(self, connection: Connection, index: int, array: Array | None, files: list[int]) -> list[Any]:
         """The `bind` entry of an input (see `wasi_nn.isolation.wire.protocol`)."""
-        connection.bound[index] = array
+        shared = self._inputs[index]
+        shared.sent = array
         if array is None:
             return [index, "", [], "unset", 0]
         if array is ABSENT:
             return [index, "", [], "absent", 0]
         is_text = array.dtype == object
         content = np.frombuffer(encoded_texts(array), np.uint8) if is_text else array
-        where = self._placed(connection, index, content, files)
+        where = self._placed(connection, shared, content, files)
         return [index, "object" if is_text else array.dtype.name, array.shape, where, content.nbytes]
 
-    def _placed(self, connection: Connection, index: int, array: Array, files: list[int]) -> str:
+    def _placed(self, connection: Connection, shared: SharedInput, array: Array, files: list[int]) -> str:
         """Write an input's elements into shared memory; gives `here` or `new`."""
         aside = None
-        if array is not self._buffers[index]:
-            kept = self._buffers[index]
-            if kept is not None and kept.nbytes:  # a named compute must leave the inputs that are set as they are
-                aside, self._memory[index] = self._memory[index], None
-            view = self._buffer(index, array.shape, array.dtype)
-            np.copyto(view, array)
-        memory = self._memory[index]
+        if array is not shared.buffer:
+            if shared.buffer is not None and shared.buffer.nbytes:
+                # A named compute must leave the input that is set as it is.
+                aside, shared.memory = shared.memory, None
+            np.copyto(self._array(shared, array.shape, array.dtype), array)
+        memory = shared.memory
         assert memory is not None  # also for an array without elements
         where = "here"
-        if memory is not connection.memory[index]:
+        if memory is not shared.sent_memory:
             where = "new"
             files.append(memory.file)
             connection.worker.inputs.adopt(memory)
-            connection.memory[index] = memory
+            shared.sent_memory = memory
         if aside is not None:
-            self._memory[index] = aside
+            shared.memory = aside
         return where

@@ -34,7 +34,8 @@ from wasi_nn.backends.ggml.options import Loading, check_operators, from_guest, 
 from wasi_nn.backends.ggml.server import Engine
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, PromptTooLong, TargetUnavailable
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.runner import ABSENT, EndedEarly, Runner
+from wasi_nn.graph.outputs import Outputs
+from wasi_nn.graph.runner import ABSENT, Runner
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
@@ -309,7 +310,7 @@ class _Runner(Runner):
 
 def _outputs(text: str, completion: Completion) -> Sequence[Array]:
     outputs = [_bytes(text), _metadata(completion.input_tokens, completion.output_tokens)]
-    return EndedEarly(outputs) if completion.full else outputs
+    return Outputs(outputs, context_full=completion.full)
 
 
 def _text(data: Array) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.runner import NamedOutputs, RunFunction
+from wasi_nn.graph.outputs import Outputs
+from wasi_nn.graph.runner import RunFunction
 from wasi_nn.types import GraphEncoding, TensorType
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ class TorchGraph(Graph):
             given = list(named_leaves(call(inputs, tensor)))
             outputs = [(name, as_array(name, value, taken, kept=self.keeps_state)) for name, value in given]
         if self.outputs_vary:
-            return NamedOutputs(outputs)
+            return Outputs.named(outputs)
         if len(outputs) != len(self.outputs):
             message = f"the model gave {len(outputs)} outputs, but declares {len(self.outputs)}"
             raise NNError(ErrorCode.RUNTIME_ERROR, message)

@@ -14,8 +14,7 @@ import numpy as np
 
 from wasi_nn.errors import NNError
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.named_tensors import output_infos
-from wasi_nn.graph.runner import EndedEarly, NamedOutputs
+from wasi_nn.graph.outputs import Outputs
 from wasi_nn.isolation.wire.descriptions import (
     InvalidWorkerMessage,
     dims_of,
@@ -65,11 +64,7 @@ class OutputWriter:
             self._memory = self._room(starts[-1])
         places = [self._place(content, start) for content, start in zip(contents, starts[:-1], strict=True)]
         self._write(contents, places)
-        answer: Message = {"outputs": list(map(_described, outputs, contents, starts))}
-        if isinstance(outputs, NamedOutputs):
-            answer["names"] = [info.name for info in output_infos(self._graph, outputs)]
-        if isinstance(outputs, EndedEarly):
-            answer["full"] = True
+        answer: Message = {"outputs": list(map(_described, outputs, contents, starts)), **_facts(outputs)}
         is_plain = len(answer) == 1 and not any(map(_is_text, outputs))
         self._places = places if is_plain else None
         self.reuse = places if is_plain else outputs
@@ -89,13 +84,21 @@ class OutputWriter:
 
 def _lie_like(outputs: Sequence[Array], places: Sequence[Array]) -> bool:
     return (
-        not isinstance(outputs, NamedOutputs | EndedEarly)
+        not _facts(outputs)
         and len(outputs) == len(places)
         and all(
             array is place or (array.dtype == place.dtype and array.shape == place.shape)
             for array, place in zip(outputs, places, strict=True)
         )
     )
+
+
+def _facts(outputs: Sequence[Array]) -> Message:
+    """The fields of a message that `Outputs` have beside their arrays."""
+    if not isinstance(outputs, Outputs):
+        return {}
+    names = {} if outputs.infos is None else {"names": [info.name for info in outputs.infos]}
+    return {**names, "full": True} if outputs.context_full else names
 
 
 def _described(array: Array, content: Array, start: int) -> list[Any]:
@@ -151,12 +154,12 @@ class OutputReader:
             try:
                 arrays = [self._output(*said) for said in answer["outputs"]]
                 if self._graph.outputs_vary:
-                    return NamedOutputs(zip(map(str, answer["names"]), arrays, strict=True))
+                    return Outputs.named(zip(map(str, answer["names"]), arrays, strict=True))
             except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
                 raise InvalidWorkerMessage(str(error)) from error
         self._require_declared(arrays, self._graph.outputs if index is None else self._graph.outputs[index : index + 1])
         if answer.get("full"):
-            return EndedEarly(arrays)
+            return Outputs(arrays, context_full=True)
         self._last = arrays
         return arrays
 
@@ -205,7 +208,7 @@ def tells_of_outputs(answer: Message) -> bool:
 def copies(outputs: list[Array]) -> list[Array]:
     """Copies of outputs, in memory of this process alone."""
     made = [array if array.dtype == object else array.copy() for array in outputs]
-    if isinstance(outputs, NamedOutputs | EndedEarly):
+    if isinstance(outputs, Outputs):
         outputs[:] = made
         return outputs
     return made
