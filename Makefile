@@ -16,7 +16,7 @@ demo-chat: $(VENV)/.ggml  ## a guest talks with a language model
 	$(BIN)/python demo/chat.py
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

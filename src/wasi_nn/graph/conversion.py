@@ -1,15 +1,15 @@
-"""Conversion of tensors of element types that wasi-nn lacks, for graphs whose operator asks for it.
+"""Conversion of tensors whose element types wasi-nn lacks, for graphs whose operator asks for it.
 
-Each such type is given as one that holds all of its values, as in this table. What doesn't survive the way there and
-back is refused: an i32 of 300 for an int8, a u8 of 2 for a bool, an uint64 above what i64 holds.
+A guest sees each such type as one that holds all of its values, as in this table. A value that would change on the way
+there and back is an error: an i32 of 300 for an int8, a u8 of 2 for a bool, an uint64 above the largest i64.
 
     int8, int16, uint16    i32
     uint32, uint64         i64
     bool                   u8, 0 or 1
     string                 u8, with one dimension more: the bytes of each in UTF-8, filled up with zeros
 
-A string takes far more memory than the few bytes of its row, and a row may take far more than its string. So the
-strings of all inputs of a compute are bounded by their number, and those of all its outputs by the bytes of their rows.
+A string in Python takes far more memory than a short row, and a row may be far longer than its string. So there are two
+limits for each compute: the number of strings in all inputs, and the bytes of the rows in all outputs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _AS = {
 
 
 def converted(graph: Graph) -> Graph:
-    """The graph with inputs and outputs of the specification's types alone, where that can be; itself, if they are."""
+    """The graph with inputs and outputs of wasi-nn's types, where a conversion exists; else itself."""
     known = all(info.type is not None for info in (*graph.inputs, *graph.outputs))
     return graph if known and not graph.outputs_vary else _ConvertedGraph(graph)
 
@@ -66,9 +66,9 @@ class _ConvertedGraph(Graph):
 
 
 class _ConvertingRunner(Runner):
-    """A runner with the optional methods of the graph's own (`wasi_nn.graph.runner`), on tensors of other types.
+    """A runner that converts the tensors for the graph's own runner, whose optional methods it has.
 
-    It has no `input_buffer`, and checks no input that is converted: these see bytes as the graph has them.
+    Two of them see bytes before the conversion: it has no `input_buffer`, and `check_input` skips converted inputs.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -93,18 +93,18 @@ class _ConvertingRunner(Runner):
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         ours, theirs = self._last
-        found = self._run(self._given(inputs), None if reuse is None else theirs if reuse is ours else ())
-        outputs = self._had(found)
-        self._last = (outputs, found) if reuse is not None else (None, ())
+        results = self._run(self._for_graph(inputs), None if reuse is None else theirs if reuse is ours else ())
+        outputs = self._for_guest(results)
+        self._last = (outputs, results) if reuse is not None else (None, ())
         return outputs
 
     def steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array] | None]:
-        steps: Any = iter(self._run.steps(self._given(inputs)))
+        steps: Any = iter(self._run.steps(self._for_graph(inputs)))
         try:
             while True:
-                yield self._had(next(steps))
+                yield self._for_guest(next(steps))
         except StopIteration as end:
-            return None if end.value is None else self._had(end.value)
+            return None if end.value is None else self._for_guest(end.value)
         finally:
             if hasattr(steps, "close"):
                 steps.close()
@@ -115,31 +115,31 @@ class _ConvertingRunner(Runner):
             self._run.check_input(index, data)
 
     def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
-        found = self._run.output_before_compute(index, self._given(inputs))
-        return None if found is None else _outward(self._graph.outputs[index].name, found)
+        output = self._run.output_before_compute(index, self._for_graph(inputs))
+        return None if output is None else _outward(self._graph.outputs[index].name, output)
 
-    def _given(self, inputs: Sequence[Array | None]) -> list[Any]:
-        """Inputs as the graph has them."""
+    def _for_graph(self, inputs: Sequence[Array | None]) -> list[Any]:
+        """The inputs in the graph's own types."""
         infos = self._graph.inputs
         pairs = list(zip(infos, inputs, strict=True))
-        strings = sum(prod(it.shape[:-1]) for info, it in pairs if _is_text(info) and it is not None)
+        strings = sum(prod(array.shape[:-1]) for info, array in pairs if _is_text(info) and array is not None)
         if strings > _MAX_STRINGS:
             raise NNError(
                 ErrorCode.TOO_LARGE, f"{strings} strings as inputs, of which at most {_MAX_STRINGS} are converted"
             )
-        return [None if it is None else _inward(info, it) for info, it in pairs]
+        return [None if array is None else _inward(info, array) for info, array in pairs]
 
-    def _had(self, found: Sequence[Array]) -> Sequence[Array]:
-        """Outputs as a guest has them."""
+    def _for_guest(self, results: Sequence[Array]) -> Sequence[Array]:
+        """The outputs in wasi-nn's types."""
         pairs, left = [], _MAX_ROWS
-        for name, array in named_outputs(self._graph, found):
+        for name, array in named_outputs(self._graph, results):
             output = _outward(name, array, left)
             left -= output.nbytes if array.dtype == object else 0
             pairs.append((name, output))
         outputs = Outputs.named(pairs)
         if not self._graph.outputs_vary:
             outputs.infos = None
-        outputs.context_full = isinstance(found, Outputs) and found.context_full
+        outputs.context_full = isinstance(results, Outputs) and results.context_full
         return outputs
 
 
@@ -148,7 +148,7 @@ def _is_text(info: TensorInfo) -> bool:
 
 
 def _outward_info(info: TensorInfo) -> TensorInfo:
-    """What a guest is told of a tensor."""
+    """The tensor info that a guest sees."""
     if _is_text(info):
         dims = None if info.dims is None else (*info.dims, "?")
         return replace(info, dtype=TensorType.U8.dtype, dims=dims)
@@ -157,7 +157,7 @@ def _outward_info(info: TensorInfo) -> TensorInfo:
 
 
 def _inward(info: TensorInfo, array: Array) -> Array:
-    """A guest's tensor as the graph has it."""
+    """A guest's tensor in the graph's own type."""
     if array is ABSENT or info.dtype is None or array.dtype == info.dtype:
         return array
     if _is_text(info):
@@ -166,7 +166,7 @@ def _inward(info: TensorInfo, array: Array) -> Array:
 
 
 def _outward(name: str, array: Array, most: int = _MAX_ROWS) -> Array:
-    """A graph's tensor as a guest may have it, strings in at most `most` bytes; as it is, if there is no way."""
+    """A graph's tensor in a type of wasi-nn, strings in at most `most` bytes. Unchanged if no conversion exists."""
     if array.dtype == object:
         return _bytes_of(name, array, most)
     kind = _AS.get(array.dtype.name)

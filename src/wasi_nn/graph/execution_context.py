@@ -34,11 +34,12 @@ _OUTPUTS = -1  # the key of the outputs in `HeldBytes`; inputs have their indexe
 
 
 class ExecutionContext:
-    """One inference after another on a graph: inputs are set and stay set, compute runs, outputs are read.
+    """Runs one inference after another on a graph: set the inputs (they stay set), compute, get the outputs.
 
-    Or piece by piece: `compute_single` makes a piece, `single_output_bytes` gives it, `fini_single` ends the sequence.
+    A language model can give its output piece by piece: iterate over `pieces()`, or call `compute_single`,
+    `single_output_bytes` and `fini_single`.
 
-    Belongs to one thread at a time.
+    One thread at a time may use a context. Contexts of one graph are independent of each other.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -68,7 +69,7 @@ class ExecutionContext:
         self._known_output_bytes = 0  # set where bytes are held
 
     def keep_to(self, guard: ComputeGuard, held: HeldBytes) -> None:
-        """Have a guard bound the time of computes, and `held` count the bytes of inputs and outputs."""
+        """Bound the time of computes by `guard`, and count the bytes of inputs and outputs in `held`."""
         self._guard, self._held, self._inputs.held = guard, held, held
         self._known_output_bytes = self.graph.known_output_bytes
 
@@ -83,10 +84,11 @@ class ExecutionContext:
         self.write_input(index, array.dtype, array.shape, byte_view(array))
 
     def write_input(self, index: int, dtype: DType, dims: Dims, data: memoryview) -> None:
-        """Set input `index` to a copy of `data`: the bytes (format `B`) of a row-major tensor of these dims.
+        """Set input `index` to a copy of `data`: the bytes (format `B`) of a row-major tensor with dimensions `dims`.
 
-        Raises `NNError` with `invalid-argument` if there is no such input, the dtype isn't the declared one, the dims
-        don't fit the declared ones, or `data` isn't as long as dims and dtype say. A failed call changes nothing.
+        Raises `NNError` with `invalid-argument` if the graph has no such input, `dtype` isn't the declared element
+        type, `dims` don't fit the declared dimensions, or `data` has another length than `dims` and `dtype` require.
+        The input stays as it was then.
         """
         if self._checks_inputs:
             self._runner.check_input(index, data)
@@ -141,12 +143,12 @@ class ExecutionContext:
         return isinstance(self._outputs, Outputs) and self._outputs.context_full
 
     def compute_single(self) -> None:
-        """Make the next piece of the sequence; the first of a new one on the inputs that are set, if none is under way.
+        """Compute the next piece of the sequence. If no sequence has begun, begin one on the inputs that are set.
 
-        `set_input`, `compute` and `fini_single` end a sequence, and so does every error. Once it is complete, its whole
-        is the graph's output, as if `compute` had made it. Raises `NNError` as `compute` does, and
-        `unsupported-operation` if the graph gives its outputs all at once; `EndOfSequence` where there is no next
-        piece; `ContextFull` where there is none because the context is full.
+        `set_input`, `compute`, `fini_single` and every error end a sequence. After its last piece, the graph's outputs
+        are those of the whole sequence, as if `compute` had run. Raises `NNError` as `compute` does, with
+        `unsupported-operation` if the graph gives its outputs all at once; `EndOfSequence` after the last piece;
+        `ContextFull` if the sequence ends because the model's context is full.
         """
         try:
             if self._sequence is None:
@@ -165,10 +167,11 @@ class ExecutionContext:
             raise failure(error) from error
 
     def pieces(self) -> Iterator[Array]:
-        """The pieces of a new sequence on the inputs that are set, one after another: output 0 of each, a copy.
+        """Begin a new sequence on the inputs that are set, and yield its pieces: a copy of output 0 for each.
 
-        It ends where the graph ends it, or the context is full (`context_full` says so); the whole is then the graph's
-        output. A sequence that is left early is ended. Raises `NNError` as `compute_single` does.
+        The iterator ends with the sequence, or when the model's context is full (see `context_full`); the graph's
+        outputs are then those of the whole sequence. Closing the iterator ends the sequence early. Raises `NNError` as
+        `compute_single` does.
         """
         self.fini_single()
         try:
@@ -202,25 +205,26 @@ class ExecutionContext:
             close()
 
     def single_output_bytes(self, index: int) -> memoryview:
-        """The last piece (output 0; empty if there is none), or another output about the sequence so far.
+        """The bytes of output `index` for the current piece. Output 0 is the piece (empty before the first one); the
+        other outputs describe the sequence so far.
 
-        A view, good until the next call of the context. Raises `NNError` with `invalid-argument` if there is no such
-        output.
+        The view is valid until the next call of the context. Raises `NNError` with `invalid-argument` if the graph has
+        no such output.
         """
         find(self.graph.outputs, index, "output")
-        array = self._told(index) if self._step is None or index else self._step[0]
+        array = self._early_output(index) if self._step is None or index else self._step[0]
         if array is None and index and self._outputs is not None:
             array = self._outputs[index]
         return output_view(self.graph.outputs[index], ABSENT if array is None else array)
 
     def fini_single(self) -> None:
-        """End the sequence, if one is under way, and forget its outputs."""
+        """End the sequence, if one has begun, and drop its outputs."""
         self._end_sequence()
         if self._outputs_of_sequence:
             self._outputs, self._outputs_of_sequence = None, False
 
-    def _told(self, index: int) -> Array | None:
-        """An output that is known before a compute on the inputs that are set; None if it isn't known."""
+    def _early_output(self, index: int) -> Array | None:
+        """An output that is known before the compute has ended; None if it isn't known."""
         if self._step is not None and index:
             return self._step[index]
         if not self._knows_outputs or (self._has_run and self._outputs is not None):
@@ -233,9 +237,10 @@ class ExecutionContext:
             raise forks.made_elsewhere("execution context")
 
     def compute_named(self, inputs: Iterable[tuple[str, ArrayLike]]) -> list[tuple[str, Array]]:
-        """Run once on the named inputs alone, without touching the inputs that are set.
+        """Run once on these inputs, pairs of name and tensor, and leave the context's inputs and outputs as they are.
 
-        Gives every output with its name, in the model's order; the arrays are the caller's.
+        Returns each output with its name, in the model's order. The caller owns the arrays. Raises `NNError` as
+        `Graph.compute` does.
         """
         arrays = named_inputs(self.graph, inputs)
         if self._held is not None:
@@ -245,20 +250,20 @@ class ExecutionContext:
     def get_output(self, key: int | str) -> Array:
         """A copy of an output of the last compute, by index or by name.
 
-        Raises `NNError` with `invalid-argument` if there is no such output, `runtime-error` if no compute has succeeded
-        since the context was made or since the last one failed.
+        Raises `NNError`: `invalid-argument` if the graph has no such output, `runtime-error` if no compute has run, or
+        the last one failed.
         """
         return self.output(key)[1].copy()
 
     def output_bytes(self, index: int) -> memoryview:
-        """The bytes of output `index`, row-major: a view, good until the next compute. Raises as `get_output` does, and
-        `unsupported-operation` if the elements are of a type that wasi-nn lacks."""
+        """The bytes of output `index`, row-major. The view is valid until the next compute. Raises `NNError` as
+        `get_output` does, with `unsupported-operation` if wasi-nn lacks the element type."""
         if self._step is not None or self._knows_outputs:
             return output_view(*self.output(index))
-        of, views = self._output_views
-        if of is not self._outputs or of is None:
+        outputs, views = self._output_views
+        if outputs is not self._outputs or outputs is None:
             count = len(self.graph.outputs if self._outputs is None else self._outputs)
-            of, views = self._output_views = (self._outputs, [None] * count)
+            outputs, views = self._output_views = (self._outputs, [None] * count)
         if 0 <= index < len(views):
             view = views[index]
             if view is not None:
@@ -270,13 +275,13 @@ class ExecutionContext:
         return view
 
     def output(self, key: int | str) -> tuple[TensorInfo, Array]:
-        """An output of the last compute, by index or by name, and what the graph says of it: the runtime's array, good
-        until the next compute. Raises as `get_output` does."""
+        """The `TensorInfo` and the runtime's own array of an output of the last compute, by index or by name. The array
+        is valid until the next compute. Raises `NNError` as `get_output` does."""
         if self._step is not None or self._knows_outputs:
             index = find(self.graph.outputs, key, "output")
-            told = self._told(index)
-            if told is not None:
-                return self.graph.outputs[index], told
+            early = self._early_output(index)
+            if early is not None:
+                return self.graph.outputs[index], early
         outputs = self._outputs
         if outputs is None:
             if not self.graph.outputs_vary:

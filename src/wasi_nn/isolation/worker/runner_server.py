@@ -24,7 +24,7 @@ _SAME = encoded(SAME)
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def as_nn_errors() -> Iterator[None]:
     """Turn every exception into an `NNError`."""
     try:
         yield
@@ -67,7 +67,7 @@ class RunnerServer:
 
     def _reply(self, do: Any) -> None:
         try:
-            with explained():
+            with as_nn_errors():
                 answer = do()
                 content = _SAME if answer is SAME else encoded(answer)
         except NNError as error:
