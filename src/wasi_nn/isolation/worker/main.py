@@ -76,7 +76,7 @@ class _Worker:
 
     def _answer(self, message: Message, data: memoryview, files: list[int]) -> bytes | None:
         from wasi_nn.isolation.wire.descriptions import described_error
-        from wasi_nn.isolation.worker.runner_server import explained
+        from wasi_nn.isolation.worker.runner_server import as_nn_errors
 
         what = kind_of(message)
         if what is Request.INTERRUPT:
@@ -91,12 +91,12 @@ class _Worker:
             self._start(message["graph"], message["runner"], files[0])
             return None
         try:
-            with explained():
+            with as_nn_errors():
                 if what is Request.LOAD:
                     return self._keep(_loaded(message, files))
                 return self._keep(self._graphs[message["graph"]].configured(data))
         except Exception as error:
-            return encoded({"error": described_error(error)})  # type: ignore[arg-type]  # explained
+            return encoded({"error": described_error(error)})  # type: ignore[arg-type]  # as_nn_errors
 
     def _keep(self, graph: Graph) -> bytes:
         from wasi_nn.isolation.wire.descriptions import described_graph, encoded_metadata
@@ -145,7 +145,7 @@ def _loaded(message: Message, files: Sequence[int]) -> Graph:
     module, _, name = message["backend"].partition(":")
     backend: Any = getattr(importlib.import_module(module), name)()
     target, options = ExecutionTarget(message["target"]), message["options"]
-    with backends.explained(backend):
+    with backends.as_nn_errors(backend):
         if message["path"] is not None:
             graph: Graph = backend.load_path(Path(message["path"]), target, options)
         else:
