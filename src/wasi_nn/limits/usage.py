@@ -35,7 +35,7 @@ class Usage:
         self._lock = threading.Lock()
         # `give_back` may be called by the garbage collector, on a thread that holds the lock. So it never waits for the
         # lock: the amounts wait here until a thread has the lock.
-        self._returned: deque[tuple[str, int]] = deque()
+        self._returned: deque[Mapping[str, int]] = deque()
         self._closed = False
 
     def used(self, name: str) -> int:
@@ -45,41 +45,45 @@ class Usage:
 
     def require(self, name: str, amount: int) -> None:
         """Raise `NNError` with `too-large` if `amount` more would exceed a limit."""
-        self.take(name, amount)
-        self.give_back(name, amount)
+        with self._lock:
+            self._require_room({name: amount})
+        self._settle()
+        if self._within is not None:
+            self._within.require(name, amount)
 
     def take(self, name: str, amount: int = 1) -> None:
-        """Add an amount. Raises `NNError` with `too-large`, and adds nothing, if this would exceed a limit."""
-        if amount < 0:
-            raise ValueError(f"negative amount: {amount}")
-        with self._lock:
-            self._take_back()
-            used = self._used[name] + amount
-            if used > self._most[name]:
-                whose = "a guest may have" if isinstance(self.limits, Limits) else "all guests together may have"
-                text = f"{used} {_COUNTED[name]} would be alive, and {whose} {self._most[name]}"
-                raise NNError(ErrorCode.TOO_LARGE, f"{text} ({how_to_raise(self.limits, name)})")
-            if self._within is not None and not self._closed:
-                self._within.take(name, amount)
-            self._used[name] = used
-        self._settle()
+        """Add an amount. Raises as `take_all` does."""
+        self.take_all({name: amount})
 
     def take_all(self, amounts: Mapping[str, int]) -> None:
-        """Add all amounts, or none. Raises as `take` does."""
-        taken = []
-        try:
+        """Add all amounts, or none. Raises `NNError` with `too-large` if one of them would exceed a limit."""
+        with self._lock:
+            self._require_room(amounts)
+            if self._within is not None and not self._closed:
+                self._within.take_all(amounts)
             for name, amount in amounts.items():
-                self.take(name, amount)
-                taken.append(name)
-        except NNError:
-            for name in taken:
-                self.give_back(name, amounts[name])
-            raise
+                self._used[name] += amount
+        self._settle()
+
+    def _require_room(self, amounts: Mapping[str, int]) -> None:
+        self._take_back()
+        for name, amount in amounts.items():
+            if amount < 0:
+                raise ValueError(f"negative amount: {amount}")
+            used, most = self._used[name] + amount, self._most[name]
+            if used > most:
+                whose = "a guest may have" if isinstance(self.limits, Limits) else "all guests together may have"
+                text = f"{used} {_COUNTED[name]} would be alive, and {whose} {most}"
+                raise NNError(ErrorCode.TOO_LARGE, f"{text} ({how_to_raise(self.limits, name)})")
+
+    def give_back(self, name: str, amount: int = 1) -> None:
+        """Subtract an amount, as `give_back_all` does."""
+        self.give_back_all({name: amount})
 
     def give_back_all(self, amounts: Mapping[str, int]) -> None:
-        """Subtract all amounts."""
-        for name, amount in amounts.items():
-            self.give_back(name, amount)
+        """Subtract all amounts: at once, or when the thread that holds the lock releases it. Never waits."""
+        self._returned.append(amounts)
+        self._settle()
 
     def outlive(self, amounts: Mapping[str, int]) -> Callable[[], None]:
         """Count amounts that are taken already until the returned function is called, even after `close`."""
@@ -100,11 +104,6 @@ class Usage:
 
         return release
 
-    def give_back(self, name: str, amount: int = 1) -> None:
-        """Subtract an amount: at once, or when the thread that holds the lock releases it. Never waits."""
-        self._returned.append((name, amount))
-        self._settle()
-
     def _settle(self) -> None:
         while self._returned and self._lock.acquire(blocking=False):
             try:
@@ -114,12 +113,13 @@ class Usage:
 
     def _take_back(self) -> None:
         while self._returned:
-            name, amount = self._returned.popleft()
-            if self._closed:  # `close` has given it back
+            amounts = self._returned.popleft()
+            if self._closed:  # `close` has given them back
                 continue
-            self._used[name] = max(0, self._used[name] - amount)
+            for name, amount in amounts.items():
+                self._used[name] = max(0, self._used[name] - amount)
             if self._within is not None:
-                self._within.give_back(name, amount)
+                self._within.give_back_all(amounts)
 
     def close(self) -> None:
         """Give all amounts back, except those of `outlive`."""
