@@ -164,6 +164,22 @@ def test_four_threads_go_on_while_workers_are_killed() -> None:
     assert (wrong, right) == ([], [200] * 4)
 
 
+def test_the_output_of_a_closed_worker_is_read_from_no_descriptor_of_that_number() -> None:
+    graph: Any = wasi_nn.load(onnx_models.relu(), rules=ISOLATED)
+    worker = graph._model.worker_with(b"")[0]
+    words = worker._words
+    worker.close()
+    reader, writer = os.pipe()
+    os.write(writer, b"somebody else's")
+    os.dup2(reader, words)
+    try:
+        assert "is gone" in str(worker.died())
+        assert os.read(words, 100) == b"somebody else's"
+    finally:
+        for file in {reader, writer, words}:
+            os.close(file)
+
+
 def test_a_graph_that_is_closed_has_no_worker() -> None:
     with wasi_nn.load(onnx_models.relu(), rules=ISOLATED) as graph:
         context = graph.init_execution_context()

@@ -45,6 +45,7 @@ class Worker:
         self._settings = settings
         self._lock = threading.Lock()
         self._sending = threading.Lock()
+        self._reading = threading.RLock()  # while one thread reads `_words`, no other closes it
         self._said = bytearray()
         self._listened = 0.0
         self._reason = ""
@@ -193,22 +194,26 @@ class Worker:
         now = time.monotonic()
         if now < self._listened + every and not words_of_workers.isEnabledFor(logging.DEBUG):
             return
-        self._listened = now
-        try:
-            words = os.read(self._words, _LAST_WORDS)
-        except OSError:
-            return
-        self._said = (self._said + words)[-_LAST_WORDS:]
+        with self._reading:
+            if not self._end.alive:  # the number of the descriptor may be another one's now
+                return
+            self._listened = now
+            try:
+                words = os.read(self._words, _LAST_WORDS)
+            except OSError:
+                return
+            self._said = (self._said + words)[-_LAST_WORDS:]
         for line in words.decode("utf-8", "replace").splitlines():
             words_of_workers.debug("isolated worker %d: %s", self.process.pid, printable(line))
 
     def close(self) -> None:
         """Kill the process and close all that belongs to it."""
-        self._end()
+        with self._reading:
+            self._end()
 
     def reset_in_child(self) -> None:
         """In a fork of the host, close its copies of the descriptors, so that the worker sees the host's end."""
-        self.close()
+        self._end()  # without the lock, which a thread of the host may have held
 
 
 def _started(given: tuple[int, int], words: int) -> subprocess.Popen[bytes]:
