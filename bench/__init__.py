@@ -1,8 +1,8 @@
-"""Benchmarks: what wasi-nn costs, as ratios to the runtimes called directly, measured side by side in one run.
+"""Benchmarks: the cost of wasi-nn as ratios to direct calls of the runtimes, measured side by side in one run.
 
     python -m bench.startup    each module is one benchmark (`make bench`, `make soak`)
 
-They share the tests' model builders and guests, and the demos' real models.
+The benchmarks use the tests' model builders and guests, and the demos' real models.
 """
 
 from __future__ import annotations

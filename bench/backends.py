@@ -1,8 +1,7 @@
-"""What an inference costs in each backend, over the same network in the same runtime called from Python directly; and
-what a second thread brings, beside what it brings to the runtime.
+"""The time of an inference in each backend, as a ratio to the runtime called directly; the gain from a second thread.
 
-The network is EfficientNet-Lite0, in each runtime's own format. Each backend is measured in a process of its own, since
-the runtimes' threads get into each other's way.
+The network is EfficientNet-Lite0, in each runtime's own format. Each backend is measured in a separate process, since
+the threads of several runtimes would disturb each other.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from bench import direct
 from bench.guest_loop import through_a_guest
 from bench.ratios import best, ratio, side_by_side
 
-# The format, the runtime, and its own way.
+# By name: the format, the runtime, the direct caller, and the options of the graph.
 BACKENDS: dict[str, tuple[str, str, Callable[[Any], Callable[[], direct.Caller]], dict[str, Any]]] = {
     "ONNX, onnxruntime": ("onnx", "onnxruntime", direct.onnxruntime, {"threads": 1}),
     "OpenVINO IR, openvino": ("openvino", "openvino", direct.openvino, {"threads": 2, "streams": 2}),
@@ -65,13 +64,13 @@ def measured(name: str) -> str:
 
 
 def _scaling(caller: Callable[[], direct.Caller], image: Any) -> float:
-    """What two threads do over what one does: of each the best of some runs, taken by turns."""
+    """The throughput of two threads as a ratio to one thread's: the best of four runs each, measured alternately."""
     one, two = zip(*((_throughput(caller, image, 1), _throughput(caller, image, 2)) for _ in range(4)), strict=True)
     return float(max(two) / max(one))
 
 
 def _throughput(caller: Callable[[], direct.Caller], image: Any, threads: int) -> float:
-    """Inferences a second of so many threads, each with a caller of its own."""
+    """Inferences per second on so many threads, each with a separate caller."""
 
     def work(call: direct.Caller) -> int:
         count, end = 0, time.perf_counter() + SECONDS

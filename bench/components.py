@@ -1,5 +1,5 @@
-"""What a guest component costs: an inference against the runtime called directly, a byte on its way, a tiny inference,
-a model loaded by bytes, and the start of a component that is compiled already. As tables.
+"""The cost of guest components: of an inference, of passing bytes, of a tiny inference, of loading a model from bytes,
+and of starting a component from the cache.
 
     python -m bench.components [PYTHON_GUEST.wasm]
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 NEWEST = VERSIONS[-1]
 INFER = Path(__file__).parent.parent / "guests" / "component" / "infer.wasm"
 
-# The same bytes through the engine's own list<u8>, for comparison.
+# For comparison: passes bytes as the engine's own list<u8>.
 PLAIN = """(component
   (import "take" (func $take (param "data" (list u8))))
   (import "give" (func $give (result (list u8))))
@@ -56,7 +56,7 @@ PLAIN = """(component
 
 
 def contenders(model: bytes, image: Array, times: int) -> dict[str, Timed]:
-    """The same inferences through a component and directly, `times` a call, on one thread each."""
+    """The same inferences through a component and directly, on one thread. Each call makes `times` of them."""
     graph = load(model, options={"threads": 1})
     direct: Any = graph.session  # type: ignore[attr-defined]
     guest = Driven(NEWEST, Session({"net": graph}))
@@ -74,7 +74,7 @@ def contenders(model: bytes, image: Array, times: int) -> dict[str, Timed]:
 
 
 def inference() -> None:
-    """One inference on 602,112 bytes."""
+    """Measure one inference on 602,112 bytes."""
     print("| one inference | through a component | directly | ratio |\n|---|---|---|---|")
     image = np.random.default_rng(1).standard_normal((1, 3, 224, 224), np.float32)
     networks = {f"convolutions of {n} channels": onnx_models.convolution(224, n) for n in (16, 64, 128)}
@@ -88,7 +88,7 @@ def inference() -> None:
 
 
 def bytes_on_their_way() -> None:
-    """What a byte costs in each direction."""
+    """Measure the time per byte in each direction."""
     print("a tensor's data                             guest to host             host to guest")
     engine = wasmtime.Engine()
     linker = Linker(engine)
@@ -124,7 +124,7 @@ def _cost(took: float, size: int) -> str:
 
 
 def tiny_inference() -> None:
-    """What the host costs when model and tensor cost nothing: y = x on 16 bytes."""
+    """Measure the host's part, with a model and a tensor of almost no cost: y = max(x, 0) on 16 bytes."""
     model = onnx_models.relu()
     x = np.zeros(4, np.float32)
     direct = onnxruntime.InferenceSession(model)
@@ -172,7 +172,7 @@ print(peak() - before)
 
 
 def memory() -> None:
-    """How much more memory a model of 200 MB takes at its peak when it is loaded by bytes."""
+    """Measure the peak of memory while a model of 200 MB is loaded from bytes."""
     print("loading a model of 200 MB by bytes                       peak, times the model      seconds")
     with tempfile.TemporaryDirectory() as folder:
         weights = np.random.default_rng(1).standard_normal((1000, 50_000), np.float32)
@@ -189,7 +189,7 @@ def memory() -> None:
 
 
 def start(guests: list[Path]) -> None:
-    """From a file to the end of a guest that does nothing but say how it is used, compiled before."""
+    """Measure compiling a guest, getting it from the cache, and a run in which it only prints its usage."""
     print("a guest from the cache                                   compile     from cache      run")
     for guest in guests:
         with tempfile.TemporaryDirectory() as folder:
@@ -204,7 +204,7 @@ def start(guests: list[Path]) -> None:
 
 
 def main() -> None:
-    """Measure all."""
+    """Print all tables."""
     inference()
     bytes_on_their_way()
     tiny_inference()

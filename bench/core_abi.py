@@ -1,4 +1,4 @@
-"""What an inference through the core ABI costs, over the same call of ONNX Runtime from Python on a ready array."""
+"""The time of an inference through the core ABI, as a ratio to ONNX Runtime called directly on the same array."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wasi_nn.abi.core import host_functions
 
 
 def contenders(model: bytes, tensor: Any, times: int) -> dict[str, Callable[[], object]]:
-    """The same inferences through a guest and directly, `times` a call; the results must be the same."""
+    """The same inferences through a guest and directly; each call makes `times` of them. Checks that results agree."""
     graph = wasi_nn.load(model, options={"threads": 1})
     run_guest, read = through_a_guest(graph, tensor, times)
     session: Any = graph.session  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
-"""Each ML runtime called from Python without us, as its own documentation has it: what we are held against.
+"""Direct calls of each ML runtime from Python, as its documentation shows them: the base of the benchmarks' ratios.
 
-All compute on one thread. A caller is made for each thread that calls, with what the runtime wants to be of its own.
+A function here loads a model and returns a function that makes a caller. Each calling thread has a separate caller,
+which computes on one thread.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def onnxruntime(model: Path) -> Callable[[], Caller]:
 
 
 def openvino(model: Path) -> Callable[[], Caller]:
-    """OpenVINO: one compiled model of two streams with a thread each, a request for each thread that calls."""
+    """OpenVINO: one compiled model with two streams of one thread each, and a request for each calling thread."""
     import openvino as ov
 
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 2, "NUM_STREAMS": 2}

@@ -1,4 +1,4 @@
-"""Guests that do nothing but inference: a loop of `set_input`, `compute` and `get_output`, and one of pieces."""
+"""Guests that only make inferences: a loop of `set_input`, `compute` and `get_output`, or a loop over pieces."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOOP = """
 
 
 def through_a_guest(graph: wasi_nn.Graph, tensor: Any, times: int) -> tuple[Callable[[], None], Callable[[int], bytes]]:
-    """What runs a graph through a guest, so many times a call; and what reads so many bytes of its first output."""
+    """Two functions: one makes `times` inferences in a guest, the other reads so many bytes of the first output."""
     guest = core_guest.CoreGuest(wasi_nn.Session({"net": graph}), core_guest.wat(rest=LOOP))
     context = guest.context("net")
     guest.put_tensor(tensor.shape, core_guest.F32, tensor.tobytes())
@@ -50,7 +50,7 @@ PIECES = """
 
 
 def pieces_through_a_guest(graph: wasi_nn.Graph, prompt: bytes) -> tuple[Callable[[], str], Callable[[], None]]:
-    """What has a guest write a whole text piece by piece, and gives it; and what makes but its first piece."""
+    """Two functions: one generates a text in a guest piece by piece and returns it, the other makes the first piece."""
     abi = ABIS[wasi_nn.Dialect.WASMEDGE]
     guest = core_guest.CoreGuest(
         wasi_nn.Session({"net": graph}), core_guest.wat(rest=PIECES, abi=abi), dialect="wasmedge"

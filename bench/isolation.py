@@ -1,4 +1,4 @@
-"""What isolation costs: one inference in a worker beside the same one in this process, and a worker's replacement."""
+"""The cost of isolation: an inference in a worker beside the same in this process, and the replacement of a worker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SIZE = 602_112  # bytes: an image f32 [1, 3, 224, 224]
 
 
 def contenders(model: bytes | Path, tensor: Any, options: dict[str, int]) -> dict[str, Callable[[], object]]:
-    """Ten inferences through a core guest on the same model, in this process and in a worker."""
+    """Ten inferences through a core guest on the same model: in this process, and in a worker."""
     calls: dict[str, Callable[[], object]] = {}
     for name, rules in (("here", None), ("isolated", _ISOLATED)):
         graph = wasi_nn.load(model, options=options, rules=rules)
@@ -32,7 +32,7 @@ def contenders(model: bytes | Path, tensor: Any, options: dict[str, int]) -> dic
 
 
 def replacement(model: bytes | Path, tensor: Any) -> list[float]:
-    """Seconds from a compute that finds its worker dead to the next one's outputs."""
+    """Seconds of a compute that has to replace its worker, five times."""
     graph: Any = wasi_nn.load(model, rules=_ISOLATED)
     context = graph.init_execution_context()
     context.set_input(0, tensor)
@@ -41,7 +41,7 @@ def replacement(model: bytes | Path, tensor: Any) -> list[float]:
     for _ in range(5):
         worker = graph.worker_process
         os.kill(worker, signal.SIGKILL)
-        os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)  # its memory takes a while to be given back
+        os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)  # releasing its memory takes a while
         begun = time.perf_counter()
         context.compute()
         times.append(time.perf_counter() - begun)
@@ -65,7 +65,7 @@ def main() -> None:
         each = f"{100 * best(here):.2f} ms | {100 * best(isolated):.2f} ms"
         print(f"| {name} | {each} | {ratio(isolated, here)} |", flush=True)
 
-    print("\n| a worker that was killed, replaced: its model loaded again and run | median of 5 |\n|---|---|")
+    print("\n| replacement of a killed worker: its model is loaded again and run | median of 5 |\n|---|---|")
     for kind in ("onnx", "openvino", "torchscript", "saved_model", "tflite"):
         print(f"| {kind} | {statistics.median(replacement(classifier(kind), image)):.2f} s |", flush=True)
 

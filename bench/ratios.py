@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing two things side by side, and saying by how much they differ."""
+"""Functions that the benchmarks share: they time several calls side by side and compare the times."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Timed = Callable[[], object]
 
 
 def seconds(call: Timed) -> float:
-    """How long one call takes."""
+    """The duration of one call."""
     begun = time.perf_counter()
     call()
     return time.perf_counter() - begun
 
 
 def side_by_side(calls: dict[str, Timed], rounds: int) -> dict[str, list[float]]:
-    """Times of each call, in seconds: one of each in every round, so that what disturbs one disturbs all."""
+    """Times of each call, in seconds. Each round makes all calls, so that a disturbance affects all of them."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
@@ -28,11 +28,11 @@ def side_by_side(calls: dict[str, Timed], rounds: int) -> dict[str, list[float]]
 
 
 def best(times: list[float]) -> float:
-    """The least of the times: what the work costs when nothing disturbs it."""
+    """The shortest time: that of the work without disturbances."""
     return min(times)
 
 
 def ratio(times: list[float], base: list[float]) -> str:
-    """How many times as long as `base`: of the best of each, and of the medians."""
+    """The ratio to `base`, as text: of the shortest times, and of the medians."""
     medians = statistics.median(times) / statistics.median(base)
     return f"{best(times) / best(base):.3f} (medians {medians:.3f})"

@@ -1,7 +1,7 @@
-"""Whether isolated graphs go on rightly while their workers are killed at random.
+"""Checks that isolated graphs give no wrong answers while their workers are killed at random.
 
-Four threads compute on contexts of graphs that they share, for a minute or for the seconds that are given. An answer
-may be an error, which says that the worker is gone; it must never be wrong. Afterwards, every context must compute.
+Four threads compute on contexts of shared graphs, for a minute or for another number of seconds. A compute may fail
+with the error that the worker is gone, but its answer must never be wrong. Afterwards, every context must compute.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LONGEST = 5000  # elements
 
 
 class Soak:
-    """Threads that compute, and what came of it: `right`, `wrong`, and `errors` that say that a worker is gone."""
+    """Threads that compute, and counts of their outcomes: `right`, `wrong`, and `errors` (the worker is gone)."""
 
     def __init__(self) -> None:
         rules = LoadRules(isolate=True)
@@ -38,7 +38,7 @@ class Soak:
         self._lock = threading.Lock()
 
     def run(self, seconds: float, seed: int) -> int:
-        """Gives the number of workers that were killed."""
+        """Compute and kill workers. Returns the number of workers that were killed."""
         until = time.monotonic() + seconds
         threads = [
             threading.Thread(target=self._compute, args=[seed + number, self.contexts[number::_THREADS], until])
@@ -58,11 +58,11 @@ class Soak:
 
     def _compute(self, seed: int, contexts: list[tuple[Graph, ExecutionContext]], until: float) -> None:
         rng = np.random.default_rng(seed)
-        found: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         while time.monotonic() < until:
-            found[self._outcome(rng, *contexts[rng.integers(len(contexts))])] += 1
+            counts[self._outcome(rng, *contexts[rng.integers(len(contexts))])] += 1
         with self._lock:
-            self.outcomes += found
+            self.outcomes += counts
 
     def _outcome(self, rng: np.random.Generator, graph: Graph, context: ExecutionContext) -> str:
         count = 4 if graph.inputs[0].dims == (4,) else int(rng.integers(_LONGEST))
@@ -86,10 +86,10 @@ class Soak:
         return context.get_output(0)
 
     def unusable(self) -> int:
-        """How many contexts don't compute rightly now, ten times, when nobody kills any more."""
+        """The number of contexts that don't give ten right answers after the killing has ended."""
         x = np.array([-1, 2, -3, 4], np.float32)
         for _, context in self.contexts:
-            with suppress(NNError):  # of the last worker that was killed, nobody knows yet
+            with suppress(NNError):  # the first compute may find that its worker is gone
                 self._computed(context, x, False)
         return sum(
             not all(np.array_equal(self._computed(context, x, False), np.maximum(x, 0)) for _ in range(10))
@@ -98,12 +98,12 @@ class Soak:
 
 
 def main(seconds: float = 60) -> int:
-    """Print what came of it; gives 1 if an answer was wrong or a context can't be used."""
+    """Print the outcomes. Returns 1 if an answer was wrong or a context can't be used."""
     soak = Soak()
     kills = soak.run(seconds, seed=1)
     unusable = soak.unusable()
-    told = ", ".join(f"{soak.outcomes[name]:,} {name}" for name in ("right", "wrong", "errors"))
-    print(f"{kills} workers killed in {seconds:.0f} s under {_THREADS} threads: {told}")
+    counts = ", ".join(f"{soak.outcomes[name]:,} {name}" for name in ("right", "wrong", "errors"))
+    print(f"{kills} workers killed in {seconds:.0f} s under {_THREADS} threads: {counts}")
     print(f"contexts that can't be used afterwards: {unusable} of {len(soak.contexts)}")
     for failure in soak.failures[:5]:
         print(f"an error of another kind: {failure}")

@@ -1,6 +1,6 @@
-"""How long `wasi-nn run` takes with a cached guest and a tiny model, over importing the two packages it needs.
+"""The time of `wasi-nn run` with a cached guest and a tiny model, as a ratio to importing the two packages it needs.
 
-Each is a process of its own. Byte code is compiled beforehand, as an installer does.
+Each command is a separate process. Byte code is compiled beforehand, as an installer does.
 """
 
 from __future__ import annotations

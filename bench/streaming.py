@@ -1,7 +1,7 @@
-"""How fast a language model's text comes piece by piece, beside xllamacpp called from Python directly.
+"""The speed of a language model that writes piece by piece, compared with xllamacpp called directly from Python.
 
-The model is SmolLM2 (135 million parameters, weights of four bits). All write the same text with the same options: a
-guest in WasmEdge's dialect, an execution context without WebAssembly, and xllamacpp.
+The model is SmolLM2 (135 million parameters, weights of four bits). Three writers make the same text with the same
+options: a guest in WasmEdge's dialect, an execution context without WebAssembly, and xllamacpp.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ CONTEXT = 1024
 ROUNDS = 15
 
 Writer = tuple[Callable[[], str], Callable[[], object]]
-"""Writes the text and gives it; makes its first piece, and leaves it at that."""
+"""Two functions: one writes the whole text and returns it, the other makes only the first piece."""
 
 
 def directly(model: Path) -> Writer:
-    """xllamacpp, as its own documentation has it."""
+    """xllamacpp, called as its documentation shows."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -91,7 +91,7 @@ def main() -> None:
     }
     texts = {name: write() for name, (write, _) in writers.items()}
     if len(set(texts.values())) != 1:
-        raise SystemExit(f"they write different texts: {texts}")
+        raise SystemExit(f"the writers make different texts: {texts}")
     whole = side_by_side({name: write for name, (write, _) in writers.items()}, ROUNDS)
     first = side_by_side({name: begin for name, (_, begin) in writers.items()}, ROUNDS)
     print(f"| SmolLM2, {TOKENS} tokens | tokens/s | time, as a ratio | first token | as a ratio |")

@@ -1,6 +1,6 @@
-"""`make demo-image`: a guest says what is in photographs with EfficientNet-Lite0.
+"""`make demo-image`: a guest classifies photographs with EfficientNet-Lite0.
 
-The guest is `guests/c/classify.c`: it scales the pictures, makes the model's input of them, and gives the five best
+The guest is `guests/c/classify.c`: it scales the pictures, converts them to the model's input, and prints the five best
 labels.
 """
 

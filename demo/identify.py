@@ -1,7 +1,6 @@
-"""`make demo`: a guest tells the types of files with Magika's model, which it finds by name, and then brings itself.
+"""`make demo`: a guest recognises the types of files with Magika's model, which it loads by name and then from bytes.
 
-The guest is `guests/c/identify.c`: it reads the files, makes the model's input of their bytes, and names what comes
-out.
+The guest is `guests/c/identify.c`: it reads the files, converts their bytes to the model's input, and prints the types.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ FILES = (
 
 def main() -> None:
     """Run the demo."""
-    print("Magika's model (3 MB, from the package of that name) and a guest in C that tells what files hold.\n")
+    print("Magika's model (3 MB, from the package `magika`) and a guest in C that recognises file types.\n")
     magika = models.magika()
     model, labels = (str(path.relative_to(FOLDER)) for path in (magika.model, magika.labels))
     files = [*FILES, model]
 
-    print("The model by name: the guest sees this directory, and knows of the model only what it is called.")
+    print("The model by name: the host loads the model, and the guest gets it by its name.")
     run(
         "--graph",
         f"magika={model}",
@@ -41,10 +40,10 @@ def main() -> None:
         *files,
     )
 
-    print("The same with the model as bytes, which the guest itself reads and loads.")
+    print("The model from bytes: the guest reads the model's file and loads it.")
     run("--dir", ".", "guests/c/identify.wasm", "--model", model, "--labels", labels, *files)
 
-    print("And what a guest is told that may not do so.")
+    print("The same with --no-load, which forbids it: the guest gets an error.")
     run("--no-load", "--dir", ".", "guests/c/identify.wasm", "--model", model, "--labels", labels, *files, fails=True)
 
 

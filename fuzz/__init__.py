@@ -1,18 +1,18 @@
-"""Fuzzing: hostile bytes, as many and as odd as a machine can think of, against what reads a guest's or a model's.
+"""Fuzzing: generated hostile inputs for the code that reads bytes of guests, models and workers.
 
     python -m fuzz                     each target for a minute (`make fuzz`)
     python -m fuzz --seconds 600 gguf  one for longer (`make fuzz SECONDS=600 TARGET=gguf`)
 
-A target is a module here with a function `run(data)`, which raises only if something is wrong. What it may be given is
-up to `MAX_SIZE` bytes; `mutate`, if it has one, changes an input in a way that keeps its structure. The inputs of a
+A target is a module here with a function `run(data)`, which raises an error only if it finds a bug. `data` is at most
+`MAX_SIZE` bytes. A target may have a function `mutate`, which changes an input but keeps its structure. The inputs of a
 target:
 
-    corpus/<target>/       where fuzzing begins, made and explained by `seeds.py`; committed
-    regressions/<target>/  what once broke something; committed, and never taken away
-    build/fuzz/<target>/   what a run adds: its corpus, its log, and in `finds/` the inputs that broke something
+    corpus/<target>/       seeds, made and explained by `seeds.py`; committed
+    regressions/<target>/  inputs that once broke something; committed, and never removed
+    build/fuzz/<target>/   results of runs: new inputs, a log, and in `finds/` the inputs that broke something
 
-`tests/test_fuzz.py` runs what is committed as plain tests, without the fuzzer. A find goes into `regressions`, under a
-name that says what it broke. This package knows `wasi_nn`; only `engine` knows the fuzzer.
+`tests/test_fuzz.py` runs the committed inputs as plain tests, without the fuzzer. A find goes into `regressions`, under
+a name that describes the input. Only `engine` imports the fuzzer.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ TARGETS = (
 )
 
 Mutator = Callable[[bytes, int], bytes]
-"""Changes bytes at random into others of a size at most."""
+"""Changes bytes at random. Its arguments are the bytes and the most bytes of its result."""
 
 
 class Target(Protocol):
-    """What a target's module has. It may also have `mutate(data, max_size, seed, change)`, where `change` is a
-    `Mutator` that knows no structure."""
+    """The module of a target. It may also have a function `mutate(data, max_size, seed, change)`, where `change` is a
+    `Mutator` that ignores structure."""
 
     MAX_SIZE: int
 
     def run(self, data: bytes) -> None:
-        """Feed one input to what is tested."""
+        """Run the tested code on one input."""
 
 
 def target(name: str) -> Target:

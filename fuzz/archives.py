@@ -1,5 +1,5 @@
-"""Zip and tar files that should be models: nothing lands outside of the folder, nothing but plain files and folders, no
-more than is allowed; and only `NNError` comes out."""
+"""Target: zip and tar files of models. Unpacking makes only plain files and folders, in its folder and within the
+limit of bytes, and raises only `NNError`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _INSIDE = _TOP / "a" / "b"
 
 
 def run(data: bytes) -> None:
-    """Look into one archive and unpack it, in each of the ways that a backend does."""
+    """Check one archive and unpack it, in each way that a backend does."""
     model = memoryview(data)
     with refusals(NNError):
         require_loadable(kind_of(model))
@@ -51,7 +51,7 @@ def _require_inside(size: int) -> None:
 
 
 def mutate(data: bytes, max_size: int, seed: int, change: Callable[[bytes, int], bytes]) -> bytes:
-    """Change anything, then make the checksums of a tar file's headers right again, as a rule."""
+    """Change any bytes, then mostly correct the checksums in the headers of a tar file."""
     changed = bytearray(change(data, max_size))
     if random.Random(seed).random() < 0.8:
         for at in range(0, len(changed) - _BLOCK + 1, _BLOCK):

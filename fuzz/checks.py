@@ -1,4 +1,4 @@
-"""What holds for every target: errors are ours, their texts fit for a terminal, and the host logs no fault."""
+"""Checks for all targets: only deliberate errors are raised, with printable messages, and the host logs no fault."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wasi_nn.errors import WasiNNError
 
 @contextmanager
 def refusals(kind: type[WasiNNError]) -> Iterator[None]:
-    """Errors of a kind may come out, if their text is one line that a terminal can show."""
+    """Allow errors of a kind in the block, if their message is printable."""
     try:
         yield
     except kind as error:
@@ -19,7 +19,7 @@ def refusals(kind: type[WasiNNError]) -> Iterator[None]:
 
 
 class _Faults(logging.Handler):
-    """An ABI logs what it didn't foresee, and goes on. Here that is an error."""
+    """Raises the faults that an ABI would only log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         cause = (record.exc_info or (None, None))[1]
@@ -28,7 +28,7 @@ class _Faults(logging.Handler):
 
 @contextmanager
 def no_faults() -> Iterator[None]:
-    """What an ABI logs as a fault of the host's own is raised. Its warnings aren't made."""
+    """During the block, raise the faults of the host that an ABI logs, and log no warnings."""
     logger = logging.getLogger("wasi_nn")
     faults, before, propagates = _Faults(logging.ERROR), logger.level, logger.propagate
     logger.addHandler(faults)

@@ -1,4 +1,4 @@
-"""One input, read as a row of choices, for targets that make calls and not only read bytes."""
+"""Reads an input as a sequence of choices, for targets that make calls instead of reading bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 
 
 class Choices:
-    """True as long as there is more. Past the end every number is 0 and all bytes are empty."""
+    """The choices in an input. True while bytes are left; after the end, numbers are 0 and bytes are empty."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -19,7 +19,7 @@ class Choices:
         return self._at < len(self._data)
 
     def bytes(self, size: int) -> bytes:
-        """The next bytes, as many as there are."""
+        """The next bytes, at most `size`."""
         self._at += size
         return self._data[self._at - size : self._at]
 
@@ -28,7 +28,7 @@ class Choices:
         return int.from_bytes(self.bytes(size), "little")
 
     def of(self, items: Sequence[Item]) -> Item:
-        """One of some items, by one byte."""
+        """One of the items, chosen by one byte."""
         return items[self.number() % len(items)]
 
     def text(self) -> str:

@@ -1,8 +1,8 @@
-"""Hostile components: what the bridge asks of the host for a guest that makes any calls with any values.
+"""Target: the host functions of components, called as by the bridge of a guest that makes any calls with any values.
 
-The bridge gets no handle and no number of a type wrong; dims, data, names, and what is called in which order are the
-guest's. A call gives what its signature says, the host meets no fault of its own, and when the guest has dropped all
-that it knows of, the session holds nothing.
+The bridge passes only valid handles and valid numbers of types; the guest chooses dims, data, names and the order of
+calls. Results have the declared types, the host has no fault, and the session is empty once the guest has dropped all
+its resources.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wasi_nn.abi.core.host_functions import GuestFault
 MAX_SIZE = 2048
 
 BUILDER = 255
-"""The size of data that stands for the real model."""
+"""This size stands for the bytes of a real model."""
 
 _MAX_STEPS = 64
 _DIGITS = 8
@@ -30,7 +30,7 @@ _ABSURD = (0, 1, 4, 2**16, 2**31, 2**32 - 1)
 
 
 def run(data: bytes) -> None:
-    """One guest's life."""
+    """Run one guest."""
     choices = Choices(data)
     with no_faults(), Session(_REGISTRY, allow_load=["onnx"]) as session:
         guest = _Guest(session)
@@ -39,11 +39,11 @@ def run(data: bytes) -> None:
                 break
             choices.of(STEPS)(guest, choices)
         guest.drop_all()
-        assert not session.used("handles"), "something stays that the guest can't know of"
+        assert not session.used("handles"), "the guest has dropped everything"
 
 
 class _Guest:
-    """The bridge's side: handles by their kind."""
+    """The bridge's side: handles by kind."""
 
     def __init__(self, session: Session) -> None:
         abi = bridge_functions.ComponentAbi(session)
@@ -54,7 +54,7 @@ class _Guest:
         self.errors: list[int] = []
 
     def call(self, name: str, *arguments: int | bytes) -> int | bytes:
-        """Call a host function with the numbers and strings that it takes; gives what it gives."""
+        """Call a host function with numbers and strings; checks its result's type and returns the result."""
         given = [memoryview(argument) if isinstance(argument, bytes) else argument for argument in arguments]
         result = self._functions[name](*given)
         kind = bridge_functions.FUNCTIONS[name].result
@@ -72,7 +72,7 @@ class _Guest:
         return b"" if result is None else result
 
     def keep(self, outcome: int | bytes, where: list[int]) -> None:
-        """Keep what a call that can fail has given: an error's handle, or another."""
+        """Keep the handle that a call returned: an error's, or one for `where`."""
         assert isinstance(outcome, int)
         if outcome >> 32:
             self.errors.append(outcome >> 32)
@@ -217,7 +217,7 @@ def _drop(guest: _Guest, choices: Choices) -> None:
 
 
 def _call_with_any_handle(guest: _Guest, choices: Choices) -> None:
-    """What the bridge never does: a wrong handle traps, or is an error, and nothing else."""
+    """Pass a wrong handle, as the bridge never does: this must trap or be an error."""
     name = choices.of(("tensor-type", "tensor-extent", "init-execution-context", "compute", "error-code"))
     try:
         result = guest.call(name, choices.number(4))
@@ -244,4 +244,4 @@ STEPS: tuple[Callable[[_Guest, Choices], None], ...] = (
     _drop,
     _call_with_any_handle,
 )
-"""What a guest can do, in the order of the numbers that choose it."""
+"""A guest's possible steps, by the numbers that choose them."""

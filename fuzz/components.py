@@ -1,6 +1,6 @@
-"""Hostile guests as files: reading them, and putting the bridge beside a component that nobody has validated.
+"""Target: files of guests. A guest is read, and wrapped with the bridge before the engine has validated it.
 
-Only `GuestError` comes out, and the engine refuses or compiles what was wrapped.
+Both raise only `GuestError`; the engine refuses or compiles the wrapped component.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wasi_nn.guests import guest_file
 
 MAX_SIZE = 32768
 
-_MAX_COMPILED = 1500  # bytes: the engine would be most of the work
+_MAX_COMPILED = 1500  # bytes: compiling larger ones would take most of the time
 _MAX_U32 = 5  # bytes
 
 Section = tuple[int, bytes]
@@ -72,8 +72,8 @@ def mutate(data: bytes, max_size: int, seed: int, change: Callable[[bytes, int],
 
 
 def _sections(data: bytes) -> list[Section]:
-    """The sections of a component, as far as they can be told."""
-    found: list[Section] = []
+    """The sections of a component, as far as they can be read."""
+    sections: list[Section] = []
     at = len(COMPONENT_HEADER)
     while data.startswith(COMPONENT_HEADER) and at < len(data):
         number, at = data[at], at + 1
@@ -84,9 +84,9 @@ def _sections(data: bytes) -> list[Section]:
             shift += 7
             if byte < 0x80:
                 break
-        found.append((number, data[at : at + size]))
+        sections.append((number, data[at : at + size]))
         at += size
-    return found
+    return sections
 
 
 def _joined(sections: list[Section]) -> bytes:

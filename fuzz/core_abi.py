@@ -1,8 +1,8 @@
-"""Hostile core guests: any calls with any arguments, over a memory with anything in it, in each dialect.
+"""Target: core guests that make any calls with any arguments, over a memory with any content, in each dialect.
 
-An input is the dialect, then steps: a call of one of its functions, or bytes that the guest writes into its memory.
-What comes out is an errno or a deliberate trap, the host meets no fault of its own, and of the guest's memory nothing
-changes but what the call may write.
+An input is the dialect, followed by steps: a call of one of its functions, or bytes that the guest writes into its
+memory. Each call gives an errno or a deliberate trap, the host has no fault, and the call changes only the memory that
+it may write.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _REGISTRY = graphs.registry()
 
 
 def run(data: bytes) -> None:
-    """One guest's life."""
+    """Run one guest."""
     choices = Choices(data)
     dialect = choices.of(DIALECTS)
     with no_faults(), Session(_REGISTRY, allow_load=["onnx"]) as session:
@@ -99,7 +99,7 @@ class _Guest:
         assert allowed == self.content, f"{name}{tuple(arguments)} gives {errno}, and wrote where it may not"
 
     def _written(self, name: str, arguments: list[int], errno: int | None, before: bytes) -> list[tuple[int, int]]:
-        """What a call may have written, as places and sizes. The last argument of each that writes is the place."""
+        """The memory that a call may have written, as addresses and sizes. A function's last argument is an address."""
         out = arguments[-1]
         if name in _GIVE_HANDLE:
             return [(out, 4)] if errno == 0 else []
@@ -131,7 +131,7 @@ def _argument(choices: Choices) -> int:
 
 
 def _memory(abi: CoreAbi) -> bytes:
-    """A memory in which everything lies that sensible calls need."""
+    """A memory with all that valid calls need."""
     memory = bytearray(MEMORY_SIZE)
 
     def put(at: int, content: bytes) -> None:

@@ -1,6 +1,6 @@
-"""One target in the fuzzer: `python -m fuzz.engine TARGET [libFuzzer's arguments]`.
+"""Runs one target in the fuzzer: `python -m fuzz.engine TARGET [libFuzzer's arguments]`.
 
-Atheris traces which lines of `wasi_nn` an input reaches, and libFuzzer makes new inputs of those that reach more.
+Atheris traces which code of `wasi_nn` an input reaches, and libFuzzer mutates the inputs that reach new code.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import fuzz
 
 
 def main() -> None:
-    """Fuzz until the time is over, or something is found; ends the process."""
+    """Fuzz until the time is over or something is found, and end the process."""
     name, *arguments = sys.argv[1:]
     with atheris.instrument_imports(include=["wasi_nn"]):
         target = fuzz.target(name)

@@ -1,4 +1,4 @@
-"""A guest's options of ggml, in JSON: only `NNError` comes out, wherever the operator allows more than usual or not."""
+"""Target: a guest's options for GGML, in JSON. Reading them raises only `NNError`, whatever the operator allows."""
 
 from __future__ import annotations
 

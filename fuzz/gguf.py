@@ -1,4 +1,4 @@
-"""GGUF files, of which the header is read before llama.cpp sees them: only `NNError` comes out."""
+"""Target: headers of GGUF files, which are checked before llama.cpp reads them. The checks raise only `NNError`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ MAX_SIZE = 16384
 
 
 def run(data: bytes) -> None:
-    """Read one header, and what it says of itself."""
+    """Read one header and its metadata."""
     with refusals(NNError):
         read_header(memoryview(data)).described()

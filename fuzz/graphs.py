@@ -1,5 +1,5 @@
-"""The named graphs that the ABIs' targets use: small ones in Python, of every kind that makes a difference to an ABI,
-and one that a real runtime runs."""
+"""The named graphs for the ABIs' targets: small graphs in Python with all features that concern an ABI, and one in a
+real runtime."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _F32, _U8 = np.dtype(np.float32), np.dtype(np.uint8)
 
 
 class _Echo(Graph):
-    """Its inputs are its outputs."""
+    """A graph whose outputs are its inputs."""
 
     encoding = GraphEncoding.ONNX
 
@@ -32,7 +32,7 @@ class _Echo(Graph):
 
 
 class _Varying(Graph):
-    """Takes anything and doesn't say what it gives."""
+    """A graph that takes any input and declares no outputs."""
 
     encoding = GraphEncoding.ONNX
     outputs_vary = True
@@ -42,7 +42,7 @@ class _Varying(Graph):
 
 
 class _Writer(Graph):
-    """Gives its prompt back, byte by byte if asked, and takes a configuration, as a language model does."""
+    """Gives its prompt back, byte by byte on request, and takes a configuration, like a language model."""
 
     encoding = GraphEncoding.GGML
 
@@ -84,7 +84,7 @@ def _told(count: int) -> Array:
 
 
 def registry() -> Registry:
-    """The graphs, each by one letter."""
+    """The graphs, with names of one letter."""
     fixed, anything = TensorInfo("x", _F32, (4,)), TensorInfo("x", None, None)
     open_dims = TensorInfo("x", _F32, ("n", "?"))
     scalar, quantised = TensorInfo("s", _F32, ()), TensorInfo("q", _U8, ("n",), quantization=(0.5, 3))

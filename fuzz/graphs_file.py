@@ -1,4 +1,4 @@
-"""Files of named graphs with anything in them: only `NNError` comes out."""
+"""Target: files of named graphs. Reading them raises only `NNError`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FILE = Path(_FOLDER.name) / "graphs.toml"
 
 
 def run(data: bytes) -> None:
-    """Read one file, and make a registry of it."""
+    """Read one file and make a registry from it."""
     _FILE.write_bytes(data)
     with refusals(NNError):
         graphs_file.read(_FILE)

@@ -1,4 +1,5 @@
-"""ONNX models that are looked through before ONNX Runtime sees them: `NNError`, or `ValueError` where that is said."""
+"""Target: ONNX models, which are checked before ONNX Runtime reads them. The checks raise only `NNError`, and
+`ValueError` where they document it."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ MAX_SIZE = 16384
 
 
 def run(data: bytes) -> None:
-    """Look through one model."""
+    """Check one model."""
     model = memoryview(data)
     is_onnx(model)
     tensors_with_shape(model)

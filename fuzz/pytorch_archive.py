@@ -1,6 +1,6 @@
-"""What is in a TorchScript archive: code and pickles that are looked through before torch sees them.
+"""Target: the code and pickles in TorchScript archives, which are checked before torch reads them.
 
-The first byte says which of the two an input is. Only `NNError` comes out, nothing is run, and it is quick.
+The first byte says which of the two an input is. The checks raise only `NNError`, run nothing, and are quick.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WEIGHTS = {"0": 64, "1": 1 << 20}
 
 
 def run(data: bytes) -> None:
-    """Look through one text of code, or one pickle."""
+    """Check one text of code, or one pickle."""
     content = data[1:]
     with refusals(NNError):
         if data[:1] == CODE:

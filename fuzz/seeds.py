@@ -1,7 +1,7 @@
-"""Makes the seeds: `python -m fuzz.seeds` writes `corpus/<target>/` anew, the same each time.
+"""Makes the seeds: `python -m fuzz.seeds` writes the files of `corpus/<target>/`, the same each time.
 
-A seed is a small input that gets far, so that what is made of it gets far too. They are made by the formats' own tools
-where these make small files, else by hand.
+A seed is a small input that reaches much of the code, so that its mutations reach much too. The formats' own tools make
+the seeds where their files are small; the others are made by hand.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _zip(files: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> b
 
 
 def _tar(files: Mapping[str, bytes | None], form: int = tarfile.USTAR_FORMAT) -> bytes:
-    """A tar file; None stands for a link that leads out of it."""
+    """A tar file of these files; None stands for a link that leads out of the folder."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=form) as archive:
         for name, content in files.items():
@@ -249,13 +249,13 @@ def _components() -> Seeds:
           (instance $j (export "g" (func $g))) (export "interface" (instance $j))""",
         "no_such_interface": '(import "wasi:nn/prompt@0.2.0" (instance))',
     }
-    found = {name: bytes(wasmtime.wat2wasm(f"(component {text})")) for name, text in texts.items()}
-    found |= {file.stem: file.read_bytes() for file in sorted((_SUPPORT / "components").glob("*.wasm"))}
-    return found | {"module": bytes(wasmtime.wat2wasm("(module)"))}
+    seeds = {name: bytes(wasmtime.wat2wasm(f"(component {text})")) for name, text in texts.items()}
+    seeds |= {file.stem: file.read_bytes() for file in sorted((_SUPPORT / "components").glob("*.wasm"))}
+    return seeds | {"module": bytes(wasmtime.wat2wasm("(module)"))}
 
 
 def _core_abi() -> Seeds:
-    """A sensible life of a guest in each dialect, on each graph."""
+    """A valid sequence of calls in each dialect, on each graph."""
     from fuzz import core_abi as abi
     from wasi_nn.abi.core.wamr import WamrAbi
 
@@ -264,7 +264,7 @@ def _core_abi() -> Seeds:
 
     room = abi.NUMBERED + abi.NUMBERS.index(1024)
     config_size = 7
-    found = {}
+    seeds = {}
     for number, dialect in enumerate(abi.DIALECTS):
         functions = sorted(dialect.functions)
         of_wamr = dialect is WamrAbi
@@ -295,14 +295,14 @@ def _core_abi() -> Seeds:
                 )
                 single = call("compute_single", 2) + output("get_output_single", 2, 0) + call("fini_single", 2)
                 steps += [config, single, call("unload", 1), call("finalize_execution_context", 2)]
-            found[f"{dialect.__name__}_{chr(letter)}"] = b"".join(steps)
+            seeds[f"{dialect.__name__}_{chr(letter)}"] = b"".join(steps)
         bytes_given = (place(abi.BUILDERS + 8),) if of_wamr else (place(abi.BUILDERS), 1)
-        found[f"{dialect.__name__}_load"] = bytes((number,)) + call("load", *bytes_given, 1, 0, place(abi.OUT))
-    return found
+        seeds[f"{dialect.__name__}_load"] = bytes((number,)) + call("load", *bytes_given, 1, 0, place(abi.OUT))
+    return seeds
 
 
 def _component_abi() -> Seeds:
-    """A sensible life of a guest on each graph, by set-input and compute, and by a compute of named tensors."""
+    """A valid sequence of calls on each graph: with set-input and compute, and with a compute of named tensors."""
     from fuzz import component_abi as abi
 
     names = [step.__name__.removeprefix("_") for step in abi.STEPS]
@@ -323,10 +323,10 @@ def _component_abi() -> Seeds:
         "r": step("make_tensor", 1, 4, 1, 16, bytes(16)),
     }
     inputs = {"f": b"x", "a": b"x", "v": b"x", "q": b"q", "w": b"prompt", "r": b"x"}
-    found = {}
+    seeds = {}
     for letter, tensor in tensors.items():
         name = text(inputs[letter])
-        found[letter] = b"".join(
+        seeds[letter] = b"".join(
             (
                 step("load_by_name", text(letter.encode())),
                 step("make_context", 0),
@@ -336,10 +336,10 @@ def _component_abi() -> Seeds:
                 step("get_output", 0, text(b"gone")) + step("look_at_error", 0) + step("drop", 0, 0),
             )
         )
-    found["load"] = step("load", 1, 0, 1, abi.BUILDER) + step("make_context", 0) + step("load", 6, 0, 9)
-    found["errors"] = step("make_error", 3, text(b"why")) + step("look_at_error", 0)
-    found["handles"] = step("call_with_any_handle", 3, pack("<I", 1))
-    return found
+    seeds["load"] = step("load", 1, 0, 1, abi.BUILDER) + step("make_context", 0) + step("load", 6, 0, 9)
+    seeds["errors"] = step("make_error", 3, text(b"why")) + step("look_at_error", 0)
+    seeds["handles"] = step("call_with_any_handle", 3, pack("<I", 1))
+    return seeds
 
 
 def _worker_messages() -> Seeds:
@@ -350,22 +350,22 @@ def _worker_messages() -> Seeds:
 
     named = graphs.registry()
     four = encoded_texts(np.array(["a", b"b", "c", "d"], object)).decode("latin-1")
-    said = {
+    contents = {
         "error": json.dumps(described_error(NNError(ErrorCode.TOO_LARGE, "why"))).encode(),
         "graph": json.dumps(described_graph(named.get("q"))).encode(),
         "texts": json.dumps([four, [2, 2]]).encode(),
         "dims": b"[1, 3, 224, 224]",
         "outputs": b'{"outputs": [["float32", [4, 2], 64], ["object", [2], 128, 18]], "names": ["a", "b"]}',
     }
-    found = {name: bytes((number,)) + content for number, (name, content) in enumerate(said.items())}
-    found["same"] = bytes((list(said).index("outputs"),)) + b'{"same": true}'
-    found["open_graph"] = b"\1" + json.dumps(described_graph(named.get("a"))).encode()
-    found["framed"] = bytes((len(worker_messages.KINDS),)) + encoded({"hooks": ["steps"]}, b"data")
-    return found
+    seeds = {name: bytes((number,)) + content for number, (name, content) in enumerate(contents.items())}
+    seeds["same"] = bytes((list(contents).index("outputs"),)) + b'{"same": true}'
+    seeds["open_graph"] = b"\1" + json.dumps(described_graph(named.get("a"))).encode()
+    seeds["framed"] = bytes((len(worker_messages.KINDS),)) + encoded({"hooks": ["steps"]}, b"data")
+    return seeds
 
 
 _SEEDS: Mapping[str, Callable[[], Seeds]] = {
-    "onnx_model": _onnx_model,  # the first, since the ABIs' targets use one of them
+    "onnx_model": _onnx_model,  # the first, since the ABIs' targets use one of these seeds
     "core_abi": _core_abi,
     "component_abi": _component_abi,
     "components": _components,

@@ -1,4 +1,4 @@
-"""Bytes that may be a model of any encoding: every backend is asked, as it is for autodetect, and none raises."""
+"""Target: the functions that recognise a model for autodetect. They raise nothing for any bytes, in any backend."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BACKENDS = tuple(built_in())
 
 
 def run(data: bytes) -> None:
-    """Ask every backend whether this is its own."""
+    """Ask every backend whether it recognises the bytes."""
     model = memoryview(data)
     for backend in _BACKENDS:
         assert isinstance(backend.sniff(model), bool)

@@ -1,5 +1,5 @@
-"""TensorFlow Lite models that are looked through before LiteRT sees them: `NNError`, or `ValueError` for a damaged one,
-trusted or not."""
+"""Target: TensorFlow Lite models, which are checked before LiteRT reads them, trusted or not. The checks raise only
+`NNError`, or `ValueError` for a damaged model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_SIZE = 16384
 
 
 def run(data: bytes) -> None:
-    """Look through one model."""
+    """Check one model."""
     for trusted in (False, True):
         with refusals(NNError), suppress(ValueError):
             require_sound(data, trusted=trusted)

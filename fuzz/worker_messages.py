@@ -1,7 +1,7 @@
-"""What a worker says that a hostile model has taken over: the host reads it, and believes nothing.
+"""Target: messages of a worker that a hostile model has taken over. The host checks all of them.
 
-The first byte says what the rest is: bytes on the socket, or the JSON of an error, a graph, texts with their
-dims, dims, or outputs. What is wrong with it is what the host's side is ready for.
+The first byte says what the rest is: bytes on the socket, or the JSON of an error, of a graph, of strings with dims, of
+dims, or of outputs. Invalid messages raise only the errors that the host expects.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from wasi_nn.isolation.wire.outputs import OutputReader
 
 MAX_SIZE = 4096
 
-_FOUL = (KeyError, TypeError, ValueError, IndexError)
-"""What the host takes for a worker that misleads it, where it reads outputs. Elsewhere it is `ValueError` alone."""
+_INVALID = (KeyError, TypeError, ValueError, IndexError)
+"""The errors by which the host recognises invalid outputs. Elsewhere, `ValueError` is the only one."""
 
 
 def run(data: bytes) -> None:
-    """Read one message, and what it is to tell."""
+    """Read one message and its content."""
     if not data:
         return
     if data[0] >= len(KINDS):
@@ -36,8 +36,8 @@ def run(data: bytes) -> None:
         KINDS[data[0]](message["said"])
 
 
-def _framed(said: bytes) -> bytes:
-    text = b'{"said":' + said + b"}"
+def _framed(content: bytes) -> bytes:
+    text = b'{"said":' + content + b"}"
     return len(text).to_bytes(4, "little") + bytes(8) + text
 
 
@@ -49,34 +49,34 @@ def _received(content: bytes) -> dict[str, Any]:
         return Channel(ours).receive()[0]
 
 
-def _error(said: Any) -> None:
-    assert str(error_of(said)).isprintable()
+def _error(content: Any) -> None:
+    assert str(error_of(content)).isprintable()
 
 
-def _graph(said: Any) -> None:
-    graph = Description(said, b"")
+def _graph(content: Any) -> None:
+    graph = Description(content, b"")
     for info in (*graph.inputs, *graph.outputs):
         assert str(info).isprintable()
 
 
 def _texts(said: Any) -> None:
-    with suppress(*_FOUL):
+    with suppress(*_INVALID):
         content, dims = said
         if isinstance(content, str):
             texts_of(content.encode("latin-1", "replace"), dims_of(dims))
 
 
-def _dims(said: Any) -> None:
-    with suppress(*_FOUL):
-        dims_of(said)
+def _dims(content: Any) -> None:
+    with suppress(*_INVALID):
+        dims_of(content)
 
 
-def _outputs(said: Any) -> None:
-    if not isinstance(said, dict):
+def _outputs(content: Any) -> None:
+    if not isinstance(content, dict):
         return
     for reader in _READERS:
         with suppress(InvalidWorkerMessage):
-            for array in reader.read(said):
+            for array in reader.read(content):
                 array.tobytes()
 
 

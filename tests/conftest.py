@@ -43,7 +43,7 @@ def need(module: str, install: str) -> None:
 
 
 def need_command(command: str, install: str) -> None:
-    """Skip the test where a command isn't there; in continuous integration, fail it."""
+    """Skip the test where a command isn't installed; in continuous integration, fail it."""
     if shutil.which(command) is None:
         message = f"{command} isn't here: install {install}"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
@@ -58,7 +58,7 @@ def isolation() -> None:
 
 @pytest.fixture(params=["raw", "public"])
 def either_call(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The test runs over both ways of defining host functions."""
+    """Run the test with both ways of defining host functions."""
     assert host_functions.RAW_CALLS, "the engine lacks what raw calls need"
     monkeypatch.setattr(host_functions, "RAW_CALLS", request.param == "raw")
     way: str = request.param
@@ -67,14 +67,14 @@ def either_call(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's cache directory that is this test's own."""
+    """A cache directory for the user, separate for each test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str, bytes], Path]:
-    """Writes a file into the test's directory; gives its path."""
+    """A function that writes a file into the test's directory and returns its path."""
 
     def write_file(name: str, content: bytes) -> Path:
         path = tmp_path / name

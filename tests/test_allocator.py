@@ -1,4 +1,4 @@
-"""What becomes of memory that was freed, in processes that are ours."""
+"""Memory that a compute frees stays in the process for the next compute, in the processes of this package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-# Makes and frees as much as a compute might, again and again; prints the pages that came from the kernel for the last.
+# Allocates and frees as much memory as a compute might, many times; prints how many pages the kernel gave for the last.
 _FREES = """
 import ctypes, resource, sys
 from wasi_nn.process.allocator import keep_freed_memory
@@ -36,7 +36,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def test_memory_that_was_freed_is_used_again(how: str, setting: str, few: bool) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
     environment = clean | ({setting: "4096"} if setting else {})
-    said = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", _FREES, how], env=environment, capture_output=True, text=True, check=True
     )
-    assert (int(said.stdout) < 1000) == few
+    assert (int(result.stdout) < 1000) == few

@@ -1,4 +1,4 @@
-"""Outputs in shared memory: where runtimes write them, and what the host reads of them."""
+"""Outputs of isolated graphs in shared memory: where runtimes write them, and how the host reads them."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ ISOLATED = LoadRules(isolate=True)
 
 
 class Room:
-    """The memory that writers get, and how often they asked for it."""
+    """Memory for the outputs of one writer; counts how often the writer asked for it."""
 
     def __init__(self, graph: Graph) -> None:
-        self.given: list[int] = []
+        self.requests: list[int] = []
         self.reader = OutputReader(graph, WorkerMemory(2**30))
         self.writer = OutputWriter(graph, self._give)
 
     def _give(self, size: int) -> memoryview:
-        self.given.append(size)
+        self.requests.append(size)
         return self.reader.give_room(size).bytes
 
     def through(self, outputs: Any) -> list[Any]:
-        """Outputs as the host reads them."""
+        """Write outputs as a worker does; returns them as the host reads them."""
         return self.reader.read(self.writer.told(outputs))
 
 
@@ -82,7 +82,7 @@ def test_runtimes_write_where_the_host_reads(make: Callable[[Path], Graph], tmp_
         assert room.through(written) is first
         expected = graph.runner()([array.copy() for array in inputs], None)
         assert [array.tolist() for array in first] == [array.tolist() for array in expected]
-    assert len(room.given) == 1
+    assert len(room.requests) == 1
 
 
 def test_what_a_runtime_keeps_is_copied_each_time() -> None:
@@ -145,7 +145,7 @@ def test_outputs_that_are_alike_or_constant_keep_apart(rules: LoadRules | None) 
 
 
 class AnyOutputs(Graph):
-    """A graph that doesn't say of which type its two outputs are."""
+    """A graph that declares no element types for its two outputs."""
 
     def __init__(self) -> None:
         super().__init__([], [TensorInfo(name, None, None) for name in "ab"])
@@ -170,8 +170,8 @@ class TestWhatIsTold:
         for outputs in ([X, X], [X[:2], X], [X.astype(np.int8), X], [np.zeros((70, 70)), X], [np.float32(3), X]):
             arrays = list(map(np.asarray, outputs))
             for _ in range(2):
-                found = room.through(arrays)
-                assert [(array.dtype, array.tolist()) for array in found] == [(it.dtype, it.tolist()) for it in arrays]
+                read = room.through(arrays)
+                assert [(array.dtype, array.tolist()) for array in read] == [(it.dtype, it.tolist()) for it in arrays]
 
     def test_arrays_without_elements_or_in_another_order(self) -> None:
         room = self.room()
@@ -229,7 +229,7 @@ class TestWhatIsTold:
         assert (first.tolist(), second.tolist()) == (strings, X.tolist())
 
     @pytest.mark.parametrize(
-        "said",
+        "described",
         [
             ["object", [2**20], 0, 16],
             ["object", [1], 0, 4],
@@ -242,18 +242,18 @@ class TestWhatIsTold:
             ["object", [True], 0, 8],
         ],
     )
-    def test_strings_that_cant_be_are_misleading(self, said: list[Any]) -> None:
+    def test_strings_that_cant_be_are_misleading(self, described: list[Any]) -> None:
         room = self.room()
         room.through([np.array(["text", "", ""], object), X])
         with pytest.raises(InvalidWorkerMessage):
-            room.reader.read({"outputs": [said, ["float32", [0], 0]]})
+            room.reader.read({"outputs": [described, ["float32", [0], 0]]})
 
-    @pytest.mark.parametrize("said", [["float32", [16], 0], ["object", [1], 0, 64], ["uint8", [1], 63]])
-    def test_outputs_that_lie_in_each_other_are_misleading(self, said: list[Any]) -> None:
+    @pytest.mark.parametrize("described", [["float32", [16], 0], ["object", [1], 0, 64], ["uint8", [1], 63]])
+    def test_outputs_that_lie_in_each_other_are_misleading(self, described: list[Any]) -> None:
         room = self.room()
         room.through([np.zeros(16, np.float32), np.array(["x" * 56], object)])
         assert len(room.reader.read({"outputs": [["float32", [16], 0], ["object", [1], 64, 64]]})) == 2
-        for outputs in ([["float32", [16], 0], said], [["object", [1], 64, 64], said]):
+        for outputs in ([["float32", [16], 0], described], [["object", [1], 64, 64], described]):
             with pytest.raises(InvalidWorkerMessage, match="nowhere"):
                 room.reader.read({"outputs": outputs})
 

@@ -1,4 +1,5 @@
-"""Backends that other packages bring: found by their entry points, asked when no built-in one fits."""
+"""Backends of other packages are found by their entry points and asked when no built-in backend fits; and how a
+backend is chosen for a model."""
 
 from __future__ import annotations
 
@@ -71,7 +72,7 @@ class Broken:
 
 @pytest.fixture
 def scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """That module as a distribution with two backends, one of them broken."""
+    """The module above, installed as a distribution with two backends; one of them is broken."""
     entries = "scale = scale_backend:ScaleBackend\nbroken = scale_backend:Broken\n"
     with installed("scale_backend", MODULE, entries, tmp_path, monkeypatch):
         yield
@@ -187,7 +188,7 @@ def test_the_examples_backend_takes_no_bytes(sklearn_example: Path) -> None:
     refused(ErrorCode.SECURITY, "can run any code", wasi_nn.load, model)
 
 
-# Which backend it is
+# The choice of a backend
 
 
 def test_the_operator_chooses_among_runtimes() -> None:

@@ -1,4 +1,4 @@
-"""The compile cache: guests are compiled once, and whatever is wrong with the cache costs a compilation, never a
+"""The compile cache: each guest is compiled once. A cache that is damaged, unsafe or full costs a compilation, never a
 run."""
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from wasi_nn.guests.compile_cache import CompileCache, _is_ours
 
 
 class Compiler:
-    """Counts what is compiled and what is read back."""
+    """Counts how many guests were compiled and how many were read from the cache."""
 
     def __init__(self, engine: Engine | None = None) -> None:
         self.engine = engine or Engine()
@@ -42,17 +42,17 @@ class Compiler:
         return module
 
     def get(self, cache: CompileCache, wasm: bytes = EMPTY) -> tuple[int, int]:
-        """Get a guest; gives how many were compiled and read back so far."""
+        """Get a guest; returns how many guests were compiled and read from the cache so far."""
         assert [export.name for export in cache.get(wasm, self.compile, self.deserialize).exports] == ["_start"]
         return self.compiled, self.read
 
 
 Open = Callable[[Path, pytest.MonkeyPatch], None]
-"""Opens a file or directory to others than us, somehow."""
+"""Makes a file or directory accessible to other users."""
 
 
 def kept(cache: CompileCache) -> Path:
-    """The file of the one guest in a cache."""
+    """The file of the only guest in a cache."""
     [path] = cache.directory.iterdir()
     return path
 
@@ -129,7 +129,7 @@ def test_a_directory_that_goes_while_a_guest_is_compiled_is_made_again(cache: Co
     assert vandal.get(cache) == (2, 1)
 
 
-# Whoever can write the cache can have code of theirs run
+# Files and directories that other users can write: they could put their own code into the cache
 
 
 def others_may_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def a_group_may_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def it_is_anothers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid() == 0:
         os.chown(path, 12345, -1)
-    else:  # who can't give a file away; so it is we who are another user
+    else:  # only root can give a file away, so this process pretends to be another user
         user = os.geteuid() + 1
         monkeypatch.setattr(os, "geteuid", lambda: user)
 
@@ -268,7 +268,7 @@ def test_several_processes_may_write_at_once(cache: CompileCache) -> None:
         assert hashlib.sha256(content[32:]).digest() == content[:32]
 
 
-# A disk that is full
+# Full disks
 
 
 _ON_A_FULL_DISK = """
@@ -369,10 +369,10 @@ def test_an_owner_who_may_be_anybody_isnt_us(tmp_path: Path, users: str, expecte
         _IN_A_USER_NAMESPACE,
         str(tmp_path / "of-its-own" if users == "mapped" else tmp_path),
     ]
-    told = subprocess.run([*command, users], env=environment, capture_output=True, text=True, timeout=60)
-    if told.stdout == "refused\n":
+    result = subprocess.run([*command, users], env=environment, capture_output=True, text=True, timeout=60)
+    if result.stdout == "refused\n":
         pytest.skip("the kernel gives no user namespaces")
-    assert told.stdout.split() == [str(number) for number in expected], told.stderr
+    assert result.stdout.split() == [str(number) for number in expected], result.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
-"""A model's file that is changed while its graph is in use: the graph goes on as it was, and `reload` loads the new
-one.
+"""Model files that change while their graph is in use: the graph goes on as before, and `reload` loads the new file.
 
-Each is tried in a process of its own: a runtime that maps a file dies when it gets shorter.
+Each test uses its own process: a runtime that maps a file into memory crashes when the file gets shorter.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from conftest import REPOSITORY, need
 
 import wasi_nn
 
-SIZE = 512  # weights of a megabyte, more than any runtime keeps beside its file
+SIZE = 512  # rows and columns: a megabyte of weights, more than a runtime copies out of a mapped file
 
 
 def onnx(folder: Path) -> Path:
@@ -42,7 +41,7 @@ def openvino(folder: Path) -> Path:
     import openvino as ov
     from openvino import opset13 as ops
 
-    # A table that is looked things up in, which OpenVINO leaves where it is.
+    # A table for Gather: OpenVINO doesn't copy it out of the file.
     row = ops.parameter([1], np.int64, name="row")
     table = ops.constant(np.ones((SIZE, SIZE), np.float32))
     rows = ops.gather(table, row, ops.constant(0, dtype=np.int64))
@@ -123,7 +122,7 @@ CHANGES = (rewritten, halved, emptied, replaced, removed)
 
 
 def go_on(kind: str, runtime: str, options: dict[str, Any], changes: tuple[str, ...]) -> None:
-    """In a process of its own: change the files of a graph in use, in each way, and see that it computes as before."""
+    """Change the files of a graph in use, in each way, and check that it computes as before. Run in a new process."""
     for change in changes:
         with tempfile.TemporaryDirectory() as folder:
             model = globals()[kind](Path(folder))
@@ -150,7 +149,7 @@ def _fed(graph: wasi_nn.Graph) -> wasi_nn.ExecutionContext:
 
 
 def in_a_process(kind: str, runtime: str, options: dict[str, Any], changes: tuple[Callable[[Path], None], ...]) -> int:
-    """The exit code of that process; negative for a signal."""
+    """Call `go_on` in a new process; returns its exit code, negative for a signal."""
     names = tuple(change.__name__ for change in changes)
     script = f"import test_changed_files; test_changed_files.go_on({kind!r}, {runtime!r}, {options!r}, {names!r})"
     path = os.pathsep.join(str(REPOSITORY / folder) for folder in ("tests", "tests/support", "demo", "guests"))

@@ -1,4 +1,4 @@
-"""One guest, one network with real weights, every format that can express it: the same answers everywhere."""
+"""One guest classifies photographs with one network, in every format that has it, and gives the same answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EVERYWHERE = [
 
 
 def what_the_guest_says(graph: NamedGraph) -> str:
-    """What `classify` prints of three photographs."""
+    """The output of the guest `classify` for three photographs."""
     labels = real_models.efficientnet().labels.relative_to(REPOSITORY)
     pictures = [str(path.relative_to(REPOSITORY)) for path in real_models.photographs().values()]
     arguments = ["--graph", "net", "--labels", str(labels), *pictures]
@@ -42,24 +42,24 @@ def what_the_guest_says(graph: NamedGraph) -> str:
 
 @pytest.fixture(scope="module")
 def expected() -> str:
-    """What it says with the ONNX model on ONNX Runtime."""
-    said = what_the_guest_says(NamedGraph(classifiers.classifier("onnx"), runtime="onnxruntime"))
+    """The guest's output with the ONNX model on ONNX Runtime."""
+    output = what_the_guest_says(NamedGraph(classifiers.classifier("onnx"), runtime="onnxruntime"))
     for word in ("tiger cat", "espresso", "missile"):
-        assert word in said, "the weights are real, and the network is right"
-    return said
+        assert word in output, "the weights are real, and the network is right"
+    return output
 
 
 @pytest.mark.parametrize(("kind", "runtime"), EVERYWHERE)
 def test_the_same_guest_gives_the_same_answers(kind: str, runtime: str, expected: str) -> None:
-    said = what_the_guest_says(NamedGraph(classifiers.classifier(kind), runtime=runtime))
-    assert _labels(said) == _labels(expected)
+    output = what_the_guest_says(NamedGraph(classifiers.classifier(kind), runtime=runtime))
+    assert _labels(output) == _labels(expected)
 
 
-def _labels(said: str) -> list[str]:
-    """The lines without their percentages, in which the last digit may differ."""
+def _labels(output: str) -> list[str]:
+    """The lines without the percentages, whose last digits may differ between runtimes."""
     return [
         " ".join(word for word in line.split() if not word.rstrip("%").replace(".", "").isdigit())
-        for line in said.splitlines()
+        for line in output.splitlines()
     ]
 
 

@@ -1,4 +1,4 @@
-"""The command: its options, its exit codes, and one clear line for whatever is wrong."""
+"""The command `wasi-nn`: its options, its exit codes, and one clear line for each error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Result = tuple[int, str, str]
 
 @pytest.fixture
 def wasi_nn(tmp_path: Path, cache_home: Path, write: Write) -> Callable[..., Result]:
-    """Runs the command in a directory with some guests and models; gives exit code, output, errors."""
+    """Runs the command in a directory with some guests and models; returns exit code, output and errors."""
     write("lookup.wat", command(LOOKS_UP_NET).encode())
     write("echo.wat", command(ECHOES_STDIN).encode())
     write("trap.wat", command("unreachable").encode())
@@ -73,7 +73,7 @@ def test_graphs_are_named_in_three_dialects(wasi_nn: Callable[..., Result], opti
 
 def test_a_graph_nobody_named(wasi_nn: Callable[..., Result]) -> None:
     code, _, errors = wasi_nn("run", "lookup.wat")
-    assert code == 8, "the guest's own exit code is the errno here"
+    assert code == 8, "this guest exits with the errno"
     assert "wasi-nn: load_by_name failed: no graph is named 'net'" in errors
 
 
@@ -94,7 +94,7 @@ def test_arguments_variables_and_directories_reach_the_guest(
 
 
 @pytest.mark.parametrize(
-    ("given", "directory", "read_only"),
+    ("option", "directory", "read_only"),
     [
         ("in", "in", False),
         ("in:ro", "in", True),
@@ -106,12 +106,12 @@ def test_arguments_variables_and_directories_reach_the_guest(
     ],
 )
 def test_a_directory_may_be_read_only(
-    wasi_nn: Callable[..., Result], write: Write, tmp_path: Path, given: str, directory: str, read_only: bool
+    wasi_nn: Callable[..., Result], write: Write, tmp_path: Path, option: str, directory: str, read_only: bool
 ) -> None:
-    host = tmp_path / ("odd:ro" if given.startswith("odd") else "in")
+    host = tmp_path / ("odd:ro" if option.startswith("odd") else "in")
     write(f"{host.name}/x", b"\0\0\x80\x3f" * 4)
     infer = [str(C_GUESTS / "infer.wasm"), "--graph", "net", f"f32:4:{directory}/x", "--output", f"f32:{directory}/y"]
-    _, output, errors = wasi_nn("run", "--graph", "net=net.onnx", "--dir", given, *infer)
+    _, output, errors = wasi_nn("run", "--graph", "net=net.onnx", "--dir", option, *infer)
     assert output.startswith("output 0: 16 bytes")
     assert ("y: can't be written" in errors) == read_only
     assert (host / "y").exists() != read_only

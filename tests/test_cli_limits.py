@@ -1,4 +1,4 @@
-"""The command's options for limits, policy and isolation: each reaches what it is for."""
+"""The command's options for limits, policy and isolation: each option reaches the setting that it names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GROWS = command("(if (i32.eq (memory.grow (i32.const 100)) (i32.const -1)) (then
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Result]:
-    """Runs `wasi-nn run` in a directory with some guests and a model; gives exit code and errors."""
+    """Runs `wasi-nn run` in a directory with some guests and a model; returns exit code and errors."""
     for name, text in (("lookup.wat", command(LOOKS_UP_NET)), ("loop.wat", LOOPS), ("grow.wat", GROWS)):
         (tmp_path / name).write_text(text)
     (tmp_path / "net.onnx").write_bytes(models.relu())
@@ -40,7 +40,7 @@ def run(tmp_path: Path) -> Callable[..., Result]:
     return run
 
 
-def given(*arguments: str) -> tuple[Limits, HostLimits]:
+def limits_of(*arguments: str) -> tuple[Limits, HostLimits]:
     parser = argparse.ArgumentParser(exit_on_error=False)
     limit_options.add(parser)
     return limit_options.limits(parser.parse_args(arguments))
@@ -49,17 +49,17 @@ def given(*arguments: str) -> tuple[Limits, HostLimits]:
 @pytest.mark.parametrize("name", [field.name for field in fields(Limits)])
 def test_each_limit_has_an_option(name: str) -> None:
     flag = f"--max-{name.replace('_', '-')}"
-    assert getattr(given(flag, "7")[0], name) == 7
-    assert getattr(given(flag, "none")[0], name) is None
-    assert given() == (Limits(), HostLimits())
-    assert given(flag, "7")[1] == HostLimits()
+    assert getattr(limits_of(flag, "7")[0], name) == 7
+    assert getattr(limits_of(flag, "none")[0], name) is None
+    assert limits_of() == (Limits(), HostLimits())
+    assert limits_of(flag, "7")[1] == HostLimits()
     for wrong in ("many", "0", "-1", "", "1x", "nan", "inf", str(2**63), "9" * 400):
         with pytest.raises(argparse.ArgumentError, match="it takes"):
-            given(f"{flag}={wrong}")
+            limits_of(f"{flag}={wrong}")
 
 
 def test_computes_at_once_are_the_hosts() -> None:
-    assert given("--max-computes", "3") == (Limits(), HostLimits(computes=3))
+    assert limits_of("--max-computes", "3") == (Limits(), HostLimits(computes=3))
 
 
 @pytest.mark.parametrize(
@@ -76,14 +76,14 @@ def test_computes_at_once_are_the_hosts() -> None:
     ],
 )
 def test_sizes_and_times_have_units(flag: str, text: str, value: float) -> None:
-    assert getattr(given(f"--max-{flag.replace('_', '-')}", text)[0], flag) == value
+    assert getattr(limits_of(f"--max-{flag.replace('_', '-')}", text)[0], flag) == value
 
 
 def test_counts_have_no_units() -> None:
     with pytest.raises(
         argparse.ArgumentError, match="'1k' is no count: it takes a whole number without a unit, as 1000"
     ):
-        given("--max-fuel", "1k")
+        limits_of("--max-fuel", "1k")
 
 
 def test_a_limit_that_cant_be_is_a_usage_error(run: Callable[..., Result]) -> None:
@@ -94,7 +94,7 @@ def test_a_limit_that_cant_be_is_a_usage_error(run: Callable[..., Result]) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--max-fuel", "1000", "loop.wat"], "Limits.fuel, --max-fuel"),
         (["--max-guest-time", "200ms", "loop.wat"], "Limits.guest_time, --max-guest-time"),
@@ -102,10 +102,10 @@ def test_a_limit_that_cant_be_is_a_usage_error(run: Callable[..., Result]) -> No
         (["--max-guest-memory", "1M", "grow.wat"], "unreachable"),
     ],
 )
-def test_a_guest_beyond_them_traps(run: Callable[..., Result], arguments: list[str], said: str) -> None:
+def test_a_guest_beyond_them_traps(run: Callable[..., Result], arguments: list[str], message: str) -> None:
     code, errors = run(*arguments)
     assert code == 134
-    assert said in errors
+    assert message in errors
 
 
 def test_names_and_isolation(run: Callable[..., Result]) -> None:

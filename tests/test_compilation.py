@@ -1,4 +1,4 @@
-"""Compiling guests: within time and memory, in a process that can be ended; and the host goes on."""
+"""Guests are compiled within limits of time and memory: large ones in a separate process, which can be killed."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from slow_modules import LARGE, loops_with_many_values, many_variables, module, 
 from wasi_nn import GuestError, GuestStopped, Host, Limits
 from wasi_nn.guests.compilation import is_easy
 
-SLOW = nested_loops(4000)  # minutes
+SLOW = nested_loops(4000)  # takes minutes to compile
 
 INFER = REPOSITORY / "guests" / "component" / "infer.wasm"
 
 
 def compiler_of(process: int) -> int:
-    """The process that compiles for a process, once there is one."""
+    """Wait for the process that compiles guests for another process; returns its id."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for status in Path("/proc").glob("[0-9]*/status"):
-            with suppress(OSError):  # gone meanwhile
+            with suppress(OSError):  # the process has ended meanwhile
                 is_child = f"PPid:\t{process}\n" in status.read_text()
                 if is_child and b"compile_process" in status.with_name("cmdline").read_bytes():
                     return int(status.parent.name)

@@ -1,4 +1,4 @@
-"""The component ABI: every function of every version, what a guest can get wrong, and large data."""
+"""The component ABI: every function of every version, the mistakes of guests, and large data."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from wasi_nn.types import Array
 
 JUNE, AUGUST, OCTOBER = VERSIONS
-PART = 256 << 10  # of what size the bridge makes its parts
+PART = 256 << 10  # bytes: the bridge splits data into parts of this size
 FLOAT = np.dtype(np.float32)
 
 
 @pytest.fixture(params=["raw", "public"])
 def define(request: pytest.FixtureRequest) -> Define:
-    """The test runs over both ways of defining host functions."""
+    """Run the test with both ways of defining host functions."""
     assert host_functions.RAW_CALLS, "the engine lacks what raw calls need"
     return host_functions.define_raw if request.param == "raw" else host_functions.define_public
 
@@ -56,7 +56,7 @@ def session() -> Iterator[Session]:
 
 @pytest.fixture(params=VERSIONS)
 def guest(request: pytest.FixtureRequest, session: Session, define: Define) -> Driven:
-    """A guest of each version, by each way of calling."""
+    """A guest of each version, with both ways of defining host functions."""
     return Driven(request.param, session, define)
 
 
@@ -74,7 +74,7 @@ def context_on(guest: Driven, name: str) -> int:
 
 
 def give(guest: Driven, context: int, tensor: int, name: str = "x") -> None:
-    """Use a tensor for an input."""
+    """Set an input to a tensor, by the functions that the guest's version has."""
     if guest.named:
         guest.compute_named(context, [(name, tensor)])
     else:
@@ -86,7 +86,7 @@ def f32(*values: float) -> Array:
 
 
 class Failing(Graph):
-    """A graph that fails as it is told to."""
+    """A graph whose computes raise a given error."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__([TensorInfo("x", FLOAT, (1,))], [TensorInfo("y", FLOAT, (1,))])
@@ -99,7 +99,7 @@ class Failing(Graph):
         return run
 
 
-# What a guest does
+# Inference
 
 
 def test_infers_by_name_and_leaves_nothing(guest: Driven) -> None:
@@ -260,7 +260,7 @@ def test_an_input_that_does_not_fit(guest: Driven, name: str, array: Array, mess
     with pytest.raises(GuestFailed, match=message) as failed:
         guest.infer(context, {name: array}, ["y"])
     assert failed.value.code == "invalid-argument"
-    assert guest.session.used("handles") == 1, "the tensor was given away, whatever came of it"
+    assert guest.session.used("handles") == 1, "the tensor was given away, although the call failed"
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_failures_are_logged_but_not_without_end(newest: Driven, caplog: pytest.
     assert caplog.messages[-1] == "this guest's further failures are not logged"
 
 
-# What only a trap can answer. A guest is of no use after it, the host is.
+# Mistakes that can only be answered by a trap. The guest can't be used afterwards, but the host can.
 
 
 def trapped(guest: Driven, name: str, *arguments: Any) -> str:
@@ -510,7 +510,7 @@ def test_two_components_and_a_core_guest_share_a_graph_from_three_threads() -> N
     on_threads(lambda number: works[number](), len(works))
 
 
-# The calls themselves
+# Calls between the engine and the host
 
 
 def test_what_a_host_function_raises_traps(define: Define) -> None:

@@ -1,4 +1,5 @@
-"""Putting the bridge beside a guest component: what is left as it was, what is refused, and hostile bytes."""
+"""Wrapping a guest component with the bridge: imports and exports stay, other guests are refused, hostile bytes raise
+`GuestError`."""
 
 from __future__ import annotations
 

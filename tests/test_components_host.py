@@ -1,4 +1,4 @@
-"""Component guests as commands: what a host gives them, how they end, and what is said of those that can't be run."""
+"""Components as commands: what a host gives them, how they end, and the errors for components that can't be run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def exiting(function: str, parameter: str, version: str, code: int) -> bytes:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    """A host with a graph, and a cache of its own."""
+    """A host with a graph and a separate cache."""
     return Host({"relu": onnx_models.relu(["n"])}, cache=tmp_path / "cache")
 
 
@@ -129,10 +129,10 @@ def test_a_run_that_is_none(host: Host, export: str) -> None:
         host.run(f"(component {export})".encode())
 
 
-@pytest.mark.parametrize("wanted", ['"some:where/else@1.0.0" (instance (export "f" (func)))', '"odd" (func)'])
-def test_an_import_that_the_host_does_not_have(host: Host, wanted: str) -> None:
-    guest = command('(func (export "run") (result i32) (i32.const 0))', imports=f"(import {wanted})")
-    with pytest.raises(GuestError, match=wanted.split('"')[1]) as error:
+@pytest.mark.parametrize("needed", ['"some:where/else@1.0.0" (instance (export "f" (func)))', '"odd" (func)'])
+def test_an_import_that_the_host_does_not_have(host: Host, needed: str) -> None:
+    guest = command('(func (export "run") (result i32) (i32.const 0))', imports=f"(import {needed})")
+    with pytest.raises(GuestError, match=needed.split('"')[1]) as error:
         host.run(guest)
     assert not isinstance(error.value, GuestTrap)
 
@@ -215,7 +215,7 @@ def test_the_guest_in_javascript(host: Host, tmp_path: Path, write: Write) -> No
 
 
 def runs_by_name_and_by_bytes(guest: Path, code: str, host: Host, write: Write) -> None:
-    """The guest does an inference by name, another of 4.9 MB by bytes, and says what is wrong in a third."""
+    """The guest does an inference by name, one with a model of 4.9 MB by bytes, and prints the error of a third."""
     result = host.run(guest, ["--graph", "relu", "x=FP32:3:-1,2.5,1000"], capture_output=True)
     assert (result.exit_code, result.stdout) == (0, b"y: FP32 [3]: 0, 2.5, 1000\n")
     model = write("models/relu.onnx", onnx_models.relu([1, 3, 640, 640]))

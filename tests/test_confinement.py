@@ -1,4 +1,5 @@
-"""What a worker that is taken over can't do to the host and its user: outlive it, crowd it out, learn its secrets."""
+"""The confinement of workers: a worker that a hostile model has taken over can't outlive its host, use up the machine,
+or read the user's files and secrets."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from wasi_nn.isolation.worker import sandbox
 pytestmark = pytest.mark.usefixtures("isolation")
 
 
-# `lifeline` are the numbers of the worker's pipes that it can read; `tried` runs a function and lets it fail.
+# `lifeline` has the numbers of the pipes that the worker can read; `tried` calls a function and ignores its errors.
 _AT_THE_LIFELINE = """
     import ctypes, fcntl, os, resource, time
     libc = ctypes.CDLL(None, use_errno=True)
@@ -52,7 +53,7 @@ _AT_THE_LIFELINE = """
         for number in list(pipes()):
             WAY
         if x[0]:
-            ctypes.PyDLL(None).sleep(600)  # no thread of Python's gets to hear of the host's end
+            ctypes.PyDLL(None).sleep(600)  # holds the GIL, so that no Python thread can notice the host's end
         return x
 """
 _WAYS = {
@@ -78,7 +79,7 @@ _WAYS = {
 
 @pytest.fixture(scope="module")
 def orphans() -> dict[str, int]:
-    """Workers that have tried to outlive their host, each in its way, and whose host was killed."""
+    """Workers that try to outlive their host, each in another way; the host has been killed."""
     texts = [textwrap.dedent(_AT_THE_LIFELINE).replace("WAY", way) for way in _WAYS.values()]
     script = f"""
 import os, threading, time, numpy
@@ -161,7 +162,7 @@ def test_a_worker_takes_no_more_memory_than_it_may(way: str) -> None:
     graph = program(_TAKES_MEMORY.replace("WAY", way), settings=Isolation(memory=3 * 2**28))
     try:
         pieces = graph.compute({"x": X})["y"].item()
-    except NNError:  # it is at its end
+    except NNError:  # the worker has reached its limit
         return
     assert pieces < 3
 
@@ -190,7 +191,7 @@ def test_the_kernels_memory_for_a_worker_is_bounded() -> None:
 
 @pytest.fixture
 def few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have numpy start none in workers, however many cores there are."""
+    """Keep numpy from starting threads in workers, however many cores the machine has."""
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
 
 
@@ -226,7 +227,7 @@ def test_a_context_for_which_there_is_no_thread_is_an_error_of_its_own() -> None
 
     def begin(count: int) -> None:
         for _ in range(count):
-            contexts.append(graph.init_execution_context())  # noqa: PERF401  as many as there can be
+            contexts.append(graph.init_execution_context())  # noqa: PERF401  until one fails
 
     with pytest.raises(NNError, match=r"can't start a thread .* \(Isolation.threads\)"):
         begin(40)
@@ -253,7 +254,7 @@ def test_it_learns_little_of_the_machine(path: str) -> None:
 def test_it_sees_what_runtimes_ask_for() -> None:
     for path in ("/proc/sys/vm/overcommit_memory", "/proc/self/cgroup", "/proc/meminfo"):
         assert outcome_of(f"open({path!r}).read()") == "done"
-    limits = [path for path in sandbox._cgroup_files() if os.access(path, os.R_OK)]
+    limits = [path for path in sandbox.cgroup_files() if os.access(path, os.R_OK)]
     for path in limits[:2]:
         assert outcome_of(f"open({path!r}).read()") == "done"
 
@@ -262,7 +263,7 @@ def test_the_files_that_it_may_read_are_those_that_the_documentation_lists() -> 
     text = (REPOSITORY / "docs" / "isolation.md").read_text()
     section = text.partition("### The files that it may read")[2].partition("\n## ")[0]
     listed = set(re.findall(r"`(/[^`]*)`", section))
-    assert listed == {*sandbox._SYSTEM, *sandbox._DEVICES, "/dev/null", sandbox._CGROUPS}
+    assert listed == set(sandbox.READABLE)
 
 
 SECRETS = (

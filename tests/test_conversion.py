@@ -1,4 +1,4 @@
-"""Tensors of types that wasi-nn lacks: refused unless the host is told to convert them, and then nothing is lost."""
+"""Tensors of element types that wasi-nn lacks: refused by default, converted without loss with `convert_types`."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def identity(element: int) -> bytes:
 def test_each_type_there_and_back(name: str, element: int, kind: str, values: list[int], beyond: list[int]) -> None:
     graph = wasi_nn.load(identity(element), rules=CONVERT)
     assert [str(info) for info in (*graph.inputs, *graph.outputs)] == [f"x: {kind}[4]", f"y: {kind}[4]"]
-    given = np.array(values, graph.inputs[0].dtype)
+    tensor = np.array(values, graph.inputs[0].dtype)
     context = graph.init_execution_context()
     for shift in range(3):
-        context.set_input(0, np.roll(given, shift))
+        context.set_input(0, np.roll(tensor, shift))
         context.compute()
         output = context.get_output(0)
-        assert output.dtype == given.dtype
-        assert output.tolist() == np.roll(given, shift).tolist()
+        assert output.dtype == tensor.dtype
+        assert output.tolist() == np.roll(tensor, shift).tolist()
     for value in beyond:
-        context.set_input(0, np.array([0, 0, 0, value], given.dtype))
+        context.set_input(0, np.array([0, 0, 0, value], tensor.dtype))
         refused(ErrorCode.INVALID_ARGUMENT, f"to {name}, which has no {value}", context.compute)
         refused(ErrorCode.RUNTIME_ERROR, "isn't there", context.get_output, 0)
 
@@ -107,7 +107,7 @@ def test_strings_that_can_not_be() -> None:
 
 
 def chosen_strings(strings: list[bytes], outputs: int) -> bytes:
-    """Outputs that are all the strings of the places i."""
+    """A model whose outputs are each the strings at the indexes i."""
     names = [f"y{number}" for number in range(outputs)]
     return models.build(
         [helper.make_node("Gather", ["strings", "i"], [name]) for name in names],
@@ -173,7 +173,7 @@ def test_a_named_graph_may_differ_from_its_registry() -> None:
 
 
 class Everything(Graph):
-    """A graph of int8 whose runners have all that runners may have."""
+    """A graph of int8 whose runner has every optional method."""
 
     encoding = GraphEncoding.AUTODETECT
     runtime = "everything"
@@ -225,8 +225,8 @@ def test_a_runner_keeps_what_runners_may_have() -> None:
     context.show_to(shown.append)
     context.set_input("prompt", b"hello")
     context.set_input("x", np.array([1, -2, 3], np.int32))
-    assert inner.calls == [("checked", 1, b"hello")], "one that is converted has other bytes"
-    assert context.get_output(0).tolist() == [1], "before it is computed"
+    assert inner.calls == [("checked", 1, b"hello")], "an input that is converted has other bytes"
+    assert context.get_output(0).tolist() == [1], "known before the compute"
     pieces = []
     for _ in range(3):
         context.compute_single()
@@ -242,7 +242,7 @@ def test_a_runner_keeps_what_runners_may_have() -> None:
     context.set_input("x", np.arange(5, dtype=np.int32))
     context.compute()
     assert context.context_full
-    context._runner.interrupt()
+    context.interrupt()
     assert inner.calls[-1] == "interrupted"
 
 

@@ -1,4 +1,4 @@
-"""The core ABI, byte for byte: what a guest sends, what it gets, and what it is told when that makes no sense."""
+"""The core ABI, byte for byte: a guest's calls, their results, and the errno of each mistake."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def guest(either_call: str) -> Iterator[CoreGuest]:
         yield CoreGuest(session)
 
 
-# What succeeds
+# Calls that succeed
 
 
 def test_errno_is_the_result_and_the_out_pointer_has_the_payload_alone(guest: CoreGuest) -> None:
@@ -189,7 +189,7 @@ def test_the_size_of_an_output_can_be_asked_for(guest: CoreGuest, caplog: pytest
     assert guest.call("compute", context) == SUCCESS
     assert guest.call("get_output", context, 0, 0, 0, OUT) == TOO_LARGE
     assert guest.u32() == 16
-    assert not caplog.records, "asking is no failure"
+    assert not caplog.records, "to ask for the size is no failure"
 
 
 def test_a_buffer_too_small_stays_as_it_was(guest: CoreGuest, caplog: pytest.LogCaptureFixture) -> None:
@@ -229,7 +229,7 @@ def test_tensor_types_of_before_2023_are_told_by_their_length(
     assert "before August 2023" in caplog.text
 
 
-# What is refused
+# Calls that fail
 
 
 @pytest.mark.parametrize("encoding", [7, 14, 255, 256, 2**32 - 1])
@@ -392,8 +392,8 @@ def test_outputs_whose_size_depends_on_values(guest: CoreGuest) -> None:
     for values in ((0, 1, 2), (0, 0, 0), (1, 1, 1)):
         assert guest.set_input(context, 0, [3], F32, pack("<3f", *values)) == SUCCESS
         assert guest.call("compute", context) == SUCCESS
-        found = np.frombuffer(guest.get_output(context), np.int64)
-        assert found.tolist() == np.flatnonzero(values).tolist()
+        indexes = np.frombuffer(guest.get_output(context), np.int64)
+        assert indexes.tolist() == np.flatnonzero(values).tolist()
 
 
 def test_no_errno_above_8_is_ever_returned() -> None:
@@ -534,7 +534,7 @@ def test_a_guest_cannot_flood_the_log(guest: CoreGuest, caplog: pytest.LogCaptur
     assert "not logged" in caplog.records[-1].message
 
 
-# What is left over
+# The end of a session
 
 
 def test_everything_ends_with_the_session(guest: CoreGuest) -> None:

@@ -1,12 +1,12 @@
-"""Hostile guests: any call with any numbers, over memory with anything in it, gives an errno or a trap and harms
-nobody."""
+"""Random guests and damaged ONNX models: any call with any numbers, over any memory, gives an errno or a trap, and the
+host still works."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from struct import pack, unpack
+from struct import pack
 
 import numpy as np
 import onnx_models as models
@@ -78,24 +78,22 @@ def test_any_calls_give_an_errno_or_a_trap(steps: list[tuple[str, tuple[int, ...
                     assert 0 <= guest.call(step[0], *step[1]) <= NOT_FOUND
                 except TRAP as trap:
                     assert f"{step[0]}: " in str(trap)
-            works(guest)
-            works(CoreGuest(session))
+            check_inference(guest)
+            check_inference(CoreGuest(session))
     finally:
         logger.removeHandler(handler)
     assert not [record.getMessage() for record in records if record.levelno > logging.WARNING]
 
 
-def works(guest: CoreGuest) -> None:
-    """The host still does an inference."""
-    context = guest.context("relu")
-    assert guest.set_input(context, 0, [4], F32, pack("<4f", 1, -1, 2, -2)) == SUCCESS
-    assert guest.call("compute", context) == SUCCESS
-    assert unpack("<4f", guest.get_output(context)) == (1, 0, 2, 0)
+def check_inference(guest: CoreGuest) -> None:
+    """Check that the guest can still do an inference."""
+    assert guest.load_by_name("relu") == SUCCESS
+    guest.check_relu(guest.u32())
 
 
 @fuzz
 @given(st.lists(st.tuples(st.integers(0, len(MODEL) - 1), st.integers(0, 255)), min_size=1, max_size=6))
-@example([(41, 13)])  # its output becomes a field that nobody knows
+@example([(41, 13)])  # the output becomes an unknown field
 def test_models_that_are_damaged_anywhere(changes: list[tuple[int, int]]) -> None:
     model = bytearray(MODEL)
     for place, byte in changes:

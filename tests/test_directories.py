@@ -1,4 +1,4 @@
-"""The directories that guests are given: what may be read, and what may be written."""
+"""Directories of guests: which files a guest can read, and which it can write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wasi_nn import Directory, GuestError, Host
 CREATE, TRUNCATE = 1, 8
 READ, WRITE = 1 << 1, 1 << 6  # rights of preview 1
 ALL_RIGHTS = (1 << 30) - 1
-D, IT = -1, -2  # of a component: its directory, and what it opened last
+D, IT = -1, -2  # in a component's steps: its directory, and the descriptor that it opened last
 NOW = [1, 0, 0]
 
 
@@ -80,7 +80,7 @@ READS = [
     pytest.param(core([opens(OLD), ("fd_read", [CORE_OPENED, 64, 1, 80])]), id="core"),
     pytest.param(component([opens_at(OLD), ("read", [IT, 3, 0])]), id="component"),
 ]
-# These are refused in any directory: the file was opened to be read.
+# These fail in any directory, since the file was opened for reading.
 OPENED_TO_BE_READ = ("core: set the size", "component: write", "component: set the size")
 
 
@@ -95,7 +95,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def state(folder: Path) -> list[object]:
-    """All that a guest could change: names, contents, times of change, links."""
+    """All that a guest could change in the folder: names, contents, modification times, links."""
     return [
         (str(path), path.lstat().st_mtime_ns, path.lstat().st_nlink, path.is_file() and path.read_bytes())
         for path in (folder, *sorted(folder.rglob("*")))
@@ -129,15 +129,15 @@ def test_no_directory_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("paths", "said"),
+    ("paths", "message"),
     [
         (["/p", "/p/"], r"two directories would be '/p/' for the guest \('/p'\)"),
         (["p", "./p"], "two directories would be './p' for the guest"),
         (["/p:ro"], r"'/p:ro' is no path for the guest: .* Directory\(\.\.\., read_only=True\)"),
     ],
 )
-def test_paths_that_cant_be_the_guests(folder: Path, paths: list[str], said: str) -> None:
-    with pytest.raises(GuestError, match=said):
+def test_paths_that_cant_be_the_guests(folder: Path, paths: list[str], message: str) -> None:
+    with pytest.raises(GuestError, match=message):
         Host(cache=False).run(core([]), dirs=dict.fromkeys(paths, folder))
 
 

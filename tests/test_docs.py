@@ -1,4 +1,4 @@
-"""Examples in the documentation do what it says."""
+"""The documentation is true: its examples run, its tables are complete, its links lead somewhere."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from wasi_nn.isolation import Isolation
 
 
 def example(page: str, heading: str) -> str:
-    """The first example in Python below a heading."""
+    """The first Python example below a heading."""
     below = (REPOSITORY / page).read_text().partition(f"\n{heading}\n")[2]
-    found = re.search(r"^```python\n(.*?)^```", below, re.DOTALL | re.MULTILINE)
-    assert found is not None
-    return found[1]
+    match = re.search(r"^```python\n(.*?)^```", below, re.DOTALL | re.MULTILINE)
+    assert match is not None
+    return match[1]
 
 
 def page(name: str) -> str:
@@ -64,9 +64,9 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
-@pytest.mark.parametrize(("guest", "said"), [(EMPTY, "0\n"), (LOOPS, "it takes too long\n")], ids=["ends", "loops"])
+@pytest.mark.parametrize(("guest", "output"), [(EMPTY, "0\n"), (LOOPS, "it takes too long\n")], ids=["ends", "loops"])
 def test_stopping_a_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], guest: bytes, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], guest: bytes, output: str
 ) -> None:
     (tmp_path / "guest.wasm").write_bytes(guest)
     (tmp_path / "photos").mkdir()
@@ -74,7 +74,7 @@ def test_stopping_a_run(
     names: dict[str, Any] = {"wasi_nn": wasi_nn}
     text = example("docs/limits.md", "## Stopping a run")
     exec(text.replace("timeout=30", "timeout=0.1") if guest is LOOPS else text, names)
-    assert capsys.readouterr().out == said
+    assert capsys.readouterr().out == output
 
 
 def test_guests_with_asyncio(

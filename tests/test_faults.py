@@ -1,4 +1,4 @@
-"""A host among faults: guests that leave everything behind, several hosts and threads, and signals."""
+"""Hosts under stress: guests that release nothing, several hosts and threads at once, and signals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TRAPS = b'(module (func (export "_start") unreachable))'
 Write = Callable[[str, bytes], Path]
 
 
-# Nothing is left
+# Guests that release nothing
 
 
 @pytest.mark.parametrize("untidy", UNTIDY, ids=lambda untidy: untidy.__name__)
@@ -45,7 +45,7 @@ def test_nothing_is_left_of_a_guest_however_it_ends(untidy: Callable[[Host], Non
     after = Footprint.now()
     counted = ("descriptors", "stores", "sessions", "contexts", "graphs", "host_functions")
     assert {name: getattr(after, name) for name in counted} == {name: getattr(before, name) for name in counted}
-    # Threads end by themselves when they were idle for long.
+    # Idle threads end by themselves after a while.
     assert after.threads <= before.threads
     assert after.native_threads <= before.native_threads
     assert after.objects < before.objects + 2000
@@ -56,7 +56,7 @@ def test_nothing_is_left_of_a_guest_however_it_ends(untidy: Callable[[Host], Non
 
 
 def infer(host: Host, values: list[int]) -> str:
-    """What a component gets for these, from the graph net."""
+    """The output of a component that runs the graph `net` on these values."""
     text = ",".join(map(str, values))
     return host.run(INFER, ["--graph", "net", f"x=FP32:{len(values)}:{text}"], capture_output=True).stdout.decode()
 
@@ -183,15 +183,15 @@ except BaseException as error:
 
 
 def signalled(number: int, guest: str, before: str = "") -> tuple[int, str]:
-    """What comes of a process that gets a signal in the middle of a guest: its exit code and what it says."""
+    """Send a signal to a process while it runs a guest; returns the process's exit code and output."""
     command = [sys.executable, "-c", before + _RUNS_GUESTS, guest, str(INFER)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "runs\n"
         time.sleep(0.5)
         process.send_signal(number)
-        said, _ = process.communicate(timeout=60)
-    return process.returncode, said
+        output, _ = process.communicate(timeout=60)
+    return process.returncode, output
 
 
 @pytest.mark.parametrize("guest", ["loops", "computes"])

@@ -1,5 +1,5 @@
-"""A process that is forked after use: what was made before says so in the child, what is made there works, and the
-parent goes on."""
+"""Forks of a process that has used graphs: in the child, old graphs raise an error and new ones work; the parent goes
+on."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*multi-threaded, use of fork:DeprecationWarning"
 )  # which is tested here
 
-SECONDS = 60  # after which a child hangs
+SECONDS = 60  # until a child counts as hanging
 
 
 def in_a_fork(work: Callable[[], object]) -> None:
-    """Do the work in a fork; fail if that fails, or doesn't come to an end."""
-    gc.collect()  # what other tests have left, and their runtimes would have to destroy in the fork
+    """Do the work in a fork; fail if the work fails or doesn't end."""
+    gc.collect()  # garbage of other tests, whose runtimes would have to be destroyed in the fork
     child = os.fork()
     if child == 0:
         try:
@@ -104,7 +104,7 @@ TENSORS: dict[str, Any] = {
 
 
 class Used:
-    """A graph that was computed, and a context on it."""
+    """A graph that has computed, and a context on it."""
 
     def __init__(self, model: NamedGraph) -> None:
         self.model = model
@@ -116,7 +116,7 @@ class Used:
         self.before = self.context.get_output(0)
 
     def goes_on(self) -> None:
-        """The context computes what it did."""
+        """Check that the context computes the same outputs again."""
         self.context.set_input(0, self.tensor)
         self.context.compute()
         np.testing.assert_array_equal(self.context.get_output(0), self.before)
@@ -181,7 +181,7 @@ def test_a_text_half_read_ends_with_the_process(tmp_path: Path) -> None:
 
 
 def test_a_host_cannot_be_used_in_a_fork_but_a_new_one_can() -> None:
-    # In a process that has used no other runtimes, whose threads would be missing in the fork.
+    # In a process without other runtimes: their threads would be missing in the fork.
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     script = "import test_forks; test_forks.a_host_in_a_fork()"
     subprocess.run([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": path}, check=True, timeout=120)
@@ -239,7 +239,7 @@ def test_a_lock_that_another_thread_holds_does_not_hold_a_fork_up() -> None:
     held, give_back = threading.Event(), threading.Event()
 
     class Slow:
-        """A source that takes its time to be loaded."""
+        """A model's source that takes long to read."""
 
         def __eq__(self, other: object) -> bool:
             return self is other
@@ -282,8 +282,8 @@ def test_workers_of_multiprocessing_that_are_forked_after_use() -> None:
     HOST["host"] = Host({"relu": loaded(onnx())}, cache=False)
     HOST["host"].run(EMPTY)
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        found = pool.map_async(_infer_in_a_worker, [[n, -n, n, -n] for n in range(1, 9)]).get(SECONDS)
-    assert found == [[n, 0, n, 0] for n in range(1, 9)]
+        results = pool.map_async(_infer_in_a_worker, [[n, -n, n, -n] for n in range(1, 9)]).get(SECONDS)
+    assert results == [[n, 0, n, 0] for n in range(1, 9)]
     assert HOST.pop("host").run(EMPTY).exit_code == 0
 
 

@@ -1,4 +1,4 @@
-"""Models of every format, told apart by their content alone, and shown as what they are."""
+"""Models of every format: the format is recognised by content alone, and `inspect` shows the model."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ FORMATS: dict[str, tuple[str, Callable[[Path], Any]]] = {
 
 @pytest.fixture(params=FORMATS)
 def sample(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, bytes]:
-    """The encoding and the bytes of a model in each format. (That of OpenVINO has no weights, and so no `.bin`.)"""
+    """The encoding and the bytes of a model in each format. (OpenVINO's model has no weights, so it has no `.bin`.)"""
     encoding, make = FORMATS[request.param]
     return encoding, make(tmp_path)
 

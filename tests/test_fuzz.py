@@ -1,4 +1,4 @@
-"""The fuzzer's seeds, and every input that once broke something, each run once without the fuzzer."""
+"""Each seed of the fuzzer, and each input that once broke something, run once without the fuzzer."""
 
 from __future__ import annotations
 

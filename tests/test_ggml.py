@@ -1,4 +1,4 @@
-"""The GGML backend: completions and embeddings, options, contexts side by side, and what is hostile."""
+"""The GGML backend: completions and embeddings, options, several contexts at once, and hostile inputs and models."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ need("xllamacpp", "'wasi-nn[ggml]'")
 need("gguf", "gguf")
 
 import ggml_models as models  # noqa: E402
+from hostile_gguf import key, text  # noqa: E402
 
 from wasi_nn.backends.ggml import backend as ggml  # noqa: E402
 from wasi_nn.backends.ggml.completion import Completion  # noqa: E402
@@ -47,14 +48,14 @@ def grammatical() -> Graph:
 
 
 def written(graph: Graph, prompt: str = PROMPT, **options: Any) -> tuple[str, dict[str, Any]]:
-    """What a graph writes after a prompt, and what it says of it. Options have `_` for `-`."""
-    given = {"options": json.dumps({name.replace("_", "-"): value for name, value in options.items()})}
-    outputs = graph.compute({"prompt": prompt, **(given if options else {})})
+    """The text that a graph writes after a prompt, and its metadata. Options have `_` for `-`."""
+    inputs = {"options": json.dumps({name.replace("_", "-"): value for name, value in options.items()})}
+    outputs = graph.compute({"prompt": prompt, **(inputs if options else {})})
     return outputs["text"].tobytes().decode(), json.loads(outputs["metadata"].tobytes())
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python code in a process of its own that finds what the tests find."""
+    """Run Python code in a new process, with the import paths of the tests."""
     environment = {**os.environ, "PYTHONPATH": str(SUPPORT), "GGML_NO_BACKTRACE": "1"}
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
@@ -186,13 +187,13 @@ def test_a_json_schema_and_a_tokenizer_that_puts_spaces_first() -> None:
 
 def test_embeddings(graph: Graph) -> None:
     text, metadata = written(graph, "some text", embedding=True)
-    found = json.loads(text)
-    assert found["n_embedding"] == len(found["embedding"]) == models.EMBEDDING
-    assert np.linalg.norm(found["embedding"]) == pytest.approx(1)
+    answer = json.loads(text)
+    assert answer["n_embedding"] == len(answer["embedding"]) == models.EMBEDDING
+    assert np.linalg.norm(answer["embedding"]) == pytest.approx(1)
     assert metadata["input_tokens"] > 0
     assert metadata["output_tokens"] == 0
-    assert json.loads(written(graph, "other text", embedding=True)[0]) != found
-    assert json.loads(written(wasi_nn.load(models.tiny(), options={"embedding": True}), "some text")[0]) == found
+    assert json.loads(written(graph, "other text", embedding=True)[0]) != answer
+    assert json.loads(written(wasi_nn.load(models.tiny(), options={"embedding": True}), "some text")[0]) == answer
 
 
 def test_a_model_that_ranks_has_no_embeddings() -> None:
@@ -203,7 +204,7 @@ def test_a_model_that_ranks_has_no_embeddings() -> None:
 def test_options_beside_the_model_are_those_of_every_context(graph: Graph) -> None:
     beside = wasi_nn.load([models.tiny(), b'{"temp": 0, "n-predict": 16}'], "ggml")
     assert written(beside)[0] == written(graph, temp=0)[0]
-    assert written(beside, n_predict=3)[1]["output_tokens"] == 3, "what is set later comes first"
+    assert written(beside, n_predict=3)[1]["output_tokens"] == 3, "options that are set later take precedence"
     assert written(beside)[1]["output_tokens"] == 16
 
 
@@ -414,7 +415,7 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
         refused(ErrorCode.RUNTIME_ERROR, "can't load the model", wasi_nn.load, unloadable)
 
     use()
-    gc.collect()  # what the errors' frames still hold
+    gc.collect()  # objects that the errors' frames still hold
     before = sorted(os.listdir("/proc/self/fd"))
     use()
     gc.collect()
@@ -487,14 +488,6 @@ def gguf(*parts: bytes, tensors: int = 0, keys: int = 0, version: int = 3) -> by
     return b"GGUF" + pack("<IQQ", version, tensors, keys) + b"".join(parts)
 
 
-def text(content: bytes) -> bytes:
-    return pack("<Q", len(content)) + content
-
-
-def key(name: bytes, kind: int, value: bytes) -> bytes:
-    return text(name) + pack("<I", kind) + value
-
-
 LLAMA = key(b"general.architecture", 8, text(b"llama"))
 
 
@@ -559,7 +552,7 @@ def test_builders_too_many() -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "device"),
+    ("devices", "device"),
     [
         ([("CPU", "CPU"), ("CUDA0", "GPU"), ("CUDA1", "GPU")], "cuda:0"),
         ([("Vulkan0", "IGPU"), ("CPU", "CPU")], "vulkan:0"),
@@ -567,21 +560,21 @@ def test_builders_too_many() -> None:
         ([("BLAS", "ACCEL"), ("CPU", "CPU")], None),
     ],
 )
-def test_the_choice_of_a_device(there: list[tuple[str, str]], device: str | None) -> None:
-    assert ggml.choose_device(ExecutionTarget.CPU, there) == "cpu"
+def test_the_choice_of_a_device(devices: list[tuple[str, str]], device: str | None) -> None:
+    assert ggml.choose_device(ExecutionTarget.CPU, devices) == "cpu"
     if device is None:
         with pytest.raises(TargetUnavailable, match=r"no device for gpu here \(it has BLAS, CPU\)"):
-            ggml.choose_device(ExecutionTarget.GPU, there)
+            ggml.choose_device(ExecutionTarget.GPU, devices)
     else:
-        assert ggml.choose_device(ExecutionTarget.GPU, there) == device
+        assert ggml.choose_device(ExecutionTarget.GPU, devices) == device
     with pytest.raises(TargetUnavailable, match="no device for tpu"):
-        ggml.choose_device(ExecutionTarget.TPU, there)
+        ggml.choose_device(ExecutionTarget.TPU, devices)
 
 
 def test_only_devices_that_are_there() -> None:
-    there = ggml.GgmlBackend().devices()
-    assert there[ExecutionTarget.CPU] == "cpu"
-    for target in {ExecutionTarget.GPU, ExecutionTarget.TPU} - set(there):
+    available = ggml.GgmlBackend().devices()
+    assert available[ExecutionTarget.CPU] == "cpu"
+    for target in {ExecutionTarget.GPU, ExecutionTarget.TPU} - set(available):
         refused(ErrorCode.UNSUPPORTED_OPERATION, "no device for", wasi_nn.load, models.tiny(), target=target)
         assert wasi_nn.load(models.tiny(), target=target, rules=LoadRules("cpu")).device == "cpu"
 

@@ -1,4 +1,5 @@
-"""Graphs and contexts, whatever the backend: over a graph made here, as the author of a backend would make one."""
+"""Graphs and execution contexts, independent of any backend: tested with graphs in Python, as a backend's author
+writes them."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from wasi_nn.session.handles import HandleTable
 
 
 class Doubler(Graph):
-    """doubled = 2 * x + bias; counts how often it runs, and fails on 13."""
+    """doubled = 2 * x + bias. Counts its runs, and fails on 13."""
 
     def __init__(self) -> None:
         f32 = np.dtype(np.float32)
@@ -185,11 +186,11 @@ def test_a_graph_lives_as_long_as_a_context_needs_it() -> None:
     assert context.get_output(0).tolist() == [[3, 5], [7, 9]]
 
 
-# Inputs that are bytes, optional, or of a type that the model doesn't say; outputs that it doesn't say
+# Inputs that are bytes, optional, or of no declared type; outputs that aren't declared
 
 
 class Echo(Graph):
-    """Gives the inputs that are set, each under its name; the last first."""
+    """The outputs are the inputs that are set, each under its name, in reverse order."""
 
     encoding = wasi_nn.GraphEncoding.GGML
     outputs_vary = True
@@ -206,8 +207,10 @@ class Echo(Graph):
 
     def runner(self) -> RunFunction:
         def run(inputs: Sequence[Any], _: Sequence[Any] | None) -> Sequence[Any]:
-            there = [(info.name, array) for info, array in zip(self.inputs, inputs, strict=True) if array is not ABSENT]
-            return NamedOutputs((name, array.copy()) for name, array in reversed(there))
+            present = [
+                (info.name, array) for info, array in zip(self.inputs, inputs, strict=True) if array is not ABSENT
+            ]
+            return NamedOutputs((name, array.copy()) for name, array in reversed(present))
 
         return run
 
@@ -223,11 +226,11 @@ def test_bytes_are_taken_whatever_type_and_dims_they_are_said_to_have() -> None:
         context.write_input(0, np.dtype(dtype), dims, memoryview(data))
         context.compute()
         assert bytes(context.output_bytes(0)) == data
-    for given in ("caf\u00e9", "caf\u00e9".encode(), np.frombuffer("caf\u00e9".encode(), np.uint8)):
-        context.set_input("prompt", given)
+    for tensor in ("caf\u00e9", "caf\u00e9".encode(), np.frombuffer("caf\u00e9".encode(), np.uint8)):
+        context.set_input("prompt", tensor)
         context.compute()
         assert context.get_output("prompt").tobytes().decode() == "caf\u00e9"
-        assert Echo().compute({"prompt": given})["prompt"].tobytes().decode() == "caf\u00e9"
+        assert Echo().compute({"prompt": tensor})["prompt"].tobytes().decode() == "caf\u00e9"
 
 
 def test_optional_inputs_may_be_left_out() -> None:

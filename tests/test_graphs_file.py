@@ -1,4 +1,4 @@
-"""A file of named graphs: what it may say, what is wrong with it, and reading it again while guests run."""
+"""The file of named graphs: its keys, the errors for mistakes in it, and `reload` while guests run."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_reload_takes_what_changed_and_leaves_the_rest_loaded(write: Write) -> N
     assert registry.get("kept") is before["kept"]
     assert registry.get("added") is before["added"]
     assert registry.get("changed").compute(VALUES)["y"].tolist() == VALUES["x"].tolist()
-    assert before["changed"].compute(VALUES)["y"].tolist() == [0, 1, 0, 2], "guests keep what they have"
+    assert before["changed"].compute(VALUES)["y"].tolist() == [0, 1, 0, 2], "guests keep the graphs that they have"
     refused(ErrorCode.NOT_FOUND, "no graph is named 'gone'", registry.get, "gone")
 
 

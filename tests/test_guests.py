@@ -1,4 +1,4 @@
-"""The guests in C, on real models with their real weights: the answers are right, and the runtime's own."""
+"""The guests in C on real models: their answers are right, and equal to those of the runtime called directly."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ RUNTIME: dict[str, Any] = {"providers": ["CPUExecutionProvider"]}
 
 
 def run(host: Host, guest: str, *arguments: str, **keywords: Any) -> list[str]:
-    """The lines that a guest writes."""
+    """Run a guest; returns the lines that it prints."""
     result = host.run(C_GUESTS / f"{guest}.wasm", arguments, capture_output=True, **keywords)
     assert result.exit_code == 0, result.stderr.decode()
     return result.stdout.decode().splitlines()
 
 
 def magika_features(content: bytes) -> Any:
-    """The input that Magika's model wants, as its package makes it."""
+    """The input of Magika's model for this file content, computed as Magika's own package does."""
     begin, end = content[:4096].lstrip()[:1024], content[-4096:].rstrip()[-1024:]
     numbers = [*begin, *[256] * (1024 - len(begin)), *[256] * (1024 - len(end)), *end]
     return np.array([numbers], np.int32)
@@ -164,7 +164,7 @@ def test_the_header_is_good_for_cpp_and_needs_no_library(tmp_path: Path) -> None
 
 @pytest.fixture(scope="module")
 def smollm2() -> Host:
-    """A host with a small language model, which answers the same each time."""
+    """A host with a small language model that gives the same answer each time."""
     need("xllamacpp", "'wasi-nn[ggml]'")
     return Host({"smollm2": real_models.smollm2()}, cache=False)
 
@@ -175,12 +175,12 @@ OPTIONS = '{"temp": 0, "n-predict": 24, "ctx-size": 512}'
 def test_chat_answers_with_its_words_as_they_come_and_at_once(smollm2: Host, caplog: pytest.LogCaptureFixture) -> None:
     arguments = "--graph", "smollm2", "--options", OPTIONS
     question = "What is the capital of France?"
-    said = run(smollm2, "chat", *arguments, question)
-    assert said[0] == f"> {question}"
-    assert "Paris" in said[1]
-    assert run(smollm2, "chat", *arguments, "--at-once", question) == said
+    lines = run(smollm2, "chat", *arguments, question)
+    assert lines[0] == f"> {question}"
+    assert "Paris" in lines[1]
+    assert run(smollm2, "chat", *arguments, "--at-once", question) == lines
     result = smollm2.run(C_GUESTS / "chat.wasm", arguments, stdin=f"{question}\n".encode(), capture_output=True)
-    assert said[1] in result.stdout.decode()
+    assert lines[1] in result.stdout.decode()
     assert b'"output_tokens": ' in result.stderr
     assert not caplog.records, "that a sequence is complete is no failure"
 

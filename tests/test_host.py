@@ -1,4 +1,4 @@
-"""Running guests from Python: what they get, what comes back, and what is said of those that can't be run."""
+"""Running guests from Python: their arguments and streams, their results, and the errors for guests that can't run."""
 
 from __future__ import annotations
 

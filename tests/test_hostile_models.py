@@ -1,7 +1,7 @@
-"""Hostile models, given to a session as a guest gives them: they are refused, or fail, or run; and harm nobody.
+"""Hostile models, loaded by a session as a guest would load them: each is refused, fails or runs, and does no harm.
 
-All models of an encoding are tried in one process that is made for them, so that one that ends it is seen, and ends
-nothing else. What the process opens in the directory that it is in, the kernel tells.
+All models of an encoding are tried in one separate process, so that a model that crashes it is noticed and ends nothing
+else. The kernel reports which files the process opens in its working directory.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ MODES = ("IN-PROCESS", "ISOLATED")
 _PATIENCE = 60  # seconds that one model may take
 _LONGEST_MESSAGE = 5_000  # characters
 
-_OPENED, _CHANGED = 0x020, 0x002 | 0x004 | 0x100 | 0x200 | 0x0C0  # of inotify(7): what is made, moved, deleted too
+_OPENED, _CHANGED = 0x020, 0x002 | 0x004 | 0x100 | 0x200 | 0x0C0  # inotify(7): changed, created, deleted or moved
 _IS_DIRECTORY = 0x40000000
 
 
 @dataclass
 class Trial:
-    """What came of the models of an encoding, by their place, and of what was around them."""
+    """The results of an encoding's models, by their place in the corpus, and the files that they touched."""
 
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    ended: dict[str, str] = field(default_factory=dict)  # how the process ended that had this model
+    ended: dict[str, str] = field(default_factory=dict)  # by model: how the process ended that tried it
     printed: str = ""
     touched: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
@@ -55,8 +55,8 @@ class Trial:
 
 @pytest.fixture(scope="session")
 def trial_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], Trial]]:
-    """Tries the models of an encoding, once. The next encodings' are tried meanwhile; TensorFlow's are first, since it
-    waits for ten seconds when there is no memory, again and again: two threads are mostly idle with it at the start."""
+    """A function that tries the models of an encoding, once. Two threads try the next encodings meanwhile. TensorFlow
+    comes first: it waits for ten seconds whenever it gets no memory, so that both threads are mostly idle with it."""
     with ThreadPoolExecutor(3) as threads:
         asked: dict[tuple[str, str], Future[Trial]] = {}
 
@@ -65,7 +65,7 @@ def trial_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
                 for each in sorted(product(MODELS, MODES), key=lambda each: each[0] != "tensorflow"):
                     if each[1] == "IN-PROCESS" or not isolation.unavailable():
                         folder = tmp_path_factory.mktemp("hostile")
-                        scene = _prepared(folder, *each)  # here, since what makes models may be for one thread only
+                        scene = _prepared(folder, *each)  # not on two threads at once
                         asked[each] = threads.submit(_tried, folder, scene, *each)
             return asked[encoding, mode].result()
 
@@ -74,7 +74,7 @@ def trial_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 
 
 def _prepared(folder: Path, encoding: str, mode: str) -> Scene:
-    """Write the models that are to be tried; gives the scene that they know of."""
+    """Write the models into the folder; returns the scene whose paths they contain."""
     scene, models = Scene(folder / "scene"), folder / "models"
     scene.prepare()
     (folder / "temporary").mkdir()
@@ -113,7 +113,7 @@ def _content(folder: Path) -> set[tuple[Path, bytes]]:
 
 @contextlib.contextmanager
 def _watched(folder: Path, touched: list[str]) -> Iterator[None]:
-    """Note which files of a directory are opened or changed, by whomever."""
+    """During the block, note which files of a directory any process opens or changes."""
     libc = ctypes.CDLL(None, use_errno=True)
     watch = libc.inotify_init1(os.O_NONBLOCK)
     assert watch >= 0
@@ -132,7 +132,7 @@ def _watched(folder: Path, touched: list[str]) -> Iterator[None]:
 
 
 def _run(models: Path, encoding: str, mode: str, scene: Scene, temporary: Path, trial: Trial) -> bool:
-    """Try the models that haven't been; false if the process ended too early, with the last that was begun."""
+    """Try the models that have no outcome yet. Returns False if the process ended early, in the model begun last."""
     environment = os.environ | {
         "HOST_SECRET": SECRET,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
@@ -165,7 +165,7 @@ def _run(models: Path, encoding: str, mode: str, scene: Scene, temporary: Path, 
 
 
 def _ended(process: subprocess.Popen[bytes], outcomes: Path) -> int | None:
-    """How a process ended; None if nothing more came of it."""
+    """Wait for a process; returns its exit code, or None if it made no progress for too long."""
     size, since = -1, 0.0
     while process.poll() is None:
         if outcomes.stat().st_size != size:
@@ -197,16 +197,16 @@ ALL = [
 @pytest.mark.parametrize(("mode", "encoding", "place"), ALL, indirect=["mode"])
 def test_what_comes_of_it(mode: str, encoding: str, place: int, trial_of: Any) -> None:
     model, trial = MODELS[encoding][place], trial_of(encoding, mode)
-    assert str(place) in trial.outcomes, trial.ended.get(str(place), f"it wasn't reached: {trial.ended}")
+    assert str(place) in trial.outcomes, trial.ended.get(str(place), f"the model wasn't tried: {trial.ended}")
     check(model, trial.outcomes[str(place)])
 
 
 def check(model: Hostile, outcome: Mapping[str, Any]) -> None:
-    wanted = model.outcome
-    if wanted.stage != "any":
-        assert outcome["stage"] == wanted.stage, outcome
-    if wanted.codes:
-        assert outcome["code"] in {code.value for code in wanted.codes}, outcome
+    expected = model.outcome
+    if expected.stage != "any":
+        assert outcome["stage"] == expected.stage, outcome
+    if expected.codes:
+        assert outcome["code"] in {code.value for code in expected.codes}, outcome
     message = outcome.get("message", "no error")
     assert message.isprintable()
     assert 0 < len(message) < _LONGEST_MESSAGE
@@ -217,14 +217,14 @@ def check(model: Hostile, outcome: Mapping[str, Any]) -> None:
 def test_the_process_goes_on_and_good_models_run(encoding: str, mode: str, trial_of: Any) -> None:
     trial = trial_of(encoding, mode)
     assert not trial.ended
-    assert trial.outcomes["good"]["stage"] == "ran", "after all others"
+    assert trial.outcomes["good"]["stage"] == "ran", "after all hostile models"
 
 
 @pytest.mark.parametrize("encoding", MODELS)
 def test_no_file_is_opened_made_or_changed(encoding: str, mode: str, trial_of: Any) -> None:
     trial = trial_of(encoding, mode)
     assert not trial.touched
-    assert not trial.left, "among the temporary files"
+    assert not trial.left, "temporary files stay"
 
 
 @pytest.mark.parametrize("encoding", MODELS)

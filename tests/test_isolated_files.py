@@ -1,4 +1,4 @@
-"""An isolated model that is loaded by path reads its own files, and none of its neighbours', whatever it names."""
+"""Files of isolated models that are loaded by path: a model reads its own files, and no other files in its folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("isolation")
 
 
 def model_in(folder: Path, location: str) -> Path:
-    """A model `model.onnx` whose weights are in this file, as the model calls it."""
+    """A model `model.onnx` whose weights are in the file `location`, a path as the model contains it."""
     path = folder / "model.onnx"
     path.write_bytes(onnx_models.with_external_data(folder, location))
     (folder / "weights.bin").rename(folder / location)
@@ -159,5 +159,5 @@ def test_a_worker_can_open_no_neighbour(tmp_path: Path) -> None:
             file = tmp_path / name
             if not file.exists():
                 file.write_bytes(b"no model")
-            for found in backend.own_files_of(file, {}):
-                assert tmp_path / "id_rsa" not in (found, *found.glob("*")), (backend.runtime, name)
+            for listed in backend.own_files_of(file, {}):
+                assert tmp_path / "id_rsa" not in (listed, *listed.glob("*")), (backend.runtime, name)

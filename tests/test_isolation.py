@@ -1,4 +1,4 @@
-"""Isolated graphs: what they give, what their workers may do, and what becomes of those that fail."""
+"""Isolated graphs: their outputs, the confinement of their workers, and the replacement of workers that fail."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnx_models
 import pytest
+from checks import on_threads
 from confined_backend import ConfinedBackend, ListeningBackend
 from isolated_programs import X, ended, outcome_of, program, value, wait_for_end_of, worker_of
 
@@ -120,11 +121,7 @@ class TestGraphs:
                 return x + 1
         """)
         results: list[Any] = []
-        threads = [threading.Thread(target=lambda: results.append(value(graph))) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        on_threads(lambda _: results.append(value(graph)), 2)
         assert results == [[0, 3, -2, 5]] * 2
 
     def test_other_targets_are_refused_and_may_fall_back(self) -> None:
@@ -325,14 +322,14 @@ class TestFaults:
         assert ended(process)
 
     @pytest.mark.parametrize(
-        ("how", "told"),
+        ("how", "message"),
         [
             ("ctypes.string_at(0)", "SIGSEGV"),
             ("os.abort()", "SIGABRT"),
             ("os._exit(3)", "it exited with 3"),
         ],
     )
-    def test_a_crash_is_told_and_the_next_use_works(self, how: str, told: str) -> None:
+    def test_a_crash_is_told_and_the_next_use_works(self, how: str, message: str) -> None:
         graph = program(f"""
             import ctypes, os
             def run(x):
@@ -341,7 +338,7 @@ class TestFaults:
                 return x
         """)
         for _ in range(2):
-            with pytest.raises(NNError, match=told):
+            with pytest.raises(NNError, match=message):
                 value(graph)
             assert graph.compute({"x": -X})["y"].tolist() == (-X).tolist()
 
@@ -493,7 +490,7 @@ class TestFaults:
                 return x
         """)
         assert value(graph) == X.tolist()
-        worker = worker_of(graph)
+        worker = graph.worker
 
         def configure() -> None:
             with pytest.raises(NNError, match="is gone"):
@@ -502,10 +499,9 @@ class TestFaults:
         asks = threading.Thread(target=configure)
         asks.start()
         time.sleep(0.2)
-        tell = graph._model._worker.tell  # type: ignore[attr-defined]
         for _ in range(20_000):
-            tell({"do": "forget", "graph": 12345})
-        os.kill(worker, signal.SIGKILL)
+            worker.tell({"do": "forget", "graph": 12345})
+        os.kill(worker.process.pid, signal.SIGKILL)
         asks.join(30)
         assert not asks.is_alive()
 
@@ -535,7 +531,7 @@ class TestLifetime:
         process = worker_of(graph)
         del graph
         gc.collect()
-        context.compute()  # which keeps its graph
+        context.compute()  # the context keeps its graph alive
         del context
         gc.collect()
         assert ended(process)
@@ -566,7 +562,7 @@ class TestLifetime:
         for number in range(10):
             assert value(graph.configured(memoryview(str(number).encode()))) == number
         assert value(graph) == 1
-        assert len(graph._model._described) == 1
+        assert len(graph.worker.graphs) == 1
 
     def test_no_worker_outlives_a_host_that_is_killed(self) -> None:
         at_what = ("return x", "import time; time.sleep(600)", "while True: pass")
@@ -633,7 +629,7 @@ class TestLifetime:
 
 
 def _until_it_works(do: Callable[[], object], times: int = 3) -> int:
-    """How often something failed before it worked."""
+    """Repeat a call until it succeeds; returns how often it failed."""
     for failures in range(times):
         try:
             do()

@@ -1,6 +1,6 @@
-"""Isolation where the kernel gives less than it could: as much as is promised there, or a refusal that says why.
+"""Isolation on platforms that lack a kernel feature: it works as documented there, or is refused with the reason.
 
-The kernel is told to give less to a process, in which isolation is tried then.
+Each test takes the feature away from a process, and isolates a graph in that process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from classifiers import classifier
 
-# A user namespace in which there can be no others, as the kernel lets nobody have any in some containers.
+# A user namespace in which no other can be made: in some containers, the kernel allows none.
 _NO_NAMESPACES = """
     import ctypes, os
     user, group = os.getuid(), os.getgid()
@@ -23,7 +23,7 @@ _NO_NAMESPACES = """
         open(f"/proc/self/{name}", "w").write(text)
     open("/proc/sys/user/max_user_namespaces", "w").write("0")
 """
-# Kernels without a system call say that they have none.
+# System calls fail with ENOSYS, as on kernels without them.
 _NO_CALL = """
     import errno, pyseccomp
     rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
@@ -46,11 +46,11 @@ _NO_SECCOMP = """
 pytestmark = pytest.mark.usefixtures("isolation")
 
 
-def said(given: str, program: str) -> str:
-    """What a program prints where the kernel gives no more than that."""
+def output_of(lack: str, program: str) -> str:
+    """The output of a program in a process without the kernel feature."""
     here = Path(__file__).parent
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), *filter(None, sys.path)])}
-    text = textwrap.dedent(given) + textwrap.dedent(program)
+    text = textwrap.dedent(lack) + textwrap.dedent(program)
     ended = subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
@@ -67,12 +67,12 @@ _TRIES = """
 
 
 class TestWithoutUserNamespaces:
-    @pytest.mark.parametrize("given", [_NO_NAMESPACES, _NO_UNSHARE])
-    def test_graphs_are_isolated(self, given: str) -> None:
-        assert said(given, _TRIES) == "[0.0, 2.0, 0.0, 4.0]\n"
+    @pytest.mark.parametrize("lack", [_NO_NAMESPACES, _NO_UNSHARE])
+    def test_graphs_are_isolated(self, lack: str) -> None:
+        assert output_of(lack, _TRIES) == "[0.0, 2.0, 0.0, 4.0]\n"
 
     def test_a_worker_can_do_no_more(self) -> None:
-        told = said(
+        output = output_of(
             _NO_NAMESPACES,
             """
             from isolated_programs import outcome_of
@@ -90,12 +90,12 @@ class TestWithoutUserNamespaces:
                 print(outcome_of(statement))
             """,
         )
-        assert told.split() == ["EPERM"] * 2 + ["EACCES"] * 4 + ["EPERM"] * 3
+        assert output.split() == ["EPERM"] * 2 + ["EACCES"] * 4 + ["EPERM"] * 3
 
     def test_roots_workers_have_so_many_threads_all_the_same(self) -> None:
         if Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"] or os.geteuid() != 0:
             pytest.skip("only root's threads can be counted apart then")
-        told = said(
+        output = output_of(
             _NO_UNSHARE,
             """
             import os
@@ -114,10 +114,10 @@ class TestWithoutUserNamespaces:
             print(program(text, settings=Isolation(threads=50)).compute({"x": X})["y"].item())
             """,
         )
-        assert 20 < int(told) < 50
+        assert 20 < int(output) < 50
 
     def test_a_runtime_that_listens_is_refused(self) -> None:
-        told = said(
+        output = output_of(
             _NO_NAMESPACES,
             """
             from confined_backend import ListeningBackend
@@ -128,11 +128,11 @@ class TestWithoutUserNamespaces:
                 print(error)
             """,
         )
-        assert told.endswith("this runtime needs user namespaces to be isolated, and the kernel gives none\n")
+        assert output.endswith("this runtime needs user namespaces to be isolated, and the kernel gives none\n")
 
     @pytest.mark.parametrize("kind", ["openvino", "torchscript", "saved_model", "tflite", "pt2"])
     def test_every_other_runtime_works_or_says_what_it_lacks(self, kind: str) -> None:
-        told = said(
+        output = output_of(
             _NO_NAMESPACES,
             f"""
             import numpy, wasi_nn
@@ -145,30 +145,30 @@ class TestWithoutUserNamespaces:
             """,
         )
         if kind == "pt2":
-            assert "no-scratch-folder-without-user-namespaces" in told
+            assert "no-scratch-folder-without-user-namespaces" in output
         else:
-            assert told == "[(1, 1000)]\n"
+            assert output == "[(1, 1000)]\n"
 
 
 class TestWithoutWhatIsRequired:
     def test_landlock(self) -> None:
-        assert said(_NO_LANDLOCK, _TRIES).startswith(
+        assert output_of(_NO_LANDLOCK, _TRIES).startswith(
             "unsupported-operation graphs can't be isolated here: it needs Landlock, and the kernel has none ("
         )
 
     def test_seccomps_library(self) -> None:
-        assert said(_NO_SECCOMP, _TRIES).startswith(
+        assert output_of(_NO_SECCOMP, _TRIES).startswith(
             "unsupported-operation graphs can't be isolated here: it needs seccomp's library, libseccomp.so.2 ("
         )
 
     def test_a_kernel_that_lets_nobody_filter_calls(self) -> None:
-        told = said(_NO_FILTERS, _TRIES)
-        assert told.startswith("unsupported-operation graphs can't be isolated here: ")
+        output = output_of(_NO_FILTERS, _TRIES)
+        assert output.startswith("unsupported-operation graphs can't be isolated here: ")
 
-    @pytest.mark.parametrize("given", [_NO_LANDLOCK, _NO_SECCOMP])
-    def test_the_command_refuses_it(self, given: str) -> None:
-        told = said(
-            given,
+    @pytest.mark.parametrize("lack", [_NO_LANDLOCK, _NO_SECCOMP])
+    def test_the_command_refuses_it(self, lack: str) -> None:
+        output = output_of(
+            lack,
             """
             import contextlib, pathlib, sys, tempfile, onnx_models
             from wasi_nn.cli import main
@@ -180,11 +180,11 @@ class TestWithoutWhatIsRequired:
                 print(main(["run", "--isolate", "--graph", f"g={model}", str(guest)]))
             """,
         )
-        assert told.startswith("0\nwasi-nn: graphs can't be isolated here: it needs ")
-        assert not told.endswith("\n0\n")
+        assert output.startswith("0\nwasi-nn: graphs can't be isolated here: it needs ")
+        assert not output.endswith("\n0\n")
 
     def test_models_that_only_isolation_may_load_are_refused(self) -> None:
-        told = said(
+        output = output_of(
             _NO_LANDLOCK,
             """
             import wasi_nn
@@ -198,4 +198,4 @@ class TestWithoutWhatIsRequired:
                     print(error.code.value, error)
             """,
         )
-        assert told.startswith("security ")
+        assert output.startswith("security ")

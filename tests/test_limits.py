@@ -1,4 +1,5 @@
-"""What a guest may have and take: each limit, what is told, and that all works again afterwards."""
+"""Limits of guests: memory, time, computes, counts, bytes and policy. Each has its error, and the host works again
+afterwards."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ def guest(body: str, pages: int = 1) -> bytes:
 
 
 def nn_guest(body: str) -> bytes:
-    """A command that has the graph g, a context on it with its input set, and `$compute` to run it."""
+    """A command that makes a context on the graph `g`, with its handle at address 12; `body` may call `$compute`."""
     return f"""(module
       (import "wasi_ephemeral_nn" "load_by_name" (func $load (param i32 i32 i32) (result i32)))
       (import "wasi_ephemeral_nn" "init_execution_context" (func $init (param i32 i32) (result i32)))
@@ -69,7 +70,7 @@ def load(session: wasi_nn.Session, model: bytes | None = None) -> int:
 
 
 class Slow(wasi_nn.Graph):
-    """A graph that takes its time, and can be stopped or not."""
+    """A graph whose computes take some seconds, and can be interrupted or not."""
 
     encoding = GraphEncoding.ONNX
 
@@ -169,7 +170,7 @@ class TestMemory:
         with pytest.raises(GuestError, match=r"a module that is instantiated once more \(Limits\.guest_memory"):
             host.run(component("(core instance (instantiate $half))", "(core instance (instantiate $half))"))
         unlimited = Limits(guest_memory=None)
-        with pytest.raises(GuestError, match="unreachable"):  # for what grows there all the same
+        with pytest.raises(GuestError, match="unreachable"):  # the guest traps since its memory grows again
             host.run(component("(core instance (instantiate $half))" * 9), limits=unlimited)
 
     @pytest.mark.parametrize("elements", [2**18, 2**18 + 1])
@@ -241,7 +242,7 @@ class TestTime:
             raise RuntimeError("can't start new thread")
 
         monkeypatch.setattr(threading.Thread, "start", no_more)
-        monkeypatch.setattr(threads, "_pool", threads._Pool())
+        monkeypatch.setattr(threads, "pool", threads.Pool())
         with pytest.raises(GuestError, match="there is no thread for the guest: can't start new thread"):
             Host(cache=False).run(guest(""))
 
@@ -427,7 +428,7 @@ class TestComputes:
 
     @staticmethod
     def check_stopped(graph: wasi_nn.Graph, slow: Any, fast: Any, compute_time: float = 3) -> None:
-        """What would take minutes ends in time, and then the context computes what takes less."""
+        """A compute on `slow`, of some minutes, is stopped in time; the context then computes on `fast`."""
         with wasi_nn.Session({"g": graph}, limits=Limits(compute_time=compute_time)) as session:
             context = session.context(session.init_execution_context(session.load_by_name("g")))
             for _ in range(2):
@@ -449,7 +450,7 @@ class TestComputes:
         options = {"n-predict": 200, "ctx-size": 256, "ignore-eos": True, "temp": 0}
         context.set_input(1, np.frombuffer(json.dumps(options).encode(), np.uint8))
         context.compute_single()
-        context._runner.interrupt()
+        context.interrupt()
         with pytest.raises(NNError, match="the text was interrupted"):
             all_pieces(context)
         context.compute()
@@ -457,7 +458,7 @@ class TestComputes:
 
 
 def all_pieces(context: wasi_nn.ExecutionContext) -> None:
-    """Make pieces until there is none."""
+    """Make all pieces of a sequence."""
     while True:
         context.compute_single()
 
@@ -628,11 +629,11 @@ class TestPolicy:
     def test_onnx_and_tensorflow_lite_bytes_are_loaded_by_default(self) -> None:
         models = {GraphEncoding.ONNX: onnx_models.relu(), GraphEncoding.TENSORFLOWLITE: tflite_models.relu()}
         for encoding, model in models.items():
-            for wanted in (encoding, GraphEncoding.AUTODETECT):
+            for chosen in (encoding, GraphEncoding.AUTODETECT):
                 with wasi_nn.Session() as session:
-                    assert session.load([memoryview(model)], wanted, ExecutionTarget.CPU)
+                    assert session.load([memoryview(model)], chosen, ExecutionTarget.CPU)
                 with wasi_nn.Session(allow_load=False) as session, pytest.raises(NNError) as raised:
-                    session.load([memoryview(model)], wanted, ExecutionTarget.CPU)
+                    session.load([memoryview(model)], chosen, ExecutionTarget.CPU)
                 assert raised.value.code is ErrorCode.SECURITY
 
     def test_a_host_may_isolate_everything(self) -> None:
@@ -702,7 +703,7 @@ class TestComponents:
         context = guest.init_execution_context(guest.load_by_name("g"))
         for _ in range(2):
             guest.infer(context, {"x": X}, ["y"])
-        assert counted == [20, 20]  # the elements, and the dims
+        assert counted == [20, 20]  # bytes of the elements and of the dims
         assert session.used("tensor_bytes") == 0
         with pytest.raises(GuestFailed, match="'nothing'"):
             guest.compute_named(context, [("nothing", guest.tensor(X))])

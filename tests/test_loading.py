@@ -1,4 +1,4 @@
-"""What loading a model for a guest may take: little is computed, its time is limited, and what goes on counts."""
+"""Loading models for guests: few constants are computed, the time is limited, and abandoned loads count as used."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def products(count: int, size: int) -> bytes:
 
 
 def processor_time(model: bytes) -> float:
-    """The seconds of processor time that all threads of this process take to load a guest's model."""
+    """The processor time, in seconds, that this process's threads take to load a guest's model."""
     with Session() as session:
         began = time.process_time()
         session.load([memoryview(model)], GraphEncoding.ONNX, ExecutionTarget.CPU)
@@ -63,8 +63,8 @@ def processor_time(model: bytes) -> float:
 
 
 def test_what_a_models_bytes_make_of_nothing_isnt_worked_out_while_it_is_loaded() -> None:
-    """Else it would take the processor for as long as its makers like: 100 products of these take minutes."""
-    processor_time(relu())  # what the runtime takes the first time
+    """Otherwise a model could keep the processor busy without being run: 100 of these products take minutes."""
+    processor_time(relu())  # the first load takes the runtime longer
     assert processor_time(products(100, 3000)) < 5
 
 
@@ -75,7 +75,7 @@ def test_a_model_computes_the_same_whatever_is_worked_out_before() -> None:
 
 
 class SlowBackend(wasi_nn.Backend):
-    """Loads nothing until it may."""
+    """A backend whose loads wait until `may_end` is set."""
 
     encoding = GraphEncoding.AUTODETECT
     runtime = "slow"
@@ -118,16 +118,16 @@ class Nothing(Graph):
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowBackend]:
-    """A backend whose loads last as long as a test wants."""
+    """A backend whose loads last until the test lets them end."""
     backend = SlowBackend()
     monkeypatch.setattr(backends, "added", lambda: (backend,))
     yield backend
     backend.may_end.set()
-    until(lambda: not timed_load._left_behind.all)
+    until(lambda: not timed_load.abandoned_loads())
 
 
 def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
+    """Wait until the condition holds."""
     deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline
@@ -135,7 +135,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def load_slowly(session: Session, model: bytes = b"model") -> int:
-    """Load a model by the slow backend."""
+    """Load a model with the slow backend."""
     return session.load_extension([memoryview(bytearray(model))], 77, "slow", ExecutionTarget.CPU)
 
 
@@ -167,7 +167,7 @@ class TestTime:
             with pytest.raises(NNError, match=r"Limits.load_time, --max-load-time"):
                 session.load_by_name("g")
             may_end.set()
-            until(lambda: not timed_load._left_behind.all)
+            until(lambda: not timed_load.abandoned_loads())
             assert session.holds_graph(session.load_by_name("g"))
         assert names == ["g", "g"]
 
@@ -202,7 +202,7 @@ class TestTime:
         assert slow.seen == [b"model"]
 
     def test_those_who_wait_for_a_named_model_leave_when_their_time_is_over(self, slow: SlowBackend) -> None:
-        """And not one thread of theirs stays with it."""
+        """Otherwise each of them would leave a waiting thread behind."""
         lock = threading.Lock()
         with lock, closing(Session(limits=SOON)) as session:
 
@@ -213,7 +213,7 @@ class TestTime:
             session.registry.get = get  # type: ignore[method-assign, assignment]
             with pytest.raises(NNError, match=r"Limits.load_time"):
                 session.load_by_name("g")
-            until(lambda: not timed_load._left_behind.all)
+            until(lambda: not timed_load.abandoned_loads())
 
 
 class TestWhatGoesOn:
@@ -237,7 +237,7 @@ class TestWhatGoesOn:
 
     def test_all_guests_together_can_have_few(self, slow: SlowBackend) -> None:
         with Session(limits=Limits(load_time=0.01)) as session:
-            for _ in range(timed_load._MOST_LEFT):
+            for _ in range(timed_load.MOST_ABANDONED):
                 with pytest.raises(NNError, match="load_time"):
                     load_slowly(session)
             with pytest.raises(
@@ -246,20 +246,20 @@ class TestWhatGoesOn:
             ):
                 load_slowly(session)
             slow.may_end.set()
-            until(lambda: not timed_load._left_behind.all)
+            until(lambda: not timed_load.abandoned_loads())
             assert session.holds_graph(load_slowly(session))
 
     def test_what_comes_of_it_is_dropped(self, slow: SlowBackend) -> None:
         with Session(limits=SOON) as session, pytest.raises(NNError):
             load_slowly(session)
         slow.may_end.set()
-        until(lambda: not timed_load._left_behind.all)
+        until(lambda: not timed_load.abandoned_loads())
         until(lambda: gc.collect() >= 0 and slow.loaded() is None)
 
 
 @pytest.mark.skipif(bool(isolation.unavailable()), reason="graphs can't be isolated here")
 def test_a_worker_that_is_too_slow_to_load_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever of the two limits comes first."""
+    """The guest's limit ends the load here, although the worker's own limit is later."""
     workers: list[Worker] = []
 
     class Watched(Worker):
@@ -275,5 +275,5 @@ def test_a_worker_that_is_too_slow_to_load_is_killed(monkeypatch: pytest.MonkeyP
         with pytest.raises(NNError, match=r"Limits.load_time, --max-load-time") as raised:
             session.load_extension([memoryview(slow_model)], 78, "confined", ExecutionTarget.CPU)
     assert raised.value.code is ErrorCode.TIMEOUT
-    until(lambda: not timed_load._left_behind.all)
+    until(lambda: not timed_load.abandoned_loads())
     assert [worker.process.wait() for worker in workers] == [-9]

@@ -1,6 +1,6 @@
-"""What reads the bytes of models before their runtimes do takes time and memory in proportion to them.
+"""The readers that check models before their runtimes see them: time and memory stay in proportion to the model's size.
 
-Where it didn't, these tests would go on for hours, or take all memory.
+Without that, these tests would run for hours or use up the memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MB = 1 << 20
 
 
 def most_memory(call: Callable[..., Any], *arguments: Any) -> int:
-    """The bytes that a call takes beyond its arguments, at most."""
+    """The most bytes of memory that a call has at one time, without its arguments."""
     tracemalloc.start()
     try:
         call(*arguments)
@@ -63,7 +63,7 @@ def test_parts_that_call_the_next_one_twice() -> None:
     def bounded() -> None:
         refused(ErrorCode.TOO_LARGE, "call each other more than 1000000 times", require_bounded, parts, Counter([0]))
 
-    assert most_memory(bounded) < 10 * MB, "a number of 10,000 bits for each part"
+    assert most_memory(bounded) < 10 * MB, "one number of 10,000 bits for each part would take more"
 
 
 def test_parts_that_all_call_each_other() -> None:

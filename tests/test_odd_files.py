@@ -1,4 +1,5 @@
-"""Files that are no regular ones, disks and processes that are full, and Ctrl-C at any time: errors, and no waiting."""
+"""Pipes and devices in place of files, full disks, processes without free descriptors, and Ctrl-C: each ends in a clear
+error, and nothing waits for ever."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ Write = Callable[[str, bytes], Path]
 
 @pytest.fixture(params=["pipe", "endless", "random", "directory"])
 def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A path of what is no regular file."""
+    """The path of something that isn't a regular file."""
     kind: str = request.param
     if kind == "pipe":
         os.mkfifo(tmp_path / "pipe")
@@ -58,7 +59,7 @@ def test_the_command_says_that_it_cannot_be_read(arguments: list[str], odd: Path
     guest = write("lookup.wat", command("(drop (call $lookup (i32.const 64) (i32.const 0) (i32.const 0)))").encode())
     if arguments[-1] == "--graph":
         ended = run(*arguments, f"net={odd}", guest)
-        assert ended.returncode == 0, "it isn't loaded"
+        assert ended.returncode == 0, "the graph isn't loaded"
         return
     ended = run(*arguments, odd)
     assert ended.returncode == 1
@@ -131,11 +132,11 @@ for more in [100, *range(40), 100]:
 def test_a_process_that_is_out_of_files_gets_guest_errors_and_loses_none(tmp_path: Path, write: Write) -> None:
     model = write("net.onnx", onnx_models.relu())
     arguments = [str(model), str(tmp_path / "cache"), command(ECHOES_STDIN), str(tmp_path)]
-    said = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", _FULL, *arguments], capture_output=True, text=True, check=False, timeout=300
     )
-    assert said.returncode == 0, said.stderr
-    words = said.stdout.split()
+    assert result.returncode == 0, result.stderr
+    words = result.stdout.split()
     assert (words[0], words[-1], words[1]) == ("ran", "ran", "refused")
 
 
@@ -148,9 +149,9 @@ print(wasi_nn.Host(cache=False).run(sys.argv[1].encode()).exit_code, file=sys.st
 
 def test_our_own_output_may_be_closed_or_full(tmp_path: Path) -> None:
     guest = command(says("said"))
-    there = [sys.executable, "-c", _CLOSED, guest]
-    said = subprocess.run(there, capture_output=True, text=True, check=False, timeout=120)
-    assert (said.returncode, said.stderr) == (0, "0\n")
+    command_line = [sys.executable, "-c", _CLOSED, guest]
+    result = subprocess.run(command_line, capture_output=True, text=True, check=False, timeout=120)
+    assert (result.returncode, result.stderr) == (0, "0\n")
     with open("/dev/full", "w") as full:
         ended = subprocess.run(
             [WASI_NN, "inspect", INFER], stdout=full, stderr=subprocess.PIPE, check=False, timeout=120
@@ -190,7 +191,7 @@ def test_ctrl_c_while_the_command_imports_is_silent(module: str, write: Write) -
 
 
 def test_folders_that_link_to_each_other_are_listed_once(tmp_path: Path) -> None:
-    """Else two links to the folder itself would be 2^40 paths."""
+    """Otherwise two links to the folder itself would make 2^40 paths."""
     (tmp_path / "model").write_bytes(b"12345")
     for name in ("again", "and again"):
         (tmp_path / name).symlink_to(tmp_path)

@@ -1,5 +1,5 @@
-"""The ONNX backend without WebAssembly: every type, every shape, no files reached from bytes, and the runtime's own
-bits."""
+"""The ONNX backend without WebAssembly: element types, dims, results equal to the runtime's bit for bit, and no access
+to files for models from bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VALUES = [0, 1, 2, 100]
 
 
 def direct(model: bytes, **inputs: Any) -> list[Any]:
-    """What the runtime itself computes."""
+    """The outputs of the runtime, called without this package."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     outputs: list[Any] = session.run(None, inputs)
     return outputs
@@ -221,7 +221,7 @@ def test_a_stateful_and_a_stateless_compute_do_not_disturb_each_other() -> None:
 
 
 def test_models_that_lie_about_their_outputs_dims() -> None:
-    # Says that y has 4 elements, which is so only for some inputs.
+    # The model declares 4 elements for y, but has as many only for some inputs.
     model = models.build([helper.make_node("Identity", ["x"], ["y"])], {"x": (1, ["n"])}, {"y": (1, [4])})
     context = wasi_nn.load(model).init_execution_context()
     for count in (4, 4, 2, 2, 4, 5):
@@ -331,7 +331,7 @@ def test_providers_that_are_not_there_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "there", "chosen"),
+    ("target", "available", "chosen"),
     [
         ("cpu", ["CUDAExecutionProvider", "CPUExecutionProvider"], ["CPUExecutionProvider"]),
         ("cpu", ["AzureExecutionProvider", "CPUExecutionProvider"], ["CPUExecutionProvider"]),
@@ -345,16 +345,16 @@ def test_providers_that_are_not_there_are_refused() -> None:
         ("tpu", ["CUDAExecutionProvider", "CPUExecutionProvider"], None),
     ],
 )
-def test_providers_are_chosen_honestly(target: str, there: list[str], chosen: list[str] | None) -> None:
+def test_providers_are_chosen_honestly(target: str, available: list[str], chosen: list[str] | None) -> None:
     if chosen is None:
         with pytest.raises(TargetUnavailable, match=f"no execution provider for {target}"):
-            choose_providers(ExecutionTarget(target), there)
+            choose_providers(ExecutionTarget(target), available)
     else:
-        assert choose_providers(ExecutionTarget(target), there) == chosen
+        assert choose_providers(ExecutionTarget(target), available) == chosen
 
 
 def test_a_provider_that_does_not_start_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The runtime lists CUDA, but what it then runs on is the CPU: as where the driver is missing.
+    # The runtime lists CUDA but runs on the CPU, as it does where the driver is missing.
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
     )

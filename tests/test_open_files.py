@@ -1,4 +1,4 @@
-"""How many files a guest may have open."""
+"""The limit on the files that a guest has open at once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ READ = 1 << 1
 MFILE, NFILE = 33, 41
 OPENS: Step = "path_open", [CORE_DIRECTORY, 0, OLD, 3, 0, READ, READ, 0, 900]
 CLOSES: Step = "fd_close", [CORE_OPENED]
-# It opens files until there is an error, which it exits with.
+# A guest that opens files until it gets an error, and exits with the errno.
 CORE_OPENS_MANY = """(loop $again
     (call $must (call $path_open (i32.const 3) (i32.const 0) (i32.const 1000) (i32.const 3) (i32.const 0)
       (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 900)))
     (br $again))"""
-# These open files again and again, whatever comes of it; the second closes each.
+# Guests that open files in a loop and ignore errors; the second closes each file.
 COMPONENT_OPENS = """(loop $again
     (call $open-at (local.get $d) (i32.const 0) (i32.const 1000) (i32.const 3) (i32.const 0) (i32.const 1)
       (local.get $r))
@@ -112,13 +112,13 @@ with host.session() as session:
 
 def test_some_are_kept_for_the_host(folder: Path) -> None:
     command = [sys.executable, "-c", _FEW, str(folder), core([], CORE_OPENS_MANY).decode()]
-    said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert said.stdout.splitlines() == [
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert result.stdout.splitlines() == [
         f"{NFILE}",
         f"{NFILE}",
         "this process is out of files: it may open 256 (ulimit -n)",
     ]
-    assert said.stderr.count("this process is nearly out of files") == 2
+    assert result.stderr.count("this process is nearly out of files") == 2
 
 
 _NEARLY_OUT = """
@@ -137,5 +137,5 @@ except wasi_nn.GuestTrap as trap:
 def test_a_component_that_takes_the_last_files_of_the_process_is_trapped(folder: Path, limit: str) -> None:
     guest = component([], loop=COMPONENT_OPENS.format(closes="")).decode()
     command = [sys.executable, "-c", _NEARLY_OUT, str(folder), guest, limit]
-    said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert said.stdout.startswith("this process is nearly out of files (ulimit -n), and it has "), said.stderr
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert result.stdout.startswith("this process is nearly out of files (ulimit -n), and it has "), result.stderr

@@ -1,11 +1,10 @@
-"""The OpenVINO backend: the networks of ONNX Runtime's tests with the same answers, and the checks OpenVINO lacks."""
+"""The OpenVINO backend: the same answers as ONNX Runtime for the same networks, and the checks that OpenVINO lacks."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
 from pathlib import Path
-from struct import pack, unpack
 from typing import Any
 
 import models as real_models
@@ -16,7 +15,7 @@ import tflite_models
 import wasmtime
 from checks import refused
 from conftest import need
-from core_guest import F32, OUT, SUCCESS, CoreGuest
+from core_guest import SUCCESS, CoreGuest
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, LoadRules, TargetUnavailable, TensorType
@@ -35,12 +34,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def ir(model: bytes, folder: Path) -> list[bytes]:
-    """The IR of an ONNX model, as two builders; left in the folder as `model.xml` and `model.bin`."""
+    """The IR of an ONNX model, as two builders; also written into the folder, as `model.xml` and `model.bin`."""
     return saved(ov.Core().read_model(model), folder)
 
 
 def saved(model: Any, folder: Path) -> list[bytes]:
-    """A model as two builders; left in the folder as `model.xml` and `model.bin`."""
+    """A model as two builders; also written into the folder, as `model.xml` and `model.bin`."""
     ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
     return [(folder / "model.xml").read_bytes(), (folder / "model.bin").read_bytes()]
 
@@ -172,18 +171,14 @@ def test_dynamic_dims_may_change_and_outputs_stay(folder: Path) -> None:
         context.set_input(0, values)
         context.compute()
         kept.append((context.output(0)[1], values))
-    assert all(np.array_equal(output, values) for output, values in kept), "nothing given out is freed or rewritten"
+    assert all(np.array_equal(output, values) for output, values in kept), "former outputs stay as they were"
 
 
 def test_a_guest_brings_two_builders(folder: Path) -> None:
     with wasi_nn.Session(allow_load=["openvino"]) as session:
         guest = CoreGuest(session)
         assert guest.load(*ir(models.relu(), folder), encoding=0) == SUCCESS
-        assert guest.call("init_execution_context", guest.u32(), OUT) == SUCCESS
-        context = guest.u32()
-        assert guest.set_input(context, 0, [4], F32, pack("<4f", 1, -1, 2, -2)) == SUCCESS
-        assert guest.call("compute", context) == SUCCESS
-        assert unpack("<4f", guest.get_output(context)) == (1, 0, 2, 0)
+        guest.check_relu(guest.u32())
 
 
 def test_inputs_that_openvino_would_take_silently_are_refused(folder: Path) -> None:
@@ -200,14 +195,14 @@ def test_inputs_that_are_outputs_and_outputs_that_are_the_same(dims: models.Dims
     graph = wasi_nn.load(saved(ov.Model([x, doubled, doubled, ops.relu(x), same], [x], "net"), folder))
     context = graph.init_execution_context()
     for values in ([1, -1, 2, -2], [3, 4, -5, 6], [0, -1, 1, 0]):
-        given = models.f32(values)
-        context.set_input(0, given)
+        fed = models.f32(values)
+        context.set_input(0, fed)
         context.compute()
         context.set_input(0, np.zeros(4, np.float32))
         outputs = [context.get_output(index).tolist() for index in range(5)]
-        expected = [given, 2 * given, 2 * given, np.maximum(given, 0), given]
+        expected = [fed, 2 * fed, 2 * fed, np.maximum(fed, 0), fed]
         assert outputs == [array.tolist() for array in expected]
-        assert graph.compute({"x": given})[graph.outputs[0].name].tolist() == given.tolist()
+        assert graph.compute({"x": fed})[graph.outputs[0].name].tolist() == fed.tolist()
 
 
 def test_a_thread_keeps_its_signal_stack_so_that_guests_may_trap(folder: Path) -> None:
@@ -227,7 +222,7 @@ def test_a_thread_keeps_its_signal_stack_so_that_guests_may_trap(folder: Path) -
 
 
 def signal_stack() -> tuple[int, ...]:
-    """The thread's stack for signal handlers: address, flags and size."""
+    """This thread's stack for signal handlers: address, flags and size."""
     state = (ctypes.c_size_t * 3)()
     ctypes.CDLL(None).sigaltstack(None, state)
     return tuple(state)
@@ -267,15 +262,15 @@ def test_tensorflow_models_have_the_names_and_the_order_that_tensorflow_gives_th
         theirs, ours = (wasi_nn.load(source, runtime=runtime) for runtime in ("tensorflow", "openvino"))
         assert [info.name for info in ours.inputs] == [info.name for info in theirs.inputs]
         assert [info.name for info in ours.outputs] == [info.name for info in theirs.outputs]
-        given = {info.name: models.f32([[place, -2], [3, 4]]) for place, info in enumerate(ours.inputs)}
-        expected = theirs.compute(given)
-        assert {name: array.tolist() for name, array in ours.compute(given).items()} == {
+        tensors = {info.name: models.f32([[place, -2], [3, 4]]) for place, info in enumerate(ours.inputs)}
+        expected = theirs.compute(tensors)
+        assert {name: array.tolist() for name, array in ours.compute(tensors).items()} == {
             name: array.tolist() for name, array in expected.items()
         }
 
 
 def _changing(body: str, folder: Path) -> Path:
-    """A SavedModel with a variable, `state`, that its function changes, gives and adds x to."""
+    """A SavedModel whose function changes its variable `state`, in the way that `body` names."""
     import tensorflow_models as models
     from tensorflow_models import tf
 
@@ -383,7 +378,7 @@ def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "there", "device"),
+    ("target", "available", "device"),
     [
         ("cpu", ["CPU", "GPU"], "CPU"),
         ("gpu", ["CPU", "GPU"], "GPU"),
@@ -393,12 +388,12 @@ def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
         ("tpu", ["CPU", "GPU"], None),
     ],
 )
-def test_devices_are_those_that_openvino_lists(target: str, there: list[str], device: str | None) -> None:
+def test_devices_are_those_that_openvino_lists(target: str, available: list[str], device: str | None) -> None:
     if device is None:
         with pytest.raises(TargetUnavailable, match=f"no device for {target}"):
-            choose_device(ExecutionTarget(target), there)
+            choose_device(ExecutionTarget(target), available)
     else:
-        assert choose_device(ExecutionTarget(target), there) == device
+        assert choose_device(ExecutionTarget(target), available) == device
 
 
 def test_devices_that_are_not_there_are_refused(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

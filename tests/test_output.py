@@ -1,4 +1,4 @@
-"""What guests write and read through the standard streams: captured up to a limit, and without files of ours."""
+"""The standard streams of guests: output is captured up to a limit, and no temporary files are needed."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_component_is_ended_too() -> None:
 
 
 class Talks(Graph):
-    """A graph whose computes show text for as long as they aren't interrupted."""
+    """A graph whose computes show text until they are interrupted."""
 
     def __init__(self) -> None:
         super().__init__([], [TensorInfo("y", np.dtype(np.float32), (1,))])

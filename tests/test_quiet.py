@@ -1,4 +1,4 @@
-"""What runtimes print as they are loaded and first used, which depends on the processor, reaches nobody."""
+"""Runtimes print nothing while they are imported and first used, on any processor."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_quiet_call_keeps_nothing_open() -> None:
     quiet.call(start_one_that_stays)
     os.close(writes)
     try:
-        assert os.read(reads, 1) == b"", "the end of the pipe"
+        assert os.read(reads, 1) == b"", "the pipe is closed at the other end"
     finally:
         os.close(reads)
         may_end.set()
@@ -124,7 +124,7 @@ def test_a_quiet_call_keeps_nothing_open() -> None:
 
 
 def test_a_quiet_call_collects_no_garbage_of_other_threads() -> None:
-    """Its finalizers would close files by numbers that are others' there."""
+    """Finalizers would close descriptors by number; on the quiet thread, these numbers belong to other files."""
     collected_on = []
 
     class Cycle:
@@ -172,5 +172,7 @@ try:
         import json.nothing
 except ImportError as error:
     assert error.name == "json.nothing"
+else:
+    raise AssertionError("there is no module json.nothing")
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=100)

@@ -1,4 +1,4 @@
-"""Named graphs: found by the operator's names alone, loaded once, checked, added and removed while in use."""
+"""Registries of named graphs: graphs are found by name alone, loaded once, checked, and replaced while in use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Write = Callable[[str, bytes], Path]
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The sources of all models that are loaded."""
+    """The sources of all models that are loaded during the test."""
     sources: list[Any] = []
     load = wasi_nn.load
 
@@ -38,15 +38,15 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_a_registry_closes_what_it_loaded() -> None:
-    given = wasi_nn.load(models.relu())
-    with Registry({"given": given, "loaded": models.relu(), "later": models.relu()}) as registry:
+    loaded_before = wasi_nn.load(models.relu())
+    with Registry({"given": loaded_before, "loaded": models.relu(), "later": models.relu()}) as registry:
         loaded = registry.get("loaded")
-        assert registry.get("given") is given
+        assert registry.get("given") is loaded_before
     with pytest.raises(NNError, match="the graph is closed"):
         loaded.init_execution_context()
     with pytest.raises(NNError, match="the registry is closed"):
         registry.get("later")
-    assert given.compute({"x": models.f32([-1, 1, -2, 2])})["y"].tolist() == [0, 1, 0, 2]
+    assert loaded_before.compute({"x": models.f32([-1, 1, -2, 2])})["y"].tolist() == [0, 1, 0, 2]
 
 
 def test_every_kind_of_source(write: Write) -> None:
@@ -183,7 +183,7 @@ def test_a_registry_of_ones_own() -> None:
     assert graph.inputs[0].dims == (5,)
 
 
-# A file of graphs with something wrong, when it is read again
+# Mistakes in a graphs file when it is reloaded
 
 
 def cut_off(file: Path) -> None:
@@ -304,7 +304,7 @@ def test_a_pipe_with_a_writer_is_read_as_a_file_of_graphs(write: Write, tmp_path
     os.mkfifo(tmp_path / "pipe")
     with ThreadPoolExecutor(1) as writer:
         written = writer.submit((tmp_path / "pipe").write_text, f'graphs.net = {{ path = "{model}" }}')
-        # Whoever opens it to write waits for a reader, and one who doesn't wait finds nothing until there is a writer.
+        # `open` for writing waits for a reader; a reader that doesn't wait finds nothing until there is a writer.
         with open(os.open(tmp_path / "pipe", os.O_RDONLY)) as kept_open:
             assert list(Registry(f"/proc/self/fd/{kept_open.fileno()}")) == ["net"]
         written.result()
@@ -330,11 +330,11 @@ def test_a_model_that_is_replaced_while_it_is_loaded_is_either_the_old_or_the_ne
     with ThreadPoolExecutor(1) as operator:
         replacing = operator.submit(replace)
         try:
-            found = set()
+            names = set()
             for _ in range(50):
                 registry.reload()
-                found.add(tuple(info.name for info in registry.get("net").inputs))
+                names.add(tuple(info.name for info in registry.get("net").inputs))
         finally:
             ended.set()
         replacing.result()
-    assert found <= {("x",), ("a", "b")}
+    assert names <= {("x",), ("a", "b")}

@@ -1,4 +1,4 @@
-"""Runs: waited for, stopped and given up, from any thread; on stacks that are large enough; and the ends of hosts."""
+"""Runs of guests in the background: waiting for them, stopping and abandoning them, their stacks, and closing hosts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 TRAPS = b'(module (func (export "_start") unreachable))'
 RECURSES = b'(module (func $f (call $f)) (func (export "_start") (call $f)))'
-# It writes "said", and then sleeps for a minute.
+# A guest that writes "said" and then sleeps for a minute.
 SLEEPS = b"""(module
     (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
@@ -48,7 +48,7 @@ SLEEPS = b"""(module
 
 
 class Slow(Graph):
-    """A graph whose computes last until they are interrupted, or let go."""
+    """A graph whose computes last until they are interrupted or `may_go` is set."""
 
     def __init__(self, *, stoppable: bool) -> None:
         super().__init__([], [TensorInfo("y", np.dtype(np.float32), (1,))])
@@ -133,10 +133,10 @@ _ARGUMENTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "said"), _ARGUMENTS)
-def test_arguments_that_cant_be(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(WasiNNError, match=said):
-        Host(cache=False).run(EMPTY, **given)
+@pytest.mark.parametrize(("arguments", "message"), _ARGUMENTS)
+def test_arguments_that_cant_be(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(WasiNNError, match=message):
+        Host(cache=False).run(EMPTY, **arguments)
 
 
 def test_hosts_that_cant_be() -> None:
@@ -312,11 +312,11 @@ def test_a_guest_that_calls_itself_without_end_traps_however_small_stacks_are(
             resource.setrlimit(resource.RLIMIT_STACK, (process, resource.getrlimit(resource.RLIMIT_STACK)[1]))
 
     command = [sys.executable, "-c", _RECURSES_THERE, str(threads), RECURSES.decode()]
-    said = subprocess.run(command, preexec_fn=shrink, capture_output=True, text=True, check=False, timeout=120)
-    assert (said.returncode, said.stdout, said.stderr) == (0, "call stack exhausted\n" * 4, "")
+    result = subprocess.run(command, preexec_fn=shrink, capture_output=True, text=True, check=False, timeout=120)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "call stack exhausted\n" * 4, "")
 
 
-# What the engine makes when it is first needed
+# Resources that the engine needs for the first guest
 
 _OUT_OF_FILES = """
 import os, resource, sys, wasi_nn
@@ -356,11 +356,11 @@ WRITES = SLEEPS.replace(b"60000000000", b"1").decode()
 
 
 def test_a_process_that_is_out_of_files_gets_an_error_for_its_first_guest_that_uses_wasi() -> None:
-    said = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", _OUT_OF_FILES, WRITES], capture_output=True, text=True, check=False, timeout=120
     )
-    assert said.stdout.startswith("WASI can't be started: this process is out of files")
-    assert (said.returncode, said.stdout.splitlines()[1:]) == (0, ["said0"])
+    assert result.stdout.startswith("WASI can't be started: this process is out of files")
+    assert (result.returncode, result.stdout.splitlines()[1:]) == (0, ["said0"])
 
 
 def test_a_process_that_is_out_of_threads_gets_errors(tmp_path: os.PathLike[str]) -> None:
@@ -370,13 +370,13 @@ def test_a_process_that_is_out_of_threads_gets_errors(tmp_path: os.PathLike[str]
     with open(guest, "wb") as file:
         file.write(LARGE)
     command = [sys.executable, "-c", _OUT_OF_THREADS, WRITES, guest]
-    said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert said.returncode == 0, said.stderr
-    assert said.stdout.splitlines()[0] == "0"
-    assert "can't have" in said.stdout.splitlines()[1]
-    assert "no process can be started for it" in said.stdout.splitlines()[2]
-    said = subprocess.run([*command, "warm"], capture_output=True, text=True, check=False, timeout=120)
-    assert said.returncode == 0, said.stderr
-    assert [line for line in said.stdout.splitlines() if "more threads" in line] == [
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[0] == "0"
+    assert "can't have" in result.stdout.splitlines()[1]
+    assert "no process can be started for it" in result.stdout.splitlines()[2]
+    result = subprocess.run([*command, "warm"], capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert [line for line in result.stdout.splitlines() if "more threads" in line] == [
         "this process can't have 1 more threads"
     ] * 2

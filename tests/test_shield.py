@@ -1,4 +1,4 @@
-"""What ML runtimes print of their own accord stays out of the command's output and of the guest's."""
+"""Output of ML runtimes themselves stays out of the command's output and of the guest's output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Write = Callable[[str, bytes], Path]
 
 @pytest.fixture
 def noisy(tmp_path: Path, write: Write) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the command in a folder where that backend is installed."""
+    """Runs the command in a folder where the noisy backend is installed."""
     write("noisy-1.0.dist-info/METADATA", b"Metadata-Version: 2.1\nName: noisy\nVersion: 1.0\n")
     write("noisy-1.0.dist-info/entry_points.txt", b"[wasi_nn.backends]\nnoisy = noisy_backend:NoisyBackend\n")
     write("in.bin", b"\0\0\x80\x3f" * 4)
@@ -50,7 +50,7 @@ def noisy(tmp_path: Path, write: Write) -> Callable[..., subprocess.CompletedPro
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said", "when"),
+    ("arguments", "output", "when"),
     [
         (["run", "--graph", "noisy=noisy.txt", "--dir", ".", *INFERS], "output 0: 16 bytes", "compute thread"),
         (["inspect", "noisy.txt"], "runtime   numpy", "import load"),
@@ -60,14 +60,14 @@ def noisy(tmp_path: Path, write: Write) -> Callable[..., subprocess.CompletedPro
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
 def test_what_runtimes_print_is_shown_only_if_it_is_asked_for(
-    noisy: Callable[..., subprocess.CompletedProcess[str]], arguments: list[str], said: str, when: str
+    noisy: Callable[..., subprocess.CompletedProcess[str]], arguments: list[str], output: str, when: str
 ) -> None:
     silent = noisy(*arguments)
     assert silent.returncode == 0, silent.stderr
-    assert said in silent.stdout
+    assert output in silent.stdout
     assert "noise" not in silent.stdout + silent.stderr
     shown = noisy(arguments[0], "--show-runtime-output", *arguments[1:])
-    assert said in shown.stdout
+    assert output in shown.stdout
     assert "noise" not in shown.stdout
     for word in when.split():
         assert f"noise {word} 1\nnoise {word} 2\n" in shown.stderr
@@ -177,7 +177,7 @@ def test_streams_that_are_closed(noisy: Callable[..., subprocess.CompletedProces
 
 # Terminals
 
-# It exits with 2 if its standard output is a terminal.
+# A core guest that exits with 2 if its standard output is a terminal.
 CORE_ASKS = command(
     """(drop (call $stat (i32.const 1) (i32.const 128)))
     (if (i32.ne (i32.load (i32.const 136)) (i32.const 0x40)) (then unreachable))
@@ -195,7 +195,7 @@ _TERMINAL = """
   (core instance $memory (instantiate $memories))
   (core func $get (canon lower (func $stdout "get-terminal-stdout") (memory (core memory $memory "memory"))))
   (core func $drop (canon resource.drop $terminal))"""
-# It exits with 1 if its standard output is a terminal.
+# A component that exits with 1 if its standard output is a terminal.
 COMPONENT_ASKS = component_command(
     """(import "memory" "memory" (memory 1)) (import "" "get" (func $get (param i32)))
     (import "" "drop" (func $drop (param i32)))

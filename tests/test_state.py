@@ -1,7 +1,7 @@
-"""What a model keeps from one compute to the next is each context's own, whatever runs it and wherever.
+"""Models with state: each context has its own state, in every runtime, isolated or not.
 
-No context sees what another has done, and what is computed without a context begins with the model as it was loaded.
-The models are all one: how often it ran, plus x. ONNX's operators keep nothing, and llama.cpp's sequences begin with
+No context sees the computes of another, and a compute without a context starts with the model's initial state. Every
+model here gives the count of its runs, plus x. ONNX operators have no state, and sequences of llama.cpp start with
 their prompts.
 """
 
@@ -140,7 +140,7 @@ def test_state_that_is_lost_with_a_worker_is_told_of_once(model: tuple[str, Path
                 errors.append(str(error))
         assert first == 1
         assert ["the state that this execution context had is lost" in text for text in errors].count(True) == 1
-    assert counted(other) == 1, "it had no state that could be lost"
+    assert counted(other) == 1, "this context had no state that could be lost"
 
 
 def test_what_is_computed_apart_is_the_contexts_too(graph: Graph) -> None:
@@ -175,12 +175,12 @@ def test_the_operator_loads_a_saved_model_again_whose_files_changed(tmp_path: Pa
         (of_file, r"Registry\.reload\(\)", of_file.reload),
         (by_hand, r"Registry\.add\(\.\.\., overwrite=True\)", lambda: by_hand.add("m", folder, overwrite=True)),
     )
-    for registry, said, load_again in how:
+    for registry, message, load_again in how:
         graph = registry.get("m")
         assert counted(graph.init_execution_context()) == 1
         for touched in (folder / "variables").iterdir():
             touched.touch()
-        with pytest.raises(NNError, match=said):
+        with pytest.raises(NNError, match=message):
             graph.init_execution_context()
         load_again()
         assert counted(registry.get("m").init_execution_context()) == 1
@@ -196,7 +196,7 @@ def test_a_saved_model_whose_files_changed_gives_no_more_contexts(tmp_path: Path
     with pytest.raises(NNError, match="have changed since it was loaded") as raised:
         graph.init_execution_context()
     assert raised.value.code is ErrorCode.RUNTIME_ERROR
-    assert [counted(context) for _ in range(2)] == [1, 2], "what there is goes on"
+    assert [counted(context) for _ in range(2)] == [1, 2], "contexts that exist go on"
 
 
 def test_an_unpacked_folder_is_gone_with_its_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Outputs piece by piece: what every graph owes its callers, over one made here; and the texts of GGML graphs."""
+"""Outputs piece by piece: the rules for all graphs, tested with graphs in Python, and the texts of GGML graphs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def step(context: ExecutionContext) -> str:
 
 
 def pieces_of(context: ExecutionContext) -> list[str]:
-    """The pieces that are left of a sequence, or of a new one, to where it is complete."""
+    """The remaining pieces of the current sequence, or all pieces of a new one."""
     pieces = []
     while True:
         try:
@@ -57,16 +57,16 @@ def pieces_of(context: ExecutionContext) -> list[str]:
 
 
 def metadata(context: ExecutionContext) -> tuple[int, int]:
-    """How many tokens went in and came out so far."""
-    told = json.loads(bytes(context.single_output_bytes(1)))
-    return told["input_tokens"], told["output_tokens"]
+    """The numbers of input tokens and of output tokens so far."""
+    counts = json.loads(bytes(context.single_output_bytes(1)))
+    return counts["input_tokens"], counts["output_tokens"]
 
 
 # Any graph
 
 
 class Speller(Graph):
-    """Spells its input, a letter a piece, and counts the letters. `?` breaks it, `!` is where its context is full."""
+    """Spells its input, one letter per piece, and counts the letters. `?` is an error; at `!`, the context is full."""
 
     def __init__(self) -> None:
         super().__init__([TensorInfo.of_bytes("word")], [TensorInfo.of_bytes("word"), TensorInfo.of_bytes("count")])
@@ -101,7 +101,7 @@ class SpellingRunner:
 
 
 class Plain(Graph):
-    """Gives its input back, all at once."""
+    """The output is the input, all at once."""
 
     encoding = wasi_nn.GraphEncoding.ONNX
 
@@ -139,7 +139,7 @@ def test_a_sequence_gives_its_pieces_and_ends(spelling: ExecutionContext) -> Non
 def test_the_whole_of_a_complete_sequence_is_the_output(spelling: ExecutionContext) -> None:
     assert step(spelling) == "a"
     refused(ErrorCode.RUNTIME_ERROR, "no compute has succeeded", spelling.output_bytes, 0)
-    assert text_of(spelling.output_bytes(1)) == "1", "what is told of it can be read meanwhile"
+    assert text_of(spelling.output_bytes(1)) == "1", "the count can be read during the sequence"
     assert pieces_of(spelling) == ["b", "c"]
     assert [text_of(spelling.get_output(index)) for index in (0, 1)] == ["abc", "3"]
     assert [text_of(spelling.single_output_bytes(index)) for index in (0, 1)] == ["", "3"]
@@ -171,7 +171,7 @@ def test_a_compute_may_end_where_the_context_is_full(spelling: ExecutionContext)
 
 def test_pieces_can_be_gone_through(spelling: ExecutionContext, speller: Speller) -> None:
     assert step(spelling) == "a"
-    assert [text_of(piece) for piece in spelling.pieces()] == ["a", "b", "c"], "it is a new sequence"
+    assert [text_of(piece) for piece in spelling.pieces()] == ["a", "b", "c"], "a new sequence"
     assert text_of(spelling.get_output(0)) == "abc"
     for piece in spelling.pieces():
         assert text_of(piece) == "a"
@@ -190,7 +190,7 @@ def test_new_inputs_end_a_sequence(spelling: ExecutionContext, speller: Speller)
     assert [step(spelling), step(spelling)] == ["a", "b"]
     spelling.set_input(0, b"xyz")
     assert speller.closed == ["abc"]
-    assert text_of(spelling.single_output_bytes(0)) == "", "its piece is gone with it"
+    assert text_of(spelling.single_output_bytes(0)) == "", "the sequence's piece is gone too"
     assert pieces_of(spelling) == ["x", "y", "z"]
 
 
@@ -304,7 +304,7 @@ def grammatical() -> Graph:
 
 @pytest.fixture(scope="module")
 def roomy() -> Graph:
-    """A graph whose texts take minutes, unless somebody ends them."""
+    """A graph whose texts take minutes unless they are ended."""
     return long_winded()
 
 
@@ -323,19 +323,19 @@ def prompted(graph: Graph, prompt: str = PROMPTS[0], **options: Any) -> Executio
 
 
 def computed(graph: Graph, prompt: str = PROMPTS[0], **options: Any) -> str:
-    """The text that one compute gives."""
+    """The text of one compute."""
     context = prompted(graph, prompt, **options)
     context.compute()
     return text_of(context.output_bytes(0))
 
 
 def writers() -> list[threading.Thread]:
-    """The threads in which texts are written now."""
+    """The threads that generate texts now."""
     return [thread for thread in threading.enumerate() if thread.name == "wasi-nn ggml"]
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 20) -> bool:
-    """Whether something holds within so many seconds."""
+    """Whether the condition holds within so many seconds."""
     end = time.monotonic() + seconds
     while not holds() and time.monotonic() < end:
         time.sleep(0.01)
@@ -390,14 +390,14 @@ def test_the_reverse_prompt_is_left_to_the_guest(graph: Graph) -> None:
 
 def test_the_end_of_the_context(graph: Graph) -> None:
     context = prompted(graph, n_predict=-1)
-    given = 0
-    while given < models.CONTEXT - 6:
+    count = 0
+    while count < models.CONTEXT - 6:
         context.compute_single()
-        given += 1
+        count += 1
     with pytest.raises(ContextFull):
         context.compute_single()
     assert context.context_full
-    assert metadata(context) == (6, given)
+    assert metadata(context) == (6, count)
     again = prompted(graph, n_predict=-1)
     again.compute()
     assert again.context_full
@@ -443,10 +443,10 @@ def test_the_prompts_tokens_are_counted_before_a_compute(
     graph: Graph, options: dict[str, Any], prompt: str, tokens: int
 ) -> None:
     context = prompted(graph, prompt, **options)
-    told = json.loads(bytes(context.output_bytes(1)))
-    assert (told["input_tokens"], told["output_tokens"]) == metadata(context) == (tokens, 0)
+    counts = json.loads(bytes(context.output_bytes(1)))
+    assert (counts["input_tokens"], counts["output_tokens"]) == metadata(context) == (tokens, 0)
     context.compute()
-    assert json.loads(bytes(context.output_bytes(1))) == told | {"output_tokens": metadata(context)[1]}
+    assert json.loads(bytes(context.output_bytes(1))) == counts | {"output_tokens": metadata(context)[1]}
 
 
 def test_without_a_prompt_there_is_no_metadata(graph: Graph) -> None:
@@ -512,28 +512,28 @@ def test_any_order_of_calls_on_one_thread(graph: Graph) -> None:
     chance = random.Random(1)
     alone = {prompt: pieces_of(prompted(graph, prompt)) for prompt in PROMPTS}
     contexts = [prompted(graph) for _ in range(4)]
-    prompts, given = [PROMPTS[0]] * 4, [0] * 4
+    prompts, counts = [PROMPTS[0]] * 4, [0] * 4
     for _ in range(250):
         number = chance.randrange(4)
         context = contexts[number]
         for _ in range(chance.choice([0, 1, 30])):
-            if given[number] == 100:
+            if counts[number] == 100:
                 break
-            assert step(context) == alone[prompts[number]][given[number]]
-            given[number] += 1
+            assert step(context) == alone[prompts[number]][counts[number]]
+            counts[number] += 1
         what = chance.randrange(8)
         if what == 0:
-            prompts[number], given[number] = chance.choice(PROMPTS), 0
+            prompts[number], counts[number] = chance.choice(PROMPTS), 0
             context.set_input(0, prompts[number])
         elif what == 1:
             context.compute()
             assert text_of(context.output_bytes(0)) == "".join(alone[prompts[number]])
-            given[number] = 0
-        elif what == 2 or given[number] == 100:
+            counts[number] = 0
+        elif what == 2 or counts[number] == 100:
             context.fini_single()
-            given[number] = 0
+            counts[number] = 0
         elif what == 3:
-            contexts[number], given[number] = prompted(graph, prompts[number]), 0
+            contexts[number], counts[number] = prompted(graph, prompts[number]), 0
 
 
 def test_sequences_on_several_threads(roomy: Graph) -> None:
@@ -552,7 +552,7 @@ def test_many_sequences_that_nobody_ends_take_one_thread(roomy: Graph) -> None:
     contexts = [prompted(roomy) for _ in range(30)]
     for context in contexts:
         context.compute_single()
-        assert len(writers()) <= 2, "one that ends, and one that begins"
+        assert len(writers()) <= 2, "one thread that ends, and one that begins"
     for context in contexts:
         context.fini_single()
     assert eventually(lambda: not writers())

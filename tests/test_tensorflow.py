@@ -1,4 +1,4 @@
-"""The TensorFlow backend: SavedModels and frozen graphs, every type, and what models from bytes may not do."""
+"""The TensorFlow backend: SavedModels and frozen graphs, element types, and what untrusted models may not contain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from struct import pack, unpack
 from typing import Any
 
 import models as real_models
@@ -18,7 +17,7 @@ import onnx_models
 import pytest
 from checks import on_threads, refused
 from conftest import need
-from core_guest import F32, OUT, SUCCESS, UNSUPPORTED_OPERATION, CoreGuest
+from core_guest import SUCCESS, UNSUPPORTED_OPERATION, CoreGuest
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, NNError, TargetUnavailable, TensorType
@@ -100,9 +99,9 @@ def test_variables_that_arent_there(tmp_path: Path) -> None:
 def test_formats_are_told_from_each_other_and_from_others(tmp_path: Path) -> None:
     folder = models.affine(tmp_path / "affine")
     graph, saved, archive = models.relu(), (folder / "saved_model.pb").read_bytes(), models.zipped(folder)
-    told = (model_formats.is_graph_def, model_formats.is_saved_model, model_formats.is_saved_model_archive)
+    recognisers = (model_formats.is_graph_def, model_formats.is_saved_model, model_formats.is_saved_model_archive)
     for place, model in enumerate((graph, saved, archive)):
-        assert [tell(memoryview(model)) for tell in told] == [place == which for which in range(3)]
+        assert [tell(memoryview(model)) for tell in recognisers] == [place == which for which in range(3)]
     others = [b"", b"\0" * 64, b"PK\3\4", b"\x1f\x8b\x08", b"\n\6\n\1x\x12\1y", os.urandom(200), SECRET.encode()]
     others += [onnx_models.relu(), (folder / "fingerprint.pb").read_bytes(), graph[:40], saved[:1000], archive[:400]]
     others += [tf.train.Example().SerializeToString(), models.zipped(folder, "too/deep/")]
@@ -276,17 +275,17 @@ def test_nothing_given_out_is_the_models_own_or_the_inputs_memory() -> None:
             )
         )
     )
-    given = models.aligned(weights)
-    outputs = graph.compute({"x": given})
+    array = models.aligned(weights)
+    outputs = graph.compute({"x": array})
     outputs["y"][:], outputs["weights"][:] = -1, -1
-    assert given.tolist() == weights.tolist()
+    assert array.tolist() == weights.tolist()
     context = graph.init_execution_context()
     for _ in range(3):
         context.set_input(0, weights)
         context.compute()
         assert context.get_output("weights").tolist() == context.get_output("y").tolist() == weights.tolist()
-    given.flags.writeable = False
-    assert graph.compute({"x": given})["y"].tolist() == weights.tolist()
+    array.flags.writeable = False
+    assert graph.compute({"x": array})["y"].tolist() == weights.tolist()
 
 
 def test_state_doesnt_hang_on_an_inputs_memory(tmp_path: Path) -> None:
@@ -302,13 +301,13 @@ def test_state_doesnt_hang_on_an_inputs_memory(tmp_path: Path) -> None:
     model = models.zipped(models.saved(tmp_path / "memory", module, {"serving_default": module.swap}))
     graph = load(model)
     assert "by each context for itself" in graph.metadata["state"]
-    given = models.aligned(np.ones(16, np.float32))
+    array = models.aligned(np.ones(16, np.float32))
     context = graph.init_execution_context()
-    context.compute_named([("x", given)])
-    given[:] = 7
-    ((_, before),) = context.compute_named([("x", given)])
+    context.compute_named([("x", array)])
+    array[:] = 7
+    ((_, before),) = context.compute_named([("x", array)])
     assert before.tolist() == [1] * 16
-    assert load(model).compute({"x": given})["before"].tolist() == [0] * 16, "another graph has its own"
+    assert load(model).compute({"x": array})["before"].tolist() == [0] * 16, "another graph has its own"
     assert "state" not in load(models.relu()).metadata
 
 
@@ -342,8 +341,8 @@ def test_real_weights_give_the_same_answers_as_onnx_runtime(tmp_path: Path) -> N
     for source in (folder, models.zipped(folder), models.tarred(folder)):
         graph = load(source)
         assert [info.name for info in graph.outputs] == ["contour", "note", "onset"]
-        # A lone tone leaves silence around it, of which the network takes the logarithm: what is wrong by 1e-7 in its
-        # input is wrong by 5e-4 in its output, in any runtime.
+        # The network takes the logarithm of the silence around a single tone, so an error of 1e-7 in its input becomes
+        # an error of 5e-4 in its output, in any runtime.
         for sound, tolerance in ((noise, 1e-4), (tone, 5e-3)):
             audio = sound.astype(np.float32).reshape(1, -1, 1)
             outputs = graph.compute({graph.inputs[0].name: audio})
@@ -390,11 +389,7 @@ def test_a_guest_brings_its_model_where_it_may(tmp_path: Path) -> None:
         with wasi_nn.Session(allow_load=["tensorflow"]) as session:
             guest = CoreGuest(session)
             assert guest.load(source, encoding=2) == SUCCESS
-            assert guest.call("init_execution_context", guest.u32(), OUT) == SUCCESS
-            context = guest.u32()
-            assert guest.set_input(context, 0, [4], F32, pack("<4f", 1, -1, 2, -2)) == SUCCESS
-            assert guest.call("compute", context) == SUCCESS
-            assert unpack("<4f", guest.get_output(context)) == (1, 0, 2, 0)
+            guest.check_relu(guest.u32())
     with wasi_nn.Session() as session:
         guest = CoreGuest(session)
         assert guest.load(models.relu(), encoding=2) == UNSUPPORTED_OPERATION
@@ -441,9 +436,9 @@ print(grown(1), grown(5) - grown(2))
 def test_the_device_for_each_target() -> None:
     assert choose_device(ExecutionTarget.CPU, ["CPU", "GPU"]) == "cpu"
     assert choose_device(ExecutionTarget.GPU, ["CPU", "GPU"]) == "gpu:0"
-    for target, there in ((ExecutionTarget.GPU, ["CPU"]), (ExecutionTarget.TPU, ["CPU", "TPU"])):
+    for target, available in ((ExecutionTarget.GPU, ["CPU"]), (ExecutionTarget.TPU, ["CPU", "TPU"])):
         with pytest.raises(TargetUnavailable, match=f"no device for {target.value} here"):
-            choose_device(target, there)
+            choose_device(target, available)
 
 
 def test_what_isnt_there_is_refused_unless_a_fallback_is_allowed() -> None:
@@ -464,7 +459,7 @@ def test_a_device_that_the_model_was_made_on_is_of_no_matter() -> None:
 
 
 def in_a_process_of_its_own(script: str, **environment: str) -> str:
-    """What a Python script prints, to either stream."""
+    """The output of a Python script in a new process, from both streams."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
     command = [sys.executable, "-W", "error", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, env=kept | environment, timeout=200, check=False)
@@ -507,8 +502,8 @@ def test_a_model_from_bytes_may_not_leave_its_graph(
 )
 def test_by_path_it_is_the_operators_model(build: Callable[[Path, str], Path], tmp_path: Path, secret: str) -> None:
     graph = load(build(tmp_path / "model", secret))
-    given = X if graph.inputs[0].type is TensorType.F32 else np.array(SECRET)
-    assert graph.compute({graph.inputs[0].name: given})["y"].tolist() in (SECRET.encode(), 0)
+    tensor = X if graph.inputs[0].type is TensorType.F32 else np.array(SECRET)
+    assert graph.compute({graph.inputs[0].name: tensor})["y"].tolist() in (SECRET.encode(), 0)
 
 
 def test_a_file_beside_the_operators_model_is_found_wherever_the_model_is(tmp_path: Path, secret: str) -> None:
@@ -687,11 +682,11 @@ import sys; sys.path[:0] = {sys.path!r}
 import test_tensorflow
 test_tensorflow.load_damaged(__import__("pathlib").Path({str(tmp_path)!r}))
 """
-    assert "refused" in in_a_process_of_its_own(script)  # a failed check of TensorFlow's would end the process
+    assert "refused" in in_a_process_of_its_own(script)  # a failed check in TensorFlow would end the process
 
 
 def load_damaged(folder: Path) -> None:
-    """Load models with some bytes changed; whatever comes of it but an `NNError` is raised."""
+    """Load models with some bytes changed. Raises every error but `NNError`."""
     saved, places = models.affine(folder / "affine"), random.Random(5)
     whole, refusals = (saved / "saved_model.pb").read_bytes(), 0
     for model, count in ((models.relu(), 100), (whole, 100)):
@@ -716,6 +711,6 @@ def test_functions_of_many_arguments_that_are_looked_at_again_and_again() -> Non
     function.signature.name = "f"
     for place in range(2000):
         function.signature.input_arg.add(name=f"a{place}")
-    for place in range(1000):  # with the checkpoint's path in another place each
+    for place in range(1000):  # each with the checkpoint's path in another argument
         graph.node.add(name="f", op="f", input=["x"] * place + ["path"])
     refused(ErrorCode.TOO_LARGE, "too large to look through", operations.reach, graph, ["f"], "path")

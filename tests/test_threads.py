@@ -1,4 +1,4 @@
-"""Threads that are lent to calls: used again, and never kept from ending or from being given up."""
+"""The pool of threads for calls: threads are used again, a call can be abandoned, and idle threads end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wasi_nn.process.threads import Call
 
 @pytest.fixture(autouse=True)
 def _pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_pool", threads._Pool())
+    monkeypatch.setattr(threads, "pool", threads.Pool())
 
 
 def test_a_call_gives_what_it_gives_and_raises_what_it_raises() -> None:
@@ -49,7 +49,7 @@ def test_each_call_that_is_under_way_has_a_thread() -> None:
     calls = [Call(all_there.wait) for _ in range(24)]
     assert all(call.wait(30) for call in calls)
     assert sorted(call.result() for call in calls) == list(range(24))
-    assert len(threads._pool._idle) <= threads._MOST_IDLE
+    assert len(threads.pool.idle) <= threads.MOST_IDLE
 
 
 def test_it_has_the_callers_context() -> None:
@@ -109,10 +109,9 @@ def test_one_that_is_about_to_end_takes_a_call_all_the_same() -> None:
     call = Call(threading.current_thread)
     assert call.wait(30)
     thread = call.result()
-    pool = threads._pool
-    assert isinstance(thread, threads._Thread)
-    assert pool._idle == [thread]
-    next_one = Call(threading.current_thread)  # which takes it from those that are idle
-    assert not pool.leave(thread) or next_one.wait(30)
+    assert isinstance(thread, threads.PoolThread)
+    assert threads.pool.idle == [thread]
+    next_one = Call(threading.current_thread)  # takes the idle thread
+    assert not threads.pool.leave(thread) or next_one.wait(30)
     assert next_one.wait(30)
     assert next_one.result() is thread

@@ -1,4 +1,4 @@
-"""Traces: what is recorded of a guest's calls, replaying them, and what is said of traces that are wrong."""
+"""Traces: recording a guest's calls, replaying them, and the errors for damaged traces."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ OUTPUT = models.f32([1.5, 0, 3.5, 0])
 NOT_RELU = (
     "call 5, get_output: output 0: 2 of 4 elements differ by more than 1e-05 + 0.001 of it, most at [3]: -4.5, was 0.0"
 )
-"""What is said of a graph that gives back what it gets."""
+"""The difference that a replay reports for a graph whose output is its input."""
 
 Edit = Callable[[dict[str, Any]], object]
 
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
-    """Where a trace is to be."""
+    """The path for a trace."""
     return tmp_path / "trace.json"
 
 
 @pytest.fixture
 def recorded(trace: Path) -> Path:
-    """A trace with data: one inference by a named graph, one by one that the guest loads, and some failures."""
+    """A trace with data: an inference on a named graph, one on a graph that the guest loads, and some failures."""
     with RecordingSession(trace, {"net": models.relu()}, data=True) as session:
         guest = CoreGuest(session)
         infer(guest, guest.context("net"))
@@ -79,9 +79,9 @@ def infer(guest: CoreGuest, context: int) -> None:
 
 
 def events(trace: Path) -> list[dict[str, Any]]:
-    """All events; the whole file is JSON."""
-    found: list[dict[str, Any]] = json.loads(trace.read_bytes())["traceEvents"]
-    return found
+    """All events of a trace; the file is valid JSON."""
+    parsed: list[dict[str, Any]] = json.loads(trace.read_bytes())["traceEvents"]
+    return parsed
 
 
 def calls(trace: Path) -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ def rewrite(trace: Path, edit: Callable[[list[dict[str, Any]]], object]) -> None
 
 
 def sum_twice() -> bytes:
-    """As `add_and_mul`, but the product is a sum too."""
+    """Like `add_and_mul`, but the output `product` is a sum too."""
     pair = (1, ["n"])
     add = helper.make_node
     return models.build(
@@ -106,23 +106,23 @@ def sum_twice() -> bytes:
     )
 
 
-def texts(found: Replayed) -> list[str]:
-    return [str(difference) for difference in found.differences]
+def texts(replayed: Replayed) -> list[str]:
+    return [str(difference) for difference in replayed.differences]
 
 
-# What is recorded
+# Recording
 
 
 def test_each_call_is_an_event_with_its_arguments_and_its_time(recorded: Path) -> None:
-    found = calls(recorded)
+    recorded_calls = calls(recorded)
     names = ["set_input", "compute", "get_output"]
-    assert [event["name"] for event in found] == [
+    assert [event["name"] for event in recorded_calls] == [
         *("load_by_name", "init_execution_context", *names, "load", "init_execution_context", *names)
     ]
-    assert all(event["cat"] == "wasi-nn" and event["dur"] >= 0 for event in found)
-    starts = [event["ts"] for event in found]
+    assert all(event["cat"] == "wasi-nn" and event["dur"] >= 0 for event in recorded_calls)
+    starts = [event["ts"] for event in recorded_calls]
     assert starts == sorted(starts)
-    by_name, init_context, set_input, compute, get_output, by_bytes = (event["args"] for event in found[:6])
+    by_name, init_context, set_input, compute, get_output, by_bytes = (event["args"] for event in recorded_calls[:6])
     loaded = {"encoding": "onnx", "runtime": "onnxruntime", "device": "cpu"}
     assert by_name == {"name": "net", "result": {"graph": 1, **loaded}}
     assert init_context == {"graph": 1, "result": {"context": 2}}
@@ -165,7 +165,7 @@ def test_no_content_is_stored_unless_that_is_asked_for(trace: Path) -> None:
 
 
 def guest_that_fails(session: Session) -> tuple[CoreGuest, int]:
-    """A guest whose calls failed in four ways, and its context."""
+    """A guest after four failed calls, and its context."""
     guest = CoreGuest(session)
     assert guest.load_by_name("nobody") == NOT_FOUND
     context = guest.context("failing")
@@ -198,8 +198,8 @@ def test_a_components_calls_are_recorded_and_replayed(trace: Path, version: str)
     with RecordingSession(trace, graphs, data=True) as session:
         guest = Driven(version, session)
         context = guest.init_execution_context(guest.load_by_name("two"))
-        given = {"a": models.f32([1, 2]), "b": models.f32([3, 4])}
-        assert guest.infer(context, given, ["sum", "product"])["sum"].tolist() == [4, 6]
+        inputs = {"a": models.f32([1, 2]), "b": models.f32([3, 4])}
+        assert guest.infer(context, inputs, ["sum", "product"])["sum"].tolist() == [4, 6]
         guest("drop-context", context)
         guest.load([models.relu()], ONNX, CPU)
         with pytest.raises(GuestFailed, match="no graph is named"):
@@ -207,8 +207,8 @@ def test_a_components_calls_are_recorded_and_replayed(trace: Path, version: str)
     names = [event["name"] for event in calls(trace)]
     middle = ["compute_named"] if guest.named else ["set_input", "set_input", "compute", "get_output", "get_output"]
     assert names == ["load_by_name", "init_execution_context", *middle, "drop", "load", "load_by_name"]
-    found = replay(trace, graphs)
-    assert found == Replayed(len(names), 2, 0, False, ())
+    replayed = replay(trace, graphs)
+    assert replayed == Replayed(len(names), 2, 0, False, ())
     assert len(replay(trace, {"two": sum_twice()}).differences) == 1
 
 
@@ -237,8 +237,8 @@ def test_what_an_abi_refuses_by_itself_is_recorded_and_not_replayed(trace: Path)
         ("set_input", "invalid-argument"),
     ]
     assert refusals[0]["args"]["arguments"][2] == 77
-    found = replay(trace, {"net": models.relu()})
-    assert (found.outputs, found.differences) == (2, ())
+    replayed = replay(trace, {"net": models.relu()})
+    assert (replayed.outputs, replayed.differences) == (2, ())
 
 
 def test_sequences_are_recorded_and_replayed(trace: Path) -> None:
@@ -337,10 +337,10 @@ def test_a_replay_on_the_same_graphs_finds_no_difference(recorded: Path) -> None
 
 def test_a_replay_on_another_model_says_which_output_differs(recorded: Path) -> None:
     reported: list[Any] = []
-    found = replay(recorded, {"net": models.identity()}, report=reported.append)
-    assert texts(found) == [NOT_RELU]
-    assert tuple(reported) == found.differences
-    assert (found.calls, found.outputs) == (10, 2)
+    replayed = replay(recorded, {"net": models.identity()}, report=reported.append)
+    assert texts(replayed) == [NOT_RELU]
+    assert tuple(reported) == replayed.differences
+    assert (replayed.calls, replayed.outputs) == (10, 2)
     assert replay(recorded, {"net": models.identity()}, atol=5).differences == ()
 
 
@@ -358,17 +358,19 @@ def test_a_replay_by_another_runtime(trace: Path) -> None:
 
 
 def test_a_graph_that_isnt_there_leaves_its_calls_out(recorded: Path) -> None:
-    found = replay(recorded)
-    assert texts(found) == ["call 1, load_by_name: it fails, not-found: no graph is named 'net'; the names here: none"]
-    assert (found.calls, found.left_out, found.outputs) == (6, 4, 1)
+    replayed = replay(recorded)
+    assert texts(replayed) == [
+        "call 1, load_by_name: it fails, not-found: no graph is named 'net'; the names here: none"
+    ]
+    assert (replayed.calls, replayed.left_out, replayed.outputs) == (6, 4, 1)
 
 
 def test_a_replay_loads_from_bytes_what_the_session_allows(recorded: Path) -> None:
-    found = replay(recorded, {"net": models.relu()}, allow_load=False)
-    assert texts(found) == [
+    replayed = replay(recorded, {"net": models.relu()}, allow_load=False)
+    assert texts(replayed) == [
         "call 6, load: it fails, security: this host loads graphs by name only, not from a guest's bytes"
     ]
-    assert found.left_out == 4
+    assert replayed.left_out == 4
 
 
 def test_failures_must_be_the_same(trace: Path) -> None:
@@ -376,10 +378,10 @@ def test_failures_must_be_the_same(trace: Path) -> None:
         guest, context = guest_that_fails(session)
         assert guest.set_input(context, 7, [4], F32, bytes(16)) == INVALID_ARGUMENT
     assert replay(trace, {"failing": models.failing()}) == Replayed(8, 0, 0, False, ())
-    found = texts(replay(trace, {"failing": models.identity(dims=["n"]), "nobody": models.relu()}))
-    assert found[0].startswith("call 1, load_by_name: it is done; it failed when it was recorded, not-found: ")
-    assert found[1].startswith("call 6, compute: it is done; it failed when it was recorded, runtime-error: ")
-    assert len(found) == 2
+    differences = texts(replay(trace, {"failing": models.identity(dims=["n"]), "nobody": models.relu()}))
+    assert differences[0].startswith("call 1, load_by_name: it is done; it failed when it was recorded, not-found: ")
+    assert differences[1].startswith("call 6, compute: it is done; it failed when it was recorded, runtime-error: ")
+    assert len(differences) == 2
     rewrite(trace, lambda changed: changed[2]["args"]["error"].update(code="security"))
     (text,) = texts(replay(trace, {"failing": models.failing()}))
     assert text.startswith("call 1, load_by_name: it fails with not-found: ")
@@ -407,8 +409,8 @@ def test_a_trace_that_is_cut_short_is_replayed_up_to_there(recorded: Path) -> No
     at = whole.index(b'{"name":"compute"')
     for end, count in ((at, 3), (at + 40, 3), (len(whole) - 3, 10), (len(whole) - 5, 9)):
         recorded.write_bytes(whole[:end])
-        found = replay(recorded, {"net": models.relu()})
-        assert (found.calls, found.cut_short, found.differences) == (count, True, ())
+        replayed = replay(recorded, {"net": models.relu()})
+        assert (replayed.calls, replayed.cut_short, replayed.differences) == (count, True, ())
 
 
 @pytest.mark.parametrize(
@@ -436,8 +438,8 @@ def test_a_trace_that_is_cut_short_is_replayed_up_to_there(recorded: Path) -> No
     ],
 )
 def test_comparing(was: Any, now: Any, text: str | None) -> None:
-    found = difference(was, now)
-    assert found == text if text is None or found is None else text in found
+    reported = difference(was, now)
+    assert reported == text if text is None or reported is None else text in reported
 
 
 def test_the_place_that_differs_most_is_found_in_large_outputs() -> None:
@@ -580,14 +582,14 @@ def test_dims_that_multiply_to_nothing_are_only_a_failed_call(recorded: Path) ->
     dims = [0, 2**32 - 1, 2**32 - 1, 2**32 - 1]
     nothing = {"offset": 0, "bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()}
     rewrite(recorded, lambda changed: changed[SET_INPUT]["args"].update(dims=dims, data=nothing))
-    found = texts(replay(recorded, {"net": models.identity(dims=["a", "b", "c", "d"])}))
-    assert found[0].startswith("call 3, set_input: it fails, ")
+    differences = texts(replay(recorded, {"net": models.identity(dims=["a", "b", "c", "d"])}))
+    assert differences[0].startswith("call 3, set_input: it fails, ")
 
 
 def test_what_is_done_with_handles_that_never_were(recorded: Path) -> None:
     rewrite(recorded, lambda changed: changed[COMPUTE]["args"].update(context=77))
-    found = texts(replay(recorded, {"net": models.relu()}))
-    assert found[0].startswith("call 4, compute: it fails, invalid-argument: ")
+    differences = texts(replay(recorded, {"net": models.relu()}))
+    assert differences[0].startswith("call 4, compute: it fails, invalid-argument: ")
 
 
 def test_what_a_trace_says_is_shown_without_its_control_characters(recorded: Path) -> None:

@@ -1,4 +1,4 @@
-"""The page of types says what is true: each of its cells is tried again."""
+"""The table of element types in the documentation is true: each cell is tried again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ for _module, _extra in (("openvino", "openvino"), ("torch", "pytorch"), ("tensor
 import types_table  # noqa: E402
 
 
-@pytest.mark.filterwarnings("ignore")  # of the tools that write the models
+@pytest.mark.filterwarnings("ignore")  # warnings of the tools that write the models
 def test_every_cell_is_as_the_page_has_it() -> None:
     assert types_table.page().splitlines() == types_table.PAGE.read_text().splitlines()
 

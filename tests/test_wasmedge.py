@@ -1,4 +1,4 @@
-"""WasmEdge's dialect of the core ABI: its functions, what still works after which of them, and its numbers."""
+"""WasmEdge's dialect of the core ABI: its functions, the lifetimes of its handles, and its numbers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from wasi_nn.errors import EndOfSequence, ModelNotFound
 
 
 class Gone:
-    """A registry in which one graph's file is gone."""
+    """A registry with a graph whose file is gone."""
 
     def get(self, name: str) -> Graph:
         if name == "gone":

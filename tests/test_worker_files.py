@@ -1,4 +1,4 @@
-"""Workers that are replaced or kept by contexts, and what happens where no files are left for them."""
+"""Workers count against a guest's limit as long as they live, and a process without free descriptors gets an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many isolated workers guests may have, and what becomes of one that can't be started."""
+"""The limits on isolated workers, and the error if a worker can't be started."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load(session: Session, model: bytes = MODEL) -> int:
 
 
 def workers() -> int:
-    """The workers of this process that there are."""
+    """The number of this process's workers."""
     gc.collect()
     count = 0
     for task in Path("/proc/self/task").iterdir():
@@ -86,7 +86,7 @@ def test_graphs_that_arent_isolated_and_those_of_the_operator_dont_count() -> No
         assert session.used("workers") == 0
 
 
-# Loads until something is refused, and says what.
+# Loads models until one is refused, and prints the error.
 _OUT_OF_FILES = """
 import gc, os, resource, sys
 sys.path[:0] = sys.argv[2:]

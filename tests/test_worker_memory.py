@@ -1,4 +1,4 @@
-"""The memory that the host shares with a worker: used again, bounded, and nobody else's."""
+"""Memory shared with a worker: it is emptied and used again, bounded, and closed with its worker."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 import subprocess
 import sys
 import textwrap
-import threading
 from typing import Any
 
 import ggml_models
 import numpy as np
 import onnx_models
 import pytest
-from isolated_programs import X, program, value, worker_of
+from checks import held_by_another_thread
+from isolated_programs import X, program, value
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionContext, LoadRules, NNError
@@ -31,7 +31,7 @@ def test_memory_that_cant_be_had_closes_no_file_of_others() -> None:
     with pytest.raises(NNError, match="bytes of memory to share") as raised:
         SharedMemory(2**62)
     assert raised.value.code is ErrorCode.RUNTIME_ERROR
-    files = os.pipe()  # which get the numbers that are free
+    files = os.pipe()  # get the lowest free numbers
     del raised
     gc.collect()
     for file in files:
@@ -60,12 +60,12 @@ def test_a_worker_never_has_more_than_it_may() -> None:
     assert raised.value.code is ErrorCode.TOO_LARGE
     held.clear()
     with pytest.raises(NNError):
-        memory.take(2 * MIB)  # it may still have the ten others
+        memory.take(2 * MIB)  # the worker may still have the ten others
     assert len([memory.take(MIB) for _ in range(10)]) == 10
 
 
 def test_a_tensor_that_grows_leaves_little_behind() -> None:
-    """A worker may have kept all that it ever had of it."""
+    """A hostile worker may keep all memory that it was ever given."""
     memory = WorkerMemory()
     files = {}
     size = 4096
@@ -117,14 +117,13 @@ class TestContexts:
 
     def test_many_take_no_more_than_one_does(self) -> None:
         graph: Any = wasi_nn.load(onnx_models.relu(("n",)), rules=ISOLATED)
-        worker_of(graph)
-        worker = graph._model._worker
-        given = []
+        worker = graph.worker
+        sizes = []
         for number in range(20):
             self.context(graph, 100_000, number)
             gc.collect()
-            given.append((worker.inputs._given, worker.outputs._given))
-        assert len(set(given)) == 1
+            sizes.append((worker.inputs.size, worker.outputs.size))
+        assert len(set(sizes)) == 1
 
     def test_outputs_that_are_held_stay_when_the_context_is_gone(self) -> None:
         graph = wasi_nn.load(onnx_models.relu(("n",)), rules=ISOLATED)
@@ -156,12 +155,11 @@ def run(x):
 def test_a_worker_that_asks_for_room_again_and_again_is_ended(sizes: str) -> None:
     graph: Any = program(ASKS.format(sizes=sizes), settings=Isolation(memory=512 * MIB))
     for _ in range(3):
-        worker_of(graph)
-        worker = graph._model._worker
+        worker = graph.worker
         with pytest.raises(NNError) as raised:
             value(graph)
         assert raised.value.code in (ErrorCode.TOO_LARGE, ErrorCode.RUNTIME_ERROR)
-        assert worker.outputs._given <= 512 * MIB
+        assert worker.outputs.size <= 512 * MIB
         assert worker.process.wait(60) != 0
 
 
@@ -177,15 +175,14 @@ def test_rooms_of_contexts_that_are_gone_count_too() -> None:
             return x
         """
     )
-    worker_of(graph)
-    worker = graph._model._worker
+    worker = graph.worker
     for _ in range(30):
         context = graph.init_execution_context()
         context.set_input(0, np.ones(MIB, np.float32))
         context.compute()
         del context
         gc.collect()
-    assert worker.outputs._given <= 8 * MIB
+    assert worker.outputs.size <= 8 * MIB
     assert value(graph) == X.tolist()
 
 
@@ -193,7 +190,7 @@ def test_memory_is_dropped_by_whoever_has_the_lock() -> None:
     memory = WorkerMemory()
     shared = memory.take(1)
     file = shared.file
-    with memory._lock:  # as where garbage is collected, by a thread that is at it or waits for another one
+    with memory._lock:  # the garbage collector may run on a thread that holds the lock
         del shared
         gc.collect()
     assert memory.take(1).file == file
@@ -203,22 +200,10 @@ def test_memory_is_dropped_by_whoever_has_the_lock() -> None:
 def test_a_graph_is_dropped_while_others_load() -> None:
     pytest.importorskip("xllamacpp")
     graph: Any = wasi_nn.load(ggml_models.tiny(), rules=ISOLATED)
-    model = graph._model
-    configured: Any = graph.configured(memoryview(b'{"n-predict": 1}'))
-    config = configured._config
-    held, dropped = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with model._lock:
-            held.set()
-            assert dropped.wait(60)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert held.wait(60)
-    del configured
-    gc.collect()
-    dropped.set()
-    holder.join()
-    worker_of(graph)
-    assert config not in model._worker.graphs, "it is forgotten with the next use"
+    config = b'{"n-predict": 1}'
+    configured = graph.configured(memoryview(config))
+    assert config in graph.worker.graphs
+    with held_by_another_thread(graph._model._lock):
+        del configured
+        gc.collect()
+    assert config not in graph.worker.graphs, "the worker forgets it with the next use"

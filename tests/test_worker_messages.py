@@ -1,4 +1,4 @@
-"""What passes between the host and a worker: no message is too long, too deep or too odd for the other side."""
+"""Messages between the host and a worker: too long, too deep or malformed ones are refused on either side."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_messages_that_are_nested_too_deep_are_refused_before_they_are_parsed(te
 
 @pytest.mark.parametrize("unit", [b'"', b'\\"', b'"\\', b'"\\\n', b"\\\\", b'"\\"['])
 def test_messages_of_quotes_take_as_long_as_others(unit: bytes) -> None:
-    """Strings that don't end, too: else one message would keep the host from everything else for minutes."""
+    """Strings without an end too: otherwise one message would block the host for minutes."""
     with pytest.raises(ValueError, match=r"nested too deep|Expecting|Unterminated|Invalid|Extra"):
         received(framed(b'{"[[[[[[[[[":"' + unit * (MIB // len(unit) - 16)))
 
@@ -89,10 +89,11 @@ def test_messages_in_another_encoding_are_refused(encoding: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [{"a": [[[[[[1]]]]]]}, {"a": "[[[[[[[[[[[[[[[["}, {"a": '"\\[[[[[[[[[["\\'}, {"a": [[], {}, []] * 1000}]
+    "description",
+    [{"a": [[[[[[1]]]]]]}, {"a": "[[[[[[[[[[[[[[[["}, {"a": '"\\[[[[[[[[[["\\'}, {"a": [[], {}, []] * 1000}],
 )
-def test_messages_that_are_flat_are_taken(said: dict[str, Any]) -> None:
-    assert received(encoded(said)) == said
+def test_messages_that_are_flat_are_taken(description: dict[str, Any]) -> None:
+    assert received(encoded(description)) == description
 
 
 @pytest.mark.parametrize("sizes", [(MIB + 1, 0), (2**32 - 1, 0), (2, 64 * MIB + 1), (64 * MIB, 0)])
@@ -130,7 +131,7 @@ def test_what_would_be_too_long_isnt_sent() -> None:
 
 @pytest.mark.usefixtures("isolation")
 class TestWhatGuestsGive:
-    """Too much for a worker harms nobody who shares it."""
+    """A guest that gives a worker too much harms no other guest that shares the worker."""
 
     def test_a_configuration(self) -> None:
         graph = wasi_nn.load(onnx_models.relu(), rules=ISOLATED)
@@ -179,11 +180,11 @@ class _Described(Graph):
 
 @pytest.mark.parametrize("dim", [-1, -(2**40), 2**63, 2**70, True, None, 1.5])
 def test_dims_that_cant_be_are_no_description(dim: Any) -> None:
-    said = described_graph(_Described("n", 3))
-    assert Description(said, b"").outputs[0].dims == ("n", 3)
-    said["outputs"][0][2] = ["n", dim]
+    description = described_graph(_Described("n", 3))
+    assert Description(description, b"").outputs[0].dims == ("n", 3)
+    description["outputs"][0][2] = ["n", dim]
     with pytest.raises(InvalidWorkerMessage, match="a graph that is none"):
-        Description(said, b"")
+        Description(description, b"")
 
 
 def test_metadata_may_be_long_but_not_odd() -> None:
@@ -203,21 +204,21 @@ def test_metadata_that_would_take_much_more_memory_than_its_bytes_is_refused() -
         encoded_metadata(graph)
     assert raised.value.code is ErrorCode.TOO_LARGE
     for size, pair in ((2**19 + 1, ["a", ""]), (2**25 // 16, ["12345678", ""])):
-        told = encoded_texts(np.array(pair, object)) * size
+        texts = encoded_texts(np.array(pair, object)) * size
         tracemalloc.start()
         try:
             with pytest.raises(InvalidWorkerMessage, match=r"metadata of|1048576 strings"):
-                Description(described_graph(graph), told)
+                Description(described_graph(graph), texts)
             assert tracemalloc.get_traced_memory()[1] < 128 * MIB
         finally:
             tracemalloc.stop()
 
 
 def test_texts_of_a_worker_are_fit_to_be_shown() -> None:
-    said = described_graph(_Described())
-    said["device"] = "cpu\x1b[2J"
-    said["outputs"][0][3] = "FP32\x1b]0;x\x07"
-    described = Description(said, b"")
+    description = described_graph(_Described())
+    description["device"] = "cpu\x1b[2J"
+    description["outputs"][0][3] = "FP32\x1b]0;x\x07"
+    described = Description(description, b"")
     assert (described.device, described.outputs[0].native) == ("cpu\\x1b[2J", "FP32\\x1b]0;x\\x07")
 
 

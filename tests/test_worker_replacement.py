@@ -1,4 +1,4 @@
-"""A worker that is gone is replaced once, and then all is as it was, for as many computes as there are."""
+"""The replacement of a worker that has ended: inputs, contexts and sequences go on in the new worker."""
 
 from __future__ import annotations
 
@@ -144,13 +144,13 @@ def test_four_threads_go_on_while_workers_are_killed() -> None:
             try:
                 context.set_input(0, x)
                 context.compute()
-                found = context.get_output(0).tolist()
+                output = context.get_output(0).tolist()
             except NNError as error:
                 if "is gone" not in str(error):
                     wrong.append(error)
                 continue
-            if found != x.tolist():
-                wrong.append(found)
+            if output != x.tolist():
+                wrong.append(output)
             right[number] += 1
 
     threads = [threading.Thread(target=run, args=[number]) for number in range(4)]
@@ -166,7 +166,7 @@ def test_four_threads_go_on_while_workers_are_killed() -> None:
 
 def test_the_output_of_a_closed_worker_is_read_from_no_descriptor_of_that_number() -> None:
     graph: Any = wasi_nn.load(onnx_models.relu(), rules=ISOLATED)
-    worker = graph._model.worker_with(b"")[0]
+    worker = graph.worker
     words = worker._words
     worker.close()
     reader, writer = os.pipe()
@@ -230,5 +230,5 @@ def run(x):
 
 
 def _fails(context: wasi_nn.ExecutionContext) -> None:
-    with suppress(NNError):  # its worker may be ended for the other, or load at last
+    with suppress(NNError):  # the other compute may end the worker, or the load may succeed
         context.compute()

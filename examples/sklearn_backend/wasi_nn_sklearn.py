@@ -1,7 +1,7 @@
-"""scikit-learn classifiers as graphs of wasi-nn: a backend of one's own, in a package of its own.
+"""A custom backend in a separate package: scikit-learn classifiers as graphs of wasi-nn.
 
-A model is what `joblib.dump` writes, as a rule `*.joblib`. Its one input is `features`, f32 [n, features]; its outputs
-are `classes`, i64 [n], the place of the likeliest class, and `probabilities`, f32 [n, classes].
+A model is a file that `joblib.dump` wrote, usually `*.joblib`. Its input is `features`, f32 [n, features]. Its outputs
+are `classes`, i64 [n], the index of the most probable class, and `probabilities`, f32 [n, classes].
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
-"""What many tests check in the same way."""
+"""Checks that several test files share: refusals with an error code, work on several threads, and damaged models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,7 @@ from wasi_nn import ErrorCode, Graph, NNError
 
 
 def refused(code: ErrorCode, match: str, call: Any, *arguments: Any, **keywords: Any) -> None:
-    """The call fails with this code, and a line fit to be shown that matches."""
+    """Check that the call raises `NNError` with this code and a printable message that matches."""
     with pytest.raises(NNError, match=match) as caught:
         call(*arguments, **keywords)
     assert caught.value.code is code
@@ -21,13 +24,50 @@ def refused(code: ErrorCode, match: str, call: Any, *arguments: Any, **keywords:
 
 
 def on_threads(work: Callable[[int], object], count: int) -> None:
-    """Do the work on as many threads at once, each with its number; whatever one raises is raised here."""
+    """Call `work` with 0, 1, ... on `count` threads at once. Raises the error of any thread."""
     with ThreadPoolExecutor(count) as threads:
         list(threads.map(work, range(count)))
 
 
+@contextmanager
+def held_by_another_thread(*locks: AbstractContextManager[Any]) -> Iterator[None]:
+    """During the block, another thread holds the locks."""
+    held, may_release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with ExitStack() as stack:
+            for lock in locks:
+                stack.enter_context(lock)
+            held.set()
+            may_release.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(60)
+    try:
+        yield
+        assert holder.is_alive(), "the block waited for a lock"
+    finally:
+        may_release.set()
+        holder.join()
+
+
+def survives_damage(model: bytes, first: int, load_and_compute: Callable[[bytes], object]) -> None:
+    """Check that a damaged model raises no error but `NNError`: 300 times, change up to three bytes from `first` on."""
+    places, refusals = random.Random(5), 0
+    for _ in range(300):
+        damaged = bytearray(model)
+        for _ in range(places.randint(1, 3)):
+            damaged[places.randrange(first, len(model))] = places.randrange(256)
+        try:
+            load_and_compute(bytes(damaged))
+        except NNError:
+            refusals += 1
+    assert 0 < refusals < 300, "some damage is noticed, and some is harmless"
+
+
 def gives_each_thread_its_own(graph: Graph, elements: int, times: int) -> None:
-    """A graph of relu, run on four threads at once, gives each the number that it feeds."""
+    """Check that four threads, which run a graph of relu at once, each get outputs of their own inputs."""
     wrong: list[int] = []
 
     def work(number: int) -> None:

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0 with its published weights in every format that can express it, each by the runtime's own tools.
+"""EfficientNet-Lite0 with its published weights in every format, each written by the runtime's own tools.
 
-The TensorFlow ones are built from PyTorch's graph of the network, operator by operator, since no converter that is kept
-up goes that way without half an operating system of its own.
+The TensorFlow models are built operator by operator from PyTorch's graph, since no maintained converter does this
+without very large dependencies.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FORMATS = ("onnx", "openvino", "torchscript", "pt2", "saved_model", "graph_def",
 
 
 def classifier(kind: str) -> Path:
-    """The network in a format: a file, or a directory. It is made once, and kept in `build/`."""
+    """The network in a format: a file or a directory, which is made once and kept in `build/`."""
     onnx = real_models.efficientnet().model
     if kind == "onnx":
         return onnx
@@ -101,7 +101,7 @@ _MAKE: dict[str, Callable[[Path, Path], None]] = {
 
 
 def _function(onnx: Path, batch: int | None = None) -> Any:
-    """The network as a function of TensorFlow's: image f32 [batch, 3, 224, 224] to logits f32 [batch, 1000]."""
+    """The network as a TensorFlow function: image f32 [batch, 3, 224, 224] to logits f32 [batch, 1000]."""
     import tensorflow as tf
 
     program = _exported(onnx)
@@ -127,7 +127,7 @@ def _function(onnx: Path, batch: int | None = None) -> Any:
 
 
 def _operators(tf: Any) -> dict[str, Callable[..., Any]]:
-    """PyTorch's operators in the network by TensorFlow's, over images whose colours come last."""
+    """TensorFlow functions for the network's PyTorch operators, by name. Images have their channels last."""
 
     def conv2d(
         x: Any, w: Any, b: Any = None, stride: Any = (1, 1), pad: Any = (0, 0), dilation: Any = (1, 1), groups: int = 1

@@ -1,4 +1,4 @@
-"""Small guests that are commands, as core modules and as components, and code for their `_start`."""
+"""Small commands as guests, as core modules and as components, and code for their `_start`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from wasi_nn.abi.core import spec
 WASI = "wasi_snapshot_preview1"
 EMPTY = b'(module (func (export "_start")))'
 LOOPS = b'(module (func (export "_start") (loop $again (br $again))))'
-# It computes on the graph "slow", for ever.
+# A guest that computes on the graph "slow" for ever.
 COMPUTES = b"""(module
     (import "wasi_ephemeral_nn" "load_by_name" (func $load (param i32 i32 i32) (result i32)))
     (import "wasi_ephemeral_nn" "init_execution_context" (func $init (param i32 i32) (result i32)))
@@ -18,7 +18,7 @@ COMPUTES = b"""(module
       (drop (call $init (i32.load (i32.const 0)) (i32.const 4)))
       (loop $again (drop (call $compute (i32.load (i32.const 4)))) (br $again))))"""
 
-# Bodies of commands.
+# Bodies of `_start`.
 LOOKS_UP_NET = """
     (i32.store (i32.const 100) (i32.const 0x74656e)) ;; "net"
     (call $exit (call $lookup (i32.const 100) (i32.const 3) (i32.const 0)))"""
@@ -29,7 +29,7 @@ ECHOES_STDIN = """
 
 
 def command(body: str, imports: str = "", memory: str = '(memory (export "memory") 1)') -> str:
-    """The text of a guest whose `_start` is `body`."""
+    """The WebAssembly text of a guest whose `_start` is `body`."""
     exit_ = f'(import "{WASI}" "proc_exit" (func $exit (param i32)))'
     write = f'(import "{WASI}" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))'
     read = f'(import "{WASI}" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))'
@@ -38,7 +38,7 @@ def command(body: str, imports: str = "", memory: str = '(memory (export "memory
 
 
 def says(text: str, stream: int = 1) -> str:
-    """Code that writes text to a standard stream."""
+    """Code that writes `text` to a standard stream."""
     stores = "".join(f"(i32.store8 (i32.const {64 + n}) (i32.const {byte}))" for n, byte in enumerate(text.encode()))
     record = f"(i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const {len(text)}))"
     call = f"(drop (call $write (i32.const {stream}) (i32.const 0) (i32.const 1) (i32.const 8)))"

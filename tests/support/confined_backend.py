@@ -1,6 +1,6 @@
-"""A backend that tries what its worker mustn't do: its model is Python, whose value is the graph's output.
+"""A backend whose models are Python programs: it stands for a runtime that a hostile model has taken over.
 
-A stand-in for a runtime that a hostile model has taken over.
+A model defines `run(x)`, whose result is the graph's output. Tests use it to try what a worker must not do.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class ConfinedBackend(wasi_nn.Backend):
 
 
 class ListeningBackend(ConfinedBackend):
-    """One whose runtime opens a port."""
+    """A backend whose runtime opens a port."""
 
     needs_sockets = True
 
 
 class SteppingBackend(ConfinedBackend):
-    """One whose graphs give outputs piece by piece."""
+    """A backend whose graphs give outputs piece by piece."""
 
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         return _Stepping()
@@ -87,7 +87,7 @@ class Program(Graph):
 
 
 class TalkingBackend(ConfinedBackend):
-    """One whose graphs show text without end."""
+    """A backend whose graphs show text without end."""
 
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         return _Talking([], [TensorInfo("y", np.dtype(np.float32), (1,))])

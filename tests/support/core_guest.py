@@ -1,4 +1,4 @@
-"""A guest in the core ABI that does just what a test says: the test writes its memory and chooses its calls."""
+"""A core guest under a test's control: the test writes the guest's memory and makes its calls of nn functions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ F16, F32, F64, U8, I32, I64 = range(6)
 ONNX, AUTODETECT = 1, 5
 
 TRAP = (wasmtime.Trap, wasmtime.WasmtimeError)
-"""As what a trap from a host function surfaces, by either way of defining it."""
+"""The errors of a trap in a host function, for both ways of defining host functions."""
 
-OUT = 8  # where out-pointers point, unless a test says otherwise
+OUT = 8  # the default address of results
 TENSOR, DIMS, NAME, BUILDERS = 64, 128, 1024, 2048
 DATA = 65536
 
@@ -27,7 +27,7 @@ MEMORY = '(memory (export "memory") 16)'
 
 
 def wat(memory: str = MEMORY, rest: str = "", abi: type[spec.CoreAbi] = spec.CoreAbi) -> str:
-    """The guest's text: for each nn function, an export of its name that calls it with the same arguments."""
+    """The guest's WebAssembly text. It exports a function for each nn function, which passes its arguments on."""
     imports, exports = [], []
     for name, count in abi.functions.items():
         params = "(param" + " i32" * count + ")"
@@ -38,7 +38,7 @@ def wat(memory: str = MEMORY, rest: str = "", abi: type[spec.CoreAbi] = spec.Cor
 
 
 class CoreGuest:
-    """An instance of that guest with its session."""
+    """An instance of the guest, and its session."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class CoreGuest:
         self.exports = instance.exports(self.store)
 
     def call(self, name: str, *arguments: int) -> int:
-        """Call an nn function; gives its errno. Arguments are u32, or negative."""
+        """Call an nn function; returns its errno. Arguments are u32, or negative."""
         signed = [argument - 2**32 if argument >= 2**31 else argument for argument in arguments]
         errno: int = self.exports[name](self.store, *signed)  # type: ignore[operator]
         return errno
@@ -69,21 +69,21 @@ class CoreGuest:
         return memory
 
     def write(self, at: int, content: bytes) -> None:
-        """Write the guest's memory."""
+        """Write bytes into the guest's memory."""
         if content:
             self.memory.write(self.store, content, at)
 
     def read(self, at: int, size: int) -> bytes:
-        """Read the guest's memory."""
+        """Read bytes from the guest's memory."""
         return bytes(self.memory.read(self.store, at, at + size))
 
     def u32(self, at: int = OUT) -> int:
-        """A number in the guest's memory."""
+        """Read a u32 from the guest's memory."""
         value: int = unpack("<I", self.read(at, 4))[0]
         return value
 
     def load(self, *builders: bytes, encoding: int = ONNX, target: int = 0) -> int:
-        """Put builders into memory and load them."""
+        """Put builders into memory and load them; returns the errno."""
         array, at = b"", DATA
         for builder in builders:
             self.write(at, builder)
@@ -93,13 +93,13 @@ class CoreGuest:
         return self.call("load", BUILDERS, len(builders), encoding, target, OUT)
 
     def load_by_name(self, name: str | bytes) -> int:
-        """Put a name into memory and load its graph."""
+        """Put a name into memory and load its graph; returns the errno."""
         encoded = name.encode() if isinstance(name, str) else name
         self.write(NAME, encoded)
         return self.call("load_by_name", NAME, len(encoded), OUT)
 
     def context(self, name: str) -> int:
-        """A context on a named graph."""
+        """Load a named graph and make a context on it; returns the context's handle."""
         assert self.load_by_name(name) == SUCCESS
         assert self.call("init_execution_context", self.u32(), OUT) == SUCCESS
         return self.u32()
@@ -113,15 +113,23 @@ class CoreGuest:
         self.write(TENSOR, pack("<IIB3sII", DIMS, len(dims), kind, padding, at, len(data)))
 
     def set_input(self, context: int, index: int, dims: Sequence[int], kind: int, data: bytes) -> int:
-        """Put a tensor into memory and set an input to it."""
+        """Put a tensor into memory and set an input to it; returns the errno."""
         self.put_tensor(dims, kind, data)
         return self.call("set_input", context, index, TENSOR)
 
     def get_output(self, context: int, index: int = 0) -> bytes:
-        """An output, whose size is asked for first."""
+        """Read an output; the guest first asks for the output's size."""
         errno = self.call("get_output", context, index, 0, 0, OUT)
         assert errno in (SUCCESS, TOO_LARGE)
         size = self.u32()
         assert self.call("get_output", context, index, DATA, size, OUT) == SUCCESS
         assert self.u32() == size
         return self.read(DATA, size)
+
+    def check_relu(self, graph: int) -> None:
+        """Make a context on a loaded graph, which must be y = max(x, 0) over f32 [4], and check an inference."""
+        assert self.call("init_execution_context", graph, OUT) == SUCCESS
+        context = self.u32()
+        assert self.set_input(context, 0, [4], F32, pack("<4f", 1, -1, 2, -2)) == SUCCESS
+        assert self.call("compute", context) == SUCCESS
+        assert unpack("<4f", self.get_output(context)) == (1, 0, 2, 0)

@@ -1,4 +1,4 @@
-"""The driver component in Python's hands: each method makes the guest make one call of wasi:nn."""
+"""A component under a test's control: each method makes the guest make one call of wasi:nn."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _compiled: dict[str, Component] = {}
 
 
 class GuestFailed(Exception):
-    """A call gave the guest an error; these are its code and data."""
+    """A call returned an error to the guest: `code` and `data` of the error."""
 
     def __init__(self, code: str, data: str) -> None:
         super().__init__(f"{code}: {data}")
@@ -59,7 +59,7 @@ def driver(version: str) -> Component:
 
 
 class Driven:
-    """One driver guest with a session of its own."""
+    """An instance of the driver component, and its session."""
 
     def __init__(
         self, version: str, session: Session, define: Define = host_functions.define, engine: Engine = ENGINE
@@ -78,7 +78,7 @@ class Driven:
         return function(self.store, *arguments)
 
     def stage(self, content: bytes | memoryview, part: int = 8 << 20) -> None:
-        """Put bytes into the guest's memory, for it to make a tensor or a model of."""
+        """Put bytes into the guest's memory, for its next tensor or model."""
         self("stage-room", len(content))
         for at in range(0, len(content), part):
             source: Array = np.frombuffer(content[at : at + part], np.uint8)
@@ -126,7 +126,7 @@ class Driven:
         return [(self("output-name", index), self("output-tensor", index)) for index in range(count)]
 
     def infer(self, context: int, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        """Feed, compute and read, in the way that the version has; nothing is left over but the context."""
+        """Set inputs, compute and read outputs, by the functions of the guest's version. Drops all but the context."""
         tensors = [(name, self.tensor(array)) for name, array in inputs.items()]
         if self.named:
             named = self.compute_named(context, tensors)

@@ -1,7 +1,7 @@
-"""Guests of both kinds that do something with the first directory that they are given.
+"""Core modules and components that make given file-system calls (steps) on their first directory.
 
-A step is a name of `PREVIEW1` or `WASI_0_2` with its arguments. A guest exits with 0 if all its steps succeeded, else
-with the number of the error of the first that didn't: an errno, or one more than an `error-code`.
+A step is a name of `PREVIEW1` or `WASI_0_2` with its arguments. A guest exits with 0 if all steps succeed, otherwise
+with the error of the first step that fails: an errno, or an `error-code` plus one.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 Step = tuple[str, Sequence[int]]
 
-# Where the guests have these names in memory; each is three bytes.
+# The addresses of these names in the guests' memory; each name is three bytes long.
 OLD, NEW, DIRECTORY = 1000, 1010, 1020
 _NAMES = {OLD: "old", NEW: "new", DIRECTORY: "dir"}
 
 CORE_DIRECTORY, CORE_OPENED = 3, 4
-"""The descriptors of the directory, and of what was opened first."""
+"""The descriptors of the directory and of the file that was opened first."""
 
 PREVIEW1 = {
     "path_open": "i32 i32 i32 i32 i32 i64 i64 i32 i32",
@@ -43,7 +43,7 @@ def core(steps: Sequence[Step], before: str = "", after: str = "") -> bytes:
         f'(import "wasi_snapshot_preview1" "{name}" (func ${name} (param {PREVIEW1[name]}) (result i32)))'
         for name in names
     )
-    body = "".join(f"(call $must (call ${name} {_constants(PREVIEW1[name], given)}))" for name, given in steps)
+    body = "".join(f"(call $must (call ${name} {_constants(PREVIEW1[name], arguments)}))" for name, arguments in steps)
     return f"""(module {imports} (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
       (memory (export "memory") 1) {_names()}
       (func $must (param i32) (if (local.get 0) (then (call $exit (local.get 0)))))
@@ -62,7 +62,7 @@ _FLAGS = '(param "path-flags" $path-flags)'
 _PATH = f'{_FLAGS} (param "path" string)'
 _OTHER = '(param "new-descriptor" (borrow $d)) (param "new-path" string)'
 _TIMES = '(param "data-access-timestamp" $new-timestamp) (param "data-modification-timestamp" $new-timestamp)'
-# Each method of a descriptor: its parameters, what it gives, and its core parameters behind the descriptor.
+# Each method of a descriptor: its parameters, its result, and its core parameters after the descriptor.
 WASI_0_2 = {
     "open-at": (
         f'{_PATH} (param "open-flags" $open-flags) (param "flags" $descriptor-flags)',
@@ -97,7 +97,7 @@ WASI_0_2 = {
         "i64 i64",
     ),
 }
-_PAYLOAD = {"open-at": 4, "write": 8, "read": 4}  # where the error's number is in a result; else 1
+_PAYLOAD = {"open-at": 4, "write": 8, "read": 4}  # the offset of the error's number in a result; by default 1
 
 _TYPES = """
   (export "descriptor" (type $d (sub resource)))
@@ -119,9 +119,9 @@ _TYPES = """
 
 
 def component(steps: Sequence[Step], loop: str = "") -> bytes:
-    """A component that takes these steps. An argument of -1 stands for the directory, -2 for what was opened last;
-    the first argument of each is whose method it is. `loop` is code that comes last, with the locals $d, the directory,
-    and $r, where results are written."""
+    """A component that takes these steps. The first argument of a step is the descriptor whose method is called: -1
+    stands for the directory, -2 for the descriptor that was opened last. `loop` is code for the end, with the locals $d
+    (the directory) and $r (the address of results)."""
     methods = dict.fromkeys([*(name for name, _ in steps), "open-at"])
     exports, lowered, given, imports = [], [], [], []
     for name in methods:

@@ -1,4 +1,4 @@
-"""What this process has of what a run of a guest should give back."""
+"""Counts of a process's resources: memory, descriptors, threads and objects that a guest's run should give back."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ _KINDS: set[type] = {wasmtime.Store, Session, ExecutionContext, Graph}
 
 @dataclass(frozen=True)
 class Footprint:
-    """Counts, after a collection of garbage, and the resident memory in bytes."""
+    """The counts after a garbage collection, and the resident memory in bytes."""
 
     memory: int
     descriptors: int
     threads: int
     native_threads: int
-    """Those of the runtimes and the engine too."""
+    """Threads of the runtimes and of the engine too."""
     objects: int
     stores: int
     sessions: int
     contexts: int
     graphs: int
     host_functions: int
-    """Those that the engine may still call."""
+    """Host functions that the engine may still call."""
 
     @classmethod
     def now(cls) -> Footprint:
         gc.collect()
         objects = gc.get_objects()
-        kinds = Counter(kind for one in objects for kind in _KINDS & {*type(one).__mro__})  # which asks no class
+        kinds = Counter(
+            kind for one in objects for kind in _KINDS & {*type(one).__mro__}
+        )  # `isinstance` would call methods of the objects' classes
         return cls(
             memory=int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE,
             descriptors=len(os.listdir("/proc/self/fd")),

@@ -1,7 +1,7 @@
-"""A tiny language model with random weights, made by the `gguf` package, and damage done to it.
+"""A tiny language model with random weights, written by the `gguf` package, and damaged variants of it.
 
-It is a llama of two layers whose tokens are the single bytes and a few pieces, so that any text is tokenized and most
-of what it writes is nonsense, but always the same nonsense.
+It is a llama of two layers whose tokens are the single bytes and a few pieces. So it can tokenize any text; it writes
+nonsense, but the same nonsense each time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PIECES = [piece.encode() for piece in [*"abcdefghijklmnopqrstuvwxyz", "in", "er
 
 @cache
 def tiny(**keys: Any) -> bytes:
-    """The model's bytes. `keys` are keys to have besides the usual ones: text, whole numbers or booleans."""
+    """The model's bytes. `keys` are additional metadata: text, whole numbers or booleans."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "model.gguf"
         _write(path, keys)
@@ -99,12 +99,11 @@ _ABSURD = [
 
 
 def damaged(seed: int) -> bytes:
-    """The model with its header damaged somewhere: bytes changed, numbers made absurd, a bit flipped or its end cut
-    off."""
+    """The model with a damaged header: some bytes changed, numbers made absurd, a bit flipped, or the end cut off."""
     chance = random.Random(seed)
     model = bytearray(tiny())
     header = len(model) - 4 * _weights()
-    # The keys that say how to build the model, the descriptions of its tensors, or anything.
+    # The damage is in the metadata that describes the network, in the descriptions of the tensors, or anywhere.
     first, last = chance.choice([(8, 900), (header - 1700, header), (8, header)])
     at = chance.randrange(first, last - 8)
     if seed % 4 == 0:

@@ -1,8 +1,7 @@
-"""What a hostile model is to the tests, and the surroundings that it would like to reach.
+"""The types for the corpus of hostile models: a model, its expected outcome, and the files that it tries to reach.
 
-The models themselves are in `hostile_onnx`, `hostile_tflite` and so on, one module an encoding, and `hostile_models`
-has all of them. `hostile_trial` gives them to a session as a guest would; `test_hostile_models` looks at what came of
-it.
+The models are in `hostile_onnx`, `hostile_tflite` and so on, one module per encoding; `hostile_models` has all of them.
+`hostile_trial` loads them in a session, as a guest would; `test_hostile_models` checks the outcomes.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ ENCODING, INVALID, LARGE = ErrorCode.INVALID_ENCODING, ErrorCode.INVALID_ARGUMEN
 RUNTIME, SECURITY, UNSUPPORTED = ErrorCode.RUNTIME_ERROR, ErrorCode.SECURITY, ErrorCode.UNSUPPORTED_OPERATION
 
 SECRET = "the host's own secret"
-"""What the canary file and the environment have in them, and no output and no message may show."""
+"""The content of the canary file and of an environment variable. No output and no message may contain it."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A directory of the host's in which models are loaded: nothing in it may be opened, made or changed by one."""
+    """The working directory in which models are loaded. No model may open, create or change a file in it."""
 
     folder: Path
 
     @property
     def canary(self) -> Path:
-        """A file with the secret, in which weights of 16 f32 have room; `link.bin` is a symbolic link to it."""
+        """A file with the secret, as long as weights of 16 f32; `link.bin` is a symbolic link to it."""
         return self.folder / "weights.bin"
 
     def prepare(self) -> None:
-        """Make what is in it."""
+        """Make the directory and its files."""
         self.folder.mkdir()
         self.canary.write_text(SECRET.ljust(64))
         (self.folder / "link.bin").symlink_to(self.canary)
@@ -41,9 +40,9 @@ class Scene:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is to come of a model: an error with one of the codes, when it is loaded or later; or none, and it ran.
+    """The expected outcome of a model: its last stage ("load", "compute" or "ran"), and the allowed error codes.
 
-    `isolated_only` says why a model can't be loaded in the host's own process, and can't be told from others before.
+    `isolated_only` says why a model may only be tried in isolation, although it can't be recognised beforehand.
     """
 
     stage: str
@@ -62,11 +61,11 @@ def fails(*codes: ErrorCode) -> Outcome:
 
 
 HARMLESS = Outcome("ran")
-"""The model may run, and has done no harm then."""
+"""The model may run, and does no harm."""
 
 
 def isolated_only(why: str) -> Outcome:
-    """The model may only be loaded in isolation, where it fails somehow."""
+    """The model is tried in isolation only, where it may fail in any way."""
     return Outcome("any", isolated_only=why)
 
 
@@ -75,13 +74,13 @@ Made = tuple[str, Callable[[Scene], Builders]]
 
 
 def made(name: str, make: Callable[..., Builders], *arguments: Any, **keywords: Any) -> Made:
-    """A model that has nothing to do with the scene."""
+    """A model that doesn't depend on the scene."""
     return name, lambda _: make(*arguments, **keywords)
 
 
 @dataclass(frozen=True)
 class Hostile:
-    """A model that wants to harm its host, or might."""
+    """A model that may harm its host."""
 
     encoding: str
     name: str
@@ -95,5 +94,5 @@ class Hostile:
 
 
 def corpus(encoding: str, models: Mapping[Outcome, Sequence[Made]]) -> list[Hostile]:
-    """The models of an encoding, by what is to come of them."""
+    """The models of an encoding, grouped by their expected outcomes."""
     return [Hostile(encoding, name, make, outcome) for outcome, group in models.items() for name, make in group]

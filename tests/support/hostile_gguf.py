@@ -1,4 +1,4 @@
-"""Hostile GGUF models: a good one that says something absurd of itself, and headers made by hand."""
+"""Hostile GGUF models: a good model with absurd metadata, and headers made by hand."""
 
 from __future__ import annotations
 
@@ -7,24 +7,14 @@ from struct import pack
 from typing import Any
 
 from ggml_models import tiny
-from hostile import (
-    ENCODING,
-    HARMLESS,
-    INVALID,
-    RUNTIME,
-    UNSUPPORTED,
-    corpus,
-    isolated_only,
-    made,
-    refused,
-)
+from hostile import ENCODING, HARMLESS, INVALID, RUNTIME, UNSUPPORTED, corpus, isolated_only, made, refused
 
 U32, F32, BOOL, STRING, ARRAY, U64 = 4, 6, 7, 8, 9, 10
 SIZES = {U32: 4, F32: 4, BOOL: 1, U64: 8}
 
 
 def header(*parts: bytes, tensors: int = 0, keys: int = 0) -> bytes:
-    """A header of so many keys and tensors, as it says, and then whatever follows."""
+    """A header that declares so many keys and tensors, followed by these parts."""
     return b"GGUF" + pack("<IQQ", 3, tensors, keys) + b"".join(parts)
 
 
@@ -40,7 +30,7 @@ LLAMA = key(b"general.architecture", STRING, text(b"llama"))
 
 
 def with_value(name: bytes, value: bytes) -> bytes:
-    """The good model with another value, as long as the old one, for a key."""
+    """The good model with another value for a key, as long as the old value."""
     model = bytearray(tiny())
     at = model.index(text(name)) + 8 + len(name) + 4
     model[at : at + len(value)] = value
@@ -64,7 +54,7 @@ def without_key(name: bytes, other: bytes) -> bytes:
 
 
 def with_tensor(name: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    """The good model with another description of a tensor: what follows the tensor's name there."""
+    """The good model with a changed description of a tensor; `change` gets the part after the tensor's name."""
     model = bytearray(tiny())
     at = model.index(text(name)) + 8 + len(name)
     rank = int.from_bytes(model[at : at + 4], "little")
@@ -76,7 +66,7 @@ def with_tensor(name: bytes, change: Callable[[bytes], bytes]) -> bytes:
 
 
 def with_array_of(name: bytes, count: int) -> bytes:
-    """The good model with an array that says it is as long as that."""
+    """The good model with an array that declares so many elements."""
     model = bytearray(tiny())
     at = model.index(text(name)) + 8 + len(name) + 8
     model[at : at + 8] = pack("<Q", count)
@@ -84,17 +74,17 @@ def with_array_of(name: bytes, count: int) -> bytes:
 
 
 def with_types(kind: int) -> bytes:
-    """The good model whose tokens are all of a kind."""
+    """The good model with all tokens of this type."""
     return _with_elements(b"tokenizer.ggml.token_type", pack("<i", kind))
 
 
 def with_scores(score: bytes) -> bytes:
-    """The good model whose tokens all have a score."""
+    """The good model with this score for all tokens."""
     return _with_elements(b"tokenizer.ggml.scores", score)
 
 
 def _with_elements(name: bytes, element: bytes) -> bytes:
-    """The good model with an array whose elements, of four bytes, are all the same."""
+    """The good model with an array whose elements, of four bytes each, all have this value."""
     model = bytearray(tiny())
     at = model.index(text(name)) + 8 + len(name) + 16
     count = int.from_bytes(model[at - 8 : at], "little")
@@ -103,7 +93,7 @@ def _with_elements(name: bytes, element: bytes) -> bytes:
 
 
 def with_weights(pattern: bytes) -> bytes:
-    """The good model with nothing but these bytes as weights."""
+    """The good model with weights that repeat these bytes."""
     model = tiny()
     size = len(model) // 2 // len(pattern) * len(pattern)
     return model[:-size] + pattern * (size // len(pattern))

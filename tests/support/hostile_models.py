@@ -1,4 +1,4 @@
-"""The corpus of hostile models: those of each encoding, and what is no model of any."""
+"""The corpus of hostile models: those of each encoding, and for each encoding bytes that aren't a model."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def _noise(size: int) -> bytes:
 
 
 def _beginning(encoding: str, length: int) -> bytes:
-    """As much of a good model, and then noise."""
+    """The first bytes of a good model, followed by noise."""
     return GOOD[encoding]()[0][:length] + _noise(10_000)
 
 
 def _of_any(encoding: str) -> list[Hostile]:
-    """What is no model of an encoding."""
+    """Bytes that aren't a model of the encoding."""
     good = GOOD[encoding]
-    other = {"onnx": "tensorflowlite", "openvino": "ggml"}.get(encoding, "onnx")  # OpenVINO reads many
+    other = {"onnx": "tensorflowlite", "openvino": "ggml"}.get(encoding, "onnx")  # OpenVINO reads ONNX too
     return corpus(
         encoding,
         {
@@ -55,7 +55,7 @@ def _of_any(encoding: str) -> list[Hostile]:
                 made("zeros of 100 MB", bytes, 100 << 20),
             ],
             refused(INVALID): [made("no builders", list)],
-            refused(INVALID, RUNTIME): [  # so many don't reach a worker at all
+            refused(INVALID, RUNTIME): [  # so many builders don't reach a worker
                 made("1,000 builders", lambda: [*good()] * 1_000),
                 made("1,000 builders of nothing", lambda: [b""] * 1_000),
             ],
@@ -74,4 +74,4 @@ MODELS: Mapping[str, Sequence[Hostile]] = {
         hostile_gguf,
     )
 }
-"""All of them, by encoding."""
+"""All hostile models, by encoding."""

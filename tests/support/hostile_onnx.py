@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hostile import (
-    HARMLESS,
-    INVALID,
-    LARGE,
-    RUNTIME,
-    SECURITY,
-    corpus,
-    fails,
-    made,
-    refused,
-)
+from hostile import HARMLESS, INVALID, LARGE, RUNTIME, SECURITY, corpus, fails, made, refused
 from onnx import ModelProto, TensorProto, helper
 from onnx_models import build, external, relu
 
@@ -38,12 +28,12 @@ def varint(number: int) -> bytes:
 
 
 def reads(location: str, **keys: str) -> bytes:
-    """y = w, where w is in a file."""
+    """y = w, where the data of w is in a file."""
     return build([node("Identity", ["w"], ["y"])], {}, {"y": (F32, [16])}, [external(location, **keys)])
 
 
 def with_weights(*dims: int) -> bytes:
-    """y = w, where w says that it has these dims, and has no data."""
+    """y = w, where w declares these dims but has no data."""
     weights = TensorProto(name="w", data_type=F32, dims=dims)
     return build([node("Identity", ["w"], ["y"])], {}, {"y": (F32, None)}, [weights])
 
@@ -55,24 +45,24 @@ def filled(*dims: int) -> bytes:
 
 
 def filled_when_run(*dims: int) -> bytes:
-    """y = zeros of these dims times x, which no optimizer can work out."""
+    """y = zeros of these dims times x, so that no optimizer can compute it beforehand."""
     factor = tensor("dims", I64, [len(dims)], dims)
     nodes = [node("Mul", ["x", "dims"], ["shape"]), node("ConstantOfShape", ["shape"], ["y"])]
     return build(nodes, {"x": (I64, [len(dims)])}, {"y": (F32, None)}, [factor])
 
 
 def takes(*dims: int) -> bytes:
-    """y = x, of dims that it declares."""
+    """y = x, which declares these dims."""
     return build([node("Relu", ["x"], ["y"])], {"x": (F32, dims)}, {"y": (F32, dims)})
 
 
 def cyclic() -> bytes:
-    """a is made of b, and b of a."""
+    """a is computed from b, and b from a."""
     return build([node("Add", ["x", "b"], ["a"]), node("Relu", ["a"], ["b"])], {"x": (F32, [4])}, {"b": (F32, [4])})
 
 
 def with_functions(calls: dict[str, str]) -> bytes:
-    """A call of the first of some functions, of which each calls another one."""
+    """A call of the first of these functions; each function calls another one."""
     imports = [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
     functions = [
         helper.make_function("f", name, ["x"], ["y"], [node(callee, ["x"], ["y"], domain="f")], imports)
@@ -101,7 +91,7 @@ def doubling_functions(count: int) -> bytes:
 
 
 def chained_functions(count: int) -> bytes:
-    """The same, written as bytes: no library would take so many."""
+    """Like `doubling_functions`, written as bytes: no library takes so many functions."""
     # FunctionProto has 1 name, 4 input, 5 output, 7 node, 9 opset_import, 10 domain; NodeProto 1 input, 2 output,
     # 4 op_type, 7 domain.
     call = field(1, b"x") + field(2, b"x") + field(7, b"f")
@@ -114,7 +104,7 @@ def chained_functions(count: int) -> bytes:
 
 
 def in_parts(count: int, part: bytes) -> bytes:
-    """y = max(x, 0) over an input whose description has a part so often; readers merge these."""
+    """y = max(x, 0) over an input whose description repeats a part so often; readers merge the parts."""
     model = ModelProto.FromString(relu())
     described = model.graph.input[0].SerializeToString() + part * count
     del model.graph.input[:]
@@ -124,7 +114,7 @@ def in_parts(count: int, part: bytes) -> bytes:
 
 
 def nested(depth: int) -> bytes:
-    """An If in the branch of an If, and so on; written from the outside in, since no library would go so deep."""
+    """An If in the branch of an If, and so on, written as bytes: no library nests so deep."""
     # NodeProto has 1 input, 2 output, 4 op_type, 5 attribute; AttributeProto 1 name, 6 g, 20 type (5 is a graph);
     # GraphProto 1 node, 2 name, 11 input, 12 output.
     innermost = field(1, field(1, b"c") + field(2, b"r") + field(4, b"Identity"))
@@ -144,7 +134,7 @@ def nested(depth: int) -> bytes:
 
 
 def looping(times: int) -> bytes:
-    """A Loop that adds 1 to x as often as that."""
+    """A Loop that adds 1 to x so often."""
     body = helper.make_graph(
         [node("Add", ["a", "one"], ["b"]), node("Identity", ["go"], ["still"])],
         "body",
@@ -160,7 +150,7 @@ def looping(times: int) -> bytes:
 
 
 def hoarding(times: int) -> bytes:
-    """A Loop that keeps x of each of its rounds, and so needs as many times its memory."""
+    """A Loop that keeps x of each round, and so needs as many times the memory of x."""
     body = helper.make_graph(
         [node("Identity", ["go"], ["still"]), node("Expand", ["a", "shape"], ["each"]), node("Identity", ["a"], ["b"])],
         "body",
@@ -180,13 +170,13 @@ def hoarding(times: int) -> bytes:
 
 
 def doubling_text(times: int) -> bytes:
-    """A text put together with itself, again and again."""
+    """A string that is concatenated with itself, so many times."""
     nodes = [node("StringConcat", [f"s{place}", f"s{place}"], [f"s{place + 1}"]) for place in range(times)]
     return build(nodes, {"s0": (STRING, [1])}, {f"s{times}": (STRING, [1])}, opset=20)
 
 
 def doubling_constant_text(times: int) -> bytes:
-    """The same, of a text that is in the model: whoever works out what is constant does it as soon as it is loaded."""
+    """Like `doubling_text` for a constant string, which a runtime that folds constants doubles during the load."""
     nodes = [node("StringConcat", [f"s{place}", f"s{place}"], [f"s{place + 1}"]) for place in range(times)]
     last = node("StringConcat", ["x", f"s{times}"], ["y"])
     text = TensorProto(name="s0", data_type=STRING, dims=[1], string_data=[b"ab"])
@@ -194,7 +184,7 @@ def doubling_constant_text(times: int) -> bytes:
 
 
 def multiplying_constants(times: int, size: int) -> bytes:
-    """The same of a matrix that is multiplied by itself again and again; x has no part in it."""
+    """A constant matrix that is multiplied by itself so many times; y = x times the sum of the result."""
     nodes = [node("ConstantOfShape", ["shape"], ["m0"], value=tensor("v", F32, [1], [1 / size]))]
     nodes += [node("MatMul", [f"m{place}", f"m{place}"], [f"m{place + 1}"]) for place in range(times)]
     nodes += [node("ReduceSum", [f"m{times}"], ["sum"]), node("Mul", ["x", "sum"], ["y"])]
@@ -202,20 +192,20 @@ def multiplying_constants(times: int, size: int) -> bytes:
 
 
 def doubling_numbers(times: int) -> bytes:
-    """A tensor put together with itself, again and again."""
+    """A tensor that is concatenated with itself, so many times."""
     nodes = [node("Concat", [f"t{place}", f"t{place}"], [f"t{place + 1}"], axis=0) for place in range(times)]
     return build(nodes, {"t0": (F32, [1])}, {f"t{times}": (F32, None)})
 
 
 def changed(change: Callable[[Any], object]) -> bytes:
-    """y = max(x, 0), changed by hand."""
+    """The model y = max(x, 0), changed by `change`."""
     model = ModelProto.FromString(relu())
     change(model)
     return bytes(model.SerializeToString())
 
 
 def calls(operation: str, domain: str = "", inputs: int = 1, **attributes: Any) -> bytes:
-    """y = whatever an operation makes of x."""
+    """y = the result of an operation on x."""
     graph = helper.make_graph(
         [node(operation, ["x"] * inputs, ["y"], domain=domain, **attributes)],
         "g",
@@ -227,37 +217,37 @@ def calls(operation: str, domain: str = "", inputs: int = 1, **attributes: Any) 
 
 
 def context_of_elsewhere(path: str) -> bytes:
-    """A node that stands for what another runtime compiled, in a file."""
+    """A node that refers to a file with a model compiled for another runtime."""
     return calls("EPContext", "com.microsoft", main_context=1, embed_mode=0, ep_cache_context=path, source="x")
 
 
 def with_a_string(count: int) -> bytes:
-    """A tensor that says that it has so many strings."""
+    """A tensor that declares so many strings."""
     strings = TensorProto(name="w", data_type=STRING, dims=[count], string_data=[b"x"])
     return build([node("Identity", ["w"], ["y"])], {}, {"y": (STRING, None)}, [strings])
 
 
 def with_raw_numbers(data: bytes, *dims: int) -> bytes:
-    """A tensor whose bytes are too few or too many for its dims."""
+    """A tensor with these dims and raw bytes, which may be too few or too many."""
     weights = TensorProto(name="w", data_type=F32, dims=dims, raw_data=data)
     return build([node("Identity", ["w"], ["y"])], {}, {"y": (F32, None)}, [weights])
 
 
 def gathering(index: int) -> bytes:
-    """The number at a place before or after a tensor."""
+    """A Gather with an index outside of its tensor."""
     numbers, place = tensor("w", F32, [4], [1.0] * 4), tensor("i", I64, [1], [index])
     nodes = [node("Mul", ["x", "i"], ["at"]), node("Gather", ["w", "at"], ["y"])]
     return build(nodes, {"x": (I64, [1])}, {"y": (F32, [1])}, [numbers, place])
 
 
 def twice_named() -> bytes:
-    """Two nodes that make the same tensor."""
+    """Two nodes with the same output."""
     nodes = [node("Relu", ["x"], ["y"]), node("Abs", ["x"], ["y"])]
     return build(nodes, {"x": (F32, [4])}, {"y": (F32, [4])})
 
 
 def metadata_bomb() -> bytes:
-    """A model that tells much of itself."""
+    """A model with very large metadata."""
 
     def change(model: Any) -> None:
         for number in range(100_000):

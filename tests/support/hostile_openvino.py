@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hostile import (
-    HARMLESS,
-    INVALID,
-    RUNTIME,
-    corpus,
-    made,
-    refused,
-)
+from hostile import HARMLESS, INVALID, RUNTIME, corpus, made, refused
 
 HUGE = 1 << 40
 
@@ -79,18 +72,18 @@ def adding(weights: str, *dims: int) -> list[bytes]:
 
 
 def with_weights(*dims: int, **more: Any) -> list[bytes]:
-    """y = x + weights, which are said to be of these dims, and to lie where that is said."""
+    """y = x + weights that declare these dims; `more` changes other parts of their declaration (see `constant`)."""
     return adding(constant(1, *(dims or (16,)), **more))
 
 
 def taking(element: str, shape: str) -> bytes:
-    """y = x, of an element type and dims as they are written there."""
+    """y = x, with this text as element type and as dims."""
     layers = parameter(0, 4, element=element, shape=shape) + result(1, 4)
     return network(layers, (0, 0, 1, 0))
 
 
 def laughing(depth: int) -> bytes:
-    """Entities that are made of ten others each."""
+    """XML entities that each consist of ten others."""
     entities = '<!ENTITY e0 "ha">' + "".join(
         f'<!ENTITY e{place} "{f"&e{place - 1};" * 10}">' for place in range(1, depth)
     )
@@ -98,7 +91,7 @@ def laughing(depth: int) -> bytes:
 
 
 def with_entity(target: str) -> bytes:
-    """A name that is the content of a file."""
+    """A name that an XML entity takes from the content of a file."""
     before = f'<!DOCTYPE net [<!ENTITY secret SYSTEM "{target}">]>'
     return relu(before=before).replace(b'name="n"', b'name="&secret;"').replace(b"<edges>", b"&secret;<edges>")
 
@@ -112,7 +105,7 @@ def with_parameter_entity(target: str) -> bytes:
 
 
 def cyclic() -> bytes:
-    """a is made of b, and b of a."""
+    """a is computed from b, and b from a."""
     layers = parameter(0, 4) + operation(1, "ReLU", 1, 4) + operation(2, "ReLU", 1, 4) + result(3, 4)
     return network(layers, (2, 1, 1, 0), (1, 1, 2, 0), (2, 1, 3, 0))
 
@@ -146,7 +139,7 @@ def nested_loops(depth: int) -> bytes:
 
 
 def filled(*dims: int) -> list[bytes]:
-    """y = x, broadcast to dims that a constant says."""
+    """y = x, broadcast to the dims in a constant."""
     numbers = b"".join(dim.to_bytes(8, "little", signed=True) for dim in dims)
     data = f'<data element_type="i64" shape="{len(dims)}" offset="0" size="{len(numbers)}"/>'
     ports = f"<input>{port(0, 1)}{port(1, len(dims), kind=I64)}</input><output>{port(2, *dims)}</output>"
@@ -160,7 +153,7 @@ def filled(*dims: int) -> list[bytes]:
 
 
 def gathering(index: int) -> list[bytes]:
-    """The number at a place before or after a tensor."""
+    """A Gather with an index outside of its tensor."""
     layers = (
         parameter(0, 4)
         + layer(
@@ -185,7 +178,7 @@ def gathering(index: int) -> list[bytes]:
 
 
 def strings(offset: int, size: int) -> list[bytes]:
-    """A constant of strings, whose lengths are in the weights."""
+    """A constant of strings; the weights contain the strings' lengths."""
     numbers = b"".join(n.to_bytes(4, "little") for n in (1 << 31, 0, 1 << 31))
     layers = constant(0, 1, element="string", offset=offset, size=size) + result(1, 1)
     return [network(layers, (0, 0, 1, 0)), numbers + bytes(16)]

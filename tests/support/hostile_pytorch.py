@@ -1,4 +1,4 @@
-"""Hostile PyTorch models. Those whose code or texts would do harm are in `test_pytorch`."""
+"""Hostile PyTorch models. Models with harmful code are in `test_pytorch`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from hostile import (
-    HARMLESS,
-    INVALID,
-    RUNTIME,
-    SECURITY,
-    Scene,
-    corpus,
-    fails,
-    isolated_only,
-    made,
-    refused,
-)
+from hostile import HARMLESS, INVALID, RUNTIME, SECURITY, Scene, corpus, fails, isolated_only, made, refused
 from pytorch_models import Relu, Saves, SavesOnLoad, export, script, tampered, with_program
 
 
@@ -66,7 +55,7 @@ def renamed(model: bytes, old: str, new: str) -> bytes:
 
 
 def bomb(model: bytes, count: int, size: int) -> bytes:
-    """An archive with entries more that are nothing but zeros."""
+    """An archive with `count` additional entries that are all zeros."""
     made = io.BytesIO(model)
     with zipfile.ZipFile(made, "a", zipfile.ZIP_DEFLATED) as archive:
         root = archive.namelist()[0].partition("/")[0]
@@ -76,7 +65,7 @@ def bomb(model: bytes, count: int, size: int) -> bytes:
 
 
 def overlapping(model: bytes, count: int) -> bytes:
-    """An archive with so many entries more, that are all the same bytes of it."""
+    """An archive with so many additional entries, which all consist of the same bytes of the file."""
     end = model.rindex(b"PK\x05\x06")
     entries, size, start = struct.unpack_from("<HII", model, end + 10)
     directory = model[start : start + size]
@@ -92,7 +81,7 @@ def overlapping(model: bytes, count: int) -> bytes:
 
 
 def in_directory(model: bytes, name: str) -> int:
-    """Where the directory of an archive has the entry whose name ends so."""
+    """The place, in an archive's directory, of the entry whose name ends with `name`."""
     with zipfile.ZipFile(io.BytesIO(model)) as archive:
         whole = next(it for it in archive.namelist() if it.endswith(name))
     at = model.rindex(whole.encode()) - 46
@@ -101,25 +90,25 @@ def in_directory(model: bytes, name: str) -> int:
 
 
 def with_size(model: bytes, name: str, size: int) -> bytes:
-    """An archive whose directory says that an entry is as large as that."""
+    """An archive whose directory declares this size for an entry."""
     at = in_directory(model, name)
     return model[: at + 20] + struct.pack("<II", size, size) + model[at + 28 :]
 
 
 def with_place(model: bytes, name: str, place: int) -> bytes:
-    """An archive whose directory says that an entry is at that place."""
+    """An archive whose directory declares this place for an entry."""
     at = in_directory(model, name)
     return model[: at + 42] + struct.pack("<I", place) + model[at + 46 :]
 
 
 def with_end(model: bytes, entries: int, size: int, start: int) -> bytes:
-    """An archive whose end says that about its directory."""
+    """An archive whose end record has these numbers about its directory."""
     end = model.rindex(b"PK\x05\x06")
     return model[:end] + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, entries, entries, size, start, 0)
 
 
 def with_end_64(model: bytes, entries: int, size: int, start: int) -> bytes:
-    """An archive whose end is of 64 bits, and says that about its directory."""
+    """An archive whose 64-bit end record has these numbers about its directory."""
     end = model.rindex(b"PK\x05\x06")
     record = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, entries, entries, size, start)
     locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, end, 1)
@@ -128,14 +117,14 @@ def with_end_64(model: bytes, entries: int, size: int, start: int) -> bytes:
 
 
 def with_code(body: str) -> bytes:
-    """A TorchScript archive whose `forward(self, x)` is this."""
+    """A TorchScript archive with `body` as its `forward(self, x)`."""
     return tampered(
         script(Relu()), {"pytorch_models.py": lambda old: old.replace(b"    return torch.relu(x)", body.encode())}
     )
 
 
 def deep_code(before: str, after: str, depth: int) -> bytes:
-    """Code with an expression of that depth."""
+    """Code with an expression that is nested so deep."""
     return with_code(f"    return {before * depth}x{after * depth}")
 
 
@@ -145,7 +134,7 @@ def nested_ifs(depth: int) -> bytes:
 
 
 def with_strides(*numbers: int) -> bytes:
-    """An exported program whose weights are said to have these dims."""
+    """An exported program that declares these dims for its weights, with strides of 1."""
 
     def change(config: bytes) -> bytes:
         described = json.loads(config)
@@ -159,7 +148,7 @@ def with_strides(*numbers: int) -> bytes:
 
 
 def with_offset(offset: int) -> bytes:
-    """An exported program whose weights are said to begin there in their memory."""
+    """An exported program that declares this storage offset for its weights."""
 
     def change(config: bytes) -> bytes:
         described = json.loads(config)
@@ -171,7 +160,7 @@ def with_offset(offset: int) -> bytes:
 
 
 def with_path(path: str) -> bytes:
-    """An exported program whose weights are said to be in that file."""
+    """An exported program that declares this file for its weights."""
 
     def change(config: bytes) -> bytes:
         described = json.loads(config)
@@ -183,7 +172,7 @@ def with_path(path: str) -> bytes:
 
 
 def with_dims(size: int) -> bytes:
-    """An exported program whose tensors are said to have such dims."""
+    """An exported program that declares dims of this size for its tensors."""
 
     def change(program: Any) -> None:
         for tensor in program["graph_module"]["graph"]["tensor_values"].values():
@@ -193,7 +182,7 @@ def with_dims(size: int) -> bytes:
 
 
 def storage(count: int) -> bytes:
-    """A TorchScript archive whose weights are said to be so many numbers."""
+    """A TorchScript archive that declares so many numbers for its weights."""
     model = torchscript()
 
     def change(data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Hostile TensorFlow models. More of those that try to get at a file are in `tensorflow_models`."""
+"""Hostile TensorFlow models. More models that try to reach a file are in `tensorflow_models`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hostile import (
-    HARMLESS,
-    INVALID,
-    LARGE,
-    RUNTIME,
-    SECURITY,
-    Scene,
-    corpus,
-    fails,
-    isolated_only,
-    made,
-    refused,
-)
+from hostile import HARMLESS, INVALID, LARGE, RUNTIME, SECURITY, Scene, corpus, fails, isolated_only, made, refused
 from tensorflow_models import (
     add_constant,
     affine,
@@ -78,7 +66,7 @@ def placeholder(*dims: int) -> tuple[str, str, Sequence[str], dict[str, Any]]:
 
 
 def with_constant(content: bytes, *dims: int, kind: int = F32) -> bytes:
-    """y = x + a constant that says it has these dims."""
+    """y = x + a constant that declares these dims."""
     graph = v1.GraphDef.FromString(graph_of(placeholder(4), ("y", "AddV2", ["x", "c"], T)))
     node = graph.node.add(name="c", op="Const")
     node.attr["dtype"].type = kind
@@ -90,7 +78,7 @@ def with_constant(content: bytes, *dims: int, kind: int = F32) -> bytes:
 
 
 def repeating(*dims: int) -> bytes:
-    """A constant of one number, which is to be repeated."""
+    """A constant with a single number, which TensorFlow repeats to fill these dims."""
     graph = v1.GraphDef.FromString(with_constant(b"", *dims))
     _add(graph.node, "z", "Relu", ["c"], T)
     del graph.node[:2]
@@ -100,7 +88,7 @@ def repeating(*dims: int) -> bytes:
 
 
 def filled(*dims: int) -> bytes:
-    """y = numbers of dims that a constant says."""
+    """y = one number, filled to the dims in a constant."""
     graph = v1.GraphDef()
     kinds = {"T": attribute(type=F32), "index_type": attribute(type=I64)}
     constants = add_constant(graph, "dims", np.array(dims, np.int64)), add_constant(graph, "x", np.float32(1))
@@ -109,7 +97,7 @@ def filled(*dims: int) -> bytes:
 
 
 def cyclic() -> bytes:
-    """a is made of b, and b of a."""
+    """a is computed from b, and b from a."""
     return graph_of(placeholder(4), ("a", "AddV2", ["x", "b"], T), ("b", "Relu", ["a"], T), ("y", "Relu", ["b"], T))
 
 
@@ -150,7 +138,7 @@ def doubling_functions(count: int) -> bytes:
 
 
 def looping() -> bytes:
-    """A loop that goes on for ever."""
+    """A loop without an end."""
 
     def build() -> None:
         x = v1.placeholder(tf.float32, [4], "x")
@@ -172,7 +160,7 @@ def _saved() -> dict[str, bytes]:
 
 
 def zip_of(**more: bytes) -> bytes:
-    """A SavedModel as a zip file, with other files too."""
+    """A SavedModel as a zip file, with additional files."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in (_saved() | more).items():
@@ -196,25 +184,25 @@ def of_blocks(content: bytes) -> bytes:
 
 
 def more_of(kind: bytes, *records: str) -> bytes:
-    """A header of a tar file that says more of the next entry, or of all; each record has less than 90 characters."""
+    """An extended header of a tar file, for the next entry or for all; each record has less than 90 characters."""
     content = "".join(f"{len(it) + 4:02} {it}\n" for it in records).encode()
     return block(kind, len(content)) + of_blocks(content)
 
 
 def tar(*parts: bytes) -> bytes:
-    """A SavedModel as a compressed tar file, and these parts after it."""
+    """A SavedModel as a compressed tar file, followed by these parts."""
     files = [block(tarfile.REGTYPE, len(it), name) + of_blocks(it) for name, it in _saved().items()]
     return gzip.compress(b"".join([*files, *parts, bytes(1024)]), 1)
 
 
 def copied_headers() -> list[bytes]:
-    """A header for all entries of a tar file, and entries that have one of their own."""
+    """A header for all entries of a tar file, and entries with separate headers."""
     entry = more_of(tarfile.XHDTYPE, "a=b") + block(tarfile.DIRTYPE, 0)
     return [more_of(tarfile.XGLTYPE, *(f"k{number:05}=" for number in range(10_000))), entry * 10_000]
 
 
 def zip_of_link(target: str) -> bytes:
-    """A SavedModel whose variables are a symbolic link, in a zip file."""
+    """A SavedModel as a zip file, with a symbolic link among its variables."""
     made = io.BytesIO(zip_of())
     with zipfile.ZipFile(made, "a") as archive:
         link = zipfile.ZipInfo("variables/link")
@@ -224,7 +212,7 @@ def zip_of_link(target: str) -> bytes:
 
 
 def tar_of(kind: bytes, name: str, target: str = "", size: int = 0, first: bool = False) -> bytes:
-    """A SavedModel as a tar file, with an entry of some kind."""
+    """A SavedModel as a tar file, with an additional entry of this kind."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as archive:
         entry = tarfile.TarInfo(name)
@@ -242,7 +230,7 @@ def tar_of(kind: bytes, name: str, target: str = "", size: int = 0, first: bool 
 
 
 def overlapping(count: int) -> bytes:
-    """A zip file with so many entries more, that are all the same bytes of it."""
+    """A zip file with so many additional entries, which all consist of the same bytes of the file."""
     made = bytearray(zip_of(**{"variables/zeros0000": bytes(10 << 20)}))
     end = made.rindex(b"PK\x05\x06")
     start = int.from_bytes(made[end + 16 : end + 20], "little")
@@ -263,13 +251,13 @@ def by_operation(build: Callable[[Path, str], Path]) -> Callable[[Scene], bytes]
 
 
 def saved(change: Callable[[Any], object], build: Callable[[Path], Path] = affine) -> bytes:
-    """A SavedModel whose first graph was changed by hand."""
+    """A SavedModel whose first graph is changed by `change`."""
     with tempfile.TemporaryDirectory() as directory:
         return zipped(changed(build(Path(directory, "model")), change))
 
 
 def asset_of(path: str) -> bytes:
-    """A SavedModel whose asset, which it reads when it is loaded, is said to be elsewhere."""
+    """A SavedModel that declares this path for its asset, a file that it reads when it is loaded."""
 
     def change(meta: Any) -> None:
         asset = meta.asset_file_def.add(filename=path)
@@ -279,7 +267,7 @@ def asset_of(path: str) -> bytes:
 
 
 def index_of(content: bytes) -> bytes:
-    """A SavedModel of a variable whose index is something else."""
+    """A SavedModel with a variable, with this content as the index of its variables."""
     with tempfile.TemporaryDirectory() as directory:
         folder = with_a_variable(Path(directory, "model"))
         (folder / "variables" / "variables.index").write_bytes(content)
@@ -287,7 +275,7 @@ def index_of(content: bytes) -> bytes:
 
 
 def with_shards(name: str) -> bytes:
-    """A SavedModel of a variable whose values are in a link."""
+    """A SavedModel with a variable whose values are in a symbolic link."""
     with tempfile.TemporaryDirectory() as directory:
         folder = with_a_variable(Path(directory, "model"))
         data = folder / "variables" / "variables.data-00000-of-00001"

@@ -8,18 +8,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from hostile import (
-    HARMLESS,
-    INVALID,
-    LARGE,
-    RUNTIME,
-    SECURITY,
-    corpus,
-    fails,
-    isolated_only,
-    made,
-    refused,
-)
+from hostile import HARMLESS, INVALID, LARGE, RUNTIME, SECURITY, corpus, fails, isolated_only, made, refused
 from tflite_models import ELEMENTS, relu
 
 from wasi_nn import TensorType
@@ -29,7 +18,7 @@ OPERATION = schema.BuiltinOperator
 
 
 class Model:
-    """A model that is put together by hand, tensor by tensor, without a check."""
+    """Builds a model by hand, tensor by tensor, without checks."""
 
     def __init__(self) -> None:
         self.it = schema.ModelT()
@@ -38,7 +27,7 @@ class Model:
         self.graph()
 
     def graph(self) -> Any:
-        """Begin another subgraph, without inputs and outputs."""
+        """Start another subgraph, without inputs and outputs."""
         graph = schema.SubGraphT()
         graph.name, graph.tensors, graph.operators = b"graph", [], []
         graph.inputs = graph.outputs = np.array([], np.int32)
@@ -46,7 +35,7 @@ class Model:
         return graph
 
     def tensor(self, dims: Sequence[int], element: int = F32, content: bytes | None = None, buffer: int = 0) -> int:
-        """Add a tensor to the last subgraph; gives its index."""
+        """Add a tensor to the last subgraph; returns its index."""
         tensor = schema.TensorT()
         tensor.name, tensor.type, tensor.shape, tensor.buffer = b"t", element, np.array(dims, np.int32), buffer
         if content is not None:
@@ -68,13 +57,13 @@ class Model:
         return operator
 
     def run_graph(self, graph: int, inputs: list[int], outputs: list[int]) -> None:
-        """An IF that runs a subgraph whatever its first input is."""
+        """Add an IF that runs a subgraph for any value of its first input."""
         options = schema.IfOptionsT()
         options.thenSubgraphIndex = options.elseSubgraphIndex = graph
         self.run(OPERATION.IF, inputs, outputs, options, schema.BuiltinOptions.IfOptions)
 
     def ports(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
-        """Say what the last subgraph's inputs and outputs are."""
+        """Set the inputs and outputs of the last subgraph."""
         graph = self.it.subgraphs[-1]
         graph.inputs, graph.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
 
@@ -86,7 +75,7 @@ class Model:
 
 
 def single(code: int, dims: Sequence[int] = (4,), custom: bytes | None = None) -> bytes:
-    """y = what an operation makes of x."""
+    """y = the result of an operation on x."""
     model = Model()
     x, y = model.tensor(dims), model.tensor(dims)
     model.run(code, [x], [y])
@@ -101,7 +90,7 @@ def numbers(*values: int) -> bytes:
 
 
 def filled(*dims: int) -> bytes:
-    """y = a number, as often as a constant says."""
+    """y = one number, filled to the dims in a constant."""
     model = Model()
     x, y = model.tensor([]), model.tensor([])
     model.run(OPERATION.FILL, [model.tensor([len(dims)], I32, numbers(*dims)), x], [y])
@@ -110,7 +99,7 @@ def filled(*dims: int) -> bytes:
 
 
 def operators_over(inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
-    """An operator over tensors of which there are but two."""
+    """An operator over tensors with these indexes, in a model with only two tensors."""
     model = Model()
     model.tensor([4]), model.tensor([4])
     model.run(OPERATION.RELU, inputs, outputs)
@@ -119,7 +108,7 @@ def operators_over(inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
 
 
 def ports(inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
-    """Inputs and outputs of which there are but two."""
+    """Inputs and outputs with these indexes, in a model with only two tensors."""
     model = Model()
     model.tensor([4]), model.tensor([4])
     model.run(OPERATION.RELU, [0], [1])
@@ -128,7 +117,7 @@ def ports(inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
 
 
 def cyclic() -> bytes:
-    """a is made of b, and b of a."""
+    """a is computed from b, and b from a."""
     model = Model()
     x, a, b = model.tensor([4]), model.tensor([4]), model.tensor([4])
     model.run(OPERATION.ADD, [x, b], [a])
@@ -159,7 +148,7 @@ def with_weights_elsewhere(offset: int, size: int) -> bytes:
 
 
 def that_names_a_file(name: str) -> bytes:
-    """y = max(x, 0), with a file that nothing needs."""
+    """y = max(x, 0), with the name of a file that nothing uses."""
     model = Model()
     x, y = model.tensor([4]), model.tensor([4])
     model.run(OPERATION.RELU, [x], [y])
@@ -169,7 +158,7 @@ def that_names_a_file(name: str) -> bytes:
 
 
 def with_a_buffer_of_no_file() -> bytes:
-    """y = x + weights of the model's that say they are in a file, of which there is none."""
+    """y = x + weights that are marked as external, although no file is declared."""
     model = Model()
     x, y = model.tensor([4]), model.tensor([4])
     weights = model.tensor([4], F32, bytes(16))
@@ -182,7 +171,7 @@ def with_a_buffer_of_no_file() -> bytes:
 def with_weights_in_a_file(
     name: str, offset: int = 0, size: int = 16, own: bytes | None = None, group: int = 0
 ) -> bytes:
-    """y = x + weights in a file of this name; the model may have weights of its own, too."""
+    """y = x + weights in a file of this name; the model may also contain weights itself."""
     model = Model()
     x, y = model.tensor([4]), model.tensor([4])
     weights = model.tensor([4], F32, own)
@@ -195,7 +184,7 @@ def with_weights_in_a_file(
 
 
 def gathering(index: int) -> bytes:
-    """The number at a place before or after a tensor."""
+    """A GATHER with an index outside of its tensor."""
     model = Model()
     x, y = model.tensor([1]), model.tensor([1])
     weights, place = model.tensor([4], F32, np.ones(4, np.float32).tobytes()), model.tensor([1], I32, numbers(index))
@@ -205,7 +194,7 @@ def gathering(index: int) -> bytes:
 
 
 def looking_up(index: int) -> bytes:
-    """A row before or after a table."""
+    """A lookup of a row outside of its table."""
     model = Model()
     x, y = model.tensor([1], I32), model.tensor([1, 4])
     table, place = model.tensor([4, 4], F32, bytes(64)), model.tensor([1], I32, numbers(index))
@@ -215,7 +204,7 @@ def looking_up(index: int) -> bytes:
 
 
 def calling_itself(code: int) -> bytes:
-    """A subgraph that an operator of it runs."""
+    """A subgraph that contains an operator that runs this subgraph."""
     options, kind = {
         OPERATION.WHILE: (schema.WhileOptionsT(), schema.BuiltinOptions.WhileOptions),
         OPERATION.IF: (schema.IfOptionsT(), schema.BuiltinOptions.IfOptions),
@@ -243,7 +232,7 @@ def calling_each_other() -> bytes:
 
 
 def calling_deep(depth: int) -> bytes:
-    """A subgraph that runs the next one, and so on."""
+    """Subgraphs that each run the next one."""
     model = Model()
     for graph in range(depth):
         if graph:
@@ -258,7 +247,7 @@ def calling_deep(depth: int) -> bytes:
 
 
 def calling_often(depth: int) -> bytes:
-    """A subgraph that runs the next one twice, which does so too."""
+    """Subgraphs that each run the next one twice."""
     model = Model()
     for graph in range(depth):
         if graph:
@@ -274,7 +263,7 @@ def calling_often(depth: int) -> bytes:
 
 
 def calling_what_isnt_there(index: int) -> bytes:
-    """An IF of a subgraph that the model hasn't."""
+    """An IF that runs a subgraph that doesn't exist."""
     model = Model()
     x, y = model.tensor([1], BOOL), model.tensor([1], BOOL)
     model.run_graph(index, [x, x], [y])
@@ -283,7 +272,7 @@ def calling_what_isnt_there(index: int) -> bytes:
 
 
 def looping() -> bytes:
-    """A WHILE that goes on for ever."""
+    """A WHILE without an end."""
     model = Model()
     x, y = model.tensor([1], BOOL), model.tensor([1], BOOL)
     options = schema.WhileOptionsT()
@@ -299,7 +288,7 @@ def looping() -> bytes:
 
 
 def doubling(times: int) -> bytes:
-    """A tensor put together with itself, again and again."""
+    """A tensor that is concatenated with itself, so many times."""
     model = Model()
     x = last = model.tensor([1 << 10])
     for place in range(times):
@@ -313,7 +302,7 @@ def doubling(times: int) -> bytes:
 
 
 def reshaped(*dims: int) -> bytes:
-    """x with other dims, which a constant says."""
+    """x with the dims in a constant."""
     model = Model()
     x, y = model.tensor([4]), model.tensor([4])
     shape = model.tensor([len(dims)], I32, numbers(*dims))
@@ -323,7 +312,7 @@ def reshaped(*dims: int) -> bytes:
 
 
 def sparse() -> bytes:
-    """Weights whose sparse description says that they lie far out."""
+    """Sparse weights whose indexes are far outside of their tensor."""
     model = Model()
     x, y = model.tensor([4]), model.tensor([4])
     weights = model.tensor([4], F32, bytes(16))
@@ -344,7 +333,7 @@ def sparse() -> bytes:
 
 
 def with_numbers(find: int, write: int, where: int = 0) -> bytes:
-    """A good model with one of the numbers in it changed, wherever it is."""
+    """A good model with `write` in place of the number `find`, of which it replaces occurrence `where`."""
     model = bytearray(relu((0x1234567,)))
     at = [place for place in range(0, len(model) - 3, 4) if model[place : place + 4] == find.to_bytes(4, "little")][
         where
@@ -354,7 +343,7 @@ def with_numbers(find: int, write: int, where: int = 0) -> bytes:
 
 
 def with_text_of(length: int) -> bytes:
-    """A good model whose description says it is as long as that."""
+    """A good model whose description declares this length."""
     model = bytearray(relu())
     at = model.index(b"test") - 4
     model[at : at + 4] = length.to_bytes(4, "little")
@@ -362,12 +351,12 @@ def with_text_of(length: int) -> bytes:
 
 
 def with_root_at(offset: int) -> bytes:
-    """A good model whose first table is elsewhere."""
+    """A good model that declares this offset for its root table."""
     return offset.to_bytes(4, "little") + relu()[4:]
 
 
 def variable(shared: bytes) -> bytes:
-    """Reads a variable that nothing has written."""
+    """A model that reads a variable that nothing has written."""
     model = Model()
     x, handle, y = model.tensor([4]), model.tensor([1], RESOURCE), model.tensor([4])
     options = schema.VarHandleOptionsT()
@@ -379,7 +368,7 @@ def variable(shared: bytes) -> bytes:
 
 
 def signature_of(graph: int) -> bytes:
-    """A signature of a subgraph that isn't there."""
+    """A model with a signature for a subgraph that doesn't exist."""
     model = Model()
     x, y = model.tensor([4]), model.tensor([4])
     model.run(OPERATION.RELU, [x], [y])

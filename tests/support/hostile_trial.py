@@ -1,9 +1,9 @@
-"""Gives hostile models to a session as a guest would, in a process made for it, and writes down what came of each.
+"""Loads hostile models in a session, as a guest would, and records their outcomes. It is run in a separate process.
 
     python hostile_trial.py FOLDER ENCODING IN-PROCESS|ISOLATED
 
-Each directory in FOLDER is a model, whose builders are the files `0`, `1` ... in it; that named `good` is harmless. For
-each there is a line in the file `outcomes` when it is begun, and another one, in JSON, when it is done.
+Each directory in FOLDER is a model; its builders are the files `0`, `1` and so on. The model `good` is harmless. For
+each model, a line is written to the file `outcomes` when it is begun, and another one, in JSON, when it is done.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from wasi_nn.isolation import Isolation, isolated_graph
 from wasi_nn.isolation.wire.protocol import Request, request
 from wasi_nn.isolation.worker_process import Worker
 
-_ROOM = 4 << 30  # bytes that models may take beyond what the process has when it has run a good one
+_ROOM = 4 << 30  # bytes of memory for models, in addition to those of a process that has run a good one
 _PATIENCE = 3  # seconds until a compute is interrupted
-_LOOKED_AT = 1 << 20  # bytes of an output
-_USES = 40  # of a worker
-_MAX_RANK = 64  # of an array of numpy's
+_LOOKED_AT = 1 << 20  # bytes of an output that are recorded
+_USES = 40  # models per worker
+_MAX_RANK = 64  # of a numpy array
 
 
 def attempt(builders: Sequence[bytes], encoding: str, rules: LoadRules) -> Mapping[str, Any]:
-    """Load a model, run it on ones, and read what comes out of it; what came of that."""
+    """Load a model, run it on ones and read its outputs; returns the outcome."""
     stage = "load"
-    # Without a limit for tensors, which would refuse some outputs before runtimes are asked for them.
+    # Without a limit for tensors: it would refuse some outputs before the runtimes make them.
     limits = wasi_nn.Limits(tensor_bytes=None)
     with wasi_nn.Session(allow_load=[encoding], rules=rules, limits=limits) as session:
         try:
@@ -48,7 +48,7 @@ def attempt(builders: Sequence[bytes], encoding: str, rules: LoadRules) -> Mappi
             context = session.context(session.init_execution_context(graph))
             for index, info in enumerate(context.graph.inputs):
                 context.set_input(index, _ones(info))
-            for _ in range(2):  # the second time, into what the first one made
+            for _ in range(2):  # the second time, into the outputs of the first
                 with _interrupted(context):
                     context.compute()
             outputs = [_shown(context, index) for index in range(len(context._outputs or ()))]
@@ -58,12 +58,12 @@ def attempt(builders: Sequence[bytes], encoding: str, rules: LoadRules) -> Mappi
 
 
 def _ones(info: TensorInfo) -> np.ndarray[Any, Any]:
-    if info.opaque:  # what does for a prompt and for options
+    if info.opaque:  # valid as a prompt and as options
         return np.frombuffer(b'{"n-predict": 1}', np.uint8)
     dims = [4] if info.dims is None else [dim if isinstance(dim, int) else 1 for dim in info.dims]
     dtype = np.dtype(np.float32) if info.dtype is None else info.dtype
     if len(dims) > _MAX_RANK or np.prod(dims, dtype=object) > _LOOKED_AT:
-        dims = [1]  # which is refused
+        dims = [1]  # is refused
     return np.full(dims, "1", object) if dtype.kind == "O" else np.ones(dims, dtype)
 
 
@@ -74,9 +74,8 @@ def _shown(context: ExecutionContext, index: int) -> bytes:
 
 @contextmanager
 def _interrupted(context: ExecutionContext) -> Iterator[None]:
-    """Interrupt what runs for too long, where the runner can be."""
-    interrupt = getattr(context._runner, "interrupt", None)
-    timer = threading.Timer(_PATIENCE, interrupt or (lambda: None))
+    """Interrupt a compute that takes too long, if its runtime can be interrupted."""
+    timer = threading.Timer(_PATIENCE, context.interrupt)
     timer.start()
     try:
         yield
@@ -85,7 +84,7 @@ def _interrupted(context: ExecutionContext) -> Iterator[None]:
 
 
 class _KeptWorker(Worker):
-    """A worker that goes on when it has refused a model."""
+    """A worker that stays alive after it has refused a model."""
 
     def close(self) -> None:
         if not self.is_alive:
@@ -96,14 +95,14 @@ class _KeptWorker(Worker):
 
 
 class _Workers:
-    """Workers that models have one after the other, since it takes longer to start one than to try most models."""
+    """Workers that are used for several models one after another: to start a worker takes longer than most models."""
 
     def __init__(self) -> None:
         self._last: dict[tuple[object, ...], _KeptWorker] = {}
         self._uses: Counter[Worker] = Counter()
 
     def worker(self, settings: Isolation, readable: Sequence[str], *, model: int, sockets: bool) -> Worker:
-        """In the place of `Worker`. The models are small: one fits where another one did."""
+        """Replaces `Worker`. All models are small, so that a worker for one has enough memory for another."""
         key = (*readable, sockets)
         worker = self._last.get(key)
         if worker is not None and not (worker.is_alive and self._uses[worker] < _USES and _has_room(worker, settings)):
@@ -119,7 +118,7 @@ class _Workers:
 
 
 def _has_room(worker: Worker, settings: Isolation) -> bool:
-    """Whether a worker has most of its memory left: what a model took may still be on its way back."""
+    """Whether a worker has most of its memory left: a former model's memory may not be released yet."""
     return _data_of(worker.process.pid) < settings.memory // 2
 
 
@@ -134,10 +133,10 @@ def _bound_memory() -> None:
 
 
 def main(folder: Path, encoding: str, mode: str) -> None:
-    """Try each model that has no outcome yet; the good one first, and again at the end."""
+    """Try each model that has no outcome yet, and the good model first and last."""
     rules = LoadRules(isolate=mode == "ISOLATED")
     if mode == "ISOLATED":
-        setattr(isolated_graph, "Worker", _Workers().worker)  # noqa: B010  which a type checker would refuse
+        setattr(isolated_graph, "Worker", _Workers().worker)  # noqa: B010  a type checker would refuse an assignment
     outcomes = folder / "outcomes"
     done = {line.split()[0] for line in outcomes.read_text().splitlines()} if outcomes.exists() else set()
     models = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in {"good", *done})

@@ -1,4 +1,4 @@
-"""Graphs that run a program of the test's in a worker, and what is known of that worker."""
+"""Graphs that run a test's Python program in a worker, and functions to examine the worker."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from wasi_nn.isolation import Isolation, isolated_graph
 X = np.array([-1, 2, -3, 4], np.float32)
 
 
-def program(text: str, backend: type[ConfinedBackend] = ConfinedBackend, **options: Any) -> Graph:
-    """A graph that runs `run(x)` of this text in a worker."""
+def program(
+    text: str, backend: type[ConfinedBackend] = ConfinedBackend, **options: Any
+) -> isolated_graph.IsolatedGraph:
+    """A graph in a worker whose output is the result of the program's `run(x)`."""
     settings = options.pop("settings", Isolation())
     source = [memoryview(textwrap.dedent(text).encode())]
     return isolated_graph.load(backend(), source, settings, ExecutionTarget.CPU, options)
@@ -29,7 +31,7 @@ def value(graph: Graph) -> Any:
 
 
 def outcome_of(statement: str, *, backend: type[ConfinedBackend] = ConfinedBackend, **options: Any) -> str:
-    """What becomes of a statement that is run in a worker: `done`, or the name of the error."""
+    """Run a statement in a worker; returns `done`, or the name of its `OSError`."""
     text = f"""
         def run(x):
             import ctypes, errno, fcntl, mmap, os, resource, signal, socket, subprocess
@@ -53,12 +55,12 @@ def worker_of(graph: Graph) -> int:
 
 def wait_for_end_of(worker: int) -> None:
     """Wait until a worker has ended, without taking its exit code from the graph."""
-    with suppress(ChildProcessError):  # the graph has taken it already
+    with suppress(ChildProcessError):  # the graph has taken the exit code already
         os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
 
 
 def ended(process: int, within: float = 10) -> bool:
-    """Whether a process, also as a zombie, is gone within some seconds."""
+    """Whether a process is gone within some seconds, and isn't a zombie."""
     deadline = time.monotonic() + within
     while os.path.exists(f"/proc/{process}"):
         if time.monotonic() > deadline:

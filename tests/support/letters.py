@@ -1,4 +1,4 @@
-"""A graph whose output is a sequence of letters, and how a guest of WasmEdge's dialect uses it."""
+"""A graph whose output is a sequence of letters, and the calls by which a guest in WasmEdge's dialect uses it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONFIG = 8192
 
 
 class Letters(Graph):
-    """Gives its prompt back a letter at a time, in capitals if its configuration says so. Some prompts go wrong."""
+    """Gives its prompt back one letter at a time, in capitals if its configuration says so. Some prompts are errors."""
 
     encoding = GraphEncoding.GGML
 

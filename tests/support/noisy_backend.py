@@ -1,4 +1,4 @@
-"""A backend whose runtime prints to descriptors 1 and 2 whenever it can, or ends the process."""
+"""A backend whose runtime prints to descriptors 1 and 2 in every function, or crashes the process."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def build(
     opset: int = 17,
     **graph: Any,
 ) -> bytes:
-    """A model's bytes. Inputs and outputs are name: (element type, dims), dims None for an unknown rank."""
+    """A model's bytes. Inputs and outputs are {name: (element type, dims)}; dims are None for an unknown rank."""
     value = helper.make_tensor_value_info
     graph_proto = helper.make_graph(
         nodes,
@@ -66,7 +66,7 @@ def relu(dims: Dims = (4,)) -> bytes:
 
 
 def add_and_mul() -> bytes:
-    """sum = a + b, product = a * b, over f32 [n] and [n]; the outputs in the order product, sum."""
+    """sum = a + b, product = a * b, over f32 [n]. The order of the outputs is product, sum."""
     return build(
         [helper.make_node("Add", ["a", "b"], ["sum"]), helper.make_node("Mul", ["a", "b"], ["product"])],
         {"a": (1, ["n"]), "b": (1, ["n"])},
@@ -80,7 +80,7 @@ def cast(element: int, to: int, dims: Dims = (4,)) -> bytes:
 
 
 def nonzero(dims: Dims = ("n",)) -> bytes:
-    """y = the indexes of x's elements that aren't 0: its dims depend on the values."""
+    """y = the indexes of x's elements that aren't 0; the dims of y depend on the values of x."""
     return build([helper.make_node("NonZero", ["x"], ["y"])], {"x": (1, dims)}, {"y": (7, (1, "found"))})
 
 
@@ -91,7 +91,7 @@ def strings() -> bytes:
 
 
 def sequence() -> bytes:
-    """s = the sequence of x and x, which isn't a tensor; y = x."""
+    """s = the sequence of x and x, a value that isn't a tensor; y = x."""
     return build(
         [helper.make_node("SequenceConstruct", ["x", "x"], ["s"]), helper.make_node("Identity", ["x"], ["y"])],
         {"x": (1, ["n"])},
@@ -100,20 +100,20 @@ def sequence() -> bytes:
 
 
 def failing() -> bytes:
-    """y = x reshaped to [2, 2]: fails when it runs on anything but 4 elements."""
+    """y = x reshaped to [2, 2]: a compute fails unless x has 4 elements."""
     shape = helper.make_tensor("shape", TensorProto.INT64, [2], [2, 2])
     return build([helper.make_node("Reshape", ["x", "shape"], ["y"])], {"x": (1, ["n"])}, {"y": (1, None)}, [shape])
 
 
 def constant_of_shape(elements: int) -> bytes:
-    """y is that many zeros, f32, whatever x is: of as many bytes of model, be it one or 2**40."""
+    """y = x + zeros, f32 [elements]. The model has the same size for any number of elements."""
     shape = helper.make_tensor("shape", TensorProto.INT64, [1], [elements])
     zeros = helper.make_node("ConstantOfShape", ["shape"], ["zeros"])
     return build([zeros, helper.make_node("Add", ["zeros", "x"], ["y"])], {"x": (1, [1])}, {"y": (1, None)}, [shape])
 
 
 def loop() -> bytes:
-    """y = as many additions of 1 as x says, one after another: i64 [1] to f32 [1]."""
+    """y = 0 + 1 + 1 + ..., with x additions, in a loop: i64 [1] to f32 [1]."""
     boolean, i64 = TensorProto.BOOL, TensorProto.INT64
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["goes"]), helper.make_node("Add", ["sum", "one"], ["more"])],
@@ -172,7 +172,7 @@ def convolution(size: int = 224, channels: int = 16) -> bytes:
 
 
 def with_external_data(folder: Path, location: str = "weights.bin", **keys: str) -> bytes:
-    """y = x + w over f32 [16], where w is in another file: 16 numbers from 1000, which this writes into the folder."""
+    """y = x + w over f32 [16], where w, the numbers from 1000 on, is in a file that this writes into the folder."""
     np.arange(1000, 1016, dtype=np.float32).tofile(folder / "weights.bin")
     return build(
         [helper.make_node("Add", ["x", "w"], ["y"])], {"x": (1, [16])}, {"y": (1, [16])}, [external(location, **keys)]

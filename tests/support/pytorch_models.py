@@ -1,4 +1,4 @@
-"""Small PyTorch models for the tests, saved by torch in both of its formats, and ways of tampering with them."""
+"""Small PyTorch models for the tests, saved by torch in both formats, and functions that tamper with saved models."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 
 def script(module: nn.Module, *traced_on: Any) -> bytes:
-    """A TorchScript archive of a module, in its state for inference; traced if there is something to trace it on."""
+    """A TorchScript archive of a module in evaluation mode; traced if there are inputs to trace it on."""
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # torch's own, that TorchScript is deprecated
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
         module = module.eval()
         jit: Any = torch.jit
         made = jit.trace(module, traced_on) if traced_on else jit.script(module)
@@ -36,7 +36,7 @@ def export(module: nn.Module, *arguments: Any, keywords: Any = None, dynamic_sha
 
 
 def tampered(archive: bytes, changes: Mapping[str, bytes | Callable[[bytes], bytes]]) -> bytes:
-    """An archive with other content for the entries that end so; entries that it hasn't are added."""
+    """An archive with other content for the entries whose names end with these keys; other keys are added."""
     made = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(made, "w") as new:
         root = old.namelist()[0].partition("/")[0]
@@ -55,7 +55,7 @@ def tampered(archive: bytes, changes: Mapping[str, bytes | Callable[[bytes], byt
 
 
 def with_program(archive: bytes, change: Callable[[Any], object]) -> bytes:
-    """An exported program's archive whose description has been changed."""
+    """An exported program's archive with a changed description of the program."""
 
     def changed(text: bytes) -> bytes:
         program = json.loads(text)
@@ -73,14 +73,14 @@ class Relu(nn.Module):
 
 
 class Identity(nn.Module):
-    """What it is given."""
+    """x."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x
 
 
 class Net(nn.Module):
-    """A small network for images, with the parts that networks have."""
+    """A small network for images, with common layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Net(nn.Module):
 
 
 class Sharing(nn.Module):
-    """Outputs that have memory in common with the input, with what the module keeps, and with each other."""
+    """Outputs that share memory with the input, with the module's weights, and with each other."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,14 +118,14 @@ class InPlace(nn.Module):
 
 
 class HiddenInPlace(nn.Module):
-    """max(x, 0), written over x behind an operator that says it makes a new tensor."""
+    """max(x, 0), written over x by an operator that is declared to make a new tensor."""
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.dropout(x, 0.5, False).relu_()
 
 
 class Counter(nn.Module):
-    """How often it ran, plus x."""
+    """The number of runs, plus x."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class Counter(nn.Module):
 
 
 class Remembering(nn.Module):
-    """The sum of all that it was given, which it keeps as an attribute."""
+    """The sum of all inputs so far, kept as an attribute."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Remembering(nn.Module):
 
 
 class Arguments(nn.Module):
-    """Arguments that aren't just tensors."""
+    """Arguments that aren't only tensors."""
 
     def forward(
         self,

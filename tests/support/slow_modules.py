@@ -1,4 +1,4 @@
-"""Small core modules that take the engine long to compile, or a lot of memory."""
+"""Small core modules for which the engine's compiler needs much time or memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ I32, LOOP, END, BR_IF, CALL, DROP = b"\x7f", b"\x03", b"\x0b", b"\x0d\0", b"\x10
 
 
 def leb(number: int) -> bytes:
-    """A number as WebAssembly's binary format has it: unsigned LEB128."""
+    """A number in unsigned LEB128, as in WebAssembly's binary format."""
     encoded = b""
     while True:
         number, low = number >> 7, number & 0x7F
@@ -21,8 +21,8 @@ def section(number: int, content: bytes) -> bytes:
 
 
 def module(types: list[bytes], functions: list[bytes]) -> bytes:
-    """A module with these types and functions, all of the first type; the first one is `_start`. Of a function, all is
-    given: its local variables and its code."""
+    """A module with these types and functions (local variables and code). All functions have the first type; the first
+    is `_start`."""
     code = leb(len(functions)) + b"".join(leb(len(function)) + function for function in functions)
     return (
         b"\0asm\x01\0\0\0"
@@ -34,16 +34,16 @@ def module(types: list[bytes], functions: list[bytes]) -> bytes:
 
 
 def nested_loops(depth: int) -> bytes:
-    """As many variables as loops, one inside the other; each loop changes a variable. The time to compile grows with
-    the third power of the depth: 54 seconds were seen for 2,000."""
+    """Nested loops, with one variable each that the loop changes. The time to compile grows with the third power of the
+    depth: 54 seconds were measured for 2,000."""
     enter = b"".join(LOOP + b"\x40\x20" + leb(n) + b"\x41\x01\x6a\x21" + leb(n) for n in range(depth))
     leave = b"".join(b"\x20" + leb(n) + BR_IF + END for n in range(depth))
     return module([b"\x60\0\0"], [b"\x01" + leb(depth) + I32 + enter + leave + END])
 
 
 def loops_with_many_values(depth: int, values: int) -> bytes:
-    """Loops, one inside the other, through which many values go. The memory to compile grows with the square of the
-    depth: gigabytes were seen for 500 and 1,000."""
+    """Nested loops with many parameters. The memory to compile grows with the square of the depth: gigabytes were
+    measured for 500 loops and 1,000 values."""
     many = I32 * values
     types = [b"\x60\0\0", b"\x60" + leb(values) + many + leb(values) + many]
     body = b"\x41\0" * values + (LOOP + b"\x01") * depth + (b"\x41\0" + BR_IF + END) * depth + DROP * values + END
@@ -51,7 +51,7 @@ def loops_with_many_values(depth: int, values: int) -> bytes:
 
 
 def many_variables(functions: int, variables: int) -> bytes:
-    """Functions of a few bytes, each with many variables that it doesn't use."""
+    """Functions of a few bytes, each with many unused variables."""
     return module([b"\x60\0\0"], [b"\x01" + leb(variables) + I32 + END] * functions)
 
 

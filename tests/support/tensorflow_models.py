@@ -22,7 +22,7 @@ Tensors = Mapping[str, Any]
 
 
 def frozen(build: Callable[[], object]) -> bytes:
-    """The GraphDef of what the function builds."""
+    """The GraphDef of the operations that the function builds."""
     with tf.Graph().as_default() as graph:
         build()
         serialised: bytes = graph.as_graph_def().SerializeToString()
@@ -40,12 +40,12 @@ def identity(kind: Any, dims: Dims = (None,)) -> bytes:
 
 
 def tf_type(kind: Any) -> Any:
-    """TensorFlow's type for ours, or for its own name."""
+    """TensorFlow's type for a `TensorType`, or for TensorFlow's own name of it."""
     return tf.as_dtype(kind.dtype if isinstance(kind, TensorType) else kind)
 
 
 def affine_module() -> Any:
-    """A module with two variables and a table: `affine` is y = x * scale + shift, `number` looks words up."""
+    """A module with two variables and a table: `affine` is y = x * scale + shift, `number` looks up words."""
     module = tf.Module()
     module.scale, module.shift = tf.Variable([1.0, 2.0, 3.0, 4.0]), tf.Variable(0.5)
     words = tf.lookup.KeyValueTensorInitializer(["one", "two"], tf.constant([1, 2], tf.int64))
@@ -63,13 +63,13 @@ def function(body: Callable[[Any], Tensors], dims: Dims = (4,), kind: Any = "flo
 
 
 def affine(folder: Path) -> Path:
-    """A SavedModel of that module, with signatures `serving_default` and `number`."""
+    """A SavedModel of `affine_module`, with the signatures `serving_default` and `number`."""
     module = affine_module()
     return saved(folder, module, {"serving_default": module.affine, "number": module.number})
 
 
 def saved(folder: Path, module: Any, signatures: Mapping[str, Any]) -> Path:
-    """A SavedModel of a module, as TensorFlow 2 makes it."""
+    """A SavedModel of a module, written by TensorFlow 2."""
     tf.saved_model.save(module, str(folder), signatures=signatures)
     return folder
 
@@ -84,8 +84,8 @@ def of_function(folder: Path, body: Callable[[Any], Tensors], dims: Dims = (4,),
 def saved_by_v1(
     folder: Path, build: Callable[[], tuple[Tensors, Tensors]], init: Callable[[], Any] | None = None, **more: Any
 ) -> Path:
-    """A SavedModel as TensorFlow 1 made it, of what `build` gives as inputs and outputs; `init` builds the operation
-    that is run when it is loaded."""
+    """A SavedModel as TensorFlow 1 wrote them. `build` returns its inputs and outputs; `init` builds the operation that
+    is run when the model is loaded."""
     with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
         inputs, outputs = build()
         main = init() if init is not None else None
@@ -98,7 +98,7 @@ def saved_by_v1(
 
 
 def changed(folder: Path, change: Callable[[Any], object]) -> Path:
-    """A SavedModel, once its first graph has been changed by hand."""
+    """A SavedModel whose first graph is changed by `change`."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     model = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
@@ -108,7 +108,7 @@ def changed(folder: Path, change: Callable[[Any], object]) -> Path:
 
 
 def add_constant(graph: Any, name: str, value: Any) -> str:
-    """Add a constant to a GraphDef; gives its name."""
+    """Add a constant to a GraphDef; returns its name."""
     node = graph.node.add(name=name, op="Const")
     tensor = tf.make_tensor_proto(value)
     node.attr["value"].tensor.CopyFrom(tensor)
@@ -117,7 +117,7 @@ def add_constant(graph: Any, name: str, value: Any) -> str:
 
 
 def zipped(folder: Path, inside: str = "") -> bytes:
-    """A folder as a zip file, with its files in the folder `inside` of it."""
+    """A folder as a zip file, with the files in its folder `inside`."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*")):
@@ -134,7 +134,7 @@ def tarred(folder: Path, mode: str = "w:gz", inside: str = ".") -> bytes:
 
 
 def aligned(values: Any) -> np.ndarray[Any, Any]:
-    """An array whose memory TensorFlow uses in place."""
+    """An array that is aligned, so that TensorFlow uses its memory in place."""
     array = np.asarray(values)
     room = np.empty(array.nbytes + 64, np.uint8)
     start = -room.ctypes.data % 64
@@ -143,7 +143,7 @@ def aligned(values: Any) -> np.ndarray[Any, Any]:
     return result
 
 
-# What leaves its graph, or tries to: each is a SavedModel that gets at the file `secret`.
+# Models that reach outside of their graph, or try to: each is a SavedModel that accesses the file `secret`.
 
 
 def reads_a_file(folder: Path, secret: str) -> Path:
@@ -316,7 +316,7 @@ HOSTILE: dict[Callable[[Path, str], Path], str] = {
 }
 
 
-# Graphs put together by hand
+# Graphs built by hand
 
 
 def call(function: str, name: str = "call") -> Any:
@@ -330,7 +330,7 @@ def call(function: str, name: str = "call") -> Any:
 
 
 def add_reader(graph: Any, function: str, path: str) -> Any:
-    """Add a function that reads a file to a graph's library."""
+    """Add a function that reads the file `path` to a graph's library."""
     it = graph.library.function.add()
     it.signature.name = function
     it.signature.output_arg.add(name="out", type=tf.string.as_datatype_enum)

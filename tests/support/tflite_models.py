@@ -49,7 +49,7 @@ def build(
     outputs: Sequence[int],
     signatures: Signatures | None = None,
 ) -> bytes:
-    """A model's bytes: its tensors, its operators over their indexes, and named signatures of its one graph."""
+    """A model's bytes: tensors, operators over the tensors' indexes, and named signatures of the only graph."""
     model, graph = schema.ModelT(), schema.SubGraphT()
     model.version, model.description, model.buffers, model.subgraphs = 3, b"test", [schema.BufferT()], [graph]
     graph.tensors, graph.inputs, graph.outputs = tensors, np.array(inputs, np.int32), np.array(outputs, np.int32)
@@ -85,7 +85,7 @@ def _mapped(names: Mapping[str, int]) -> list[Any]:
 
 
 def identity(kind: TensorType, dims: Sequence[int] = (4,), signature: bool = False) -> bytes:
-    """y = x; with a signature, named in and out."""
+    """y = x. With a signature, the tensors are named in and out."""
     signatures = {"serving_default": ({"in": 0}, {"out": 1})} if signature else None
     tensors = [tensor("x", ELEMENTS[kind], dims), tensor("y", ELEMENTS[kind], dims)]
     return build(tensors, [(CAST, [0], [1])], [0], [1], signatures)

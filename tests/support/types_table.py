@@ -1,7 +1,7 @@
-"""Which types work in which backend, found out by trying: `docs/types.md` is written by `make types`.
+"""Tries each element type in each backend; `make types` writes the results to `docs/types.md`.
 
-For each type there are two small networks in each format, one that casts an input of it to f32 (or passes it through,
-if it is no number) and one that casts f32 to an output of it. A session runs them, as it would for a guest.
+For each type, there are two small networks in each format: one casts an input of the type to f32 (or passes it through,
+if it isn't a number), the other casts f32 to an output of the type. A session runs them, as it would for a guest.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ WORKS, CONVERTED, NO_MODEL = "yes", "converted", "-"
 
 
 def cell(backend: str, kind: str, direction: str) -> str:
-    """What comes of a type as an input or an output: `yes`, `converted` (refused without that option), or an error."""
+    """The result for a type as input or output: `yes`, `converted` (refused without conversion), or an error."""
     encoding, runtime, make = BACKENDS[backend]
     kinds = (kind, "f32") if direction == "in" else ("f32", kind)
     if kind == "string":
@@ -174,11 +174,11 @@ def _outcome(model: Any, encoding: str, runtime: str, kinds: tuple[str, str], co
         context = graph.init_execution_context()
         context.write_input(0, *_as_a_guest_gives_it(values, kinds[0]))
         context.compute()
-        found = bytes(context.output_bytes(0))
+        output = bytes(context.output_bytes(0))
     except NNError as error:
         return error.code.value
     expected = bytes(_as_a_guest_gives_it(values, kinds[1])[2])
-    return WORKS if found == expected else "WRONG"
+    return WORKS if output == expected else "WRONG"
 
 
 def _as_a_guest_gives_it(values: list[Any], kind: str) -> tuple[Any, tuple[int, ...], memoryview]:
@@ -186,8 +186,8 @@ def _as_a_guest_gives_it(values: list[Any], kind: str) -> tuple[Any, tuple[int, 
     if kind == "string":
         array: Any = np.array([[ord(value)] for value in values], np.uint8)
     else:
-        given = {"i8": "i32", "i16": "i32", "u16": "i32", "u32": "i64", "u64": "i64", "bool": "u8"}.get(kind, kind)
-        array = np.array(values).astype(DTYPES[given])
+        wider = {"i8": "i32", "i16": "i32", "u16": "i32", "u32": "i64", "u64": "i64", "bool": "u8"}.get(kind, kind)
+        array = np.array(values).astype(DTYPES[wider])
     return array.dtype, array.shape, memoryview(array.tobytes())
 
 
@@ -216,7 +216,7 @@ GGML's inputs and outputs are bytes, of whatever type and dims a guest says ([gg
 
 
 def page() -> str:
-    """The page for the documentation."""
+    """The whole page for the documentation."""
     return _HEAD + _table("The specification's types", SPECIFIED) + _table("Other types", OTHERS) + _TAIL
 
 

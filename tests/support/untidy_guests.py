@@ -1,4 +1,4 @@
-"""Guests and sessions that end in every way and leave all that they had: contexts, tensors, a text half read."""
+"""Guests and sessions that end in every way without releasing anything: contexts, tensors, a text that is half read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GRAPHS, _CONTEXTS = (8, 12), (16, 20)
 
 
 def graphs() -> dict[str, wasi_nn.Graph]:
-    """The graphs that the guests ask for: `relu`, and `text`, a language model."""
+    """The graphs that the guests use: `relu`, and `text`, a language model."""
     options = {"threads": 1}
     return {
         "relu": wasi_nn.load(onnx_models.relu(), options=options),
@@ -33,8 +33,8 @@ def graphs() -> dict[str, wasi_nn.Graph]:
 
 
 def _guest(name: str, data: bytes, kind: int, rest: str, dialect: Dialect = Dialect.SPEC) -> bytes:
-    """A core guest that loads a graph twice, makes two contexts, sets an input of each, and does what else it is to.
-    It exits with 99 if any of that fails."""
+    """A core guest that loads a graph twice, makes two contexts, sets an input of each, and then runs `rest`. It exits
+    with 99 if a call fails."""
     dims = [len(data) // 4] if kind == core_guest.F32 else [1]
     record = pack("<IIB3xII", _DIMS, len(dims), kind, _DATA, len(data))
     pieces = {_NAME: name.encode(), _TENSOR: record, _DIMS: pack("<I", *dims), _DATA: data}
@@ -54,7 +54,7 @@ def _escaped(content: bytes) -> str:
 
 
 def must(call: str) -> str:
-    """A call of the guest's that ends it if it fails."""
+    """Code for a call that ends the guest if it fails."""
     return f"(if (call ${call}) (then (call $exit (i32.const 99))))"
 
 
@@ -73,12 +73,12 @@ _OUT_OF_BOUNDS = _relu("(drop (i32.load (i32.const -4)))")
 
 
 def returns(host: Host) -> None:
-    """A core guest ends as it should."""
+    """A core guest returns from `_start`."""
     assert host.run(_RETURNS).exit_code == 0
 
 
 def exits(host: Host) -> None:
-    """A core guest leaves by `proc_exit`."""
+    """A core guest ends with `proc_exit`."""
     assert host.run(_EXITS, capture_output=True).exit_code == 3
 
 
@@ -90,19 +90,19 @@ def traps(host: Host) -> None:
 
 
 def reads_half_of_a_text(host: Host) -> None:
-    """A core guest leaves a sequence where it is."""
+    """A core guest ends in the middle of a sequence."""
     assert host.run(_READS_HALF, dialect="wasmedge").exit_code == 0
 
 
 def is_no_guest(host: Host) -> None:
-    """What is to be run can't be."""
+    """The guest can't be run."""
     for wasm in (b"\0asm\1\0\0\0\xff", b'(module (import "a" "b" (func)) (func (export "_start")))', b"(module)"):
         with pytest.raises(GuestError):
             host.run(wasm)
 
 
 def infers_as_a_component(host: Host) -> None:
-    """A component ends as it should."""
+    """A component returns from `run`."""
     result = host.run(INFER, ["--graph", "relu", "x=FP32:4:1,2,3,-4"], capture_output=True)
     assert result.stdout == b"y: FP32 [4]: 1, 2, 3, 0\n"
 
@@ -113,7 +113,7 @@ def fails_as_a_component(host: Host) -> None:
 
 
 def leaves_a_component_open(host: Host) -> None:
-    """A component in a Store of the embedder's is dropped with all that it has."""
+    """A component in the embedder's own Store is dropped with all that it has."""
     with host.session() as session:
         guest = Driven("0.2.0-rc-2024-10-28", session)
         tensor = guest.tensor(np.arange(4, dtype=np.float32))
@@ -124,7 +124,7 @@ def leaves_a_component_open(host: Host) -> None:
 
 
 def leaves_a_session_open(host: Host) -> None:
-    """A session is used from Python, with a model of its own, and isn't closed."""
+    """A session that loads a model from Python isn't closed."""
     session = host.session()
     builder = memoryview(onnx_models.relu())
     graph = session.load([builder], wasi_nn.GraphEncoding.ONNX, wasi_nn.ExecutionTarget.CPU)

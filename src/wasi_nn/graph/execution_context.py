@@ -132,6 +132,10 @@ class ExecutionContext:
         if self._held is not None:
             self._held.hold(_OUTPUTS, sum(array.nbytes for array in outputs))
 
+    def interrupt(self) -> None:
+        """Make the current compute raise soon, if its runtime can be interrupted. May be called from any thread."""
+        self._runner.interrupt()
+
     def _guarded(self, call: Callable[[], Result]) -> Result:
         """Call a function that has the runner compute, within the time of the guard."""
         self._require_made_here()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def load(
     backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, target: ExecutionTarget, options: Options
-) -> Graph:
+) -> IsolatedGraph:
     """Load a model, from its file or from bytes, into a new worker. Raises as a backend's `load` does."""
     if not isinstance(model, Path) and len(model) > MAX_FILES:
         message = f"an isolated graph has at most {MAX_FILES} builders; got {len(model)}"
@@ -199,9 +199,14 @@ class IsolatedGraph(Graph):
         self._forget.atexit = False
 
     @property
+    def worker(self) -> Worker:
+        """The worker that has the model now. Raises as loading the model does."""
+        return self._model.worker_with(self._config)[0]
+
+    @property
     def worker_process(self) -> int:
         """The process id of the worker that has the model now."""
-        return self._model.worker_with(self._config)[0].process.pid
+        return self.worker.process.pid
 
     def close(self) -> None:
         """End the worker, unless another graph with a configuration of its own is still there."""

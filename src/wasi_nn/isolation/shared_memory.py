@@ -93,6 +93,11 @@ class WorkerMemory:
         self._returned: deque[tuple[int, int]] = deque()
         self._closed = False
 
+    @property
+    def size(self) -> int:
+        """The bytes of all memory that the worker was given and may still have."""
+        return self._given
+
     def take(self, size: int) -> SharedMemory:
         """At least so many bytes of memory, all zero. Raises as `SharedMemory` does, and `NNError` with `too-large` if
         the worker would have more than `most`."""

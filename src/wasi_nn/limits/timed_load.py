@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_MOST_LEFT = 16  # abandoned loads in a process
+MOST_ABANDONED = 16  # abandoned loads in a process
 
 
 class _LeftBehind:
@@ -38,13 +38,18 @@ class _LeftBehind:
 
     def require_few(self) -> None:
         """Raise `NNError` with `timeout` if there are as many as a process may have."""
-        if len(self.all) >= _MOST_LEFT:
+        if len(self.all) >= MOST_ABANDONED:
             message = f"{len(self.all)} models that can't be stopped are still being loaded beyond their time"
             text = f"{message}, which is as many as a process may have: no other is loaded until one ends"
             raise NNError(ErrorCode.TIMEOUT, text)
 
 
 _left_behind = _LeftBehind()
+
+
+def abandoned_loads() -> int:
+    """The number of loads in this process that go on although no guest waits for them."""
+    return len(_left_behind.all)
 
 
 class _Load(Stoppable, Generic[Result]):

@@ -20,7 +20,7 @@ from wasi_nn.process.watchdog import LONGEST_WAIT
 Result = TypeVar("Result")
 
 _IDLE = 10.0  # seconds until an idle thread ends
-_MOST_IDLE = 16
+MOST_IDLE = 16
 _STACK = 8 * 2**20  # bytes: half a MiB for the guest's own code, the rest for the host functions that it calls
 _numbers = itertools.count(1)
 
@@ -36,7 +36,7 @@ class Call(Generic[Result]):
         self._failure: BaseException | None = None
         self._ended = threading.Lock()
         self._ended.acquire()
-        _pool.give(self)
+        pool.give(self)
 
     def do(self) -> None:
         """Make the call. Called on the call's thread."""
@@ -79,8 +79,10 @@ class Call(Generic[Result]):
         return self._outcome.pop()
 
 
-class _Thread(threading.Thread):
-    def __init__(self, pool: _Pool) -> None:
+class PoolThread(threading.Thread):
+    """A thread of a pool."""
+
+    def __init__(self, pool: Pool) -> None:
         super().__init__(name=f"wasi-nn guest {next(_numbers)}", daemon=True)
         self._pool = pool
         self.calls: SimpleQueue[Call[object]] = SimpleQueue()
@@ -101,7 +103,9 @@ class _Thread(threading.Thread):
                 return
 
 
-class _Pool:
+class Pool:
+    """Threads that wait for calls."""
+
     def __init__(self) -> None:
         self.reset_in_child()
 
@@ -109,14 +113,19 @@ class _Pool:
         """Start without threads, as in a fork."""
         self._lock = threading.Lock()
         self._starting = threading.Lock()  # held while the process's stack size for new threads is changed
-        self._idle: list[_Thread] = []
+        self._idle: list[PoolThread] = []
+
+    @property
+    def idle(self) -> list[PoolThread]:
+        """The threads that wait for a call; the one that became idle last is the last."""
+        return list(self._idle)
 
     def give(self, call: Call[Result]) -> None:
         """Pass a call to the thread that became idle last, or to a new thread."""
         with self._lock:
             thread = self._idle.pop() if self._idle else None
         if thread is None:
-            thread = _Thread(self)
+            thread = PoolThread(self)
             with self._starting:
                 before = threading.stack_size(_STACK)
                 try:
@@ -125,15 +134,15 @@ class _Pool:
                     threading.stack_size(before)
         thread.calls.put(call)  # type: ignore[arg-type]  # the result may have any type
 
-    def rest(self, thread: _Thread) -> bool:
+    def rest(self, thread: PoolThread) -> bool:
         """Take back a thread without a call. Returns whether it should wait for the next call."""
         with self._lock:
-            if len(self._idle) >= _MOST_IDLE:
+            if len(self._idle) >= MOST_IDLE:
                 return False
             self._idle.append(thread)
             return True
 
-    def leave(self, thread: _Thread) -> bool:
+    def leave(self, thread: PoolThread) -> bool:
         """Let an idle thread end. Returns False if it has been given a call meanwhile."""
         with self._lock:
             if thread not in self._idle:
@@ -160,5 +169,5 @@ def require_threads(count: int) -> None:
             thread.join()
 
 
-_pool = _Pool()
-forks.reset_in_child(_pool)
+pool = Pool()
+forks.reset_in_child(pool)

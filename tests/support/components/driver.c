@@ -1,7 +1,7 @@
-/* A guest component that does what it is told: each of its exports makes one call of wasi:nn with the arguments it was
- * given, handles and enums unchecked. Tests tell it what a well-behaved or a hostile guest would do.
+/* A guest component under a test's control: each export makes one call of wasi:nn with its arguments, without checking
+ * handles and enums. So a test can make the calls of a well-behaved or of a hostile guest.
  *
- * Large data goes in and out as text: the low four bits of every byte, then the high four bits of every byte. */
+ * Large data is passed as text: the low four bits of every byte, then the high four bits of every byte. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <wasi_nn_component.h>
@@ -19,7 +19,7 @@ static void require(uint64_t end) {
     if (end > have && __builtin_wasm_memory_grow(0, (end - have + 65535) >> 16) == (size_t)-1) __builtin_trap();
 }
 
-/* What is staged lies first, and what calls need above it. */
+/* Staged data is at the start of the heap; the memory for calls is above it. */
 static void reset(void) { top = ((uintptr_t)staged() + staged_room + 15) & ~15ull; }
 
 EXPORT("cabi_realloc") void *cabi_realloc(void *old, size_t old_size, size_t align, size_t size) {
@@ -101,7 +101,7 @@ EXPORT("init-execution-context") uint64_t init_execution_context(nn_handle graph
 
 #if WASI_NN_VERSION >= 20241028
 
-/* What came out: in `first` the error's handle or the number of outputs, which then are in `outputs`. */
+/* Results: `first` is the error's handle or the number of outputs, which are in `outputs`. */
 static nn_outputs outputs;
 
 EXPORT("compute") uint64_t compute(nn_handle context, const nn_string *names, uint32_t count, const nn_handle *tensors,
@@ -115,7 +115,7 @@ EXPORT("compute") uint64_t compute(nn_handle context, const nn_string *names, ui
 EXPORT("output-name") nn_string *output_name(uint32_t index) { return &outputs.outputs[index].name; }
 EXPORT("output-tensor") nn_handle output_tensor(uint32_t index) { return outputs.outputs[index].tensor; }
 
-/* Infer some times on what is staged, reading every output and dropping it; gives an error's handle, or 0. */
+/* Infer some times on the staged data, read every output and drop it; returns an error's handle, or 0. */
 EXPORT("infer") nn_handle infer(nn_handle context, const char *name, uint32_t length, const uint32_t *dims, uint32_t rank,
                                 uint32_t type, uint32_t times) {
     uint64_t mine = top;
@@ -176,7 +176,7 @@ EXPORT("error-data") nn_string *error_data(nn_handle error) {
 }
 RESET("error-data") void after_error_data(void *result) { (void)result; reset(); }
 
-/* Make tensors of what is staged and drop them, or read one, some times over: what a byte costs on its way. */
+/* Make tensors of the staged data and drop them, or read one tensor, some times: to measure the cost of a byte. */
 EXPORT("make-tensors") void make_tensors(uint32_t times) {
     while (times--) nn_tensor_drop(nn_tensor(NULL, 0, NN_U8, staged(), staged_size));
 }

@@ -66,6 +66,7 @@ _CGROUP_FILES = (
 )
 # Only for reading: the kernel counts shared memory of /dev/zero as no process's.
 _DEVICES = ("/dev/zero", "/dev/random", "/dev/urandom")
+READABLE = (*_SYSTEM, *_DEVICES, "/dev/null", _CGROUPS)  # the system's files and folders; docs/isolation.md lists them
 
 _CALLS = (
     "brk mmap2 munmap mprotect madvise mlock mlock2 munlock msync mincore membarrier get_mempolicy",
@@ -255,7 +256,7 @@ def _restrict_files(readable: Iterable[str], scratch: str) -> None:
     ctypes.set_errno(0)  # which that package takes for its own calls'
     rules = Ruleset()
     file, folder = FSAccess.READ_FILE, FSAccess.READ_FILE | FSAccess.READ_DIR
-    for path in (*_SYSTEM, *_cgroup_files(), *readable):
+    for path in (*_SYSTEM, *cgroup_files(), *readable):
         with suppress(FileNotFoundError, NotADirectoryError):
             rules.allow(path, rules=folder if os.path.isdir(path) else file)
     for path in _DEVICES:
@@ -267,7 +268,7 @@ def _restrict_files(readable: Iterable[str], scratch: str) -> None:
     os.close(rules._fd)
 
 
-def _cgroup_files() -> list[str]:
+def cgroup_files() -> list[str]:
     """The files with the limits of this process's cgroups and of the cgroups above them."""
     folders = {_CGROUPS}
     with suppress(OSError), open("/proc/self/cgroup") as file:
