@@ -123,7 +123,7 @@ def _unpack_zip(archive: zipfile.ZipFile, folder: Path, limit: int) -> None:
 
 def _unpack_tar(model: memoryview, folder: Path, limit: int) -> None:
     left, count = limit, 0
-    with tarfile.open(fileobj=io.BufferedReader(_ViewFile(model)), mode="r|*", tarinfo=_bounded_headers()) as archive:
+    with tarfile.open(fileobj=io.BufferedReader(_ViewFile(model)), mode="r|*", tarinfo=_bounded_tar_info()) as archive:
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # else it keeps them all, with their headers
             count += 1
@@ -140,14 +140,14 @@ def _unpack_tar(model: memoryview, folder: Path, limit: int) -> None:
                 left -= _copy(source, target, left)
 
 
-def _bounded_headers() -> type[tarfile.TarInfo]:
+def _bounded_tar_info() -> type[tarfile.TarInfo]:
     """A class that reads the headers of one tar file, up to `_MAX_HEADERS`.
 
     `tarfile` itself reads headers of any size into memory, and the maps of sparse files in quadratic time.
     """
     left = _MAX_HEADERS
 
-    class Header(tarfile.TarInfo):
+    class BoundedTarInfo(tarfile.TarInfo):
         @classmethod
         def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
             nonlocal left
@@ -165,7 +165,7 @@ def _bounded_headers() -> type[tarfile.TarInfo]:
         def _proc_gnusparse_10(self, *_: object) -> None:
             raise _refused("an entry of it is sparse")
 
-    return Header
+    return BoundedTarInfo
 
 
 def _target(folder: Path, name: str) -> Path:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-_FIXED_SIZE = {FIXED64: 8, FIXED32: 4}
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_FIXED_SIZE = {_FIXED64: 8, _FIXED32: 4}
 _MAX_VARINT_BITS = 70  # ten bytes, which protobuf needs for a number of 64 bits
 
 
@@ -20,11 +20,11 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         number, kind = key >> 3, key & 7
         if not 0 < number < 1 << 29:  # the numbers that protobuf allows
             raise ValueError(f"field number {number}")
-        if kind == VARINT:
+        if kind == _VARINT:
             value, position = _varint(message, position)
             yield number, value
             continue
-        if kind == BYTES:
+        if kind == _BYTES:
             size, position = _varint(message, position)
         elif kind in _FIXED_SIZE:
             size = _FIXED_SIZE[kind]

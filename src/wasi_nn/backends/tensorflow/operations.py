@@ -42,7 +42,7 @@ def reach(graph: Any, roots: Iterable[str], checkpoint: str = "") -> Reach:
 def require_harmless(operations: Mapping[str, str]) -> None:
     """Raise `NNError` with `security` for an operation that isn't listed, and might reach out of the model."""
     for operation, node in operations.items():
-        if operation not in _COMPUTE and operation not in _KEEP_STATE:
+        if operation not in ALLOWED:
             raise NNError(
                 ErrorCode.SECURITY,
                 f"the model has the operation {operation!r} (node {node!r}), which models from bytes may not have: "
@@ -73,7 +73,7 @@ def changes(operations: Mapping[str, str]) -> dict[str, str]:
 
 
 _TRAINS = re.compile("(Resource)?(Sparse)?Apply|Assign")  # how the operations of optimizers begin
-_MAX_STEPS = 2_000_000  # nodes, inputs and attributes
+MAX_STEPS = 2_000_000  # nodes, inputs and attributes
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _RESTORE = "RestoreV2"
 
@@ -143,8 +143,8 @@ class _Walk:
 
     def _count(self, steps: int) -> None:
         self._steps += steps
-        if self._steps > _MAX_STEPS:
-            message = f"the model's graph is too large to look through: more than {_MAX_STEPS} steps"
+        if self._steps > MAX_STEPS:
+            message = f"the model's graph is too large to look through: more than {MAX_STEPS} steps"
             raise NNError(ErrorCode.TOO_LARGE, message)
 
 
@@ -294,3 +294,4 @@ _KEEPING_STATE = """
 """
 
 _COMPUTE, _KEEP_STATE = frozenset(_COMPUTING.split()), frozenset(_KEEPING_STATE.split())
+ALLOWED = _COMPUTE | _KEEP_STATE
