@@ -178,7 +178,7 @@ def _target(folder: Path, name: str) -> Path:
 
 
 def _copy(source: object, target: Path, left: int) -> int:
-    """Copy a file, and return its size, which may be larger than its header says. `left` is the most that it may be."""
+    """Copy a file, and return its size. Raises `NNError` if it has more than `left` bytes, whatever its header says."""
     copied = 0
     with open(target, "wb") as file:
         while part := source.read(1 << 20):  # type: ignore[attr-defined]

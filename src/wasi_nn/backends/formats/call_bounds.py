@@ -52,10 +52,7 @@ def require_bounded(parts: Mapping[Name, Counter[Name]], calls: Counter[Name], m
 
 
 def _total(calls: Counter[Name], totals: Mapping[Name, int], most: int) -> int:
-    """The number of calls that these lead to, with themselves. Raises `NNError` with `too-large` for more than `most`.
-
-    Checked for each part, so that no number grows beyond a few digits.
-    """
+    """The number of calls that these lead to, with themselves. Checked for each part, so that no number gets huge."""
     total = sum(count * totals.get(name, 1) for name, count in calls.items())
     if total > most:
         raise NNError(ErrorCode.TOO_LARGE, f"the model's parts call each other more than {most} times")

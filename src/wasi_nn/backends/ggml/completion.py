@@ -91,11 +91,11 @@ class Completion:
         finally:
             writer.stopped = True
             self._writer = None
-        self._end(chunk)
+        self._set_totals(chunk)
         if "json_schema" in self._request:
             _require_json("".join(pieces), whole=chunk.end == "stop" and "stop" not in self._request)
 
-    def _end(self, last: _Chunk) -> None:
+    def _set_totals(self, last: _Chunk) -> None:
         limit = self._request["n_predict"]
         self.input_tokens = last.input_tokens
         self.output_tokens = last.output_tokens if limit else 0  # for n_predict 0, llama.cpp writes a token

@@ -13,7 +13,6 @@ import pickle
 import pickletools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from wasi_nn.backends.formats.archives import open_zip
@@ -144,12 +143,11 @@ def require_harmless_script(reader: torch._C.PyTorchFileReader) -> None:
         if lower.startswith("code/") and not lower.endswith(".debug_pkl"):
             require_harmless_code(reader.get_record(name).decode(errors="replace"))
         elif lower in ("data.pkl", "constants.pkl"):
-            folder = lower.removesuffix(".pkl")
-            require_harmless_data(name, reader.get_record(name), partial(_size_of_weight, reader, folder))
+            require_harmless_data(name, reader.get_record(name), _weight_sizes(reader, lower.removesuffix(".pkl")))
 
 
-def _size_of_weight(reader: torch._C.PyTorchFileReader, folder: str, key: str) -> int:
-    return reader.get_record_size(f"{folder}/{key}")
+def _weight_sizes(reader: torch._C.PyTorchFileReader, folder: str) -> Callable[[str], int]:
+    return lambda key: reader.get_record_size(f"{folder}/{key}")
 
 
 _TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[A-Za-z_]\w*|\d[\d.]*|\s+|.""", re.DOTALL)

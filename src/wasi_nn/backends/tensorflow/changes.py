@@ -116,17 +116,18 @@ def _entry(message: memoryview) -> tuple[str, memoryview]:
     return _text(message, 1), _first(message, 2)
 
 
-def _parts(message: memoryview, wanted: int) -> list[memoryview]:
-    return [value for number, value in fields(message) if number == wanted and isinstance(value, memoryview)]
+def _parts(message: memoryview, number: int) -> list[memoryview]:
+    """The values of all fields with this number that are messages, texts or bytes."""
+    return [value for field, value in fields(message) if field == number and isinstance(value, memoryview)]
 
 
-def _first(message: memoryview, wanted: int) -> memoryview:
-    return next(iter(_parts(message, wanted)), memoryview(b""))
+def _first(message: memoryview, number: int) -> memoryview:
+    return next(iter(_parts(message, number)), memoryview(b""))
 
 
-def _texts(message: memoryview, wanted: int) -> list[str]:
-    return [bytes(part).decode("utf-8", "surrogateescape") for part in _parts(message, wanted)]
+def _texts(message: memoryview, number: int) -> list[str]:
+    return [bytes(part).decode("utf-8", "surrogateescape") for part in _parts(message, number)]
 
 
-def _text(message: memoryview, wanted: int) -> str:
-    return next(iter(_texts(message, wanted)), "")
+def _text(message: memoryview, number: int) -> str:
+    return next(iter(_texts(message, number)), "")
