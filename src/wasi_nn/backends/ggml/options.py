@@ -244,7 +244,7 @@ def _check_schema(text: str) -> None:
 
 @dataclass(frozen=True)
 class LoadSettings:
-    """How a model is loaded. Contexts with equal settings share one copy of it in memory."""
+    """How llama.cpp loads a model. Contexts with equal settings share one copy of it in memory."""
 
     context: int
     batch: int
@@ -273,17 +273,17 @@ def load_settings(operator_options: Options, guest_options: Options, header: Hea
     threads = min(options.get("threads", 0) or cores, cores)
     layers = options.get("n-gpu-layers", -1)
     return LoadSettings(
-        context,
-        batch,
-        ubatch,
-        threads,
-        min(options.get("threads-batch", 0) or threads, cores),
-        0 if not gpu else layers if layers >= 0 else 1 << 20,
-        options.get("main-gpu", 0),
-        embedding,
-        options.get("flash-attn", "auto"),
-        float(options.get("rope-freq-base", 0)),
-        float(options.get("rope-freq-scale", 0)),
+        context=context,
+        batch=batch,
+        ubatch=ubatch,
+        threads=threads,
+        threads_batch=min(options.get("threads-batch", 0) or threads, cores),
+        gpu_layers=0 if not gpu else layers if layers >= 0 else 1 << 20,
+        main_gpu=options.get("main-gpu", 0),
+        embedding=embedding,
+        flash_attention=options.get("flash-attn", "auto"),
+        rope_base=float(options.get("rope-freq-base", 0)),
+        rope_scale=float(options.get("rope-freq-scale", 0)),
     )
 
 
