@@ -21,6 +21,6 @@ def run(data: bytes) -> None:
     content = data[1:]
     with refusals(NNError):
         if data[:1] == CODE:
-            archive._require_harmless_code(content.decode(errors="replace"))
+            archive.require_harmless_code(content.decode(errors="replace"))
         else:
-            archive._require_harmless_data("data.pkl", content, lambda key: _WEIGHTS.get(key, 0))
+            archive.require_harmless_data("data.pkl", content, lambda key: _WEIGHTS.get(key, 0))

@@ -230,9 +230,9 @@ def test_a_context_may_want_the_model_loaded_otherwise(graph: Graph) -> None:
         context.compute()
     assert bytes(embedding.output_bytes(0)).startswith(b'{"n_embedding"')
     assert bytes(other.output_bytes(0)).decode() == written(graph)[0]
-    assert len(graph._model._engines) == 2
+    assert graph.engine_count == 2
     del embedding, context
-    assert len(graph._model._engines) == 1, "it goes with its context"
+    assert graph.engine_count == 1, "it goes with its context"
 
 
 def test_the_ways_in_which_a_model_is_loaded_at_once_are_bounded(graph: Graph) -> None:
@@ -390,7 +390,7 @@ def test_grammars_that_are_refused(grammatical: Graph, grammar: str, code: str, 
 
 def test_no_port_is_open(graph: Graph) -> None:
     assert isinstance(graph, ggml.GgmlGraph)
-    assert graph._usual._servers[0].listening_address
+    assert graph.default_engine.server_address
     inodes = set()
     for name in os.listdir("/proc/self/fd"):
         try:
@@ -517,7 +517,7 @@ def tensor(name: bytes, dims: list[int], offset: int, kind: int = 0) -> bytes:
         (gguf(key(b"a", 9, pack("<IQ", 12, 2**61)), keys=1), "cut off"),
         (gguf(key(b"a", 9, pack("<IQ", 9, 1) + bytes(16)), keys=1), "elements of type 9"),
         (
-            gguf(key(gguf_format._TOKENS.encode(), 9, pack("<IQ", 8, 2) + text(b"x") * 2), keys=1),
+            gguf(key(gguf_format.TOKENS_KEY.encode(), 9, pack("<IQ", 8, 2) + text(b"x") * 2), keys=1),
             "token 1, b'x', is there",
         ),
         (gguf(LLAMA, key(b"general.alignment", 4, pack("<I", 0)), keys=2), "general.alignment can't be 0"),

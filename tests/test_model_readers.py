@@ -19,7 +19,7 @@ from wasi_nn import ErrorCode
 from wasi_nn.backends.formats.call_bounds import require_bounded
 from wasi_nn.backends.onnx.functions import require_bounded_functions
 from wasi_nn.backends.onnx.model import tensors_with_shape, uses_external_data
-from wasi_nn.backends.pytorch.archive import _require_harmless_data
+from wasi_nn.backends.pytorch.archive import require_harmless_data
 from wasi_nn.backends.pytorch.code import is_shallow
 
 MB = 1 << 20
@@ -76,7 +76,7 @@ def test_calls_in_a_pickle_that_share_their_arguments() -> None:
     arguments = b"(" + b"K\x01" * 10_000 + b"tq\0"
     call = b"c__torch__\nA\nh\0R0"
     data = b"\x80\x02" + arguments + call * 1_000 + b"."
-    most = most_memory(_require_harmless_data, "data.pkl", data, lambda _: 0)
+    most = most_memory(require_harmless_data, "data.pkl", data, lambda _: 0)
     assert most < 8 * MB, "each call has a copy of them"
 
 

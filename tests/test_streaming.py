@@ -572,7 +572,7 @@ def test_too_many_sequences_are_refused(graph: Graph) -> None:
 def test_a_dropped_context_leaves_nothing() -> None:
     graph = long_winded()
     assert isinstance(graph, ggml.GgmlGraph)
-    engine = weakref.ref(graph._usual)
+    engine = weakref.ref(graph.default_engine)
     context = prompted(graph)
     cycle: list[Any] = [context]
     cycle.append(cycle)
@@ -607,18 +607,18 @@ def test_a_configuration_is_below_the_options_of_a_context(graph: Graph) -> None
     assert computed(configured, n_predict=9) == computed(graph, temp=0, n_predict=9)
     assert computed(configured.configured(memoryview(b'{"n-predict": 3}'))) == computed(graph, temp=0, n_predict=3)
     assert computed(graph) != computed(configured), "the graph itself stays as it is"
-    assert len(graph._model._engines) == 1, "and they share the model"
+    assert graph.engine_count == 1, "and they share the model"
 
 
 def test_a_configuration_may_have_the_model_loaded_otherwise(graph: Graph) -> None:
     assert isinstance(graph, ggml.GgmlGraph)
     configured = graph.configured(memoryview(b'{"ctx-size": 50, "n-predict": -1}'))
-    assert len(graph._model._engines) == 2
+    assert graph.engine_count == 2
     context = prompted(configured)
     context.compute()
     assert context.context_full
     del configured, context
-    assert len(graph._model._engines) == 1
+    assert graph.engine_count == 1
 
 
 def test_a_configured_graph_outlives_the_other() -> None:

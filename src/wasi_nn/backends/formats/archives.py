@@ -1,8 +1,9 @@
-"""Models that are archives: looking into zip and tar files, and unpacking them, when they may be hostile."""
+"""Lists and unpacks zip and tar files, which may be hostile."""
 
 from __future__ import annotations
 
 import io
+import stat
 import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -13,19 +14,20 @@ from wasi_nn.errors import ErrorCode, NNError, one_line
 
 MAX_ENTRIES = 100_000
 MAX_UNPACKED = 16 << 30  # bytes
-MAX_DEPTH = 16  # folders in each other
-MAX_RATIO = 1000  # what deflate can reach; zeros that are nothing but a bomb reach it, weights don't come near
+MAX_DEPTH = 16  # nested folders
+MAX_RATIO = 1000  # of the unpacked size; about what deflate reaches with zeros, and far above what it does with weights
 
-_MAX_DIRECTORY = 32 << 20  # bytes
-_MAX_HEADERS = 4 << 20  # bytes of a tar file's headers, beside the block that each entry has
+_MAX_DIRECTORY = 32 << 20  # bytes of a zip file's directory: zipfile makes an object for each entry when it opens one
+_MAX_HEADERS = 4 << 20  # bytes of a tar file's headers, without the block that each entry has
 _LONG_HEADERS = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-_GLOBAL_COST = 1024  # of a byte of a header that is for all entries: each that has one of its own copies it
+_GLOBAL_COST = 1024  # what a byte of a global header counts as: every entry with a header of its own copies it
+# The records at the end of a zip file: their marks and sizes.
 _END, _END_SIZE, _MAX_COMMENT = b"PK\x05\x06", 22, 65535
 _END_64, _LOCATOR_SIZE, _END_64_SIZE = b"PK\x06\x06", 20, 56
 
 
 class _ViewFile(io.RawIOBase):
-    """Bytes as a file, without a copy of them."""
+    """A read-only file over bytes, without a copy of them."""
 
     def __init__(self, view: memoryview) -> None:
         self._view, self._at = view, 0
@@ -48,17 +50,17 @@ class _ViewFile(io.RawIOBase):
 
 
 def open_zip(model: memoryview) -> zipfile.ZipFile | None:
-    """The zip file that these bytes are; None if they are none, or one whose directory is absurd."""
+    """Open bytes as a zip file. None if they are no zip file, or one whose directory has an absurd size."""
     if bytes(model[:4]) != b"PK\x03\x04" or not 0 < _directory_size(model) <= _MAX_DIRECTORY:
         return None
     try:
         return zipfile.ZipFile(io.BufferedReader(_ViewFile(model)))
-    except Exception:  # of a hostile file, zipfile raises more than it tells of
+    except Exception:  # for a hostile file, zipfile raises more than its documentation says
         return None
 
 
 def _directory_size(model: memoryview) -> int:
-    """What a zip file says of the size of its directory; 0 if it says nothing."""
+    """The size that a zip file states for its directory; 0 if it states none."""
     tail = bytes(model[-(_END_SIZE + _MAX_COMMENT) :])
     end = tail.rfind(_END)
     if end < 0 or len(tail) - end < _END_SIZE:
@@ -71,21 +73,21 @@ def _directory_size(model: memoryview) -> int:
 
 
 def entries(model: memoryview) -> list[str]:
-    """The names of a zip file's entries; none if the bytes are no zip file."""
+    """The names of a zip file's entries; an empty list if the bytes are no zip file."""
     archive = open_zip(model)
     return archive.namelist() if archive is not None else []
 
 
 def is_tar(model: memoryview) -> bool:
-    """Whether these bytes begin as a tar file, which gzip may have compressed."""
+    """Whether the bytes begin like a tar file, or like a gzip file, which may be a compressed tar file."""
     return bytes(model[257:262]) == b"ustar" or bytes(model[:3]) == b"\x1f\x8b\x08"
 
 
 def unpack(model: memoryview, folder: Path) -> None:
-    """Unpack a zip or tar file (compressed by gzip or not) into a folder.
+    """Unpack a zip file, or a tar file that may be compressed by gzip, into a folder.
 
-    Raises `NNError` with `security` for one whose entries would land outside of the folder, aren't plain files and
-    directories, or are too many or too large; `runtime-error` for one that is damaged.
+    Raises `NNError`: `security` if entries lie outside of the folder, aren't regular files and directories, or are too
+    many or too large; `runtime-error` if the archive is damaged.
     """
     limit = min(MAX_UNPACKED, MAX_RATIO * len(model))
     try:
@@ -96,11 +98,10 @@ def unpack(model: memoryview, folder: Path) -> None:
             _unpack_tar(model, folder, limit)
     except NNError:
         raise
-    except OSError as error:  # its text would say where the folder is
-        raise NNError(
-            ErrorCode.RUNTIME_ERROR, f"the archive can't be unpacked: {error.strerror or 'it is damaged'}"
-        ) from error
-    except Exception as error:  # of a hostile file, zipfile and tarfile raise more than they tell of
+    except OSError as error:  # only its reason: its text names the folder, a path of the host's
+        message = f"the archive can't be unpacked: {error.strerror or 'it is damaged'}"
+        raise NNError(ErrorCode.RUNTIME_ERROR, message) from error
+    except Exception as error:  # for a hostile file, zipfile and tarfile raise more than their documentation says
         raise NNError(ErrorCode.RUNTIME_ERROR, f"the archive is damaged: {one_line(error)}") from error
 
 
@@ -113,7 +114,7 @@ def _unpack_zip(archive: zipfile.ZipFile, folder: Path, limit: int) -> None:
         if info.is_dir():
             target.mkdir(parents=True, exist_ok=True)
             continue
-        if (info.external_attr >> 16) & 0o170000 not in (0, 0o100000):
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
             raise _refused(f"{info.filename!r} in it is no plain file")
         target.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(info) as source:
@@ -122,9 +123,9 @@ def _unpack_zip(archive: zipfile.ZipFile, folder: Path, limit: int) -> None:
 
 def _unpack_tar(model: memoryview, folder: Path, limit: int) -> None:
     left, count = limit, 0
-    with tarfile.open(fileobj=io.BufferedReader(_ViewFile(model)), mode="r|*", tarinfo=_bounded_headers()) as archive:
+    with tarfile.open(fileobj=io.BufferedReader(_ViewFile(model)), mode="r|*", tarinfo=_bounded_tar_info()) as archive:
         while (member := archive.next()) is not None:
-            archive.members.clear()  # type: ignore[attr-defined]  # they would be kept with all of their headers
+            archive.members.clear()  # type: ignore[attr-defined]  # else it keeps them all, with their headers
             count += 1
             _require_bounded(count, member.size, left)
             target = _target(folder, member.name)
@@ -139,17 +140,20 @@ def _unpack_tar(model: memoryview, folder: Path, limit: int) -> None:
                 left -= _copy(source, target, left)
 
 
-def _bounded_headers() -> type[tarfile.TarInfo]:
-    """What reads the headers of a tar file. `tarfile` reads those of any size, and those of sparse files slowly."""
+def _bounded_tar_info() -> type[tarfile.TarInfo]:
+    """A class that reads the headers of one tar file, up to `_MAX_HEADERS`.
+
+    `tarfile` itself reads headers of any size into memory, and the maps of sparse files in quadratic time.
+    """
     left = _MAX_HEADERS
 
-    class Header(tarfile.TarInfo):
+    class BoundedTarInfo(tarfile.TarInfo):
         @classmethod
         def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
             nonlocal left
             header = super().frombuf(buf, encoding, errors)
             if header.size < 0 or header.type == tarfile.GNUTYPE_SPARSE:
-                raise _refused("an entry of it is sparse, or smaller than nothing")
+                raise _refused("an entry of it is sparse, or has a negative size")
             if header.type == tarfile.XGLTYPE:
                 left -= header.size * _GLOBAL_COST
             elif header.type in _LONG_HEADERS:
@@ -161,7 +165,7 @@ def _bounded_headers() -> type[tarfile.TarInfo]:
         def _proc_gnusparse_10(self, *_: object) -> None:
             raise _refused("an entry of it is sparse")
 
-    return Header
+    return BoundedTarInfo
 
 
 def _target(folder: Path, name: str) -> Path:
@@ -174,7 +178,7 @@ def _target(folder: Path, name: str) -> Path:
 
 
 def _copy(source: object, target: Path, left: int) -> int:
-    """Copy a file that may say less than the truth of its size."""
+    """Copy a file, and return its size. Raises `NNError` if it has more than `left` bytes, whatever its header says."""
     copied = 0
     with open(target, "wb") as file:
         while part := source.read(1 << 20):  # type: ignore[attr-defined]

@@ -1,8 +1,8 @@
-"""How much a runtime has to do for parts of a model that call each other, before it does any of it.
+"""Bounds the calls between the parts of a model, before a runtime follows them.
 
-Formats let a model have parts that are called, by each other too: functions in ONNX and TensorFlow, subgraphs in
-TensorFlow Lite. Runtimes put a part into each place where it is called, or go into it there on their stack. So a part
-that calls itself ends their process, and some hundred bytes of parts that each call the next one twice fill any memory.
+Models may have parts that call each other: functions in ONNX and TensorFlow, subgraphs in TensorFlow Lite. Runtimes
+copy a part into each place where it is called, or follow the call on their stack. So a part that calls itself crashes
+their process, and a few hundred bytes of parts that each call the next one twice fill any memory.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from typing import TypeVar
 from wasi_nn.errors import ErrorCode, NNError
 
 _MAX_DEPTH = 100
-_MAX_CALLS = 1_000_000
+_MAX_CALLS = 1_000_000  # in all, once every call is followed
 
 Name = TypeVar("Name", bound=Hashable)
 
 
 def require_bounded(parts: Mapping[Name, Counter[Name]], calls: Counter[Name], most: int = _MAX_CALLS) -> None:
-    """Refuse calls that lead to too many others. `parts` are the calls in each part; what isn't one calls nothing.
+    """Refuse a model whose calls lead to too many others.
 
-    Raises `NNError` with `too-large` for more than `most` calls in all, or calls too deep; `ValueError` for parts that
-    call each other in a circle.
+    `calls` has the number of the model's own calls by name, `parts` those in each part. A name that isn't among the
+    parts is an operation, which calls nothing. Raises `NNError` with `too-large` for more than `most` calls in all, or
+    more than 100 levels of them; `ValueError` for parts that call each other in a circle.
     """
     totals: dict[Name, int] = {}
     depths: dict[Name, int] = {}
@@ -40,9 +41,8 @@ def require_bounded(parts: Mapping[Name, Counter[Name]], calls: Counter[Name], m
             totals[name] = 1 + _total(parts[name], totals, most)
             depths[name] = 1 + max((depths[called] for called in inner), default=0)
             if depths[name] > _MAX_DEPTH:
-                raise NNError(
-                    ErrorCode.TOO_LARGE, f"the model's parts call each other more than {_MAX_DEPTH} levels deep"
-                )
+                message = f"the model's parts call each other more than {_MAX_DEPTH} levels deep"
+                raise NNError(ErrorCode.TOO_LARGE, message)
         elif name in entered:
             raise ValueError("parts of it call each other in a circle")
         else:
@@ -52,7 +52,7 @@ def require_bounded(parts: Mapping[Name, Counter[Name]], calls: Counter[Name], m
 
 
 def _total(calls: Counter[Name], totals: Mapping[Name, int], most: int) -> int:
-    """To how many calls these lead. Raises `NNError` with `too-large` for more than `most`."""
+    """The number of calls that these lead to, with themselves. Checked for each part, so that no number gets huge."""
     total = sum(count * totals.get(name, 1) for name, count in calls.items())
     if total > most:
         raise NNError(ErrorCode.TOO_LARGE, f"the model's parts call each other more than {most} times")

@@ -1,29 +1,30 @@
-"""Reading protobuf's wire format just far enough to tell what a model file is, without its schema or its weights.
+"""Reads protobuf's wire format as far as it takes to see what a model file is, without its schema or its weights.
 
-Untrusted bytes come through here: every malformed message is a `ValueError`, and nothing is copied.
+The bytes are untrusted: every malformed message is a `ValueError`. Nothing is copied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-_FIXED_SIZE = {FIXED64: 8, FIXED32: 4}
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_FIXED_SIZE = {_FIXED64: 8, _FIXED32: 4}
+_MAX_VARINT_BITS = 70  # ten bytes, which protobuf needs for a number of 64 bits
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The fields of a message in order, each with its number: an int for a varint, else a view of its bytes."""
+    """The fields of a message in order, each as its number and its value: an int for a varint, else a view."""
     position, end = 0, len(message)
     while position < end:
         key, position = _varint(message, position)
         number, kind = key >> 3, key & 7
-        if not 0 < number < 1 << 29:
+        if not 0 < number < 1 << 29:  # the numbers that protobuf allows
             raise ValueError(f"field number {number}")
-        if kind == VARINT:
+        if kind == _VARINT:
             value, position = _varint(message, position)
             yield number, value
             continue
-        if kind == BYTES:
+        if kind == _BYTES:
             size, position = _varint(message, position)
         elif kind in _FIXED_SIZE:
             size = _FIXED_SIZE[kind]
@@ -37,7 +38,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:
     value = shift = 0
-    while shift < 70 and position < len(data):
+    while shift < _MAX_VARINT_BITS and position < len(data):
         byte = data[position]
         position += 1
         value |= (byte & 0x7F) << shift

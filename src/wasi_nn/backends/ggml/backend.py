@@ -1,13 +1,13 @@
 """GGUF models, run by llama.cpp through xllamacpp.
 
 A graph has one builder, the model, or two: the model and options in JSON. By name it is a file, or a directory with
-`model.gguf`. Input 0 is the prompt and input 1, which need not be set, options in JSON for the computes that follow.
-Output 0 is the text that was written, or with the option `embedding` JSON with the prompt's embedding; output 1 is
-JSON that says how many tokens went in and came out. All four are bytes. This is how WasmEdge's GGML graphs are used.
-Piece by piece, there is a piece for each token.
+`model.gguf`. Input 0 is the prompt. Input 1, which is optional, is options in JSON for this and later computes.
+Output 0 is the generated text, or with the option `embedding`, JSON with the prompt's embedding. Output 1 is JSON with
+the numbers of tokens of the prompt and of the text. All four are bytes, as in WasmEdge. A sequence has a piece for each
+token.
 
-`wasi_nn.backends.ggml.options` has the options. No chat template is applied, and none is read: guests format their
-prompts, and llama.cpp would run a template of the model's, which may be a program without end.
+`wasi_nn.backends.ggml.options` has the options. No chat template is applied or read: guests format their prompts
+themselves, and a model's template may be an endless program.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import numpy as np
 from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.ggml.completion import Completion
 from wasi_nn.backends.ggml.gguf import Header, is_gguf, read_header
-from wasi_nn.backends.ggml.options import Loading, check_operators, from_guest, loading, request
+from wasi_nn.backends.ggml.options import LoadSettings, check_operator_options, from_guest, load_settings, request
 from wasi_nn.backends.ggml.server import Engine
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, PromptTooLong, TargetUnavailable
 from wasi_nn.graph.graph import Graph
@@ -42,9 +42,9 @@ from wasi_nn.types import ExecutionTarget, GraphEncoding
 if TYPE_CHECKING:
     from wasi_nn.types import Array
 
-_MAX_VARIANTS = 4
-_PART = re.compile(r"(.*)-\d{5}-of-(\d{5})\.gguf")  # how llama.cpp names the parts of a model
-_BYTES_A_TOKEN = 1024  # more than any token of a vocabulary has
+_MAX_COPIES = 4  # of a graph's model in memory, loaded with different settings
+_PART = re.compile(r"(.*)-\d{5}-of-(\d{5})\.gguf")  # llama.cpp's name for a part of a model in several files
+_MAX_BYTES_PER_TOKEN = 1024  # more than any token of a vocabulary has
 
 
 class GgmlBackend(Backend):
@@ -65,13 +65,13 @@ class GgmlBackend(Backend):
         if len(builders) > 2:
             message = f"a graph of ggml has the model and may have options as builders; got {len(builders)}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-        check_operators(options)
+        check_operator_options(options)
         device = choose_device(target, _devices())
-        guests = from_guest(builders[1], options) if len(builders) == 2 else {}
+        guest_options = from_guest(builders[1], options) if len(builders) == 2 else {}
         header = read_header(builders[0])
         if header.keys.get("split.count", 1) not in (0, 1):
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "a model in several files can only be loaded by path")
-        file = _nameless_file()
+        file = _unnamed_file()
         try:
             with open(file, "wb", closefd=False) as memory:
                 memory.write(builders[0])
@@ -79,10 +79,10 @@ class GgmlBackend(Backend):
         except BaseException:
             os.close(file)
             raise
-        return GgmlGraph(model, guests)
+        return GgmlGraph(model, guest_options)
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        check_operators(options)
+        check_operator_options(options)
         device = choose_device(target, _devices())
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -91,7 +91,8 @@ class GgmlBackend(Backend):
         try:
             with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
                 header = read_header(view)
-            # The parts of a model in several files are found by its name; else it stays the file that was read here.
+            # llama.cpp finds the parts of a model in several files by their names. A single file is opened through the
+            # descriptor, so that it stays the file whose header was checked.
             name = f"/proc/self/fd/{file}" if header.keys.get("split.count", 1) in (0, 1) else str(path.absolute())
             model = _Model(file, name, header, device, options)
         except BaseException:
@@ -113,8 +114,8 @@ class GgmlBackend(Backend):
         return found if gpu is None else found | {ExecutionTarget.GPU: _device_name(gpu)}
 
 
-def _nameless_file() -> int:
-    """A new file without a name: in memory, or where that isn't to be had, in the folder for temporary files."""
+def _unnamed_file() -> int:
+    """A descriptor of a new file without a name: in memory, or if that isn't possible, in the temporary folder."""
     try:
         return os.memfd_create("model.gguf")
     except OSError:
@@ -152,42 +153,42 @@ def _device_name(name: str) -> str:
 
 
 class _Model:
-    """A model's file, and the ways in which it is loaded: the usual one, and others that contexts want of it."""
+    """A model's file, and the engines that have it in memory: one for each way in which contexts want it loaded."""
 
-    def __init__(self, file: int, path: str, header: Header, device: str, operators: Mapping[str, Any]) -> None:
+    def __init__(self, file: int, path: str, header: Header, device: str, operator_options: Mapping[str, Any]) -> None:
         self.header = header
         self.device = device
-        self.operators = operators
+        self.operator_options = operator_options
+        self.engines: weakref.WeakValueDictionary[LoadSettings, Engine] = weakref.WeakValueDictionary()
         self._path = path
-        self._engines: weakref.WeakValueDictionary[Loading, Engine] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
         weakref.finalize(self, os.close, file)
 
-    def engine(self, guests: Mapping[str, Any]) -> Engine:
-        """The model, loaded as these options of a guest's and the operator's want it."""
-        wanted = loading(self.operators, guests, self.header, gpu=self.device != "cpu")
+    def engine(self, guest_options: Mapping[str, Any]) -> Engine:
+        """The model, loaded for these options of a guest and those of the operator."""
+        settings = load_settings(self.operator_options, guest_options, self.header, gpu=self.device != "cpu")
         with self._lock:
-            engine = self._engines.get(wanted)
+            engine = self.engines.get(settings)
             if engine is None:
-                if len(self._engines) >= _MAX_VARIANTS:
-                    gc.collect()  # an error that was caught may still hold a context, and this its engine
-                if len(self._engines) >= _MAX_VARIANTS:
-                    message = f"contexts have the model loaded in {_MAX_VARIANTS} ways at once, this is one too many"
+                if len(self.engines) >= _MAX_COPIES:
+                    gc.collect()  # an error that was caught may still hold a context, and so its engine
+                if len(self.engines) >= _MAX_COPIES:
+                    message = f"contexts have the model loaded in {_MAX_COPIES} ways at once, this is one too many"
                     raise NNError(ErrorCode.TOO_LARGE, message)
-                engine = self._engines[wanted] = Engine(self._path, wanted, self.operators, self.header)
+                engine = self.engines[settings] = Engine(self._path, settings, self.operator_options, self.header)
             return engine
 
 
 class GgmlGraph(Graph):
-    """A model, with the options that a guest gave beside it."""
+    """A model, with the options that its guest gave beside it or as a configuration."""
 
     encoding = GraphEncoding.GGML
     runtime = "xllamacpp"
 
-    def __init__(self, model: _Model, guests: Mapping[str, Any]) -> None:
+    def __init__(self, model: _Model, guest_options: Mapping[str, Any]) -> None:
         self._model = model
-        self._guests = guests
-        self._usual = model.engine(guests)
+        self._guest_options = guest_options
+        self.default_engine = model.engine(guest_options)
         self.device = model.device
         super().__init__(
             [TensorInfo.of_bytes("prompt"), TensorInfo.of_bytes("options", optional=True)],
@@ -199,59 +200,67 @@ class GgmlGraph(Graph):
         if len(config) == 0:
             return self
         self.require_usable()
-        return GgmlGraph(self._model, {**self._guests, **from_guest(config, self._model.operators)})
+        return GgmlGraph(self._model, {**self._guest_options, **from_guest(config, self._model.operator_options)})
+
+    @property
+    def engine_count(self) -> int:
+        """How many copies of the model are in memory, with different settings."""
+        return len(self._model.engines)
 
     def runner(self) -> Runner:
         return _Runner(self)
 
     def options(self, data: Array) -> dict[str, Any]:
-        """A guest's options: those that came with the model, under those in this JSON."""
-        return {**self._guests, **({} if data is ABSENT else from_guest(data.data, self._model.operators))}
+        """A guest's options: those in this JSON, and below them those of the graph."""
+        return {
+            **self._guest_options,
+            **({} if data is ABSENT else from_guest(data.data, self._model.operator_options)),
+        }
 
-    def completion_request(self, guests: Mapping[str, Any]) -> dict[str, Any]:
-        """What to ask of llama.cpp's server for a completion, besides its prompt."""
-        wanted = request({**self._model.operators, **guests})
-        if "json_schema" in wanted and self._keeps_no_schema():
+    def completion_request(self, guest_options: Mapping[str, Any]) -> dict[str, Any]:
+        """The request to llama.cpp's server for a completion, without the prompt."""
+        fields = request({**self._model.operator_options, **guest_options})
+        if "json_schema" in fields and self._breaks_schemas():
             message = "llama.cpp doesn't keep to a JSON schema with this model's tokenizer; a grammar works"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
-        return wanted
+        return fields
 
-    def is_shown(self, guests: Mapping[str, Any]) -> bool:
-        """Whether a text is to be shown as it is written."""
-        return {**self._model.operators, **guests}.get("stream-stdout", False) is True
+    def is_shown(self, guest_options: Mapping[str, Any]) -> bool:
+        """Whether a text appears on the guest's standard output while it is written."""
+        return {**self._model.operator_options, **guest_options}.get("stream-stdout", False) is True
 
-    def _keeps_no_schema(self) -> bool:
-        # The schema's own characters are tokenized with the space that such a tokenizer puts before every text.
+    def _breaks_schemas(self) -> bool:
+        # llama.cpp tokenizes the characters that a schema demands, and such a tokenizer puts a space before each text.
         keys = self._model.header.keys
         return keys.get("tokenizer.ggml.model") == "llama" and keys.get("tokenizer.ggml.add_space_prefix", True) is True
 
-    def engine(self, guests: Mapping[str, Any]) -> Engine:
-        """The model, loaded as these options of a guest's and the operator's want it."""
-        return self._model.engine({**self._guests, **guests})
+    def engine(self, guest_options: Mapping[str, Any]) -> Engine:
+        """The model, loaded for these options of a guest, those of the graph and those of the operator."""
+        return self._model.engine({**self._guest_options, **guest_options})
 
 
 class _Runner(Runner):
-    """Runs a completion or an embedding; keeps the model loaded as its context wants it."""
+    """Runs completions and embeddings of one context, and keeps the model loaded as that context needs it."""
 
     def __init__(self, graph: GgmlGraph) -> None:
         self._graph = graph
         self._engine: Engine | None = None
-        self._completion: weakref.ref[Completion] | None = None  # one that has ended is held by nobody
+        self._completion: weakref.ref[Completion] | None = None  # weak, so that one that has ended is freed
 
     def check_input(self, index: int, data: memoryview) -> None:
-        """Raise `NNError` for options that can't be read or don't fit."""
+        """Raise `NNError` for options that can't be read, or have values that don't fit."""
         if index == 1:
             self._graph.options(np.frombuffer(data, np.uint8))
 
     def __call__(self, inputs: Sequence[Array], _: Sequence[Array] | None) -> Sequence[Array]:
-        engine, prompt, guests = self._asked(*inputs)
-        if engine.loading.embedding:
+        engine, prompt, options = self._prepare(*inputs)
+        if engine.settings.embedding:
             embedding, tokens = engine.embedding(prompt)
             text = json.dumps({"n_embedding": len(embedding), "embedding": embedding})
             return [_bytes(text), _metadata(tokens, 0)]
-        completion = Completion(engine, prompt, self._graph.completion_request(guests))
+        completion = Completion(engine, prompt, self._graph.completion_request(options))
         self._completion = weakref.ref(completion)
-        sink = self.text_sink if self._graph.is_shown(guests) else None
+        sink = self.text_sink if self._graph.is_shown(options) else None
         pieces = []
         for piece in completion:
             pieces.append(piece)
@@ -260,14 +269,13 @@ class _Runner(Runner):
         return _outputs("".join(pieces), completion)
 
     def steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array]]:
-        """A piece for each token: empty, if the token is but a part of a character, and not the last one of it."""
-        engine, prompt, guests = self._asked(*inputs)
-        if engine.loading.embedding:
-            message = "an embedding is given all at once: compute it"
-            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
-        wanted = self._graph.completion_request(guests)
-        wanted.pop("stop", None)  # WasmEdge's guests, who look for it themselves, see all that is written
-        completion = Completion(engine, prompt, wanted)
+        """A piece for each token. It is empty for a token that is part of a character, except for the last part."""
+        engine, prompt, options = self._prepare(*inputs)
+        if engine.settings.embedding:
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "an embedding is given all at once: compute it")
+        completion_request = self._graph.completion_request(options)
+        completion_request.pop("stop", None)  # as in WasmEdge: its guests see the whole text, and may end it themselves
+        completion = Completion(engine, prompt, completion_request)
         self._completion = weakref.ref(completion)
         engine.admit(completion)
         pieces = []
@@ -290,22 +298,22 @@ class _Runner(Runner):
             completion.interrupt()
 
     def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
-        """The metadata, once there is a prompt."""
+        """The metadata, as soon as the prompt is set."""
         data, options = inputs
         if index != 1 or data is None or options is None:
             return None
-        engine, prompt, _ = self._asked(data, options)
+        engine, prompt, _ = self._prepare(data, options)
         return _metadata(engine.count_tokens(prompt), 0)
 
-    def _asked(self, data: Array, options: Array) -> tuple[Engine, str, dict[str, Any]]:
-        """What the inputs ask for: the model as they want it loaded, the prompt, and the guest's options."""
-        guests = self._graph.options(options)
+    def _prepare(self, data: Array, options: Array) -> tuple[Engine, str, dict[str, Any]]:
+        """The engine for these inputs, the prompt, and the guest's options."""
+        guest_options = self._graph.options(options)
         prompt = _text(data)
-        engine = self._engine = self._graph.engine(guests)
-        if len(data) > engine.loading.context * _BYTES_A_TOKEN:
-            message = f"a prompt of {len(data)} bytes can't fit into a context of {engine.loading.context} tokens"
-            raise PromptTooLong(message)
-        return engine, prompt, guests
+        engine = self._engine = self._graph.engine(guest_options)
+        context = engine.settings.context
+        if len(data) > context * _MAX_BYTES_PER_TOKEN:
+            raise PromptTooLong(f"a prompt of {len(data)} bytes can't fit into a context of {context} tokens")
+        return engine, prompt, guest_options
 
 
 def _outputs(text: str, completion: Completion) -> Sequence[Array]:
@@ -327,16 +335,12 @@ def _bytes(text: str) -> Array:
 def _metadata(input_tokens: int, output_tokens: int) -> Array:
     import xllamacpp
 
-    built = xllamacpp.BUILD_INFO
-    # Where the wheel doesn't know, the last part of its version is llama.cpp's build number.
-    number = built["build_number"] or int(xllamacpp.__version__.rpartition(".")[2])
-    return _bytes(
-        json.dumps(
-            {
-                "input_tokens": input_tokens,
-                "output_tokens": output_tokens,
-                "llama_build_number": number,
-                "llama_commit": built["commit"],
-            }
-        )
-    )
+    build = xllamacpp.BUILD_INFO
+    metadata = {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        # If the wheel doesn't have the build number, it is the last part of the wheel's version.
+        "llama_build_number": build["build_number"] or int(xllamacpp.__version__.rpartition(".")[2]),
+        "llama_commit": build["commit"],
+    }
+    return _bytes(json.dumps(metadata))

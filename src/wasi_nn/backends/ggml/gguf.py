@@ -1,7 +1,8 @@
-"""The header of a GGUF file, read before llama.cpp sees the file.
+"""Reads and checks the header of a GGUF file, before llama.cpp gets the file.
 
-llama.cpp believes much of what a file says; some of that ends its process. What is read here is bounded by the bytes
-that are there, and says what the graph's metadata and the limits of its options need. This module needs no runtime.
+llama.cpp believes much of what a header says, and some values crash its process: they are refused here. Nothing is read
+beyond the file's bytes. The header is also the source of the graph's metadata, and of limits for its options. This
+module needs no runtime.
 
 Source: the GGUF specification (`docs/gguf.md` of ggml), versions 2 and 3.
 """
@@ -18,48 +19,30 @@ Value = int | float | bool | str
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
-_MAX_KEY = 65535
-_MAX_NAME = 63
-_MAX_DIMS = 4
-_TOKENS = "tokenizer.ggml.tokens"
-_STRING, _ARRAY = 8, 9
+_MAX_KEY = 65535  # bytes, by the specification
+_MAX_NAME = 63  # bytes of a tensor's name: ggml's array for it has 64
+_MAX_DIMS = 4  # as in ggml
+_LEAST_KEY, _LEAST_TENSOR, _LEAST_STRING = (
+    13,
+    24,
+    8,
+)  # the fewest bytes that a key, a tensor's description, a string has
+TOKENS_KEY = "tokenizer.ggml.tokens"
+_UINT32, _UINT64, _STRING, _ARRAY = 4, 10, 8, 9
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _SIZES = {kind: struct.calcsize(code) for kind, code in _SCALARS.items()}
 
-# The elements and the bytes of a block of each type of tensor. Of a type that isn't here only the offset is checked.
+# The elements and the bytes of a block of each type of tensor. For other types, only the offset is checked.
 _BLOCKS = {
-    0: (1, 4),  # f32
-    1: (1, 2),  # f16
-    2: (32, 18),  # q4_0
-    3: (32, 20),  # q4_1
-    6: (32, 22),  # q5_0
-    7: (32, 24),  # q5_1
-    8: (32, 34),  # q8_0
-    9: (32, 36),  # q8_1
-    10: (256, 84),  # q2_k
-    11: (256, 110),  # q3_k
-    12: (256, 144),  # q4_k
-    13: (256, 176),  # q5_k
-    14: (256, 210),  # q6_k
-    15: (256, 292),  # q8_k
-    16: (256, 66),  # iq2_xxs
-    17: (256, 74),  # iq2_xs
-    18: (256, 98),  # iq3_xxs
-    19: (256, 50),  # iq1_s
-    20: (32, 18),  # iq4_nl
-    21: (256, 110),  # iq3_s
-    22: (256, 82),  # iq2_s
-    23: (256, 136),  # iq4_xs
-    24: (1, 1),  # i8
-    25: (1, 2),  # i16
-    26: (1, 4),  # i32
-    27: (1, 8),  # i64
-    28: (1, 8),  # f64
-    29: (256, 56),  # iq1_m
-    30: (1, 2),  # bf16
-}
+    0: (1, 4), 1: (1, 2), 30: (1, 2), 28: (1, 8),  # f32, f16, bf16, f64
+    24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8),  # i8, i16, i32, i64
+    2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),  # q4_0, q4_1, q5_0, q5_1, q8_0, q8_1
+    10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),  # q2_k to q6_k, q8_k
+    19: (256, 50), 29: (256, 56), 16: (256, 66), 17: (256, 74), 22: (256, 82),  # iq1_s, iq1_m, iq2_xxs, iq2_xs, iq2_s
+    18: (256, 98), 21: (256, 110), 20: (32, 18), 23: (256, 136),  # iq3_xxs, iq3_s, iq4_nl, iq4_xs
+}  # fmt: skip
 
-# What `general.file_type` numbers mean, of those that are in use.
+# The names of those numbers of `general.file_type` that are in use.
 _FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
     13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS",
@@ -70,7 +53,7 @@ _FILE_TYPES = {
 
 @dataclass(frozen=True)
 class Header:
-    """What a GGUF file says of itself: its scalar keys, the lengths of its arrays, and how much it weighs."""
+    """The metadata of a GGUF file: its scalar keys, the lengths of its arrays, and the number of its parameters."""
 
     keys: dict[str, Value] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
@@ -81,14 +64,14 @@ class Header:
         return str(self.keys.get("general.architecture", ""))
 
     def number(self, key: str, default: int = 0) -> int:
-        """An integer key of the architecture's, such as `context_length`."""
+        """A key of the architecture that is an integer, such as `context_length`."""
         value = self.keys.get(f"{self.architecture}.{key}", default)
         return value if type(value) is int else default
 
     def described(self) -> dict[str, str]:
-        """What is worth a reader's while, for `Graph.metadata`."""
+        """The texts for `Graph.metadata`."""
         file_type = self.keys.get("general.file_type")
-        found = {
+        values = {
             "architecture": self.architecture,
             "name": self.keys.get("general.name"),
             "license": self.keys.get("general.license"),
@@ -97,41 +80,42 @@ class Header:
             "context length": self.number("context_length"),
             "embedding length": self.number("embedding_length"),
             "layers": self.number("block_count"),
-            "vocabulary": self.lengths.get(_TOKENS),
+            "vocabulary": self.lengths.get(TOKENS_KEY),
         }
-        return {key: str(value) for key, value in found.items() if value}
+        return {key: str(value) for key, value in values.items() if value}
 
 
 def is_gguf(model: memoryview) -> bool:
-    """Whether these bytes begin as a GGUF file of a version that is read here."""
+    """Whether the bytes begin like a GGUF file of a version that this module reads."""
     return bytes(model[:4]) == _MAGIC and int.from_bytes(model[4:8], "little") in _VERSIONS
 
 
 def read_header(model: memoryview) -> Header:
-    """The header of a GGUF file. Raises `NNError` with `invalid-encoding` if it isn't one, is damaged or is cut off."""
+    """Read the header of a GGUF file. Raises `NNError` with `invalid-encoding` for an invalid one."""
     if not is_gguf(model):
         raise _wrong(f"it begins with {bytes(model[:8])!r}, not with GGUF and a version of {_VERSIONS}")
-    reader = _Reader(model, len(_MAGIC) + 4)
-    tensors, count = reader.scalar(10), reader.scalar(10)
+    reader = _HeaderReader(model, len(_MAGIC) + 4)
+    tensors, count = reader.scalar(_UINT64), reader.scalar(_UINT64)
     keys: dict[str, Value] = {}
     lengths: dict[str, int] = {}
-    for _ in range(reader.plausible(count, 13, "keys")):
+    for _ in range(reader.plausible(count, _LEAST_KEY, "keys")):
         key = reader.text(_MAX_KEY)
         if key in keys or key in lengths:
             raise _wrong(f"the key {key!r} is there twice")
-        kind = int(reader.scalar(4))
+        kind = reader.scalar(_UINT32)
         if kind == _ARRAY:
             lengths[key] = reader.skip_array(key)
         else:
             keys[key] = reader.value(kind, key)
-    parameters = _read_tensors(reader, reader.plausible(tensors, 24, "tensors"), keys.get("general.alignment", 32))
+    tensors = reader.plausible(tensors, _LEAST_TENSOR, "tensors")
+    parameters = _read_tensors(reader, tensors, keys.get("general.alignment", 32))
     header = Header(keys, lengths, parameters)
     _check_model(header)
     return header
 
 
-def _read_tensors(reader: _Reader, count: int, alignment: Value) -> int:
-    """Read the descriptions of the tensors, check where their data lies, and give the number of their elements."""
+def _read_tensors(reader: _HeaderReader, count: int, alignment: Value) -> int:
+    """Read the descriptions of the tensors, check the places of their data, and return the number of all elements."""
     if type(alignment) is not int or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
         raise _wrong(f"general.alignment can't be {alignment!r}")
     places: list[tuple[int, int, str]] = []
@@ -142,11 +126,11 @@ def _read_tensors(reader: _Reader, count: int, alignment: Value) -> int:
         if name in names:
             raise _wrong(f"the tensor {name!r} is there twice")
         names.add(name)
-        rank = int(reader.scalar(4))
+        rank = reader.scalar(_UINT32)
         if not 1 <= rank <= _MAX_DIMS:
             raise _wrong(f"the tensor {name!r} has rank {rank}")
-        dims = [int(reader.scalar(10)) for _ in range(rank)]
-        kind, offset = int(reader.scalar(4)), int(reader.scalar(10))
+        dims = [reader.scalar(_UINT64) for _ in range(rank)]
+        kind, offset = reader.scalar(_UINT32), reader.scalar(_UINT64)
         if 0 in dims or prod(dims) >= 1 << 62:
             raise _wrong(f"the tensor {name!r} has dims {dims}")
         if offset % alignment:
@@ -156,18 +140,18 @@ def _read_tensors(reader: _Reader, count: int, alignment: Value) -> int:
             raise _wrong(f"the tensor {name!r} has dims {dims}, which aren't whole blocks of {block}")
         places.append((offset, prod(dims) // block * size, name))
         elements += prod(dims)
-    data = len(reader.model) - (reader.at + -reader.at % alignment)
+    data = max(len(reader.model) - (reader.at + -reader.at % alignment), 0)
     end = 0
     for offset, nbytes, name in sorted(places):
         if offset < end:
             raise _wrong(f"the tensor {name!r} lies over another")
         end = offset + nbytes
-        if end > max(data, 0):
-            raise _wrong(f"the tensor {name!r} ends {end - max(data, 0)} bytes after the file's end")
+        if end > data:
+            raise _wrong(f"the tensor {name!r} ends {end - data} bytes after the file's end")
     return elements
 
 
-# What llama.cpp divides by, allocates by or indexes with, and the range in which it survives that.
+# Numbers by which llama.cpp divides, allocates or indexes, and the range in which it survives that.
 _NUMBERS = {
     "block_count": (1, 512),
     "context_length": (1, 1 << 30),
@@ -201,8 +185,8 @@ def _check_model(header: Header) -> None:
             raise _wrong(f"{architecture}.attention.{key} is {value!r}, which isn't a number between 0 and 1")
 
 
-class _Reader:
-    """Reads one thing after another, never past the end."""
+class _HeaderReader:
+    """Reads the parts of a header in order, never past the end of the file."""
 
     def __init__(self, model: memoryview, at: int) -> None:
         self.model = model
@@ -211,24 +195,26 @@ class _Reader:
     def _take(self, size: int) -> int:
         at = self.at
         if size > len(self.model) - at:
-            raise _wrong(f"it is cut off: {size} bytes are expected at {at}, and {len(self.model) - at} are there")
+            raise _wrong(
+                f"it is cut off: {size} bytes are expected at {at}, and the file has {len(self.model) - at} there"
+            )
         self.at = at + size
         return at
 
     def scalar(self, kind: int) -> int:
-        """A number of one of the kinds that are integers."""
+        """An integer, of the type with this number."""
         value: int = struct.unpack_from(_SCALARS[kind], self.model, self._take(_SIZES[kind]))[0]
         return value
 
     def plausible(self, count: int, least: int, what: str) -> int:
-        """A count of things that take so many bytes at least; refused if there isn't room for them."""
+        """The count itself, unless the file is too short for that many parts of at least so many bytes each."""
         if count > (len(self.model) - self.at) // least:
             raise _wrong(f"it says that {count} {what} follow, for which it is too short")
         return count
 
     def text(self, longest: int = 1 << 64) -> str:
-        """A string."""
-        size = self.scalar(10)
+        """A string of at most so many bytes."""
+        size = self.scalar(_UINT64)
         if size > longest:
             raise _wrong(f"a name of {size} bytes is longer than {longest}")
         at = self._take(size)
@@ -246,18 +232,18 @@ class _Reader:
         return value
 
     def skip_array(self, key: str) -> int:
-        """Pass over an array's elements; gives their number."""
-        kind, count = self.scalar(4), self.scalar(10)
+        """Skip the elements of an array, and return their number."""
+        kind, count = self.scalar(_UINT32), self.scalar(_UINT64)
         if kind == _STRING:
-            self._pass_strings(key, self.plausible(count, 8, f"strings of {key!r}"))
+            self._skip_strings(key, self.plausible(count, _LEAST_STRING, f"strings of {key!r}"))
         elif kind in _SIZES:
             self._take(_SIZES[kind] * count)
         else:
             raise _wrong(f"the array {key!r} has elements of type {kind}")
         return count
 
-    def _pass_strings(self, key: str, count: int) -> None:
-        # In place, since there may be hundreds of thousands of them.
+    def _skip_strings(self, key: str, count: int) -> None:
+        # Without `text` and `scalar`, since a vocabulary has hundreds of thousands of strings.
         model, at, end, size_at = self.model, self.at, len(self.model), struct.Struct("<Q").unpack_from
         tokens: set[bytes] = set()
         for place in range(count):
@@ -265,13 +251,13 @@ class _Reader:
             at = start + size_at(model, at)[0] if start <= end else end + 1
             if at > end:
                 raise _wrong(f"the array {key!r} is cut off")
-            if key == _TOKENS and at > start:
+            if key == TOKENS_KEY and at > start:
                 token = bytes(model[start:at])
-                if token in tokens:  # which ends llama.cpp's process
+                if token in tokens:  # llama.cpp would end its process
                     raise _wrong(f"the token {place}, {token!r}, is there twice")
                 tokens.add(token)
         self.at = at
 
 
 def _wrong(message: str) -> NNError:
-    return NNError(ErrorCode.INVALID_ENCODING, f"the model isn't a sound GGUF file: {printable(message)}")
+    return NNError(ErrorCode.INVALID_ENCODING, f"the model isn't a valid GGUF file: {printable(message)}")

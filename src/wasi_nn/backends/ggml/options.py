@@ -1,9 +1,9 @@
-"""The options of GGML graphs: which there are, what they may be, and what they mean to llama.cpp.
+"""The options of GGML graphs: their names and values, and their meaning to llama.cpp.
 
-The keys are WasmEdge's, in JSON from a guest (beside the model, or on input 1) and as a mapping from the operator. Of
-all of WasmEdge's keys, those in `LOADING` and `COMPLETING` take effect, those in `FILES` are refused, and those in
-`_NO_EFFECT` are known and ignored. What the operator gives is checked for typos; of a guest's, unknown keys are
-ignored, as WasmEdge does.
+The names are WasmEdge's. A guest gives options in JSON (beside the model, or on input 1), the operator as a mapping. Of
+all of WasmEdge's options, those in `LOADING` and `COMPLETING` take effect, those in `FILES` are refused, and those in
+`_NO_EFFECT` are ignored. Unknown names are an error in the operator's options, where they may be typos; in a guest's,
+they are ignored, as in WasmEdge.
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ if TYPE_CHECKING:
     from xllamacpp import CommonParams
 
 MAX_OPTIONS = 1 << 20
-"""The bytes of JSON that a guest may send."""
+"""The most bytes of JSON that a guest may give."""
 
 DEFAULT_CONTEXT = 4096
 DEFAULT_SEED = 0
-RANDOM_SEED = 0xFFFFFFFF  # llama.cpp's own word for it
+RANDOM_SEED = 0xFFFFFFFF  # as in llama.cpp
 
 _MAX_CONTEXT = 1 << 24
-_RANKS = 4  # the `pooling_type` of such a model
-_LEAST_CONTEXT = 8  # below which llama.cpp ends the process
-_BATCH = (32, 8192)  # the same
-_MAX_GRAMMAR = 1 << 16
-_MAX_NESTING = 100  # llama.cpp's parser calls itself, and 200,000 parentheses end the process
+_RANKING = 4  # the `pooling_type` of a model that ranks texts
+# The fewest tokens of a context, and the range of a batch: outside of them, llama.cpp ends the process.
+_LEAST_CONTEXT = 8
+_BATCH = (32, 8192)
+_MAX_GRAMMAR = 1 << 16  # characters
+_MAX_NESTING = 100  # llama.cpp parses grammars by recursion: 200,000 open parentheses crash the process
 _FLASH_ATTENTION = {"on": "ENABLED", "off": "DISABLED", "auto": "AUTO"}
 _QUIET, _LOG, _DEBUG_LOG = -1, 3, 5  # llama.cpp's verbosity
 
-# Of a JSON schema, what memory is taken for one by one.
+# The numbers in a JSON schema for which llama.cpp needs memory in proportion.
 _COUNTS = ("minItems", "maxItems", "minProperties", "maxProperties")
 _MAX_COUNT = 1000
 
@@ -49,7 +50,7 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Accepts:
-    """What an option may be: `fits` decides, `what` says so."""
+    """The values that an option may have: `fits` checks one, `what` describes them in errors."""
 
     what: str
     fits: Callable[[Any], bool]
@@ -70,7 +71,7 @@ def _number(least: float, most: float) -> Accepts:
 
 _FLAG = Accepts("true or false", lambda value: isinstance(value, bool))
 _TEXT = Accepts("text", lambda value: isinstance(value, str))
-_ON_OFF = Accepts("'on', 'off' or 'auto'", lambda value: isinstance(value, str) and value in ("on", "off", "auto"))
+_ON_OFF = Accepts("'on', 'off' or 'auto'", lambda value: isinstance(value, str) and value in _FLASH_ATTENTION)
 _ANYTHING = Accepts("anything", lambda value: True)
 
 
@@ -78,7 +79,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Those that decide how the model is loaded.
+# Options that decide how the model is loaded.
 LOADING = {
     "ctx-size": _whole(0, _MAX_CONTEXT),
     "batch-size": _whole(*_BATCH),
@@ -93,8 +94,8 @@ LOADING = {
     "rope-freq-scale": _number(0, 1e6),
 }
 
-# Those that only the operator decides: they are about the machine, or about what guests may do.
-OPERATORS = {
+# Options that only the operator may set: they concern the machine, or what guests may do.
+OPERATOR_ONLY = {
     "use-mmap": _FLAG,
     "use-mlock": _FLAG,
     "check-tensors": _FLAG,
@@ -104,7 +105,7 @@ OPERATORS = {
     "allow-grammar": _FLAG,
 }
 
-# Those that decide a completion, with the name that llama.cpp's server has for each.
+# Options of a completion, each with its name in llama.cpp's server.
 COMPLETING = {
     "n-predict": ("n_predict", _whole(-1, (1 << 31) - 1)),
     "temp": ("temperature", _number(0, 1000)),
@@ -129,10 +130,10 @@ COMPLETING = {
     "json-schema": ("json_schema", _TEXT),
 }
 
-# Whether a text is shown on the guest's standard output as it is written.
+# Whether a text appears on the guest's standard output while it is written.
 SHOWING = {"stream-stdout": _FLAG}
 
-# Those that name files, or places to fetch them from: the host opens none for a guest, and has no use for them yet.
+# Options that name files or places to download them from: the host opens none for a guest, and doesn't use them yet.
 FILES = _names(
     """mmproj image model-url hf-repo hf-file model-vocoder tts-output-file tts-speaker-file hf-repo-vocoder
     hf-file-vocoder model-url-vocoder prompt-file path-prompt-cache lookup-cache-static lookup-cache-dynamic logits-file
@@ -153,14 +154,14 @@ _NO_EFFECT = _names(
     display-prompt verbose-prompt usage verbosity"""
 )
 
-_KNOWN = LOADING | OPERATORS | SHOWING | {name: accepts for name, (_, accepts) in COMPLETING.items()}
+_KNOWN = LOADING | OPERATOR_ONLY | SHOWING | {name: accepts for name, (_, accepts) in COMPLETING.items()}
 
 
-def check_operators(options: Options) -> None:
-    """Raise `NNError` unless these are options that an operator can give."""
+def check_operator_options(options: Options) -> None:
+    """Raise `NNError` for options that the operator can't give."""
     for name in options:
         if name in FILES:
-            message = f"option {name!r} of ggml names a file or a place to fetch one from, which isn't supported"
+            message = f"option {name!r} of ggml names a file or a place to download one from, which isn't supported"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
     accepts = {name: known.fits for name, known in (dict.fromkeys(_NO_EFFECT, _ANYTHING) | _KNOWN).items()}
     check_options(GraphEncoding.GGML, options, accepts)
@@ -170,25 +171,23 @@ def check_operators(options: Options) -> None:
         _check_schema(options["json-schema"])
 
 
-def from_guest(data: memoryview | bytes, operators: Options) -> dict[str, Any]:
-    """The options in a guest's JSON that it may set.
+def from_guest(data: memoryview | bytes, operator_options: Options) -> dict[str, Any]:
+    """The options in a guest's JSON that guests may set.
 
-    Raises `NNError`: `invalid-encoding` where it isn't a JSON object, `invalid-argument` for a value that doesn't fit,
-    `security` for what a guest may not ask of the host.
+    Raises `NNError`: `invalid-encoding` if it isn't a JSON object, `invalid-argument` for a value that doesn't fit,
+    `security` for a file, or for a grammar if the operator doesn't allow them.
     """
-    found = _object(data)
-    options = {name: value for name, value in found.items() if name in _KNOWN and name not in OPERATORS}
-    for name in found:
-        if name in FILES and found[name] not in ("", None):
-            message = (
-                f"option {name!r} of ggml names a file or a place to fetch one from: the host opens none for a guest"
-            )
-            raise NNError(ErrorCode.SECURITY, message)
-        if name in _KNOWN and not _KNOWN[name].fits(found[name]):
-            shown = printable(json.dumps(found[name])[:60])
+    values = _parse_object(data)
+    options = {name: value for name, value in values.items() if name in _KNOWN and name not in OPERATOR_ONLY}
+    for name, value in values.items():
+        if name in FILES and value not in ("", None):
+            message = f"option {name!r} of ggml names a file or a place to download one from"
+            raise NNError(ErrorCode.SECURITY, f"{message}: the host opens none for a guest")
+        if name in _KNOWN and not _KNOWN[name].fits(value):
+            shown = printable(json.dumps(value)[:60])
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"option {name!r} of ggml can't be {shown}: {_KNOWN[name].what}")
     if options.get("grammar"):
-        if not operators.get("allow-grammar", False):
+        if not operator_options.get("allow-grammar", False):
             message = "this host takes no grammar from guests, since one can stop llama.cpp; 'allow-grammar' allows it"
             raise NNError(ErrorCode.SECURITY, message)
         _check_grammar(options["grammar"])
@@ -197,20 +196,20 @@ def from_guest(data: memoryview | bytes, operators: Options) -> dict[str, Any]:
     return options
 
 
-def _object(data: memoryview | bytes) -> dict[str, Any]:
+def _parse_object(data: memoryview | bytes) -> dict[str, Any]:
     if len(data) > MAX_OPTIONS:
         raise NNError(ErrorCode.TOO_LARGE, f"options of {len(data)} bytes are above {MAX_OPTIONS}")
     try:
-        found = json.loads(bytes(data), parse_constant=_no_constant)
+        value = json.loads(bytes(data), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deep" if isinstance(error, RecursionError) else error
         raise NNError(ErrorCode.INVALID_ENCODING, f"the options aren't JSON: {printable(str(reason)[:200])}") from error
-    if not isinstance(found, dict):
-        raise NNError(ErrorCode.INVALID_ENCODING, f"the options aren't a JSON object, but {type(found).__name__}")
-    return found
+    if not isinstance(value, dict):
+        raise NNError(ErrorCode.INVALID_ENCODING, f"the options aren't a JSON object, but {type(value).__name__}")
+    return value
 
 
-def _no_constant(word: str) -> float:
+def _refuse_constant(word: str) -> float:
     raise ValueError(f"{word} isn't JSON")
 
 
@@ -224,8 +223,8 @@ def _check_grammar(grammar: str) -> None:
         depth += (character == "(") - (character == ")")
         deepest = max(deepest, depth)
         if not (character.isprintable() or character in "\t\r\n"):
-            # The parser prints what it can't read to the terminal.
-            message = f"a grammar has no {character!r}, but an escape for it"
+            # llama.cpp's parser prints a character that it can't read to the terminal.
+            message = f"a grammar can't have the character {character!r}, but an escape for it"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if deepest > _MAX_NESTING:
         message = f"a grammar with {deepest} parentheses open at once is above {_MAX_NESTING}"
@@ -233,19 +232,19 @@ def _check_grammar(grammar: str) -> None:
 
 
 def _check_schema(text: str) -> None:
-    waiting: list[Any] = [_object(text.encode(errors="surrogatepass"))]
-    while waiting:
-        part = waiting.pop()
+    todo: list[Any] = [_parse_object(text.encode(errors="surrogatepass"))]
+    while todo:
+        part = todo.pop()
         for name, value in part.items() if isinstance(part, dict) else enumerate(part):
             if name in _COUNTS and type(value) in (int, float) and value > _MAX_COUNT:
                 raise NNError(ErrorCode.TOO_LARGE, f"{name} {value} of a JSON schema is above {_MAX_COUNT}")
             if isinstance(value, dict | list):
-                waiting.append(value)
+                todo.append(value)
 
 
 @dataclass(frozen=True)
-class Loading:
-    """How a model is loaded: what differs from one to the next makes it another in memory."""
+class LoadSettings:
+    """How llama.cpp loads a model. Contexts with equal settings share one copy of it in memory."""
 
     context: int
     batch: int
@@ -260,57 +259,58 @@ class Loading:
     rope_scale: float
 
 
-def loading(operators: Options, guests: Options, header: Header, gpu: bool) -> Loading:
-    """How to load a model for these options. Raises `NNError` with `too-large` for a context that it can't have."""
-    options = {**operators, **guests}
-    context = _context(operators, guests, header)
+def load_settings(operator_options: Options, guest_options: Options, header: Header, gpu: bool) -> LoadSettings:
+    """How to load a model for these options. Raises `NNError` with `too-large` for a context that is too large."""
+    options = {**operator_options, **guest_options}
+    context = _context(operator_options, guest_options, header)
     embedding = options.get("embedding", False)
-    if embedding and header.number("pooling_type") == _RANKS:
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "the model ranks texts, and has no embedding of one")
+    if embedding and header.number("pooling_type") == _RANKING:
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "the model ranks texts, and has no embeddings")
     batch = min(options.get("batch-size", 2048), max(context, _BATCH[0]))
-    # All of a text that is embedded has to be in one batch.
+    # llama.cpp embeds only a text that fits into one batch.
     ubatch = batch if embedding else min(options.get("ubatch-size", 512), batch)
     cores = len(os.sched_getaffinity(0))
     threads = min(options.get("threads", 0) or cores, cores)
     layers = options.get("n-gpu-layers", -1)
-    return Loading(
-        context,
-        batch,
-        ubatch,
-        threads,
-        min(options.get("threads-batch", 0) or threads, cores),
-        0 if not gpu else layers if layers >= 0 else 1 << 20,
-        options.get("main-gpu", 0),
-        embedding,
-        options.get("flash-attn", "auto"),
-        float(options.get("rope-freq-base", 0)),
-        float(options.get("rope-freq-scale", 0)),
+    return LoadSettings(
+        context=context,
+        batch=batch,
+        ubatch=ubatch,
+        threads=threads,
+        threads_batch=min(options.get("threads-batch", 0) or threads, cores),
+        gpu_layers=0 if not gpu else layers if layers >= 0 else 1 << 20,
+        main_gpu=options.get("main-gpu", 0),
+        embedding=embedding,
+        flash_attention=options.get("flash-attn", "auto"),
+        rope_base=float(options.get("rope-freq-base", 0)),
+        rope_scale=float(options.get("rope-freq-scale", 0)),
     )
 
 
-def _context(operators: Options, guests: Options, header: Header) -> int:
-    """The tokens of context: as many as the guest wants up to the limit, which is what the operator gave, or else what
-    the model was trained for; llama.cpp gives no more than that."""
+def _context(operator_options: Options, guest_options: Options, header: Header) -> int:
+    """The size of the context, in tokens: the guest's `ctx-size`, up to the operator's.
+
+    Without one of the operator's, the limit is the size that the model was trained for; llama.cpp allows no more.
+    """
     trained = header.number("context_length")
-    given = operators.get("ctx-size", 0)
-    limit = given or trained or DEFAULT_CONTEXT
-    wanted = guests.get("ctx-size", given or min(limit, DEFAULT_CONTEXT)) or limit
-    if wanted > limit:
-        whose = "that this host gives" if given else "that the model was trained for"
-        raise NNError(ErrorCode.TOO_LARGE, f"ctx-size {wanted} is above {limit}, the context {whose}")
-    if trained and given > trained:
-        raise NNError(ErrorCode.TOO_LARGE, f"ctx-size {given} is above {trained}, for which the model was trained")
-    needed = wanted * cache_bytes(header)
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > there:
-        raise NNError(
-            ErrorCode.TOO_LARGE, f"ctx-size {wanted} needs {needed >> 20} MiB, and this machine has {there >> 20}"
-        )
-    return max(wanted, _LEAST_CONTEXT)
+    allowed = operator_options.get("ctx-size", 0)
+    limit = allowed or trained or DEFAULT_CONTEXT
+    size = guest_options.get("ctx-size", allowed or min(limit, DEFAULT_CONTEXT)) or limit
+    if size > limit:
+        whose = "that this host gives" if allowed else "that the model was trained for"
+        raise NNError(ErrorCode.TOO_LARGE, f"ctx-size {size} is above {limit}, the context {whose}")
+    if trained and allowed > trained:
+        raise NNError(ErrorCode.TOO_LARGE, f"ctx-size {allowed} is above {trained}, for which the model was trained")
+    needed = size * cache_bytes(header)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > memory:
+        message = f"ctx-size {size} needs {needed >> 20} MiB, and this machine has {memory >> 20}"
+        raise NNError(ErrorCode.TOO_LARGE, message)
+    return max(size, _LEAST_CONTEXT)
 
 
 def cache_bytes(header: Header) -> int:
-    """The bytes that llama.cpp's cache takes for a token of context: a key and a value of f16 for each layer."""
+    """The bytes of llama.cpp's cache for one token of context: a key and a value of f16 for each layer."""
     heads = header.number("attention.head_count", 1)
     embedding = header.number("embedding_length")
     key = header.number("attention.key_length", embedding // heads)
@@ -318,61 +318,61 @@ def cache_bytes(header: Header) -> int:
     return 2 * header.number("block_count") * header.number("attention.head_count_kv", heads) * (key + value)
 
 
-def parameters(path: str, wanted: Loading, operators: Options, header: Header) -> CommonParams:
-    """What llama.cpp's server is to be started with."""
+def server_parameters(path: str, settings: LoadSettings, options: Options, header: Header) -> CommonParams:
+    """The parameters of llama.cpp's server. `options` are the operator's."""
     import xllamacpp as llama
 
-    started = llama.CommonParams()
-    started.model.path = path
-    started.model_alias = {"model"}
-    started.n_ctx = wanted.context
-    started.n_batch = wanted.batch
-    started.n_ubatch = wanted.ubatch
-    started.cpuparams.n_threads = wanted.threads
-    started.cpuparams_batch.n_threads = wanted.threads_batch
-    started.n_gpu_layers = wanted.gpu_layers
-    started.no_op_offload = wanted.gpu_layers == 0
-    started.main_gpu = wanted.main_gpu
-    started.rope_freq_base = wanted.rope_base
-    started.rope_freq_scale = wanted.rope_scale
-    attention = f"LLAMA_FLASH_ATTN_TYPE_{_FLASH_ATTENTION[wanted.flash_attention]}"
-    started.flash_attn_type = getattr(llama.llama_flash_attn_type, attention)
-    started.embedding = wanted.embedding
-    if wanted.embedding and not header.number("pooling_type"):
-        # A model that doesn't say how is embedded by its last token, as WasmEdge does.
-        started.pooling_type = llama.llama_pooling_type.LLAMA_POOLING_TYPE_LAST
-    mapped, locked = operators.get("use-mmap", True), operators.get("use-mlock", False)
-    mode = "_".join(word for word, wants in (("MMAP", mapped), ("MLOCK", locked)) if wants) or "NONE"
-    started.load_mode = getattr(llama.llama_load_mode, f"LLAMA_LOAD_MODE_{mode}")
-    started.check_tensors = operators.get("check-tensors", False)
-    started.no_kv_offload = operators.get("no-kv-offload", False)
-    logs = _DEBUG_LOG if operators.get("enable-debug-log") else _LOG if operators.get("enable-log") else _QUIET
-    started.verbosity = logs
-    # One completion at a time: two in a batch would change the last digits of each other's numbers.
-    started.n_parallel = 1
-    # No memory is kept of what others asked, and what doesn't fit a device is refused, not moved.
-    started.cache_ram_mib = 0
-    started.fit_params = False
-    started.warmup = False
-    started.chat_template = "chatml"  # else the model's own is run
-    started.use_jinja = False
-    # The HTTP server that comes with it: nobody knows its key, and its port is closed at once.
-    started.api_keys = [secrets.token_hex(32)]
-    started.n_threads_http = 1
-    started.endpoint_slots = False
-    started.endpoint_metrics = True
-    started.ui = False
-    return started
+    parameters = llama.CommonParams()
+    parameters.model.path = path
+    parameters.model_alias = {"model"}
+    parameters.n_ctx = settings.context
+    parameters.n_batch = settings.batch
+    parameters.n_ubatch = settings.ubatch
+    parameters.cpuparams.n_threads = settings.threads
+    parameters.cpuparams_batch.n_threads = settings.threads_batch
+    parameters.n_gpu_layers = settings.gpu_layers
+    parameters.no_op_offload = settings.gpu_layers == 0
+    parameters.main_gpu = settings.main_gpu
+    parameters.rope_freq_base = settings.rope_base
+    parameters.rope_freq_scale = settings.rope_scale
+    attention = f"LLAMA_FLASH_ATTN_TYPE_{_FLASH_ATTENTION[settings.flash_attention]}"
+    parameters.flash_attn_type = getattr(llama.llama_flash_attn_type, attention)
+    parameters.embedding = settings.embedding
+    if settings.embedding and not header.number("pooling_type"):
+        # For a model that doesn't state its pooling, the embedding of its last token is taken, as in WasmEdge.
+        parameters.pooling_type = llama.llama_pooling_type.LLAMA_POOLING_TYPE_LAST
+    modes = {"MMAP": options.get("use-mmap", True), "MLOCK": options.get("use-mlock", False)}
+    mode = "_".join(mode for mode, is_on in modes.items() if is_on) or "NONE"
+    parameters.load_mode = getattr(llama.llama_load_mode, f"LLAMA_LOAD_MODE_{mode}")
+    parameters.check_tensors = options.get("check-tensors", False)
+    parameters.no_kv_offload = options.get("no-kv-offload", False)
+    is_logged, is_debugged = options.get("enable-log"), options.get("enable-debug-log")
+    parameters.verbosity = _DEBUG_LOG if is_debugged else _LOG if is_logged else _QUIET
+    # One completion at a time: two in a batch would change the last digits of each other's numbers, and so the texts.
+    parameters.n_parallel = 1
+    # No prompts are kept, and a model that doesn't fit a device is refused, not moved.
+    parameters.cache_ram_mib = 0
+    parameters.fit_params = False
+    parameters.warmup = False
+    parameters.chat_template = "chatml"  # else the server would parse the model's own template, which may be hostile
+    parameters.use_jinja = False
+    # The server's HTTP interface can't be turned off: its key is random, and `Engine` closes its port at once.
+    parameters.api_keys = [secrets.token_hex(32)]
+    parameters.n_threads_http = 1
+    parameters.endpoint_slots = False
+    parameters.endpoint_metrics = True
+    parameters.ui = False
+    return parameters
 
 
 def request(options: Options) -> dict[str, Any]:
-    """What to ask of llama.cpp's server for a completion with these options."""
-    wanted: dict[str, Any] = {"seed": DEFAULT_SEED, "n_predict": -1}
-    wanted |= {to: options[name] for name, (to, _) in COMPLETING.items() if options.get(name, "") != ""}
-    if wanted["seed"] == -1:
-        wanted["seed"] = RANDOM_SEED
-    if "stop" in wanted:
-        wanted["stop"] = [wanted["stop"]]
-    if "json_schema" in wanted:
-        wanted["json_schema"] = json.loads(wanted["json_schema"])
-    return wanted
+    """The request to llama.cpp's server for a completion with these options, without the prompt."""
+    fields: dict[str, Any] = {"seed": DEFAULT_SEED, "n_predict": -1}
+    fields |= {field: options[name] for name, (field, _) in COMPLETING.items() if options.get(name, "") != ""}
+    if fields["seed"] == -1:
+        fields["seed"] = RANDOM_SEED
+    if "stop" in fields:
+        fields["stop"] = [fields["stop"]]
+    if "json_schema" in fields:
+        fields["json_schema"] = json.loads(fields["json_schema"])
+    return fields

@@ -1,4 +1,4 @@
-"""llama.cpp's server in this process: a model in memory, and the texts and embeddings that it makes."""
+"""Runs llama.cpp's server in this process: an `Engine` has a model in memory, and makes texts and embeddings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends.ggml.gguf import Header
-from wasi_nn.backends.ggml.options import Loading, parameters
+from wasi_nn.backends.ggml.options import LoadSettings, server_parameters
 from wasi_nn.errors import ErrorCode, NNError, PromptTooLong, printable
 from wasi_nn.process import forks
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from xllamacpp import Server
 
 _MAX_SEQUENCES = 64
-_CONTEXT_STEP = 256  # to a multiple of which llama.cpp makes a context
+_CONTEXT_STEP = 256  # tokens; llama.cpp rounds the size of a context up to a multiple of it
 
 
 def require_success(answer: Mapping[str, Any]) -> None:
-    """Raise what an answer of llama.cpp's server says, if it says that something is wrong."""
+    """Raise the `NNError` for an answer of llama.cpp's server that is an error."""
     error = answer.get("error")
     if error is None:
         return
@@ -39,107 +39,111 @@ def require_success(answer: Mapping[str, Any]) -> None:
     raise NNError(code, f"llama.cpp refuses: {message}")
 
 
-class Turns:
-    """Whose turn it is: one at a time, in the order of asking."""
+class TurnQueue:
+    """Lets one user of a model at a time have its turn, in the order of asking."""
 
     def __init__(self) -> None:
-        self._asked: deque[object] = deque()
+        self._users: deque[object] = deque()  # the first has its turn
         self._changed = threading.Condition()
 
-    def take(self, who: object) -> None:
+    def take(self, user: object) -> None:
         """Wait for a turn."""
         with self._changed:
-            self._asked.append(who)
+            self._users.append(user)
             try:
-                self._changed.wait_for(lambda: self._asked[0] is who)
+                self._changed.wait_for(lambda: self._users[0] is user)
             except BaseException:
-                self.give_back(who)
+                self.give_back(user)
                 raise
 
-    def give_back(self, who: object) -> None:
-        """Let the next one have its turn."""
+    def give_back(self, user: object) -> None:
+        """End a turn, or stop waiting for one."""
         with self._changed:
-            self._asked.remove(who)
+            self._users.remove(user)
             self._changed.notify_all()
 
     @property
-    def are_waited_for(self) -> bool:
+    def has_waiters(self) -> bool:
         """Whether others wait for a turn."""
-        return len(self._asked) > 1
+        return len(self._users) > 1
 
 
 class Engine:
-    """A model in memory: a server of llama.cpp, which takes one completion after another from any number of threads.
+    """A model in memory: a server of llama.cpp, which any thread may ask for a completion.
 
-    `turns` say whose text it is that is written.
+    It writes one text at a time: `turns` says whose.
     """
 
-    def __init__(self, path: str, wanted: Loading, operators: Mapping[str, Any], header: Header) -> None:
+    def __init__(self, path: str, settings: LoadSettings, operator_options: Mapping[str, Any], header: Header) -> None:
         import xllamacpp
 
-        # The library that keeps to JSON schemas would write what it thinks of a schema to stderr.
+        # Else the library that applies JSON schemas would write warnings about them to stderr.
         os.environ.setdefault("LLGUIDANCE_LOG_LEVEL", "0")
-        self.loading = wanted
-        self.turns = Turns()
+        self.settings = settings
+        self.turns = TurnQueue()
         self._sequences: weakref.WeakSet[object] = weakref.WeakSet()
         try:
-            server = xllamacpp.Server(parameters(path, wanted, operators, header))
+            server = xllamacpp.Server(server_parameters(path, settings, operator_options, header))
         except RuntimeError as error:
             how = "with the option 'enable-log' it says why on stderr (in the command, with --show-runtime-output)"
             raise NNError(ErrorCode.RUNTIME_ERROR, f"llama.cpp can't load the model; {how}") from error
-        # A server that is dropped before its loop has begun never ends; once this is answered, it has begun.
+        # A server that is dropped before its loop runs never ends. When this call returns, the loop runs.
         server.handle_metrics()
         _close_port(server)
-        self._servers = [server]
-        # At the latest before the interpreter ends, since threads of llama.cpp are running.
+        self._servers = [server]  # a list, from which the finalizer can drop it
+        # The server must end before the interpreter does, since its threads are running.
         weakref.finalize(self, _end, self._servers, forks.count)
         forks.leak_in_child(self)
 
-    def complete(self, wanted: Mapping[str, Any], take: Callable[[dict[str, Any]], bool]) -> None:
-        """Have a completion written; `take` gets each chunk, and returns whether to stop."""
-        self._servers[0].handle_completions(wanted, take)
+    @property
+    def server_address(self) -> str:
+        """The address of the server's own port, which is closed."""
+        return str(self._servers[0].listening_address)
+
+    def complete(self, request: Mapping[str, Any], take: Callable[[dict[str, Any]], bool]) -> None:
+        """Write a completion. `take` is called with each chunk, and returns whether to stop."""
+        self._servers[0].handle_completions(request, take)
 
     def admit(self, sequence: object) -> None:
-        """Count a sequence of pieces as under way until it is dropped. Raises `NNError` with `too-large` for one too
-        many."""
+        """Count a sequence of pieces until it is dropped. Raises `NNError` with `too-large` if there are too many."""
         if len(self._sequences) >= _MAX_SEQUENCES:
-            message = f"{_MAX_SEQUENCES} sequences of this model are under way, this is one too many: end some"
+            message = f"{_MAX_SEQUENCES} sequences of this model are under way, and no more may be: end some"
             raise NNError(ErrorCode.TOO_LARGE, message)
         self._sequences.add(sequence)
 
     def count_tokens(self, prompt: str) -> int:
         """The number of a prompt's tokens."""
-        # Of a prompt that is too long the server says how long it is, and evaluates nothing: so it is made too long.
-        more = [0] * (self.loading.context + _CONTEXT_STEP)
-        asked = object()
-        self.turns.take(asked)
+        # The server evaluates nothing of a prompt that is too long, and its error has the length: so make it too long.
+        padding = [0] * (self.settings.context + _CONTEXT_STEP)
+        user = object()
+        self.turns.take(user)
         try:
-            if self.loading.embedding:
-                answer = self._servers[0].handle_embeddings({"input": [prompt, *more]})
+            if self.settings.embedding:
+                answer = self._servers[0].handle_embeddings({"input": [prompt, *padding]})
             else:
-                answer = self._servers[0].handle_completions({"prompt": [prompt, *more], "n_predict": 1})
+                answer = self._servers[0].handle_completions({"prompt": [prompt, *padding], "n_predict": 1})
         finally:
-            self.turns.give_back(asked)
+            self.turns.give_back(user)
         try:
             require_success(answer)
         except PromptTooLong:
-            return int(answer["error"]["n_prompt_tokens"]) - len(more)
+            return int(answer["error"]["n_prompt_tokens"]) - len(padding)
         raise NNError(ErrorCode.RUNTIME_ERROR, "llama.cpp doesn't count the prompt's tokens")
 
     def embedding(self, prompt: str) -> tuple[list[float], int]:
-        """The embedding of a text, of length 1, and the number of its tokens."""
+        """The embedding of a text, a vector of length 1, and the number of the text's tokens."""
         answer = self._servers[0].handle_embeddings({"input": prompt, "encoding_format": "float"})
         require_success(answer)
         return answer["data"][0]["embedding"], answer["usage"]["prompt_tokens"]
 
 
 def _end(servers: list[Server], made_at: int) -> None:
-    if forks.count == made_at:  # a fork hasn't got the threads that would be waited for
+    if forks.count == made_at:  # a forked child doesn't have the threads that this waits for
         servers.clear()
 
 
 def _close_port(server: Server) -> None:
-    """Stop the server's HTTP side from listening: all that is asked of it here is asked in this process."""
+    """Close the port of the server's HTTP interface, which nothing here uses."""
     host, _, port = server.listening_address.rpartition("/")[2].rpartition(":")
     for name in os.listdir("/proc/self/fd"):
         try:

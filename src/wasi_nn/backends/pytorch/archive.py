@@ -1,8 +1,8 @@
-"""PyTorch's archives: which kind of model one holds, and whether torch may load an untrusted one.
+"""PyTorch's archives: finds out what kind of model an archive holds, and refuses harmful ones.
 
-TorchScript is a programming language, with operators that write and map files, and torch's reader believes what an
-archive says of the sizes in it. What is refused here is known to do harm. It is a fence, not a proof: torch itself
-says that untrusted models belong into a sandbox.
+TorchScript is a programming language with operators that write and map files, and torch's reader believes the sizes
+that an archive states. The checks here refuse what is known to do harm. They are a fence, not a proof: torch itself
+says that untrusted models belong in a sandbox.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from wasi_nn.errors import ErrorCode, NNError, printable
 if TYPE_CHECKING:
     import torch
 
-_MAX_GROWTH = 20  # times its own size; torch stores weights as they are, and deflates text only
-_FREE_GROWTH = 1 << 20  # bytes
-_MAX_NESTING = 1000
+# An archive may unpack to this many times its size, and this many bytes more. torch compresses text, but no weights.
+_MAX_GROWTH = 20
+_FREE_GROWTH = 1 << 20
+_MAX_NESTING = 1000  # of lists, tuples and objects in a pickle: torch releases them by recursion
 
 
 class Kind(enum.Enum):
@@ -38,10 +39,10 @@ class Kind(enum.Enum):
 
 
 def kind_of(model: memoryview) -> Kind | None:
-    """What these bytes are, by the entries of the zip file that they should be; None if they are nothing of torch's."""
+    """The kind of torch's archive that the bytes are, by the names of its entries; None if they are no such archive."""
     archive = open_zip(model)
     infos = archive.infolist() if archive is not None else []
-    # Not one that is inside of something else; nor what torch takes for a flatbuffer by this mark, whatever else it is.
+    # An archive has to start at byte 0. torch reads any file with the mark PTMF as a flatbuffer, which is unchecked.
     if not infos or infos[0].header_offset or bytes(model[4:8]) == b"PTMF":
         return None
     names = [info.filename for info in infos]
@@ -68,7 +69,7 @@ _REFUSED = {
 
 
 def require_loadable(kind: Kind | None) -> Kind:
-    """The kind of a model that can be loaded. Raises `NNError` that says what else it is."""
+    """The kind of a model, if torch can load it. Raises an `NNError` that says what the model is instead."""
     if kind is None:
         message = "torch can't load the model: it is neither a TorchScript archive nor an exported program (.pt2)"
         raise NNError(ErrorCode.RUNTIME_ERROR, message)
@@ -79,14 +80,14 @@ def require_loadable(kind: Kind | None) -> Kind:
 
 
 def refused(why: str) -> NNError:
-    """The error for an archive that might do harm."""
+    """The error for an untrusted model that might do harm."""
     return NNError(ErrorCode.SECURITY, printable(f"untrusted model refused: {why}"))
 
 
 def open_bounded(model: bytes) -> torch._C.PyTorchFileReader:
-    """torch's own reader of an archive, so that what is looked at is what torch will see.
+    """Open an archive with torch's own reader, so that the checks see what torch will load.
 
-    Raises `NNError` with `security` if the entries of the archive are out of proportion to it.
+    Raises `NNError` with `security` if the archive unpacks to far more than its size.
     """
     import torch
 
@@ -100,8 +101,8 @@ def open_bounded(model: bytes) -> torch._C.PyTorchFileReader:
 def names_in(reader: torch._C.PyTorchFileReader) -> list[str]:
     """The names of an archive's entries.
 
-    Raises `NNError` with `security` if several have the same: torch finds entries whatever their case, so that which
-    of them it would read can't be told.
+    Raises `NNError` with `security` if two differ only in case, or not at all: torch ignores the case of names, so it
+    might load another entry than the one that was checked.
     """
     names = reader.get_all_records()
     if len({name.lower() for name in names}) != len(names):
@@ -120,33 +121,32 @@ _OPERATORS_WITH_FILES = {"save", "load", "from_file"}
 
 
 def require_harmless_operator(namespace: str, name: str) -> None:
-    """Raise `NNError` with `security` for an operator that reaches out of the model, or isn't known not to."""
+    """Raise `NNError` with `security` for an operator that reaches out of the model, or might."""
     if namespace not in _NAMESPACES:
-        raise refused(
-            f"it calls {namespace}::{name}; only operators of {', '.join(sorted(_NAMESPACES))} are known here"
-        )
+        known = ", ".join(sorted(_NAMESPACES))
+        raise refused(f"it calls {namespace}::{name}; only operators of {known} are allowed")
     if name in _OPERATORS_WITH_FILES:
         raise refused(f"it calls {namespace}::{name}, which reaches files of the host")
     if name.endswith("_unsafe"):
-        raise refused(f"it calls {namespace}::{name}, which checks nothing")
+        raise refused(f"it calls {namespace}::{name}, which checks nothing of its arguments")
 
 
 def require_harmless_script(reader: torch._C.PyTorchFileReader) -> None:
     """Raise `NNError` with `security` if a TorchScript archive has code or data that might do harm.
 
-    This comes before torch sees the archive: a `__setstate__` in it runs while it is loaded.
+    This has to happen before torch loads the archive, because loading runs the `__setstate__` methods in it.
     """
     for name in reader.get_all_records():
         lower = name.lower()
         if lower == "model.json":
             raise refused("it is in a format of torch before 1.4")
         if lower.startswith("code/") and not lower.endswith(".debug_pkl"):
-            _require_harmless_code(reader.get_record(name).decode(errors="replace"))
+            require_harmless_code(reader.get_record(name).decode(errors="replace"))
         elif lower in ("data.pkl", "constants.pkl"):
-            _require_harmless_data(name, reader.get_record(name), _sizes(reader, lower.removesuffix(".pkl")))
+            require_harmless_data(name, reader.get_record(name), _weight_sizes(reader, lower.removesuffix(".pkl")))
 
 
-def _sizes(reader: torch._C.PyTorchFileReader, folder: str) -> Callable[[str], int]:
+def _weight_sizes(reader: torch._C.PyTorchFileReader, folder: str) -> Callable[[str], int]:
     return lambda key: reader.get_record_size(f"{folder}/{key}")
 
 
@@ -154,10 +154,11 @@ _TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[A-Za-z_
 
 
 def _tokens(code: str) -> Iterator[str]:
-    """The tokens of TorchScript without comments and spaces, and with every string empty."""
+    """The tokens of TorchScript code, without comments and spaces. Every string becomes an empty one."""
     for match in _TOKEN.finditer(code):
         token = match[0]
-        if token in "\"'":  # the rest of the line would be searched for its end again and again
+        # For each such quote, the expression would search the rest of the line again: quadratic time.
+        if token in "\"'":
             raise refused("its code has a string without an end")
         if token[0] in "\"'":
             yield '""'
@@ -165,11 +166,12 @@ def _tokens(code: str) -> Iterator[str]:
             yield token
 
 
-def _require_harmless_code(code: str) -> None:
-    if '"""' in code or "'''" in code:  # no torch writes these, and they would hide code from what follows
+def require_harmless_code(code: str) -> None:
+    """Raise `NNError` with `security` for TorchScript code that might do harm, or hides its operators."""
+    if '"""' in code or "'''" in code:  # torch writes none, and `_tokens` would take code for the inside of a string
         raise refused("its code has strings over several lines")
     if not is_shallow(code):
-        raise refused("its code is too deep for torch to read")
+        raise refused("its code is nested too deep for torch to read")
     tokens = [*_tokens(code), "", "", "", "", ""]
     if "\\" in tokens:
         raise refused("its code has lines that go on in the next")
@@ -178,9 +180,9 @@ def _require_harmless_code(code: str) -> None:
             if tokens[place : place + 4] == ["torch", ".", "classes", "."] and tokens[place + 4] not in _CLASSES:
                 raise refused(f"it has an object of torch.classes.{tokens[place + 4]}")
             continue
-        if tokens[place + 1] == ":":  # declares a name, such as a submodule's
+        if tokens[place + 1] == ":":  # a declaration, such as that of a submodule called `ops`
             continue
-        if tokens[place + 1] != ".":  # else an operator could be had by another name
+        if tokens[place + 1] != ".":  # such as `t = torch`: operators could be called by another name
             raise refused(f"its code uses the name {token!r} by itself")
         if token == "torch":
             require_harmless_operator("aten", tokens[place + 2])
@@ -198,26 +200,31 @@ _ITEM_SIZES = {
 _STORAGES = {f"{name}Storage": size for size, names in _ITEM_SIZES.items() for name in names}
 
 
-def _require_harmless_data(name: str, data: bytes, size_of: Callable[[str], int]) -> None:
-    """Read a pickle of TorchScript's without making anything of it but its structure."""
+def require_harmless_data(name: str, data: bytes, size_of: Callable[[str], int]) -> None:
+    """Raise `NNError` with `security` for a pickle that might harm torch. No object that the pickle names is made.
+
+    `name` is the entry of the pickle, for errors. `size_of` gives the stored bytes of a weight, by its key.
+    """
     try:
         for opcode, argument, _ in pickletools.genops(data):
+            # The number of a PUT is an index: torch makes its memo that long.
             if "PUT" in opcode.name and int(argument or 0) > len(data):
-                raise refused(f"{name} in it asks for an absurd amount of memory")
-        _require_shallow(name, _Looker(io.BytesIO(data), size_of).all_that_is_made())
+                raise refused(f"its entry {name} asks for an absurd amount of memory")
+        _require_shallow(name, _InertUnpickler(io.BytesIO(data), size_of).load_all())
     except NNError:
         raise
     except Exception as error:
-        raise NNError(ErrorCode.RUNTIME_ERROR, printable(f"the model is damaged: {name} in it: {error}")) from error
+        raise NNError(ErrorCode.RUNTIME_ERROR, printable(f"the model is damaged: its entry {name}: {error}")) from error
 
 
-_Unpickler: Any = pickle._Unpickler  # in Python: that in C makes dicts of its own
+# The unpickler in Python, because the one in C lets no subclass decide how dicts and calls are made.
+_Unpickler: Any = pickle._Unpickler
 
 
-class _Looker(_Unpickler):  # type: ignore[misc]
-    """Reads a pickle's structure; whatever it names becomes a thing that does nothing.
+class _InertUnpickler(_Unpickler):  # type: ignore[misc]
+    """Reads the structure of a pickle; every object in it becomes an `_Inert`, which does nothing.
 
-    So does a dict: to hash a key that is a tuple of tuples can take for ever, or all of the stack.
+    So does every dict: hashing a key that is a tuple of tuples can take for ever, or overflow the stack.
     """
 
     dispatch: ClassVar = dict(_Unpickler.dispatch)
@@ -226,8 +233,8 @@ class _Looker(_Unpickler):  # type: ignore[misc]
         super().__init__(file)
         self._size_of = size_of
 
-    def all_that_is_made(self) -> list[Any]:
-        """Read the pickle; gives every object that it makes, also those that aren't part of the result."""
+    def load_all(self) -> list[Any]:
+        """Read the pickle, and return every object that it makes, also those that aren't part of the result."""
         result = self.load()
         return [result, self.stack, self.metastack, *self.memo.values()]
 
@@ -240,8 +247,8 @@ class _Looker(_Unpickler):  # type: ignore[misc]
     def persistent_load(self, pid: Any) -> Any:
         _, kind, key, _, count = pid
         if not (isinstance(kind, str) and isinstance(key, str) and type(count) is int and kind in _STORAGES):
-            raise refused("it has weights of a type that isn't known here")
-        # torch doesn't look: it would give out what lies behind the weights in the host's memory.
+            raise refused("it has weights of an unknown element type")
+        # torch doesn't check this: the model could read the host's memory behind the weights.
         if not 0 <= count * _STORAGES[kind] <= (self._size_of(key) if count else 0):
             raise refused("it has weights that are said to be larger than they are")
         return _Inert()
@@ -253,13 +260,13 @@ class _Looker(_Unpickler):  # type: ignore[misc]
         self.append(_Inert(*self.pop_mark()))
 
     def _load_set(self) -> None:
-        raise ValueError("it has a set, which TorchScript hasn't")
+        raise ValueError("it has a set, a type that TorchScript doesn't have")
 
     def _load_call(self) -> None:
         arguments = self.stack.pop()
         if self.stack[-1] is not _Inert or not isinstance(arguments, tuple):
-            raise ValueError("it calls what can't be called")
-        self.stack[-1] = _Inert(arguments)  # which many calls may share, and may be long
+            raise ValueError("it calls an object that isn't a class")
+        self.stack[-1] = _Inert(arguments)  # one item, not a copy: many calls may share a long tuple of arguments
 
     dispatch[pickle.REDUCE[0]] = dispatch[pickle.NEWOBJ[0]] = _load_call
     dispatch[pickle.EMPTY_DICT[0]] = _load_empty_dict
@@ -268,13 +275,13 @@ class _Looker(_Unpickler):  # type: ignore[misc]
 
 
 class _Inert:
-    """Stands for any object of a pickle, and for a dict. It keeps what it is given, in no order."""
+    """Stands for an object or a dict of a pickle, and keeps everything that the pickle puts into it."""
 
     held: list[object]
 
-    def __new__(cls, *given: object, **_: object) -> _Inert:
+    def __new__(cls, *arguments: object, **_: object) -> _Inert:
         made = object.__new__(cls)
-        made.held = [*given]
+        made.held = [*arguments]
         return made
 
     def __init__(self, *_: object, **__: object) -> None:
@@ -287,12 +294,12 @@ class _Inert:
         self.held += (key, value)
 
     def append(self, item: object) -> None:
-        """As of a list."""
+        """Appending, as to a list: pickles of list subclasses do this."""
         self.held.append(item)
 
 
 def _require_shallow(name: str, made: list[Any]) -> None:
-    """Refuse what is nested so deep, or in itself, that torch would overflow its stack when it lets go of it."""
+    """Refuse objects that are nested so deep, or in themselves, that torch overflows its stack as it frees them."""
     depths: dict[int, int] = {}
     todo: list[tuple[Any, bool]] = [(made, False)]
     while todo:
@@ -301,40 +308,40 @@ def _require_shallow(name: str, made: list[Any]) -> None:
         if is_done:
             depths[id(item)] = 1 + max((depths[id(part)] for part in inside), default=0)
             if depths[id(item)] > _MAX_NESTING:
-                raise refused(f"{name} in it is nested too deep, or in itself")
+                raise refused(f"its entry {name} is nested too deep, or in itself")
         elif id(item) not in depths:
-            depths[id(item)] = _MAX_NESTING  # until it is done: whatever of its inside has it inside is too deep
+            depths[id(item)] = _MAX_NESTING  # while its parts are measured, so that a part that contains it is too deep
             todo.append((item, True))
             todo += ((part, False) for part in inside)
 
 
 def require_harmless_functions(functions: Iterable[Any]) -> None:
-    """Raise `NNError` with `security` for an operator that might do harm in functions of TorchScript's.
+    """Raise `NNError` with `security` if a loaded TorchScript function calls an operator that might do harm.
 
-    It sees what torch has understood, so it can't be fooled; but what runs while a model is loaded has run by now.
+    This checks what torch itself parsed, so no code can hide from it. But by then, code that runs during loading ran.
     """
     for function in functions:
-        for namespace, name in _operators(function.graph):
+        for node in _nodes(function.graph):
+            namespace, _, name = node.kind().partition("::")
             require_harmless_operator(namespace, name)
 
 
-def _operators(block: Any) -> Iterator[tuple[str, str]]:
-    """The namespace and name of each operator in a block of TorchScript's, however deep."""
+def _nodes(block: Any) -> Iterator[Any]:
+    """The nodes of a block of a TorchScript graph, and of the blocks inside of it."""
     for node in block.nodes():
-        namespace, _, name = node.kind().partition("::")
-        yield namespace, name
+        yield node
         for inner in node.blocks():
-            yield from _operators(inner)
+            yield from _nodes(inner)
 
 
 def effects_of(graph: Any) -> tuple[bool, bool]:
-    """Whether a graph of TorchScript's writes to any tensor, and whether to what its module keeps."""
+    """Whether a TorchScript graph writes to any tensor, and whether it writes to the attributes of its module."""
     import torch
 
     internal: Any = torch._C
     graph = graph.copy()
     for node in graph.findAllNodes("prim::GetAttr"):
-        if node.s("name") == "training":  # what a module does in training it doesn't do here
+        if node.s("name") == "training":  # always false here, so that branches for training are dropped below
             false = graph.create("prim::Constant", 1)
             false.i_("value", 0)
             false.output().setType(internal.BoolType.get())
@@ -342,18 +349,10 @@ def effects_of(graph: Any) -> tuple[bool, bool]:
             node.output().replaceAllUsesWith(false.output())
     internal._jit_pass_constant_propagation_immutable_types(graph)
     internal._jit_pass_dce(graph)
-    called = {f"{namespace}::{name}" for namespace, name in _operators(graph)}
-    opaque = bool(called & {"prim::CallMethod", "prim::CallFunction", "prim::SetAttr"})
-    if opaque:
+    # The effects of a call can't be seen from here, so they are taken for the worst.
+    if {node.kind() for node in _nodes(graph)} & {"prim::CallMethod", "prim::CallFunction", "prim::SetAttr"}:
         return True, True
     alias = graph.alias_db()
-    writes = any("!" in schema for schema in _schemas(graph))
-    kept = [node.output() for node in graph.findAllNodes("prim::GetAttr")]
-    return writes, writes and any(alias.has_writers(value) for value in kept)
-
-
-def _schemas(block: Any) -> Iterator[str]:
-    for node in block.nodes():
-        yield node.schema()
-        for inner in node.blocks():
-            yield from _schemas(inner)
+    writes = any("!" in node.schema() for node in _nodes(graph))  # schemas mark an argument that is written so
+    attributes = [node.output() for node in graph.findAllNodes("prim::GetAttr")]
+    return writes, writes and any(alias.has_writers(value) for value in attributes)

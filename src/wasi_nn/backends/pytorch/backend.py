@@ -1,10 +1,11 @@
 """PyTorch models, run by torch: TorchScript archives and exported programs (`torch.export.save`, .pt2).
 
-A graph has one builder, the archive; what it holds is told by its content. By name it is a file, or a directory with
-`model.pt` or `model.pt2`. Options: `device` (torch's own name of one, such as `cuda:1`, whatever the target).
+A graph has one builder, the archive; its content decides which of the two kinds it is. By name it is a file, or a
+directory with `model.pt` or `model.pt2`. Options: `device` (a device by torch's name, such as `cuda:1`, whatever the
+target is).
 
-A TorchScript model doesn't say which types and dims its tensors have: any are taken, and the model fails at those that
-don't fit.
+A TorchScript model doesn't store the element types and dimensions of its tensors. It accepts any, and fails in the
+compute if they don't fit.
 """
 
 from __future__ import annotations

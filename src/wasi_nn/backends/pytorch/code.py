@@ -1,20 +1,20 @@
-"""How deep the code of a TorchScript archive goes: torch reads it by recursion, and its stack ends at some depth."""
+"""Bounds the depth of TorchScript code, which torch parses by recursion: deeper code would overflow its stack."""
 
 from __future__ import annotations
 
 import re
 
-# A string without an end is one up to the line's: else the line would be searched for it again and again.
+# A string without an end goes to the end of its line: else each such quote would search the rest of the line again.
 _TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\n *|[A-Za-z_]\w*|\d[\d.]*|\s|.""", re.DOTALL)
-_OPERATORS = {"not", "and", "or", "if", "else", "in", "is", "lambda"}  # those that are written as words
-_MAX_DEPTH = 500  # of expressions
-_MAX_INDENT = 400  # spaces, of which torch writes two a level
+_OPERATORS = {"not", "and", "or", "if", "else", "in", "is", "lambda"}  # the operators that are words
+_MAX_DEPTH = 500  # operators and brackets around one part of an expression
+_MAX_INDENT = 400  # spaces; torch writes two for each level
 
 
 def is_shallow(code: str) -> bool:
-    """Whether no expression of the code, nor a block of it, is deeper than torch can read."""
-    levels = [0]  # how many operators there are of each bracket that is open, since the last comma of it
-    depth = 0  # their sum
+    """Whether torch can parse the code: no expression and no block in it is nested too deep."""
+    levels = [0]  # for each open bracket, and for the line: the number of operators since the last comma
+    depth = 0  # the sum of the levels
     for match in _TOKEN.finditer(code):
         token = match[0]
         if token[0] == "\n":

@@ -1,4 +1,4 @@
-"""Exported programs (.pt2): what is in one, and running it."""
+"""Runs exported programs (`torch.export.save`, .pt2) as graphs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.backends.pytorch.program import require_harmless_programs, require_no_objects
-from wasi_nn.backends.pytorch.tensors import NUMBERS, Call, TorchGraph, dtype_of, named_leaves
+from wasi_nn.backends.pytorch.tensors import NUMBERS, ModuleCall, TorchGraph, dtype_of, named_leaves
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.tensor_info import TensorInfo
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
     from wasi_nn.types import Array
 
-_LOADING = threading.Lock()  # torch keeps the program that it is loading in a global, and fails at a second one
+# torch keeps the program that it loads in a global variable, so loading a second one at the same time fails.
+_LOADING = threading.Lock()
 
 
 def open_exported(model: bytes | Path, device: str, *, trusted: bool) -> Graph:
-    """A graph of an exported program."""
+    """Load an exported program. Raises `NNError` with `security` for one that isn't `trusted` and might do harm."""
     import torch
 
     try:
@@ -43,24 +44,24 @@ def open_exported(model: bytes | Path, device: str, *, trusted: bool) -> Graph:
         require_no_objects(reader)
         if not trusted:
             require_harmless_programs(reader)
-        made_by = _made_by(reader)
+        torch_version = _torch_version(reader)
         file.seek(0)
         with _LOADING:
             programs = load_pt2(file).exported_programs
     name = "model" if "model" in programs or len(programs) != 1 else next(iter(programs))
     if name not in programs:
-        message = f"the archive has no program with the name model (it has {', '.join(programs) or 'none'})"
+        message = f"the archive has no program called 'model' (it has {', '.join(programs) or 'none'})"
         raise NNError(ErrorCode.RUNTIME_ERROR, printable(message))
     program = programs[name]
     if device != "cpu":
         from torch.export.passes import move_to_device_pass
 
         program = move_to_device_pass(program, device)
-    return ExportedGraph(program, device, made_by)
+    return ExportedGraph(program, device, torch_version)
 
 
-def _made_by(reader: torch._C.PyTorchFileReader) -> str:
-    """The version of torch that made the archive's programs."""
+def _torch_version(reader: torch._C.PyTorchFileReader) -> str:
+    """The version of torch that wrote the archive; an empty text if the archive doesn't say."""
     models = [name for name in reader.get_all_records() if name.startswith("models/")]
     versions = [re.findall(rb'"torch_version": "([^"]*)"', reader.get_record(name)) for name in models]
     return printable(b"".join(versions[0][-1:]).decode(errors="replace")) if versions else ""
@@ -69,7 +70,7 @@ def _made_by(reader: torch._C.PyTorchFileReader) -> str:
 class ExportedGraph(TorchGraph):
     """An exported program."""
 
-    def __init__(self, program: ExportedProgram, device: str, made_by: str) -> None:
+    def __init__(self, program: ExportedProgram, device: str, torch_version: str) -> None:
         from torch.utils._pytree import tree_unflatten
 
         signature = program.graph_signature
@@ -80,7 +81,7 @@ class ExportedGraph(TorchGraph):
         super().__init__(
             [argument for argument in self._arguments if isinstance(argument, TensorInfo)],
             [replace(info, name=name) for name, info in named_leaves(outputs)],
-            {"kind": "exported program", "torch": made_by},
+            {"kind": "exported program", "torch": torch_version},
         )
         self.device = device
         self.writes, self.keeps_state = _effects_of(program)
@@ -88,10 +89,10 @@ class ExportedGraph(TorchGraph):
         self._program = program
         self._module = program.module()
         self.weights = frozenset(
-            tensor.untyped_storage().data_ptr() for _, kept in _kept(self._module) for tensor in kept.values()
+            tensor.untyped_storage().data_ptr() for _, own in _tensors_of(self._module) for tensor in own.values()
         )
 
-    def call(self) -> Call:
+    def call(self) -> ModuleCall:
         from torch.utils._pytree import tree_leaves, tree_unflatten
 
         module = self._copy() if self.keeps_state else self._module
@@ -100,32 +101,32 @@ class ExportedGraph(TorchGraph):
         def run(inputs: Sequence[Array], tensor: Callable[[Array], torch.Tensor]) -> Any:
             arrays = iter(inputs)
             flat = [
-                argument.value if isinstance(argument, _Constant) else _fed(argument, next(arrays), tensor)
+                argument.value if isinstance(argument, _Constant) else _value(argument, next(arrays), tensor)
                 for argument in self._arguments
             ]
             positional, named = tree_unflatten(flat, self._in_spec)
             try:
-                given = module(*positional, **named)
-            except AssertionError as error:  # the dims are others than those that the program was exported for
+                result = module(*positional, **named)
+            except AssertionError as error:  # a guard: the program wasn't exported for these dims
                 message = f"the inputs don't fit the exported program: {one_line(error)}"
                 raise NNError(ErrorCode.INVALID_ARGUMENT, message) from error
-            return dict(zip(names, (leaf for leaf in tree_leaves(given) if leaf is not None), strict=True))
+            return dict(zip(names, (leaf for leaf in tree_leaves(result) if leaf is not None), strict=True))
 
         return run
 
     def _copy(self) -> torch.nn.Module:
-        """A module with tensors of its own."""
+        """A copy of the module that shares no tensor with it."""
         with _LOADING:
             module = self._program.module()
-        same: dict[int, Any] = {}
-        for place, kept in _kept(module):
-            place.update(copy.deepcopy(kept, same))
+        copies: dict[int, Any] = {}  # of one dict, so that names which share a tensor share its copy
+        for attributes, own in _tensors_of(module):
+            attributes.update(copy.deepcopy(own, copies))
         return module
 
 
 @dataclass(frozen=True)
 class _Constant:
-    """An argument that was made part of the program when it was exported."""
+    """An argument that became a constant of the program when it was exported."""
 
     value: Any
 
@@ -148,12 +149,12 @@ def _result(spec: OutputSpec, meta: Mapping[str, Any]) -> TensorInfo | None:
 
 
 def _info(argument: Any, meta: Mapping[str, Any]) -> TensorInfo:
-    """A tensor, or a number, by what the program says of the node that it is."""
+    """The description of a tensor or a number of the program. `meta` has the value of each node at the export."""
     kind = type(argument).__name__
     if kind in _SCALARS:
         return TensorInfo(argument.name, np.dtype(_SCALARS[kind]), ())
     if kind != "TensorArgument":
-        message = f"the exported program takes or gives {kind}, which wasi-nn has no tensors of"
+        message = f"the exported program has an input or output of type {kind}, for which wasi-nn has no tensors"
         raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
     value = meta[argument.name]
     dims = tuple(dim if type(dim) is int else str(dim) for dim in value.shape)
@@ -161,35 +162,36 @@ def _info(argument: Any, meta: Mapping[str, Any]) -> TensorInfo:
     return TensorInfo(argument.name, dtype_of(native), dims, native)
 
 
-def _fed(info: TensorInfo, array: Array, tensor: Callable[[Array], torch.Tensor]) -> Any:
-    return tensor(array) if info.native else array.item()  # numbers have no torch dtype
+def _value(info: TensorInfo, array: Array, tensor: Callable[[Array], torch.Tensor]) -> Any:
+    """The value of an argument: a tensor, or a number, whose `info` has no dtype of torch's."""
+    return tensor(array) if info.native else array.item()
 
 
-def _kept(module: torch.nn.Module) -> Iterator[tuple[dict[str, Any], dict[str, torch.Tensor]]]:
-    """The dicts in which a module keeps tensors, and these."""
+def _tensors_of(module: torch.nn.Module) -> Iterator[tuple[dict[str, Any], dict[str, torch.Tensor]]]:
+    """The dicts of attributes of a module and its submodules, each with the tensors in it."""
     import torch
 
     for part in module.modules():
-        for place in (part._parameters, part._buffers, part.__dict__):
-            yield place, {name: it for name, it in place.items() if isinstance(it, torch.Tensor)}
+        for attributes in (part._parameters, part._buffers, part.__dict__):
+            yield attributes, {name: value for name, value in attributes.items() if isinstance(value, torch.Tensor)}
 
 
 def _effects_of(program: ExportedProgram) -> tuple[bool, bool]:
-    """Whether a program writes to any tensor, and whether to what it keeps."""
+    """Whether a program writes to any tensor, and whether it writes to its own weights and buffers."""
     kinds = {spec.kind.name for spec in program.graph_signature.output_specs}
-    kept = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name != "USER_INPUT"}
-    writes = kinds & {"USER_INPUT_MUTATION", "BUFFER_MUTATION", "PARAMETER_MUTATION"} != set()
-    keeps_state = kinds & {"BUFFER_MUTATION", "PARAMETER_MUTATION"} != set()
+    own = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name != "USER_INPUT"}
+    keeps_state = not kinds.isdisjoint({"BUFFER_MUTATION", "PARAMETER_MUTATION"})
+    writes = keeps_state or "USER_INPUT_MUTATION" in kinds
     for graph in (part.graph for part in program.graph_module.modules() if hasattr(part, "graph")):
-        views = {node for node in graph.nodes if node.name in kept}  # of what is kept
+        views = {node for node in graph.nodes if node.name in own}  # of the program's own tensors
         for node in graph.nodes:
             schema = getattr(node.target, "_schema", None)
             if node.op != "call_function" or schema is None:
                 continue
-            # An argument is there by its place or by its name.
+            # A node has some arguments by position and the others by name.
             values = dict(zip((argument.name for argument in schema.arguments), node.args, strict=False)) | node.kwargs
-            aliased = [it for it in schema.arguments if it.alias_info is not None]
-            written = [it for it in aliased if it.alias_info.is_write]
+            aliased = [argument for argument in schema.arguments if argument.alias_info is not None]
+            written = [argument for argument in aliased if argument.alias_info.is_write]
             writes = writes or bool(written)
             keeps_state = keeps_state or any(values.get(argument.name) in views for argument in written)
             if any(values.get(argument.name) in views for argument in aliased):

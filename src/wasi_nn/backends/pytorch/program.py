@@ -1,9 +1,9 @@
-"""Whether an exported program (.pt2) may be loaded.
+"""Refuses exported programs (.pt2) that are harmful to load.
 
-Loading one with torch evaluates text of the archive: expressions of its dims by sympy (whose parser is Python's
-`eval`), guards and names by `exec`, and operators by looking up whatever torch's modules have. So every
-text of an untrusted program is read first, and must be of the plain kind that torch writes. No program is loaded, also
-no trusted one, whose loading would unpickle Python objects.
+torch evaluates texts of the archive when it loads one: expressions of dimensions by sympy (whose parser is Python's
+`eval`), guards and names by `exec`, and names of operators by looking them up in any of torch's modules. So every text
+of an untrusted program is checked before, and must be of the plain form that torch writes. A program whose loading
+would unpickle Python objects is refused even if it is trusted.
 """
 
 from __future__ import annotations
@@ -25,42 +25,42 @@ if TYPE_CHECKING:
 def require_no_objects(reader: torch._C.PyTorchFileReader) -> None:
     """Raise `NNError` with `security` for an archive whose loading would unpickle more than tensors.
 
-    torch does that by itself: where its restricted unpickler refuses, it takes the one that runs what it is told to.
+    Where torch's restricted unpickler refuses a file, torch falls back on Python's, which calls any function.
     """
     import torch
 
     for name in names_in(reader):
         lower = name.lower()
         if lower.startswith("data/aotinductor/"):
-            raise _has(name, "which is native code")
+            raise _refused_for(name, "which is native code")
         if lower.startswith("data/") and lower.endswith(".pt"):
             try:
                 torch.load(io.BytesIO(reader.get_record(name)), weights_only=True)
             except Exception as error:
-                raise _has(name, "which isn't tensors alone, and torch would unpickle the rest") from error
+                raise _refused_for(name, "which isn't tensors alone, and torch would unpickle the rest") from error
         elif lower.startswith("data/") and lower.endswith("_config.json"):
             for key, payload in json.loads(reader.get_record(name).decode())["config"].items():
                 if payload["use_pickle"] or not payload["path_name"].startswith(("weight_", "tensor_")):
-                    raise _has(key, "which is a pickled object")
+                    raise _refused_for(key, "which is a pickled object")
 
 
-def _has(name: str, what: str) -> NNError:
+def _refused_for(name: str, what: str) -> NNError:
     return NNError(ErrorCode.SECURITY, printable(f"the program is refused: it has {name!r}, {what}"))
 
 
 def require_harmless_programs(reader: torch._C.PyTorchFileReader) -> None:
-    """Raise `NNError` with `security` if a text in an archive is other than plain where torch evaluates it."""
+    """Raise `NNError` with `security` if a text that torch would evaluate isn't of the plain form that torch writes."""
     for name in reader.get_all_records():
         if name.startswith(("data/weights/", "data/constants/")) and name.endswith(".pt"):
-            raise refused("its weights are in an old format; export it again with a newer torch")
+            raise refused("its weights are in an old, pickled format; export it again with a newer torch")
         if name.startswith("models/") or (name.startswith("data/") and name.endswith(".json")):
             _require_plain(json.loads(reader.get_record(name).decode()), "")
 
 
 def _require_plain(value: Any, key: str, parent: str = "") -> None:
-    """Read a part of a program: what is under this key, in what is under the key `parent`."""
+    """Check every text in a part of a program. The part is under `key`, in a part that is under `parent`."""
     if key == "metadata" and parent in ("nodes", "graph_module") and all(isinstance(it, str) for it in value.values()):
-        return  # where a node comes from, for people to read
+        return  # notes for people, such as the source of a node, which torch doesn't evaluate
     if "custom_obj" in key and value:
         raise refused("it has custom objects")
     if isinstance(value, Mapping):
@@ -85,7 +85,7 @@ _NUMBER = re.compile(r"-?Infinity|NaN")
 
 
 def _of_form(pattern: re.Pattern[str], what: str) -> Callable[[str], None]:
-    """Takes only text that matches as a whole."""
+    """A check that refuses a text unless all of it matches a pattern."""
 
     def require(text: str) -> None:
         if not pattern.fullmatch(text):
@@ -94,36 +94,24 @@ def _of_form(pattern: re.Pattern[str], what: str) -> Callable[[str], None]:
     return require
 
 
-# Names, paths and strings come into the Python source that torch makes of a program.
+# torch puts names, paths and strings into the Python source that it makes of a program.
 _require_name = _of_form(_NAME, "plain name")
 _require_path = _of_form(_PATH, "plain path")
 
 
-_FUNCTIONS = {"Symbol", "Integer", "Float", "Rational", "Add", "Mul", "Max", "Min", "Abs", "Not", "And", "Or"}
-_FUNCTIONS |= {"Eq", "Ne", "Equality", "Unequality", "GreaterThan", "LessThan", "StrictGreaterThan", "StrictLessThan"}
-_FUNCTIONS |= {
-    "FloorDiv",
-    "CeilDiv",
-    "CleanDiv",
-    "Mod",
-    "PythonMod",
-    "ModularIndexing",
-    "Where",
-    "IntTrueDiv",
-    "FloatTrueDiv",
-    "ToFloat",
-    "TruncToInt",
-    "TruncToFloat",
-    "CeilToInt",
-    "FloorToInt",
-    "RoundToInt",
-    "Identity",
-}
+# The functions of sympy, and of torch's additions to it (torch.utils._sympy.functions), that expressions may call.
+_FUNCTION_NAMES = """
+    Symbol Integer Float Rational Add Mul Max Min Abs Not And Or
+    Eq Ne Equality Unequality GreaterThan LessThan StrictGreaterThan StrictLessThan
+    FloorDiv CeilDiv CleanDiv Mod PythonMod ModularIndexing Where IntTrueDiv FloatTrueDiv
+    ToFloat TruncToInt TruncToFloat CeilToInt FloorToInt RoundToInt Identity
+"""
+_FUNCTIONS = set(_FUNCTION_NAMES.split())
 _POWERS = {"Pow", "PowByNatural"}
 _METHODS = {"size", "stride", "storage_offset"}
-_LONGEST = 4000
-_MOST_POWERS, _HIGHEST_POWER = 3, 8  # sympy works out the powers of numbers, however large
-_GLUE = (
+_LONGEST = 4000  # characters of an expression
+_MOST_POWERS, _HIGHEST_POWER = 3, 8  # sympy computes powers of numbers, however large the result
+_SYNTAX = (  # the nodes of Python's syntax tree that combine parts, and are harmless if these are
     *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.Load, ast.keyword),
     *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.USub, ast.Not, ast.And, ast.Or),
     *(ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE),
@@ -131,12 +119,12 @@ _GLUE = (
 
 
 def _require_expression(text: str) -> None:
-    """An expression over symbols, as sympy's `srepr` or Python's operators write it."""
+    """Refuse all but arithmetic over symbols, in the notation of sympy's `srepr` or with Python's operators."""
     _require_tree(text, _is_plain_in_expression)
 
 
 def _require_guard(text: str) -> None:
-    """A condition on the sizes of inputs, such as `L['x'].size()[0] == 2`."""
+    """Refuse all but conditions on the sizes of inputs, such as `L['x'].size()[0] == 2`."""
     _require_tree(text, _is_plain_in_guard)
 
 
@@ -148,7 +136,7 @@ def _require_tree(text: str, is_plain: Callable[[ast.AST], bool]) -> None:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise refused(f"{text[:80]!r} is no expression") from error
     powers = sum(_is_call(node, _POWERS) or isinstance(node, ast.Pow) for node in tree)
-    if powers > _MOST_POWERS or not all(isinstance(node, _GLUE) or is_plain(node) for node in tree):
+    if powers > _MOST_POWERS or not all(isinstance(node, _SYNTAX) or is_plain(node) for node in tree):
         raise refused(f"{text[:80]!r} is no plain arithmetic")
 
 
@@ -195,6 +183,7 @@ def _is_plain_in_guard(node: ast.AST) -> bool:
     return False
 
 
+# The operators that call parts of the program, and Python's and sympy's functions of numbers.
 _HIGHER_ORDER = {"cond", "while_loop", "scan", "map_impl", "wrap_with_set_grad_enabled", "wrap_with_autocast"}
 _ARITHMETIC = {"eq", "ne", "le", "ge", "lt", "gt", "neg", "pos", "mul", "add", "sub", "floordiv", "mod", "truediv"}
 _ARITHMETIC |= {"and_", "or_", "getitem"}
@@ -202,7 +191,7 @@ _SYMBOLIC = re.compile(r"(torch\._?sym_[a-z]+|math\.(trunc|ceil|floor))", re.ASC
 
 
 def _require_operator(text: str) -> None:
-    """The name of an operator, which torch looks up among all that its modules have."""
+    """Refuse the name of a harmful or unknown operator: torch would take any function of its modules for one."""
     parts = text.split(".")
     match parts:
         case ["torch", "ops", "higher_order", name]:
@@ -231,20 +220,21 @@ _CONTAINERS = {None, "builtins.tuple", "builtins.list", "builtins.dict", "collec
 
 
 def _require_containers(text: str) -> None:
-    """How the inputs or outputs are nested. For other types than these, torch imports modules."""
+    """Refuse inputs or outputs in containers of other types than these, for which torch would import modules."""
     _, specification = json.loads(text)
-    left = [specification]
-    while left:
-        node = left.pop()
+    todo = [specification]
+    while todo:
+        node = todo.pop()
         keys = json.loads(node["context"]) if node["context"] is not None else None
         if node["type"] not in _CONTAINERS or not (keys is None or isinstance(keys, list)):
             raise refused(f"its inputs or outputs have the type {node['type']!r}")
         for key in keys or ():
             if type(key) is not int:
                 _require_path(key if isinstance(key, str) else "?")
-        left += node["children_spec"]
+        todo += node["children_spec"]
 
 
+# The check for the texts under each key of the program's JSON. Texts under any other key must be plain names.
 _PATHS = ("parameter_name", "buffer_name", "tensor_constant_name", "path_name", "config", "fqn", "opset_version")
 _TEXTS: dict[str, Callable[[str], None]] = {
     "expr_str": _require_expression,

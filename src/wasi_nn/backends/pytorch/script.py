@@ -1,4 +1,4 @@
-"""TorchScript archives: what is in one, and running it."""
+"""Runs TorchScript archives (`torch.jit.save`) as graphs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.backends.pytorch.archive import effects_of, require_harmless_functions
-from wasi_nn.backends.pytorch.tensors import Call, TorchGraph, named_leaves
+from wasi_nn.backends.pytorch.tensors import ModuleCall, TorchGraph, named_leaves
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import ABSENT
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
 
 
 def open_script(model: bytes | Path, device: str, *, trusted: bool) -> Graph:
-    """A graph of a TorchScript archive."""
+    """Load a TorchScript archive. Raises `NNError` with `security` for one that isn't `trusted` and might do harm."""
     import torch
 
     internal: Any = torch._C
     unit = internal.CompilationUnit()
-    place = torch.device(device)
-    # What torch.jit.load calls after it has warned that it is deprecated.
+    torch_device = torch.device(device)
+    # torch.jit.load would call these too, but warns first that it is deprecated.
     if isinstance(model, bytes):
-        loaded = internal.import_ir_module_from_buffer(unit, model, place, {}, False)
+        loaded = internal.import_ir_module_from_buffer(unit, model, torch_device, {}, False)
     else:
-        loaded = internal.import_ir_module(unit, str(model), place, {}, False)
+        loaded = internal.import_ir_module(unit, str(model), torch_device, {}, False)
     if not trusted:
         require_harmless_functions(unit.get_functions())
     wrap: Any = torch.jit._recursive.wrap_cpp_module
     module = wrap(loaded).eval()
     if not module._c._has_method("forward"):
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "the TorchScript model has no method 'forward' to be run")
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "the TorchScript model has no method 'forward' to run")
     return ScriptGraph(module, device)
 
 
 @dataclass(frozen=True)
 class _Value:
-    """A tensor or a number that a model takes or gives."""
+    """The type of a value that a model takes or returns: a tensor, a number or a list of numbers."""
 
     dtype: DType | None = None
     dims: tuple[int | str, ...] | None = None
-    read: Callable[[Array], Any] | None = None  # makes of an array what the model takes instead of a tensor
+    from_array: Callable[[Array], Any] | None = None  # converts an input's array, if the model takes no tensor
 
 
 _NUMBERS = {
@@ -61,8 +61,10 @@ _NUMBERS = {
 
 
 def _structure(kind: Any) -> Any:
-    """Of a type of TorchScript's, the `_Value`s in it: one, or a tuple of them. Raises TypeError for a type whose
-    values don't tell how many tensors they are, or that has none."""
+    """The values that a TorchScript type consists of: a `_Value`, or for a tuple a (nested) tuple of them.
+
+    Raises TypeError for a type that has no tensors or numbers, or not a fixed number of them.
+    """
     match kind.kind():
         case "TensorType":
             return _Value()
@@ -77,7 +79,7 @@ def _structure(kind: Any) -> Any:
 
 
 class _Argument:
-    """An argument of `forward`, and the inputs of the graph that it is made of."""
+    """An argument of `forward`, which takes one or more of the graph's inputs."""
 
     def __init__(self, argument: Any) -> None:
         kind = argument.type
@@ -89,28 +91,29 @@ class _Argument:
             self._structure = _structure(kind.getElementType() if optional else kind)
         except TypeError as error:
             if not self.optional:
-                message = f"the TorchScript model needs {error} for {self.name!r}, which wasi-nn can't give it"
+                message = f"the TorchScript model needs {error} for {self.name!r}, for which wasi-nn has no tensors"
                 raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message) from error
             self._structure = ()
         self.values = [value for _, value in named_leaves(self._structure)]
 
-    def infos(self) -> Iterator[TensorInfo]:
+    def inputs(self) -> Iterator[TensorInfo]:
         for name, value in named_leaves(self._structure, self.name):
             yield TensorInfo(name, value.dtype, value.dims, optional=self.optional)
 
     def build(self, arrays: Iterator[Array], tensor: Callable[[Array], torch.Tensor]) -> Any:
-        """What the model gets, from its inputs' arrays."""
-        given = [next(arrays) for _ in self.values]
-        if self.optional and all(array is ABSENT for array in given):
+        """The argument's value, from the arrays of its inputs, which are the next of `arrays`."""
+        parts = [next(arrays) for _ in self.values]
+        if self.optional and all(array is ABSENT for array in parts):
             return self.default
-        if any(array is ABSENT for array in given):
+        if any(array is ABSENT for array in parts):
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"of {self.name!r}, all parts must be set, or none")
-        return self._built(self._structure, iter(given), tensor)
+        return _build(self._structure, iter(parts), tensor)
 
-    def _built(self, structure: Any, arrays: Iterator[Array], tensor: Callable[[Array], torch.Tensor]) -> Any:
-        if isinstance(structure, tuple):
-            return tuple(self._built(part, arrays, tensor) for part in structure)
-        return (structure.read or tensor)(next(arrays))
+
+def _build(structure: Any, arrays: Iterator[Array], tensor: Callable[[Array], torch.Tensor]) -> Any:
+    if isinstance(structure, tuple):
+        return tuple(_build(part, arrays, tensor) for part in structure)
+    return (structure.from_array or tensor)(next(arrays))
 
 
 class ScriptGraph(TorchGraph):
@@ -127,16 +130,16 @@ class ScriptGraph(TorchGraph):
         except TypeError:
             outputs, self.outputs_vary = [], True
         super().__init__(
-            [info for argument in self._arguments for info in argument.infos()],
+            [info for argument in self._arguments for info in argument.inputs()],
             outputs,
             {"kind": "TorchScript", "module": module.original_name},
         )
         self.device = device
         self.writes, self.keeps_state = effects_of(method.inlined_graph)
-        if module._c._get_forward_hooks() or module._c._get_forward_pre_hooks():
+        if module._c._get_forward_hooks() or module._c._get_forward_pre_hooks():  # they aren't part of the graph
             self.writes = self.keeps_state = True
 
-    def call(self) -> Call:
+    def call(self) -> ModuleCall:
         module = copy.deepcopy(self._module) if self.keeps_state else self._module
 
         def run(inputs: Sequence[Array], tensor: Callable[[Array], torch.Tensor]) -> Any:

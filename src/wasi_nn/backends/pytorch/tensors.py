@@ -1,4 +1,4 @@
-"""Tensors of torch over numpy's arrays and back, and what graphs of torch's modules share."""
+"""Converts between torch's tensors and numpy's arrays; `TorchGraph` is the base of torch's graphs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """What torch raises in here comes out without its traces."""
+    """Turn exceptions of torch into a RuntimeError whose message has no traces."""
     try:
         yield
     except NNError:
@@ -39,7 +39,7 @@ _CAUSE = re.compile(r"^ *(?:[\w.]*(?:Error|Exception)): (.*)", re.MULTILINE | re
 
 
 def brief(message: str) -> str:
-    """What helps of a message of torch's: without the traces of C++, TorchScript and Python."""
+    """A message of torch without the traces of C++, TorchScript and Python."""
     message = _TRACE.sub("", message)
     if "Traceback" in message:
         while (cause := _CAUSE.search(message)) is not None:
@@ -52,7 +52,7 @@ _DTYPES = ("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int3
 
 
 def dtype_of(name: str) -> DType:
-    """The numpy dtype with the elements of torch's dtype of a name; `object` where there is none."""
+    """The numpy dtype for torch's dtype of this name; `object` if numpy has none."""
     if name == "bfloat16":
         return TensorType.BF16.dtype
     return np.dtype(name if name in _DTYPES else object)
@@ -63,8 +63,8 @@ def _is_known(dtype: DType) -> bool:
     return dtype.name in _DTYPES
 
 
-class _Memory:
-    """Lets torch see an array that is read-only, as one that isn't: it has no other tensors, and warns."""
+class _WritableView:
+    """A read-only array that says it is writable: torch has no read-only tensors, and warns about such arrays."""
 
     def __init__(self, array: Array) -> None:
         self._array = array
@@ -72,35 +72,34 @@ class _Memory:
 
 
 def as_tensor(array: Array, device: str, *, copy: bool) -> torch.Tensor:
-    """A tensor over an array's own memory if it is to be on the CPU, unless it is to be a copy."""
+    """A tensor with an array's elements. On the CPU it uses the array's own memory, except with `copy`."""
     import torch
 
     if not _is_known(array.dtype):
         raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"torch has no tensors of {array.dtype.name}")
-    halves = array.dtype == TensorType.BF16.dtype
-    plain = array.view(np.int16) if halves else array
-    tensor = torch.from_numpy(plain if plain.flags.writeable else np.asarray(_Memory(plain)))
-    tensor = tensor.view(torch.bfloat16) if halves else tensor
+    is_bf16 = array.dtype == TensorType.BF16.dtype  # which torch doesn't know as a dtype of numpy
+    plain = array.view(np.int16) if is_bf16 else array
+    tensor = torch.from_numpy(plain if plain.flags.writeable else np.asarray(_WritableView(plain)))
+    tensor = tensor.view(torch.bfloat16) if is_bf16 else tensor
     return tensor.to(device) if device != "cpu" else tensor.clone() if copy else tensor
 
 
 def as_array(name: str, value: Any, taken: set[int], *, kept: bool) -> Array:
-    """An output as an array that belongs to the caller: over the tensor's own memory if nothing else has it.
+    """An output as an array that belongs to the caller: in the tensor's own memory if nothing else uses that.
 
-    `taken` has the addresses of memory that something else has, and gets this one's. With `kept`, the model may have
-    the tensor, too.
+    `taken` has the addresses of memory in use; the output's is added. With `kept`, the model may keep the tensor.
     """
     import torch
 
     if type(value) in NUMBERS:
         return np.array(value, NUMBERS[type(value)])
     if not isinstance(value, torch.Tensor):
-        what = type(value).__name__
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"output {name!r} is {what}; wasi-nn has no such tensors")
+        raise _no_such_tensor(name, type(value).__name__)
     dtype = str(value.dtype).removeprefix("torch.")
-    if dtype not in _DTYPES or value.layout is not torch.strided or value.is_nested:
-        what = dtype if value.layout is torch.strided and not value.is_nested else "no dense tensor"
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"output {name!r} is {what}; wasi-nn has no such tensors")
+    if value.layout is not torch.strided or value.is_nested:
+        raise _no_such_tensor(name, "no dense tensor")
+    if dtype not in _DTYPES:
+        raise _no_such_tensor(name, dtype)
     shared = kept or not _is_sole(value)
     tensor = value.detach().cpu().resolve_neg().contiguous()
     address = tensor.untyped_storage().data_ptr()
@@ -110,22 +109,27 @@ def as_array(name: str, value: Any, taken: set[int], *, kept: bool) -> Array:
     return tensor.view(torch.int16).numpy().view(TensorType.BF16.dtype) if dtype == "bfloat16" else tensor.numpy()
 
 
+def _no_such_tensor(name: str, kind: str) -> NNError:
+    return NNError(ErrorCode.UNSUPPORTED_OPERATION, f"output {name!r} is {kind}; wasi-nn has no such tensors")
+
+
 NUMBERS: dict[type, type] = {bool: np.bool_, int: np.int64, float: np.float64}
 
 
 def _is_sole(tensor: torch.Tensor) -> bool:
-    """Whether nothing but this tensor has its memory: no view of it, no module, no constant of TorchScript's."""
-    return _holders(tensor) == _sole()
+    """Whether nothing but this tensor uses its memory: no view of it, no module, no constant of TorchScript."""
+    return _references(tensor) == _references_of_sole()
 
 
 @cache
-def _sole() -> tuple[int, int]:
+def _references_of_sole() -> tuple[int, int]:
     import torch
 
-    return _holders(torch.empty(1))
+    return _references(torch.empty(1))
 
 
-def _holders(tensor: torch.Tensor) -> tuple[int, int]:
+def _references(tensor: torch.Tensor) -> tuple[int, int]:
+    """The numbers of references to a tensor, and to its memory."""
     import torch
 
     internal: Any = tensor
@@ -133,8 +137,8 @@ def _holders(tensor: torch.Tensor) -> tuple[int, int]:
 
 
 def named_leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """What a model gives, or takes, one after the other, each with the name of its place: `output`, `output.0`, or
-    the keys of dicts. None is nothing."""
+    """The tensors and numbers of a model's result or argument, each with a name: `output`, `output.0`, or the keys of
+    dicts. None is left out."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from named_leaves(item, f"{name}.{key}" if name else str(key))
@@ -145,28 +149,31 @@ def named_leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name or "output", value
 
 
-Call = Callable[["Sequence[Array]", "Callable[[Array], torch.Tensor]"], Any]
-"""Runs a model on arrays, with what makes tensors of them; gives what the model gives."""
+ModuleCall = Callable[["Sequence[Array]", "Callable[[Array], torch.Tensor]"], Any]
+"""Calls a module: takes the arrays of its inputs and a function that makes tensors of them; returns its result."""
 
 
 class TorchGraph(Graph):
-    """A module of torch's. With `writes`, it may write to its inputs. With `keeps_state`, each context has a module of
-    its own, since what one computes depends on what it computed before."""
+    """A graph that is a module of torch.
+
+    With `writes`, the module may write to its inputs, which are copied then. With `keeps_state`, each context has its
+    own copy of the module, since a compute changes the module's tensors.
+    """
 
     encoding = GraphEncoding.PYTORCH
     runtime = "torch"
     writes = keeps_state = False
     weights: frozenset[int] = frozenset()
-    """The addresses of memory that the module keeps, as far as its tensors don't say so themselves."""
+    """The addresses of the module's tensors, where reference counts don't show that the module has them."""
 
-    def call(self) -> Call:
-        """What runs the module."""
+    def call(self) -> ModuleCall:
+        """The function that calls the module, for one runner."""
         raise NotImplementedError
 
     def runner(self) -> RunFunction:
         return partial(self._run, self.call())
 
-    def _run(self, call: Call, inputs: Sequence[Array], _: Sequence[Array] | None) -> Sequence[Array]:
+    def _run(self, call: ModuleCall, inputs: Sequence[Array], _: Sequence[Array] | None) -> Sequence[Array]:
         import torch
 
         taken = set(self.weights)
@@ -177,11 +184,11 @@ class TorchGraph(Graph):
             return made
 
         with torch.inference_mode(), plain_errors():
-            given = list(named_leaves(call(inputs, tensor)))
-            outputs = [(name, as_array(name, value, taken, kept=self.keeps_state)) for name, value in given]
+            leaves = list(named_leaves(call(inputs, tensor)))
+            outputs = [(name, as_array(name, value, taken, kept=self.keeps_state)) for name, value in leaves]
         if self.outputs_vary:
             return Outputs.named(outputs)
         if len(outputs) != len(self.outputs):
-            message = f"the model gave {len(outputs)} outputs, but declares {len(self.outputs)}"
+            message = f"the model returned {len(outputs)} outputs, but declares {len(self.outputs)}"
             raise NNError(ErrorCode.RUNTIME_ERROR, message)
         return [array for _, array in outputs]

@@ -3,12 +3,12 @@
 A graph has one builder: a SavedModel as a zip or tar file, or a frozen GraphDef. By name it is one of these, or the
 folder of a SavedModel, or the `saved_model.pb` in it.
 
-Options of a SavedModel: `signature` (`serving_default` unless given, else the only one), `tags` (a list, `["serve"]`
-unless given). Options of a GraphDef: `inputs` and `outputs` (lists of tensor names; else the placeholders, and what
-nothing consumes). For both: `threads` (within an operation; 0, the default, is one a core).
+Options of a SavedModel: `signature` (default: the only one, or else `serving_default`), `tags` (a list; default:
+`["serve"]`). Options of a GraphDef: `inputs` and `outputs` (lists of tensor names; default: the placeholders, and the
+nodes that no other node consumes). For both: `threads` (within an operation; default: 0, one for each core).
 
-A model from bytes may only use operations that stay within it (`wasi_nn.backends.tensorflow.operations`), and nothing
-of it is given to TensorFlow before that is known: TensorFlow runs parts of a graph as early as when it reads it.
+An untrusted model may only use operations that stay within it (`wasi_nn.backends.tensorflow.operations`). They are
+checked before TensorFlow gets the graph, because it computes constant parts as soon as it reads them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import cache
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wasi_nn.backends.backend import Backend
-from wasi_nn.backends.options import check_options, is_text, is_thread_count, only_builder
+from wasi_nn.backends.options import check_options, is_text, is_texts, is_thread_count, only_builder
 from wasi_nn.backends.tensorflow.model import (
     SAVED_MODEL,
     ModelFolder,
@@ -91,24 +92,23 @@ def _device_types(tf: Any) -> list[str]:
     return list(dict.fromkeys(device.device_type for device in tf.config.list_physical_devices()))
 
 
-_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-_ALL = "0"  # the level at which the user wants to see everything
+_LOG_LEVEL, _EVERYTHING, _NOTHING = "TF_CPP_MIN_LOG_LEVEL", "0", "3"
 
 
 @cache
 def import_tensorflow() -> Any:
-    """TensorFlow, without the notices that it prints at its start and the warnings that it raises."""
-    wanted = os.environ.get(_LEVEL) == _ALL
-    with warnings.catch_warnings(), nullcontext() if wanted else extensions_of("tensorflow"):
+    """Import TensorFlow without its notices and warnings; with its notices if the user set the log level to 0."""
+    shows_all = os.environ.get(_LOG_LEVEL) == _EVERYTHING
+    with warnings.catch_warnings(), nullcontext() if shows_all else extensions_of("tensorflow"):
         warnings.simplefilter("ignore")
-        with environment_with(_LEVEL, "3"):
+        with environment_with(_LOG_LEVEL, _NOTHING):
             import tensorflow
 
             return tensorflow
 
 
 def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and value != [] and all(map(is_text, value))
+    return is_texts(value) and value != []
 
 
 _SAVED_MODEL_ACCEPTS = {"threads": is_thread_count, "signature": is_text, "tags": _is_names}
@@ -118,7 +118,7 @@ _GRAPH_DEF_ACCEPTS = {"threads": is_thread_count, "inputs": _is_names, "outputs"
 def _load(
     model: bytes, folder: ModelFolder | None, trusted: bool, target: ExecutionTarget, options: Mapping[str, Any]
 ) -> Graph:
-    """Load a model, `trusted` (the operator's) or not. Its variables are in `folder`."""
+    """Load a model, which is `trusted` if it is the operator's own. `folder` has the variables of a SavedModel."""
     view = memoryview(model)
     if is_saved_model_archive(view):
         unpacked = unpacked_saved_model(view)
@@ -133,25 +133,27 @@ def _load(
     path = None if folder is None else folder.path
     plan = saved_model_plan(tf, model, path, options) if saved else graph_def_plan(tf, model, options)
     if not trusted:
-        for reached in (plan.needed, *(step.needed for step in plan.first)):
-            require_harmless(reached.operations)
+        for reach in plan.reaches:
+            require_harmless(reach.operations)
         require_bounded_functions(plan.definition)
     return TensorFlowGraph(tf, plan, device, options.get("threads", 0), folder)
 
 
 class TensorFlowGraph(Graph):
-    """A graph in a TensorFlow session, which all its contexts share. If it keeps state, each context has a session of
-    its own, which begins with the model's variables."""
+    """A graph in a TensorFlow session, which all contexts share.
+
+    If the graph keeps state, each context has its own session, which starts with the model's variables.
+    """
 
     encoding = GraphEncoding.TENSORFLOW
     runtime = "tensorflow"
 
     def __init__(self, tf: Any, plan: Plan, device: str, threads: int, folder: ModelFolder | None) -> None:
         self._tf = tf
-        self._graph = _imported(tf, plan)
+        self._graph = _import_graph(tf, plan)
         self.device, self._threads = device, threads
         self._first = plan.first
-        session = self._begun()
+        session = self._new_session()
         fed = [(port, self._graph.get_tensor_by_name(port.tensor)) for port in plan.inputs]
         fetched = [(port, tensor) for port in plan.outputs for tensor in self._tensors(port)]
         super().__init__(
@@ -171,7 +173,7 @@ class TensorFlowGraph(Graph):
         run = _Run(self, session)
         run.call_with(tuple(not info.optional for info in self.inputs))
         self._shared = None if self.keeps_state else run
-        self._unused = [run] if self.keeps_state else []
+        self._unused = [run] if self.keeps_state else []  # for the first context
         self._folder = folder
         if folder is not None and self.keeps_state:
             folder.keep_for(self)
@@ -179,10 +181,11 @@ class TensorFlowGraph(Graph):
     def _tensors(self, port: Port) -> list[Any]:
         if ":" in port.tensor:
             return [self._graph.get_tensor_by_name(port.tensor)]
-        return [it for it in self._graph.get_operation_by_name(port.tensor).outputs if it.dtype.name not in _HANDLES]
+        tensors = self._graph.get_operation_by_name(port.tensor).outputs
+        return [tensor for tensor in tensors if tensor.dtype.name not in _HANDLES]
 
     def _distinct(self, tensors: Sequence[Any]) -> list[str]:
-        """The names of tensors to fetch: of a copy, where one is fed or fetched already, which TensorFlow refuses."""
+        """The names of tensors to fetch: of a copy if one is also fed, or fetched twice, which TensorFlow refuses."""
         names: list[str] = []
         with self._graph.as_default():
             for tensor in tensors:
@@ -190,8 +193,8 @@ class TensorFlowGraph(Graph):
                 names.append(self._tf.identity(tensor).name if taken else tensor.name)
         return names
 
-    def _begun(self) -> Any:
-        """A new session, with the variables and tables that the model has."""
+    def _new_session(self) -> Any:
+        """A new session, with the model's variables and tables."""
         session = _session(self._tf, self._graph, self.device, self._threads)
         for step in self._first:
             call = _callable(session, [*step.feeds], [], step.operation)
@@ -205,23 +208,23 @@ class TensorFlowGraph(Graph):
             return self._unused.pop()
         if self._folder is not None:
             self._folder.require_unchanged()
-        return _Run(self, self._begun())
+        return _Run(self, self._new_session())
 
 
 class _Run(Runner):
-    """Runs of a graph in a session."""
+    """Runs a graph in a session."""
 
     def __init__(self, graph: TensorFlowGraph, session: Any) -> None:
         self._graph = graph
         self._session = session
         self._calls: dict[tuple[bool, ...], Callable[..., Sequence[Any]]] = {}
 
-    def call_with(self, given: tuple[bool, ...]) -> Callable[..., Sequence[Any]]:
-        """The call for these inputs of all."""
-        call = self._calls.get(given)
+    def call_with(self, is_set: tuple[bool, ...]) -> Callable[..., Sequence[Any]]:
+        """The session's call for those inputs that are set."""
+        call = self._calls.get(is_set)
         if call is None:
-            feeds = [name for name, is_given in zip(self._graph.feeds, given, strict=True) if is_given]
-            call = self._calls[given] = _callable(self._session, feeds, self._graph.fetches)
+            feeds = list(compress(self._graph.feeds, is_set))
+            call = self._calls[is_set] = _callable(self._session, feeds, self._graph.fetches)
         return call
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
@@ -229,11 +232,11 @@ class _Run(Runner):
             default if array is ABSENT and default is not None else array
             for array, default in zip(inputs, self._graph.defaults, strict=True)
         ]
-        given = tuple(array is not ABSENT for array in arrays)
-        # A variable that is set to an input has the input's own memory, where that is aligned as TensorFlow wants it.
+        is_set = tuple(array is not ABSENT for array in arrays)
+        # Copied, since a variable that is set to an input may use the input's own memory.
         fed = [array.copy() if self._graph.keeps_state else array for array in arrays if array is not ABSENT]
-        # What TensorFlow gives can be the memory of an input, of a constant or of a variable.
-        results = self.call_with(given)(*fed)
+        # The results are copied too: they may be the memory of an input, of a constant or of a variable.
+        results = self.call_with(is_set)(*fed)
         outputs = self._graph.outputs
         if not reuse:
             return [np.array(value, info.dtype) for value, info in zip(results, outputs, strict=True)]
@@ -243,7 +246,7 @@ class _Run(Runner):
 def _callable(
     session: Any, feeds: Sequence[str], fetches: Sequence[str], target: str = ""
 ) -> Callable[..., Sequence[Any]]:
-    """A call of a session for certain feeds and fetches: it costs a tenth of what `Session.run` does."""
+    """A function that runs a session for certain feeds and fetches, in a tenth of the time of `Session.run`."""
     from tensorflow.core.protobuf.config_pb2 import CallableOptions
 
     options = CallableOptions(feed=feeds, fetch=fetches, target=[target] if target else [])
@@ -252,7 +255,7 @@ def _callable(
 
 
 def _into(old: Array, value: Any) -> Array:
-    """A value, copied into an array that may be written over if it fits there."""
+    """Copy a value into an old array if it has the same dimensions, else into a new one."""
     new = np.asarray(value, old.dtype)
     if new.shape != old.shape:
         return new.copy()
@@ -260,10 +263,12 @@ def _into(old: Array, value: Any) -> Array:
     return old
 
 
-def _imported(tf: Any, plan: Plan) -> Any:
-    """A graph with the nodes that are needed, and no others: TensorFlow runs what is constant as it reads them. Where
-    they run is for us to say, not for the machine where they were made."""
-    nodes = set().union(plan.needed.nodes, *(step.needed.nodes for step in plan.first))
+def _import_graph(tf: Any, plan: Plan) -> Any:
+    """A graph with only the nodes that are needed and checked, since TensorFlow computes constant ones on import.
+
+    The devices that nodes name are dropped: they are those of the machine that the model was made on.
+    """
+    nodes = set().union(*(reach.nodes for reach in plan.reaches))
     definition = plan.definition
     if any(node.name not in nodes for node in definition.node):
         definition = tf.compat.v1.GraphDef(library=definition.library, versions=definition.versions)
@@ -273,7 +278,7 @@ def _imported(tf: Any, plan: Plan) -> Any:
         node.attr.pop("_class", None)
     graph = tf.Graph()
     with graph.as_default():
-        tf.graph_util.import_graph_def(definition, name="", producer_op_list=plan.writer)
+        tf.graph_util.import_graph_def(definition, name="", producer_op_list=plan.producer_operations)
     return graph
 
 
@@ -282,7 +287,7 @@ def _session(tf: Any, graph: Any, device: str, threads: int) -> Any:
     if device == "cpu":
         config.device_count["GPU"] = 0
     config.gpu_options.allow_growth = True
-    # Without it, the first session of the process decides the number of threads for all others.
+    # Else the number of threads of the process's first session would hold for all others too.
     with environment_with("TF_OVERRIDE_GLOBAL_THREADPOOL", "1"):
         return tf.compat.v1.Session(graph=graph, config=config)
 
@@ -294,7 +299,8 @@ def _info(name: str, tensor: Any, port: Port) -> TensorInfo:
     kind = tensor.dtype
     if kind.name in _HANDLES or kind.is_quantized:
         raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{name!r} is {kind.name}; wasi-nn has no such tensors")
-    known = None if tensor.shape.rank is None else tuple("?" if dim is None else dim for dim in tensor.shape.as_list())
-    dims = port.dims if port.dims is not None else known
+    dims = port.dims
+    if dims is None and tensor.shape.rank is not None:
+        dims = tuple("?" if dim is None else dim for dim in tensor.shape.as_list())
     optional = port.default is not None or tensor.op.type == "PlaceholderWithDefault"
     return TensorInfo(name, np.dtype(kind.as_numpy_dtype), dims, kind.name, optional)

@@ -1,7 +1,7 @@
-"""What must be known of a TensorFlow model without TensorFlow: which format it is in, and where its parts are.
+"""Recognizes the formats of TensorFlow models without TensorFlow, and finds or unpacks the files of a SavedModel.
 
 Field numbers are those of TensorFlow's graph.proto, node_def.proto, saved_model.proto and meta_graph.proto. Models may
-be hostile: the reading is lazy, skips weights, and what is malformed is no model.
+be hostile: only the beginning of a message is read, weights are skipped, and malformed bytes are no model.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from wasi_nn.errors import ErrorCode, NNError
 SAVED_MODEL = "saved_model.pb"
 _FOLDERS = ("variables", "assets")
 
-_FIELDS_LOOKED_AT = 1000
-_NODES_LOOKED_AT = 16
+# How much of a model is read to recognize it: fields of a message, nodes of a graph, entries of a tar file, and bytes
+# of a compressed tar file.
+_MAX_FIELDS = 1000
+_MAX_NODES = 16
 _MAX_TAR_ENTRIES = 1000
+_MAX_TAR_BYTES = 4 << 20
 _TAR_BLOCK = 512
-_TAR_HEAD = 4 << 20  # bytes of a compressed tar file that are looked at
 
-# The fields of each message, and what each is on the wire.
+# The fields of each message, and the type by which `protobuf.fields` gives each.
 _SAVED_MODEL_FIELDS: Mapping[int, type] = {1: int, 2: memoryview}
 _META_GRAPH_FIELDS: Mapping[int, type] = dict.fromkeys(range(1, 8), memoryview)
 _GRAPH_FIELDS: Mapping[int, type] = {1: memoryview, 2: memoryview, 3: int, 4: memoryview, 5: memoryview}
@@ -45,12 +47,12 @@ _OP = re.compile(rb"[A-Za-z_][A-Za-z0-9_.>]*")
 
 
 def is_tensorflow(model: memoryview) -> bool:
-    """Whether these bytes are a TensorFlow model: a SavedModel's protobuf, an archive of one, or a GraphDef."""
+    """Whether the bytes are a TensorFlow model: a SavedModel's protobuf, an archive of one, or a GraphDef."""
     return is_saved_model_archive(model) or is_saved_model(model) or is_graph_def(model)
 
 
 def is_saved_model(model: memoryview) -> bool:
-    """Whether these bytes are a SavedModel's protobuf: a schema version and graphs with what belongs to them."""
+    """Whether the bytes are a SavedModel's protobuf: a schema version and meta graphs."""
     try:
         parts = _known_fields(model, _SAVED_MODEL_FIELDS)
         graphs = [value for number, value in parts if number == _SAVED_MODEL_META_GRAPH]
@@ -63,15 +65,15 @@ def is_saved_model(model: memoryview) -> bool:
 
 
 def is_graph_def(model: memoryview) -> bool:
-    """Whether these bytes are a GraphDef: nodes that have a name, an operation and, as a rule, attributes."""
+    """Whether the bytes are a GraphDef: nodes with names and operations, and either attributes or a version."""
     try:
         parts = _known_fields(model, _GRAPH_FIELDS)
         nodes = [_message(value) for number, value in parts if number == _GRAPH_NODE]
-        known = [dict(_known_fields(node, _NODE_FIELDS)) for node in nodes[:_NODES_LOOKED_AT]]
+        known = [dict(_known_fields(node, _NODE_FIELDS)) for node in nodes[:_MAX_NODES]]
     except ValueError:
         return False
-    typical = any(number == _GRAPH_VERSIONS for number, _ in parts) or any(_NODE_ATTR in node for node in known)
-    return typical and bool(known) and all(map(_is_node, known))
+    is_typical = any(number == _GRAPH_VERSIONS for number, _ in parts) or any(_NODE_ATTR in node for node in known)
+    return is_typical and bool(known) and all(map(_is_node, known))
 
 
 def _is_node(node: Mapping[int, int | memoryview]) -> bool:
@@ -80,13 +82,13 @@ def _is_node(node: Mapping[int, int | memoryview]) -> bool:
 
 
 def _known_fields(message: memoryview, known: Mapping[int, type]) -> list[tuple[int, int | memoryview]]:
-    """The first fields of a message; `ValueError` if there are others among them."""
-    found = []
-    for number, value in islice(fields(message), _FIELDS_LOOKED_AT):
+    """The first fields of a message. Raises `ValueError` if one of them isn't among the known."""
+    known_fields = []
+    for number, value in islice(fields(message), _MAX_FIELDS):
         if not isinstance(value, known.get(number, ())):
             raise ValueError(f"field {number}")
-        found.append((number, value))
-    return found
+        known_fields.append((number, value))
+    return known_fields
 
 
 def _message(value: int | memoryview) -> memoryview:
@@ -95,9 +97,9 @@ def _message(value: int | memoryview) -> memoryview:
 
 
 def is_saved_model_archive(model: memoryview) -> bool:
-    """Whether these bytes are a zip or tar file with a SavedModel in it, at its top or in a folder of it."""
+    """Whether the bytes are a zip or tar file that contains a SavedModel, at the top or in a folder at the top."""
     if archives.is_tar(model):
-        return any(map(_is_of_saved_model, _tar_entries(model)))
+        return any(map(_may_be_of_saved_model, _tar_entries(model)))
     return any(_is_saved_model_file(PurePosixPath(name)) for name in archives.entries(model))
 
 
@@ -105,17 +107,17 @@ def _is_saved_model_file(path: PurePosixPath) -> bool:
     return path.name == SAVED_MODEL and len(path.parts) <= 2
 
 
-def _is_of_saved_model(path: PurePosixPath) -> bool:
-    """Whether a file is one that a SavedModel has: the weights may come first, and be all that is looked at."""
+def _may_be_of_saved_model(path: PurePosixPath) -> bool:
+    """Whether a file belongs to a SavedModel. Weights count, since they may fill all that is read of an archive."""
     weights = path.parts[-2:-1] == ("variables",) and path.name.startswith("variables.") and len(path.parts) <= 3
     return weights or _is_saved_model_file(path)
 
 
 def _tar_entries(model: memoryview) -> Iterator[PurePosixPath]:
-    """The first entries of a tar file, as far as its headers say; of a compressed one, those near its beginning."""
+    """The paths of a tar file's first entries; of a compressed one, those in its first bytes."""
     if bytes(model[:2]) == b"\x1f\x8b":
         try:
-            model = memoryview(zlib.decompressobj(wbits=31).decompress(model[:_TAR_HEAD], _TAR_HEAD))
+            model = memoryview(zlib.decompressobj(wbits=31).decompress(model[:_MAX_TAR_BYTES], _MAX_TAR_BYTES))
         except zlib.error:
             return
     at = 0
@@ -123,8 +125,7 @@ def _tar_entries(model: memoryview) -> Iterator[PurePosixPath]:
         header = bytes(model[at : at + _TAR_BLOCK])
         if len(header) < _TAR_BLOCK or header[257:262] != b"ustar":
             return
-        name = header[:100].partition(b"\0")[0].decode("utf-8", "replace")
-        yield PurePosixPath(name)
+        yield PurePosixPath(header[:100].partition(b"\0")[0].decode("utf-8", "replace"))
         try:
             size = int(header[124:136].strip(b" \0") or b"0", 8)
         except ValueError:  # a size that isn't octal is one of 8 GiB or more
@@ -133,37 +134,37 @@ def _tar_entries(model: memoryview) -> Iterator[PurePosixPath]:
 
 
 def files_of_saved_model(path: Path) -> Sequence[Path]:
-    """The files of a SavedModel, and its folders with all that is in them; what else lies there isn't its own."""
+    """The files and folders of a SavedModel, by the path of its `saved_model.pb`."""
     return [path, *(path.parent / name for name in _FOLDERS)]
 
 
 class ModelFolder:
-    """The folder of a SavedModel; one that was `unpacked` is removed when nothing needs it any more."""
+    """The folder of a SavedModel. `unpacked` is a temporary folder around it, which is removed after its last use."""
 
     def __init__(self, path: Path, unpacked: Path | None = None) -> None:
         self.path = path
         self._unpacked = unpacked
         self._process = os.getpid()
         self._is_needed = False
-        self._found = self._files()
+        self._files = self._file_states()
 
     def keep_for(self, graph: object) -> None:
-        """Keep the folder as long as a graph, which makes sessions from it."""
+        """Keep the folder until a graph is gone, whose sessions read their variables from it."""
         self._is_needed = True
         finalize(graph, self._remove)
 
     def done_with(self) -> None:
-        """Remove the folder if it was unpacked, unless a graph needs it."""
+        """Remove a temporary folder, unless a graph needs it."""
         if not self._is_needed:
             self._remove()
 
     def _remove(self) -> None:
-        if self._unpacked is not None and os.getpid() == self._process:  # in a fork, it is still its parent's
+        if self._unpacked is not None and os.getpid() == self._process:  # a forked child leaves it to its parent
             shutil.rmtree(self._unpacked, ignore_errors=True)
 
     def require_unchanged(self) -> None:
-        """Raise `NNError` with `runtime-error` if its files are others than they were."""
-        if self._files() != self._found:
+        """Raise `NNError` with `runtime-error` if files of the folder have changed since the model was loaded."""
+        if self._file_states() != self._files:
             message = (
                 f"the files of the model in {self.path} have changed since it was loaded, and each new context reads "
                 "its variables there: the operator must load it again, by Registry.reload() if a file of graphs names "
@@ -171,31 +172,28 @@ class ModelFolder:
             )
             raise NNError(ErrorCode.RUNTIME_ERROR, message)
 
-    def _files(self) -> dict[Path, tuple[int, int, int]]:
-        found = {}
-        for folder in _FOLDERS:
-            for file in sorted((self.path / folder).glob("*")):
-                about = file.stat()
-                found[file] = about.st_ino, about.st_size, about.st_mtime_ns
-        return found
+    def _file_states(self) -> dict[Path, tuple[int, int, int]]:
+        files = [file for folder in _FOLDERS for file in (self.path / folder).glob("*")]
+        return {file: (state.st_ino, state.st_size, state.st_mtime_ns) for file in files for state in [file.stat()]}
 
 
 def unpacked_saved_model(model: memoryview) -> ModelFolder:
-    """Unpack an archive of a SavedModel: the folder that has its `saved_model.pb`.
+    """Unpack an archive of a SavedModel into a temporary folder.
 
-    Raises `NNError`: what `archives.unpack` raises; `runtime-error` if there is no SavedModel in it;
-    `invalid-argument` if there are several.
+    Raises `NNError` as `archives.unpack` does; with `runtime-error` if the archive has no SavedModel, and with
+    `invalid-argument` if it has several.
     """
     top = Path(tempfile.mkdtemp(prefix="wasi-nn-"))
     try:
         archives.unpack(model, top)
-        found = sorted(file for pattern in (SAVED_MODEL, f"*/{SAVED_MODEL}") for file in top.glob(pattern))
-        if not found:
-            raise NNError(ErrorCode.RUNTIME_ERROR, f"there is no {SAVED_MODEL} in the archive, nor in a folder of it")
-        if len(found) > 1:
-            names = ", ".join(str(file.relative_to(top)) for file in found)
+        models = sorted(file for pattern in (SAVED_MODEL, f"*/{SAVED_MODEL}") for file in top.glob(pattern))
+        if not models:
+            message = f"there is no {SAVED_MODEL} in the archive, neither at its top nor in a folder there"
+            raise NNError(ErrorCode.RUNTIME_ERROR, message)
+        if len(models) > 1:
+            names = ", ".join(str(file.relative_to(top)) for file in models)
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"the archive has several models ({names}): give one")
-        return ModelFolder(found[0].parent, top)
+        return ModelFolder(models[0].parent, top)
     except BaseException:
         shutil.rmtree(top, ignore_errors=True)
         raise
@@ -203,7 +201,7 @@ def unpacked_saved_model(model: memoryview) -> ModelFolder:
 
 @contextmanager
 def saved_model_folder(model: memoryview) -> Iterator[Path]:
-    """The folder of a SavedModel from its archive, for a while. Raises as `unpacked_saved_model` does."""
+    """The folder of a SavedModel, unpacked for the `with` block. Raises as `unpacked_saved_model` does."""
     folder = unpacked_saved_model(model)
     try:
         yield folder.path

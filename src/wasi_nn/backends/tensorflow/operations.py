@@ -1,8 +1,8 @@
-"""Which operations of a TensorFlow graph are needed, and whether models from bytes may have them.
+"""Finds the operations that a TensorFlow graph may run, and refuses those that untrusted models may not have.
 
 TensorFlow has some 1900 operations, and a model may use them all: to read and write files, to call Python, to open
-sockets, to end the process. Those listed here were gone through one by one: they compute, and keep what they keep in
-the model's own session. An untrusted model may use no operation that isn't listed, also none that is new in TensorFlow.
+sockets, to end the process. The operations listed here were reviewed one by one: they compute, and keep their state in
+the model's own session. An untrusted model may use no other operation, so none that a later TensorFlow adds either.
 """
 
 from __future__ import annotations
@@ -19,27 +19,30 @@ from wasi_nn.errors import ErrorCode, NNError
 
 @dataclass
 class Reach:
-    """What TensorFlow may run to get at some tensors of a graph: its nodes, and all operations, those in functions too,
-    each with the name of a node that does it."""
+    """What TensorFlow may run to compute some tensors of a graph.
+
+    `nodes` are the names of the graph's nodes. `operations` has every operation of these nodes and of the functions
+    that they call, each with the name of a node that has it.
+    """
 
     nodes: set[str]
     operations: dict[str, str]
 
 
 def reach(graph: Any, roots: Iterable[str], checkpoint: str = "") -> Reach:
-    """What TensorFlow may run of a GraphDef to get at these tensors, or to run these nodes.
+    """What TensorFlow may run of a GraphDef to compute these tensors, or to run these nodes.
 
-    Functions are looked through, whole. `checkpoint` is the tensor that holds the path of the model's own variables:
-    what restores them from there isn't listed. Raises `NNError` with `too-large` for a graph that can't be looked
-    through.
+    Of a function that is called, all nodes count. `checkpoint` is the tensor with the path of the model's own
+    variables: operations that restore them from that path aren't listed. Raises `NNError` with `too-large` for a graph
+    that is too large to look through.
     """
     return _Walk(graph).reach(roots, {checkpoint, checkpoint.removesuffix(":0")} - {""})
 
 
-def require_harmless(found: Mapping[str, str]) -> None:
-    """Refuse operations that may reach out of a model. Raises `NNError` with `security`."""
-    for operation, node in found.items():
-        if operation not in _COMPUTE and operation not in _KEEP_STATE:
+def require_harmless(operations: Mapping[str, str]) -> None:
+    """Raise `NNError` with `security` for an operation that isn't listed, and might reach out of the model."""
+    for operation, node in operations.items():
+        if operation not in ALLOWED:
             raise NNError(
                 ErrorCode.SECURITY,
                 f"the model has the operation {operation!r} (node {node!r}), which models from bytes may not have: "
@@ -48,35 +51,35 @@ def require_harmless(found: Mapping[str, str]) -> None:
 
 
 def require_bounded_functions(graph: Any) -> None:
-    """Refuse a GraphDef whose functions call each other too often: `NNError` with `too-large`; `ValueError` where they
-    do in a circle."""
+    """Raise `NNError` with `too-large` for a GraphDef whose functions call each other too often, and `ValueError` for
+    one whose functions do so in a circle: TensorFlow copies each function into the places of its calls."""
     functions = {function.signature.name: _calls(function.node_def) for function in graph.library.function}
     require_bounded(functions, _calls(graph.node))
 
 
 def _calls(nodes: Iterable[Any]) -> Counter[str]:
-    """How often nodes call each function; operations count as such too."""
+    """The number of the nodes' calls by function. Operations count too, since a function may be called like one."""
     return Counter(name for node in nodes for name in (node.op, *_called(node.attr)))
 
 
-def keeps_state(found: Iterable[str]) -> bool:
-    """Whether any of these operations may keep something from one run to the next."""
-    return any(operation not in _COMPUTE for operation in found)
+def keeps_state(operations: Iterable[str]) -> bool:
+    """Whether any of these operations may keep state from one run to the next."""
+    return not _COMPUTE.issuperset(operations)
 
 
-def changes(found: Mapping[str, str]) -> dict[str, str]:
+def changes(operations: Mapping[str, str]) -> dict[str, str]:
     """Those of these operations that change variables, tables or generators."""
-    return {name: node for name, node in found.items() if name in _KEEP_STATE or _TRAINS.match(name)}
+    return {name: node for name, node in operations.items() if name in _KEEP_STATE or _TRAINS.match(name)}
 
 
-_TRAINS = re.compile("(Resource)?(Sparse)?Apply|Assign")
-_MAX_STEPS = 2_000_000
+_TRAINS = re.compile("(Resource)?(Sparse)?Apply|Assign")  # how the operations of optimizers begin
+MAX_STEPS = 2_000_000  # nodes, inputs and attributes
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _RESTORE = "RestoreV2"
 
 
 class _Walk:
-    """A walk over the nodes of a graph that are needed, and those of the functions that they call."""
+    """Walks over the nodes of a graph that are needed, and over those of the functions that they call."""
 
     def __init__(self, graph: Any) -> None:
         self._nodes: dict[str, list[Any]] = {}
@@ -85,8 +88,9 @@ class _Walk:
         self._functions: dict[str, list[Any]] = {}
         for function in graph.library.function:
             self._functions.setdefault(function.signature.name, []).append(function)
-        self._found: dict[str, str] = {}
-        # A function that implements an interface may be put in the place of another one that does.
+        self._operations: dict[str, str] = {}
+        # Functions to walk over, each with the positions of those arguments that are the checkpoint's path. Functions
+        # with `api_implements` are always among them, since TensorFlow may call one in place of another.
         self._calls: list[tuple[str, frozenset[int]]] = [
             (function.signature.name, frozenset())
             for function in graph.library.function
@@ -104,7 +108,7 @@ class _Walk:
                 todo += needed
                 seen |= needed
         self._look_through_functions()
-        return Reach(seen, self._found)
+        return Reach(seen, self._operations)
 
     def _look_through_functions(self) -> None:
         seen = set(self._calls)
@@ -113,7 +117,7 @@ class _Walk:
             name, places = todo.pop()
             self._calls = []
             if name not in self._functions:
-                self._found.setdefault(name, name)
+                self._operations.setdefault(name, name)
             for function in self._functions.get(name, ()):
                 arguments = function.signature.input_arg
                 self._count(len(arguments))
@@ -126,32 +130,31 @@ class _Walk:
             seen |= new
 
     def _look_at(self, node: Any, paths: Set[str]) -> None:
-        """Note a node's operation and what it calls. `paths` are the tensors that hold the checkpoint's path here."""
+        """Note a node's operation and calls. `paths` are the tensors with the checkpoint's path."""
         called = list(_called(node.attr))
         self._count(1 + len(node.input) + len(node.attr) + len(called))
         places = frozenset(place for place, name in enumerate(node.input) if name in paths)
         if node.op in self._functions:
             self._calls.append((node.op, places))
         elif node.op != _RESTORE or 0 not in places:
-            self._found.setdefault(node.op, node.name)
+            self._operations.setdefault(node.op, node.name)
         for name in called:
             self._calls.append((name, places if node.op in _CALLS else frozenset()))
 
     def _count(self, steps: int) -> None:
         self._steps += steps
-        if self._steps > _MAX_STEPS:
-            raise NNError(
-                ErrorCode.TOO_LARGE, f"the model's graph is too large to look through: more than {_MAX_STEPS} steps"
-            )
+        if self._steps > MAX_STEPS:
+            message = f"the model's graph is too large to look through: more than {MAX_STEPS} steps"
+            raise NNError(ErrorCode.TOO_LARGE, message)
 
 
 def node_name(name: str) -> str:
-    """The node of a tensor (`x:1`), of an input (`^x` is one for its order alone), or of itself."""
+    """The name of the node in the name of a tensor (`x:1`), of a control input (`^x`), or of a node."""
     return name.removeprefix("^").partition(":")[0]
 
 
 def _called(attributes: Mapping[str, Any]) -> Iterator[str]:
-    """The functions that are named in attributes, however deep."""
+    """The functions that attributes name, and that the attributes of these name in turn."""
     todo = list(attributes.values())
     while todo:
         value = todo.pop()
@@ -161,7 +164,7 @@ def _called(attributes: Mapping[str, Any]) -> Iterator[str]:
                 todo += function.attr.values()
 
 
-# They compute, read the model's variables and tables, or draw random numbers.
+# Operations that compute, read the model's variables and tables, or draw random numbers.
 _COMPUTING = """
     Abs AccumulateNV2 Acos Acosh Add AddN AddV2 AdjustContrast AdjustContrastv2 AdjustHue AdjustSaturation All Angle
     Any ApproximateEqual ArgMax ArgMin AsString Asin Asinh Atan Atan2 Atanh AudioSpectrogram AvgPool AvgPool3D
@@ -278,7 +281,7 @@ _COMPUTING = """
     VarHandleOp VarIsInitializedOp Variable VariableShape VariableV2 While
 """
 
-# They change the model's variables, tables or generators.
+# Operations that change the model's variables, tables or generators.
 _KEEPING_STATE = """
     Assign AssignAdd AssignAddVariableOp AssignSub AssignSubVariableOp AssignVariableOp InitializeTable
     InitializeTableV2 LookupTableImport LookupTableImportV2 LookupTableInsert LookupTableInsertV2
@@ -291,3 +294,4 @@ _KEEPING_STATE = """
 """
 
 _COMPUTE, _KEEP_STATE = frozenset(_COMPUTING.split()), frozenset(_KEEPING_STATE.split())
+ALLOWED = _COMPUTE | _KEEP_STATE

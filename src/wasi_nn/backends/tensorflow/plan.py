@@ -1,4 +1,4 @@
-"""What is to be made of a TensorFlow model: read from its protobufs, before TensorFlow runs anything of it."""
+"""Reads how to run a TensorFlow model from its protobufs, before TensorFlow runs anything of it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output: the tensor that has its value (all of a node's, if it is a node), its dims where they are
-    known better than from the graph, and the value that stands for an input that isn't set."""
+    """An input or output of the graph."""
 
     name: str
     tensor: str
+    """The tensor that has its value; or, without a `:`, a node, all of whose tensors are outputs."""
     dims: tuple[int | str, ...] | None = None
+    """Its dimensions, if the model knows more of them than the graph does."""
     default: Array | None = None
+    """The value of an input that isn't set."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something to be run before the graph can be: an operation, what it is fed, and what it needs."""
+    """An operation that a session runs before the first compute: the tensors that it is fed, and what it reaches."""
 
     operation: str
     feeds: Mapping[str, bytes]
@@ -37,31 +39,41 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be made of a model. `writer` are the operations as the TensorFlow knew them that wrote it."""
+    """How to run a model."""
 
     definition: Any
-    writer: Any
+    """Its GraphDef."""
+    producer_operations: Any
+    """The OpList of the TensorFlow that wrote it, with the defaults of attributes; None if the model has none."""
     inputs: Sequence[Port]
     outputs: Sequence[Port]
     needed: Reach
+    """What a compute runs."""
     first: Sequence[Step]
+    """What each new session runs first, in this order."""
     metadata: Mapping[str, str]
 
+    @property
+    def reaches(self) -> Sequence[Reach]:
+        """Everything that TensorFlow may run of the model."""
+        return [self.needed, *(step.needed for step in self.first)]
 
-_DEFAULT_SIGNATURE, _DEFAULT_TAGS = "serving_default", ["serve"]
-_OF_THE_LOADER = "__saved_model_"  # how signatures begin that aren't for users
+
+DEFAULT_SIGNATURE, DEFAULT_TAG = "serving_default", "serve"
+_LOADER_PREFIX = "__saved_model_"  # of signatures that TensorFlow's loader uses, not users
 _INIT_SIGNATURE, _INIT_COLLECTIONS = "__saved_model_init_op", ("saved_model_main_op", "legacy_init_op")
 _VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
 
 
 def saved_model_plan(tf: Any, model: bytes, folder: Path | None, options: Mapping[str, Any]) -> Plan:
+    """How to run a SavedModel, whose variables and assets are in `folder`."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     meta = _tagged(SavedModel.FromString(model).meta_graphs, options.get("tags"))
-    signatures = {key: it for key, it in meta.signature_def.items() if not key.startswith(_OF_THE_LOADER)}
-    signature = signatures[_chosen(sorted(signatures), options.get("signature"))]
-    inputs = [_signature_port(tf, key, it, signature.defaults) for key, it in sorted(signature.inputs.items())]
-    outputs = [_signature_port(tf, key, it, {}) for key, it in sorted(signature.outputs.items())]
+    signatures = {key: value for key, value in meta.signature_def.items() if not key.startswith(_LOADER_PREFIX)}
+    signature = signatures[_choose_signature(sorted(signatures), options.get("signature"))]
+    inputs = [_signature_port(tf, key, info, signature.defaults) for key, info in sorted(signature.inputs.items())]
+    outputs = [_signature_port(tf, key, info, {}) for key, info in sorted(signature.outputs.items())]
     needed = reach(meta.graph_def, [port.tensor for port in (*inputs, *outputs)])
     first = []
     variables = folder / "variables" / "variables" if folder is not None else None
@@ -73,39 +85,36 @@ def saved_model_plan(tf: Any, model: bytes, folder: Path | None, options: Mappin
             "the SavedModel's variables aren't there: give the path of its folder, or a zip or tar file of it whole",
         )
     first += _init_steps(meta, folder)
-    about = {"signatures": ", ".join(sorted(signatures)) if len(signatures) > 1 else ""}
-    about |= _metadata(meta.meta_info_def.tensorflow_version, needed)
-    return Plan(meta.graph_def, meta.meta_info_def.stripped_op_list, inputs, outputs, needed, first, about)
+    metadata = {"signatures": ", ".join(sorted(signatures)) if len(signatures) > 1 else ""}
+    metadata |= _metadata(meta.meta_info_def.tensorflow_version, needed)
+    return Plan(meta.graph_def, meta.meta_info_def.stripped_op_list, inputs, outputs, needed, first, metadata)
 
 
-def _tagged(metas: Sequence[Any], wanted: list[str] | None) -> Any:
-    """The meta graph with these tags; with the usual ones, or the only one, where none are asked for."""
-    there = [set(meta.meta_info_def.tags) for meta in metas]
-    for meta, tags in zip(metas, there, strict=True):
-        if tags == set(wanted or _DEFAULT_TAGS):
-            return meta
-    if wanted is None and len(there) == 1:
+def _tagged(metas: Sequence[Any], tags: list[str] | None) -> Any:
+    """The meta graph with these tags. Without tags, the one with the default tag, or else the only one."""
+    wanted = tags or [DEFAULT_TAG]
+    available = [set(meta.meta_info_def.tags) for meta in metas]
+    if set(wanted) in available:
+        return metas[available.index(set(wanted))]
+    if tags is None and len(metas) == 1:
         return metas[0]
-    names = "; ".join(", ".join(sorted(tags)) or "none" for tags in there)
-    raise NNError(
-        ErrorCode.INVALID_ARGUMENT, f"the SavedModel has no graph tagged {', '.join(wanted or _DEFAULT_TAGS)}: {names}"
-    )
+    names = "; ".join(", ".join(sorted(each)) or "none" for each in available)
+    raise NNError(ErrorCode.INVALID_ARGUMENT, f"the SavedModel has no graph tagged {', '.join(wanted)}: {names}")
 
 
-def _chosen(there: Sequence[str], wanted: str | None) -> str:
-    """The signature to run: the one that is wanted, else the usual one, else the only one."""
-    if not there:
+def _choose_signature(names: Sequence[str], wanted: str | None) -> str:
+    """The signature to run: the wanted one, else the only one, else the default one."""
+    if not names:
         raise NNError(ErrorCode.RUNTIME_ERROR, "the SavedModel has no signatures, so it can't be run: save it with one")
-    usual = there[0] if len(there) == 1 else _DEFAULT_SIGNATURE
-    signature = wanted or usual
-    if signature not in there:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"the model has no signature {signature!r}, but {', '.join(there)}")
+    signature = wanted or (names[0] if len(names) == 1 else DEFAULT_SIGNATURE)
+    if signature not in names:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"the model has no signature {signature!r}, but {', '.join(names)}")
     return signature
 
 
 def _signature_port(tf: Any, key: str, info: Any, defaults: Mapping[str, Any]) -> Port:
     if not info.name:
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{key!r} is a sparse or ragged tensor; wasi-nn has none such")
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{key!r} is a sparse or ragged tensor; wasi-nn has none")
     shape = info.tensor_shape
     dims = None if shape.unknown_rank else tuple("?" if dim.size < 0 else dim.size for dim in shape.dim)
     known = dims if info.HasField("tensor_shape") else None
@@ -114,14 +123,15 @@ def _signature_port(tf: Any, key: str, info: Any, defaults: Mapping[str, Any]) -
 
 
 def _restore_step(meta: Any, variables: Path) -> Step:
+    """Reads the variables from their files."""
     saver = meta.saver_def
     needed = reach(meta.graph_def, [saver.restore_op_name], saver.filename_tensor_name)
     return Step(node_name(saver.restore_op_name), {saver.filename_tensor_name: os.fsencode(variables)}, needed)
 
 
 def _init_steps(meta: Any, folder: Path | None) -> list[Step]:
-    """What fills tables and the like, fed with the paths of the model's assets."""
-    names = [it.name for it in meta.signature_def[_INIT_SIGNATURE].outputs.values()]
+    """Runs the model's own initialization, which fills its tables, for example. It is fed the paths of the assets."""
+    names = [info.name for info in meta.signature_def[_INIT_SIGNATURE].outputs.values()]
     names += [name for key in _INIT_COLLECTIONS for name in meta.collection_def[key].node_list.value]
     if not names:
         return []
@@ -135,19 +145,20 @@ def _init_steps(meta: Any, folder: Path | None) -> list[Step]:
     return [Step(node_name(names[0]), feeds, needed)]
 
 
-# What a graph's outputs can't be, though nothing consumes it.
+# The operations of nodes that are no outputs, although no other node consumes them.
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
 _NO_OUTPUTS = _PLACEHOLDERS | {"Assert", "Assign", "Const", "NoOp"}
 
 
 def outputs_of(definition: Any) -> list[str]:
-    """The nodes that are a GraphDef's outputs: those that nothing consumes."""
+    """The names of a GraphDef's outputs: the nodes that no other node consumes."""
     consumed = {node_name(name) for node in definition.node for name in node.input}
     nodes = {node.name: node.op for node in definition.node}
     return [name for name, op in nodes.items() if name not in consumed and op not in _NO_OUTPUTS]
 
 
 def graph_def_plan(tf: Any, model: bytes, options: Mapping[str, Any]) -> Plan:
+    """How to run a frozen GraphDef."""
     definition = tf.compat.v1.GraphDef.FromString(model)
     nodes = {node.name: node for node in definition.node}
     inputs = options.get("inputs") or [name for name, node in nodes.items() if node.op in _PLACEHOLDERS]
@@ -160,14 +171,14 @@ def graph_def_plan(tf: Any, model: bytes, options: Mapping[str, Any]) -> Plan:
     if unset is not None:
         raise NNError(
             ErrorCode.RUNTIME_ERROR,
-            f"the graph isn't frozen: node {needed.operations[unset]!r} is a variable, whose value isn't in it",
+            f"the graph isn't frozen: node {needed.operations[unset]!r} is a variable, whose value it doesn't have",
         )
-    whole = options.get("outputs") is None
+    whole_nodes = options.get("outputs") is None  # then every tensor of a node is an output
     return Plan(
         definition,
         None,
         [Port(name.removesuffix(":0"), _tensor_name(name)) for name in inputs],
-        [Port(name.removesuffix(":0"), name if whole else _tensor_name(name)) for name in outputs],
+        [Port(name.removesuffix(":0"), name if whole_nodes else _tensor_name(name)) for name in outputs],
         needed,
         [],
         _metadata("", needed),
