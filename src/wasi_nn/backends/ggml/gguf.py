@@ -19,7 +19,7 @@ Value = int | float | bool | str
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _MAX_KEY = 65535
-_MAX_NAME = 63
+_MAX_TENSOR_NAME = 63
 _MAX_DIMS = 4
 _TOKENS = "tokenizer.ggml.tokens"
 _STRING, _ARRAY = 8, 9
@@ -138,7 +138,7 @@ def _read_tensors(reader: _Reader, count: int, alignment: Value) -> int:
     names: set[str] = set()
     elements = 0
     for _ in range(count):
-        name = reader.text(_MAX_NAME)
+        name = reader.text(_MAX_TENSOR_NAME)
         if name in names:
             raise _wrong(f"the tensor {name!r} is there twice")
         names.add(name)
