@@ -45,7 +45,7 @@ types: $(VENV)/.dev  ## docs/types.md: every type tried in every backend
 guests: $(VENV)/.dev  ## rebuild the committed guests and the bridge, and build those in Python and JavaScript
 	$(BIN)/python guests/build.py
 	$(BIN)/python guests/build_components.py
-	$(BIN)/python -m wasi_nn.abi.component.bridge.build
+	$(BIN)/python guests/build_bridge.py
 	mkdir -p build/guests
 	$(BIN)/python guests/build_components.py --python build/guests/infer-python.wasm
 	$(BIN)/python guests/build_components.py --js build/guests/infer-js.wasm

@@ -14,9 +14,9 @@ from fuzz import graphs
 from fuzz.checks import no_faults
 from fuzz.choices import Choices
 from wasi_nn import Session
+from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component import bridge_functions
 from wasi_nn.abi.component.host_functions import STRING, U64
-from wasi_nn.abi.core.host_functions import GuestFault
 
 MAX_SIZE = 2048
 

@@ -14,8 +14,8 @@ from fuzz import graphs
 from fuzz.checks import no_faults
 from fuzz.choices import Choices
 from wasi_nn import Session
+from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.core.guest_memory import GuestMemory
-from wasi_nn.abi.core.host_functions import GuestFault
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.abi.core.wamr import WamrAbi
 from wasi_nn.abi.core.wasmedge import END_OF_SEQUENCE, MODEL_NOT_FOUND, WasmEdgeAbi

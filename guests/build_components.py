@@ -15,8 +15,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from wasi_nn.abi.component.bridge import VERSIONS, build
-from wasi_nn.abi.component.bridge.build import C_FLAGS, LINK_FLAGS, date, nn_wit
+import build_bridge
+from build_bridge import C_FLAGS, LINK_FLAGS, date, nn_wit
+
+from wasi_nn.abi.component.bridge import VERSIONS
 
 HERE = Path(__file__).parent
 COMPONENTS = HERE / "component"
@@ -119,11 +121,11 @@ def componentize(source: Path, version: str, world: str, wit: str, built: Path) 
         module, text = Path(scratch, "module.wasm"), Path(scratch, "world.wit")
         text.write_text(wit)
         options = ("-fno-builtin", "-I", str(HERE / "include"), f"-DWASI_NN_VERSION={date(version)}")
-        build.run_tool(
+        build_bridge.run_tool(
             "ziglang", "cc", *C_FLAGS, *LINK_FLAGS, *options, source.name, "-o", str(module), cwd=source.parent
         )
-        build.wasm_tools("component", "embed", "--world", world, str(text), str(module), "-o", str(module))
-        build.componentize(module, built)
+        build_bridge.wasm_tools("component", "embed", "--world", world, str(text), str(module), "-o", str(module))
+        build_bridge.componentize(module, built)
     return built
 
 

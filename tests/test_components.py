@@ -18,9 +18,9 @@ from onnx import TensorProto, helper
 
 import wasi_nn
 from wasi_nn import ErrorCode, Graph, GuestError, NNError, Session, TensorInfo, TensorType
+from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component import compose, host_functions
 from wasi_nn.abi.component.bridge import VERSIONS
-from wasi_nn.abi.core.host_functions import GuestFault
 
 if TYPE_CHECKING:
     from wasi_nn.abi.component.bridge_functions import Define

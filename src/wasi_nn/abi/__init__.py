@@ -1,1 +1,1 @@
-"""The two ABIs: bytes, numbers and handles on one side, a `Session` on the other. Nothing is decided here."""
+"""The two ABIs: each translates a guest's bytes, numbers and handles into calls of a `Session`, and results back."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from wasmtime import Engine, Store
 
-from wasi_nn.abi.wasmtime_c_api import ADDRESS, FORGET, keep, kept, symbol
+from wasi_nn.abi.wasmtime_c_api import ADDRESS, FORGET, keep, kept, new_error, symbol
 
 _CONTINUE = 0
 
@@ -19,8 +19,7 @@ def ask_when_raised(store: Store, may_go_on: Callable[[], str]) -> None:
     def decide(delta: int, kind: int) -> int | None:
         reason = may_go_on()
         if reason:
-            error: int = _error_new(reason.encode("utf-8", "replace").replace(b"\0", b"?"))
-            return error
+            return new_error(reason)
         ctypes.c_uint64.from_address(delta).value = 1
         ctypes.c_uint8.from_address(kind).value = _CONTINUE
         return None
@@ -32,7 +31,7 @@ def ask_when_raised(store: Store, may_go_on: Callable[[], str]) -> None:
 
 
 def raise_epoch(engine: Engine) -> None:
-    """Call the `may_go_on` of every guest that runs on an engine. May be called from any thread."""
+    """Call the `may_go_on` of every guest that runs on an engine. Any thread may call this."""
     engine.increment_epoch()
 
 
@@ -40,10 +39,9 @@ def _enter(_: int, key: int, delta: int, kind: int) -> int | None:
     try:
         error: int | None = kept[key](delta, kind)
     except BaseException as interruption:
-        error = _error_new(f"interrupted by {type(interruption).__name__}".encode())
+        error = new_error(f"interrupted by {type(interruption).__name__}")
     return error
 
 
 _ENTER = ctypes.CFUNCTYPE(ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS)(_enter)
 _set_callback = symbol("wasmtime_store_epoch_deadline_callback", None, ADDRESS, ADDRESS, ADDRESS, ADDRESS)
-_error_new = symbol("wasmtime_error_new", ADDRESS, ctypes.c_char_p)

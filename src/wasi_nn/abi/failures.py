@@ -1,4 +1,4 @@
-"""A log of a guest's failed calls, limited in lines."""
+"""The log of a guest's failed calls, which has a limited number of lines."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _MAX_LOGGED = 100
 
 
 class FailureLog:
-    """Logs the first failures of one guest only, since a guest may fail any number of times."""
+    """Logs only the first 100 failed calls of one guest, since a guest may make any number of them."""
 
     def __init__(self) -> None:
         self._count = 0
 
     def add(self, text: str) -> None:
-        """Log a failure, unless the limit is reached."""
+        """Log a failed call, unless the limit is reached."""
         self._count += 1
         if self._count <= _MAX_LOGGED:
             logger.warning("%s", text)

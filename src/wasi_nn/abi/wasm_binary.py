@@ -1,24 +1,24 @@
-"""Reading WebAssembly binaries, as far as their parts tell what they hold."""
+"""Reads WebAssembly binaries: the sections of modules and components, and the numbers and names in them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 MODULE_HEADER = b"\0asm\x01\0\0\0"
-"""How a core module begins."""
+"""The first bytes of a core module."""
 COMPONENT_HEADER = b"\0asm\x0d\0\x01\0"
-"""How a component begins."""
+"""The first bytes of a component."""
 
 _MODULES_MEMORIES = 5
 _COMPONENTS_MODULE, _COMPONENTS_COMPONENT = 1, 4
 
 
 class Malformed(Exception):
-    """The bytes don't make sense; the text says where."""
+    """The bytes aren't a valid binary. The text says why, and "it" is the binary."""
 
 
-class Reader:
-    """Reads one run of bytes from its beginning. Raises `Malformed` where they don't go on as they should."""
+class WasmReader:
+    """Reads bytes from first to last. Raises `Malformed` where they are invalid."""
 
     def __init__(self, content: bytes | memoryview) -> None:
         self.content = memoryview(content)
@@ -38,7 +38,7 @@ class Reader:
         return self.take(1)[0]
 
     def u32(self) -> int:
-        """A number in LEB128, of 32 bits."""
+        """A u32 in LEB128."""
         value = shift = 0
         while True:
             byte = self.byte()
@@ -51,41 +51,42 @@ class Reader:
         return value
 
     def name(self) -> str:
-        """A text, with its length before it."""
+        """A UTF-8 text after its length."""
         try:
             return bytes(self.take(self.u32())).decode()
         except UnicodeDecodeError:
             raise Malformed("it has a name that isn't UTF-8") from None
 
     def extern_name(self) -> str:
-        """The name of what a component imports or exports."""
+        """The name of an import or export of a component."""
         form = self.byte()
         if form > 1:
             raise Malformed(f"it has a name of an unknown form ({form})")
         return self.name()
 
     def sort(self) -> bytes:
-        """What kind of thing an index is of: one byte, but for the core sorts, which are two."""
+        """The sort of an item: two bytes for the core sorts, one byte for the others."""
         sort = self.byte()
         return bytes((sort, self.byte())) if sort == 0 else bytes((sort,))
 
     def since(self, start: int) -> bytes:
-        """The bytes from a place on that were read."""
+        """The bytes that were read since the reader was at `start`."""
         return bytes(self.content[start : self.at])
 
 
 def sections(content: bytes | memoryview, header: bytes) -> Iterator[tuple[int, memoryview]]:
-    """The sections of a module or a component, each with its number."""
-    reader = Reader(content)
+    """The sections of a module or a component: number and content."""
+    reader = WasmReader(content)
     if reader.take(len(header)) != header:
-        raise Malformed("it has the header of something else")
+        raise Malformed("its first bytes are those of another format")
     while reader.at < len(reader.content):
         number = reader.byte()
         yield number, reader.take(reader.u32())
 
 
 def memories_of(content: bytes | memoryview) -> int:
-    """How many linear memories the modules of a guest define; fewer, if it is malformed."""
+    """The number of linear memories that the modules of a guest define. A malformed part counts as far as it can be
+    read."""
     count = 0
     left = [memoryview(content)]
     while left:
@@ -94,7 +95,7 @@ def memories_of(content: bytes | memoryview) -> int:
         try:
             for number, body in sections(part, COMPONENT_HEADER if is_component else MODULE_HEADER):
                 if not is_component:
-                    count += Reader(body).u32() if number == _MODULES_MEMORIES else 0
+                    count += WasmReader(body).u32() if number == _MODULES_MEMORIES else 0
                 elif number in (_COMPONENTS_MODULE, _COMPONENTS_COMPONENT):
                     left.append(body)
         except Malformed:

@@ -1,7 +1,7 @@
-"""The engine's C API where wasmtime-py binds it but doesn't wrap it: its symbols, and what it may still call.
+"""Parts of the engine's C API that wasmtime-py binds but doesn't wrap: symbols, errors, and callbacks.
 
-Whatever the engine may call must stay alive as long as that. So a function is kept here under a key; the engine has the
-key, gives it to the one callback that finds the function by it, and at last to `FORGET`.
+A Python function must live as long as the engine may call it. So `keep` stores it here under a key. The engine gets the
+key and passes it to one C callback, which finds the function by it. At the end the engine passes the key to `FORGET`.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from wasmtime import _ffi as ffi
+from wasmtime import WasmtimeError, _ffi as ffi
 
 ADDRESS, SIZE = ctypes.c_void_p, ctypes.c_size_t
 
 _library = ctypes.CDLL(str(ffi.filename))
+# Any thread may run a guest and change this dict. One operation on a dict is atomic under the GIL, as is `next` on a
+# count; no operation here needs more.
 kept: dict[int, Callable[..., Any]] = {}
 """The functions that the engine may still call, by their keys."""
 _keys = itertools.count(1)
 
 
 def symbol(name: str, result: Any, *arguments: Any) -> Any:
-    """A function of the engine's library with argument types of our own: addresses as plain ints, which cost least.
-    None if the engine has no such function."""
+    """A function of the engine's library, or None if the engine has no such function. Its argument types are ours:
+    addresses are plain ints, which `ctypes` converts fastest."""
     try:
         function = _library[name]
     except AttributeError:
@@ -33,22 +35,38 @@ def symbol(name: str, result: Any, *arguments: Any) -> Any:
 
 
 def offset_of(structure: Any, field: str) -> int:
-    """Where a field of a `ctypes` structure or union begins."""
+    """The offset in bytes of a field of a `ctypes` structure or union."""
     offset: int = getattr(structure, field).offset
     return offset
 
 
 def keep(function: Callable[..., Any]) -> int:
-    """Keep a function until the engine calls `FORGET` with the key that this gives."""
+    """Keep a function until the engine calls `FORGET` with the key that this returns."""
     key = next(_keys)
     kept[key] = function
     return key
 
 
 def _drop(key: int) -> None:
-    if kept:  # not when the interpreter is taking itself apart
+    if kept:  # None when the interpreter has cleared this module at its exit
         kept.pop(key, None)
 
 
 FORGET = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_drop)
 """The finalizer to give to the engine beside a key from `keep`."""
+
+_error_new = symbol("wasmtime_error_new", ADDRESS, ctypes.c_char_p)
+HAS_ERRORS = _error_new is not None
+"""Whether the engine has the function that `new_error` calls."""
+
+
+def new_error(text: str) -> int:
+    """Make an error of the engine; returns its address. The engine takes the error from a callback that returns it."""
+    error: int = _error_new(text.encode("utf-8", "replace").replace(b"\0", b"?"))
+    return error
+
+
+def require_success(error: int | None) -> None:
+    """Raise `wasmtime.WasmtimeError` if a function of the engine returned an error's address."""
+    if error:
+        raise WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(ffi.wasmtime_error_t)))

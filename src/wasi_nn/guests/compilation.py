@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from wasmtime import Engine, Module, WasmtimeError
 
-from wasi_nn.abi.wasm_binary import MODULE_HEADER, Malformed, Reader, sections
+from wasi_nn.abi.wasm_binary import MODULE_HEADER, Malformed, WasmReader, sections
 from wasi_nn.errors import GuestError, one_line, printable
 from wasi_nn.guests.compile_process import INVALID
 from wasi_nn.limits.limits import Limits, how_to_raise
@@ -66,7 +66,7 @@ def is_easy(module: bytes) -> bool:
             if number == _TYPES:
                 types = len(body)
             elif number == _CODE:
-                reader = Reader(body)
+                reader = WasmReader(body)
                 for _ in range(reader.u32()):
                     function = reader.take(reader.u32())
                     variables += _variables(function)
@@ -78,7 +78,7 @@ def is_easy(module: bytes) -> bool:
 
 def _variables(function: memoryview) -> int:
     """How many local variables a function declares."""
-    reader = Reader(function)
+    reader = WasmReader(function)
     count = 0
     for _ in range(reader.u32()):
         count += reader.u32()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
-from wasi_nn.abi.core.host_functions import GuestFault
 from wasi_nn.abi.core.preview1 import LONGEST_PATH, Preview1
 from wasi_nn.limits.limits import Limits, how_to_raise
 from wasi_nn.process.descriptors import are_free, reserve

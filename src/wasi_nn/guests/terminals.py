@@ -9,8 +9,8 @@ from __future__ import annotations
 from wasmtime import Engine, Store
 from wasmtime.component import Component, Linker as ComponentLinker, ResourceAny, ResourceHost, ResourceType
 
+from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
-from wasi_nn.abi.core.host_functions import GuestFault
 from wasi_nn.abi.core.preview1 import Preview1
 
 _CHARACTER_DEVICE, _STAT_SIZE = 2, 24

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from wasmtime import Linker, Module, Store, WasiConfig, WasmtimeError, _ffi as ffi
 from wasmtime.component import Component, Linker as ComponentLinker
 
+from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.core import host_functions, preview1
 from wasi_nn.abi.core.guest_memory import GuestMemory
 from wasi_nn.errors import GuestError
@@ -129,7 +130,7 @@ class Wasi:
 
     def _proc_exit(self, _: GuestMemory | None, code: int) -> None:
         self.exit_code = code
-        raise host_functions.GuestFault(f"exit with code {code}")
+        raise GuestFault(f"exit with code {code}")
 
 
 def _give_stdin(config: WasiConfig, content: bytes) -> None:

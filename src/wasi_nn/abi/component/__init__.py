@@ -1,1 +1,1 @@
-"""What components import: `wasi:nn`, through a bridge component that is put beside the guest."""
+"""Functions for components: `wasi:nn`, through a bridge component beside the guest."""

@@ -1,26 +1,25 @@
-"""The component ABI: what a guest component imports from `wasi:nn`, at any of its published versions.
+"""The component ABI: the host functions behind `wasi:nn`, for all published versions of it.
 
-A guest gets its wasi:nn from the bridge component that is put beside it (`bridge`, `compose`). Here are the functions
-that the bridge calls: tensors, graphs, contexts and errors are handles of the session, numbers are WIT's, and bytes
-come as text. All versions end in the same functions.
+A guest gets wasi:nn from the bridge component beside it (`bridge`, `compose`), and the bridge calls the functions in
+this module. Tensors, graphs, contexts and errors are handles of the session, numbers are WIT's, and bytes come as text.
+The bridges of all versions call the same functions.
 
-A function that can fail in WIT gives the handle of an error. Those that can't in WIT fail only on handles, which the
-bridge doesn't get wrong, or when there are no handles left; they trap.
+A function that can fail in WIT returns the handle of an error. A function that can't fail in WIT traps instead: if a
+handle is wrong, which the bridge prevents, or if no handle or memory is left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from wasmtime.component import Linker, LinkerInstance
 
+from wasi_nn.abi.call_boundary import MAX_NAME, CallBoundary, GuestFault
 from wasi_nn.abi.component import bridge, host_functions
 from wasi_nn.abi.component.host_functions import STRING, U32, U64, HostFunction, Text
-from wasi_nn.abi.core.host_functions import GuestFault
-from wasi_nn.abi.failures import FailureLog, logger
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.session.session import Session, require_builder_count
 from wasi_nn.session.tensor import Tensor
@@ -38,7 +37,7 @@ TENSOR_TYPES = (
     TensorType.I32,
     TensorType.I64,
 )
-"""The element types in WIT's order, which isn't the core ABI's."""
+"""The element types in WIT's order, which differs from the core ABI's."""
 
 ENCODINGS = (
     GraphEncoding.OPENVINO,
@@ -65,8 +64,7 @@ ERROR_CODES = (
 _NUMBER_OF_TYPE = {kind: number for number, kind in enumerate(TENSOR_TYPES)}
 _NUMBER_OF_CODE = {code: number for number, code in enumerate(ERROR_CODES)}
 
-_MAX_NAME = 65536
-_MAX_ERROR = 65536  # bytes that are kept of an error that a guest makes
+_MAX_ERROR_TEXT = 65536  # bytes of an error that a guest makes; the rest is cut off
 _DIGITS = 8
 _PAIR = Struct(f"{_DIGITS}s{_DIGITS}s")
 
@@ -75,7 +73,7 @@ class _Signature(NamedTuple):
     parameters: tuple[str, ...]
     result: str | None
     fail: Callable[[int], int | bytes] | None
-    """Makes the result from an error's handle; None if the function can't fail in WIT."""
+    """Makes the result from an error's handle. None if the function can't fail in WIT."""
 
 
 def _outcome(error: int) -> int:
@@ -108,119 +106,118 @@ FUNCTIONS = {
     "error-data": _Signature((U32,), STRING, None),
     "drop": _Signature((U32,), None, None),
 }
-"""The functions that the bridge imports, as `bridge.wit` has them."""
+"""The functions that the bridges import, as in `guests/bridge/bridge.wit`."""
 
 Define = Callable[[LinkerInstance, str, "tuple[str, ...]", "str | None", HostFunction], None]
 
 
 def add_to_component_linker(linker: Linker, session: Session) -> None:
-    """Give the guest component whose nn state `session` is its wasi:nn: define the functions behind it in a linker.
+    """Define the host functions behind wasi:nn in a linker, for one guest component. `session` holds the guest's nn
+    state.
 
     The component must have been wrapped (`wasi_nn.wrap_component`) before it was compiled. The session belongs to one
-    Store, and so do the functions: use a linker of its own for each Store.
+    Store, and so do the functions: use a separate linker for each Store.
     """
     add_functions(linker, session, host_functions.define)
 
 
 def add_functions(linker: Linker, session: Session, define: Define) -> None:
-    """`add_to_component_linker`, with one of the ways in `component_calls` of defining a host function."""
+    """`add_to_component_linker` with a choice of how to define a host function: one of those in `host_functions`."""
     abi = ComponentAbi(session)
     with linker.root() as root, root.add_instance(bridge.HOST) as instance:
         for name, signature in FUNCTIONS.items():
             define(instance, name, signature.parameters, signature.result, abi.function(name))
 
 
-class ComponentAbi:
-    """The bridge's functions over one session. Each raises where the guest gets an error."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._failures = FailureLog()
+class ComponentAbi(CallBoundary["int | bytes"]):
+    """The bridge's functions over one session. Each raises `NNError` where the guest gets an error."""
 
     def function(self, name: str) -> HostFunction:
-        """One of the functions as the bridge calls it, with nothing raised but `GuestFault`."""
+        """The host function for a name. It raises nothing but `GuestFault`."""
         method: HostFunction = getattr(self, name.replace("-", "_"))
-        fail = FUNCTIONS[name].fail
 
         def call(*arguments: int | memoryview) -> int | Text | None:
             try:
                 return method(*arguments)
-            except NNError as error:
-                self._session.on_abi_error(name, arguments, error)
-                if fail is None:
-                    raise GuestFault(f"{name}: {error}") from None
-                self._failures.add(f"{name} failed: {error} [{error.code.value}]")
-                return fail(self._error(name, error))
-            except Exception as fault:
-                logger.exception("%s: a fault of the host's own", name)
-                if fail is None:
-                    raise GuestFault(f"{name}: a fault of the host's own, {type(fault).__name__}") from None
-                message = f"a fault of the host's own, {type(fault).__name__}: see its log"
-                return fail(self._error(name, NNError(ErrorCode.RUNTIME_ERROR, message)))
-            except BaseException as interruption:
-                self._session.interruption = interruption
-                raise GuestFault(f"{name}: interrupted by {type(interruption).__name__}") from None
+            except BaseException as error:
+                return self.failed(name, arguments, error)
 
         return call
 
-    def _error(self, name: str, error: NNError) -> int:
+    def rejected(self, name: str, arguments: Sequence[object], error: Exception) -> int | bytes:
+        assert isinstance(error, NNError)
+        fail = FUNCTIONS[name].fail
+        if fail is None:
+            raise GuestFault(f"{name}: {error}") from None
+        self.failures.add(f"{name} failed: {error} [{error.code.value}]")
+        # A copy of the error has no traceback, which would keep the call's frames and their memory alive.
+        return fail(self._error_handle(name, NNError(error.code, error.message)))
+
+    def host_fault(self, name: str, error: Exception) -> int | bytes:
+        fault, fail = f"a fault of the host's own, {type(error).__name__}", FUNCTIONS[name].fail
+        if fail is None:
+            raise GuestFault(f"{name}: {fault}") from None
+        return fail(self._error_handle(name, NNError(ErrorCode.RUNTIME_ERROR, f"{fault}: see its log")))
+
+    def _error_handle(self, name: str, error: NNError) -> int:
         try:
-            return self._session.add_error(NNError(error.code, error.message))  # a copy has no frames
+            return self.session.add_error(error)
         except NNError as full:
             raise GuestFault(f"{name}: {full}") from None
 
     def tensor_new(self, kind: int, size: int, rank: int, content: memoryview) -> int:
-        self._session.require_tensor_bytes(size + 4 * rank)
+        self.session.require_tensor_bytes(size + 4 * rank)
         row: Array = np.zeros(size + 4 * rank, np.uint8)
         if content:
             _join(content, row)
-        return self._session.add_tensor(Tensor(TENSOR_TYPES[kind], row[:size], row[size:]))
+        return self.session.add_tensor(Tensor(TENSOR_TYPES[kind], row[:size], row[size:]))
 
     def tensor_write(self, tensor: int, offset: int, part: memoryview) -> None:
-        item, size = self._session.tensor(tensor), len(part) // 2
-        to, offset = (item.data, offset) if offset < len(item.data) else (item.encoded_dims, offset - len(item.data))
-        _join(part, to[offset : offset + size])
+        item, size = self.session.tensor(tensor), len(part) // 2
+        # The bridge addresses a tensor's data and its dimensions as one row of bytes, data first.
+        row, offset = (item.data, offset) if offset < len(item.data) else (item.encoded_dims, offset - len(item.data))
+        _join(part, row[offset : offset + size])
 
     def tensor_type(self, tensor: int) -> int:
-        return _NUMBER_OF_TYPE[self._session.tensor(tensor).type]
+        return _NUMBER_OF_TYPE[self.session.tensor(tensor).type]
 
     def tensor_extent(self, tensor: int) -> int:
-        item = self._session.tensor(tensor)
+        item = self.session.tensor(tensor)
         return len(item.encoded_dims) // 4 << 32 | len(item.data)
 
     def tensor_read(self, tensor: int, offset: int, size: int) -> Text:
-        item = self._session.tensor(tensor)
-        of, offset = (item.data, offset) if offset < len(item.data) else (item.encoded_dims, offset - len(item.data))
-        part = of[offset : offset + size]
+        item = self.session.tensor(tensor)
+        row, offset = (item.data, offset) if offset < len(item.data) else (item.encoded_dims, offset - len(item.data))
+        part = row[offset : offset + size]
         return 2 * len(part), lambda text: _split(part, text)
 
     def load(self, encoding: int, target: int, count: int, builders: memoryview) -> int:
         require_builder_count(count)
         digits = bytes(builders)
         tensors = [int(digits[at : at + _DIGITS], 16) for at in range(0, len(digits), _DIGITS)]
-        return self._session.load_tensors(tensors, ENCODINGS[encoding], TARGETS[target])
+        return self.session.load_tensors(tensors, ENCODINGS[encoding], TARGETS[target])
 
     def load_by_name(self, name: memoryview) -> int:
-        return self._session.load_by_name(_checked("graph", _text(name), ErrorCode.NOT_FOUND))
+        return self.session.load_by_name(_checked("graph", _text(name), ErrorCode.NOT_FOUND))
 
     def init_execution_context(self, graph: int) -> int:
-        return self._session.init_execution_context(graph)
+        return self.session.init_execution_context(graph)
 
     def set_input(self, context: int, tensor: int, name: memoryview) -> int:
         [(key, _)] = self._checked_inputs([(_text(name), tensor)])
-        self._session.set_input_tensor(context, key, tensor)
+        self.session.set_input_tensor(context, key, tensor)
         return 0
 
     def compute(self, context: int) -> int:
-        self._session.compute(context)
+        self.session.compute(context)
         return 0
 
     def get_output(self, context: int, name: memoryview) -> int:
-        return self._session.get_output_tensor(context, _checked("output", _text(name)))
+        return self.session.get_output_tensor(context, _checked("output", _text(name)))
 
     def compute_named(self, context: int, inputs: memoryview) -> bytes:
-        given = self._checked_inputs(_named_handles(bytes(inputs)))
-        outputs = self._session.compute_named_tensors(context, given)
+        named = self._checked_inputs(_named_handles(bytes(inputs)))
+        outputs = self.session.compute_named_tensors(context, named)
         text = [b"%08x%08x" % (0, len(outputs))]
         for name, handle in outputs:
             encoded = name.encode("utf-8", "replace")
@@ -228,31 +225,31 @@ class ComponentAbi:
         return b"".join(text)
 
     def _checked_inputs(self, named: list[tuple[str, int]]) -> list[tuple[str, int]]:
-        """Tensors by the names of inputs, which are checked: if they won't do, the tensors are gone all the same."""
+        """Check the names of inputs. If one is too long, drop the tensors all the same and raise `NNError`."""
         try:
             for name, _ in named:
                 _checked("input", name)
         except NNError:
             for _, tensor in named:
-                self._session.drop(tensor)
+                self.session.drop(tensor)
             raise
         return named
 
     def error_new(self, code: int, data: memoryview) -> int:
-        return self._session.add_error(NNError(ERROR_CODES[code], _text(data[:_MAX_ERROR])))
+        return self.session.add_error(NNError(ERROR_CODES[code], _text(data[:_MAX_ERROR_TEXT])))
 
     def error_code(self, error: int) -> int:
-        return _NUMBER_OF_CODE[self._session.error(error).code]
+        return _NUMBER_OF_CODE[self.session.error(error).code]
 
     def error_data(self, error: int) -> bytes:
-        return self._session.error(error).message.encode("utf-8", "replace")
+        return self.session.error(error).message.encode("utf-8", "replace")
 
     def drop(self, handle: int) -> None:
-        self._session.drop(handle)
+        self.session.drop(handle)
 
 
 def _named_handles(text: bytes) -> list[tuple[str, int]]:
-    """Tensors' handles, each with a name."""
+    """Read pairs of a name and a tensor's handle."""
     named, at = [], 0
     while at < len(text):
         tensor, length = (int(digits, 16) for digits in _PAIR.unpack_from(text, at))
@@ -262,25 +259,25 @@ def _named_handles(text: bytes) -> list[tuple[str, int]]:
 
 
 def _text(text: memoryview) -> str:
-    return str(text, "utf-8", "replace")  # its end may be cut off in the middle of a character
+    return str(text, "utf-8", "replace")  # "replace": the text may be cut off in the middle of a character
 
 
 def _checked(what: str, name: str, code: ErrorCode = ErrorCode.INVALID_ARGUMENT) -> str:
-    """A name, if anything can have it: it will be looked up, and said in a message."""
-    if len(name) > _MAX_NAME:
+    """The name, if it isn't too long to be looked up and to be quoted in a message; else raises `NNError`."""
+    if len(name) > MAX_NAME:
         raise NNError(code, f"no {what} has a name of {len(name)} characters")
     return name
 
 
 def _join(text: memoryview, to: Array) -> None:
-    """Write the bytes that a text of two planes stands for."""
+    """Decode a text of two planes (low four bits of all bytes, then the high four) into bytes."""
     planes: Array = np.frombuffer(text, np.uint8)
     np.multiply(planes[len(to) :], 16, out=to)
     np.bitwise_or(to, planes[: len(to)], out=to)
 
 
 def _split(content: Array, to: memoryview) -> None:
-    """Write the text of two planes that stands for some bytes."""
+    """Encode bytes as a text of two planes."""
     planes: Array = np.frombuffer(to, np.uint8)
     np.bitwise_and(content, 15, out=planes[: len(content)])
     np.right_shift(content, 4, out=planes[len(content) :])

@@ -1,15 +1,15 @@
-"""Putting the bridge beside a guest component, in memory, before it is compiled.
+"""Puts the bridge beside a guest component, in memory, before the engine compiles both as one component.
 
     outer component
-      imports   what the guest imports, but for wasi:nn, and the host functions (`bridge.HOST`)
+      imports   the guest's imports without wasi:nn, and the host functions (`bridge.HOST`)
       contains  a bridge for each version of wasi:nn that the guest imports
-                the guest, its bytes untouched
-      exports   what the guest exports
+                the guest, with its bytes unchanged
+      exports   the guest's exports
 
-The guest's own sections up to its last import say what the imports are, so they become the head of the outer
-component, and their type and instance indexes must keep their meaning: where the guest imports wasi:nn, the outer
-component makes a placeholder instead. Everything else there (modules, functions) means nothing to imports and is left
-out. Nothing is validated here, which the engine does when it compiles the result.
+The guest's sections up to its last import describe its imports, so the outer component begins with them. Their type and
+instance indexes must keep their meaning: for each import of wasi:nn, the outer component instantiates a placeholder
+instead. Other items before the last import (modules, functions) don't matter to imports and are left out. This module
+validates nothing; the engine validates the result when it compiles it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from functools import cache
 from typing import NamedTuple
 
 from wasi_nn.abi.component import bridge
-from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, Malformed, Reader, sections
+from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, Malformed, WasmReader, sections
 from wasi_nn.errors import GuestError, printable
 
 _NAMESPACE = "wasi:nn/"
@@ -31,7 +31,7 @@ _SECTIONS = "custom, core module, core instance, core type, component, instance,
 _SECTION_NAMES = (*_SECTIONS.split(", "), "export", "value")
 _WITHOUT_MEANING_TO_IMPORTS = {_CUSTOM, _CORE_MODULE, _CORE_INSTANCE, _COMPONENT, _CANON}
 
-# A sort is one byte, but for the core sorts, which are two.
+# A sort is two bytes for the core sorts, and one byte for the others.
 _CORE_MODULE_SORT, _FUNC_SORT, _TYPE_SORT, _COMPONENT_SORT, _INSTANCE_SORT = b"\0\x11", b"\1", b"\3", b"\4", b"\5"
 _OUTER = 2
 _PLAIN_NAME = b"\0"
@@ -44,10 +44,10 @@ class _Import(NamedTuple):
 
 
 def wrap_component(guest: bytes, name: str = "the guest") -> bytes:
-    """The component that gives a guest component its wasi:nn; the guest itself if it imports none.
+    """Wrap a guest component in a component that gives it wasi:nn; returns the guest itself if it imports no wasi:nn.
 
-    `guest` is a component's binary, `name` what to call it in a message. Raises `GuestError` if it can't be read, or
-    imports something of wasi:nn that doesn't exist.
+    `guest` is a component's binary, and `name` is its name in messages. Raises `GuestError` if the binary can't be
+    read, or imports an interface or version of wasi:nn that this host doesn't have.
     """
     try:
         return _wrap(guest)
@@ -71,7 +71,7 @@ def _wrap(guest: bytes) -> bytes:
     host = counts[_INSTANCE_SORT]
     counts[_INSTANCE_SORT] += 1
 
-    given = {}
+    nn_instances = {}
     for version in head.versions:
         outer.append(_section(_COMPONENT, bridge.binary(version)))
         outer.append(_instantiate(counts, [(bridge.HOST, _INSTANCE_SORT, host)]))
@@ -79,14 +79,14 @@ def _wrap(guest: bytes) -> bytes:
         for interface in bridge.INTERFACES:
             exported = _nn_name(interface, version)
             outer.append(_export_alias(_INSTANCE_SORT, instance, exported))
-            given[exported] = counts[_INSTANCE_SORT]
+            nn_instances[exported] = counts[_INSTANCE_SORT]
             counts[_INSTANCE_SORT] += 1
 
     outer.append(_section(_COMPONENT, guest))
-    arguments = [(name, sort, given.get(name, index)) for name, sort, index in head.arguments]
+    arguments = [(name, sort, nn_instances.get(name, index)) for name, sort, index in head.arguments]
     outer.append(_instantiate(counts, arguments))
     instance = counts[_INSTANCE_SORT] - 1
-    # An export makes an index of its own, as an alias does.
+    # An alias makes a new index, and so does an export.
     counts[_TYPE_SORT] = head.types + 1
     for number, body in parts:
         if number == _EXPORT:
@@ -99,15 +99,15 @@ def _wrap(guest: bytes) -> bytes:
 
 
 class _Head:
-    """The outer component up to where the guest's imports end."""
+    """The beginning of the outer component, up to the end of the guest's imports."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         self.counts: Counter[bytes] = Counter()
-        """How many there are of each sort, but for types."""
+        """The number of items of each sort, without types."""
         self.types = 0
         self.arguments: list[tuple[str, bytes, int]] = []
-        """What the guest is to be instantiated with: its imports, each with the index of what stands for it."""
+        """The arguments for the guest's instantiation: the name, sort and index of each import."""
         self.versions: list[str] = []
 
     def add(self, number: int, body: memoryview) -> None:
@@ -116,7 +116,7 @@ class _Head:
         if number in (_CORE_TYPE, _TYPE):
             self.parts.append(_section(number, body))
             if number == _TYPE:
-                self.types += Reader(body).u32()
+                self.types += WasmReader(body).u32()
         elif number == _ALIAS:
             self._add_aliases(body)
         elif number == _IMPORT:
@@ -172,13 +172,13 @@ def _nn_name(interface: str, version: str) -> str:
 
 
 def _imports(body: memoryview) -> Iterator[_Import]:
-    reader = Reader(body)
+    reader = WasmReader(body)
     for _ in range(reader.u32()):
         start = reader.at
         name = reader.extern_name()
         sort = reader.sort()
         if sort == _TYPE_SORT:
-            if reader.byte() == 0:  # equal to a type that is there; else a resource
+            if reader.byte() == 0:  # equal to an earlier type; else a resource
                 reader.u32()
         elif sort in (_CORE_MODULE_SORT, _FUNC_SORT, _COMPONENT_SORT, _INSTANCE_SORT):
             reader.u32()
@@ -188,8 +188,8 @@ def _imports(body: memoryview) -> Iterator[_Import]:
 
 
 def _aliases(body: memoryview) -> Iterator[tuple[bytes, int, bytes]]:
-    """Each alias: its sort, the kind of its target, and its bytes."""
-    reader = Reader(body)
+    """The aliases: sort, kind of target, and bytes."""
+    reader = WasmReader(body)
     for _ in range(reader.u32()):
         start = reader.at
         sort, target = reader.sort(), reader.byte()
@@ -204,13 +204,13 @@ def _aliases(body: memoryview) -> Iterator[tuple[bytes, int, bytes]]:
 
 
 def _exports(body: memoryview) -> Iterator[tuple[str, bytes]]:
-    """Each export: its name and sort."""
-    reader = Reader(body)
+    """The exports: name and sort."""
+    reader = WasmReader(body)
     for _ in range(reader.u32()):
         name = reader.extern_name()
         sort = reader.sort()
         reader.u32()
-        if reader.byte() == 1:  # a type is ascribed to it
+        if reader.byte() == 1:  # it has an ascribed type
             ascribed = reader.sort()
             if ascribed != _TYPE_SORT or reader.byte() == 0:
                 reader.u32()
@@ -219,9 +219,9 @@ def _exports(body: memoryview) -> Iterator[tuple[str, bytes]]:
 
 @cache
 def _host_type() -> bytes:
-    """The type section that has the type of the instance of host functions, and nothing else."""
+    """The body of a type section with one type: that of the instance of host functions."""
     body = next(body for number, body in sections(bridge.host(), COMPONENT_HEADER) if number == _TYPE)
-    assert Reader(body).u32() == 1
+    assert WasmReader(body).u32() == 1
     return bytes(body)
 
 
@@ -230,7 +230,7 @@ def _section(number: int, body: bytes | memoryview) -> bytes:
 
 
 def _instantiate(counts: Counter[bytes], arguments: Sequence[tuple[str, bytes, int]]) -> bytes:
-    """Instantiate the component that was defined last."""
+    """A section that instantiates the component that was defined last."""
     component = counts[_COMPONENT_SORT]
     counts[_COMPONENT_SORT] += 1
     counts[_INSTANCE_SORT] += 1

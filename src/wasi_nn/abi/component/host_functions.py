@@ -1,12 +1,13 @@
-"""Defining host functions for components, at the least cost a call that the engine allows.
+"""Defines host functions for components, with the lowest cost for a call that the engine allows.
 
-wasmtime-py's `add_func` asks for the types of arguments and results on every call, which costs ten microseconds, and
-copies each string three times. Here the engine calls a bare `ctypes` callback, which reads its arguments where they
-lie. Where the symbols or layouts aren't those expected, the public way is taken: slower, the same otherwise.
+wasmtime-py's `add_func` asks for the types of arguments and results in every call, which costs ten microseconds, and
+copies each string three times. Here the engine calls a `ctypes` callback, which reads the arguments in the engine's own
+memory. If the engine's symbols or layouts aren't the expected ones, this module uses wasmtime-py's public API: the
+calls are slower, and otherwise the same.
 
-A host function takes u32s as ints and strings as their bytes in UTF-8, which it must not keep. It gives an int for a
-u32 or u64, None for no result, and for a string either its bytes, or its size and a function that writes them. It may
-raise `GuestFault` to trap the guest, and nothing else.
+A host function gets u32s as ints, and strings as views of their bytes in UTF-8, which it must not keep. It returns an
+int for a u32 or u64, None for no result, and for a string either the bytes, or their number and a function that writes
+them. It may raise `GuestFault` to trap the guest, and nothing else.
 """
 
 from __future__ import annotations
@@ -20,12 +21,23 @@ import wasmtime
 from wasmtime import _ffi as ffi
 from wasmtime.component import LinkerInstance
 
-from wasi_nn.abi.wasmtime_c_api import ADDRESS, FORGET, SIZE, keep, kept, offset_of, symbol
+from wasi_nn.abi.wasmtime_c_api import (
+    ADDRESS,
+    FORGET,
+    HAS_ERRORS,
+    SIZE,
+    keep,
+    kept,
+    new_error,
+    offset_of,
+    require_success,
+    symbol,
+)
 
 U32, U64, STRING = "u32", "u64", "string"
 
 Text = bytes | tuple[int, Callable[[memoryview], None]]
-"""A string as a host function gives it: its bytes, or their number and what writes them into a view."""
+"""A string as a host function returns it: its bytes, or their number and a function that writes them into a view."""
 
 HostFunction = Callable[..., "int | Text | None"]
 
@@ -33,9 +45,9 @@ HostFunction = Callable[..., "int | Text | None"]
 def define(
     instance: LinkerInstance, name: str, parameters: Sequence[str], result: str | None, function: HostFunction
 ) -> None:
-    """Define a host function in an instance of a component linker, the fastest way there is.
+    """Define a host function in an instance of a component linker, in the fastest way that the engine has.
 
-    `parameters` are the kinds `U32` and `STRING`, `result` one of `U32`, `U64`, `STRING` or None.
+    `parameters` are of the kinds `U32` and `STRING`. `result` is `U32`, `U64`, `STRING` or None.
     """
     (define_raw if RAW_CALLS else define_public)(instance, name, parameters, result, function)
 
@@ -43,23 +55,20 @@ def define(
 def define_public(
     instance: LinkerInstance, name: str, parameters: Sequence[str], result: str | None, function: HostFunction
 ) -> None:
-    """`define`, through wasmtime-py's public API alone."""
+    """`define` through wasmtime-py's public API only."""
 
     def call(_: object, *arguments: Any) -> Any:
         try:
-            given: Any = function(*(value.encode() if isinstance(value, str) else value for value in arguments))
+            value: Any = function(*(item.encode() if isinstance(item, str) else item for item in arguments))
             if result != STRING:
-                return given
-            return (given if isinstance(given, bytes) else _written(*given)).decode()
+                return value
+            return (value if isinstance(value, bytes) else _written(*value)).decode()
         except BaseException as fault:
-            # The engine's own error: any other exception would be kept by wasmtime-py in a global of its own.
-            raise wasmtime.WasmtimeError(_message(fault).decode()) from None
+            # Only the engine's own error will do: wasmtime-py keeps any other exception in a global variable.
+            message = str(fault).encode("utf-8", "replace").replace(b"\0", b"?")
+            raise wasmtime.WasmtimeError(message.decode()) from None
 
     instance.add_func(name, call)
-
-
-def _message(fault: BaseException) -> bytes:
-    return str(fault).encode("utf-8", "replace").replace(b"\0", b"?")
 
 
 def _written(size: int, write: Callable[[memoryview], None]) -> bytearray:
@@ -71,33 +80,33 @@ def _written(size: int, write: Callable[[memoryview], None]) -> bytearray:
 def define_raw(
     instance: LinkerInstance, name: str, parameters: Sequence[str], result: str | None, function: HostFunction
 ) -> None:
-    """`define`, through a bare callback."""
+    """`define` through a `ctypes` callback."""
     layout = Struct("<" + "".join(_PARAMETER[kind] for kind in parameters))
-    # Strings are unpacked as size and address; from the last to the first, so that earlier places stay true.
+    # A string is unpacked as two numbers, its size and its address. The last string is converted first, so that the
+    # places of those before it stay valid.
     strings = [place for place, kind in enumerate(parameters) if kind == STRING][::-1]
     result_kind = b"" if result is None else bytes((_KIND[result],))
-    give_string = result == STRING
-    string_at, view_of, move, error_new = ctypes.string_at, _view_of, ctypes.memmove, _error_new
+    returns_string = result == STRING
+    string_at, view_of, move = ctypes.string_at, _view_of, ctypes.memmove
     pack = _RESULT.pack
 
     def call(values: int, results: int) -> int | None:
         try:
             arguments = layout.unpack(string_at(values, layout.size))
             if strings:
-                given = list(arguments)
+                converted = list(arguments)
                 for place in strings:
-                    size = given.pop(place)
-                    given[place] = view_of(given[place], size, _READ) if size else b""
-                value: Any = function(*given)
+                    size = converted.pop(place)
+                    converted[place] = view_of(converted[place], size, _READ) if size else b""
+                value: Any = function(*converted)
             else:
                 value = function(*arguments)
-            if give_string:
+            if returns_string:
                 _give_string(results, value)
             elif result_kind:
                 move(results, pack(result_kind, value), _RESULT.size)
         except BaseException as fault:
-            error: int = error_new(_message(fault))
-            return error
+            return new_error(str(fault))
         return None
 
     encoded = name.encode()
@@ -109,12 +118,11 @@ def define_raw(
         keep(call),
         ctypes.cast(FORGET, ADDRESS),
     )
-    if error:
-        raise wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(ffi.wasmtime_error_t)))
+    require_success(error)
 
 
 def _give_string(result: int, text: Text) -> None:
-    """Make a result a string. What the engine gets here it frees itself."""
+    """Make a result a string. The engine frees the string's memory."""
     vector = result + _PAYLOAD
     if isinstance(text, bytes):
         _byte_vec_new(vector, len(text), text)
@@ -123,7 +131,7 @@ def _give_string(result: int, text: Text) -> None:
         _byte_vec_new_uninitialized(vector, size)
         if size:
             write(_view_of(ctypes.c_void_p.from_address(vector + _DATA).value, size, _WRITE))
-    # Last, so that a result is a string only when it is whole.
+    # The kind comes last, so that an incomplete result is never a string.
     ctypes.c_uint8.from_address(result).value = _KIND[STRING]
 
 
@@ -132,14 +140,14 @@ def _enter(key: int, _: int, __: int, values: int, ___: int, results: int, ____:
     return error
 
 
-# One for all functions, as in `host_calls`.
+# One C callback serves all functions, as in `core.host_functions`.
 _ENTER = ctypes.CFUNCTYPE(ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE, ADDRESS, SIZE)(_enter)
 _READ, _WRITE = 0x100, 0x200
 _view_of = ctypes.PYFUNCTYPE(ctypes.py_object, ADDRESS, ctypes.c_ssize_t, ctypes.c_int)(
     ("PyMemoryView_FromMemory", ctypes.pythonapi)
 )
 
-# A value is 32 bytes: its kind in the first, and from byte 8 on a number, or a string's size and address.
+# A value has 32 bytes: its kind in the first byte, and from byte 8 on a number, or a string's size and address.
 _VALUE_SIZE, _PAYLOAD, _DATA = 32, 8, 8
 _PARAMETER = {U32: "8xI20x", STRING: "8xQQ8x"}
 _RESULT = Struct("<c7xQ")
@@ -156,11 +164,10 @@ _add_func = symbol(
 )
 _byte_vec_new = symbol("wasm_byte_vec_new", None, ADDRESS, SIZE, ctypes.c_char_p)
 _byte_vec_new_uninitialized = symbol("wasm_byte_vec_new_uninitialized", None, ADDRESS, SIZE)
-_error_new = symbol("wasmtime_error_new", ADDRESS, ctypes.c_char_p)
 
 
 def _raw_calls_fit() -> bool:
-    """Whether the engine has the functions and the layouts that `define_raw` relies on."""
+    """Whether the engine has the functions and layouts that `define_raw` needs."""
     try:
         value, union, vector = ffi.wasmtime_component_val_t, ffi.wasmtime_component_valunion_t, ffi.wasm_byte_vec_t
         layout = [ctypes.sizeof(value), offset_of(value, "kind"), offset_of(value, "of")]
@@ -168,8 +175,8 @@ def _raw_calls_fit() -> bool:
         layout += [ctypes.sizeof(vector), offset_of(vector, "size"), offset_of(vector, "data")]
     except AttributeError:
         return False
-    functions = [_add_func, _byte_vec_new, _byte_vec_new_uninitialized, _error_new]
-    return all(functions) and layout == [_VALUE_SIZE, 0, _PAYLOAD, 0, 0, 0, 16, 0, _DATA]
+    functions = [_add_func, _byte_vec_new, _byte_vec_new_uninitialized]
+    return all(functions) and HAS_ERRORS and layout == [_VALUE_SIZE, 0, _PAYLOAD, 0, 0, 0, 16, 0, _DATA]
 
 
 RAW_CALLS = _raw_calls_fit()

@@ -1,1 +1,1 @@
-"""What core modules import: `wasi_ephemeral_nn`, the dialects of other hosts, and WASI preview 1 where it is ours."""
+"""Functions for core modules: `wasi_ephemeral_nn`, the dialects of other hosts, and a few of WASI preview 1."""

@@ -1,10 +1,10 @@
-"""The dialects of the core ABI, and which of them a guest speaks.
+"""The dialects of the core ABI, and the choice of one for a guest.
 
-    spec        wasi_ephemeral_nn as the specification has it
+    spec        wasi_ephemeral_nn as in the specification
     wasmedge    the same module with WasmEdge's functions and numbers
     wamr        WAMR's first module, wasi_nn
 
-A guest tells by what it imports: the module of WAMR's, any of WasmEdge's functions, or neither.
+The imports of a guest show its dialect: WAMR's module, one of WasmEdge's own functions, or neither.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from wasi_nn.types import parse_enum
 
 
 class Dialect(enum.Enum):
-    """A dialect of the core ABI; `AUTO` is the one that the guest speaks."""
+    """A dialect of the core ABI. `AUTO` is the dialect that the guest's imports show."""
 
     AUTO = "auto"
     SPEC = "spec"
@@ -35,14 +35,14 @@ ABIS: dict[Dialect, type[CoreAbi]] = {
     Dialect.WASMEDGE: wasmedge.WasmEdgeAbi,
     Dialect.WAMR: wamr.WamrAbi,
 }
-"""The functions of each dialect."""
+"""The class with the functions of each dialect."""
 
 MODULES = (spec.MODULE, wamr.MODULE)
-"""The modules that nn functions are imported from."""
+"""The modules from which core guests import nn functions."""
 
 
 def dialect_of(imports: Iterable[tuple[str, str]]) -> Dialect:
-    """The dialect of a guest that imports these functions, each a module and a name."""
+    """The dialect of a guest with these imports, each a module and a name."""
     imported = set(imports)
     if any(module == wamr.MODULE for module, _ in imported):
         return Dialect.WAMR
@@ -52,24 +52,24 @@ def dialect_of(imports: Iterable[tuple[str, str]]) -> Dialect:
 
 
 def imports_of(module: Module) -> list[tuple[str, str]]:
-    """What a core module imports: modules and names."""
+    """The imports of a core module, each a module and a name."""
     return [(item.module, item.name or "") for item in module.imports]
 
 
 def add_to_linker(
     linker: Linker, session: Session, dialect: Dialect | str = Dialect.SPEC, *, guest: Module | None = None
 ) -> None:
-    """Define the nn functions of a dialect in a linker, for the one guest whose nn state `session` is.
+    """Define the nn functions of a dialect in a linker, for one guest. `session` holds the guest's nn state.
 
-    `auto` takes the dialect that `guest` speaks. The session belongs to one Store, and so do the functions: use a
-    linker of its own for each Store. Raises `NNError` with `invalid-argument` for a dialect that doesn't exist, or
-    `auto` without a guest; `wasmtime.WasmtimeError` if the linker has these functions already.
+    `auto` chooses the dialect by the imports of `guest`. The session belongs to one Store, and so do the functions: use
+    a separate linker for each Store. Raises `NNError` with `invalid-argument` for a dialect that doesn't exist, and for
+    `auto` without a guest; raises `wasmtime.WasmtimeError` if the linker has these functions already.
     """
     abi_of(dialect, guest)(session).add_to_linker(linker)
 
 
 def abi_of(dialect: Dialect | str, guest: Module | None) -> type[CoreAbi]:
-    """The functions of a dialect; of the one that a guest speaks, for `auto`. Raises as `add_to_linker` does."""
+    """The class with the functions of a dialect. Raises `NNError` as `add_to_linker` does."""
     chosen = parse_enum(Dialect, dialect)
     if chosen is Dialect.AUTO:
         if guest is None:

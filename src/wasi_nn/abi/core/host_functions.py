@@ -1,12 +1,13 @@
-"""Defining host functions for core modules, at the least cost a call that the engine allows.
+"""Defines host functions for core modules, with the lowest cost for a call that the engine allows.
 
-`wasmtime.Linker.define_func` builds Python values from types on every call, which costs 12 to 20 microseconds. The
-engine's C API also has functions whose arguments are raw 16-byte values; wasmtime-py binds that but doesn't wrap it,
-so it is called here with `ctypes`. Where the symbols or layouts aren't those expected, the public way is taken:
-slower, the same otherwise.
+`wasmtime.Linker.define_func` builds Python values from types in every call, which costs 12 to 20 microseconds. The
+engine's C API also has functions with raw 16-byte values as arguments. wasmtime-py binds them but doesn't wrap them, so
+this module calls them with `ctypes`. If the engine's symbols or layouts aren't the expected ones, this module uses
+wasmtime-py's public API: the calls are slower, and otherwise the same.
 
-A host function is `function(memory, *arguments) -> result`, all u32 or u64, with None for no result; `memory` is the
-caller's, None if it exports none. It may raise `GuestFault` to trap the guest, and nothing else.
+A host function is `function(memory, *arguments) -> result`. Arguments and results are u32 or u64; a function without a
+result returns None. `memory` is the caller's memory, or None if the caller exports none. The function may raise
+`GuestFault` to trap the guest, and nothing else.
 """
 
 from __future__ import annotations
@@ -19,41 +20,40 @@ from typing import Any
 import wasmtime
 from wasmtime import FuncType, Linker, Memory, ValType, _ffi as ffi
 
+from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.core.guest_memory import GuestMemory
-from wasi_nn.abi.wasmtime_c_api import ADDRESS, FORGET, SIZE, keep, kept, offset_of, symbol
+from wasi_nn.abi.wasmtime_c_api import ADDRESS, FORGET, SIZE, keep, kept, offset_of, require_success, symbol
 
 HostFunction = Callable[..., int | None]
 
 
-class GuestFault(Exception):
-    """The guest did what only a trap can answer; the text becomes the trap's."""
-
-
 def define(linker: Linker, module: str, name: str, signature: FuncType, function: HostFunction) -> None:
-    """Define a host function in a linker, the fastest way there is. Its signature has integers alone, and at most one
-    result, an i32."""
+    """Define a host function in a linker, in the fastest way that the engine has. The signature has integers only, and
+    at most one result, an i32."""
     (define_raw if RAW_CALLS else define_public)(linker, module, name, signature, function)
 
 
 def i32_signature(parameters: int, results: int) -> FuncType:
-    """The signature with this many i32s."""
+    """A signature of i32s only."""
     return FuncType([ValType.i32()] * parameters, [ValType.i32()] * results)
 
 
 def define_public(linker: Linker, module: str, name: str, signature: FuncType, function: HostFunction) -> None:
-    """`define`, through wasmtime-py's public API alone."""
+    """`define` through wasmtime-py's public API only."""
     memory = GuestMemory()
     masks = [2**64 - 1 if parameter == ValType.i64() else 2**32 - 1 for parameter in signature.params]
 
     def call(caller: wasmtime.Caller, *arguments: int) -> int | None:
         exported = caller.get("memory")
-        there = None
+        callers_memory = None
         if isinstance(exported, Memory):
             size = exported.data_len(caller)
             memory.look(ctypes.addressof(exported.data_ptr(caller).contents) if size else 0, size)
-            there = memory
+            callers_memory = memory
         try:
-            result = function(there, *(argument & mask for argument, mask in zip(arguments, masks, strict=True)))
+            result = function(
+                callers_memory, *(argument & mask for argument, mask in zip(arguments, masks, strict=True))
+            )
         except GuestFault as fault:
             raise wasmtime.Trap(str(fault)) from None
         return None if result is None else ctypes.c_int32(result).value
@@ -62,13 +62,13 @@ def define_public(linker: Linker, module: str, name: str, signature: FuncType, f
 
 
 def define_raw(linker: Linker, module: str, name: str, signature: FuncType, function: HostFunction) -> None:
-    """`define`, through the engine's unchecked calls."""
+    """`define` through the engine's unchecked calls."""
     memory = GuestMemory()
     item = ffi.wasmtime_extern_t()
     item_address = ctypes.addressof(item)
     memory_address = item_address + offset_of(ffi.wasmtime_extern_t, "of")
-    kind = ctypes.c_uint8.from_buffer(item)  # and so `item` lives as long as the function
-    # Each argument is the first bytes of a raw value; the result takes the place of the first argument.
+    kind = ctypes.c_uint8.from_buffer(item)  # keeps `item` alive as long as the function
+    # An argument is the first bytes of its raw value. The result takes the place of the first argument.
     parameters = signature.params
     arguments = Struct("<" + "".join("Q8x" if parameter == ValType.i64() else "I12x" for parameter in parameters))
     string_at, result_at = ctypes.string_at, ctypes.c_uint32.from_address
@@ -77,12 +77,12 @@ def define_raw(linker: Linker, module: str, name: str, signature: FuncType, func
 
     def call(caller: int, values: int) -> int | None:
         try:
-            there = None
+            callers_memory = None
             if find_export(caller, b"memory", 6, item_address) and kind.value == _MEMORY:
                 context = context_of(caller)
                 memory.look(data_of(context, memory_address) or 0, size_of(context, memory_address))
-                there = memory
-            result = function(there, *arguments.unpack(string_at(values, arguments.size)))
+                callers_memory = memory
+            result = function(callers_memory, *arguments.unpack(string_at(values, arguments.size)))
         except BaseException as fault:
             message = str(fault).encode("utf-8", "replace")
             trap: int = _trap_new(message, len(message))
@@ -102,8 +102,7 @@ def define_raw(linker: Linker, module: str, name: str, signature: FuncType, func
         keep(call),
         ctypes.cast(FORGET, ADDRESS),
     )
-    if error:
-        raise wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(ffi.wasmtime_error_t)))
+    require_success(error)
 
 
 def _enter(key: int, caller: int, values: int, _: int) -> int | None:
@@ -111,13 +110,13 @@ def _enter(key: int, caller: int, values: int, _: int) -> int | None:
     return result
 
 
-# One for all functions, which the key tells apart: making and freeing callbacks is no work for every run of a guest.
+# One C callback serves all functions, and the key tells them apart: no run of a guest makes or frees a C callback.
 _ENTER = ctypes.CFUNCTYPE(ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE)(_enter)
 _MEMORY = ffi.WASMTIME_EXTERN_MEMORY.value
 
 
 def _raw_calls_fit() -> bool:
-    """Whether the engine has the functions and the layouts that `define_raw` relies on."""
+    """Whether the engine has the functions and layouts that `define_raw` needs."""
     functions = [_linker_define_func_unchecked, _caller_export_get, _caller_context]
     functions += [_memory_data, _memory_data_size, _trap_new]
     try:

@@ -1,8 +1,9 @@
-"""The core ABI: what a core module imports from `wasi_ephemeral_nn` (wasi-nn.witx of the specification).
+"""The core ABI: the functions that a core module imports from `wasi_ephemeral_nn` (wasi-nn.witx of the specification).
 
-Every parameter and result is an i32. A function returns an errno, 0 for success; what it produces goes to the u32
-behind its out-pointer, which is written only on success, but for `get_output`, which tells the size it needs when the
-buffer is too small. All pointers are checked before anything happens, and one out of bounds traps.
+Every parameter and result is an i32. A function returns an errno, 0 for success, and writes its value to the u32 behind
+its out-pointer. A function that fails writes nothing, with one exception: `get_output` writes the size of an output
+that doesn't fit into the guest's buffer. All pointers are checked before anything else happens; a pointer out of bounds
+traps.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from wasmtime import Linker
 
+from wasi_nn.abi.call_boundary import MAX_NAME, CallBoundary, GuestFault
 from wasi_nn.abi.core import host_functions
 from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
-from wasi_nn.abi.core.host_functions import GuestFault, i32_signature
-from wasi_nn.abi.failures import FailureLog, logger
+from wasi_nn.abi.core.host_functions import i32_signature
+from wasi_nn.abi.failures import logger
 from wasi_nn.errors import EndOfSequence, ErrorCode, NNError
 from wasi_nn.graph.fitting import MAX_RANK
 from wasi_nn.session.session import Session, require_builder_count
@@ -55,13 +57,12 @@ TARGETS = {0: ExecutionTarget.CPU, 1: ExecutionTarget.GPU, 2: ExecutionTarget.TP
 
 _TYPES = (TensorType.F16, TensorType.F32, TensorType.F64, TensorType.U8, TensorType.I32, TensorType.I64)
 TENSOR_TYPES = {number: kind.dtype for number, kind in enumerate(_TYPES)}
-# Until August 2023 there was neither f64 nor i64, and guests from then are still about.
+# Until August 2023 the specification had neither f64 nor i64. Guests from before are still in use.
 OLD_TENSOR_TYPES = {2: TensorType.U8.dtype, 3: TensorType.I32.dtype}
 
 _BUILDER = Struct("<II")  # data, data length
 _TENSOR = Struct("<IIBxxxII")  # dims, number of dims, type (the three bytes after it are garbage), data, data length
-_WITH_ROOM, _ROOM = ("get_output", "get_output_single"), 3  # which argument of these is the size of the buffer
-_MAX_NAME = 65536
+_HAVE_BUFFER, _BUFFER_SIZE = ("get_output", "get_output_single"), 3  # the place of the buffer's size in the arguments
 
 
 FUNCTIONS = {
@@ -75,10 +76,10 @@ FUNCTIONS = {
 """The functions, each with the number of its parameters."""
 
 
-class CoreAbi:
-    """The functions over one session. Each takes the caller's memory and raises where the guest gets an errno.
+class CoreAbi(CallBoundary[int]):
+    """The functions over one session. Each takes the caller's memory, and raises where the guest gets an errno.
 
-    What differs between dialects is in subclasses.
+    Subclasses are the dialects.
     """
 
     module = MODULE
@@ -86,10 +87,10 @@ class CoreAbi:
     encodings: Mapping[int, GraphEncoding] = ENCODINGS
     tensor_types: Mapping[int, DType] = TENSOR_TYPES
     old_tensor_types: Mapping[int, DType] = OLD_TENSOR_TYPES
+    rejections = (NNError, OutOfBounds)
 
     def __init__(self, session: Session) -> None:
-        self.session = session
-        self.failures = FailureLog()
+        super().__init__(session)
         self._warned_of_old_types = False
 
     def add_to_linker(self, linker: Linker) -> None:
@@ -98,8 +99,7 @@ class CoreAbi:
             host_functions.define(linker, self.module, name, i32_signature(parameters, 1), self.function(name))
 
     def function(self, name: str) -> Callable[..., int]:
-        """One of the functions as the guest calls it: with an errno for a result, and nothing raised but
-        `GuestFault`."""
+        """The host function for a name: it returns an errno, and raises nothing but `GuestFault`."""
         method: Callable[..., None] = getattr(self, name)
 
         def call(memory: GuestMemory | None, *arguments: int) -> int:
@@ -107,45 +107,61 @@ class CoreAbi:
                 return self._missing_memory(name)
             try:
                 method(memory, *arguments)
-            except NNError as error:
-                self.session.on_abi_error(name, arguments, error)
-                return self._failed(name, arguments, error)
-            except OutOfBounds as error:
-                self.session.on_abi_error(name, arguments, error)
-                return self.out_of_bounds(name, error)
-            except Exception:
-                logger.exception("%s: a fault of the host's own", name)
-                return RUNTIME_ERROR
-            except BaseException as interruption:
-                self.session.interruption = interruption
-                raise GuestFault(f"{name}: interrupted by {type(interruption).__name__}") from None
+            except BaseException as error:
+                return self.failed(name, arguments, error)
             return SUCCESS
 
         return call
+
+    def rejected(self, name: str, arguments: Sequence[object], error: Exception) -> int:
+        if isinstance(error, OutOfBounds):
+            return self.out_of_bounds(name, error)
+        assert isinstance(error, NNError)
+        errno = self.errno(error)
+        asks_for_size = error.code is ErrorCode.TOO_LARGE and name in _HAVE_BUFFER and arguments[_BUFFER_SIZE] == 0
+        if asks_for_size or isinstance(error, EndOfSequence):  # these are answers, not failures
+            logger.debug("%s: %s", name, error)
+        else:
+            self.failures.add(f"{name} failed: {error} [{error.code.value}, errno {errno}]")
+        return errno
+
+    def host_fault(self, name: str, error: Exception) -> int:
+        return RUNTIME_ERROR
 
     def errno(self, error: NNError) -> int:
         """The errno for an error."""
         return ERRNO[error.code]
 
     def out_of_bounds(self, name: str, error: OutOfBounds) -> int:
-        """What becomes of a pointer that leads out of the guest's memory: an errno, or a `GuestFault`."""
+        """Answer a call with a pointer out of the guest's memory: return an errno, or raise `GuestFault`."""
         raise GuestFault(f"{name}: {error}") from None
+
+    def _missing_memory(self, name: str) -> int:
+        self.failures.add(
+            f"{name} failed: the module exports no memory named 'memory', or a shared one [errno {MISSING_MEMORY}]"
+        )
+        return MISSING_MEMORY
 
     def load(self, memory: GuestMemory, builders: int, count: int, encoding: int, target: int, out: int) -> None:
         memory.check("the out-pointer", out, 4)
-        parts = self.builders(memory, builders, count)
-        if target not in TARGETS:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no execution target has the number {target}")
-        memory.write_u32(out, self.loaded(parts, encoding, TARGETS[target]))
+        self.load_builders(memory, self.builders(memory, builders, count), encoding, target, out)
 
     def builders(self, memory: GuestMemory, builders: int, count: int) -> list[memoryview]:
-        """The builders of a graph, where they are in memory."""
+        """Views of a graph's builders in the guest's memory."""
         array = memory.range("the builder array", builders, count * _BUILDER.size)
         require_builder_count(count)
         return [memory.range(f"builder {n}", *part) for n, part in enumerate(_BUILDER.iter_unpack(array))]
 
-    def loaded(self, builders: Sequence[memoryview], encoding: int, target: ExecutionTarget) -> int:
-        """The handle of a graph, loaded from its builders by the number of its encoding."""
+    def load_builders(
+        self, memory: GuestMemory, builders: Sequence[memoryview], encoding: int, target: int, out: int
+    ) -> None:
+        """Load a graph from its builders, and write its handle to the out-pointer."""
+        if target not in TARGETS:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no execution target has the number {target}")
+        memory.write_u32(out, self.load_encoded(builders, encoding, TARGETS[target]))
+
+    def load_encoded(self, builders: Sequence[memoryview], encoding: int, target: ExecutionTarget) -> int:
+        """Load a graph from its builders by the number of its encoding; returns the graph's handle."""
         if encoding not in self.encodings:
             raise NNError(ErrorCode.INVALID_ENCODING, f"no graph encoding has the number {encoding}")
         return self.session.load(builders, self.encodings[encoding], target)
@@ -155,9 +171,9 @@ class CoreAbi:
         memory.write_u32(out, self.session.load_by_name(self.name(memory, name, length)))
 
     def name(self, memory: GuestMemory, name: int, length: int) -> str:
-        """The name of a graph."""
+        """Read the name of a graph."""
         text = memory.range("the name", name, length)
-        if length > _MAX_NAME:
+        if length > MAX_NAME:
             raise NNError(ErrorCode.NOT_FOUND, f"no graph has a name of {length} bytes")
         try:
             return bytes(text).decode()
@@ -182,9 +198,9 @@ class CoreAbi:
         self.session.write_input(context, index, dtype, dims, memory.bytes[data : data + size])
 
     def shape(self, memory: GuestMemory, dims: int, rank: int, kind: int) -> tuple[Dims, DType]:
-        """The dims and the dtype of a tensor, whose dimensions are within memory."""
+        """The dimensions and the element type of a tensor. `dims` points to `rank` u32s, which the caller checked."""
         if rank > MAX_RANK:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"a tensor of {rank} dimensions: no more than {MAX_RANK} are")
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"a tensor of {rank} dimensions: a tensor has at most {MAX_RANK}")
         dtype = self.tensor_types.get(kind)
         if dtype is None:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"no tensor type has the number {kind}")
@@ -199,28 +215,14 @@ class CoreAbi:
         self.deliver(memory, index, self.session.output_bytes(context, index), buffer, room, out)
 
     def deliver(self, memory: GuestMemory, index: int, output: memoryview, buffer: int, room: int, out: int) -> None:
-        """Write an output into the guest's buffer, or the size that it needs."""
+        """Write an output into the guest's buffer of `room` bytes, and its size to the out-pointer. If the output
+        doesn't fit, write its size only, and raise `NNError` with `too-large`."""
         size = len(output)
         if size > room:
             memory.write_u32(out, size)
             raise NNError(ErrorCode.TOO_LARGE, f"output {index} is {size} bytes, the buffer {room}")
         memory.bytes[buffer : buffer + size] = output
         memory.write_u32(out, size)
-
-    def _failed(self, name: str, arguments: tuple[int, ...], error: NNError) -> int:
-        errno = self.errno(error)
-        asks_for_size = error.code is ErrorCode.TOO_LARGE and name in _WITH_ROOM and arguments[_ROOM] == 0
-        if asks_for_size or isinstance(error, EndOfSequence):  # which are answers, not failures
-            logger.debug("%s: %s", name, error)
-        else:
-            self.failures.add(f"{name} failed: {error} [{error.code.value}, errno {errno}]")
-        return errno
-
-    def _missing_memory(self, name: str) -> int:
-        self.failures.add(
-            f"{name} failed: the module exports no memory named 'memory', or a shared one [errno {MISSING_MEMORY}]"
-        )
-        return MISSING_MEMORY
 
     def _warn_of_old_types(self, number: int) -> None:
         if not self._warned_of_old_types:

