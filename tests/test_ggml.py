@@ -20,6 +20,7 @@ from core_guest import AUTODETECT, F32, OUT, SUCCESS, U8, CoreGuest, wat
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, Graph, LoadRules, TargetUnavailable
+from wasi_nn.backends import choose_device
 from wasi_nn.backends.ggml import gguf as gguf_format
 from wasi_nn.errors import PromptTooLong
 
@@ -561,14 +562,15 @@ def test_builders_too_many() -> None:
     ],
 )
 def test_the_choice_of_a_device(devices: list[tuple[str, str]], device: str | None) -> None:
-    assert ggml.choose_device(ExecutionTarget.CPU, devices) == "cpu"
+    listed = ggml.as_devices(devices)
+    assert choose_device(listed, ExecutionTarget.CPU, "llama.cpp").label == "cpu"
     if device is None:
         with pytest.raises(TargetUnavailable, match=r"no device for gpu here \(it has BLAS, CPU\)"):
-            ggml.choose_device(ExecutionTarget.GPU, devices)
+            choose_device(listed, ExecutionTarget.GPU, "llama.cpp")
     else:
-        assert ggml.choose_device(ExecutionTarget.GPU, devices) == device
+        assert choose_device(listed, ExecutionTarget.GPU, "llama.cpp").label == device
     with pytest.raises(TargetUnavailable, match="no device for tpu"):
-        ggml.choose_device(ExecutionTarget.TPU, devices)
+        choose_device(listed, ExecutionTarget.TPU, "llama.cpp")
 
 
 def test_only_devices_that_are_there() -> None:

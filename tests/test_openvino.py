@@ -25,7 +25,8 @@ need("openvino", "'wasi-nn[openvino]'")
 import openvino as ov  # noqa: E402
 from openvino import opset13 as ops  # noqa: E402
 
-from wasi_nn.backends.openvino.backend import choose_device, compile_properties  # noqa: E402
+from wasi_nn.backends import choose_device  # noqa: E402
+from wasi_nn.backends.openvino.backend import as_devices, compile_properties  # noqa: E402
 
 
 @pytest.fixture
@@ -391,9 +392,9 @@ def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
 def test_devices_are_those_that_openvino_lists(target: str, available: list[str], device: str | None) -> None:
     if device is None:
         with pytest.raises(TargetUnavailable, match=f"no device for {target}"):
-            choose_device(ExecutionTarget(target), available)
+            choose_device(as_devices(available), ExecutionTarget(target), "openvino")
     else:
-        assert choose_device(ExecutionTarget(target), available) == device
+        assert choose_device(as_devices(available), ExecutionTarget(target), "openvino").name == device
 
 
 def test_devices_that_are_not_there_are_refused(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

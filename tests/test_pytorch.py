@@ -25,7 +25,8 @@ need("torch", "'wasi-nn[pytorch]'")
 import pytorch_models as models  # noqa: E402
 import torch  # noqa: E402
 
-from wasi_nn.backends.pytorch.backend import PyTorchBackend, choose_device  # noqa: E402
+from wasi_nn.backends import choose_device  # noqa: E402
+from wasi_nn.backends.pytorch.backend import PyTorchBackend, as_devices  # noqa: E402
 from wasi_nn.backends.pytorch.tensors import as_tensor  # noqa: E402
 
 PYTORCH = 3
@@ -392,19 +393,22 @@ def test_models_are_loaded_on_several_threads(kind: str) -> None:
 
 
 def test_the_device_is_chosen_by_target_and_by_what_is_there() -> None:
-    here = {"cpu": 1, "cuda": 2, "xpu": 1}
-    assert choose_device(ExecutionTarget.CPU, None, here) == "cpu"
-    assert choose_device(ExecutionTarget.GPU, None, here) == "cuda:0"
-    assert choose_device(ExecutionTarget.GPU, None, {"cpu": 1, "mps": 1}) == "mps:0"
-    assert choose_device(ExecutionTarget.CPU, "cuda:1", here) == "cuda:1"
-    assert choose_device(ExecutionTarget.GPU, "cpu", here) == "cpu"
-    assert choose_device(ExecutionTarget.GPU, "xpu", here) == "xpu:0"
-    for chosen in ("cuda:2", "mps"):
-        with pytest.raises(TargetUnavailable, match=f"no device {chosen} here .it has cpu, cuda:0, cuda:1, xpu:0"):
-            choose_device(ExecutionTarget.GPU, chosen, here)
+    here = as_devices({"cuda": 2, "xpu": 1})
+    for target, name, chosen in (
+        (ExecutionTarget.CPU, None, "cpu"),
+        (ExecutionTarget.GPU, None, "cuda:0"),
+        (ExecutionTarget.CPU, "cuda:1", "cuda:1"),
+        (ExecutionTarget.GPU, "cpu", "cpu"),
+        (ExecutionTarget.GPU, "xpu", "xpu:0"),
+    ):
+        assert choose_device(here, target, "torch", name).name == chosen
+    assert choose_device(as_devices({"mps": 1}), ExecutionTarget.GPU, "torch").name == "mps:0"
+    for name in ("cuda:2", "mps"):
+        with pytest.raises(TargetUnavailable, match=f"no device {name} here .it has cpu, cuda:0, cuda:1, xpu:0"):
+            choose_device(here, ExecutionTarget.GPU, "torch", name)
     for target in (ExecutionTarget.GPU, ExecutionTarget.TPU):
         with pytest.raises(TargetUnavailable, match=f"no device for {target.value} here .it has cpu"):
-            choose_device(target, None, {"cpu": 1})
+            choose_device(as_devices({}), target, "torch")
 
 
 def test_the_cpu_is_always_there() -> None:

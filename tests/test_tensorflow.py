@@ -28,7 +28,8 @@ need("tensorflow", "'wasi-nn[tensorflow]'")
 import tensorflow_models as models  # noqa: E402
 from tensorflow_models import tf, v1  # noqa: E402
 
-from wasi_nn.backends.tensorflow.backend import choose_device  # noqa: E402
+from wasi_nn.backends import choose_device  # noqa: E402
+from wasi_nn.backends.tensorflow.backend import as_devices  # noqa: E402
 
 X = onnx_models.f32([1, -1, 2, -2])
 SECRET = "what only the host may read"
@@ -434,11 +435,12 @@ print(grown(1), grown(5) - grown(2))
 
 
 def test_the_device_for_each_target() -> None:
-    assert choose_device(ExecutionTarget.CPU, ["CPU", "GPU"]) == "cpu"
-    assert choose_device(ExecutionTarget.GPU, ["CPU", "GPU"]) == "gpu:0"
+    both = as_devices(["CPU", "GPU", "GPU"])
+    assert choose_device(both, ExecutionTarget.CPU, "tensorflow").label == "cpu"
+    assert choose_device(both, ExecutionTarget.GPU, "tensorflow").label == "gpu:0"
     for target, available in ((ExecutionTarget.GPU, ["CPU"]), (ExecutionTarget.TPU, ["CPU", "TPU"])):
         with pytest.raises(TargetUnavailable, match=f"no device for {target.value} here"):
-            choose_device(target, available)
+            choose_device(as_devices(available), target, "tensorflow")
 
 
 def test_what_isnt_there_is_refused_unless_a_fallback_is_allowed() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from wasi_nn import ErrorCode, ExecutionTarget, GraphEncoding, NNError, TargetUnavailable
-from wasi_nn.backends import Backend, Graph, RunFunction, TensorInfo
+from wasi_nn import ExecutionTarget, GraphEncoding
+from wasi_nn.backends import Backend, Graph, RunFunction, TensorInfo, choose_device
 
 F32, I64 = np.dtype(np.float32), np.dtype(np.int64)
 
@@ -45,12 +45,8 @@ class SklearnBackend(Backend):
     def sniff(self, model: memoryview) -> bool:
         return bytes(model[:1]) == b"\x80" and b"sklearn" in bytes(model[:4096])
 
-    def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        raise NNError(ErrorCode.SECURITY, "scikit-learn models are loaded by name only: their bytes can run any code")
-
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         import joblib
 
-        if target is not ExecutionTarget.CPU:
-            raise TargetUnavailable(f"scikit-learn has no device for {target.value}, only the cpu")
+        choose_device(self.list_devices(), target, "scikit-learn")  # raises for any other than the cpu
         return SklearnGraph(joblib.load(path))

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from wasi_nn.backends.backend import Backend as Backend, Buffer as Buffer, Options as Options, Source as Source
+from wasi_nn.backends.devices import Device as Device, choose_device as choose_device
 from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.graph.graph import Graph as Graph
 from wasi_nn.graph.outputs import EndedEarly as EndedEarly, NamedOutputs as NamedOutputs, Outputs as Outputs

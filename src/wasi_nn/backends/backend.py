@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wasi_nn.backends.devices import CPU, Device, device_for
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.types import ExecutionTarget, GraphEncoding
@@ -59,9 +60,15 @@ class Backend(ABC):
         message = f"models of {self.runtime} are loaded by name only: from files, not from bytes"
         raise NNError(ErrorCode.SECURITY, message)
 
+    def list_devices(self) -> Sequence[Device]:
+        """The devices that the runtime can use on this machine, the preferred ones first."""
+        return [CPU]
+
     def devices(self) -> Mapping[ExecutionTarget, str]:
-        """The targets that can be used here, with the device each would run on."""
-        return {ExecutionTarget.CPU: "cpu"}
+        """The targets that can be used on this machine, with the label of the device for each."""
+        devices = self.list_devices()
+        chosen = {target: device_for(devices, target) for target in ExecutionTarget}
+        return {target: device.label for target, device in chosen.items() if device is not None}
 
     def files_of(self, path: Path) -> Sequence[Path]:
         """Every file and folder that a model is in, by the path of its file."""

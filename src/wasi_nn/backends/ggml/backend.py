@@ -20,7 +20,7 @@ import re
 import tempfile
 import threading
 import weakref
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,11 +28,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.backends.backend import Backend
+from wasi_nn.backends.devices import Device, choose_device
 from wasi_nn.backends.ggml.completion import Completion
 from wasi_nn.backends.ggml.gguf import Header, is_gguf, read_header
 from wasi_nn.backends.ggml.options import LoadSettings, check_operator_options, from_guest, load_settings, request
 from wasi_nn.backends.ggml.server import Engine
-from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, PromptTooLong, TargetUnavailable
+from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, PromptTooLong
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.runner import ABSENT, Runner
@@ -66,7 +67,7 @@ class GgmlBackend(Backend):
             message = f"a graph of ggml has the model and may have options as builders; got {len(builders)}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         check_operator_options(options)
-        device = choose_device(target, _devices())
+        device = choose_device(_devices(), target, "this build of llama.cpp").label
         guest_options = from_guest(builders[1], options) if len(builders) == 2 else {}
         header = read_header(builders[0])
         if header.keys.get("split.count", 1) not in (0, 1):
@@ -83,7 +84,7 @@ class GgmlBackend(Backend):
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         check_operator_options(options)
-        device = choose_device(target, _devices())
+        device = choose_device(_devices(), target, "this build of llama.cpp").label
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
@@ -107,11 +108,8 @@ class GgmlBackend(Backend):
         names = re.compile(rf"{re.escape(part[1])}-\d{{5}}-of-{part[2]}\.gguf")
         return sorted(file for file in path.parent.iterdir() if names.fullmatch(file.name))
 
-    def devices(self) -> Mapping[ExecutionTarget, str]:
-        there = _devices()
-        found = {ExecutionTarget.CPU: "cpu"}
-        gpu = next((name for name, kind in there if kind in _GPUS), None)
-        return found if gpu is None else found | {ExecutionTarget.GPU: _device_name(gpu)}
+    def list_devices(self) -> Sequence[Device]:
+        return _devices()
 
 
 def _unnamed_file() -> int:
@@ -123,33 +121,20 @@ def _unnamed_file() -> int:
             return os.dup(file.fileno())
 
 
-_GPUS = ("GPU", "IGPU")
+_TARGETS = {"CPU": ExecutionTarget.CPU, "GPU": ExecutionTarget.GPU, "IGPU": ExecutionTarget.GPU}
 
 
 @cache
-def _devices() -> tuple[tuple[str, str], ...]:
-    """The devices that this build of llama.cpp sees: the name and the kind (CPU, GPU ...) of each."""
+def _devices() -> Sequence[Device]:
+    """The devices that this build of llama.cpp sees."""
     import xllamacpp
 
-    return tuple((d["name"], d["type"].name.rpartition("_")[2]) for d in xllamacpp.get_device_info())
+    return as_devices((d["name"], d["type"].name.rpartition("_")[2]) for d in xllamacpp.get_device_info())
 
 
-def choose_device(target: ExecutionTarget, there: Sequence[tuple[str, str]]) -> str:
-    """The device for a target out of those that are there, as `Graph.device` says it.
-
-    Raises `TargetUnavailable` where none serves the target.
-    """
-    if target is ExecutionTarget.CPU:
-        return "cpu"
-    gpu = next((name for name, kind in there if kind in _GPUS), None)
-    if target is not ExecutionTarget.GPU or gpu is None:
-        have = ", ".join(name for name, _ in there)
-        raise TargetUnavailable(f"this build of llama.cpp has no device for {target.value} here (it has {have})")
-    return _device_name(gpu)
-
-
-def _device_name(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(\d+)$", r":\1", name.lower())
+def as_devices(named: Iterable[tuple[str, str]]) -> list[Device]:
+    """llama.cpp's devices, by the name and the kind (CPU, GPU ...) of each."""
+    return [Device(name, _TARGETS.get(kind), re.sub(r"(?<=[a-z])(\d+)$", r":\1", name.lower())) for name, kind in named]
 
 
 class _Model:

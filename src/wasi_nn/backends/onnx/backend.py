@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.backends.backend import Backend
+from wasi_nn.backends.devices import Device, choose_device
 from wasi_nn.backends.onnx.functions import require_bounded_functions
 from wasi_nn.backends.onnx.model import (
     files_of_onnx,
@@ -63,19 +64,16 @@ _ELEMENTS = {
 }
 _ELEMENT_NUMBER = {f"tensor({word})": number for word, (_, number) in _ELEMENTS.items()}
 
-# The providers that serve each target, the most specific first, and the device each is.
-_PROVIDERS = {
-    ExecutionTarget.CPU: {"CPUExecutionProvider": "cpu"},
-    ExecutionTarget.GPU: {
-        "CUDAExecutionProvider": "cuda:0",
-        "MIGraphXExecutionProvider": "rocm:0",
-        "ROCMExecutionProvider": "rocm:0",
-        "DmlExecutionProvider": "directml:0",
-        "WebGpuExecutionProvider": "webgpu:0",
-    },
-    ExecutionTarget.TPU: {},
-}
-_DEVICES = {provider: device for providers in _PROVIDERS.values() for provider, device in providers.items()}
+# The execution providers that serve a target, the most specific first. Others are used only by their names.
+_PROVIDERS = (
+    Device("CPUExecutionProvider", ExecutionTarget.CPU, "cpu"),
+    Device("CUDAExecutionProvider", ExecutionTarget.GPU, "cuda:0"),
+    Device("MIGraphXExecutionProvider", ExecutionTarget.GPU, "rocm:0"),
+    Device("ROCMExecutionProvider", ExecutionTarget.GPU, "rocm:0"),
+    Device("DmlExecutionProvider", ExecutionTarget.GPU, "directml:0"),
+    Device("WebGpuExecutionProvider", ExecutionTarget.GPU, "webgpu:0"),
+)
+_LABELS = {provider.name: provider.label for provider in _PROVIDERS}
 
 # What ONNX Runtime says where an output is bound to an array of other dims than it has, or than the model declares.
 _OTHER_DIMS = ("pre-allocated output", "Got invalid dimensions for output")
@@ -128,10 +126,8 @@ class OnnxBackend(Backend):
         check_options(self.encoding, options, _ACCEPTS)
         return own_files_of_onnx(path, options.get("external_data", ()))
 
-    def devices(self) -> Mapping[ExecutionTarget, str]:
-        there = import_onnxruntime().get_available_providers()
-        best = {target: next((p for p in providers if p in there), None) for target, providers in _PROVIDERS.items()}
-        return {target: _DEVICES[provider] for target, provider in best.items() if provider is not None}
+    def list_devices(self) -> Sequence[Device]:
+        return _devices(import_onnxruntime().get_available_providers())
 
 
 _OPTIMIZATION = {
@@ -175,17 +171,25 @@ def _bound_folding(model: bytes, settings: SessionOptions) -> list[str]:
     return ["ConstantFolding"] if b"StringConcat" in model else []  # texts count as nothing there, however long
 
 
-def choose_providers(target: ExecutionTarget, there: Sequence[str]) -> list[str]:
-    """The execution providers for a target out of those that this build of the runtime has.
+def _devices(providers: Sequence[str]) -> list[Device]:
+    """The execution providers of this build of the runtime, as devices."""
+    known = [provider for provider in _PROVIDERS if provider.name in providers]
+    return known + [Device(name, None, name) for name in providers if name not in _LABELS]
 
-    A GPU's comes with the CPU's behind it, for the operators that it lacks, as ONNX Runtime requires of most models.
-    Raises `TargetUnavailable` where none serves the target.
+
+def choose_providers(
+    target: ExecutionTarget, available: Sequence[str], names: Sequence[str] | None = None
+) -> list[str]:
+    """The execution providers with these names; without names, those for a target. All are `available` in this build.
+
+    A GPU's provider is followed by the CPU's, for the operators that the GPU's lacks: ONNX Runtime requires that of
+    most models. Raises `TargetUnavailable` if one isn't available.
     """
-    best = next((provider for provider in _PROVIDERS[target] if provider in there), None)
-    if best is None:
-        have = ", ".join(there)
-        raise TargetUnavailable(f"onnxruntime has no execution provider for {target.value} here (it has {have})")
-    return [best] if target is ExecutionTarget.CPU else [best, "CPUExecutionProvider"]
+    devices = _devices(available)
+    if names is not None:
+        return [choose_device(devices, target, "onnxruntime", name, "execution provider").name for name in names]
+    chosen = choose_device(devices, target, "onnxruntime", kind="execution provider").name
+    return [chosen] if target is ExecutionTarget.CPU else [chosen, "CPUExecutionProvider"]
 
 
 def open_graph(
@@ -199,10 +203,7 @@ def open_graph(
     """A graph of a model given as bytes or as a path; `content` is its bytes either way. Optimizers may be left out."""
     ort = import_onnxruntime()
 
-    there = ort.get_available_providers()
-    providers = options.get("providers") or choose_providers(target, there)
-    if not set(providers) <= set(there):
-        raise TargetUnavailable(f"onnxruntime has only {', '.join(there)} here, not all of {', '.join(providers)}")
+    providers = choose_providers(target, ort.get_available_providers(), options.get("providers"))
     more = {"disabled_optimizers": list(without)} if without else {}
     session = ort.InferenceSession(model, settings, providers=providers, enable_fallback=0, **more)
     active = session.get_providers()
@@ -228,7 +229,7 @@ class OnnxGraph(Graph):
             {key: value for key, value in (described | meta.custom_metadata_map).items() if value},
         )
         self.session = session
-        self.device = _DEVICES.get(session.get_providers()[0], session.get_providers()[0])
+        self.device = _LABELS.get(session.get_providers()[0], session.get_providers()[0])
 
     def runner(self) -> Runner:
         tensors = (*self.inputs, *self.outputs)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.backends.backend import Backend
+from wasi_nn.backends.devices import Device, choose_device
 from wasi_nn.backends.onnx.model import files_of_onnx, is_onnx, own_files_of_onnx, require_self_contained
 from wasi_nn.backends.openvino.runner import RequestRunner
 from wasi_nn.backends.openvino.signal_stack import signal_stack_kept
@@ -32,7 +33,7 @@ from wasi_nn.backends.tensorflow import model as tensorflow_model
 from wasi_nn.backends.tensorflow.changes import require_unchanging
 from wasi_nn.backends.tflite.backend import is_tflite
 from wasi_nn.backends.tflite.model import require_sound
-from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner
 from wasi_nn.graph.tensor_info import TensorInfo
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     import openvino as ov
 
 
-# What OpenVINO's devices are called that serve each target.
-_DEVICES = {ExecutionTarget.CPU: "CPU", ExecutionTarget.GPU: "GPU", ExecutionTarget.TPU: "NPU"}
+# The target that each kind of OpenVINO's devices serves.
+_TARGETS = {"CPU": ExecutionTarget.CPU, "GPU": ExecutionTarget.GPU, "NPU": ExecutionTarget.TPU}
 
 # OpenVINO's names of element types, and numpy's.
 _ELEMENTS = {
@@ -113,13 +114,11 @@ class OpenVinoBackend(Backend):
         check_options(GraphEncoding.OPENVINO, options, _ACCEPTS)
         return own_files_of_onnx(path, options.get("external_data", ()))
 
-    def devices(self) -> Mapping[ExecutionTarget, str]:
+    def list_devices(self) -> Sequence[Device]:
         import openvino as ov
 
         with signal_stack_kept():
-            there = ov.Core().available_devices
-        found = {target: _first(name, there) for target, name in _DEVICES.items()}
-        return {target: device for target, device in found.items() if device is not None}
+            return as_devices(ov.Core().available_devices)
 
     def _name(self, name: str) -> str:
         """What a tensor is called that OpenVINO gives this name."""
@@ -132,12 +131,12 @@ class OpenVinoBackend(Backend):
         core = ov.Core()
         # A mapped file that gets shorter ends the process.
         core.set_property({"ENABLE_MMAP": options.get("mmap", False)})
-        there = core.available_devices
-        device = options.get("device") or choose_device(target, there)
-        if device.partition(".")[0] not in {name.partition(".")[0] for name in there}:
-            raise TargetUnavailable(f"openvino has only {', '.join(there)} here, not {device}")
+        name = options.get("device")  # may be a part of a listed device, such as GPU.0.1
+        device = choose_device(
+            as_devices(core.available_devices), target, self.runtime, name and name.partition(".")[0]
+        )
         model = core.read_model(*parts)
-        compiled = core.compile_model(model, device, properties)
+        compiled = core.compile_model(model, name or device.name, properties)
         return OpenVinoGraph(self.encoding, compiled, self._name, model)
 
 
@@ -216,17 +215,9 @@ def _as_file(model: memoryview, name: str) -> Iterator[str]:
         yield str(path)
 
 
-def choose_device(target: ExecutionTarget, there: Sequence[str]) -> str:
-    """The device for a target out of those that OpenVINO lists. Raises `TargetUnavailable` where none serves it."""
-    device = _first(_DEVICES[target], there)
-    if device is None:
-        raise TargetUnavailable(f"openvino has no device for {target.value} here (it has {', '.join(there)})")
-    return device
-
-
-def _first(name: str, there: Sequence[str]) -> str | None:
-    """The first device of a kind: `GPU`, or `GPU.0` where there are several."""
-    return next((device for device in there if device.partition(".")[0] == name), None)
+def as_devices(names: Sequence[str]) -> list[Device]:
+    """The devices that OpenVINO lists: `GPU`, or `GPU.0` and `GPU.1` if there are several of a kind."""
+    return [Device(name, _TARGETS.get(name.partition(".")[0]), name) for name in names]
 
 
 _PROPERTIES: dict[str, dict[Any, dict[str, str]]] = {

@@ -11,11 +11,13 @@ compute if they don't fit.
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wasi_nn.backends.backend import Backend
+from wasi_nn.backends.devices import CPU, Device, choose_device
 from wasi_nn.backends.options import check_options, is_text, only_builder
 from wasi_nn.backends.pytorch.archive import (
     Kind,
@@ -27,11 +29,12 @@ from wasi_nn.backends.pytorch.archive import (
 from wasi_nn.backends.pytorch.export import open_exported
 from wasi_nn.backends.pytorch.script import open_script
 from wasi_nn.backends.pytorch.tensors import plain_errors
-from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 _GPUS = ("cuda", "mps", "xpu")  # ROCm's devices are cuda's to torch
+_DEVICE_NAME = re.compile(rf"(cpu|{'|'.join(_GPUS)})(:\d+)?")
 
 
 class PyTorchBackend(Backend):
@@ -50,7 +53,7 @@ class PyTorchBackend(Backend):
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         model = only_builder(self.encoding, builders)
         kind = require_loadable(kind_of(memoryview(model)))
-        device = device_for(target, options)
+        device = self._device(target, options)
         with plain_errors():
             reader = open_bounded(model)
             if kind is Kind.TORCHSCRIPT:
@@ -61,51 +64,29 @@ class PyTorchBackend(Backend):
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             with memoryview(data) as view:
                 kind = require_loadable(kind_of(view))
-        device = device_for(target, options)
+        device = self._device(target, options)
         with plain_errors():
             return _OPEN[kind](path, device, trusted=True)
 
-    def devices(self) -> Mapping[ExecutionTarget, str]:
-        there = devices_here()
-        found = {ExecutionTarget.CPU: "cpu"}
-        gpu = next((kind for kind in _GPUS if there.get(kind)), None)
-        return found if gpu is None else found | {ExecutionTarget.GPU: f"{gpu}:0"}
+    def list_devices(self) -> Sequence[Device]:
+        import torch
+
+        counts = {kind: getattr(torch, kind).device_count() for kind in _GPUS if hasattr(torch, kind)}
+        return as_devices(counts)
+
+    def _device(self, target: ExecutionTarget, options: Mapping[str, Any]) -> str:
+        check_options(self.encoding, options, {"device": is_text})
+        name = options.get("device")
+        if name is not None and not _DEVICE_NAME.fullmatch(name):
+            message = f"{name!r} is no device; it is cpu, or one of {', '.join(_GPUS)} and a number"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+        return choose_device(self.list_devices(), target, self.runtime, "cpu" if name == "cpu:0" else name).name
 
 
-def devices_here() -> dict[str, int]:
-    """How many devices of each kind torch can use here."""
-    import torch
-
-    counts = {kind: getattr(torch, kind).device_count() for kind in _GPUS if hasattr(torch, kind)}
-    return {"cpu": 1} | {kind: count for kind, count in counts.items() if count}
-
-
-def choose_device(target: ExecutionTarget, wanted: str | None, there: Mapping[str, int]) -> str:
-    """The device for a target, or the one that an operator wants, out of how many there are of each kind.
-
-    Raises `TargetUnavailable` where there is none, `NNError` with `invalid-argument` for what is no device's name.
-    """
-    has = ", ".join(f"{kind}:{number}" if kind != "cpu" else kind for kind, n in there.items() for number in range(n))
-    if wanted is None:
-        kinds = {ExecutionTarget.CPU: ("cpu",), ExecutionTarget.GPU: _GPUS, ExecutionTarget.TPU: ()}[target]
-        kind = next((kind for kind in kinds if there.get(kind)), None)
-        if kind is None:
-            raise TargetUnavailable(f"torch has no device for {target.value} here (it has {has})")
-        return kind if kind == "cpu" else f"{kind}:0"
-    kind, _, number = wanted.partition(":")
-    if not (number or "0").isdecimal() or kind not in ("cpu", *_GPUS) or wanted.endswith(":"):
-        raise NNError(
-            ErrorCode.INVALID_ARGUMENT, f"{wanted!r} is no device; it is cpu, or one of {', '.join(_GPUS)} and a number"
-        )
-    if int(number or 0) >= there.get(kind, 0):
-        raise TargetUnavailable(f"torch has no device {wanted} here (it has {has})")
-    return kind if kind == "cpu" else f"{kind}:{number or 0}"
-
-
-def device_for(target: ExecutionTarget, options: Mapping[str, Any]) -> str:
-    """The device for a target and options, on this machine."""
-    check_options(GraphEncoding.PYTORCH, options, {"device": is_text})
-    return choose_device(target, options.get("device"), devices_here())
+def as_devices(counts: Mapping[str, int]) -> list[Device]:
+    """torch's devices: the CPU, and those of each kind of GPU, by how many there are."""
+    names = [f"{kind}:{number}" for kind, count in counts.items() for number in range(count)]
+    return [CPU, *(Device(name, ExecutionTarget.GPU, name) for name in names)]
 
 
 _OPEN: dict[Kind, Callable[..., Graph]] = {Kind.TORCHSCRIPT: open_script, Kind.EXPORTED: open_exported}

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import cache
 from itertools import compress
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.backends.backend import Backend
+from wasi_nn.backends.devices import Device, choose_device
 from wasi_nn.backends.options import check_options, is_text, is_texts, is_thread_count, only_builder
 from wasi_nn.backends.tensorflow.model import (
     SAVED_MODEL,
@@ -37,7 +38,7 @@ from wasi_nn.backends.tensorflow.model import (
 )
 from wasi_nn.backends.tensorflow.operations import keeps_state, require_bounded_functions, require_harmless
 from wasi_nn.backends.tensorflow.plan import Plan, Port, graph_def_plan, saved_model_plan
-from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import ABSENT, Runner
 from wasi_nn.graph.tensor_info import TensorInfo
@@ -47,9 +48,8 @@ from wasi_nn.types import ExecutionTarget, GraphEncoding
 if TYPE_CHECKING:
     from wasi_nn.types import Array
 
-# What TensorFlow calls the devices that serve each target, and what we call them. A graph has to be rewritten to run on
-# a TPU, which isn't done here.
-_DEVICES = {ExecutionTarget.CPU: ("CPU", "cpu"), ExecutionTarget.GPU: ("GPU", "gpu:0")}
+# TensorFlow's types of devices, as devices of ours. A graph has to be rewritten to run on a TPU, which isn't done here.
+_DEVICES = {"CPU": Device("CPU", ExecutionTarget.CPU, "cpu"), "GPU": Device("GPU", ExecutionTarget.GPU, "gpu:0")}
 
 
 class TensorFlowBackend(Backend):
@@ -74,22 +74,14 @@ class TensorFlowBackend(Backend):
     def files_of(self, path: Path) -> Sequence[Path]:
         return files_of_saved_model(path) if path.name == SAVED_MODEL else [path]
 
-    def devices(self) -> Mapping[ExecutionTarget, str]:
-        there = _device_types(import_tensorflow())
-        return {target: name for target, (kind, name) in _DEVICES.items() if kind in there}
+    def list_devices(self) -> Sequence[Device]:
+        devices = import_tensorflow().config.list_physical_devices()
+        return as_devices(device.device_type for device in devices)
 
 
-def choose_device(target: ExecutionTarget, there: Sequence[str]) -> str:
-    """Our name of the device for a target, out of the types of device that TensorFlow lists. Raises
-    `TargetUnavailable` where none serves it."""
-    kind, name = _DEVICES.get(target, ("", ""))
-    if kind not in there:
-        raise TargetUnavailable(f"tensorflow has no device for {target.value} here (it has {', '.join(there)})")
-    return name
-
-
-def _device_types(tf: Any) -> list[str]:
-    return list(dict.fromkeys(device.device_type for device in tf.config.list_physical_devices()))
+def as_devices(types: Iterable[str]) -> list[Device]:
+    """TensorFlow's devices by their types: one of each type."""
+    return [_DEVICES.get(name, Device(name, None, name)) for name in dict.fromkeys(types)]
 
 
 _LOG_LEVEL, _EVERYTHING, _NOTHING = "TF_CPP_MIN_LOG_LEVEL", "0", "3"
@@ -129,7 +121,7 @@ def _load(
     saved = is_saved_model(view)
     check_options(GraphEncoding.TENSORFLOW, options, _SAVED_MODEL_ACCEPTS if saved else _GRAPH_DEF_ACCEPTS)
     tf = import_tensorflow()
-    device = choose_device(target, _device_types(tf))
+    device = choose_device(TensorFlowBackend().list_devices(), target, "tensorflow").label
     path = None if folder is None else folder.path
     plan = saved_model_plan(tf, model, path, options) if saved else graph_def_plan(tf, model, options)
     if not trusted:

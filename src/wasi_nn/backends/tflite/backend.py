@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from wasi_nn.backends.backend import Backend
+from wasi_nn.backends.devices import CPU, Device, choose_device
 from wasi_nn.backends.options import check_options, is_text, is_thread_count, only_builder
 from wasi_nn.backends.tflite.model import keeps_state, require_sound
-from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import RunFunction, Runner, failure
 from wasi_nn.graph.tensor_info import TensorInfo
@@ -56,16 +57,15 @@ class TfliteBackend(Backend):
         return self._load(path.read_bytes(), True, target, options)
 
     def _load(self, model: bytes, trusted: bool, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        if target is not ExecutionTarget.CPU:
-            raise TargetUnavailable(f"ai-edge-litert has no device for {target.value} here, only the cpu")
+        choose_device([CPU], target, "ai-edge-litert")
         check_options(self.encoding, options, {"threads": is_thread_count, "signature": is_text})
         require_sound(model, trusted=trusted)
         return TfliteGraph(model, **options)
 
-    def devices(self) -> Mapping[ExecutionTarget, str]:
-        import ai_edge_litert.interpreter  # noqa: F401
+    def list_devices(self) -> Sequence[Device]:
+        import ai_edge_litert.interpreter  # noqa: F401  raises if it isn't installed
 
-        return {ExecutionTarget.CPU: "cpu"}
+        return [CPU]
 
 
 def is_tflite(model: memoryview) -> bool:
