@@ -1,6 +1,6 @@
-"""The host runs guests: it brings together the engine, WASI, the compile cache and the nn functions.
+"""`Host` runs guests: it joins the engine, WASI, the compile cache and the nn functions.
 
-Programs that embed this package start here. The nn functions themselves are in `wasi_nn.session`.
+A program that embeds this package starts here. The nn functions themselves are in `wasi_nn.session`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from wasi_nn.guests import guest_file
 from wasi_nn.guests.arguments import require_arguments, require_one_output, require_settings
 from wasi_nn.guests.compilation import compile_guest
 from wasi_nn.guests.compile_cache import CompileCache, Compiled, default_directory
-from wasi_nn.guests.component_files import files_in
+from wasi_nn.guests.component_files import watch_files
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.engine_start import start_wasi, wasi_is_started
 from wasi_nn.guests.output import Output
@@ -54,21 +54,36 @@ logger = logging.getLogger("wasi_nn")
 
 Result = TypeVar("Result")
 
-_SLOW_TO_COMPILE = 1_000_000  # bytes: a second or so
-_NEVER = 2**62  # epochs
+_SLOW_TO_COMPILE = 1_000_000  # bytes of WebAssembly: compiling them takes about a second
+_NEVER = 2**62  # epochs until the engine interrupts a guest: more than ever pass
 
 
 class Host:
-    """Runs guests, each in a sandbox of its own, with the graphs that the operator names.
+    """Runs WebAssembly guests, each in a sandbox of its own.
 
-    `graphs`: those that guests may load by name: a `Registry`, a mapping of names to models, or the path of a file
-    of graphs. `allow_load`, `allow_targets` and `allow_names`: what guests may load, as in `Session`. `allow_http`:
-    whether a component may make HTTP requests, by `wasi:http`; else one that tries to traps. `rules`:
-    how models are loaded; `isolate` is `LoadRules.isolate`, for short. `limits`: what each guest may have and take;
-    `totals`: what all may together. `dialect`: whose functions and numbers core modules get; `auto` tells by what
-    they import. `cache`: where compiled guests are kept; True for the user's cache directory, False for nowhere.
+        >>> import wasi_nn
+        >>> guest = b'(module (func (export "_start")))'  # or a path: "classify.wasm"
+        >>> with wasi_nn.Host(limits=wasi_nn.Limits(run_time=60)) as host:
+        ...     host.run(guest, ["photo.ppm"], capture_output=True)
+        RunResult(exit_code=0, stdout=b'', stderr=b'')
 
-    A host may be used from several threads at once. As a context manager, or by `close`, it stops what still runs.
+    graphs         the graphs that guests may load by name: a `Registry`, a mapping of names to models, or the path of
+                   a file of graphs. None: no graphs
+    allow_load     the models that guests may load from their own bytes. True: those of the encodings whose runtime is
+                   safe for untrusted models, by itself or in isolation. False: none. Or a collection of encodings
+    allow_targets  the execution targets that guests may use for models from their own bytes. None: all
+    allow_names    the names of the graphs that guests may load; `*` stands for any characters. None: all
+    allow_http     whether components may make HTTP requests by `wasi:http`. False: such a request traps
+    rules          how models are loaded. None: `LoadRules()`
+    isolate        replaces `LoadRules.isolate` in `rules`: which models run in worker processes. None: no change
+    limits         the limits of each guest. None: `Limits()`
+    totals         the limits of all guests together. None: `HostLimits()`
+    dialect        the nn functions and numbers of core modules. `auto`: chosen by the imports of each module
+    cache          the directory for compiled guests. True: the user's cache directory. False: no cache
+
+    Several threads may use a host at once. `close`, or the end of a `with` block, stops the guests that still run.
+
+    Raises `NNError` with `invalid-argument` for a setting of the wrong type, and otherwise as `Registry` does.
     """
 
     def __init__(
@@ -105,7 +120,7 @@ class Host:
         self._memory_counts = MemoryCounts()
         directory = default_directory() if cache is True else Path(cache) if cache else None
         if directory is not None and self.limits.fuel is not None:
-            directory /= "fuel"  # where guests count it
+            directory /= "fuel"  # code that counts fuel is compiled differently
         self._cache = None if directory is None else CompileCache(directory)
 
     def session(
@@ -117,10 +132,15 @@ class Host:
         trace_data: bool = False,
         title: str = "wasi-nn",
     ) -> Session:
-        """A new session with this host's graphs, rules and limits, for a Store that you run yourself: see `store`.
+        """A new session with the host's graphs, policy, rules and limits, for a Store of your own (`store`).
 
-        `allow_names` and `limits` are instead of the host's. With `trace`, the path of a file, its calls are recorded:
-        see `RecordingSession`.
+        allow_names  replaces the host's `allow_names` for this session. None: the host's
+        limits       replaces the host's `limits` for this session. None: the host's
+        trace        the path of a file in which the session's calls are recorded. None: they aren't recorded
+        trace_data   whether models, inputs and outputs are recorded too, as `replay` needs them
+        title        the title of the trace in viewers
+
+        Raises `NNError` with `runtime-error` if the trace can't be written.
         """
         guard = ComputeGuard(limits or self.limits, self._turns)
         return self._session(guard, allow_names, limits or self.limits, trace, trace_data, title)
@@ -150,24 +170,32 @@ class Host:
         return RecordingSession(trace, self.registry, data=trace_data, title=title, **settings)
 
     def store(self, limits: Limits | None = None) -> Store:
-        """A new Store of this host's engine for what you compile and run yourself, with room for as much memory as a
-        guest may have. Its guest runs as long as it likes: guests of a Store that you make without this trap at once,
-        as the engine interrupts those that have no deadline. Raises `GuestError` where the process has no threads or
-        files left for WASI."""
+        """A new Store of this host's engine, for a guest that you compile and run yourself.
+
+        `limits` sets the memory and the fuel of the guest; None: the host's limits. The guest's time is not limited.
+        Use this method instead of `wasmtime.Store(host.engine)`: the engine interrupts guests, and a Store without an
+        epoch deadline traps at once.
+
+        Raises `GuestError` if the process has no threads or descriptors left for WASI.
+        """
         start_wasi()
         store = new_store(self.engine, limits or self.limits, None, self._memory_counts)
         store.set_epoch_deadline(_NEVER)
         return store
 
     def compile(self, guest: Guest) -> Module | Component:
-        """Compile a guest, or find it compiled, within the host's limits.
+        """Compile a guest within the host's limits, or take it from the cache.
 
-        Raises `GuestError` if the guest doesn't exist, isn't WebAssembly, or needs too much time or memory to compile.
+        `guest` is the path of a `.wasm` or `.wat` file, or the bytes of either. `run` and `start` take the result in
+        place of a guest, and then needn't read the file again.
+
+        Raises `GuestError` if the guest doesn't exist, isn't WebAssembly, or takes longer than `Limits.compile_time`
+        or more than `Limits.compile_memory` to compile.
         """
         self._require_made_here()
         work = Work[Module | Component](self.limits)
         self._runs.begin(work, lambda: self._compiled(guest, self.limits, work))
-        return self._ended(work)
+        return self._result_of(work)
 
     def _require_made_here(self) -> None:
         if self._forks != forks.count:
@@ -175,27 +203,29 @@ class Host:
 
     def _compiled(self, guest: Guest, limits: Limits, work: Work[Any]) -> Module | Component:
         wasm, name = guest_file.read(guest), guest_file.name_of(guest)
-        component = guest_file.is_component(wasm)
-        whole = compose.wrap_component(wasm, name) if component else wasm
         compiled: Module | Component
-        if component:
-            compiled = self._compiled_or_cached(Component, whole, name, limits, work)
+        if guest_file.is_component(wasm):
+            wrapped = compose.wrap_component(wasm, name)
+            compiled = self._compiled_or_cached(Component, wrapped, name, limits, work)
         else:
-            compiled = self._compiled_or_cached(Module, whole, name, limits, work)
-        self._memory_counts.add(compiled, wasm, whole)
+            wrapped = wasm
+            compiled = self._compiled_or_cached(Module, wasm, name, limits, work)
+        self._memory_counts.add(compiled, wasm, wrapped)
         return compiled
 
     def _compiled_or_cached(
         self, kind: type[Compiled], wasm: bytes, name: str, limits: Limits, work: Work[Any]
     ) -> Compiled:
-        def anew(wasm: bytes) -> Compiled:
+        def compile_now(wasm: bytes) -> Compiled:
             if len(wasm) > _SLOW_TO_COMPILE:
                 once = ", once" if self._cache else ""
                 logger.info("compiling %s (%.0f MB): this takes seconds%s", name, len(wasm) / 1e6, once)
             return compile_guest(kind, self.engine, wasm, name, limits, self.limits.fuel is not None, work)
 
         try:
-            return self._cache.get(wasm, anew, partial(kind.deserialize, self.engine)) if self._cache else anew(wasm)
+            if self._cache is None:
+                return compile_now(wasm)
+            return self._cache.get(wasm, compile_now, partial(kind.deserialize, self.engine))
         except WasmtimeError as error:
             raise GuestError(f"{name} is not valid WebAssembly: {one_line(error)}") from error
 
@@ -215,10 +245,12 @@ class Host:
         trace: str | os.PathLike[str] | None = None,
         trace_data: bool = False,
     ) -> Run:
-        """Begin to run a guest, as `run` does, and return at once: `Run.wait` gives the result, `Run.stop` ends it.
+        """Start a guest on a thread of its own, and return at once. `Run.wait` returns the result; `Run.stop` stops it.
 
-        What is wrong with the guest is raised by `wait`. Raises `GuestError` if the host is closed, or no thread is
-        left for the guest.
+        The parameters are those of `run`. Errors of the guest are raised by `Run.wait`.
+
+        Raises `GuestError` if the host is closed, if 64 guests that can't be stopped still run, or if the process can
+        have no more threads; and `NNError` with `invalid-argument` for arguments that can't be.
         """
         self._require_made_here()
         require_arguments(args)
@@ -233,30 +265,29 @@ class Host:
         if output is not None:
             run.output = output.kept
 
-        def to_its_end() -> RunResult:
+        def run_guest() -> RunResult:
             compiled = guest if isinstance(guest, Module | Component) else self._compiled(guest, limits, run)
             if not wasi_is_started() and guest_file.imports_wasi(compiled, self.engine):
                 start_wasi()
             wasi = Wasi([name, *args], env or {}, dirs or {}, stdin, output, limits)
-            extra_instances = int(wasi.stands_in_for(compiled))
-            store = new_store(self.engine, limits, compiled, self._memory_counts, extra_instances)
+            store = new_store(self.engine, limits, compiled, self._memory_counts, wasi.extra_instances(compiled))
             guard = ComputeGuard(limits, self._turns)
             guard.run_until = run.until
             try:
                 with self._session(guard, allow_names, limits, trace, trace_data, name) as session:
                     session.text_sink = wasi.write_stdout
                     if isinstance(compiled, Component):
-                        begin = self._link_component(name, compiled, store, wasi, session)
+                        call = self._link_component(name, compiled, store, wasi, session)
                     else:
-                        begin = self._link_module(dialect or self.dialect, name, compiled, store, wasi, session)
+                        call = self._link_module(dialect or self.dialect, name, compiled, store, wasi, session)
                     with closing(RunClock(self.engine, store, limits, guard)) as clock:
-                        watch = clock.stop if isinstance(compiled, Component) else None
-                        with files_in(dirs or {}, limits, watch), run.stopped_by(clock.stop):
-                            return _run_to_its_end(name, begin, session, wasi, clock)
+                        stop = clock.stop if isinstance(compiled, Component) else None  # a module's files are counted
+                        with watch_files(dirs or {}, limits, stop), run.stopped_by(clock.stop):
+                            return _run_to_its_end(name, call, session, wasi, clock)
             finally:
                 store.close()
 
-        self._runs.begin(run, to_its_end)
+        self._runs.begin(run, run_guest)
         return run
 
     def run(
@@ -275,19 +306,31 @@ class Host:
         trace: str | os.PathLike[str] | None = None,
         trace_data: bool = False,
     ) -> RunResult:
-        """Run a guest that is a command (it exports `_start`, or `wasi:cli/run` if it is a component) to its end.
+        """Run a guest to its end. The guest is a command: a module with `_start`, or a component with `wasi:cli/run`.
 
-        `args` come after the guest's own name. `env` is the whole of its environment. `dirs` maps paths as the guest
-        sees them to directories here: paths, which it may read and write, or a `Directory`, which may be read-only.
-        `stdin` is bytes or a file for it to read, or `sys.stdin` to share ours; without, it has none. It writes to our
-        output, or, with `capture_output`, into the result, or instead to `streams`, two descriptors; of these, so much
-        as `Limits.output_bytes`. `allow_names`, `limits` and `dialect` are for this run alone. `trace` is a file to
-        record its nn calls in; with `trace_data` also what is needed to `replay` them.
+        guest           the path of a `.wasm` or `.wat` file, the bytes of either, or the result of `compile`
+        args            the guest's arguments, after its own name
+        env             the guest's whole environment. None: it is empty
+        dirs            the guest's directories: a mapping of paths as the guest sees them to directories of this
+                        machine. A path may be read and written; a `Directory` may be read-only. None: no directories
+        stdin           the guest's standard input: bytes, the path of a file, or `sys.stdin` to share this process's.
+                        None: it is empty
+        capture_output  whether the guest's output goes into the result. False: it goes to this process's output
+        streams         the descriptors for the guest's standard output and error, instead of this process's own
+        allow_names     replaces the host's `allow_names` for this run. None: the host's
+        limits          replaces the host's `limits` for this run. None: the host's
+        dialect         replaces the host's `dialect` for this run. None: the host's
+        trace           the path of a file in which the guest's nn calls are recorded. None: they aren't recorded
+        trace_data      whether models, inputs and outputs are recorded too, as `replay` needs them
 
-        Raises `GuestError` if it can't be run, `GuestTrap` if a trap stopped it; the latter has what it wrote. Raises
-        `NNError` with `invalid-argument` for arguments that can't be, such as both `capture_output` and `streams`.
+        With `capture_output` or `streams`, the guest is stopped when it writes more than `Limits.output_bytes`.
+
+        Raises `GuestError` if the guest can't be run, `GuestTrap` if a trap or a limit stopped it, `GuestStopped` if
+        `close` stopped it. A `GuestTrap` has the captured output. Raises `NNError`: with `invalid-argument` for
+        arguments that can't be, such as both `capture_output` and `streams`; with `runtime-error` for a trace that
+        can't be written.
         """
-        return self._ended(
+        return self._result_of(
             self.start(
                 guest,
                 args,
@@ -304,8 +347,8 @@ class Host:
             )
         )
 
-    def _ended(self, work: Work[Result]) -> Result:
-        """Wait for the result of some work; stop the work if the wait is interrupted."""
+    def _result_of(self, work: Work[Result]) -> Result:
+        """Wait for the result of some work; stop the work if the wait is interrupted (Ctrl-C)."""
         try:
             return work.wait()
         except BaseException as interruption:
@@ -315,9 +358,9 @@ class Host:
             raise
 
     def close(self) -> None:
-        """Stop all running guests and refuse new ones. Waits at most one second for guests that don't stop.
+        """Stop all running guests, and refuse new ones. Waits at most one second for guests that don't stop.
 
-        `Run.wait` and `run` raise `GuestStopped` for a guest that is stopped.
+        For a stopped guest, `run` and `Run.wait` raise `GuestStopped`.
         """
         self._runs.close("its host was closed")
 
@@ -333,11 +376,12 @@ class Host:
     def _link_module(
         self, dialect: Dialect | str, name: str, module: Module, store: Store, wasi: Wasi, session: Session
     ) -> Callable[[], int]:
+        """Link a module; returns the function that runs it and returns its exit code."""
         linker = Linker(self.engine)
         try:
             wasi.add_to(linker, store, module)
-        except (Trap, WasmtimeError) as error:  # an instance of ours has no room beside the guest
-            raise guest_file.explained(name, error, session.limits) from None
+        except (Trap, WasmtimeError) as error:  # the limits leave no memory for this package's own instance
+            raise guest_file.guest_error(name, error, session.limits) from None
         abi = abi_of(dialect, module)
         abi(session).add_to_linker(linker)
         guest_file.require_command(name, module, abi, linker, store)
@@ -351,6 +395,7 @@ class Host:
     def _link_component(
         self, name: str, component: Component, store: Store, wasi: Wasi, session: Session
     ) -> Callable[[], int]:
+        """Link a component; returns the function that runs it and returns its exit code."""
         linker = ComponentLinker(self.engine)
         http = guest_file.imports_http(component, self.engine)
         wasi.add_to_component(linker, store, component, http and self.allow_http)
@@ -361,14 +406,14 @@ class Host:
 
         def start() -> int:
             function = linker.instantiate(store, component).get_func(store, run)
-            assert function is not None  # it is, by its type
+            assert function is not None  # `run_of` has checked the export's type
             return 0 if function(store).tag == "ok" else 1
 
         return start
 
 
 def _run_to_its_end(name: str, start: Callable[[], int], session: Session, wasi: Wasi, clock: RunClock) -> RunResult:
-    """Run a guest to its end."""
+    """Run a linked guest to its end; returns its exit code and output. Raises `GuestTrap` or `GuestError`."""
     output = wasi.output or Output(session.limits)
     output.stop = clock.stop
     try:
@@ -381,10 +426,10 @@ def _run_to_its_end(name: str, start: Callable[[], int], session: Session, wasi:
         elif wasi.exit_code is not None:
             exit_code = wasi.exit_code
         else:
-            ended = guest_file.explained(name, error, session.limits)
-            if isinstance(ended, GuestTrap):
-                ended.stdout, ended.stderr = output.kept()
-            raise ended from None
+            failure = guest_file.guest_error(name, error, session.limits)
+            if isinstance(failure, GuestTrap):
+                failure.stdout, failure.stderr = output.kept()
+            raise failure from None
     if output.excess:
         trap = GuestTrap(output.excess)
         trap.stdout, trap.stderr = output.kept()

@@ -49,9 +49,11 @@ forks.reset_in_child(_shared)
 
 
 @contextmanager
-def files_in(directories: Directories, limits: Limits, stop: Callable[[str], None] | None) -> Iterator[None]:
-    """While a guest runs that has these directories: `stop` it, with the reason, when it has too many files open; None
-    for a guest whose files are counted. Raises `GuestError` if there can be no thread for that."""
+def watch_files(directories: Directories, limits: Limits, stop: Callable[[str], None] | None) -> Iterator[None]:
+    """While a guest with these directories runs, call `stop` with a reason when it has too many files open.
+
+    `stop` is None for a core module, whose open files are counted. Raises `GuestError` if no thread can be started.
+    """
     if not directories or not os.path.isdir(_OPEN):
         yield
         return

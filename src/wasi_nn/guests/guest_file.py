@@ -132,8 +132,8 @@ def _has(linker: Linker, store: Store, item: wasmtime.ImportType) -> bool:
     return True
 
 
-def explained(name: str, error: Trap | WasmtimeError, limits: Limits) -> GuestError:
-    """What the engine says of a guest that didn't end well, as an error of ours."""
+def guest_error(name: str, error: Trap | WasmtimeError, limits: Limits) -> GuestError:
+    """The `GuestTrap` or `GuestError` for an error of the engine, with the limit and flag that it is about, if any."""
     text = error.message if isinstance(error, Trap) else str(error) or type(error).__name__
     for said, limit in _SAID_OF_LIMITS.items():
         if said in text and getattr(limits, limit) is not None:

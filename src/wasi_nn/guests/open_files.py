@@ -1,4 +1,4 @@
-"""The files and directories that a core module has open: no more of them than it may have, counted exactly."""
+"""Limits how many files and directories a core module has open, by counting its calls that open and close them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _MFILE, _NAME_TOO_LONG, _NFILE = 33, 37, 41
 
 
 class OpenFiles:
-    """The functions that open and close files, with a count of them."""
+    """Replaces the functions of WASI that open and close files by functions that count."""
 
-    def __init__(self, engines: Preview1, limits: Limits) -> None:
-        self._engines = engines
+    def __init__(self, engine_functions: Preview1, limits: Limits) -> None:
+        self._engine_functions = engine_functions
         self._limits = limits
         self._opened: set[int] = set()
-        self._told = False
-        engines.replace("path_open", self._path_open)
-        engines.replace("fd_close", self._fd_close)
-        engines.replace("fd_renumber", self._fd_renumber)
+        self._logged = False
+        engine_functions.replace("path_open", self._path_open)
+        engine_functions.replace("fd_close", self._fd_close)
+        engine_functions.replace("fd_renumber", self._fd_renumber)
 
     def _path_open(
         self,
@@ -41,7 +41,7 @@ class OpenFiles:
         result: int,
     ) -> int:
         if memory is None:
-            raise GuestFault("path_open: it exports no memory of its own named 'memory'")
+            raise GuestFault("path_open: the guest exports no memory of its own named 'memory'")
         try:
             memory.check("the result", result, 4)
             name = memory.range("the path", path, size)
@@ -54,21 +54,21 @@ class OpenFiles:
         if size > LONGEST_PATH:
             return _NAME_TOO_LONG
         arguments = directory, lookup, size, flags, rights, inherited, file_flags
-        errno = self._engines.call("path_open", *arguments, path=name)
+        errno = self._engine_functions.call("path_open", *arguments, path=name)
         if errno == 0:
-            opened = int.from_bytes(self._engines.result[:4], "little")
+            opened = int.from_bytes(self._engine_functions.result[:4], "little")
             self._opened.add(opened)
             memory.write_u32(result, opened)
         return errno
 
     def _fd_close(self, _: GuestMemory | None, closed: int) -> int:
-        errno = self._engines.call("fd_close", closed)
+        errno = self._engine_functions.call("fd_close", closed)
         if errno == 0:
             self._opened.discard(closed)
         return errno
 
     def _fd_renumber(self, _: GuestMemory | None, old: int, new: int) -> int:
-        errno = self._engines.call("fd_renumber", old, new)
+        errno = self._engine_functions.call("fd_renumber", old, new)
         if errno == 0 and old != new:
             self._opened.discard(new)
             if old in self._opened:
@@ -77,7 +77,7 @@ class OpenFiles:
         return errno
 
     def _refused(self, errno: int, why: str) -> int:
-        if not self._told:
+        if not self._logged:
             logger.warning("path_open: the guest may open no more files: %s", why)
-            self._told = True
+            self._logged = True
         return errno

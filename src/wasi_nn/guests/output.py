@@ -1,4 +1,4 @@
-"""What a guest writes to its standard output and error, where it passes through us: kept, or passed on."""
+"""A guest's standard output and error: captured, or passed on to descriptors, within a limit."""
 
 from __future__ import annotations
 
@@ -17,34 +17,33 @@ STDOUT, STDERR = 0, 1
 
 
 class Output:
-    """A guest's output, no more of it than its limit. It is kept, unless there are descriptors to pass it on `to`.
+    """A guest's output, up to `Limits.output_bytes`. It is captured, or passed on to two descriptors (`streams`)."""
 
-    A guest that writes more is ended: `excess` says why, once it is so, and `stop` is called with that.
-    """
-
-    def __init__(self, limits: Limits, to: tuple[int, int] | None = None) -> None:
+    def __init__(self, limits: Limits, streams: tuple[int, int] | None = None) -> None:
         self.excess = ""
+        """Why the guest is stopped, once it has written more than the limit; empty before."""
         self.stop: Callable[[str], None] = lambda _: None
+        """Stops the guest; called with `excess`."""
         self._limits = limits
-        self._to = to
+        self._streams = streams
         self._left = inf if limits.output_bytes is None else limits.output_bytes
         self._kept = bytearray(), bytearray()
-        self._lock = threading.Lock()  # a worker's text comes on a thread of its own
+        self._lock = threading.Lock()  # text of an isolated graph arrives on another thread than the guest's output
 
     def write(self, stream: int, content: bytes) -> int | None:
-        """Take what is written to a stream. Gives None, or an error number below zero. Called by the engine, which can
-        make nothing of exceptions."""
+        """Write to a stream, 0 or 1. Returns None, or a negative error number, because the engine, which calls this
+        method, can't handle exceptions."""
         with self._lock:
-            taken = content if len(content) <= self._left else content[: int(self._left)]
-            self._left -= len(taken)
-            if self._to is None:
-                self._kept[stream].extend(taken)
-        if self._to is not None:
+            accepted = content if len(content) <= self._left else content[: int(self._left)]
+            self._left -= len(accepted)
+            if self._streams is None:
+                self._kept[stream].extend(accepted)
+        if self._streams is not None:
             try:
-                write_all(self._to[stream], taken)
+                write_all(self._streams[stream], accepted)
             except OSError as error:
                 return -(error.errno or errno.EIO)
-        if taken is content:
+        if accepted is content:
             return None
         how = how_to_raise(self._limits, "output_bytes")
         self.excess = f"it wrote more than {self._limits.output_bytes} bytes of output ({how})"
@@ -53,24 +52,26 @@ class Output:
 
     @property
     def terminals(self) -> frozenset[int]:
-        """Which of the guest's descriptors, 1 and 2, are passed on to a terminal."""
-        passed_on = zip((1, 2), self._to or (), strict=False)
-        return frozenset(descriptor for descriptor, to in passed_on if os.isatty(to))
+        """The guest's descriptors, of 1 and 2, whose output goes to a terminal."""
+        return frozenset(number for number, target in enumerate(self._streams or (), 1) if os.isatty(target))
 
-    def opened(self, stream: int, by: Callable[[str], None]) -> bool:
-        """Have the engine open by itself what a stream is passed on to, which is twenty times as fast as passing it on
-        here. Gives whether it could: a file has a place where it is written, and what is counted has to come here."""
-        if self._to is None or self._left < inf:
+    def open_in_engine(self, stream: int, open_path: Callable[[str], None]) -> bool:
+        """Let the engine open the descriptor of a stream and write to it directly, twenty times as fast as `write`.
+
+        `open_path` opens a path in the engine. Returns False if the engine can't: it would write to a file from the
+        start, not at the descriptor's position, and it doesn't count output against the limit.
+        """
+        if self._streams is None or self._left < inf:
             return False
-        path = f"/proc/self/fd/{self._to[stream]}"
-        kind = os.fstat(self._to[stream]).st_mode
+        path = f"/proc/self/fd/{self._streams[stream]}"
+        kind = os.fstat(self._streams[stream]).st_mode
         reader = None
         try:
-            if stat.S_ISFIFO(kind):  # opening it would wait for a reader, if the last one has gone
+            if stat.S_ISFIFO(kind):  # without a reader, opening it would wait for one
                 reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             elif not stat.S_ISCHR(kind):
                 return False
-            by(path)
+            open_path(path)
         except (OSError, WasmtimeError):
             return False
         finally:
@@ -79,11 +80,11 @@ class Output:
         return True
 
     def kept(self) -> tuple[bytes, bytes]:
-        """What is kept of its standard output and error."""
+        """The captured standard output and error."""
         return bytes(self._kept[STDOUT]), bytes(self._kept[STDERR])
 
 
 def write_all(descriptor: int, content: bytes) -> None:
-    """Write all of it to a descriptor, however long that takes."""
+    """Write all bytes to a descriptor, however long that takes."""
     while content:
         content = content[os.write(descriptor, content) :]

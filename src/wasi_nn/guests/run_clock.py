@@ -1,4 +1,4 @@
-"""The time that one run of a guest may take, in its own code and in computes."""
+"""The time limits of one run of a guest: processor time of its own code, and the time of the whole run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from wasi_nn.limits.compute_guard import ComputeGuard
 from wasi_nn.limits.limits import Limits, how_to_raise
 from wasi_nn.process.watchdog import Alarm
 
-_AGAIN = 0.25
+_AGAIN = 0.25  # seconds: the least time between two checks of the guest's processor time
 
 
 class RunClock:
-    """Traps a guest that runs for too long. It is made on the thread that the guest runs on."""
+    """Traps a guest that runs for too long. Must be made on the guest's thread, whose processor time it reads."""
 
     def __init__(self, engine: Engine, store: Store, limits: Limits, guard: ComputeGuard) -> None:
         self._engine = engine
@@ -28,18 +28,18 @@ class RunClock:
         guard.measures_cpu = limits.guest_time is not None
         self._began = time.thread_time()
         self._alarm = Alarm()
-        epochs.ask_when_raised(store, self._reason)
+        epochs.ask_when_raised(store, self._why_trap)
         self._set(min(self._until, time.monotonic() + self._time))
 
     def stop(self, reason: str) -> None:
-        """Trap the guest as soon as it is in its own code. From any thread."""
+        """Trap the guest as soon as it is in its own code. May be called from any thread."""
         self._stopped = reason
         self._guard.stop()
         self._alarm.hasten()
         self._ring()
 
     def close(self) -> None:
-        """The run is over."""
+        """End the watch, after the run."""
         self._alarm.discard()
 
     def _set(self, due: float) -> None:
@@ -49,8 +49,8 @@ class RunClock:
     def _ring(self) -> None:
         epochs.raise_epoch(self._engine)
 
-    def _reason(self) -> str:
-        """Why the guest is to trap; empty if it may go on."""
+    def _why_trap(self) -> str:
+        """Why the guest must trap now; empty if it may go on."""
         if self._stopped:
             return self._stopped
         now = time.monotonic()
@@ -58,7 +58,7 @@ class RunClock:
             return f"it ran longer than {self._limits.run_time:g} s ({how_to_raise(self._limits, 'run_time')})"
         left = self._time - (time.thread_time() - self._began - self._guard.computing)
         if left <= 0:
-            name = how_to_raise(self._limits, "guest_time")
-            return f"it took more than {self._limits.guest_time:g} s of processor time ({name})"
+            how = how_to_raise(self._limits, "guest_time")
+            return f"it took more than {self._limits.guest_time:g} s of processor time ({how})"
         self._set(min(self._until, now + max(left, _AGAIN)))
         return ""

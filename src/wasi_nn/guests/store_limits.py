@@ -12,11 +12,11 @@ from wasi_nn.limits.limits import Limits
 
 _MODULE_MEMORIES, _MODULE_INSTANCES = 8, 1
 _COMPONENT_MEMORIES, _COMPONENT_INSTANCES = 32, 1000
-_MAX_TABLES, _MAX_TABLE_ELEMENTS = 64, 2**18  # an element has 8 bytes
+_MAX_TABLES, _MAX_TABLE_ELEMENTS = 64, 2**18  # 2 MiB a table: an element has 8 bytes
 
 
 class MemoryCounts:
-    """How many memories each compiled guest defines, alone and together with those of its bridges."""
+    """How many memories each compiled guest defines: its own, and those of its bridges on top."""
 
     def __init__(self) -> None:
         self._counts: WeakKeyDictionary[Module | Component, tuple[int, int]] = WeakKeyDictionary()
@@ -34,21 +34,21 @@ class MemoryCounts:
 def new_store(
     engine: Engine, limits: Limits, guest: Module | Component | None, counts: MemoryCounts, extra_instances: int = 0
 ) -> Store:
-    """A Store with the engine limits for a guest of one or several modules; None stands for any guest.
+    """A Store with the engine limits for a guest: a module, or a component of several modules. None: any guest.
 
-    The guest's memories share `Limits.guest_memory` equally. Memories of bridges come on top, as do
-    `extra_instances` of this package, each with a memory.
+    The guest's memories share `Limits.guest_memory` equally. Memories of bridges come on top, and so do
+    `extra_instances` of this package, each with one memory.
     """
     store = Store(engine)
     one_module = isinstance(guest, Module)
     memories = _MODULE_MEMORIES if one_module else _COMPONENT_MEMORIES
     instances = _MODULE_INSTANCES if one_module else _COMPONENT_INSTANCES
     size = -1 if limits.guest_memory is None else limits.guest_memory
-    counted = counts.of(guest)
-    if counted is not None and limits.guest_memory is not None:
-        own, every = counted
+    count = counts.of(guest)
+    if count is not None and limits.guest_memory is not None:
+        own, total = count
         shared_by = max(1, min(own, memories))
-        size, memories = limits.guest_memory // shared_by, shared_by + every - own
+        size, memories = limits.guest_memory // shared_by, shared_by + total - own
     store.set_limits(size, _MAX_TABLE_ELEMENTS, instances + extra_instances, _MAX_TABLES, memories + extra_instances)
     if limits.fuel is not None:
         store.set_fuel(limits.fuel)

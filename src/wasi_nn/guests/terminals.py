@@ -1,7 +1,7 @@
-"""Guests that are told that they write to a terminal, although what they write passes through this process.
+"""Tells a guest that it writes to a terminal when its output passes through this process to a terminal.
 
-What passes through it is no terminal to the engine, and a guest in C that writes to none keeps what it has to say until
-it ends or has much of it.
+The engine sees no terminal then, and would tell the guest so. But a C guest without a terminal buffers its output until
+it has much of it or ends.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from wasi_nn.abi.core.preview1 import Preview1
 
 _CHARACTER_DEVICE, _STAT_SIZE = 2, 24
 _INTERFACES = {"terminal-output": 0, "terminal-stdout": 1, "terminal-stderr": 2}
-_TYPE = 1  # our number for the resource's type
+_TYPE = 1  # the host's number for the resource type; any number will do
 
 
-def tell_module(engines: Preview1, terminals: frozenset[int]) -> None:
-    """Have a core module be told that these of its descriptors, 1 or 2, are terminals."""
+def show_to_module(engine_functions: Preview1, terminals: frozenset[int]) -> None:
+    """Tell a core module that some of its descriptors 1 and 2 are terminals."""
 
     def fd_fdstat_get(memory: GuestMemory | None, descriptor: int, result: int) -> int:
         if memory is None:
-            raise GuestFault("fd_fdstat_get: it exports no memory of its own named 'memory'")
+            raise GuestFault("fd_fdstat_get: the guest exports no memory of its own named 'memory'")
         try:
-            place = memory.range("the result", result, _STAT_SIZE)
+            target = memory.range("the result", result, _STAT_SIZE)
         except OutOfBounds as error:
             raise GuestFault(f"fd_fdstat_get: {error}") from None
-        errno = engines.call("fd_fdstat_get", descriptor)
+        errno = engine_functions.call("fd_fdstat_get", descriptor)
         if errno == 0:
-            place[:] = engines.result
+            target[:] = engine_functions.result
             if descriptor in terminals:
-                place[0] = _CHARACTER_DEVICE
+                target[0] = _CHARACTER_DEVICE
         return errno
 
-    engines.replace("fd_fdstat_get", fd_fdstat_get)
+    engine_functions.replace("fd_fdstat_get", fd_fdstat_get)
 
 
-def tell_component(linker: ComponentLinker, component: Component, engine: Engine, terminals: frozenset[int]) -> None:
-    """Have a component be told so."""
+def show_to_component(linker: ComponentLinker, component: Component, engine: Engine, terminals: frozenset[int]) -> None:
+    """Tell a component that some of its descriptors 1 and 2 are terminals."""
     resource = ResourceType.host(_TYPE)
     linker.allow_shadowing = True
     with linker.root() as root:
@@ -47,17 +47,17 @@ def tell_component(linker: ComponentLinker, component: Component, engine: Engine
             interface = name.partition("@")[0].removeprefix("wasi:cli/")
             if interface not in _INTERFACES:
                 continue
-            is_one = _INTERFACES[interface] in terminals
+            is_terminal = _INTERFACES[interface] in terminals
             with root.add_instance(name) as instance:
                 instance.add_resource("terminal-output", resource, lambda *_: None)
                 if interface != "terminal-output":
-                    instance.add_func(f"get-{interface}", _gives_terminal if is_one else _gives_none)
+                    instance.add_func(f"get-{interface}", _terminal if is_terminal else _no_terminal)
     linker.allow_shadowing = False
 
 
-def _gives_terminal(store: Store) -> ResourceAny:
+def _terminal(store: Store) -> ResourceAny:
     return ResourceHost.own(0, _TYPE).to_any(store)
 
 
-def _gives_none(_: Store) -> None:
+def _no_terminal(_: Store) -> None:
     return None
