@@ -1,7 +1,7 @@
-"""A custom backend in a separate package: scikit-learn classifiers as graphs of wasi-nn.
+"""scikit-learn classifiers as graphs of wasi-nn: a backend of one's own, in a package of its own.
 
-A model is a file that `joblib.dump` wrote, usually `*.joblib`. Its input is `features`, f32 [n, features]. Its outputs
-are `classes`, i64 [n], the index of the most probable class, and `probabilities`, f32 [n, classes].
+A model is what `joblib.dump` writes, as a rule `*.joblib`. Its one input is `features`, f32 [n, features]; its outputs
+are `classes`, i64 [n], the place of the likeliest class, and `probabilities`, f32 [n, classes].
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from wasi_nn import ExecutionTarget, GraphEncoding
+from wasi_nn import ErrorCode, ExecutionTarget, GraphEncoding, NNError
 from wasi_nn.backends import Backend, Graph, RunFunction, TensorInfo, choose_device
 
 F32, I64 = np.dtype(np.float32), np.dtype(np.int64)
@@ -44,6 +44,9 @@ class SklearnBackend(Backend):
 
     def sniff(self, model: memoryview) -> bool:
         return bytes(model[:1]) == b"\x80" and b"sklearn" in bytes(model[:4096])
+
+    def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        raise NNError(ErrorCode.SECURITY, "scikit-learn models are loaded by name only: their bytes can run any code")
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         import joblib
