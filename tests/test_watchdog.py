@@ -117,7 +117,7 @@ class Cycle:
 
 
 def test_what_is_given_back_while_garbage_is_collected_blocks_nobody() -> None:
-    usage = Usage(Limits(tensor_bytes=10), Usage(HostLimits()))
+    usage = Usage(Limits(tensor_bytes=10, graphs=None), Usage(HostLimits()))
 
     def work() -> None:
         threshold = gc.get_threshold()
