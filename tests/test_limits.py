@@ -22,6 +22,7 @@ from openvino_models import openvino_relu
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, GraphEncoding, GuestError, GuestTrap, Host, HostLimits, Limits, NNError
 from wasi_nn.graph.runner import RunFunction
+from wasi_nn.guests import linking
 from wasi_nn.process import threads
 
 X = np.array([-1, 2, -3, 4], np.float32)
@@ -249,7 +250,7 @@ class TestTime:
     def test_one_that_is_stopped_before_it_begins_traps_when_it_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
         host = Host()
         module = guest("(loop $again (br $again))")
-        link, linked = Host._link_module, threading.Event()
+        link, linked = linking.link_module, threading.Event()
         ended: list[BaseException] = []
 
         def slow_link(*arguments: Any) -> Any:
@@ -273,7 +274,7 @@ class TestTime:
 
         interruptions: list[int] = []
         wait = threads.Call.wait
-        monkeypatch.setattr(Host, "_link_module", slow_link)
+        monkeypatch.setattr("wasi_nn.host.link_module", slow_link)
         monkeypatch.setattr(threads.Call, "wait", interrupted)
         with pytest.raises(KeyboardInterrupt):
             host.run(module)

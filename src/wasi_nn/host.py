@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from wasmtime import ExitTrap, Linker, Module, Store, Trap, WasmtimeError
-from wasmtime.component import Component, Linker as ComponentLinker
+from wasmtime import Module, Store, WasmtimeError
+from wasmtime.component import Component
 
-from wasi_nn.abi.component import bridge_functions, compose
+from wasi_nn.abi.component import compose
 from wasi_nn.abi.core.dialects import Dialect, abi_of
-from wasi_nn.errors import GuestError, GuestTrap, one_line
+from wasi_nn.errors import GuestError, one_line
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.arguments import require_arguments, require_one_output, require_settings
 from wasi_nn.guests.compilation import compile_guest
@@ -27,6 +27,7 @@ from wasi_nn.guests.compile_cache import CompileCache, Compiled, default_directo
 from wasi_nn.guests.component_files import watch_files
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.engine_start import start_wasi, wasi_is_started
+from wasi_nn.guests.linking import link_component, link_module, run_linked
 from wasi_nn.guests.output import Output
 from wasi_nn.guests.run_clock import RunClock
 from wasi_nn.guests.runs import Run, RunResult, RunsUnderWay, Work
@@ -277,13 +278,14 @@ class Host:
                 with self._session(guard, allow_names, limits, trace, trace_data, name) as session:
                     session.text_sink = wasi.write_stdout
                     if isinstance(compiled, Component):
-                        call = self._link_component(name, compiled, store, wasi, session)
+                        call = link_component(name, compiled, self.engine, store, wasi, session, self.allow_http)
                     else:
-                        call = self._link_module(dialect or self.dialect, name, compiled, store, wasi, session)
+                        abi = abi_of(dialect or self.dialect, compiled)
+                        call = link_module(name, compiled, self.engine, store, wasi, session, abi)
                     with closing(RunClock(self.engine, store, limits, guard)) as clock:
                         stop = clock.stop if isinstance(compiled, Component) else None  # a module's files are counted
                         with watch_files(dirs or {}, limits, stop), run.stopped_by(clock.stop):
-                            return _run_to_its_end(name, call, session, wasi, clock)
+                            return run_linked(name, call, session, wasi, clock)
             finally:
                 store.close()
 
@@ -372,66 +374,3 @@ class Host:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def _link_module(
-        self, dialect: Dialect | str, name: str, module: Module, store: Store, wasi: Wasi, session: Session
-    ) -> Callable[[], int]:
-        """Link a module; returns the function that runs it and returns its exit code."""
-        linker = Linker(self.engine)
-        try:
-            wasi.add_to(linker, store, module)
-        except (Trap, WasmtimeError) as error:  # the limits leave no memory for this package's own instance
-            raise guest_file.guest_error(name, error, session.limits) from None
-        abi = abi_of(dialect, module)
-        abi(session).add_to_linker(linker)
-        guest_file.require_command(name, module, abi, linker, store)
-
-        def start() -> int:
-            linker.instantiate(store, module).exports(store)["_start"](store)  # type: ignore[operator]
-            return 0
-
-        return start
-
-    def _link_component(
-        self, name: str, component: Component, store: Store, wasi: Wasi, session: Session
-    ) -> Callable[[], int]:
-        """Link a component; returns the function that runs it and returns its exit code."""
-        linker = ComponentLinker(self.engine)
-        http = guest_file.imports_http(component, self.engine)
-        wasi.add_to_component(linker, store, component, http and self.allow_http)
-        bridge_functions.add_to_component_linker(linker, session)
-        if http and not self.allow_http:
-            linker.define_unknown_imports_as_traps(component)
-        run = guest_file.run_of(name, component, self.engine)
-
-        def start() -> int:
-            function = linker.instantiate(store, component).get_func(store, run)
-            assert function is not None  # `run_of` has checked the export's type
-            return 0 if function(store).tag == "ok" else 1
-
-        return start
-
-
-def _run_to_its_end(name: str, start: Callable[[], int], session: Session, wasi: Wasi, clock: RunClock) -> RunResult:
-    """Run a linked guest to its end; returns its exit code and output. Raises `GuestTrap` or `GuestError`."""
-    output = wasi.output or Output(session.limits)
-    output.stop = clock.stop
-    try:
-        exit_code = start()
-    except (Trap, WasmtimeError) as error:
-        if session.interruption is not None:
-            raise session.interruption from None
-        if isinstance(error, ExitTrap):
-            exit_code = error.code
-        elif wasi.exit_code is not None:
-            exit_code = wasi.exit_code
-        else:
-            failure = guest_file.guest_error(name, error, session.limits)
-            if isinstance(failure, GuestTrap):
-                failure.stdout, failure.stderr = output.kept()
-            raise failure from None
-    if output.excess:
-        trap = GuestTrap(output.excess)
-        trap.stdout, trap.stderr = output.kept()
-        raise trap
-    return RunResult(exit_code, *output.kept())

@@ -1,0 +1,82 @@
+"""Links a compiled guest with WASI and the nn functions of a session, and runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wasmtime import Engine, ExitTrap, Linker, Module, Store, Trap, WasmtimeError
+from wasmtime.component import Component, Linker as ComponentLinker
+
+from wasi_nn.abi.component import bridge_functions
+from wasi_nn.abi.core.spec import CoreAbi
+from wasi_nn.errors import GuestTrap
+from wasi_nn.guests import guest_file
+from wasi_nn.guests.output import Output
+from wasi_nn.guests.run_clock import RunClock
+from wasi_nn.guests.runs import RunResult
+from wasi_nn.guests.wasi import Wasi
+from wasi_nn.session.session import Session
+
+
+def link_module(
+    name: str, module: Module, engine: Engine, store: Store, wasi: Wasi, session: Session, abi: type[CoreAbi]
+) -> Callable[[], int]:
+    """Link a module; returns the function that runs it and returns its exit code."""
+    linker = Linker(engine)
+    try:
+        wasi.add_to(linker, store, module)
+    except (Trap, WasmtimeError) as error:  # the limits leave no memory for this package's own instance
+        raise guest_file.guest_error(name, error, session.limits) from None
+    abi(session).add_to_linker(linker)
+    guest_file.require_command(name, module, abi, linker, store)
+
+    def start() -> int:
+        linker.instantiate(store, module).exports(store)["_start"](store)  # type: ignore[operator]
+        return 0
+
+    return start
+
+
+def link_component(
+    name: str, component: Component, engine: Engine, store: Store, wasi: Wasi, session: Session, allow_http: bool
+) -> Callable[[], int]:
+    """Link a component; returns the function that runs it and returns its exit code."""
+    linker = ComponentLinker(engine)
+    http = guest_file.imports_http(component, engine)
+    wasi.add_to_component(linker, store, component, http and allow_http)
+    bridge_functions.add_to_component_linker(linker, session)
+    if http and not allow_http:
+        linker.define_unknown_imports_as_traps(component)
+    run = guest_file.run_of(name, component, engine)
+
+    def start() -> int:
+        function = linker.instantiate(store, component).get_func(store, run)
+        assert function is not None  # `run_of` has checked the export's type
+        return 0 if function(store).tag == "ok" else 1
+
+    return start
+
+
+def run_linked(name: str, start: Callable[[], int], session: Session, wasi: Wasi, clock: RunClock) -> RunResult:
+    """Run a linked guest to its end; returns its exit code and output. Raises `GuestTrap` or `GuestError`."""
+    output = wasi.output or Output(session.limits)
+    output.stop = clock.stop
+    try:
+        exit_code = start()
+    except (Trap, WasmtimeError) as error:
+        if session.interruption is not None:
+            raise session.interruption from None
+        if isinstance(error, ExitTrap):
+            exit_code = error.code
+        elif wasi.exit_code is not None:
+            exit_code = wasi.exit_code
+        else:
+            failure = guest_file.guest_error(name, error, session.limits)
+            if isinstance(failure, GuestTrap):
+                failure.stdout, failure.stderr = output.kept()
+            raise failure from None
+    if output.excess:
+        trap = GuestTrap(output.excess)
+        trap.stdout, trap.stderr = output.kept()
+        raise trap
+    return RunResult(exit_code, *output.kept())
