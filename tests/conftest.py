@@ -29,6 +29,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Models have the name of their parameter as an id: TensorFlow writes the bytes of one model in a random order, and
+    the processes that share the tests must agree on the ids."""
+    return argname if isinstance(val, bytes) and len(val) > 40 else None
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """As many processes as there are processors for us; no more than four, since each takes about 3 GB."""

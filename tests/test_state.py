@@ -122,11 +122,8 @@ def test_a_graph_says_that_it_keeps_state(graph: Graph) -> None:
     assert not wasi_nn.load(tflite_models.relu()).keeps_state
 
 
-def test_state_that_is_lost_with_a_worker_is_told_of_once(model: tuple[str, Path]) -> None:
-    if isolation.unavailable():
-        pytest.skip(isolation.unavailable())
-    encoding, path = model
-    graph: Any = wasi_nn.load(path, encoding, rules=LoadRules(isolate=True))
+@pytest.mark.parametrize("graph", [True], ids=["isolated"], indirect=True)
+def test_state_that_is_lost_with_a_worker_is_told_of_once(graph: Any) -> None:
     one, other = graph.init_execution_context(), graph.init_execution_context()
     assert [counted(one), counted(one)] == [1, 2]
     for _ in range(2):
