@@ -49,14 +49,15 @@ def require_builder_count(count: int) -> None:
 class Session:
     """The nn calls of one guest.
 
-    `graphs` are those that it may load by name. `allow_load`, `allow_targets` and `allow_names` are the policy
-    (`wasi_nn.session.policy`). `rules` are for the models that the guest itself loads.
+    graphs         the graphs that the guest may load by name: as for `Host`
+    allow_load, allow_targets, allow_names  what the guest may load: as for `Host`
+    rules          how models from the guest's own bytes are loaded. None: `LoadRules()`
+    limits         the limits of the guest. None: `Limits()`. The session keeps to those on graphs, tensors and
+                   computes; memory, time and fuel are limits of the Store, for the code that runs it
+    totals, turns  the counts that the guests of a host share: its memory of models and tensors, its computes at once
+    guard          keeps computes within their time. None: a new guard
 
-    `limits` are what it may have; its memory, time and fuel are for whoever runs the Store to limit. `totals` and
-    `turns` are those of a host, which it shares. `guard`, if given, keeps its computes within their time, instead of
-    a new guard for this session.
-
-    Every method that takes a handle raises `NNError` with `invalid-argument` where it isn't one of that kind.
+    Every method that takes a handle raises `NNError` with `invalid-argument` if the handle isn't one of that kind.
     """
 
     def __init__(
@@ -77,8 +78,8 @@ class Session:
         self.text_sink: Callable[[bytes], None] | None = None
         """Receives generated text while it streams, if the options of a graph ask for that."""
         self.interruption: BaseException | None = None
-        """What stopped the guest in the middle of an nn call (Ctrl-C, as a rule); whoever runs the guest raises it
-        again."""
+        """The exception that stopped the guest during an nn call, such as `KeyboardInterrupt`. The code that runs the
+        guest raises it again."""
         self._policy = Policy.of(allow_load, allow_targets, allow_names)
         self._rules = rules or LoadRules()
         self._usage = Usage(self.limits, totals)
@@ -89,7 +90,11 @@ class Session:
     # Models
 
     def load(self, builders: Sequence[memoryview], encoding: GraphEncoding, target: ExecutionTarget) -> int:
-        """Load a model from the guest's bytes, which may change as soon as this returns; gives a graph's handle."""
+        """Load a model from the guest's bytes; returns the handle of the graph. The bytes may change afterwards.
+
+        Raises `NNError`: `security` if the policy forbids it, `invalid-encoding` if no backend takes the bytes,
+        `timeout` and `too-large` by the limits, and others as the backend does.
+        """
         self._policy.require_load(target)
 
         def chosen(model: Sequence[memoryview]) -> ChosenModel:
@@ -102,7 +107,8 @@ class Session:
         return self._load_untrusted(builders, target, chosen)
 
     def load_extension(self, builders: Sequence[memoryview], number: int, name: str, target: ExecutionTarget) -> int:
-        """Load a model of an encoding that only WasmEdge has, by the backend that is registered for its number."""
+        """Load a model of an encoding that only WasmEdge has, with the backend for the encoding's number. Raises as
+        `load` does."""
         backend = backends.of_extension(number)
         if backend is None:
             message = f"graph encoding {number} ({name}) has no backend here; one can be registered for the number"
@@ -144,19 +150,19 @@ class Session:
         return self._handles.add(graph)
 
     def load_tensors(self, tensors: Sequence[int], encoding: GraphEncoding, target: ExecutionTarget) -> int:
-        """Load a model whose builders are the data of tensors; gives a graph's handle. The tensors' handles are given
-        back."""
+        """Load a model whose builders are the data of tensors, and remove the handles of the tensors. Raises as `load`
+        does."""
         items = [self._handles.remove(handle, Tensor) for handle in reversed(tensors)]
         self._usage.require("model_bytes", sum(tensor.data.nbytes for tensor in items))
-        # As bytes, which runtimes take without another copy; a tensor's memory goes as soon as it is copied.
+        # Runtimes take bytes without another copy. Each tensor's memory is released as soon as it is copied.
         parts = []
         while items:
             parts.append(memoryview(items.pop().data.tobytes()))
         return self.load(parts, encoding, target)
 
     def load_by_name(self, name: str, config: memoryview | bytes = b"") -> int:
-        """Load a graph by the name that the operator gave it; returns a new handle. `config` is the guest's
-        configuration of the graph, if any."""
+        """Load a graph by the operator's name for it; returns a new handle. `config` is the guest's configuration of
+        the graph: JSON, or empty. Raises `NNError` with `not-found` for an unknown name, and as loading does."""
         if not self._policy.lets_name(name):
             raise _no_graph(name)
         configuration = memoryview(bytes(config))
@@ -187,7 +193,7 @@ class Session:
     # Execution contexts
 
     def init_execution_context(self, graph: int) -> int:
-        """A new context on a graph, which lives as long as the context needs it; gives the context's handle."""
+        """A new execution context on a graph; returns its handle. The graph lives as long as its contexts."""
         loaded = self._handles.get(graph, Graph)
         self._usage.require("contexts", 1)
         context = loaded.init_execution_context()
@@ -200,7 +206,7 @@ class Session:
         return self._handles.add(context)
 
     def context(self, handle: int) -> ExecutionContext:
-        """The execution context behind a handle. What is done with it directly isn't recorded."""
+        """The execution context behind a handle. A trace has no record of calls of the context's own methods."""
         return self._handles.get(handle, ExecutionContext)
 
     def require_graph(self, context: int) -> None:
@@ -211,16 +217,16 @@ class Session:
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
     def finalize_execution_context(self, context: int) -> None:
-        """Give a context's handle back."""
+        """Remove a context's handle."""
         self._handles.remove(context, ExecutionContext)
 
     def input_info(self, context: int, index: int) -> TensorInfo:
-        """What the graph of a context declares for an input."""
+        """The declared input of a context's graph, by index."""
         inputs = self.context(context).graph.inputs
         return inputs[find(inputs, index, "input")]
 
     def output_info(self, context: int, index: int) -> TensorInfo | None:
-        """What the graph of a context declares for an output; None if it declares nothing for this index."""
+        """The declared output of a context's graph, by index; None if the graph declares no such output."""
         outputs = self.context(context).graph.outputs
         return outputs[index] if index < len(outputs) else None
 
@@ -233,7 +239,7 @@ class Session:
         self.context(context).write_input(index, dtype, dims, data)
 
     def set_input_tensor(self, context: int, name: str, tensor: int) -> None:
-        """Set an input to the data of a tensor, whose handle is given back."""
+        """Set an input to the data of a tensor, and remove the tensor's handle."""
         item = self._handles.remove(tensor, Tensor)
         self.context(context)
         self.set_input(context, name, item.array(name))
@@ -243,7 +249,7 @@ class Session:
         self.context(context).compute()
 
     def context_full(self, context: int) -> bool:
-        """Whether the outputs of the last compute end where the context was full."""
+        """See `ExecutionContext.context_full`."""
         return self.context(context).context_full
 
     def output_bytes(self, context: int, index: int) -> memoryview:
@@ -255,7 +261,7 @@ class Session:
         return self.context(context).get_output(key)
 
     def get_output_tensor(self, context: int, name: str) -> int:
-        """A tensor with an output of the last compute; gives its handle."""
+        """An output of the last compute as a new tensor; returns the tensor's handle."""
         return self._handles.add(Tensor.of(name, self.get_output(context, name)))
 
     def compute_named(self, context: int, inputs: Iterable[tuple[str, ArrayLike]]) -> list[tuple[str, Array]]:
@@ -315,7 +321,7 @@ class Session:
     # The session itself
 
     def used(self, limit: str) -> int:
-        """How much of a limit (`Limits`) is in use: of `handles`, `graphs`, `tensor_bytes` and others that count."""
+        """The amount of a limit (`Limits`) that is in use. `limit` is a name such as `handles` or `tensor_bytes`."""
         return self._usage.used(limit)
 
     def on_abi_error(self, name: str, arguments: Sequence[object], error: Exception) -> None:

@@ -23,20 +23,22 @@ TOLERANCES = {
 _PART = 1 << 20  # elements that are compared at a time
 
 
-def difference(expected: Array, found: Array, tolerances: Mapping[str, tuple[float, float]] = TOLERANCES) -> str | None:
-    """How an array differs from the one that was recorded, on one line; None if it is the same within the tolerance.
+def difference(
+    expected: Array, actual: Array, tolerances: Mapping[str, tuple[float, float]] = TOLERANCES
+) -> str | None:
+    """The difference between an array and the recorded one, as one line; None if they are equal within the tolerance.
 
-    NaN is the same as NaN.
+    NaN is equal to NaN.
     """
     was = f"{dtype_name(expected.dtype)}{dims_text(expected.shape)}"
-    now = f"{dtype_name(found.dtype)}{dims_text(found.shape)}"
+    now = f"{dtype_name(actual.dtype)}{dims_text(actual.shape)}"
     if was != now:
         return f"it is {now}, was {was}"
     rtol, atol = tolerances.get(dtype_name(expected.dtype), (None, None))
     count, worst, most = 0, 0, -1.0
-    flat, flat_found = expected.reshape(-1), found.reshape(-1)
+    flat, flat_actual = expected.reshape(-1), actual.reshape(-1)
     for start in range(0, flat.size, _PART):
-        a, b = flat[start : start + _PART], flat_found[start : start + _PART]
+        a, b = flat[start : start + _PART], flat_actual[start : start + _PART]
         if rtol is None or atol is None:
             differs: Array = a != b
             by: Array = differs.astype(np.float64)
@@ -54,5 +56,5 @@ def difference(expected: Array, found: Array, tolerances: Mapping[str, tuple[flo
         return None
     place_text = dims_text(tuple(map(int, np.unravel_index(worst, expected.shape))))
     which, more = ("first", "") if rtol is None else ("most", f" by more than {atol:g} + {rtol:g} of it")
-    values = f"{which} at {place_text}: {flat_found[worst]}, was {flat[worst]}"
+    values = f"{which} at {place_text}: {flat_actual[worst]}, was {flat[worst]}"
     return f"{count} of {flat.size} elements differ{more}, {values}"

@@ -1,7 +1,7 @@
-"""A session that records what its guest asks for: each call is written to a trace, with its time.
+"""`RecordingSession`: a session that writes each call of its guest to a trace, with its time.
 
-It is a `Session` whose methods write what they do, so that the ABIs know nothing of it and it costs nothing where it
-isn't used. Errors that an ABI gives by itself, such as for an encoding that has no number, come by `on_abi_error`.
+Its methods make the calls of `Session` and record them. So the ABIs need no code for traces, and a session without a
+trace costs nothing. An ABI reports errors of its own, such as an unknown number of an encoding, by `on_abi_error`.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ _MAX_SHOWN = 80
 
 
 class RecordingSession(Session):
-    """A session whose calls are written to a trace: see `Session`, and `wasi_nn.tracing.trace_file` for the file.
+    """A session that writes its calls to a trace. `wasi_nn.tracing.trace_file` describes the file.
 
-    `trace` is the file's path. With `data`, models, inputs and outputs are stored as well, so that the trace can be
-    replayed (`wasi_nn.tracing.replay`). `title` is what viewers call it. The rest is as for `Session`. Raises `NNError`
-    with `runtime-error` where the file can't be written.
+    trace   the path of the file
+    data    whether models, inputs and outputs are stored too: `wasi_nn.tracing.replay` needs them
+    title   the title of the trace in viewers
+
+    The other parameters are those of `Session`. Raises `NNError` with `runtime-error` if the file can't be written.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class RecordingSession(Session):
     ) -> None:
         super().__init__(graphs, **session)
         self._trace = Trace(trace, data=data, title=title)
-        self._names: dict[int, str] = {}  # what graphs are called on the timeline
+        self._names: dict[int, str] = {}  # the names of graphs on the timeline, by handle
 
     def load(self, builders: Sequence[memoryview], encoding: GraphEncoding, target: ExecutionTarget) -> int:
         load = partial(super().load, builders, encoding, target)
@@ -76,8 +78,9 @@ class RecordingSession(Session):
     def init_execution_context(self, graph: int) -> int:
         make = partial(super().init_execution_context, graph)
         handle = self._trace.call("init_execution_context", GRAPHS_ROW, {"graph": graph}, make, _context)
-        of = self.context(handle).graph
-        self._trace.name_row(handle, f"context {handle} on {self._names.get(graph)} ({of.runtime}, {of.device})")
+        loaded = self.context(handle).graph
+        place = f"{loaded.runtime}, {loaded.device}"
+        self._trace.name_row(handle, f"context {handle} on {self._names.get(graph)} ({place})")
         return handle
 
     def unload(self, graph: int) -> None:
@@ -95,12 +98,12 @@ class RecordingSession(Session):
             drop()
 
     def context(self, handle: int) -> ExecutionContext:
-        with self._written_if_it_fails(handle):
+        with self._recorded_if_it_fails(handle):
             return super().context(handle)
 
     def require_graph(self, context: int) -> None:
         self.context(context)
-        with self._written_if_it_fails(context):
+        with self._recorded_if_it_fails(context):
             super().require_graph(context)
 
     def set_input(self, context: int, key: int | str, tensor: ArrayLike) -> None:
@@ -159,12 +162,12 @@ class RecordingSession(Session):
         function: Callable[[], Result],
         result: Callable[[Result], Described] | None = None,
     ) -> Result:
-        """Make a call on a context, and write it; of a context that isn't there, that alone is written."""
+        """Make a call on a context and record it. If the context doesn't exist, only that error is recorded."""
         self.context(context)
         return self._trace.call(name, context, {"context": context, **arguments}, function, result)
 
     @contextmanager
-    def _written_if_it_fails(self, context: int) -> Iterator[None]:
+    def _recorded_if_it_fails(self, context: int) -> Iterator[None]:
         try:
             yield
         except NNError as error:
@@ -187,7 +190,7 @@ class RecordingSession(Session):
         inputs = self.context(context).graph.inputs
         try:
             return as_declared(inputs[find(inputs, key, "input")], tensor)
-        except NNError:  # the call will say so
+        except NNError:  # the call itself raises this error
             return np.asarray(tensor)
 
     def _named(self, arrays: Iterable[tuple[str, Array]]) -> list[Described]:

@@ -1,9 +1,9 @@
-"""Replaying a trace: the calls that a guest made are made again, without the guest, and what comes of them is compared.
+"""Replays a trace: makes a guest's calls again, without the guest, and compares their results with the recorded ones.
 
-The session is a fresh one, so that graphs may be other ones now, of other encodings, run by other runtimes or on other
-targets. Handles are translated. A call is to do what it did: fail with the same code, or give the same outputs within
-a tolerance, integers and opaque bytes exactly. A trace is untrusted input: it can do what a guest can do
-in this session, and no more.
+The calls are made on a new session. So the graphs may be others than in the recording: of other encodings, on other
+runtimes or targets. A call should have its recorded result: the same error code, or the same outputs. Floats may differ
+within a tolerance; integers and opaque bytes may not. A trace is untrusted: it can do no more than a guest of this
+session.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.graph.fitting import MAX_RANK, find
 from wasi_nn.session.session import Session
 from wasi_nn.tracing.comparison import TOLERANCES, difference
-from wasi_nn.tracing.trace_file import BadTrace, Call, TraceReader, fault, kind_of
+from wasi_nn.tracing.trace_file import BadTrace, RecordedCall, TraceReader, fault, kind_of
 from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType, dims_text, dtype_name
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ _TYPES = {kind.value: kind.dtype for kind in TensorType} | {
 }
 _MAX_TEXT = 65536
 _MAX_U32 = 2**32 - 1
-_NEVER_GIVEN = 0  # no handle
+_NO_HANDLE = 0  # no item ever has this handle
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A call that didn't do what it did when it was recorded: the number of the call, from 1, its name, and how."""
+    """A call whose result isn't the recorded one: the number of the call, from 1, its name, and the difference."""
 
     call: int
     name: str
@@ -50,10 +50,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What came of a replay: how many calls were made, how many outputs compared, and what differs.
+    """The result of a replay: the numbers of calls made and of outputs compared, and the differences.
 
-    `left_out` counts calls on what couldn't be loaded or made this time. `cut_short` says that the trace ends in the
-    middle of something.
+    `left_out` counts the calls on graphs and contexts that couldn't be made this time. `cut_short` is true if the trace
+    ends in the middle of an event.
     """
 
     calls: int
@@ -73,13 +73,16 @@ def replay(
     atol: float | None = None,
     report: Callable[[Difference], object] | None = None,
 ) -> Replayed:
-    """Make the calls of a trace again and compare; the trace must have been recorded with data.
+    """Make the calls of a trace again, and compare their results with the recorded ones. The trace needs its data.
 
-    `graphs`, `allow_load` and `rules` are those of `Session`. An output of floats may differ by `atol` and `rtol` times
-    what was recorded; where they aren't given, `TOLERANCES` says. `report` gets each difference when it is found.
+    trace                      the path of the trace
+    graphs, allow_load, rules  as for `Session`
+    rtol, atol                 a float may differ from the recorded one by `atol` plus `rtol` times the recorded one.
+                               None: the value in `TOLERANCES` for the element type
+    report                     called with each difference as soon as it is found
 
     Raises `NNError`: `not-found` or `runtime-error` for files that can't be read, `unsupported-operation` for a trace
-    without data, `invalid-argument` for a tolerance that is none and for what is wrong in the trace, with its line.
+    without data, `invalid-argument` for a negative or infinite tolerance and for errors in the trace, with their line.
     """
     for name, tolerance in (("rtol", rtol), ("atol", atol)):
         if tolerance is not None and not (isfinite(tolerance) and tolerance >= 0):
@@ -104,14 +107,14 @@ def replay(
 
 
 class _LeftOut(Exception):
-    """A call is on a graph or a context that isn't there, although it was when it was recorded."""
+    """A call needs a graph or a context that this replay couldn't make, although the recording has it."""
 
 
 Named = list[tuple[int | str, "Array"]]
 
 
 class _Player:
-    """Makes calls on a session. What is wrong in a trace is a `BadTrace`, what is wrong with a call an `NNError`."""
+    """Makes calls on a session. An error in the trace is a `BadTrace`, an error of a call is an `NNError`."""
 
     def __init__(self, reader: TraceReader, session: Session, rtol: float | None, atol: float | None) -> None:
         self.outputs = 0
@@ -121,10 +124,12 @@ class _Player:
             kind: (usual[0] if rtol is None else rtol, usual[1] if atol is None else atol)
             for kind, usual in TOLERANCES.items()
         }
-        self._handles: dict[int, int | None] = {}  # recorded: now, or None if it should be there and isn't
+        self._handles: dict[
+            int, int | None
+        ] = {}  # recorded handles to those of this session; None if this session couldn't make the item
 
-    def play(self, call: Call) -> Iterator[str]:
-        """Make a call; gives a line for each difference."""
+    def play(self, call: RecordedCall) -> Iterator[str]:
+        """Make a call; yields a line for each difference."""
         make = _CALLS.get(call.name)
         if make is None:
             raise BadTrace(f"no call is named {_short(call.name)!r}")
@@ -132,7 +137,7 @@ class _Player:
         result = {} if recorded else _mapping(call.arguments.get("result", {}), "result")
         gives = next((kind for kind in ("graph", "context") if kind in result), None)
         try:
-            given = make(self, call.arguments)
+            returned = make(self, call.arguments)
         except BadTrace:
             raise
         except Exception as error:
@@ -144,12 +149,12 @@ class _Player:
             return
         if recorded:
             yield f"it is done; it failed when it was recorded, {recorded.text}"
-        elif isinstance(given, int):
+        elif isinstance(returned, int):
             if gives is None:
                 raise BadTrace("the result has no handle")
-            self._handles[_integer(result, gives)] = given
-        elif given is not None:
-            yield from self._outputs_differ(result, given)
+            self._handles[_integer(result, gives)] = returned
+        elif returned is not None:
+            yield from self._outputs_differ(result, returned)
 
     def load(self, arguments: Mapping[str, Any]) -> int:
         encoding = _word(arguments, "encoding", GraphEncoding)
@@ -197,7 +202,7 @@ class _Player:
     def get_output(self, arguments: Mapping[str, Any]) -> Named:
         handle, key = self._handle(arguments, "context"), _key(arguments, "output")
         if "error" in arguments and isinstance(key, int):
-            self._session.output_bytes(handle, key)  # which refuses more
+            self._session.output_bytes(handle, key)  # raises for element types that `get_output` returns
         return [(key, self._session.get_output(handle, key))]
 
     def compute_single(self, arguments: Mapping[str, Any]) -> None:
@@ -212,7 +217,7 @@ class _Player:
         self._session.fini_single(self._handle(arguments, "context"))
 
     def _handle(self, arguments: Mapping[str, Any], name: str) -> int:
-        handle = self._handles.get(_integer(arguments, name), _NEVER_GIVEN)
+        handle = self._handles.get(_integer(arguments, name), _NO_HANDLE)
         if handle is None:
             raise _LeftOut
         return handle
@@ -222,7 +227,7 @@ class _Player:
 
     def _content(self, described: object) -> memoryview:
         if not isinstance(described, dict) or "data" not in described:
-            raise BadTrace("there is no data of what was given or made")
+            raise BadTrace("the contents of a tensor or a model are missing")
         return self._reader.content(described["data"])
 
     def _array(self, described: Mapping[str, Any]) -> Array:
@@ -231,27 +236,27 @@ class _Player:
             raise BadTrace(f"{dtype_name(dtype)}{dims_text(dims)} isn't {len(content)} bytes")
         try:
             array: Array = np.frombuffer(content, dtype).reshape(dims)
-        except ValueError as error:  # no elements, but dimensions that are too large together
+        except ValueError as error:  # no elements, yet numpy rejects dimensions whose product is too large
             raise BadTrace(one_line(error)) from None
         return array
 
-    def _outputs_differ(self, result: Mapping[str, Any], given: Named) -> Iterator[str]:
-        """A line for each output that isn't what was recorded."""
+    def _outputs_differ(self, result: Mapping[str, Any], outputs: Named) -> Iterator[str]:
+        """A line for each output that differs from the recorded one."""
         if "outputs" in result:
             expected: dict[int | str, Mapping[str, Any]] = {
                 _text(item, "name"): item for item in _items(result, "outputs")
             }
         else:
-            expected = {given[0][0]: result}
-        found = dict(given)
-        for key in [key for key in expected if key not in found]:
+            expected = {outputs[0][0]: result}
+        actual = dict(outputs)
+        for key in [key for key in expected if key not in actual]:
             yield f"output {key!r} isn't there any more"
-        for key, array in found.items():
+        for key, array in actual.items():
             if key not in expected:
                 yield f"output {key!r} is new"
                 continue
             item = expected[key]
-            if "data" not in item and item.get("type") not in _TYPES:  # it has no bytes that could be recorded
+            if "data" not in item and item.get("type") not in _TYPES:  # such elements have no bytes to record
                 continue
             self.outputs += 1
             text = difference(self._array(item), array, self._tolerances)
@@ -279,7 +284,7 @@ _CALLS: Mapping[str, Callable[[_Player, Mapping[str, Any]], int | Named | None]]
 
 
 @dataclass(frozen=True)
-class _Recorded:
+class _RecordedError:
     code: ErrorCode
     kind: str | None
     message: str
@@ -289,19 +294,19 @@ class _Recorded:
         return f"{self.code.value}: {_short(self.message)}"
 
 
-def _error(arguments: Mapping[str, Any]) -> _Recorded | None:
+def _error(arguments: Mapping[str, Any]) -> _RecordedError | None:
     if "error" not in arguments:
         return None
     error = _mapping(arguments["error"], "error")
     kind = _text(error, "kind") if "kind" in error else None
-    return _Recorded(_word(error, "code", ErrorCode), kind, _text(error, "message", None))
+    return _RecordedError(_word(error, "code", ErrorCode), kind, _text(error, "message", None))
 
 
-def _errors_differ(recorded: _Recorded | None, found: NNError) -> Iterator[str]:
-    text = f"{found.code.value}: {found.message}"
+def _errors_differ(recorded: _RecordedError | None, error: NNError) -> Iterator[str]:
+    text = f"{error.code.value}: {error.message}"
     if recorded is None:
         yield f"it fails, {text}"
-    elif recorded.code is not found.code or recorded.kind != kind_of(found):
+    elif recorded.code is not error.code or recorded.kind != kind_of(error):
         yield f"it fails with {text}; it failed when it was recorded, {recorded.text}"
 
 

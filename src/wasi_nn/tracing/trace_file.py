@@ -1,21 +1,22 @@
-"""Traces: files of the calls that a guest made, written (`recording`) and read again (`replay`).
+"""Trace files: `Trace` writes the calls of a guest, and `TraceReader` reads them.
 
-A trace is Chrome's trace-event JSON, for Perfetto and other viewers to show as a timeline, one event a line:
+A trace is JSON in Chrome's trace-event format, one event a line. Perfetto and other viewers show it as a timeline:
 
     {"traceEvents": [
     {"name":"process_name","ph":"M","pid":1,"tid":1,"args":{"name":"guest.wasm","format":"wasi-nn 1","data":true}},
     {"name":"compute","cat":"wasi-nn","ph":"X","pid":1,"tid":2,"ts":1806.4,"dur":92.3,"args":{"context":2}}
     ]}
 
-It is whole, and can be shown, after every event: each is written over the closing brackets, with new ones behind it, in
-one write. `args` are a call's arguments by name; `result` is what it gave, or `error` its code, its message and its
-`kind` if it has one of its own. Row 1 has the calls on graphs, and each execution context has the row of its handle.
+The file is valid JSON after every event: one write replaces the closing brackets by the event and new brackets.
 
-A tensor is its `type`, `dims` and `bytes` (their number). With data it has its content too, `{"offset", "bytes",
-"sha256"}` in the file `FILE.data`, where each content is stored once, one after another; models and configurations
-likewise. They aren't in the trace itself since viewers would read all of it, at four thirds of its size.
+`args` has a call's arguments by name, and either its `result` or its `error`: code, message, and `kind` (the class of
+the error) if that isn't `NNError`. Row 1 shows the calls on graphs. Each execution context has the row of its handle.
 
-A trace is written to the end of the session or until it can't be any more: then the log says so, and the guest goes on.
+A tensor has a `type`, `dims` and `bytes` (its size). A trace with data also stores contents of tensors, models and
+configurations in the file `FILE.data`, each content once, and the event has `{"offset", "bytes", "sha256"}` of the
+content. They have a file of their own because viewers read the whole trace, and base64 would make them a third larger.
+
+If the file can't be written any more, the trace ends there, the log says so, and the guest goes on.
 """
 
 from __future__ import annotations
@@ -57,18 +58,18 @@ GRAPHS_ROW = 1
 
 _OPENING, _CLOSING = b'{"traceEvents": [\n', b"\n]}\n"
 _TO_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-_MAX_KNOWN = 100_000  # contents that are remembered, not to be stored twice
-_MAX_LINE = 4 << 20  # bytes; no event is that long, as a name has no more than 65536 characters
-_CONTENTLESS = (np.object_, np.str_, np.bytes_)  # the elements of tensors that have no bytes to be recorded
+_MAX_KNOWN = 100_000  # contents whose digests are kept, so that none of them is stored twice
+_MAX_LINE = 4 << 20  # bytes: every event is shorter, since a name has at most 65536 characters
+_CONTENTLESS = (np.object_, np.str_, np.bytes_)  # element types without bytes to record
 
 
 def data_path(path: Path) -> str:
-    """Where the contents of a trace's tensors and models are."""
+    """The path of the file with the contents of a trace's tensors and models."""
     return f"{os.fspath(path)}.data"
 
 
 def fault(error: Exception) -> NNError:
-    """The error that a guest gets for an exception: itself, or that of a fault of the host's own."""
+    """The error that a guest gets for an exception: the exception itself if it is an `NNError`, else a host fault."""
     if isinstance(error, NNError):
         return error
     message = f"a fault of the host's own, {type(error).__name__}: {one_line(error)}"
@@ -76,12 +77,12 @@ def fault(error: Exception) -> NNError:
 
 
 def kind_of(error: NNError) -> str | None:
-    """The name of an error's own kind, such as `EndOfSequence`; None if it has none."""
+    """The class name of an error, such as `EndOfSequence`; None for `NNError` itself."""
     return None if type(error) is NNError else type(error).__name__
 
 
 class Trace:
-    """A trace that is being written. Raises `NNError` with `runtime-error` where it can't be begun."""
+    """A trace that is being written. Raises `NNError` with `runtime-error` if its files can't be opened."""
 
     def __init__(self, path: Path, *, data: bool = False, title: str = "wasi-nn") -> None:
         self.data = data
@@ -97,7 +98,7 @@ class Trace:
             for name in [path, data_path(path)] if data else [path]:
                 self._files.append(os.open(name, _TO_WRITE, 0o666))
                 if not stat.S_ISREG(os.fstat(self._files[-1]).st_mode):
-                    raise OSError("it is no regular file")
+                    raise OSError("not a regular file")
             self._append(_OPENING + first)
         except (OSError, ValueError) as error:
             self.close()
@@ -112,7 +113,7 @@ class Trace:
         function: Callable[[], Result],
         result: Callable[[Result], Described] | None = None,
     ) -> Result:
-        """Call a function; write what came of it, and when. `result` describes what it gave."""
+        """Call a function, and write its time and its result or error. `result` turns a result into its description."""
         began = perf_counter_ns()
         try:
             value = function()
@@ -124,10 +125,12 @@ class Trace:
         return value
 
     def failed(self, name: str, row: int, arguments: Described, error: Exception, began: int | None = None) -> None:
-        """Write that a call failed."""
+        """Write a call that failed."""
         ended = perf_counter_ns()
         seen = fault(error)
-        self._last_error = ref(seen)  # not itself: it holds on to frames, and they to a guest's memory
+        self._last_error = ref(
+            seen
+        )  # a weak reference, because an error keeps frames alive, and these a guest's memory
         described = {"code": seen.code.value, "message": seen.message}
         kind = kind_of(seen)
         if kind is not None:
@@ -135,7 +138,7 @@ class Trace:
         self._write(name, row, {**arguments, "error": described}, ended if began is None else began, ended)
 
     def refused(self, name: str, arguments: Described, error: Exception) -> None:
-        """Write that an ABI refused a call, unless that error was written before."""
+        """Write a call that an ABI rejected, unless this error is the one that was written last."""
         if error is self._last_error():
             return
         code = error.code.value if isinstance(error, NNError) else ErrorCode.INVALID_ARGUMENT.value
@@ -144,21 +147,21 @@ class Trace:
         self._write(name, GRAPHS_ROW, described, now, now, REFUSED)
 
     def name_row(self, row: int, name: str) -> None:
-        """Give a row of the timeline a name."""
+        """Name a row of the timeline."""
         self._add({"name": "thread_name", "ph": "M", "pid": 1, "tid": row, "args": {"name": printable(name)}})
 
     def tensor(self, dtype: DType, dims: Dims, content: memoryview | None) -> dict[str, Any]:
-        """What is written of a tensor; `content` is None where it has no bytes."""
+        """The description of a tensor. `content` is None if the elements have no bytes."""
         described = {"type": _type_name(dtype), "dims": list(dims)}
         return described if content is None else described | self.content(content)
 
     def array(self, array: Array) -> dict[str, Any]:
-        """What is written of a tensor that is an array."""
+        """The description of an array."""
         contentless = issubclass(array.dtype.type, _CONTENTLESS)
         return self.tensor(array.dtype, array.shape, None if contentless else byte_view(array))
 
     def content(self, content: memoryview) -> dict[str, Any]:
-        """What is written of bytes: how many they are and, with data, where they are stored now."""
+        """The description of some bytes: their number and, if the trace has data, the place where they are stored."""
         size = content.nbytes
         if not (self.data and self._files):
             return {"bytes": size}
@@ -178,7 +181,7 @@ class Trace:
         return {"bytes": size, "data": {"offset": offset, "bytes": size, "sha256": digest.hexdigest()}}
 
     def close(self) -> None:
-        """End the trace. Of no effect if it is ended."""
+        """End the trace. No effect if it has ended."""
         files, self._files = self._files, []
         for file in files:
             with suppress(OSError):
@@ -213,7 +216,7 @@ class Trace:
 
     def _give_up(self, error: OSError) -> None:
         logger.warning("the trace ends here, it can't be written any more: %s", one_line(error))
-        with suppress(OSError):  # what is there stays whole
+        with suppress(OSError):  # so that the file stays valid JSON
             os.ftruncate(self._files[0], self._end)
             _write_all(self._files[0], _CLOSING, self._end)
         self.close()
@@ -235,15 +238,15 @@ def _encoded(event: Described) -> bytes:
 
 
 class BadTrace(NNError):
-    """A trace can't be replayed for what is in it."""
+    """A trace has contents that can't be replayed."""
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.INVALID_ARGUMENT, message)
 
 
 @dataclass(frozen=True)
-class Call:
-    """A call in a trace: the number of its line, its name and its arguments, whatever they are."""
+class RecordedCall:
+    """A call in a trace: the number of its line, its name, and its arguments, which aren't checked yet."""
 
     line: int
     name: str
@@ -251,19 +254,19 @@ class Call:
 
 
 class TraceReader:
-    """A trace that is read. Nothing in it is trusted, and nothing in it is a path.
+    """Reads a trace. The file is untrusted: all of it is checked, and no part of it is used as a path.
 
-    Raises `NNError` with `not-found` or `runtime-error` for a file that can't be read, `BadTrace` for one that isn't a
-    trace.
+    Raises `NNError` with `not-found` or `runtime-error` for a file that can't be read, and `BadTrace` for a file that
+    isn't a trace.
     """
 
     def __init__(self, path: Path) -> None:
         self.cut_short = False
-        """Whether it was found to end in the middle; all before that is there."""
+        """Whether the file ends in the middle of an event. All calls before the end are read."""
         self._path = path
         self._stored = memoryview(b"")
         self._checked: set[tuple[int, int, str]] = set()
-        self._ranges: list[tuple[int, int]] = []  # of those, by their beginnings
+        self._ranges: list[tuple[int, int]] = []  # the checked ranges, sorted by their starts
         self._line = 0
         self._file: BinaryIO = _opened(path)
         try:
@@ -272,30 +275,30 @@ class TraceReader:
             self._file.close()
             raise
 
-    def calls(self) -> Iterator[Call]:
-        """The calls in the order in which they were made."""
+    def calls(self) -> Iterator[RecordedCall]:
+        """The calls, in the order in which the guest made them."""
         for event in self._events():
             if event.get("cat") == CATEGORY:
                 name, arguments = event.get("name"), event.get("args")
                 if not (isinstance(name, str) and isinstance(arguments, dict)):
                     raise BadTrace(f"{self.where}: a call needs a name and args")
-                yield Call(self._line, name, arguments)
+                yield RecordedCall(self._line, name, arguments)
 
     @property
     def where(self) -> str:
-        """The file and the line that it is at, for a message."""
+        """The file and the current line, for a message."""
         return f"{self._path}, line {self._line}"
 
     def content(self, described: object) -> memoryview:
-        """The content that a trace says is stored. Raises `BadTrace` if it isn't, or isn't what it was."""
+        """The stored content for its description. Raises `BadTrace` if it is missing, or its digest is another."""
         if not isinstance(described, dict) or set(described) != {"offset", "bytes", "sha256"}:
             raise BadTrace("stored data is an offset, a number of bytes and a sha256")
         offset, size, digest = described["offset"], described["bytes"], described["sha256"]
         if not (_is_count(offset) and _is_count(size) and isinstance(digest, str)):
             raise BadTrace("stored data is an offset, a number of bytes and a sha256")
         if offset + size > len(self._stored):
-            there = f"{data_path(self._path)} has {len(self._stored)}"
-            raise BadTrace(f"data is missing: bytes {offset} to {offset + size}, and {there}")
+            size_text = f"{data_path(self._path)} has {len(self._stored)}"
+            raise BadTrace(f"data is missing: bytes {offset} to {offset + size}, and {size_text}")
         content = self._stored[offset : offset + size]
         if (offset, size, digest) not in self._checked:
             self._require_apart(offset, size)
@@ -307,7 +310,7 @@ class TraceReader:
         return content
 
     def close(self) -> None:
-        """Close the file. Contents that were given stay good."""
+        """Close the file. The contents that `content` has returned stay valid."""
         self._file.close()
 
     def __enter__(self) -> TraceReader:
@@ -317,9 +320,9 @@ class TraceReader:
         self.close()
 
     def _require_apart(self, offset: int, size: int) -> None:
-        """Refuse what overlaps with what was checked, so that no more is ever hashed than is there."""
-        place = bisect_right(self._ranges, (offset, offset))
-        before, after = self._ranges[place - 1 : place], self._ranges[place : place + 1]
+        """Raise `BadTrace` for a range that overlaps with a checked one: so each byte is hashed once at most."""
+        index = bisect_right(self._ranges, (offset, offset))
+        before, after = self._ranges[max(index - 1, 0) : index], self._ranges[index : index + 1]
         if size and any(start < offset + size and offset < end for start, end in (*before, *after)):
             raise BadTrace(f"data at {offset} overlaps with other data")
 
@@ -359,7 +362,7 @@ class TraceReader:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """A file to be read; a regular one, so that nothing hangs."""
+    """An open file. It is a regular one: another kind could block the reader."""
     try:
         return open_regular(path)
     except FileNotFoundError as error:
