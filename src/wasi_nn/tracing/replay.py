@@ -227,7 +227,7 @@ class _Player:
 
     def _content(self, described: object) -> memoryview:
         if not isinstance(described, dict) or "data" not in described:
-            raise BadTrace("the contents of a tensor or a model are missing")
+            raise BadTrace("there is no data of a tensor or a model")
         return self._reader.content(described["data"])
 
     def _array(self, described: Mapping[str, Any]) -> Array:
