@@ -61,6 +61,13 @@ _BY_DTYPE_NAME = {
 }
 
 
+def dtype_named(name: str) -> DType:
+    """The numpy dtype of a name, such as `float32`; also of `bfloat16`, which numpy alone doesn't have."""
+    import numpy as np
+
+    return TensorType.BF16.dtype if name == "bfloat16" else np.dtype(name)
+
+
 class GraphEncoding(enum.Enum):
     """The format of a model's bytes."""
 

@@ -1,7 +1,7 @@
 """Backends: each turns a model into a `Graph` by one ML runtime.
 
-A backend is found by its encoding, or by the look of the model. A package adds one by an entry point of the group
-`wasi_nn.backends` that names a subclass of `Backend`; it is asked for what no built-in backend takes.
+A backend is chosen by its encoding, or by the first bytes of the model. A package adds one by an entry point of the group
+`wasi_nn.backends` that names a subclass of `Backend`; it is asked for models that no built-in backend takes.
 Importing this package, or a backend, imports no runtime.
 """
 
@@ -25,7 +25,7 @@ from wasi_nn.graph.tensor_info import TensorInfo as TensorInfo
 
 logger = logging.getLogger("wasi_nn")
 
-# In the order in which they are asked: of several that can run a model, the first whose runtime is installed does.
+# In the order in which they are asked: the first installed backend that recognises a model loads it.
 _BUILT_IN = (
     "wasi_nn.backends.onnx.backend:OnnxBackend",
     "wasi_nn.backends.tflite.backend:TfliteBackend",
@@ -82,26 +82,26 @@ def available() -> Iterator[Backend]:
 
 
 def of_extension(number: int) -> Backend | None:
-    """The backend for an encoding of WasmEdge's own, by its number; None if there is none."""
+    """The backend for the number of an encoding that only WasmEdge has; None if no backend has the number."""
     return next((it for it in available() if it.extension_encoding == number), None)
 
 
 def is_installed(backend: Backend) -> bool:
-    """Whether a backend's runtime is there to be imported."""
+    """Whether a backend's runtime is installed."""
     return importlib.util.find_spec(backend.runtime.partition(".")[0]) is not None
 
 
 def files_of(backend: Backend, file: Path) -> Sequence[Path]:
-    """What a backend loads a model from, whose file is given: files, and folders with all that is in them."""
+    """All files and folders of a model, by the path of its file."""
     try:
         return backend.files_of(file)
-    except (OSError, ValueError):  # loading it will say what is wrong
+    except (OSError, ValueError):  # loading the model raises this error
         return [file]
 
 
 @contextmanager
-def explained(backend: Backend) -> Iterator[None]:
-    """Whatever comes out of a backend's `load` becomes an `NNError`."""
+def load_errors(backend: Backend) -> Iterator[None]:
+    """Turn every exception of a backend's `load` into an `NNError`."""
     try:
         yield
     except NNError:

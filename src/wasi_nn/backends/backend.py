@@ -1,4 +1,4 @@
-"""What a backend is: one ML runtime for one encoding, which turns models into graphs."""
+"""`Backend`: the base class of all backends. A backend loads models of one encoding with one ML runtime."""
 
 from __future__ import annotations
 
@@ -14,49 +14,51 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 Options = Mapping[str, Any]
-"""A backend's own options, by name."""
+"""The options of a backend, by name."""
 Buffer = bytes | bytearray | memoryview
 Source = str | os.PathLike[str] | Buffer | Sequence[Buffer]
-"""A model: a path (of a file or a directory), its bytes, or the several builders of an encoding that has them."""
+"""A model: the path of a file or a directory, its bytes, or a list of builders."""
 
 
 class Backend(ABC):
-    """One ML runtime and one encoding. `encoding`, `runtime`, `sniff` and `load_path` are all that a backend needs.
+    """One ML runtime for one encoding. A backend must have `encoding`, `runtime`, `sniff` and `load_path`; all else is
+    optional, and has a default here.
 
-    Methods raise `NNError`; any other exception of `load` and `load_path` becomes one with `runtime-error`. Importing a
-    backend's module must not import its runtime.
+    Methods raise `NNError`. Any other exception of `load` and `load_path` becomes an `NNError` with `runtime-error`.
+    Importing the backend's module must not import its runtime.
     """
 
     encoding: GraphEncoding
-    """`AUTODETECT` for a format that the specification has no word for."""
+    """The encoding of the models; `AUTODETECT` for a format that the specification doesn't name."""
     runtime: str
-    """The runtime's Python module, such as `onnxruntime`: the name by which an operator asks for it."""
+    """The runtime's Python module, such as `onnxruntime`. Operators choose the runtime by this name."""
     extra: str = ""
-    """The extra of `wasi-nn` that installs the runtime, such as `onnx`; none for a runtime of another package."""
+    """The extra of `wasi-nn` that installs the runtime, such as `onnx`; empty if no extra does."""
     model_files: Sequence[str] = ()
-    """The usual names of a model's file in a directory that is given as a model, the most usual first."""
+    """The usual names of the model's file in a directory, the most usual first."""
     withstands_hostile_bytes: bool = False
-    """Whether the runtime is safe for the bytes of untrusted models. Guests load no others by default."""
+    """Whether the runtime is safe for untrusted models. If not, guests can't load models from bytes by default."""
     safe_in_isolation: bool = False
-    """Whether guests load untrusted models by default all the same, isolated."""
+    """Whether guests may load untrusted models by default, isolated in a worker, although the runtime isn't safe."""
     works_in_forks: bool = True
     """Whether the runtime can be used in a forked process if it was used before the fork."""
     needs_sockets: bool = False
-    """Whether the runtime opens a port, on a loopback device of its own where the graph is isolated."""
+    """Whether the runtime opens a port. An isolated graph gets a loopback device that no other process has."""
     extension_encoding: int | None = None
-    """The number of an encoding that only WasmEdge has (9 Whisper, 11 Piper ...). Its graphs may have any number of
-    builders, none too."""
+    """The number of an encoding that only WasmEdge has (9 is Whisper, 11 is Piper). Its graphs may have any number of
+    builders, or none."""
 
     @abstractmethod
     def sniff(self, model: memoryview) -> bool:
-        """Whether the bytes look like a model of this encoding. They may be hostile; the runtime must not be needed."""
+        """Whether the bytes look like a model of this encoding. They may be hostile. The runtime may not be installed."""
 
     @abstractmethod
     def load_path(self, path: Path, target: ExecutionTarget, options: Options) -> Graph:
-        """Load the operator's own model from its file."""
+        """Load a trusted model from the path of its file."""
 
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Options) -> Graph:
-        """Load a model from bytes, which are the caller's again afterwards. Nothing outside of them may be reached."""
+        """Load an untrusted model from its builders. The graph must not keep views of these bytes, and must not reach any
+        file. The default raises `NNError` with `security`."""
         message = f"models of {self.runtime} are loaded by name only: from files, not from bytes"
         raise NNError(ErrorCode.SECURITY, message)
 
@@ -71,10 +73,10 @@ class Backend(ABC):
         return {target: device.label for target, device in chosen.items() if device is not None}
 
     def files_of(self, path: Path) -> Sequence[Path]:
-        """Every file and folder that a model is in, by the path of its file."""
+        """All files and folders of a model, by the path of its file."""
         return [path]
 
     def own_files_of(self, path: Path, options: Options) -> Sequence[Path]:
-        """The files and folders of a model that its worker may read, if it is isolated. Raises `NNError` with
-        `security` if the model names others."""
+        """The files and folders that the worker of an isolated model may read. Raises `NNError` with `security` if the
+        model names other files."""
         return self.files_of(path)

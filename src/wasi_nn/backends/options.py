@@ -1,4 +1,4 @@
-"""What backends are given: the operator's options and a model's builders, checked in one way for all."""
+"""Checks of the operator's options and of a model's builders, which all backends share."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _Check = Callable[[Any], bool]
 
 
 def check_options(encoding: GraphEncoding, options: Mapping[str, Any], accepts: Mapping[str, _Check]) -> None:
-    """Raise `NNError` with `invalid-argument` unless each option is one that the backend accepts the value of."""
+    """Raise `NNError` with `invalid-argument` for an unknown option, or a value that its check in `accepts` rejects."""
     for name, value in options.items():
         if name not in accepts:
-            there = ", ".join(sorted(accepts))
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no option {name!r} for {encoding.value}; there are {there}")
+            known = ", ".join(sorted(accepts))
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no option {name!r} for {encoding.value}; there are {known}")
         if not accepts[name](value):
             takes = getattr(accepts[name], "takes", "")
             message = f"option {name!r} of {encoding.value} can't be {value!r}{takes and f': it takes {takes}'}"
@@ -25,13 +25,13 @@ def check_options(encoding: GraphEncoding, options: Mapping[str, Any], accepts: 
 
 
 def _taking(what: str) -> Callable[[_Check], _Check]:
-    """Has a check say in errors what it accepts."""
+    """Decorates a check with the description of the accepted values, for errors."""
 
-    def told(check: _Check) -> _Check:
-        check.takes = what  # type: ignore[attr-defined]  # of a function
+    def described(check: _Check) -> _Check:
+        check.takes = what  # type: ignore[attr-defined]  # an attribute of a function
         return check
 
-    return told
+    return described
 
 
 @_taking(f"a whole number from 0 to {_MAX_THREADS}")
@@ -42,23 +42,23 @@ def is_thread_count(value: Any) -> bool:
 
 @_taking("a text")
 def is_text(value: Any) -> bool:
-    """Whether a value is text with something in it."""
+    """Whether a value is a text that isn't empty."""
     return isinstance(value, str) and value != ""
 
 
 @_taking('a list of texts, such as ["a", "b"]')
 def is_texts(value: Any) -> bool:
-    """Whether a value is a list of such texts."""
+    """Whether a value is a list of texts that aren't empty."""
     return isinstance(value, list) and all(map(is_text, value))
 
 
 def one_of(words: Sequence[str] | Mapping[str, Any]) -> _Check:
-    """Accepts these words."""
+    """A check that accepts these words."""
     return _taking(f"one of {', '.join(words)}")(lambda value: isinstance(value, str) and value in words)
 
 
 def only_builder(encoding: GraphEncoding, builders: Sequence[memoryview]) -> bytes:
-    """The model of an encoding whose graphs have one builder."""
+    """The model of an encoding whose graphs have exactly one builder. Raises `NNError` for another number."""
     if len(builders) != 1:
         message = f"a graph of {encoding.value} has one builder, the model; got {len(builders)}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
@@ -66,6 +66,6 @@ def only_builder(encoding: GraphEncoding, builders: Sequence[memoryview]) -> byt
 
 
 def as_bytes(builder: memoryview) -> bytes:
-    """A builder as the `bytes` that runtimes ask for: without a copy if that is what it is a view of."""
+    """A builder as `bytes`, which some runtimes require. No copy is made if the builder is a view of whole `bytes`."""
     whole = builder.obj
     return whole if isinstance(whole, bytes) and len(whole) == builder.nbytes else bytes(builder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from wasi_nn.backends import Backend, Buffer, Source, available, files_of, is_installed
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line
 from wasi_nn.loading.rules import LoadRules
-from wasi_nn.process.files import is_irregular, open_regular
+from wasi_nn.process.files import is_irregular, mapped_file
 from wasi_nn.types import GraphEncoding
 
 
@@ -49,17 +48,18 @@ def files_at(path: Path, encoding: GraphEncoding, runtime: str | None, rules: Lo
     try:
         backend, file = _backend_for_path(path, encoding, partial(_is_wanted, runtime, rules))
         return [path, *files_of(backend, file)]
-    except NNError:  # loading it will say what is wrong
+    except NNError:  # loading the model raises this error
         return [path]
 
 
-def _backend_for_path(path: Path, encoding: GraphEncoding, wanted: Callable[[Backend], bool]) -> tuple[Backend, Path]:
+def _backend_for_path(
+    path: Path, encoding: GraphEncoding, is_allowed: Callable[[Backend], bool]
+) -> tuple[Backend, Path]:
     """The backend for a model by its path, and the path of its file."""
     try:
         file = _model_file(path, encoding) if path.is_dir() else path
-        with open_regular(file) as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            with memoryview(data) as view:
-                backend = _backend_for_bytes(view, encoding, wanted, str(file))
+        with mapped_file(file) as content:
+            backend = _backend_for_bytes(content, encoding, is_allowed, str(file))
         for other in files_of(backend, file):
             if is_irregular(other):
                 raise OSError(f"{other.name} is no regular file")
@@ -88,11 +88,11 @@ def _model_file(directory: Path, encoding: GraphEncoding) -> Path:
     fitting = [backend for backend in available() if encoding in (backend.encoding, GraphEncoding.AUTODETECT)]
     usual = list(dict.fromkeys(name for backend in fitting for name in backend.model_files))
     named = [directory / name for name in usual if (directory / name).is_file()]
-    found = named or [file for file in sorted(directory.iterdir()) if _looks_like_a_model(file, fitting)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(file.name for file in found)
+    models = named or [file for file in sorted(directory.iterdir()) if _looks_like_a_model(file, fitting)]
+    if len(models) == 1:
+        return models[0]
+    if models:
+        names = ", ".join(file.name for file in models)
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"the directory {directory} has several models ({names}): name one")
     raise NNError(
         ErrorCode.INVALID_ENCODING,
@@ -103,19 +103,18 @@ def _model_file(directory: Path, encoding: GraphEncoding) -> Path:
 def _looks_like_a_model(file: Path, fitting: Sequence[Backend]) -> bool:
     if not file.is_file() or not file.stat().st_size:
         return False
-    with open_regular(file) as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        with memoryview(data) as view:
-            return any(backend.sniff(view) for backend in fitting)
+    with mapped_file(file) as content:
+        return any(backend.sniff(content) for backend in fitting)
 
 
 def _backend_for_bytes(
-    model: memoryview, encoding: GraphEncoding, wanted: Callable[[Backend], bool], name: str = "the model"
+    model: memoryview, encoding: GraphEncoding, is_allowed: Callable[[Backend], bool], name: str = "the model"
 ) -> Backend:
-    """The first backend of an encoding (of any, for autodetect) that is wanted and takes the model to be its own; of
-    several, the first that is installed."""
+    """The first installed backend that is allowed, has the encoding (any, for autodetect) and recognises the model; if
+    none of these is installed, the first of them."""
     tried, fitting = [], []
     for backend in available():
-        if encoding not in (backend.encoding, GraphEncoding.AUTODETECT) or not wanted(backend):
+        if encoding not in (backend.encoding, GraphEncoding.AUTODETECT) or not is_allowed(backend):
             continue
         tried.append(backend)
         if backend.sniff(model):
@@ -125,7 +124,7 @@ def _backend_for_bytes(
     if fitting:
         return fitting[0]
     if encoding is not GraphEncoding.AUTODETECT and tried:
-        return next(filter(is_installed, tried), tried[0])  # it will say what is wrong with the model
+        return next(filter(is_installed, tried), tried[0])  # its error will say what is wrong with the model
     known = ", ".join(dict.fromkeys(backend.encoding.value for backend in tried or available()))
     if encoding is not GraphEncoding.AUTODETECT:
         raise NNError(ErrorCode.INVALID_ENCODING, f"there is no backend for {encoding.value} here, only for {known}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from wasi_nn.backends import Options, Source, explained
+from wasi_nn.backends import Options, Source, load_errors
 from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.loading.choose import ChosenModel, choose, looks_like_another
@@ -62,7 +62,7 @@ def open_model(
                 forks.start(backend.runtime)
             model = chosen.model
             load_on = partial(backend.load_path, model) if isinstance(model, Path) else partial(backend.load, model)
-        with explained(backend):
+        with load_errors(backend):
             graph = _load_on(load_on, target, options, rules)
     except NNError as error:
         other = looks_like_another(chosen) if error.code is ErrorCode.RUNTIME_ERROR else None

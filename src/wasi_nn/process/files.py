@@ -1,10 +1,12 @@
-"""Opens regular files only, since opening a pipe may block and a device may have no end; lists files of folders."""
+"""Reads and maps regular files only, since opening a pipe may block and a device may have no end; lists folders."""
 
 from __future__ import annotations
 
+import mmap
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +27,15 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
     """The content of a file. Raises as `open_regular` does."""
     with open_regular(path) as file:
         return file.read()
+
+
+@contextmanager
+def mapped_file(path: str | os.PathLike[str]) -> Iterator[memoryview]:
+    """The content of a file, mapped until the end of the block. Raises `OSError` as `open_regular` does, and
+    `ValueError` for an empty file."""
+    with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with memoryview(data) as view:
+            yield view
 
 
 def files_in(path: Path) -> Sequence[Path]:

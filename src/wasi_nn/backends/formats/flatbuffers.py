@@ -12,7 +12,7 @@ from collections.abc import Sequence
 _MAX_NUMBERS = 5_000_000  # read from one flatbuffer, whatever their size
 
 
-class Buffer:
+class FlatBuffer:
     """A flatbuffer, and how much may still be read of it."""
 
     def __init__(self, data: memoryview) -> None:
@@ -41,7 +41,7 @@ class Buffer:
 class Table:
     """A table of a flatbuffer: fields with numbers, each of which may be missing."""
 
-    def __init__(self, buffer: Buffer, at: int) -> None:
+    def __init__(self, buffer: FlatBuffer, at: int) -> None:
         self._buffer = buffer
         self._at = at
         fields = at - buffer.numbers(at, 1, "i")[0]

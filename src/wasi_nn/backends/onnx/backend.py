@@ -13,7 +13,6 @@ external data beside it.
 from __future__ import annotations
 
 import importlib
-import mmap
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -39,7 +38,8 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner, can_write_into
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.process import quiet
-from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType
+from wasi_nn.process.files import mapped_file
+from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType, dtype_named
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, OrtValue, RunOptions, SessionOptions
@@ -115,9 +115,8 @@ class OnnxBackend(Backend):
         return open_graph(model, memoryview(model), settings, target, options, without)
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        with open(path, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            with memoryview(data) as view:
-                return open_graph(str(path), view, session_options(options), target, options)
+        with mapped_file(path) as content:
+            return open_graph(str(path), content, session_options(options), target, options)
 
     def files_of(self, path: Path) -> Sequence[Path]:
         return files_of_onnx(path)
@@ -168,7 +167,9 @@ def _bound_folding(model: bytes, settings: SessionOptions) -> list[str]:
     """Have little computed while a model is loaded, of which a few bytes can make anything; gives the optimizers to do
     without."""
     settings.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", _MOST_FOLDED)
-    return ["ConstantFolding"] if b"StringConcat" in model else []  # texts count as nothing there, however long
+    return (
+        ["ConstantFolding"] if b"StringConcat" in model else []
+    )  # the limit counts strings as no bytes, however long they are
 
 
 def _devices(providers: Sequence[str]) -> list[Device]:
@@ -250,7 +251,7 @@ def _as_array(value: Any) -> Array:
 def _info(node: Any, shaped: set[str]) -> TensorInfo:
     word = node.type.removeprefix("tensor(").removesuffix(")")
     name = _ELEMENTS.get(word, ("object", 0))[0] if node.type.startswith("tensor(") else "object"
-    dtype = TensorType.BF16.dtype if name == "bfloat16" else np.dtype(name)
+    dtype = dtype_named(name)
     dims = tuple(dim if isinstance(dim, int) else dim or "?" for dim in node.shape)
     return TensorInfo(node.name, dtype, dims if dims or node.name in shaped else None, node.type)
 
@@ -360,7 +361,7 @@ class _BoundRunner(_StoppableRunner):
         try:
             self._session.run_with_iobinding(self._binding, self._options_for_a_run())
         except RuntimeError as error:
-            if not any(said in str(error) for said in _OTHER_DIMS):
+            if not any(text in str(error) for text in _OTHER_DIMS):
                 raise
             self._stays = False
         return self._stays

@@ -45,13 +45,13 @@ class _Reader:
     def __init__(self) -> None:
         self._left = _MAX_FIELDS
 
-    def messages(self, message: memoryview, *wanted: int) -> Iterator[memoryview]:
+    def messages(self, message: memoryview, *numbers: int) -> Iterator[memoryview]:
         """The fields of a message that have one of these numbers, and are bytes or messages."""
         for number, value in fields(message):
             self._left -= 1
             if self._left < 0:
                 raise ValueError("too many fields")
-            if number in wanted and not isinstance(value, int):
+            if number in numbers and not isinstance(value, int):
                 yield value
 
     def name(self, message: memoryview, domain: int, name: int) -> _Name:
@@ -61,18 +61,18 @@ class _Reader:
 
     def calls(self, nodes: Iterator[memoryview]) -> Counter[_Name]:
         """How often nodes, and those in their subgraphs, call each operation."""
-        found: Counter[_Name] = Counter()
+        counts: Counter[_Name] = Counter()
         todo = [nodes]
         while todo:
             node = next(todo[-1], None)
             if node is None:
                 todo.pop()
                 continue
-            found[self.name(node, _NODE_DOMAIN, _NODE_OPERATION)] += 1
+            counts[self.name(node, _NODE_DOMAIN, _NODE_OPERATION)] += 1
             todo.append(self._nodes_in(node))
             if len(todo) > _MAX_NESTING:
                 raise ValueError("its subgraphs are nested too deep")
-        return found
+        return counts
 
     def _nodes_in(self, node: memoryview) -> Iterator[memoryview]:
         """The nodes of a node's subgraphs, but not those in these."""

@@ -6,7 +6,6 @@ skips weights, and gives up past a number of fields that no real model comes nea
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from wasi_nn.backends.formats.protobuf import fields
 from wasi_nn.errors import ErrorCode, NNError, printable
+from wasi_nn.process.files import mapped_file
 
 _MAX_TOP_LEVEL_FIELDS = 100_000
 _MAX_FIELDS = 2_000_000
@@ -68,14 +68,14 @@ def uses_external_data(model: memoryview) -> bool:
 def _external_locations(model: memoryview) -> set[str]:
     """The files in which tensors of the model have their data, as the model calls them. Raises as `uses_external_data`
     does."""
-    found = set()
+    locations = set()
     for number, value in _tensor_fields(model):
         if number == _TENSOR_EXTERNAL_DATA and isinstance(value, memoryview):
             entry = dict(fields(value))
             key, location = entry.get(_ENTRY_KEY), entry.get(_ENTRY_VALUE)
             if isinstance(key, memoryview) and bytes(key) == b"location" and isinstance(location, memoryview):
-                found.add(bytes(location).decode("utf-8", "surrogateescape"))
-    return found
+                locations.add(bytes(location).decode("utf-8", "surrogateescape"))
+    return locations
 
 
 def _tensor_fields(model: memoryview) -> Iterator[tuple[int, int | memoryview]]:
@@ -160,12 +160,11 @@ def _is_named_after(path: Path, file: Path) -> bool:
 
 
 def _locations_in(path: Path) -> set[str]:
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        with memoryview(data) as view:
-            try:
-                return _external_locations(view) if is_onnx(view) else set()
-            except ValueError:  # the runtime will say what is wrong with it
-                return set()
+    with mapped_file(path) as content:
+        try:
+            return _external_locations(content) if is_onnx(content) else set()
+        except ValueError:  # a malformed model: the runtime's error says what is wrong
+            return set()
 
 
 def tensors_with_shape(model: memoryview) -> set[str]:
@@ -187,5 +186,5 @@ def tensors_with_shape(model: memoryview) -> set[str]:
     return names
 
 
-def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    return (value for number, value in fields(message) if number == wanted and isinstance(value, memoryview))
+def _messages(message: memoryview, field: int) -> Iterator[memoryview]:
+    return (value for number, value in fields(message) if number == field and isinstance(value, memoryview))

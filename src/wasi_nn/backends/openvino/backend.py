@@ -21,8 +21,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.devices import Device, choose_device
 from wasi_nn.backends.onnx.model import files_of_onnx, is_onnx, own_files_of_onnx, require_self_contained
@@ -37,7 +35,7 @@ from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner
 from wasi_nn.graph.tensor_info import TensorInfo
-from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType
+from wasi_nn.types import ExecutionTarget, GraphEncoding, dtype_named
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -187,7 +185,7 @@ class OpenVinoTensorFlowBackend(OpenVinoBackend):
 
 @contextmanager
 def _readable(builders: Sequence[memoryview]) -> Iterator[Sequence[bytes | str]]:
-    """A model's builders as what `read_model` takes: bytes, or the path of a file that is there for so long."""
+    """A model's builders as arguments of `read_model`: bytes, or the path of a file that exists during the block."""
     model = builders[0]
     if len(builders) == 2 or not (is_tflite(model) or tensorflow_model.is_tensorflow(model)):
         parts = [as_bytes(builder) for builder in builders]
@@ -296,7 +294,7 @@ def _port_name(port: Any, node: Any, taken: Collection[str] = ()) -> str:
 def _info(port: Any, name: str) -> TensorInfo:
     element = port.element_type.get_type_name()
     word = _ELEMENTS.get(element, "object")
-    dtype = TensorType.BF16.dtype if word == "bfloat16" else np.dtype(word)
+    dtype = dtype_named(word)
     shape = port.partial_shape
     if shape.rank.is_dynamic:
         return TensorInfo(name, dtype, None, element)

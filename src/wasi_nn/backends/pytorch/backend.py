@@ -10,7 +10,6 @@ compute if they don't fit.
 
 from __future__ import annotations
 
-import mmap
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from wasi_nn.backends.pytorch.script import open_script
 from wasi_nn.backends.pytorch.tensors import plain_errors
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
+from wasi_nn.process.files import mapped_file
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 _GPUS = ("cuda", "mps", "xpu")  # ROCm's devices are cuda's to torch
@@ -61,9 +61,8 @@ class PyTorchBackend(Backend):
             return _OPEN[kind](model, device, trusted=False)
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            with memoryview(data) as view:
-                kind = require_loadable(kind_of(view))
+        with mapped_file(path) as content:
+            kind = require_loadable(kind_of(content))
         device = self._device(target, options)
         with plain_errors():
             return _OPEN[kind](path, device, trusted=True)

@@ -14,7 +14,7 @@ from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.runner import RunFunction
-from wasi_nn.types import GraphEncoding, TensorType
+from wasi_nn.types import GraphEncoding, TensorType, dtype_named
 
 if TYPE_CHECKING:
     import torch
@@ -53,9 +53,7 @@ _DTYPES = ("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int3
 
 def dtype_of(name: str) -> DType:
     """The numpy dtype for torch's dtype of this name; `object` if numpy has none."""
-    if name == "bfloat16":
-        return TensorType.BF16.dtype
-    return np.dtype(name if name in _DTYPES else object)
+    return dtype_named(name if name in _DTYPES else "object")
 
 
 @cache

@@ -85,7 +85,7 @@ class TfliteGraph(Graph):
         self._threads = threads
         interpreter = self._interpreter()
         signatures = interpreter.get_signature_list()
-        self._signature = _chosen(list(signatures), signature)
+        self._signature = _choose_signature(list(signatures), signature)
         inputs, outputs = _details(interpreter, self._signature)
         metadata = {
             f"quantization of {name}": "scale {}, zero point {}".format(*tensor["quantization"])
@@ -104,7 +104,7 @@ class TfliteGraph(Graph):
     def runner(self) -> Runner | RunFunction:
         interpreter = self._interpreter()
         if self._places is None:
-            assert self._signature is not None  # without one, the main graph is what there is
+            assert self._signature is not None  # a model without signatures has only its main graph
             return partial(self._run_signature, interpreter.get_signature_runner(self._signature))
         return _MainGraphRunner(interpreter, self.inputs, self.outputs, *self._places)
 
@@ -132,14 +132,14 @@ def _quietly_once(call: Callable[[], Result]) -> Result:
     return result
 
 
-def _chosen(there: Sequence[str], wanted: str | None) -> str | None:
-    """The signature to run: the one that is wanted, else the usual one, else the only one, else none."""
-    if wanted is not None and wanted not in there:
+def _choose_signature(signatures: Sequence[str], name: str | None) -> str | None:
+    """The signature to run: by its name in the options, else the usual one, else the only one, else none."""
+    if name is not None and name not in signatures:
         raise NNError(
-            ErrorCode.INVALID_ARGUMENT, f"the model has no signature {wanted!r}, but {', '.join(there) or 'none'}"
+            ErrorCode.INVALID_ARGUMENT, f"the model has no signature {name!r}, but {', '.join(signatures) or 'none'}"
         )
-    usual = _DEFAULT_SIGNATURE if _DEFAULT_SIGNATURE in there else None
-    return wanted or usual or (there[0] if len(there) == 1 else None)
+    usual = _DEFAULT_SIGNATURE if _DEFAULT_SIGNATURE in signatures else None
+    return name or usual or (signatures[0] if len(signatures) == 1 else None)
 
 
 def _details(interpreter: Interpreter, signature: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -223,7 +223,7 @@ class _MainGraphRunner(Runner):
                 if not self._own:
                     _quietly_once(self._interpreter.allocate_tensors)
                 buffer = self._in_place(self._inputs[index])
-            except (RuntimeError, ValueError) as error:  # where the model is found to be wrong
+            except (RuntimeError, ValueError) as error:  # the interpreter rejects the model
                 raise failure(error) from error
             if buffer is None:
                 return None

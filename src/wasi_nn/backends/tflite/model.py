@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from wasi_nn.backends.formats.call_bounds import require_bounded
-from wasi_nn.backends.formats.flatbuffers import Buffer, Table
+from wasi_nn.backends.formats.flatbuffers import FlatBuffer, Table
 from wasi_nn.errors import ErrorCode, NNError
 
 _MAX_RUNS = 10_000  # of subgraphs by each other, the rounds of loops not counted
@@ -84,7 +84,7 @@ def require_sound(model: bytes, *, trusted: bool) -> None:
     and with `security` for weights that lie outside of the model and, for an untrusted one, for weights in other
     files, for a tensor that is read before it is made, and for variables.
     """
-    root = Buffer(memoryview(model)).root()
+    root = FlatBuffer(memoryview(model)).root()
     graphs = [_Subgraph(graph) for graph in root.tables(_MODEL_GRAPHS)]
     codes = [max(it.number(_CODE_OLD, "b"), it.number(_CODE_NEW)) for it in root.tables(_MODEL_CODES)]
     filled = [_is_filled(it, len(model)) for it in root.tables(_MODEL_BUFFERS)]
@@ -104,7 +104,7 @@ def require_sound(model: bytes, *, trusted: bool) -> None:
 
 def keeps_state(model: bytes) -> bool:
     """Whether a sound model has variables, or tensors that stay from one run to the next."""
-    root = Buffer(memoryview(model)).root()
+    root = FlatBuffer(memoryview(model)).root()
     codes = [max(it.number(_CODE_OLD, "b"), it.number(_CODE_NEW)) for it in root.tables(_MODEL_CODES)]
     graphs = [_Subgraph(graph) for graph in root.tables(_MODEL_GRAPHS)]
     return any(code in _VARIABLES for code in codes) or any(
@@ -141,7 +141,7 @@ def _code(operator: Table, codes: Sequence[int]) -> int:
 
 def _run_by(graph: _Subgraph, codes: Sequence[int]) -> list[int]:
     """The subgraphs that the operators of a subgraph run, each as often as one does."""
-    found: list[int] = []
+    indexes: list[int] = []
     for operator in graph.operators:
         runs = _RUNS.get(_code(operator, codes))
         if runs is None:
@@ -149,10 +149,10 @@ def _run_by(graph: _Subgraph, codes: Sequence[int]) -> list[int]:
         options = operator.table(runs.options + 1)
         if options is None or operator.number(runs.options, "B") != runs.kind:
             raise ValueError("an operator doesn't say which subgraphs it runs")
-        found += [options.number(field) for field in runs.fields]
+        indexes += [options.number(field) for field in runs.fields]
         if runs.list_field is not None:
-            found += options.numbers(runs.list_field)
-    return found
+            indexes += options.numbers(runs.list_field)
+    return indexes
 
 
 def _require_made(graph: _Subgraph, codes: Sequence[int], filled: Sequence[bool]) -> None:

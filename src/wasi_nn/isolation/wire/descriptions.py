@@ -14,7 +14,7 @@ from wasi_nn.graph.fitting import MAX_RANK
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.isolation.wire.channel import MAX_BYTES
-from wasi_nn.types import GraphEncoding, TensorType
+from wasi_nn.types import GraphEncoding, dtype_named
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, Dims, DType
@@ -71,11 +71,9 @@ def _info_of(said: Sequence[Any]) -> TensorInfo:
 
 def dtype_of(name: str) -> DType:
     """The numpy dtype of a name. Raises `InvalidWorkerMessage` for a dtype that no tensor has."""
-    if name == "bfloat16":
-        return TensorType.BF16.dtype
     if name != "object" and name not in _NUMBERS:
         raise InvalidWorkerMessage(f"elements of {name!r}")
-    return np.dtype(name)
+    return dtype_named(name)
 
 
 def described_graph(graph: Graph) -> dict[str, Any]:

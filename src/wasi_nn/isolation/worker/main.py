@@ -145,7 +145,7 @@ def _loaded(message: Message, files: Sequence[int]) -> Graph:
     module, _, name = message["backend"].partition(":")
     backend: Any = getattr(importlib.import_module(module), name)()
     target, options = ExecutionTarget(message["target"]), message["options"]
-    with backends.explained(backend):
+    with backends.load_errors(backend):
         if message["path"] is not None:
             graph: Graph = backend.load_path(Path(message["path"]), target, options)
         else:
