@@ -50,15 +50,15 @@ class Backend(ABC):
 
     @abstractmethod
     def sniff(self, model: memoryview) -> bool:
-        """Whether the bytes look like a model of this encoding. They may be hostile. The runtime may not be installed."""
+        """Whether the bytes look like a model of this encoding. They may be hostile, and the runtime may be missing."""
 
     @abstractmethod
     def load_path(self, path: Path, target: ExecutionTarget, options: Options) -> Graph:
         """Load a trusted model from the path of its file."""
 
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Options) -> Graph:
-        """Load an untrusted model from its builders. The graph must not keep views of these bytes, and must not reach any
-        file. The default raises `NNError` with `security`."""
+        """Load an untrusted model from its builders. The graph must not keep views of these bytes, nor reach
+        any file. The default raises `NNError` with `security`."""
         message = f"models of {self.runtime} are loaded by name only: from files, not from bytes"
         raise NNError(ErrorCode.SECURITY, message)
 
