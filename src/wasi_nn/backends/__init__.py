@@ -1,6 +1,6 @@
 """Backends: each turns a model into a `Graph` by one ML runtime.
 
-A backend is chosen by its encoding, or by the bytes of the model. A package adds a backend by an entry point of the group
+A backend is chosen by its encoding, or by the bytes of the model. A package adds one by an entry point of the group
 `wasi_nn.backends` that names a subclass of `Backend`. It is asked for models that no built-in backend takes.
 Importing this package, or a backend, imports no runtime.
 """
