@@ -22,7 +22,7 @@ from conftest import need_command
 from wasmtime import Config, Engine, Module, WasmtimeError
 
 from wasi_nn import Host
-from wasi_nn.guests.compile_cache import CompileCache, _is_ours
+from wasi_nn.guests.compile_cache import CompileCache, is_trusted
 
 
 class Compiler:
@@ -386,4 +386,4 @@ def test_the_overflow_user_is_us_only_where_all_users_are_known(
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(os, "geteuid", lambda: 65534)
     state = os.stat_result((stat.S_IFREG | 0o600, 0, 0, 1, 65534, 0, 0, 0, 0, 0))
-    assert _is_ours(state) == ours
+    assert is_trusted(state) == ours

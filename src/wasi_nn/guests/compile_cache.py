@@ -1,9 +1,9 @@
-"""Compiled guests on disk, so that a guest is compiled once.
+"""The compile cache: keeps compiled guests on disk, so that a guest is compiled once.
 
-The engine runs what it reads back as native code, and notices little of what may have happened to it meanwhile. So a
-file starts with the digest of the rest and is made whole before it gets its name. Whoever can write there could have
-code of theirs run by us: the directory and its files must be our user's (or root's) and writable by nobody else, or
-they aren't used. Whatever is wrong with the cache costs a compilation, never a run.
+The engine runs the content of a cached file as native code, and detects little damage in it. So each file starts with
+the digest of its content, and gets its name only when it is complete. Other users who can write to the cache could make
+this process run their code. So the cache uses only a directory and files that belong to the user of this process (or to
+root), and that no other user can write. If anything is wrong with the cache, guests are compiled again, and still run.
 """
 
 from __future__ import annotations
@@ -27,24 +27,26 @@ logger = logging.getLogger("wasi_nn")
 Compiled = TypeVar("Compiled", Module, Component)
 
 _DIGEST_SIZE = hashlib.sha256().digest_size
-_MAX_BYTES = 2 * 1024**3
+_MAX_BYTES = 2 * 2**30
 
 
 def default_directory() -> Path:
-    """Where compiled guests are kept unless the user says otherwise."""
+    """The default directory for compiled guests."""
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("wasi-nn", appauthor=False)) / "compiled"
 
 
 class CompileCache:
-    """Compiled guests by their bytes and the engine's build. Those not used for longest go when `max_bytes` is
-    passed."""
+    """Compiled guests, by the digest of their bytes and the build of the engine.
+
+    When the files have more than `max_bytes`, those that were not used for the longest time are removed.
+    """
 
     def __init__(self, directory: Path, max_bytes: int = _MAX_BYTES) -> None:
         self.directory = directory
         self.max_bytes = max_bytes
-        self._complained = False
+        self._warned = False
 
     def get(
         self,
@@ -52,14 +54,14 @@ class CompileCache:
         compile_anew: Callable[[bytes], Compiled],
         deserialize: Callable[[bytes], Compiled],
     ) -> Compiled:
-        """The compiled guest, from disk if it is there and sound, else compiled now and kept."""
+        """The compiled guest: read from disk if it is there and undamaged, or else compiled now and kept."""
         name = f"{hashlib.sha256(wasm).hexdigest()}-{_engine_build()}"
         serialized = self._read(name)
         if serialized is not None:
             try:
                 return deserialize(serialized)
             except WasmtimeError as error:  # made by another version of the engine, or for another processor
-                logger.debug("the cached %s doesn't fit: %s", self.directory / name, error)
+                logger.debug("the cached %s isn't for this engine: %s", self.directory / name, error)
         compiled = compile_anew(wasm)
         self._write(name, compiled.serialize())
         return compiled
@@ -80,37 +82,39 @@ class CompileCache:
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
-        """The directory, open: what is found to be ours is what is used, wherever its path leads to meanwhile. Raises
-        `OSError` if it isn't there, or not to be used."""
+        """Open the directory; gives its descriptor, so that the directory that was checked is the one that is used.
+
+        Raises `OSError` if the directory doesn't exist, or other users can write to it.
+        """
         directory = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            if not _is_ours(os.fstat(directory)):
-                self._complain()
-                raise PermissionError(f"{self.directory} isn't ours alone")
+            if not is_trusted(os.fstat(directory)):
+                self._warn()
+                raise PermissionError(f"other users can write to {self.directory}")
             yield directory
         finally:
             os.close(directory)
 
-    def _complain(self) -> None:
-        if not self._complained:
-            self._complained = True
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
             logger.warning(
-                "guests are compiled each time: others could put code into the cache %s, which must belong to the "
-                "user that runs guests and be writable by nobody else (chmod go-w)",
+                "guests are compiled each time: other users could put code into the cache %s, which must belong to the "
+                "user that runs guests and be writable by no other user (chmod go-w)",
                 self.directory,
             )
 
     def _content(self, directory: int, name: str) -> bytes | None:
-        """What a file of ours holds; None if it isn't one."""
-        # Neither waits for a writer if it is a pipe, nor follows it elsewhere if it is a link.
+        """The content of a file in the directory; None if it isn't a regular file, or other users can write it."""
+        # The flags: don't follow a link, and don't wait for the writer of a named pipe.
         file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
         try:
             state = os.fstat(file)
-            if not stat.S_ISREG(state.st_mode) or not _is_ours(state) or state.st_size > self.max_bytes:
+            if not stat.S_ISREG(state.st_mode) or not is_trusted(state) or state.st_size > self.max_bytes:
                 return None
             with open(file, "rb", closefd=False) as opened:
                 content = opened.read(self.max_bytes)
-            with suppress(OSError):  # a disk that can't be written, where nothing makes room either
+            with suppress(OSError):  # a read-only disk, on which no files are removed either
                 os.utime(file)
             return content
         finally:
@@ -120,7 +124,7 @@ class CompileCache:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._opened() as directory:
-                _put(directory, name, hashlib.sha256(serialized).digest(), serialized)
+                _write_file(directory, name, hashlib.sha256(serialized).digest(), serialized)
                 self._make_room(directory)
         except OSError as error:
             logger.debug("the compiled guest can't be kept in %s: %s", self.directory, error)
@@ -129,7 +133,7 @@ class CompileCache:
         files = []
         with os.scandir(directory) as entries:
             for entry in entries:
-                with suppress(FileNotFoundError):  # gone since: another process makes room, or has finished writing
+                with suppress(FileNotFoundError):  # another process has removed the file, or renamed its new file
                     state = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(state.st_mode):
                         files.append((state.st_mtime, state.st_size, entry.name))
@@ -142,25 +146,25 @@ class CompileCache:
             excess -= size
 
 
-def _is_ours(state: os.stat_result) -> bool:
-    """Whether nobody but our user and root, who may do anything, could have written this."""
+def is_trusted(state: os.stat_result) -> bool:
+    """Whether only the user of this process and root can have written a file or directory with this state."""
     if state.st_uid not in (0, os.geteuid()) or state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return False
     return state.st_uid != _overflow_user() or _knows_all_users()
 
 
 def _overflow_user() -> int:
-    """Who every user looks like that our user namespace doesn't know; -1 where there are no such namespaces."""
+    """The user id that stands for all users outside this user namespace; -1 if the system has no user namespaces."""
     if sys.platform != "linux":
         return -1
     try:
         return int(Path("/proc/sys/kernel/overflowuid").read_text())
     except OSError:
-        return 65534
+        return 65534  # the kernel's default
 
 
 def _knows_all_users() -> bool:
-    """Whether this process is in no user namespace but one that has all the users that there are."""
+    """Whether the user namespace of this process contains all users, as the first namespace does."""
     try:
         ranges = Path("/proc/self/uid_map").read_text().splitlines()
     except OSError:
@@ -168,8 +172,8 @@ def _knows_all_users() -> bool:
     return sum(int(line.split()[2]) for line in ranges) >= 2**32 - 1
 
 
-def _put(directory: int, name: str, *parts: bytes | bytearray) -> None:
-    """Write a file whole: under a name that nobody looks for until it is."""
+def _write_file(directory: int, name: str, *parts: bytes | bytearray) -> None:
+    """Write a file under a temporary name, and rename it when it is complete."""
     unfinished = f".new-{secrets.token_hex(8)}"
     file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
     try:
@@ -183,5 +187,5 @@ def _put(directory: int, name: str, *parts: bytes | bytearray) -> None:
 
 
 def _engine_build() -> int:
-    """A number that tells builds of the engine apart well enough; the engine itself makes sure."""
+    """A number that usually differs between builds of the engine. The engine itself checks its build as it reads."""
     return Path(ffi.filename).stat().st_size

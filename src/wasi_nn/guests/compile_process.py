@@ -1,4 +1,4 @@
-"""The process that compiles one guest for `wasi_nn.guests.compilation`, which may end it at any time."""
+"""The program of the process that compiles one guest. `wasi_nn.guests.compilation` starts it, and may kill it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,22 @@ from wasmtime.component import Component
 from wasi_nn.guests.engine import new_engine
 
 INVALID = 3
-"""The exit code for what is not WebAssembly; standard output has the engine's words."""
+"""The exit code for bytes that are not WebAssembly. The engine's message is on standard output."""
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 def main(kind: str, fuel: str, memory: str, source: str, target: str, parent: str) -> NoReturn:
-    """Compile the WebAssembly in file `source` (a descriptor) into file `target`, with `memory` bytes at most (0: any).
+    """Compile the WebAssembly in a file into another file, and end this process. All arguments are text.
 
-    `kind` is `Module` or `Component`. `fuel` is 1 where instructions are counted. `parent` is the process to end with.
+    kind            `Module` or `Component`
+    fuel            1 if the compiled code counts instructions, 0 if not
+    memory          the most bytes of memory that this process may use; 0: no limit
+    source, target  the descriptors of the two files
+    parent          the id of the process that started this one. This process ends when that one does
     """
     _end_with(int(parent))
-    with suppress(OSError):  # where memory runs out, this process goes first
+    with suppress(OSError):  # if the machine's memory runs out, the kernel kills this process first
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
     if int(memory):
@@ -44,14 +48,14 @@ def main(kind: str, fuel: str, memory: str, source: str, target: str, parent: st
         os.write(1, str(error).encode("utf-8", "replace"))
         os._exit(INVALID)
     except MemoryError:
-        os.kill(os.getpid(), signal.SIGABRT)  # as the engine ends where it finds no memory
+        os.abort()  # as the engine does when it is out of memory
     os._exit(0)
 
 
 def _end_with(parent: int) -> None:
-    """Have the kernel end this process when the thread that started it is gone, which waits for it."""
+    """Have the kernel kill this process when the thread that started it, and that waits for it, ends."""
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
+    if os.getppid() != parent:  # the parent ended before the line above
         os._exit(1)

@@ -1,4 +1,4 @@
-"""The directories that a guest is given."""
+"""The directories of this machine that a guest may use, and checks of text that is passed to a guest."""
 
 from __future__ import annotations
 
@@ -14,54 +14,60 @@ from wasi_nn.errors import GuestError
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory for a guest, with all that is in it. The guest may write into it unless it is `read_only`."""
+    """A directory for a guest, with all files in it. The guest may write into it unless it is `read_only`."""
 
     path: str | os.PathLike[str]
     read_only: bool = False
 
 
 READ_ONLY = ":ro"
+"""The ending of a read-only directory on the command line."""
 
 Directories = Mapping[str, str | os.PathLike[str] | Directory]
-"""Directories by the paths under which a guest sees them. A path alone is one that the guest may read and write."""
+"""Directories by their paths for the guest. The guest may read and write a directory that is only a path."""
 
 
 def path_of(directory: str | os.PathLike[str] | Directory) -> str:
-    """The path of a directory that is given to a guest."""
+    """The path of a guest's directory on this machine."""
     return os.fspath(directory.path if isinstance(directory, Directory) else directory)
 
 
 def preopen(config: WasiConfig, directories: Directories) -> None:
-    """Give directories to a guest. Raises `GuestError` for one that isn't there, or can't be opened, and for paths that
-    can't be the guest's."""
+    """Let a guest use directories.
+
+    Raises `GuestError` for a directory that doesn't exist or can't be opened, and for a wrong path of the guest.
+    """
     if not isinstance(directories, Mapping):
-        raise GuestError(f"dirs maps the guest's paths to directories, as {{'/': 'photos'}}: {directories!r}")
+        raise GuestError(
+            f"dirs maps the guest's paths to directories, such as {{'/': 'photos'}}: it can't be {directories!r}"
+        )
     require_distinct(c_string("a directory", path) for path in directories)
-    for guest_path, given in directories.items():
-        if not isinstance(given, str | os.PathLike | Directory):
-            raise GuestError(f"a directory for the guest must be a path or a Directory: {given!r}")
-        path = c_string("a directory", path_of(given))
-        if guest_path.endswith(READ_ONLY) and not isinstance(given, Directory):
-            how = "what it may only read is Directory(..., read_only=True)"
+    for guest_path, directory in directories.items():
+        if not isinstance(directory, str | os.PathLike | Directory):
+            raise GuestError(f"a directory for the guest must be a path or a Directory: {directory!r}")
+        path = c_string("a directory", path_of(directory))
+        if guest_path.endswith(READ_ONLY) and not isinstance(directory, Directory):
+            how = "a directory that it may only read is Directory(..., read_only=True)"
             raise GuestError(f"{guest_path!r} is no path for the guest: {how}")
-        mutable = not (isinstance(given, Directory) and given.read_only)
+        mutable = not (isinstance(directory, Directory) and directory.read_only)
         if not os.path.isdir(path):
-            raise GuestError(f"no directory {path} to give to the guest")
+            raise GuestError(f"no directory {path}, which the guest should get")
         try:
-            config.preopen_dir(path, c_string("a directory", guest_path), mutable)
+            config.preopen_dir(path, guest_path, mutable)
         except WasmtimeError as error:
             raise GuestError(f"the directory {path} can't be opened for the guest") from error
 
 
 def require_distinct(paths: Iterable[str]) -> None:
-    """Raise `GuestError` for two paths that are the same to a guest."""
-    found: dict[str, str] = {}
+    """Raise `GuestError` for two paths that are the same path for a guest, such as `/p` and `/p/`."""
+    paths_by_name: dict[str, str] = {}
     for path in paths:
-        same = posixpath.normpath(path)
-        if same in found:
-            more = f" ({found[same]!r})" if found[same] != path else ""
+        name = posixpath.normpath(path)
+        if name in paths_by_name:
+            other = paths_by_name[name]
+            more = f" ({other!r})" if other != path else ""
             raise GuestError(f"two directories would be {path!r} for the guest{more}")
-        found[same] = path
+        paths_by_name[name] = path
 
 
 def c_string(what: str, text: str) -> str:
