@@ -1,4 +1,4 @@
-"""What a host is given, checked. Each function raises `NNError` with `invalid-argument` for what can't be."""
+"""Checks of the arguments of `Host`. Each function raises `NNError` with `invalid-argument` for a wrong one."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from wasi_nn.loading.rules import LoadRules
 
 
 def require_settings(limits: Any = None, totals: Any = None, rules: Any = None, isolate: Any = None) -> None:
-    """Each must be of its own kind, or None."""
-    for name, given, kind in (
+    """Require each setting to be of its own class, or None."""
+    for name, value, kind in (
         ("limits", limits, Limits),
         ("totals", totals, HostLimits),
         ("rules", rules, LoadRules),
         ("isolate", isolate, Isolation),
     ):
-        if given is None or isinstance(given, kind) or (kind is Isolation and isinstance(given, bool)):
+        if value is None or isinstance(value, kind) or (kind is Isolation and isinstance(value, bool)):
             continue
         also = "True, False or " if kind is Isolation else ""
-        raise _wrong(f"{name} must be {also}wasi_nn.{kind.__name__}(...), not {_shown(given)}")
+        raise _wrong(f"{name} must be {also}wasi_nn.{kind.__name__}(...), not {_shown(value)}")
 
 
 def require_arguments(args: Any) -> None:
-    """They must be several, in a list or the like."""
+    """Require a sequence of arguments, not one text."""
     if isinstance(args, str | bytes):
         raise _wrong(f"args is a list, not one text: give it [{_shown(args)}]")
 
 
 def require_one_output(capture_output: bool, streams: Any) -> None:
-    """What the guest writes must go to one place."""
+    """Require one destination for the guest's output."""
     if streams is None:
         return
     if capture_output:

@@ -1,6 +1,6 @@
-"""The engine that guests run on, as it is configured in this process and in the one that compiles guests.
+"""The engine of guests, with the same settings in this process and in the process that compiles guests.
 
-Nothing here may import numpy, which would make each start of that process slower.
+This module imports no numpy, because that would slow down each start of the compiling process.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from wasmtime import Config, Engine
 
 
 def new_engine(*, fuel: bool, parallel: bool = False) -> Engine:
-    """An engine for guests. With `fuel` it counts their instructions; with `parallel` it compiles on several threads.
+    """An engine for guests. With `fuel`, it counts their instructions; with `parallel`, it compiles on several threads.
 
-    The threads for compiling are made when they are first needed, and the engine ends the process where they can't be.
-    So only a process that does nothing but compile has them.
+    The engine starts these threads at the first compilation, and ends the process if that fails. So only a process that
+    does nothing but compile uses `parallel`.
     """
     config = Config()
     config.epoch_interruption = True

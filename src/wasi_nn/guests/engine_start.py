@@ -1,7 +1,7 @@
-"""What the engine makes when a guest first needs it, made while a failure is still an error.
+"""Starts the parts of the engine that WASI needs, while a failure is still an error.
 
-For the first WASI call that may block, the engine makes threads and descriptors that the whole process uses. It ends
-the process where it can't: a guest could first use up all descriptors, and then make such a call.
+At the first WASI call that may block, the engine makes threads and descriptors for the whole process. If it can't make
+them, it ends the process. A guest could cause that: it uses up all descriptors first, and then makes such a call.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from wasi_nn.process import forks
 from wasi_nn.process.descriptors import require_free_descriptors
 from wasi_nn.process.threads import Call, require_threads
 
-_DESCRIPTORS = 8  # three were seen: a poll, a copy of it, and what wakes it
+_DESCRIPTORS = 8  # wasmtime 49 was seen to open three: a poll, a copy of it, and the descriptor that wakes it
 
-# A guest that writes nothing to its standard output, which takes all that a blocking call takes. As text:
+# A guest that writes nothing to its standard output: that needs all that a blocking call needs. As text:
 #   (module (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
 #     (memory (export "memory") 1)
 #     (func (export "_start") (drop (call $write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 100)))))
@@ -34,7 +34,7 @@ class _Start:
         self.reset_in_child()
 
     def reset_in_child(self) -> None:
-        """Begin anew, as in a fork. What was made before is of no use there."""
+        """Start again, as in a fork: there, the threads of the parent don't exist."""
         self._lock = threading.Lock()
         self.is_made = False
 
@@ -62,20 +62,21 @@ forks.reset_in_child(_start)
 
 
 def wasi_is_started() -> bool:
-    """Whether this process has what WASI needs."""
+    """Whether the engine has started WASI in this process."""
     return _start.is_made
 
 
 def start_wasi() -> None:
-    """Have the engine make what WASI needs, once for a process.
+    """Have the engine start WASI, once per process.
 
-    Raises `GuestError` where the process has no threads or descriptors left for it, or is a fork of one that had it.
+    Raises `GuestError` if the process has no threads or descriptors left for it, or is a fork of a process that had
+    started WASI.
     """
     _start.make()
 
 
 def _processors() -> int:
-    """How many processors this process may use: the engine starts a thread for each."""
+    """The number of processors that this process may use: the engine starts a thread for each."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,4 +1,4 @@
-"""Guests as files: reading them, and saying what is wrong with one before or after it ran."""
+"""Reads guests from their files, and words the errors about a guest that can't run or that trapped."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from wasi_nn.process.files import read_regular
 Guest = bytes | str | os.PathLike[str]
 """A guest: the path of a `.wasm` or `.wat` file, or the bytes of either."""
 
-# What the engine says when a guest is past a limit that the engine keeps.
-_SAID_OF_LIMITS = {"all fuel consumed": "fuel", "exceeds memory limits": "guest_memory"}
+# Parts of the engine's messages about a limit that the engine enforces, and the name of the limit.
+_LIMIT_OF_MESSAGE = {"all fuel consumed": "fuel", "exceeds memory limits": "guest_memory"}
 _NO_HTTP = "unknown import: `wasi:http/"
 _TOO_MANY_MEMORIES = "memory count too high"
 _RUN = "wasi:cli/run@0.2."
@@ -28,12 +28,12 @@ _MAGIC = b"\0asm"
 
 
 def name_of(guest: Guest | Module | Component) -> str:
-    """What to call a guest in a message, and in its own argv."""
+    """The name of a guest in messages, and in its own argv."""
     return "guest.wasm" if isinstance(guest, bytes | Module | Component) else os.path.basename(guest) or str(guest)
 
 
 def read(guest: Guest) -> bytes:
-    """The binary of a guest. Raises `GuestError` for what isn't there or can't be WebAssembly."""
+    """The binary of a guest. Raises `GuestError` for a file that doesn't exist or isn't WebAssembly."""
     name = name_of(guest)
     content = guest if isinstance(guest, bytes) else _read_file(Path(guest))
     if content.lstrip().startswith((b"(", b";;")):
@@ -65,14 +65,14 @@ def _read_file(path: Path) -> bytes:
 
 
 def require_command(name: str, module: Module, abi: type[CoreAbi], linker: Linker, store: Store) -> None:
-    """Raise `GuestError` unless everything that the module imports is in the linker, with the nn functions of this ABI,
-    and it can be run as a command."""
+    """Raise `GuestError` if the linker, which has the nn functions of `abi`, lacks an import of the module, or if the
+    module isn't a command."""
     for problem in problems_of(module, abi, linker, store):
         raise GuestError(f"{name} {problem}")
 
 
 def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store) -> Iterator[str]:
-    """What keeps a module from being run as a command, with the linker's functions and the nn functions of this ABI."""
+    """The reasons why a module can't be run as a command with this linker: sentences whose subject is the module."""
     missing = [f"{item.module}.{item.name}" for item in module.imports if not _has(linker, store, item)]
     if missing:
         yield (
@@ -91,19 +91,19 @@ def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store
 
 
 def imports_wasi(guest: Module | Component, engine: Engine) -> bool:
-    """Whether a guest imports anything of WASI but its nn functions."""
+    """Whether a guest imports functions of WASI other than those of wasi-nn."""
     if isinstance(guest, Component):
         return any(name.startswith("wasi:") and not name.startswith("wasi:nn/") for name in guest.type.imports(engine))
     return any(item.module.startswith("wasi_") for item in guest.imports)
 
 
 def imports_http(component: Component, engine: Engine) -> bool:
-    """Whether a component imports anything of `wasi:http`."""
+    """Whether a component imports an interface of `wasi:http`."""
     return any(imported.startswith("wasi:http/") for imported in component.type.imports(engine))
 
 
 def run_of(name: str, component: Component, engine: Engine) -> ExportIndex:
-    """A component's `run`, by which it is run as a command. Raises `GuestError` if it has none."""
+    """The function `run` of a component that is a command. Raises `GuestError` if it has none."""
     exports = component.type.exports(engine)
     interface = next((export for export in exports if export.startswith(_RUN)), None)
     if interface is None:
@@ -135,8 +135,8 @@ def _has(linker: Linker, store: Store, item: wasmtime.ImportType) -> bool:
 def guest_error(name: str, error: Trap | WasmtimeError, limits: Limits) -> GuestError:
     """The `GuestTrap` or `GuestError` for an error of the engine, with the limit and flag that it is about, if any."""
     text = error.message if isinstance(error, Trap) else str(error) or type(error).__name__
-    for said, limit in _SAID_OF_LIMITS.items():
-        if said in text and getattr(limits, limit) is not None:
+    for part, limit in _LIMIT_OF_MESSAGE.items():
+        if part in text and getattr(limits, limit) is not None:
             text = f"{text.rstrip()}: the limit is {getattr(limits, limit)} ({how_to_raise(limits, limit)})"
     if _NO_HTTP in text:
         text = f"{text.rstrip()}: it would make HTTP requests, which it may not (allow_http, --allow-http)"

@@ -1,4 +1,4 @@
-"""What a guest is and needs, found out without running it."""
+"""Reports what a guest is and what it needs, without running it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ _NN = "wasi:nn/"
 
 @dataclass(frozen=True)
 class GuestReport:
-    """What a guest is and needs.
+    """What a guest is, and what it needs.
 
-    `abi` is `core` or `component`; `dialect` is a core module's, `versions` are those of `wasi:nn` that a component
-    imports. `nn`, `wasi` and `other` are its imports, each a module or interface and, of a core module, a function.
-    `problems` are what keeps it from being run here as a command: sentences of which it is the subject.
+    abi              `core` or `component`
+    dialect          the dialect of a core module
+    versions         the versions of `wasi:nn` that a component imports
+    nn, wasi, other  the imports: interfaces of a component, `module.function` of a core module
+    problems         the reasons why it can't be run here as a command: sentences whose subject is the guest
     """
 
     abi: str
@@ -43,7 +45,7 @@ class GuestReport:
 
 
 def report_on(guest: guest_file.Guest, *, dialect: Dialect | str = Dialect.AUTO) -> GuestReport:
-    """Look at a guest. It is compiled for that, not run. Raises `GuestError` for what isn't WebAssembly."""
+    """Report on a guest, which is compiled but not run. Raises `GuestError` if it isn't WebAssembly."""
     wasm, name = guest_file.read(guest), guest_file.name_of(guest)
     engine = new_engine(fuel=False)
     if guest_file.is_component(wasm):
@@ -70,10 +72,10 @@ def _on_module(name: str, module: Module, engine: Engine, dialect: Dialect | str
         abi(session).add_to_linker(linker)
         problems = tuple(guest_file.problems_of(module, abi, linker, store))
     store.close()
-    speaks = next(kind.value for kind in Dialect if kind is not Dialect.AUTO and abi_of(kind, None) is abi)
+    dialect_name = next(kind.value for kind in Dialect if kind is not Dialect.AUTO and abi_of(kind, None) is abi)
     return GuestReport(
         "core",
-        speaks if any(of in MODULES for of, _ in imports) else None,
+        dialect_name if any(module_name in MODULES for module_name, _ in imports) else None,
         (),
         _named(item for item in imports if item[0] in MODULES),
         _named(item for item in imports if item[0].startswith("wasi_") and item[0] not in MODULES),
