@@ -49,7 +49,7 @@ def _import(name: str) -> Backend:
     module, attribute = name.split(":")
     try:
         backend: Backend = getattr(importlib.import_module(module), attribute)()
-    except OSError as error:  # no files are left
+    except OSError as error:  # such as no free descriptors
         raise NNError(ErrorCode.RUNTIME_ERROR, f"{module} can't be imported: {one_line(error)}") from error
     return backend
 

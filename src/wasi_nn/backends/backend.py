@@ -37,7 +37,8 @@ class Backend(ABC):
     model_files: Sequence[str] = ()
     """The usual names of the model's file in a directory, the most usual first."""
     withstands_hostile_bytes: bool = False
-    """Whether the runtime is safe for untrusted models. If not, guests can't load models from bytes by default."""
+    """Whether the runtime is safe for untrusted models. If not, guests load none from bytes by default, unless
+    `safe_in_isolation`."""
     safe_in_isolation: bool = False
     """Whether guests may load untrusted models by default, isolated in a worker, although the runtime isn't safe."""
     works_in_forks: bool = True
@@ -57,26 +58,26 @@ class Backend(ABC):
         """Load a trusted model from the path of its file."""
 
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Options) -> Graph:
-        """Load an untrusted model from its builders. The graph must not keep views of these bytes, nor reach
-        any file. The default raises `NNError` with `security`."""
+        """Optional: load a model, which may be untrusted, from its builders. The graph must not keep views of these
+        bytes, nor reach any file. The default raises `NNError` with `security`."""
         message = f"models of {self.runtime} are loaded by name only: from files, not from bytes"
         raise NNError(ErrorCode.SECURITY, message)
 
     def list_devices(self) -> Sequence[Device]:
-        """The devices that the runtime can use on this machine, the preferred ones first."""
+        """Optional: the devices that the runtime can use on this machine, the preferred ones first."""
         return [CPU]
 
     def devices(self) -> Mapping[ExecutionTarget, str]:
-        """The targets that can be used on this machine, with the label of the device for each."""
+        """The targets that can be used on this machine, each with its device's label: made of `list_devices`."""
         devices = self.list_devices()
         chosen = {target: device_for(devices, target) for target in ExecutionTarget}
         return {target: device.label for target, device in chosen.items() if device is not None}
 
     def files_of(self, path: Path) -> Sequence[Path]:
-        """All files and folders of a model, by the path of its file."""
+        """Optional: all files and folders of a model, by the path of its file. The default: that file."""
         return [path]
 
     def own_files_of(self, path: Path, options: Options) -> Sequence[Path]:
-        """The files and folders that the worker of an isolated model may read. Raises `NNError` with `security` if the
-        model names other files."""
+        """Optional: the files and folders that the worker of an isolated model may read. Raises `NNError` with
+        `security` if the model names other files."""
         return self.files_of(path)

@@ -29,7 +29,7 @@ def choose(source: Source, encoding: GraphEncoding, runtime: str | None, rules: 
     Raises `NNError`: `invalid-argument` for a source without builders, `invalid-encoding` where no backend fits;
     `not-found` (as `ModelNotFound`) and `runtime-error` for a file that isn't there or can't be read.
     """
-    wanted = partial(_is_wanted, runtime, rules)
+    wanted = partial(_is_allowed, runtime, rules)
     if isinstance(source, str | os.PathLike):
         return ChosenModel(*_backend_for_path(Path(source), encoding, wanted))
     parts = [source] if isinstance(source, Buffer) else source
@@ -39,14 +39,14 @@ def choose(source: Source, encoding: GraphEncoding, runtime: str | None, rules: 
     return ChosenModel(_backend_for_bytes(model[0], encoding, wanted), model)
 
 
-def _is_wanted(runtime: str | None, rules: LoadRules, backend: Backend) -> bool:
+def _is_allowed(runtime: str | None, rules: LoadRules, backend: Backend) -> bool:
     return backend.runtime == (runtime or rules.runtime_for(backend.encoding) or backend.runtime)
 
 
 def files_at(path: Path, encoding: GraphEncoding, runtime: str | None, rules: LoadRules) -> Sequence[Path]:
     """The files and folders that a model at a path is loaded from."""
     try:
-        backend, file = _backend_for_path(path, encoding, partial(_is_wanted, runtime, rules))
+        backend, file = _backend_for_path(path, encoding, partial(_is_allowed, runtime, rules))
         return [path, *files_of(backend, file)]
     except NNError:  # loading the model raises this error
         return [path]

@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a file for reading, without blocking on a pipe or device. Raises `OSError` if there is no regular file."""
+    """Open a file for reading, without blocking on a pipe or device. Raises `OSError` for any other
+    file."""
     try:
         file = open(path, "rb", opener=_open_without_blocking)  # noqa: SIM115  the caller closes it
     except ValueError as error:  # a zero byte in the path

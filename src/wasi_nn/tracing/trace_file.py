@@ -98,7 +98,7 @@ class Trace:
             for name in [path, data_path(path)] if data else [path]:
                 self._files.append(os.open(name, _TO_WRITE, 0o666))
                 if not stat.S_ISREG(os.fstat(self._files[-1]).st_mode):
-                    raise OSError("not a regular file")
+                    raise OSError("it is no regular file")
             self._append(_OPENING + first)
         except (OSError, ValueError) as error:
             self.close()

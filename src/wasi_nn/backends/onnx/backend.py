@@ -1,13 +1,12 @@
 """ONNX models, run by ONNX Runtime.
 
-Options: `threads` (within an operator; 0, the default, leaves it to the runtime: one a core), `inter_op_threads`
-(above 1 runs independent operators side by side), `spinning` (whether idle threads burn their core to wake faster;
-the runtime's own default is true), `optimization` (`none`, `basic`, `extended`, `all`), `providers` (execution
-providers in order of preference, for any target; then nothing is chosen here), `external_data` (the files that an
-isolated model may read which aren't named after it, from its folder on; `*` stands for any characters).
+Options: `threads` (within an operator; 0, the default: the runtime's choice, one for each core), `inter_op_threads`
+(above 1: independent operators run side by side), `spinning` (whether idle threads keep their core busy to wake
+faster; the default is true), `optimization` (`none`, `basic`, `extended`, `all`), `providers` (execution providers in
+order of preference, instead of those for the target), `external_data` (files that an isolated model may read although
+they aren't named after the model: paths from its folder; `*` stands for any characters).
 
-A model given as bytes is self-contained or refused: no file may be reached from it. A model given as a path may have
-external data beside it.
+A model from bytes must be self-contained: it may not reach any file. A model from a path may have external data.
 """
 
 from __future__ import annotations
@@ -75,15 +74,15 @@ _PROVIDERS = (
 )
 _LABELS = {provider.name: provider.label for provider in _PROVIDERS}
 
-# What ONNX Runtime says where an output is bound to an array of other dims than it has, or than the model declares.
+# Parts of ONNX Runtime's messages about an output that is bound to an array of other dimensions.
 _OTHER_DIMS = ("pre-allocated output", "Got invalid dimensions for output")
 
-_MOST_FOLDED = "4096"  # bytes of an operator's results, if they are worked out while a model is loaded
-_QUIET = 4  # only what is fatal; every error comes back as an exception
+_MOST_FOLDED = "4096"  # bytes of an operator's results: larger ones aren't computed while a model is loaded
+_QUIET = 4  # fatal errors only: all other errors are raised as exceptions
 
 
 def import_onnxruntime() -> Any:
-    """ONNX Runtime, without its telemetry, which keeps files, and without what it says of devices that it can't see."""
+    """The module `onnxruntime`, without its telemetry, which writes files, and its messages about missing devices."""
     if "onnxruntime" not in sys.modules and os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1") == "1":
         quiet.call(partial(importlib.import_module, "onnxruntime"))
     import onnxruntime
@@ -108,7 +107,7 @@ class OnnxBackend(Backend):
         require_self_contained(model)
         require_bounded_functions(model)
         settings = session_options(options)
-        # A second lock on the same door: the directory that external data would have to be in doesn't exist.
+        # A second defence: the only directory from which the runtime may read external data doesn't exist.
         settings.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         settings.add_session_config_entry("session.load_model_format", "ONNX")
         without = _bound_folding(model, settings) if "optimization" not in options else []
@@ -146,7 +145,7 @@ _ACCEPTS = {
 
 
 def session_options(options: Mapping[str, Any]) -> SessionOptions:
-    """ONNX Runtime's options for ours; `NNError` with `invalid-argument` for one that doesn't exist or doesn't fit."""
+    """ONNX Runtime's options for a graph's options. Raises `NNError` with `invalid-argument` for a wrong one."""
     ort = import_onnxruntime()
 
     check_options(GraphEncoding.ONNX, options, _ACCEPTS)
@@ -164,12 +163,11 @@ def session_options(options: Mapping[str, Any]) -> SessionOptions:
 
 
 def _bound_folding(model: bytes, settings: SessionOptions) -> list[str]:
-    """Have little computed while a model is loaded, of which a few bytes can make anything; gives the optimizers to do
-    without."""
+    """Limit the computations while a model is loaded: a few bytes of a model can describe huge ones. Returns the names
+    of the optimizers to disable."""
     settings.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", _MOST_FOLDED)
-    return (
-        ["ConstantFolding"] if b"StringConcat" in model else []
-    )  # the limit counts strings as no bytes, however long they are
+    # The limit above counts no bytes for strings, however long they are.
+    return ["ConstantFolding"] if b"StringConcat" in model else []
 
 
 def _devices(providers: Sequence[str]) -> list[Device]:
@@ -201,7 +199,8 @@ def open_graph(
     options: Mapping[str, Any],
     without: Sequence[str] = (),
 ) -> Graph:
-    """A graph of a model given as bytes or as a path; `content` is its bytes either way. Optimizers may be left out."""
+    """A graph of a model, which is bytes or a path; `content` has the bytes of both. `without` names optimizers to
+    disable."""
     ort = import_onnxruntime()
 
     providers = choose_providers(target, ort.get_available_providers(), options.get("providers"))
@@ -243,7 +242,7 @@ class OnnxGraph(Graph):
 def _as_array(value: Any) -> Array:
     if isinstance(value, np.ndarray):
         return value
-    holder: Array = np.empty(1, object)  # a sequence or a map: whole, as one element
+    holder: Array = np.empty(1, object)  # a sequence or a map becomes one element
     holder[0] = value
     return holder
 
@@ -257,7 +256,7 @@ def _info(node: Any, shaped: set[str]) -> TensorInfo:
 
 
 class _StoppableRunner(Runner):
-    """What all runners of a session have: a run can be stopped, by its options, which are of no more use then."""
+    """A runner whose run can be stopped by its run options. Stopped options can't be used again."""
 
     def __init__(self, session: InferenceSession, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> None:
         self._session = session
@@ -278,13 +277,13 @@ class _StoppableRunner(Runner):
 
 def _run_options() -> RunOptions:
     options: RunOptions = import_onnxruntime().RunOptions()
-    # This is the default. Where it isn't set, looking for it costs 50 microseconds a run: it is found by an exception.
+    # The default value. If it isn't set, each run takes 50 microseconds more: the runtime throws as it looks it up.
     options.add_run_config_entry("gpu_graph_id", "0")
     return options
 
 
 class _UnboundRunner(_StoppableRunner):
-    """For models with strings, sequences or maps, which can't be bound to buffers."""
+    """Runs models with strings, sequences or maps, which can't be bound to buffers."""
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         feeds = {info.name: array for info, array in zip(self._inputs, inputs, strict=True)}
@@ -292,10 +291,10 @@ class _UnboundRunner(_StoppableRunner):
 
 
 class _SeparatingRunner(Runner):
-    """For models with an input that is an output too: the runtime gives the input's own memory for it."""
+    """Runs models with an input that is an output too: the runtime returns the input's own memory, which is copied."""
 
     def __init__(self, graph: Graph, run: _BoundRunner | _UnboundRunner) -> None:
-        self._fed = {info.name for info in graph.inputs}
+        self._input_names = {info.name for info in graph.inputs}
         self._outputs = graph.outputs
         self._run = run
 
@@ -304,7 +303,7 @@ class _SeparatingRunner(Runner):
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         outputs = zip(self._outputs, self._run(inputs, None), strict=True)
-        return [array.copy() if info.name in self._fed else array for info, array in outputs]
+        return [array.copy() if info.name in self._input_names else array for info, array in outputs]
 
 
 class _BoundRunner(_StoppableRunner):
@@ -315,12 +314,12 @@ class _BoundRunner(_StoppableRunner):
         self._binding = session.io_binding()
         self._bound: list[Array | None] = [None] * len(inputs)
         self._last: Sequence[Array] | None = None
-        # Whether outputs have the dims that they had before, as long as inputs do.
-        self._stays = True
+        # Whether outputs keep their dimensions as long as the inputs do.
+        self._dims_stay = True
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         alike = self._bind_inputs(inputs)
-        if reuse and alike and self._stays and self._bind_outputs(reuse) and self._run_into_bound():
+        if reuse and alike and self._dims_stay and self._bind_outputs(reuse) and self._run_into_bound():
             return reuse
         for info in self._outputs:
             self._binding.bind_output(info.name, "cpu")
@@ -333,7 +332,7 @@ class _BoundRunner(_StoppableRunner):
         return outputs
 
     def _bind_inputs(self, inputs: Sequence[Array]) -> bool:
-        """Have the next run read these arrays; whether their dims are those of the last one's."""
+        """Bind the inputs to these arrays. Returns whether their dimensions are those of the last run."""
         alike = True
         for index, array in enumerate(inputs):
             bound = self._bound[index]
@@ -346,7 +345,7 @@ class _BoundRunner(_StoppableRunner):
         return alike
 
     def _bind_outputs(self, arrays: Sequence[Array]) -> bool:
-        """Have the next run write into these arrays, if it can."""
+        """Bind the outputs to these arrays. Returns False if the runtime can't write into one of them."""
         if arrays is self._last:
             return True
         if not all(can_write_into(array, info.dtype) for array, info in zip(arrays, self._outputs, strict=True)):
@@ -357,14 +356,14 @@ class _BoundRunner(_StoppableRunner):
         return True
 
     def _run_into_bound(self) -> bool:
-        """Run into the arrays that are bound; false if the outputs turn out to have other dims."""
+        """Run into the bound arrays. Returns False if the outputs have other dimensions."""
         try:
             self._session.run_with_iobinding(self._binding, self._options_for_a_run())
         except RuntimeError as error:
             if not any(text in str(error) for text in _OTHER_DIMS):
                 raise
-            self._stays = False
-        return self._stays
+            self._dims_stay = False
+        return self._dims_stay
 
     def _forget(self) -> None:
         self._binding.clear_binding_inputs()
@@ -374,7 +373,7 @@ class _BoundRunner(_StoppableRunner):
 
 
 def _view(value: OrtValue) -> Array:
-    """An array over a runtime's tensor, which lives as long as the array."""
+    """An array over the memory of a runtime's tensor, which it keeps alive."""
     if value.data_type() != "tensor(bfloat16)":
         array: Array = value.numpy()
         return array
@@ -383,7 +382,7 @@ def _view(value: OrtValue) -> Array:
 
 
 class _Bits16:
-    """Lets numpy see a tensor of two-byte elements that it has no type for."""
+    """Shows a tensor of two-byte elements to numpy, which lacks their type, as numbers of 16 bits."""
 
     def __init__(self, value: OrtValue) -> None:
         self._value = value

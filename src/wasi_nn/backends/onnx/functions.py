@@ -1,5 +1,6 @@
-"""The functions of an ONNX model, and what they call: ONNX Runtime puts them into the places of their calls when it
-loads it. Field numbers are those of onnx.proto3 (ONNX 1.17).
+"""Bounds the functions of an ONNX model: ONNX Runtime replaces each call by the function's nodes as it loads the model.
+
+Field numbers are those of onnx.proto3 (ONNX 1.17).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from wasi_nn.backends.formats.call_bounds import require_bounded
 from wasi_nn.backends.formats.protobuf import fields
 
-_MAX_FIELDS = 6_000_000  # those that are read several times count as often
+_MAX_FIELDS = 6_000_000  # a field that is read several times counts each time
 _MAX_NESTING = 1000
 
 _MODEL_GRAPH, _MODEL_FUNCTION = 7, 25
@@ -23,9 +24,9 @@ _Name = tuple[bytes, bytes]  # a domain, and an operation of it
 
 
 def require_bounded_functions(model: bytes) -> None:
-    """Raise `NNError` with `too-large` for a model whose functions make too many nodes of it, and `ValueError` for one
-    that is malformed, or whose functions call each other in a circle."""
-    reader = _Reader()
+    """Raise `NNError` with `too-large` if a model has too many nodes once its calls are replaced, and `ValueError` if
+    it is malformed or its functions call each other in a circle."""
+    reader = _FieldReader()
     functions: dict[_Name, Counter[_Name]] = {}
     for function in reader.messages(memoryview(model), _MODEL_FUNCTION):
         nodes = reader.messages(function, _FUNCTION_NODE)
@@ -39,14 +40,14 @@ def require_bounded_functions(model: bytes) -> None:
         )
 
 
-class _Reader:
-    """Reads messages until they are too many."""
+class _FieldReader:
+    """Reads messages. Raises `ValueError` after `_MAX_FIELDS` fields."""
 
     def __init__(self) -> None:
         self._left = _MAX_FIELDS
 
     def messages(self, message: memoryview, *numbers: int) -> Iterator[memoryview]:
-        """The fields of a message that have one of these numbers, and are bytes or messages."""
+        """The fields with one of these numbers that are bytes or messages."""
         for number, value in fields(message):
             self._left -= 1
             if self._left < 0:
@@ -55,7 +56,7 @@ class _Reader:
                 yield value
 
     def name(self, message: memoryview, domain: int, name: int) -> _Name:
-        """What a message is called: by the last of its names, as protobuf has it."""
+        """The domain and the name of a message. Of several, the last counts, as in protobuf."""
         last = [b"".join(deque(self.messages(message, number), 1)) for number in (domain, name)]
         return last[0], last[1]
 

@@ -1,7 +1,7 @@
-"""What must be known of an ONNX model before, or beyond, what ONNX Runtime says of it.
+"""Reads facts from ONNX models without ONNX Runtime: external data, declared shapes, and whether it is one at all.
 
-Field numbers are those of onnx.proto3 (ONNX 1.17). Models may be hostile and may be gigabytes: the reading is lazy,
-skips weights, and gives up past a number of fields that no real model comes near.
+Field numbers are those of onnx.proto3 (ONNX 1.17). Models may be hostile, and may be gigabytes: the reader is lazy,
+skips weights, and stops after a number of fields that no real model has.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _ENDINGS = (".bin", ".data", ".weights")
 
-# Which fields of each message lead to tensors.
+# The fields of each message that lead to tensors.
 _PATHS_TO_TENSORS = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -55,7 +55,7 @@ def is_onnx(model: memoryview) -> bool:
 
 
 def uses_external_data(model: memoryview) -> bool:
-    """Whether any tensor of the model, however deep, has its data elsewhere than in the model.
+    """Whether any tensor of the model, however deep, has its data outside of the model.
 
     Raises `ValueError` if the model is malformed or has too many fields to look through.
     """
@@ -66,8 +66,7 @@ def uses_external_data(model: memoryview) -> bool:
 
 
 def _external_locations(model: memoryview) -> set[str]:
-    """The files in which tensors of the model have their data, as the model calls them. Raises as `uses_external_data`
-    does."""
+    """The files with data of the model's tensors, by the names in the model. Raises as `uses_external_data` does."""
     locations = set()
     for number, value in _tensor_fields(model):
         if number == _TENSOR_EXTERNAL_DATA and isinstance(value, memoryview):
@@ -101,7 +100,8 @@ def _tensor_fields(model: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def require_self_contained(model: bytes) -> None:
-    """Refuse a model whose tensors have their data in files (or, by an old trick of the runtime's, in host memory)."""
+    """Raise `NNError` with `security` for a model whose tensors have their data in files, or in the host's memory (a
+    location that the runtime uses internally)."""
     if b"location" not in model:  # external data always has a key of this name
         return
     try:
@@ -116,25 +116,25 @@ def require_self_contained(model: bytes) -> None:
 
 
 def files_of_onnx(path: Path) -> Sequence[Path]:
-    """The files of a model: its own, and those that its tensors have their data in."""
+    """The file of a model, and the files with data of its tensors."""
     return [path, *(path.parent / location for location in sorted(_locations_in(path)))]
 
 
 def own_files_of_onnx(path: Path, listed: Sequence[str]) -> Sequence[Path]:
-    """The files of a model, if they are its own by their names, or are `listed`: file names from the model's folder on,
-    with `*` for any characters.
+    """The files of a model. Each must be the model's own by its name, or be `listed`: paths from the model's folder,
+    in which `*` stands for any characters.
 
-    A model's own files lie beside it, and are named after it: `model.onnx.data`, `model.onnx_data_1`, `model.bin`. A
-    model that names another file could be after that. Raises `NNError` with `security` for one that does.
+    A model's own files lie beside it, and are named after it: `model.onnx.data`, `model.onnx_data_1`, `model.bin`. An
+    untrusted model could name any other file to read it. Raises `NNError` with `security` for such a model.
     """
-    folders = {path.parent.resolve(), path.resolve().parent}  # others, where models are links into a cache
+    folders = {path.parent.resolve(), path.resolve().parent}  # they differ if the model is a link into a cache
     files = [path]
     for location in sorted(_locations_in(path)):
         file = path.parent / location
         is_inside = not (Path(location).is_absolute() or ".." in Path(location).parts)
-        listed_too = is_inside and any(fnmatchcase(location, pattern) for pattern in listed)
+        is_listed = is_inside and any(fnmatchcase(location, pattern) for pattern in listed)
         own = location == file.name and _is_named_after(path, file) and file.resolve().parent in folders
-        if not (own or listed_too):
+        if not (own or is_listed):
             name = printable(location)[:200]
             why = (
                 _why_not_listed(path, name)
@@ -170,7 +170,8 @@ def _locations_in(path: Path) -> set[str]:
 def tensors_with_shape(model: memoryview) -> set[str]:
     """The names of the graph's inputs and outputs that declare a shape, also the shape of a scalar.
 
-    ONNX Runtime says `[]` for a scalar and for an unknown rank alike. A malformed model declares nothing.
+    ONNX Runtime says `[]` for a scalar and for an unknown rank alike.
+    Of a malformed model, only the part before the first error is read.
     """
     names: set[str] = set()
     try:

@@ -1,16 +1,17 @@
-"""OpenVINO's models and others', run by OpenVINO.
+"""OpenVINO models, run by OpenVINO, which also runs ONNX, TensorFlow and TensorFlow Lite models.
 
-A graph of encoding openvino has two builders, the `.xml` and the `.bin`; one, if there are no weights. By name it is an
-`.xml` file with its `.bin` beside it. OpenVINO also runs ONNX, TensorFlow and TensorFlow Lite models, where its
-operator prefers it or nothing else is installed that does.
+A graph of encoding openvino has two builders, the `.xml` and the `.bin`, or only the `.xml` if it has no weights. A
+named graph is an `.xml` file with its `.bin` beside it. OpenVINO runs models of other encodings if the operator chooses
+it, or if no other runtime for them is installed.
 
-Options: `threads` (0, the default, leaves it to the runtime), `streams` (how many inferences may run at once, sharing
-the threads; 0, the default, leaves it to `hint`), `precision` (`f32`, the default, or `runtime` for the
-runtime's own choice, which on recent processors is bf16 and costs accuracy), `hint` (`latency`, the default, or
-`throughput`), `device` (one of OpenVINO's device names, for any target).
+Options: `threads` (0, the default: the runtime's choice), `streams` (how many inferences may run at once, sharing
+the threads; 0, the default: as `hint` says), `precision` (`f32`, the default, or `runtime` for the
+runtime's own choice: bf16 on recent processors, which is less accurate), `hint` (`latency`, the default, or
+`throughput`), `device` (one of OpenVINO's device names, for any target), `mmap` (whether the weights' file is mapped;
+the default is false), `external_data` (as for ONNX Runtime).
 
-OpenVINO itself accepts inputs of other types than the model's, and none at all; the checks of `wasi_nn.graph.graph`
-stand before it.
+OpenVINO accepts inputs of other types than the model's, and runs without inputs. The checks of `wasi_nn.graph` come
+first.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class OpenVinoBackend(Backend):
             return as_devices(ov.Core().available_devices)
 
     def _name(self, name: str) -> str:
-        """What a tensor is called that OpenVINO gives this name."""
+        """The name of a tensor to which OpenVINO gives this name."""
         return name
 
     def _compiled(self, parts: Sequence[bytes | str], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
@@ -127,7 +128,7 @@ class OpenVinoBackend(Backend):
 
         properties = compile_properties(options)
         core = ov.Core()
-        # A mapped file that gets shorter ends the process.
+        # If another program shortens a mapped file, the kernel kills this process.
         core.set_property({"ENABLE_MMAP": options.get("mmap", False)})
         name = options.get("device")  # may be a part of a listed device, such as GPU.0.1
         device = choose_device(
@@ -232,7 +233,7 @@ _ACCEPTS = {name: one_of(words) for name, words in _PROPERTIES.items()} | {
 
 
 def compile_properties(options: Mapping[str, Any]) -> dict[str, Any]:
-    """OpenVINO's properties for our options; `NNError` with `invalid-argument` for one that makes no sense."""
+    """OpenVINO's properties for a graph's options. Raises `NNError` with `invalid-argument` for a wrong option."""
     check_options(GraphEncoding.OPENVINO, options, _ACCEPTS)
     chosen = {"precision": "f32", "hint": "latency"} | dict(options)
     properties: dict[str, Any] = {}
@@ -245,7 +246,7 @@ def compile_properties(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class OpenVinoGraph(Graph):
-    """A compiled model, shared by all its contexts; each has an infer request of its own."""
+    """A compiled model, which all its contexts share. Each context has its own infer request."""
 
     runtime = "openvino"
 
@@ -253,7 +254,7 @@ class OpenVinoGraph(Graph):
         self,
         encoding: GraphEncoding,
         compiled: ov.CompiledModel,
-        called: Callable[[str], str],
+        name_for: Callable[[str], str],
         model: ov.Model,
     ) -> None:
         name = model.get_friendly_name()
@@ -261,9 +262,9 @@ class OpenVinoGraph(Graph):
         sources = [port.node.input_value(0).node for port in compiled.outputs]
         taken = {name for port in compiled.inputs for name in port.get_names()}
         super().__init__(
-            [_info(port, called(_port_name(port, port.node))) for port in compiled.inputs],
+            [_info(port, name_for(_port_name(port, port.node))) for port in compiled.inputs],
             [
-                _info(port, called(_port_name(port, node, taken)))
+                _info(port, name_for(_port_name(port, node, taken)))
                 for port, node in zip(compiled.outputs, sources, strict=True)
             ],
             {"graph": name} if name else None,
@@ -284,8 +285,8 @@ class OpenVinoGraph(Graph):
 
 
 def _port_name(port: Any, node: Any, taken: Collection[str] = ()) -> str:
-    """One of a tensor's names: the node's, if that is one, else the first; the node's if it has none. One that isn't
-    taken by another tensor, if there is one."""
+    """The name of a tensor among its several names: the node's name if it is one of them, else the first in the
+    alphabet; the node's name if the tensor has none. Names that another tensor has taken are avoided if possible."""
     names = set(port.get_names()) - set(taken) or port.get_names()
     name: str = node.friendly_name
     return name if name in names or not names else min(names)

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 
 class RequestRunner(Runner):
-    """An infer request on the caller's input arrays. Outputs of fixed dims are written where they stay; the request
-    may free what it gives out of others, so they are copied. So are inputs that are outputs as they are: OpenVINO does
-    not write them where it is told to."""
+    """Runs an infer request on the caller's input arrays.
+
+    OpenVINO writes outputs of fixed dimensions into arrays of this runner. Other outputs are copied, because the
+    request may free them. An output that is an input is copied too: OpenVINO doesn't write it into an output array.
+    """
 
     def __init__(
         self,
@@ -31,17 +33,17 @@ class RequestRunner(Runner):
         passed_through: Mapping[int, int],
         stoppable: bool,
     ) -> None:
-        strange = next((info for info in (*inputs, *outputs) if info.dtype == object), None)
-        if strange is not None:
+        unknown = next((info for info in (*inputs, *outputs) if info.dtype == object), None)
+        if unknown is not None:
             raise NNError(
-                ErrorCode.UNSUPPORTED_OPERATION, f"{strange.name!r} is {strange.native}; wasi-nn has no such tensors"
+                ErrorCode.UNSUPPORTED_OPERATION, f"{unknown.name!r} is {unknown.native}; wasi-nn has no such tensors"
             )
         self._request = compiled.create_infer_request()
         self._inputs = inputs
         self._outputs = outputs
         self._passed_through = passed_through
         self._bound: list[Array | None] = [None] * len(inputs)
-        self._fixed: dict[int, Array] = {}
+        self._fixed_arrays: dict[int, Array] = {}
         self._last: Sequence[Array] | None = None
         self._stoppable = stoppable
 
@@ -61,26 +63,26 @@ class RequestRunner(Runner):
                 self._request.set_input_tensor(index, _shared(array, self._inputs[index]))
                 self._bound[index] = array
         if reuse is None or reuse is not self._last:
-            self._fixed = {
+            self._fixed_arrays = {
                 index: _reusable(reuse[index], dims, dtype) if reuse else np.empty(dims, dtype)
-                for index, dims, dtype in _fixed(self._outputs)
+                for index, dims, dtype in _fixed_outputs(self._outputs)
                 if index not in self._passed_through
             }
-            for index, array in self._fixed.items():
+            for index, array in self._fixed_arrays.items():
                 self._request.set_output_tensor(index, _shared(array, self._outputs[index]))
-        # As `infer` does, which can't be cancelled where it runs on this thread alone.
+        # Not `infer`: it can't be cancelled if it runs on this thread alone.
         self._request.start_async()
         self._request.wait()
         outputs = [self._output(index, arrays) for index in range(len(self._outputs))]
         if reuse is None:
-            self._bound, self._fixed, self._last = [None] * len(inputs), {}, None
+            self._bound, self._fixed_arrays, self._last = [None] * len(inputs), {}, None
         else:
             self._last = outputs
         return outputs
 
     def _output(self, index: int, inputs: Sequence[Array]) -> Array:
-        if index in self._fixed:
-            return self._fixed[index]
+        if index in self._fixed_arrays:
+            return self._fixed_arrays[index]
         if index in self._passed_through:
             return inputs[self._passed_through[index]].copy()
         data: Array = self._request.get_output_tensor(index).data
@@ -88,8 +90,8 @@ class RequestRunner(Runner):
         return array.copy()
 
 
-def _fixed(outputs: Sequence[TensorInfo]) -> list[tuple[int, tuple[int, ...], Any]]:
-    """The outputs whose dims don't change: the index, dims and dtype of each."""
+def _fixed_outputs(outputs: Sequence[TensorInfo]) -> list[tuple[int, tuple[int, ...], Any]]:
+    """The outputs of fixed dimensions: the index, dimensions and dtype of each."""
     return [
         (index, tuple(map(int, info.dims or ())), info.dtype)
         for index, info in enumerate(outputs)
@@ -98,12 +100,12 @@ def _fixed(outputs: Sequence[TensorInfo]) -> list[tuple[int, tuple[int, ...], An
 
 
 def _reusable(array: Array, dims: tuple[int, ...], dtype: Any) -> Array:
-    """The array itself, if it can be such an output; or a new one."""
+    """The array, if OpenVINO can write an output of these dimensions and dtype into it; else a new array."""
     return array if array.shape == dims and can_write_into(array, dtype) else np.empty(dims, dtype)
 
 
 def _shared(array: Array, info: TensorInfo) -> ov.Tensor:
-    """OpenVINO's tensor over an array's own memory."""
+    """A tensor of OpenVINO over the memory of an array."""
     import openvino as ov
 
     if info.type is TensorType.BF16:

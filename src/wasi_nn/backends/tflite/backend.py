@@ -1,10 +1,10 @@
 """TensorFlow Lite models, run by LiteRT.
 
-A graph has one builder, the model. By name it is a file, or a directory with `model.tflite`. Tensors have the names
-of the model's signature where it has one, else their own; quantised tensors are given raw, as the model stores them,
-and `Graph.metadata` has their scales and zero points.
+A graph has one builder, the model. A named graph is a file, or a directory with `model.tflite`. Tensors have the names
+of the model's signature, or their own if it has no signature. Quantised tensors are raw, as the model stores them, and
+`Graph.metadata` has their scales and zero points.
 
-Options: `threads` (1 unless given; 0 is 1 too), `signature` (which of the model's signatures to run, if there are
+Options: `threads` (the default is 1; 0 means 1 too), `signature` (the name of the signature to run, if the model has
 several).
 """
 
@@ -74,7 +74,7 @@ def is_tflite(model: memoryview) -> bool:
 
 
 class TfliteGraph(Graph):
-    """A model's bytes; each context has an interpreter of its own, since two threads can't share one."""
+    """The bytes of a model. Each context has its own interpreter, because two threads can't share one."""
 
     encoding = GraphEncoding.TENSORFLOWLITE
     runtime = "ai_edge_litert"
@@ -109,7 +109,7 @@ class TfliteGraph(Graph):
         return _MainGraphRunner(interpreter, self.inputs, self.outputs, *self._places)
 
     def _interpreter(self) -> Interpreter:
-        import ml_dtypes  # noqa: F401  tells numpy of bfloat16, without which LiteRT has no arrays of it
+        import ml_dtypes  # noqa: F401  registers bfloat16 with numpy, which LiteRT needs
         from ai_edge_litert.interpreter import Interpreter
 
         return Interpreter(model_content=self._model, num_threads=self._threads or 1)
@@ -119,16 +119,16 @@ class TfliteGraph(Graph):
         return [np.asarray(outputs[info.name]) for info in self.outputs]
 
 
-_has_told = False
+_has_allocated = False
 
 
 def _quietly_once(call: Callable[[], Result]) -> Result:
-    """Make a call that allocates tensors. With the first of a process, LiteRT tells of the delegate that it uses."""
-    global _has_told
-    if _has_told:
+    """Make a call that allocates tensors. At the first one in a process, LiteRT prints the delegate that it uses."""
+    global _has_allocated
+    if _has_allocated:
         return call()
     result = quiet.call(call)
-    _has_told = True
+    _has_allocated = True
     return result
 
 
@@ -143,8 +143,7 @@ def _choose_signature(signatures: Sequence[str], name: str | None) -> str | None
 
 
 def _details(interpreter: Interpreter, signature: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the interpreter says of its inputs and outputs, by name, in the model's order where the signature has
-    none."""
+    """The interpreter's details of the inputs and outputs of a signature, by name, in the order of `_ordered`."""
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if signature is None:
         return {tensor["name"]: tensor for tensor in inputs}, {tensor["name"]: tensor for tensor in outputs}
@@ -157,8 +156,7 @@ def _key(tensor: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def _ordered(named: Mapping[str, Any], declared: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A signature's tensors, which have names but no order, in the order of the model's main graph if it is that
-    one's."""
+    """The tensors of a signature, which has no order: in the order of the main graph if they are its tensors."""
     place = {_key(tensor): place for place, tensor in enumerate(declared)}
     if {_key(tensor) for tensor in named.values()} != set(place):
         return dict(named)
@@ -168,10 +166,11 @@ def _ordered(named: Mapping[str, Any], declared: Sequence[Mapping[str, Any]]) ->
 def _places_in_main_graph(
     interpreter: Interpreter, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
 ) -> tuple[list[int], list[int]] | None:
-    """The indexes of tensors in the model's main graph; None if they are another graph's, or not all that it takes."""
+    """The indexes of these tensors in the model's main graph; None if they aren't all of its inputs and outputs."""
     main = interpreter.get_input_details(), interpreter.get_output_details()
     if any(
-        set(map(_key, ours.values())) != set(map(_key, its)) for ours, its in zip((inputs, outputs), main, strict=True)
+        set(map(_key, named.values())) != set(map(_key, all_of_main))
+        for named, all_of_main in zip((inputs, outputs), main, strict=True)
     ):
         return None
     return [tensor["index"] for tensor in inputs.values()], [tensor["index"] for tensor in outputs.values()]
@@ -194,8 +193,8 @@ def _info(name: str, tensor: Mapping[str, Any]) -> TensorInfo:
 class _MainGraphRunner(Runner):
     """Runs the main graph of an interpreter.
 
-    Where no input's dims change, the interpreter's tensors stay where they are, so that inputs are written into them,
-    and outputs read from them, without a copy in between.
+    If the dimensions of all inputs are fixed, the interpreter's tensors stay at their addresses. Inputs are then
+    written into these tensors, and outputs are read from them, without a copy in between.
     """
 
     def __init__(
@@ -210,43 +209,45 @@ class _MainGraphRunner(Runner):
         self._infos = dict(zip((*input_places, *output_places), (*inputs, *outputs), strict=True))
         self._inputs, self._outputs = input_places, output_places
         self._dims: list[Dims] = []
-        self._own: dict[int, Array] = {}  # the interpreter's inputs that are written to directly
-        self._views: dict[int, Array] = {}  # and those of its outputs that are read so
-        self._stays = all(info.has_fixed_dims for info in inputs)
-        self._fixed_outputs = [index for index, info in enumerate(outputs) if self._stays and info.has_fixed_dims]
+        self._input_arrays: dict[int, Array] = {}  # arrays over the memory of the interpreter's inputs
+        self._output_arrays: dict[int, Array] = {}  # and of its outputs
+        self._tensors_stay = all(info.has_fixed_dims for info in inputs)
+        self._fixed_outputs = [
+            index for index, info in enumerate(outputs) if self._tensors_stay and info.has_fixed_dims
+        ]
 
     def input_buffer(self, index: int, dims: Dims) -> Array | None:
-        if not self._stays:
+        if not self._tensors_stay:
             return None
-        if index not in self._own:
+        if index not in self._input_arrays:
             try:
-                if not self._own:
+                if not self._input_arrays:
                     _quietly_once(self._interpreter.allocate_tensors)
                 buffer = self._in_place(self._inputs[index])
             except (RuntimeError, ValueError) as error:  # the interpreter rejects the model
                 raise failure(error) from error
             if buffer is None:
                 return None
-            self._own[index] = buffer
-        return self._own[index]
+            self._input_arrays[index] = buffer
+        return self._input_arrays[index]
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         self._resize([array.shape for array in inputs])
-        # A run on other inputs than those that are set leaves the latter as they were.
-        aside = {index: own.copy() for index, own in self._own.items() if inputs[index] is not own}
+        # A named compute must leave the inputs that are set as they are.
+        aside = {index: own.copy() for index, own in self._input_arrays.items() if inputs[index] is not own}
         for index, array in enumerate(inputs):
-            if array is not self._own.get(index):
+            if array is not self._input_arrays.get(index):
                 self._interpreter.set_tensor(self._inputs[index], array)
         try:
             self._interpreter.invoke()
         finally:
             for index, content in aside.items():
-                self._own[index][...] = content
+                self._input_arrays[index][...] = content
         if reuse is None:
             return [self._copy(place) for place in self._outputs]
         self._look_at_outputs()
         return [
-            self._views[index] if index in self._views else self._copy(place)
+            self._output_arrays[index] if index in self._output_arrays else self._copy(place)
             for index, place in enumerate(self._outputs)
         ]
 
@@ -254,28 +255,28 @@ class _MainGraphRunner(Runner):
         if dims == self._dims:
             return
         self._dims = []
-        if not self._stays:
+        if not self._tensors_stay:
             for place, shape in zip(self._inputs, dims, strict=True):
                 self._interpreter.resize_tensor_input(place, shape)
-        if not self._own:  # else it is done, and what was written must not move
+        if not self._input_arrays:  # else it is done already, and the written inputs must not move
             _quietly_once(self._interpreter.allocate_tensors)
         self._dims = dims
 
     def _look_at_outputs(self) -> None:
         for index in self._fixed_outputs:
             view = self._in_place(self._outputs[index])
-            if view is not None and not any(np.may_share_memory(view, own) for own in self._own.values()):
-                self._views[index] = view
+            if view is not None and not any(np.may_share_memory(view, own) for own in self._input_arrays.values()):
+                self._output_arrays[index] = view
         self._fixed_outputs = []
 
     def _copy(self, place: int) -> Array:
         return np.asarray(self._interpreter.get_tensor(place))
 
     def _in_place(self, place: int) -> Array | None:
-        """An array over a tensor's own memory, if it has some that can be seen as numbers. LiteRT crashes where it is
-        asked for that of strings.
+        """An array over the memory of a tensor of numbers; None for strings, with which LiteRT crashes here, and for a
+        tensor without elements.
 
-        LiteRT's own arrays may not live while it runs: it can't know that this tensor stays where it is.
+        LiteRT refuses to run while one of its own arrays is alive. So this array is made of the address alone.
         """
         dtype = self._infos[place].dtype
         if dtype is None or dtype.hasobject:
@@ -288,7 +289,7 @@ class _MainGraphRunner(Runner):
 
 
 class _Memory:
-    """Lets numpy see the bytes of a tensor, which live as long as the interpreter."""
+    """Shows the bytes of a tensor to numpy, and keeps the interpreter alive, which owns them."""
 
     def __init__(self, interpreter: Interpreter, array: Array) -> None:
         self._interpreter = interpreter

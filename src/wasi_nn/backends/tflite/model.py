@@ -1,8 +1,8 @@
-"""What must hold of a TensorFlow Lite model before LiteRT sees it.
+"""Checks of a TensorFlow Lite model before LiteRT loads it.
 
-LiteRT checks that a model is a flatbuffer, and believes most of what is in it: subgraphs that run each other without
-end overflow its stack, weights may lie anywhere in the host's memory, and a tensor that nothing makes has whatever was
-in that memory before. This module needs no runtime.
+LiteRT checks that a model is a flatbuffer, but trusts most of its values. Subgraphs that call each other without end
+overflow its stack. Weights may have any address in the host's memory. A tensor that no operator writes shows former
+content of that memory. This module needs no runtime.
 
 Numbers of fields and operators are those of TensorFlow Lite's schema.fbs (version 3).
 """
@@ -17,7 +17,7 @@ from wasi_nn.backends.formats.call_bounds import require_bounded
 from wasi_nn.backends.formats.flatbuffers import FlatBuffer, Table
 from wasi_nn.errors import ErrorCode, NNError
 
-_MAX_RUNS = 10_000  # of subgraphs by each other, the rounds of loops not counted
+_MAX_RUNS = 10_000  # calls of subgraphs by each other; the rounds of loops aren't counted
 
 _MODEL_CODES, _MODEL_GRAPHS, _MODEL_BUFFERS, _MODEL_SIGNATURES = 1, 2, 4, 7
 _MODEL_FILES, _MODEL_PARTS_OF_FILES = 8, 9  # with weights that lie outside of the model
@@ -32,7 +32,7 @@ _SIGNATURE_GRAPH = 4
 
 @dataclass(frozen=True)
 class _Runs:
-    """Where an operator says which subgraphs it runs: in options of a kind, in these fields or in that of a list."""
+    """The place of the subgraphs that an operator calls: options of a kind, and fields in them, or one with a list."""
 
     options: int
     kind: int
@@ -55,8 +55,8 @@ _RUNS = {
     209: _Runs(_OPTIONS_2, 23, list_field=0),  # STABLEHLO_CASE
 }
 
-# The operators that can do without inputs (which are -1 then), and the place of the first that may be missing. Others
-# read whatever lies before the first tensor in the host's memory.
+# The operators with optional inputs, and the place of the first optional one. A missing input is -1. In another
+# operator, LiteRT would read the memory before the first tensor.
 _OPTIONAL = {
     3: 2,  # CONV_2D
     4: 2,  # DEPTHWISE_CONV_2D
@@ -72,13 +72,13 @@ _OPTIONAL = {
     141: 3,  # CONV_3D_TRANSPOSE
 }
 
-# LiteRT gives out as many bytes of a variable as its reader declares, also if the variable is smaller or was never
+# LiteRT returns as many bytes of a variable as its reader declares, even if the variable is smaller or was never
 # written.
 _VARIABLES = (142, 143, 144)  # VAR_HANDLE, READ_VARIABLE, ASSIGN_VARIABLE
 
 
 def require_sound(model: bytes, *, trusted: bool) -> None:
-    """Refuse a model that would end LiteRT's process, or that could show what is in the host's memory.
+    """Refuse a model that would crash LiteRT, or that could read the host's memory.
 
     Raises `ValueError` for one that is damaged; `NNError` with `too-large` for subgraphs that run each other too often,
     and with `security` for weights that lie outside of the model and, for an untrusted one, for weights in other
