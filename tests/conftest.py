@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,12 @@ from wasi_nn.isolation import unavailable
 REPOSITORY = Path(__file__).parent.parent
 SUPPORT = REPOSITORY / "tests" / "support"
 C_GUESTS = REPOSITORY / "guests" / "c"
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C interrupt the processes of the tests, also where a shell in the background has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
