@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import doctest
 import re
 import shutil
 import struct
@@ -102,3 +103,8 @@ def test_a_text_piece_by_piece(
     with wasi_nn.load("model.gguf", options={"n-predict": 64}) as graph:
         text = graph.compute({"prompt": np.frombuffer(b"Once upon a time", np.uint8)})["text"]
     assert capsys.readouterr().out == bytes(text).decode() != ""
+
+
+def test_the_example_of_the_host() -> None:
+    (example_of_host,) = doctest.DocTestFinder(recurse=False).find(wasi_nn.Host, "Host")
+    assert doctest.DocTestRunner().run(example_of_host) == (0, 3)

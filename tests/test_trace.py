@@ -635,7 +635,7 @@ def test_the_command_says_what_differs(
     ]
     assert run(*arguments, "--rtol", "0", "--atol", "4.5") == 0
     assert run(*arguments, "--no-load") == 1
-    assert "6 calls, 4 left out for want of their graph" in capsys.readouterr().out
+    assert "6 calls, 4 left out because their graph is missing" in capsys.readouterr().out
     recorded.write_bytes(recorded.read_bytes()[:-3])
     assert run(*arguments, "--atol", "5") == 0
     assert "the trace ends in the middle" in capsys.readouterr().out

@@ -57,7 +57,7 @@ def main(options: argparse.Namespace) -> int:
     )
     if replayed.cut_short:
         print("the trace ends in the middle: its complete calls were replayed")
-    left_out = f", {replayed.left_out} left out for want of their graph" if replayed.left_out else ""
+    left_out = f", {replayed.left_out} left out because their graph is missing" if replayed.left_out else ""
     outputs, differences = replayed.outputs, len(replayed.differences)
     print(f"{replayed.calls} calls{left_out}, {outputs} outputs compared, {differences} differences")
     return FAILURE if differences else 0
