@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import onnx_models
 import pytest
 from confined_backend import ConfinedBackend, SteppingBackend
-from isolated_programs import X, program, wait_for_end_of, worker_of
+from isolated_programs import X, kill_worker_of, program, wait_for_end_of, worker_of
 
 import wasi_nn
 from wasi_nn import EndOfSequence, ErrorCode, ExecutionContext, ExecutionTarget, Graph, LoadRules, NNError
@@ -26,9 +25,7 @@ pytestmark = pytest.mark.usefixtures("isolation")
 
 
 def end_worker(graph: Graph) -> None:
-    worker = worker_of(graph)
-    os.kill(worker, signal.SIGKILL)
-    wait_for_end_of(worker)
+    wait_for_end_of(kill_worker_of(graph))
 
 
 def computed(context: ExecutionContext, x: Any) -> list[float]:
@@ -158,7 +155,7 @@ def test_four_threads_go_on_while_workers_are_killed() -> None:
         thread.start()
     for _ in range(4):
         threads[0].join(0.2)
-        os.kill(worker_of(graph), signal.SIGKILL)
+        kill_worker_of(graph)
     for thread in threads:
         thread.join()
     assert (wrong, right) == ([], [200] * 4)

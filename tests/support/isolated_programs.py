@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import textwrap
 import time
 from contextlib import suppress
@@ -51,6 +52,18 @@ def outcome_of(statement: str, *, backend: type[ConfinedBackend] = ConfinedBacke
 def worker_of(graph: Graph) -> int:
     assert isinstance(graph, isolated_graph.IsolatedGraph)
     return graph.worker_process
+
+
+def kill_worker_of(graph: Graph) -> int:
+    """Kill the worker that has the graph, and return its process id.
+
+    Other threads may compute meanwhile: a worker that they saw end is no process any more, so the next one is killed.
+    """
+    while True:
+        worker = worker_of(graph)
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+            return worker
 
 
 def wait_for_end_of(worker: int) -> None:
