@@ -16,7 +16,7 @@ from isolated_programs import X, program, value, worker_of
 
 import wasi_nn
 from wasi_nn import ErrorCode, Graph, GraphEncoding, LoadRules, NNError, Runner, TensorInfo
-from wasi_nn.isolation.wire import protocol
+from wasi_nn.isolation.wire import descriptions, protocol
 from wasi_nn.isolation.wire.channel import Channel, encoded
 from wasi_nn.isolation.wire.descriptions import (
     Description,
@@ -197,21 +197,33 @@ def test_metadata_may_be_long_but_not_odd() -> None:
             Description(described_graph(graph), wrong)
 
 
-def test_metadata_that_would_take_much_more_memory_than_its_bytes_is_refused() -> None:
+def test_metadata_of_too_many_strings_is_refused() -> None:
     graph = _Described()
     graph.metadata = dict.fromkeys(map(str, range(2**19 + 1)), "")
     with pytest.raises(NNError, match="1048578 strings: an isolated graph takes at most 1048576") as raised:
         encoded_metadata(graph)
     assert raised.value.code is ErrorCode.TOO_LARGE
-    for size, pair in ((2**19 + 1, ["a", ""]), (2**25 // 16, ["12345678", ""])):
-        texts = encoded_texts(np.array(pair, object)) * size
-        tracemalloc.start()
-        try:
-            with pytest.raises(InvalidWorkerMessage, match=r"metadata of|1048576 strings"):
-                Description(described_graph(graph), texts)
-            assert tracemalloc.get_traced_memory()[1] < 128 * MIB
-        finally:
-            tracemalloc.stop()
+    texts = encoded_texts(np.array(["a", ""], object)) * (2**19 + 1)
+    with pytest.raises(InvalidWorkerMessage, match="1048576 strings"):
+        Description(described_graph(graph), texts)
+
+
+@pytest.mark.parametrize(
+    ("strings", "refusal"), [(2**16 + 2, "more than 65536 strings"), (2**22, "metadata of 50331648 bytes")]
+)
+def test_metadata_takes_little_more_memory_than_the_strings_that_are_allowed(
+    strings: int, refusal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(descriptions, "MAX_TEXTS", 2**16)  # a sixteenth: memory that is traced takes ten times as long
+    texts = encoded_texts(np.array(["12345678" if strings > 2**20 else "a", ""], object)) * (strings // 2)
+    description = described_graph(_Described())
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidWorkerMessage, match=refusal):
+            Description(description, texts)
+        assert tracemalloc.get_traced_memory()[1] < 8 * MIB
+    finally:
+        tracemalloc.stop()
 
 
 def test_texts_of_a_worker_are_fit_to_be_shown() -> None:

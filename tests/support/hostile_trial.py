@@ -135,6 +135,8 @@ def _bound_memory() -> None:
 def main(folder: Path, encoding: str, mode: str) -> None:
     """Try each model that has no outcome yet, and the good model first and last."""
     rules = LoadRules(isolate=mode == "ISOLATED")
+    if encoding == "ggml":  # its threads wait for each other by spinning, and take most of a machine that is busy
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:])
     if mode == "ISOLATED":
         setattr(isolated_graph, "Worker", _Workers().worker)  # noqa: B010  a type checker would refuse an assignment
     outcomes = folder / "outcomes"

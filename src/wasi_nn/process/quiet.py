@@ -30,16 +30,15 @@ _environment = threading.Lock()
 
 
 @contextmanager
-def environment_with(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable during the block, unless the user has set it: for libraries that read it once."""
+def environment_with(**variables: str) -> Iterator[None]:
+    """Set environment variables during the block, unless the user has set them: for libraries that read them once."""
     with _environment:
-        is_unset = name not in os.environ
-        if is_unset:
-            os.environ[name] = value
+        unset = variables.keys() - os.environ.keys()
+        os.environ.update({name: variables[name] for name in unset})
         try:
             yield
         finally:
-            if is_unset:
+            for name in unset:
                 del os.environ[name]
 
 

@@ -84,16 +84,21 @@ def as_devices(types: Iterable[str]) -> list[Device]:
     return [_DEVICES.get(name, Device(name, None, name)) for name in dict.fromkeys(types)]
 
 
-_LOG_LEVEL, _EVERYTHING, _NOTHING = "TF_CPP_MIN_LOG_LEVEL", "0", "3"
+_EVERYTHING, _NOTHING = "0", "3"  # values of TF_CPP_MIN_LOG_LEVEL
 
 
 @cache
 def import_tensorflow() -> Any:
-    """Import TensorFlow without its notices and warnings; with its notices if the user set the log level to 0."""
-    shows_all = os.environ.get(_LOG_LEVEL) == _EVERYTHING
+    """Import TensorFlow without its notices and warnings; with its notices if the user set the log level to 0.
+
+    Keras isn't needed to run models, and imports scikit-learn and SciPy where they are: 2 of 6 s. TensorFlow leaves it
+    out if it was told to use the older Keras, which is hardly ever installed. `tensorflow.keras` still works: Keras is
+    imported when that is first used.
+    """
+    shows_all = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == _EVERYTHING
     with warnings.catch_warnings(), nullcontext() if shows_all else extensions_of("tensorflow"):
         warnings.simplefilter("ignore")
-        with environment_with(_LOG_LEVEL, _NOTHING):
+        with environment_with(TF_CPP_MIN_LOG_LEVEL=_NOTHING, TF_USE_LEGACY_KERAS="1"):
             import tensorflow
 
             return tensorflow
@@ -280,7 +285,7 @@ def _session(tf: Any, graph: Any, device: str, threads: int) -> Any:
         config.device_count["GPU"] = 0
     config.gpu_options.allow_growth = True
     # Else the number of threads of the process's first session would hold for all others too.
-    with environment_with("TF_OVERRIDE_GLOBAL_THREADPOOL", "1"):
+    with environment_with(TF_OVERRIDE_GLOBAL_THREADPOOL="1"):
         return tf.compat.v1.Session(graph=graph, config=config)
 
 
