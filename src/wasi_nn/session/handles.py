@@ -11,10 +11,10 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.limits.usage import Usage
 from wasi_nn.session.tensor import Tensor
 
-Handled = Graph | ExecutionContext | Tensor | NNError
-"""The kinds of items that have handles. Only components hold tensors and errors."""
+AnyItem = Graph | ExecutionContext | Tensor | NNError
+"""Every kind of item that has handles. Only components hold tensors and errors."""
 
-Item = TypeVar("Item", bound=Handled)
+Item = TypeVar("Item", bound=AnyItem)
 
 _KINDS: dict[type, str] = {Graph: "graph", ExecutionContext: "execution context", Tensor: "tensor", NNError: "error"}
 _LAST_HANDLE = 2**32 - 1
@@ -29,10 +29,10 @@ class HandleTable:
 
     def __init__(self, usage: Usage) -> None:
         self._usage = usage
-        self._items: dict[int, Handled] = {}
+        self._items: dict[int, AnyItem] = {}
         self._next = 1
 
-    def add(self, item: Handled) -> int:
+    def add(self, item: AnyItem) -> int:
         """A new handle for an item. Raises `NNError` with `too-large` if the guest may hold no more of its kind."""
         handle = self._next
         if handle > _LAST_HANDLE:
@@ -42,12 +42,12 @@ class HandleTable:
         self._items[handle] = item
         return handle
 
-    def add_all(self, items: Iterable[Handled]) -> list[int]:
+    def add_all(self, items: Iterable[AnyItem]) -> list[int]:
         """New handles for some items. If one item can't have a handle, raises its `NNError` and adds none."""
         handles: list[int] = []
         try:
             for item in items:
-                handles.append(self.add(item))  # noqa: PERF401  those before one that fails are needed
+                handles.append(self.add(item))  # noqa: PERF401  if one fails, those before it are discarded
         except NNError:
             for handle in handles:
                 self.discard(handle)
@@ -59,7 +59,7 @@ class HandleTable:
         item = self._items.get(handle)
         if isinstance(item, kind):
             return item
-        raise self._wrong(handle, item, kind)
+        raise self._wrong_handle(handle, item, kind)
 
     def remove(self, handle: int, kind: type[Item]) -> Item:
         """Remove a handle and return its item. Raises as `get` does."""
@@ -67,7 +67,7 @@ class HandleTable:
         self.discard(handle)
         return item
 
-    def holds(self, handle: int, kind: type[Handled]) -> bool:
+    def holds(self, handle: int, kind: type[AnyItem]) -> bool:
         """Whether a handle belongs to an item of this kind at present."""
         return isinstance(self._items.get(handle), kind)
 
@@ -84,17 +84,15 @@ class HandleTable:
     def __len__(self) -> int:
         return len(self._items)
 
-    def _wrong(self, handle: int, item: Handled | None, kind: type[Item]) -> NNError:
+    def _wrong_handle(self, handle: int, item: AnyItem | None, kind: type[Item]) -> NNError:
         if item is not None:
-            is_ = f"is {_with_article(next(noun for cls, noun in _KINDS.items() if isinstance(item, cls)))}"
-        elif 0 < handle < self._next:
-            is_ = "was given back"
+            state = f"is {_with_article(next(noun for cls, noun in _KINDS.items() if isinstance(item, cls)))}"
         else:
-            is_ = "was never given out"
-        return NNError(ErrorCode.INVALID_ARGUMENT, f"handle {handle} isn't {_with_article(_KINDS[kind])}: it {is_}")
+            state = "was given back" if 0 < handle < self._next else "was never given out"
+        return NNError(ErrorCode.INVALID_ARGUMENT, f"handle {handle} isn't {_with_article(_KINDS[kind])}: it {state}")
 
 
-def _counts(item: Handled) -> dict[str, int]:
+def _counts(item: AnyItem) -> dict[str, int]:
     """The amount that an item adds to each limit."""
     if isinstance(item, Tensor):
         return {"handles": 1, "tensor_bytes": item.data.nbytes + item.encoded_dims.nbytes}

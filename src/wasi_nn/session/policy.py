@@ -16,10 +16,10 @@ from wasi_nn.types import ExecutionTarget, GraphEncoding, Word, parse_enum
 class Policy:
     """What a guest may load, and on which targets.
 
-    allow_load       models from the guest's bytes: True, those of the encodings whose runtime is safe for untrusted
-                     models, by itself or in isolation; False, none; or those of certain encodings
-    allow_targets    execution targets; None: all
-    allow_names      names of graphs, in which `*` stands for any characters; None: all
+    allow_load       the encodings of which the guest may load models from bytes. True: those whose runtime is safe for
+                     untrusted models, by itself or in isolation. False: none
+    allow_targets    execution targets. None: all
+    allow_names      names of graphs, in which `*` stands for any characters. None: all
     """
 
     allow_load: bool | frozenset[GraphEncoding] = True
@@ -34,14 +34,14 @@ class Policy:
         allow_names: Collection[str] | None,
     ) -> Policy:
         """A policy from names of encodings and targets. Raises `NNError` with `invalid-argument` for an unknown name,
-        or for one text in place of a collection of texts."""
+        or for a single text where a collection of texts belongs."""
         for name, setting in (("load", allow_load), ("targets", allow_targets), ("names", allow_names)):
             if isinstance(setting, str):
                 message = f"allow_{name} is a collection, not one text: give it [{setting!r}]"
                 raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         return cls(
-            allow_load if isinstance(allow_load, bool) else _words(GraphEncoding, allow_load),
-            None if allow_targets is None else _words(ExecutionTarget, allow_targets),
+            allow_load if isinstance(allow_load, bool) else _members(GraphEncoding, allow_load),
+            None if allow_targets is None else _members(ExecutionTarget, allow_targets),
             None if allow_names is None else tuple(allow_names),
         )
 
@@ -68,5 +68,5 @@ class Policy:
         return self.allow_names is None or any(fnmatchcase(name, allowed) for allowed in self.allow_names)
 
 
-def _words(kind: type[Word], words: Collection[Word | str]) -> frozenset[Word]:
+def _members(kind: type[Word], words: Collection[Word | str]) -> frozenset[Word]:
     return frozenset(parse_enum(kind, word) for word in words)

@@ -38,8 +38,7 @@ class Tensor:
         """
         kind = TensorType.of(array.dtype)
         if kind is None:
-            kind_name = array.dtype.name
-            message = f"output {name!r} is {kind_name}; {no_such_tensors(kind_name)}"
+            message = f"output {name!r} is {array.dtype.name}; {no_such_tensors(array.dtype.name)}"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         dims: Array = np.array(array.shape or (1,), "<u4")
         return cls(kind, np.ascontiguousarray(array).reshape(-1).view(np.uint8), dims.view(np.uint8))
@@ -50,8 +49,8 @@ class Tensor:
         return tuple(self.encoded_dims.view("<u4").tolist())
 
     def array(self, name: str) -> Array:
-        """The tensor as an array, over the same bytes. Raises `NNError` with `invalid-argument` if the
-        data doesn't fit the dimensions and type, or the rank is too high."""
+        """The tensor as an array over the same bytes. Raises `NNError` with `invalid-argument` if the data doesn't fit
+        the dimensions and type, or the rank is too high. `name` is for the message."""
         rank = len(self.encoded_dims) // 4
         if rank > MAX_RANK:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"tensor {name!r}: rank {rank} is above {MAX_RANK}")
