@@ -59,7 +59,7 @@ class HandleTable:
         item = self._items.get(handle)
         if isinstance(item, kind):
             return item
-        raise self._wrong_handle(handle, item, kind)
+        raise self._wrong(handle, item, kind)
 
     def remove(self, handle: int, kind: type[Item]) -> Item:
         """Remove a handle and return its item. Raises as `get` does."""
@@ -84,7 +84,7 @@ class HandleTable:
     def __len__(self) -> int:
         return len(self._items)
 
-    def _wrong_handle(self, handle: int, item: AnyItem | None, kind: type[Item]) -> NNError:
+    def _wrong(self, handle: int, item: AnyItem | None, kind: type[Item]) -> NNError:
         if item is not None:
             state = f"is {_with_article(next(noun for cls, noun in _KINDS.items() if isinstance(item, cls)))}"
         else:

@@ -40,8 +40,8 @@ class Policy:
                 message = f"allow_{name} is a collection, not one text: give it [{setting!r}]"
                 raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         return cls(
-            allow_load if isinstance(allow_load, bool) else _members(GraphEncoding, allow_load),
-            None if allow_targets is None else _members(ExecutionTarget, allow_targets),
+            allow_load if isinstance(allow_load, bool) else _words(GraphEncoding, allow_load),
+            None if allow_targets is None else _words(ExecutionTarget, allow_targets),
             None if allow_names is None else tuple(allow_names),
         )
 
@@ -68,5 +68,5 @@ class Policy:
         return self.allow_names is None or any(fnmatchcase(name, allowed) for allowed in self.allow_names)
 
 
-def _members(kind: type[Word], words: Collection[Word | str]) -> frozenset[Word]:
+def _words(kind: type[Word], words: Collection[Word | str]) -> frozenset[Word]:
     return frozenset(parse_enum(kind, word) for word in words)

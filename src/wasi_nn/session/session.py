@@ -98,11 +98,11 @@ class Session:
         self._policy.require_load(target)
 
         def choose_allowed(model: Sequence[memoryview]) -> ChosenModel:
-            chosen = choose(model, encoding, None, self._rules)
-            if not self._policy.lets_load(chosen.backend, self._rules):
-                message = f"this host loads {chosen.backend.encoding.value} by name only, not from bytes"
+            model_choice = choose(model, encoding, None, self._rules)
+            if not self._policy.lets_load(model_choice.backend, self._rules):
+                message = f"this host loads {model_choice.backend.encoding.value} by name only, not from bytes"
                 raise NNError(ErrorCode.SECURITY, message)
-            return chosen
+            return model_choice
 
         return self._load_untrusted(builders, target, choose_allowed)
 

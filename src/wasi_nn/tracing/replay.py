@@ -86,7 +86,7 @@ def replay(
     """
     for name, tolerance in (("rtol", rtol), ("atol", atol)):
         if tolerance is not None and not (isfinite(tolerance) and tolerance >= 0):
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{name} can't be {tolerance}: give a finite number from 0 on")
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{name} can't be {tolerance}: it is a number from 0 on")
     differences = []
     with TraceReader(trace) as reader, Session(graphs, allow_load=allow_load, rules=rules) as session:
         player = _Player(reader, session, rtol, atol)
