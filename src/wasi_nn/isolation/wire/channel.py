@@ -17,6 +17,7 @@ from math import inf
 from struct import Struct
 from typing import Any
 
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.isolation.wire.protocol import Message
 
 _HEADER = Struct("<III")  # the length of the JSON, the number of bytes behind it, and the number of files
@@ -49,7 +50,6 @@ class Channel:
     def pair(cls) -> tuple[Channel, socket.socket]:
         """A channel, and the socket for its other end. Raises `NNError` with `runtime-error` if the process has too few
         file descriptors left."""
-        from wasi_nn.errors import ErrorCode, NNError
         from wasi_nn.process.descriptors import require_free_descriptors, reserve
 
         require_free_descriptors(reserve())
@@ -183,8 +183,6 @@ def encoded(message: Mapping[str, Any], data: bytes | memoryview = b"", files: i
     text = json.dumps(message, separators=(",", ":")).encode()
     for size, most in ((len(text), _MAX_JSON), (len(data), MAX_BYTES)):
         if size > most:
-            from wasi_nn.errors import ErrorCode, NNError
-
             raise NNError(ErrorCode.TOO_LARGE, f"an isolated graph takes at most {most} bytes at once, not {size}")
     return b"".join((_HEADER.pack(len(text), len(data), files), text, data))
 
