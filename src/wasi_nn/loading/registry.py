@@ -265,8 +265,6 @@ def _existing(path: str | os.PathLike[str]) -> Path:
 
 def _builders(name: str, source: Any) -> list[Buffer]:
     """The bytes of a source that isn't a graph, read once."""
-    if isinstance(source, Buffer):
-        return [source]
     try:
         parts = source if isinstance(source, list | tuple) else [source]
         return [part if isinstance(part, Buffer) else read_regular(part) for part in parts]
