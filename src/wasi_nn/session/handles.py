@@ -11,10 +11,10 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.limits.usage import Usage
 from wasi_nn.session.tensor import Tensor
 
-AnyItem = Graph | ExecutionContext | Tensor | NNError
+Handled = Graph | ExecutionContext | Tensor | NNError
 """Every kind of item that has handles. Only components hold tensors and errors."""
 
-Item = TypeVar("Item", bound=AnyItem)
+Item = TypeVar("Item", bound=Handled)
 
 _KINDS: dict[type, str] = {Graph: "graph", ExecutionContext: "execution context", Tensor: "tensor", NNError: "error"}
 _LAST_HANDLE = 2**32 - 1
@@ -29,10 +29,10 @@ class HandleTable:
 
     def __init__(self, usage: Usage) -> None:
         self._usage = usage
-        self._items: dict[int, AnyItem] = {}
+        self._items: dict[int, Handled] = {}
         self._next = 1
 
-    def add(self, item: AnyItem) -> int:
+    def add(self, item: Handled) -> int:
         """A new handle for an item. Raises `NNError` with `too-large` if the guest may hold no more of its kind."""
         handle = self._next
         if handle > _LAST_HANDLE:
@@ -42,7 +42,7 @@ class HandleTable:
         self._items[handle] = item
         return handle
 
-    def add_all(self, items: Iterable[AnyItem]) -> list[int]:
+    def add_all(self, items: Iterable[Handled]) -> list[int]:
         """New handles for some items. If one item can't have a handle, raises its `NNError` and adds none."""
         handles: list[int] = []
         try:
@@ -67,7 +67,7 @@ class HandleTable:
         self.discard(handle)
         return item
 
-    def holds(self, handle: int, kind: type[AnyItem]) -> bool:
+    def holds(self, handle: int, kind: type[Handled]) -> bool:
         """Whether a handle belongs to an item of this kind at present."""
         return isinstance(self._items.get(handle), kind)
 
@@ -84,7 +84,7 @@ class HandleTable:
     def __len__(self) -> int:
         return len(self._items)
 
-    def _wrong(self, handle: int, item: AnyItem | None, kind: type[Item]) -> NNError:
+    def _wrong(self, handle: int, item: Handled | None, kind: type[Item]) -> NNError:
         if item is not None:
             state = f"is {_with_article(next(noun for cls, noun in _KINDS.items() if isinstance(item, cls)))}"
         else:
@@ -92,7 +92,7 @@ class HandleTable:
         return NNError(ErrorCode.INVALID_ARGUMENT, f"handle {handle} isn't {_with_article(_KINDS[kind])}: it {state}")
 
 
-def _counts(item: AnyItem) -> dict[str, int]:
+def _counts(item: Handled) -> dict[str, int]:
     """The amount that an item adds to each limit."""
     if isinstance(item, Tensor):
         return {"handles": 1, "tensor_bytes": item.data.nbytes + item.encoded_dims.nbytes}

@@ -34,7 +34,7 @@ class Policy:
         allow_names: Collection[str] | None,
     ) -> Policy:
         """A policy from names of encodings and targets. Raises `NNError` with `invalid-argument` for an unknown name,
-        or for a single text where a collection of texts belongs."""
+        or for one text in place of a collection of texts."""
         for name, setting in (("load", allow_load), ("targets", allow_targets), ("names", allow_names)):
             if isinstance(setting, str):
                 message = f"allow_{name} is a collection, not one text: give it [{setting!r}]"

@@ -260,7 +260,7 @@ class Session:
         return self.context(context).get_output(key)
 
     def get_output_tensor(self, context: int, name: str) -> int:
-        """Make a tensor of an output of the last compute; returns the tensor's handle."""
+        """An output of the last compute as a new tensor; returns the tensor's handle."""
         return self._handles.add(Tensor.of(name, self.get_output(context, name)))
 
     def compute_named(self, context: int, inputs: Iterable[tuple[str, ArrayLike]]) -> list[tuple[str, Array]]:

@@ -38,7 +38,8 @@ class Tensor:
         """
         kind = TensorType.of(array.dtype)
         if kind is None:
-            message = f"output {name!r} is {array.dtype.name}; {no_such_tensors(array.dtype.name)}"
+            kind_name = array.dtype.name
+            message = f"output {name!r} is {kind_name}; {no_such_tensors(kind_name)}"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         dims: Array = np.array(array.shape or (1,), "<u4")
         return cls(kind, np.ascontiguousarray(array).reshape(-1).view(np.uint8), dims.view(np.uint8))

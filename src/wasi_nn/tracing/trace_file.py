@@ -264,7 +264,7 @@ class TraceReader:
 
     def __init__(self, path: Path) -> None:
         self.cut_short = False
-        """Whether the file ends in the middle of an event. The calls before that are read."""
+        """Whether the file ends in the middle of an event. All calls before the end are read."""
         self._path = path
         self._stored = memoryview(b"")
         self._checked: set[tuple[int, int, str]] = set()

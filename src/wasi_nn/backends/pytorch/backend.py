@@ -27,7 +27,7 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.process.files import mapped_file
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
-_GPUS = ("cuda", "mps", "xpu")  # torch calls ROCm's devices `cuda` too
+_GPUS = ("cuda", "mps", "xpu")  # ROCm's devices are cuda's to torch
 _DEVICE_NAME = re.compile(rf"(cpu|{'|'.join(_GPUS)})(:\d+)?")
 
 
