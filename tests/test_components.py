@@ -417,8 +417,8 @@ def test_an_encoding_or_target_out_of_range(guest: Driven, encoding: int, target
     assert "discriminant" in trapped(guest, "load", [0], encoding, target)
 
 
-def test_no_handles_left(guest: Driven) -> None:
-    guest.session._handles._next = 2**32
+def test_no_handles_left(guest: Driven, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wasi_nn.session.handles._LAST_HANDLE", 0)
     guest.stage(b"")
     with pytest.raises(wasmtime.WasmtimeError, match="no handles are left in this session"):
         guest("tensor", [0], 0)
@@ -435,11 +435,13 @@ def test_an_interruption_stops_the_guest_and_is_kept(newest: Driven) -> None:
     assert isinstance(newest.session.interruption, KeyboardInterrupt)
 
 
-def test_nothing_is_kept_for_the_next_guest_to_raise(session: Session, define: Define) -> None:
+def test_nothing_is_kept_for_the_next_guest_to_raise(
+    session: Session, define: Define, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from wasmtime.component import _enter
 
     guest = Driven(OCTOBER, session, define)
-    session._handles._next = 2**32
+    monkeypatch.setattr("wasi_nn.session.handles._LAST_HANDLE", 0)
     guest.stage(b"")
     with pytest.raises(wasmtime.WasmtimeError):
         guest("tensor", [0], 0)

@@ -94,7 +94,7 @@ def test_nothing_is_kept_of_a_call() -> None:
 
 
 def test_idle_threads_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_IDLE", 0.05)
+    monkeypatch.setattr(threads, "_IDLE_SECONDS", 0.05)
     call = Call(threading.current_thread)
     assert call.wait(30)
     thread = call.result()

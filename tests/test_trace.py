@@ -319,8 +319,9 @@ def test_a_trace_that_cant_be_written_any_more_ends_and_the_guest_goes_on(
 ) -> None:
     session = RecordingSession(trace, {"net": models.relu()}, data=True)
     with session:
-        full = os.open("/dev/full", os.O_WRONLY)
-        os.dup2(full, session._trace._files[1])
+        data, full = f"{trace.resolve()}.data", os.open("/dev/full", os.O_WRONLY)
+        (file,) = [int(it) for it in os.listdir("/proc/self/fd") if os.path.realpath(f"/proc/self/fd/{it}") == data]
+        os.dup2(full, file)
         os.close(full)
         guest = CoreGuest(session)
         infer(guest, guest.context("net"))

@@ -209,7 +209,7 @@ def test_an_alarm_is_abandoned_by_whoever_has_the_lock() -> None:
         alarm.abandon()
     other = Alarm()
     other.set(time.monotonic() + 1, None)
-    assert alarm.looked_at == inf, "the watchdog has forgotten it"
+    assert alarm.next_look == inf, "the watchdog has forgotten it"
     other.discard()
 
 

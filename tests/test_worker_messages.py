@@ -183,7 +183,7 @@ def test_dims_that_cant_be_are_no_description(dim: Any) -> None:
     description = described_graph(_Described("n", 3))
     assert Description(description, b"").outputs[0].dims == ("n", 3)
     description["outputs"][0][2] = ["n", dim]
-    with pytest.raises(InvalidWorkerMessage, match="a graph that is none"):
+    with pytest.raises(InvalidWorkerMessage, match="an invalid description of a graph"):
         Description(description, b"")
 
 

@@ -1,11 +1,11 @@
 """The errors of this package, and the specification's error codes.
 
 WasiNNError
-|-- NNError                 an nn call can't be done; it has one of the specification's error codes
-|   |-- TargetUnavailable   ... because the execution target asked for isn't there
-|   |-- ModelNotFound       ... because a model's file isn't there
+|-- NNError                 an nn call failed; it has one of the specification's error codes
+|   |-- TargetUnavailable   ... because the requested execution target is unavailable
+|   |-- ModelNotFound       ... because a model's file doesn't exist
 |   |-- PromptTooLong       ... because the prompt doesn't fit into the context
-|   |-- ContextFull         ... because what was written fills the context
+|   |-- ContextFull         ... because the context is full
 |   `-- EndOfSequence       ... because a sequence of outputs is complete
 `-- GuestError              a guest can't be run
     `-- GuestTrap           a guest ran and was stopped by a trap
@@ -39,8 +39,8 @@ _LONGEST_MESSAGE = 4000  # characters
 
 
 class NNError(WasiNNError):
-    """An nn call can't be done. `code` is the specification's error code, `message` says what is wrong in plain words.
-    A message of more than 4,000 characters, for example with a long name from a model, loses its middle."""
+    """An nn call failed. `code` is the specification's error code, and `message` the reason in plain words. A message
+    of more than 4,000 characters, for example with a long name from a model, loses its middle."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         if len(message) > _LONGEST_MESSAGE:
@@ -56,34 +56,34 @@ class NNError(WasiNNError):
         NNError.__init__(made, code, message)
         return made
 
-    def told_as(self, message: str) -> NNError:
+    def with_message(self, message: str) -> NNError:
         """The same error with another message."""
         return self.of_kind(type(self), self.code, message)
 
 
 class TargetUnavailable(NNError):
-    """The execution target that was asked for isn't there, or the runtime can't use it."""
+    """The requested execution target doesn't exist on this machine, or the runtime can't use it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.UNSUPPORTED_OPERATION, message)
 
 
 class ModelNotFound(NNError):
-    """The file of a model isn't there."""
+    """The file of a model doesn't exist."""
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.NOT_FOUND, message)
 
 
 class PromptTooLong(NNError):
-    """A prompt doesn't fit into the context; where all of it is taken at once, into a batch."""
+    """A prompt doesn't fit into the context, or into a batch where the model takes all of it at once."""
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.TOO_LARGE, message)
 
 
 class ContextFull(NNError):
-    """A sequence ends before it is complete, since the context is full."""
+    """A sequence ended before it was complete, because the context is full."""
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.TOO_LARGE, message)
@@ -97,14 +97,14 @@ class EndOfSequence(NNError):
 
 
 class GuestError(WasiNNError):
-    """A guest can't be run: it isn't WebAssembly, or it needs something that this host doesn't have."""
+    """A guest can't be run: it isn't WebAssembly, or it needs a function or feature that this host lacks."""
 
 
 class GuestTrap(GuestError):
     """A guest was stopped by a trap.
 
-    `reason` is the trap's own line, `backtrace` the guest's frames, one a line; `stdout` and `stderr` are what the
-    guest wrote before, if that was captured.
+    `reason` is the trap's message, and `backtrace` the guest's frames, one a line. `stdout` and `stderr` are the output
+    of the guest before the trap, if it was captured.
     """
 
     _ended = "trapped"
@@ -118,16 +118,16 @@ class GuestTrap(GuestError):
 
 
 class GuestStopped(GuestTrap):
-    """A guest was stopped from outside, for this `reason`: by `Run.stop`, or since its host was closed."""
+    """A guest was stopped from outside, for this `reason`: by `Run.stop`, or because its host was closed."""
 
     _ended = "was stopped"
 
 
 def printable(text: str) -> str:
-    """Text of a model's or a guest's as a terminal may show it: what isn't printable is escaped."""
+    """Text of a model or a guest, made safe for a terminal: characters that aren't printable are escaped."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def one_line(error: BaseException) -> str:
-    """The text of an error, on one line and fit to be shown."""
+    """The text of an error on one line, made safe for a terminal."""
     return printable(" ".join(str(error).split())) or type(error).__name__

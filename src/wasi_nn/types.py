@@ -62,7 +62,7 @@ _BY_DTYPE_NAME = {
 
 
 def dtype_named(name: str) -> DType:
-    """The numpy dtype of a name, such as `float32`; also of `bfloat16`, which numpy alone doesn't have."""
+    """The numpy dtype of a name, such as `float32`; also of `bfloat16`, a dtype that numpy alone lacks."""
     import numpy as np
 
     return TensorType.BF16.dtype if name == "bfloat16" else np.dtype(name)
@@ -81,7 +81,7 @@ class GraphEncoding(enum.Enum):
 
 
 class ExecutionTarget(enum.Enum):
-    """Where a graph should run."""
+    """The kind of device that a graph should run on."""
 
     CPU = "cpu"
     GPU = "gpu"

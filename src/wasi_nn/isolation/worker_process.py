@@ -184,7 +184,7 @@ class Worker:
         """The error of an answer."""
         try:
             error = error_of(said)
-            return error.told_as(f"{error}{after_error(str(error), self._settings)}")
+            return error.with_message(f"{error}{after_error(str(error), self._settings)}")
         except ValueError as error:
             return self.misled(error)
 

@@ -1,15 +1,15 @@
-"""Named graphs in a file that an operator writes, as a rule `graphs.toml`.
+"""Named graphs in a file that an operator writes, usually `graphs.toml`.
 
     [graphs.mobilenet]
-    path = "models/mobilenet.onnx"      # or a list with one path for each builder; from the file's own directory
-    encoding = "onnx"                   # told from the model if not given
-    target = "gpu"                      # cpu if not given
-    runtime = "onnxruntime"             # where several can run the encoding
+    path = "models/mobilenet.onnx"      # or a list with one path for each builder; relative to the file's directory
+    encoding = "onnx"                   # default: detected from the model
+    target = "gpu"                      # default: cpu
+    runtime = "onnxruntime"             # for an encoding that several runtimes can run
     sha256 = "9f86d0..."                # of the model's file, or of its builders one after another
-    convert-types = true                # tensors of types that wasi-nn lacks
-    options = { threads = 2 }           # the backend's own
+    convert-types = true                # whether tensors of types that wasi-nn lacks are converted
+    options = { threads = 2 }           # options of the backend
 
-Only `path` must be there. What doesn't belong there is an error, so that a slip of the pen isn't overlooked.
+Only `path` is required. An unknown key is an error, so that a mistyped one isn't ignored.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ _MAX_BYTES = 16 * 1024**2
 def read(file: Path) -> dict[str, NamedGraph]:
     """The graphs that a file names.
 
-    Raises `NNError`: `not-found` if there is no such file, else `invalid-argument` with the file, the graph and the key
-    that is wrong.
+    Raises `NNError`: `not-found` if there is no such file; `invalid-argument` for an error in the file, with the graph
+    and the key.
     """
     try:
         content = tomllib.loads(_text(file))
     except FileNotFoundError as error:
         raise NNError(ErrorCode.NOT_FOUND, f"no file of graphs at {file}: no such file or directory") from error
-    except (OSError, ValueError, RecursionError) as error:  # the last for what is nested too deep
+    except (OSError, ValueError, RecursionError) as error:  # RecursionError: values that are nested too deep
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"{file} can't be read: {one_line(error)}") from error
     _require_known(str(file), content, {"graphs": _is_table})
     return {name: _graph(f"{file}, graph {name!r}", file.parent, keys) for name, keys in content["graphs"].items()}
 
 
 def _text(file: Path) -> str:
-    def open_at_once(path: str, flags: int) -> int:  # a pipe into which nobody writes would be waited for
+    def open_without_blocking(path: str, flags: int) -> int:  # a pipe without a writer would block
         return os.open(path, flags | os.O_NONBLOCK)
 
-    with open(file, "rb", opener=open_at_once) as opened:
+    with open(file, "rb", opener=open_without_blocking) as opened:
         os.set_blocking(opened.fileno(), True)
         content = opened.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
@@ -57,18 +57,18 @@ def _text(file: Path) -> str:
 
 def _graph(where: str, folder: Path, keys: Any) -> NamedGraph:
     if not _is_table(keys):
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: it must be a table, with a path in it")
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: it must be a table with a path")
     _require_known(where, keys, _KEYS)
     path = keys["path"]
     source: Any = folder / path if isinstance(path, str) else [folder / part for part in path]
-    given = {name.replace("-", "_"): value for name, value in keys.items() if name != "path"}
-    return NamedGraph(source, **given)
+    settings = {name.replace("-", "_"): value for name, value in keys.items() if name != "path"}
+    return NamedGraph(source, **settings)
 
 
 def _require_known(where: str, keys: Mapping[str, Any], known: Mapping[str, Callable[[Any], bool]]) -> None:
-    first = next(iter(known))  # the one that must be there
-    if first not in keys:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: no {first!r} in it")
+    required = next(iter(known))
+    if required not in keys:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: no {required!r} in it")
     for name, value in keys.items():
         if name not in known:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: no key is {name!r}; there are {', '.join(known)}")

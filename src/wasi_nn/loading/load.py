@@ -29,12 +29,12 @@ def load(
 ) -> Graph:
     """Load the operator's own model into a graph.
 
-    `options` are the backend's own (`wasi_nn.backends.onnx.backend` lists those for ONNX). `runtime` names the ML
-    runtime to use, where several can run the encoding; it comes before what `rules` say. `Graph.device` and
-    `Graph.runtime` tell where it came to run.
+    `options` are options of the backend (`wasi_nn.backends.onnx.backend` lists those for ONNX). `runtime` names the ML
+    runtime, if several can run the encoding; it takes precedence over `rules`. `Graph.runtime` and `Graph.device` say
+    where the graph runs.
 
     Raises `NNError`: `invalid-argument` for an option, encoding, target or runtime that doesn't exist; `not-found` for
-    a path that doesn't exist; `invalid-encoding` where no backend fits, or its runtime isn't installed;
+    a path that doesn't exist; `invalid-encoding` if no backend fits, or its runtime isn't installed;
     `unsupported-operation` (as `TargetUnavailable`) for the target; `runtime-error` if the runtime refuses the model.
     """
     encoding, target = parse_enum(GraphEncoding, encoding), parse_enum(ExecutionTarget, target)
@@ -47,8 +47,8 @@ def load(
 def open_model(
     chosen: ChosenModel, target: ExecutionTarget, options: Options, rules: LoadRules, *, untrusted: bool = False
 ) -> Graph:
-    """Open a model by the backend that was chosen for it, as the rules want it. An `untrusted` model is isolated where
-    its runtime is unsafe for it. Raises as `load` does."""
+    """Open a model by its chosen backend, according to the rules. An `untrusted` model is isolated if its runtime is
+    unsafe for untrusted models. Raises as `load` does."""
     backend = chosen.backend
     try:
         isolation = rules.isolation_of(backend, untrusted=untrusted)
@@ -68,8 +68,8 @@ def open_model(
         other = looks_like_another(chosen) if error.code is ErrorCode.RUNTIME_ERROR else None
         if other is None:
             raise
-        raise error.told_as(f"{error} (it looks like a model of {other.value})") from error
-    if not graph.runtime:  # another package's, which doesn't say
+        raise error.with_message(f"{error} (it looks like a model of {other.value})") from error
+    if not graph.runtime:  # a graph of another package's backend, which doesn't name its runtime
         graph.runtime = backend.runtime
     if rules.convert_types:
         from wasi_nn.graph.conversion import converted

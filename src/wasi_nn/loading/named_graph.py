@@ -12,16 +12,18 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 Source = backends.Source | Sequence[str | os.PathLike[str]] | Graph
-"""A model as `wasi_nn.load` takes it, a list of paths (one for each builder), or a `Graph` that is loaded already."""
+"""A model as `wasi_nn.load` takes it, a list of paths (one for each builder), or a loaded `Graph`."""
 
 
 @dataclass(frozen=True)
 class NamedGraph:
-    """A graph as the operator gives it: a model and how to load it. What isn't said is as the registry's rules have it.
+    """A graph as the operator describes it: a model, and how it is loaded.
 
-    `sha256` (hexadecimal), if given, must be that of the model's file, or of its builders one after another. The
-    bytes that were checked are the bytes that are loaded, so that such a graph can't be a directory or have data in
-    other files.
+    runtime        the ML runtime. None: as the registry's rules say
+    sha256         the expected digest, hexadecimal, of the model's file, or of its builders one after another. The
+                   bytes that are checked are the bytes that are loaded, so such a graph can't be a directory or have
+                   data in other files. None: the model isn't checked
+    convert_types  whether tensors of types that wasi-nn lacks are converted. None: as the registry's rules say
     """
 
     source: Source

@@ -27,41 +27,44 @@ from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
 
 class GraphSource(Protocol):
-    """Where a session gets its named graphs from. `Registry` is one; any object with this method will do."""
+    """The source of a session's named graphs: a `Registry`, or any object with this method."""
 
     def get(self, name: str) -> Graph:
-        """The graph of this name. Raises `NNError`: `not-found`, or whatever loading it raises."""
+        """The graph of this name. Raises `NNError`: `not-found` for an unknown name, and those of loading the graph."""
 
 
 _FileState = tuple[str, int, int, int, int]
+"""A file's path, size, times of change and inode."""
 
 
 Graphs = GraphSource | Mapping[str, NamedGraph | Source] | str | os.PathLike[str] | None
-"""The named graphs of a host or a session: a `Registry` (or anything with its `get`), or what makes one: a mapping of
-names to models, or the path of a file of graphs."""
+"""The named graphs of a host or a session: a `GraphSource`, or the argument to make a `Registry` of: a mapping of names
+to models, or the path of a file of graphs. None: no graphs."""
 
 
 def registry_of(graphs: Graphs, rules: LoadRules | None) -> GraphSource:
-    """A registry of these graphs, with these rules; itself, if it is one already."""
+    """A `Registry` of these graphs with these rules, or the `GraphSource` itself."""
     if graphs is None or isinstance(graphs, Mapping | str | os.PathLike):
         return Registry(graphs, rules=rules)
     return graphs
 
 
 class _Entry:
+    """A graph's description, and the graph once it is loaded."""
+
     def __init__(self, named: NamedGraph) -> None:
         self.named = named
         self.lock = threading.Lock()
         self.graph = named.source if isinstance(named.source, Graph) else None
         self._files: Sequence[Path] = []
-        self._state: list[_FileState] = []  # of the files, when the graph was loaded
+        self._state: list[_FileState] = []  # of the files before the graph was loaded
 
     def note_files(self, files: Sequence[Path]) -> None:
-        """Note how these files are, which the graph is about to be loaded from."""
+        """Note the state of the files from which the graph will be loaded now."""
         self._files, self._state = files, _state_of(files)
 
-    def still_is(self, named: NamedGraph) -> bool:
-        """Whether this is that graph and, if it is loaded, its files are as they were."""
+    def is_current(self, named: NamedGraph) -> bool:
+        """Whether this is the described graph. If it is loaded, its files must be unchanged too."""
         return self.named == named and (self.graph is None or self._state == _state_of(self._files))
 
 
@@ -69,7 +72,7 @@ class Registry:
     """Graphs by name, loaded lazily, each once. Safe to use from any number of threads.
 
     `graphs` maps names to graphs, or is the path of a file that does (`wasi_nn.loading.graphs_file`), which `reload`
-    reads again. Raises `NNError` as `add` does, or for what is wrong with the file.
+    reads again. Raises `NNError` as `add` does, and for errors in the file.
     """
 
     def __init__(
@@ -82,7 +85,7 @@ class Registry:
         self._entries: dict[str, _Entry] = {}
         self._file: Path | None = None
         self._is_closed = False
-        self._of_file: set[str] = set()
+        self._names_in_file: set[str] = set()
         self._reloading = threading.Lock()
         forks.reset_in_child(self)
         if isinstance(graphs, str | os.PathLike):
@@ -93,10 +96,10 @@ class Registry:
             self.add(name, graph)
 
     def reload(self) -> list[str]:
-        """Read the file of graphs again; gives the names that were added, changed or taken away.
+        """Read the file of graphs again; returns the names that were added, changed or removed.
 
-        A graph whose description and files are what they were stays loaded; guests that have an old one keep it. If
-        anything is wrong with the file, that is raised, and all stays as it was. Without a file, nothing changes.
+        A graph stays loaded if its description and its files are unchanged. Guests keep the old graphs that they have.
+        Raises `NNError` for any error in the file, and then changes nothing. Without a file, there is no change.
         """
         if self._file is None:
             return []
@@ -104,23 +107,23 @@ class Registry:
 
         with self._reloading:
             graphs = {name: _validated(name, graph) for name, graph in graphs_file.read(self._file).items()}
-            taken = [name for name in graphs if name in self._entries and name not in self._of_file]
-            if taken:
-                raise NNError(ErrorCode.INVALID_ARGUMENT, f"two graphs are named {taken[0]!r}")
-            gone = sorted(self._of_file - set(graphs))
-            new = {name: graph for name, graph in graphs.items() if not self._has_still(name, graph)}
-            for name in gone:
+            clashes = [name for name in graphs if name in self._entries and name not in self._names_in_file]
+            if clashes:
+                raise NNError(ErrorCode.INVALID_ARGUMENT, f"two graphs are named {clashes[0]!r}")
+            removed = sorted(self._names_in_file - set(graphs))
+            changed = {name: graph for name, graph in graphs.items() if not self._is_current(name, graph)}
+            for name in removed:
                 self._entries.pop(name, None)
-            self._entries.update({name: _Entry(graph) for name, graph in new.items()})
-            self._of_file = set(graphs)
-        return [*gone, *new]
+            self._entries.update({name: _Entry(graph) for name, graph in changed.items()})
+            self._names_in_file = set(graphs)
+        return [*removed, *changed]
 
-    def _has_still(self, name: str, graph: NamedGraph) -> bool:
+    def _is_current(self, name: str, graph: NamedGraph) -> bool:
         entry = self._entries.get(name)
-        return entry is not None and entry.still_is(graph)
+        return entry is not None and entry.is_current(graph)
 
     def add(self, name: str, graph: NamedGraph | Source, *, overwrite: bool = False) -> None:
-        """Give a graph a name. It isn't loaded yet, but a path must exist.
+        """Give a graph a name. The graph is loaded at its first use, but its path must exist now.
 
         With `overwrite`, a name in use is given to the new graph; guests that have the old one keep it. Raises
         `NNError`: `invalid-argument` for a name that is empty or in use, or an encoding or target that doesn't exist,
@@ -133,32 +136,32 @@ class Registry:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"two graphs are named {name!r}")
 
     def remove(self, name: str) -> None:
-        """Take a name away; guests that have its graph keep it. Raises `NNError` with `not-found` if there is none."""
+        """Remove a name; guests that have its graph keep it. Raises `NNError` with `not-found` for an unknown name."""
         if self._entries.pop(name, None) is None:
             raise self._unknown(name)
 
     def named(self, name: str) -> NamedGraph:
-        """What the operator said of a graph; it isn't loaded for that. Raises `NNError` with `not-found`."""
+        """The operator's description of a graph; this doesn't load the graph. Raises `NNError` with `not-found`."""
         entry = self._entries.get(name)
         if entry is None:
             raise self._unknown(name)
         return entry.named
 
     def get(self, name: str) -> Graph:
-        """The graph of this name, loaded now if it wasn't. A failed load raises, and is tried again the next time."""
+        """The graph of this name, which is loaded at the first call. After a failed load, the next call tries again."""
         entry = self._entries.get(name)
         if entry is None:
             raise self._unknown(name)
         with turn(entry.lock):
             if self._is_closed:
-                raise NNError(ErrorCode.RUNTIME_ERROR, f"graph {name!r} can't be had: the registry is closed")
+                raise NNError(ErrorCode.RUNTIME_ERROR, f"graph {name!r} isn't available: the registry is closed")
             if entry.graph is None:
                 entry.note_files(self._files_of(entry.named))
                 entry.graph = self._load(name, entry.named)
             return entry.graph
 
     def close(self) -> None:
-        """Close the graphs that were loaded here, and load no more. Graphs that were given as such stay open."""
+        """Close the graphs that the registry loaded; it loads no more. `Graph` objects that were added stay open."""
         self._is_closed = True
         for entry in list(self._entries.values()):
             with entry.lock:
@@ -176,8 +179,7 @@ class Registry:
         return f"<{type(self).__name__}: {', '.join(graphs) or 'no graphs'}>"
 
     def reset_in_child(self) -> None:
-        """In a fork, where graphs that were loaded before can't be used: have them loaded anew when they are asked
-        for."""
+        """Forget the loaded graphs, which a fork can't use. Their next use in the fork loads them again."""
         self._reloading = threading.Lock()
         self._entries = {name: _Entry(entry.named) for name, entry in self._entries.items()}
 
@@ -195,18 +197,12 @@ class Registry:
         if named.sha256 is not None or _is_paths(source):
             source = _builders(name, source)
         if named.sha256 is not None:
-            _check_digest(name, source, named.sha256)
+            _require_digest(name, source, named.sha256)
         rules = self.rules
         if named.convert_types is not None:
             rules = replace(rules, convert_types=named.convert_types)
-        return load(
-            source,
-            named.encoding,
-            named.target,
-            options=named.options,
-            runtime=named.runtime,
-            rules=rules,
-        )
+        options, runtime = named.options, named.runtime
+        return load(source, named.encoding, named.target, options=options, runtime=runtime, rules=rules)
 
     def _files_of(self, named: NamedGraph) -> Sequence[Path]:
         source: Any = named.source
@@ -225,20 +221,20 @@ def _is_paths(source: Source) -> bool:
 
 
 def _state_of(paths: Sequence[Path]) -> list[_FileState]:
-    """What tells whether files were changed, and those in folders: each with its size, times and number."""
+    """The state of each file, also of those in folders. Files with another state have been changed."""
     state = []
     for path in paths:
         for file in files_in(path):
             try:
                 stat = file.stat()
-            except OSError:  # gone: loading will say so
+            except OSError:  # the file was removed: loading the graph raises the error
                 continue
             state.append((str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
     return state
 
 
 def _validated(name: str, graph: NamedGraph) -> NamedGraph:
-    """The graph with its paths made absolute, so that a later change of directory means nothing; or an `NNError`."""
+    """The graph with absolute paths, so that a change of directory doesn't matter. Raises `NNError` as `add` does."""
     if not name:
         raise NNError(ErrorCode.INVALID_ARGUMENT, "a graph's name can't be empty")
     source: Any = graph.source
@@ -253,7 +249,7 @@ def _validated(name: str, graph: NamedGraph) -> NamedGraph:
         if graph.runtime is not None:
             require_runtime(encoding, graph.runtime)
     except NNError as error:
-        raise error.told_as(f"graph {name!r}: {error}") from error
+        raise error.with_message(f"graph {name!r}: {error}") from error
     return replace(graph, source=source, encoding=encoding, target=target)
 
 
@@ -262,15 +258,13 @@ def _existing(path: str | os.PathLike[str]) -> Path:
     try:
         if absolute.exists():
             return absolute
-    except OSError as error:  # a name that is too long, a folder that may not be searched
+    except OSError as error:  # for example, the name is too long, or a folder may not be searched
         raise ModelNotFound(f"no such file or directory: {one_line(error)}") from error
     raise ModelNotFound(printable(f"no such file or directory: {path}"))
 
 
 def _builders(name: str, source: Any) -> list[Buffer]:
     """The bytes of a source that isn't a graph, read once."""
-    if isinstance(source, Buffer):
-        return [source]
     try:
         parts = source if isinstance(source, list | tuple) else [source]
         return [part if isinstance(part, Buffer) else read_regular(part) for part in parts]
@@ -278,13 +272,12 @@ def _builders(name: str, source: Any) -> list[Buffer]:
         raise NNError(ErrorCode.RUNTIME_ERROR, f"graph {name!r} can't be read: {one_line(error)}") from error
 
 
-def _check_digest(name: str, builders: Sequence[Buffer], expected: str) -> None:
+def _require_digest(name: str, builders: Sequence[Buffer], expected: str) -> None:
     import hashlib
 
     digest = hashlib.sha256()
     for builder in builders:
         digest.update(builder)
     if digest.hexdigest() != expected.strip().lower():
-        raise NNError(
-            ErrorCode.SECURITY, f"graph {name!r} has sha256 {digest.hexdigest()}, not {expected}: it won't be loaded"
-        )
+        message = f"graph {name!r} has sha256 {digest.hexdigest()}, not {expected}: it isn't loaded"
+        raise NNError(ErrorCode.SECURITY, message)

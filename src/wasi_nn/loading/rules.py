@@ -15,12 +15,11 @@ from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 class LoadRules:
     """The operator's rules for loading models, for guests and for the operator alike.
 
-    target_fallback    the execution target to use where the one that is asked for isn't there; the log says so. None:
-                       such a load is refused
-    runtimes           the runtime to use for an encoding that several can run, such as `{"onnx": "openvino"}`; of an
-                       encoding that isn't named here, the first installed one
-    convert_types      whether tensors of types that wasi-nn lacks are converted
-                       (`wasi_nn.graph.conversion`)
+    target_fallback    the execution target to use if the requested one is unavailable; the log says so. None: the
+                       load is refused
+    runtimes           the runtime for each encoding that several runtimes can run, such as `{"onnx": "openvino"}`; for
+                       any other encoding, the first installed one
+    convert_types      whether tensors of types that wasi-nn lacks are converted (`wasi_nn.graph.conversion`)
     isolate            which models run in worker processes (`wasi_nn.isolation`). True, or an `Isolation`: all. None:
                        untrusted models of the encodings whose runtime is unsafe for them. False: none
 
@@ -57,7 +56,7 @@ class LoadRules:
 
     def runtime_for(self, encoding: GraphEncoding) -> str | None:
         """The runtime to use for an encoding; None: any."""
-        return next((name for of, name in self.runtimes.items() if parse_enum(GraphEncoding, of) is encoding), None)
+        return next((name for key, name in self.runtimes.items() if parse_enum(GraphEncoding, key) is encoding), None)
 
 
 def require_runtime(encoding: GraphEncoding, runtime: str) -> None:

@@ -1,7 +1,7 @@
 """Checks how many file descriptors this process has left.
 
-Some descriptors are reserved for the host. When fewer than `reserve` are left, guests load no models from bytes, and
-isolated graphs get no processes, contexts and memory. When fewer than twice as many are left, guests open no files.
+Some descriptors are reserved for the host. While fewer than `reserve` are left, guests load no models from bytes, and
+isolated graphs get no processes, contexts and memory. While fewer than twice as many are left, guests open no files.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _RESERVE = 64
 
 def reserve() -> int:
     """The number of reserved descriptors: 64, or an eighth of `ulimit -n` if that is fewer."""
-    return min(_RESERVE, _most() // 8)
+    return min(_RESERVE, _limit() // 8)
 
 
 def are_free(count: int) -> bool:
     """Whether this process may open `count` more files."""
-    return lowest_free() + count <= _most()
+    return lowest_free() + count <= _limit()
 
 
 def lowest_free() -> int:
@@ -29,7 +29,7 @@ def lowest_free() -> int:
     try:
         lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return _most()
+        return _limit()
     os.close(lowest)
     return lowest
 
@@ -37,9 +37,9 @@ def lowest_free() -> int:
 def require_free_descriptors(count: int) -> None:
     """Raise `NNError` with `runtime-error` unless this process may open `count` more files."""
     if not are_free(count):
-        raise NNError(ErrorCode.RUNTIME_ERROR, f"this process is out of files: it may open {_most()} (ulimit -n)")
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"this process is out of files: it may open {_limit()} (ulimit -n)")
 
 
-def _most() -> int:
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 2**31 if most == resource.RLIM_INFINITY else most
+def _limit() -> int:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2**31 if limit == resource.RLIM_INFINITY else limit

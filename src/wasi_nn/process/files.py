@@ -12,8 +12,7 @@ from typing import BinaryIO
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a file for reading, without blocking on a pipe or device. Raises `OSError` for any other
-    file."""
+    """Open a regular file for reading. Raises `OSError` for any other file, and never blocks on a pipe or device."""
     try:
         file = open(path, "rb", opener=_open_without_blocking)  # noqa: SIM115  the caller closes it
     except ValueError as error:  # a zero byte in the path
@@ -40,7 +39,7 @@ def mapped_file(path: str | os.PathLike[str]) -> Iterator[memoryview]:
 
 
 def files_in(path: Path) -> Sequence[Path]:
-    """The files and folders in a folder, at any depth, in order; the path itself if it is no folder. Links to folders
+    """The files and folders in a folder at any depth, sorted; the path itself if it is no folder. Links to folders
     aren't followed."""
     try:
         return sorted(path.rglob("*")) if path.is_dir() else [path]

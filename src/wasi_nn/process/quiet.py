@@ -26,13 +26,13 @@ from wasi_nn.process import forks
 Result = TypeVar("Result")
 
 _CLONE_FILES = 0x400  # from linux/sched.h
-_environment = threading.Lock()
+_environment_lock = threading.Lock()
 
 
 @contextmanager
 def environment_with(**variables: str) -> Iterator[None]:
     """Set environment variables during the block, unless the user has set them: for libraries that read them once."""
-    with _environment:
+    with _environment_lock:
         unset = variables.keys() - os.environ.keys()
         os.environ.update({name: variables[name] for name in unset})
         try:
@@ -61,22 +61,21 @@ class _Finder:
 
     def __init__(self, package: str) -> None:
         self._package = package
-        self._beginning = f"{package}."
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if not name.startswith(self._beginning) and name != self._package:
+        if name != self._package and not name.startswith(f"{self._package}."):
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.origin and isinstance(spec.loader, ExtensionFileLoader):
-            _load(spec.origin)
+            _load_quietly(spec.origin)
         return spec
 
 
 class _NoCollection:
     """Keeps the garbage collector from running. On a quiet thread it would finalize objects of other threads, which
-    close descriptors by their numbers: here, these numbers are free or stand for other files."""
+    close descriptors by their numbers: on that thread, these numbers are free or stand for other files."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -85,7 +84,7 @@ class _NoCollection:
         forks.reset_in_child(self)
 
     def reset_in_child(self) -> None:
-        """Begin anew: a fork has none of the threads."""
+        """Start without quiet threads, as in a fork, where they don't exist."""
         self._lock = threading.Lock()
         if self._count and self._was_enabled:
             gc.enable()
@@ -132,11 +131,11 @@ def call(function: Callable[[], Result]) -> Result:
         try:
             return outcome.result()
         finally:
-            thread.join()  # its last steps are Python's too
+            thread.join()  # the collector must be off until the thread's last Python code has run
 
 
-def _load(library: str) -> None:
-    with suppress(OSError):  # Python raises it again when it imports the module
+def _load_quietly(library: str) -> None:
+    with suppress(OSError):  # Python raises this error again when it imports the module
         call(partial(ctypes.CDLL, library))
 
 
@@ -146,6 +145,6 @@ def _give_own_descriptors() -> None:
     if unshare is None or unshare(_CLONE_FILES) != 0:
         return
     os.closerange(3, 2**31 - 1)  # else threads that the library starts here would keep copies of them open
-    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     for standard in (1, 2):
-        os.dup2(nowhere, standard)
+        os.dup2(null, standard)

@@ -1,7 +1,7 @@
-"""A pool of threads for calls that may have to be abandoned: each call has a thread, which is used again afterwards.
+"""A pool of threads for calls that may have to be abandoned: each call has a thread to itself, which then takes others.
 
 An idle thread takes a call a few times faster than a new one. All these threads have stacks of one known size, whatever
-the process is set to: a guest with endless recursion must trap before its thread's stack ends.
+size the process has set: a guest with endless recursion must trap before its thread's stack ends.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from wasi_nn.process.watchdog import LONGEST_WAIT
 
 Result = TypeVar("Result")
 
-_IDLE = 10.0  # seconds until an idle thread ends
-MOST_IDLE = 16
+_IDLE_SECONDS = 10.0  # until an idle thread ends
+MOST_IDLE = 16  # idle threads that are kept
 _STACK = 8 * 2**20  # bytes: half a MiB for the guest's own code, the rest for the host functions that it calls
 _numbers = itertools.count(1)
 
@@ -90,13 +90,13 @@ class PoolThread(threading.Thread):
     def run(self) -> None:
         while True:
             try:
-                call = self.calls.get(timeout=_IDLE)
+                call = self.calls.get(timeout=_IDLE_SECONDS)
             except Empty:
                 if self._pool.leave(self):
                     return
                 continue
             call.do()
-            is_kept = self._pool.rest(self)
+            is_kept = self._pool.rest(self)  # before the caller wakes, so that this thread can take its next call
             call.end()
             del call  # or the thread would keep its function and result while idle
             if not is_kept:

@@ -19,8 +19,8 @@ from wasi_nn.process import forks
 
 logger = logging.getLogger("wasi_nn")
 
-_FEW = 1000  # forgotten alarms that may stay in the queue
-_AGAIN = 0.1  # seconds until an alarm rings again; twice as long each time
+_MAX_OUTDATED = 1000  # entries of forgotten alarms that may stay in the queue, since removing them takes a new queue
+_RING_INTERVAL = 0.1  # seconds until an alarm rings for the second time; twice as long each time after that
 LONGEST_WAIT = 3600.0  # seconds: a lock's timeout has a maximum (threading.TIMEOUT_MAX), so long waits are repeated
 
 
@@ -32,7 +32,7 @@ class Alarm:
     """
 
     # `set` and `clear` take no lock. They are correct because the interpreter's lock orders reads and writes of
-    # attributes: `set` and `clear` write `_due` and then read `looked_at` or `_looking`; the watchdog writes those two
+    # attributes: `set` and `clear` write `_due` and then read `next_look` or `_looking`; the watchdog writes those two
     # and then reads `_due`. So at least one of the two threads sees the other's write.
 
     def __init__(self) -> None:
@@ -40,10 +40,10 @@ class Alarm:
         self._due = inf
         self._ring: Callable[[], object] | None = None
         self._looking = self._rang = False
-        self._again = _AGAIN
+        self._interval = _RING_INTERVAL
         self._hastened = False
-        self.looked_at = inf
-        """The time when the watchdog will look at the alarm. Its entries in the queue with other times are outdated."""
+        self.next_look = inf
+        """The time when the watchdog will look at the alarm. Entries of the queue with another time are outdated."""
 
     @property
     def due(self) -> float:
@@ -58,7 +58,7 @@ class Alarm:
         self._rang = False
         self._ring = ring
         self._due = due
-        if due < self.looked_at:
+        if due < self.next_look:
             _watchdog.queue(self)
 
     def hasten(self) -> None:
@@ -93,10 +93,10 @@ class Alarm:
         with self._ringing:
             self._looking = True
             if self.due <= now:
-                self._again = 2 * self._again if self._rang else _AGAIN
+                self._interval = 2 * self._interval if self._rang else _RING_INTERVAL
                 self._rang, self._hastened = True, False
                 self._call_ring()
-                self._due = inf if self._ring is None or self._due == inf else now + self._again
+                self._due = inf if self._ring is None or self._due == inf else now + self._interval
             self._looking = False
 
     def _call_ring(self) -> None:
@@ -125,9 +125,9 @@ class _Watchdog:
         with self._changed:
             self._forget_abandoned()
             due = alarm.due
-            if due >= alarm.looked_at:
+            if due >= alarm.next_look:
                 return
-            alarm.looked_at = due
+            alarm.next_look = due
             heapq.heappush(self._queue, (due, next(self._numbers), alarm))
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="wasi-nn watchdog", daemon=True)
@@ -151,12 +151,12 @@ class _Watchdog:
             self._forget(self._abandoned.popleft())
 
     def _forget(self, alarm: Alarm) -> None:
-        if alarm.looked_at == inf:
+        if alarm.next_look == inf:
             return
-        alarm.looked_at = inf
+        alarm.next_look = inf
         self._forgotten += 1
-        if self._forgotten > _FEW and 2 * self._forgotten > len(self._queue):
-            self._queue = [entry for entry in self._queue if entry[0] == entry[2].looked_at]
+        if self._forgotten > _MAX_OUTDATED and 2 * self._forgotten > len(self._queue):
+            self._queue = [entry for entry in self._queue if entry[0] == entry[2].next_look]
             heapq.heapify(self._queue)
             self._forgotten = 0
 
@@ -174,8 +174,8 @@ class _Watchdog:
                 now = time.monotonic()
                 if self._queue and self._queue[0][0] <= now:
                     due, _, alarm = heapq.heappop(self._queue)
-                    if due == alarm.looked_at:
-                        alarm.looked_at = inf
+                    if due == alarm.next_look:
+                        alarm.next_look = inf
                         return alarm, now
                 else:
                     self._changed.wait(min(self._queue[0][0] - now, LONGEST_WAIT) if self._queue else None)

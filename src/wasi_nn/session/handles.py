@@ -12,7 +12,7 @@ from wasi_nn.limits.usage import Usage
 from wasi_nn.session.tensor import Tensor
 
 Handled = Graph | ExecutionContext | Tensor | NNError
-"""The kinds of items that have handles. Only components hold tensors and errors."""
+"""Every kind of item that has handles. Only components hold tensors and errors."""
 
 Item = TypeVar("Item", bound=Handled)
 
@@ -47,7 +47,7 @@ class HandleTable:
         handles: list[int] = []
         try:
             for item in items:
-                handles.append(self.add(item))  # noqa: PERF401  those before one that fails are needed
+                handles.append(self.add(item))  # noqa: PERF401  if one fails, those before it are discarded
         except NNError:
             for handle in handles:
                 self.discard(handle)
@@ -86,12 +86,10 @@ class HandleTable:
 
     def _wrong(self, handle: int, item: Handled | None, kind: type[Item]) -> NNError:
         if item is not None:
-            is_ = f"is {_with_article(next(noun for cls, noun in _KINDS.items() if isinstance(item, cls)))}"
-        elif 0 < handle < self._next:
-            is_ = "was given back"
+            state = f"is {_with_article(next(noun for cls, noun in _KINDS.items() if isinstance(item, cls)))}"
         else:
-            is_ = "was never given out"
-        return NNError(ErrorCode.INVALID_ARGUMENT, f"handle {handle} isn't {_with_article(_KINDS[kind])}: it {is_}")
+            state = "was given back" if 0 < handle < self._next else "was never given out"
+        return NNError(ErrorCode.INVALID_ARGUMENT, f"handle {handle} isn't {_with_article(_KINDS[kind])}: it {state}")
 
 
 def _counts(item: Handled) -> dict[str, int]:

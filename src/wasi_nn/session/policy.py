@@ -16,10 +16,10 @@ from wasi_nn.types import ExecutionTarget, GraphEncoding, Word, parse_enum
 class Policy:
     """What a guest may load, and on which targets.
 
-    allow_load       models from the guest's bytes: True, those of the encodings whose runtime is safe for untrusted
-                     models, by itself or in isolation; False, none; or those of certain encodings
-    allow_targets    execution targets; None: all
-    allow_names      names of graphs, in which `*` stands for any characters; None: all
+    allow_load       the encodings of which the guest may load models from bytes. True: those whose runtime is safe for
+                     untrusted models, by itself or in isolation. False: none
+    allow_targets    execution targets. None: all
+    allow_names      names of graphs, in which `*` stands for any characters. None: all
     """
 
     allow_load: bool | frozenset[GraphEncoding] = True

@@ -55,9 +55,9 @@ class Session:
     limits         the limits of the guest. None: `Limits()`. The session keeps to those on graphs, tensors and
                    computes; memory, time and fuel are limits of the Store, for the code that runs it
     totals, turns  the counts that the guests of a host share: its memory of models and tensors, its computes at once
-    guard          keeps computes within their time. None: a new guard
+    guard          stops computes at their deadline. None: a new guard
 
-    Every method that takes a handle raises `NNError` with `invalid-argument` if the handle isn't one of that kind.
+    Every method that takes a handle raises `NNError` with `invalid-argument` if no item of that kind has the handle.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class Session:
         self.text_sink: Callable[[bytes], None] | None = None
         """Receives generated text while it streams, if the options of a graph ask for that."""
         self.interruption: BaseException | None = None
-        """The exception that stopped the guest during an nn call, such as `KeyboardInterrupt`. The code that runs the
+        """The exception that stopped the guest during an nn call, such as `KeyboardInterrupt`; the code that runs the
         guest raises it again."""
         self._policy = Policy.of(allow_load, allow_targets, allow_names)
         self._rules = rules or LoadRules()
         self._usage = Usage(self.limits, totals)
         self._guard = guard or ComputeGuard(self.limits, turns)
         self._handles = HandleTable(self._usage)
-        self._graph_of: WeakKeyDictionary[ExecutionContext, int] = WeakKeyDictionary()  # its handle
+        self._graph_handles: WeakKeyDictionary[ExecutionContext, int] = WeakKeyDictionary()
 
     # Models
 
@@ -97,53 +97,52 @@ class Session:
         """
         self._policy.require_load(target)
 
-        def chosen(model: Sequence[memoryview]) -> ChosenModel:
+        def choose_allowed(model: Sequence[memoryview]) -> ChosenModel:
             model_choice = choose(model, encoding, None, self._rules)
             if not self._policy.lets_load(model_choice.backend, self._rules):
                 message = f"this host loads {model_choice.backend.encoding.value} by name only, not from bytes"
                 raise NNError(ErrorCode.SECURITY, message)
             return model_choice
 
-        return self._load_untrusted(builders, target, chosen)
+        return self._load_untrusted(builders, target, choose_allowed)
 
     def load_extension(self, builders: Sequence[memoryview], number: int, name: str, target: ExecutionTarget) -> int:
-        """Load a model of an encoding that only WasmEdge has, with the backend for the encoding's number. Raises as
+        """Load a model of an encoding that only WasmEdge has, by the backend for the encoding's number. Raises as
         `load` does."""
         backend = backends.of_extension(number)
         if backend is None:
             message = f"graph encoding {number} ({name}) has no backend here; one can be registered for the number"
             raise NNError(ErrorCode.INVALID_ENCODING, message)
 
-        def chosen(model: Sequence[memoryview]) -> ChosenModel:
+        def choose_allowed(model: Sequence[memoryview]) -> ChosenModel:
             if not self._policy.lets_load(backend, self._rules):
                 raise NNError(ErrorCode.SECURITY, f"this host loads no models of {name} from a guest's bytes")
             self._policy.require_target(target)
             return ChosenModel(backend, model)
 
-        return self._load_untrusted(builders, target, chosen)
+        return self._load_untrusted(builders, target, choose_allowed)
 
     def _load_untrusted(
         self,
         builders: Sequence[memoryview],
         target: ExecutionTarget,
-        choose_for: Callable[[Sequence[memoryview]], ChosenModel],
+        choose_allowed: Callable[[Sequence[memoryview]], ChosenModel],
     ) -> int:
-        held = {"model_bytes": sum(map(len, builders))}
-        counted = {"graphs": 1, **held}
+        held = {"model_bytes": sum(map(len, builders))}  # by the graph as long as it lives
+        loading = {"graphs": 1, **held}  # in use until the load ends; by then, the graph has a handle or is dropped
         self._usage.require("graphs", 1)
         require_free_descriptors(reserve())
-        for name, amount in held.items():
-            self._usage.require(name, amount)
+        self._usage.require("model_bytes", held["model_bytes"])
         model = [memoryview(bytes(builder)) for builder in builders]  # a load may outlast the guest and its memory
 
         def load() -> Graph:
-            chosen = choose_for(model)
+            chosen = choose_allowed(model)
             if self._rules.isolation_of(chosen.backend, untrusted=True) is not None:
                 self._usage.take("workers", 1)
-                counted["workers"] = held["workers"] = 1
+                loading["workers"] = held["workers"] = 1
             return open_model(chosen, target, {}, self._rules, untrusted=True)
 
-        graph = load_within(self._usage, self._guard, counted, load)
+        graph = load_within(self._usage, self._guard, loading, load)
         for name, amount in held.items():
             self._usage.take(name, amount)
             finalize(graph, self._usage.give_back, name, amount).atexit = False
@@ -193,14 +192,14 @@ class Session:
     # Execution contexts
 
     def init_execution_context(self, graph: int) -> int:
-        """A new execution context on a graph; returns its handle. The graph lives as long as its contexts."""
+        """Make an execution context on a graph; returns its handle. The graph lives as long as its contexts."""
         loaded = self._handles.get(graph, Graph)
         self._usage.require("contexts", 1)
         context = loaded.init_execution_context()
         held = HeldBytes(self._usage)
         context.keep_to(self._guard, held)
         finalize(context, held.release).atexit = False
-        self._graph_of[context] = graph
+        self._graph_handles[context] = graph
         if self.text_sink is not None:
             context.show_to(self.text_sink)
         return self._handles.add(context)
@@ -211,7 +210,7 @@ class Session:
 
     def require_graph(self, context: int) -> None:
         """Raise `NNError` with `invalid-argument` if the graph of a context was unloaded."""
-        graph = self._graph_of[self.context(context)]
+        graph = self._graph_handles[self.context(context)]
         if not self.holds_graph(graph):
             message = f"the graph of execution context {context} was unloaded: it had the handle {graph}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
@@ -299,7 +298,7 @@ class Session:
         return self._handles.add(tensor)
 
     def require_tensor_bytes(self, size: int) -> None:
-        """Raise `NNError` with `too-large` if the guest may not hold a tensor of so many bytes more."""
+        """Raise `NNError` with `too-large` if the guest may not hold another tensor of this size in bytes."""
         self._usage.require("tensor_bytes", size)
 
     def tensor(self, handle: int) -> Tensor:
@@ -321,7 +320,7 @@ class Session:
     # The session itself
 
     def used(self, limit: str) -> int:
-        """The amount of a limit (`Limits`) that is in use. `limit` is a name such as `handles` or `tensor_bytes`."""
+        """The amount in use of a limit, by its name in `Limits`, such as `handles` or `tensor_bytes`."""
         return self._usage.used(limit)
 
     def on_abi_error(self, name: str, arguments: Sequence[object], error: Exception) -> None:

@@ -50,8 +50,8 @@ class Tensor:
         return tuple(self.encoded_dims.view("<u4").tolist())
 
     def array(self, name: str) -> Array:
-        """The tensor as an array, over the same bytes. Raises `NNError` with `invalid-argument` if the
-        data doesn't fit the dimensions and type, or the rank is too high."""
+        """The tensor as an array over the same bytes. Raises `NNError` with `invalid-argument` if the data doesn't fit
+        the dimensions and type, or the rank is too high. `name` is for the message."""
         rank = len(self.encoded_dims) // 4
         if rank > MAX_RANK:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"tensor {name!r}: rank {rank} is above {MAX_RANK}")

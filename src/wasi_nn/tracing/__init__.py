@@ -1,10 +1,10 @@
-"""The tier of this package for tools: record the nn calls of a guest, replay them, and read the files of both.
+"""Traces, for tools: record the nn calls of a guest, replay them, and read and write the files.
 
-`RecordingSession` records. `replay` repeats a recording and gives a `Replayed` with each `Difference`. `Trace` writes
-the file of a recording and `TraceReader` reads it.
+`RecordingSession` records. `replay` repeats a recording and returns a `Replayed` with each `Difference`. `Trace` writes
+the file of a recording, and `TraceReader` reads it.
 """
 
-# The imports are direct, since `replay` is a module too: a lazy name would give the module once that is imported.
+# No lazy imports: once the module `replay` is imported, a lazy name `replay` would be the module, not the function.
 from wasi_nn.tracing.recording import RecordingSession as RecordingSession
 from wasi_nn.tracing.replay import Difference as Difference, Replayed as Replayed, replay as replay
 from wasi_nn.tracing.trace_file import Trace as Trace, TraceReader as TraceReader

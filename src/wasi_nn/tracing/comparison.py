@@ -20,7 +20,7 @@ TOLERANCES = {
 }
 """The default relative and absolute tolerance of each element type. All other types are compared exactly."""
 
-_PART = 1 << 20  # elements that are compared at a time
+_PART = 1 << 20  # elements that are compared at once: their f64 copies take 8 MiB each
 
 
 def difference(
@@ -30,31 +30,31 @@ def difference(
 
     NaN is equal to NaN.
     """
-    was = f"{dtype_name(expected.dtype)}{dims_text(expected.shape)}"
-    now = f"{dtype_name(actual.dtype)}{dims_text(actual.shape)}"
-    if was != now:
-        return f"it is {now}, was {was}"
+    expected_type = f"{dtype_name(expected.dtype)}{dims_text(expected.shape)}"
+    actual_type = f"{dtype_name(actual.dtype)}{dims_text(actual.shape)}"
+    if actual_type != expected_type:
+        return f"it is {actual_type}, was {expected_type}"
     rtol, atol = tolerances.get(dtype_name(expected.dtype), (None, None))
-    count, worst, most = 0, 0, -1.0
+    count, farthest, farthest_distance = 0, 0, -1.0
     flat, flat_actual = expected.reshape(-1), actual.reshape(-1)
     for start in range(0, flat.size, _PART):
         a, b = flat[start : start + _PART], flat_actual[start : start + _PART]
         if rtol is None or atol is None:
             differs: Array = a != b
-            by: Array = differs.astype(np.float64)
+            distances: Array = differs.astype(np.float64)
         else:
             a, b = a.astype(np.float64), b.astype(np.float64)
             differs = ~np.isclose(b, a, rtol, atol, equal_nan=True)
             with np.errstate(invalid="ignore"):
-                by = np.where(differs, np.nan_to_num(np.abs(a - b), nan=np.inf), 0)
+                distances = np.where(differs, np.nan_to_num(np.abs(a - b), nan=np.inf), 0)
         if differs.any():
             count += int(differs.sum())
-            place = int(by.argmax())
-            if by[place] > most:
-                worst, most = start + place, float(by[place])
+            index = int(distances.argmax())
+            if distances[index] > farthest_distance:
+                farthest, farthest_distance = start + index, float(distances[index])
     if not count:
         return None
-    place_text = dims_text(tuple(map(int, np.unravel_index(worst, expected.shape))))
-    which, more = ("first", "") if rtol is None else ("most", f" by more than {atol:g} + {rtol:g} of it")
-    values = f"{which} at {place_text}: {flat_actual[worst]}, was {flat[worst]}"
-    return f"{count} of {flat.size} elements differ{more}, {values}"
+    place = dims_text(tuple(map(int, np.unravel_index(farthest, expected.shape))))
+    rank, tolerance = ("first", "") if rtol is None else ("most", f" by more than {atol:g} + {rtol:g} of it")
+    values = f"{rank} at {place}: {flat_actual[farthest]}, was {flat[farthest]}"
+    return f"{count} of {flat.size} elements differ{tolerance}, {values}"

@@ -1,7 +1,7 @@
 """`RecordingSession`: a session that writes each call of its guest to a trace, with its time.
 
 Its methods make the calls of `Session` and record them. So the ABIs need no code for traces, and a session without a
-trace costs nothing. An ABI reports errors of its own, such as an unknown number of an encoding, by `on_abi_error`.
+trace costs nothing. An ABI reports its own errors, such as an unknown number of an encoding, by `on_abi_error`.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 Described = Mapping[str, Any]
 
-_MAX_SHOWN = 80
+_MAX_SHOWN = 80  # characters of a graph's name on the timeline
 
 
 class RecordingSession(Session):
     """A session that writes its calls to a trace. `wasi_nn.tracing.trace_file` describes the file.
 
     trace   the path of the file
-    data    whether models, inputs and outputs are stored too: `wasi_nn.tracing.replay` needs them
+    data    whether the contents of models, inputs and outputs are stored: `wasi_nn.replay` needs them
     title   the title of the trace in viewers
 
     The other parameters are those of `Session`. Raises `NNError` with `runtime-error` if the file can't be written.
@@ -60,27 +60,28 @@ class RecordingSession(Session):
 
     def load(self, builders: Sequence[memoryview], encoding: GraphEncoding, target: ExecutionTarget) -> int:
         load = partial(super().load, builders, encoding, target)
-        arguments = {"encoding": encoding.value, "target": target.value, "builders": self._contents(builders)}
-        return self._loaded(self._trace.call("load", GRAPHS_ROW, arguments, load, self._graph), encoding.value)
+        arguments = {"encoding": encoding.value, "target": target.value, "builders": self._described_builders(builders)}
+        return self._load("load", arguments, load, encoding.value)
 
     def load_extension(self, builders: Sequence[memoryview], number: int, name: str, target: ExecutionTarget) -> int:
         load = partial(super().load_extension, builders, number, name, target)
-        arguments = {"number": number, "encoding": name, "target": target.value, "builders": self._contents(builders)}
-        return self._loaded(self._trace.call("load_extension", GRAPHS_ROW, arguments, load, self._graph), name)
+        described = self._described_builders(builders)
+        arguments = {"number": number, "encoding": name, "target": target.value, "builders": described}
+        return self._load("load_extension", arguments, load, name)
 
     def load_by_name(self, name: str, config: memoryview | bytes = b"") -> int:
         load = partial(super().load_by_name, name, config)
         arguments: dict[str, Any] = {"name": name}
         if config:
             arguments["config"] = self._trace.content(memoryview(config))
-        return self._loaded(self._trace.call("load_by_name", GRAPHS_ROW, arguments, load, self._graph), name)
+        return self._load("load_by_name", arguments, load, name)
 
     def init_execution_context(self, graph: int) -> int:
         make = partial(super().init_execution_context, graph)
-        handle = self._trace.call("init_execution_context", GRAPHS_ROW, {"graph": graph}, make, _context)
+        handle = self._trace.call("init_execution_context", GRAPHS_ROW, {"graph": graph}, make, _described_context)
         loaded = self.context(handle).graph
-        place = f"{loaded.runtime}, {loaded.device}"
-        self._trace.name_row(handle, f"context {handle} on {self._names.get(graph)} ({place})")
+        name = f"context {handle} on {self._names.get(graph)} ({loaded.runtime}, {loaded.device})"
+        self._trace.name_row(handle, name)
         return handle
 
     def unload(self, graph: int) -> None:
@@ -98,12 +99,12 @@ class RecordingSession(Session):
             drop()
 
     def context(self, handle: int) -> ExecutionContext:
-        with self._recorded_if_it_fails(handle):
+        with self._recording_failure(handle):
             return super().context(handle)
 
     def require_graph(self, context: int) -> None:
         self.context(context)
-        with self._recorded_if_it_fails(context):
+        with self._recording_failure(context):
             super().require_graph(context)
 
     def set_input(self, context: int, key: int | str, tensor: ArrayLike) -> None:
@@ -122,7 +123,8 @@ class RecordingSession(Session):
     def compute_named(self, context: int, inputs: Iterable[tuple[str, ArrayLike]]) -> list[tuple[str, Array]]:
         arrays = [(name, self._as_declared(context, name, tensor)) for name, tensor in inputs]
         compute = partial(super().compute_named, context, arrays)
-        return self._call("compute_named", context, {"inputs": self._named(arrays)}, compute, self._outputs)
+        arguments = {"inputs": self._described_arrays(arrays)}
+        return self._call("compute_named", context, arguments, compute, self._described_outputs)
 
     def get_output(self, context: int, key: int | str) -> Array:
         get = partial(super().get_output, context, key)
@@ -141,7 +143,7 @@ class RecordingSession(Session):
 
     def single_output_bytes(self, context: int, index: int) -> memoryview:
         get = partial(super().single_output_bytes, context, index)
-        return self._call("get_output_single", context, {"output": index}, get, self._piece)
+        return self._call("get_output_single", context, {"output": index}, get, self._described_piece)
 
     def fini_single(self, context: int) -> None:
         self._call("fini_single", context, {}, partial(super().fini_single, context))
@@ -153,6 +155,12 @@ class RecordingSession(Session):
     def close(self) -> None:
         super().close()
         self._trace.close()
+
+    def _load(self, call: str, arguments: Described, load: Callable[[], int], name: str) -> int:
+        """Load a graph and record the call. The timeline shows the graph's contexts with this name."""
+        handle = self._trace.call(call, GRAPHS_ROW, arguments, load, self._described_graph)
+        self._names[handle] = name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}..."
+        return handle
 
     def _call(
         self,
@@ -167,24 +175,20 @@ class RecordingSession(Session):
         return self._trace.call(name, context, {"context": context, **arguments}, function, result)
 
     @contextmanager
-    def _recorded_if_it_fails(self, context: int) -> Iterator[None]:
+    def _recording_failure(self, context: int) -> Iterator[None]:
         try:
             yield
         except NNError as error:
             self._trace.failed("context", GRAPHS_ROW, {"context": context}, error)
             raise
 
-    def _contents(self, builders: Sequence[memoryview]) -> list[dict[str, Any]]:
+    def _described_builders(self, builders: Sequence[memoryview]) -> list[dict[str, Any]]:
         return [self._trace.content(builder) for builder in builders]
 
-    def _graph(self, handle: int) -> Described:
+    def _described_graph(self, handle: int) -> Described:
         graph = self.graph(handle)
         described = {"encoding": graph.encoding.value, "runtime": graph.runtime, "device": graph.device}
         return {"graph": handle, **described}
-
-    def _loaded(self, handle: int, name: str) -> int:
-        self._names[handle] = name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}..."
-        return handle
 
     def _as_declared(self, context: int, key: int | str, tensor: ArrayLike) -> Array:
         inputs = self.context(context).graph.inputs
@@ -193,15 +197,15 @@ class RecordingSession(Session):
         except NNError:  # the call itself raises this error
             return np.asarray(tensor)
 
-    def _named(self, arrays: Iterable[tuple[str, Array]]) -> list[Described]:
+    def _described_arrays(self, arrays: Iterable[tuple[str, Array]]) -> list[Described]:
         return [{"name": name, **self._trace.array(array)} for name, array in arrays]
 
-    def _outputs(self, arrays: Iterable[tuple[str, Array]]) -> Described:
-        return {"outputs": self._named(arrays)}
+    def _described_outputs(self, arrays: Iterable[tuple[str, Array]]) -> Described:
+        return {"outputs": self._described_arrays(arrays)}
 
-    def _piece(self, content: memoryview) -> Described:
+    def _described_piece(self, content: memoryview) -> Described:
         return self._trace.tensor(TensorType.U8.dtype, (content.nbytes,), content)
 
 
-def _context(handle: int) -> Described:
+def _described_context(handle: int) -> Described:
     return {"context": handle}

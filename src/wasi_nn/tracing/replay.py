@@ -1,9 +1,8 @@
 """Replays a trace: makes a guest's calls again, without the guest, and compares their results with the recorded ones.
 
-The calls are made on a new session. So the graphs may be others than in the recording: of other encodings, on other
-runtimes or targets. A call should have its recorded result: the same error code, or the same outputs. Floats may differ
-within a tolerance; integers and opaque bytes may not. A trace is untrusted: it can do no more than a guest of this
-session.
+The calls are made on a new session, whose graphs may have other encodings, runtimes or targets than the recorded ones.
+A call should have its recorded result: the same error code, or the same outputs. Floats may differ within a tolerance;
+integers and opaque bytes may not. A trace is untrusted: it can do no more than a guest of this session.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.graph.fitting import MAX_RANK, find
 from wasi_nn.session.session import Session
 from wasi_nn.tracing.comparison import TOLERANCES, difference
-from wasi_nn.tracing.trace_file import BadTrace, RecordedCall, TraceReader, fault, kind_of
+from wasi_nn.tracing.trace_file import BadTrace, RecordedCall, TraceReader, as_nn_error, kind_of
 from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType, dims_text, dtype_name
 
 if TYPE_CHECKING:
@@ -31,14 +30,15 @@ if TYPE_CHECKING:
 _TYPES = {kind.value: kind.dtype for kind in TensorType} | {
     name: np.dtype(name) for name in ("bool", "int8", "int16", "uint16", "uint32", "uint64")
 }
-_MAX_TEXT = 65536
+_MAX_TEXT = 65536  # characters of a name: the ABIs take no longer ones
+_MAX_SHOWN = 200  # characters of a text in a message
 _MAX_U32 = 2**32 - 1
 _NO_HANDLE = 0  # no item ever has this handle
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A call whose result isn't the recorded one: the number of the call, from 1, its name, and the difference."""
+    """A call whose result isn't the recorded one: the call's number (from 1) and name, and the difference."""
 
     call: int
     name: str
@@ -52,8 +52,8 @@ class Difference:
 class Replayed:
     """The result of a replay: the numbers of calls made and of outputs compared, and the differences.
 
-    `left_out` counts the calls on graphs and contexts that couldn't be made this time. `cut_short` is true if the trace
-    ends in the middle of an event.
+    `left_out` counts the calls that need a graph or a context that this replay couldn't make. `cut_short` is true if
+    the trace ends in the middle of an event.
     """
 
     calls: int
@@ -73,7 +73,7 @@ def replay(
     atol: float | None = None,
     report: Callable[[Difference], object] | None = None,
 ) -> Replayed:
-    """Make the calls of a trace again, and compare their results with the recorded ones. The trace needs its data.
+    """Make the calls of a trace again, and compare their results with the recorded ones. The trace must have data.
 
     trace                      the path of the trace
     graphs, allow_load, rules  as for `Session`
@@ -82,7 +82,7 @@ def replay(
     report                     called with each difference as soon as it is found
 
     Raises `NNError`: `not-found` or `runtime-error` for files that can't be read, `unsupported-operation` for a trace
-    without data, `invalid-argument` for a negative or infinite tolerance and for errors in the trace, with their line.
+    without data, `invalid-argument` for a tolerance that is negative or infinite, or a malformed trace, with the line.
     """
     for name, tolerance in (("rtol", rtol), ("atol", atol)):
         if tolerance is not None and not (isfinite(tolerance) and tolerance >= 0):
@@ -110,7 +110,7 @@ class _LeftOut(Exception):
     """A call needs a graph or a context that this replay couldn't make, although the recording has it."""
 
 
-Named = list[tuple[int | str, "Array"]]
+NamedArrays = list[tuple[int | str, "Array"]]
 
 
 class _Player:
@@ -121,48 +121,47 @@ class _Player:
         self._reader = reader
         self._session = session
         self._tolerances = {
-            kind: (usual[0] if rtol is None else rtol, usual[1] if atol is None else atol)
-            for kind, usual in TOLERANCES.items()
+            kind: (default_rtol if rtol is None else rtol, default_atol if atol is None else atol)
+            for kind, (default_rtol, default_atol) in TOLERANCES.items()
         }
-        self._handles: dict[
-            int, int | None
-        ] = {}  # recorded handles to those of this session; None if this session couldn't make the item
+        # From recorded handles to those of this session; to None if this session couldn't make the item.
+        self._handles: dict[int, int | None] = {}
 
     def play(self, call: RecordedCall) -> Iterator[str]:
         """Make a call; yields a line for each difference."""
         make = _CALLS.get(call.name)
         if make is None:
             raise BadTrace(f"no call is named {_short(call.name)!r}")
-        recorded = _error(call.arguments)
+        recorded = _recorded_error(call.arguments)
         result = {} if recorded else _mapping(call.arguments.get("result", {}), "result")
-        gives = next((kind for kind in ("graph", "context") if kind in result), None)
+        new = next((kind for kind in ("graph", "context") if kind in result), None)  # the item that the call makes
         try:
             returned = make(self, call.arguments)
         except BadTrace:
             raise
         except Exception as error:
-            if gives is not None:
-                self._handles[_integer(result, gives)] = None
+            if new is not None:
+                self._handles[_integer(result, new)] = None
             if isinstance(error, _LeftOut):
                 raise
-            yield from _errors_differ(recorded, fault(error))
+            yield from _errors_differ(recorded, as_nn_error(error))
             return
         if recorded:
             yield f"it is done; it failed when it was recorded, {recorded.text}"
         elif isinstance(returned, int):
-            if gives is None:
+            if new is None:
                 raise BadTrace("the result has no handle")
-            self._handles[_integer(result, gives)] = returned
+            self._handles[_integer(result, new)] = returned
         elif returned is not None:
             yield from self._outputs_differ(result, returned)
 
     def load(self, arguments: Mapping[str, Any]) -> int:
-        encoding = _word(arguments, "encoding", GraphEncoding)
-        return self._session.load(self._builders(arguments), encoding, _word(arguments, "target", ExecutionTarget))
+        encoding = _member(arguments, "encoding", GraphEncoding)
+        return self._session.load(self._builders(arguments), encoding, _member(arguments, "target", ExecutionTarget))
 
     def load_extension(self, arguments: Mapping[str, Any]) -> int:
         number, name = _integer(arguments, "number"), _text(arguments, "encoding")
-        target = _word(arguments, "target", ExecutionTarget)
+        target = _member(arguments, "target", ExecutionTarget)
         return self._session.load_extension(self._builders(arguments), number, name, target)
 
     def load_by_name(self, arguments: Mapping[str, Any]) -> int:
@@ -185,7 +184,7 @@ class _Player:
         self._session.require_graph(self._handle(arguments, "context"))
 
     def set_input(self, arguments: Mapping[str, Any]) -> None:
-        handle, key = self._handle(arguments, "context"), _key(arguments, "input")
+        handle, key = self._handle(arguments, "context"), _index_or_name(arguments, "input")
         dtype, dims = _dtype(arguments), _dims(arguments)
         content = self._content(arguments)
         index = find(self._session.context(handle).graph.inputs, key, "input") if isinstance(key, str) else key
@@ -194,13 +193,13 @@ class _Player:
     def compute(self, arguments: Mapping[str, Any]) -> None:
         self._session.compute(self._handle(arguments, "context"))
 
-    def compute_named(self, arguments: Mapping[str, Any]) -> Named:
+    def compute_named(self, arguments: Mapping[str, Any]) -> NamedArrays:
         handle = self._handle(arguments, "context")
         inputs = [(_text(item, "name"), self._array(item)) for item in _items(arguments, "inputs")]
         return list(self._session.compute_named(handle, inputs))
 
-    def get_output(self, arguments: Mapping[str, Any]) -> Named:
-        handle, key = self._handle(arguments, "context"), _key(arguments, "output")
+    def get_output(self, arguments: Mapping[str, Any]) -> NamedArrays:
+        handle, key = self._handle(arguments, "context"), _index_or_name(arguments, "output")
         if "error" in arguments and isinstance(key, int):
             self._session.output_bytes(handle, key)  # raises for element types that `get_output` returns
         return [(key, self._session.get_output(handle, key))]
@@ -208,7 +207,7 @@ class _Player:
     def compute_single(self, arguments: Mapping[str, Any]) -> None:
         self._session.compute_single(self._handle(arguments, "context"))
 
-    def get_output_single(self, arguments: Mapping[str, Any]) -> Named:
+    def get_output_single(self, arguments: Mapping[str, Any]) -> NamedArrays:
         handle, index = self._handle(arguments, "context"), _integer(arguments, "output")
         content = self._session.single_output_bytes(handle, index)
         return [(index, np.frombuffer(content, np.uint8))]
@@ -227,7 +226,7 @@ class _Player:
 
     def _content(self, described: object) -> memoryview:
         if not isinstance(described, dict) or "data" not in described:
-            raise BadTrace("there is no data of a tensor or a model")
+            raise BadTrace("there is no data for a tensor, a model or a configuration")
         return self._reader.content(described["data"])
 
     def _array(self, described: Mapping[str, Any]) -> Array:
@@ -240,7 +239,7 @@ class _Player:
             raise BadTrace(one_line(error)) from None
         return array
 
-    def _outputs_differ(self, result: Mapping[str, Any], outputs: Named) -> Iterator[str]:
+    def _outputs_differ(self, result: Mapping[str, Any], outputs: NamedArrays) -> Iterator[str]:
         """A line for each output that differs from the recorded one."""
         if "outputs" in result:
             expected: dict[int | str, Mapping[str, Any]] = {
@@ -256,7 +255,7 @@ class _Player:
                 yield f"output {key!r} is new"
                 continue
             item = expected[key]
-            if "data" not in item and item.get("type") not in _TYPES:  # such elements have no bytes to record
+            if "data" not in item and item.get("type") not in _TYPES:  # elements without bytes, such as strings
                 continue
             self.outputs += 1
             text = difference(self._array(item), array, self._tolerances)
@@ -264,7 +263,7 @@ class _Player:
                 yield f"output {key!r}: {text}"
 
 
-_CALLS: Mapping[str, Callable[[_Player, Mapping[str, Any]], int | Named | None]] = {
+_CALLS: Mapping[str, Callable[[_Player, Mapping[str, Any]], int | NamedArrays | None]] = {
     "load": _Player.load,
     "load_extension": _Player.load_extension,
     "load_by_name": _Player.load_by_name,
@@ -294,12 +293,12 @@ class _RecordedError:
         return f"{self.code.value}: {_short(self.message)}"
 
 
-def _error(arguments: Mapping[str, Any]) -> _RecordedError | None:
+def _recorded_error(arguments: Mapping[str, Any]) -> _RecordedError | None:
     if "error" not in arguments:
         return None
     error = _mapping(arguments["error"], "error")
     kind = _text(error, "kind") if "kind" in error else None
-    return _RecordedError(_word(error, "code", ErrorCode), kind, _text(error, "message", None))
+    return _RecordedError(_member(error, "code", ErrorCode), kind, _text(error, "message", None))
 
 
 def _errors_differ(recorded: _RecordedError | None, error: NNError) -> Iterator[str]:
@@ -310,13 +309,13 @@ def _errors_differ(recorded: _RecordedError | None, error: NNError) -> Iterator[
         yield f"it fails with {text}; it failed when it was recorded, {recorded.text}"
 
 
-def _short(text: str, length: int = 200) -> str:
-    return text if len(text) <= length else f"{text[:length]}..."
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
-def _mapping(value: object, what: str) -> Mapping[str, Any]:
+def _mapping(value: object, name: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise BadTrace(f"{what!r} must be an object")
+        raise BadTrace(f"{name!r} must be an object")
     return value
 
 
@@ -339,15 +338,15 @@ def _text(arguments: Mapping[str, Any], name: str, longest: int | None = _MAX_TE
     if not isinstance(value, str):
         raise BadTrace(f"{name!r} must be a text")
     if longest is not None and len(value) > longest:
-        raise BadTrace(f"{name!r} has {len(value)} characters, which is more than {longest}")
+        raise BadTrace(f"{name!r} has {len(value)} characters: at most {longest} are allowed")
     return value
 
 
-def _key(arguments: Mapping[str, Any], name: str) -> int | str:
+def _index_or_name(arguments: Mapping[str, Any], name: str) -> int | str:
     return _text(arguments, name) if isinstance(arguments.get(name), str) else _integer(arguments, name)
 
 
-def _word(arguments: Mapping[str, Any], name: str, kind: Any) -> Any:
+def _member(arguments: Mapping[str, Any], name: str, kind: Any) -> Any:
     try:
         return kind(_text(arguments, name))
     except ValueError:
@@ -358,7 +357,7 @@ def _word(arguments: Mapping[str, Any], name: str, kind: Any) -> Any:
 def _dtype(arguments: Mapping[str, Any]) -> DType:
     dtype = _TYPES.get(_text(arguments, "type"))
     if dtype is None:
-        raise BadTrace(f"no tensor can be replayed that is of the type {_short(arguments['type'])!r}")
+        raise BadTrace(f"tensors of the type {_short(arguments['type'])!r} can't be replayed")
     return dtype
 
 
@@ -367,5 +366,5 @@ def _dims(arguments: Mapping[str, Any]) -> Dims:
     if not (isinstance(dims, list) and all(type(dim) is int and 0 <= dim <= _MAX_U32 for dim in dims)):
         raise BadTrace("'dims' must be a list of numbers of 32 bits")
     if len(dims) > MAX_RANK:
-        raise BadTrace(f"'dims' has {len(dims)} numbers, which is more than {MAX_RANK}")
+        raise BadTrace(f"'dims' has {len(dims)} numbers: at most {MAX_RANK} are allowed")
     return tuple(dims)

@@ -14,9 +14,10 @@ the error) if that isn't `NNError`. Row 1 shows the calls on graphs. Each execut
 
 A tensor has a `type`, `dims` and `bytes` (its size). A trace with data also stores contents of tensors, models and
 configurations in the file `FILE.data`, each content once, and the event has `{"offset", "bytes", "sha256"}` of the
-content. They have a file of their own because viewers read the whole trace, and base64 would make them a third larger.
+content. This file is separate because viewers read the whole trace, and base64 would make contents a third larger.
 
-If the file can't be written any more, the trace ends there, the log says so, and the guest goes on.
+If a file can't be written any more, for example on a full disk, the trace ends there, the log says so, and the guest
+goes on.
 """
 
 from __future__ import annotations
@@ -57,23 +58,22 @@ CATEGORY, REFUSED = "wasi-nn", "wasi-nn refused"
 GRAPHS_ROW = 1
 
 _OPENING, _CLOSING = b'{"traceEvents": [\n', b"\n]}\n"
-_TO_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-_MAX_KNOWN = 100_000  # contents whose digests are kept, so that none of them is stored twice
+_WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_MAX_DIGESTS = 100_000  # of stored contents, some 20 MB: a content with a kept digest isn't stored again
 _MAX_LINE = 4 << 20  # bytes: every event is shorter, since a name has at most 65536 characters
 _CONTENTLESS = (np.object_, np.str_, np.bytes_)  # element types without bytes to record
 
 
 def data_path(path: Path) -> str:
-    """The path of the file with the contents of a trace's tensors and models."""
+    """The path of the file that has the contents of a trace's tensors and models."""
     return f"{os.fspath(path)}.data"
 
 
-def fault(error: Exception) -> NNError:
-    """The error that a guest gets for an exception: the exception itself if it is an `NNError`, else a host fault."""
+def as_nn_error(error: Exception) -> NNError:
+    """The error that a guest gets for an exception: `runtime-error` for any exception that isn't an `NNError`."""
     if isinstance(error, NNError):
         return error
-    message = f"a fault of the host's own, {type(error).__name__}: {one_line(error)}"
-    return NNError(ErrorCode.RUNTIME_ERROR, message)
+    return NNError(ErrorCode.RUNTIME_ERROR, f"a fault of the host's own, {type(error).__name__}: {one_line(error)}")
 
 
 def kind_of(error: NNError) -> str | None:
@@ -82,24 +82,24 @@ def kind_of(error: NNError) -> str | None:
 
 
 class Trace:
-    """A trace that is being written. Raises `NNError` with `runtime-error` if its files can't be opened."""
+    """Writes a trace. Raises `NNError` with `runtime-error` if its files can't be opened."""
 
     def __init__(self, path: Path, *, data: bool = False, title: str = "wasi-nn") -> None:
         self.data = data
         self._files: list[int] = []
-        self._known: dict[bytes, int] = {}
+        self._stored: dict[bytes, int] = {}  # the offsets of contents, by their digests
         self._data_end = 0
         self._began = perf_counter_ns()
         self._last_error: Callable[[], NNError | None] = lambda: None
         header = {"name": printable(title), "format": FORMAT, "data": data}
-        first = _encoded({"name": "process_name", "ph": "M", "pid": 1, "tid": GRAPHS_ROW, "args": header})
+        first_event = _encoded({"name": "process_name", "ph": "M", "pid": 1, "tid": GRAPHS_ROW, "args": header})
         self._end = 0
         try:
             for name in [path, data_path(path)] if data else [path]:
-                self._files.append(os.open(name, _TO_WRITE, 0o666))
+                self._files.append(os.open(name, _WRITE_FLAGS, 0o666))
                 if not stat.S_ISREG(os.fstat(self._files[-1]).st_mode):
                     raise OSError("it is no regular file")
-            self._append(_OPENING + first)
+            self._append(_OPENING + first_event)
         except (OSError, ValueError) as error:
             self.close()
             raise NNError(ErrorCode.RUNTIME_ERROR, f"no trace can be written to {path}: {one_line(error)}") from error
@@ -113,7 +113,7 @@ class Trace:
         function: Callable[[], Result],
         result: Callable[[Result], Described] | None = None,
     ) -> Result:
-        """Call a function, and write its time and its result or error. `result` turns a result into its description."""
+        """Call a function; write its time and its result or error. `result` describes the returned value."""
         began = perf_counter_ns()
         try:
             value = function()
@@ -127,18 +127,17 @@ class Trace:
     def failed(self, name: str, row: int, arguments: Described, error: Exception, began: int | None = None) -> None:
         """Write a call that failed."""
         ended = perf_counter_ns()
-        seen = fault(error)
-        self._last_error = ref(
-            seen
-        )  # a weak reference, because an error keeps frames alive, and these a guest's memory
-        described = {"code": seen.code.value, "message": seen.message}
-        kind = kind_of(seen)
+        nn_error = as_nn_error(error)
+        # A weak reference, because an error keeps the frames of its traceback alive, and these keep a guest's memory.
+        self._last_error = ref(nn_error)
+        described = {"code": nn_error.code.value, "message": nn_error.message}
+        kind = kind_of(nn_error)
         if kind is not None:
             described["kind"] = kind
         self._write(name, row, {**arguments, "error": described}, ended if began is None else began, ended)
 
     def refused(self, name: str, arguments: Described, error: Exception) -> None:
-        """Write a call that an ABI rejected, unless this error is the one that was written last."""
+        """Write a call that an ABI rejected, unless its error was written last: then the session's call had failed."""
         if error is self._last_error():
             return
         code = error.code.value if isinstance(error, NNError) else ErrorCode.INVALID_ARGUMENT.value
@@ -166,7 +165,7 @@ class Trace:
         if not (self.data and self._files):
             return {"bytes": size}
         digest = hashlib.sha256(content)
-        offset = self._known.get(digest.digest())
+        offset = self._stored.get(digest.digest())
         if offset is None:
             offset = self._data_end
             try:
@@ -175,13 +174,13 @@ class Trace:
                 self._give_up(error)
                 return {"bytes": size}
             self._data_end += size
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            self._known[digest.digest()] = offset
+            if len(self._stored) >= _MAX_DIGESTS:
+                self._stored.clear()
+            self._stored[digest.digest()] = offset
         return {"bytes": size, "data": {"offset": offset, "bytes": size, "sha256": digest.hexdigest()}}
 
     def close(self) -> None:
-        """End the trace. No effect if it has ended."""
+        """End the trace. Has no effect on a trace that has ended."""
         files, self._files = self._files, []
         for file in files:
             with suppress(OSError):
@@ -216,7 +215,7 @@ class Trace:
 
     def _give_up(self, error: OSError) -> None:
         logger.warning("the trace ends here, it can't be written any more: %s", one_line(error))
-        with suppress(OSError):  # so that the file stays valid JSON
+        with suppress(OSError):  # without the incomplete event, the file is valid JSON
             os.ftruncate(self._files[0], self._end)
             _write_all(self._files[0], _CLOSING, self._end)
         self.close()
@@ -229,7 +228,7 @@ def _write_all(file: int, content: bytes | memoryview, offset: int) -> None:
         left, offset = left[written:], offset + written
 
 
-_type_name = cache(dtype_name)  # numpy takes microseconds for the name of a type
+_type_name = cache(dtype_name)  # numpy takes microseconds to make the name of a type
 _encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 
@@ -237,8 +236,11 @@ def _encoded(event: Described) -> bytes:
     return _encoder.encode(event).encode()
 
 
+_DATA_FORM = "stored data is an offset, a number of bytes and a sha256"
+
+
 class BadTrace(NNError):
-    """A trace has contents that can't be replayed."""
+    """A trace is malformed."""
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.INVALID_ARGUMENT, message)
@@ -266,9 +268,9 @@ class TraceReader:
         self._path = path
         self._stored = memoryview(b"")
         self._checked: set[tuple[int, int, str]] = set()
-        self._ranges: list[tuple[int, int]] = []  # the checked ranges, sorted by their starts
+        self._ranges: list[tuple[int, int]] = []  # the checked ranges: start and end, sorted
         self._line = 0
-        self._file: BinaryIO = _opened(path)
+        self._file: BinaryIO = _open(path)
         try:
             self._read_header()
         except BaseException:
@@ -290,18 +292,18 @@ class TraceReader:
         return f"{self._path}, line {self._line}"
 
     def content(self, described: object) -> memoryview:
-        """The stored content for its description. Raises `BadTrace` if it is missing, or its digest is another."""
+        """The stored content of a description. Raises `BadTrace` if it is missing, or its sha256 is another."""
         if not isinstance(described, dict) or set(described) != {"offset", "bytes", "sha256"}:
-            raise BadTrace("stored data is an offset, a number of bytes and a sha256")
+            raise BadTrace(_DATA_FORM)
         offset, size, digest = described["offset"], described["bytes"], described["sha256"]
         if not (_is_count(offset) and _is_count(size) and isinstance(digest, str)):
-            raise BadTrace("stored data is an offset, a number of bytes and a sha256")
+            raise BadTrace(_DATA_FORM)
         if offset + size > len(self._stored):
-            size_text = f"{data_path(self._path)} has {len(self._stored)}"
-            raise BadTrace(f"data is missing: bytes {offset} to {offset + size}, and {size_text}")
+            file_size = f"{data_path(self._path)} has {len(self._stored)}"
+            raise BadTrace(f"data is missing: bytes {offset} to {offset + size}, and {file_size}")
         content = self._stored[offset : offset + size]
         if (offset, size, digest) not in self._checked:
-            self._require_apart(offset, size)
+            self._require_no_overlap(offset, size)
             if hashlib.sha256(content).hexdigest() != digest:
                 raise BadTrace(f"data at {offset} isn't what was recorded: its sha256 is another")
             self._checked.add((offset, size, digest))
@@ -319,8 +321,9 @@ class TraceReader:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _require_apart(self, offset: int, size: int) -> None:
-        """Raise `BadTrace` for a range that overlaps with a checked one: so each byte is hashed once at most."""
+    def _require_no_overlap(self, offset: int, size: int) -> None:
+        """Raise `BadTrace` for a range that overlaps with a checked one. So each byte is hashed at most once, and the
+        work is linear in the size of the file."""
         index = bisect_right(self._ranges, (offset, offset))
         before, after = self._ranges[max(index - 1, 0) : index], self._ranges[index : index + 1]
         if size and any(start < offset + size and offset < end for start, end in (*before, *after)):
@@ -335,7 +338,7 @@ class TraceReader:
         if header.get("data") is not True:
             message = f"{self._path} has no data to be replayed: record it with --trace-data"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
-        with _opened(data_path(self._path)) as file:
+        with _open(data_path(self._path)) as file:
             if os.fstat(file.fileno()).st_size:
                 self._stored = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
@@ -361,8 +364,8 @@ class TraceReader:
         return line.rstrip()
 
 
-def _opened(path: Path) -> BinaryIO:
-    """An open file. It is a regular one: another kind could block the reader."""
+def _open(path: Path) -> BinaryIO:
+    """Open a regular file; any other kind could block the reader."""
     try:
         return open_regular(path)
     except FileNotFoundError as error:

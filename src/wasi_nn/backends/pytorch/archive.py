@@ -39,7 +39,7 @@ class Kind(enum.Enum):
 
 
 def kind_of(model: memoryview) -> Kind | None:
-    """The kind of torch's archive that the bytes are, by the names of its entries; None if they are no such archive."""
+    """The kind of an archive of torch, by the names of its entries; None for bytes that are no such archive."""
     archive = open_zip(model)
     infos = archive.infolist() if archive is not None else []
     # An archive has to start at byte 0. torch reads any file with the mark PTMF as a flatbuffer, which is unchecked.
@@ -79,9 +79,9 @@ def require_loadable(kind: Kind | None) -> Kind:
     return kind
 
 
-def refused(why: str) -> NNError:
+def refused(reason: str) -> NNError:
     """The error for an untrusted model that might do harm."""
-    return NNError(ErrorCode.SECURITY, printable(f"untrusted model refused: {why}"))
+    return NNError(ErrorCode.SECURITY, printable(f"untrusted model refused: {reason}"))
 
 
 def open_bounded(model: bytes) -> torch._C.PyTorchFileReader:
@@ -121,7 +121,7 @@ _OPERATORS_WITH_FILES = {"save", "load", "from_file"}
 
 
 def require_harmless_operator(namespace: str, name: str) -> None:
-    """Raise `NNError` with `security` for an operator that reaches out of the model, or might."""
+    """Raise `NNError` with `security` for an operator that has effects outside of the model, or might have."""
     if namespace not in _NAMESPACES:
         known = ", ".join(sorted(_NAMESPACES))
         raise refused(f"it calls {namespace}::{name}; only operators of {known} are allowed")
@@ -168,11 +168,12 @@ def _tokens(code: str) -> Iterator[str]:
 
 def require_harmless_code(code: str) -> None:
     """Raise `NNError` with `security` for TorchScript code that might do harm, or hides its operators."""
-    if '"""' in code or "'''" in code:  # torch writes none, and `_tokens` would take code for the inside of a string
+    # torch writes no such strings, and `_tokens` would take the code after one for its inside.
+    if '"""' in code or "'''" in code:
         raise refused("its code has strings over several lines")
     if not is_shallow(code):
         raise refused("its code is nested too deep for torch to read")
-    tokens = [*_tokens(code), "", "", "", "", ""]
+    tokens = [*_tokens(code), "", "", "", "", ""]  # the checks look ahead
     if "\\" in tokens:
         raise refused("its code has lines that go on in the next")
     for place, token in enumerate(tokens[:-5]):
@@ -180,9 +181,9 @@ def require_harmless_code(code: str) -> None:
             if tokens[place : place + 4] == ["torch", ".", "classes", "."] and tokens[place + 4] not in _CLASSES:
                 raise refused(f"it has an object of torch.classes.{tokens[place + 4]}")
             continue
-        if tokens[place + 1] == ":":  # a declaration, such as that of a submodule called `ops`
+        if tokens[place + 1] == ":":  # a declaration, for example of a submodule called `ops`
             continue
-        if tokens[place + 1] != ".":  # such as `t = torch`: operators could be called by another name
+        if tokens[place + 1] != ".":  # after `t = torch`, operators could be called by another name
             raise refused(f"its code uses the name {token!r} by itself")
         if token == "torch":
             require_harmless_operator("aten", tokens[place + 2])
@@ -207,7 +208,7 @@ def require_harmless_data(name: str, data: bytes, size_of: Callable[[str], int])
     """
     try:
         for opcode, argument, _ in pickletools.genops(data):
-            # The number of a PUT is an index: torch makes its memo that long.
+            # The argument of a PUT is an index into torch's memo, which torch makes as long as that.
             if "PUT" in opcode.name and int(argument or 0) > len(data):
                 raise refused(f"its entry {name} asks for an absurd amount of memory")
         _require_shallow(name, _InertUnpickler(io.BytesIO(data), size_of).load_all())
@@ -275,7 +276,7 @@ class _InertUnpickler(_Unpickler):  # type: ignore[misc]
 
 
 class _Inert:
-    """Stands for an object or a dict of a pickle, and keeps everything that the pickle puts into it."""
+    """Stands for an object or a dict of a pickle, and keeps all objects that the pickle puts into it."""
 
     held: list[object]
 
@@ -294,12 +295,12 @@ class _Inert:
         self.held += (key, value)
 
     def append(self, item: object) -> None:
-        """Appending, as to a list: pickles of list subclasses do this."""
+        """Keep an item. Pickles of subclasses of list call this."""
         self.held.append(item)
 
 
 def _require_shallow(name: str, made: list[Any]) -> None:
-    """Refuse objects that are nested so deep, or in themselves, that torch overflows its stack as it frees them."""
+    """Refuse objects that are nested too deep, or in themselves: torch would overflow its stack when it frees them."""
     depths: dict[int, int] = {}
     todo: list[tuple[Any, bool]] = [(made, False)]
     while todo:
@@ -310,7 +311,7 @@ def _require_shallow(name: str, made: list[Any]) -> None:
             if depths[id(item)] > _MAX_NESTING:
                 raise refused(f"its entry {name} is nested too deep, or in itself")
         elif id(item) not in depths:
-            depths[id(item)] = _MAX_NESTING  # while its parts are measured, so that a part that contains it is too deep
+            depths[id(item)] = _MAX_NESTING  # until its parts are measured: a part that contains the item is too deep
             todo.append((item, True))
             todo += ((part, False) for part in inside)
 
@@ -318,7 +319,8 @@ def _require_shallow(name: str, made: list[Any]) -> None:
 def require_harmless_functions(functions: Iterable[Any]) -> None:
     """Raise `NNError` with `security` if a loaded TorchScript function calls an operator that might do harm.
 
-    This checks what torch itself parsed, so no code can hide from it. But by then, code that runs during loading ran.
+    This checks the operators that torch itself parsed, so no code can hide them. But code that runs during loading has
+    run by then.
     """
     for function in functions:
         for node in _nodes(function.graph):
@@ -341,7 +343,7 @@ def effects_of(graph: Any) -> tuple[bool, bool]:
     internal: Any = torch._C
     graph = graph.copy()
     for node in graph.findAllNodes("prim::GetAttr"):
-        if node.s("name") == "training":  # always false here, so that branches for training are dropped below
+        if node.s("name") == "training":  # false in inference: the passes below then drop the branches for training
             false = graph.create("prim::Constant", 1)
             false.i_("value", 0)
             false.output().setType(internal.BoolType.get())
@@ -349,10 +351,10 @@ def effects_of(graph: Any) -> tuple[bool, bool]:
             node.output().replaceAllUsesWith(false.output())
     internal._jit_pass_constant_propagation_immutable_types(graph)
     internal._jit_pass_dce(graph)
-    # The effects of a call can't be seen from here, so they are taken for the worst.
+    # The effects of a call aren't in this graph, so the worst is assumed.
     if {node.kind() for node in _nodes(graph)} & {"prim::CallMethod", "prim::CallFunction", "prim::SetAttr"}:
         return True, True
     alias = graph.alias_db()
-    writes = any("!" in node.schema() for node in _nodes(graph))  # schemas mark an argument that is written so
+    writes = any("!" in node.schema() for node in _nodes(graph))  # a schema marks an argument that is written by `!`
     attributes = [node.output() for node in graph.findAllNodes("prim::GetAttr")]
     return writes, writes and any(alias.has_writers(value) for value in attributes)

@@ -1,8 +1,8 @@
 """PyTorch models, run by torch: TorchScript archives and exported programs (`torch.export.save`, .pt2).
 
-A graph has one builder, the archive; its content decides which of the two kinds it is. By name it is a file, or a
-directory with `model.pt` or `model.pt2`. Options: `device` (a device by torch's name, such as `cuda:1`, whatever the
-target is).
+A graph has one builder, the archive; its content decides between the two kinds. A named graph is a file, or a directory
+with `model.pt` or `model.pt2`. Options: `device` (a device by torch's name, such as `cuda:1`; it takes precedence over
+the target).
 
 A TorchScript model doesn't store the element types and dimensions of its tensors. It accepts any, and fails in the
 compute if they don't fit.
@@ -18,13 +18,7 @@ from typing import Any
 from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.devices import CPU, Device, choose_device
 from wasi_nn.backends.options import check_options, is_text, only_builder
-from wasi_nn.backends.pytorch.archive import (
-    Kind,
-    kind_of,
-    open_bounded,
-    require_harmless_script,
-    require_loadable,
-)
+from wasi_nn.backends.pytorch.archive import Kind, kind_of, open_bounded, require_harmless_script, require_loadable
 from wasi_nn.backends.pytorch.export import open_exported
 from wasi_nn.backends.pytorch.script import open_script
 from wasi_nn.backends.pytorch.tensors import plain_errors
@@ -83,7 +77,7 @@ class PyTorchBackend(Backend):
 
 
 def as_devices(counts: Mapping[str, int]) -> list[Device]:
-    """torch's devices: the CPU, and those of each kind of GPU, by how many there are."""
+    """torch's devices: the CPU, and the GPUs of each kind, from their numbers."""
     names = [f"{kind}:{number}" for kind, count in counts.items() for number in range(count)]
     return [CPU, *(Device(name, ExecutionTarget.GPU, name) for name in names)]
 

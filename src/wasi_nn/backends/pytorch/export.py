@@ -118,7 +118,7 @@ class ExportedGraph(TorchGraph):
         """A copy of the module that shares no tensor with it."""
         with _LOADING:
             module = self._program.module()
-        copies: dict[int, Any] = {}  # of one dict, so that names which share a tensor share its copy
+        copies: dict[int, Any] = {}  # one for all parts: names that share a tensor then share its copy
         for attributes, own in _tensors_of(module):
             attributes.update(copy.deepcopy(own, copies))
         return module
@@ -183,7 +183,7 @@ def _effects_of(program: ExportedProgram) -> tuple[bool, bool]:
     keeps_state = not kinds.isdisjoint({"BUFFER_MUTATION", "PARAMETER_MUTATION"})
     writes = keeps_state or "USER_INPUT_MUTATION" in kinds
     for graph in (part.graph for part in program.graph_module.modules() if hasattr(part, "graph")):
-        views = {node for node in graph.nodes if node.name in own}  # of the program's own tensors
+        views = {node for node in graph.nodes if node.name in own}  # nodes whose values share the program's own tensors
         for node in graph.nodes:
             schema = getattr(node.target, "_schema", None)
             if node.op != "call_function" or schema is None:

@@ -1,9 +1,9 @@
 """Refuses exported programs (.pt2) that are harmful to load.
 
-torch evaluates texts of the archive when it loads one: expressions of dimensions by sympy (whose parser is Python's
+torch evaluates texts of an archive when it loads it: expressions of dimensions by sympy (whose parser is Python's
 `eval`), guards and names by `exec`, and names of operators by looking them up in any of torch's modules. So every text
-of an untrusted program is checked before, and must be of the plain form that torch writes. A program whose loading
-would unpickle Python objects is refused even if it is trusted.
+of an untrusted program is checked first, and must have the plain form that torch writes. A program whose loading would
+unpickle Python objects is refused even if it is trusted.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def require_no_objects(reader: torch._C.PyTorchFileReader) -> None:
                     raise _refused_for(key, "which is a pickled object")
 
 
-def _refused_for(name: str, what: str) -> NNError:
-    return NNError(ErrorCode.SECURITY, printable(f"the program is refused: it has {name!r}, {what}"))
+def _refused_for(name: str, reason: str) -> NNError:
+    return NNError(ErrorCode.SECURITY, printable(f"the program is refused: it has {name!r}, {reason}"))
 
 
 def require_harmless_programs(reader: torch._C.PyTorchFileReader) -> None:
@@ -65,13 +65,13 @@ def _require_plain(value: Any, key: str, parent: str = "") -> None:
         raise refused("it has custom objects")
     if isinstance(value, Mapping):
         for name, item in value.items():
-            _TEXTS.get(key, _require_name)(name)
+            _CHECKS.get(key, _require_name)(name)
             _require_plain(item, name, key)
     elif isinstance(value, list):
         for item in value:
             _require_plain(item, key, parent)
     elif isinstance(value, str):
-        _TEXTS.get(key, _require_name)(value)
+        _CHECKS.get(key, _require_name)(value)
 
 
 _NAME = re.compile(r"([A-Za-z_]\w*)?", re.ASCII)
@@ -84,19 +84,19 @@ _STRING = re.compile(
 _NUMBER = re.compile(r"-?Infinity|NaN")
 
 
-def _of_form(pattern: re.Pattern[str], what: str) -> Callable[[str], None]:
+def _require_form(pattern: re.Pattern[str], noun: str) -> Callable[[str], None]:
     """A check that refuses a text unless all of it matches a pattern."""
 
     def require(text: str) -> None:
         if not pattern.fullmatch(text):
-            raise refused(f"{text[:80]!r} is no {what}")
+            raise refused(f"{text[:80]!r} is no {noun}")
 
     return require
 
 
 # torch puts names, paths and strings into the Python source that it makes of a program.
-_require_name = _of_form(_NAME, "plain name")
-_require_path = _of_form(_PATH, "plain path")
+_require_name = _require_form(_NAME, "plain name")
+_require_path = _require_form(_PATH, "plain path")
 
 
 # The functions of sympy, and of torch's additions to it (torch.utils._sympy.functions), that expressions may call.
@@ -109,7 +109,7 @@ _FUNCTION_NAMES = """
 _FUNCTIONS = set(_FUNCTION_NAMES.split())
 _POWERS = {"Pow", "PowByNatural"}
 _METHODS = {"size", "stride", "storage_offset"}
-_LONGEST = 4000  # characters of an expression
+_MAX_EXPRESSION = 4000  # characters of an expression
 _MOST_POWERS, _HIGHEST_POWER = 3, 8  # sympy computes powers of numbers, however large the result
 _SYNTAX = (  # the nodes of Python's syntax tree that combine parts, and are harmless if these are
     *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.Load, ast.keyword),
@@ -130,7 +130,7 @@ def _require_guard(text: str) -> None:
 
 def _require_tree(text: str, is_plain: Callable[[ast.AST], bool]) -> None:
     try:
-        if len(text) > _LONGEST or not text.isascii() or not text.isprintable():
+        if len(text) > _MAX_EXPRESSION or not text.isascii() or not text.isprintable():
             raise ValueError
         tree = list(ast.walk(ast.parse(text, mode="eval")))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -236,7 +236,7 @@ def _require_containers(text: str) -> None:
 
 # The check for the texts under each key of the program's JSON. Texts under any other key must be plain names.
 _PATHS = ("parameter_name", "buffer_name", "tensor_constant_name", "path_name", "config", "fqn", "opset_version")
-_TEXTS: dict[str, Callable[[str], None]] = {
+_CHECKS: dict[str, Callable[[str], None]] = {
     "expr_str": _require_expression,
     "range_constraints": _require_expression,
     "guards_code": _require_guard,
@@ -244,8 +244,8 @@ _TEXTS: dict[str, Callable[[str], None]] = {
     "as_operator": _require_operator,
     "in_spec": _require_containers,
     "out_spec": _require_containers,
-    "torch_version": _of_form(_VERSION, "version"),
-    **dict.fromkeys(("as_string", "as_strings"), _of_form(_STRING, "plain text")),
-    **dict.fromkeys(("as_float", "as_floats", "as_float_lists", "real", "imag"), _of_form(_NUMBER, "number")),
+    "torch_version": _require_form(_VERSION, "version"),
+    **dict.fromkeys(("as_string", "as_strings"), _require_form(_STRING, "plain text")),
+    **dict.fromkeys(("as_float", "as_floats", "as_float_lists", "real", "imag"), _require_form(_NUMBER, "number")),
     **dict.fromkeys(_PATHS, _require_path),
 }

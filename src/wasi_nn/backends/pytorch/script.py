@@ -30,7 +30,7 @@ def open_script(model: bytes | Path, device: str, *, trusted: bool) -> Graph:
     internal: Any = torch._C
     unit = internal.CompilationUnit()
     torch_device = torch.device(device)
-    # torch.jit.load would call these too, but warns first that it is deprecated.
+    # torch.jit.load calls these functions too, but warns first that it is deprecated.
     if isinstance(model, bytes):
         loaded = internal.import_ir_module_from_buffer(unit, model, torch_device, {}, False)
     else:
@@ -101,7 +101,7 @@ class _Argument:
             yield TensorInfo(name, value.dtype, value.dims, optional=self.optional)
 
     def build(self, arrays: Iterator[Array], tensor: Callable[[Array], torch.Tensor]) -> Any:
-        """The argument's value, from the arrays of its inputs, which are the next of `arrays`."""
+        """The argument's value, from the next of `arrays`: one for each of its inputs."""
         parts = [next(arrays) for _ in self.values]
         if self.optional and all(array is ABSENT for array in parts):
             return self.default
@@ -136,7 +136,7 @@ class ScriptGraph(TorchGraph):
         )
         self.device = device
         self.writes, self.keeps_state = effects_of(method.inlined_graph)
-        if module._c._get_forward_hooks() or module._c._get_forward_pre_hooks():  # they aren't part of the graph
+        if module._c._get_forward_hooks() or module._c._get_forward_pre_hooks():  # which the graph doesn't contain
             self.writes = self.keeps_state = True
 
     def call(self) -> ModuleCall:

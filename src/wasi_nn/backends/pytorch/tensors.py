@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn exceptions of torch into a RuntimeError whose message has no traces."""
+    """Turn an exception of torch into a `RuntimeError` whose message has no traces."""
     try:
         yield
     except NNError:
@@ -33,7 +33,7 @@ def plain_errors() -> Iterator[None]:
         raise RuntimeError(brief(str(error)) or type(error).__name__) from error
 
 
-_LONGEST = 500  # characters of a message
+_MAX_MESSAGE = 500  # characters of a message
 _TRACE = re.compile(r"\n(Exception raised from |C\+\+ CapturedTraceback|frame #0|Stack Trace:).*", re.DOTALL)
 _CAUSE = re.compile(r"^ *(?:[\w.]*(?:Error|Exception)): (.*)", re.MULTILINE | re.DOTALL)
 
@@ -44,7 +44,7 @@ def brief(message: str) -> str:
     if "Traceback" in message:
         while (cause := _CAUSE.search(message)) is not None:
             message = cause[1]
-    return message[:_LONGEST]
+    return message[:_MAX_MESSAGE]
 
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -57,12 +57,12 @@ def dtype_of(name: str) -> DType:
 
 
 @cache
-def _is_known(dtype: DType) -> bool:
+def _has_torch_dtype(dtype: DType) -> bool:
     return dtype.name in _DTYPES
 
 
 class _WritableView:
-    """A read-only array that says it is writable: torch has no read-only tensors, and warns about such arrays."""
+    """A read-only array that claims to be writable: torch has no read-only tensors, and warns about such arrays."""
 
     def __init__(self, array: Array) -> None:
         self._array = array
@@ -73,9 +73,9 @@ def as_tensor(array: Array, device: str, *, copy: bool) -> torch.Tensor:
     """A tensor with an array's elements. On the CPU it uses the array's own memory, except with `copy`."""
     import torch
 
-    if not _is_known(array.dtype):
+    if not _has_torch_dtype(array.dtype):
         raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"torch has no tensors of {array.dtype.name}")
-    is_bf16 = array.dtype == TensorType.BF16.dtype  # which torch doesn't know as a dtype of numpy
+    is_bf16 = array.dtype == TensorType.BF16.dtype  # a dtype of numpy that torch doesn't know
     plain = array.view(np.int16) if is_bf16 else array
     tensor = torch.from_numpy(plain if plain.flags.writeable else np.asarray(_WritableView(plain)))
     tensor = tensor.view(torch.bfloat16) if is_bf16 else tensor
@@ -85,7 +85,8 @@ def as_tensor(array: Array, device: str, *, copy: bool) -> torch.Tensor:
 def as_array(name: str, value: Any, taken: set[int], *, kept: bool) -> Array:
     """An output as an array that belongs to the caller: in the tensor's own memory if nothing else uses that.
 
-    `taken` has the addresses of memory in use; the output's is added. With `kept`, the model may keep the tensor.
+    `taken` has the addresses of memory in use; the output's address is added. With `kept`, the model may use the tensor
+    again.
     """
     import torch
 
@@ -121,6 +122,7 @@ def _is_sole(tensor: torch.Tensor) -> bool:
 
 @cache
 def _references_of_sole() -> tuple[int, int]:
+    """The numbers of references to a tensor that nothing else uses, with those that counting them needs."""
     import torch
 
     return _references(torch.empty(1))

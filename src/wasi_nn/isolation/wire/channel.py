@@ -17,17 +17,18 @@ from math import inf
 from struct import Struct
 from typing import Any
 
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.isolation.wire.protocol import Message
 
-_HEADER = Struct("<III")  # the length of the JSON, of the bytes behind it, and how many files there are
-_MAX_JSON = 2**20
+_HEADER = Struct("<III")  # the length of the JSON, the number of bytes behind it, and the number of files
+_MAX_JSON = 2**20  # bytes
 MAX_BYTES = 64 * 2**20
 """The most bytes behind one message, and in one tensor of strings."""
 _MAX_NESTING = 8  # levels of objects and lists
 _FIRST_READ = 4096  # most messages are shorter
 MAX_FILES = 128
 """The most files with one message."""
-_ROOM_FOR_FILES = socket.CMSG_SPACE(MAX_FILES * 4)
+_ANCILLARY_BYTES = socket.CMSG_SPACE(MAX_FILES * 4)
 
 
 class Gone(Exception):
@@ -40,16 +41,15 @@ class Channel:
     def __init__(self, end: socket.socket, *, takes_files: bool = False) -> None:
         self.socket = end
         self._takes_files = takes_files
-        self._read = b""  # bytes of the next message that are here already
+        self._unread = b""  # the first bytes of the next message, which came with the last one
         self._files: list[int] = []
-        self._last: tuple[bytes, Message] = b"", {}  # the last JSON and its object: many messages are the same
-        self._until = inf
+        self._last: tuple[bytes, Message] = b"", {}  # the last JSON and its object: most computes have equal messages
+        self._deadline = inf
 
     @classmethod
     def pair(cls) -> tuple[Channel, socket.socket]:
         """A channel, and the socket for its other end. Raises `NNError` with `runtime-error` if the process has too few
         file descriptors left."""
-        from wasi_nn.errors import ErrorCode, NNError
         from wasi_nn.process.descriptors import require_free_descriptors, reserve
 
         require_free_descriptors(reserve())
@@ -61,15 +61,15 @@ class Channel:
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Bound all sending and receiving here to some seconds in all, also where the other side sends byte after byte.
-        Raises `TimeoutError`."""
-        self._until = time.monotonic() + seconds
+        """Bound all sending and receiving in the block together, even if the other side sends byte after byte. Raises
+        `TimeoutError`."""
+        self._deadline = time.monotonic() + seconds
         self.socket.settimeout(seconds)
         try:
             yield
         finally:
-            self._until = inf
-            with suppress(OSError):  # it is closed
+            self._deadline = inf
+            with suppress(OSError):  # the socket is closed
                 self.socket.settimeout(None)
 
     def send(self, message: Mapping[str, Any], data: bytes | memoryview = b"", files: Sequence[int] = ()) -> None:
@@ -94,18 +94,18 @@ class Channel:
         files = []
         if self._takes_files:
             files, self._files = self._files[:count], self._files[count:]
-        behind = _HEADER.size + length
-        text = content[_HEADER.size : behind]
+        end = _HEADER.size + length
+        text = content[_HEADER.size : end]
         if text != self._last[0]:
             self._last = text, _parsed(text)
-        return self._last[1], memoryview(content)[behind:], files
+        return self._last[1], memoryview(content)[end:], files
 
     def receive_encoded(self) -> bytes:
         """The next message as `encoded` made it; its files are kept for the caller.
 
         Raises `Gone`, `TimeoutError` (see `within`), and `ValueError` for bytes that are no message.
         """
-        read = self._read or self._more()
+        read = self._unread or self._more()
         while len(read) < _HEADER.size:
             read += self._more()
         length, size, _ = _HEADER.unpack_from(read)
@@ -114,7 +114,7 @@ class Channel:
         whole = _HEADER.size + length + size
         if len(read) < whole:
             read += self._exactly(whole - len(read))
-        self._read = read[whole:]
+        self._unread = read[whole:]
         return read[:whole]
 
     def close(self) -> None:
@@ -132,31 +132,31 @@ class Channel:
             view = view[self._read_into(view) :]
         return content
 
-    def _read_into(self, room: bytearray | memoryview) -> int:
-        """Read some bytes; gives how many."""
-        if self._until < inf:
-            left = self._until - time.monotonic()
+    def _read_into(self, buffer: bytearray | memoryview) -> int:
+        """Read some bytes; returns their number."""
+        if self._deadline < inf:
+            left = self._deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
             self.socket.settimeout(left)
         try:
             if self._takes_files:
-                count, found, _, _ = self.socket.recvmsg_into([room], _ROOM_FOR_FILES)
-                for _, _, numbers in found:
-                    self._files += Struct(f"{len(numbers) // 4}i").unpack(numbers)
+                count, ancillary, _, _ = self.socket.recvmsg_into([buffer], _ANCILLARY_BYTES)
+                for _, _, descriptors in ancillary:
+                    self._files += Struct(f"{len(descriptors) // 4}i").unpack(descriptors)
             else:
-                count = self.socket.recv_into(room)
+                count = self.socket.recv_into(buffer)
         except TimeoutError:
             raise
         except OSError as error:
             raise Gone(str(error)) from error
         if not count:
-            raise Gone("it closed the connection")
+            raise Gone("it closed the channel")
         return count
 
 
 def _parsed(text: bytes) -> Message:
-    if text.count(b"[") + text.count(b"{") > _MAX_NESTING:
+    if text.count(b"[") + text.count(b"{") > _MAX_NESTING:  # few messages have so many brackets
         _require_flat(text)
     message = json.loads(text.decode())  # `loads` would also take bytes in UTF-16, whose brackets weren't counted
     if not isinstance(message, dict):
@@ -183,8 +183,6 @@ def encoded(message: Mapping[str, Any], data: bytes | memoryview = b"", files: i
     text = json.dumps(message, separators=(",", ":")).encode()
     for size, most in ((len(text), _MAX_JSON), (len(data), MAX_BYTES)):
         if size > most:
-            from wasi_nn.errors import ErrorCode, NNError
-
             raise NNError(ErrorCode.TOO_LARGE, f"an isolated graph takes at most {most} bytes at once, not {size}")
     return b"".join((_HEADER.pack(len(text), len(data), files), text, data))
 

@@ -41,12 +41,12 @@ def described_error(error: NNError) -> dict[str, str]:
     return {"kind": type(error).__name__, "code": error.code.value, "text": str(error)[:_MAX_TEXT]}
 
 
-def error_of(said: Any) -> NNError:
-    """The error of a message."""
+def error_of(fields: Any) -> NNError:
+    """The error of a message. Raises `InvalidWorkerMessage`."""
     try:
-        kind, code, text = _KINDS[said["kind"]], ErrorCode(said["code"]), printable(str(said["text"]))[:_MAX_TEXT]
+        kind, code, text = _KINDS[fields["kind"]], ErrorCode(fields["code"]), printable(str(fields["text"]))[:_MAX_TEXT]
     except (KeyError, TypeError, ValueError) as error:
-        raise InvalidWorkerMessage("an error that is none") from error
+        raise InvalidWorkerMessage("an error without a known kind, code and text") from error
     return NNError.of_kind(kind, code, text)
 
 
@@ -56,8 +56,8 @@ def _described_info(info: TensorInfo) -> list[Any]:
     return [info.name, dtype, dims, info.native, info.optional, info.opaque, info.quantization]
 
 
-def _info_of(said: Sequence[Any]) -> TensorInfo:
-    name, dtype, dims, native, optional, opaque, quantization = said
+def _info_of(described: Sequence[Any]) -> TensorInfo:
+    name, dtype, dims, native, optional, opaque, quantization = described
     return TensorInfo(
         str(name),
         None if dtype is None else dtype_of(dtype),
@@ -72,7 +72,7 @@ def _info_of(said: Sequence[Any]) -> TensorInfo:
 def dtype_of(name: str) -> DType:
     """The numpy dtype of a name. Raises `InvalidWorkerMessage` for a dtype that no tensor has."""
     if name != "object" and name not in _NUMBERS:
-        raise InvalidWorkerMessage(f"elements of {name!r}")
+        raise InvalidWorkerMessage(f"elements of type {name!r:.80}")
     return dtype_named(name)
 
 
@@ -102,20 +102,20 @@ def encoded_metadata(graph: Graph) -> bytes:
 class Description:
     """A graph as a worker describes it."""
 
-    def __init__(self, said: Any, metadata: bytes) -> None:
+    def __init__(self, described: Any, metadata: bytes) -> None:
         try:
             if len(metadata) > _MAX_METADATA:
                 raise InvalidWorkerMessage(f"metadata of {len(metadata)} bytes")
             texts = list(map(str, texts_in(metadata)))
-            self.encoding = GraphEncoding(said["encoding"])
-            self.inputs = tuple(map(_info_of, said["inputs"]))
-            self.outputs = tuple(map(_info_of, said["outputs"]))
+            self.encoding = GraphEncoding(described["encoding"])
+            self.inputs = tuple(map(_info_of, described["inputs"]))
+            self.outputs = tuple(map(_info_of, described["outputs"]))
             self.metadata = dict(zip(texts[::2], texts[1::2], strict=True))
-            self.device = printable(str(said["device"]))
-            self.outputs_vary = bool(said["outputs_vary"])
-            self.keeps_state = bool(said["keeps_state"])
+            self.device = printable(str(described["device"]))
+            self.outputs_vary = bool(described["outputs_vary"])
+            self.keeps_state = bool(described["keeps_state"])
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
-            raise InvalidWorkerMessage(f"a graph that is none ({one_line(error)})") from error
+            raise InvalidWorkerMessage(f"an invalid description of a graph ({one_line(error)})") from error
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Description) and (self.inputs, self.outputs) == (other.inputs, other.outputs)
@@ -124,8 +124,8 @@ class Description:
 
 
 def encoded_texts(array: Array) -> bytes:
-    """The elements of an array of strings, one behind the other: of each, a number (twice its length, plus 1 for
-    bytes), and its bytes. Raises `NNError` for elements that are neither text nor bytes."""
+    """The elements of an array of strings, one behind the other: of each, a number (twice its length, plus 1 if it is
+    bytes, not text), and its bytes. Raises `NNError` for elements that are neither text nor bytes."""
     parts = []
     for item in array.reshape(-1).tolist():
         if isinstance(item, str):
@@ -133,7 +133,7 @@ def encoded_texts(array: Array) -> bytes:
         elif isinstance(item, bytes):
             text = item
         else:
-            message = f"a {type(item).__name__} can't be given to an isolated graph, nor by one"
+            message = f"no tensor of an isolated graph can have a {type(item).__name__} as an element"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         parts += [_LENGTH.pack(len(text) << 1 | isinstance(item, bytes)), text]
     require_few_texts(len(parts) // 2, sum(map(len, parts)))
@@ -142,9 +142,9 @@ def encoded_texts(array: Array) -> bytes:
 
 def require_few_texts(count: int, size: int) -> None:
     """Raise `NNError` with `too-large` for more strings, or more bytes of strings, than one message has."""
-    for what, there_are, most in (("strings", count, MAX_TEXTS), ("bytes of strings", size, MAX_BYTES)):
-        if there_are > most:
-            message = f"{there_are} {what}: an isolated graph takes at most {most} in a tensor, or gives in all"
+    for unit, amount, most in (("strings", count, MAX_TEXTS), ("bytes of strings", size, MAX_BYTES)):
+        if amount > most:
+            message = f"{amount} {unit}: an isolated graph takes at most {most} in a tensor, or gives in all outputs"
             raise NNError(ErrorCode.TOO_LARGE, message)
 
 
@@ -152,7 +152,7 @@ def texts_of(content: bytes, dims: Dims) -> Array:
     """The array of strings that `encoded_texts` encoded."""
     count = prod(dims)
     if count * _LENGTH.size > len(content):
-        raise InvalidWorkerMessage("strings that aren't as many as their dims say")
+        raise InvalidWorkerMessage(f"too few strings for the dims {list(dims)}")
     array: Array = np.empty(count, object)
     array[:] = list(texts_in(content, count))
     return array.reshape(dims)
@@ -160,36 +160,36 @@ def texts_of(content: bytes, dims: Dims) -> Array:
 
 def texts_in(content: bytes, count: int | None = None) -> Iterator[str | bytes]:
     """The strings that `encoded_texts` encoded: exactly `count`, or all."""
-    at = place = 0
-    while at < len(content):
-        if place == MAX_TEXTS:
+    start = found = 0
+    while start < len(content):
+        if found == MAX_TEXTS:
             raise InvalidWorkerMessage(f"more than {MAX_TEXTS} strings")
-        if at + _LENGTH.size > len(content):
+        if start + _LENGTH.size > len(content):
             raise InvalidWorkerMessage("strings that end too early")
-        (number,) = _LENGTH.unpack_from(content, at)
-        at += _LENGTH.size
-        text = content[at : at + (number >> 1)]
-        at += number >> 1
-        place += 1
+        (number,) = _LENGTH.unpack_from(content, start)
+        start += _LENGTH.size
+        text = content[start : start + (number >> 1)]
+        start += number >> 1
+        found += 1
         yield text if number & 1 else text.decode("utf-8", "surrogatepass")
-    if at != len(content) or (count is not None and place != count):
-        raise InvalidWorkerMessage("strings that aren't as many or as long as they should be")
+    if start != len(content) or count not in (None, found):
+        raise InvalidWorkerMessage(f"{found} strings, which aren't as many or as long as the message says")
 
 
-def dims_of(said: Any) -> Dims:
+def dims_of(value: Any) -> Dims:
     """Dimensions of a tensor. Raises `InvalidWorkerMessage`."""
-    if not isinstance(said, list) or len(said) > MAX_RANK or not all(map(_is_dim, said)):
-        raise InvalidWorkerMessage(f"dims {said!r:.80}")
-    return tuple(said)
+    if not isinstance(value, list) or len(value) > MAX_RANK or not all(map(_is_dim, value)):
+        raise InvalidWorkerMessage(f"dims {value!r:.80}")
+    return tuple(value)
 
 
-def _is_dim(said: Any, below: int = 2**48) -> bool:
-    return isinstance(said, int) and not isinstance(said, bool) and 0 <= said < below
+def _is_dim(value: Any, below: int = 2**48) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < below
 
 
-def _declared_dims_of(said: Any) -> tuple[int | str, ...]:
-    """Dimensions of which some have a name only. A model may declare more of them than any tensor has."""
-    fits = isinstance(said, list) and all(isinstance(dim, str) or _is_dim(dim, 2**63) for dim in said)
-    if not fits or len(said) > _MAX_DECLARED_RANK:
-        raise InvalidWorkerMessage(f"dims {said!r:.80}")
-    return tuple(said)
+def _declared_dims_of(value: Any) -> tuple[int | str, ...]:
+    """Declared dimensions, some of which are names. A model may declare more of them than any tensor has."""
+    fits = isinstance(value, list) and all(isinstance(dim, str) or _is_dim(dim, 2**63) for dim in value)
+    if not fits or len(value) > _MAX_DECLARED_RANK:
+        raise InvalidWorkerMessage(f"dims {value!r:.80}")
+    return tuple(value)

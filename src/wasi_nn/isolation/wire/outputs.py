@@ -36,8 +36,7 @@ SAME: Message = {"same": True}
 
 
 class OutputWriter:
-    """The worker's side. `room` asks the host for shared memory of a number of bytes, which replaces the memory
-    before."""
+    """The worker's side. `room` asks the host for a number of bytes of shared memory, in place of the memory before."""
 
     def __init__(self, graph: Graph, room: Callable[[int], memoryview]) -> None:
         self._graph = graph
@@ -59,7 +58,7 @@ class OutputWriter:
         require_few_texts(sum(count for count, _ in texts), sum(size for _, size in texts))
         starts = layout([content.nbytes for content in contents])
         if starts[-1] > len(self._memory):
-            self._memory = memoryview(b"")  # let go first: the host counts all memory that the worker still maps
+            self._memory = memoryview(b"")  # released first, since the host counts all memory that the worker maps
             self._places, self.reuse = None, ()
             self._memory = self._room(starts[-1])
         places = [self._place(content, start) for content, start in zip(contents, starts[:-1], strict=True)]
@@ -112,7 +111,7 @@ def _is_text(array: Array) -> bool:
 
 
 def layout(sizes: Sequence[int]) -> list[int]:
-    """The offsets of arrays of these sizes in bytes, one behind the other, and where the last one ends."""
+    """The offsets of arrays of these sizes in bytes, one behind the other, and the end of the last one."""
     starts = [0]
     for size in sizes:
         starts.append(starts[-1] + -(-size // ALIGNMENT) * ALIGNMENT)
@@ -127,14 +126,14 @@ class OutputReader:
         self._worker = memory
         self._memory: SharedMemory | None = None
         self._last: list[Array] | None = None
-        self._read_to = self._texts = self._text_bytes = 0  # of an answer: where it was read to, and its strings
+        self._read_to = self._texts = self._text_bytes = 0  # of the answer that is read: its end so far, its strings
 
     def give_room(self, size: Any) -> SharedMemory:
         """New memory of the size that the worker asks for, in place of the memory before. Raises
         `InvalidWorkerMessage`, and `NNError` as `WorkerMemory.take` does."""
-        least = 0 if self._memory is None else self._memory.size
-        if not isinstance(size, int) or size <= least:
-            raise InvalidWorkerMessage(f"outputs of {size!r:.40} bytes, with room for {least}")
+        size_before = 0 if self._memory is None else self._memory.size
+        if not isinstance(size, int) or size <= size_before:
+            raise InvalidWorkerMessage(f"outputs that need {size!r:.40} bytes, although they have {size_before}")
         self._memory = self._last = None
         self._memory = self._worker.take(size)
         return self._memory
@@ -147,12 +146,12 @@ class OutputReader:
         last, self._last = self._last, None
         if answer.get("same"):
             if last is None:
-                raise InvalidWorkerMessage("outputs like the last ones, which there aren't")
+                raise InvalidWorkerMessage("outputs like the last ones, although there are no last ones")
             arrays = last
         else:
             self._read_to = self._texts = self._text_bytes = 0
             try:
-                arrays = [self._output(*said) for said in answer["outputs"]]
+                arrays = [self._output(*described) for described in answer["outputs"]]
                 if self._graph.outputs_vary:
                     return Outputs.named(zip(map(str, answer["names"]), arrays, strict=True))
             except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
@@ -166,10 +165,10 @@ class OutputReader:
     @staticmethod
     def _require_declared(arrays: Sequence[Array], infos: Sequence[TensorInfo]) -> None:
         if len(arrays) != len(infos):
-            raise InvalidWorkerMessage(f"{len(arrays)} outputs")
+            raise InvalidWorkerMessage(f"{len(arrays)} outputs, although the graph declares {len(infos)}")
         for array, info in zip(arrays, infos, strict=True):
             if info.dtype is not None and array.dtype != info.dtype:
-                raise InvalidWorkerMessage(f"an output of {array.dtype}, which is {info.dtype}")
+                raise InvalidWorkerMessage(f"an output of {array.dtype}, although it is declared as {info.dtype}")
 
     def _output(self, dtype: str, dims: Any, start: Any, size: Any = None) -> Array:
         kind, shape = dtype_of(dtype), dims_of(dims)
@@ -191,13 +190,14 @@ class OutputReader:
     def _content(self, start: Any, size: Any) -> memoryview:
         """The bytes of an output. Outputs lie one behind the other: if they could overlap, a small memory would be many
         large outputs, which the host might copy."""
-        if not isinstance(start, int) or not isinstance(size, int) or start < self._read_to or size < 0:
-            raise InvalidWorkerMessage("an output that is nowhere")
-        content = memoryview(b"") if self._memory is None else self._memory.bytes[start : start + size]
-        if len(content) < size:
-            raise InvalidWorkerMessage("an output that is nowhere")
-        self._read_to = start + size
-        return content
+        if isinstance(start, int) and isinstance(size, int) and start >= self._read_to and size >= 0:
+            content = memoryview(b"") if self._memory is None else self._memory.bytes[start : start + size]
+            if len(content) == size:
+                self._read_to = start + size
+                return content
+        raise InvalidWorkerMessage(
+            f"an output at {start!r:.40} of {size!r:.40} bytes, outside of its part of the memory"
+        )
 
 
 def tells_of_outputs(answer: Message) -> bool:

@@ -73,16 +73,16 @@ FIELDS: dict[Request, frozenset[str]] = {
 """The fields of each request."""
 
 
-def request(what: Request, **fields: Any) -> Message:
+def request(kind: Request, **fields: Any) -> Message:
     """A request with its fields. Raises `ValueError` unless they are those of the table."""
-    if fields.keys() != FIELDS[what]:
-        raise ValueError(f"a request {what.value!r} with {sorted(fields)}, not {sorted(FIELDS[what])}")
-    return {"do": what.value, **fields}
+    if fields.keys() != FIELDS[kind]:
+        raise ValueError(f"a request {kind.value!r} with {sorted(fields)}, not {sorted(FIELDS[kind])}")
+    return {"do": kind.value, **fields}
 
 
 def kind_of(message: Message) -> Request:
-    """What a message asks for. Raises `ValueError` for what is no request, or has other fields."""
-    what = Request(message["do"])
-    if message.keys() - {"do"} != FIELDS[what]:
-        raise ValueError(f"a request {what.value!r} with {sorted(message)}")
-    return what
+    """The request in a message. Raises `ValueError` for an unknown request, or other fields than those of the table."""
+    kind = Request(message["do"])
+    if message.keys() - {"do"} != FIELDS[kind]:
+        raise ValueError(f"a request {kind.value!r} with {sorted(message)}")
+    return kind
