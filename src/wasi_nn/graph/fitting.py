@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.graph.guest_types import guest_info, no_such_tensors
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import Dims, dims_text, dtype_name
 
@@ -45,11 +46,6 @@ def require_rank(info: TensorInfo) -> None:
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
-def no_such_tensors(kind: str) -> str:
-    """The end of an error message about an element type that wasi-nn lacks."""
-    return f"wasi-nn has no tensors of {kind} (the host can be told to convert them: --convert-types)"
-
-
 def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
     """A tensor as a row-major array in the machine's byte order. Strings become arrays of objects, as runtimes take
     them; an opaque input becomes its bytes."""
@@ -76,7 +72,8 @@ def fitting_dims(info: TensorInfo, dtype: DType, dims: Dims) -> Dims:
     if info.dtype is not None and dtype != info.dtype:
         message = f"input {info.name!r} is {info.type_name}, got {dtype_name(dtype)}"
         if info.type is None:
-            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{message}; {no_such_tensors(info.type_name)}")
+            reason = no_such_tensors(info.type_name, is_convertible=guest_info(info) is not info)
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{message}; {reason}")
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if len(dims) > MAX_RANK:
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r}: rank {len(dims)} is above {MAX_RANK}")
