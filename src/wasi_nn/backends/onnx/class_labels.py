@@ -23,14 +23,14 @@ Keys = tuple[int, ...] | tuple[str, ...]
 
 def keys_of_maps(model: memoryview, outputs: Collection[str]) -> dict[str, Keys]:
     """The keys of the maps in those of these outputs that a `ZipMap` of the model's main graph makes, in ascending
-    order, which is the runtime's. Outputs with more than 65,536 keys are left out.
+    order, which is the runtime's. Keys beyond 65,536 for all outputs aren't read: such an output is left out.
 
     Of a malformed model, only the part before the first error is read.
     """
     found: dict[str, Keys] = {}
     if not outputs:
         return found
-    reader = FieldReader(_MAX_FIELDS)
+    reader, left = FieldReader(_MAX_FIELDS), _MAX_LABELS
     try:
         for graph in reader.messages(model, _MODEL_GRAPH):
             for node in reader.messages(graph, _GRAPH_NODE):
@@ -39,9 +39,11 @@ def keys_of_maps(model: memoryview, outputs: Collection[str]) -> dict[str, Keys]
                     continue
                 name = reader.last(node, _NODE_OUTPUT).decode()
                 if name in outputs:
-                    numbers = list(islice(_numbers(reader, node), _MAX_LABELS + 1))
-                    texts = list(islice(_texts(reader, node), _MAX_LABELS + 1))
-                    if max(len(numbers), len(texts)) <= _MAX_LABELS:
+                    numbers = list(islice(_numbers(reader, node), left + 1))
+                    texts = list(islice(_texts(reader, node), left + 1))
+                    count = max(len(numbers), len(texts))
+                    if 0 < count <= left:
+                        left -= count
                         found[name] = tuple(sorted(set(texts))) or tuple(sorted(set(numbers)))
     except ValueError:
         pass
