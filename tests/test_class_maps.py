@@ -18,17 +18,21 @@ from driven_component import Driven, GuestFailed
 from onnx import TensorProto, helper
 
 import wasi_nn
-from wasi_nn import ErrorCode, Graph, Limits, LoadRules, NamedGraph, NNError, Registry, Session, TensorInfo, isolation
+from wasi_nn import ErrorCode, Graph, Limits, LoadRules, NamedGraph, NNError, Registry, Session, TensorInfo
 from wasi_nn.graph.conversion import converted
 from wasi_nn.graph.runner import RunFunction
 
 OPTION = "--convert-types"
-PLACES = [
-    False,
-    pytest.param(True, marks=pytest.mark.skipif(bool(isolation.unavailable()), reason="graphs can't be isolated here")),
-]
 COMPONENTS = ["0.2.0-rc-2024-06-25", "0.2.0-rc-2024-08-19", "0.2.0-rc-2024-10-28"]
 KINDS: dict[str, Any] = {"numbers": [30, -10, 20], "texts": ["setosa", "virginica", "versicolor"]}
+
+
+@pytest.fixture(params=[False, True])
+def isolate(request: pytest.FixtureRequest) -> bool:
+    """Whether graphs are isolated."""
+    if request.param:
+        request.getfixturevalue("isolation")
+    return bool(request.param)
 
 
 def classifier(labels: Sequence[int] | Sequence[str]) -> tuple[bytes, Any, Any]:
@@ -63,7 +67,6 @@ def classifier(labels: Sequence[int] | Sequence[str]) -> tuple[bytes, Any, Any]:
     return model, features.astype(np.float32), trained.predict_proba(features)
 
 
-@pytest.mark.parametrize("isolate", PLACES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_classifiers_probabilities_are_a_tensor(kind: str, isolate: bool) -> None:
     model, features, probabilities = classifier(KINDS[kind])
@@ -79,7 +82,6 @@ def test_a_classifiers_probabilities_are_a_tensor(kind: str, isolate: bool) -> N
         np.testing.assert_allclose(graph.compute({"features": features})["p"], probabilities, atol=1e-5)
 
 
-@pytest.mark.parametrize("isolate", PLACES)
 def test_a_core_guest_is_given_the_tensor_or_the_option(isolate: bool) -> None:
     model = models.labelled(["b", "a"])
     for convert in (False, True):
@@ -95,7 +97,6 @@ def test_a_core_guest_is_given_the_tensor_or_the_option(isolate: bool) -> None:
                 assert guest.call("get_output", context, 0, 4096, 64, 0) == UNSUPPORTED_OPERATION
 
 
-@pytest.mark.parametrize("isolate", PLACES)
 @pytest.mark.parametrize("version", COMPONENTS)
 def test_a_component_is_given_the_tensor_or_the_option(version: str, isolate: bool) -> None:
     model, feeds = models.labelled([7, -7]), {"x": models.f32([[1, 2], [3, 4], [5, 6]])}
@@ -186,7 +187,6 @@ def test_what_no_option_converts_is_refused_without_one(name: str, convert: bool
     assert (raised.value.code, OPTION in str(raised.value)) == (ErrorCode.UNSUPPORTED_OPERATION, False)
 
 
-@pytest.mark.parametrize("isolate", PLACES)
 @pytest.mark.parametrize("convert", [False, True])
 def test_a_sequence_of_tensors_is_refused_without_the_option(isolate: bool, convert: bool) -> None:
     context = wasi_nn.load(

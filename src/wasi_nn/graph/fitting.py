@@ -23,11 +23,15 @@ MAX_RANK = 64  # numpy's own limit
 
 
 def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
-    """The index of a tensor by its index, its name, or a decimal number where no tensor has that name."""
+    """The index of a tensor by its index, its name, an alias that no other tensor has, or a decimal number where no
+    tensor has that name."""
     if isinstance(key, str):
         for index, info in enumerate(infos):
             if info.name == key:
                 return index
+        aliased = [index for index, info in enumerate(infos) if key in info.aliases]
+        if len(aliased) == 1:
+            return aliased[0]
         if not (key.isascii() and key.isdigit() and len(key) <= 10):
             names = ", ".join(repr(info.name) for info in infos)
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"no {what} is named {key!r}; the graph's {what}s: {names}")

@@ -24,7 +24,7 @@ class TensorInfo:
     tensor of any type is taken. `optional` inputs need not be set. `opaque` ones are bytes, such as a prompt, taken
     as they are whatever type and dims they are said to have. `quantization` is a scale and a zero point: the number
     that an element stands for is `scale * (element - zero point)`. `keys` are those of each map in a sequence of maps,
-    in ascending order, if the model tells them.
+    in ascending order, if the model tells them. `aliases` are further names by which callers may refer to it.
     """
 
     name: str
@@ -35,6 +35,7 @@ class TensorInfo:
     opaque: bool = False
     quantization: tuple[float, int] | None = None
     keys: tuple[int | str, ...] | None = None
+    aliases: tuple[str, ...] = ()
 
     @classmethod
     def of_bytes(cls, name: str, *, optional: bool = False) -> TensorInfo:
