@@ -23,7 +23,7 @@ from wasi_nn.backends.options import check_options, is_text, is_thread_count, on
 from wasi_nn.backends.tflite.model import keeps_state, require_sound
 from wasi_nn.backends.tflite.signatures import choose_signature, described_signatures, read_signatures
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.runner import RunFunction, Runner, failure
+from wasi_nn.graph.runner import RunFunction, Runner, failure, reused
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.process import quiet
 from wasi_nn.types import Dims, ExecutionTarget, GraphEncoding
@@ -234,10 +234,11 @@ class _MainGraphRunner(Runner):
         if reuse is None:
             return [self._copy(place) for place in self._outputs]
         self._look_at_outputs()
-        return [
+        outputs = [
             self._output_arrays[index] if index in self._output_arrays else self._copy(place)
             for index, place in enumerate(self._outputs)
         ]
+        return reused(outputs, reuse)
 
     def _resize(self, dims: list[Dims]) -> None:
         if dims == self._dims:
