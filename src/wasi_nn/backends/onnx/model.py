@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from wasi_nn.backends.formats.protobuf import fields
-from wasi_nn.backends.options import how_to_set
+from wasi_nn.backends.options import BY_PATH, how_to_set
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.process.files import mapped_file
 
@@ -112,7 +112,7 @@ def require_self_contained(model: bytes) -> None:
     if external:
         raise NNError(
             ErrorCode.SECURITY,
-            "the model has external data, which bytes can't have: load it from a path, or store it in one file",
+            f"the model has external data, which bytes can't have: {BY_PATH}, or store it in one file",
         )
 
 

@@ -8,7 +8,8 @@ Options: `threads` (0, the default: the runtime's choice), `streams` (how many i
 the threads; 0, the default: as `hint` says), `precision` (`f32`, the default, or `runtime` for the
 runtime's own choice: bf16 on recent processors, which is less accurate), `hint` (`latency`, the default, or
 `throughput`), `device` (one of OpenVINO's device names, for any target), `mmap` (whether the weights' file is mapped;
-the default is false), `external_data` (as for ONNX Runtime).
+the default is false), `external_data` (as for ONNX Runtime), `signature` (of a TensorFlow Lite model: the signature
+whose names are used).
 
 OpenVINO accepts inputs of other types than the model's, and runs without inputs. The checks of `wasi_nn.graph` come
 first.
@@ -16,6 +17,7 @@ first.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,6 +46,7 @@ from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner
 from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.process.files import mapped_file
 from wasi_nn.types import ExecutionTarget, GraphEncoding, dtype_named
 
 if TYPE_CHECKING:
@@ -323,9 +326,10 @@ def _port_name(port: Any, node: Any, taken: Collection[str] = ()) -> str:
 
 def _signatures(model: bytes | str) -> list[Signature]:
     """The signatures of a TensorFlow Lite model, by the path of its file; none of any other model."""
-    if not isinstance(model, str) or not model.endswith(".tflite"):
+    if not isinstance(model, str) or not os.path.isfile(model):
         return []
-    return read_signatures(Path(model).read_bytes())
+    with mapped_file(Path(model)) as content:
+        return read_signatures(content) if is_tflite(content) else []
 
 
 def _signed(infos: list[TensorInfo], names: Mapping[str, str]) -> list[TensorInfo]:

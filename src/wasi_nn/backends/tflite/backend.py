@@ -82,7 +82,7 @@ class TfliteGraph(Graph):
         self.keeps_state = keeps_state(model)
         self._threads = threads
         interpreter = self._interpreter()
-        signatures = read_signatures(model)
+        signatures = read_signatures(memoryview(model))
         chosen = choose_signature(signatures, signature)
         self._signature = None if chosen is None else chosen.name
         inputs, outputs = _details(interpreter, self._signature)

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wasi_nn.backends.formats.flatbuffers import FlatBuffer, Table
-from wasi_nn.backends.options import how_to_set
+from wasi_nn.backends.options import how_to_run_by, how_to_set
 from wasi_nn.errors import ErrorCode, NNError, printable
+from wasi_nn.types import GraphEncoding
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -34,9 +35,9 @@ class Signature:
     outputs: Mapping[str, str]
 
 
-def read_signatures(model: bytes) -> list[Signature]:
+def read_signatures(model: memoryview) -> list[Signature]:
     """The signatures of a model. Raises `ValueError` for a damaged one."""
-    root = FlatBuffer(memoryview(model)).root()
+    root = FlatBuffer(model).root()
     tables = root.tables(_MODEL_SIGNATURES)
     graphs = [graph.tables(_GRAPH_TENSORS) for graph in root.tables(_MODEL_GRAPHS)] if tables else []
     signatures = []
@@ -81,13 +82,11 @@ def require_main(chosen: Signature | None, signatures: Sequence[Signature]) -> N
     that runs no other subgraph."""
     if chosen is None or chosen.graph == 0:
         return
-    message = (
-        f"the signature {chosen.name!r} isn't of the model's main graph, which is all that openvino runs: run it by "
-        "ai_edge_litert (--runtime tensorflowlite=ai_edge_litert, runtime='ai_edge_litert' in Python)"
-    )
+    other = how_to_run_by(GraphEncoding.TENSORFLOWLITE, "ai_edge_litert", "tflite")
+    message = f"the signature {chosen.name!r} isn't of the model's main graph, which is all that openvino runs: {other}"
     main = next((signature.name for signature in signatures if signature.graph == 0), None)
     if main is not None:
-        message += f", or run the signature {main!r}: {how_to_set('signature', main)}"
+        message += f"; or run the signature {main!r}: {how_to_set('signature', main)}"
     raise NNError(ErrorCode.UNSUPPORTED_OPERATION, printable(message))
 
 
