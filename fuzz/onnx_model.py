@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from fuzz.checks import refusals
 from wasi_nn import NNError
+from wasi_nn.backends.onnx.class_labels import keys_of_maps
 from wasi_nn.backends.onnx.functions import require_bounded_functions
 from wasi_nn.backends.onnx.model import is_onnx, require_self_contained, tensors_with_shape, uses_external_data
 
@@ -18,6 +19,7 @@ def run(data: bytes) -> None:
     model = memoryview(data)
     is_onnx(model)
     tensors_with_shape(model)
+    keys_of_maps(model, {"p", "y"})
     with suppress(ValueError):
         uses_external_data(model)
     with refusals(NNError):

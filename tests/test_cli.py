@@ -242,6 +242,10 @@ def test_inspect_with_options_of_the_backend_and_of_the_host(wasi_nn: Callable[.
     write("int8.onnx", models.cast(TensorProto.INT8, TensorProto.FLOAT))
     assert "x  int8  [4]" in wasi_nn("inspect", "int8.onnx")[1]
     assert "x  i32   [4]" in wasi_nn("inspect", "--convert-types", "int8.onnx")[1]
+    write("classifier.onnx", models.labelled(["b", "a"]))
+    assert "p  seq(map(string,tensor(float))) of any rank" in wasi_nn("inspect", "classifier.onnx")[1]
+    lines = wasi_nn("inspect", "--convert-types", "classifier.onnx")[1].splitlines()
+    assert {"  0  p  f32   [?, 2]", 'keys of p: ["a", "b"]'} <= set(lines)
     by_openvino = json.loads(
         wasi_nn("inspect", "--runtime", "onnx=openvino", "--option", "threads=1", "--json", "net.onnx")[1]
     )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from struct import pack
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 import wasi_nn
 from wasi_nn.abi.core import spec
+from wasi_nn.backends.onnx.class_labels import keys_of_maps
 from wasi_nn.backends.onnx.model import is_onnx, tensors_with_shape, uses_external_data
 
 MEMORY_SIZE = 16 * 65536
@@ -103,11 +105,17 @@ def test_models_that_are_damaged_anywhere(changes: list[tuple[int, int]]) -> Non
         assert len(graph.compute({"x": np.ones(4, np.float32)})) == len(graph.outputs)
 
 
-READERS: list[Callable[[memoryview], object]] = [is_onnx, tensors_with_shape, uses_external_data]
+READERS: list[Callable[[memoryview], object]] = [
+    is_onnx,
+    tensors_with_shape,
+    uses_external_data,
+    partial(keys_of_maps, outputs={"p"}),
+]
 
 
 @fuzz
 @given(st.one_of(st.binary(max_size=200), st.integers(0, len(MODEL)).map(lambda n: MODEL[:n] + b"\xff" * 3)))
+@example(models.labelled(["a", "b"])[:-20])
 @example(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
 @example(b"\x08" * 11)
 @example(b"\x00\x00")

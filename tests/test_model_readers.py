@@ -11,12 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import hostile_onnx
+import onnx_models
 import pytest
 from checks import refused
 from hostile_onnx import field
 
 from wasi_nn import ErrorCode
 from wasi_nn.backends.formats.call_bounds import require_bounded
+from wasi_nn.backends.onnx.class_labels import keys_of_maps
 from wasi_nn.backends.onnx.functions import require_bounded_functions
 from wasi_nn.backends.onnx.model import tensors_with_shape, uses_external_data
 from wasi_nn.backends.pytorch.archive import require_harmless_data
@@ -47,6 +49,13 @@ def test_an_onnx_input_that_is_described_in_many_parts() -> None:
 def test_onnx_nodes_of_two_bytes(read: Callable[[memoryview], object]) -> None:
     nodes = memoryview(field(25, b"") + field(7, field(1, b"") * 20_000))
     assert most_memory(read, nodes) < MB
+
+
+def test_labels_of_onnx_classifiers_that_are_too_many_to_be_told() -> None:
+    assert keys_of_maps(memoryview(onnx_models.labelled(list(range(65_536)))), {"p"})["p"] == tuple(range(65_536))
+    model = memoryview(onnx_models.labelled(list(range(4_000_000))))
+    assert most_memory(keys_of_maps, model, {"p"}) < 8 * MB
+    assert keys_of_maps(model, {"p"}) == {}
 
 
 @pytest.mark.parametrize("read", [uses_external_data, require_bounded_functions])

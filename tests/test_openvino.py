@@ -175,6 +175,17 @@ def test_dynamic_dims_may_change_and_outputs_stay(folder: Path) -> None:
     assert all(np.array_equal(output, values) for output, values in kept), "former outputs stay as they were"
 
 
+def test_outputs_of_fixed_dims_stay_in_place(folder: Path) -> None:
+    context = wasi_nn.load(models.relu(), runtime="openvino").init_execution_context()
+    views = []
+    for values in ([1, -2, 3, -4], [-1, 2, -3, 4], [5, 6, -7, 8]):
+        context.set_input(0, models.f32(values))
+        context.compute()
+        views.append(context.output_bytes(0))
+        assert views[-1].cast("f").tolist() == [max(value, 0) for value in values]
+    assert views[0] is views[1] is views[2], "not made anew for each compute"
+
+
 def test_a_guest_brings_two_builders(folder: Path) -> None:
     with wasi_nn.Session(allow_load=["openvino"]) as session:
         guest = CoreGuest(session)

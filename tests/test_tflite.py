@@ -109,11 +109,13 @@ def test_types_that_wasi_nn_lacks() -> None:
 def test_tensors_are_the_interpreters_own_where_dims_are_fixed() -> None:
     context = wasi_nn.load(models.relu()).init_execution_context()
     context.set_input(0, f32([1, -2, 3, -4]))
-    results = []
+    results, views = [], []
     for _ in range(3):
         context.compute()
         results.append(context.output(0)[1])
+        views.append(context.output_bytes(0))
     assert results[0] is results[1] is results[2], "read in place"
+    assert views[0] is views[1] is views[2], "not made anew for each compute"
     assert bytes(context.output_bytes(0)) == results[1].tobytes() == f32([1, 0, 3, 0]).tobytes()
     context.set_input(0, f32([-1, 2, -3, 4]))
     assert context.get_output(0).tolist() == [1, 0, 3, 0], "until it runs again"

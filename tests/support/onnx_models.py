@@ -49,7 +49,8 @@ def build(
         initializers,
         **graph,
     )
-    model = helper.make_model(graph_proto, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(graph_proto, opset_imports=opsets, ir_version=8)
     serialized: bytes = model.SerializeToString()
     return serialized
 
@@ -97,6 +98,24 @@ def sequence() -> bytes:
         {"x": (1, ["n"])},
         {"s": helper.make_tensor_sequence_value_info("s", 1, None), "y": (1, ["n"])},
     )
+
+
+def maps_info(labels: Sequence[int] | Sequence[str]) -> Any:
+    """The type of an output `p` that is a sequence of maps from labels to f32."""
+    key = TensorProto.INT64 if isinstance(labels[0], int) else TensorProto.STRING
+    kind = helper.make_map_type_proto(key, helper.make_tensor_type_proto(1, None))
+    return onnx.ValueInfoProto(name="p", type=helper.make_sequence_type_proto(kind))
+
+
+def zip_map(labels: Sequence[int] | Sequence[str]) -> Any:
+    """The node of a classifier that makes p, maps from labels to the columns of x."""
+    name = "classlabels_int64s" if isinstance(labels[0], int) else "classlabels_strings"
+    return helper.make_node("ZipMap", ["x"], ["p"], domain="ai.onnx.ml", **dict[str, Any]({name: labels}))
+
+
+def labelled(labels: Sequence[int] | Sequence[str]) -> bytes:
+    """p = the rows of x, f32 [n, labels], as maps from these labels to numbers."""
+    return build([zip_map(labels)], {"x": (1, ["n", len(labels)])}, {"p": maps_info(labels)})
 
 
 def failing() -> bytes:

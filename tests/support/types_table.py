@@ -211,6 +211,10 @@ tensor of strings is a u8 with one dimension more: the bytes of each string in U
 type can't hold (300 for an int8, a string that ends in a zero) is refused: `invalid-argument` at compute, or
 `unsupported-operation` for a string.
 
+A sequence of maps from int64 or string to f32, as classifiers give it, is an f32 [maps, keys]: a row for each map,
+with its values in the ascending order of the keys. Its maps must have the same keys. The graph's metadata has the keys
+([onnx.md](onnx.md#classifiers)). Other maps, sequences and optional values have no conversion.
+
 GGML's inputs and outputs are bytes, of whatever type and dims a guest says ([ggml.md](ggml.md)).
 """
 

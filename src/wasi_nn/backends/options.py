@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -55,6 +56,28 @@ def is_texts(value: Any) -> bool:
 def one_of(words: Sequence[str] | Mapping[str, Any]) -> _Check:
     """A check that accepts these words."""
     return _taking(f"one of {', '.join(words)}")(lambda value: isinstance(value, str) and value in words)
+
+
+BY_PATH = "the operator can load it by its path, without a sha256"
+"""The way to load a model that is refused from bytes, for errors. A model with a sha256 is loaded from bytes too."""
+
+
+def how_to_set(name: str, value: Any) -> str:
+    """The ways to set an option, for errors: in a file of graphs, in Python, and for `wasi-nn inspect`."""
+    as_json = json.dumps(value, ensure_ascii=False)
+    in_command = value if isinstance(value, str) else f"'{as_json}'"
+    return (
+        f"options = {{ {name} = {as_json} }} in a file of graphs (--graphs FILE), options={{{name!r}: {value!r}}} in "
+        f"Python, --option {name}={in_command} for wasi-nn inspect"
+    )
+
+
+def how_to_run_by(encoding: GraphEncoding, runtime: str, extra: str) -> str:
+    """The ways to have another runtime run a model, for errors."""
+    return (
+        f"run it by {runtime}: --runtime {encoding.value}={runtime}, in Python runtime={runtime!r}; if that isn't "
+        f"installed, pip install 'wasi-nn[{extra}]'"
+    )
 
 
 def only_builder(encoding: GraphEncoding, builders: Sequence[memoryview]) -> bytes:

@@ -87,6 +87,8 @@ def main(options: argparse.Namespace) -> int:
     for key, value in graph.metadata.items():
         text = printable(f"{key}: {' '.join(value.split())}")
         print(text if len(text) <= 100 else text[:97] + "...")
+        if key == "signatures" and graph.encoding.value in ("tensorflow", "tensorflowlite"):
+            print('  (--option signature=NAME chooses one here, options = { signature = "NAME" } in a file of graphs)')
     return 0
 
 

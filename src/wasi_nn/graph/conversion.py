@@ -1,21 +1,17 @@
 """Conversion of tensors whose element types wasi-nn lacks, for graphs whose operator asks for it.
 
-A guest sees each such type as one that holds all of its values, as in this table. A value that would change on the way
-there and back is an error: an i32 of 300 for an int8, a u8 of 2 for a bool, an uint64 above the largest i64.
-
-    int8, int16, uint16    i32
-    uint32, uint64         i64
-    bool                   u8, 0 or 1
-    string                 u8, with one dimension more: the bytes of each in UTF-8, filled up with zeros
+A guest sees each such type as one that holds all of its values (`wasi_nn.graph.guest_types`). A value that would change
+on the way there and back is an error: an i32 of 300 for an int8, a u8 of 2 for a bool, an uint64 above the largest i64.
 
 A string in Python takes far more memory than a short row, and a row may be far longer than its string. So there are two
-limits for each compute: the number of strings in all inputs, and the bytes of the rows in all outputs.
+limits for each compute: the number of strings in all inputs, and the bytes of the rows in all outputs. A map takes more
+memory than a row too, so that the second limit holds for rows of maps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +19,8 @@ import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.named_tensors import named_outputs
+from wasi_nn.graph.guest_types import NUMBERS, guest_info, holds_texts, is_maps, is_text
+from wasi_nn.graph.named_tensors import output_infos
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.runner import ABSENT, Runner, as_runner
 from wasi_nn.graph.tensor_info import TensorInfo
@@ -35,15 +32,6 @@ if TYPE_CHECKING:
 _MAX_STRINGS = 1 << 20
 _MAX_ROWS = 64 << 20  # bytes
 
-_AS = {
-    "int8": TensorType.I32,
-    "int16": TensorType.I32,
-    "uint16": TensorType.I32,
-    "uint32": TensorType.I64,
-    "uint64": TensorType.I64,
-    "bool": TensorType.U8,
-}
-
 
 def converted(graph: Graph) -> Graph:
     """The graph with inputs and outputs of wasi-nn's types, where a conversion exists; else itself."""
@@ -53,13 +41,20 @@ def converted(graph: Graph) -> Graph:
 
 class _ConvertedGraph(Graph):
     def __init__(self, graph: Graph) -> None:
-        super().__init__(map(_outward_info, graph.inputs), map(_outward_info, graph.outputs), graph.metadata)
+        keys = {
+            f"keys of {info.name}": json.dumps(info.keys, ensure_ascii=False) for info in graph.outputs if info.keys
+        }
+        super().__init__(map(guest_info, graph.inputs), map(guest_info, graph.outputs), graph.metadata | keys)
         self._graph = graph
         self.encoding, self.runtime, self.device = graph.encoding, graph.runtime, graph.device
         self.outputs_vary, self.keeps_state = graph.outputs_vary, graph.keeps_state
 
     def configured(self, config: memoryview) -> Graph:
         return converted(self._graph.configured(config))
+
+    def close(self) -> None:
+        super().close()
+        self._graph.close()
 
     def runner(self) -> Runner:
         return _ConvertingRunner(self._graph)
@@ -111,18 +106,18 @@ class _ConvertingRunner(Runner):
 
     def check_input(self, index: int, data: memoryview) -> None:
         info = self._graph.inputs[index]
-        if _outward_info(info) is info:
+        if guest_info(info) is info:
             self._run.check_input(index, data)
 
     def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
         output = self._run.output_before_compute(index, self._for_graph(inputs))
-        return None if output is None else _outward(self._graph.outputs[index].name, output)
+        return None if output is None else _outward(self._graph.outputs[index], output)
 
     def _for_graph(self, inputs: Sequence[Array | None]) -> list[Any]:
         """The inputs in the graph's own types."""
         infos = self._graph.inputs
         pairs = list(zip(infos, inputs, strict=True))
-        strings = sum(prod(array.shape[:-1]) for info, array in pairs if _is_text(info) and array is not None)
+        strings = sum(prod(array.shape[:-1]) for info, array in pairs if is_text(info) and array is not None)
         if strings > _MAX_STRINGS:
             raise NNError(
                 ErrorCode.TOO_LARGE, f"{strings} strings as inputs, of which at most {_MAX_STRINGS} are converted"
@@ -132,10 +127,10 @@ class _ConvertingRunner(Runner):
     def _for_guest(self, results: Sequence[Array]) -> Sequence[Array]:
         """The outputs in wasi-nn's types."""
         pairs, left = [], _MAX_ROWS
-        for name, array in named_outputs(self._graph, results):
-            output = _outward(name, array, left)
+        for info, array in zip(output_infos(self._graph, results), results, strict=True):
+            output = _outward(info, array, left)
             left -= output.nbytes if array.dtype == object else 0
-            pairs.append((name, output))
+            pairs.append((info.name, output))
         outputs = Outputs.named(pairs)
         if not self._graph.outputs_vary:
             outputs.infos = None
@@ -143,34 +138,22 @@ class _ConvertingRunner(Runner):
         return outputs
 
 
-def _is_text(info: TensorInfo) -> bool:
-    return info.dtype == object and "string" in info.native
-
-
-def _outward_info(info: TensorInfo) -> TensorInfo:
-    """The tensor info that a guest sees."""
-    if _is_text(info):
-        dims = None if info.dims is None else (*info.dims, "?")
-        return replace(info, dtype=TensorType.U8.dtype, dims=dims)
-    kind = None if info.dtype is None else _AS.get(info.dtype.name)
-    return info if kind is None else replace(info, dtype=kind.dtype)
-
-
 def _inward(info: TensorInfo, array: Array) -> Array:
     """A guest's tensor in the graph's own type."""
     if array is ABSENT or info.dtype is None or array.dtype == info.dtype:
         return array
-    if _is_text(info):
+    if is_text(info):
         return _texts(info.name, array)
     return _exactly(f"input {info.name!r}", array, info.dtype)
 
 
-def _outward(name: str, array: Array, most: int = _MAX_ROWS) -> Array:
-    """A graph's tensor in a type of wasi-nn, strings in at most `most` bytes. Unchanged if no conversion exists."""
+def _outward(info: TensorInfo, array: Array, most: int = _MAX_ROWS) -> Array:
+    """A graph's tensor in a type of wasi-nn, strings and maps in at most `most` bytes. Unchanged if no conversion
+    exists."""
     if array.dtype == object:
-        return _bytes_of(name, array, most)
-    kind = _AS.get(array.dtype.name)
-    return array if kind is None else _exactly(f"output {name!r}", array, kind.dtype)
+        return _values_of(info, array.item(), most) if is_maps(info) else _bytes_of(info.name, array, most)
+    kind = NUMBERS.get(array.dtype.name)
+    return array if kind is None else _exactly(f"output {info.name!r}", array, kind.dtype)
 
 
 def _exactly(what: str, array: Array, dtype: DType) -> Array:
@@ -201,9 +184,9 @@ def _texts(name: str, array: Array) -> Array:
 
 def _bytes_of(name: str, array: Array, most: int) -> Array:
     """An array whose rows are the bytes of strings."""
-    items: list[Any] = array.reshape(-1).tolist()
-    if not all(isinstance(item, str | bytes) for item in items):
+    if not holds_texts(array):
         return array
+    items: list[Any] = array.reshape(-1).tolist()
     _row_size(name, items, most)
     texts = [item.encode("utf-8", "surrogateescape") if isinstance(item, str) else item for item in items]
     if any(text.endswith(b"\0") for text in texts):
@@ -225,3 +208,18 @@ def _row_size(name: str, texts: Sequence[str | bytes], most: int) -> int:
         )
         raise NNError(ErrorCode.TOO_LARGE, message)
     return longest
+
+
+def _values_of(info: TensorInfo, maps: Sequence[Mapping[Any, float]], most: int) -> Array:
+    """An array whose rows are the values of maps, in the order of their keys."""
+    keys: Sequence[Any] = info.keys if info.keys is not None else sorted(maps[0]) if maps else ()
+    if any(each.keys() != set(keys) for each in maps):
+        message = f"output {info.name!r}: its maps have different keys, so that they are no rows of one tensor"
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
+    dtype, dims = TensorType.F32.dtype, (len(maps), len(keys))
+    if prod(dims) * dtype.itemsize > most:
+        message = f"{len(maps)} maps of {len(keys)} keys are more than the {most} bytes that are"
+        raise NNError(
+            ErrorCode.TOO_LARGE, f"output {info.name!r}: {message} left of {_MAX_ROWS} for all converted outputs"
+        )
+    return np.fromiter((each[key] for each in maps for key in keys), dtype, prod(dims)).reshape(dims)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.graph.guest_types import guest_info, no_such_tensors
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import Dims, dims_text, dtype_name
 
@@ -22,11 +23,15 @@ MAX_RANK = 64  # numpy's own limit
 
 
 def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
-    """The index of a tensor by its index, its name, or a decimal number where no tensor has that name."""
+    """The index of a tensor by its index, its name, an alias that no other tensor has, or a decimal number where no
+    tensor has that name."""
     if isinstance(key, str):
         for index, info in enumerate(infos):
             if info.name == key:
                 return index
+        aliased = [index for index, info in enumerate(infos) if key in info.aliases]
+        if len(aliased) == 1:
+            return aliased[0]
         if not (key.isascii() and key.isdigit() and len(key) <= 10):
             names = ", ".join(repr(info.name) for info in infos)
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"no {what} is named {key!r}; the graph's {what}s: {names}")
@@ -43,11 +48,6 @@ def require_rank(info: TensorInfo) -> None:
     if info.dims is not None and len(info.dims) > MAX_RANK:
         message = f"the graph's {info.name!r} has {len(info.dims)} dims, and there can be {MAX_RANK}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-
-
-def no_such_tensors(kind: str) -> str:
-    """The end of an error message about an element type that wasi-nn lacks."""
-    return f"wasi-nn has no tensors of {kind} (the host can be told to convert them: --convert-types)"
 
 
 def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
@@ -76,7 +76,8 @@ def fitting_dims(info: TensorInfo, dtype: DType, dims: Dims) -> Dims:
     if info.dtype is not None and dtype != info.dtype:
         message = f"input {info.name!r} is {info.type_name}, got {dtype_name(dtype)}"
         if info.type is None:
-            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{message}; {no_such_tensors(info.type_name)}")
+            reason = no_such_tensors(info.type_name, is_convertible=guest_info(info) is not info)
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{message}; {reason}")
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if len(dims) > MAX_RANK:
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r}: rank {len(dims)} is above {MAX_RANK}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wasi_nn.errors import ErrorCode, NNError
-from wasi_nn.graph.fitting import as_declared, byte_view, checked, find, no_such_tensors
+from wasi_nn.graph.fitting import as_declared, byte_view, checked, find
+from wasi_nn.graph.guest_types import guest_info, holds_texts, no_such_tensors
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.runner import ABSENT
-from wasi_nn.types import TensorType, dtype_name
+from wasi_nn.types import TensorType
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -19,12 +21,20 @@ if TYPE_CHECKING:
     from wasi_nn.types import Array
 
 
+def tensor_type(info: TensorInfo, array: Array) -> TensorType:
+    """The tensor type of an output. Raises `NNError` with `unsupported-operation` if wasi-nn lacks it."""
+    kind = TensorType.of(array.dtype)
+    if kind is None:
+        actual = replace(info, dtype=array.dtype)
+        convertible = guest_info(actual) is not actual or (array.dtype == object and holds_texts(array))
+        reason = no_such_tensors(actual.type_name, is_convertible=convertible)
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"output {info.name!r} is {actual.type_name}; {reason}")
+    return kind
+
+
 def output_view(info: TensorInfo, array: Array) -> memoryview:
-    """The bytes of an output, as `byte_view` gives them. Raises `NNError` with `unsupported-operation` for elements of
-    a type that wasi-nn lacks."""
-    if TensorType.of(array.dtype) is None:
-        kind = dtype_name(array.dtype) if info.dtype is None else info.type_name
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"output {info.name!r} is {kind}; {no_such_tensors(kind)}")
+    """The bytes of an output, as `byte_view` gives them. Raises `NNError` as `tensor_type` does."""
+    tensor_type(info, array)
     return byte_view(array)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from operator import is_
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,8 @@ class Runner(ABC):
         runner may bind it to the runtime.
 
         `reuse` are arrays that may be written into and returned: those of an earlier call, or such arrays in memory of
-        the caller's; empty if there are none. None means that the runner must keep neither inputs nor outputs.
+        the caller's; empty if there are none. None means that the runner must keep neither inputs nor outputs. If all
+        outputs are in these arrays, return `reuse` itself: views of them then stay, and need not be made anew.
         """
 
     def input_buffer(self, index: int, dims: Dims) -> Array | None:
@@ -110,6 +112,13 @@ ABSENT: Array = np.empty(0, np.uint8)
 def can_write_into(array: Array, dtype: DType | None) -> bool:
     """Whether a runtime can write elements of a type into an array: it is of that type, contiguous and writable."""
     return array.dtype == dtype and array.flags.c_contiguous and array.flags.writeable
+
+
+def reused(outputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+    """The outputs; `reuse` itself if they are its very arrays."""
+    if reuse and len(outputs) == len(reuse) and all(map(is_, outputs, reuse)):
+        return reuse
+    return outputs
 
 
 def run(runner: Runner, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:

@@ -23,7 +23,8 @@ class TensorInfo:
     `native` (the runtime's own word for the type) says what they are; None where the model doesn't say, and then a
     tensor of any type is taken. `optional` inputs need not be set. `opaque` ones are bytes, such as a prompt, taken
     as they are whatever type and dims they are said to have. `quantization` is a scale and a zero point: the number
-    that an element stands for is `scale * (element - zero point)`.
+    that an element stands for is `scale * (element - zero point)`. `keys` are those of each map in a sequence of maps,
+    in ascending order, if the model tells them. `aliases` are further names by which callers may refer to it.
     """
 
     name: str
@@ -33,6 +34,8 @@ class TensorInfo:
     optional: bool = False
     opaque: bool = False
     quantization: tuple[float, int] | None = None
+    keys: tuple[int | str, ...] | None = None
+    aliases: tuple[str, ...] = ()
 
     @classmethod
     def of_bytes(cls, name: str, *, optional: bool = False) -> TensorInfo:

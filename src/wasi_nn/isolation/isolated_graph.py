@@ -33,22 +33,34 @@ if TYPE_CHECKING:
 
 
 def load(
-    backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, target: ExecutionTarget, options: Options
+    backend: Backend,
+    model: Path | Sequence[memoryview],
+    settings: Isolation,
+    target: ExecutionTarget,
+    options: Options,
+    *,
+    convert_types: bool = False,
 ) -> IsolatedGraph:
-    """Load a model, from its file or from bytes, into a new worker. Raises as a backend's `load` does."""
+    """Load a model, from its file or from bytes, into a new worker, which converts tensors of types that wasi-nn lacks
+    if `convert_types` says so. Raises as a backend's `load` does."""
     if not isinstance(model, Path) and len(model) > MAX_FILES:
         message = f"an isolated graph has at most {MAX_FILES} builders; got {len(model)}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if target is not ExecutionTarget.CPU:
         raise TargetUnavailable(f"isolated graphs run on the cpu only, not on {target.value}")
-    return IsolatedGraph(Model(backend, model, settings, options), b"")
+    return IsolatedGraph(Model(backend, model, settings, options, convert_types), b"")
 
 
 class Model:
     """A model, and the worker that has it now. Graphs of several configurations may share one."""
 
     def __init__(
-        self, backend: Backend, model: Path | Sequence[memoryview], settings: Isolation, options: Options
+        self,
+        backend: Backend,
+        model: Path | Sequence[memoryview],
+        settings: Isolation,
+        options: Options,
+        convert_types: bool,
     ) -> None:
         self.settings = settings
         self.runtime = backend.runtime
@@ -65,6 +77,7 @@ class Model:
             path=None if path is None else str(path),
             target=ExecutionTarget.CPU.value,
             options=dict(options),
+            convert_types=convert_types,
         )
         self._lock = threading.RLock()  # the thread that holds it may drop graphs, by the garbage collector
         self._dropped: deque[bytes] = deque()  # configurations of graphs that are gone, to be told to the worker

@@ -56,7 +56,7 @@ def open_model(
         if isolation is not None:
             from wasi_nn.isolation import isolated_graph
 
-            load_on = partial(isolated_graph.load, backend, chosen.model, isolation)
+            load_on = partial(isolated_graph.load, backend, chosen.model, isolation, convert_types=rules.convert_types)
         else:
             if not backend.works_in_forks:
                 forks.start(backend.runtime)
@@ -71,7 +71,7 @@ def open_model(
         raise error.with_message(f"{error} (it looks like a model of {other.value})") from error
     if not graph.runtime:  # a graph of another package's backend, which doesn't name its runtime
         graph.runtime = backend.runtime
-    if rules.convert_types:
+    if rules.convert_types and isolation is None:  # a worker converts by itself: not everything crosses to the host
         from wasi_nn.graph.conversion import converted
 
         graph = converted(graph)

@@ -55,9 +55,14 @@ class _Entry:
     def __init__(self, named: NamedGraph) -> None:
         self.named = named
         self.lock = threading.Lock()
-        self.graph = named.source if isinstance(named.source, Graph) else None
+        self.graph: Graph | None = None
         self._files: Sequence[Path] = []
         self._state: list[_FileState] = []  # of the files before the graph was loaded
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the graph is there: it was loaded, or given as such."""
+        return self.graph is not None or isinstance(self.named.source, Graph)
 
     def note_files(self, files: Sequence[Path]) -> None:
         """Note the state of the files from which the graph will be loaded now."""
@@ -165,7 +170,7 @@ class Registry:
         self._is_closed = True
         for entry in list(self._entries.values()):
             with entry.lock:
-                if entry.graph is not None and entry.graph is not entry.named.source:
+                if entry.graph is not None and not isinstance(entry.named.source, Graph):
                     entry.graph.close()
 
     def __enter__(self) -> Registry:
@@ -175,7 +180,7 @@ class Registry:
         self.close()
 
     def __repr__(self) -> str:
-        graphs = (f"{name}{'' if entry.graph is None else ' (loaded)'}" for name, entry in self._entries.items())
+        graphs = (f"{name}{' (loaded)' if entry.is_loaded else ''}" for name, entry in self._entries.items())
         return f"<{type(self).__name__}: {', '.join(graphs) or 'no graphs'}>"
 
     def reset_in_child(self) -> None:
@@ -194,15 +199,25 @@ class Registry:
 
     def _load(self, name: str, named: NamedGraph) -> Graph:
         source: Any = named.source
+        rules = self.rules
+        if named.convert_types is not None:
+            rules = replace(rules, convert_types=named.convert_types)
+        if isinstance(source, Graph):
+            from wasi_nn.graph.conversion import converted
+
+            return converted(source) if rules.convert_types else source
         if named.sha256 is not None or _is_paths(source):
             source = _builders(name, source)
         if named.sha256 is not None:
             _require_digest(name, source, named.sha256)
-        rules = self.rules
-        if named.convert_types is not None:
-            rules = replace(rules, convert_types=named.convert_types)
-        options, runtime = named.options, named.runtime
-        return load(source, named.encoding, named.target, options=options, runtime=runtime, rules=rules)
+        return load(
+            source,
+            named.encoding,
+            named.target,
+            options=named.options,
+            runtime=named.runtime,
+            rules=rules,
+        )
 
     def _files_of(self, named: NamedGraph) -> Sequence[Path]:
         source: Any = named.source

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError, one_line
-from wasi_nn.graph.fitting import MAX_RANK, no_such_tensors
+from wasi_nn.graph.fitting import MAX_RANK
+from wasi_nn.graph.named_tensors import tensor_type
 from wasi_nn.types import TensorType, dims_text
 
 if TYPE_CHECKING:
+    from wasi_nn.graph.tensor_info import TensorInfo
     from wasi_nn.types import Array, Dims
 
 
@@ -31,16 +33,12 @@ class Tensor:
         self.encoded_dims = encoded_dims
 
     @classmethod
-    def of(cls, name: str, array: Array) -> Tensor:
-        """A tensor with the elements of an array. A scalar gets the dimensions `[1]`, as the specification requires.
+    def of(cls, info: TensorInfo, array: Array) -> Tensor:
+        """A tensor with the elements of an output. A scalar gets the dimensions `[1]`, as the specification requires.
 
-        Raises `NNError` with `unsupported-operation` if wasi-nn lacks the element type. `name` is for the message.
+        Raises `NNError` with `unsupported-operation` if wasi-nn lacks the element type.
         """
-        kind = TensorType.of(array.dtype)
-        if kind is None:
-            kind_name = array.dtype.name
-            message = f"output {name!r} is {kind_name}; {no_such_tensors(kind_name)}"
-            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
+        kind = tensor_type(info, array)
         dims: Array = np.array(array.shape or (1,), "<u4")
         return cls(kind, np.ascontiguousarray(array).reshape(-1).view(np.uint8), dims.view(np.uint8))
 

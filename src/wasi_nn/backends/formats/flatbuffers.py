@@ -72,6 +72,10 @@ class Table:
         at, count = self._list(field)
         return self._buffer.numbers(at, count, code) if count else ()
 
+    def text(self, field: int) -> str:
+        """A field that is a text; empty if it is missing."""
+        return bytes(self.numbers(field, "B")).decode("utf-8", "replace")
+
     def tables(self, field: int) -> list[Table]:
         """A field that is a list of tables; empty if it is missing."""
         at, count = self._list(field)

@@ -5,6 +5,7 @@ The bytes are untrusted: every malformed message is a `ValueError`. Nothing is c
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -34,6 +35,40 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             raise ValueError("a field is longer than its message")
         yield number, message[position : position + size]
         position += size
+
+
+class FieldReader:
+    """Reads fields of messages, and raises `ValueError` after a number of fields; one that is read several times counts
+    each time."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def fields(self, message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+        """The fields of a message, as `fields` gives them."""
+        for field in fields(message):
+            self._left -= 1
+            if self._left < 0:
+                raise ValueError("too many fields")
+            yield field
+
+    def messages(self, message: memoryview, *numbers: int) -> Iterator[memoryview]:
+        """The fields with one of these numbers that are bytes or messages."""
+        for number, value in self.fields(message):
+            if number in numbers and not isinstance(value, int):
+                yield value
+
+    def last(self, message: memoryview, number: int) -> bytes:
+        """The bytes of a field. Of several with its number, the last counts, as in protobuf."""
+        return b"".join(deque(self.messages(message, number), 1))
+
+
+def varints(packed: memoryview) -> Iterator[int]:
+    """The numbers of a packed field."""
+    position = 0
+    while position < len(packed):
+        value, position = _varint(packed, position)
+        yield value
 
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:

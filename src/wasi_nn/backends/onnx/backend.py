@@ -15,6 +15,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ import numpy as np
 
 from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.devices import Device, choose_device
+from wasi_nn.backends.onnx.class_labels import keys_of_maps
 from wasi_nn.backends.onnx.functions import require_bounded_functions
 from wasi_nn.backends.onnx.model import (
     files_of_onnx,
@@ -221,11 +223,12 @@ class OnnxGraph(Graph):
     def __init__(self, session: InferenceSession, content: memoryview) -> None:
         nodes = [*session.get_inputs(), *session.get_outputs()]
         shaped = tensors_with_shape(content) if any(not node.shape for node in nodes) else set()
+        keys = keys_of_maps(content, {node.name for node in nodes if node.type.startswith("seq(map(")})
         meta = session.get_modelmeta()
         described = {"producer": meta.producer_name, "graph": meta.graph_name, "description": meta.description}
         super().__init__(
             [_info(node, shaped) for node in session.get_inputs()],
-            [_info(node, shaped) for node in session.get_outputs()],
+            [replace(_info(node, shaped), keys=keys.get(node.name)) for node in session.get_outputs()],
             {key: value for key, value in (described | meta.custom_metadata_map).items() if value},
         )
         self.session = session

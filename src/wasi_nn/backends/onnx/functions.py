@@ -5,11 +5,11 @@ Field numbers are those of onnx.proto3 (ONNX 1.17).
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 
 from wasi_nn.backends.formats.call_bounds import require_bounded
-from wasi_nn.backends.formats.protobuf import fields
+from wasi_nn.backends.formats.protobuf import FieldReader
 
 _MAX_FIELDS = 6_000_000  # a field that is read several times counts each time
 _MAX_NESTING = 1000
@@ -26,7 +26,7 @@ _Name = tuple[bytes, bytes]  # a domain, and an operation of it
 def require_bounded_functions(model: bytes) -> None:
     """Raise `NNError` with `too-large` if a model has too many nodes once its calls are replaced, and `ValueError` if
     it is malformed or its functions call each other in a circle."""
-    reader = _FieldReader()
+    reader = _FunctionReader(_MAX_FIELDS)
     functions: dict[_Name, Counter[_Name]] = {}
     for function in reader.messages(memoryview(model), _MODEL_FUNCTION):
         nodes = reader.messages(function, _FUNCTION_NODE)
@@ -40,25 +40,12 @@ def require_bounded_functions(model: bytes) -> None:
         )
 
 
-class _FieldReader:
-    """Reads messages. Raises `ValueError` after `_MAX_FIELDS` fields."""
-
-    def __init__(self) -> None:
-        self._left = _MAX_FIELDS
-
-    def messages(self, message: memoryview, *numbers: int) -> Iterator[memoryview]:
-        """The fields with one of these numbers that are bytes or messages."""
-        for number, value in fields(message):
-            self._left -= 1
-            if self._left < 0:
-                raise ValueError("too many fields")
-            if number in numbers and not isinstance(value, int):
-                yield value
+class _FunctionReader(FieldReader):
+    """Reads the calls of nodes."""
 
     def name(self, message: memoryview, domain: int, name: int) -> _Name:
-        """The domain and the name of a message. Of several, the last counts, as in protobuf."""
-        last = [b"".join(deque(self.messages(message, number), 1)) for number in (domain, name)]
-        return last[0], last[1]
+        """The domain and the name of a message."""
+        return self.last(message, domain), self.last(message, name)
 
     def calls(self, nodes: Iterator[memoryview]) -> Counter[_Name]:
         """How often nodes, and those in their subgraphs, call each operation."""

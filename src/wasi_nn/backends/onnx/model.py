@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from wasi_nn.backends.formats.protobuf import fields
+from wasi_nn.backends.options import BY_PATH, how_to_set
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.process.files import mapped_file
 
@@ -111,7 +112,7 @@ def require_self_contained(model: bytes) -> None:
     if external:
         raise NNError(
             ErrorCode.SECURITY,
-            "the model has external data, which bytes can't have: load it from a path, or store it in one file",
+            f"the model has external data, which bytes can't have: {BY_PATH}, or store it in one file",
         )
 
 
@@ -147,11 +148,9 @@ def own_files_of_onnx(path: Path, listed: Sequence[str]) -> Sequence[Path]:
 
 
 def _why_not_listed(path: Path, name: str) -> str:
-    option = f'{{ external_data = ["{name}"] }}'
     return (
         f"isn't named after it, as {path.name}.data would be: isolated, it may read that only if the option "
-        f"'external_data' lists it: options = {option} in the file of graphs, options={{'external_data': [{name!r}]}} "
-        "in Python"
+        f"'external_data' lists it: {how_to_set('external_data', [name])}"
     )
 
 

@@ -8,7 +8,8 @@ Options: `threads` (0, the default: the runtime's choice), `streams` (how many i
 the threads; 0, the default: as `hint` says), `precision` (`f32`, the default, or `runtime` for the
 runtime's own choice: bf16 on recent processors, which is less accurate), `hint` (`latency`, the default, or
 `throughput`), `device` (one of OpenVINO's device names, for any target), `mmap` (whether the weights' file is mapped;
-the default is false), `external_data` (as for ONNX Runtime).
+the default is false), `external_data` (as for ONNX Runtime), `signature` (of a TensorFlow Lite model: the signature
+whose names are used).
 
 OpenVINO accepts inputs of other types than the model's, and runs without inputs. The checks of `wasi_nn.graph` come
 first.
@@ -16,9 +17,11 @@ first.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +35,18 @@ from wasi_nn.backends.tensorflow import model as tensorflow_model
 from wasi_nn.backends.tensorflow.changes import require_unchanging
 from wasi_nn.backends.tflite.backend import is_tflite
 from wasi_nn.backends.tflite.model import require_sound
+from wasi_nn.backends.tflite.signatures import (
+    Signature,
+    choose_signature,
+    described_signatures,
+    read_signatures,
+    require_main,
+)
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner
 from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.process.files import mapped_file
 from wasi_nn.types import ExecutionTarget, GraphEncoding, dtype_named
 
 if TYPE_CHECKING:
@@ -79,6 +90,11 @@ class OpenVinoBackend(Backend):
     safe_in_isolation = True
     max_builders = 2
 
+    @property
+    def accepts(self) -> Mapping[str, Any]:
+        """The options that the backend takes, each with the check of its value."""
+        return _ACCEPTS
+
     def sniff(self, model: memoryview) -> bool:
         head = bytes(model[:1024]).lstrip(b"\xef\xbb\xbf \t\r\n")
         return head.startswith((b"<?xml", b"<net")) and b"<net" in head
@@ -110,7 +126,7 @@ class OpenVinoBackend(Backend):
     def own_files_of(self, path: Path, options: Mapping[str, Any]) -> Sequence[Path]:
         if path.name == tensorflow_model.SAVED_MODEL or path.suffix == ".xml":
             return self.files_of(path)
-        check_options(GraphEncoding.OPENVINO, options, _ACCEPTS)
+        check_options(GraphEncoding.OPENVINO, options, self.accepts)
         return own_files_of_onnx(path, options.get("external_data", ()))
 
     def list_devices(self) -> Sequence[Device]:
@@ -126,7 +142,10 @@ class OpenVinoBackend(Backend):
     def _compiled(self, parts: Sequence[bytes | str], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         import openvino as ov
 
-        properties = compile_properties(options)
+        properties = compile_properties(options, self.accepts)
+        signatures = _signatures(parts[0])
+        chosen = choose_signature(signatures, options.get("signature"))
+        require_main(chosen, signatures)
         core = ov.Core()
         # If another program shortens a mapped file, the kernel kills this process.
         core.set_property({"ENABLE_MMAP": options.get("mmap", False)})
@@ -136,7 +155,9 @@ class OpenVinoBackend(Backend):
         )
         model = core.read_model(*parts)
         compiled = core.compile_model(model, name or device.name, properties)
-        return OpenVinoGraph(self.encoding, compiled, self._name, model)
+        graph = OpenVinoGraph(self.encoding, compiled, self._name, model, chosen)
+        graph.metadata |= described_signatures(signatures, chosen)
+        return graph
 
 
 def _is_stoppable(model: ov.Model) -> bool:
@@ -165,6 +186,10 @@ class OpenVinoTfliteBackend(OpenVinoBackend):
     encoding = GraphEncoding.TENSORFLOWLITE
     model_files = ("model.tflite",)
     max_builders = 1
+
+    @property
+    def accepts(self) -> Mapping[str, Any]:
+        return _ACCEPTS | {"signature": is_text}
 
     def sniff(self, model: memoryview) -> bool:
         return is_tflite(model)
@@ -232,9 +257,9 @@ _ACCEPTS = {name: one_of(words) for name, words in _PROPERTIES.items()} | {
 }
 
 
-def compile_properties(options: Mapping[str, Any]) -> dict[str, Any]:
+def compile_properties(options: Mapping[str, Any], accepts: Mapping[str, Any] = _ACCEPTS) -> dict[str, Any]:
     """OpenVINO's properties for a graph's options. Raises `NNError` with `invalid-argument` for a wrong option."""
-    check_options(GraphEncoding.OPENVINO, options, _ACCEPTS)
+    check_options(GraphEncoding.OPENVINO, options, accepts)
     chosen = {"precision": "f32", "hint": "latency"} | dict(options)
     properties: dict[str, Any] = {}
     for name, words in _PROPERTIES.items():
@@ -256,17 +281,24 @@ class OpenVinoGraph(Graph):
         compiled: ov.CompiledModel,
         name_for: Callable[[str], str],
         model: ov.Model,
+        signature: Signature | None = None,
     ) -> None:
         name = model.get_friendly_name()
         parameters = [port.node.friendly_name for port in compiled.inputs]
         sources = [port.node.input_value(0).node for port in compiled.outputs]
         taken = {name for port in compiled.inputs for name in port.get_names()}
         super().__init__(
-            [_info(port, name_for(_port_name(port, port.node))) for port in compiled.inputs],
-            [
-                _info(port, name_for(_port_name(port, node, taken)))
-                for port, node in zip(compiled.outputs, sources, strict=True)
-            ],
+            _signed(
+                [_info(port, name_for(_port_name(port, port.node))) for port in compiled.inputs],
+                {} if signature is None else signature.inputs,
+            ),
+            _signed(
+                [
+                    _info(port, name_for(_port_name(port, node, taken)))
+                    for port, node in zip(compiled.outputs, sources, strict=True)
+                ],
+                {} if signature is None else signature.outputs,
+            ),
             {"graph": name} if name else None,
         )
         self.encoding = encoding
@@ -290,6 +322,22 @@ def _port_name(port: Any, node: Any, taken: Collection[str] = ()) -> str:
     names = set(port.get_names()) - set(taken) or port.get_names()
     name: str = node.friendly_name
     return name if name in names or not names else min(names)
+
+
+def _signatures(model: bytes | str) -> list[Signature]:
+    """The signatures of a TensorFlow Lite model, by the path of its file; none of any other model."""
+    if not isinstance(model, str) or not os.path.isfile(model):
+        return []
+    with mapped_file(Path(model)) as content:
+        return read_signatures(content) if is_tflite(content) else []
+
+
+def _signed(infos: list[TensorInfo], names: Mapping[str, str]) -> list[TensorInfo]:
+    """Tensors with the names of a signature, by their own names, which become aliases; as they are if the signature
+    doesn't name all of them."""
+    if not all(info.name in names for info in infos):
+        return infos
+    return [replace(info, name=names[info.name], aliases=(info.name,)) for info in infos]
 
 
 def _info(port: Any, name: str) -> TensorInfo:

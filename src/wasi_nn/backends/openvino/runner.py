@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError
-from wasi_nn.graph.runner import Runner, can_write_into
+from wasi_nn.graph.runner import Runner, can_write_into, reused
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import TensorType
 
@@ -73,7 +73,7 @@ class RequestRunner(Runner):
         # Not `infer`: it can't be cancelled if it runs on this thread alone.
         self._request.start_async()
         self._request.wait()
-        outputs = [self._output(index, arrays) for index in range(len(self._outputs))]
+        outputs = reused([self._output(index, arrays) for index in range(len(self._outputs))], reuse)
         if reuse is None:
             self._bound, self._fixed_arrays, self._last = [None] * len(inputs), {}, None
         else:

@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 
 from wasi_nn.backends.formats.protobuf import fields
+from wasi_nn.backends.options import how_to_run_by
 from wasi_nn.backends.tensorflow.model import is_saved_model
 from wasi_nn.backends.tensorflow.operations import Reach, changes, reach
 from wasi_nn.backends.tensorflow.plan import DEFAULT_SIGNATURE, DEFAULT_TAG, outputs_of
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.types import GraphEncoding
 
 
 def require_unchanging(model: memoryview) -> None:
@@ -29,8 +31,8 @@ def require_unchanging(model: memoryview) -> None:
     for operation, node in changing.items():
         raise NNError(
             ErrorCode.UNSUPPORTED_OPERATION,
-            f"the model changes what it keeps ({operation}, node {node!r}), which openvino leaves out: run it by "
-            "tensorflow, pip install 'wasi-nn[tensorflow]'",
+            f"the model changes what it keeps ({operation}, node {node!r}), which openvino leaves out: "
+            + how_to_run_by(GraphEncoding.TENSORFLOW, "tensorflow", "tensorflow"),
         )
 
 

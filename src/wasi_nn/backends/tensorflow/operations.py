@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wasi_nn.backends.formats.call_bounds import require_bounded
+from wasi_nn.backends.options import BY_PATH
 from wasi_nn.errors import ErrorCode, NNError
 
 
@@ -46,7 +47,7 @@ def require_harmless(operations: Mapping[str, str]) -> None:
             raise NNError(
                 ErrorCode.SECURITY,
                 f"the model has the operation {operation!r} (node {node!r}), which models from bytes may not have: "
-                "it may reach files or more; the operator can load it by path",
+                f"it may reach files or more; {BY_PATH}",
             )
 
 

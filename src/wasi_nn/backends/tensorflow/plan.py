@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wasi_nn.backends.options import how_to_set
 from wasi_nn.backends.tensorflow.operations import Reach, keeps_state, node_name, reach
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError, printable
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array
@@ -71,7 +72,8 @@ def saved_model_plan(tf: Any, model: bytes, folder: Path | None, options: Mappin
 
     meta = _tagged(SavedModel.FromString(model).meta_graphs, options.get("tags"))
     signatures = {key: value for key, value in meta.signature_def.items() if not key.startswith(_LOADER_PREFIX)}
-    signature = signatures[_choose_signature(sorted(signatures), options.get("signature"))]
+    chosen = _choose_signature(sorted(signatures), options.get("signature"))
+    signature = signatures[chosen]
     inputs = [_signature_port(tf, key, info, signature.defaults) for key, info in sorted(signature.inputs.items())]
     outputs = [_signature_port(tf, key, info, {}) for key, info in sorted(signature.outputs.items())]
     needed = reach(meta.graph_def, [port.tensor for port in (*inputs, *outputs)])
@@ -85,7 +87,8 @@ def saved_model_plan(tf: Any, model: bytes, folder: Path | None, options: Mappin
             "the SavedModel's variables aren't there: give the path of its folder, or a zip or tar file of it whole",
         )
     first += _init_steps(meta, folder)
-    metadata = {"signatures": ", ".join(sorted(signatures)) if len(signatures) > 1 else ""}
+    several = len(signatures) > 1
+    metadata = {"signatures": ", ".join(sorted(signatures)), "signature": chosen} if several else {}
     metadata |= _metadata(meta.meta_info_def.tensorflow_version, needed)
     return Plan(meta.graph_def, meta.meta_info_def.stripped_op_list, inputs, outputs, needed, first, metadata)
 
@@ -99,7 +102,10 @@ def _tagged(metas: Sequence[Any], tags: list[str] | None) -> Any:
     if tags is None and len(metas) == 1:
         return metas[0]
     names = "; ".join(", ".join(sorted(each)) or "none" for each in available)
-    raise NNError(ErrorCode.INVALID_ARGUMENT, f"the SavedModel has no graph tagged {', '.join(wanted)}: {names}")
+    tagged = [sorted(each) for each in available if each]
+    choice = f" (choose one: {how_to_set('tags', tagged[0])})" if tags is None and tagged else ""
+    message = f"the SavedModel has no graph tagged {', '.join(wanted)}: {names}{choice}"
+    raise NNError(ErrorCode.INVALID_ARGUMENT, printable(message))
 
 
 def _choose_signature(names: Sequence[str], wanted: str | None) -> str:
@@ -108,7 +114,9 @@ def _choose_signature(names: Sequence[str], wanted: str | None) -> str:
         raise NNError(ErrorCode.RUNTIME_ERROR, "the SavedModel has no signatures, so it can't be run: save it with one")
     signature = wanted or (names[0] if len(names) == 1 else DEFAULT_SIGNATURE)
     if signature not in names:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"the model has no signature {signature!r}, but {', '.join(names)}")
+        choice = "" if wanted else f" (choose one: {how_to_set('signature', names[0])})"
+        message = f"the model has no signature {signature!r}, but {', '.join(names)}{choice}"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, printable(message))
     return signature
 
 

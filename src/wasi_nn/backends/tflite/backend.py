@@ -1,8 +1,8 @@
 """TensorFlow Lite models, run by LiteRT.
 
 A graph has one builder, the model. A named graph is a file, or a directory with `model.tflite`. Tensors have the names
-of the model's signature, or their own if it has no signature. Quantised tensors are raw, as the model stores them, and
-`Graph.metadata` has their scales and zero points.
+of the model's signature, and their own as aliases; only their own if it has no signature. Quantised tensors are raw, as
+the model stores them, and `Graph.metadata` has their scales and zero points.
 
 Options: `threads` (the default is 1; 0 means 1 too), `signature` (the name of the signature to run, if the model has
 several).
@@ -21,9 +21,9 @@ from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.devices import CPU, Device, choose_device
 from wasi_nn.backends.options import check_options, is_text, is_thread_count, only_builder
 from wasi_nn.backends.tflite.model import keeps_state, require_sound
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.backends.tflite.signatures import choose_signature, described_signatures, read_signatures
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.runner import RunFunction, Runner, failure
+from wasi_nn.graph.runner import RunFunction, Runner, failure, reused
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.process import quiet
 from wasi_nn.types import Dims, ExecutionTarget, GraphEncoding
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from wasi_nn.types import Array
 
 Result = TypeVar("Result")
-
-_DEFAULT_SIGNATURE = "serving_default"
 
 
 class TfliteBackend(Backend):
@@ -84,20 +82,19 @@ class TfliteGraph(Graph):
         self.keeps_state = keeps_state(model)
         self._threads = threads
         interpreter = self._interpreter()
-        signatures = interpreter.get_signature_list()
-        self._signature = _choose_signature(list(signatures), signature)
+        signatures = read_signatures(memoryview(model))
+        chosen = choose_signature(signatures, signature)
+        self._signature = None if chosen is None else chosen.name
         inputs, outputs = _details(interpreter, self._signature)
         metadata = {
             f"quantization of {name}": "scale {}, zero point {}".format(*tensor["quantization"])
             for name, tensor in (inputs | outputs).items()
             if tensor["quantization"][0]
         }
-        if len(signatures) > 1:
-            metadata["signatures"] = ", ".join(signatures)
         super().__init__(
             [_info(name, tensor) for name, tensor in inputs.items()],
             [_info(name, tensor) for name, tensor in outputs.items()],
-            metadata,
+            metadata | described_signatures(signatures, chosen),
         )
         self._places = _places_in_main_graph(interpreter, inputs, outputs)
 
@@ -130,16 +127,6 @@ def _quietly_once(call: Callable[[], Result]) -> Result:
     result = quiet.call(call)
     _has_allocated = True
     return result
-
-
-def _choose_signature(signatures: Sequence[str], name: str | None) -> str | None:
-    """The signature to run: by its name in the options, else the usual one, else the only one, else none."""
-    if name is not None and name not in signatures:
-        raise NNError(
-            ErrorCode.INVALID_ARGUMENT, f"the model has no signature {name!r}, but {', '.join(signatures) or 'none'}"
-        )
-    usual = _DEFAULT_SIGNATURE if _DEFAULT_SIGNATURE in signatures else None
-    return name or usual or (signatures[0] if len(signatures) == 1 else None)
 
 
 def _details(interpreter: Interpreter, signature: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -187,6 +174,7 @@ def _info(name: str, tensor: Mapping[str, Any]) -> TensorInfo:
         dims,
         "string",
         quantization=(float(scale), int(zero_point)) if scale else None,
+        aliases=() if tensor["name"] == name else (tensor["name"],),
     )
 
 
@@ -246,10 +234,11 @@ class _MainGraphRunner(Runner):
         if reuse is None:
             return [self._copy(place) for place in self._outputs]
         self._look_at_outputs()
-        return [
+        outputs = [
             self._output_arrays[index] if index in self._output_arrays else self._copy(place)
             for index, place in enumerate(self._outputs)
         ]
+        return reused(outputs, reuse)
 
     def _resize(self, dims: list[Dims]) -> None:
         if dims == self._dims:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from wasi_nn.backends.formats.call_bounds import require_bounded
 from wasi_nn.backends.formats.flatbuffers import FlatBuffer, Table
+from wasi_nn.backends.options import BY_PATH
 from wasi_nn.errors import ErrorCode, NNError
 
 _MAX_RUNS = 10_000  # calls of subgraphs by each other; the rounds of loops aren't counted
@@ -97,7 +98,7 @@ def require_sound(model: bytes, *, trusted: bool) -> None:
     if not trusted:
         parts = (it.number(_TENSOR_PART_OF_FILE, "I") for graph in graphs for it in graph.tensors)
         if root.count(_MODEL_FILES) or root.count(_MODEL_PARTS_OF_FILES) or any(parts):
-            raise _refused("it has weights in other files; the operator can load it by path")
+            raise _refused(f"it has weights in other files; {BY_PATH}")
         for graph in graphs:
             _require_made(graph, codes, filled)
 
@@ -161,7 +162,7 @@ def _require_made(graph: _Subgraph, codes: Sequence[int], filled: Sequence[bool]
     for operator in graph.operators:
         code = _code(operator, codes)
         if code in _VARIABLES:
-            raise _refused("it has variables, whose sizes LiteRT doesn't check; the operator can load it by path")
+            raise _refused(f"it has variables, whose sizes LiteRT doesn't check; {BY_PATH}")
         needed = operator.numbers(_OPERATOR_INPUTS)
         first_optional = _OPTIONAL.get(code, len(needed))
         _require_all((it for place, it in enumerate(needed) if it != -1 or place < first_optional), made)

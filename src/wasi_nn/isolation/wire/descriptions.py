@@ -53,11 +53,11 @@ def error_of(fields: Any) -> NNError:
 def _described_info(info: TensorInfo) -> list[Any]:
     dtype = None if info.dtype is None else info.dtype.name
     dims = None if info.dims is None else list(info.dims)
-    return [info.name, dtype, dims, info.native, info.optional, info.opaque, info.quantization]
+    return [info.name, dtype, dims, info.native, info.optional, info.opaque, info.quantization, info.aliases]
 
 
 def _info_of(described: Sequence[Any]) -> TensorInfo:
-    name, dtype, dims, native, optional, opaque, quantization = described
+    name, dtype, dims, native, optional, opaque, quantization, aliases = described
     return TensorInfo(
         str(name),
         None if dtype is None else dtype_of(dtype),
@@ -66,6 +66,7 @@ def _info_of(described: Sequence[Any]) -> TensorInfo:
         bool(optional),
         bool(opaque),
         None if quantization is None else (float(quantization[0]), int(quantization[1])),
+        aliases=tuple(map(str, aliases)),
     )
 
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from wasi_nn.errors import NNError
 from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.guest_types import holds_texts
+from wasi_nn.graph.named_tensors import output_infos, tensor_type
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.isolation.wire.descriptions import (
     InvalidWorkerMessage,
@@ -46,11 +48,15 @@ class OutputWriter:
         self.reuse: Sequence[Array] = ()
         """The `reuse` argument of the runner's next call."""
 
-    def told(self, outputs: Sequence[Array]) -> Message:
-        """Write outputs into the memory; gives the message about them for the host."""
+    def told(self, outputs: Sequence[Array], infos: Sequence[TensorInfo] | None = None) -> Message:
+        """Write outputs into the memory; gives the message about them for the host. Without `infos`, they are all
+        outputs of the graph. Raises `NNError` with `unsupported-operation` for an output that is no tensor."""
         if self._places is not None and _lie_like(outputs, self._places):
             self._write(outputs, self._places)
             return SAME
+        for info, array in zip(infos or output_infos(self._graph, outputs), outputs, strict=False):
+            if _is_text(array) and not holds_texts(array):
+                tensor_type(info, array)  # raises the error: only tensors cross to the host
         contents = [np.frombuffer(encoded_texts(array), np.uint8) if _is_text(array) else array for array in outputs]
         texts = [
             (array.size, content.nbytes) for array, content in zip(outputs, contents, strict=True) if _is_text(array)

@@ -6,7 +6,8 @@ Each execution context has one *runner channel*. A message is a JSON object, and
     channel   request    fields                                beside it         answer
     control   confine    readable, memory, model, threads,                       {}
                          sockets
-    control   load       backend, path, target, options        files: builders   graph, number; bytes: metadata
+    control   load       backend, path, target, options,       files: builders   graph, number; bytes: metadata
+                         convert_types
     control   configure  graph (a number)                      bytes: JSON       graph, number; bytes: metadata
     control   runner     graph, runner (numbers)               a file: the       none
                                                                runner channel
@@ -57,7 +58,7 @@ class Request(StrEnum):
 
 FIELDS: dict[Request, frozenset[str]] = {
     Request.CONFINE: frozenset({"readable", "memory", "model", "threads", "sockets"}),
-    Request.LOAD: frozenset({"backend", "path", "target", "options"}),
+    Request.LOAD: frozenset({"backend", "path", "target", "options", "convert_types"}),
     Request.CONFIGURE: frozenset({"graph"}),
     Request.RUNNER: frozenset({"graph", "runner"}),
     Request.INTERRUPT: frozenset({"runner"}),

@@ -150,4 +150,8 @@ def _loaded(message: Message, files: Sequence[int]) -> Graph:
             graph: Graph = backend.load_path(Path(message["path"]), target, options)
         else:
             graph = backend.load([mapped(file, writable=False) for file in files], target, options)
+    if message["convert_types"]:
+        from wasi_nn.graph.conversion import converted
+
+        return converted(graph)
     return graph

@@ -90,8 +90,9 @@ class RunnerServer:
                 self._runner.check_input(message["index"], data)
                 return {}
             case Request.BEFORE:
-                told = self._runner.output_before_compute(message["index"], self._inputs)
-                return {} if told is None else self._apart.told([told])
+                index = message["index"]
+                told = self._runner.output_before_compute(index, self._inputs)
+                return {} if told is None else self._apart.told([told], self._graph.outputs[index : index + 1])
             case Request.STEPS:
                 self._steps = iter(self._runner.steps(self._inputs))
                 return {}

@@ -1,0 +1,98 @@
+"""The signatures of a TensorFlow Lite model: names for the inputs and outputs of its subgraphs, and the choice of one.
+
+A converter gives tensors names such as `infer_x:0` and `StatefulPartitionedCall:0`. A signature has the names that the
+model's author gave them. This module needs no runtime.
+
+Numbers of fields are those of TensorFlow Lite's schema.fbs (version 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from wasi_nn.backends.formats.flatbuffers import FlatBuffer, Table
+from wasi_nn.backends.options import how_to_run_by, how_to_set
+from wasi_nn.errors import ErrorCode, NNError, printable
+from wasi_nn.types import GraphEncoding
+
+DEFAULT_SIGNATURE = "serving_default"
+
+_MODEL_GRAPHS, _MODEL_SIGNATURES = 2, 7
+_GRAPH_TENSORS, _TENSOR_NAME = 0, 3
+_SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS, _SIGNATURE_KEY, _SIGNATURE_GRAPH = 0, 1, 2, 4
+_MAP_NAME, _MAP_TENSOR = 0, 1
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A signature: its name, the number of its subgraph (0 is the model's main graph), and the names that it gives to
+    tensors, by the tensors' own names."""
+
+    name: str
+    graph: int
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+def read_signatures(model: memoryview) -> list[Signature]:
+    """The signatures of a model. Raises `ValueError` for a damaged one."""
+    root = FlatBuffer(model).root()
+    tables = root.tables(_MODEL_SIGNATURES)
+    graphs = [graph.tables(_GRAPH_TENSORS) for graph in root.tables(_MODEL_GRAPHS)] if tables else []
+    signatures = []
+    for table in tables:
+        graph = table.number(_SIGNATURE_GRAPH, "I")
+        if graph >= len(graphs):
+            raise ValueError(f"it has no subgraph {graph}")
+        names = [_names(table.tables(field), graphs[graph]) for field in (_SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS)]
+        signatures.append(Signature(table.text(_SIGNATURE_KEY), graph, *names))
+    return signatures
+
+
+def _names(maps: Sequence[Table], tensors: Sequence[Table]) -> dict[str, str]:
+    """The names of tensors in a signature by their own names; none at all if two tensors have the same own name."""
+    places = {it.text(_MAP_NAME): it.number(_MAP_TENSOR, "I") for it in maps}
+    if places and max(places.values()) >= len(tensors):
+        raise ValueError(f"it has no tensor {max(places.values())}")
+    own_names = {place: tensors[place].text(_TENSOR_NAME) for place in places.values()}
+    if len(set(own_names.values())) < len(own_names):
+        return {}
+    return {own_names[place]: name for name, place in places.items()}
+
+
+def choose_signature(signatures: Sequence[Signature], wanted: str | None) -> Signature | None:
+    """The signature to run: by its name in the options, else the usual one, else the only one, else the only one of
+    the main graph. None: the main graph, by its tensors' own names."""
+    if wanted is not None:
+        found = [signature for signature in signatures if signature.name == wanted]
+        if not found:
+            names = ", ".join(signature.name for signature in signatures) or "none"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, printable(f"the model has no signature {wanted!r}, but {names}"))
+        return found[0]
+    usual = [signature for signature in signatures if signature.name == DEFAULT_SIGNATURE]
+    for candidates in (usual, signatures, [signature for signature in signatures if signature.graph == 0]):
+        if len(candidates) == 1:
+            return candidates[0]
+    return None
+
+
+def require_main(chosen: Signature | None, signatures: Sequence[Signature]) -> None:
+    """Raise `NNError` with `unsupported-operation` if the chosen signature isn't one of the main graph, for a runtime
+    that runs no other subgraph."""
+    if chosen is None or chosen.graph == 0:
+        return
+    other = how_to_run_by(GraphEncoding.TENSORFLOWLITE, "ai_edge_litert", "tflite")
+    message = f"the signature {chosen.name!r} isn't of the model's main graph, which is all that openvino runs: {other}"
+    main = next((signature.name for signature in signatures if signature.graph == 0), None)
+    if main is not None:
+        message += f"; or run the signature {main!r}: {how_to_set('signature', main)}"
+    raise NNError(ErrorCode.UNSUPPORTED_OPERATION, printable(message))
+
+
+def described_signatures(signatures: Sequence[Signature], chosen: Signature | None) -> dict[str, str]:
+    """The metadata of a model with several signatures: the names of all, and of the one that is run."""
+    if len(signatures) < 2:
+        return {}
+    names = {"signatures": ", ".join(signature.name for signature in signatures)}
+    return names if chosen is None else names | {"signature": chosen.name}

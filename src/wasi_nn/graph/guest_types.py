@@ -1,0 +1,70 @@
+"""The types by which guests see tensors of types that wasi-nn lacks, where the host converts them.
+
+Each holds all values of the model's type:
+
+    int8, int16, uint16              i32
+    uint32, uint64                   i64
+    bool                             u8, 0 or 1
+    string                           u8, with one dimension more: the bytes of each in UTF-8, filled up with zeros
+    sequence of maps from int64      f32 [maps, keys], if all maps have the same keys: the values of each, in the
+    or string to float               ascending order of the keys
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.types import TensorType
+
+if TYPE_CHECKING:
+    from wasi_nn.types import Array
+
+NUMBERS = {
+    "int8": TensorType.I32,
+    "int16": TensorType.I32,
+    "uint16": TensorType.I32,
+    "uint32": TensorType.I64,
+    "uint64": TensorType.I64,
+    "bool": TensorType.U8,
+}
+"""The type for each numpy dtype that wasi-nn lacks."""
+
+_TEXTS = ("string", "tensor(string)")
+_MAPS = ("seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))")
+
+
+def is_text(info: TensorInfo) -> bool:
+    """Whether a tensor has strings."""
+    return info.dtype == object and info.native in _TEXTS
+
+
+def is_maps(info: TensorInfo) -> bool:
+    """Whether it is no tensor, but a sequence of maps from labels to numbers, as classifiers give."""
+    return info.dtype == object and info.native in _MAPS
+
+
+def guest_info(info: TensorInfo) -> TensorInfo:
+    """The tensor info that a guest sees after conversion; `info` itself where no conversion exists, or none is
+    needed."""
+    if is_text(info):
+        dims = None if info.dims is None else (*info.dims, "?")
+        return replace(info, dtype=TensorType.U8.dtype, dims=dims)
+    if is_maps(info):
+        keys = "?" if info.keys is None else len(info.keys)
+        return replace(info, dtype=TensorType.F32.dtype, dims=("?", keys))
+    kind = None if info.dtype is None else NUMBERS.get(info.dtype.name)
+    return info if kind is None else replace(info, dtype=kind.dtype)
+
+
+def holds_texts(array: Array) -> bool:
+    """Whether all elements of an array of objects are strings or bytes."""
+    return all(isinstance(item, str | bytes) for item in array.reshape(-1).tolist())
+
+
+def no_such_tensors(kind: str, *, is_convertible: bool) -> str:
+    """The end of an error message about an element type that wasi-nn lacks; it names the option that converts such
+    tensors, if one does."""
+    how = "converts them with --convert-types (in Python: LoadRules(convert_types=True))"
+    return f"wasi-nn has no tensors of {kind}; the host {how if is_convertible else 'has no conversion for them'}"
