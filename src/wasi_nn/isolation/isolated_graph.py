@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wasi_nn.arguments import as_json
 from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner
@@ -215,6 +216,7 @@ class IsolatedGraph(Graph):
             self._model.close_with(self._config)
 
     def configured(self, config: memoryview) -> Graph:
+        config = as_json("config", config)
         return IsolatedGraph(self._model, self._config + bytes(config)) if len(config) else self
 
     def runner(self) -> Runner:
