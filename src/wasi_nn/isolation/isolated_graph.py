@@ -58,11 +58,11 @@ class Model:
         files = [] if path is None else backend.own_files_of(path, options)
         self._readable = [*_code(backend), *map(str, files)]
         self._size = sum(builder.size for builder in self._builders) + sum(map(_size_of, files))
-        kind = type(backend)
         self._sockets = backend.needs_sockets
+        self._backend = f"{type(backend).__module__}:{type(backend).__qualname__}"
         self._message = request(
             Request.LOAD,
-            backend=f"{kind.__module__}:{kind.__qualname__}",
+            backend=self._backend,
             path=None if path is None else str(path),
             target=ExecutionTarget.CPU.value,
             options=dict(options),
@@ -90,6 +90,7 @@ class Model:
                 files = [builder.file for builder in self._builders]
                 try:
                     with stopped_by(worker.kill):
+                        worker.start(self._backend, self.runtime)
                         self._know(worker, b"", *worker.ask(self._message, "load the model", files=files))
                 except BaseException:
                     worker.close()
