@@ -321,7 +321,12 @@ def test_a_prompt_that_is_too_long(graph: Graph, options: dict[str, Any]) -> Non
         (b'{"seed": 4294967296}', "invalid-argument", "'seed'"),
         (b'{"repeat-penalty": 0}', "invalid-argument", "'repeat-penalty'"),
         (b'{"enable-log": 1}', "invalid-argument", "'enable-log'"),
-        (b'{"json-schema": {}}', "invalid-argument", "'json-schema'"),
+        (
+            b'{"json-schema": []}',
+            "invalid-argument",
+            "'json-schema' of ggml can't be .*: a JSON schema, as an object or",
+        ),
+        (b'{"json-schema": {"minItems": 1000000000}}', "too-large", "minItems 1000000000"),
         (b'{"json-schema": "{"}', "invalid-encoding", "aren't JSON"),
         (b'{"json-schema": "{\\"minItems\\": 1000000000}"}', "too-large", "minItems 1000000000"),
         (b'{"mmproj": "/etc/passwd"}', "security", "opens none for a guest"),

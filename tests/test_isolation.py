@@ -296,6 +296,74 @@ class TestFaults:
             wasi_nn.load(onnx_models.relu(), rules=LoadRules(isolate=Isolation(memory=memory)))
 
     @pytest.mark.parametrize(
+        ("runtime", "module", "model"),
+        [
+            ("onnxruntime", "onnx_models", lambda models: models.relu()),
+            ("openvino", "onnx_models", lambda models: models.relu()),
+            ("ai_edge_litert", "tflite_models", lambda models: models.relu()),
+            ("tensorflow", "tensorflow_models", lambda models: models.relu()),
+            ("torch", "pytorch_models", lambda models: models.script(models.nn.ReLU())),
+            ("xllamacpp", "ggml_models", lambda models: models.tiny()),
+        ],
+    )
+    def test_a_runtime_that_cant_start_names_the_limit_and_not_its_library(
+        self, runtime: str, module: str, model: Callable[[Any], bytes]
+    ) -> None:
+        pytest.importorskip(runtime)
+        content = model(pytest.importorskip(module))
+        rules = LoadRules(isolate=Isolation(memory=32 * MIB))
+        message = rf"can't start {runtime} \(.*\): {32 * MIB} bytes of memory \(Isolation\.memory\) are too few$"
+        with pytest.raises(NNError, match=message) as raised:
+            wasi_nn.load(content, runtime=runtime, rules=rules)
+        assert raised.value.code is ErrorCode.RUNTIME_ERROR
+        assert "OpenBLAS" not in str(raised.value)
+
+    @pytest.mark.parametrize("left", [20 * MIB, 200 * MIB])
+    def test_the_memory_in_use_tells_which_limit_was_reached(self, left: int) -> None:
+        """A thread that gets no memory for its stack is "temporarily unavailable", too."""
+        text = f"""
+            from wasi_nn.isolation.shortage import Used
+            block = bytearray({400 * MIB} - Used.by_this_process().memory - {left})
+            raise RuntimeError("Resource temporarily unavailable")
+        """
+        with pytest.raises(NNError, match="Resource temporarily unavailable") as raised:
+            program(text, settings=Isolation(memory=400 * MIB))
+        assert "Isolation.threads" not in str(raised.value)
+        assert ("Isolation.memory" in str(raised.value)) is (left < 64 * MIB)
+
+    def test_an_allocation_that_failed_is_a_fact(self) -> None:
+        text = """
+            try:
+                bytearray(2**40)
+            except MemoryError as error:
+                raise RuntimeError("strange words") from error
+        """
+        with pytest.raises(NNError, match=r"strange words.* bytes of memory \(Isolation\.memory\)$"):
+            program(text)
+
+    @pytest.mark.parametrize(
+        ("settings", "limits"),
+        [
+            (Isolation(memory=100 * MIB), ["memory"]),
+            (Isolation(threads=3), ["threads"]),
+            (Isolation(memory=100 * MIB, threads=3), ["memory", "threads"]),
+            (Isolation(), []),
+        ],
+    )
+    def test_a_crash_before_the_model_is_read_is_for_want_of_what_is_low(
+        self, settings: Isolation, limits: list[str]
+    ) -> None:
+        message = shortage.at_start("torch", "it was ended by SIGABRT", settings)
+        assert bool(message) is bool(limits)
+        for name in ("memory", "threads"):
+            assert (f"(Isolation.{name})" in message) is (name in limits)
+        assert ("may be too few" in message) is (len(limits) > 1)
+
+    @pytest.mark.parametrize("said", [None, [], [1, 2], ["1", 2, True], [1, True, False], {}, [1, 2, 3], "used"])
+    def test_what_a_worker_has_in_use_isnt_believed_if_it_cant_be(self, said: object) -> None:
+        assert shortage.Used.of(said) is None
+
+    @pytest.mark.parametrize(
         ("text", "limit"),
         [
             ("pthread_create failed, error code: 12 error msg: Cannot allocate memory", "Isolation.memory"),

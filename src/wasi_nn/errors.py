@@ -32,7 +32,8 @@ class ErrorCode(enum.Enum):
 
 
 class WasiNNError(Exception):
-    """The base of every deliberate error of this package. Its text is one line for a person."""
+    """The base of every deliberate error of this package. Its text is one line for a person, and for a `GuestTrap` also
+    the guest's last lines."""
 
 
 _LONGEST_MESSAGE = 4000  # characters
@@ -104,10 +105,12 @@ class GuestTrap(GuestError):
     """A guest was stopped by a trap.
 
     `reason` is the trap's message, and `backtrace` the guest's frames, one a line. `stdout` and `stderr` are the output
-    of the guest before the trap, if it was captured.
+    of the guest before the trap, if it was captured. The error's text then ends with the last lines of `stderr`, where
+    a guest in Python, JavaScript, Rust or C says what went wrong in it.
     """
 
     _ended = "trapped"
+    _shows_last_lines = True
 
     def __init__(self, reason: str, backtrace: str = "") -> None:
         super().__init__(f"the guest {self._ended}: {reason}")
@@ -116,11 +119,29 @@ class GuestTrap(GuestError):
         self.stdout = b""
         self.stderr = b""
 
+    def __str__(self) -> str:
+        lines = _last_lines(self.stderr) if self._shows_last_lines else []
+        if not lines:
+            return super().__str__()
+        return "\n".join([f"{super().__str__()}; the guest's own last lines on its standard error:", *lines])
+
+
+_MOST_LINES, _LONGEST_LINE = 12, 200  # of a guest's words in an error
+_LINE_OF_GUEST = "  | "
+
+
+def _last_lines(output: bytes) -> list[str]:
+    """The last lines of a guest's output that aren't empty, bounded and fit to be shown."""
+    end = output[-4 * _MOST_LINES * _LONGEST_LINE :].decode("utf-8", "replace")
+    lines = [line for text in end.splitlines() if (line := text.replace("\t", "    ").rstrip())]
+    return [f"{_LINE_OF_GUEST}{printable(line)[:_LONGEST_LINE]}" for line in lines[-_MOST_LINES:]]
+
 
 class GuestStopped(GuestTrap):
     """A guest was stopped from outside, for this `reason`: by `Run.stop`, or because its host was closed."""
 
     _ended = "was stopped"
+    _shows_last_lines = False
 
 
 def printable(text: str) -> str:

@@ -19,9 +19,20 @@ from wasmtime.component import Component
 
 from wasi_nn.abi.component import compose
 from wasi_nn.abi.core.dialects import Dialect, abi_of
+from wasi_nn.arguments import as_flag, as_text
 from wasi_nn.errors import GuestError, one_line
 from wasi_nn.guests import guest_file
-from wasi_nn.guests.arguments import require_arguments, require_one_output, require_settings
+from wasi_nn.guests.arguments import (
+    as_cache,
+    as_guest,
+    as_guest_or_compiled,
+    as_limits,
+    require_output,
+    require_patterns,
+    require_settings,
+    require_trace,
+    run_arguments,
+)
 from wasi_nn.guests.compilation import compile_guest
 from wasi_nn.guests.compile_cache import CompileCache, Compiled, default_directory
 from wasi_nn.guests.component_files import watch_files
@@ -39,6 +50,7 @@ from wasi_nn.limits.usage import Usage
 from wasi_nn.loading.registry import registry_of
 from wasi_nn.loading.rules import LoadRules
 from wasi_nn.process import forks
+from wasi_nn.session.policy import Policy
 from wasi_nn.session.session import Session
 from wasi_nn.types import parse_enum
 
@@ -105,11 +117,12 @@ class Host:
         require_settings(limits, totals, rules, isolate)
         if isolate is not None:
             rules = replace(rules or LoadRules(), isolate=isolate)
+        Policy.of(allow_load, allow_targets, allow_names)  # raises for a wrong one
         self.registry = registry_of(graphs, rules)
         self.allow_load = allow_load
         self.allow_targets = allow_targets
         self.allow_names = allow_names
-        self.allow_http = allow_http
+        self.allow_http = as_flag("allow_http", allow_http)
         self.rules = rules
         self.dialect = parse_enum(Dialect, dialect)
         self.limits = limits or Limits()
@@ -119,7 +132,8 @@ class Host:
         self.engine = new_engine(fuel=self.limits.fuel is not None)
         self._forks = forks.count
         self._memory_counts = MemoryCounts()
-        directory = default_directory() if cache is True else Path(cache) if cache else None
+        cache_at = as_cache(cache)
+        directory = default_directory() if cache_at is True else Path(cache_at) if cache_at else None
         if directory is not None and self.limits.fuel is not None:
             directory /= "fuel"  # code that counts fuel is compiled differently
         self._cache = None if directory is None else CompileCache(directory)
@@ -143,8 +157,12 @@ class Host:
 
         Raises `NNError` with `runtime-error` if the trace can't be written.
         """
-        guard = ComputeGuard(limits or self.limits, self._turns)
-        return self._session(guard, allow_names, limits or self.limits, trace, trace_data, title)
+        require_patterns(allow_names)
+        require_trace(trace, trace_data)
+        limits = self.limits if limits is None else as_limits(limits)
+        return self._session(
+            ComputeGuard(limits, self._turns), allow_names, limits, trace, trace_data, as_text("title", title)
+        )
 
     def _session(
         self,
@@ -179,8 +197,9 @@ class Host:
 
         Raises `GuestError` if the process has no threads or descriptors left for WASI.
         """
+        limits = self.limits if limits is None else as_limits(limits)
         start_wasi()
-        store = new_store(self.engine, limits or self.limits, None, self._memory_counts)
+        store = new_store(self.engine, limits, None, self._memory_counts)
         store.set_epoch_deadline(_NEVER)
         return store
 
@@ -194,6 +213,7 @@ class Host:
         or more than `Limits.compile_memory` to compile.
         """
         self._require_made_here()
+        guest = as_guest(guest)
         work = Work[Module | Component](self.limits)
         self._runs.begin(work, lambda: self._compiled(guest, self.limits, work))
         return self._result_of(work)
@@ -254,10 +274,13 @@ class Host:
         have no more threads; and `NNError` with `invalid-argument` for arguments that can't be.
         """
         self._require_made_here()
-        require_arguments(args)
-        require_settings(limits)
-        require_one_output(capture_output, streams)
-        limits = limits or self.limits
+        guest = as_guest_or_compiled(guest)
+        arguments = run_arguments(args, env, dirs, stdin)
+        require_output(capture_output, streams)
+        require_patterns(allow_names)
+        require_trace(trace, trace_data)
+        limits = self.limits if limits is None else as_limits(limits)
+        dialect = self.dialect if dialect is None else parse_enum(Dialect, dialect)
         if limits.fuel is not None and self.limits.fuel is None:
             raise GuestError("fuel is counted only by a Host whose own limits have some (Limits.fuel)")
         name = guest_file.name_of(guest)
@@ -270,7 +293,7 @@ class Host:
             compiled = guest if isinstance(guest, Module | Component) else self._compiled(guest, limits, run)
             if not wasi_is_started() and guest_file.imports_wasi(compiled, self.engine):
                 start_wasi()
-            wasi = Wasi([name, *args], env or {}, dirs or {}, stdin, output, limits)
+            wasi = Wasi([name, *arguments.args], arguments.env, arguments.dirs, arguments.stdin, output, limits)
             store = new_store(self.engine, limits, compiled, self._memory_counts, wasi.extra_instances(compiled))
             guard = ComputeGuard(limits, self._turns)
             guard.run_until = run.until
@@ -280,11 +303,11 @@ class Host:
                     if isinstance(compiled, Component):
                         call = link_component(name, compiled, self.engine, store, wasi, session, self.allow_http)
                     else:
-                        abi = abi_of(dialect or self.dialect, compiled)
+                        abi = abi_of(dialect, compiled)
                         call = link_module(name, compiled, self.engine, store, wasi, session, abi)
                     with closing(RunClock(self.engine, store, limits, guard)) as clock:
                         stop = clock.stop if isinstance(compiled, Component) else None  # a module's files are counted
-                        with watch_files(dirs or {}, limits, stop), run.stopped_by(clock.stop):
+                        with watch_files(arguments.dirs, limits, stop), run.stopped_by(clock.stop):
                             return run_linked(name, call, session, wasi, clock)
             finally:
                 store.close()

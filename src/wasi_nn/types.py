@@ -10,6 +10,7 @@ import enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from wasi_nn.arguments import shown
 from wasi_nn.errors import ErrorCode, NNError, printable
 
 if TYPE_CHECKING:
@@ -91,14 +92,16 @@ class ExecutionTarget(enum.Enum):
 Word = TypeVar("Word", bound=enum.Enum)
 
 
-def parse_enum(kind: type[Word], value: Word | str) -> Word:
-    """A member of an enum, from itself or from its value. Raises `NNError` with `invalid-argument` for any other."""
+def parse_enum(kind: type[Word], value: Word | str, name: str = "") -> Word:
+    """A member of an enum, from itself or from its value in any case. Raises `NNError` with `invalid-argument` for any
+    other. `name` is the parameter's name for the message, if it isn't the enum's."""
     try:
-        return kind(value)
+        return kind(value.lower() if isinstance(value, str) else value)
     except ValueError as error:
         what = kind.__name__.removeprefix("Graph").removeprefix("Execution").lower()
         words = ", ".join(member.value for member in kind)
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"no {what} is named {value!r}; there are {words}") from error
+        message = f"no {what} is named {shown(value)}; there are {words}"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{name}: {message}" if name else message) from error
 
 
 def dtype_name(dtype: DType) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from wasi_nn.arguments import shown
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.types import GraphEncoding
 
@@ -21,11 +22,11 @@ def check_options(encoding: GraphEncoding, options: Mapping[str, Any], accepts: 
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"no option {name!r} for {encoding.value}; there are {known}")
         if not accepts[name](value):
             takes = getattr(accepts[name], "takes", "")
-            message = f"option {name!r} of {encoding.value} can't be {value!r}{takes and f': it takes {takes}'}"
+            message = f"option {name!r} of {encoding.value} can't be {shown(value)}{takes and f': it takes {takes}'}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
-def _taking(what: str) -> Callable[[_Check], _Check]:
+def taking(what: str) -> Callable[[_Check], _Check]:
     """Decorates a check with the description of the accepted values, for errors."""
 
     def described(check: _Check) -> _Check:
@@ -35,19 +36,25 @@ def _taking(what: str) -> Callable[[_Check], _Check]:
     return described
 
 
-@_taking(f"a whole number from 0 to {_MAX_THREADS}")
+@taking(f"a whole number from 0 to {_MAX_THREADS}")
 def is_thread_count(value: Any) -> bool:
     """Whether a value is a number of threads, or 0 for the runtime's own choice."""
     return type(value) is int and 0 <= value <= _MAX_THREADS
 
 
-@_taking("a text")
+@taking("true or false")
+def is_flag(value: Any) -> bool:
+    """Whether a value is a truth value."""
+    return isinstance(value, bool)
+
+
+@taking("a text")
 def is_text(value: Any) -> bool:
     """Whether a value is a text that isn't empty."""
     return isinstance(value, str) and value != ""
 
 
-@_taking('a list of texts, such as ["a", "b"]')
+@taking('a list of texts, such as ["a", "b"]')
 def is_texts(value: Any) -> bool:
     """Whether a value is a list of texts that aren't empty."""
     return isinstance(value, list) and all(map(is_text, value))
@@ -55,7 +62,7 @@ def is_texts(value: Any) -> bool:
 
 def one_of(words: Sequence[str] | Mapping[str, Any]) -> _Check:
     """A check that accepts these words."""
-    return _taking(f"one of {', '.join(words)}")(lambda value: isinstance(value, str) and value in words)
+    return taking(f"one of {', '.join(words)}")(lambda value: isinstance(value, str) and value in words)
 
 
 BY_PATH = "the operator can load it by its path, without a sha256"

@@ -22,12 +22,13 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.guest_types import NUMBERS, guest_info, holds_texts, is_maps, is_text
 from wasi_nn.graph.named_tensors import output_infos
 from wasi_nn.graph.outputs import Outputs
+from wasi_nn.graph.python_tensors import exactly
 from wasi_nn.graph.runner import ABSENT, Runner, as_runner
 from wasi_nn.graph.tensor_info import TensorInfo
-from wasi_nn.types import TensorType, dtype_name
+from wasi_nn.types import TensorType
 
 if TYPE_CHECKING:
-    from wasi_nn.types import Array, DType
+    from wasi_nn.types import Array
 
 _MAX_STRINGS = 1 << 20
 _MAX_ROWS = 64 << 20  # bytes
@@ -144,7 +145,7 @@ def _inward(info: TensorInfo, array: Array) -> Array:
         return array
     if is_text(info):
         return _texts(info.name, array)
-    return _exactly(f"input {info.name!r}", array, info.dtype)
+    return exactly(f"input {info.name!r}", array, info.dtype)
 
 
 def _outward(info: TensorInfo, array: Array, most: int = _MAX_ROWS) -> Array:
@@ -153,19 +154,7 @@ def _outward(info: TensorInfo, array: Array, most: int = _MAX_ROWS) -> Array:
     if array.dtype == object:
         return _values_of(info, array.item(), most) if is_maps(info) else _bytes_of(info.name, array, most)
     kind = NUMBERS.get(array.dtype.name)
-    return array if kind is None else _exactly(f"output {info.name!r}", array, kind.dtype)
-
-
-def _exactly(what: str, array: Array, dtype: DType) -> Array:
-    result: Array = array.astype(dtype)
-    differs = np.atleast_1d((result.astype(array.dtype) != array) | ((result < 0) != (array < 0)))
-    if differs.any():
-        value = np.atleast_1d(array)[differs][0]
-        raise NNError(
-            ErrorCode.INVALID_ARGUMENT,
-            f"{what} is converted from {dtype_name(array.dtype)} to {dtype_name(dtype)}, which has no {value}",
-        )
-    return result
+    return array if kind is None else exactly(f"output {info.name!r}", array, kind.dtype)
 
 
 def _texts(name: str, array: Array) -> Array:

@@ -7,15 +7,17 @@ caller to copy once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from wasi_nn.arguments import require_function, wrong_argument
 from wasi_nn.errors import ContextFull, EndOfSequence, ErrorCode, NNError
-from wasi_nn.graph.fitting import as_declared, byte_view, find
+from wasi_nn.graph.fitting import byte_view, find
 from wasi_nn.graph.input_slots import InputSlots
-from wasi_nn.graph.named_tensors import named_inputs, named_outputs, output_infos, output_view
+from wasi_nn.graph.named_tensors import input_pairs, named_inputs, named_outputs, output_infos, output_view
 from wasi_nn.graph.outputs import Outputs
+from wasi_nn.graph.python_tensors import as_declared
 from wasi_nn.graph.runner import ABSENT, as_runner, failure, run
 from wasi_nn.process import forks
 
@@ -43,7 +45,10 @@ class ExecutionContext:
     """
 
     def __init__(self, graph: Graph) -> None:
-        graph.require_usable()
+        require_usable = getattr(graph, "require_usable", None)
+        if require_usable is None:
+            raise wrong_argument("graph", "a wasi_nn.Graph", graph)
+        require_usable()
         self._forks = forks.count
         forks.leak_in_child(self)
         self.graph = graph
@@ -95,10 +100,14 @@ class ExecutionContext:
         view = self._inputs.view_for(index, dtype, dims, len(data))
         if self._has_run:
             self._inputs_changed()
-        view[:] = data
+        try:
+            view[:] = data
+        except (TypeError, ValueError):
+            raise wrong_argument("data", "a memoryview of bytes", data) from None
 
     def show_to(self, show: Callable[[bytes], None]) -> None:
         """Set the function that receives generated text while it streams, if the graph's options ask for that."""
+        require_function("show", show)
         self._runner.text_sink = show
 
     def _inputs_changed(self) -> None:
@@ -215,7 +224,7 @@ class ExecutionContext:
         The view is valid until the next call of the context. Raises `NNError` with `invalid-argument` if the graph has
         no such output.
         """
-        find(self.graph.outputs, index, "output")
+        index = find(self.graph.outputs, index, "output")
         array = self._early_output(index) if self._step is None or index else self._step[0]
         if array is None and index and self._outputs is not None:
             array = self._outputs[index]
@@ -240,13 +249,16 @@ class ExecutionContext:
         if self._forks != forks.count:
             raise forks.made_elsewhere("execution context")
 
-    def compute_named(self, inputs: Iterable[tuple[str, ArrayLike]]) -> list[tuple[str, Array]]:
-        """Run once on these inputs, pairs of name and tensor, and leave the context's inputs and outputs as they are.
+    def compute_named(
+        self, inputs: Mapping[str, ArrayLike] | Iterable[tuple[str, ArrayLike]] | ArrayLike
+    ) -> list[tuple[str, Array]]:
+        """Run once on these inputs, and leave the context's inputs and outputs as they are. `inputs` are pairs of name
+        and tensor, a mapping, or the tensor for the only input that must be set.
 
         Returns each output with its name, in the model's order. The caller owns the arrays. Raises `NNError` as
         `Graph.compute` does.
         """
-        arrays = named_inputs(self.graph, inputs)
+        arrays = named_inputs(self.graph, input_pairs(self.graph, inputs))
         if self._held is not None:
             self._held.require(self._known_output_bytes)
         return named_outputs(self.graph, self._guarded(partial(run, self._runner, arrays, None)))
@@ -268,7 +280,7 @@ class ExecutionContext:
         if outputs is not self._outputs or outputs is None:
             count = len(self.graph.outputs if self._outputs is None else self._outputs)
             outputs, views = self._output_views = (self._outputs, [None] * count)
-        if 0 <= index < len(views):
+        if type(index) is int and 0 <= index < len(views):
             view = views[index]
             if view is not None:
                 return view

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wasi_nn.arguments import plain, wrong_argument
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.guest_types import guest_info, no_such_tensors
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import Dims, dims_text, dtype_name
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
     from wasi_nn.types import Array, DType
 
 MAX_RANK = 64  # numpy's own limit
@@ -36,6 +35,10 @@ def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
             names = ", ".join(repr(info.name) for info in infos)
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"no {what} is named {key!r}; the graph's {what}s: {names}")
         key = int(key)
+    elif type(key) is not int:
+        key = plain(key)
+        if type(key) is not int:
+            raise wrong_argument(f"the key of an {what}", "its name or its index", key)
     if not 0 <= key < len(infos):
         raise NNError(
             ErrorCode.INVALID_ARGUMENT, f"no {what} has index {key}: the graph has {len(infos)}, counted from 0"
@@ -48,19 +51,6 @@ def require_rank(info: TensorInfo) -> None:
     if info.dims is not None and len(info.dims) > MAX_RANK:
         message = f"the graph's {info.name!r} has {len(info.dims)} dims, and there can be {MAX_RANK}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-
-
-def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
-    """A tensor as a row-major array in the machine's byte order. Strings become arrays of objects, as runtimes take
-    them; an opaque input becomes its bytes."""
-    if info.opaque and isinstance(tensor, str):
-        tensor = tensor.encode()
-    if isinstance(tensor, bytes | bytearray) and (info.opaque or info.dtype == np.uint8):
-        return np.frombuffer(tensor, np.uint8)
-    array: Array = np.asarray(tensor, order="C")
-    if array.dtype.byteorder == ">":
-        array = array.astype(array.dtype.newbyteorder("="))
-    return array.astype(object) if info.dtype == object and array.dtype.kind in "US" else array
 
 
 def checked(info: TensorInfo, array: Array) -> Array:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Self
 
+from wasi_nn.arguments import as_json
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.graph.fitting import require_rank
-from wasi_nn.graph.named_tensors import named_inputs, named_outputs
+from wasi_nn.graph.named_tensors import input_pairs, named_inputs, named_outputs
 from wasi_nn.graph.runner import RunFunction, Runner, as_runner, run
 from wasi_nn.process import forks
 from wasi_nn.types import GraphEncoding
@@ -88,7 +89,7 @@ class Graph(ABC):
         Raises `NNError`: `unsupported-operation` where graphs of this encoding take none, `invalid-encoding` for one
         that can't be read, `invalid-argument` for a value that doesn't fit.
         """
-        if len(config) == 0:
+        if len(as_json("config", config)) == 0:
             return self
         raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"graphs of {self.encoding.value} take no configuration")
 
@@ -100,14 +101,15 @@ class Graph(ABC):
         """A new execution context, independent of every other one."""
         return ExecutionContext(self)
 
-    def compute(self, inputs: Mapping[str, ArrayLike]) -> dict[str, Array]:
+    def compute(self, inputs: Mapping[str, ArrayLike] | ArrayLike) -> dict[str, Array]:
         """Run once, without state: an array for each input's name gives an array for each output's name.
 
-        Nothing is cast: arrays must have the declared dtype. A name that no input has may be a decimal index. Raises
+        Where only one input must be set, `inputs` may be its array. Arrays aren't cast: they must have the declared
+        dtype. Numbers in lists take it. A name that no input has may be a decimal index. Raises
         `NNError`: `invalid-argument` for what doesn't fit, `runtime-error` when the runtime fails.
         """
         self.require_usable()
-        arrays = named_inputs(self, inputs.items())
+        arrays = named_inputs(self, input_pairs(self, inputs))
         return dict(named_outputs(self, run(as_runner(self.runner()), arrays, None)))
 
     def __repr__(self) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.arguments import wrong_argument
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.fitting import byte_view, checked, find, fitting_dims
 from wasi_nn.graph.runner import ABSENT, Runner
-from wasi_nn.types import Dims, dims_text, dtype_name
+from wasi_nn.types import Dims, dims_text, dtype_name, dtype_named
 
 if TYPE_CHECKING:
     from wasi_nn.graph.tensor_info import TensorInfo
@@ -47,7 +48,9 @@ class InputSlots:
         return self._new_view(index, dtype, dims, nbytes)
 
     def _new_view(self, index: int, dtype: DType, dims: Dims, nbytes: int) -> memoryview:
-        info = self._infos[find(self._infos, index, "input")]
+        index = find(self._infos, index, "input")
+        info = self._infos[index]
+        dtype, dims = _as_dtype(dtype), _as_dims(dims)
         accepted = dtype, dims
         if info.opaque:
             dtype, dims = _BYTE, (nbytes,)
@@ -82,3 +85,18 @@ class InputSlots:
             names = ", ".join(map(repr, self.unset_names))
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"compute before set_input: no value for {names}")
         return self.arrays  # type: ignore[return-value]
+
+
+def _as_dtype(dtype: Any) -> DType:
+    try:
+        if dtype is not None:  # which numpy takes for float64
+            return dtype_named(dtype) if isinstance(dtype, str) else np.dtype(dtype)
+    except TypeError:
+        pass
+    raise wrong_argument("dtype", "a numpy dtype, such as numpy.dtype('float32')", dtype)
+
+
+def _as_dims(dims: Any) -> Dims:
+    if isinstance(dims, tuple | list) and all(type(dim) is int and dim >= 0 for dim in dims):
+        return tuple(dims)
+    raise wrong_argument("dims", "a tuple of whole numbers from 0 on, such as (1, 3)", dims)

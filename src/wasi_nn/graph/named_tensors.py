@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from wasi_nn.arguments import wrong_argument
 from wasi_nn.errors import ErrorCode, NNError
-from wasi_nn.graph.fitting import as_declared, byte_view, checked, find
+from wasi_nn.graph.fitting import byte_view, checked, find
 from wasi_nn.graph.guest_types import guest_info, holds_texts, no_such_tensors
 from wasi_nn.graph.outputs import Outputs
+from wasi_nn.graph.python_tensors import as_declared
 from wasi_nn.graph.runner import ABSENT
 from wasi_nn.types import TensorType
 
@@ -47,6 +49,26 @@ def output_infos(graph: Graph, outputs: Sequence[Array]) -> Sequence[TensorInfo]
 def named_outputs(graph: Graph, outputs: Sequence[Array]) -> list[tuple[str, Array]]:
     """The outputs of a graph, each with its name."""
     return [(info.name, array) for info, array in zip(output_infos(graph, outputs), outputs, strict=True)]
+
+
+def input_pairs(graph: Graph, inputs: Any) -> Sequence[tuple[str, ArrayLike]]:
+    """Pairs of name and tensor: from a mapping, from such pairs, or from the tensor for the only input that must be
+    set. Raises `NNError` with `invalid-argument` for anything else."""
+    if isinstance(inputs, Mapping):
+        return list(inputs.items())
+    if isinstance(inputs, Iterator):
+        inputs = list(inputs)
+    if isinstance(inputs, list | tuple) and all(map(_is_pair, inputs)):
+        return inputs
+    required = [info.name for info in graph.inputs if not info.optional]
+    if len(required) == 1 and inputs is not None:
+        return [(required[0], inputs)]
+    example = ", ".join(f"{name!r}: ..." for name in required[:3])
+    raise wrong_argument("inputs", f"a mapping of names to tensors, such as {{{example}}}", inputs)
+
+
+def _is_pair(item: object) -> bool:
+    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
 
 
 def named_inputs(graph: Graph, named: Iterable[tuple[str, ArrayLike]]) -> list[Array]:

@@ -1,48 +1,149 @@
-"""Checks of the arguments of `Host`. Each function raises `NNError` with `invalid-argument` for a wrong one."""
+"""Checks of the arguments of `Host` and its methods. Each raises `NNError` with `invalid-argument` for a wrong one."""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from wasi_nn.errors import ErrorCode, NNError, printable
-from wasi_nn.isolation import Isolation
+from wasmtime import Module
+from wasmtime.component import Component
+
+from wasi_nn.arguments import (
+    as_arguments,
+    as_bytes,
+    as_flag,
+    as_mapping,
+    as_path,
+    as_text,
+    is_path,
+    require_kind,
+    shown,
+    wrong_argument,
+)
+from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.guests.directories import Directory
 from wasi_nn.limits.limits import HostLimits, Limits
-from wasi_nn.loading.rules import LoadRules
+from wasi_nn.loading.rules import as_isolation, as_rules
+from wasi_nn.session.policy import as_patterns
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from wasi_nn.guests.directories import Directories
+    from wasi_nn.guests.guest_file import Guest
+
+_GUEST = "the path of a .wasm or .wat file, or the bytes of either"
+_STDIN = "bytes, a pathlib.Path, sys.stdin or None"
 
 
 def require_settings(limits: Any = None, totals: Any = None, rules: Any = None, isolate: Any = None) -> None:
     """Require each setting to be of its own class, or None."""
-    for name, value, kind in (
-        ("limits", limits, Limits),
-        ("totals", totals, HostLimits),
-        ("rules", rules, LoadRules),
-        ("isolate", isolate, Isolation),
-    ):
-        if value is None or isinstance(value, kind) or (kind is Isolation and isinstance(value, bool)):
-            continue
-        also = "True, False or " if kind is Isolation else ""
-        raise _wrong(f"{name} must be {also}wasi_nn.{kind.__name__}(...), not {_shown(value)}")
+    as_limits(limits)
+    if totals is not None:
+        require_kind("totals", totals, HostLimits, "wasi_nn.HostLimits(...)")
+    as_rules(rules)
+    as_isolation(isolate)
 
 
-def require_arguments(args: Any) -> None:
-    """Require a sequence of arguments, not one text."""
-    if isinstance(args, str | bytes):
-        raise _wrong(f"args is a list, not one text: give it [{_shown(args)}]")
+def as_limits(limits: Any) -> Limits:
+    """The limits of a guest. None: `Limits()`."""
+    return Limits() if limits is None else require_kind("limits", limits, Limits, "wasi_nn.Limits(...)")
 
 
-def require_one_output(capture_output: bool, streams: Any) -> None:
+def as_cache(cache: Any) -> bool | str:
+    """Whether guests are cached, or the path of the cache."""
+    if cache is None or (isinstance(cache, str) and not cache):
+        return False
+    if isinstance(cache, str | bytes | os.PathLike):
+        return as_path("cache", cache)
+    return as_flag("cache", cache, also="or a directory, as a str or a pathlib.Path")
+
+
+def as_guest(guest: Any) -> Guest:
+    """A guest: a path, or bytes."""
+    return guest if is_path(guest) else as_bytes("guest", guest, _GUEST)
+
+
+def as_guest_or_compiled(guest: Any) -> Guest | Module | Component:
+    """A guest as `as_guest` gives it, or one that is compiled."""
+    return guest if isinstance(guest, Module | Component) else as_guest(guest)
+
+
+@dataclass(frozen=True)
+class RunArguments:
+    """The arguments of a run, checked."""
+
+    args: list[str]
+    env: Mapping[str, str]
+    dirs: Directories
+    stdin: bytes | os.PathLike[str] | TextIO | None
+
+
+def run_arguments(args: Any, env: Any, dirs: Any, stdin: Any) -> RunArguments:
+    """The arguments of a run. Their content is checked where the guest gets them: paths must exist, for example."""
+    return RunArguments(
+        as_arguments("args", args),
+        {} if env is None else _environment(env),
+        {} if dirs is None else _directories(dirs),
+        _stdin(stdin),
+    )
+
+
+def _environment(env: Any) -> dict[str, str]:
+    variables = as_mapping("env", env, "a mapping of str to str, such as {'HOME': '/'}")
+    return {as_text("a name in env", key): as_text(f"env[{shown(key)}]", item) for key, item in variables.items()}
+
+
+def _directories(dirs: Any) -> Directories:
+    mapping = as_mapping("dirs", dirs, "a mapping of the guest's paths to directories, such as {'/': 'photos'}")
+    return {
+        as_text("a guest's path in dirs", path): directory
+        if isinstance(directory, Directory)
+        else as_path(f"dirs[{shown(path)}]", directory, "a wasi_nn.Directory(...) or a path")
+        for path, directory in mapping.items()
+    }
+
+
+def _stdin(stdin: Any) -> Any:
+    if stdin is None or isinstance(stdin, os.PathLike) or stdin is sys.stdin:
+        return stdin
+    if isinstance(stdin, str):
+        message = f"{_STDIN}: b'...' for text, pathlib.Path('...') for a file"
+        raise wrong_argument("stdin", message, stdin)
+    return as_bytes("stdin", stdin, _STDIN)
+
+
+def require_output(capture_output: Any, streams: Any) -> None:
     """Require one destination for the guest's output."""
+    captured = as_flag("capture_output", capture_output)
     if streams is None:
         return
-    if capture_output:
+    if captured:
         raise _wrong("capture_output and streams exclude each other: output is in the result, or goes to descriptors")
-    if not (isinstance(streams, tuple | list) and len(streams) == 2 and all(type(it) is int for it in streams)):
-        raise _wrong(f"streams must be two descriptors, for the standard output and error, not {_shown(streams)}")
+    if not (isinstance(streams, tuple | list) and len(streams) == 2 and all(map(_is_descriptor, streams))):
+        raise wrong_argument("streams", "two descriptors, for the standard output and error", streams)
+
+
+def _is_descriptor(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def require_trace(trace: Any, trace_data: Any) -> None:
+    """Require the path of a trace for its data."""
+    has_data = as_flag("trace_data", trace_data)
+    if trace is not None:
+        as_path("trace", trace)
+    elif has_data:
+        raise _wrong("trace_data needs trace, the path of the file to record: trace is None")
+
+
+def require_patterns(allow_names: Any) -> None:
+    """Require names of graphs, or None."""
+    as_patterns("allow_names", allow_names)
 
 
 def _wrong(message: str) -> NNError:
     return NNError(ErrorCode.INVALID_ARGUMENT, message)
-
-
-def _shown(value: object) -> str:
-    return printable(repr(value))[:100]

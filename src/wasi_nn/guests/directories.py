@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from wasmtime import WasiConfig, WasmtimeError
 
+from wasi_nn.arguments import as_flag, as_path
 from wasi_nn.errors import GuestError
 
 
@@ -18,6 +19,10 @@ class Directory:
 
     path: str | os.PathLike[str]
     read_only: bool = False
+
+    def __post_init__(self) -> None:
+        as_path("Directory.path", self.path)
+        object.__setattr__(self, "read_only", as_flag("Directory.read_only", self.read_only))
 
 
 READ_ONLY = ":ro"
@@ -29,7 +34,7 @@ Directories = Mapping[str, str | os.PathLike[str] | Directory]
 
 def path_of(directory: str | os.PathLike[str] | Directory) -> str:
     """The path of a guest's directory on this machine."""
-    return os.fspath(directory.path if isinstance(directory, Directory) else directory)
+    return os.fsdecode(directory.path if isinstance(directory, Directory) else directory)
 
 
 def preopen(config: WasiConfig, directories: Directories) -> None:
@@ -37,14 +42,8 @@ def preopen(config: WasiConfig, directories: Directories) -> None:
 
     Raises `GuestError` for a directory that doesn't exist or can't be opened, and for a wrong path of the guest.
     """
-    if not isinstance(directories, Mapping):
-        raise GuestError(
-            f"dirs maps the guest's paths to directories, such as {{'/': 'photos'}}: it can't be {directories!r}"
-        )
     require_distinct(c_string("a directory", path) for path in directories)
     for guest_path, directory in directories.items():
-        if not isinstance(directory, str | os.PathLike | Directory):
-            raise GuestError(f"a directory for the guest must be a path or a Directory: {directory!r}")
         path = c_string("a directory", path_of(directory))
         if guest_path.endswith(READ_ONLY) and not isinstance(directory, Directory):
             how = "a directory that it may only read is Directory(..., read_only=True)"
@@ -72,8 +71,6 @@ def require_distinct(paths: Iterable[str]) -> None:
 
 def c_string(what: str, text: str) -> str:
     """The text, if it can be passed to a guest: without zero bytes, and in Unicode."""
-    if not isinstance(text, str):
-        raise GuestError(f"{what} of the guest must be text: {text!r}")
     if "\0" in text:
         raise GuestError(f"{what} of the guest has a zero byte in it: {text!r}")
     try:

@@ -14,10 +14,10 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
-from numbers import Real
 from typing import Any, Generic, TypeVar
 
-from wasi_nn.errors import ErrorCode, GuestError, GuestStopped, GuestTrap, NNError, one_line, printable
+from wasi_nn.arguments import as_number, require_kind
+from wasi_nn.errors import GuestError, GuestStopped, GuestTrap, one_line
 from wasi_nn.limits.limits import Limits, how_to_raise
 from wasi_nn.process.threads import Call
 
@@ -45,6 +45,7 @@ class Work(Generic[Result]):
     """A task for a guest, such as compiling it or running it, on a thread of its own and within `Limits.run_time`."""
 
     def __init__(self, limits: Limits) -> None:
+        require_kind("limits", limits, Limits, "wasi_nn.Limits(...)")
         self.until = inf if limits.run_time is None else time.monotonic() + limits.run_time
         """The deadline, a time of `time.monotonic`."""
         self.output: Callable[[], tuple[bytes, bytes]] = _no_output
@@ -108,11 +109,8 @@ class Work(Generic[Result]):
         `GuestTrap` for another trap, `GuestError` if it can't be run, and `NNError` with `invalid-argument` for a
         timeout that is no number.
         """
-        if timeout is not None and (not isinstance(timeout, Real) or isinstance(timeout, bool) or timeout != timeout):
-            message = (
-                f"timeout must be a number of seconds, or None to wait for the end: {printable(repr(timeout))[:100]}"
-            )
-            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+        if timeout is not None:
+            timeout = as_number("timeout", timeout, "a number of seconds, or None to wait for the end")
         self._wait_until(inf if timeout is None else time.monotonic() + timeout)
         if self.has_ended:
             return self._result()

@@ -74,8 +74,6 @@ class Wasi:
                 raise GuestError(f"the guest's standard input {os.fspath(stdin)} can't be read") from error
         elif stdin is not None and stdin is sys.stdin:
             config.inherit_stdin()
-        elif stdin is not None:
-            raise TypeError(f"stdin must be bytes, a path, sys.stdin or None, not {type(stdin).__name__}")
 
     def _connect_output(self, config: WasiConfig) -> None:
         if self.output is not None:

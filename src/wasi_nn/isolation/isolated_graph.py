@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wasi_nn.arguments import as_json
 from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner
@@ -69,11 +70,11 @@ class Model:
         files = [] if path is None else backend.own_files_of(path, options)
         self._readable = [*_code(backend), *map(str, files)]
         self._size = sum(builder.size for builder in self._builders) + sum(map(_size_of, files))
-        kind = type(backend)
         self._sockets = backend.needs_sockets
+        self._backend = f"{type(backend).__module__}:{type(backend).__qualname__}"
         self._message = request(
             Request.LOAD,
-            backend=f"{kind.__module__}:{kind.__qualname__}",
+            backend=self._backend,
             path=None if path is None else str(path),
             target=ExecutionTarget.CPU.value,
             options=dict(options),
@@ -102,6 +103,7 @@ class Model:
                 files = [builder.file for builder in self._builders]
                 try:
                     with stopped_by(worker.kill):
+                        worker.start(self._backend, self.runtime)
                         self._know(worker, b"", *worker.ask(self._message, "load the model", files=files))
                 except BaseException:
                     worker.close()
@@ -228,6 +230,7 @@ class IsolatedGraph(Graph):
             self._model.close_with(self._config)
 
     def configured(self, config: memoryview) -> Graph:
+        config = as_json("config", config)
         return IsolatedGraph(self._model, self._config + bytes(config)) if len(config) else self
 
     def runner(self) -> Runner:

@@ -17,7 +17,7 @@ from typing import Any
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.isolation import Isolation, require_available
 from wasi_nn.isolation.shared_memory import WorkerMemory
-from wasi_nn.isolation.shortage import after_crash, after_error
+from wasi_nn.isolation.shortage import Used, after_crash, after_error, at_start
 from wasi_nn.isolation.wire.channel import Channel, Gone, encoded
 from wasi_nn.isolation.wire.descriptions import error_of
 from wasi_nn.isolation.wire.protocol import Message, Request, request
@@ -28,6 +28,7 @@ from wasi_nn.process.processes import how_it_ended, python_command
 words_of_workers = logging.getLogger("wasi_nn.workers")
 
 _MOMENT = 0.1  # seconds
+_FAILURES = (ErrorCode.RUNTIME_ERROR, ErrorCode.UNSUPPORTED_OPERATION)  # of a start; others are of the caller
 _LAST_WORDS, _LAST_LINE = 8192, 200
 
 
@@ -49,6 +50,7 @@ class Worker:
         self._said = bytearray()
         self._listened = 0.0
         self._reason = ""
+        self._starting = "Python"
         self.inputs, self.outputs = WorkerMemory(), WorkerMemory(settings.memory)
         try:
             held = self._start()
@@ -126,6 +128,12 @@ class Worker:
             raise self.told(answer["error"])
         return answer, given
 
+    def start(self, backend: str, runtime: str) -> None:
+        """Have the worker import a backend, `module:name`, and its runtime. Raises as `ask` does."""
+        self._starting = runtime
+        self.ask(request(Request.START, backend=backend), f"start {runtime}")
+        self._starting = ""
+
     def tell(self, message: Mapping[str, Any], files: Sequence[int] = ()) -> bool:
         """Send a request that has no answer, without waiting. False if it couldn't be sent: the worker has ended, or
         doesn't read."""
@@ -161,6 +169,10 @@ class Worker:
         code = self.process.wait()
         self.listen()
         how = self._reason or how_it_ended(code)
+        by_limits = self._starting and not self._reason and code != -signal.SIGKILL
+        message = at_start(self._starting, how, self._settings) if by_limits else ""
+        if message:
+            return NNError(ErrorCode.RUNTIME_ERROR, message)
         lines = self._said.decode("utf-8", "replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         said = f"; the last that it said: {printable(last)[:_LAST_LINE]}" if last and not self._reason else ""
@@ -171,8 +183,9 @@ class Worker:
     def too_slow(self, to: str) -> NNError:
         """The error for a request that took too long. The worker is killed."""
         limit = self._settings.load_time
+        hint = after_error("", self._settings, Used.by_process(self.process.pid))
         self.kill(f"it took longer than {limit:g} s to {to}")
-        message = f"the isolated worker took longer than {limit:g} s to {to} (Isolation.load_time)"
+        message = f"the isolated worker took longer than {limit:g} s to {to} (Isolation.load_time){hint}"
         return NNError(ErrorCode.TIMEOUT, message)
 
     def misled(self, error: Exception) -> NNError:
@@ -183,8 +196,14 @@ class Worker:
     def told(self, said: Any) -> NNError:
         """The error of an answer."""
         try:
-            error = error_of(said)
-            return error.with_message(f"{error}{after_error(str(error), self._settings)}")
+            error, used = error_of(said), Used.of(said.get("used"))
+            message = ""
+            if self._starting and used is not None and error.code in _FAILURES:
+                message = at_start(self._starting, str(error), self._settings, used)
+            if message:
+                return NNError(ErrorCode.RUNTIME_ERROR, message)
+            hint = after_error(str(error), self._settings, used) if error.code is ErrorCode.RUNTIME_ERROR else ""
+            return error.with_message(f"{error}{hint}")
         except ValueError as error:
             return self.misled(error)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from wasi_nn.errors import ErrorCode, NNError, printable
+from wasi_nn.arguments import plain, shown
+from wasi_nn.errors import ErrorCode, NNError
 
 _GIB = 2**30
 LARGEST = 2**63  # the largest limit that the engine takes
@@ -82,18 +83,19 @@ def require_positive(settings: Any, longest: float = LARGEST) -> None:
     Raises `NNError` with `invalid-argument`.
     """
     for field in fields(settings):
-        value, annotation = getattr(settings, field.name), str(field.type)
+        value, annotation = plain(getattr(settings, field.name)), str(field.type)
         if value is None and "None" in annotation:
             continue
         types, most = ((int, float), longest) if "float" in annotation else ((int,), LARGEST)
         if isinstance(value, types) and not isinstance(value, bool) and 0 < value < most:
+            object.__setattr__(settings, field.name, value)  # a number of numpy is one of Python now
             continue
         expected = f"a positive {'number' if float in types else 'whole number'}"
         if isinstance(value, int | float) and value >= most:
             expected += f" below {float(most):.2g}"
         if "None" in annotation:
             expected += ", or None for no limit"
-        message = f"{type(settings).__name__}.{field.name} must be {expected}: {printable(repr(value))[:100]}"
+        message = f"{type(settings).__name__}.{field.name} must be {expected}: {shown(value)}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 

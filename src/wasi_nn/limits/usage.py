@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from math import inf
 
+from wasi_nn.arguments import wrong_argument
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.limits.limits import HostLimits, Limits, how_to_raise
 
@@ -39,7 +40,9 @@ class Usage:
         self._closed = False
 
     def used(self, name: str) -> int:
-        """The amount in use."""
+        """The amount in use. Raises `NNError` with `invalid-argument` for an amount that isn't counted."""
+        if name not in _COUNTED:
+            raise wrong_argument("limit", f"one of {', '.join(_COUNTED)}", name)
         self._settle()
         return self._used[name]
 

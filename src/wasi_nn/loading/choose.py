@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from wasi_nn.backends import Backend, Buffer, Source, available, files_of, is_installed
+from wasi_nn.arguments import as_builders, as_path
+from wasi_nn.backends import Backend, Source, available, files_of, is_installed
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line
 from wasi_nn.loading.rules import LoadRules
 from wasi_nn.process.files import is_irregular, mapped_file
@@ -31,9 +32,8 @@ def choose(source: Source, encoding: GraphEncoding, runtime: str | None, rules: 
     """
     wanted = partial(_is_allowed, runtime, rules)
     if isinstance(source, str | os.PathLike):
-        return ChosenModel(*_backend_for_path(Path(source), encoding, wanted))
-    parts = [source] if isinstance(source, Buffer) else source
-    model = [memoryview(part).cast("B") for part in parts]
+        return ChosenModel(*_backend_for_path(Path(as_path("source", source)), encoding, wanted))
+    model = as_builders("source", source, "the path of a model, its bytes, or a list of builders")
     if not model:
         raise NNError(ErrorCode.INVALID_ARGUMENT, "a graph needs at least one builder")
     return ChosenModel(_backend_for_bytes(model[0], encoding, wanted), model)

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from wasi_nn.arguments import as_options
 from wasi_nn.backends import Options, Source, load_errors
 from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.loading.choose import ChosenModel, choose, looks_like_another
-from wasi_nn.loading.rules import LoadRules, require_runtime
+from wasi_nn.loading.rules import LoadRules, as_rules, known_runtime
 from wasi_nn.process import forks
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
@@ -38,10 +39,10 @@ def load(
     `unsupported-operation` (as `TargetUnavailable`) for the target; `runtime-error` if the runtime refuses the model.
     """
     encoding, target = parse_enum(GraphEncoding, encoding), parse_enum(ExecutionTarget, target)
-    rules = rules or LoadRules()
+    rules, options = as_rules(rules), as_options("options", {} if options is None else options)
     if runtime is not None:
-        require_runtime(encoding, runtime)
-    return open_model(choose(source, encoding, runtime, rules), target, options or {}, rules)
+        runtime = known_runtime(encoding, runtime)
+    return open_model(choose(source, encoding, runtime, rules), target, options, rules)
 
 
 def open_model(

@@ -7,12 +7,14 @@ loaded at its first use, once for all guests. Graphs can be added and removed wh
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from wasi_nn.arguments import as_builders, as_flag, as_mapping, as_options, as_path, as_text, wrong_argument
 from wasi_nn.backends import Buffer
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable
 from wasi_nn.graph.graph import Graph
@@ -20,7 +22,7 @@ from wasi_nn.limits.stopping import turn
 from wasi_nn.loading.choose import files_at
 from wasi_nn.loading.load import load
 from wasi_nn.loading.named_graph import NamedGraph, Source
-from wasi_nn.loading.rules import LoadRules, require_runtime
+from wasi_nn.loading.rules import LoadRules, as_rules, known_runtime
 from wasi_nn.process import forks
 from wasi_nn.process.files import files_in, read_regular
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
@@ -33,6 +35,8 @@ class GraphSource(Protocol):
         """The graph of this name. Raises `NNError`: `not-found` for an unknown name, and those of loading the graph."""
 
 
+_GRAPHS = "a wasi_nn.Registry, a mapping of names to models, or the path of a file of graphs"
+_SOURCE = "a path, bytes, a list of either, or a wasi_nn.Graph"
 _FileState = tuple[str, int, int, int, int]
 """A file's path, size, times of change and inode."""
 
@@ -44,9 +48,12 @@ to models, or the path of a file of graphs. None: no graphs."""
 
 def registry_of(graphs: Graphs, rules: LoadRules | None) -> GraphSource:
     """A `Registry` of these graphs with these rules, or the `GraphSource` itself."""
-    if graphs is None or isinstance(graphs, Mapping | str | os.PathLike):
+    as_rules(rules)
+    if graphs is None or isinstance(graphs, Mapping | str | bytes | os.PathLike):
         return Registry(graphs, rules=rules)
-    return graphs
+    if callable(getattr(graphs, "get", None)):
+        return graphs
+    raise wrong_argument("graphs", _GRAPHS, graphs)
 
 
 class _Entry:
@@ -86,18 +93,18 @@ class Registry:
         *,
         rules: LoadRules | None = None,
     ) -> None:
-        self.rules = rules or LoadRules()
+        self.rules = as_rules(rules)
         self._entries: dict[str, _Entry] = {}
         self._file: Path | None = None
         self._is_closed = False
         self._names_in_file: set[str] = set()
         self._reloading = threading.Lock()
         forks.reset_in_child(self)
-        if isinstance(graphs, str | os.PathLike):
-            self._file = Path(graphs).absolute()
+        if isinstance(graphs, str | bytes | os.PathLike):
+            self._file = Path(as_path("graphs", graphs)).absolute()
             self.reload()
             return
-        for name, graph in (graphs or {}).items():
+        for name, graph in ({} if graphs is None else as_mapping("graphs", graphs, _GRAPHS)).items():
             self.add(name, graph)
 
     def reload(self) -> list[str]:
@@ -118,13 +125,13 @@ class Registry:
             removed = sorted(self._names_in_file - set(graphs))
             changed = {name: graph for name, graph in graphs.items() if not self._is_current(name, graph)}
             for name in removed:
-                self._entries.pop(name, None)
+                self._entries.pop(as_text("name", name), None)
             self._entries.update({name: _Entry(graph) for name, graph in changed.items()})
             self._names_in_file = set(graphs)
         return [*removed, *changed]
 
     def _is_current(self, name: str, graph: NamedGraph) -> bool:
-        entry = self._entries.get(name)
+        entry = self._entries.get(as_text("name", name))
         return entry is not None and entry.is_current(graph)
 
     def add(self, name: str, graph: NamedGraph | Source, *, overwrite: bool = False) -> None:
@@ -135,26 +142,26 @@ class Registry:
         `not-found` for a path that doesn't exist.
         """
         entry = _Entry(_validated(name, graph if isinstance(graph, NamedGraph) else NamedGraph(graph)))
-        if overwrite:
+        if as_flag("overwrite", overwrite):
             self._entries[name] = entry
         elif self._entries.setdefault(name, entry) is not entry:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"two graphs are named {name!r}")
 
     def remove(self, name: str) -> None:
         """Remove a name; guests that have its graph keep it. Raises `NNError` with `not-found` for an unknown name."""
-        if self._entries.pop(name, None) is None:
+        if self._entries.pop(as_text("name", name), None) is None:
             raise self._unknown(name)
 
     def named(self, name: str) -> NamedGraph:
         """The operator's description of a graph; this doesn't load the graph. Raises `NNError` with `not-found`."""
-        entry = self._entries.get(name)
+        entry = self._entries.get(as_text("name", name))
         if entry is None:
             raise self._unknown(name)
         return entry.named
 
     def get(self, name: str) -> Graph:
         """The graph of this name, which is loaded at the first call. After a failed load, the next call tries again."""
-        entry = self._entries.get(name)
+        entry = self._entries.get(as_text("name", name))
         if entry is None:
             raise self._unknown(name)
         with turn(entry.lock):
@@ -232,7 +239,11 @@ class Registry:
 
 
 def _is_paths(source: Source) -> bool:
-    return isinstance(source, list | tuple) and all(isinstance(part, str | os.PathLike) for part in source)
+    return (
+        isinstance(source, list | tuple)
+        and source != []
+        and all(isinstance(part, str | os.PathLike) for part in source)
+    )
 
 
 def _state_of(paths: Sequence[Path]) -> list[_FileState]:
@@ -250,9 +261,10 @@ def _state_of(paths: Sequence[Path]) -> list[_FileState]:
 
 def _validated(name: str, graph: NamedGraph) -> NamedGraph:
     """The graph with absolute paths, so that a change of directory doesn't matter. Raises `NNError` as `add` does."""
-    if not name:
+    if not as_text("a graph's name", name):
         raise NNError(ErrorCode.INVALID_ARGUMENT, "a graph's name can't be empty")
     source: Any = graph.source
+    runtime, convert_types = graph.runtime, graph.convert_types
     try:
         if isinstance(source, str | os.PathLike):
             source = _existing(source)
@@ -260,16 +272,36 @@ def _validated(name: str, graph: NamedGraph) -> NamedGraph:
                 raise NNError(ErrorCode.INVALID_ARGUMENT, f"{source} is a directory, which has no sha256")
         elif _is_paths(source):
             source = [_existing(path) for path in source]
+        elif not isinstance(source, Graph) and not as_builders("source", source, _SOURCE):
+            raise wrong_argument("source", _SOURCE, source)
         encoding, target = parse_enum(GraphEncoding, graph.encoding), parse_enum(ExecutionTarget, graph.target)
-        if graph.runtime is not None:
-            require_runtime(encoding, graph.runtime)
+        if runtime is not None:
+            runtime = known_runtime(encoding, runtime)
+        if convert_types is not None:
+            convert_types = as_flag("convert_types", convert_types, also="or None")
+        if graph.sha256 is not None and not is_sha256(graph.sha256):
+            raise wrong_argument("sha256", "64 hexadecimal digits", graph.sha256)
+        options = as_options("options", graph.options)
     except NNError as error:
         raise error.with_message(f"graph {name!r}: {error}") from error
-    return replace(graph, source=source, encoding=encoding, target=target)
+    return replace(
+        graph,
+        source=source,
+        encoding=encoding,
+        target=target,
+        runtime=runtime,
+        convert_types=convert_types,
+        options=options,
+    )
+
+
+def is_sha256(value: object) -> bool:
+    """Whether a value is a sha256 in hexadecimal digits."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{64}", value.strip()) is not None
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
-    absolute = Path(path).absolute()
+    absolute = Path(as_path("source", path)).absolute()
     try:
         if absolute.exists():
             return absolute

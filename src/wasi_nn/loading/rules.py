@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from wasi_nn.arguments import as_flag, as_mapping, require_kind, shown
 from wasi_nn.backends import Backend, available
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.isolation import Isolation, require_available as require_isolation, unavailable as isolation_unavailable
@@ -32,12 +34,15 @@ class LoadRules:
     isolate: bool | Isolation | None = None
 
     def __post_init__(self) -> None:
+        as_isolation(self.isolate)
         if self.isolate:
             require_isolation()
         if self.target_fallback is not None:
-            parse_enum(ExecutionTarget, self.target_fallback)
-        for encoding, runtime in self.runtimes.items():
-            require_runtime(parse_enum(GraphEncoding, encoding), runtime)
+            parse_enum(ExecutionTarget, self.target_fallback, "target_fallback")
+        object.__setattr__(self, "convert_types", as_flag("convert_types", self.convert_types))
+        runtimes = as_mapping("runtimes", self.runtimes, "a mapping of encodings to runtimes, as {'onnx': 'openvino'}")
+        named = {key: known_runtime(parse_enum(GraphEncoding, key, "runtimes"), runtimes[key]) for key in runtimes}
+        object.__setattr__(self, "runtimes", named)
 
     def isolation_of(self, backend: Backend, *, untrusted: bool) -> Isolation | None:
         """The isolation of a model of this backend, `untrusted` or not; None for a model that runs in-process."""
@@ -59,9 +64,31 @@ class LoadRules:
         return next((name for key, name in self.runtimes.items() if parse_enum(GraphEncoding, key) is encoding), None)
 
 
-def require_runtime(encoding: GraphEncoding, runtime: str) -> None:
-    """Raise `NNError` with `invalid-argument` unless there is such a runtime for an encoding, installed or not."""
-    there = [backend.runtime for backend in available() if encoding in (backend.encoding, GraphEncoding.AUTODETECT)]
-    if runtime not in there:
-        message = f"no runtime for {encoding.value} is named {runtime!r}; there are {', '.join(there) or 'none'}"
-        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+def known_runtime(encoding: GraphEncoding, name: Any) -> str:
+    """The name of the Python module of an encoding's runtime, installed or not.
+
+    `name` is that name, the runtime's extra of this package (`onnx` for `onnxruntime`), or the name of an encoding for
+    the runtime that is preferred for it. Raises `NNError` with `invalid-argument` for any other.
+    """
+    fitting = [it for it in available() if encoding in (it.encoding, GraphEncoding.AUTODETECT)]
+    names = list(dict.fromkeys(backend.runtime for backend in fitting))
+    if name in names:
+        return str(name)
+    if isinstance(name, str) and name:
+        others = [it for it in fitting if it.extra == name] or [it for it in fitting if it.encoding.value == name]
+        if others:
+            return others[0].runtime
+    kind = "" if encoding is GraphEncoding.AUTODETECT else f" for {encoding.value}"
+    message = f"no runtime{kind} is named {shown(name)}; there are {', '.join(names) or 'none'}"
+    raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+
+
+def as_rules(rules: Any) -> LoadRules:
+    """The rules for loading models. None: `LoadRules()`."""
+    return LoadRules() if rules is None else require_kind("rules", rules, LoadRules, "wasi_nn.LoadRules(...)")
+
+
+def as_isolation(isolate: Any) -> None:
+    """Require a setting for isolation, or None."""
+    if isolate is not None and not isinstance(isolate, bool):
+        require_kind("isolate", isolate, Isolation, "True, False or wasi_nn.Isolation(...)")

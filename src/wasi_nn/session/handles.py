@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
+from wasi_nn.arguments import wrong_argument
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.graph.graph import Graph
@@ -56,7 +57,7 @@ class HandleTable:
 
     def get(self, handle: int, kind: type[Item]) -> Item:
         """The item behind a handle. Raises `NNError` with `invalid-argument` if there is none of this kind."""
-        item = self._items.get(handle)
+        item = self._items.get(handle) if type(handle) is int else None
         if isinstance(item, kind):
             return item
         raise self._wrong(handle, item, kind)
@@ -85,6 +86,8 @@ class HandleTable:
         return len(self._items)
 
     def _wrong(self, handle: int, item: Handled | None, kind: type[Item]) -> NNError:
+        if type(handle) is not int:
+            return wrong_argument(_KINDS[kind], "a handle, which is an int", handle)
         if item is not None:
             state = f"is {_with_article(next(noun for cls, noun in _KINDS.items() if isinstance(item, cls)))}"
         else:

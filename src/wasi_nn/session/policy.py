@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from wasi_nn.arguments import as_items, as_texts
 from wasi_nn.backends import Backend
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.loading.rules import LoadRules
@@ -35,14 +36,10 @@ class Policy:
     ) -> Policy:
         """A policy from names of encodings and targets. Raises `NNError` with `invalid-argument` for an unknown name,
         or for one text in place of a collection of texts."""
-        for name, setting in (("load", allow_load), ("targets", allow_targets), ("names", allow_names)):
-            if isinstance(setting, str):
-                message = f"allow_{name} is a collection, not one text: give it [{setting!r}]"
-                raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         return cls(
-            allow_load if isinstance(allow_load, bool) else _words(GraphEncoding, allow_load),
-            None if allow_targets is None else _words(ExecutionTarget, allow_targets),
-            None if allow_names is None else tuple(allow_names),
+            allow_load if isinstance(allow_load, bool) else _words("allow_load", GraphEncoding, allow_load),
+            None if allow_targets is None else _words("allow_targets", ExecutionTarget, allow_targets),
+            as_patterns("allow_names", allow_names),
         )
 
     def require_load(self, target: ExecutionTarget) -> None:
@@ -68,5 +65,16 @@ class Policy:
         return self.allow_names is None or any(fnmatchcase(name, allowed) for allowed in self.allow_names)
 
 
-def _words(kind: type[Word], words: Collection[Word | str]) -> frozenset[Word]:
-    return frozenset(parse_enum(kind, word) for word in words)
+def as_patterns(name: str, patterns: Collection[str] | None) -> tuple[str, ...] | None:
+    """Names of graphs, in which `*` stands for any characters. Raises `NNError` with `invalid-argument`."""
+    return None if patterns is None else tuple(as_texts(name, patterns, "['mobilenet', 'test-*']"))
+
+
+_WANTED = {
+    "allow_load": "True, False, or a collection of encodings, such as ['onnx']",
+    "allow_targets": "a collection of targets, such as ['cpu'], or None for all",
+}
+
+
+def _words(name: str, kind: type[Word], words: Collection[Word | str]) -> frozenset[Word]:
+    return frozenset(parse_enum(kind, word, name) for word in as_items(name, words, _WANTED[name]))

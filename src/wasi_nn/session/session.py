@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, finalize
 
 from wasi_nn import backends
+from wasi_nn.arguments import as_builders, as_json, as_text, require_kind
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.graph.fitting import find
@@ -23,12 +24,12 @@ from wasi_nn.limits.usage import HeldBytes, Usage
 from wasi_nn.loading.choose import ChosenModel, choose
 from wasi_nn.loading.load import open_model
 from wasi_nn.loading.registry import registry_of
-from wasi_nn.loading.rules import LoadRules
+from wasi_nn.loading.rules import LoadRules, as_rules
 from wasi_nn.process.descriptors import require_free_descriptors, reserve
 from wasi_nn.session.handles import HandleTable
 from wasi_nn.session.policy import Policy
 from wasi_nn.session.tensor import Tensor
-from wasi_nn.types import ExecutionTarget, GraphEncoding
+from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -74,14 +75,17 @@ class Session:
         guard: ComputeGuard | None = None,
     ) -> None:
         self.registry = registry_of(graphs, rules)
-        self.limits = limits or Limits()
+        self.limits = Limits() if limits is None else require_kind("limits", limits, Limits, "wasi_nn.Limits(...)")
+        for name, value, kind in (("totals", totals, Usage), ("turns", turns, Turns), ("guard", guard, ComputeGuard)):
+            if value is not None:
+                require_kind(name, value, kind, f"a {kind.__module__}.{kind.__name__} or None")
         self.text_sink: Callable[[bytes], None] | None = None
         """Receives generated text while it streams, if the options of a graph ask for that."""
         self.interruption: BaseException | None = None
         """The exception that stopped the guest during an nn call, such as `KeyboardInterrupt`; the code that runs the
         guest raises it again."""
         self._policy = Policy.of(allow_load, allow_targets, allow_names)
-        self._rules = rules or LoadRules()
+        self._rules = as_rules(rules)
         self._usage = Usage(self.limits, totals)
         self._guard = guard or ComputeGuard(self.limits, turns)
         self._handles = HandleTable(self._usage)
@@ -95,6 +99,8 @@ class Session:
         Raises `NNError`: `security` if the policy forbids it, `invalid-encoding` if no backend takes the bytes,
         `timeout` and `too-large` by the limits, and others as the backend does.
         """
+        builders, encoding = as_builders("builders", builders), parse_enum(GraphEncoding, encoding)
+        target = parse_enum(ExecutionTarget, target)
         self._policy.require_load(target)
 
         def choose_allowed(model: Sequence[memoryview]) -> ChosenModel:
@@ -162,9 +168,9 @@ class Session:
     def load_by_name(self, name: str, config: memoryview | bytes = b"") -> int:
         """Load a graph by the operator's name for it; returns a new handle. `config` is the guest's configuration of
         the graph: JSON, or empty. Raises `NNError` with `not-found` for an unknown name, and as loading does."""
-        if not self._policy.lets_name(name):
+        if not self._policy.lets_name(as_text("name", name)):
             raise _no_graph(name)
-        configuration = memoryview(bytes(config))
+        configuration = memoryview(bytes(as_json("config", config)))
 
         def load() -> Graph:
             graph = self.registry.get(name)
@@ -301,7 +307,7 @@ class Session:
 
     def add_tensor(self, tensor: Tensor) -> int:
         """Give the guest a tensor; returns its handle."""
-        return self._handles.add(tensor)
+        return self._handles.add(require_kind("tensor", tensor, Tensor, "a wasi_nn.session.tensor.Tensor"))
 
     def require_tensor_bytes(self, size: int) -> None:
         """Raise `NNError` with `too-large` if the guest may not hold another tensor of this size in bytes."""
@@ -313,7 +319,7 @@ class Session:
 
     def add_error(self, error: NNError) -> int:
         """Give the guest an error; returns its handle."""
-        return self._handles.add(error)
+        return self._handles.add(require_kind("error", error, NNError, "a wasi_nn.NNError"))
 
     def error(self, handle: int) -> NNError:
         """The error behind a handle."""

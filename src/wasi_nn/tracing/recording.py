@@ -11,15 +11,17 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
+from wasi_nn.arguments import as_builders, as_json, as_text
 from wasi_nn.errors import NNError
 from wasi_nn.graph.execution_context import ExecutionContext
-from wasi_nn.graph.fitting import as_declared, find
+from wasi_nn.graph.fitting import find
 from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.named_tensors import input_pairs
+from wasi_nn.graph.python_tensors import as_declared
+from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.session.session import Session
 from wasi_nn.tracing.trace_file import GRAPHS_ROW, Trace
-from wasi_nn.types import Dims, ExecutionTarget, GraphEncoding, TensorType
+from wasi_nn.types import Dims, ExecutionTarget, GraphEncoding, TensorType, parse_enum
 
 if TYPE_CHECKING:
     import os
@@ -59,6 +61,8 @@ class RecordingSession(Session):
         self._names: dict[int, str] = {}  # the names of graphs on the timeline, by handle
 
     def load(self, builders: Sequence[memoryview], encoding: GraphEncoding, target: ExecutionTarget) -> int:
+        builders, encoding = as_builders("builders", builders), parse_enum(GraphEncoding, encoding)
+        target = parse_enum(ExecutionTarget, target)
         load = partial(super().load, builders, encoding, target)
         arguments = {"encoding": encoding.value, "target": target.value, "builders": self._described_builders(builders)}
         return self._load("load", arguments, load, encoding.value)
@@ -70,10 +74,11 @@ class RecordingSession(Session):
         return self._load("load_extension", arguments, load, name)
 
     def load_by_name(self, name: str, config: memoryview | bytes = b"") -> int:
+        name, config = as_text("name", name), as_json("config", config)
         load = partial(super().load_by_name, name, config)
         arguments: dict[str, Any] = {"name": name}
         if config:
-            arguments["config"] = self._trace.content(memoryview(config))
+            arguments["config"] = self._trace.content(config)
         return self._load("load_by_name", arguments, load, name)
 
     def init_execution_context(self, graph: int) -> int:
@@ -121,7 +126,8 @@ class RecordingSession(Session):
         self._call("compute", context, {}, partial(super().compute, context))
 
     def compute_named(self, context: int, inputs: Iterable[tuple[str, ArrayLike]]) -> list[tuple[str, Array]]:
-        arrays = [(name, self._as_declared(context, name, tensor)) for name, tensor in inputs]
+        pairs = input_pairs(self.context(context).graph, inputs)
+        arrays = [(name, self._as_declared(context, name, tensor)) for name, tensor in pairs]
         compute = partial(super().compute_named, context, arrays)
         arguments = {"inputs": self._described_arrays(arrays)}
         return self._call("compute_named", context, arguments, compute, self._described_outputs)
@@ -193,9 +199,10 @@ class RecordingSession(Session):
     def _as_declared(self, context: int, key: int | str, tensor: ArrayLike) -> Array:
         inputs = self.context(context).graph.inputs
         try:
-            return as_declared(inputs[find(inputs, key, "input")], tensor)
+            info = inputs[find(inputs, key, "input")]
         except NNError:  # the call itself raises this error
-            return np.asarray(tensor)
+            info = TensorInfo(str(key), None, None)
+        return as_declared(info, tensor)
 
     def _described_arrays(self, arrays: Iterable[tuple[str, Array]]) -> list[Described]:
         return [{"name": name, **self._trace.array(array)} for name, array in arrays]

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, prod
+from math import inf, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.arguments import as_number, require_function
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.graph.fitting import MAX_RANK, find
 from wasi_nn.session.session import Session
@@ -85,8 +86,10 @@ def replay(
     without data, `invalid-argument` for a tolerance that is negative or infinite, or a malformed trace, with the line.
     """
     for name, tolerance in (("rtol", rtol), ("atol", atol)):
-        if tolerance is not None and not (isfinite(tolerance) and tolerance >= 0):
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{name} can't be {tolerance}: it is a number from 0 on")
+        if tolerance is not None:
+            as_number(name, tolerance, "a number from 0 on, or None", lambda value: 0 <= value < inf)
+    if report is not None:
+        require_function("report", report)
     differences = []
     with TraceReader(trace) as reader, Session(graphs, allow_load=allow_load, rules=rules) as session:
         player = _Player(reader, session, rtol, atol)

@@ -39,6 +39,7 @@ from weakref import ref
 
 import numpy as np
 
+from wasi_nn.arguments import as_flag, as_path, as_text
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.graph.fitting import byte_view
 from wasi_nn.process.files import open_regular
@@ -85,7 +86,8 @@ class Trace:
     """Writes a trace. Raises `NNError` with `runtime-error` if its files can't be opened."""
 
     def __init__(self, path: Path, *, data: bool = False, title: str = "wasi-nn") -> None:
-        self.data = data
+        path, title = as_path("trace", path), as_text("title", title)
+        self.data = as_flag("data", data)
         self._files: list[int] = []
         self._stored: dict[bytes, int] = {}  # the offsets of contents, by their digests
         self._data_end = 0
@@ -265,7 +267,7 @@ class TraceReader:
     def __init__(self, path: Path) -> None:
         self.cut_short = False
         """Whether the file ends in the middle of an event. All calls before the end are read."""
-        self._path = path
+        self._path = path = as_path("trace", path)
         self._stored = memoryview(b"")
         self._checked: set[tuple[int, int, str]] = set()
         self._ranges: list[tuple[int, int]] = []  # the checked ranges: start and end, sorted

@@ -20,6 +20,7 @@ from wasmtime.component import Linker, LinkerInstance
 from wasi_nn.abi.call_boundary import MAX_NAME, CallBoundary, GuestFault
 from wasi_nn.abi.component import bridge, host_functions
 from wasi_nn.abi.component.host_functions import STRING, U32, U64, HostFunction, Text
+from wasi_nn.arguments import require_kind
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.session.session import Session, require_builder_count
 from wasi_nn.session.tensor import Tensor
@@ -118,6 +119,8 @@ def add_to_component_linker(linker: Linker, session: Session) -> None:
     The component must have been wrapped (`wasi_nn.wrap_component`) before it was compiled. The session belongs to one
     Store, and so do the functions: use a separate linker for each Store.
     """
+    require_kind("linker", linker, Linker, "a wasmtime.component.Linker")
+    require_kind("session", session, Session, "a wasi_nn.Session")
     add_functions(linker, session, host_functions.define)
 
 

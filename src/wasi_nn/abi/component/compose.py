@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from wasi_nn.abi.component import bridge
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, Malformed, WasmReader, sections
+from wasi_nn.arguments import as_bytes, as_text
 from wasi_nn.errors import GuestError, printable
 
 _NAMESPACE = "wasi:nn/"
@@ -49,6 +50,7 @@ def wrap_component(guest: bytes, name: str = "the guest") -> bytes:
     `guest` is a component's binary, and `name` is its name in messages. Raises `GuestError` if the binary can't be
     read, or imports an interface or version of wasi:nn that this host doesn't have.
     """
+    guest, name = as_bytes("guest", guest, "the bytes of a component"), as_text("name", name)
     try:
         return _wrap(guest)
     except Malformed as error:

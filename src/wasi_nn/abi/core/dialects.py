@@ -16,6 +16,7 @@ from wasmtime import Linker, Module
 
 from wasi_nn.abi.core import spec, wamr, wasmedge
 from wasi_nn.abi.core.spec import CoreAbi
+from wasi_nn.arguments import require_kind
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.session.session import Session
 from wasi_nn.types import parse_enum
@@ -65,6 +66,10 @@ def add_to_linker(
     a separate linker for each Store. Raises `NNError` with `invalid-argument` for a dialect that doesn't exist, and for
     `auto` without a guest; raises `wasmtime.WasmtimeError` if the linker has these functions already.
     """
+    require_kind("linker", linker, Linker, "a wasmtime.Linker")
+    require_kind("session", session, Session, "a wasi_nn.Session")
+    if guest is not None:
+        require_kind("guest", guest, Module, "a wasmtime.Module")
     abi_of(dialect, guest)(session).add_to_linker(linker)
 
 

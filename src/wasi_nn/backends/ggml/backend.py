@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.arguments import as_json
 from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.devices import Device, choose_device
 from wasi_nn.backends.ggml.completion import Completion
@@ -182,6 +183,7 @@ class GgmlGraph(Graph):
         )
 
     def configured(self, config: memoryview) -> Graph:
+        config = as_json("config", config)
         if len(config) == 0:
             return self
         self.require_usable()

@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from wasi_nn.arguments import as_json
 from wasi_nn.backends.ggml.gguf import Header
-from wasi_nn.backends.options import check_options
+from wasi_nn.backends.options import check_options, taking
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.types import GraphEncoding
 
@@ -72,6 +73,7 @@ def _number(least: float, most: float) -> Accepts:
 _FLAG = Accepts("true or false", lambda value: isinstance(value, bool))
 _TEXT = Accepts("text", lambda value: isinstance(value, str))
 _ON_OFF = Accepts("'on', 'off' or 'auto'", lambda value: isinstance(value, str) and value in _FLASH_ATTENTION)
+_SCHEMA = Accepts("a JSON schema, as an object or as text", lambda value: isinstance(value, str | dict))
 _ANYTHING = Accepts("anything", lambda value: True)
 
 
@@ -127,7 +129,7 @@ COMPLETING = {
     "seed": ("seed", _whole(-1, RANDOM_SEED)),
     "reverse-prompt": ("stop", _TEXT),
     "grammar": ("grammar", _TEXT),
-    "json-schema": ("json_schema", _TEXT),
+    "json-schema": ("json_schema", _SCHEMA),
 }
 
 # Whether a text appears on the guest's standard output while it is written.
@@ -163,7 +165,8 @@ def check_operator_options(options: Options) -> None:
         if name in FILES:
             message = f"option {name!r} of ggml names a file or a place to download one from, which isn't supported"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
-    accepts = {name: known.fits for name, known in (dict.fromkeys(_NO_EFFECT, _ANYTHING) | _KNOWN).items()}
+    known_options = dict.fromkeys(_NO_EFFECT, _ANYTHING) | _KNOWN
+    accepts = {name: taking(known.what)(known.fits) for name, known in known_options.items()}
     check_options(GraphEncoding.GGML, options, accepts)
     if options.get("grammar"):
         _check_grammar(options["grammar"])
@@ -231,8 +234,9 @@ def _check_grammar(grammar: str) -> None:
         raise NNError(ErrorCode.TOO_LARGE, message)
 
 
-def _check_schema(text: str) -> None:
-    todo: list[Any] = [_parse_object(text.encode(errors="surrogatepass"))]
+def _check_schema(schema: str | dict[str, Any]) -> None:
+    text = schema.encode(errors="surrogatepass") if isinstance(schema, str) else as_json("json-schema", schema)
+    todo: list[Any] = [_parse_object(text)]
     while todo:
         part = todo.pop()
         for name, value in part.items() if isinstance(part, dict) else enumerate(part):
@@ -373,6 +377,6 @@ def request(options: Options) -> dict[str, Any]:
         fields["seed"] = RANDOM_SEED
     if "stop" in fields:
         fields["stop"] = [fields["stop"]]
-    if "json_schema" in fields:
+    if isinstance(fields.get("json_schema"), str):
         fields["json_schema"] = json.loads(fields["json_schema"])
     return fields

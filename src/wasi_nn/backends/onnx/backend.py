@@ -33,7 +33,7 @@ from wasi_nn.backends.onnx.model import (
     require_self_contained,
     tensors_with_shape,
 )
-from wasi_nn.backends.options import check_options, is_text, is_texts, is_thread_count, one_of, only_builder
+from wasi_nn.backends.options import check_options, is_flag, is_texts, is_thread_count, one_of, only_builder, taking
 from wasi_nn.errors import TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner, can_write_into
@@ -139,10 +139,12 @@ _OPTIMIZATION = {
 _ACCEPTS = {
     "threads": is_thread_count,
     "inter_op_threads": is_thread_count,
-    "spinning": lambda value: isinstance(value, bool),
+    "spinning": is_flag,
     "optimization": one_of(_OPTIMIZATION),
     "external_data": is_texts,
-    "providers": lambda value: isinstance(value, list) and value != [] and all(map(is_text, value)),
+    "providers": taking('a list of names, such as ["CPUExecutionProvider"]')(
+        lambda value: is_texts(value) and value != []
+    ),
 }
 
 

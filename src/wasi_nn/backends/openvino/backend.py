@@ -30,7 +30,7 @@ from wasi_nn.backends.devices import Device, choose_device
 from wasi_nn.backends.onnx.model import files_of_onnx, is_onnx, own_files_of_onnx, require_self_contained
 from wasi_nn.backends.openvino.runner import RequestRunner
 from wasi_nn.backends.openvino.signal_stack import signal_stack_kept
-from wasi_nn.backends.options import as_bytes, check_options, is_text, is_texts, is_thread_count, one_of
+from wasi_nn.backends.options import as_bytes, check_options, is_flag, is_text, is_texts, is_thread_count, one_of
 from wasi_nn.backends.tensorflow import model as tensorflow_model
 from wasi_nn.backends.tensorflow.changes import require_unchanging
 from wasi_nn.backends.tflite.backend import is_tflite
@@ -252,7 +252,7 @@ _ACCEPTS = {name: one_of(words) for name, words in _PROPERTIES.items()} | {
     "threads": is_thread_count,
     "streams": is_thread_count,
     "device": is_text,
-    "mmap": lambda value: isinstance(value, bool),
+    "mmap": is_flag,
     "external_data": is_texts,
 }
 

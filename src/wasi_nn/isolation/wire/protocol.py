@@ -6,6 +6,7 @@ Each execution context has one *runner channel*. A message is a JSON object, and
     channel   request    fields                                beside it         answer
     control   confine    readable, memory, model, threads,                       {}
                          sockets
+    control   start      backend                                                 {}, when its runtime is imported
     control   load       backend, path, target, options,       files: builders   graph, number; bytes: metadata
                          convert_types
     control   configure  graph (a number)                      bytes: JSON       graph, number; bytes: metadata
@@ -26,7 +27,8 @@ Each execution context has one *runner channel*. A message is a JSON object, and
 `new`, in the next file; `absent`; `unset`) and their number of bytes. `outputs` lists the element type, the dimensions
 and the place in the shared memory of each output; `same` stands for outputs like the last ones.
 
-Any answer may be `error` instead (kind, code, text). Before an answer on a runner channel, the worker may send `room`
+Any answer may be `error` instead (kind, code, text; on the control channel also `used`: bytes, threads, and whether an
+allocation failed). Before an answer on a runner channel, the worker may send `room`
 (it needs so many bytes for outputs; the host answers with a file) and `show` (bytes: generated text).
 """
 
@@ -42,6 +44,7 @@ class Request(StrEnum):
     """What the host asks a worker to do."""
 
     CONFINE = "confine"
+    START = "start"
     LOAD = "load"
     CONFIGURE = "configure"
     RUNNER = "runner"
@@ -58,6 +61,7 @@ class Request(StrEnum):
 
 FIELDS: dict[Request, frozenset[str]] = {
     Request.CONFINE: frozenset({"readable", "memory", "model", "threads", "sockets"}),
+    Request.START: frozenset({"backend"}),
     Request.LOAD: frozenset({"backend", "path", "target", "options", "convert_types"}),
     Request.CONFIGURE: frozenset({"graph"}),
     Request.RUNNER: frozenset({"graph", "runner"}),

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from wasi_nn.isolation.shortage import Used
 from wasi_nn.isolation.wire.channel import Channel, Gone, encoded, mapped
 from wasi_nn.isolation.wire.protocol import Message, Request, kind_of
 from wasi_nn.isolation.worker import sandbox
@@ -42,7 +43,8 @@ def main(control: str, lifeline: str) -> NoReturn:
         sandbox.confine(*may, sockets=first["sockets"], lifeline=int(lifeline))
     except Exception as error:
         text = f"graphs can't be isolated here: {getattr(error, 'strerror', None) or error}"
-        channel.send({"error": {"kind": "NNError", "code": "unsupported-operation", "text": text}})
+        used = Used.by_this_process(error).message
+        channel.send({"error": {"kind": "NNError", "code": "unsupported-operation", "text": text, "used": used}})
         os._exit(1)
     channel.send({})
     with suppress(Gone):
@@ -92,11 +94,14 @@ class _Worker:
             return None
         try:
             with as_nn_errors():
+                if what is Request.START:
+                    return _started(message)
                 if what is Request.LOAD:
                     return self._keep(_loaded(message, files))
                 return self._keep(self._graphs[message["graph"]].configured(data))
         except Exception as error:
-            return encoded({"error": described_error(error)})  # type: ignore[arg-type]  # as_nn_errors
+            described = described_error(error)  # type: ignore[arg-type]  # as_nn_errors
+            return encoded({"error": {**described, "used": Used.by_this_process(error).message}})
 
     def _keep(self, graph: Graph) -> bytes:
         from wasi_nn.isolation.wire.descriptions import described_graph, encoded_metadata
@@ -124,26 +129,44 @@ class _Worker:
         except RuntimeError:
             del self._runners[number]
             with suppress(Gone):
-                channel.send({"error": described_error(_no_thread())})
+                error = _no_thread()
+                channel.send({"error": {**described_error(error), "used": Used.by_this_process(error).message}})
             channel.close()
 
 
 def _no_thread() -> NNError:
     from wasi_nn.errors import ErrorCode, NNError
 
-    text = "the isolated worker can't start a thread for one more execution context (Isolation.threads)"
+    text = "the isolated worker can't start a thread for one more execution context"
     return NNError(ErrorCode.RUNTIME_ERROR, text)
 
 
-def _loaded(message: Message, files: Sequence[int]) -> Graph:
+def _backend(message: Message) -> Any:
     import importlib
+
+    module, _, name = message["backend"].partition(":")
+    return getattr(importlib.import_module(module), name)()
+
+
+def _started(message: Message) -> bytes:
+    """Import a backend and its runtime, before anything of the model is read."""
+    from wasi_nn import backends
+
+    backend = _backend(message)
+    if isinstance(backend, backends.Backend):
+        with backends.load_errors(backend):
+            if not backend.list_devices():
+                raise OSError(f"{backend.runtime} finds no device, not even the CPU")
+    return encoded({})
+
+
+def _loaded(message: Message, files: Sequence[int]) -> Graph:
     from pathlib import Path
 
     from wasi_nn import backends
     from wasi_nn.types import ExecutionTarget
 
-    module, _, name = message["backend"].partition(":")
-    backend: Any = getattr(importlib.import_module(module), name)()
+    backend = _backend(message)
     target, options = ExecutionTarget(message["target"]), message["options"]
     with backends.load_errors(backend):
         if message["path"] is not None:

@@ -1,0 +1,102 @@
+"""Tensors as Python callers give them, as arrays of the declared element type.
+
+Arrays aren't cast. Numbers of Python, also in lists, have no element type of their own, and take the declared one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wasi_nn.arguments import as_json, wrong_argument
+from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.types import TensorType, dtype_name
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from wasi_nn.types import Array, DType
+
+_CASTS = {"i": "iuf", "u": "iuf", "f": "f"}  # from a kind of Python's numbers to kinds of dtypes
+
+
+def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
+    """A tensor as a row-major array in the machine's byte order. Strings become arrays of objects, as runtimes take
+    them; an opaque input becomes its bytes, and a mapping for it JSON. Raises `NNError` with `invalid-argument` for
+    what is no tensor."""
+    given: Any = tensor
+    if info.opaque and isinstance(given, str | Mapping):
+        given = bytes(as_json(f"input {info.name!r}", given))
+    if isinstance(given, bytes | bytearray) and (info.opaque or info.dtype == np.uint8):
+        return np.frombuffer(given, np.uint8)
+    try:
+        array: Array = np.asarray(_from_torch(given), order="C")
+    except Exception:  # lists of unequal lengths, or the object's own conversion
+        raise _no_tensor(info, given) from None
+    if array.dtype.byteorder == ">":
+        array = array.astype(array.dtype.newbyteorder("="))
+    if info.dtype == object:
+        return array.astype(object) if array.dtype.kind in "US" else array
+    if array.dtype.kind in "OUSmM":
+        raise _no_tensor(info, given)
+    if info.dtype is not None and array.dtype != info.dtype and not info.opaque and _is_python(given):
+        return _cast(info, array, info.dtype)
+    return array
+
+
+def exactly(what: str, array: Array, dtype: DType) -> Array:
+    """The elements of an array in another type. Raises `NNError` with `invalid-argument` for one that would change."""
+    result: Array = array.astype(dtype)
+    differs = np.atleast_1d((result.astype(array.dtype) != array) | ((result < 0) != (array < 0)))
+    if differs.any():
+        value = np.atleast_1d(array)[differs][0]
+        raise NNError(
+            ErrorCode.INVALID_ARGUMENT,
+            f"{what} is converted from {dtype_name(array.dtype)} to {dtype_name(dtype)}, which has no {value}",
+        )
+    return result
+
+
+def _is_python(tensor: Any) -> bool:
+    """Whether a tensor is a number, or a list of numbers at any depth, and no array nor a list of arrays."""
+    while isinstance(tensor, list | tuple | range) and tensor:
+        tensor = tensor[0]
+    return isinstance(tensor, list | tuple | range | int | float | complex | np.generic)
+
+
+def _cast(info: TensorInfo, array: Array, dtype: DType) -> Array:
+    """Numbers of Python in the declared element type, if it has them all."""
+    is_float = dtype.kind == "f" or TensorType.of(dtype) is TensorType.BF16
+    if array.size and ("f" if is_float else dtype.kind) not in _CASTS.get(array.dtype.kind, ""):
+        return array  # checking it against the input raises the error
+    if not is_float:
+        return exactly(f"input {info.name!r}", array, dtype)
+    with np.errstate(over="ignore"):
+        result: Array = array.astype(dtype)
+    too_large = np.isfinite(array) & ~np.isfinite(result)
+    if too_large.any():
+        value = np.atleast_1d(array)[np.atleast_1d(too_large)][0]
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} is {info.type_name}, which has no {value}")
+    return result
+
+
+def _from_torch(tensor: Any) -> Any:
+    """A tensor of PyTorch as an array, also one with a gradient, on another device, or of bfloat16; all else as it
+    is."""
+    if type(tensor).__module__.partition(".")[0] != "torch" or not hasattr(tensor, "detach"):
+        return tensor
+    torch: Any = sys.modules["torch"]
+    tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.contiguous().view(torch.int16).numpy().view(TensorType.BF16.dtype)
+    return tensor.numpy()
+
+
+def _no_tensor(info: TensorInfo, given: object) -> NNError:
+    dims = "[...]" if info.dims is None else info.dims_text
+    wanted = "bytes, a str or a mapping" if info.opaque else f"an array of {info.type_name}{dims}, or numbers in lists"
+    return wrong_argument(f"input {info.name!r}", wanted, given)
