@@ -8,6 +8,7 @@ from contextlib import suppress
 from fuzz.checks import refusals
 from wasi_nn import NNError
 from wasi_nn.backends.tflite.model import require_sound
+from wasi_nn.backends.tflite.signatures import read_signatures
 
 MAX_SIZE = 16384
 
@@ -17,3 +18,5 @@ def run(data: bytes) -> None:
     for trusted in (False, True):
         with refusals(NNError), suppress(ValueError):
             require_sound(data, trusted=trusted)
+    with suppress(ValueError):
+        read_signatures(memoryview(data))

@@ -17,6 +17,7 @@ from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.graph.fitting import find
 from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.limits.compute_guard import ComputeGuard, Turns
 from wasi_nn.limits.limits import Limits
 from wasi_nn.limits.timed_load import load_within
@@ -34,7 +35,6 @@ from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from wasi_nn.graph.tensor_info import TensorInfo
     from wasi_nn.loading.registry import Graphs
     from wasi_nn.types import Array, Dims, DType
 
