@@ -206,7 +206,12 @@ def test_the_guest_in_c_is_what_its_source_builds(tmp_path: Path) -> None:
 
 def test_the_guest_in_python(host: Host, tmp_path: Path, write: Write) -> None:
     need("componentize_py", "componentize-py")
-    runs_by_name_and_by_bytes(build_python(tmp_path / "infer.wasm"), "[NOT_FOUND]", host, write)
+    guest = build_python(tmp_path / "infer.wasm")
+    runs_by_name_and_by_bytes(guest, "[NOT_FOUND]", host, write)
+    with pytest.raises(
+        GuestTrap, match=r"own last lines .*:\n  \| Traceback (.*\n)*  \| ValueError: invalid literal for int"
+    ):
+        host.run(guest, ["--graph", "relu", "x=FP32:no number:1"], capture_output=True)
 
 
 def test_the_guest_in_javascript(host: Host, tmp_path: Path, write: Write) -> None:

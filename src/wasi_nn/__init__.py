@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from wasi_nn.graph.runner import ABSENT as ABSENT, Runner as Runner
     from wasi_nn.graph.tensor_info import TensorInfo as TensorInfo
     from wasi_nn.guests.directories import Directory as Directory
+    from wasi_nn.guests.run_stats import RunStats as RunStats
     from wasi_nn.guests.runs import Run as Run, RunResult as RunResult
     from wasi_nn.host import Host as Host
     from wasi_nn.isolation import Isolation as Isolation
@@ -87,6 +88,7 @@ _EXPORTS = {
     "graph.runner": ("ABSENT", "Runner"),
     "graph.tensor_info": ("TensorInfo",),
     "guests.directories": ("Directory",),
+    "guests.run_stats": ("RunStats",),
     "guests.runs": ("Run", "RunResult"),
     "host": ("Host",),
     "isolation": ("Isolation",),

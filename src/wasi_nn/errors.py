@@ -15,6 +15,10 @@ WasiNNError
 from __future__ import annotations
 
 import enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wasi_nn.guests.run_stats import RunStats
 
 
 class ErrorCode(enum.Enum):
@@ -106,7 +110,8 @@ class GuestTrap(GuestError):
 
     `reason` is the trap's message, and `backtrace` the guest's frames, one a line. `stdout` and `stderr` are the output
     of the guest before the trap, if it was captured. The error's text then ends with the last lines of `stderr`, where
-    a guest in Python, JavaScript, Rust or C says what went wrong in it.
+    a guest in Python, JavaScript, Rust or C says what went wrong in it. `stats` are the facts about the run
+    until then, as in `RunResult`; None for an error that no run raised.
     """
 
     _ended = "trapped"
@@ -118,6 +123,7 @@ class GuestTrap(GuestError):
         self.backtrace = backtrace
         self.stdout = b""
         self.stderr = b""
+        self.stats: RunStats | None = None
 
     def __str__(self) -> str:
         lines = _last_lines(self.stderr) if self._shows_last_lines else []

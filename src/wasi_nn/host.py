@@ -5,22 +5,19 @@ A program that embeds this package starts here. The nn functions themselves are 
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from wasmtime import Module, Store, WasmtimeError
+from wasmtime import Module, Store
 from wasmtime.component import Component
 
-from wasi_nn.abi.component import compose
 from wasi_nn.abi.core.dialects import Dialect, abi_of
 from wasi_nn.arguments import as_flag, as_text
-from wasi_nn.errors import GuestError, one_line
+from wasi_nn.errors import GuestError
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.arguments import (
     as_cache,
@@ -33,8 +30,8 @@ from wasi_nn.guests.arguments import (
     require_trace,
     run_arguments,
 )
-from wasi_nn.guests.compilation import compile_guest
-from wasi_nn.guests.compile_cache import CompileCache, Compiled, default_directory
+from wasi_nn.guests.compile_cache import CompileCache, default_directory
+from wasi_nn.guests.compiler import GuestCompiler
 from wasi_nn.guests.component_files import watch_files
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.engine_start import start_wasi, wasi_is_started
@@ -63,11 +60,8 @@ if TYPE_CHECKING:
     from wasi_nn.loading.registry import Graphs
     from wasi_nn.types import ExecutionTarget, GraphEncoding
 
-logger = logging.getLogger("wasi_nn")
-
 Result = TypeVar("Result")
 
-_SLOW_TO_COMPILE = 1_000_000  # bytes of WebAssembly: compiling them takes about a second
 _NEVER = 2**62  # epochs until the engine interrupts a guest: more than ever pass
 
 
@@ -136,7 +130,10 @@ class Host:
         directory = default_directory() if cache_at is True else Path(cache_at) if cache_at else None
         if directory is not None and self.limits.fuel is not None:
             directory /= "fuel"  # code that counts fuel is compiled differently
-        self._cache = None if directory is None else CompileCache(directory)
+        cache_of_guests = None if directory is None else CompileCache(directory)
+        self._compiler = GuestCompiler(
+            self.engine, cache_of_guests, self._memory_counts, fuel=self.limits.fuel is not None
+        )
 
     def session(
         self,
@@ -215,40 +212,12 @@ class Host:
         self._require_made_here()
         guest = as_guest(guest)
         work = Work[Module | Component](self.limits)
-        self._runs.begin(work, lambda: self._compiled(guest, self.limits, work))
+        self._runs.begin(work, lambda: self._compiler.compile(guest, self.limits, work))
         return self._result_of(work)
 
     def _require_made_here(self) -> None:
         if self._forks != forks.count:
             raise GuestError(forks.made_elsewhere_message("host"))
-
-    def _compiled(self, guest: Guest, limits: Limits, work: Work[Any]) -> Module | Component:
-        wasm, name = guest_file.read(guest), guest_file.name_of(guest)
-        compiled: Module | Component
-        if guest_file.is_component(wasm):
-            wrapped = compose.wrap_component(wasm, name)
-            compiled = self._compiled_or_cached(Component, wrapped, name, limits, work)
-        else:
-            wrapped = wasm
-            compiled = self._compiled_or_cached(Module, wasm, name, limits, work)
-        self._memory_counts.add(compiled, wasm, wrapped)
-        return compiled
-
-    def _compiled_or_cached(
-        self, kind: type[Compiled], wasm: bytes, name: str, limits: Limits, work: Work[Any]
-    ) -> Compiled:
-        def compile_now(wasm: bytes) -> Compiled:
-            if len(wasm) > _SLOW_TO_COMPILE:
-                once = ", once" if self._cache else ""
-                logger.info("compiling %s (%.0f MB): this takes seconds%s", name, len(wasm) / 1e6, once)
-            return compile_guest(kind, self.engine, wasm, name, limits, self.limits.fuel is not None, work)
-
-        try:
-            if self._cache is None:
-                return compile_now(wasm)
-            return self._cache.get(wasm, compile_now, partial(kind.deserialize, self.engine))
-        except WasmtimeError as error:
-            raise GuestError(f"{name} is not valid WebAssembly: {one_line(error)}") from error
 
     def start(
         self,
@@ -290,7 +259,13 @@ class Host:
             run.output = output.kept
 
         def run_guest() -> RunResult:
-            compiled = guest if isinstance(guest, Module | Component) else self._compiled(guest, limits, run)
+            recorder = run.recorder
+            if isinstance(guest, Module | Component):
+                compiled = guest
+            else:
+                with recorder.compiling():
+                    compiled = self._compiler.compile(guest, limits, run)
+            recorder.count_memories(self._memory_counts.of(compiled))
             if not wasi_is_started() and guest_file.imports_wasi(compiled, self.engine):
                 start_wasi()
             wasi = Wasi([name, *arguments.args], arguments.env, arguments.dirs, arguments.stdin, output, limits)
@@ -304,11 +279,12 @@ class Host:
                         call = link_component(name, compiled, self.engine, store, wasi, session, self.allow_http)
                     else:
                         abi = abi_of(dialect, compiled)
-                        call = link_module(name, compiled, self.engine, store, wasi, session, abi)
+                        call = link_module(name, compiled, self.engine, store, wasi, session, abi, recorder)
                     with closing(RunClock(self.engine, store, limits, guard)) as clock:
                         stop = clock.stop if isinstance(compiled, Component) else None  # a module's files are counted
-                        with watch_files(arguments.dirs, limits, stop), run.stopped_by(clock.stop):
-                            return run_linked(name, call, session, wasi, clock)
+                        files = watch_files(arguments.dirs, limits, stop)
+                        with files, run.stopped_by(clock.stop), recorder.running(session, guard):
+                            return replace(run_linked(name, call, session, wasi, clock), stats=recorder.stats())
             finally:
                 store.close()
 

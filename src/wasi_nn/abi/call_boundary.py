@@ -11,8 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from wasi_nn.abi.failures import FailureLog, logger
 from wasi_nn.errors import NNError
+from wasi_nn.session.failures import logger
 from wasi_nn.session.session import Session
 
 MAX_NAME = 65536
@@ -35,7 +35,7 @@ class CallBoundary(ABC, Generic[Answer]):
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.failures = FailureLog()
+        self.failures = session.failures
 
     def failed(self, name: str, arguments: Sequence[object], error: BaseException) -> Answer:
         """Answer a call that raised an exception. Call this while the exception is handled.
@@ -48,6 +48,7 @@ class CallBoundary(ABC, Generic[Answer]):
             return self.rejected(name, arguments, error)
         if isinstance(error, Exception):
             logger.exception("%s: a fault of the host's own", name)
+            self.failures.keep(f"{name} failed: a fault of the host's own, {type(error).__name__}")
             return self.host_fault(name, error)
         self.session.interruption = error
         raise GuestFault(f"{name}: interrupted by {type(error).__name__}") from None

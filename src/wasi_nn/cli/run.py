@@ -63,6 +63,9 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         action="store_true",
         help="also record models, inputs and outputs, in FILE.data: wasi-nn replay needs them",
     )
+    parser.add_argument(
+        "--stats", action="store_true", help="print the times, memory and number of nn calls of the run on stderr"
+    )
     limit_options.add(parser)
     parser.add_argument("--no-cache", action="store_true", help="compile the guest anew, and don't cache it")
     parser.add_argument("guest", metavar="GUEST", help="a .wasm or .wat file")
@@ -81,6 +84,8 @@ def main(options: argparse.Namespace) -> int:
     logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
     if sys.stderr.isatty():
         logging.getLogger("wasi_nn").setLevel(logging.INFO)  # which reports slow steps, such as compiling
+    from wasi_nn.cli.stats import print_stats
+    from wasi_nn.errors import GuestTrap
     from wasi_nn.host import Host
 
     limits, totals = limit_options.limits(options)
@@ -98,16 +103,25 @@ def main(options: argparse.Namespace) -> int:
         dialect=options.dialect,
         cache=not options.no_cache,
     )
-    result = host.run(
-        options.guest,
-        options.args,
-        env=env,
-        dirs=dirs,
-        stdin=sys.stdin,
-        streams=options.streams,
-        trace=options.trace,
-        trace_data=options.trace_data,
-    )
+    stats = None
+    try:
+        result = host.run(
+            options.guest,
+            options.args,
+            env=env,
+            dirs=dirs,
+            stdin=sys.stdin,
+            streams=options.streams,
+            trace=options.trace,
+            trace_data=options.trace_data,
+        )
+        stats = result.stats
+    except GuestTrap as trap:
+        stats = trap.stats
+        raise
+    finally:
+        if options.stats and stats is not None:
+            print_stats(stats)
     return result.exit_code & 0xFF
 
 

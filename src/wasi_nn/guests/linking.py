@@ -13,15 +13,24 @@ from wasi_nn.errors import GuestTrap
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.output import Output
 from wasi_nn.guests.run_clock import RunClock
+from wasi_nn.guests.run_stats import StatsRecorder
 from wasi_nn.guests.runs import RunResult
 from wasi_nn.guests.wasi import Wasi
 from wasi_nn.session.session import Session
 
 
 def link_module(
-    name: str, module: Module, engine: Engine, store: Store, wasi: Wasi, session: Session, abi: type[CoreAbi]
+    name: str,
+    module: Module,
+    engine: Engine,
+    store: Store,
+    wasi: Wasi,
+    session: Session,
+    abi: type[CoreAbi],
+    recorder: StatsRecorder,
 ) -> Callable[[], int]:
-    """Link a module; returns the function that runs it and returns its exit code."""
+    """Link a module; returns the function that runs it and returns its exit code. `recorder` gets the size of the
+    guest's memory at the end."""
     linker = Linker(engine)
     try:
         wasi.add_to(linker, store, module)
@@ -31,7 +40,11 @@ def link_module(
     guest_file.require_command(name, module, abi, linker, store)
 
     def start() -> int:
-        linker.instantiate(store, module).exports(store)["_start"](store)  # type: ignore[operator]
+        instance = linker.instantiate(store, module)
+        try:
+            instance.exports(store)["_start"](store)  # type: ignore[operator]
+        finally:
+            recorder.see_memory(instance, store)
         return 0
 
     return start

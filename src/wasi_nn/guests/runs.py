@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Generic, TypeVar
 
 from wasi_nn.arguments import as_number, require_kind
 from wasi_nn.errors import GuestError, GuestStopped, GuestTrap, one_line
+from wasi_nn.guests.run_stats import RunStats, StatsRecorder
 from wasi_nn.limits.limits import Limits, how_to_raise
 from wasi_nn.process.threads import Call
 
@@ -34,11 +35,12 @@ _GOES_ON = (
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a guest ended: its exit code, and its output if that was captured."""
+    """How a guest ended: its exit code, its output if that was captured, and facts about the run, such as its times."""
 
     exit_code: int
     stdout: bytes = b""
     stderr: bytes = b""
+    stats: RunStats = field(default_factory=RunStats, repr=False, compare=False)
 
 
 class Work(Generic[Result]):
@@ -50,12 +52,15 @@ class Work(Generic[Result]):
         """The deadline, a time of `time.monotonic`."""
         self.output: Callable[[], tuple[bytes, bytes]] = _no_output
         """Returns the guest's standard output and error so far, if they are captured."""
+        self.recorder = StatsRecorder()
+        """Collects the facts about the task."""
         self._limits = limits
         self._abandon_at = self.until + _GRACE
         self._lock = threading.Lock()
         self._reason = ""
         self._stop_function: Callable[[str], None] | None = None
         self._call: Call[Result] | None = None
+        self._stats = RunStats()
         self._outcome: Future[Result] = Future()  # holds the result or error of `_call`, which gives it only once
 
     def begin(self, function: Callable[[], Result]) -> None:
@@ -136,14 +141,18 @@ class Work(Generic[Result]):
                 try:
                     self._outcome.set_result(self._call.result())
                 except BaseException as error:
+                    if isinstance(error, GuestTrap):
+                        error.stats = self.recorder.stats()
                     self._outcome.set_exception(error)
-                self.output = _no_output  # frees the captured output, of which the outcome has a copy
+                self._stats = self.recorder.stats()
+                self.output, self.recorder = _no_output, StatsRecorder()  # frees what the outcome has a copy of
         try:
             return self._outcome.result()
         except GuestError as error:
             if not self._reason:
                 raise
             stopped = GuestStopped(self._reason)
+            stopped.stats = self._stats
             if isinstance(error, GuestTrap):
                 stopped.stdout, stopped.stderr = error.stdout, error.stderr
             raise stopped from error
@@ -156,6 +165,7 @@ class Work(Generic[Result]):
             how = how_to_raise(self._limits, "run_time")
             trap = GuestTrap(f"it ran longer than {self._limits.run_time:g} s ({how}){_GOES_ON}")
         trap.stdout, trap.stderr = self.output()
+        trap.stats = self.recorder.stats()
         return trap
 
 

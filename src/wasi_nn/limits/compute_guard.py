@@ -86,6 +86,10 @@ class ComputeGuard:
         self.run_until = inf
         self.computing = 0.0
         self.measures_cpu = False
+        self.compute_seconds = 0.0
+        """The time of all computes by the clock, in seconds."""
+        self.load_seconds = 0.0
+        """The time of all loads by the clock, in seconds."""
         self._limits = limits
         self._turns = turns if turns is not None and turns.limits.computes is not None else None
         self._time = inf if limits.compute_time is None else limits.compute_time
@@ -118,7 +122,9 @@ class ComputeGuard:
                 self._turns.give_back()
             if before >= 0:
                 self.computing += time.thread_time() - before
-            self._quick = id(runner) if time.monotonic() - began < _SHORT else 0
+            took = time.monotonic() - began
+            self.compute_seconds += took
+            self._quick = id(runner) if took < _SHORT else 0
         if rang:
             raise self.late()
         return result

@@ -103,6 +103,7 @@ def load_within(usage: Usage, guard: ComputeGuard, amounts: Mapping[str, int], l
     """
     _left_behind.require_few()
     usage.take_all(amounts)
+    began = time.monotonic()
     work = _Load(load, usage, amounts)
     try:
         call = Call(work.work)
@@ -116,6 +117,8 @@ def load_within(usage: Usage, guard: ComputeGuard, amounts: Mapping[str, int], l
     except BaseException as interruption:
         work.leave(f"interrupted by {type(interruption).__name__}")
         raise
+    finally:
+        guard.load_seconds += time.monotonic() - began
     return call.result()
 
 

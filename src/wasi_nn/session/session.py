@@ -27,6 +27,7 @@ from wasi_nn.loading.load import open_model
 from wasi_nn.loading.registry import registry_of
 from wasi_nn.loading.rules import LoadRules, as_rules
 from wasi_nn.process.descriptors import require_free_descriptors, reserve
+from wasi_nn.session.failures import FailureLog
 from wasi_nn.session.handles import HandleTable
 from wasi_nn.session.policy import Policy
 from wasi_nn.session.tensor import Tensor
@@ -84,6 +85,10 @@ class Session:
         self.interruption: BaseException | None = None
         """The exception that stopped the guest during an nn call, such as `KeyboardInterrupt`; the code that runs the
         guest raises it again."""
+        self.calls = 0
+        """The number of nn calls that an ABI has made for the guest. It doesn't count those on tensors and errors."""
+        self.failures = FailureLog()
+        """The texts of the failed calls, which the ABI logs."""
         self._policy = Policy.of(allow_load, allow_targets, allow_names)
         self._rules = as_rules(rules)
         self._usage = Usage(self.limits, totals)

@@ -19,9 +19,9 @@ from wasi_nn.abi.call_boundary import MAX_NAME, CallBoundary, GuestFault
 from wasi_nn.abi.core import host_functions
 from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
 from wasi_nn.abi.core.host_functions import i32_signature
-from wasi_nn.abi.failures import logger
 from wasi_nn.errors import EndOfSequence, ErrorCode, NNError
 from wasi_nn.graph.fitting import MAX_RANK
+from wasi_nn.session.failures import logger
 from wasi_nn.session.session import Session, require_builder_count
 from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType, dtype_name
 
@@ -101,8 +101,10 @@ class CoreAbi(CallBoundary[int]):
     def function(self, name: str) -> Callable[..., int]:
         """The host function for a name: it returns an errno, and raises nothing but `GuestFault`."""
         method: Callable[..., None] = getattr(self, name)
+        session = self.session
 
         def call(memory: GuestMemory | None, *arguments: int) -> int:
+            session.calls += 1
             if memory is None:
                 return self._missing_memory(name)
             try:

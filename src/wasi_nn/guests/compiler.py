@@ -1,0 +1,64 @@
+"""`GuestCompiler` compiles the guests of one host, or takes them from the cache."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from wasmtime import Engine, Module, WasmtimeError
+from wasmtime.component import Component
+
+from wasi_nn.abi.component import compose
+from wasi_nn.errors import GuestError, one_line
+from wasi_nn.guests import guest_file
+from wasi_nn.guests.compilation import compile_guest
+
+if TYPE_CHECKING:
+    from wasi_nn.guests.compile_cache import CompileCache, Compiled
+    from wasi_nn.guests.guest_file import Guest
+    from wasi_nn.guests.runs import Work
+    from wasi_nn.guests.store_limits import MemoryCounts
+    from wasi_nn.limits.limits import Limits
+
+logger = logging.getLogger("wasi_nn")
+
+_SLOW_TO_COMPILE = 1_000_000  # bytes of WebAssembly: compiling them takes about a second
+
+
+class GuestCompiler:
+    """Compiles guests for an engine of `new_engine`, with the same `fuel`. `cache` is None for no cache."""
+
+    def __init__(self, engine: Engine, cache: CompileCache | None, memory_counts: MemoryCounts, *, fuel: bool) -> None:
+        self._engine = engine
+        self._cache = cache
+        self._memory_counts = memory_counts
+        self._fuel = fuel
+
+    def compile(self, guest: Guest, limits: Limits, work: Work[Any]) -> Module | Component:
+        """Compile a guest as a part of a task, or take it from the cache. Raises as `Host.compile` does."""
+        wasm, name = guest_file.read(guest), guest_file.name_of(guest)
+        compiled: Module | Component
+        if guest_file.is_component(wasm):
+            wrapped = compose.wrap_component(wasm, name)
+            compiled = self._compiled(Component, wrapped, name, limits, work)
+        else:
+            wrapped = wasm
+            compiled = self._compiled(Module, wasm, name, limits, work)
+        self._memory_counts.add(compiled, wasm, wrapped)
+        return compiled
+
+    def _compiled(self, kind: type[Compiled], wasm: bytes, name: str, limits: Limits, work: Work[Any]) -> Compiled:
+        def compile_now(wasm: bytes) -> Compiled:
+            work.recorder.compiles = True
+            if len(wasm) > _SLOW_TO_COMPILE:
+                once = ", once" if self._cache else ""
+                logger.info("compiling %s (%.0f MB): this takes seconds%s", name, len(wasm) / 1e6, once)
+            return compile_guest(kind, self._engine, wasm, name, limits, self._fuel, work)
+
+        try:
+            if self._cache is None:
+                return compile_now(wasm)
+            return self._cache.get(wasm, compile_now, partial(kind.deserialize, self._engine))
+        except WasmtimeError as error:
+            raise GuestError(f"{name} is not valid WebAssembly: {one_line(error)}") from error
