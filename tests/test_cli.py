@@ -175,7 +175,7 @@ def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:
         (["run", "--allow-load", "onnx", "--no-load", "lookup.wat"], 2, "not allowed with"),
         (["inspect", "--encoding", "onyx", "net.onnx"], 2, "invalid choice: 'onyx'"),
         (["run", "nowhere.wasm"], 1, "no guest at nowhere.wasm"),
-        (["run", "net.onnx"], 1, "net.onnx is not WebAssembly"),
+        (["run", "net.onnx"], 1, "net.onnx is an ONNX model, not WebAssembly"),
         (["run", "--graph", "net=nowhere.onnx", "lookup.wat"], 1, "no such file or directory: nowhere.onnx"),
         (["run", "--graph", "net=onyx:cpu:net.onnx", "lookup.wat"], 1, "no such file or directory: onyx:cpu:net.onnx"),
         (["run", "--graphs", "nowhere.toml", "lookup.wat"], 1, "nowhere.toml: no such file or directory"),
@@ -189,7 +189,7 @@ def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:
         (
             ["inspect", "broken.onnx"],
             1,
-            "; it begins with b'no model'",
+            "; it is a text, and begins with b'no model'",
         ),
         (["inspect", "--encoding", "tensorflowlite", "net.onnx"], 1, "ai_edge_litert can't load the model"),
         (["inspect", "--target", "tpu", "net.onnx"], 1, "no execution provider for tpu"),

@@ -14,6 +14,7 @@ from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER
 from wasi_nn.errors import GuestError, GuestTrap, one_line, printable
 from wasi_nn.limits.limits import Limits, how_to_raise
+from wasi_nn.loading.explanation import what_is
 from wasi_nn.process.files import read_regular
 
 Guest = bytes | str | os.PathLike[str]
@@ -24,7 +25,7 @@ _LIMIT_OF_MESSAGE = {"all fuel consumed": "fuel", "exceeds memory limits": "gues
 _NO_HTTP = "unknown import: `wasi:http/"
 _TOO_MANY_MEMORIES = "memory count too high"
 _RUN = "wasi:cli/run@0.2."
-_MAGIC = b"\0asm"
+_MAGIC, _ELF = b"\0asm", b"\x7fELF"
 
 
 def name_of(guest: Guest | Module | Component) -> str:
@@ -44,10 +45,22 @@ def read(guest: Guest) -> bytes:
     if not content:
         raise GuestError(f"{name} is empty")
     if not content.startswith(_MAGIC):
-        raise GuestError(f"{name} is not WebAssembly, neither binary nor text: it begins with {content[:8]!r}")
+        raise _not_webassembly(name, content)
     if not (content.startswith(MODULE_HEADER) or is_component(content)):
         raise GuestError(f"{name} is WebAssembly of an unknown version, or cut short")
     return content
+
+
+def _not_webassembly(name: str, content: bytes) -> GuestError:
+    found = what_is(memoryview(content), name)
+    if found is None or found.vague:
+        return GuestError(f"{name} is not WebAssembly, neither binary nor text: it begins with {content[:8]!r}")
+    advice = f": {found.advice}" if found.hides else ""
+    if found.encoded:
+        advice = ": it is for a guest to load, which has it as a named graph (--graph NAME=FILE, Host(graphs))"
+    elif content.startswith(_ELF):
+        advice = ": build the guest for a target of WebAssembly, such as wasm32-wasip1"
+    return GuestError(f"{name} is {found.name}, not WebAssembly{advice}")
 
 
 def is_component(content: bytes) -> bool:

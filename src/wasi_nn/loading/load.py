@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from wasi_nn.backends import Options, Source, load_errors
-from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
+from wasi_nn.errors import NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
-from wasi_nn.loading.choose import ChosenModel, choose, looks_like_another
+from wasi_nn.loading.choose import ChosenModel, choose
+from wasi_nn.loading.explanation import explained
 from wasi_nn.loading.rules import LoadRules, require_runtime
 from wasi_nn.process import forks
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
@@ -65,10 +66,10 @@ def open_model(
         with load_errors(backend):
             graph = _load_on(load_on, target, options, rules)
     except NNError as error:
-        other = looks_like_another(chosen) if error.code is ErrorCode.RUNTIME_ERROR else None
-        if other is None:
+        cause = explained(error, backend, chosen.model)
+        if cause is error:
             raise
-        raise error.told_as(f"{error} (it looks like a model of {other.value})") from error
+        raise cause from error
     if not graph.runtime:  # another package's, which doesn't say
         graph.runtime = backend.runtime
     if rules.convert_types:
