@@ -275,7 +275,7 @@ def test_inspect_shows_what_guests_need(wasi_nn: Callable[..., Result], write: W
                 "  env.f",
                 "does not run here",
                 "exports no '_start'",
-                "env.f (it has",
+                "env.f: link",
             ],
         ),
         ("(module)", ["abi       core module", "exports no '_start'"]),

@@ -19,7 +19,7 @@ from wasmtime.component import Component
 
 from wasi_nn.abi.component import compose
 from wasi_nn.abi.core.dialects import Dialect, abi_of
-from wasi_nn.errors import GuestError, one_line
+from wasi_nn.errors import GuestError
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.arguments import require_arguments, require_one_output, require_settings
 from wasi_nn.guests.compilation import compile_guest
@@ -228,7 +228,7 @@ class Host:
                 return compile_now(wasm)
             return self._cache.get(wasm, compile_now, partial(kind.deserialize, self.engine))
         except WasmtimeError as error:
-            raise GuestError(f"{name} is not valid WebAssembly: {one_line(error)}") from error
+            raise guest_file.invalid(name, wasm, error) from error
 
     def start(
         self,
