@@ -24,6 +24,7 @@ import pytest
 import tensorflow_models
 import tflite_models
 from checks import refused
+from conftest import REPOSITORY
 from onnx import TensorProto, helper
 
 import wasi_nn
@@ -156,6 +157,9 @@ def test_graphs_of_a_file_and_inspect_say_it(write: Write) -> None:
     model = write("net.onnx", POINTER)
     graphs = write("graphs.toml", b'[graphs.net]\npath = "net.onnx"\nencoding = "onnx"\n')
     refused(ErrorCode.RUNTIME_ERROR, "net.onnx is a Git LFS pointer", Registry(graphs).get, "net")
+    checked = Registry({"net": NamedGraph(model, sha256="00" * 32)})
+    match = "has sha256 .*, not 0000.*: it won't be loaded; it is a Git LFS pointer .*: run `git lfs pull`"
+    refused(ErrorCode.SECURITY, match, checked.get, "net")
     listed = Registry({"net": NamedGraph([model], "onnx")})
     refused(ErrorCode.RUNTIME_ERROR, "the model is a Git LFS pointer", listed.get, "net")
     for more in ([], ["--encoding", "tensorflowlite"]):
@@ -334,6 +338,15 @@ def test_a_part_of_a_gguf_model(write: Write) -> None:
     refused(ErrorCode.RUNTIME_ERROR, match, wasi_nn.load, write("net-00001-of-00003.gguf", part))
     match = r"give the path of the first part, net-00001-of-00003.gguf"
     refused(ErrorCode.RUNTIME_ERROR, match, wasi_nn.load, write("net.gguf", part))
+
+
+def test_a_guest_that_is_cut_short() -> None:
+    for file in ("tests/support/components/driver-2024-10-28.wasm", "guests/c/infer.wasm"):
+        whole = (REPOSITORY / file).read_bytes()
+        for size in (100, len(whole) // 2, len(whole) - 1):
+            match = rf"guest.wasm is WebAssembly, cut short: {size} bytes, and its sections have \d+ or more: download"
+            with Host(cache=False) as host, pytest.raises(GuestError, match=match):
+                host.run(whole[:size])
 
 
 @pytest.mark.parametrize(

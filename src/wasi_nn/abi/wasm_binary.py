@@ -10,6 +10,7 @@ MODULE_HEADER = b"\0asm\x01\0\0\0"
 COMPONENT_HEADER = b"\0asm\x0d\0\x01\0"
 """The first bytes of a component."""
 
+_LAST_SECTION = 13  # the highest number of a section
 _MODULES_MEMORIES = 5
 _COMPONENTS_MODULE, _COMPONENTS_COMPONENT, _COMPONENTS_CANON = 1, 4, 8
 # The kinds of canonical definitions, and their options.
@@ -86,6 +87,22 @@ def sections(content: bytes | memoryview, header: bytes) -> Iterator[tuple[int, 
     while reader.at < len(reader.content):
         number = reader.byte()
         yield number, reader.take(reader.u32())
+
+
+def end_if_cut_short(content: bytes | memoryview) -> int | None:
+    """The place where the last section of a module or component would end, if that lies behind the binary's end; else
+    None."""
+    reader = WasmReader(content)
+    with suppress(Malformed):
+        reader.take(len(MODULE_HEADER))
+        while reader.at < len(reader.content):
+            if reader.byte() > _LAST_SECTION:
+                return None
+            size = reader.u32()
+            if reader.at + size > len(reader.content):
+                return reader.at + size
+            reader.take(size)
+    return None
 
 
 def memories_of(content: bytes | memoryview) -> int:

@@ -11,7 +11,7 @@ from wasmtime import Engine, Linker, MemoryType, Module, Store, Trap, WasmtimeEr
 from wasmtime.component import Component, ComponentInstanceType, ExportIndex, FuncType, ResultType
 
 from wasi_nn.abi.core.spec import CoreAbi
-from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER
+from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER, end_if_cut_short
 from wasi_nn.errors import GuestError, GuestTrap, one_line, printable
 from wasi_nn.guests.makes import is_core_of_component, listed, make_of_component, make_of_module, why_not_compiled
 from wasi_nn.limits.limits import Limits, how_to_raise
@@ -50,6 +50,10 @@ def read(guest: Guest) -> bytes:
         raise _not_webassembly(name, content)
     if not (content.startswith(MODULE_HEADER) or is_component(content)):
         raise GuestError(f"{name} is WebAssembly of an unknown version, or cut short")
+    end = end_if_cut_short(content)
+    if end is not None:
+        message = f"{len(content)} bytes, and its sections have {end} or more: download or build it again"
+        raise GuestError(f"{name} is WebAssembly, cut short: {message}")
     return content
 
 
