@@ -16,6 +16,7 @@ from fuzz.checks import refusals
 from wasi_nn import GuestError, wrap_component
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, memories_of
 from wasi_nn.guests import guest_file
+from wasi_nn.guests.makes import why_not_compiled
 
 MAX_SIZE = 32768
 
@@ -43,6 +44,7 @@ def run(data: bytes) -> None:
     with refusals(GuestError):
         wrapped = wrap_component(data)
     assert memories_of(wrapped) >= memories_of(data)
+    assert (why_not_compiled(data) or "none").isprintable()
     if wrapped is not data and len(data) <= _MAX_COMPILED:
         with suppress(WasmtimeError):
             Component(_ENGINE, wrapped)

@@ -215,6 +215,14 @@ def _sniffers() -> Seeds:
         "tflite": pack("<I", 16) + b"TFL3" + bytes(24),
         "graph_def": b"\x0a\x0e\x0a\x01x\x12\x02Op\x2a\x05\x0a\x01a\x12\x00\x22\x02\x08\x01",
         "saved_model": b"\x08\x01\x12\x06\x12\x04\x22\x02\x08\x01",
+        "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+        "page": b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>",
+        "safetensors": pack("<Q", 2) + b"{}",
+        "pickle": pickle.dumps({"sklearn": 1}),
+        "coreml": b"\x08\x07\x12\x06\x0a\x04\x0a\x02in\xa2\x1f\x02\x08\x01",
+        "zip": _zip({"a/net.onnx": b""}),
+        "cut_onnx": b"\x08\x08\x3a\xff\x7f\x0a\x00",
+        "json": b'{"format": "layers-model"}',
     }
     for kind, seeds in (("onnx", _onnx_model()), ("gguf", _gguf()), ("archive", _archives())):
         found |= {f"{kind}_{name}": content for name, content in list(seeds.items())[:4]}

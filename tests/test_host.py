@@ -86,7 +86,7 @@ def test_guests_from_paths_bytes_and_compiled(host: Host, tmp_path: Path) -> Non
         (b"\0asm", "unknown version, or cut short"),
         (b"\0asm\x01\0\0\0\x01\xff", "not valid WebAssembly"),
         (b"\0asm\x02\0\0\0", "unknown version"),
-        (b"\x7fELF\x02\x01\x01\0", "neither binary nor text: it begins with b'\\x7fELF"),
+        (b"\x7fGUEST\0", "neither binary nor text: it begins with b'\\x7fGUEST"),
         (b"(module (fun))", "not valid WebAssembly text"),
         (b'(module (func (export "_start") (i32.const 1)))', "not valid WebAssembly"),
         (b"(module)", "exports no '_start'"),

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 MODULE_HEADER = b"\0asm\x01\0\0\0"
 """The first bytes of a core module."""
 COMPONENT_HEADER = b"\0asm\x0d\0\x01\0"
 """The first bytes of a component."""
 
+_LAST_SECTION = 13  # the highest number of a section
 _MODULES_MEMORIES = 5
-_COMPONENTS_MODULE, _COMPONENTS_COMPONENT = 1, 4
+_COMPONENTS_MODULE, _COMPONENTS_COMPONENT, _COMPONENTS_CANON = 1, 4, 8
+# The kinds of canonical definitions, and their options.
+_LIFT, _LOWER, _ABOUT_RESOURCES = 0, 1, (2, 3, 4)
+_LAST_ENCODING, _ASYNC, _CALLBACK = 2, 6, 7
 
 
 class Malformed(Exception):
@@ -84,20 +89,73 @@ def sections(content: bytes | memoryview, header: bytes) -> Iterator[tuple[int, 
         yield number, reader.take(reader.u32())
 
 
+def end_if_cut_short(content: bytes | memoryview) -> int | None:
+    """The place where the last section of a module or component would end, if that lies behind the binary's end; else
+    None."""
+    reader = WasmReader(content)
+    with suppress(Malformed):
+        reader.take(len(MODULE_HEADER))
+        while reader.at < len(reader.content):
+            if reader.byte() > _LAST_SECTION:
+                return None
+            size = reader.u32()
+            if reader.at + size > len(reader.content):
+                return reader.at + size
+            reader.take(size)
+    return None
+
+
 def memories_of(content: bytes | memoryview) -> int:
     """The number of linear memories that the modules of a guest define. A malformed part counts as far as it can be
     read."""
     count = 0
+    for is_component, number, body in _all_sections(content):
+        if not is_component and number == _MODULES_MEMORIES:
+            with suppress(Malformed):
+                count += WasmReader(body).u32()
+    return count
+
+
+def uses_async(content: bytes | memoryview) -> bool:
+    """Whether a component, or one inside it, uses the async canonical ABI: functions that are lifted or lowered as
+    async, or built-in functions for tasks, streams and futures. A malformed part counts as far as it can be read."""
+    for is_component, number, body in _all_sections(content):
+        if is_component and number == _COMPONENTS_CANON:
+            with suppress(Malformed):
+                reader = WasmReader(body)
+                if any(_is_async(reader) for _ in range(reader.u32())):
+                    return True
+    return False
+
+
+def _is_async(reader: WasmReader) -> bool:
+    """Read a canonical definition, as far as its first async part."""
+    kind = reader.byte()
+    if kind not in (_LIFT, _LOWER):
+        if kind in _ABOUT_RESOURCES:
+            reader.u32()
+        return kind not in _ABOUT_RESOURCES
+    reader.byte()
+    reader.u32()
+    for _ in range(reader.u32()):
+        option = reader.byte()
+        if option in (_ASYNC, _CALLBACK):
+            return True
+        if option > _LAST_ENCODING:  # the option has an index: of a memory or a function
+            reader.u32()
+    if kind == _LIFT:
+        reader.u32()
+    return False
+
+
+def _all_sections(content: bytes | memoryview) -> Iterator[tuple[bool, int, memoryview]]:
+    """The sections of a guest and of all parts inside it: whether the part is a component, number and content."""
     left = [memoryview(content)]
     while left:
         part = left.pop()
         is_component = part[: len(COMPONENT_HEADER)] == COMPONENT_HEADER
-        try:
+        with suppress(Malformed):
             for number, body in sections(part, COMPONENT_HEADER if is_component else MODULE_HEADER):
-                if not is_component:
-                    count += WasmReader(body).u32() if number == _MODULES_MEMORIES else 0
-                elif number in (_COMPONENTS_MODULE, _COMPONENTS_COMPONENT):
+                yield is_component, number, body
+                if is_component and number in (_COMPONENTS_MODULE, _COMPONENTS_COMPONENT):
                     left.append(body)
-        except Malformed:
-            continue
-    return count

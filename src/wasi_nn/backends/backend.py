@@ -53,6 +53,11 @@ class Backend(ABC):
     def sniff(self, model: memoryview) -> bool:
         """Whether the bytes look like a model of this encoding. They may be hostile, and the runtime may be missing."""
 
+    def cut_short(self, model: memoryview) -> str | None:
+        """Optional: the words for bytes that begin as a model of this encoding and don't end as one, such as `an ONNX
+        model, cut short: ...`. None for all others, and by default. The same as for `sniff` holds."""
+        return None
+
     @abstractmethod
     def load_path(self, path: Path, target: ExecutionTarget, options: Options) -> Graph:
         """Load a trusted model from the path of its file."""

@@ -10,7 +10,6 @@ from wasmtime import Engine, Module, WasmtimeError
 from wasmtime.component import Component
 
 from wasi_nn.abi.component import compose
-from wasi_nn.errors import GuestError, one_line
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.compilation import compile_guest
 
@@ -61,4 +60,4 @@ class GuestCompiler:
                 return compile_now(wasm)
             return self._cache.get(wasm, compile_now, partial(kind.deserialize, self._engine))
         except WasmtimeError as error:
-            raise GuestError(f"{name} is not valid WebAssembly: {one_line(error)}") from error
+            raise guest_file.invalid(name, wasm, error) from error

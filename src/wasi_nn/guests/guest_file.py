@@ -11,9 +11,11 @@ from wasmtime import Engine, Linker, MemoryType, Module, Store, Trap, WasmtimeEr
 from wasmtime.component import Component, ComponentInstanceType, ExportIndex, FuncType, ResultType
 
 from wasi_nn.abi.core.spec import CoreAbi
-from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER
+from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER, end_if_cut_short
 from wasi_nn.errors import GuestError, GuestTrap, one_line, printable
+from wasi_nn.guests.makes import is_core_of_component, listed, make_of_component, make_of_module, why_not_compiled
 from wasi_nn.limits.limits import Limits, how_to_raise
+from wasi_nn.loading.explanation import what_is
 from wasi_nn.process.files import read_regular
 
 Guest = bytes | str | os.PathLike[str]
@@ -21,10 +23,11 @@ Guest = bytes | str | os.PathLike[str]
 
 # Parts of the engine's messages about a limit that the engine enforces, and the name of the limit.
 _LIMIT_OF_MESSAGE = {"all fuel consumed": "fuel", "exceeds memory limits": "guest_memory"}
+_SHARED_MEMORY = "shared memory support is disabled"
 _NO_HTTP = "unknown import: `wasi:http/"
 _TOO_MANY_MEMORIES = "memory count too high"
 _RUN = "wasi:cli/run@0.2."
-_MAGIC = b"\0asm"
+_MAGIC, _ELF = b"\0asm", b"\x7fELF"
 
 
 def name_of(guest: Guest | Module | Component) -> str:
@@ -44,10 +47,26 @@ def read(guest: Guest) -> bytes:
     if not content:
         raise GuestError(f"{name} is empty")
     if not content.startswith(_MAGIC):
-        raise GuestError(f"{name} is not WebAssembly, neither binary nor text: it begins with {content[:8]!r}")
+        raise _not_webassembly(name, content)
     if not (content.startswith(MODULE_HEADER) or is_component(content)):
         raise GuestError(f"{name} is WebAssembly of an unknown version, or cut short")
+    end = end_if_cut_short(content)
+    if end is not None:
+        message = f"{len(content)} bytes, and its sections have {end} or more: download or build it again"
+        raise GuestError(f"{name} is WebAssembly, cut short: {message}")
     return content
+
+
+def _not_webassembly(name: str, content: bytes) -> GuestError:
+    found = what_is(memoryview(content), name)
+    if found is None or found.vague:
+        return GuestError(f"{name} is not WebAssembly, neither binary nor text: it begins with {content[:8]!r}")
+    advice = f": {found.advice}" if found.hides else ""
+    if found.encoded:
+        advice = ": it is for a guest to load, which has it as a named graph (--graph NAME=FILE, Host(graphs))"
+    elif content.startswith(_ELF):
+        advice = ": build the guest for a target of WebAssembly, such as wasm32-wasip1"
+    return GuestError(f"{name} is {found.name}, not WebAssembly{advice}")
 
 
 def is_component(content: bytes) -> bool:
@@ -64,6 +83,12 @@ def _read_file(path: Path) -> bytes:
         raise GuestError(f"the guest {path} can't be read: {one_line(error)}") from error
 
 
+def invalid(name: str, wasm: bytes, error: WasmtimeError) -> GuestError:
+    """The error for a guest that the engine refused to compile."""
+    make = why_not_compiled(wasm) if is_component(wasm) else None
+    return GuestError(f"{name} is not valid WebAssembly: {one_line(error)}" if make is None else f"{name} {make}")
+
+
 def require_command(name: str, module: Module, abi: type[CoreAbi], linker: Linker, store: Store) -> None:
     """Raise `GuestError` if the linker, which has the nn functions of `abi`, lacks an import of the module, or if the
     module isn't a command."""
@@ -73,21 +98,29 @@ def require_command(name: str, module: Module, abi: type[CoreAbi], linker: Linke
 
 def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store) -> Iterator[str]:
     """The reasons why a module can't be run as a command with this linker: sentences whose subject is the module."""
-    missing = [f"{item.module}.{item.name}" for item in module.imports if not _has(linker, store, item)]
-    if missing:
+    missing = [(item.module, item.name or "") for item in module.imports if not _has(linker, store, item)]
+    exports = {item.name: item.type for item in module.exports}
+    preview_1 = [item.name or "" for item in module.imports if item.module == "wasi_snapshot_preview1"]
+    make = make_of_module(missing, preview_1, exports)
+    if make is not None:
+        yield make
+    elif missing:
         yield (
-            f"imports what this host doesn't have: {printable(', '.join(missing))} "
+            f"imports what this host doesn't have: {listed([f'{module}.{name}' for module, name in missing])} "
             f"(it has WASI preview 1 and {abi.module}: {', '.join(abi.functions)})"
         )
-    exports = {item.name: item.type for item in module.exports}
     if any(item.module == abi.module for item in module.imports):
         memory = exports.get("memory")
         if not isinstance(memory, MemoryType):
             yield "exports no memory named 'memory', through which nn calls pass their data"
         elif memory.is_shared:
             yield "has a shared memory, through which no nn call is safe: build it without threads"
-    if "_start" not in exports:
-        yield "exports no '_start', so that it is a library, not a command"
+    if "_start" not in exports and not is_core_of_component(missing, exports):
+        kind = "library" if "_initialize" not in exports else "reactor"
+        yield (
+            f"exports no '_start', so that it is a {kind}, not a command: build it as a command, with a main function "
+            "(C and C++: without -mexec-model=reactor; Rust: no cdylib; Go: without -buildmode=c-shared)"
+        )
 
 
 def imports_wasi(guest: Module | Component, engine: Engine) -> bool:
@@ -105,10 +138,16 @@ def imports_http(component: Component, engine: Engine) -> bool:
 def run_of(name: str, component: Component, engine: Engine) -> ExportIndex:
     """The function `run` of a component that is a command. Raises `GuestError` if it has none."""
     exports = component.type.exports(engine)
+    make = make_of_component(component.type.imports(engine), exports)
+    if make is not None:
+        raise GuestError(f"{name} {make}")
     interface = next((export for export in exports if export.startswith(_RUN)), None)
     if interface is None:
-        has = printable(", ".join(exports)) or "nothing"
-        raise GuestError(f"{name} exports no '{_RUN}x', so that it is a library, not a command (it exports {has})")
+        has = listed(exports) or "nothing"
+        raise GuestError(
+            f"{name} exports no '{_RUN}x', so that it is a library, not a command (it exports {has}): build it as a "
+            "command, with a main function, for a world that exports wasi:cli/run"
+        )
     instance = exports[interface].ty
     run = instance.exports(engine).get("run") if isinstance(instance, ComponentInstanceType) else None
     index = component.get_export_index("run", component.get_export_index(interface))
@@ -138,6 +177,8 @@ def guest_error(name: str, error: Trap | WasmtimeError, limits: Limits) -> Guest
     for part, limit in _LIMIT_OF_MESSAGE.items():
         if part in text and getattr(limits, limit) is not None:
             text = f"{text.rstrip()}: the limit is {getattr(limits, limit)} ({how_to_raise(limits, limit)})"
+    if _SHARED_MEMORY in text:
+        text = f"{text.rstrip()}: it is built with threads, which this host doesn't have: build it without"
     if _NO_HTTP in text:
         text = f"{text.rstrip()}: it would make HTTP requests, which it may not (allow_http, --allow-http)"
     if _TOO_MANY_MEMORIES in text:

@@ -10,11 +10,12 @@ from wasmtime.component import Component
 
 from wasi_nn.abi.component import compose
 from wasi_nn.abi.core.dialects import MODULES, Dialect, abi_of, imports_of
-from wasi_nn.errors import GuestError, one_line
+from wasi_nn.errors import GuestError
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.compilation import compile_guest
 from wasi_nn.guests.compile_cache import Compiled
 from wasi_nn.guests.engine import new_engine
+from wasi_nn.guests.makes import make_of_component
 from wasi_nn.guests.runs import Work
 from wasi_nn.guests.wasi import Wasi
 from wasi_nn.limits.limits import Limits
@@ -60,7 +61,7 @@ def _compiled(kind: type[Compiled], engine: Engine, wasm: bytes, name: str) -> C
     try:
         return work.wait()
     except WasmtimeError as error:
-        raise GuestError(f"{name} is not valid WebAssembly: {one_line(error)}") from error
+        raise guest_file.invalid(name, wasm, error) from error
 
 
 def _on_module(name: str, module: Module, engine: Engine, dialect: Dialect | str) -> GuestReport:
@@ -97,13 +98,17 @@ def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) 
     imports = list(component.type.imports(engine))
     nn = [imported for imported in imports if imported.startswith(_NN)]
     wasi = [imported for imported in imports if imported.startswith("wasi:") and imported not in nn]
-    unknown = [imported for imported in imports if not imported.startswith(_NN) and not _is_wasi_0_2(imported)]
-    if unknown:
-        problems.append(f"imports what this host doesn't have: {', '.join(unknown)}")
-    try:
-        guest_file.run_of(name, component, engine)
-    except GuestError as error:
-        problems.append(str(error).removeprefix(f"{name} "))
+    make = make_of_component(imports, component.type.exports(engine))
+    if make is not None:
+        problems.insert(0, make)
+    else:
+        unknown = [imported for imported in imports if not imported.startswith(_NN) and not _is_wasi_0_2(imported)]
+        if unknown:
+            problems.append(f"imports what this host doesn't have: {', '.join(unknown)}")
+        try:
+            guest_file.run_of(name, component, engine)
+        except GuestError as error:
+            problems.append(str(error).removeprefix(f"{name} "))
     return GuestReport(
         "component",
         None,

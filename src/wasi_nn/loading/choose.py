@@ -11,6 +11,7 @@ from pathlib import Path
 from wasi_nn.arguments import as_builders, as_path
 from wasi_nn.backends import Backend, Source, available, files_of, is_installed
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line
+from wasi_nn.loading.explanation import unknown_format, what_is_in
 from wasi_nn.loading.rules import LoadRules
 from wasi_nn.process.files import is_irregular, mapped_file
 from wasi_nn.types import GraphEncoding
@@ -59,7 +60,7 @@ def _backend_for_path(
     try:
         file = _model_file(path, encoding) if path.is_dir() else path
         with mapped_file(file) as content:
-            backend = _backend_for_bytes(content, encoding, is_allowed, str(file))
+            backend = _backend_for_bytes(content, encoding, is_allowed, file)
         for other in files_of(backend, file):
             if is_irregular(other):
                 raise OSError(f"{other.name} is no regular file")
@@ -69,18 +70,7 @@ def _backend_for_path(
     except OSError as error:
         raise NNError(ErrorCode.RUNTIME_ERROR, f"the model {path} can't be read: {one_line(error)}") from error
     except ValueError as error:
-        raise NNError(ErrorCode.RUNTIME_ERROR, f"the model {path} is empty") from error
-
-
-def looks_like_another(chosen: ChosenModel) -> GraphEncoding | None:
-    """The encoding that a model's bytes look like, if they don't look like the encoding of the chosen backend."""
-    if isinstance(chosen.model, Path) or not chosen.model:
-        return None
-    try:
-        like = [other.encoding for other in available() if other.sniff(chosen.model[0])]
-    except NNError:
-        return None
-    return None if not like or chosen.backend.encoding in like else like[0]
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"the model {path} is empty: download or copy it again") from error
 
 
 def _model_file(directory: Path, encoding: GraphEncoding) -> Path:
@@ -96,7 +86,8 @@ def _model_file(directory: Path, encoding: GraphEncoding) -> Path:
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"the directory {directory} has several models ({names}): name one")
     raise NNError(
         ErrorCode.INVALID_ENCODING,
-        f"the directory {directory} has none of {', '.join(usual)}, nor any other file in a format known here",
+        f"the directory {directory} has none of {', '.join(usual)}, nor any other file in a format known here"
+        + what_is_in(directory),
     )
 
 
@@ -108,7 +99,7 @@ def _looks_like_a_model(file: Path, fitting: Sequence[Backend]) -> bool:
 
 
 def _backend_for_bytes(
-    model: memoryview, encoding: GraphEncoding, is_allowed: Callable[[Backend], bool], name: str = "the model"
+    model: memoryview, encoding: GraphEncoding, is_allowed: Callable[[Backend], bool], file: Path | None = None
 ) -> Backend:
     """The first installed backend that is allowed, has the encoding (any, for autodetect) and recognises the model; if
     none of these is installed, the first of them."""
@@ -125,10 +116,8 @@ def _backend_for_bytes(
         return fitting[0]
     if encoding is not GraphEncoding.AUTODETECT and tried:
         return next(filter(is_installed, tried), tried[0])  # its error will say what is wrong with the model
-    known = ", ".join(dict.fromkeys(backend.encoding.value for backend in tried or available()))
+    known = list(dict.fromkeys(backend.encoding.value for backend in tried or available()))
     if encoding is not GraphEncoding.AUTODETECT:
-        raise NNError(ErrorCode.INVALID_ENCODING, f"there is no backend for {encoding.value} here, only for {known}")
-    raise NNError(
-        ErrorCode.INVALID_ENCODING,
-        f"{name} isn't in a format known here (tried: {known}); it begins with {bytes(model[:8])!r}",
-    )
+        message = f"there is no backend for {encoding.value} here, only for {', '.join(known)}"
+        raise NNError(ErrorCode.INVALID_ENCODING, message)
+    raise unknown_format(model, file, known)

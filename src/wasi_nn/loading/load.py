@@ -9,9 +9,10 @@ from pathlib import Path
 
 from wasi_nn.arguments import as_options
 from wasi_nn.backends import Options, Source, load_errors
-from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
+from wasi_nn.errors import NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
-from wasi_nn.loading.choose import ChosenModel, choose, looks_like_another
+from wasi_nn.loading.choose import ChosenModel, choose
+from wasi_nn.loading.explanation import explained
 from wasi_nn.loading.rules import LoadRules, as_rules, known_runtime
 from wasi_nn.process import forks
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
@@ -66,10 +67,10 @@ def open_model(
         with load_errors(backend):
             graph = _load_on(load_on, target, options, rules)
     except NNError as error:
-        other = looks_like_another(chosen) if error.code is ErrorCode.RUNTIME_ERROR else None
-        if other is None:
+        cause = explained(error, backend, chosen.model)
+        if cause is error:
             raise
-        raise error.with_message(f"{error} (it looks like a model of {other.value})") from error
+        raise cause from error
     if not graph.runtime:  # a graph of another package's backend, which doesn't name its runtime
         graph.runtime = backend.runtime
     if rules.convert_types and isolation is None:  # a worker converts by itself: not everything crosses to the host

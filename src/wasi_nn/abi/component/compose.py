@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
 
@@ -98,6 +99,19 @@ def _wrap(guest: bytes) -> bytes:
                 outer.append(_section(_EXPORT, _u32(1) + _PLAIN_NAME + _name(name) + sort + index + b"\0"))
                 counts[sort] += 2
     return b"".join((COMPONENT_HEADER, *outer))
+
+
+def names_of(component: bytes) -> tuple[list[str], list[str]]:
+    """The names of a component's imports and exports, as far as it can be read."""
+    imports: list[str] = []
+    exports: list[str] = []
+    with suppress(Malformed):
+        for number, body in sections(component, COMPONENT_HEADER):
+            if number == _IMPORT:
+                imports += (item.name for item in _imports(body))
+            elif number == _EXPORT:
+                exports += (name for name, _ in _exports(body))
+    return imports, exports
 
 
 class _Head:

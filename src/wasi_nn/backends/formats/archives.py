@@ -49,9 +49,9 @@ class _ViewFile(io.RawIOBase):
         return len(part)
 
 
-def open_zip(model: memoryview) -> zipfile.ZipFile | None:
-    """Open bytes as a zip file. None if they are no zip file, or one whose directory has an absurd size."""
-    if bytes(model[:4]) != b"PK\x03\x04" or not 0 < _directory_size(model) <= _MAX_DIRECTORY:
+def open_zip(model: memoryview, most: int = _MAX_DIRECTORY) -> zipfile.ZipFile | None:
+    """Open bytes as a zip file. None if they are no zip file, or one whose directory has more than `most` bytes."""
+    if bytes(model[:4]) != b"PK\x03\x04" or not 0 < _directory_size(model) <= most:
         return None
     try:
         return zipfile.ZipFile(io.BufferedReader(_ViewFile(model)))
@@ -72,9 +72,9 @@ def _directory_size(model: memoryview) -> int:
     return size
 
 
-def entries(model: memoryview) -> list[str]:
-    """The names of a zip file's entries; an empty list if the bytes are no zip file."""
-    archive = open_zip(model)
+def entries(model: memoryview, most: int = _MAX_DIRECTORY) -> list[str]:
+    """The names of a zip file's entries; an empty list if the bytes are no zip file, or if `open_zip` opens none."""
+    archive = open_zip(model, most)
     return archive.namelist() if archive is not None else []
 
 

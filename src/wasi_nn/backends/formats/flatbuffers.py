@@ -12,6 +12,14 @@ from collections.abc import Sequence
 _MAX_NUMBERS = 5_000_000  # read from one flatbuffer, whatever their size
 
 
+class OutOfBounds(ValueError):
+    """An offset leads out of a flatbuffer. `end` is the place of the last byte that would be needed, and one more."""
+
+    def __init__(self, at: int, size: int) -> None:
+        super().__init__(f"it is no valid flatbuffer: {size} bytes at {at} are outside of the file")
+        self.end = at + size
+
+
 class FlatBuffer:
     """A flatbuffer, and how much may still be read of it."""
 
@@ -24,7 +32,7 @@ class FlatBuffer:
         self._left -= count
         size = count * struct.calcsize(code)
         if not 0 <= at <= len(self._data) - size:
-            raise ValueError(f"it is no valid flatbuffer: {size} bytes at {at} are outside of the file")
+            raise OutOfBounds(at, size)
         if self._left < 0:
             raise ValueError("its flatbuffer is too large to look through")
         return struct.unpack_from(f"<{count}{code}", self._data, at)
@@ -66,6 +74,10 @@ class Table:
     def count(self, field: int) -> int:
         """The length of a field that is a list; 0 if it is missing."""
         return self._list(field)[1]
+
+    def bytes_end(self, field: int) -> int:
+        """The place after the last byte of a field that is a list of bytes; 0 if it is missing."""
+        return sum(self._list(field))
 
     def numbers(self, field: int, code: str = "i") -> Sequence[int]:
         """A field that is a list of numbers; empty if it is missing."""

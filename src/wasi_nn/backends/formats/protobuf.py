@@ -13,6 +13,15 @@ _FIXED_SIZE = {_FIXED64: 8, _FIXED32: 4}
 _MAX_VARINT_BITS = 70  # ten bytes, which protobuf needs for a number of 64 bits
 
 
+class CutShort(ValueError):
+    """A field is longer than what is left of its message. `end` is the place where the field, by its `number`, ends."""
+
+    def __init__(self, number: int, end: int) -> None:
+        super().__init__("a field is longer than its message")
+        self.number = number
+        self.end = end
+
+
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """The fields of a message in order, each as its number and its value: an int for a varint, else a view."""
     position, end = 0, len(message)
@@ -32,7 +41,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         else:
             raise ValueError(f"wire type {kind}")
         if size > end - position:
-            raise ValueError("a field is longer than its message")
+            raise CutShort(number, position + size)
         yield number, message[position : position + size]
         position += size
 

@@ -34,7 +34,7 @@ from wasi_nn.backends.ggml.completion import Completion
 from wasi_nn.backends.ggml.gguf import Header, is_gguf, read_header
 from wasi_nn.backends.ggml.options import LoadSettings, check_operator_options, from_guest, load_settings, request
 from wasi_nn.backends.ggml.server import Engine
-from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, PromptTooLong
+from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, PromptTooLong, printable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.runner import ABSENT, Runner
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from wasi_nn.types import Array
 
 _MAX_COPIES = 4  # of a graph's model in memory, loaded with different settings
-_PART = re.compile(r"(.*)-\d{5}-of-(\d{5})\.gguf")  # llama.cpp's name for a part of a model in several files
+_PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")  # llama.cpp's name for a part of a model in several files
 _MAX_BYTES_PER_TOKEN = 1024  # more than any token of a vocabulary has
 
 
@@ -93,6 +93,7 @@ class GgmlBackend(Backend):
         try:
             with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
                 header = read_header(view)
+            _require_all_parts(path, header)
             # llama.cpp finds the parts of a model in several files by their names. A single file is opened through the
             # descriptor, so that it stays the file whose header was checked.
             name = f"/proc/self/fd/{file}" if header.keys.get("split.count", 1) in (0, 1) else str(path.absolute())
@@ -106,11 +107,30 @@ class GgmlBackend(Backend):
         part = _PART.fullmatch(path.name)
         if part is None:
             return [path]
-        names = re.compile(rf"{re.escape(part[1])}-\d{{5}}-of-{part[2]}\.gguf")
+        names = re.compile(rf"{re.escape(part[1])}-\d{{5}}-of-{part[3]}\.gguf")
         return sorted(file for file in path.parent.iterdir() if names.fullmatch(file.name))
 
     def list_devices(self) -> Sequence[Device]:
         return _devices()
+
+
+def _require_all_parts(path: Path, header: Header) -> None:
+    """Raise `NNError` with `runtime-error` for a part of a model in several files, unless it is the first part and all
+    others are beside it, under the names that llama.cpp expects."""
+    count = header.keys.get("split.count", 1)
+    if not isinstance(count, int) or count <= 1:
+        return
+    part = _PART.fullmatch(path.name)
+    stem = path.stem if part is None else part[1]
+    if part is None or part[2] != "00001" or int(part[3]) != count:
+        first = printable(f"{stem}-00001-of-{count:05}.gguf")
+        message = f"{printable(path.name)} is one of {count} parts of a model: give the path of the first part, {first}"
+        raise NNError(ErrorCode.RUNTIME_ERROR, message)
+    names = [f"{stem}-{number:05}-of-{part[3]}.gguf" for number in range(1, count + 1)]
+    missing = [name for name in names if not (path.parent / name).exists()]
+    if missing:
+        message = f"the model has {count} parts, and {len(missing)} of them aren't beside {path}, such as {missing[0]}"
+        raise NNError(ErrorCode.RUNTIME_ERROR, printable(message))
 
 
 def _unnamed_file() -> int:

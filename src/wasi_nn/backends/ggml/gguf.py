@@ -144,7 +144,7 @@ def _read_tensors(reader: _HeaderReader, count: int, alignment: Value) -> int:
             raise _wrong(f"the tensor {name!r} lies over another")
         end = offset + nbytes
         if end > data:
-            raise _wrong(f"the tensor {name!r} ends {end - data} bytes after the file's end")
+            raise _wrong(f"it is cut short: the tensor {name!r} ends {end - data} bytes after the file's end")
     return elements
 
 
@@ -193,7 +193,7 @@ class _HeaderReader:
         at = self.at
         if size > len(self.model) - at:
             raise _wrong(
-                f"it is cut off: {size} bytes are expected at {at}, and the file has {len(self.model) - at} there"
+                f"it is cut short: {size} bytes are expected at {at}, and the file has {len(self.model) - at} there"
             )
         self.at = at + size
         return at
@@ -206,7 +206,7 @@ class _HeaderReader:
     def plausible(self, count: int, least: int, what: str) -> int:
         """The count itself, unless the file is too short for that many parts of at least so many bytes each."""
         if count > (len(self.model) - self.at) // least:
-            raise _wrong(f"it says that {count} {what} follow, for which it is too short")
+            raise _wrong(f"it is cut short or damaged: it says that {count} {what} follow, for which it is too short")
         return count
 
     def text(self, longest: int = 1 << 64) -> str:
@@ -247,7 +247,7 @@ class _HeaderReader:
             start = at + 8
             at = start + size_at(model, at)[0] if start <= end else end + 1
             if at > end:
-                raise _wrong(f"the array {key!r} is cut off")
+                raise _wrong(f"it is cut short or damaged: the array {key!r} doesn't end in it")
             if key == TOKENS_KEY and at > start:
                 token = bytes(model[start:at])
                 if token in tokens:  # llama.cpp would end its process

@@ -27,6 +27,7 @@ from wasi_nn.backends.devices import Device, choose_device
 from wasi_nn.backends.onnx.class_labels import keys_of_maps
 from wasi_nn.backends.onnx.functions import require_bounded_functions
 from wasi_nn.backends.onnx.model import (
+    cut_short_onnx,
     files_of_onnx,
     is_onnx,
     own_files_of_onnx,
@@ -103,6 +104,9 @@ class OnnxBackend(Backend):
 
     def sniff(self, model: memoryview) -> bool:
         return is_onnx(model)
+
+    def cut_short(self, model: memoryview) -> str | None:
+        return cut_short_onnx(model)
 
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         model = only_builder(self.encoding, builders)

@@ -6,12 +6,12 @@ skips weights, and stops after a number of fields that no real model has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 
-from wasi_nn.backends.formats.protobuf import fields
+from wasi_nn.backends.formats.protobuf import CutShort, fields
 from wasi_nn.backends.options import BY_PATH, how_to_set
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.process.files import mapped_file
@@ -21,6 +21,9 @@ _MAX_FIELDS = 2_000_000
 _MAX_NESTING = 100_000  # of messages; protobuf itself reads 100
 
 _MODEL_IR_VERSION, _MODEL_GRAPH = 1, 7
+_MODEL_FIELDS: Mapping[int, type] = {1: int, 5: int} | dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), memoryview)
+_LONG_MODEL_FIELDS = (7, 20, 25)
+_MAX_MODEL = 1 << 31  # bytes that a protobuf message may have
 _GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
 _VALUE_NAME, _VALUE_TYPE = 1, 2
 _TYPE_TENSOR = 1
@@ -53,6 +56,22 @@ def is_onnx(model: memoryview) -> bool:
     except ValueError:
         pass
     return False
+
+
+def cut_short_onnx(model: memoryview) -> str | None:
+    """The words for bytes that begin as a ModelProto, and have fewer bytes than its fields say; None for others."""
+    seen = set()
+    try:
+        for number, value in islice(fields(model), _MAX_TOP_LEVEL_FIELDS):
+            if not isinstance(value, _MODEL_FIELDS.get(number, ())):
+                return None
+            seen.add(number)
+    except CutShort as cut:
+        if _MODEL_IR_VERSION in seen and cut.number in _LONG_MODEL_FIELDS and cut.end < _MAX_MODEL:
+            return f"an ONNX model, cut short: {len(model)} bytes, and its fields have {cut.end} or more"
+    except ValueError:
+        pass
+    return None
 
 
 def uses_external_data(model: memoryview) -> bool:

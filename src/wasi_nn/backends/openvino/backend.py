@@ -27,14 +27,19 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.devices import Device, choose_device
-from wasi_nn.backends.onnx.model import files_of_onnx, is_onnx, own_files_of_onnx, require_self_contained
+from wasi_nn.backends.onnx.model import (
+    cut_short_onnx,
+    files_of_onnx,
+    is_onnx,
+    own_files_of_onnx,
+    require_self_contained,
+)
 from wasi_nn.backends.openvino.runner import RequestRunner
 from wasi_nn.backends.openvino.signal_stack import signal_stack_kept
 from wasi_nn.backends.options import as_bytes, check_options, is_flag, is_text, is_texts, is_thread_count, one_of
 from wasi_nn.backends.tensorflow import model as tensorflow_model
 from wasi_nn.backends.tensorflow.changes import require_unchanging
-from wasi_nn.backends.tflite.backend import is_tflite
-from wasi_nn.backends.tflite.model import require_sound
+from wasi_nn.backends.tflite.model import cut_short_tflite, is_tflite, require_sound
 from wasi_nn.backends.tflite.signatures import (
     Signature,
     choose_signature,
@@ -42,7 +47,7 @@ from wasi_nn.backends.tflite.signatures import (
     read_signatures,
     require_main,
 )
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner
 from wasi_nn.graph.tensor_info import TensorInfo
@@ -99,13 +104,24 @@ class OpenVinoBackend(Backend):
         head = bytes(model[:1024]).lstrip(b"\xef\xbb\xbf \t\r\n")
         return head.startswith((b"<?xml", b"<net")) and b"<net" in head
 
+    def cut_short(self, model: memoryview) -> str | None:
+        if not self.sniff(model) or b"</net>" in bytes(model[-1024:]):
+            return None
+        return f"an OpenVINO network, cut short: {len(model)} bytes, and no </net> ends them"
+
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         if not 1 <= len(builders) <= self.max_builders:
             has = "one builder" if self.max_builders == 1 else "two builders, .xml and .bin, or one"
             message = f"a graph of {self.encoding.value} for openvino has {has}; got {len(builders)}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         with signal_stack_kept(), _readable(builders) as parts:
-            return self._compiled(parts, target, options)
+            try:
+                return self._compiled(parts, target, options)
+            except RuntimeError as error:
+                if len(builders) > 1 or self.encoding is not GraphEncoding.OPENVINO or not self.sniff(builders[0]):
+                    raise
+                message = f"{one_line(error)} (the only builder is the .xml; its weights, the .bin, are the second one)"
+                raise RuntimeError(message) from error
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         if path.name == tensorflow_model.SAVED_MODEL:
@@ -179,6 +195,9 @@ class OpenVinoOnnxBackend(OpenVinoBackend):
     def sniff(self, model: memoryview) -> bool:
         return is_onnx(model)
 
+    def cut_short(self, model: memoryview) -> str | None:
+        return cut_short_onnx(model)
+
 
 class OpenVinoTfliteBackend(OpenVinoBackend):
     """TensorFlow Lite models."""
@@ -194,6 +213,9 @@ class OpenVinoTfliteBackend(OpenVinoBackend):
     def sniff(self, model: memoryview) -> bool:
         return is_tflite(model)
 
+    def cut_short(self, model: memoryview) -> str | None:
+        return cut_short_tflite(model)
+
 
 class OpenVinoTensorFlowBackend(OpenVinoBackend):
     """TensorFlow models: SavedModels, with their default signature, and frozen graphs."""
@@ -204,6 +226,9 @@ class OpenVinoTensorFlowBackend(OpenVinoBackend):
 
     def sniff(self, model: memoryview) -> bool:
         return tensorflow_model.is_tensorflow(model)
+
+    def cut_short(self, model: memoryview) -> str | None:
+        return tensorflow_model.cut_short_tensorflow(model)
 
     def _name(self, name: str) -> str:
         return name.removesuffix(":0")

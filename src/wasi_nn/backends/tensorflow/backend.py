@@ -30,6 +30,7 @@ from wasi_nn.backends.options import check_options, is_text, is_texts, is_thread
 from wasi_nn.backends.tensorflow.model import (
     SAVED_MODEL,
     ModelFolder,
+    cut_short_tensorflow,
     files_of_saved_model,
     is_saved_model,
     is_saved_model_archive,
@@ -64,6 +65,9 @@ class TensorFlowBackend(Backend):
 
     def sniff(self, model: memoryview) -> bool:
         return is_tensorflow(model)
+
+    def cut_short(self, model: memoryview) -> str | None:
+        return cut_short_tensorflow(model)
 
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         return _load(only_builder(self.encoding, builders), None, False, target, options)

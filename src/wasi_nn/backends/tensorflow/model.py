@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from weakref import finalize
 
 from wasi_nn.backends.formats import archives
-from wasi_nn.backends.formats.protobuf import fields
+from wasi_nn.backends.formats.protobuf import CutShort, fields
 from wasi_nn.errors import ErrorCode, NNError
 
 SAVED_MODEL = "saved_model.pb"
@@ -31,6 +31,7 @@ _MAX_NODES = 16
 _MAX_TAR_ENTRIES = 1000
 _MAX_TAR_BYTES = 4 << 20
 _TAR_BLOCK = 512
+_MAX_MESSAGE = 1 << 31  # bytes that a protobuf message may have
 
 # The fields of each message, and the type by which `protobuf.fields` gives each.
 _SAVED_MODEL_FIELDS: Mapping[int, type] = {1: int, 2: memoryview}
@@ -74,6 +75,31 @@ def is_graph_def(model: memoryview) -> bool:
         return False
     is_typical = any(number == _GRAPH_VERSIONS for number, _ in parts) or any(_NODE_ATTR in node for node in known)
     return is_typical and bool(known) and all(map(_is_node, known))
+
+
+def cut_short_tensorflow(model: memoryview) -> str | None:
+    """The words for bytes that begin as a SavedModel's protobuf or a GraphDef, and have fewer bytes than its fields
+    say; None for others."""
+    whole: list[tuple[int, int | memoryview]] = []
+    try:
+        whole.extend(islice(fields(model), _MAX_FIELDS))
+    except CutShort as cut:
+        return None if cut.end >= _MAX_MESSAGE else _named_beginning(model, whole, cut)
+    except ValueError:
+        pass
+    return None
+
+
+def _named_beginning(model: memoryview, whole: Sequence[tuple[int, int | memoryview]], cut: CutShort) -> str | None:
+    said = f"cut short: {len(model)} bytes, and its fields have {cut.end} or more"
+    if whole == [(_SAVED_MODEL_VERSION, 1)] and cut.number == _SAVED_MODEL_META_GRAPH:
+        return f"the {SAVED_MODEL} of a SavedModel, {said}"
+    nodes = [value for number, value in whole[:_MAX_NODES] if number == _GRAPH_NODE and isinstance(value, memoryview)]
+    try:
+        is_graph = bool(nodes) and all(_is_node(dict(_known_fields(node, _NODE_FIELDS))) for node in nodes)
+    except ValueError:
+        return None
+    return f"a TensorFlow GraphDef, {said}" if is_graph and cut.number in _GRAPH_FIELDS else None
 
 
 def _is_node(node: Mapping[int, int | memoryview]) -> bool:

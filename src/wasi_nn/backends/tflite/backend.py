@@ -20,7 +20,7 @@ import numpy as np
 from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.devices import CPU, Device, choose_device
 from wasi_nn.backends.options import check_options, is_text, is_thread_count, only_builder
-from wasi_nn.backends.tflite.model import keeps_state, require_sound
+from wasi_nn.backends.tflite.model import cut_short_tflite, is_tflite, keeps_state, require_sound
 from wasi_nn.backends.tflite.signatures import choose_signature, described_signatures, read_signatures
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import RunFunction, Runner, failure, reused
@@ -48,6 +48,9 @@ class TfliteBackend(Backend):
     def sniff(self, model: memoryview) -> bool:
         return is_tflite(model)
 
+    def cut_short(self, model: memoryview) -> str | None:
+        return cut_short_tflite(model)
+
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         return self._load(only_builder(self.encoding, builders), False, target, options)
 
@@ -64,11 +67,6 @@ class TfliteBackend(Backend):
         import ai_edge_litert.interpreter  # noqa: F401  raises if it isn't installed
 
         return [CPU]
-
-
-def is_tflite(model: memoryview) -> bool:
-    """Whether these bytes begin as a TensorFlow Lite model."""
-    return bytes(model[4:8]) == b"TFL3"
 
 
 class TfliteGraph(Graph):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from wasi_nn.backends.formats.call_bounds import require_bounded
-from wasi_nn.backends.formats.flatbuffers import FlatBuffer, Table
+from wasi_nn.backends.formats.flatbuffers import FlatBuffer, OutOfBounds, Table
 from wasi_nn.backends.options import BY_PATH
 from wasi_nn.errors import ErrorCode, NNError
 
@@ -78,7 +78,12 @@ _OPTIONAL = {
 _VARIABLES = (142, 143, 144)  # VAR_HANDLE, READ_VARIABLE, ASSIGN_VARIABLE
 
 
-def require_sound(model: bytes, *, trusted: bool) -> None:
+def is_tflite(model: memoryview) -> bool:
+    """Whether these bytes begin as a TensorFlow Lite model."""
+    return bytes(model[4:8]) == b"TFL3"
+
+
+def require_sound(model: bytes | memoryview, *, trusted: bool) -> None:
     """Refuse a model that would crash LiteRT, or that could read the host's memory.
 
     Raises `ValueError` for one that is damaged; `NNError` with `too-large` for subgraphs that run each other too often,
@@ -101,6 +106,24 @@ def require_sound(model: bytes, *, trusted: bool) -> None:
             raise _refused(f"it has weights in other files; {BY_PATH}")
         for graph in graphs:
             _require_made(graph, codes, filled)
+
+
+def cut_short_tflite(model: memoryview) -> str | None:
+    """The words for bytes that begin as a model, and refer to bytes after their end; None for others."""
+    if not is_tflite(model):
+        return None
+    end = 0
+    try:
+        buffers = FlatBuffer(model).root().tables(_MODEL_BUFFERS)
+        end = max((buffer.bytes_end(_BUFFER_DATA) for buffer in buffers), default=0)
+        require_sound(model, trusted=True)
+    except OutOfBounds as error:
+        end = error.end
+    except ValueError:
+        return None
+    if end <= len(model):
+        return None
+    return f"a TensorFlow Lite model, cut short or damaged: {len(model)} bytes, and it refers to byte {end}"
 
 
 def keeps_state(model: bytes) -> bool:

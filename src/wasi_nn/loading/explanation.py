@@ -1,0 +1,144 @@
+"""Says what bytes are that can't be loaded: a model of another encoding, one that is cut short, or no model at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+from wasi_nn.backends import Backend, available, files_of
+from wasi_nn.backends.formats.foreign import DOWNLOAD_AGAIN, ForeignFormat, download_mishap, foreign_format
+from wasi_nn.errors import ErrorCode, NNError, printable
+from wasi_nn.process.files import files_in, mapped_file
+from wasi_nn.types import GraphEncoding
+
+_MOST_FILES = 1000  # of a folder, or of a model, that are looked at
+_EXPLAINED = (ErrorCode.RUNTIME_ERROR, ErrorCode.INVALID_ENCODING)
+_NOUNS = {
+    GraphEncoding.OPENVINO: "an OpenVINO network",
+    GraphEncoding.ONNX: "an ONNX model",
+    GraphEncoding.TENSORFLOW: "a TensorFlow model",
+    GraphEncoding.PYTORCH: "a PyTorch model",
+    GraphEncoding.TENSORFLOWLITE: "a TensorFlow Lite model",
+    GraphEncoding.GGML: "a GGUF model",
+}
+
+
+def what_is(content: memoryview, file_name: str = "") -> ForeignFormat | None:
+    """What bytes are: a model of some encoding, part of one, or something else that is well known."""
+    like = _looks_like(content)
+    if like is not None:
+        cut = _cut_short(like, content)
+        if cut is not None:
+            return ForeignFormat(cut, DOWNLOAD_AGAIN, hides=True)
+        noun = _NOUNS.get(like.encoding, f"a model of {like.runtime}")
+        return ForeignFormat(
+            noun, f"give the encoding {like.encoding.value}, or none, to have it detected", encoded=True
+        )
+    foreign = foreign_format(content, file_name)
+    if foreign is None or foreign.vague:
+        cut = next(filter(None, (_cut_short(backend, content) for backend in available())), None)
+        return foreign if cut is None else ForeignFormat(cut, DOWNLOAD_AGAIN, hides=True)
+    return foreign
+
+
+def what_is_in(directory: Path) -> str:
+    """A clause about the first file in a directory that is something well known; empty if there is none."""
+    for file in islice(sorted(directory.iterdir()), _MOST_FILES):
+        with suppress(OSError, ValueError), mapped_file(file) as content:
+            found = what_is(content, file.name)
+            if found is not None and not found.vague:
+                return f"; its file {printable(file.name)} is {found.name}: {found.advice}"
+    return ""
+
+
+def unknown_format(content: memoryview, file: Path | None, tried: Iterable[str]) -> NNError:
+    """The error for a model of which no encoding was given, and that no backend recognises."""
+    found = what_is(content, "" if file is None else file.name)
+    if found is not None and found.encoded:
+        message = f"{_name(file)} is {found.name}, and the runtime that was asked for loads only {', '.join(tried)}"
+        return NNError(ErrorCode.INVALID_ENCODING, message)
+    if found is not None and not found.vague:
+        return NNError(ErrorCode.INVALID_ENCODING, f"{_name(file)} is {found.name}: {found.advice}")
+    kind = "" if found is None else f" is {found.name}, and"
+    return NNError(
+        ErrorCode.INVALID_ENCODING,
+        f"{_name(file) if file is None else printable(str(file))} isn't in a format known here "
+        f"(tried: {', '.join(tried)}); it{kind} begins with {bytes(content[:8])!r}",
+    )
+
+
+def explained(error: NNError, backend: Backend, model: Path | Sequence[memoryview]) -> NNError:
+    """The error of a backend that failed to load a model, with the cause in its place if the model's bytes show it.
+    The code stays what it is."""
+    if error.code not in _EXPLAINED:
+        return error
+    if isinstance(model, Path):
+        with suppress(OSError, ValueError), mapped_file(model) as content:
+            return _explained(error, backend, content, model) or _with_parts_of(error, backend, model)
+        return error
+    first, *others = model or [memoryview(b"")]
+    text = _explained(error, backend, first, None)
+    if text is not None:
+        return text
+    for place, other in enumerate(others, 2):
+        found = download_mishap(other)
+        if found is not None:
+            return error.with_message(f"builder {place} of the model is {found.name}: {found.advice}")
+    return error
+
+
+def _explained(error: NNError, backend: Backend, content: memoryview, file: Path | None) -> NNError | None:
+    name = _name(file)
+    if _sniffs(backend, content):
+        cut = _cut_short(backend, content)
+        return None if cut is None else error.with_message(f"{name} is {cut}: {DOWNLOAD_AGAIN}")
+    found = what_is(content, "" if file is None else file.name)
+    if found is None:
+        return None
+    if found.encoded:
+        message = f"{name} is {found.name}, given as {backend.encoding.value}: {found.advice} ({error})"
+        return error.with_message(message)
+    if found.vague:
+        return error.with_message(f"{error} ({name} is {found.name}: {found.advice})")
+    return error.with_message(f"{name} is {found.name}: {found.advice}")
+
+
+def _with_parts_of(error: NNError, backend: Backend, model: Path) -> NNError:
+    """The error, with the cause in its place if a further file of the model is missing or isn't what it should be."""
+    for part in islice(files_of(backend, model), _MOST_FILES):
+        if part == model or ".." in part.parts or model.parent not in part.parents:
+            continue
+        if not part.exists():
+            if backend.encoding is not GraphEncoding.TENSORFLOW:  # whose folders are optional
+                message = f"{_name(model)} has data in {printable(str(part))}, which isn't there ({error})"
+                return error.with_message(message)
+            continue
+        for file in islice(files_in(part), _MOST_FILES):
+            with suppress(OSError, ValueError), mapped_file(file) as content:
+                found = download_mishap(content)
+                if found is not None:
+                    return error.with_message(f"{_name(file, 'the file')} of the model is {found.name}: {found.advice}")
+    return error
+
+
+def _name(file: Path | None, noun: str = "the model") -> str:
+    return noun if file is None else f"{noun} {printable(str(file))}"
+
+
+def _looks_like(content: memoryview) -> Backend | None:
+    """The first backend whose models the bytes look like."""
+    return next((backend for backend in available() if _sniffs(backend, content)), None)
+
+
+def _sniffs(backend: Backend, content: memoryview) -> bool:
+    with suppress(NNError):
+        return backend.sniff(content)
+    return False
+
+
+def _cut_short(backend: Backend, content: memoryview) -> str | None:
+    with suppress(NNError):
+        return backend.cut_short(content)
+    return None
