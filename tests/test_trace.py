@@ -161,7 +161,7 @@ def test_no_content_is_stored_unless_that_is_asked_for(trace: Path) -> None:
     text = trace.read_bytes()
     assert not any(content in text for content in (INPUT.tobytes(), OUTPUT.tobytes(), model[:16]))
     assert "data" not in json.dumps(calls(trace))
-    refused(ErrorCode.UNSUPPORTED_OPERATION, "record it with --trace-data", replay, trace, {"net": model})
+    refused(ErrorCode.UNSUPPORTED_OPERATION, "--trace-data", replay, trace, {"net": model})
 
 
 def guest_that_fails(session: Session) -> tuple[CoreGuest, int]:
@@ -367,9 +367,8 @@ def test_a_graph_that_isnt_there_leaves_its_calls_out(recorded: Path) -> None:
 
 def test_a_replay_loads_from_bytes_what_the_session_allows(recorded: Path) -> None:
     replayed = replay(recorded, {"net": models.relu()}, allow_load=False)
-    assert texts(replayed) == [
-        "call 6, load: it fails, security: this host loads graphs by name only, not from a guest's bytes"
-    ]
+    (text,) = texts(replayed)
+    assert text.startswith("call 6, load: it fails, security: this host loads graphs by name only")
     assert replayed.left_out == 4
 
 

@@ -63,6 +63,9 @@ class Backend(ABC):
         message = f"models of {self.runtime} are loaded by name only: from files, not from bytes"
         raise NNError(ErrorCode.SECURITY, message)
 
+    def check_options(self, options: Options) -> None:  # noqa: B027  optional
+        """Optional: raise `NNError` with `invalid-argument` for options that no model of this backend takes."""
+
     def list_devices(self) -> Sequence[Device]:
         """Optional: the devices that the runtime can use on this machine, the preferred ones first."""
         return [CPU]

@@ -5,56 +5,75 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError, nearest, printable
 from wasi_nn.types import GraphEncoding
 
 _MAX_THREADS = 4096
-_Check = Callable[[Any], bool]
+Check = Callable[[Any], bool]
+"""Whether an option may have a value."""
 
 
-def check_options(encoding: GraphEncoding, options: Mapping[str, Any], accepts: Mapping[str, _Check]) -> None:
+def check_options(encoding: GraphEncoding, options: Mapping[str, Any], accepts: Mapping[str, Check]) -> None:
     """Raise `NNError` with `invalid-argument` for an unknown option, or a value that its check in `accepts` rejects."""
     for name, value in options.items():
         if name not in accepts:
             known = ", ".join(sorted(accepts))
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no option {name!r} for {encoding.value}; there are {known}")
+            message = f"no option {name!r} for {encoding.value}; there are {known}{nearest(name, accepts)}"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         if not accepts[name](value):
-            takes = getattr(accepts[name], "takes", "")
-            message = f"option {name!r} of {encoding.value} can't be {value!r}{takes and f': it takes {takes}'}"
+            message = cannot_be(f"option {name!r} of {encoding.value}", value, accepts[name])
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
-def _taking(what: str) -> Callable[[_Check], _Check]:
+def cannot_be(what: str, value: Any, check: Check) -> str:
+    """The error message for a value that a check rejects."""
+    takes = getattr(check, "takes", "")
+    return f"{what} can't be {printable(repr(value))[:200]}{takes and f': it takes {takes}'}"
+
+
+def taking(what: str) -> Callable[[Check], Check]:
     """Decorates a check with the description of the accepted values, for errors."""
 
-    def described(check: _Check) -> _Check:
+    def described(check: Check) -> Check:
         check.takes = what  # type: ignore[attr-defined]  # an attribute of a function
         return check
 
     return described
 
 
-@_taking(f"a whole number from 0 to {_MAX_THREADS}")
+@taking(f"a whole number from 0 to {_MAX_THREADS}")
 def is_thread_count(value: Any) -> bool:
     """Whether a value is a number of threads, or 0 for the runtime's own choice."""
     return type(value) is int and 0 <= value <= _MAX_THREADS
 
 
-@_taking("a text")
+@taking("true or false")
+def is_flag(value: Any) -> bool:
+    """Whether a value is true or false."""
+    return isinstance(value, bool)
+
+
+@taking("a text")
 def is_text(value: Any) -> bool:
     """Whether a value is a text that isn't empty."""
     return isinstance(value, str) and value != ""
 
 
-@_taking('a list of texts, such as ["a", "b"]')
+@taking('a list of texts, such as ["a", "b"]')
 def is_texts(value: Any) -> bool:
     """Whether a value is a list of texts that aren't empty."""
     return isinstance(value, list) and all(map(is_text, value))
 
 
-def one_of(words: Sequence[str] | Mapping[str, Any]) -> _Check:
+@taking('a list with texts in it, such as ["a", "b"]')
+def is_names(value: Any) -> bool:
+    """Whether a value is a list of texts that isn't empty, and whose texts aren't."""
+    return is_texts(value) and value != []
+
+
+def one_of(words: Sequence[str] | Mapping[str, Any]) -> Check:
     """A check that accepts these words."""
-    return _taking(f"one of {', '.join(words)}")(lambda value: isinstance(value, str) and value in words)
+    return taking(f"one of {', '.join(words)}")(lambda value: isinstance(value, str) and value in words)
 
 
 def only_builder(encoding: GraphEncoding, builders: Sequence[memoryview]) -> bytes:

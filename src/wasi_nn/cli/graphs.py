@@ -62,6 +62,7 @@ def _row(name: str, named: NamedGraph) -> dict[str, Any]:
         "runtime": named.runtime,
         "options": dict(named.options),
         "sha256": named.sha256,
+        "convert_types": named.convert_types,
     }
 
 

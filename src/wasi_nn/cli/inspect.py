@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wasi_nn.cli import ENCODINGS, TARGETS, UsageError, graph_options
+from wasi_nn.cli import ENCODINGS, TARGETS, graph_options
 
 if TYPE_CHECKING:
     from wasi_nn.graph.tensor_info import TensorInfo
@@ -37,11 +37,12 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     graph_options.add_rules(parser)
     parser.add_argument(
         "--option",
+        "--graph-option",
         action="append",
         default=[],
-        metavar="KEY=VALUE",
-        help="an option of the backend, its value as JSON or plain text, such as signature=NAME or 'tags=[\"serve\"]' "
-        "(may be repeated)",
+        metavar="[NAME:]KEY=VALUE",
+        help="a setting as in a file of graphs: an option of the backend, such as signature=NAME or "
+        "'tags=[\"serve\"]', or runtime, sha256, convert-types; VALUE is JSON or plain text (may be repeated)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(main=main)
@@ -56,8 +57,12 @@ def main(options: argparse.Namespace) -> int:
     from wasi_nn.loading.registry import Registry
 
     source = options.model[0] if len(options.model) == 1 else options.model
-    named = NamedGraph(source, options.encoding, options.target, dict(map(_option, options.option)))
-    graph = Registry({"model": named}, rules=graph_options.rules(options)).get("model")
+    named = NamedGraph(source, options.encoding, options.target)
+    for text in options.option:
+        key, equals, value = text.partition("=")
+        named = graph_options.with_setting("--option", named, key.rpartition(":")[2] + equals + value)
+    name = options.model[0]
+    graph = Registry({name: named}, rules=graph_options.rules(options)).get(name)
     if options.json:
         import json
 
@@ -127,19 +132,6 @@ def _show_guest(options: argparse.Namespace) -> int:
     for problem in report.problems:
         print(f"  it {printable(problem)}")
     return 0
-
-
-def _option(text: str) -> tuple[str, Any]:
-    """An option's name and value. A value that isn't JSON is text."""
-    import json
-
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise UsageError(f"--option {text}: it takes KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
 
 
 def _as_json(info: TensorInfo) -> dict[str, object]:

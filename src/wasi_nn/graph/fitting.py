@@ -11,6 +11,7 @@ import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.settings import how_to_set
 from wasi_nn.types import Dims, dims_text, dtype_name
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def require_rank(info: TensorInfo) -> None:
 
 def no_such_tensors(kind: str) -> str:
     """The end of an error message about an element type that wasi-nn lacks."""
-    return f"wasi-nn has no tensors of {kind} (the host can be told to convert them: --convert-types)"
+    how = how_to_set("LoadRules(convert_types=True)", "--convert-types", "convert-types = true")
+    return f"wasi-nn has no tensors of {kind}; the host can convert them ({how})"
 
 
 def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:

@@ -15,6 +15,7 @@ from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER
 from wasi_nn.errors import GuestError, GuestTrap, one_line, printable
 from wasi_nn.limits.limits import Limits, how_to_raise
 from wasi_nn.process.files import read_regular
+from wasi_nn.settings import how_to_set
 
 Guest = bytes | str | os.PathLike[str]
 """A guest: the path of a `.wasm` or `.wat` file, or the bytes of either."""
@@ -139,7 +140,8 @@ def guest_error(name: str, error: Trap | WasmtimeError, limits: Limits) -> Guest
         if part in text and getattr(limits, limit) is not None:
             text = f"{text.rstrip()}: the limit is {getattr(limits, limit)} ({how_to_raise(limits, limit)})"
     if _NO_HTTP in text:
-        text = f"{text.rstrip()}: it would make HTTP requests, which it may not (allow_http, --allow-http)"
+        how = how_to_set("allow_http=True", "--allow-http")
+        text = f"{text.rstrip()}: it would make HTTP requests, which it may not ({how})"
     if _TOO_MANY_MEMORIES in text:
         how = how_to_raise(limits, "guest_memory")
         text = f"{text.rstrip()}: there is none for a module that is instantiated once more ({how}; none has no limit)"

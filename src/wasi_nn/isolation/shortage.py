@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from wasi_nn.isolation import Isolation
+from wasi_nn.isolation import Isolation, how_to_raise
 
 _NAMES = "Isolation."
 _MEMORY = re.compile(r"allocate memory|out of memory|memory allocation|bad_alloc|map segment", re.IGNORECASE)
@@ -27,8 +27,8 @@ def after_error(text: str, settings: Isolation) -> str:
 
 
 def _memory(settings: Isolation) -> str:
-    return f"{settings.memory} bytes of memory (Isolation.memory)"
+    return f"{settings.memory} bytes of memory ({how_to_raise('memory')})"
 
 
 def _threads(settings: Isolation) -> str:
-    return f"{settings.threads} threads (Isolation.threads)"
+    return f"{settings.threads} threads ({how_to_raise('threads')})"

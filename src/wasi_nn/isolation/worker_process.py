@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable
-from wasi_nn.isolation import Isolation, require_available
+from wasi_nn.isolation import Isolation, how_to_raise, require_available
 from wasi_nn.isolation.shared_memory import WorkerMemory
 from wasi_nn.isolation.shortage import after_crash, after_error
 from wasi_nn.isolation.wire.channel import Channel, Gone, encoded
@@ -172,7 +172,7 @@ class Worker:
         """The error for a request that took too long. The worker is killed."""
         limit = self._settings.load_time
         self.kill(f"it took longer than {limit:g} s to {to}")
-        message = f"the isolated worker took longer than {limit:g} s to {to} (Isolation.load_time)"
+        message = f"the isolated worker took longer than {limit:g} s to {to} ({how_to_raise('load_time')})"
         return NNError(ErrorCode.TIMEOUT, message)
 
     def misled(self, error: Exception) -> NNError:

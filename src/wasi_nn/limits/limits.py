@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from wasi_nn.errors import ErrorCode, NNError, printable
+from wasi_nn.settings import how_to_set
 
 _GIB = 2**30
 LARGEST = 2**63  # the largest limit that the engine takes
@@ -99,5 +100,5 @@ def require_positive(settings: Any, longest: float = LARGEST) -> None:
 
 def how_to_raise(limits: Limits | HostLimits, name: str) -> str:
     """A limit's field and flag, for an error message: they are what a user changes to raise the limit."""
-    flag = f", --max-{name.replace('_', '-')}" if isinstance(limits, Limits) or name == "computes" else ""
-    return f"{type(limits).__name__}.{name}{flag}"
+    flag = f"--max-{name.replace('_', '-')}" if isinstance(limits, Limits) or name == "computes" else ""
+    return how_to_set(f"{type(limits).__name__}.{name}", flag)

@@ -17,7 +17,7 @@ from wasi_nn.backends import Buffer
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.limits.stopping import turn
-from wasi_nn.loading.choose import files_at
+from wasi_nn.loading.choose import choose, files_at
 from wasi_nn.loading.load import load
 from wasi_nn.loading.named_graph import NamedGraph, Source
 from wasi_nn.loading.rules import LoadRules, require_runtime
@@ -103,7 +103,7 @@ class Registry:
         from wasi_nn.loading import graphs_file
 
         with self._reloading:
-            graphs = {name: _validated(name, graph) for name, graph in graphs_file.read(self._file).items()}
+            graphs = {name: _validated(name, graph, self.rules) for name, graph in graphs_file.read(self._file).items()}
             taken = [name for name in graphs if name in self._entries and name not in self._of_file]
             if taken:
                 raise NNError(ErrorCode.INVALID_ARGUMENT, f"two graphs are named {taken[0]!r}")
@@ -123,10 +123,11 @@ class Registry:
         """Give a graph a name. It isn't loaded yet, but a path must exist.
 
         With `overwrite`, a name in use is given to the new graph; guests that have the old one keep it. Raises
-        `NNError`: `invalid-argument` for a name that is empty or in use, or an encoding or target that doesn't exist,
-        `not-found` for a path that doesn't exist.
+        `NNError`: `invalid-argument` for a name that is empty or in use, or an encoding, target or option that doesn't
+        exist, `not-found` for a path that doesn't exist.
         """
-        entry = _Entry(_validated(name, graph if isinstance(graph, NamedGraph) else NamedGraph(graph)))
+        named = graph if isinstance(graph, NamedGraph) else NamedGraph(graph)
+        entry = _Entry(_validated(name, named, self.rules))
         if overwrite:
             self._entries[name] = entry
         elif self._entries.setdefault(name, entry) is not entry:
@@ -237,7 +238,7 @@ def _state_of(paths: Sequence[Path]) -> list[_FileState]:
     return state
 
 
-def _validated(name: str, graph: NamedGraph) -> NamedGraph:
+def _validated(name: str, graph: NamedGraph, rules: LoadRules) -> NamedGraph:
     """The graph with its paths made absolute, so that a later change of directory means nothing; or an `NNError`."""
     if not name:
         raise NNError(ErrorCode.INVALID_ARGUMENT, "a graph's name can't be empty")
@@ -252,9 +253,23 @@ def _validated(name: str, graph: NamedGraph) -> NamedGraph:
         encoding, target = parse_enum(GraphEncoding, graph.encoding), parse_enum(ExecutionTarget, graph.target)
         if graph.runtime is not None:
             require_runtime(encoding, graph.runtime)
+        if graph.options:
+            _check_options(source, encoding, graph, rules)
     except NNError as error:
         raise error.told_as(f"graph {name!r}: {error}") from error
     return replace(graph, source=source, encoding=encoding, target=target)
+
+
+def _check_options(source: Any, encoding: GraphEncoding, graph: NamedGraph, rules: LoadRules) -> None:
+    """Raise `NNError` for options that the graph's backend doesn't take. Those of a model for which there is no backend
+    aren't checked: loading the model raises."""
+    if isinstance(source, Graph):
+        return
+    try:
+        backend = choose(source[0] if _is_paths(source) else source, encoding, graph.runtime, rules).backend
+    except NNError:
+        return
+    backend.check_options(graph.options)
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:

@@ -108,6 +108,9 @@ class GgmlBackend(Backend):
         names = re.compile(rf"{re.escape(part[1])}-\d{{5}}-of-{part[2]}\.gguf")
         return sorted(file for file in path.parent.iterdir() if names.fullmatch(file.name))
 
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        check_operator_options(options)
+
     def list_devices(self) -> Sequence[Device]:
         return _devices()
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends.ggml.gguf import Header
-from wasi_nn.backends.options import check_options
+from wasi_nn.backends.options import check_options, taking
 from wasi_nn.errors import ErrorCode, NNError, printable
+from wasi_nn.settings import how_to_set_option
 from wasi_nn.types import GraphEncoding
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ _NO_EFFECT = _names(
 )
 
 _KNOWN = LOADING | OPERATOR_ONLY | SHOWING | {name: accepts for name, (_, accepts) in COMPLETING.items()}
+_OPERATOR_KNOWN = dict.fromkeys(_NO_EFFECT, _ANYTHING) | _KNOWN
 
 
 def check_operator_options(options: Options) -> None:
@@ -163,7 +165,7 @@ def check_operator_options(options: Options) -> None:
         if name in FILES:
             message = f"option {name!r} of ggml names a file or a place to download one from, which isn't supported"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
-    accepts = {name: known.fits for name, known in (dict.fromkeys(_NO_EFFECT, _ANYTHING) | _KNOWN).items()}
+    accepts = {name: taking(known.what)(known.fits) for name, known in _OPERATOR_KNOWN.items()}
     check_options(GraphEncoding.GGML, options, accepts)
     if options.get("grammar"):
         _check_grammar(options["grammar"])
@@ -298,7 +300,8 @@ def _context(operator_options: Options, guest_options: Options, header: Header) 
     size = guest_options.get("ctx-size", allowed or min(limit, DEFAULT_CONTEXT)) or limit
     if size > limit:
         whose = "that this host gives" if allowed else "that the model was trained for"
-        raise NNError(ErrorCode.TOO_LARGE, f"ctx-size {size} is above {limit}, the context {whose}")
+        how = f" ({how_to_set_option('ctx-size', size)})" if allowed else ""
+        raise NNError(ErrorCode.TOO_LARGE, f"ctx-size {size} is above {limit}, the context {whose}{how}")
     if trained and allowed > trained:
         raise NNError(ErrorCode.TOO_LARGE, f"ctx-size {allowed} is above {trained}, for which the model was trained")
     needed = size * cache_bytes(header)

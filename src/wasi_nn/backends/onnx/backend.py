@@ -31,7 +31,7 @@ from wasi_nn.backends.onnx.model import (
     require_self_contained,
     tensors_with_shape,
 )
-from wasi_nn.backends.options import check_options, is_text, is_texts, is_thread_count, one_of, only_builder
+from wasi_nn.backends.options import check_options, is_flag, is_names, is_texts, is_thread_count, one_of, only_builder
 from wasi_nn.errors import TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner, can_write_into
@@ -121,8 +121,11 @@ class OnnxBackend(Backend):
         return files_of_onnx(path)
 
     def own_files_of(self, path: Path, options: Mapping[str, Any]) -> Sequence[Path]:
-        check_options(self.encoding, options, _ACCEPTS)
+        self.check_options(options)
         return own_files_of_onnx(path, options.get("external_data", ()))
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        check_options(self.encoding, options, _ACCEPTS)
 
     def list_devices(self) -> Sequence[Device]:
         return _devices(import_onnxruntime().get_available_providers())
@@ -137,10 +140,10 @@ _OPTIMIZATION = {
 _ACCEPTS = {
     "threads": is_thread_count,
     "inter_op_threads": is_thread_count,
-    "spinning": lambda value: isinstance(value, bool),
+    "spinning": is_flag,
     "optimization": one_of(_OPTIMIZATION),
     "external_data": is_texts,
-    "providers": lambda value: isinstance(value, list) and value != [] and all(map(is_text, value)),
+    "providers": is_names,
 }
 
 

@@ -27,7 +27,7 @@ from wasi_nn.backends.devices import Device, choose_device
 from wasi_nn.backends.onnx.model import files_of_onnx, is_onnx, own_files_of_onnx, require_self_contained
 from wasi_nn.backends.openvino.runner import RequestRunner
 from wasi_nn.backends.openvino.signal_stack import signal_stack_kept
-from wasi_nn.backends.options import as_bytes, check_options, is_text, is_texts, is_thread_count, one_of
+from wasi_nn.backends.options import as_bytes, check_options, is_flag, is_text, is_texts, is_thread_count, one_of
 from wasi_nn.backends.tensorflow import model as tensorflow_model
 from wasi_nn.backends.tensorflow.changes import require_unchanging
 from wasi_nn.backends.tflite.backend import is_tflite
@@ -110,8 +110,11 @@ class OpenVinoBackend(Backend):
     def own_files_of(self, path: Path, options: Mapping[str, Any]) -> Sequence[Path]:
         if path.name == tensorflow_model.SAVED_MODEL or path.suffix == ".xml":
             return self.files_of(path)
-        check_options(GraphEncoding.OPENVINO, options, _ACCEPTS)
+        self.check_options(options)
         return own_files_of_onnx(path, options.get("external_data", ()))
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        check_options(GraphEncoding.OPENVINO, options, _ACCEPTS)
 
     def list_devices(self) -> Sequence[Device]:
         import openvino as ov
@@ -227,7 +230,7 @@ _ACCEPTS = {name: one_of(words) for name, words in _PROPERTIES.items()} | {
     "threads": is_thread_count,
     "streams": is_thread_count,
     "device": is_text,
-    "mmap": lambda value: isinstance(value, bool),
+    "mmap": is_flag,
     "external_data": is_texts,
 }
 

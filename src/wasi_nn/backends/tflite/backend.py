@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _DEFAULT_SIGNATURE = "serving_default"
+_ACCEPTS = {"threads": is_thread_count, "signature": is_text}
 
 
 class TfliteBackend(Backend):
@@ -58,9 +59,12 @@ class TfliteBackend(Backend):
 
     def _load(self, model: bytes, trusted: bool, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         choose_device([CPU], target, "ai-edge-litert")
-        check_options(self.encoding, options, {"threads": is_thread_count, "signature": is_text})
+        self.check_options(options)
         require_sound(model, trusted=trusted)
         return TfliteGraph(model, **options)
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        check_options(self.encoding, options, _ACCEPTS)
 
     def list_devices(self) -> Sequence[Device]:
         import ai_edge_litert.interpreter  # noqa: F401  raises if it isn't installed

@@ -130,9 +130,10 @@ class _Worker:
 
 def _no_thread() -> NNError:
     from wasi_nn.errors import ErrorCode, NNError
+    from wasi_nn.isolation import how_to_raise
 
-    text = "the isolated worker can't start a thread for one more execution context (Isolation.threads)"
-    return NNError(ErrorCode.RUNTIME_ERROR, text)
+    text = "the isolated worker can't start a thread for one more execution context"
+    return NNError(ErrorCode.RUNTIME_ERROR, f"{text} ({how_to_raise('threads')})")
 
 
 def _loaded(message: Message, files: Sequence[int]) -> Graph:

@@ -1,0 +1,19 @@
+"""The names of a setting in Python, on the command line and in a file of graphs: the one phrase for them in errors."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+
+def how_to_set(python: str, flag: str = "", key: str = "") -> str:
+    """A setting by its names, for the end of an error message. `key` is its line in a file of graphs."""
+    return ", ".join(name for name in (python, flag, key and f"{key} in graphs.toml") if name)
+
+
+def how_to_set_option(name: str, value: Any) -> str:
+    """How to give a graph an option of its backend."""
+    text = json.dumps(value, ensure_ascii=False)
+    flag = f"--graph-option {shlex.quote(f'NAME:{name}={text}')}"
+    return how_to_set(f"options={{{name!r}: {value!r}}}", flag, f"options.{name} = {text}")
