@@ -45,6 +45,8 @@ class Backend(ABC):
     """Whether the runtime can be used in a forked process if it was used before the fork."""
     needs_sockets: bool = False
     """Whether the runtime opens a port. An isolated graph gets a loopback device that no other process has."""
+    in_worker: bool = False
+    """Whether the backend loads models in an isolated worker, which the host ends if a compute doesn't stop."""
     extension_encoding: int | None = None
     """The number of an encoding that only WasmEdge has (9 is Whisper, 11 is Piper). Its graphs may have any number of
     builders, or none."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends.ggml.gguf import Header
+from wasi_nn.backends.ggml.grammars import GuestPolicy
 from wasi_nn.backends.ggml.options import LoadSettings, server_parameters
 from wasi_nn.errors import ErrorCode, NNError, PromptTooLong, printable
 from wasi_nn.process import forks
@@ -74,16 +75,17 @@ class Engine:
     It writes one text at a time: `turns` says whose.
     """
 
-    def __init__(self, path: str, settings: LoadSettings, operator_options: Mapping[str, Any], header: Header) -> None:
+    def __init__(self, path: str, settings: LoadSettings, policy: GuestPolicy, header: Header) -> None:
         import xllamacpp
 
         # Else the library that applies JSON schemas would write warnings about them to stderr.
         os.environ.setdefault("LLGUIDANCE_LOG_LEVEL", "0")
         self.settings = settings
+        self.in_worker = policy.in_worker
         self.turns = TurnQueue()
         self._sequences: weakref.WeakSet[object] = weakref.WeakSet()
         try:
-            server = xllamacpp.Server(server_parameters(path, settings, operator_options, header))
+            server = xllamacpp.Server(server_parameters(path, settings, policy.operator_options, header))
         except RuntimeError as error:
             how = f"its log on stderr says why ({how_to_set_option('enable-log', True)})"
             shown = "; the command shows it with --show-runtime-output"

@@ -145,6 +145,8 @@ def _loaded(message: Message, files: Sequence[int]) -> Graph:
 
     module, _, name = message["backend"].partition(":")
     backend: Any = getattr(importlib.import_module(module), name)()
+    if isinstance(backend, backends.Backend):
+        backend.in_worker = True
     target, options = ExecutionTarget(message["target"]), message["options"]
     with backends.load_errors(backend):
         if message["path"] is not None:

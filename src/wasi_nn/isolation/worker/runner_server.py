@@ -87,6 +87,9 @@ class RunnerServer:
                 return self._outputs.told(self._runner(self._inputs, self._outputs.reuse))
             case Request.RUN_APART:
                 return self._apart.told(self._runner(self._inputs, self._apart.reuse))
+            case Request.DEADLINES:
+                self._runner.expect_deadlines()
+                return {}
             case Request.CHECK:
                 self._runner.check_input(message["index"], data)
                 return {}
