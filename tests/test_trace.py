@@ -615,11 +615,11 @@ def test_the_command_records_and_replays(run: Callable[..., int], capsys: pytest
     assert run("run", "--graph", "net=net.onnx", "--trace", "t.json", "--trace-data", "looks.wat") == SUCCESS
     assert run("replay", "--graph", "net=net.onnx", "t.json") == 0
     assert run("replay", "--graph", "net=net.onnx", "--runtime", "onnx=openvino", "t.json") == 0
-    assert capsys.readouterr().out == "1 calls, 0 outputs compared, 0 differences\n" * 2
+    assert capsys.readouterr().out == "1 call, 0 outputs compared, 0 differences\n" * 2
     assert run("replay", "t.json") == 1
     assert capsys.readouterr().out.splitlines() == [
         "call 1, load_by_name: it fails, not-found: no graph is named 'net'; the names here: none",
-        "1 calls, 0 outputs compared, 1 differences",
+        "1 call, 0 outputs compared, 1 difference",
     ]
 
 
@@ -630,7 +630,7 @@ def test_the_command_says_what_differs(
     assert run(*arguments) == 1
     assert capsys.readouterr().out.splitlines() == [
         NOT_RELU,
-        "10 calls, 2 outputs compared, 1 differences",
+        "10 calls, 2 outputs compared, 1 difference",
     ]
     assert run(*arguments, "--rtol", "0", "--atol", "4.5") == 0
     assert run(*arguments, "--no-load") == 1

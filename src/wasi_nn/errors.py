@@ -133,7 +133,7 @@ def nearest(word: str, words: Iterable[str]) -> str:
     """The end of an error message about an unknown word: the known word that is most like it, if one is."""
     from difflib import get_close_matches
 
-    found = get_close_matches(word[:100], list(words), 1, 0.7)
+    found = get_close_matches(word[:100], list(words), 1, 0.6)
     return f"; did you mean {found[0]}?" if found else ""
 
 

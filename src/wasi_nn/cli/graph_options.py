@@ -22,22 +22,26 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=[ENCODING:TARGET:]PATH",
-        help="a graph's name, and its model: a file, or a directory with one",
+        help="a graph's name, and its model: a file, or a directory with one; without ENCODING, it is detected",
     )
-    graphs.add_argument("--graphs", metavar="FILE", help="a file that names graphs, such as graphs.toml (only once)")
+    graphs.add_argument(
+        "--graphs",
+        metavar="FILE",
+        help="a file that describes graphs, such as graphs.toml (only once; see docs/graphs.md)",
+    )
     graphs.add_argument(
         "--nn-graph",
         action="append",
         default=[],
         metavar="ENCODING::DIR",
-        help="the same in Wasmtime's syntax: the graph has the directory's name",
+        help="a graph in Wasmtime's syntax: the directory of its model, whose name becomes the graph's",
     )
     graphs.add_argument(
         "--nn-preload",
         action="append",
         default=[],
         metavar="NAME:ENCODING:TARGET:PATH[:PATH]...",
-        help="the same in WasmEdge's syntax; the target 'auto' means cpu",
+        help="a graph in WasmEdge's syntax; the target 'auto' means cpu",
     )
     graphs.add_argument(
         "--graph-option",
@@ -88,13 +92,14 @@ def add_load(parser: argparse.ArgumentParser) -> None:
         "--allow-target",
         action="append",
         choices=TARGETS,
-        help="allow only this target for models from the guest's own bytes (may be repeated; default: all)",
+        help="allow models from the guest's own bytes only on this target (may be repeated; default: all)",
     )
     parser.add_argument(
         "--allow-name",
         action="append",
         metavar="PATTERN",
-        help="allow only graphs with such names; * stands for any characters (may be repeated; default: all)",
+        help="let the guest load only graphs with such names, in which * stands for any characters "
+        "(may be repeated; default: all)",
     )
 
 

@@ -61,20 +61,20 @@ def _positive(text: str, value: Number) -> Number:
 _OPTIONS: dict[str, tuple[Any, str, str]] = {
     "guest_memory": (size, "BYTES", "the guest's memory (default: 2G)"),
     "guest_time": (seconds, "TIME", "processor time of the guest's own code (default: 10m)"),
-    "fuel": (count, "N", "instructions; counting them makes the guest slower (default: none)"),
+    "fuel": (count, "N", "instructions of the guest; counting them makes it slower (default: none)"),
     "compute_time": (seconds, "TIME", "time of one compute (default: 10m)"),
     "run_time": (seconds, "TIME", "time of the whole run (default: 1h)"),
     "compile_time": (seconds, "TIME", "time to compile the guest (default: 2m)"),
     "compile_memory": (size, "BYTES", "memory to compile the guest (default: 4G)"),
     "load_time": (seconds, "TIME", "time to load one model (default: 1m)"),
-    "model_bytes": (size, "BYTES", "models that the guest loads from its own bytes (default: 1G)"),
-    "tensor_bytes": (size, "BYTES", "tensors (default: 1G)"),
-    "graphs": (count, "N", "graphs (default: 64)"),
+    "model_bytes": (size, "BYTES", "models that the guest loads from its own bytes, together (default: 1G)"),
+    "tensor_bytes": (size, "BYTES", "the guest's tensors, together (default: 1G)"),
+    "graphs": (count, "N", "graphs at a time (default: 64)"),
     "workers": (count, "N", "worker processes for models from the guest's own bytes (default: 8)"),
-    "contexts": (count, "N", "execution contexts (default: 256)"),
+    "contexts": (count, "N", "execution contexts at a time (default: 256)"),
     "handles": (count, "N", "handles of all kinds: graphs, contexts, tensors, errors (default: 65536)"),
-    "files": (count, "N", "open files and directories (default: 256)"),
-    "output_bytes": (size, "BYTES", "output (default: none)"),
+    "files": (count, "N", "files and directories open at a time (default: 256)"),
+    "output_bytes": (size, "BYTES", "standard output and error, together (default: none)"),
     "computes": (count, "N", "computes at the same time (default: 64)"),
 }
 
@@ -83,8 +83,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add an option for each limit."""
     group = parser.add_argument_group(
         "limits on the guest",
-        "BYTES: 65536, 512M, 2G (K, M, G and T are powers of 1024). TIME: 10 (seconds), 500ms, 10m, 1h.\n"
-        "N: a whole number. Each takes none for no limit.",
+        "BYTES: 65536, 512M, 2G (K, M, G and T are powers of 1024).\n"
+        "TIME: 10 (seconds), 500ms, 10m, 1h. N: a whole number.\n"
+        "Each takes none for no limit.",
     )
     for name, (kind, metavar, text) in _OPTIONS.items():
         group.add_argument(
