@@ -160,6 +160,21 @@ def test_the_phrase_for_an_option_can_be_typed(command: Command, write: Write) -
     assert row(command, "--graphs", "typed.toml")["options"] == row(command, *NET, *typed)["options"]
 
 
+def test_the_phrase_shows_nothing_of_a_model_that_a_terminal_would_obey() -> None:
+    phrase = settings.how_to_set_option("signature", "a\x1b[2J\u202e\u65e5")
+    assert phrase.isprintable()
+    assert "\u65e5" in phrase
+    assert json.loads(phrase.split(" = ")[1].removesuffix(" in graphs.toml")) == "a\x1b[2J\u202e\u65e5"
+
+
+def test_a_target_that_is_not_there_is_told_with_the_way_to_another(command: Command) -> None:
+    target = ["--graph", "net=onnx:tpu:net.onnx", "--check"]
+    code, output, _ = command("graphs", *target)
+    how = "another target can take its place (LoadRules(target_fallback='cpu'), --target-fallback cpu)"
+    assert (code, how in " ".join(output.split())) == (1, True)
+    assert command("graphs", *target, "--target-fallback", "cpu")[0] == 0
+
+
 def test_an_element_type_that_wasi_nn_lacks_is_told_with_the_three_ways_to_convert() -> None:
     with wasi_nn.load(models.cast(TensorProto.INT8, TensorProto.FLOAT)) as graph:
         context = graph.init_execution_context()

@@ -15,5 +15,6 @@ def how_to_set(python: str, flag: str = "", key: str = "") -> str:
 def how_to_set_option(name: str, value: Any) -> str:
     """How to give a graph an option of its backend."""
     text = json.dumps(value, ensure_ascii=False)
+    text = "".join(it if it.isprintable() else json.dumps(it)[1:-1] for it in text)  # the value may be a model's
     flag = f"--graph-option {shlex.quote(f'NAME:{name}={text}')}"
     return how_to_set(f"options={{{name!r}: {value!r}}}", flag, f"options.{name} = {text}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends.tensorflow.operations import Reach, keeps_state, node_name, reach
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.settings import how_to_set_option
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array
@@ -99,7 +100,9 @@ def _tagged(metas: Sequence[Any], tags: list[str] | None) -> Any:
     if tags is None and len(metas) == 1:
         return metas[0]
     names = "; ".join(", ".join(sorted(each)) or "none" for each in available)
-    raise NNError(ErrorCode.INVALID_ARGUMENT, f"the SavedModel has no graph tagged {', '.join(wanted)}: {names}")
+    how = how_to_set_option("tags", sorted(available[0])) if available and available[0] else ""
+    message = f"the SavedModel has no graph tagged {', '.join(wanted)}, but {names or 'no graphs'}"
+    raise NNError(ErrorCode.INVALID_ARGUMENT, f"{message} ({how})" if how else message)
 
 
 def _choose_signature(names: Sequence[str], wanted: str | None) -> str:
@@ -108,7 +111,8 @@ def _choose_signature(names: Sequence[str], wanted: str | None) -> str:
         raise NNError(ErrorCode.RUNTIME_ERROR, "the SavedModel has no signatures, so it can't be run: save it with one")
     signature = wanted or (names[0] if len(names) == 1 else DEFAULT_SIGNATURE)
     if signature not in names:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"the model has no signature {signature!r}, but {', '.join(names)}")
+        message = f"the model has no signature {signature!r}, but {', '.join(names)}"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{message} ({how_to_set_option('signature', names[0])})")
     return signature
 
 

@@ -26,6 +26,7 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import RunFunction, Runner, failure
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.process import quiet
+from wasi_nn.settings import how_to_set_option
 from wasi_nn.types import Dims, ExecutionTarget, GraphEncoding
 
 if TYPE_CHECKING:
@@ -139,9 +140,9 @@ def _quietly_once(call: Callable[[], Result]) -> Result:
 def _choose_signature(signatures: Sequence[str], name: str | None) -> str | None:
     """The signature to run: by its name in the options, else the usual one, else the only one, else none."""
     if name is not None and name not in signatures:
-        raise NNError(
-            ErrorCode.INVALID_ARGUMENT, f"the model has no signature {name!r}, but {', '.join(signatures) or 'none'}"
-        )
+        message = f"the model has no signature {name!r}, but {', '.join(signatures) or 'none'}"
+        how = f" ({how_to_set_option('signature', signatures[0])})" if signatures else ""
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{message}{how}")
     usual = _DEFAULT_SIGNATURE if _DEFAULT_SIGNATURE in signatures else None
     return name or usual or (signatures[0] if len(signatures) == 1 else None)
 
