@@ -23,6 +23,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tools/audit.py
 
 bench: $(VENV)/.dev  ## ratios to the runtime called directly, as tables
 	$(BIN)/python -m bench.core_abi

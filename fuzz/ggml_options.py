@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fuzz.checks import refusals
 from wasi_nn import NNError
+from wasi_nn.backends.ggml.grammars import GuestPolicy
 from wasi_nn.backends.ggml.options import from_guest
 
 MAX_SIZE = 8192
@@ -13,4 +14,4 @@ def run(data: bytes) -> None:
     """Read one text of options."""
     for operators in ({}, {"allow-grammar": True}):
         with refusals(NNError):
-            from_guest(memoryview(data), operators)
+            from_guest(memoryview(data), GuestPolicy(operators, in_worker=False))

@@ -173,7 +173,7 @@ def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:
         (["run", "--target-fallback", "npu", "lookup.wat"], 2, "npu"),
         (["run", "--allow-load", "onyx", "lookup.wat"], 2, "onyx"),
         (["run", "--allow-load", "onnx", "--no-load", "lookup.wat"], 2, "not allowed with"),
-        (["inspect", "--encoding", "onyx", "net.onnx"], 2, "invalid choice: 'onyx'"),
+        (["inspect", "--encoding", "onyx", "net.onnx"], 2, "'onyx' is none of openvino, onnx"),
         (["run", "nowhere.wasm"], 1, "no guest at nowhere.wasm"),
         (["run", "net.onnx"], 1, "net.onnx is an ONNX model, not WebAssembly"),
         (["run", "--graph", "net=nowhere.onnx", "lookup.wat"], 1, "no such file or directory: nowhere.onnx"),
@@ -258,7 +258,7 @@ def test_inspect_shows_what_guests_need(wasi_nn: Callable[..., Result], write: W
     code, output, _ = wasi_nn("inspect", str(C_GUESTS / "chat.wasm"))
     assert code == 0
     lines = output.splitlines()
-    assert lines[:3] == ["abi       core module", "dialect   wasmedge", "nn"]
+    assert lines[:3] == ["abi      core module", "dialect  wasmedge", "nn"]
     assert "  wasi_ephemeral_nn.compute_single" in lines
     assert "  wasi_snapshot_preview1.fd_write" in lines
     assert lines[-1] == "runs here"
@@ -274,7 +274,7 @@ def test_inspect_shows_what_guests_need(wasi_nn: Callable[..., Result], write: W
         (
             '(module (import "wasi_nn" "load" (func (param i32 i32 i32 i32) (result i32))) (import "env" "f" (func)))',
             [
-                "dialect   wamr",
+                "dialect  wamr",
                 "  wasi_nn.load",
                 "  env.f",
                 "does not run here",
@@ -282,14 +282,14 @@ def test_inspect_shows_what_guests_need(wasi_nn: Callable[..., Result], write: W
                 "env.f: link",
             ],
         ),
-        ("(module)", ["abi       core module", "exports no '_start'"]),
+        ("(module)", ["abi  core module", "exports no '_start'"]),
         (
             '(component (import "acme:gadget/turn@1.0.0" (instance)))',
-            ["abi       component", "acme:gadget/turn@1.0.0", "exports no 'wasi:cli/run@0.2.x'"],
+            ["abi  component", "acme:gadget/turn@1.0.0", "exports no 'wasi:cli/run@0.2.x'"],
         ),
         (
             '(component (import "wasi:nn/prompt@0.3.0" (instance)))',
-            ["wasi:nn   0.3.0", "does not run here"],
+            ["wasi:nn  0.3.0", "does not run here"],
         ),
     ],
 )
@@ -339,7 +339,7 @@ def test_graphs_are_listed_and_checked(wasi_nn: Callable[..., Result], write: Wr
     write("graphs.toml", b"[graphs.net]\npath = 'net.onnx'\n[graphs.text]\npath = 'text.onnx'\n")
     code, output, errors = wasi_nn("graphs", "--graphs", "graphs.toml", "--graph", "other=onnx:cpu:dir/net")
     assert (code, errors) == (0, "")
-    assert [line.split(":")[0] for line in output.splitlines()] == ["net", "text", "other"]
+    assert [line.split()[0] for line in output.splitlines()] == ["graph", "net", "text", "other"]
     assert "loaded" not in output
     code, output, errors = wasi_nn("graphs", "--graphs", "graphs.toml", "--check")
     assert (code, errors) == (0, "")
@@ -356,7 +356,7 @@ def test_a_graph_that_fails_its_check(wasi_nn: Callable[..., Result], write: Wri
     options = ["--graph", "broken=broken.onnx", "--graph", "failing=failing.onnx", "--graph", "net=net.onnx"]
     assert wasi_nn("graphs", *options)[0] == 0
     code, output, _ = wasi_nn("graphs", *options, "--check")
-    broken, failing, net = output.splitlines()
+    _, broken, failing, net = output.splitlines()
     assert code == 1
     assert "FAILED" in broken
     assert "begins with b'no model'" in broken
@@ -373,12 +373,6 @@ def test_backends(wasi_nn: Callable[..., Result], capsys: pytest.CaptureFixture[
     assert {row["encoding"] for row in rows if row["guests_may_load"]} == {"onnx", "tensorflowlite"}
     assert cli.main(["backends"]) == 0
     assert "onnxruntime" in capsys.readouterr().out
-
-
-def test_backends_without_a_runtime(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert cli.main(["backends"]) == 0
-    assert "not installed: pip install 'wasi-nn[onnx]'" in capsys.readouterr().out
 
 
 def test_the_words_of_the_options_are_the_specifications() -> None:

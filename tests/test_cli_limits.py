@@ -52,7 +52,7 @@ def test_each_limit_has_an_option(name: str) -> None:
     assert getattr(limits_of(flag, "7")[0], name) == 7
     assert getattr(limits_of(flag, "none")[0], name) is None
     assert limits_of() == (Limits(), HostLimits())
-    assert limits_of(flag, "7")[1] == HostLimits()
+    assert limits_of(flag, "7")[1] == HostLimits(**({"workers": 7} if name == "workers" else {}))
     for wrong in ("many", "0", "-1", "", "1x", "nan", "inf", str(2**63), "9" * 400):
         with pytest.raises(argparse.ArgumentError, match="it takes"):
             limits_of(f"{flag}={wrong}")

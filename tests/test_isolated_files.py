@@ -96,8 +96,10 @@ def test_the_error_has_the_option_to_copy(runtime: str, tmp_path: Path) -> None:
     registry = wasi_nn.Registry(file, rules=LoadRules(isolate=True))
     with pytest.raises(NNError) as raised:
         registry.get("net")
-    for_file, for_python = re.findall(r"options ?= ?({.*?})(?: |$)", f"{raised.value} ")[:2]
-    file.write_text(f"{graph}options = {for_file}\n")
+    (found,) = re.findall(r"\(options=(.*), --graph-option 'NAME:(.*)', (.*) in graphs\.toml\)", str(raised.value))
+    for_python, for_command, for_file = found
+    assert for_command == for_file.removeprefix("options.").replace(" = ", "=")
+    file.write_text(f"{graph}{for_file}\n")
     registry.reload()
     assert registry.get("net").compute({"x": X})
     assert load(path, runtime, **ast.literal_eval(for_python)).compute({"x": X})

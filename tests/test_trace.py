@@ -161,7 +161,7 @@ def test_no_content_is_stored_unless_that_is_asked_for(trace: Path) -> None:
     text = trace.read_bytes()
     assert not any(content in text for content in (INPUT.tobytes(), OUTPUT.tobytes(), model[:16]))
     assert "data" not in json.dumps(calls(trace))
-    refused(ErrorCode.UNSUPPORTED_OPERATION, "record it with --trace-data", replay, trace, {"net": model})
+    refused(ErrorCode.UNSUPPORTED_OPERATION, "--trace-data", replay, trace, {"net": model})
 
 
 def guest_that_fails(session: Session) -> tuple[CoreGuest, int]:
@@ -368,9 +368,8 @@ def test_a_graph_that_isnt_there_leaves_its_calls_out(recorded: Path) -> None:
 
 def test_a_replay_loads_from_bytes_what_the_session_allows(recorded: Path) -> None:
     replayed = replay(recorded, {"net": models.relu()}, allow_load=False)
-    assert texts(replayed) == [
-        "call 6, load: it fails, security: this host loads graphs by name only, not from a guest's bytes"
-    ]
+    (text,) = texts(replayed)
+    assert text.startswith("call 6, load: it fails, security: this host loads graphs by name only")
     assert replayed.left_out == 4
 
 
@@ -617,11 +616,11 @@ def test_the_command_records_and_replays(run: Callable[..., int], capsys: pytest
     assert run("run", "--graph", "net=net.onnx", "--trace", "t.json", "--trace-data", "looks.wat") == SUCCESS
     assert run("replay", "--graph", "net=net.onnx", "t.json") == 0
     assert run("replay", "--graph", "net=net.onnx", "--runtime", "onnx=openvino", "t.json") == 0
-    assert capsys.readouterr().out == "1 calls, 0 outputs compared, 0 differences\n" * 2
+    assert capsys.readouterr().out == "1 call, 0 outputs compared, 0 differences\n" * 2
     assert run("replay", "t.json") == 1
     assert capsys.readouterr().out.splitlines() == [
         "call 1, load_by_name: it fails, not-found: no graph is named 'net'; the names here: none",
-        "1 calls, 0 outputs compared, 1 differences",
+        "1 call, 0 outputs compared, 1 difference",
     ]
 
 
@@ -632,7 +631,7 @@ def test_the_command_says_what_differs(
     assert run(*arguments) == 1
     assert capsys.readouterr().out.splitlines() == [
         NOT_RELU,
-        "10 calls, 2 outputs compared, 1 differences",
+        "10 calls, 2 outputs compared, 1 difference",
     ]
     assert run(*arguments, "--rtol", "0", "--atol", "4.5") == 0
     assert run(*arguments, "--no-load") == 1

@@ -15,6 +15,7 @@ WasiNNError
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -153,6 +154,14 @@ class GuestStopped(GuestTrap):
 def printable(text: str) -> str:
     """Text of a model or a guest, made safe for a terminal: characters that aren't printable are escaped."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """The end of an error message about an unknown word: the known word that is most like it, if one is."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(word[:100], list(words), 1, 0.6)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 def one_line(error: BaseException) -> str:

@@ -99,6 +99,11 @@ def files_of(backend: Backend, file: Path) -> Sequence[Path]:
         return [file]
 
 
+def how_to_install(backend: Backend) -> str:
+    """What a user does to install a backend's runtime."""
+    return f"pip install 'wasi-nn[{backend.extra}]'" if backend.extra else "install the package of that name"
+
+
 @contextmanager
 def load_errors(backend: Backend) -> Iterator[None]:
     """Turn every exception of a backend's `load` into an `NNError`."""
@@ -107,7 +112,7 @@ def load_errors(backend: Backend) -> Iterator[None]:
     except NNError:
         raise
     except ModuleNotFoundError as error:
-        how = f"pip install 'wasi-nn[{backend.extra}]'" if backend.extra else "install the package of that name"
+        how = how_to_install(backend)
         raise NNError(
             ErrorCode.INVALID_ENCODING,
             f"{backend.encoding.value} needs {backend.runtime}, which isn't installed: {how} ({one_line(error)})",

@@ -45,6 +45,8 @@ class Backend(ABC):
     """Whether the runtime can be used in a forked process if it was used before the fork."""
     needs_sockets: bool = False
     """Whether the runtime opens a port. An isolated graph gets a loopback device that no other process has."""
+    in_worker: bool = False
+    """Whether the backend loads models in an isolated worker, which the host ends if a compute doesn't stop."""
     extension_encoding: int | None = None
     """The number of an encoding that only WasmEdge has (9 is Whisper, 11 is Piper). Its graphs may have any number of
     builders, or none."""
@@ -67,6 +69,9 @@ class Backend(ABC):
         bytes, nor reach any file. The default raises `NNError` with `security`."""
         message = f"models of {self.runtime} are loaded by name only: from files, not from bytes"
         raise NNError(ErrorCode.SECURITY, message)
+
+    def check_options(self, options: Options) -> None:  # noqa: B027  optional
+        """Optional: raise `NNError` with `invalid-argument` for options that no model of this backend takes."""
 
     def list_devices(self) -> Sequence[Device]:
         """Optional: the devices that the runtime can use on this machine, the preferred ones first."""

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wasi_nn.arguments import shown
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError, nearest
 from wasi_nn.types import GraphEncoding
 
 _MAX_THREADS = 4096
-_Check = Callable[[Any], bool]
+Check = Callable[[Any], bool]
+"""Whether an option may have a value."""
 
 
-def check_options(encoding: GraphEncoding, options: Mapping[str, Any], accepts: Mapping[str, _Check]) -> None:
+def check_options(encoding: GraphEncoding, options: Mapping[str, Any], accepts: Mapping[str, Check]) -> None:
     """Raise `NNError` with `invalid-argument` for an unknown option, or a value that its check in `accepts` rejects."""
     for name, value in options.items():
         if name not in accepts:
             known = ", ".join(sorted(accepts))
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no option {name!r} for {encoding.value}; there are {known}")
+            message = f"no option {name!r} for {encoding.value}; there are {known}{nearest(name, accepts)}"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         if not accepts[name](value):
-            takes = getattr(accepts[name], "takes", "")
-            message = f"option {name!r} of {encoding.value} can't be {shown(value)}{takes and f': it takes {takes}'}"
+            message = cannot_be(f"option {name!r} of {encoding.value}", value, accepts[name])
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
-def taking(what: str) -> Callable[[_Check], _Check]:
+def cannot_be(what: str, value: Any, check: Check) -> str:
+    """The error message for a value that a check rejects."""
+    takes = getattr(check, "takes", "")
+    return f"{what} can't be {shown(value)}{takes and f': it takes {takes}'}"
+
+
+def taking(what: str) -> Callable[[Check], Check]:
     """Decorates a check with the description of the accepted values, for errors."""
 
-    def described(check: _Check) -> _Check:
+    def described(check: Check) -> Check:
         check.takes = what  # type: ignore[attr-defined]  # an attribute of a function
         return check
 
@@ -44,7 +50,7 @@ def is_thread_count(value: Any) -> bool:
 
 @taking("true or false")
 def is_flag(value: Any) -> bool:
-    """Whether a value is a truth value."""
+    """Whether a value is true or false."""
     return isinstance(value, bool)
 
 
@@ -60,31 +66,15 @@ def is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(is_text, value))
 
 
-def one_of(words: Sequence[str] | Mapping[str, Any]) -> _Check:
+@taking('a list with texts in it, such as ["a", "b"]')
+def is_names(value: Any) -> bool:
+    """Whether a value is a list of texts that isn't empty, and whose texts aren't."""
+    return is_texts(value) and value != []
+
+
+def one_of(words: Sequence[str] | Mapping[str, Any]) -> Check:
     """A check that accepts these words."""
     return taking(f"one of {', '.join(words)}")(lambda value: isinstance(value, str) and value in words)
-
-
-BY_PATH = "the operator can load it by its path, without a sha256"
-"""The way to load a model that is refused from bytes, for errors. A model with a sha256 is loaded from bytes too."""
-
-
-def how_to_set(name: str, value: Any) -> str:
-    """The ways to set an option, for errors: in a file of graphs, in Python, and for `wasi-nn inspect`."""
-    as_json = json.dumps(value, ensure_ascii=False)
-    in_command = value if isinstance(value, str) else f"'{as_json}'"
-    return (
-        f"options = {{ {name} = {as_json} }} in a file of graphs (--graphs FILE), options={{{name!r}: {value!r}}} in "
-        f"Python, --option {name}={in_command} for wasi-nn inspect"
-    )
-
-
-def how_to_run_by(encoding: GraphEncoding, runtime: str, extra: str) -> str:
-    """The ways to have another runtime run a model, for errors."""
-    return (
-        f"run it by {runtime}: --runtime {encoding.value}={runtime}, in Python runtime={runtime!r}; if that isn't "
-        f"installed, pip install 'wasi-nn[{extra}]'"
-    )
 
 
 def only_builder(encoding: GraphEncoding, builders: Sequence[memoryview]) -> bytes:

@@ -47,16 +47,13 @@ def command() -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
     """Run the command; returns its exit code. `own_process`: whether this process does nothing else."""
-    import argparse
-
     from wasi_nn import __version__
     from wasi_nn.cli import backends, graphs, inspect, replay, run
+    from wasi_nn.cli.parser import Parser
 
-    parser = argparse.ArgumentParser(
-        PROGRAM, description="Run WebAssembly guests that do machine-learning inference through wasi-nn."
-    )
+    parser = Parser(PROGRAM, description="Run WebAssembly guests that do machine-learning inference through wasi-nn.")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    subcommands = parser.add_subparsers(title="commands, each with a --help", metavar="COMMAND", required=True)
     for command in (run, replay, graphs, inspect, backends):
         command.add_parser(subcommands)
     for subparser in subcommands.choices.values():

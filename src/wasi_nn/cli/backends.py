@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.cli import ENCODINGS, TARGETS
+from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -13,10 +13,14 @@ if TYPE_CHECKING:
     from wasi_nn.backends import Backend
 
 
+_BROKEN = "it can't be used"
+
+
 def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `backends` to the command's parser."""
     parser = subcommands.add_parser(
         "backends",
+        usage=f"{PROGRAM} backends [OPTIONS]",
         help="list the ML runtimes, their devices, and how to install missing ones",
         description="List the runtimes for each graph encoding, in the order in which they are chosen, with their "
         "device for each target. For a runtime that isn't installed, show the command that installs it.",
@@ -45,6 +49,7 @@ def main(options: argparse.Namespace) -> int:
 def _row(backend: Backend, distributions: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     from importlib.metadata import version
 
+    from wasi_nn.backends import how_to_install
     from wasi_nn.errors import one_line
 
     row: dict[str, Any] = {
@@ -58,21 +63,23 @@ def _row(backend: Backend, distributions: Mapping[str, Sequence[str]]) -> dict[s
     try:
         devices = {target.value: device for target, device in backend.devices().items()}
     except ModuleNotFoundError:
-        return row | {"install": f"pip install 'wasi-nn[{backend.extra}]'"}
+        return row | {"install": how_to_install(backend)}
     except Exception as error:  # the runtime is installed, but broken
-        return row | {"install": f"it can't be used: {one_line(error)}"}
+        return row | {"install": f"{_BROKEN}: {one_line(error)}"}
     names = distributions.get(backend.runtime.partition(".")[0])
     return row | {"version": version(names[0]) if names else None, "devices": devices}
 
 
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:
-    table = [("encoding", "runtime", *TARGETS)]
+    from wasi_nn.cli.table import hanging, table, terminal_width
+
+    width = terminal_width()
+    cells = [("encoding", "runtime", "version", *TARGETS)]
     for row in rows:
-        runtime = f"{row['runtime']} {row['version'] or ''}".rstrip()
-        if row["install"]:
-            table.append((row["encoding"], runtime, f"not installed: {row['install']}", "", ""))
-        else:
-            table.append((row["encoding"], runtime, *(row["devices"].get(target, "-") for target in TARGETS)))
-    widths = [max(len(line[column]) for line in table if len(line[2]) < 40) for column in range(len(table[0]))]
-    for line in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        version = "missing" if row["install"] else row["version"] or ""
+        cells.append((row["encoding"], row["runtime"], version, *(row["devices"].get(it, "-") for it in TARGETS)))
+    print(*table(cells, width=width), sep="\n")
+    missing = {row["runtime"]: row["install"] for row in rows if row["install"]}
+    for runtime, install in missing.items():
+        is_broken = install.startswith(_BROKEN)
+        print(hanging(f"{runtime}: {install}" if is_broken else f"{runtime} isn't installed: {install}", width))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import ENCODINGS, TARGETS, UsageError
+from wasi_nn.cli import ENCODINGS, TARGETS, UsageError, worker_options
 
 if TYPE_CHECKING:
     from wasi_nn.loading.named_graph import NamedGraph
@@ -22,22 +22,34 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=[ENCODING:TARGET:]PATH",
-        help="a graph's name, and its model: a file, or a directory with one",
+        help="a graph's name, and its model: a file, or a directory with one; without ENCODING, it is detected",
     )
-    graphs.add_argument("--graphs", metavar="FILE", help="a file that names graphs, such as graphs.toml (only once)")
+    graphs.add_argument(
+        "--graphs",
+        metavar="FILE",
+        help="a file that describes graphs, such as graphs.toml (only once; see docs/graphs.md)",
+    )
     graphs.add_argument(
         "--nn-graph",
         action="append",
         default=[],
         metavar="ENCODING::DIR",
-        help="the same in Wasmtime's syntax: the graph has the directory's name",
+        help="a graph in Wasmtime's syntax: the directory of its model, whose name becomes the graph's",
     )
     graphs.add_argument(
         "--nn-preload",
         action="append",
         default=[],
         metavar="NAME:ENCODING:TARGET:PATH[:PATH]...",
-        help="the same in WasmEdge's syntax; the target 'auto' means cpu",
+        help="a graph in WasmEdge's syntax; the target 'auto' means cpu",
+    )
+    graphs.add_argument(
+        "--graph-option",
+        action="append",
+        default=[],
+        metavar="NAME:KEY=VALUE",
+        help="a setting of a graph as in a file of graphs: an option of its backend, such as threads=2, or one of "
+        "encoding, target, runtime, sha256, convert-types; VALUE is JSON or plain text",
     )
     add_rules(parser)
 
@@ -61,12 +73,7 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="convert tensors of types that wasi-nn lacks (int8, bool, strings ...) to types that it has",
     )
-    parser.add_argument(
-        "--isolate",
-        action=argparse.BooleanOptionalAction,
-        help="run graphs in worker processes that can do nothing but compute "
-        "(default: only guest-supplied models of unsafe formats)",
-    )
+    worker_options.add(parser)
 
 
 def add_load(parser: argparse.ArgumentParser) -> None:
@@ -85,13 +92,14 @@ def add_load(parser: argparse.ArgumentParser) -> None:
         "--allow-target",
         action="append",
         choices=TARGETS,
-        help="allow only this target for models from the guest's own bytes (may be repeated; default: all)",
+        help="allow models from the guest's own bytes only on this target (may be repeated; default: all)",
     )
     parser.add_argument(
         "--allow-name",
         action="append",
         metavar="PATTERN",
-        help="allow only graphs with such names; * stands for any characters (may be repeated; default: all)",
+        help="let the guest load only graphs with such names, in which * stands for any characters "
+        "(may be repeated; default: all)",
     )
 
 
@@ -105,11 +113,13 @@ def rules(options: argparse.Namespace) -> LoadRules:
         if not (equals and runtime):
             raise UsageError(f"--runtime {text}: it takes ENCODING=RUNTIME")
         runtimes[_encoding(f"--runtime {text}", encoding)] = runtime
-    return LoadRules(options.target_fallback, runtimes, options.convert_types, options.isolate)
+    isolation = worker_options.isolation(options)
+    return LoadRules(options.target_fallback, runtimes, options.convert_types, options.isolate, isolation)
 
 
 def registry(options: argparse.Namespace, rules: LoadRules) -> Registry:
     """The graphs that the options name. Raises `UsageError`, or `NNError` for a missing model or file of graphs."""
+    from wasi_nn.errors import NNError
     from wasi_nn.loading.registry import Registry
 
     registry = Registry(options.graphs, rules=rules)
@@ -119,7 +129,49 @@ def registry(options: argparse.Namespace, rules: LoadRules) -> Registry:
         if name in registry:
             raise UsageError(f"two graphs are named {name!r}: give one of them another name")
         registry.add(name, graph)
+    for name, graph in _with_settings(options.graph_option, registry).items():
+        try:
+            registry.add(name, graph, overwrite=True)
+        except NNError as error:
+            raise UsageError(str(error)) from error
     return registry
+
+
+def _with_settings(texts: Sequence[str], registry: Registry) -> dict[str, NamedGraph]:
+    """The graphs that `--graph-option` changes."""
+    graphs: dict[str, NamedGraph] = {}
+    for text in texts:
+        # A graph's name may have any characters, also these two.
+        name = max((known for known in registry if text.startswith(f"{known}:")), key=len, default=None)
+        if name is None:
+            raise UsageError(f"--graph-option {text}: {_why_no_graph(text, registry)}")
+        graphs[name] = with_setting("--graph-option", graphs.get(name, registry.named(name)), text[len(name) + 1 :])
+    return graphs
+
+
+def with_setting(option: str, graph: NamedGraph, text: str) -> NamedGraph:
+    """The graph with the setting KEY=VALUE of a command-line option. Raises `UsageError`."""
+    from wasi_nn.errors import NNError
+    from wasi_nn.loading import graphs_file
+
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise UsageError(f"{option} {text}: it takes KEY=VALUE, such as threads=2")
+    try:
+        return graphs_file.with_setting(graph, key, value)
+    except NNError as error:
+        raise UsageError(f"{option} {text}: {error}") from error
+
+
+def _why_no_graph(text: str, names: Iterable[str]) -> str:
+    from wasi_nn.errors import nearest
+
+    name, colon, _ = text.partition("=")[0].rpartition(":")
+    if not colon:
+        return "it takes NAME:KEY=VALUE, such as net:threads=2"
+    known = list(names)
+    there = f"there are {', '.join(known)}" if known else "there are none; name one by --graph NAME=PATH"
+    return f"no graph is named {name!r}; {there}{nearest(name, known)}"
 
 
 def _graphs(options: argparse.Namespace) -> Iterator[tuple[str, NamedGraph]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.cli import FAILURE, UsageError, graph_options
+from wasi_nn.cli import FAILURE, PROGRAM, UsageError, graph_options
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph
@@ -17,9 +18,9 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     """Add `graphs` to the command's parser."""
     parser = subcommands.add_parser(
         "graphs",
+        usage=f"{PROGRAM} graphs [OPTIONS]",
         help="list named graphs, and check them",
         description="List the graphs that a guest can load by name. The exit code is 1 if one fails --check.",
-        allow_abbrev=False,
     )
     graph_options.add(parser)
     parser.add_argument("--check", action="store_true", help="load each graph, and run it once on zeros")
@@ -29,23 +30,24 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def main(options: argparse.Namespace) -> int:
     """List the graphs; returns the exit code."""
-    from wasi_nn.errors import printable
+    from wasi_nn.cli.table import Columns, terminal_width
 
     if not (options.graphs or options.graph or options.nn_graph or options.nn_preload):
         raise UsageError("there are no graphs to list: name some by --graphs FILE or --graph NAME=PATH")
     registry = graph_options.registry(options, graph_options.rules(options))
-    rows = []
-    for name in registry:
-        row = _row(name, registry.named(name))
-        if options.check:
-            row |= _check(registry, name)
-        rows.append(row)
-        if not options.json:
-            print(printable(_line(row)), flush=True)
+    rows = [_row(name, registry.named(name)) for name in registry]
     if options.json:
-        import json
-
+        if options.check:
+            rows = [row | _check(registry, row["name"]) for row in rows]
         print(json.dumps(rows, indent=2))
+    else:
+        longest = [_LONGEST] if options.check else []
+        columns = Columns([_HEADINGS, *map(_cells, rows), *longest], width=terminal_width())
+        print(*columns.lines([_HEADINGS]))
+        for place, row in enumerate(rows):
+            if options.check:
+                rows[place] = row | _check(registry, row["name"])
+            print(*columns.lines([_cells(rows[place])]), sep="\n", flush=True)  # each as soon as it is known
     return FAILURE if any("error" in row for row in rows) else 0
 
 
@@ -62,6 +64,7 @@ def _row(name: str, named: NamedGraph) -> dict[str, Any]:
         "runtime": named.runtime,
         "options": dict(named.options),
         "sha256": named.sha256,
+        "convert_types": named.convert_types,
     }
 
 
@@ -108,14 +111,16 @@ def _zeros(graph: Graph) -> dict[str, Any] | None:
     return arrays
 
 
-def _line(row: dict[str, Any]) -> str:
-    graph = f"{row['name']}: {row['encoding']} on {row.get('device') or row['target']}"
-    if row["runtime"]:
-        graph += f" by {row['runtime']}"
-    graph += f", {', '.join(row['paths'])}"
+_HEADINGS = ("graph", "encoding", "runtime", "device", "model")
+_LONGEST = ("", "tensorflowlite", "ai_edge_litert", "cuda:0", "")  # names that a check may find
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    paths = ", ".join(row["paths"])
+    settings = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in row["options"].items()]
+    model = f"{paths} ({', '.join(settings)})" if settings else paths
     if "error" in row:
-        return f"{graph}: FAILED: {row['error']}"
-    if "load_ms" not in row:
-        return graph
-    ran = row.get("why") or f"ran in {row['run_ms']} ms"
-    return f"{graph}: loaded in {row['load_ms']} ms, {ran}"
+        model += f": FAILED: {row['error']}"
+    elif "load_ms" in row:
+        model += f": loaded in {row['load_ms']} ms, " + (row.get("why") or f"ran in {row['run_ms']} ms")
+    return row["name"], row["encoding"], row["runtime"] or "", row.get("device") or row["target"], model

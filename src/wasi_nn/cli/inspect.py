@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wasi_nn.cli import ENCODINGS, TARGETS, UsageError, graph_options
+from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS, graph_options
+from wasi_nn.cli.table import Columns, hanging, table, terminal_width
 
 if TYPE_CHECKING:
+    from wasi_nn.graph.graph import Graph
     from wasi_nn.graph.tensor_info import TensorInfo
+
+_LONGEST_VALUE = 100  # characters of a model's metadata that are shown
 
 
 def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `inspect` to the command's parser."""
     parser = subcommands.add_parser(
         "inspect",
+        usage=f"{PROGRAM} inspect [OPTIONS] MODEL [MODEL ...]",
         help="show a model's inputs and outputs, or a guest's imports",
         description="Load a model, and show its inputs and outputs. Or read a guest (a .wasm or .wat file) without "
         "running it, and show its imports, its dialect, and the problems that keep it from running on this host.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "model",
@@ -37,11 +41,12 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     graph_options.add_rules(parser)
     parser.add_argument(
         "--option",
+        "--graph-option",
         action="append",
         default=[],
-        metavar="KEY=VALUE",
-        help="an option of the backend, its value as JSON or plain text, such as signature=NAME or 'tags=[\"serve\"]' "
-        "(may be repeated)",
+        metavar="[NAME:]KEY=VALUE",
+        help="a setting as in a file of graphs: an option of the backend, such as signature=NAME or "
+        "'tags=[\"serve\"]', or runtime, sha256, convert-types; VALUE is JSON or plain text (may be repeated)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(main=main)
@@ -51,13 +56,16 @@ def main(options: argparse.Namespace) -> int:
     """Show the model or the guest; returns the exit code."""
     if len(options.model) == 1 and _is_guest(options.model[0]):
         return _show_guest(options)
-    from wasi_nn.errors import printable
     from wasi_nn.loading.named_graph import NamedGraph
     from wasi_nn.loading.registry import Registry
 
     source = options.model[0] if len(options.model) == 1 else options.model
-    named = NamedGraph(source, options.encoding, options.target, dict(map(_option, options.option)))
-    graph = Registry({"model": named}, rules=graph_options.rules(options)).get("model")
+    named = NamedGraph(source, options.encoding, options.target)
+    for text in options.option:
+        key, equals, value = text.partition("=")
+        named = graph_options.with_setting("--option", named, key.rpartition(":")[2] + equals + value)
+    name = options.model[0]
+    graph = Registry({name: named}, rules=graph_options.rules(options)).get(name)
     if options.json:
         import json
 
@@ -71,25 +79,31 @@ def main(options: argparse.Namespace) -> int:
         }
         print(json.dumps(description, indent=2))
         return 0
-    print(f"encoding  {graph.encoding.value}")
-    print(f"runtime   {graph.runtime}")
-    print(f"device    {graph.device}")
-    for heading, infos in (("inputs", graph.inputs), ("outputs", graph.outputs)):
-        if heading == "outputs" and graph.outputs_vary:
-            print("outputs   known only after a run")
-            continue
-        print(heading)
-        names = [printable(info.name) for info in infos]
-        width = max(map(len, names), default=0)
-        for index, (name, info) in enumerate(zip(names, infos, strict=True)):
-            optional = "  (optional)" if info.optional else ""
-            print(f"  {index}  {name:<{width}}  {info.type_name:<5} {info.dims_text}{optional}")
-    for key, value in graph.metadata.items():
-        text = printable(f"{key}: {' '.join(value.split())}")
-        print(text if len(text) <= 100 else text[:97] + "...")
-        if key == "signatures" and graph.encoding.value in ("tensorflow", "tensorflowlite"):
-            print('  (--option signature=NAME chooses one here, options = { signature = "NAME" } in a file of graphs)')
+    _print_model(graph)
     return 0
+
+
+def _print_model(graph: Graph) -> None:
+    width = terminal_width()
+    facts = [("encoding", graph.encoding.value), ("runtime", graph.runtime), ("device", graph.device)]
+    facts += [("outputs", "known only after a run")] if graph.outputs_vary else []
+    print(*table(facts, width=width), sep="\n")
+    tensors = {"inputs": graph.inputs} if graph.outputs_vary else {"inputs": graph.inputs, "outputs": graph.outputs}
+    rows = {heading: list(map(_cells, range(len(infos)), infos)) for heading, infos in tensors.items()}
+    columns = Columns([row for part in rows.values() for row in part], indent=2, width=width)
+    for heading, part in rows.items():
+        print(heading, *columns.lines(part), sep="\n")
+    if graph.metadata:
+        values = [(key, _shortened(" ".join(value.split()))) for key, value in graph.metadata.items()]
+        print("metadata", *table(values, indent=2, width=width), sep="\n")
+
+
+def _cells(index: int, info: TensorInfo) -> tuple[str, ...]:
+    return str(index), info.name, info.type_name, info.dims_text, "(optional)" if info.optional else ""
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
 
 
 def _is_guest(path: str) -> bool:
@@ -115,11 +129,10 @@ def _show_guest(options: argparse.Namespace) -> int:
 
         print(json.dumps(asdict(report), indent=2))
         return 0
-    print(f"abi       {'core module' if report.abi == 'core' else report.abi}")
-    if report.dialect is not None:
-        print(f"dialect   {report.dialect}")
-    for version in report.versions:
-        print(f"wasi:nn   {printable(version)}")
+    width = terminal_width()
+    facts = [("abi", "core module" if report.abi == "core" else report.abi)]
+    facts += [] if report.dialect is None else [("dialect", report.dialect)]
+    print(*table([*facts, *(("wasi:nn", version) for version in report.versions)], width=width), sep="\n")
     for heading, imports in (("nn", report.nn), ("wasi", report.wasi), ("other imports", report.other)):
         if imports:
             print(heading)
@@ -127,21 +140,8 @@ def _show_guest(options: argparse.Namespace) -> int:
                 print(f"  {printable(imported)}")
     print("runs here" if not report.problems else "does not run here")
     for problem in report.problems:
-        print(f"  it {printable(problem)}")
+        print(hanging(f"  it {printable(problem)}", width))
     return 0
-
-
-def _option(text: str) -> tuple[str, Any]:
-    """An option's name and value. A value that isn't JSON is text."""
-    import json
-
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise UsageError(f"--option {text}: it takes KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
 
 
 def _as_json(info: TensorInfo) -> dict[str, object]:

@@ -7,7 +7,8 @@ import argparse
 from wasi_nn.cli import FAILURE, PROGRAM, graph_options
 
 _EPILOG = """\
-A name may now stand for another model, encoding, runtime or target than in the recorded run:
+A name may now stand for another model, encoding, runtime or target than in
+the recorded run:
 
   wasi-nn run --graph net=net.onnx --trace t.json --trace-data guest.wasm
   wasi-nn replay --graph net=net.onnx --runtime onnx=openvino t.json
@@ -18,12 +19,13 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     """Add `replay` to the command's parser."""
     parser = subcommands.add_parser(
         "replay",
+        usage=f"{PROGRAM} replay [OPTIONS] FILE",
         help="make the calls of a trace again, and compare the outputs",
         description="Make the calls of a trace again, without the guest, and print each difference.\n"
-        "The trace must have been recorded with --trace-data. The exit code is 1 if anything differs.",
+        "The trace must have been recorded with --trace-data.\n"
+        "The exit code is 1 if anything differs.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     graph_options.add(parser)
     graph_options.add_load(parser)
@@ -41,8 +43,10 @@ def main(options: argparse.Namespace) -> int:
     """Replay the trace; returns the exit code."""
     import logging
 
+    from wasi_nn.cli.table import hanging, terminal_width
     from wasi_nn.tracing.replay import replay
 
+    width = terminal_width()
     rules = graph_options.rules(options)
     graphs = graph_options.registry(options, rules)
     logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
@@ -53,11 +57,16 @@ def main(options: argparse.Namespace) -> int:
         rules=rules,
         rtol=options.rtol,
         atol=options.atol,
-        report=lambda difference: print(difference, flush=True),
+        report=lambda difference: print(hanging(str(difference), width), flush=True),
     )
     if replayed.cut_short:
         print("the trace ends in the middle: its complete calls were replayed")
-    left_out = f", {replayed.left_out} left out because their graph is missing" if replayed.left_out else ""
-    outputs, differences = replayed.outputs, len(replayed.differences)
-    print(f"{replayed.calls} calls{left_out}, {outputs} outputs compared, {differences} differences")
-    return FAILURE if differences else 0
+    counts = [_counted(replayed.calls, "call")]
+    counts += [f"{replayed.left_out} left out because their graph is missing"] if replayed.left_out else []
+    counts += [f"{_counted(replayed.outputs, 'output')} compared", _counted(len(replayed.differences), "difference")]
+    print(hanging(", ".join(counts), width))
+    return FAILURE if replayed.differences else 0
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

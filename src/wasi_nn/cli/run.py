@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from wasi_nn.guests.directories import Directory
 
 _EPILOG = """\
-The guest's own options come after its name. Without ENCODING, a graph's encoding is detected from its content.
+The guest's own options come after its name:
 
-  wasi-nn run --graph net=model.onnx --dir photos classify.wasm --graph net --labels photos/labels.txt photos/cat.ppm
+  wasi-nn run --graph net=model.onnx --dir photos classify.wasm \\
+      --graph net --labels photos/labels.txt photos/cat.ppm
 """
 
 
@@ -26,12 +27,12 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     """Add `run` to the command's parser."""
     parser = subcommands.add_parser(
         "run",
+        usage=f"{PROGRAM} run [OPTIONS] GUEST [ARGS ...]",
         help="run a guest",
-        description="Run a guest with the graphs and directories that it may use. "
+        description="Run a guest with the graphs and directories that it may use.\n"
         "The guest's output and exit code become the command's.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     graph_options.add(parser)
     graph_options.add_load(parser)
@@ -40,7 +41,8 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--dialect",
         choices=("auto", "spec", "wasmedge", "wamr"),
         default="auto",
-        help="the functions and numbers that a core module gets (default: auto, by its imports)",
+        help="the variant of wasi-nn that a core module was built for: the specification's, WasmEdge's or WAMR's "
+        "(default: auto, by its imports)",
     )
     parser.add_argument(
         "--dir",
@@ -57,7 +59,9 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         metavar="KEY=VALUE",
         help="an environment variable of the guest (may be repeated)",
     )
-    parser.add_argument("--trace", metavar="FILE", help="record the nn calls: a timeline for Perfetto")
+    parser.add_argument(
+        "--trace", metavar="FILE", help="record the guest's wasi-nn calls as a timeline, which Perfetto opens"
+    )
     parser.add_argument(
         "--trace-data",
         action="store_true",
@@ -67,7 +71,11 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--stats", action="store_true", help="print the times, memory and number of nn calls of the run on stderr"
     )
     limit_options.add(parser)
-    parser.add_argument("--no-cache", action="store_true", help="compile the guest anew, and don't cache it")
+    parser.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="compile the guest, even if its compiled code is cached, and don't cache it",
+    )
     parser.add_argument("guest", metavar="GUEST", help="a .wasm or .wat file")
     parser.add_argument("args", metavar="ARGS", nargs=argparse.REMAINDER, help="the guest's arguments")
     parser.set_defaults(main=main)

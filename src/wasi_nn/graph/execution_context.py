@@ -77,6 +77,8 @@ class ExecutionContext:
         """Bound the time of computes by `guard`, and count the bytes of inputs and outputs in `held`."""
         self._guard, self._held, self._inputs.held = guard, held, held
         self._known_output_bytes = self.graph.known_output_bytes
+        if guard.has_deadlines and "expect_deadlines" in self._runner.features:
+            self._runner.expect_deadlines()
 
     def set_input(self, key: int | str, tensor: ArrayLike) -> None:
         """Set an input, by index or by name, to a copy of `tensor`. See `write_input` for the errors."""

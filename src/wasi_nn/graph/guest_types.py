@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.settings import how_to_set
 from wasi_nn.types import TensorType
 
 if TYPE_CHECKING:
@@ -66,5 +67,6 @@ def holds_texts(array: Array) -> bool:
 def no_such_tensors(kind: str, *, is_convertible: bool) -> str:
     """The end of an error message about an element type that wasi-nn lacks; it names the option that converts such
     tensors, if one does."""
-    how = "converts them with --convert-types (in Python: LoadRules(convert_types=True))"
-    return f"wasi-nn has no tensors of {kind}; the host {how if is_convertible else 'has no conversion for them'}"
+    how = how_to_set("LoadRules(convert_types=True)", "--convert-types", "convert-types = true")
+    conversion = f"can convert them ({how})" if is_convertible else "has no conversion for them"
+    return f"wasi-nn has no tensors of {kind}; the host {conversion}"

@@ -48,6 +48,9 @@ class Runner(ABC):
     def check_input(self, index: int, data: memoryview) -> None:  # noqa: B027  optional
         """Optional: raise `NNError` for the bytes of an input that won't do, as soon as they are set."""
 
+    def expect_deadlines(self) -> None:  # noqa: B027  optional
+        """Optional: called before anything else if each call that computes is interrupted at a deadline."""
+
     def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
         """Optional: an output that is known before the graph runs. An input that isn't set is None. None: it isn't
         known."""
@@ -69,7 +72,7 @@ class Runner(ABC):
         return frozenset(name for name in OPTIONAL if getattr(type(self), name) is not getattr(Runner, name))
 
 
-OPTIONAL = ("input_buffer", "check_input", "output_before_compute", "steps", "interrupt")
+OPTIONAL = ("input_buffer", "check_input", "expect_deadlines", "output_before_compute", "steps", "interrupt")
 """The optional methods of a runner."""
 
 

@@ -17,6 +17,7 @@ from wasi_nn.guests.makes import is_core_of_component, listed, make_of_component
 from wasi_nn.limits.limits import Limits, how_to_raise
 from wasi_nn.loading.explanation import what_is
 from wasi_nn.process.files import read_regular
+from wasi_nn.settings import how_to_set
 
 Guest = bytes | str | os.PathLike[str]
 """A guest: the path of a `.wasm` or `.wat` file, or the bytes of either."""
@@ -180,7 +181,8 @@ def guest_error(name: str, error: Trap | WasmtimeError, limits: Limits) -> Guest
     if _SHARED_MEMORY in text:
         text = f"{text.rstrip()}: it is built with threads, which this host doesn't have: build it without"
     if _NO_HTTP in text:
-        text = f"{text.rstrip()}: it would make HTTP requests, which it may not (allow_http, --allow-http)"
+        how = how_to_set("allow_http=True", "--allow-http")
+        text = f"{text.rstrip()}: it would make HTTP requests, which it may not ({how})"
     if _TOO_MANY_MEMORIES in text:
         how = how_to_raise(limits, "guest_memory")
         text = f"{text.rstrip()}: there is none for a module that is instantiated once more ({how}; none has no limit)"

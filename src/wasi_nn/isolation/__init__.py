@@ -36,6 +36,13 @@ class Isolation:
         require_positive(self, longest=_LONGEST)
 
 
+def how_to_raise(name: str) -> str:
+    """A field of `Isolation` and its flag, for an error message."""
+    from wasi_nn.settings import how_to_set
+
+    return how_to_set(f"Isolation.{name}", f"--worker-{name.replace('_', '-')}")
+
+
 def unavailable() -> str:
     """Why graphs can't be isolated on this platform; empty if they can."""
     from wasi_nn.isolation.worker import sandbox

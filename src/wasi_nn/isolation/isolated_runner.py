@@ -57,6 +57,7 @@ class IsolatedRunner(Runner):
         self._connection = connect()
         self._reconnecting: Stoppable | None = None
         self._has_run = False
+        self._has_deadlines = False
 
     @property
     def features(self) -> frozenset[str]:
@@ -75,6 +76,8 @@ class IsolatedRunner(Runner):
         try:
             with self._reconnecting.under_way():
                 self._connection = self._connect()
+                if self._has_deadlines:
+                    self._tell_of_deadlines()
         finally:
             self._reconnecting = None
         self._forget_sent()
@@ -82,6 +85,15 @@ class IsolatedRunner(Runner):
         if had_state:
             message = "the worker is another one now, and the state that this execution context had is lost"
             raise NNError(ErrorCode.RUNTIME_ERROR, f"{message}: the next compute begins anew")
+
+    def expect_deadlines(self) -> None:
+        """Have the worker's runner expect deadlines, now and after the worker was replaced."""
+        self._has_deadlines = True
+        self._connected()
+        self._tell_of_deadlines()
+
+    def _tell_of_deadlines(self) -> None:
+        self._connection.ask(encoded(request(Request.DEADLINES)), to="learn of deadlines")
 
     def input_buffer(self, index: int, dims: Dims) -> Array | None:
         dtype = self._graph.inputs[index].dtype

@@ -20,6 +20,7 @@ from contextlib import suppress
 from math import inf
 
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.isolation import how_to_raise
 from wasi_nn.process import forks
 from wasi_nn.process.descriptors import require_free_descriptors, reserve
 
@@ -123,7 +124,7 @@ class WorkerMemory:
         given = self._given + size
         if given > self._most:
             text = f"an isolated graph would have {given} bytes for its outputs, and may have {self._most}"
-            raise NNError(ErrorCode.TOO_LARGE, f"{text} (Isolation.memory)")
+            raise NNError(ErrorCode.TOO_LARGE, f"{text} ({how_to_raise('memory')})")
         self._given = given
 
     def adopt(self, memory: SharedMemory) -> None:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from wasi_nn.isolation import Isolation
+from wasi_nn.isolation import Isolation, how_to_raise
 
 _NAMES = "Isolation."
 _MEMORY = re.compile(r"allocate memory|out of memory|memory allocation|bad_alloc|map segment", re.IGNORECASE)
@@ -115,8 +115,8 @@ def _all(settings: Isolation) -> list[str]:
 
 
 def _memory(settings: Isolation) -> str:
-    return f"{settings.memory} bytes of memory (Isolation.memory)"
+    return f"{settings.memory} bytes of memory ({how_to_raise('memory')})"
 
 
 def _threads(settings: Isolation) -> str:
-    return f"{settings.threads} thread{'' if settings.threads == 1 else 's'} (Isolation.threads)"
+    return f"{settings.threads} thread{'' if settings.threads == 1 else 's'} ({how_to_raise('threads')})"

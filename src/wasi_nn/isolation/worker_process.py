@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable
-from wasi_nn.isolation import Isolation, require_available
+from wasi_nn.isolation import Isolation, how_to_raise, require_available
 from wasi_nn.isolation.shared_memory import WorkerMemory
 from wasi_nn.isolation.shortage import Used, after_crash, after_error, at_start
 from wasi_nn.isolation.wire.channel import Channel, Gone, encoded
@@ -185,7 +185,7 @@ class Worker:
         limit = self._settings.load_time
         hint = after_error("", self._settings, Used.by_process(self.process.pid))
         self.kill(f"it took longer than {limit:g} s to {to}")
-        message = f"the isolated worker took longer than {limit:g} s to {to} (Isolation.load_time){hint}"
+        message = f"the isolated worker took longer than {limit:g} s to {to} ({how_to_raise('load_time')}){hint}"
         return NNError(ErrorCode.TIMEOUT, message)
 
     def misled(self, error: Exception) -> NNError:

@@ -97,6 +97,11 @@ class ComputeGuard:
         finalize(self, self._alarm.abandon).atexit = False  # for sessions that are never closed
         self._quick = 0  # the id of the runner whose last compute was short
 
+    @property
+    def has_deadlines(self) -> bool:
+        """Whether each compute has a deadline of its own."""
+        return self._time != inf
+
     def run(self, runner: Interruptible, call: Callable[[], Result]) -> Result:
         """Make a call in which the runner computes. Raises the call's errors, and `NNError` with `timeout`.
 

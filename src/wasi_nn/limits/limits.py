@@ -7,6 +7,7 @@ from typing import Any
 
 from wasi_nn.arguments import plain, shown
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.settings import how_to_set
 
 _GIB = 2**30
 LARGEST = 2**63  # the largest limit that the engine takes
@@ -101,5 +102,5 @@ def require_positive(settings: Any, longest: float = LARGEST) -> None:
 
 def how_to_raise(limits: Limits | HostLimits, name: str) -> str:
     """A limit's field and flag, for an error message: they are what a user changes to raise the limit."""
-    flag = f", --max-{name.replace('_', '-')}" if isinstance(limits, Limits) or name == "computes" else ""
-    return f"{type(limits).__name__}.{name}{flag}"
+    flag = f"--max-{name.replace('_', '-')}" if isinstance(limits, Limits) or name == "computes" else ""
+    return how_to_set(f"{type(limits).__name__}.{name}", flag)

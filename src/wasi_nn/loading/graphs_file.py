@@ -14,14 +14,16 @@ Only `path` is required. An unknown key is an error, so that a mistyped one isn'
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wasi_nn.backends.options import is_text
-from wasi_nn.errors import ErrorCode, NNError, one_line
+from wasi_nn.backends.options import Check, cannot_be, is_flag, is_text, taking
+from wasi_nn.errors import ErrorCode, NNError, nearest, one_line
 from wasi_nn.loading.named_graph import NamedGraph
 
 _MAX_BYTES = 16 * 1024**2
@@ -41,6 +43,25 @@ def read(file: Path) -> dict[str, NamedGraph]:
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"{file} can't be read: {one_line(error)}") from error
     _require_known(str(file), content, {"graphs": _is_table})
     return {name: _graph(f"{file}, graph {name!r}", file.parent, keys) for name, keys in content["graphs"].items()}
+
+
+def with_setting(graph: NamedGraph, key: str, text: str) -> NamedGraph:
+    """The graph with another value for a key of a file of graphs (one of `SETTINGS`), or for an option of its backend.
+
+    The text is the value as JSON, or else the value itself. Raises `NNError` with `invalid-argument` if the key can't
+    have the value.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = text
+    if key not in SETTINGS:
+        return replace(graph, options={**graph.options, key: value})
+    value = value if _KEYS[key](value) else text
+    if not _KEYS[key](value):
+        raise NNError(ErrorCode.INVALID_ARGUMENT, cannot_be(key, value, _KEYS[key]))
+    field: dict[str, Any] = {key.replace("-", "_"): value}
+    return replace(graph, **field)
 
 
 def _text(file: Path) -> str:
@@ -65,27 +86,42 @@ def _graph(where: str, folder: Path, keys: Any) -> NamedGraph:
     return NamedGraph(source, **settings)
 
 
-def _require_known(where: str, keys: Mapping[str, Any], known: Mapping[str, Callable[[Any], bool]]) -> None:
+def _require_known(where: str, keys: Mapping[str, Any], known: Mapping[str, Check]) -> None:
     required = next(iter(known))
     if required not in keys:
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: no {required!r} in it")
     for name, value in keys.items():
         if name not in known:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: no key is {name!r}; there are {', '.join(known)}")
+            message = f"{where}: no key is {name!r}; there are {', '.join(known)}{nearest(name, known)}"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         if not known[name](value):
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: {name} can't be {value!r}")
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: {cannot_be(name, value, known[name])}")
 
 
+@taking("a table, such as { threads = 2 }")
 def _is_table(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-_KEYS: dict[str, Callable[[Any], bool]] = {
-    "path": lambda value: is_text(value) or (isinstance(value, list) and value != [] and all(map(is_text, value))),
+@taking("a path, or a list of paths")
+def _is_path(value: Any) -> bool:
+    return is_text(value) or (isinstance(value, list) and value != [] and all(map(is_text, value)))
+
+
+@taking("64 hexadecimal digits")
+def _is_digest(value: Any) -> bool:
+    return is_text(value) and len(value) == 64 and set(value.lower()) <= set("0123456789abcdef")
+
+
+_KEYS: dict[str, Check] = {
+    "path": _is_path,
     "encoding": is_text,
     "target": is_text,
     "runtime": is_text,
-    "sha256": lambda value: is_text(value) and len(value) == 64 and set(value.lower()) <= set("0123456789abcdef"),
-    "convert-types": lambda value: isinstance(value, bool),
+    "sha256": _is_digest,
+    "convert-types": is_flag,
     "options": _is_table,
 }
+
+SETTINGS = tuple(key for key in _KEYS if key not in ("path", "options"))
+"""The keys of a graph beside its model and the options of its backend."""

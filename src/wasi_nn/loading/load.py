@@ -15,6 +15,7 @@ from wasi_nn.loading.choose import ChosenModel, choose
 from wasi_nn.loading.explanation import explained
 from wasi_nn.loading.rules import LoadRules, as_rules, known_runtime
 from wasi_nn.process import forks
+from wasi_nn.settings import how_to_set
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
 logger = logging.getLogger("wasi_nn")
@@ -87,7 +88,10 @@ def _load_on(
         return load_on(target, options)
     except TargetUnavailable as error:
         fallback = None if rules.target_fallback is None else parse_enum(ExecutionTarget, rules.target_fallback)
-        if fallback in (None, target):
+        if fallback is None:
+            how = how_to_set("LoadRules(target_fallback='cpu')", "--target-fallback cpu")
+            raise error.with_message(f"{error}; another target can take its place ({how})") from error
+        if fallback is target:
             raise
         logger.warning("%s; %s is used instead", error, fallback.value)
         return load_on(fallback, options)

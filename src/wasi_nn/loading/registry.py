@@ -19,7 +19,7 @@ from wasi_nn.backends import Buffer
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.limits.stopping import turn
-from wasi_nn.loading.choose import files_at
+from wasi_nn.loading.choose import choose, files_at
 from wasi_nn.loading.explanation import what_is
 from wasi_nn.loading.load import load
 from wasi_nn.loading.named_graph import NamedGraph, Source
@@ -119,30 +119,30 @@ class Registry:
         from wasi_nn.loading import graphs_file
 
         with self._reloading:
-            graphs = {name: _validated(name, graph) for name, graph in graphs_file.read(self._file).items()}
+            graphs = {name: _validated(name, graph, self.rules) for name, graph in graphs_file.read(self._file).items()}
             clashes = [name for name in graphs if name in self._entries and name not in self._names_in_file]
             if clashes:
                 raise NNError(ErrorCode.INVALID_ARGUMENT, f"two graphs are named {clashes[0]!r}")
             removed = sorted(self._names_in_file - set(graphs))
             changed = {name: graph for name, graph in graphs.items() if not self._is_current(name, graph)}
             for name in removed:
-                self._entries.pop(as_text("name", name), None)
+                self._entries.pop(name, None)
             self._entries.update({name: _Entry(graph) for name, graph in changed.items()})
             self._names_in_file = set(graphs)
         return [*removed, *changed]
 
     def _is_current(self, name: str, graph: NamedGraph) -> bool:
-        entry = self._entries.get(as_text("name", name))
+        entry = self._entries.get(name)
         return entry is not None and entry.is_current(graph)
 
     def add(self, name: str, graph: NamedGraph | Source, *, overwrite: bool = False) -> None:
         """Give a graph a name. The graph is loaded at its first use, but its path must exist now.
 
         With `overwrite`, a name in use is given to the new graph; guests that have the old one keep it. Raises
-        `NNError`: `invalid-argument` for a name that is empty or in use, or an encoding or target that doesn't exist,
-        `not-found` for a path that doesn't exist.
+        `NNError`: `invalid-argument` for a name that is empty or in use, or an encoding, target or option that doesn't
+        exist, `not-found` for a path that doesn't exist.
         """
-        entry = _Entry(_validated(name, graph if isinstance(graph, NamedGraph) else NamedGraph(graph)))
+        entry = _Entry(_validated(name, graph if isinstance(graph, NamedGraph) else NamedGraph(graph), self.rules))
         if as_flag("overwrite", overwrite):
             self._entries[name] = entry
         elif self._entries.setdefault(name, entry) is not entry:
@@ -260,7 +260,7 @@ def _state_of(paths: Sequence[Path]) -> list[_FileState]:
     return state
 
 
-def _validated(name: str, graph: NamedGraph) -> NamedGraph:
+def _validated(name: str, graph: NamedGraph, rules: LoadRules) -> NamedGraph:
     """The graph with absolute paths, so that a change of directory doesn't matter. Raises `NNError` as `add` does."""
     if not as_text("a graph's name", name):
         raise NNError(ErrorCode.INVALID_ARGUMENT, "a graph's name can't be empty")
@@ -283,6 +283,8 @@ def _validated(name: str, graph: NamedGraph) -> NamedGraph:
         if graph.sha256 is not None and not is_sha256(graph.sha256):
             raise wrong_argument("sha256", "64 hexadecimal digits", graph.sha256)
         options = as_options("options", graph.options)
+        if options:
+            _check_options(source, encoding, replace(graph, runtime=runtime, options=options), rules)
     except NNError as error:
         raise error.with_message(f"graph {name!r}: {error}") from error
     return replace(
@@ -299,6 +301,18 @@ def _validated(name: str, graph: NamedGraph) -> NamedGraph:
 def is_sha256(value: object) -> bool:
     """Whether a value is a sha256 in hexadecimal digits."""
     return isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{64}", value.strip()) is not None
+
+
+def _check_options(source: Any, encoding: GraphEncoding, graph: NamedGraph, rules: LoadRules) -> None:
+    """Raise `NNError` for options that the graph's backend doesn't take. Those of a model for which there is no backend
+    aren't checked: loading the model raises."""
+    if isinstance(source, Graph):
+        return
+    try:
+        backend = choose(source[0] if _is_paths(source) else source, encoding, graph.runtime, rules).backend
+    except NNError:
+        return
+    backend.check_options(graph.options)
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:

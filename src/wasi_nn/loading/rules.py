@@ -24,6 +24,7 @@ class LoadRules:
     convert_types      whether tensors of types that wasi-nn lacks are converted (`wasi_nn.graph.conversion`)
     isolate            which models run in worker processes (`wasi_nn.isolation`). True, or an `Isolation`: all. None:
                        untrusted models of the encodings whose runtime is unsafe for them. False: none
+    isolation          how models are isolated, unless `isolate` is an `Isolation` itself
 
     Raises `NNError` with `invalid-argument` for a word that doesn't exist.
     """
@@ -32,6 +33,7 @@ class LoadRules:
     runtimes: Mapping[GraphEncoding, str] | Mapping[str, str] = field(default_factory=dict)
     convert_types: bool = False
     isolate: bool | Isolation | None = None
+    isolation: Isolation = field(default_factory=Isolation)
 
     def __post_init__(self) -> None:
         as_isolation(self.isolate)
@@ -49,7 +51,7 @@ class LoadRules:
         if isinstance(self.isolate, Isolation):
             return self.isolate
         alone = untrusted and not backend.withstands_hostile_bytes and backend.safe_in_isolation
-        return Isolation() if self.isolate or (self.isolate is None and alone) else None
+        return self.isolation if self.isolate or (self.isolate is None and alone) else None
 
     def let_guests_load(self, backend: Backend) -> bool:
         """Whether guests may load models of this backend from bytes by default: its runtime is safe for untrusted

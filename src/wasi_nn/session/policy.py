@@ -10,6 +10,7 @@ from wasi_nn.arguments import as_items, as_texts
 from wasi_nn.backends import Backend
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.loading.rules import LoadRules
+from wasi_nn.settings import how_to_set
 from wasi_nn.types import ExecutionTarget, GraphEncoding, Word, parse_enum
 
 
@@ -45,14 +46,17 @@ class Policy:
     def require_load(self, target: ExecutionTarget) -> None:
         """Raise `NNError` with `security` if no model may be loaded from bytes, or none for this target."""
         if not self.allow_load:
-            raise NNError(ErrorCode.SECURITY, "this host loads graphs by name only, not from a guest's bytes")
+            how = how_to_set("allow_load=True", "without --no-load")
+            raise NNError(ErrorCode.SECURITY, f"this host loads graphs by name only, not from a guest's bytes ({how})")
         self.require_target(target)
 
     def require_target(self, target: ExecutionTarget) -> None:
         """Raise `NNError` with `security` if the guest may not ask for this target."""
         if self.allow_targets is not None and target not in self.allow_targets:
             names = ", ".join(sorted(it.value for it in self.allow_targets)) or "none"
-            raise NNError(ErrorCode.SECURITY, f"this host lets the guest have no {target.value} (it may have: {names})")
+            how = how_to_set("allow_targets", f"--allow-target {target.value}")
+            message = f"this host lets the guest have no {target.value} (it may have: {names}): allow it ({how})"
+            raise NNError(ErrorCode.SECURITY, message)
 
     def lets_load(self, backend: Backend, rules: LoadRules) -> bool:
         """Whether the guest may load models of this backend from bytes."""

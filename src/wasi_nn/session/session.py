@@ -31,6 +31,7 @@ from wasi_nn.session.failures import FailureLog
 from wasi_nn.session.handles import HandleTable
 from wasi_nn.session.policy import Policy
 from wasi_nn.session.tensor import Tensor
+from wasi_nn.settings import how_to_set
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ class Session:
         def choose_allowed(model: Sequence[memoryview]) -> ChosenModel:
             model_choice = choose(model, encoding, None, self._rules)
             if not self._policy.lets_load(model_choice.backend, self._rules):
-                message = f"this host loads {model_choice.backend.encoding.value} by name only, not from bytes"
+                encoding_name = model_choice.backend.encoding.value
+                how = how_to_set(f"allow_load=[{encoding_name!r}]", f"--allow-load {encoding_name}")
+                message = f"this host loads {encoding_name} by name only, not from bytes ({how})"
                 raise NNError(ErrorCode.SECURITY, message)
             return model_choice
 
@@ -361,4 +364,7 @@ class Session:
 
 
 def _no_graph(name: str) -> NNError:
-    return NNError(ErrorCode.NOT_FOUND, f"no graph is named {name[:80]!r} for this guest")
+    how = how_to_set("allow_names", "--allow-name")
+    return NNError(
+        ErrorCode.NOT_FOUND, f"no graph is named {name[:80]!r} for this guest, or it may not load it ({how})"
+    )

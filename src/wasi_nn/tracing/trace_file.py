@@ -43,6 +43,7 @@ from wasi_nn.arguments import as_flag, as_path, as_text
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.graph.fitting import byte_view
 from wasi_nn.process.files import open_regular
+from wasi_nn.settings import how_to_set
 from wasi_nn.types import Dims, dtype_name
 
 if TYPE_CHECKING:
@@ -338,7 +339,8 @@ class TraceReader:
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise BadTrace(f"{self._path} is no trace of wasi-nn's, or not of the format {FORMAT!r}")
         if header.get("data") is not True:
-            message = f"{self._path} has no data to be replayed: record it with --trace-data"
+            how = how_to_set("trace_data=True", "--trace-data")
+            message = f"{self._path} has no data to be replayed: record it with its data ({how})"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         with _open(data_path(self._path)) as file:
             if os.fstat(file.fileno()).st_size:

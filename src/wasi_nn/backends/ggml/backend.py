@@ -32,7 +32,14 @@ from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.devices import Device, choose_device
 from wasi_nn.backends.ggml.completion import Completion
 from wasi_nn.backends.ggml.gguf import Header, is_gguf, read_header
-from wasi_nn.backends.ggml.options import LoadSettings, check_operator_options, from_guest, load_settings, request
+from wasi_nn.backends.ggml.grammars import GuestPolicy
+from wasi_nn.backends.ggml.options import (
+    LoadSettings,
+    check_operator_options,
+    from_guest,
+    load_settings,
+    request,
+)
 from wasi_nn.backends.ggml.server import Engine
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, PromptTooLong, printable
 from wasi_nn.graph.graph import Graph
@@ -69,7 +76,8 @@ class GgmlBackend(Backend):
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         check_operator_options(options)
         device = choose_device(_devices(), target, "this build of llama.cpp").label
-        guest_options = from_guest(builders[1], options) if len(builders) == 2 else {}
+        policy = GuestPolicy(options, self.in_worker)
+        guest_options = from_guest(builders[1], policy) if len(builders) == 2 else {}
         header = read_header(builders[0])
         if header.keys.get("split.count", 1) not in (0, 1):
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "a model in several files can only be loaded by path")
@@ -77,7 +85,7 @@ class GgmlBackend(Backend):
         try:
             with open(file, "wb", closefd=False) as memory:
                 memory.write(builders[0])
-            model = _Model(file, f"/proc/self/fd/{file}", header, device, options)
+            model = _Model(file, f"/proc/self/fd/{file}", header, device, policy)
         except BaseException:
             os.close(file)
             raise
@@ -97,7 +105,7 @@ class GgmlBackend(Backend):
             # llama.cpp finds the parts of a model in several files by their names. A single file is opened through the
             # descriptor, so that it stays the file whose header was checked.
             name = f"/proc/self/fd/{file}" if header.keys.get("split.count", 1) in (0, 1) else str(path.absolute())
-            model = _Model(file, name, header, device, options)
+            model = _Model(file, name, header, device, GuestPolicy(options, self.in_worker))
         except BaseException:
             os.close(file)
             raise
@@ -109,6 +117,9 @@ class GgmlBackend(Backend):
             return [path]
         names = re.compile(rf"{re.escape(part[1])}-\d{{5}}-of-{part[3]}\.gguf")
         return sorted(file for file in path.parent.iterdir() if names.fullmatch(file.name))
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        check_operator_options(options)
 
     def list_devices(self) -> Sequence[Device]:
         return _devices()
@@ -161,10 +172,11 @@ def as_devices(named: Iterable[tuple[str, str]]) -> list[Device]:
 class _Model:
     """A model's file, and the engines that have it in memory: one for each way in which contexts want it loaded."""
 
-    def __init__(self, file: int, path: str, header: Header, device: str, operator_options: Mapping[str, Any]) -> None:
+    def __init__(self, file: int, path: str, header: Header, device: str, policy: GuestPolicy) -> None:
         self.header = header
         self.device = device
-        self.operator_options = operator_options
+        self.policy = policy
+        self.operator_options = policy.operator_options
         self.engines: weakref.WeakValueDictionary[LoadSettings, Engine] = weakref.WeakValueDictionary()
         self._path = path
         self._lock = threading.Lock()
@@ -181,7 +193,7 @@ class _Model:
                 if len(self.engines) >= _MAX_COPIES:
                     message = f"contexts have the model loaded in {_MAX_COPIES} ways at once, this is one too many"
                     raise NNError(ErrorCode.TOO_LARGE, message)
-                engine = self.engines[settings] = Engine(self._path, settings, self.operator_options, self.header)
+                engine = self.engines[settings] = Engine(self._path, settings, self.policy, self.header)
             return engine
 
 
@@ -207,7 +219,7 @@ class GgmlGraph(Graph):
         if len(config) == 0:
             return self
         self.require_usable()
-        return GgmlGraph(self._model, {**self._guest_options, **from_guest(config, self._model.operator_options)})
+        return GgmlGraph(self._model, {**self._guest_options, **from_guest(config, self._model.policy)})
 
     @property
     def engine_count(self) -> int:
@@ -217,12 +229,13 @@ class GgmlGraph(Graph):
     def runner(self) -> Runner:
         return _Runner(self)
 
-    def options(self, data: Array) -> dict[str, Any]:
-        """A guest's options: those in this JSON, and below them those of the graph."""
-        return {
-            **self._guest_options,
-            **({} if data is ABSENT else from_guest(data.data, self._model.operator_options)),
-        }
+    def options(self, data: Array, *, has_deadlines: bool) -> dict[str, Any]:
+        """A guest's options: those in this JSON, and below them those of the graph. Raises `NNError` with `security`
+        for a grammar that isn't allowed, with deadlines for computes or without."""
+        policy = self._model.policy
+        options = {**self._guest_options, **({} if data is ABSENT else from_guest(data.data, policy))}
+        policy.require_grammar_allowed(options, has_deadlines=has_deadlines)
+        return options
 
     def completion_request(self, guest_options: Mapping[str, Any]) -> dict[str, Any]:
         """The request to llama.cpp's server for a completion, without the prompt."""
@@ -253,11 +266,15 @@ class _Runner(Runner):
         self._graph = graph
         self._engine: Engine | None = None
         self._completion: weakref.ref[Completion] | None = None  # weak, so that one that has ended is freed
+        self._has_deadlines = False
+
+    def expect_deadlines(self) -> None:
+        self._has_deadlines = True
 
     def check_input(self, index: int, data: memoryview) -> None:
         """Raise `NNError` for options that can't be read, or have values that don't fit."""
         if index == 1:
-            self._graph.options(np.frombuffer(data, np.uint8))
+            self._graph.options(np.frombuffer(data, np.uint8), has_deadlines=self._has_deadlines)
 
     def __call__(self, inputs: Sequence[Array], _: Sequence[Array] | None) -> Sequence[Array]:
         engine, prompt, options = self._prepare(*inputs)
@@ -314,7 +331,7 @@ class _Runner(Runner):
 
     def _prepare(self, data: Array, options: Array) -> tuple[Engine, str, dict[str, Any]]:
         """The engine for these inputs, the prompt, and the guest's options."""
-        guest_options = self._graph.options(options)
+        guest_options = self._graph.options(options, has_deadlines=self._has_deadlines)
         prompt = _text(data)
         engine = self._engine = self._graph.engine(guest_options)
         context = engine.settings.context

@@ -134,6 +134,9 @@ class _Writer:
         """The next chunk; None if the text gave way to another. Raises the error of llama.cpp if there is one."""
         event = self._events.get()
         if event is _INTERRUPTED:
+            if self._engine.in_worker and ("grammar" in self._request or "json_schema" in self._request):
+                # A hostile grammar never ends. Then the host ends this process, and doesn't leave it to other texts.
+                self._thread.join()
             raise NNError(ErrorCode.RUNTIME_ERROR, "the text was interrupted")
         if isinstance(event, _Chunk) and not event.end:
             return event

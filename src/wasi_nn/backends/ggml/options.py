@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.arguments import as_json
 from wasi_nn.backends.ggml.gguf import Header
+from wasi_nn.backends.ggml.grammars import GuestPolicy, check_grammar, check_schema
 from wasi_nn.backends.options import check_options, taking
 from wasi_nn.errors import ErrorCode, NNError, printable
+from wasi_nn.settings import how_to_set_option
 from wasi_nn.types import GraphEncoding
 
 if TYPE_CHECKING:
@@ -37,14 +39,8 @@ _RANKING = 4  # the `pooling_type` of a model that ranks texts
 # The fewest tokens of a context, and the range of a batch: outside of them, llama.cpp ends the process.
 _LEAST_CONTEXT = 8
 _BATCH = (32, 8192)
-_MAX_GRAMMAR = 1 << 16  # characters
-_MAX_NESTING = 100  # llama.cpp parses grammars by recursion: 200,000 open parentheses crash the process
 _FLASH_ATTENTION = {"on": "ENABLED", "off": "DISABLED", "auto": "AUTO"}
 _QUIET, _LOG, _DEBUG_LOG = -1, 3, 5  # llama.cpp's verbosity
-
-# The numbers in a JSON schema for which llama.cpp needs memory in proportion.
-_COUNTS = ("minItems", "maxItems", "minProperties", "maxProperties")
-_MAX_COUNT = 1000
 
 Options = Mapping[str, Any]
 
@@ -157,6 +153,7 @@ _NO_EFFECT = _names(
 )
 
 _KNOWN = LOADING | OPERATOR_ONLY | SHOWING | {name: accepts for name, (_, accepts) in COMPLETING.items()}
+_OPERATOR_KNOWN = dict.fromkeys(_NO_EFFECT, _ANYTHING) | _KNOWN
 
 
 def check_operator_options(options: Options) -> None:
@@ -165,20 +162,25 @@ def check_operator_options(options: Options) -> None:
         if name in FILES:
             message = f"option {name!r} of ggml names a file or a place to download one from, which isn't supported"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
-    known_options = dict.fromkeys(_NO_EFFECT, _ANYTHING) | _KNOWN
-    accepts = {name: taking(known.what)(known.fits) for name, known in known_options.items()}
+    accepts = {name: taking(known.what)(known.fits) for name, known in _OPERATOR_KNOWN.items()}
     check_options(GraphEncoding.GGML, options, accepts)
     if options.get("grammar"):
-        _check_grammar(options["grammar"])
+        check_grammar(options["grammar"])
     if options.get("json-schema"):
-        _check_schema(options["json-schema"])
+        check_schema(_parsed_schema(options["json-schema"]))
 
 
-def from_guest(data: memoryview | bytes, operator_options: Options) -> dict[str, Any]:
+def _parsed_schema(schema: str | dict[str, Any]) -> dict[str, Any]:
+    return _parse_object(
+        schema.encode(errors="surrogatepass") if isinstance(schema, str) else as_json("json-schema", schema)
+    )
+
+
+def from_guest(data: memoryview | bytes, policy: GuestPolicy) -> dict[str, Any]:
     """The options in a guest's JSON that guests may set.
 
     Raises `NNError`: `invalid-encoding` if it isn't a JSON object, `invalid-argument` for a value that doesn't fit,
-    `security` for a file, or for a grammar if the operator doesn't allow them.
+    `security` for a file, or for a grammar that isn't allowed even with deadlines for computes.
     """
     values = _parse_object(data)
     options = {name: value for name, value in values.items() if name in _KNOWN and name not in OPERATOR_ONLY}
@@ -190,12 +192,10 @@ def from_guest(data: memoryview | bytes, operator_options: Options) -> dict[str,
             shown = printable(json.dumps(value)[:60])
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"option {name!r} of ggml can't be {shown}: {_KNOWN[name].what}")
     if options.get("grammar"):
-        if not operator_options.get("allow-grammar", False):
-            message = "this host takes no grammar from guests, since one can stop llama.cpp; 'allow-grammar' allows it"
-            raise NNError(ErrorCode.SECURITY, message)
-        _check_grammar(options["grammar"])
+        policy.require_grammar_allowed(options, has_deadlines=True)
+        check_grammar(options["grammar"])
     if options.get("json-schema"):
-        _check_schema(options["json-schema"])
+        check_schema(_parsed_schema(options["json-schema"]))
     return options
 
 
@@ -214,36 +214,6 @@ def _parse_object(data: memoryview | bytes) -> dict[str, Any]:
 
 def _refuse_constant(word: str) -> float:
     raise ValueError(f"{word} isn't JSON")
-
-
-def _check_grammar(grammar: str) -> None:
-    if len(grammar) > _MAX_GRAMMAR:
-        raise NNError(ErrorCode.TOO_LARGE, f"a grammar of {len(grammar)} characters is above {_MAX_GRAMMAR}")
-    if grammar.lstrip().startswith("%llguidance"):
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "grammars are in GBNF here, not in llguidance's own language")
-    depth = deepest = 0
-    for character in grammar:
-        depth += (character == "(") - (character == ")")
-        deepest = max(deepest, depth)
-        if not (character.isprintable() or character in "\t\r\n"):
-            # llama.cpp's parser prints a character that it can't read to the terminal.
-            message = f"a grammar can't have the character {character!r}, but an escape for it"
-            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-    if deepest > _MAX_NESTING:
-        message = f"a grammar with {deepest} parentheses open at once is above {_MAX_NESTING}"
-        raise NNError(ErrorCode.TOO_LARGE, message)
-
-
-def _check_schema(schema: str | dict[str, Any]) -> None:
-    text = schema.encode(errors="surrogatepass") if isinstance(schema, str) else as_json("json-schema", schema)
-    todo: list[Any] = [_parse_object(text)]
-    while todo:
-        part = todo.pop()
-        for name, value in part.items() if isinstance(part, dict) else enumerate(part):
-            if name in _COUNTS and type(value) in (int, float) and value > _MAX_COUNT:
-                raise NNError(ErrorCode.TOO_LARGE, f"{name} {value} of a JSON schema is above {_MAX_COUNT}")
-            if isinstance(value, dict | list):
-                todo.append(value)
 
 
 @dataclass(frozen=True)
@@ -302,7 +272,8 @@ def _context(operator_options: Options, guest_options: Options, header: Header) 
     size = guest_options.get("ctx-size", allowed or min(limit, DEFAULT_CONTEXT)) or limit
     if size > limit:
         whose = "that this host gives" if allowed else "that the model was trained for"
-        raise NNError(ErrorCode.TOO_LARGE, f"ctx-size {size} is above {limit}, the context {whose}")
+        how = f" ({how_to_set_option('ctx-size', size)})" if allowed else ""
+        raise NNError(ErrorCode.TOO_LARGE, f"ctx-size {size} is above {limit}, the context {whose}{how}")
     if trained and allowed > trained:
         raise NNError(ErrorCode.TOO_LARGE, f"ctx-size {allowed} is above {trained}, for which the model was trained")
     needed = size * cache_bytes(header)

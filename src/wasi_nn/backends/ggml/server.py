@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends.ggml.gguf import Header
+from wasi_nn.backends.ggml.grammars import GuestPolicy
 from wasi_nn.backends.ggml.options import LoadSettings, server_parameters
 from wasi_nn.errors import ErrorCode, NNError, PromptTooLong, printable
 from wasi_nn.process import forks
+from wasi_nn.settings import how_to_set_option
 
 if TYPE_CHECKING:
     from xllamacpp import Server
@@ -29,10 +31,9 @@ def require_success(answer: Mapping[str, Any]) -> None:
         return
     message = printable(" ".join(str(error.get("message", error)).split()))
     if error.get("type") == "exceed_context_size_error":
-        raise PromptTooLong(
-            f"the prompt has {error.get('n_prompt_tokens')} tokens, and the context {error.get('n_ctx')}: "
-            "shorten it, or ask for a larger ctx-size"
-        )
+        tokens = int(error.get("n_prompt_tokens", 0))
+        how = f"shorten it, or give the graph a larger context ({how_to_set_option('ctx-size', 2 * tokens)})"
+        raise PromptTooLong(f"the prompt has {tokens} tokens, and the context {error.get('n_ctx')}: {how}")
     if "too large to process" in message:
         raise PromptTooLong(f"llama.cpp says: {message}")
     code = ErrorCode.INVALID_ARGUMENT if error.get("code") == 400 else ErrorCode.RUNTIME_ERROR
@@ -74,19 +75,21 @@ class Engine:
     It writes one text at a time: `turns` says whose.
     """
 
-    def __init__(self, path: str, settings: LoadSettings, operator_options: Mapping[str, Any], header: Header) -> None:
+    def __init__(self, path: str, settings: LoadSettings, policy: GuestPolicy, header: Header) -> None:
         import xllamacpp
 
         # Else the library that applies JSON schemas would write warnings about them to stderr.
         os.environ.setdefault("LLGUIDANCE_LOG_LEVEL", "0")
         self.settings = settings
+        self.in_worker = policy.in_worker
         self.turns = TurnQueue()
         self._sequences: weakref.WeakSet[object] = weakref.WeakSet()
         try:
-            server = xllamacpp.Server(server_parameters(path, settings, operator_options, header))
+            server = xllamacpp.Server(server_parameters(path, settings, policy.operator_options, header))
         except RuntimeError as error:
-            how = "with the option 'enable-log' it says why on stderr (in the command, with --show-runtime-output)"
-            raise NNError(ErrorCode.RUNTIME_ERROR, f"llama.cpp can't load the model; {how}") from error
+            how = f"its log on stderr says why ({how_to_set_option('enable-log', True)})"
+            shown = "; the command shows it with --show-runtime-output"
+            raise NNError(ErrorCode.RUNTIME_ERROR, f"llama.cpp can't load the model: {how}{shown}") from error
         # A server that is dropped before its loop runs never ends. When this call returns, the loop runs.
         server.handle_metrics()
         _close_port(server)

@@ -34,7 +34,7 @@ from wasi_nn.backends.onnx.model import (
     require_self_contained,
     tensors_with_shape,
 )
-from wasi_nn.backends.options import check_options, is_flag, is_texts, is_thread_count, one_of, only_builder, taking
+from wasi_nn.backends.options import check_options, is_flag, is_names, is_texts, is_thread_count, one_of, only_builder
 from wasi_nn.errors import TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner, can_write_into
@@ -127,8 +127,11 @@ class OnnxBackend(Backend):
         return files_of_onnx(path)
 
     def own_files_of(self, path: Path, options: Mapping[str, Any]) -> Sequence[Path]:
-        check_options(self.encoding, options, _ACCEPTS)
+        self.check_options(options)
         return own_files_of_onnx(path, options.get("external_data", ()))
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        check_options(self.encoding, options, _ACCEPTS)
 
     def list_devices(self) -> Sequence[Device]:
         return _devices(import_onnxruntime().get_available_providers())
@@ -146,9 +149,7 @@ _ACCEPTS = {
     "spinning": is_flag,
     "optimization": one_of(_OPTIMIZATION),
     "external_data": is_texts,
-    "providers": taking('a list of names, such as ["CPUExecutionProvider"]')(
-        lambda value: is_texts(value) and value != []
-    ),
+    "providers": is_names,
 }
 
 

@@ -12,9 +12,9 @@ from itertools import islice
 from pathlib import Path
 
 from wasi_nn.backends.formats.protobuf import CutShort, fields
-from wasi_nn.backends.options import BY_PATH, how_to_set
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.process.files import mapped_file
+from wasi_nn.settings import BY_PATH, how_to_set_option
 
 _MAX_TOP_LEVEL_FIELDS = 100_000
 _MAX_FIELDS = 2_000_000
@@ -169,7 +169,7 @@ def own_files_of_onnx(path: Path, listed: Sequence[str]) -> Sequence[Path]:
 def _why_not_listed(path: Path, name: str) -> str:
     return (
         f"isn't named after it, as {path.name}.data would be: isolated, it may read that only if the option "
-        f"'external_data' lists it: {how_to_set('external_data', [name])}"
+        f"'external_data' lists it ({how_to_set_option('external_data', [name])})"
     )
 
 

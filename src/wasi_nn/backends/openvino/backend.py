@@ -142,8 +142,11 @@ class OpenVinoBackend(Backend):
     def own_files_of(self, path: Path, options: Mapping[str, Any]) -> Sequence[Path]:
         if path.name == tensorflow_model.SAVED_MODEL or path.suffix == ".xml":
             return self.files_of(path)
-        check_options(GraphEncoding.OPENVINO, options, self.accepts)
+        self.check_options(options)
         return own_files_of_onnx(path, options.get("external_data", ()))
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        check_options(GraphEncoding.OPENVINO, options, self.accepts)
 
     def list_devices(self) -> Sequence[Device]:
         import openvino as ov

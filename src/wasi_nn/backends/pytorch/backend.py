@@ -28,6 +28,7 @@ from wasi_nn.process.files import mapped_file
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 _GPUS = ("cuda", "mps", "xpu")  # ROCm's devices are cuda's to torch
+_ACCEPTS = {"device": is_text}
 _DEVICE_NAME = re.compile(rf"(cpu|{'|'.join(_GPUS)})(:\d+)?")
 
 
@@ -61,6 +62,9 @@ class PyTorchBackend(Backend):
         with plain_errors():
             return _OPEN[kind](path, device, trusted=True)
 
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        check_options(self.encoding, options, _ACCEPTS)
+
     def list_devices(self) -> Sequence[Device]:
         import torch
 
@@ -68,7 +72,7 @@ class PyTorchBackend(Backend):
         return as_devices(counts)
 
     def _device(self, target: ExecutionTarget, options: Mapping[str, Any]) -> str:
-        check_options(self.encoding, options, {"device": is_text})
+        self.check_options(options)
         name = options.get("device")
         if name is not None and not _DEVICE_NAME.fullmatch(name):
             message = f"{name!r} is no device; it is cpu, or one of {', '.join(_GPUS)} and a number"

@@ -26,7 +26,7 @@ import numpy as np
 
 from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.devices import Device, choose_device
-from wasi_nn.backends.options import check_options, is_text, is_texts, is_thread_count, only_builder
+from wasi_nn.backends.options import check_options, is_names, is_text, is_thread_count, only_builder
 from wasi_nn.backends.tensorflow.model import (
     SAVED_MODEL,
     ModelFolder,
@@ -78,6 +78,9 @@ class TensorFlowBackend(Backend):
     def files_of(self, path: Path) -> Sequence[Path]:
         return files_of_saved_model(path) if path.name == SAVED_MODEL else [path]
 
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        check_options(self.encoding, options, _SAVED_MODEL_ACCEPTS | _GRAPH_DEF_ACCEPTS)
+
     def list_devices(self) -> Sequence[Device]:
         devices = import_tensorflow().config.list_physical_devices()
         return as_devices(device.device_type for device in devices)
@@ -108,12 +111,8 @@ def import_tensorflow() -> Any:
             return tensorflow
 
 
-def _is_names(value: Any) -> bool:
-    return is_texts(value) and value != []
-
-
-_SAVED_MODEL_ACCEPTS = {"threads": is_thread_count, "signature": is_text, "tags": _is_names}
-_GRAPH_DEF_ACCEPTS = {"threads": is_thread_count, "inputs": _is_names, "outputs": _is_names}
+_SAVED_MODEL_ACCEPTS = {"threads": is_thread_count, "signature": is_text, "tags": is_names}
+_GRAPH_DEF_ACCEPTS = {"threads": is_thread_count, "inputs": is_names, "outputs": is_names}
 
 
 def _load(

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 
 from wasi_nn.backends.formats.protobuf import fields
-from wasi_nn.backends.options import how_to_run_by
 from wasi_nn.backends.tensorflow.model import is_saved_model
 from wasi_nn.backends.tensorflow.operations import Reach, changes, reach
 from wasi_nn.backends.tensorflow.plan import DEFAULT_SIGNATURE, DEFAULT_TAG, outputs_of
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.settings import how_to_run_by
 from wasi_nn.types import GraphEncoding
 
 
@@ -32,7 +32,7 @@ def require_unchanging(model: memoryview) -> None:
         raise NNError(
             ErrorCode.UNSUPPORTED_OPERATION,
             f"the model changes what it keeps ({operation}, node {node!r}), which openvino leaves out: "
-            + how_to_run_by(GraphEncoding.TENSORFLOW, "tensorflow", "tensorflow"),
+            + how_to_run_by(GraphEncoding.TENSORFLOW.value, "tensorflow", "tensorflow"),
         )
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wasi_nn.backends.formats.call_bounds import require_bounded
-from wasi_nn.backends.options import BY_PATH
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.settings import BY_PATH
 
 
 @dataclass

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.backends.options import how_to_set
 from wasi_nn.backends.tensorflow.operations import Reach, keeps_state, node_name, reach
 from wasi_nn.errors import ErrorCode, NNError, printable
+from wasi_nn.settings import how_to_set_option
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array
@@ -103,7 +103,7 @@ def _tagged(metas: Sequence[Any], tags: list[str] | None) -> Any:
         return metas[0]
     names = "; ".join(", ".join(sorted(each)) or "none" for each in available)
     tagged = [sorted(each) for each in available if each]
-    choice = f" (choose one: {how_to_set('tags', tagged[0])})" if tags is None and tagged else ""
+    choice = f" (choose one: {how_to_set_option('tags', tagged[0])})" if tags is None and tagged else ""
     message = f"the SavedModel has no graph tagged {', '.join(wanted)}: {names}{choice}"
     raise NNError(ErrorCode.INVALID_ARGUMENT, printable(message))
 
@@ -114,7 +114,7 @@ def _choose_signature(names: Sequence[str], wanted: str | None) -> str:
         raise NNError(ErrorCode.RUNTIME_ERROR, "the SavedModel has no signatures, so it can't be run: save it with one")
     signature = wanted or (names[0] if len(names) == 1 else DEFAULT_SIGNATURE)
     if signature not in names:
-        choice = "" if wanted else f" (choose one: {how_to_set('signature', names[0])})"
+        choice = "" if wanted else f" (choose one: {how_to_set_option('signature', names[0])})"
         message = f"the model has no signature {signature!r}, but {', '.join(names)}{choice}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, printable(message))
     return signature

@@ -19,7 +19,6 @@ import numpy as np
 
 from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.devices import CPU, Device, choose_device
-from wasi_nn.backends.options import check_options, is_text, is_thread_count, only_builder
 from wasi_nn.backends.tflite.model import cut_short_tflite, is_tflite, keeps_state, require_sound
 from wasi_nn.backends.tflite.signatures import choose_signature, described_signatures, read_signatures
 from wasi_nn.graph.graph import Graph
@@ -59,9 +58,12 @@ class TfliteBackend(Backend):
 
     def _load(self, model: bytes, trusted: bool, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         choose_device([CPU], target, "ai-edge-litert")
-        check_options(self.encoding, options, {"threads": is_thread_count, "signature": is_text})
+        self.check_options(options)
         require_sound(model, trusted=trusted)
         return TfliteGraph(model, **options)
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        check_options(self.encoding, options, {"threads": is_thread_count, "signature": is_text})
 
     def list_devices(self) -> Sequence[Device]:
         import ai_edge_litert.interpreter  # noqa: F401  raises if it isn't installed

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from wasi_nn.backends.formats.call_bounds import require_bounded
 from wasi_nn.backends.formats.flatbuffers import FlatBuffer, OutOfBounds, Table
-from wasi_nn.backends.options import BY_PATH
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.settings import BY_PATH
 
 _MAX_RUNS = 10_000  # calls of subgraphs by each other; the rounds of loops aren't counted
 

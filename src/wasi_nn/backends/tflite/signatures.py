@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wasi_nn.backends.formats.flatbuffers import FlatBuffer, Table
-from wasi_nn.backends.options import how_to_run_by, how_to_set
 from wasi_nn.errors import ErrorCode, NNError, printable
+from wasi_nn.settings import how_to_run_by, how_to_set_option
 from wasi_nn.types import GraphEncoding
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -82,11 +82,11 @@ def require_main(chosen: Signature | None, signatures: Sequence[Signature]) -> N
     that runs no other subgraph."""
     if chosen is None or chosen.graph == 0:
         return
-    other = how_to_run_by(GraphEncoding.TENSORFLOWLITE, "ai_edge_litert", "tflite")
+    other = how_to_run_by(GraphEncoding.TENSORFLOWLITE.value, "ai_edge_litert", "tflite")
     message = f"the signature {chosen.name!r} isn't of the model's main graph, which is all that openvino runs: {other}"
     main = next((signature.name for signature in signatures if signature.graph == 0), None)
     if main is not None:
-        message += f"; or run the signature {main!r}: {how_to_set('signature', main)}"
+        message += f"; or run the signature {main!r}: {how_to_set_option('signature', main)}"
     raise NNError(ErrorCode.UNSUPPORTED_OPERATION, printable(message))
 
 

@@ -17,6 +17,7 @@ Each execution context has one *runner channel*. A message is a JSON object, and
     runner    (begins with an answer)                                            features
     runner    run        bind                                                    outputs, kept where they are
     runner    run apart  bind                                                    outputs, for the host to copy at once
+    runner    deadlines                                                          {}
     runner    check      index                                 bytes: the input  {}
     runner    before     bind, index                                             an output, or {} if it isn't known
     runner    steps      bind                                                    {}
@@ -52,6 +53,7 @@ class Request(StrEnum):
     FORGET = "forget"
     RUN = "run"
     RUN_APART = "run apart"
+    DEADLINES = "deadlines"
     CHECK = "check"
     BEFORE = "before"
     STEPS = "steps"
@@ -69,6 +71,7 @@ FIELDS: dict[Request, frozenset[str]] = {
     Request.FORGET: frozenset({"graph"}),
     Request.RUN: frozenset({"bind"}),
     Request.RUN_APART: frozenset({"bind"}),
+    Request.DEADLINES: frozenset(),
     Request.CHECK: frozenset({"index"}),
     Request.BEFORE: frozenset({"bind", "index"}),
     Request.STEPS: frozenset({"bind"}),

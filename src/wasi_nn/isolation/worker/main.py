@@ -136,9 +136,10 @@ class _Worker:
 
 def _no_thread() -> NNError:
     from wasi_nn.errors import ErrorCode, NNError
+    from wasi_nn.isolation import how_to_raise
 
     text = "the isolated worker can't start a thread for one more execution context"
-    return NNError(ErrorCode.RUNTIME_ERROR, text)
+    return NNError(ErrorCode.RUNTIME_ERROR, f"{text} ({how_to_raise('threads')})")
 
 
 def _backend(message: Message) -> Any:
@@ -167,6 +168,8 @@ def _loaded(message: Message, files: Sequence[int]) -> Graph:
     from wasi_nn.types import ExecutionTarget
 
     backend = _backend(message)
+    if isinstance(backend, backends.Backend):
+        backend.in_worker = True
     target, options = ExecutionTarget(message["target"]), message["options"]
     with backends.load_errors(backend):
         if message["path"] is not None:

@@ -12,6 +12,7 @@ import numpy as np
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import ABSENT, as_runner, failure
+from wasi_nn.isolation import how_to_raise
 from wasi_nn.isolation.wire.channel import Channel, Gone, encoded, mapped
 from wasi_nn.isolation.wire.descriptions import described_error, dtype_of, texts_of
 from wasi_nn.isolation.wire.outputs import SAME, OutputWriter
@@ -31,7 +32,7 @@ def as_nn_errors() -> Iterator[None]:
     except NNError:
         raise
     except MemoryError as error:
-        message = "the isolated worker is out of memory (Isolation.memory)"
+        message = f"the isolated worker is out of memory ({how_to_raise('memory')})"
         raise NNError(ErrorCode.RUNTIME_ERROR, message) from error
     except Exception as error:
         raise failure(error) from error
@@ -86,6 +87,9 @@ class RunnerServer:
                 return self._outputs.told(self._runner(self._inputs, self._outputs.reuse))
             case Request.RUN_APART:
                 return self._apart.told(self._runner(self._inputs, self._apart.reuse))
+            case Request.DEADLINES:
+                self._runner.expect_deadlines()
+                return {}
             case Request.CHECK:
                 self._runner.check_input(message["index"], data)
                 return {}

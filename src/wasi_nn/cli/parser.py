@@ -1,0 +1,65 @@
+"""The parser of the command line: `argparse`, with errors of one line that say what to type instead."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from wasi_nn.errors import nearest, printable
+
+_REQUIRED = "the following arguments are required: "
+_NO_VALUE = re.compile(r"argument (--[\w-]+)(?:/\S+)?: expected one argument")
+_USAGE_EXIT_CODE = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose options can't be abbreviated, and whose errors are one line each."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **{"allow_abbrev": False, **settings})
+
+    def parse_known_args(  # type: ignore[override]  # its overloads are for other namespaces
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """Parse the arguments; one that is left over is an error here, with the subcommand's name and options."""
+        first = (sys.argv[1:] if args is None else args)[:1]
+        if first and first[0].startswith("-") and first[0] != "--" and not self._knows(first[0]):
+            self.error(self._why_unknown(first[0]))  # rather than that something else is missing
+        parsed, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(self._why_unknown(rest[0]))
+        return parsed, rest
+
+    def _knows(self, argument: str) -> bool:
+        return argument.partition("=")[0] in self._option_string_actions
+
+    def _why_unknown(self, argument: str) -> str:
+        if not argument.startswith("-"):
+            return f"one argument too many: {printable(argument)!r}"
+        option = argument.partition("=")[0]
+        return f"no option {printable(option)}{nearest(option, self._option_string_actions)}"
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            words = list(map(str, action.choices))
+            message = f"{printable(str(value))!r} is none of {', '.join(words)}{nearest(str(value), words)}"
+            raise argparse.ArgumentError(action, message)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where the help is, and exit with 2."""
+        if message.startswith(_REQUIRED):
+            message = self._why_missing(message.removeprefix(_REQUIRED).split(", ")[0])
+        elif no_value := _NO_VALUE.match(message):
+            message = f"{no_value[1]} needs a value: {self._option_string_actions[no_value[1]].metavar}"
+        print(f"{self.prog}: {message} (help: {self.prog} --help)", file=sys.stderr)
+        sys.exit(_USAGE_EXIT_CODE)
+
+    def _why_missing(self, name: str) -> str:
+        for action in self._actions:
+            if action.metavar == name and not action.option_strings:
+                words = ", ".join(action.choices) if action.choices else action.help
+                return f"{name} is missing: {words}"
+        return f"{name} is missing"

@@ -1,0 +1,100 @@
+"""Tables on the terminal: columns that line up, within the width of the terminal.
+
+Output that doesn't go to a terminal isn't wrapped: a row is a line, for other programs to read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+
+from wasi_nn.errors import printable
+
+_GAP = 2  # spaces between two columns
+_NARROWEST = 8  # columns of text: a cell isn't wrapped to less
+
+
+def terminal_width() -> int | None:
+    """The columns of the terminal that the output goes to; None if it goes elsewhere."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def text_width(text: str) -> int:
+    """The columns that a text takes on a terminal: two for a wide character, none for a combining one."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )
+
+
+def table(rows: Sequence[Sequence[str]], *, indent: int = 0, width: int | None = None) -> list[str]:
+    """The lines of a table. Where the rows are wider than `width`, the widest cells are wrapped."""
+    return list(Columns(rows, indent=indent, width=width).lines(rows))
+
+
+class Columns:
+    """The widths of the columns of a table, as these rows need them. Rows may be printed before others are known."""
+
+    def __init__(self, rows: Sequence[Sequence[str]], *, indent: int = 0, width: int | None = None) -> None:
+        count = max(map(len, rows), default=0)
+        self._indent = indent
+        self._widths = [max(text_width(printable(row[n])) for row in rows if n < len(row)) for n in range(count)]
+        self._wraps = width is not None
+        if width is not None and count:
+            self._narrow(width - indent - _GAP * (count - 1))
+
+    def _narrow(self, width: int) -> None:
+        """Take columns of text from the widest cells until the rest fits."""
+        while (excess := sum(self._widths) - width) > 0:
+            widest = max(self._widths)
+            if widest <= _NARROWEST:
+                return
+            next_width = max((other for other in self._widths if other < widest), default=0)
+            place = self._widths.index(widest)
+            self._widths[place] = max(widest - excess, min(next_width, widest - 1), _NARROWEST)
+
+    def lines(self, rows: Sequence[Sequence[str]]) -> Iterator[str]:
+        """The lines of some rows. A cell that is wider than its column is wrapped, or pushes the rest of its row."""
+        for row in rows:
+            cells = [
+                _wrapped(printable(cell), width) if self._wraps else [printable(cell)]
+                for cell, width in zip(row, self._widths, strict=False)
+            ]
+            for parts in zip_longest(*cells, fillvalue=""):
+                padded = (
+                    part + " " * (width - text_width(part)) for part, width in zip(parts, self._widths, strict=False)
+                )
+                yield (" " * self._indent + (" " * _GAP).join(padded)).rstrip()
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The lines of a text, each at most so wide: broken at spaces, or in the middle of a longer word."""
+    lines = [""]
+    for word in text.split(" "):
+        line = f"{lines[-1]} {word}" if lines[-1] else word
+        if text_width(line) <= width:
+            lines[-1] = line
+            continue
+        if lines[-1]:
+            lines.append("")
+        while text_width(word) > width:
+            end = next(end for end in range(len(word), 0, -1) if text_width(word[:end]) <= width or end == 1)
+            lines[-1], word = word[:end], word[end:]
+            lines.append("")
+        lines[-1] = word
+    return lines
+
+
+def hanging(text: str, width: int | None) -> str:
+    """A text on several lines where it is wider than `width`, with the further ones indented."""
+    if width is None or text_width(text) <= width:
+        return text
+    return "\n    ".join(_wrapped(text, max(width - 4, _NARROWEST)))

@@ -1,0 +1,55 @@
+"""The options of the worker processes of isolated graphs (`--worker-...`)."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from wasi_nn.cli import UsageError
+from wasi_nn.cli.limit_options import count, seconds, size
+
+if TYPE_CHECKING:
+    from wasi_nn.isolation import Isolation
+
+_OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
+    "memory": (size, "BYTES", "memory of a worker: 65536, 512M, 2G (default: 4G)"),
+    "threads": (count, "N", "threads of a worker (default: 1024)"),
+    "load_time": (seconds, "TIME", "time of a worker to load a model: 10, 500ms, 10m (default: 5m)"),
+    "grace": (seconds, "TIME", "time of a worker to stop a compute, before it is killed (default: 1s)"),
+}
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add `--isolate`, and an option for each field of `Isolation`."""
+    group = parser.add_argument_group("isolated graphs, which run in worker processes that can do nothing but compute")
+    group.add_argument(
+        "--isolate",
+        action=argparse.BooleanOptionalAction,
+        help="isolate all graphs, or none (default: only guest-supplied models of unsafe formats)",
+    )
+    for name, (kind, metavar, text) in _OPTIONS.items():
+        flag = f"--worker-{name.replace('_', '-')}"
+        group.add_argument(flag, type=_value(kind), default=argparse.SUPPRESS, metavar=metavar, help=text)
+
+
+def isolation(options: argparse.Namespace) -> Isolation:
+    """How graphs are isolated. Raises `UsageError` if none are, and an option says how."""
+    from wasi_nn.isolation import Isolation
+
+    values = {name: getattr(options, f"worker_{name}") for name in _OPTIONS if hasattr(options, f"worker_{name}")}
+    if values and options.isolate is False:
+        raise UsageError(
+            f"--worker-{next(iter(values)).replace('_', '-')} is for isolated graphs: without --no-isolate"
+        )
+    return Isolation(**values)
+
+
+def _value(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    def value(text: str) -> Any:
+        number = kind(text)
+        if number is None:
+            raise argparse.ArgumentTypeError(f"{text!r} is no limit: a worker always has one")
+        return number
+
+    return value

@@ -1,0 +1,140 @@
+"""Grammars of guests: in an isolated graph they need no permission, since an endless one costs a worker."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checks import refused
+from conftest import C_GUESTS, need
+
+import wasi_nn
+from wasi_nn import ErrorCode, ExecutionContext, GraphEncoding, Limits, LoadRules, NNError, Session
+from wasi_nn.isolation.isolated_graph import IsolatedGraph
+
+need("xllamacpp", "'wasi-nn[ggml]'")
+need("gguf", "gguf")
+
+import ggml_models as models  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("isolation")
+
+FINE = json.dumps({"grammar": 'root ::= "fine" | "good"'}).encode()
+# Each of 900 nested optional letters doubles the ways to read a text: llama.cpp follows all of them.
+ENDLESS = json.dumps({"grammar": 'root ::= (("a"?){30}){30}'}).encode()
+SHORT = Limits(compute_time=3)
+
+
+@pytest.fixture
+def isolated(isolation: None) -> Iterator[wasi_nn.Graph]:
+    with wasi_nn.load(models.tiny(), rules=LoadRules(isolate=True)) as graph:
+        yield graph
+
+
+def prompted(
+    session: Session, graph: str = "llm", config: bytes = b"", options: bytes | None = None
+) -> ExecutionContext:
+    context = session.context(session.init_execution_context(session.load_by_name(graph, config)))
+    context.set_input(0, np.frombuffer(b"hello", np.uint8))
+    if options is not None:
+        context.set_input(1, np.frombuffer(options, np.uint8))
+    return context
+
+
+def text_of(context: ExecutionContext) -> bytes:
+    context.compute()
+    return bytes(context.output_bytes(0))
+
+
+def test_an_isolated_graph_takes_a_guests_grammar(isolated: wasi_nn.Graph) -> None:
+    with Session({"llm": isolated}) as session:
+        assert text_of(prompted(session, options=FINE)) in (b"fine", b"good")
+        assert text_of(prompted(session, config=FINE)) in (b"fine", b"good")
+        context = prompted(session, options=FINE)
+        assert b"".join(_pieces(context)) in (b"fine", b"good")
+
+
+def _pieces(context: ExecutionContext) -> Iterator[bytes]:
+    return (bytes(piece) for piece in context.pieces())
+
+
+def test_an_isolated_model_from_a_guests_bytes_takes_a_grammar_beside_it() -> None:
+    rules = LoadRules(isolate=True)
+    with Session(rules=rules, allow_load=["ggml"]) as session:
+        builders = [memoryview(models.tiny()), memoryview(FINE)]
+        graph = session.load(builders, GraphEncoding.GGML, wasi_nn.ExecutionTarget.CPU)
+        context = session.context(session.init_execution_context(graph))
+        context.set_input(0, np.frombuffer(b"hello", np.uint8))
+        assert text_of(context) in (b"fine", b"good")
+
+
+def test_an_endless_grammar_costs_its_guest_a_deadline_and_the_graph_goes_on(isolated: IsolatedGraph) -> None:
+    with Session({"llm": isolated}, limits=SHORT) as session, Session({"llm": isolated}) as another:
+        others = prompted(another, options=FINE)
+        assert text_of(others) in (b"fine", b"good")
+        before = isolated.worker_process
+        context = prompted(session, options=ENDLESS)
+        refused(ErrorCode.TIMEOUT, "longer than 3 s .*Limits.compute_time, --max-compute-time", context.compute)
+        assert text_of(others) in (b"fine", b"good")
+        assert isolated.worker_process != before
+        context.set_input(1, np.frombuffer(FINE, np.uint8))
+        assert text_of(context) in (b"fine", b"good"), "the guest may go on too, also with a grammar"
+
+
+def test_an_endless_grammar_ends_a_sequence_of_pieces(isolated: IsolatedGraph) -> None:
+    with Session({"llm": isolated}, limits=SHORT) as session:
+        context = prompted(session, options=ENDLESS)
+        refused(ErrorCode.TIMEOUT, "longer than 3 s", lambda: list(_pieces(context)))
+        assert text_of(prompted(session, options=FINE)) in (b"fine", b"good")
+
+
+def test_without_a_time_limit_an_isolated_graph_takes_no_grammar(isolated: wasi_nn.Graph) -> None:
+    how = r"limit the time of computes \(Limits.compute_time, --max-compute-time\), or allow grammars \(options="
+    with Session({"llm": isolated}, limits=Limits(compute_time=None)) as session:
+        refused(ErrorCode.SECURITY, how, prompted, session, options=FINE)
+        refused(ErrorCode.SECURITY, how, prompted(session, config=FINE).compute)
+    refused(ErrorCode.SECURITY, how, isolated.compute, {"prompt": b"hello", "options": FINE})
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+def test_the_operator_decides_where_the_option_is_given(isolate: bool) -> None:
+    def load(allowed: bool) -> wasi_nn.Graph:
+        return wasi_nn.load(models.tiny(), options={"allow-grammar": allowed}, rules=LoadRules(isolate=isolate))
+
+    with load(True) as graph, Session({"llm": graph}, limits=Limits(compute_time=None)) as session:
+        assert text_of(prompted(session, options=FINE)) in (b"fine", b"good")
+    with load(False) as graph, Session({"llm": graph}) as session:
+        refused(ErrorCode.SECURITY, "takes no grammar from guests", prompted, session, options=FINE)
+
+
+def test_in_this_process_the_refusal_says_how_to_isolate_or_allow() -> None:
+    with wasi_nn.load(models.tiny()) as graph, Session({"llm": graph}) as session:
+        with pytest.raises(NNError) as raised:
+            prompted(session, options=FINE)
+        assert raised.value.message == (
+            "this graph takes no grammar from guests, since one can occupy llama.cpp without end: "
+            "isolate the graph (isolate=True, --isolate), or allow grammars (options={'allow-grammar': True}, "
+            "--graph-option NAME:allow-grammar=true, options.allow-grammar = true in graphs.toml)"
+        )
+
+
+def test_the_command_gives_what_the_refusal_says(tmp_path: Path, cache_home: Path) -> None:
+    (tmp_path / "tiny.gguf").write_bytes(models.tiny())
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        program = [str(Path(sys.executable).with_name("wasi-nn")), "run", "--graph", "llm=tiny.gguf", *options]
+        guest = [str(C_GUESTS / "chat.wasm"), "--graph", "llm", "--options", FINE.decode(), "--at-once", "hello"]
+        return subprocess.run([*program, *guest], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    refusal = run()
+    assert refusal.returncode == 1
+    allow = "--graph-option NAME:allow-grammar=true"
+    assert f"allow grammars (options={{'allow-grammar': True}}, {allow}" in refusal.stderr
+    for cure in (["--isolate"], allow.replace("NAME", "llm").split()):
+        result = run(*cure)
+        assert (result.returncode, result.stdout.splitlines()[-1] in ("fine", "good")) == (0, True)
