@@ -19,6 +19,7 @@ import numpy as np
 
 from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.devices import CPU, Device, choose_device
+from wasi_nn.backends.options import check_options, is_text, is_thread_count, only_builder
 from wasi_nn.backends.tflite.model import cut_short_tflite, is_tflite, keeps_state, require_sound
 from wasi_nn.backends.tflite.signatures import choose_signature, described_signatures, read_signatures
 from wasi_nn.graph.graph import Graph
