@@ -275,7 +275,7 @@ class Session:
 
     def get_output_tensor(self, context: int, name: str) -> int:
         """An output of the last compute as a new tensor; returns the tensor's handle."""
-        return self._handles.add(self._tensor(context, name, self.get_output(context, name)))
+        return self._handles.add(_as_tensor(self.context(context).graph, name, self.get_output(context, name)))
 
     def compute_named(self, context: int, inputs: Iterable[tuple[str, ArrayLike]]) -> list[tuple[str, Array]]:
         """See `ExecutionContext.compute_named`."""
@@ -287,17 +287,13 @@ class Session:
         try:
             arrays = [(name, self._handles.get(tensor, Tensor).array(name)) for name, tensor in inputs]
             results = self.compute_named(context, arrays)
-            outputs = [(name, self._tensor(context, name, array)) for name, array in results]
+            graph = self.context(context).graph
+            outputs = [(name, _as_tensor(graph, name, array)) for name, array in results]
         finally:
             for _, tensor in inputs:
                 self._handles.discard(tensor)
         handles = self._handles.add_all(tensor for _, tensor in outputs)
         return [(name, handle) for (name, _), handle in zip(outputs, handles, strict=True)]
-
-    def _tensor(self, context: int, name: str, array: Array) -> Tensor:
-        infos = self.context(context).graph.outputs
-        info = infos[find(infos, name, "output")] if infos else TensorInfo(name, array.dtype, array.shape)
-        return Tensor.of(info, array)
 
     def compute_single(self, context: int) -> None:
         """See `ExecutionContext.compute_single`."""
@@ -368,3 +364,10 @@ def _no_graph(name: str) -> NNError:
     return NNError(
         ErrorCode.NOT_FOUND, f"no graph is named {name[:80]!r} for this guest, or it may not load it ({how})"
     )
+
+
+def _as_tensor(graph: Graph, name: str, array: Array) -> Tensor:
+    """An output of a graph as a guest's tensor. Raises `NNError` as `Tensor.of` does."""
+    infos = graph.outputs
+    info = infos[find(infos, name, "output")] if infos else TensorInfo(name, array.dtype, array.shape)
+    return Tensor.of(info, array)
