@@ -31,7 +31,8 @@ def load(
     """Load the operator's own model into a graph.
 
     `options` are the backend's own (`wasi_nn.backends.onnx.backend` lists those for ONNX). `runtime` names the ML
-    runtime to use, where several can run the encoding; it comes before what `rules` say. `Graph.device` and
+    runtime to use, where several can run the encoding: its Python module, or its extra of this package. It comes before
+    what `rules` say. `Graph.device` and
     `Graph.runtime` tell where it came to run.
 
     Raises `NNError`: `invalid-argument` for an option, encoding, target or runtime that doesn't exist; `not-found` for
