@@ -314,8 +314,8 @@ class Host:
         env             the guest's whole environment. None: it is empty
         dirs            the guest's directories: a mapping of paths as the guest sees them to directories of this
                         machine. A path may be read and written; a `Directory` may be read-only. None: no directories
-        stdin           the guest's standard input: bytes, the path of a file, or `sys.stdin` to share this process's.
-                        None: it is empty
+        stdin           the guest's standard input: bytes, a `pathlib.Path` of a file, or `sys.stdin` to share this
+                        process's. None: it is empty. A str is an error: it could be either a text or a path
         capture_output  whether the guest's output goes into the result. False: it goes to this process's output
         streams         the descriptors for the guest's standard output and error, instead of this process's own
         allow_names     replaces the host's `allow_names` for this run. None: the host's
@@ -327,9 +327,9 @@ class Host:
         With `capture_output` or `streams`, the guest is stopped when it writes more than `Limits.output_bytes`.
 
         Raises `GuestError` if the guest can't be run, `GuestTrap` if a trap or a limit stopped it, `GuestStopped` if
-        `close` stopped it. A `GuestTrap` has the captured output. Raises `NNError`: with `invalid-argument` for
-        arguments that can't be, such as both `capture_output` and `streams`; with `runtime-error` for a trace that
-        can't be written.
+        `close` stopped it. A `GuestTrap` has the captured output and the facts about the run (`stats`). Raises
+        `NNError`: with `invalid-argument` for arguments that can't be, such as both `capture_output` and `streams`;
+        with `runtime-error` for a trace that can't be written.
         """
         return self._result_of(
             self.start(

@@ -33,8 +33,8 @@ def load(
     """Load the operator's own model into a graph.
 
     `options` are options of the backend (`wasi_nn.backends.onnx.backend` lists those for ONNX). `runtime` names the ML
-    runtime, if several can run the encoding; it takes precedence over `rules`. `Graph.runtime` and `Graph.device` say
-    where the graph runs.
+    runtime, if several can run the encoding: its Python module, or its extra of this package. It takes precedence over
+    `rules`. `Graph.runtime` and `Graph.device` say where the graph runs.
 
     Raises `NNError`: `invalid-argument` for an option, encoding, target or runtime that doesn't exist; `not-found` for
     a path that doesn't exist; `invalid-encoding` if no backend fits, or its runtime isn't installed;
