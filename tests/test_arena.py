@@ -288,6 +288,7 @@ class TestWhatIsTold:
 
     def test_more_than_there_may_be_is_too_large(self) -> None:
         with pytest.raises(
-            NNError, match=r"1342177280 bytes for its outputs, and may have 1073741824 \(Isolation\.memory\)"
+            NNError,
+            match=r"1342177280 bytes for its outputs, and may have 1073741824 \(Isolation.memory, --worker-memory\)",
         ):
             self.room().reader.give_room(2**30 + 1)

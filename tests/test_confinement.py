@@ -229,7 +229,7 @@ def test_a_context_for_which_there_is_no_thread_is_an_error_of_its_own() -> None
         for _ in range(count):
             contexts.append(graph.init_execution_context())  # noqa: PERF401  until one fails
 
-    with pytest.raises(NNError, match=r"can't start a thread .* \(Isolation.threads\)"):
+    with pytest.raises(NNError, match=r"can't start a thread .* \(Isolation.threads, --worker-threads\)"):
         begin(40)
     contexts[0].set_input(0, X)
     contexts[0].compute()

@@ -292,7 +292,7 @@ class TestFaults:
 
     @pytest.mark.parametrize("memory", [MIB, 5 * MIB, 16 * MIB])
     def test_one_with_too_little_memory_to_start_names_the_limit(self, memory: int) -> None:
-        with pytest.raises(NNError, match=rf"{memory} bytes of memory \(Isolation\.memory\)"):
+        with pytest.raises(NNError, match=rf"{memory} bytes of memory \(Isolation.memory, --worker-memory\)"):
             wasi_nn.load(onnx_models.relu(), rules=LoadRules(isolate=Isolation(memory=memory)))
 
     @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_a_graph_by_its_tags(tmp_path: Path) -> None:
     models.changed(folder, lambda meta: meta.meta_info_def.tags.append("gpu"))
     for options in ({}, {"tags": ["gpu", "serve"]}):
         assert load(folder, **options).compute({"x": X})["y"].tolist() == [-1, 1, -2, 2]
-    refused(ErrorCode.INVALID_ARGUMENT, "no graph tagged train: gpu, serve", load, folder, tags=["train"])
+    refused(ErrorCode.INVALID_ARGUMENT, "no graph tagged train, but gpu, serve", load, folder, tags=["train"])
 
 
 def test_the_inputs_and_outputs_of_a_frozen_graph() -> None:
