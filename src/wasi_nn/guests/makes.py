@@ -27,6 +27,8 @@ _FOR_WASI_0_2 = (
     "JavaScript: a world with wasi:cli@0.2), or as a core module for WASI preview 1"
 )
 
+_NOT_YET = f"which this host's engine can't link yet: {_FOR_WASI_0_2}"
+
 
 def listed(names: Collection[str]) -> str:
     """The names for a message: the first of them, and the number of the others."""
@@ -155,6 +157,9 @@ def _core_of_component(missing: Sequence[Import], adapts: bool, is_command: bool
     adapt = f" --adapt {_PREVIEW_1}=wasi_snapshot_preview1.{kind}.wasm" if adapts else ""
     adapter = ", with the adapter of wasmtime's releases" if adapts else ""
     interfaces = dict.fromkeys(module for module, _ in missing if _INTERFACE.fullmatch(module))
+    newer = [name for name in interfaces if _is_wasi_0_3(name.removeprefix("cm32p2|"))]
+    if newer:
+        return f"is the core module of a component for WASI 0.3 (it imports {listed(newer)}), {_NOT_YET}"
     seen = f" (it imports {listed(interfaces)})" if interfaces else ""
     return (
         "is the core module of a component, not the component: make that by "
@@ -184,7 +189,7 @@ def make_of_component(imports: Iterable[str], exports: Iterable[str]) -> str | N
         newer = [name for name in exports if _is_wasi_0_3(name)]
         seen = f"exports {listed(newer)}"
     if newer:
-        return f"is built for WASI 0.3 (it {seen}), which this host's engine can't link yet: {_FOR_WASI_0_2}"
+        return f"is built for WASI 0.3 (it {seen}), {_NOT_YET}"
     if runs:
         return None
     if any(map(_HTTP_SERVER.fullmatch, exports)):
@@ -208,4 +213,6 @@ def why_not_compiled(wasm: bytes) -> str | None:
 
 
 def _is_wasi_0_3(name: str) -> bool:
-    return name.startswith("wasi:") and not name.startswith("wasi:nn/") and "@0.3." in name
+    return (
+        name.startswith("wasi:") and not name.startswith("wasi:nn/") and re.search(r"@0\.3(?:\.|$)", name) is not None
+    )
