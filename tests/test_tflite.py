@@ -191,7 +191,7 @@ def test_a_guest_brings_its_model() -> None:
 
 @pytest.mark.parametrize("model", [b"", b"no model", b"\x1c\0\0\0TFL3", models.relu()[:60], models.relu()[:-8]])
 def test_what_is_no_model(model: bytes) -> None:
-    refused(ErrorCode.RUNTIME_ERROR, "can't load the model", wasi_nn.load, model, "tensorflowlite")
+    refused(ErrorCode.RUNTIME_ERROR, "can't load the model|is empty|cut short", wasi_nn.load, model, "tensorflowlite")
 
 
 def test_models_that_are_damaged_anywhere_harm_nobody() -> None:

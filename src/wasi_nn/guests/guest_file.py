@@ -28,7 +28,8 @@ _SHARED_MEMORY = "shared memory support is disabled"
 _NO_HTTP = "unknown import: `wasi:http/"
 _TOO_MANY_MEMORIES = "memory count too high"
 _RUN = "wasi:cli/run@0.2."
-_MAGIC, _ELF = b"\0asm", b"\x7fELF"
+_MAGIC = b"\0asm"
+_PROGRAMS = (b"\x7fELF", b"\xcf\xfa\xed\xfe")  # for the machine itself
 
 
 def name_of(guest: Guest | Module | Component) -> str:
@@ -65,7 +66,7 @@ def _not_webassembly(name: str, content: bytes) -> GuestError:
     advice = f": {found.advice}" if found.hides else ""
     if found.encoded:
         advice = ": it is for a guest to load, which has it as a named graph (--graph NAME=FILE, Host(graphs))"
-    elif content.startswith(_ELF):
+    elif content.startswith(_PROGRAMS) and not found.hides:
         advice = ": build the guest for a target of WebAssembly, such as wasm32-wasip1"
     return GuestError(f"{name} is {found.name}, not WebAssembly{advice}")
 
@@ -101,8 +102,8 @@ def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store
     """The reasons why a module can't be run as a command with this linker: sentences whose subject is the module."""
     missing = [(item.module, item.name or "") for item in module.imports if not _has(linker, store, item)]
     exports = {item.name: item.type for item in module.exports}
-    preview_1 = [item.name or "" for item in module.imports if item.module == "wasi_snapshot_preview1"]
-    make = make_of_module(missing, preview_1, exports)
+    adapts = any(item.module == "wasi_snapshot_preview1" for item in module.imports)
+    make = make_of_module(missing, exports, adapts=adapts)
     if make is not None:
         yield make
     elif missing:
@@ -120,7 +121,8 @@ def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store
         kind = "library" if "_initialize" not in exports else "reactor"
         yield (
             f"exports no '_start', so that it is a {kind}, not a command: build it as a command, with a main function "
-            "(C and C++: without -mexec-model=reactor; Rust: no cdylib; Go: without -buildmode=c-shared)"
+            "(C and C++: without -mexec-model=reactor; Rust: no cdylib; Go: without -buildmode=c-shared; "
+            "AssemblyScript: --exportStart _start)"
         )
 
 

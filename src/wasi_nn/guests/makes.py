@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from wasi_nn.abi.component.compose import names_of
 from wasi_nn.abi.wasm_binary import uses_async
@@ -14,7 +15,7 @@ from wasi_nn.errors import printable
 Import = tuple[str, str]
 """An import of a core module: a module and a name."""
 
-_MOST_NAMES = 12  # in a message
+_MOST_NAMES, _MOST_LETTERS = 12, 200  # in a message, and in a name there
 _PREVIEW_1 = "wasi_snapshot_preview1"
 _INTERFACE = re.compile(r"(?:cm32p2\|)?[a-z][a-z0-9-]*:[a-z0-9-]+/[a-z0-9-]+(?:@.*)?|\$root|\[export\].*|cm32p2.*")
 _RUN = "wasi:cli/run@"
@@ -26,11 +27,13 @@ _FOR_WASI_0_2 = (
     "JavaScript: a world with wasi:cli@0.2), or as a core module for WASI preview 1"
 )
 
+_NOT_YET = f"which this host's engine can't link yet: {_FOR_WASI_0_2}"
+
 
 def listed(names: Collection[str]) -> str:
     """The names for a message: the first of them, and the number of the others."""
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return printable(", ".join(list(names)[:_MOST_NAMES])) + more
+    return printable(", ".join(name[:_MOST_LETTERS] for name in islice(names, _MOST_NAMES))) + more
 
 
 # Core modules
@@ -40,8 +43,8 @@ def listed(names: Collection[str]) -> str:
 class _Make:
     """A make of core modules.
 
-    text     a sentence without a subject, which the module is
-    imports  whether a missing import shows this make
+    text   a sentence without its subject, the module
+    shows  whether a missing import shows this make
     """
 
     text: str
@@ -90,6 +93,10 @@ _MAKES = (
         lambda item: item[0] == "a" and len(item[1]) <= 2,
     ),
     _Make(
+        "is a shared library (-shared, -sSIDE_MODULE): link it statically, as a command",
+        lambda item: item[0].startswith("GOT.") or item == ("env", "__memory_base"),
+    ),
+    _Make(
         "is built for JavaScript: build it for WASI preview 1",
         lambda item: item[0].startswith(("./", "wasm:", "dart")) or item[0].endswith((".js", ".mjs")),
     ),
@@ -97,15 +104,15 @@ _MAKES = (
 _ASSEMBLYSCRIPT = frozenset({"abort", "trace", "seed", "Date.now", "console.log", "performance.now"})
 
 
-def make_of_module(missing: Sequence[Import], functions: Sequence[str], exports: Collection[str]) -> str | None:
+def make_of_module(missing: Sequence[Import], exports: Collection[str], *, adapts: bool) -> str | None:
     """The make of a core module that can't run here: a sentence without its subject; None if no make is known by it.
 
-    missing    the imports that this host lacks
-    functions  the names of the functions of WASI preview 1 among all imports
-    exports    the names of the exports
+    missing  the imports that this host lacks
+    exports  the names of the exports
+    adapts   whether the module imports functions of WASI preview 1, for which a component needs an adapter
     """
     if is_core_of_component(missing, exports):
-        return _core_of_component(missing, bool(functions), "_start" in exports)
+        return _core_of_component(missing, adapts, "_start" in exports)
     if not missing:
         return None
     names = listed([f"{module}.{name}" for module, name in missing])
@@ -114,14 +121,18 @@ def make_of_module(missing: Sequence[Import], functions: Sequence[str], exports:
             return f"{make.text} (it imports {names})"
     environment = {name for module, name in missing if module == "env"}
     if environment and environment <= _ASSEMBLYSCRIPT:
-        return f"is built by AssemblyScript for JavaScript: {_assemblyscript(environment)} (it imports {names})"
-    extensions = [name for module, name in missing if module == _PREVIEW_1]
-    if extensions:
         return (
-            f"imports functions that WASI preview 1 doesn't have: {listed(extensions)} (a host's own extension, as "
-            "WasmEdge's sockets are): build it without them"
+            f"is built by AssemblyScript for JavaScript: {_assemblyscript(environment, exports)} (it imports {names})"
         )
-    if environment:
+    modules = {module for module, _ in missing}
+    if modules == {_PREVIEW_1}:
+        return (
+            f"imports functions that WASI preview 1 doesn't have: {names} (a host's own extension, as WasmEdge's "
+            "sockets are): build it without them"
+        )
+    if ("env", "memory") in missing:
+        return f"imports its memory: link it without --import-memory (it imports {names})"
+    if modules == {"env"}:
         return f"imports functions that its linker left open: {names}: link the library or object that defines them"
     return None
 
@@ -133,18 +144,22 @@ def is_core_of_component(missing: Sequence[Import], exports: Collection[str]) ->
     return exports_interfaces or is_library or any(_INTERFACE.fullmatch(module) for module, _ in missing)
 
 
-def _assemblyscript(imports: Collection[str]) -> str:
+def _assemblyscript(imports: Collection[str], exports: Collection[str]) -> str:
     for_wasi = "`--config node_modules/@assemblyscript/wasi-shim/asconfig.json`"
     if set(imports) == {"abort"}:
-        return f"build it with `asc --use abort=`, so that an abort is a trap, or for WASI with {for_wasi}"
+        start = "" if "_start" in exports else " --exportStart _start"
+        return f"build it with `asc --use abort={start}`, so that an abort is a trap, or for WASI with {for_wasi}"
     return f"build it for WASI with `asc` and {for_wasi}"
 
 
-def _core_of_component(missing: Sequence[Import], has_preview_1: bool, is_command: bool) -> str:
+def _core_of_component(missing: Sequence[Import], adapts: bool, is_command: bool) -> str:
     kind = "command" if is_command else "reactor"
-    adapt = f" --adapt {_PREVIEW_1}=wasi_snapshot_preview1.{kind}.wasm" if has_preview_1 else ""
-    adapter = ", with the adapter of wasmtime's releases" if has_preview_1 else ""
+    adapt = f" --adapt {_PREVIEW_1}=wasi_snapshot_preview1.{kind}.wasm" if adapts else ""
+    adapter = ", with the adapter of wasmtime's releases" if adapts else ""
     interfaces = dict.fromkeys(module for module, _ in missing if _INTERFACE.fullmatch(module))
+    newer = [name for name in interfaces if _is_wasi_0_3(name.removeprefix("cm32p2|"))]
+    if newer:
+        return f"is the core module of a component for WASI 0.3 (it imports {listed(newer)}), {_NOT_YET}"
     seen = f" (it imports {listed(interfaces)})" if interfaces else ""
     return (
         "is the core module of a component, not the component: make that by "
@@ -174,7 +189,7 @@ def make_of_component(imports: Iterable[str], exports: Iterable[str]) -> str | N
         newer = [name for name in exports if _is_wasi_0_3(name)]
         seen = f"exports {listed(newer)}"
     if newer:
-        return f"is built for WASI 0.3 (it {seen}), which this host's engine can't link yet: {_FOR_WASI_0_2}"
+        return f"is built for WASI 0.3 (it {seen}), {_NOT_YET}"
     if runs:
         return None
     if any(map(_HTTP_SERVER.fullmatch, exports)):
@@ -198,4 +213,6 @@ def why_not_compiled(wasm: bytes) -> str | None:
 
 
 def _is_wasi_0_3(name: str) -> bool:
-    return name.startswith("wasi:") and not name.startswith("wasi:nn/") and "@0.3." in name
+    return (
+        name.startswith("wasi:") and not name.startswith("wasi:nn/") and re.search(r"@0\.3(?:\.|$)", name) is not None
+    )

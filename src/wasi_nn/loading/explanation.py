@@ -112,8 +112,7 @@ def _with_parts_of(error: NNError, backend: Backend, model: Path) -> NNError:
             continue
         if not part.exists():
             if backend.encoding is not GraphEncoding.TENSORFLOW:  # whose folders are optional
-                message = f"{_name(model)} has data in {printable(str(part))}, which isn't there ({error})"
-                return error.with_message(message)
+                return error.with_message(f"{_name(model)} lacks its file {printable(str(part))} ({error})")
             continue
         for file in islice(files_in(part), _MOST_FILES):
             with suppress(OSError, ValueError), mapped_file(file) as content:

@@ -8,8 +8,9 @@ be hostile.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePath
 
 from wasi_nn.backends.formats.archives import entries
@@ -103,6 +104,7 @@ _PREFIXES = (
     (b"\x93NUMPY", ForeignFormat(f"a NumPy array (.npy), {_NO_PROGRAM}", _TO_ONNX)),
     (b"ptrt", ForeignFormat("a TensorRT engine", _ORIGINAL)),
     (b"ftrt", ForeignFormat("a TensorRT engine", _ORIGINAL)),
+    (b"LITERTLM", ForeignFormat("a LiteRT-LM bundle", "give the model as GGUF")),
     (b"7767517\n", ForeignFormat("a model of ncnn", _ORIGINAL)),
     (b"CBM1", ForeignFormat("a CatBoost model", "write ONNX by save_model(file, format='onnx')")),
     (b"tree\nversion=", ForeignFormat("a LightGBM model", _ONNXMLTOOLS)),
@@ -116,7 +118,7 @@ _PREFIXES = (
     # Other files
     (b"\0asm\x01\0\0\0", ForeignFormat("a WebAssembly module, which is a guest", _RUN_GUEST)),
     (b"\0asm\x0d\0\x01\0", ForeignFormat("a WebAssembly component, which is a guest", _RUN_GUEST)),
-    (b"\x7fELF", ForeignFormat("a program or library for this kind of machine (ELF)", _GIVE_MODEL)),
+    (b"\xcf\xfa\xed\xfe", ForeignFormat("a program or library for macOS", _GIVE_MODEL)),
     (b"%PDF-", ForeignFormat("a PDF document", _GIVE_MODEL)),
     (b"\x89PNG\r\n\x1a\n", ForeignFormat("a PNG image", _GIVE_MODEL)),
     (b"\xff\xd8\xff", ForeignFormat("a JPEG image", _GIVE_MODEL)),
@@ -166,6 +168,14 @@ def _web_page(head: bytes, _: memoryview) -> ForeignFormat | None:
     if fault is None:
         return None
     return ForeignFormat(f"a server's answer about an error ({fault[1].decode()})", DOWNLOAD_AGAIN, hides=True)
+
+
+def _program(head: bytes, _: memoryview) -> ForeignFormat | None:
+    if not head.startswith(b"\x7fELF"):
+        return None
+    if head[7:8] == b"\xc8":  # the operating system: Wasmtime
+        return ForeignFormat("a guest that Wasmtime has compiled (.cwasm)", "give its .wasm file", hides=True)
+    return ForeignFormat("a program or library for Linux (ELF)", _GIVE_MODEL)
 
 
 def _bzip2(head: bytes, _: memoryview) -> ForeignFormat | None:
@@ -273,10 +283,10 @@ def _checkpoint(_: bytes, content: memoryview) -> ForeignFormat | None:
 
 
 def _coreml(head: bytes, content: memoryview) -> ForeignFormat | None:
-    if not head.startswith(b"\x08") or b"\x12" not in head[2:4]:
+    if not head.startswith(b"\x08") or head[2:3] != b"\x12":
         return None
     try:
-        numbers = [number for number, _ in _first(fields(content), 20)]
+        numbers = [number for number, _ in islice(fields(content), 20)]
     except ValueError:
         return None
     if numbers[:2] == [1, 2] and any(200 <= number <= 3000 for number in numbers):
@@ -284,14 +294,11 @@ def _coreml(head: bytes, content: memoryview) -> ForeignFormat | None:
     return None
 
 
-def _first(items: Iterator[tuple[int, int | memoryview]], most: int) -> Iterator[tuple[int, int | memoryview]]:
-    return (item for item, _ in zip(items, range(most), strict=False))
-
-
 _RECOGNIZERS: tuple[Callable[[bytes, memoryview], ForeignFormat | None], ...] = (
     _empty,
     _pointer,
     _web_page,
+    _program,
     _bzip2,
     _zip,
     _tar,
@@ -327,6 +334,11 @@ def _text(head: bytes) -> ForeignFormat | None:
         if re.search(r'"format"\s*:\s*"(?:layers|graph)-model"', text) or '"modelTopology"' in text:
             return ForeignFormat("a model of TensorFlow.js", _ORIGINAL)
         return ForeignFormat("JSON", _GIVE_MODEL, vague=True)
+    if text.startswith("node {"):
+        advice = "write it in binary: tf.io.write_graph(graph, folder, 'graph.pb', as_text=False)"
+        return ForeignFormat("a TensorFlow GraphDef as text (.pbtxt)", advice)
+    if text.startswith("ir_version:"):
+        return ForeignFormat("an ONNX model as text", "write it in binary: onnx.save(model, file)")
     if text.startswith("<?xml"):
         return ForeignFormat("XML, but no OpenVINO network", _GIVE_MODEL, vague=True)
     return ForeignFormat("a text", _GIVE_MODEL, vague=True)
