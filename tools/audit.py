@@ -26,6 +26,7 @@ MOST_DETAILS = 50
 ACCEPTED = {
     "GHSA-f2pq-268w-886c": "only on Windows, where this package doesn't run",
     "GHSA-rc4p-x33f-vpr2": "only in builds without the feature gc, which the wheels have",
+    "GHSA-43j2-gcp4-m22g": "only for guests with garbage collection, which the engine of the host refuses",
     "GHSA-2674-w29h-wqvj": "only in builds without the feature threads, which the wheels have",
 }
 """Advisories that don't concern this package, each with the reason."""

@@ -88,6 +88,8 @@ def _read_file(path: Path) -> bytes:
 def invalid(name: str, wasm: bytes, error: WasmtimeError) -> GuestError:
     """The error for a guest that the engine refused to compile."""
     make = why_not_compiled(wasm) if is_component(wasm) else None
+    if make is None and "gc feature" in str(error):
+        make = f"uses WebAssembly's garbage collection, which this host refuses: {one_line(error)}"
     return GuestError(f"{name} is not valid WebAssembly: {one_line(error)}" if make is None else f"{name} {make}")
 
 
