@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -241,11 +242,12 @@ def test_inspect(wasi_nn: Callable[..., Result], write: Write) -> None:
 def test_inspect_with_options_of_the_backend_and_of_the_host(wasi_nn: Callable[..., Result], write: Write) -> None:
     write("int8.onnx", models.cast(TensorProto.INT8, TensorProto.FLOAT))
     assert "x  int8  [4]" in wasi_nn("inspect", "int8.onnx")[1]
-    assert "x  i32   [4]" in wasi_nn("inspect", "--convert-types", "int8.onnx")[1]
+    assert "x  i32  [4]" in wasi_nn("inspect", "--convert-types", "int8.onnx")[1]
     write("classifier.onnx", models.labelled(["b", "a"]))
-    assert "p  seq(map(string,tensor(float))) of any rank" in wasi_nn("inspect", "classifier.onnx")[1]
-    lines = wasi_nn("inspect", "--convert-types", "classifier.onnx")[1].splitlines()
-    assert {"  0  p  f32   [?, 2]", 'keys of p: ["a", "b"]'} <= set(lines)
+    assert "p  seq(map(string,tensor(float)))  of any rank" in wasi_nn("inspect", "classifier.onnx")[1]
+    text = wasi_nn("inspect", "--convert-types", "classifier.onnx")[1]
+    assert "  0  p  f32  [?, 2]" in text
+    assert re.search(r'^  keys of p +\["a", "b"\]$', text, re.MULTILINE)
     by_openvino = json.loads(
         wasi_nn("inspect", "--runtime", "onnx=openvino", "--option", "threads=1", "--json", "net.onnx")[1]
     )

@@ -97,7 +97,7 @@ def test_a_digest_of_digits_alone_is_text(write: Write) -> None:
         ("net:thread=2", "no option 'thread' for onnx; there are external_data, inter_op_threads, optimization, "),
         ("net:thread=2", "; did you mean threads?"),
         ("net:threads=many", "option 'threads' of onnx can't be 'many': it takes a whole number from 0 to 4096"),
-        ("net:runtime=torhc", "no runtime for autodetect is named 'torhc'; there are onnxruntime, "),
+        ("net:runtime=torhc", "no runtime is named 'torhc'; there are onnxruntime, "),
         ("net:target=npu", "no target is named 'npu'; there are cpu, gpu, tpu"),
         ("net:sha256=abc", "sha256 can't be 'abc': it takes 64 hexadecimal digits"),
         ("net:convert-types=yes", "convert-types can't be 'yes': it takes true or false"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -222,7 +223,11 @@ def run(x):
         model.write_text(f"{text}fast")
         if is_waiting:
             loading.join()
-        session.compute(context)
+        until = time.monotonic() + 60
+        while time.monotonic() < until:  # on a busy machine, the worker may need more than a second to start
+            with suppress(NNError):
+                session.compute(context)
+                break
         assert session.get_output(context, 0).tolist() == (2 * X).tolist()
 
 

@@ -16,7 +16,8 @@ def how_to_set_option(name: str, value: Any) -> str:
     """How to give a graph an option of its backend."""
     text = json.dumps(value, ensure_ascii=False)
     text = "".join(it if it.isprintable() else json.dumps(it)[1:-1] for it in text)  # the value may be a model's
-    flag = f"--graph-option {shlex.quote(f'NAME:{name}={text}')}"
+    is_word = isinstance(value, str) and value.isidentifier() and value not in ("true", "false", "null")
+    flag = f"--graph-option {shlex.quote(f'NAME:{name}={value if is_word else text}')}"
     return how_to_set(f"options={{{name!r}: {value!r}}}", flag, f"options.{name} = {text}")
 
 

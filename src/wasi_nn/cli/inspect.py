@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS, graph_options
 from wasi_nn.cli.table import Columns, hanging, table, terminal_width
+from wasi_nn.settings import how_to_set_option
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph
@@ -96,6 +97,10 @@ def _print_model(graph: Graph) -> None:
     if graph.metadata:
         values = [(key, _shortened(" ".join(value.split()))) for key, value in graph.metadata.items()]
         print("metadata", *table(values, indent=2, width=width), sep="\n")
+    if "signatures" in graph.metadata and graph.encoding.value in ("tensorflow", "tensorflowlite"):
+        print(
+            hanging(f"another signature: --option signature=NAME here; {how_to_set_option('signature', 'NAME')}", width)
+        )
 
 
 def _cells(index: int, info: TensorInfo) -> tuple[str, ...]:
