@@ -162,7 +162,7 @@ def test_graphs_of_a_file_and_inspect_say_it(write: Write) -> None:
     graphs = write("graphs.toml", b'[graphs.net]\npath = "net.onnx"\nencoding = "onnx"\n')
     refused(ErrorCode.RUNTIME_ERROR, "net.onnx is a Git LFS pointer", Registry(graphs).get, "net")
     checked = Registry({"net": NamedGraph(model, sha256="00" * 32)})
-    match = "has sha256 .*, not 0000.*: it won't be loaded; it is a Git LFS pointer .*: run `git lfs pull`"
+    match = "has sha256 .*, not 0000.*: it isn't loaded; it is a Git LFS pointer .*: run `git lfs pull`"
     refused(ErrorCode.SECURITY, match, checked.get, "net")
     listed = Registry({"net": NamedGraph([model], "onnx")})
     refused(ErrorCode.RUNTIME_ERROR, "the model is a Git LFS pointer", listed.get, "net")

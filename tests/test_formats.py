@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,7 @@ def test_inspect_takes_all_builders_of_a_model(
     parts: Any = types_table.BACKENDS["OpenVINO IR, openvino"][2]("f32", "f16")
     paths = [str(write(f"part{place}", part)) for place, part in enumerate(parts)]
     assert cli.main(["inspect", *paths]) == 0
-    assert "y  f16   [2]" in capsys.readouterr().out
+    assert "y  f16  [2]" in capsys.readouterr().out
 
 
 def test_inspect_shows_dynamic_dims_quantisation_and_signatures(
@@ -138,11 +139,11 @@ def test_inspect_shows_dynamic_dims_quantisation_and_signatures(
     assert cli.main(["inspect", str(path)]) == 0
     text = capsys.readouterr().out
     for line in (
-        "in  u8    [?, 4]",
-        "quantization of in: scale 0.5, zero point 3",
-        "signatures: serving_default, other",
+        r"  0  in   u8  \[\?, 4\]",
+        r"  quantization of in +scale 0.5, zero point 3",
+        r"  signatures +serving_default, other",
     ):
-        assert line in text
+        assert re.search(f"^{line}$", text, re.MULTILINE)
     assert cli.main(["inspect", "--option", "signature=other", str(path)]) == 0
 
 

@@ -312,7 +312,8 @@ class TestFaults:
         pytest.importorskip(runtime)
         content = model(pytest.importorskip(module))
         rules = LoadRules(isolate=Isolation(memory=32 * MIB))
-        message = rf"can't start {runtime} \(.*\): {32 * MIB} bytes of memory \(Isolation\.memory\) are too few$"
+        limit = rf"{32 * MIB} bytes of memory \(Isolation\.memory, --worker-memory\)"
+        message = rf"can't start {runtime} \(.*\): {limit} are too few$"
         with pytest.raises(NNError, match=message) as raised:
             wasi_nn.load(content, runtime=runtime, rules=rules)
         assert raised.value.code is ErrorCode.RUNTIME_ERROR
@@ -338,7 +339,7 @@ class TestFaults:
             except MemoryError as error:
                 raise RuntimeError("strange words") from error
         """
-        with pytest.raises(NNError, match=r"strange words.* bytes of memory \(Isolation\.memory\)$"):
+        with pytest.raises(NNError, match=r"strange words.* bytes of memory \(Isolation\.memory, --worker-memory\)$"):
             program(text)
 
     @pytest.mark.parametrize(
@@ -356,7 +357,7 @@ class TestFaults:
         message = shortage.at_start("torch", "it was ended by SIGABRT", settings)
         assert bool(message) is bool(limits)
         for name in ("memory", "threads"):
-            assert (f"(Isolation.{name})" in message) is (name in limits)
+            assert (f"(Isolation.{name}, --worker-{name})" in message) is (name in limits)
         assert ("may be too few" in message) is (len(limits) > 1)
 
     @pytest.mark.parametrize("said", [None, [], [1, 2], ["1", 2, True], [1, True, False], {}, [1, 2, 3], "used"])

@@ -143,7 +143,7 @@ def test_the_error_says_how_to_choose_a_signature_and_each_way_works(
     assert cli.main(["inspect", "--option", in_command.removeprefix("NAME:"), str(models["two"])]) == 0
     text = capsys.readouterr().out
     assert "infer, zz" in text
-    assert "--option signature=NAME" in text
+    assert "--option signature=SIGNATURE" in text
 
 
 @pytest.mark.parametrize("runtime", ["tensorflow", "openvino"])

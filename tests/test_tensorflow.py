@@ -159,7 +159,7 @@ def test_a_graph_by_its_tags(tmp_path: Path) -> None:
     models.changed(folder, lambda meta: meta.meta_info_def.tags.append("gpu"))
     for options in ({}, {"tags": ["gpu", "serve"]}):
         assert load(folder, **options).compute({"x": X})["y"].tolist() == [-1, 1, -2, 2]
-    refused(ErrorCode.INVALID_ARGUMENT, "no graph tagged train, but gpu, serve", load, folder, tags=["train"])
+    refused(ErrorCode.INVALID_ARGUMENT, "no graph tagged train: gpu, serve", load, folder, tags=["train"])
 
 
 def test_the_inputs_and_outputs_of_a_frozen_graph() -> None:
@@ -496,7 +496,7 @@ def test_a_model_from_bytes_may_not_leave_its_graph(
 ) -> None:
     model = models.zipped(hostile(tmp_path / "model", secret))
     before = set(tmp_path.iterdir())
-    refused(ErrorCode.SECURITY, f"operation '.*({models.HOSTILE[hostile]}).*'.*by path", load, model)
+    refused(ErrorCode.SECURITY, f"operation '.*({models.HOSTILE[hostile]}).*'.*by its path", load, model)
     assert Path(secret).read_text() == SECRET
     assert set(tmp_path.iterdir()) == before
 

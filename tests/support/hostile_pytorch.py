@@ -246,8 +246,8 @@ MODELS = corpus(
             ("a command in a checkpoint", lambda scene: checkpoint(scene, True)),
             ("a command in an old checkpoint", lambda scene: checkpoint(scene, False)),
             (
-                "a command in an exported program's weights",
-                lambda scene: with_entry(exported(), "data/weights/weight_0", pickled(scene)),
+                "a command in an exported program's weights, of another size",
+                lambda scene: with_entry(exported(), "data/weights/weight_0", pickled(scene).ljust(4097, b"\0")),
             ),
             (
                 "a command in an exported program's extra files",
@@ -299,6 +299,10 @@ MODELS = corpus(
             ),
         ],
         HARMLESS: [
+            (
+                "a command in an exported program's weights",
+                lambda scene: with_entry(exported(), "data/weights/weight_0", pickled(scene).ljust(4096, b"\0")),
+            ),
             ("a command in attributes.pkl", lambda scene: with_entry(torchscript(), "attributes.pkl", pickled(scene))),
             (
                 "a command in what is for debuggers",

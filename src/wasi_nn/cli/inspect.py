@@ -98,9 +98,8 @@ def _print_model(graph: Graph) -> None:
         values = [(key, _shortened(" ".join(value.split()))) for key, value in graph.metadata.items()]
         print("metadata", *table(values, indent=2, width=width), sep="\n")
     if "signatures" in graph.metadata and graph.encoding.value in ("tensorflow", "tensorflowlite"):
-        print(
-            hanging(f"another signature: --option signature=NAME here; {how_to_set_option('signature', 'NAME')}", width)
-        )
+        how = how_to_set_option("signature", "SIGNATURE")
+        print(hanging(f"another signature: --option signature=SIGNATURE here; {how}", width))
 
 
 def _cells(index: int, info: TensorInfo) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
         array = array.astype(array.dtype.newbyteorder("="))
     if info.dtype == object:
         return array.astype(object) if array.dtype.kind in "US" else array
-    if array.dtype.kind in "OUSmM":
+    if array.dtype.kind in "OUSmM" and info.dtype is not None:
         raise _no_tensor(info, given)
     if info.dtype is not None and array.dtype != info.dtype and not info.opaque and _is_python(given):
         return _cast(info, array, info.dtype)
