@@ -126,8 +126,12 @@ HOSTS: list[tuple[Callable[[], Any], str]] = [
 RUNS: list[tuple[Callable[[], Any], str]] = [
     (lambda: host().run(3), f"{GUESTS}3"),  # type: ignore[arg-type]
     (lambda: host().run(None), f"{GUESTS}None"),  # type: ignore[arg-type]
-    (run(args="m labels"), "args is a list, not one text: give it ['m labels']"),
-    (run(args=b"m"), "args is a list, not one text: give it [b'm']"),
+    (run(args="m labels"), "args is a list, not one text: give it ['m', 'labels']"),
+    (run(args="--title 'two words'"), "args is a list, not one text: give it ['--title', 'two words']"),
+    (run(args="it's"), 'args is a list, not one text: give it ["it\'s"]'),
+    (run(args=""), "args is a list, not one text: give it []"),
+    (run(args="x " * 10**6), "args is a list, not one text: give it ['x', 'x', 'x', 'x', 'x', 'x', ...]"),
+    (run(args=b"m"), "args is a list, not one text: give it ['m']"),
     (run(args=3), f"{ARGS}3"),
     (run(args={"m": 3}), f"{ARGS}{{'m': 3}}"),
     (run(args={"m"}), f"{ARGS}{{'m'}}"),
@@ -170,6 +174,11 @@ LOADS: list[tuple[Callable[[], Any], str]] = [
     (load(options="threads=2"), f"{OPTIONS}'threads=2'"),
     (load(options=["threads"]), f"{OPTIONS}['threads']"),
     (load(options=[]), f"{OPTIONS}[]"),
+    (
+        load(options={"thread": 2}),
+        "no option 'thread' for onnx; there are external_data, inter_op_threads, optimization",
+    ),
+    (new(wasi_nn.load, b"GGUF", "ggml", options={"gramar": ""}), "no option 'gramar' for ggml; did you mean grammar?"),
     (load(options={3: 3}), "the name of an option in options must be a str, not 3"),
     (load(options={"threads": True}), "option 'threads' of onnx can't be True: it takes a whole number from 0"),
     (load(options={"spinning": "no"}), "option 'spinning' of onnx can't be 'no': it takes true or false"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import reprlib
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from wasi_nn.errors import ErrorCode, NNError, printable
 Kind = TypeVar("Kind")
 
 _LONGEST_SHOWN = 100  # characters
+_LONGEST_COMMAND = 1000  # characters
 
 
 def wrong_argument(name: str, wanted: str, value: object) -> NNError:
@@ -131,11 +133,20 @@ def as_arguments(name: str, value: Any) -> list[str]:
     """The arguments of a guest: texts, and paths as texts."""
     wanted = "a list of str, such as ['photo.ppm']"
     if isinstance(value, str | bytes):
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{name} is a list, not one text: give it [{shown(value)}]")
+        words = shown(_words(os.fsdecode(value[:_LONGEST_COMMAND])))
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{name} is a list, not one text: give it {words}")
     if isinstance(value, Mapping | Set) or not isinstance(value, Iterable):
         raise wrong_argument(name, wanted, value)
     items = [os.fspath(item) if isinstance(item, os.PathLike) else item for item in value]
     return [as_text(f"{name}[{place}]", item) for place, item in enumerate(items)]
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text as a shell divides it, or at its spaces if a quotation in it doesn't end."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
 
 
 def as_mapping(name: str, value: Any, wanted: str) -> Mapping[Any, Any]:

@@ -10,6 +10,7 @@ from wasi_nn.errors import ErrorCode, NNError, nearest
 from wasi_nn.types import GraphEncoding
 
 _MAX_THREADS = 4096
+_MOST_LISTED = 30  # options, in a message that names the one that was meant
 Check = Callable[[Any], bool]
 """Whether an option may have a value."""
 
@@ -18,8 +19,9 @@ def check_options(encoding: GraphEncoding, options: Mapping[str, Any], accepts: 
     """Raise `NNError` with `invalid-argument` for an unknown option, or a value that its check in `accepts` rejects."""
     for name, value in options.items():
         if name not in accepts:
-            known = ", ".join(sorted(accepts))
-            message = f"no option {name!r} for {encoding.value}; there are {known}{nearest(name, accepts)}"
+            meant = nearest(name, accepts)
+            known = "" if meant and len(accepts) > _MOST_LISTED else f"; there are {', '.join(sorted(accepts))}"
+            message = f"no option {name!r} for {encoding.value}{known}{meant}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         if not accepts[name](value):
             message = cannot_be(f"option {name!r} of {encoding.value}", value, accepts[name])

@@ -24,6 +24,7 @@ Guest = bytes | str | os.PathLike[str]
 
 # Parts of the engine's messages about a limit that the engine enforces, and the name of the limit.
 _LIMIT_OF_MESSAGE = {"all fuel consumed": "fuel", "exceeds memory limits": "guest_memory"}
+_PAGE = 65536  # bytes
 _SHARED_MEMORY = "shared memory support is disabled"
 _NO_HTTP = "unknown import: `wasi:http/"
 _TOO_MANY_MEMORIES = "memory count too high"
@@ -89,7 +90,10 @@ def invalid(name: str, wasm: bytes, error: WasmtimeError) -> GuestError:
     """The error for a guest that the engine refused to compile."""
     make = why_not_compiled(wasm) if is_component(wasm) else None
     if make is None and "gc feature" in str(error):
-        make = f"uses WebAssembly's garbage collection, which this host refuses: {one_line(error)}"
+        make = (
+            "uses WebAssembly's garbage collection, which this host refuses: build it in a language without it, such "
+            f"as C, C++, Rust or Go ({one_line(error)})"
+        )
     return GuestError(f"{name} is not valid WebAssembly: {one_line(error)}" if make is None else f"{name} {make}")
 
 
@@ -181,7 +185,9 @@ def guest_error(name: str, error: Trap | WasmtimeError, limits: Limits) -> Guest
     text = error.message if isinstance(error, Trap) else str(error) or type(error).__name__
     for part, limit in _LIMIT_OF_MESSAGE.items():
         if part in text and getattr(limits, limit) is not None:
-            text = f"{text.rstrip()}: the limit is {getattr(limits, limit)} ({how_to_raise(limits, limit)})"
+            most = getattr(limits, limit)
+            unit = f" bytes, {most // _PAGE} pages, which its memories share equally" if limit == "guest_memory" else ""
+            text = f"{text.rstrip()}: the limit is {most}{unit} ({how_to_raise(limits, limit)})"
     if _SHARED_MEMORY in text:
         text = f"{text.rstrip()}: it is built with threads, which this host doesn't have: build it without"
     if _NO_HTTP in text:

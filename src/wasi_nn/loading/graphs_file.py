@@ -87,15 +87,15 @@ def _graph(where: str, folder: Path, keys: Any) -> NamedGraph:
 
 
 def _require_known(where: str, keys: Mapping[str, Any], known: Mapping[str, Check]) -> None:
-    required = next(iter(known))
-    if required not in keys:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: no {required!r} in it")
     for name, value in keys.items():
         if name not in known:
             message = f"{where}: no key is {name!r}; there are {', '.join(known)}{nearest(name, known)}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         if not known[name](value):
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: {cannot_be(name, value, known[name])}")
+    required = next(iter(known))
+    if required not in keys:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: no {required!r} in it")
 
 
 @taking("a table, such as { threads = 2 }")
