@@ -93,12 +93,12 @@ HOSTS: list[tuple[Callable[[], Any], str]] = [
     (new(Host, {3: RELU}), "a graph's name must be a str, not 3"),
     (new(Host, allow_load=1), "allow_load must be True, False, or a collection of encodings, such as ['onnx'], not 1"),
     (new(Host, allow_load=None), "allow_load must be True, False, or a collection of encodings"),
-    (new(Host, allow_load="onnx"), "allow_load is a collection, not one text: give it ['onnx']"),
+    (new(Host, allow_load="onnx"), "allow_load must be a collection, not one text: write ['onnx']"),
     (new(Host, allow_load=[3]), "allow_load: no encoding is named 3; there are openvino, onnx"),
     (new(Host, allow_targets=True), "allow_targets must be a collection of targets, such as ['cpu'], or None for all"),
-    (new(Host, allow_targets="cpu"), "allow_targets is a collection, not one text: give it ['cpu']"),
+    (new(Host, allow_targets="cpu"), "allow_targets must be a collection, not one text: write ['cpu']"),
     (new(Host, allow_targets=["npu"]), "allow_targets: no target is named 'npu'; there are cpu, gpu, tpu"),
-    (new(Host, allow_names="net"), "allow_names is a collection, not one text: give it ['net']"),
+    (new(Host, allow_names="net"), "allow_names must be a collection, not one text: write ['net']"),
     (new(Host, allow_names=3), "allow_names must be a list of str, such as ['mobilenet', 'test-*'], not 3"),
     (new(Host, allow_names=["net", 3]), "allow_names[1] must be a str, not 3"),
     (new(Host, allow_http="no"), "allow_http must be True or False, not 'no'"),
@@ -126,8 +126,8 @@ HOSTS: list[tuple[Callable[[], Any], str]] = [
 RUNS: list[tuple[Callable[[], Any], str]] = [
     (lambda: host().run(3), f"{GUESTS}3"),  # type: ignore[arg-type]
     (lambda: host().run(None), f"{GUESTS}None"),  # type: ignore[arg-type]
-    (run(args="m labels"), "args is a list, not one text: give it ['m labels']"),
-    (run(args=b"m"), "args is a list, not one text: give it [b'm']"),
+    (run(args="m labels"), "args must be a list, not one text: write ['m labels']"),
+    (run(args=b"m"), "args must be a list, not one text: write [b'm']"),
     (run(args=3), f"{ARGS}3"),
     (run(args={"m": 3}), f"{ARGS}{{'m': 3}}"),
     (run(args={"m"}), f"{ARGS}{{'m'}}"),
@@ -149,7 +149,7 @@ RUNS: list[tuple[Callable[[], Any], str]] = [
     (run(streams=(1,)), f"{STREAMS}(1,)"),
     (run(streams=(1, -1)), f"{STREAMS}(1, -1)"),
     (run(streams=(True, 2)), f"{STREAMS}(True, 2)"),
-    (run(allow_names="net"), "allow_names is a collection, not one text: give it ['net']"),
+    (run(allow_names="net"), "allow_names must be a collection, not one text: write ['net']"),
     (run(allow_names=3), "allow_names must be a list of str"),
     (run(limits={"graphs": 5}), f"{LIMITS}{{'graphs': 5}}"),
     (run(dialect=3), "no dialect is named 3; there are auto"),
@@ -266,11 +266,11 @@ SESSIONS: list[tuple[Callable[[], Any], str]] = [
     (new(wasi_nn.wrap_component, "path"), "guest must be the bytes of a component, not 'path'"),
 ]
 SETTINGS: list[tuple[Callable[[], Any], str]] = [
-    (new(Limits, graphs=value), f"Limits.graphs must be a positive whole number, or None for no limit: {value!r}")
+    (new(Limits, graphs=value), f"Limits.graphs must be a positive whole number, or None for no limit, not {value!r}")
     for value in (True, 1.5, "3", 0, -1, float("nan"), b"3")
 ]
 SETTINGS += [
-    (new(Limits, run_time=value), f"Limits.run_time must be a positive number, or None for no limit: {value!r}")
+    (new(Limits, run_time=value), f"Limits.run_time must be a positive number, or None for no limit, not {value!r}")
     for value in (True, "3", 0, -1.5, float("nan"))
 ]
 SETTINGS += [
@@ -398,7 +398,7 @@ def test_numbers_in_lists_take_the_declared_type(kind: TensorType, given: Any, e
 @pytest.mark.parametrize(
     ("kind", "given", "message"),
     [
-        (TensorType.U8, [256], "input 'x' is converted from i64 to u8, which has no 256"),
+        (TensorType.U8, [256], "input 'x' has the value 256 (i64), which u8 can't hold"),
         (TensorType.U8, [-1], "which has no -1"),
         (TensorType.I32, [2**40], "which has no 1099511627776"),
         (TensorType.I64, [2**70], r"input 'x' must be an array of i64\[...\]"),

@@ -117,7 +117,7 @@ def test_what_is_wrong_is_said_before_the_guest_runs(command: Command, option: s
 
 def test_without_any_graph_the_error_says_how_to_name_one(command: Command) -> None:
     code, _, errors = command("run", "--graph-option", "net:threads=2", "guest.wasm")
-    assert (code, "there are none; name one by --graph NAME=PATH" in errors) == (2, True)
+    assert (code, "there are none: name one by --graph NAME=PATH" in errors) == (2, True)
 
 
 def test_inspect_takes_the_same_settings(command: Command) -> None:

@@ -53,7 +53,7 @@ def test_other_files_are_not(name: str, runtime: str, tmp_path: Path) -> None:
     path = model_in(tmp_path, name)
     (tmp_path / name).write_bytes(KEY)
     with pytest.raises(
-        NNError, match=r"isn't named after it, as model\.onnx\.data would be: .*'external_data'"
+        NNError, match=r"isn't named after the model, as model\.onnx\.data would be: .*'external_data'"
     ) as raised:
         load(path, runtime)
     assert raised.value.code is ErrorCode.SECURITY
@@ -121,7 +121,7 @@ def test_what_lies_elsewhere_cant_be_listed(tmp_path: Path) -> None:
         (tmp_path / "id_rsa").write_bytes(KEY)
         (inside / "model.onnx").write_bytes(onnx_models.with_external_data(tmp_path, location))
         (tmp_path / "id_rsa").write_bytes(KEY)
-        with pytest.raises(NNError, match="which lies elsewhere: it may read files of its own folder alone"):
+        with pytest.raises(NNError, match="which isn't in the model's folder: move the file there"):
             load(inside / "model.onnx", "onnxruntime", external_data=["*", location])
 
 

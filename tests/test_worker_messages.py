@@ -284,5 +284,5 @@ def test_a_worker_that_gives_another_type_than_it_declared_is_not_believed() -> 
             return x.astype(np.float64)
     """)
     assert lying.outputs[0].dtype == np.float32
-    with pytest.raises(NNError, match="it said what can't be"):
+    with pytest.raises(NNError, match="it sent an invalid message"):
         value(lying)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wasi_nn.backends import Backend
 
 
-_BROKEN = "it can't be used"
+_BROKEN = "can't be used"
 
 
 def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -82,4 +82,4 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     missing = {row["runtime"]: row["install"] for row in rows if row["install"]}
     for runtime, install in missing.items():
         is_broken = install.startswith(_BROKEN)
-        print(hanging(f"{runtime}: {install}" if is_broken else f"{runtime} isn't installed: {install}", width))
+        print(hanging(f"{runtime} {install}" if is_broken else f"{runtime} isn't installed: {install}", width))

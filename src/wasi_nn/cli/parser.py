@@ -38,14 +38,14 @@ class Parser(argparse.ArgumentParser):
 
     def _why_unknown(self, argument: str) -> str:
         if not argument.startswith("-"):
-            return f"one argument too many: {printable(argument)!r}"
+            return f"{printable(argument)!r} is one argument too many"
         option = argument.partition("=")[0]
         return f"no option {printable(option)}{nearest(option, self._option_string_actions)}"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             words = list(map(str, action.choices))
-            message = f"{printable(str(value))!r} is none of {', '.join(words)}{nearest(str(value), words)}"
+            message = f"{printable(str(value))!r} isn't one of {', '.join(words)}{nearest(str(value), words)}"
             raise argparse.ArgumentError(action, message)
 
     def error(self, message: str) -> NoReturn:

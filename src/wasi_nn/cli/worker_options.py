@@ -30,7 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     for name, (kind, metavar, text) in _OPTIONS.items():
         flag = f"--worker-{name.replace('_', '-')}"
-        group.add_argument(flag, type=_value(kind), default=argparse.SUPPRESS, metavar=metavar, help=text)
+        group.add_argument(flag, type=kind, default=argparse.SUPPRESS, metavar=metavar, help=text)
 
 
 def isolation(options: argparse.Namespace) -> Isolation:
@@ -39,17 +39,6 @@ def isolation(options: argparse.Namespace) -> Isolation:
 
     values = {name: getattr(options, f"worker_{name}") for name in _OPTIONS if hasattr(options, f"worker_{name}")}
     if values and options.isolate is False:
-        raise UsageError(
-            f"--worker-{next(iter(values)).replace('_', '-')} is for isolated graphs: without --no-isolate"
-        )
+        option = f"--worker-{next(iter(values)).replace('_', '-')}"
+        raise UsageError(f"{option} is for isolated graphs, and --no-isolate has none: leave out one of the two")
     return Isolation(**values)
-
-
-def _value(kind: Callable[[str], Any]) -> Callable[[str], Any]:
-    def value(text: str) -> Any:
-        number = kind(text)
-        if number is None:
-            raise argparse.ArgumentTypeError(f"{text!r} is no limit: a worker always has one")
-        return number
-
-    return value

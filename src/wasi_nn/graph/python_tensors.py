@@ -56,7 +56,7 @@ def exactly(what: str, array: Array, dtype: DType) -> Array:
         value = np.atleast_1d(array)[differs][0]
         raise NNError(
             ErrorCode.INVALID_ARGUMENT,
-            f"{what} is converted from {dtype_name(array.dtype)} to {dtype_name(dtype)}, which has no {value}",
+            f"{what} has the value {value} ({dtype_name(array.dtype)}), which {dtype_name(dtype)} can't hold",
         )
     return result
 
@@ -80,7 +80,9 @@ def _cast(info: TensorInfo, array: Array, dtype: DType) -> Array:
     too_large = np.isfinite(array) & ~np.isfinite(result)
     if too_large.any():
         value = np.atleast_1d(array)[np.atleast_1d(too_large)][0]
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} is {info.type_name}, which has no {value}")
+        raise NNError(
+            ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} has the value {value}, which {info.type_name} can't hold"
+        )
     return result
 
 

@@ -77,13 +77,15 @@ def at_start(runtime: str, how: str, settings: Isolation, used: Used | None = No
     limits = _suspects(settings, used)
     if not limits:
         return ""
-    be = "are" if len(limits) == 1 else "may be"
-    return f"the isolated worker can't start {runtime} ({how}): {' or '.join(limits)} {be} too few"
+    if len(limits) > 1:
+        return f"the isolated worker can't start {runtime} ({how}): {' or '.join(limits)} may be too few"
+    be = "is" if limits[0].startswith("1 ") else "are"
+    return f"the isolated worker can't start {runtime} ({how}): {limits[0]} {be} too few"
 
 
 def after_crash(settings: Isolation) -> str:
     """A hint for a worker that crashed or gave up."""
-    return f"; it may have wanted more than {', or than '.join(_suspects(settings, None) or _all(settings))}"
+    return f"; it may have needed more than {', or than '.join(_suspects(settings, None) or _all(settings))}"
 
 
 def after_error(text: str, settings: Isolation, used: Used | None = None) -> str:

@@ -33,9 +33,7 @@ def what_is(content: memoryview, file_name: str = "") -> ForeignFormat | None:
         if cut is not None:
             return ForeignFormat(cut, DOWNLOAD_AGAIN, hides=True)
         noun = _NOUNS.get(like.encoding, f"a model of {like.runtime}")
-        return ForeignFormat(
-            noun, f"give the encoding {like.encoding.value}, or none, to have it detected", encoded=True
-        )
+        return ForeignFormat(noun, f"give the encoding {like.encoding.value}, or autodetect", encoded=True)
     foreign = foreign_format(content, file_name)
     if foreign is None or foreign.vague:
         cut = next(filter(None, (_cut_short(backend, content) for backend in available())), None)
@@ -57,7 +55,7 @@ def unknown_format(content: memoryview, file: Path | None, tried: Iterable[str])
     """The error for a model of which no encoding was given, and that no backend recognises."""
     found = what_is(content, "" if file is None else file.name)
     if found is not None and found.encoded:
-        message = f"{_name(file)} is {found.name}, and the runtime that was asked for loads only {', '.join(tried)}"
+        message = f"{_name(file)} is {found.name}, and the chosen runtime loads only {', '.join(tried)}"
         return NNError(ErrorCode.INVALID_ENCODING, message)
     if found is not None and not found.vague:
         return NNError(ErrorCode.INVALID_ENCODING, f"{_name(file)} is {found.name}: {found.advice}")
