@@ -127,4 +127,4 @@ def test_targets(run: Callable[..., Result], tmp_path: Path) -> None:
     assert run("--allow-target", "cpu", *guest)[0] == 0
     code, errors = run("--allow-target", "gpu", *guest)
     assert code != 0
-    assert "this guest may not use the target cpu, only gpu" in errors
+    assert "this guest may not use the target cpu; it may use: gpu" in errors

@@ -59,7 +59,8 @@ def require_function(name: str, value: Any) -> None:
 
 
 def as_flag(name: str, value: Any, also: str = "") -> bool:
-    """A truth value. Numbers and texts are none, since `"no"` would be true. `also` names other accepted kinds."""
+    """True or False. Numbers and texts are refused, since `"no"` would count as true. `also` names other accepted
+    kinds."""
     value = plain(value)
     if isinstance(value, bool):
         return value

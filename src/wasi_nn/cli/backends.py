@@ -22,7 +22,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "backends",
         usage=f"{PROGRAM} backends [OPTIONS]",
         help="list the ML runtimes, their devices, and how to install missing ones",
-        description="List the runtimes for each graph encoding, in the order in which they are chosen, with their "
+        description="List the runtimes for each graph encoding, in the order of preference, with their "
         "device for each target. For a runtime that isn't installed, show the command that installs it.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")

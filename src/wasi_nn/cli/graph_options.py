@@ -22,7 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=[ENCODING:TARGET:]PATH",
-        help="a graph's name, and its model: a file, or a directory with one; without ENCODING, it is detected",
+        help="a graph: its name and its model, a file or a directory with one; without ENCODING, it is detected",
     )
     graphs.add_argument(
         "--graphs",
@@ -34,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ENCODING::DIR",
-        help="a graph in Wasmtime's syntax: the directory of its model, whose name becomes the graph's",
+        help="a graph in Wasmtime's syntax: the directory of its model, which gives the graph its name",
     )
     graphs.add_argument(
         "--nn-preload",
@@ -85,8 +85,8 @@ def add_load(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=ENCODINGS[:-1],
         metavar="ENCODING",
-        help="allow models from the guest's own bytes only if they have this encoding (may be repeated; default: those "
-        "of safe formats: onnx, tensorflowlite; and openvino, isolated)",
+        help="allow models from the guest's own bytes only if they have this encoding (may be repeated; default: "
+        "the safe formats onnx and tensorflowlite, and openvino, which is isolated)",
     )
     parser.add_argument(
         "--allow-target",
@@ -98,7 +98,7 @@ def add_load(parser: argparse.ArgumentParser) -> None:
         "--allow-name",
         action="append",
         metavar="PATTERN",
-        help="let the guest load only graphs with such names, in which * stands for any characters "
+        help="let the guest load only graphs whose names match, where * stands for any characters "
         "(may be repeated; default: all)",
     )
 

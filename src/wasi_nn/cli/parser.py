@@ -24,10 +24,10 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # its overloads are for other namespaces
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
-        """Parse the arguments; one that is left over is an error here, with the subcommand's name and options."""
+        """Parse the arguments. An unknown one is an error here, with the subcommand's name and options."""
         first = (sys.argv[1:] if args is None else args)[:1]
         if first and first[0].startswith("-") and first[0] != "--" and not self._knows(first[0]):
-            self.error(self._why_unknown(first[0]))  # rather than that something else is missing
+            self.error(self._why_unknown(first[0]))  # else argparse reports a missing argument first
         parsed, rest = super().parse_known_args(args, namespace)
         if rest:
             self.error(self._why_unknown(rest[0]))

@@ -33,7 +33,10 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--rtol", type=float, metavar="R", help="how far floats may differ, as a fraction of the recorded value"
     )
     parser.add_argument(
-        "--atol", type=float, metavar="A", help="how far they may differ beyond this (defaults by type: docs/trace.md)"
+        "--atol",
+        type=float,
+        metavar="A",
+        help="how far floats may differ on top of --rtol (defaults by type: docs/trace.md)",
     )
     parser.add_argument("trace", metavar="FILE", help="the trace; FILE.data has its data")
     parser.set_defaults(main=main)

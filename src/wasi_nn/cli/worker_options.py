@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "memory": (size, "BYTES", "memory of a worker: 65536, 512M, 2G (default: 4G)"),
     "threads": (count, "N", "threads of a worker (default: 1024)"),
-    "load_time": (seconds, "TIME", "time of a worker to load a model: 10, 500ms, 10m (default: 5m)"),
-    "grace": (seconds, "TIME", "time of a worker to stop a compute, before it is killed (default: 1s)"),
+    "load_time": (seconds, "TIME", "time for a worker to load a model: 10, 500ms, 10m (default: 5m)"),
+    "grace": (seconds, "TIME", "time for a worker to stop a compute, before it is killed (default: 1s)"),
 }
 
 
@@ -34,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def isolation(options: argparse.Namespace) -> Isolation:
-    """How graphs are isolated. Raises `UsageError` if none are, and an option says how."""
+    """The settings of isolated graphs that the options give. Raises `UsageError` for a setting with `--no-isolate`."""
     from wasi_nn.isolation import Isolation
 
     values = {name: getattr(options, f"worker_{name}") for name in _OPTIONS if hasattr(options, f"worker_{name}")}

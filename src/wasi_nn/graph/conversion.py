@@ -22,7 +22,7 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.guest_types import NUMBERS, guest_info, holds_texts, is_maps, is_text
 from wasi_nn.graph.named_tensors import output_infos
 from wasi_nn.graph.outputs import Outputs
-from wasi_nn.graph.python_tensors import exactly
+from wasi_nn.graph.python_tensors import cast_exactly
 from wasi_nn.graph.runner import ABSENT, Runner, as_runner
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import TensorType
@@ -145,7 +145,7 @@ def _inward(info: TensorInfo, array: Array) -> Array:
         return array
     if is_text(info):
         return _texts(info.name, array)
-    return exactly(f"input {info.name!r}", array, info.dtype)
+    return cast_exactly(f"input {info.name!r}", array, info.dtype)
 
 
 def _outward(info: TensorInfo, array: Array, most: int = _MAX_ROWS) -> Array:
@@ -154,7 +154,7 @@ def _outward(info: TensorInfo, array: Array, most: int = _MAX_ROWS) -> Array:
     if array.dtype == object:
         return _values_of(info, array.item(), most) if is_maps(info) else _bytes_of(info.name, array, most)
     kind = NUMBERS.get(array.dtype.name)
-    return array if kind is None else exactly(f"output {info.name!r}", array, kind.dtype)
+    return array if kind is None else cast_exactly(f"output {info.name!r}", array, kind.dtype)
 
 
 def _texts(name: str, array: Array) -> Array:

@@ -26,7 +26,7 @@ _SLOW_TO_COMPILE = 1_000_000  # bytes of WebAssembly: compiling them takes about
 
 
 class GuestCompiler:
-    """Compiles guests for an engine of `new_engine`, with the same `fuel`. `cache` is None for no cache."""
+    """Compiles guests. `engine` was made by `new_engine` with the same `fuel`; without a `cache`, nothing is cached."""
 
     def __init__(self, engine: Engine, cache: CompileCache | None, memory_counts: MemoryCounts, *, fuel: bool) -> None:
         self._engine = engine

@@ -1,6 +1,6 @@
 """Recognizes well-known formats that no backend loads, and says what to do with such a file.
 
-People give a model's path or bytes, and have a pointer, a web page, an archive, or a model of another framework there.
+In the place of a model, people have a pointer, a web page, an archive, or a model of another framework.
 Only the first and last bytes are read (of a zip file, also a small directory), and nothing is unpacked. The bytes may
 be hostile.
 """
@@ -59,8 +59,8 @@ def foreign_format(content: memoryview, file_name: str = "") -> ForeignFormat | 
 
 
 def download_mishap(content: memoryview) -> ForeignFormat | None:
-    """The format of a file that lies in the place of another one, such as a pointer to it. Fits files of weights, which
-    may begin with any bytes."""
+    """The format of a file that a download left in the place of another one, such as a pointer. Safe for files of
+    weights, which may begin with any bytes."""
     head = bytes(content[:_HEAD])
     return _pointer(head, content) or _web_page(head, content)
 
@@ -73,7 +73,7 @@ _KERAS = (
 )
 _TORCH = "build the model in PyTorch, load these weights, and save a program with torch.export.save or torch.jit.save"
 _GIVE_MODEL = "give the path or the bytes of the model itself"
-_HF = (
+_HUGGING_FACE = (
     "export the model to ONNX (`optimum-cli export onnx`), or a language model to GGUF (llama.cpp's "
     "convert_hf_to_gguf.py)"
 )
@@ -222,7 +222,7 @@ def _safetensors(head: bytes, content: memoryview) -> ForeignFormat | None:
     if not (2 <= size <= _MAX_HEADER and re.match(rb'\{\s*(?:"|\})', head[8:])):
         return None
     cut = f", cut short: it has {len(content)} bytes, its header alone {size + 8}" if size + 8 > len(content) else ""
-    return ForeignFormat(f"a safetensors file, {_NO_PROGRAM}{cut}", _HF)
+    return ForeignFormat(f"a safetensors file, {_NO_PROGRAM}{cut}", _HUGGING_FACE)
 
 
 def _hdf5(head: bytes, content: memoryview) -> ForeignFormat | None:

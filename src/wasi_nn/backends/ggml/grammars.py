@@ -19,7 +19,7 @@ _MAX_COUNT = 1000
 
 @dataclass(frozen=True)
 class GuestPolicy:
-    """What guests may ask of a graph: by the operator's options, and by whether the graph is in an isolated worker."""
+    """What guests may ask of a graph. That depends on the operator's options, and on whether the graph is isolated."""
 
     operator_options: Mapping[str, Any]
     in_worker: bool
