@@ -262,7 +262,7 @@ class TestWhatIsTold:
     def test_strings_are_limited_over_all_outputs(self) -> None:
         room = self.room()
         texts = np.array(["x" * (2**25)], object)
-        with pytest.raises(NNError, match="at most 67108864 in a tensor"):
+        with pytest.raises(NNError, match="at most 67108864 in an input"):
             room.through([texts, texts])
         room.reader.give_room(3 * 2**25).bytes[:8] = (2**26 - 16).to_bytes(8, "little")
         with pytest.raises(InvalidWorkerMessage, match="67108865 bytes of strings"):
@@ -275,7 +275,7 @@ class TestWhatIsTold:
             room.reader.read({"outputs": [["object", [2**20 + 1], 0, 2**23 + 8], ["object", [0], 2**24, 0]]})
 
     def test_more_strings_than_there_may_be_are_too_large(self) -> None:
-        with pytest.raises(NNError, match="at most 67108864 in a tensor"):
+        with pytest.raises(NNError, match="at most 67108864 in an input"):
             self.room().through([np.array(["x" * 2**26], object), X])
 
     @pytest.mark.parametrize("size", [0, -1, 2.5, "x", None, True])

@@ -112,7 +112,7 @@ HOSTS: list[tuple[Callable[[], Any], str]] = [
     (new(Host, dialect=3), "no dialect is named 3; there are auto, spec, wasmedge, wamr"),
     (new(Host, cache=3), "cache must be True or False, or a directory, as a str or a pathlib.Path, not 3"),
     (lambda: host().session(limits={}), f"{LIMITS}{{}}"),  # type: ignore[arg-type]
-    (lambda: host().session(allow_names="net"), "allow_names is a collection"),
+    (lambda: host().session(allow_names="net"), "allow_names must be a collection"),
     (lambda: host().session(trace=3), f"{TRACE}3"),  # type: ignore[arg-type]
     (lambda: host().session(trace_data=True), "trace_data needs trace, the path of the file to record"),
     (lambda: host().session(title=3), "title must be a str, not 3"),  # type: ignore[arg-type]
@@ -216,7 +216,7 @@ TENSORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: relu().compute(b"0" * 16), f"{INPUT}b'0000000000000000'"),
     (lambda: relu().compute([True] * 4), "input 'x' is f32, got bool"),
     (lambda: relu().compute([1j] * 4), "input 'x' is f32, got complex128"),
-    (lambda: relu().compute([1e60] * 4), "input 'x' is f32, which has no 1e+60"),
+    (lambda: relu().compute([1e60] * 4), "input 'x' has the value 1e+60, which f32 can't hold"),
     (lambda: relu().compute(np.ones(4)), "input 'x' is f32, got f64"),
     (lambda: relu().compute([np.ones(2), np.ones(2)]), "input 'x' is f32, got f64"),
     (lambda: context().set_input(True, X), f"the key of an input {KEY}True"),
@@ -276,9 +276,9 @@ SETTINGS += [
 SETTINGS += [
     (new(Limits, run_time=float("inf")), "Limits.run_time must be a positive number below 9.2e+18"),
     (new(HostLimits, computes="x"), "HostLimits.computes must be a positive whole number"),
-    (new(Isolation, memory="4G"), "Isolation.memory must be a positive whole number: '4G'"),
-    (new(Isolation, memory=None), "Isolation.memory must be a positive whole number: None"),
-    (new(Isolation, grace=-1), "Isolation.grace must be a positive number: -1"),
+    (new(Isolation, memory="4G"), "Isolation.memory must be a positive whole number, not '4G'"),
+    (new(Isolation, memory=None), "Isolation.memory must be a positive whole number, not None"),
+    (new(Isolation, grace=-1), "Isolation.grace must be a positive number, not -1"),
 ]
 
 
@@ -398,11 +398,11 @@ def test_numbers_in_lists_take_the_declared_type(kind: TensorType, given: Any, e
 @pytest.mark.parametrize(
     ("kind", "given", "message"),
     [
-        (TensorType.U8, [256], "input 'x' has the value 256 (i64), which u8 can't hold"),
-        (TensorType.U8, [-1], "which has no -1"),
-        (TensorType.I32, [2**40], "which has no 1099511627776"),
+        (TensorType.U8, [256], r"input 'x' has the value 256 \(i64\), which u8 can't hold"),
+        (TensorType.U8, [-1], "has the value -1 "),
+        (TensorType.I32, [2**40], "has the value 1099511627776 "),
         (TensorType.I64, [2**70], r"input 'x' must be an array of i64\[...\]"),
-        (TensorType.F16, [1e6], r"input 'x' is f16, which has no 1000000\.0"),
+        (TensorType.F16, [1e6], r"input 'x' has the value 1000000\.0, which f16 can't hold"),
     ],
 )
 def test_a_number_that_the_declared_type_lacks_is_an_error(kind: TensorType, given: Any, message: str) -> None:

@@ -196,7 +196,7 @@ def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:
         (["run", "--runtime", "onyx=openvino", "lookup.wat"], 2, "no encoding is named 'onyx'"),
         (["run", "--runtime", "onnx=tensorrt", "lookup.wat"], 1, "no runtime for onnx is named 'tensorrt'"),
         (["inspect", "--option", "threads", "net.onnx"], 2, "--option threads: it takes KEY=VALUE"),
-        (["run", "--dir", "nowhere", "lookup.wat"], 1, "no directory nowhere"),
+        (["run", "--dir", "nowhere", "lookup.wat"], 1, "no directory at nowhere, for the guest's nowhere"),
         (["graphs", "--check"], 2, "name some by --graphs FILE or --graph NAME=PATH"),
         (["inspect", "nowhere.onnx"], 1, "no such file or directory: nowhere.onnx"),
         (

@@ -199,7 +199,7 @@ def test_embeddings(graph: Graph) -> None:
 
 def test_a_model_that_ranks_has_no_embeddings() -> None:
     graph = wasi_nn.load(models.tiny(**{"llama.pooling_type": 4}))
-    refused(ErrorCode.UNSUPPORTED_OPERATION, "ranks texts", written, graph, embedding=True)
+    refused(ErrorCode.UNSUPPORTED_OPERATION, "is a reranker", written, graph, embedding=True)
 
 
 def test_options_beside_the_model_are_those_of_every_context(graph: Graph) -> None:
@@ -329,10 +329,10 @@ def test_a_prompt_that_is_too_long(graph: Graph, options: dict[str, Any]) -> Non
         (b'{"json-schema": {"minItems": 1000000000}}', "too-large", "minItems 1000000000"),
         (b'{"json-schema": "{"}', "invalid-encoding", "aren't JSON"),
         (b'{"json-schema": "{\\"minItems\\": 1000000000}"}', "too-large", "minItems 1000000000"),
-        (b'{"mmproj": "/etc/passwd"}', "security", "opens none for a guest"),
-        (b'{"image": "x.png"}', "security", "opens none for a guest"),
-        (b'{"prompt-file": "x"}', "security", "opens none for a guest"),
-        (b'{"path-prompt-cache": "x"}', "security", "opens none for a guest"),
+        (b'{"mmproj": "/etc/passwd"}', "security", "which guests may not give"),
+        (b'{"image": "x.png"}', "security", "which guests may not give"),
+        (b'{"prompt-file": "x"}', "security", "which guests may not give"),
+        (b'{"path-prompt-cache": "x"}', "security", "which guests may not give"),
         (b'{"grammar": "root ::= \\"a\\""}', "security", "takes no grammar from guests"),
         (b'{"allow-grammar": true, "grammar": "root ::= \\"a\\""}', "security", "takes no grammar from guests"),
     ],
@@ -540,7 +540,10 @@ def tensor(name: bytes, dims: list[int], offset: int, kind: int = 0) -> bytes:
         (gguf(LLAMA, tensor(b"w", [1], 1), keys=1, tensors=1), "multiple of 32"),
         (gguf(LLAMA, tensor(b"w", [1], 0), keys=1, tensors=1), "after the file's end"),
         (gguf(LLAMA, tensor(b"w", [1], 2**63), keys=1, tensors=1), "after the file's end"),
-        (gguf(LLAMA, tensor(b"w", [9], 0), tensor(b"v", [1], 32), bytes(200), keys=1, tensors=2), "over another"),
+        (
+            gguf(LLAMA, tensor(b"w", [9], 0), tensor(b"v", [1], 32), bytes(200), keys=1, tensors=2),
+            "overlaps with another",
+        ),
         (gguf(LLAMA, tensor(b"w", [1], 0), tensor(b"w", [1], 32), bytes(200), keys=1, tensors=2), "'w' occurs twice"),
     ],
 )

@@ -74,7 +74,7 @@ def test_a_name_comes_before_an_index() -> None:
     [
         (np.zeros((2, 2)), "is f32, got f64"),
         (np.zeros((2, 2), np.int8), "is f32, got int8"),
-        (np.zeros((2, 3), np.float32), r"is \[n, 2\], got \[2, 3\]"),
+        (np.zeros((2, 3), np.float32), r"has dims \[n, 2\], got \[2, 3\]"),
         (np.zeros(2, np.float32), r"got \[2\]"),
         (np.zeros((1, 2, 2), np.float32), r"got \[1, 2, 2\]"),
     ],
@@ -294,7 +294,7 @@ def test_outputs_that_are_known_only_when_a_graph_has_run() -> None:
     context = Echo().init_execution_context()
     assert context.graph.outputs == ()
     for key in (0, 1, "prompt"):
-        refused(ErrorCode.RUNTIME_ERROR, f"output {key!r} isn't there", context.get_output, key)
+        refused(ErrorCode.RUNTIME_ERROR, f"output {key!r} isn't available", context.get_output, key)
     context.set_input(0, b"p")
     context.compute()
     refused(ErrorCode.INVALID_ARGUMENT, "no output has index 1: the graph has 1", context.get_output, 1)

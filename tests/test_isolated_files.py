@@ -77,7 +77,7 @@ def test_those_that_the_operator_lists_are(runtime: str, tmp_path: Path) -> None
     path = model_in(tmp_path, "weights.bin")
     for listed in (["weights.bin"], ["w*.bin"], ["other", "*"]):
         assert load(path, runtime, external_data=listed).compute({"x": X})
-    with pytest.raises(NNError, match="isn't named after it"):
+    with pytest.raises(NNError, match="isn't named after the model"):
         load(path, runtime, external_data=["weights"])
     for wrong in ("weights.bin", [3], [""]):
         with pytest.raises(
@@ -132,7 +132,7 @@ def test_a_link_to_elsewhere_is_not_the_models(tmp_path: Path) -> None:
     (tmp_path / "id_rsa").write_bytes(KEY)
     (folder / "model.onnx.data").unlink()
     (folder / "model.onnx.data").symlink_to(tmp_path / "id_rsa")
-    with pytest.raises(NNError, match="isn't named after it"):
+    with pytest.raises(NNError, match="isn't named after the model"):
         load(path, "onnxruntime")
 
 

@@ -90,7 +90,7 @@ def test_an_archive_is_unpacked_for_the_loading_only(tmp_path: Path, monkeypatch
 
 def test_variables_that_arent_there(tmp_path: Path) -> None:
     folder = models.affine(tmp_path / "affine")
-    refused(ErrorCode.RUNTIME_ERROR, "variables aren't there", load, (folder / "saved_model.pb").read_bytes())
+    refused(ErrorCode.RUNTIME_ERROR, "variables are missing", load, (folder / "saved_model.pb").read_bytes())
     constant = models.of_function(tmp_path / "constant", lambda x: {"y": x + 1})
     assert load((constant / "saved_model.pb").read_bytes()).compute({"x": X})["y"].tolist() == [2, 0, 3, -1]
     unfrozen = models.frozen(lambda: tf.identity(v1.get_variable("weights", [4]).read_value(), name="y"))

@@ -159,7 +159,7 @@ class TestWhatGuestsGive:
         context = graph.init_execution_context()
         dims = [dim if isinstance(dim, int) else 1 for dim in graph.inputs[0].dims or ()]
         context.set_input(0, np.full(dims, "x" * (64 * MIB), object))
-        with pytest.raises(NNError, match="at most 67108864 in a tensor") as raised:
+        with pytest.raises(NNError, match="at most 67108864 in an input") as raised:
             context.compute()
         assert raised.value.code is ErrorCode.TOO_LARGE
         context.set_input(0, np.full(dims, "short", object))

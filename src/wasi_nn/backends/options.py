@@ -66,7 +66,7 @@ def is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(is_text, value))
 
 
-@taking('a list of one text or more, such as ["a", "b"]')
+@taking('a list of names, such as ["a", "b"]')
 def is_names(value: Any) -> bool:
     """Whether a value is a list of texts that isn't empty, and whose texts aren't."""
     return is_texts(value) and value != []

@@ -170,8 +170,9 @@ def _why_no_graph(text: str, names: Iterable[str]) -> str:
     if not colon:
         return "it takes NAME:KEY=VALUE, such as net:threads=2"
     known = list(names)
-    there = f"there are {', '.join(known)}" if known else "there are none: name one by --graph NAME=PATH"
-    return f"no graph is named {name!r}; {there}{nearest(name, known)}"
+    if not known:
+        return f"no graph is named {name!r}; there are none: name one by --graph NAME=PATH"
+    return f"no graph is named {name!r}; the names here: {', '.join(known)}{nearest(name, known)}"
 
 
 def _graphs(options: argparse.Namespace) -> Iterator[tuple[str, NamedGraph]]:

@@ -82,7 +82,9 @@ def fitting_dims(info: TensorInfo, dtype: DType, dims: Dims) -> Dims:
         isinstance(declared, str) or declared == dim for declared, dim in zip(info.dims, dims, strict=True)
     )
     if not fits:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} is {info.dims_text}, got {dims_text(dims)}")
+        raise NNError(
+            ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} has dims {info.dims_text}, got {dims_text(dims)}"
+        )
     return dims
 
 

@@ -177,7 +177,7 @@ def _version_of(item: _Import) -> str:
     interface, _, version = item.name.removeprefix(_NAMESPACE).partition("@")
     if item.sort != _INSTANCE_SORT or interface not in bridge.INTERFACES or version not in bridge.VERSIONS:
         raise Malformed(
-            f"it imports {item.name}, and this host has only wasi:nn/{{{','.join(bridge.INTERFACES)}}} "
+            f"it imports {item.name}, and this host has wasi:nn/{{{','.join(bridge.INTERFACES)}}} "
             f"of the versions {', '.join(bridge.VERSIONS)}"
         )
     return version

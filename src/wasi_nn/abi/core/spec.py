@@ -145,7 +145,7 @@ class CoreAbi(CallBoundary[int]):
 
     def _missing_memory(self, name: str) -> int:
         self.failures.add(
-            f"{name} failed: the module must export a memory named 'memory' that isn't shared [errno {MISSING_MEMORY}]"
+            f"{name} failed: the module exports no memory named 'memory', or a shared one [errno {MISSING_MEMORY}]"
         )
         return MISSING_MEMORY
 
