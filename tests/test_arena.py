@@ -262,20 +262,20 @@ class TestWhatIsTold:
     def test_strings_are_limited_over_all_outputs(self) -> None:
         room = self.room()
         texts = np.array(["x" * (2**25)], object)
-        with pytest.raises(NNError, match="at most 67108864 in a tensor"):
+        with pytest.raises(NNError, match="at most 67108864 in an input"):
             room.through([texts, texts])
         room.reader.give_room(3 * 2**25).bytes[:8] = (2**26 - 16).to_bytes(8, "little")
         with pytest.raises(InvalidWorkerMessage, match="67108865 bytes of strings"):
             room.reader.read({"outputs": [["object", [1], 0, 2**25], ["object", [1], 2**25, 2**25 + 1]]})
 
         many = np.full(2**19 + 1, "", object)
-        with pytest.raises(NNError, match="1048578 strings: an isolated graph takes at most 1048576"):
+        with pytest.raises(NNError, match="1048578 strings: an isolated graph may have at most 1048576"):
             room.through([many, many])
         with pytest.raises(InvalidWorkerMessage, match="1048577 strings"):
             room.reader.read({"outputs": [["object", [2**20 + 1], 0, 2**23 + 8], ["object", [0], 2**24, 0]]})
 
     def test_more_strings_than_there_may_be_are_too_large(self) -> None:
-        with pytest.raises(NNError, match="at most 67108864 in a tensor"):
+        with pytest.raises(NNError, match="at most 67108864 in an input"):
             self.room().through([np.array(["x" * 2**26], object), X])
 
     @pytest.mark.parametrize("size", [0, -1, 2.5, "x", None, True])
@@ -289,6 +289,6 @@ class TestWhatIsTold:
     def test_more_than_there_may_be_is_too_large(self) -> None:
         with pytest.raises(
             NNError,
-            match=r"1342177280 bytes for its outputs, and may have 1073741824 \(Isolation.memory, --worker-memory\)",
+            match=r"need 1342177280 bytes, and may have 1073741824 \(Isolation.memory, --worker-memory\)",
         ):
             self.room().reader.give_room(2**30 + 1)

@@ -260,7 +260,7 @@ def test_a_directory_is_told_by_what_is_in_it(write: Callable[[str, bytes], Path
 def test_a_directory_with_several_models(write: Callable[[str, bytes], Path]) -> None:
     folder = write("model/model.onnx", models.relu()).parent
     write("model/model.tflite", tflite_models.relu())
-    match = r"several models \(model.onnx, model.tflite\): name one"
+    match = r"several models \(model.onnx, model.tflite\): give the path of one"
     refused(ErrorCode.INVALID_ARGUMENT, match, wasi_nn.load, folder)
     assert wasi_nn.load(folder, "onnx").encoding is GraphEncoding.ONNX
     assert wasi_nn.load(folder / "model.tflite").encoding is GraphEncoding.TENSORFLOWLITE

@@ -158,7 +158,7 @@ class Maps(Graph):
 
 def test_maps_with_different_keys_are_refused_without_the_option() -> None:
     for maps in ([{1: 0.5}, {2: 0.5}], [{1: 0.5}, {1: 0.5, 2: 0.5}], [{1: 0.5, 2: 0.5}, {1: 0.5}]):
-        with pytest.raises(NNError, match="'p': its maps have different keys") as raised:
+        with pytest.raises(NNError, match="'p' has maps with different keys") as raised:
             converted(Maps(maps)).compute({})
         assert (raised.value.code, OPTION in str(raised.value)) == (ErrorCode.UNSUPPORTED_OPERATION, False)
 

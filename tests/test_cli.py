@@ -149,32 +149,44 @@ def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:
         (["run", "--dance", "lookup.wat"], 2, "--dance"),
         (["run", "--graph", "net", "lookup.wat"], 2, "NAME=PATH"),
         (["run", "--graph", "=net.onnx", "lookup.wat"], 2, "NAME=PATH"),
-        (["run", "--graph", "net=onnx:npu:net.onnx", "lookup.wat"], 2, "no target is named 'npu'; there are cpu"),
+        (
+            ["run", "--graph", "net=onnx:npu:net.onnx", "lookup.wat"],
+            2,
+            "--graph net=onnx:npu:net.onnx: no target is named 'npu'; there are cpu",
+        ),
         (["run", "--graph", "net=net.onnx", "--graph", "net=net.onnx", "lookup.wat"], 2, "two graphs are named 'net'"),
         (["run", "--graph", "net=net.onnx", "--nn-graph", "onnx::dir/net", "lookup.wat"], 2, "two graphs"),
         (["run", "--nn-graph", "onnx:dir/net", "lookup.wat"], 2, "ENCODING::DIR"),
         (["run", "--nn-graph", "onnx::..", "lookup.wat"], 2, "ENCODING::DIR"),
-        (["run", "--nn-graph", "onyx::dir/net", "lookup.wat"], 2, "no encoding is named 'onyx'; there are openvino"),
+        (
+            ["run", "--nn-graph", "onyx::dir/net", "lookup.wat"],
+            2,
+            "--nn-graph onyx::dir/net: no encoding is named 'onyx'; there are openvino",
+        ),
         (["run", "--nn-preload", "net:onnx:net.onnx", "lookup.wat"], 2, "NAME:ENCODING:TARGET:PATH"),
         (["run", "--dir", "::/", "lookup.wat"], 2, "HOST::GUEST"),
         (["run", "--dir", "dir::", "lookup.wat"], 2, "HOST::GUEST"),
         (["run", "--dir", ":ro", "lookup.wat"], 2, "either may end in :ro"),
         (["run", "--dir", "dir:::ro", "lookup.wat"], 2, "either may end in :ro"),
-        (["run", "--dir", ".::/p:xx", "lookup.wat"], 2, "no ending is ':xx'; there is :ro"),
-        (["run", "--dir", ".:rw", "lookup.wat"], 2, "no ending is ':rw'; there is :ro"),
-        (["run", "--dir", ".::/p:", "lookup.wat"], 2, "no ending is ':'; there is :ro"),
-        (["run", "--dir", ".::/p:ro:ro", "lookup.wat"], 2, "no ending is ':ro'"),
-        (["run", "--dir", ".::/p", "--dir", "in::/p", "lookup.wat"], 2, "two directories would be '/p' for the guest"),
+        (["run", "--dir", ".::/p:xx", "lookup.wat"], 2, "unknown ending ':xx'; the only one is :ro"),
+        (["run", "--dir", ".:rw", "lookup.wat"], 2, "unknown ending ':rw'; the only one is :ro"),
+        (["run", "--dir", ".::/p:", "lookup.wat"], 2, "unknown ending ':'; the only one is :ro"),
+        (["run", "--dir", ".::/p:ro:ro", "lookup.wat"], 2, "unknown ending ':ro'"),
+        (
+            ["run", "--dir", ".::/p", "--dir", "in::/p", "lookup.wat"],
+            2,
+            "two directories have the path '/p' for the guest",
+        ),
         (
             ["run", "--dir", ".::/p", "--dir", "in::/p/", "lookup.wat"],
             2,
-            "two directories would be '/p/' for the guest",
+            "two directories have the path '/p/' for the guest",
         ),
         (["run", "--env", "A", "lookup.wat"], 2, "KEY=VALUE"),
         (["run", "--target-fallback", "npu", "lookup.wat"], 2, "npu"),
         (["run", "--allow-load", "onyx", "lookup.wat"], 2, "onyx"),
         (["run", "--allow-load", "onnx", "--no-load", "lookup.wat"], 2, "not allowed with"),
-        (["inspect", "--encoding", "onyx", "net.onnx"], 2, "'onyx' is none of openvino, onnx"),
+        (["inspect", "--encoding", "onyx", "net.onnx"], 2, "'onyx' isn't one of openvino, onnx"),
         (["run", "nowhere.wasm"], 1, "no guest at nowhere.wasm"),
         (["run", "net.onnx"], 1, "net.onnx is an ONNX model, not WebAssembly"),
         (["run", "--graph", "net=nowhere.onnx", "lookup.wat"], 1, "no such file or directory: nowhere.onnx"),
@@ -184,7 +196,7 @@ def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:
         (["run", "--runtime", "onyx=openvino", "lookup.wat"], 2, "no encoding is named 'onyx'"),
         (["run", "--runtime", "onnx=tensorrt", "lookup.wat"], 1, "no runtime for onnx is named 'tensorrt'"),
         (["inspect", "--option", "threads", "net.onnx"], 2, "--option threads: it takes KEY=VALUE"),
-        (["run", "--dir", "nowhere", "lookup.wat"], 1, "no directory nowhere"),
+        (["run", "--dir", "nowhere", "lookup.wat"], 1, "no directory at nowhere, for the guest's nowhere"),
         (["graphs", "--check"], 2, "name some by --graphs FILE or --graph NAME=PATH"),
         (["inspect", "nowhere.onnx"], 1, "no such file or directory: nowhere.onnx"),
         (
@@ -329,7 +341,7 @@ def test_a_guest_gets_the_dialect_that_it_speaks_or_is_told_to(wasi_nn: Callable
     assert wasi_nn("run", "wamr.wat")[0] == 134
     assert wasi_nn("run", "--dialect", "wasmedge", "spec.wat")[0] == 1
     code, _, errors = wasi_nn("run", "--dialect", "spec", "wasmedge.wat")
-    assert (code, "imports what this host doesn't have: wasi_ephemeral_nn.unload" in errors) == (1, True)
+    assert (code, "has imports that this host lacks: wasi_ephemeral_nn.unload" in errors) == (1, True)
     assert wasi_nn("run", "--dialect", "wasmtime", "spec.wat")[0] == 2
 
 

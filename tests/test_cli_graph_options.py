@@ -101,7 +101,7 @@ def test_a_digest_of_digits_alone_is_text(write: Write) -> None:
         ("net:target=npu", "no target is named 'npu'; there are cpu, gpu, tpu"),
         ("net:sha256=abc", "sha256 can't be 'abc': it takes 64 hexadecimal digits"),
         ("net:convert-types=yes", "convert-types can't be 'yes': it takes true or false"),
-        ("nett:threads=2", "no graph is named 'nett'; there are net; did you mean net?"),
+        ("nett:threads=2", "no graph is named 'nett'; the names here: net; did you mean net?"),
         ("net", "it takes NAME:KEY=VALUE, such as net:threads=2"),
         ("threads=2", "it takes NAME:KEY=VALUE, such as net:threads=2"),
         ("net:threads", "it takes KEY=VALUE, such as threads=2"),
@@ -117,7 +117,7 @@ def test_what_is_wrong_is_said_before_the_guest_runs(command: Command, option: s
 
 def test_without_any_graph_the_error_says_how_to_name_one(command: Command) -> None:
     code, _, errors = command("run", "--graph-option", "net:threads=2", "guest.wasm")
-    assert (code, "there are none; name one by --graph NAME=PATH" in errors) == (2, True)
+    assert (code, "there are none: name one by --graph NAME=PATH" in errors) == (2, True)
 
 
 def test_inspect_takes_the_same_settings(command: Command) -> None:

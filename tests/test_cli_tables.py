@@ -126,7 +126,7 @@ def test_the_columns_of_backends_line_up_where_runtimes_are_missing(
     ("arguments", "message"),
     [
         ([], "wasi-nn: COMMAND is missing: run, replay, graphs, inspect, backends (help: wasi-nn --help)"),
-        (["rum"], "'rum' is none of run, replay, graphs, inspect, backends; did you mean run?"),
+        (["rum"], "'rum' isn't one of run, replay, graphs, inspect, backends; did you mean run?"),
         (["--versoin"], "no option --versoin; did you mean --version?"),
         (["run"], "wasi-nn run: GUEST is missing: a .wasm or .wat file (help: wasi-nn run --help)"),
         (["run", "--isolat", "guest.wasm"], "wasi-nn run: no option --isolat; did you mean --isolate?"),
@@ -134,12 +134,12 @@ def test_the_columns_of_backends_line_up_where_runtimes_are_missing(
         (["run", "--no-cache", "--graf", "a=b", "guest.wasm"], "no option --graf; did you mean --graph?"),
         (
             ["run", "--dialect", "wasmedg", "guest.wasm"],
-            "argument --dialect: 'wasmedg' is none of auto, spec, wasmedge",
+            "argument --dialect: 'wasmedg' isn't one of auto, spec, wasmedge",
         ),
         (["run", "--graph"], "wasi-nn run: --graph needs a value: NAME=[ENCODING:TARGET:]PATH"),
         (["replay"], "FILE is missing: the trace"),
         (["inspect"], "MODEL is missing: a model"),
-        (["graphs", "net.onnx"], "wasi-nn graphs: one argument too many: 'net.onnx'"),
+        (["graphs", "net.onnx"], "wasi-nn graphs: 'net.onnx' is one argument too many"),
         (["backends", "--jso"], "no option --jso; did you mean --json?"),
         (["backends", "-v"], "wasi-nn backends: no option -v"),
     ],

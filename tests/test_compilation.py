@@ -144,5 +144,5 @@ def test_a_compiler_ends_with_the_host() -> None:
 
 def test_without_a_process_for_it_a_guest_isnt_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(GuestError, match="can't be compiled: no process can be started for it"):
+    with pytest.raises(GuestError, match="can't be compiled: no process can be started for the compiler"):
         Host(cache=False).run(LARGE)

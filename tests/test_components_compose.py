@@ -112,15 +112,15 @@ def test_exports_of_every_sort() -> None:
         ('(import "wasi:nn/prompt@0.2.0-rc-2024-10-28" (instance))', "it imports wasi:nn/prompt@0.2.0-rc-2024-10-28"),
         ('(import "wasi:nn/graph" (instance))', "it imports wasi:nn/graph, and"),
         ('(import "wasi:nn/graph@0.2.0-rc-2024-10-28" (func))', "it imports wasi:nn/graph@0.2.0-rc-2024-10-28, and"),
-        (f'(import "{bridge.HOST}" (instance))', "which is the host's own"),
-        ('(component $c) (instance (instantiate $c)) (import "a" (func))', "a section of kind instance comes before"),
-        ('(type $t u32) (export "t" (type $t)) (import "a" (func))', "a section of kind export comes before"),
+        (f'(import "{bridge.HOST}" (instance))', "which is reserved for the host"),
+        ('(component $c) (instance (instantiate $c)) (import "a" (func))', "a section of kind instance before"),
+        ('(type $t u32) (export "t" (type $t)) (import "a" (func))', "a section of kind export before"),
     ],
 )
 def test_what_is_refused(text: str, message: str) -> None:
     with pytest.raises(GuestError) as error:
         wrap_component(wasm(f"(component {text})"), "guest.wasm")
-    assert str(error.value).startswith("guest.wasm is a component that can't be read: ")
+    assert str(error.value).startswith("guest.wasm is a component that can't be used: ")
     assert message in str(error.value)
 
 

@@ -106,7 +106,9 @@ def test_an_interruption_in_a_call_is_raised_again() -> None:
 
 
 def test_a_component_that_is_a_library(host: Host) -> None:
-    with pytest.raises(GuestError, match=r"guest.wasm exports no 'wasi:cli/run@0.2.x', so that it is a library"):
+    with pytest.raises(
+        GuestError, match=r"guest.wasm is a library, not a command, since it exports no 'wasi:cli/run@0.2.x'"
+    ):
         host.run(b'(component (core module $m) (export "some-module" (core module $m)))')
 
 
@@ -138,7 +140,7 @@ def test_an_import_that_the_host_does_not_have(host: Host, needed: str) -> None:
 
 
 def test_a_component_that_is_not_valid(host: Host) -> None:
-    with pytest.raises(GuestError, match=r"guest\.wasm is WebAssembly, cut short: 1000 bytes"):
+    with pytest.raises(GuestError, match=r"guest\.wasm is WebAssembly, cut short: it has 1000 bytes"):
         host.run(INFER.read_bytes()[:1000])
     with pytest.raises(GuestError, match=r"guest\.wasm is not valid WebAssembly"):
         host.run(b"\0asm\x0d\0\x01\0\x07\x02\x01\x99")
@@ -189,7 +191,7 @@ def test_a_slow_compilation_is_told(tmp_path: Path, caplog: pytest.LogCaptureFix
     guest = command(f'(memory 20) (data (i32.const 0) "{data}") (func (export "run") (result i32) (i32.const 0))')
     for _ in range(2):
         Host(cache=tmp_path).run(guest)
-    assert caplog.messages == ["compiling guest.wasm (1 MB): this takes seconds, once"]
+    assert caplog.messages == ["compiling guest.wasm (1 MB), which takes some seconds; the compiled guest is cached"]
 
 
 def test_the_command_runs_components(write: Write, cache_home: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -89,7 +89,7 @@ def test_a_model_that_is_refused_from_bytes_is_loaded_by_its_path(make: Callable
 
 def test_a_saved_model_without_its_variables_is_given_whole(counting: Path) -> None:
     message = message_of(wasi_nn.load, (counting / "saved_model.pb").read_bytes(), runtime="tensorflow")
-    assert "the path of its folder, or a zip or tar file of it whole" in message
+    assert "the path of its folder, or a zip or tar file of all of it" in message
     for source in (counting, tensorflow_models.zipped(counting)):
         assert wasi_nn.load(source, runtime="tensorflow").compute({"x": X})["y"].tolist() == X.tolist()
 

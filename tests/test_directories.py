@@ -131,8 +131,8 @@ def test_no_directory_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("paths", "message"),
     [
-        (["/p", "/p/"], r"two directories would be '/p/' for the guest \('/p'\)"),
-        (["p", "./p"], "two directories would be './p' for the guest"),
+        (["/p", "/p/"], r"two directories have the path '/p/' for the guest \('/p'\)"),
+        (["p", "./p"], "two directories have the path './p' for the guest"),
         (["/p:ro"], r"'/p:ro' is no path for the guest: .* Directory\(\.\.\., read_only=True\)"),
     ],
 )

@@ -74,8 +74,8 @@ def array() -> bytes:
 FORMATS: Mapping[str, tuple[bytes, str]] = {
     "pointer": (POINTER, r"is a Git LFS pointer to the file, which has 12345 bytes: run `git lfs pull`"),
     "annex": (b"/annex/objects/SHA256E-s5--00.onnx\n", r"is a git-annex pointer: run `git annex get`"),
-    "page": (PAGE, r"is an HTML page \('Sign in to Example'\): the download gave a page.*download it again"),
-    "refusal": (b"<Error><Code>AccessDenied</Code></Error>", r"is a server's answer .*\(AccessDenied\): download"),
+    "page": (PAGE, r"is an HTML page \('Sign in to Example'\): the server sent a page.*download it again"),
+    "refusal": (b"<Error><Code>AccessDenied</Code></Error>", r"is a server's error .*\(AccessDenied\): download"),
     "gzip": (gzip.compress(onnx_models.relu()), "is compressed by gzip: unpack it"),
     "xz": (lzma.compress(onnx_models.relu()), "is compressed by xz: unpack it"),
     "bzip2": (bz2.compress(onnx_models.relu()), "is compressed by bzip2: unpack it"),
@@ -90,12 +90,12 @@ FORMATS: Mapping[str, tuple[bytes, str]] = {
     "npz": (arrays(), "is a file of NumPy arrays .*weights without a program"),
     "pickle": (pickle.dumps({"w": [1.0]}), "is a Python pickle: .*ONNX"),
     "old pickle": (pickle.dumps(np.dtype("f4"), 2), "is a Python pickle: .*ONNX"),
-    "zeros": (bytes(10_000), "is zeros, as an unfinished download has them: download it again"),
+    "zeros": (bytes(10_000), "is a file of zeros, such as an unfinished download: download it again"),
     "empty": (b"", "is empty: download or copy it again"),
     "wasm": (b"\0asm\x01\0\0\0", "is a WebAssembly module, which is a guest: run it with `wasi-nn run`"),
     "pdf": (b"%PDF-1.7\n", "is a PDF document"),
     "png": (b"\x89PNG\r\n\x1a\n" + bytes(20), "is a PNG image"),
-    "engine": (b"ftrt" + bytes(60) + b"x", "is a TensorRT engine: give the model that it was made from"),
+    "engine": (b"ftrt" + bytes(60) + b"x", "is a TensorRT engine: give the original model"),
     "ort": (pack("<I", 24) + b"ORTM" + bytes(20), r"is a model in ONNX Runtime's own format \(.ort\): give"),
     "pte": (pack("<I", 24) + b"ET12" + bytes(20), "is an ExecuTorch program"),
     "ggml": (b"lmgg" + bytes(40), "is a GGML file from before GGUF"),
@@ -107,7 +107,7 @@ FORMATS: Mapping[str, tuple[bytes, str]] = {
     "coreml": (b"\x08\x07\x12\x06\x0a\x04\x0a\x02in\xa2\x1f\x02\x08\x01", "is a CoreML model"),
     "tfjs": (b'{"format": "layers-model", "modelTopology": {}}', "is a model of TensorFlow.js"),
     "lightgbm": (b"tree\nversion=v4\n", "is a LightGBM model: export the model to ONNX"),
-    "checkpoint": (b'model_checkpoint_path: "ckpt-1"\n', "is the list of a TensorFlow checkpoint, .*SavedModel"),
+    "checkpoint": (b'model_checkpoint_path: "ckpt-1"\n', "is the file list of a TensorFlow checkpoint, .*SavedModel"),
 }  # fmt: skip
 
 
@@ -195,7 +195,7 @@ def test_a_model_of_another_encoding_is_named(real: GraphEncoding, given: str, w
 
 
 def test_a_runtime_that_has_not_the_models_encoding() -> None:
-    match = "is an ONNX model, and the runtime that was asked for loads only pytorch"
+    match = "is an ONNX model, and the chosen runtime loads only pytorch"
     refused(ErrorCode.INVALID_ENCODING, match, wasi_nn.load, onnx_models.relu(), runtime="torch")
 
 
@@ -210,14 +210,14 @@ def test_an_onnx_model_that_is_cut_short(given: str) -> None:
     whole = large_onnx()
     code = ErrorCode.INVALID_ENCODING if given == "autodetect" else ErrorCode.RUNTIME_ERROR
     for size in (1000, len(whole) // 2, 4000):
-        match = rf"is an ONNX model, cut short: {size} bytes, and its fields have (\d+) or more: download it again"
+        match = rf"is an ONNX model, cut short: it has {size} bytes of at least (\d+): download it again"
         refused(code, match, wasi_nn.load, whole[:size], given)
 
 
 def test_a_tflite_model_that_is_cut_short() -> None:
     whole = tflite_models.relu()
     for size in (len(whole) - 4, len(whole) // 2, 100):
-        match = rf"is a TensorFlow Lite model, cut short or damaged: {size} bytes, and it refers to byte \d+"
+        match = rf"is a TensorFlow Lite model, cut short or damaged: it has {size} bytes, and refers to byte \d+"
         refused(ErrorCode.RUNTIME_ERROR, match, wasi_nn.load, whole[:size])
         refused(ErrorCode.RUNTIME_ERROR, match, wasi_nn.load, whole[:size], runtime="openvino")
 
@@ -227,7 +227,7 @@ def test_an_openvino_network_that_is_cut_short_or_lacks_its_weights(write: Write
     half = network[: len(network) // 2]
     match = f"is an OpenVINO network, cut short: {len(half)} bytes, and no </net>"
     refused(ErrorCode.RUNTIME_ERROR, match, wasi_nn.load, [half, weights])
-    refused(ErrorCode.RUNTIME_ERROR, "the .bin, are the second one", wasi_nn.load, network, "openvino")
+    refused(ErrorCode.RUNTIME_ERROR, "the .bin, as the second builder", wasi_nn.load, network, "openvino")
     path = write("net.xml", network)
     refused(
         ErrorCode.RUNTIME_ERROR,
@@ -278,7 +278,7 @@ def test_files_that_pytorch_writes(tmp_path: Path) -> None:
 
     weights = torch.nn.Linear(2, 2).state_dict()
     torch.save(weights, tmp_path / "new.pt")
-    refused(ErrorCode.RUNTIME_ERROR, "has weights or pickled objects but no program", wasi_nn.load, tmp_path / "new.pt")
+    refused(ErrorCode.RUNTIME_ERROR, "has weights or objects but no program", wasi_nn.load, tmp_path / "new.pt")
     torch.save(weights, tmp_path / "old.bin", _use_new_zipfile_serialization=False)
     match = "is a checkpoint of an old torch.save, which has weights without a program: build the model in PyTorch"
     refused(ErrorCode.INVALID_ENCODING, match, wasi_nn.load, tmp_path / "old.bin")
@@ -358,7 +358,7 @@ def test_a_guest_that_is_cut_short() -> None:
     for file in ("tests/support/components/driver-2024-10-28.wasm", "guests/c/infer.wasm"):
         whole = (REPOSITORY / file).read_bytes()
         for size in (100, len(whole) // 2, len(whole) - 1):
-            match = rf"guest.wasm is WebAssembly, cut short: {size} bytes, and its sections have \d+ or more: download"
+            match = rf"guest.wasm is WebAssembly, cut short: it has {size} bytes of at least \d+: download"
             with Host(cache=False) as host, pytest.raises(GuestError, match=match):
                 host.run(whole[:size])
 
@@ -369,7 +369,7 @@ def test_a_guest_that_is_cut_short() -> None:
         (POINTER, "is a Git LFS pointer to .*, not WebAssembly: run `git lfs pull`"),
         (PAGE, r"is an HTML page \('Sign in to Example'\), not WebAssembly: .*download it again"),
         (gzip.compress(b"\0asm"), "is compressed by gzip, not WebAssembly: unpack it"),
-        (onnx_models.relu(), "is an ONNX model, not WebAssembly: it is for a guest to load"),
+        (onnx_models.relu(), "is an ONNX model, not WebAssembly: give it to a guest as a named graph"),
         (b"\x7fELF" + bytes(40), r"is a program or library for Linux \(ELF\), not WebAssembly: build"),
         (safetensors(), "is a safetensors file, .*, not WebAssembly"),
         (bytes(Module(Engine(), "(module)").serialize()), "is a guest that Wasmtime has compiled .*: give its .wasm"),

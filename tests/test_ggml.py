@@ -178,7 +178,7 @@ def test_a_json_schema_is_kept_to(graph: Graph) -> None:
     "schema", ['{"$ref": "#/nowhere"}', '{"type": "strange"}', '{"type": "string", "pattern": "("}']
 )
 def test_a_json_schema_that_cant_be_used_isnt_passed_over(graph: Graph, schema: str) -> None:
-    refused(ErrorCode.RUNTIME_ERROR, "didn't keep to the JSON schema", written, graph, json_schema=schema)
+    refused(ErrorCode.RUNTIME_ERROR, "didn't follow the JSON schema", written, graph, json_schema=schema)
 
 
 def test_a_json_schema_and_a_tokenizer_that_puts_spaces_first() -> None:
@@ -199,7 +199,7 @@ def test_embeddings(graph: Graph) -> None:
 
 def test_a_model_that_ranks_has_no_embeddings() -> None:
     graph = wasi_nn.load(models.tiny(**{"llama.pooling_type": 4}))
-    refused(ErrorCode.UNSUPPORTED_OPERATION, "ranks texts", written, graph, embedding=True)
+    refused(ErrorCode.UNSUPPORTED_OPERATION, "is a reranker", written, graph, embedding=True)
 
 
 def test_options_beside_the_model_are_those_of_every_context(graph: Graph) -> None:
@@ -243,7 +243,7 @@ def test_the_ways_in_which_a_model_is_loaded_at_once_are_bounded(graph: Graph) -
         context.set_input(1, json.dumps({"ctx-size": size, "n-predict": 1}).encode())
     for context in contexts[:3]:
         context.compute()
-    refused(ErrorCode.TOO_LARGE, "one too many", contexts[3].compute)
+    refused(ErrorCode.TOO_LARGE, "the most that are allowed", contexts[3].compute)
 
 
 def test_contexts_that_are_but_garbage_are_not_in_the_way(graph: Graph) -> None:
@@ -284,7 +284,7 @@ def test_prompts_of_every_kind(graph: Graph) -> None:
 
 
 def test_a_prompt_that_isnt_utf_8(graph: Graph) -> None:
-    refused(ErrorCode.INVALID_ARGUMENT, "isn't UTF-8: see its byte 2", graph.compute, {"prompt": b"ab\xff"})
+    refused(ErrorCode.INVALID_ARGUMENT, "isn't UTF-8: its byte 2 is wrong", graph.compute, {"prompt": b"ab\xff"})
 
 
 @pytest.mark.parametrize("options", [{}, {"embedding": True}])
@@ -300,7 +300,7 @@ def test_a_prompt_that_is_too_long(graph: Graph, options: dict[str, Any]) -> Non
         (b"", "invalid-encoding", "aren't JSON"),
         (b"{", "invalid-encoding", "aren't JSON"),
         (b"\xff", "invalid-encoding", "aren't JSON"),
-        (b"[]", "invalid-encoding", "aren't a JSON object"),
+        (b"[]", "invalid-encoding", "must be a JSON object"),
         (b"[" * 100_000, "invalid-encoding", "nested too deep"),
         (b'{"temp": NaN}', "invalid-encoding", "NaN isn't JSON"),
         (b'{"temp": ' + b"9" * 5000 + b"}", "invalid-encoding", "aren't JSON"),
@@ -329,10 +329,10 @@ def test_a_prompt_that_is_too_long(graph: Graph, options: dict[str, Any]) -> Non
         (b'{"json-schema": {"minItems": 1000000000}}', "too-large", "minItems 1000000000"),
         (b'{"json-schema": "{"}', "invalid-encoding", "aren't JSON"),
         (b'{"json-schema": "{\\"minItems\\": 1000000000}"}', "too-large", "minItems 1000000000"),
-        (b'{"mmproj": "/etc/passwd"}', "security", "opens none for a guest"),
-        (b'{"image": "x.png"}', "security", "opens none for a guest"),
-        (b'{"prompt-file": "x"}', "security", "opens none for a guest"),
-        (b'{"path-prompt-cache": "x"}', "security", "opens none for a guest"),
+        (b'{"mmproj": "/etc/passwd"}', "security", "which guests may not give"),
+        (b'{"image": "x.png"}', "security", "which guests may not give"),
+        (b'{"prompt-file": "x"}', "security", "which guests may not give"),
+        (b'{"path-prompt-cache": "x"}', "security", "which guests may not give"),
         (b'{"grammar": "root ::= \\"a\\""}', "security", "takes no grammar from guests"),
         (b'{"allow-grammar": true, "grammar": "root ::= \\"a\\""}', "security", "takes no grammar from guests"),
     ],
@@ -385,7 +385,7 @@ def test_a_context_that_the_machine_has_no_memory_for() -> None:
         ('root ::= "a"{1000000000}', "invalid-argument", "failed to parse grammar"),
         ("root ::= " + "(" * 200_000 + '"a"' + ")" * 200_000, "too-large", "400012 characters"),
         ("root ::= " + "(" * 1000 + '"a"' + ")" * 1000, "too-large", "1000 parentheses"),
-        ('root ::= "\x1b[31m"', "invalid-argument", "but an escape for it"),
+        ('root ::= "\x1b[31m"', "invalid-argument", "write an escape for it"),
         ("%llguidance {}\nstart: /a+/", "unsupported-operation", "GBNF"),
     ],
 )
@@ -510,24 +510,24 @@ def tensor(name: bytes, dims: list[int], offset: int, kind: int = 0) -> bytes:
         (gguf(version=1), "of version 1"),
         (gguf(version=4), "of version 4"),
         (b"GGUF\3\0\0\0\0\0", "cut short"),
-        (gguf(), "doesn't say its general.architecture"),
+        (gguf(), "it has no general.architecture"),
         (gguf(keys=2**64 - 1), "18446744073709551615 keys follow"),
         (gguf(LLAMA, keys=1, tensors=2**63), "tensors follow"),
-        (gguf(LLAMA, LLAMA, keys=2), "'general.architecture' is there twice"),
+        (gguf(LLAMA, LLAMA, keys=2), "'general.architecture' occurs twice"),
         (gguf(pack("<Q", 2**63), bytes(16), keys=1), "longer than 65535"),
         (gguf(key(b"a", 8, pack("<Q", 2**64 - 1)), keys=1), "cut short"),
         (gguf(key(b"a", 13, bytes(8)), keys=1), "type 13, which doesn't exist"),
         (gguf(key(b"a", 7, b"\2"), keys=1), "not true or false"),
         (gguf(key(b"a", 9, pack("<IQ", 8, 2**60)), keys=1), "strings of 'a' follow"),
-        (gguf(key(b"a", 9, pack("<IQ", 8, 1) + pack("<Q", 2**64 - 1)), keys=1), "'a' doesn't end in it"),
+        (gguf(key(b"a", 9, pack("<IQ", 8, 1) + pack("<Q", 2**64 - 1)), keys=1), "'a' goes on past its end"),
         (gguf(key(b"a", 9, pack("<IQ", 12, 2**61)), keys=1), "cut short"),
         (gguf(key(b"a", 9, pack("<IQ", 9, 1) + bytes(16)), keys=1), "elements of type 9"),
         (
             gguf(key(gguf_format.TOKENS_KEY.encode(), 9, pack("<IQ", 8, 2) + text(b"x") * 2), keys=1),
-            "token 1, b'x', is there",
+            "token 1, b'x', occurs",
         ),
-        (gguf(LLAMA, key(b"general.alignment", 4, pack("<I", 0)), keys=2), "general.alignment can't be 0"),
-        (gguf(LLAMA, key(b"general.alignment", 4, pack("<I", 3)), keys=2), "general.alignment can't be 3"),
+        (gguf(LLAMA, key(b"general.alignment", 4, pack("<I", 0)), keys=2), "general.alignment is 0"),
+        (gguf(LLAMA, key(b"general.alignment", 4, pack("<I", 3)), keys=2), "general.alignment is 3"),
         (gguf(LLAMA, key(b"llama.attention.head_count", 4, pack("<I", 0)), keys=2), "head_count is 0"),
         (gguf(LLAMA, key(b"llama.pooling_type", 4, pack("<I", 9)), keys=2), "pooling_type is 9"),
         (gguf(LLAMA, key(b"llama.block_count", 4, pack("<I", 513)), keys=2), "block_count is 513"),
@@ -540,8 +540,11 @@ def tensor(name: bytes, dims: list[int], offset: int, kind: int = 0) -> bytes:
         (gguf(LLAMA, tensor(b"w", [1], 1), keys=1, tensors=1), "multiple of 32"),
         (gguf(LLAMA, tensor(b"w", [1], 0), keys=1, tensors=1), "after the file's end"),
         (gguf(LLAMA, tensor(b"w", [1], 2**63), keys=1, tensors=1), "after the file's end"),
-        (gguf(LLAMA, tensor(b"w", [9], 0), tensor(b"v", [1], 32), bytes(200), keys=1, tensors=2), "over another"),
-        (gguf(LLAMA, tensor(b"w", [1], 0), tensor(b"w", [1], 32), bytes(200), keys=1, tensors=2), "'w' is there twice"),
+        (
+            gguf(LLAMA, tensor(b"w", [9], 0), tensor(b"v", [1], 32), bytes(200), keys=1, tensors=2),
+            "overlaps with another",
+        ),
+        (gguf(LLAMA, tensor(b"w", [1], 0), tensor(b"w", [1], 32), bytes(200), keys=1, tensors=2), "'w' occurs twice"),
     ],
 )
 def test_headers_that_are_refused(model: bytes, message: str) -> None:

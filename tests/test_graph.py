@@ -74,7 +74,7 @@ def test_a_name_comes_before_an_index() -> None:
     [
         (np.zeros((2, 2)), "is f32, got f64"),
         (np.zeros((2, 2), np.int8), "is f32, got int8"),
-        (np.zeros((2, 3), np.float32), r"is \[n, 2\], got \[2, 3\]"),
+        (np.zeros((2, 3), np.float32), r"has dims \[n, 2\], got \[2, 3\]"),
         (np.zeros(2, np.float32), r"got \[2\]"),
         (np.zeros((1, 2, 2), np.float32), r"got \[1, 2, 2\]"),
     ],
@@ -113,15 +113,15 @@ def test_inputs_are_copied_and_outputs_are_copies(context: wasi_nn.ExecutionCont
 
 def test_there_is_no_output_before_a_compute_or_after_a_failed_one(context: wasi_nn.ExecutionContext) -> None:
     refused(ErrorCode.RUNTIME_ERROR, "no compute has succeeded", context.get_output, 0)
-    refused(ErrorCode.INVALID_ARGUMENT, "no value for 'x', 'bias'", context.compute)
+    refused(ErrorCode.INVALID_ARGUMENT, "call set_input for 'x', 'bias'", context.compute)
     context.set_input(0, X)
     context.set_input(1, BIAS)
     context.compute()
     context.set_input(0, f32([[13, 0]]))
     assert context.get_output(0).tolist() == [[3, 5], [7, 9]], "set_input leaves the outputs"
     refused(ErrorCode.RUNTIME_ERROR, "the runtime failed: thirteen is out", context.compute)
-    refused(ErrorCode.RUNTIME_ERROR, "the last failed", context.get_output, 0)
-    refused(ErrorCode.RUNTIME_ERROR, "the last failed", context.output_bytes, 0)
+    refused(ErrorCode.RUNTIME_ERROR, "the last one failed", context.get_output, 0)
+    refused(ErrorCode.RUNTIME_ERROR, "the last one failed", context.output_bytes, 0)
 
 
 def test_named_inputs_each_once(context: wasi_nn.ExecutionContext) -> None:
@@ -129,7 +129,7 @@ def test_named_inputs_each_once(context: wasi_nn.ExecutionContext) -> None:
     assert [(name, output.tolist()) for name, output in named([("bias", BIAS), ("x", X)])] == [
         ("doubled", [[3, 5], [7, 9]])
     ]
-    refused(ErrorCode.INVALID_ARGUMENT, "no value for input 'bias'", named, [("x", X)])
+    refused(ErrorCode.INVALID_ARGUMENT, "no value is given for the input 'bias'", named, [("x", X)])
     refused(ErrorCode.INVALID_ARGUMENT, "'x' is given twice", named, [("x", X), ("0", X), ("bias", BIAS)])
     refused(ErrorCode.INVALID_ARGUMENT, "no input is named 'y'", named, [("y", X), ("bias", BIAS)])
     refused(ErrorCode.RUNTIME_ERROR, "no compute has succeeded", context.get_output, 0)
@@ -167,8 +167,8 @@ def test_handles_are_never_given_out_twice(monkeypatch: pytest.MonkeyPatch) -> N
     assert table.remove(first, Graph) is graph
     second = table.add(graph)
     assert second != first
-    refused(ErrorCode.INVALID_ARGUMENT, "was given back", table.get, first, Graph)
-    refused(ErrorCode.INVALID_ARGUMENT, "was given back", table.remove, first, Graph)
+    refused(ErrorCode.INVALID_ARGUMENT, "was released", table.get, first, Graph)
+    refused(ErrorCode.INVALID_ARGUMENT, "was released", table.remove, first, Graph)
     refused(ErrorCode.INVALID_ARGUMENT, "it is a graph", table.get, second, wasi_nn.ExecutionContext)
     monkeypatch.setattr("wasi_nn.session.handles._LAST_HANDLE", second)
     refused(ErrorCode.TOO_LARGE, "no handles are left", table.add, graph)
@@ -235,15 +235,15 @@ def test_bytes_are_taken_whatever_type_and_dims_they_are_said_to_have() -> None:
 
 def test_optional_inputs_may_be_left_out() -> None:
     context = Echo().init_execution_context()
-    refused(ErrorCode.INVALID_ARGUMENT, "no value for 'prompt'", context.compute)
+    refused(ErrorCode.INVALID_ARGUMENT, "call set_input for 'prompt'", context.compute)
     context.set_input(1, b"{}")
-    refused(ErrorCode.INVALID_ARGUMENT, "no value for 'prompt'", context.compute)
+    refused(ErrorCode.INVALID_ARGUMENT, "call set_input for 'prompt'", context.compute)
     context.set_input(0, b"")
     context.compute()
     assert context.get_output(0).tobytes() == b"{}"
     assert [name for name, _ in context.compute_named([("0", b"p")])] == ["prompt"]
     assert list(Echo().compute({"prompt": b"p", "options": b"o"})) == ["options", "prompt"]
-    refused(ErrorCode.INVALID_ARGUMENT, "no value for input 'prompt'", Echo().compute, {"options": b"o"})
+    refused(ErrorCode.INVALID_ARGUMENT, "no value is given for the input 'prompt'", Echo().compute, {"options": b"o"})
 
 
 @pytest.mark.parametrize("kind", TensorType)
@@ -294,7 +294,7 @@ def test_outputs_that_are_known_only_when_a_graph_has_run() -> None:
     context = Echo().init_execution_context()
     assert context.graph.outputs == ()
     for key in (0, 1, "prompt"):
-        refused(ErrorCode.RUNTIME_ERROR, f"output {key!r} isn't there", context.get_output, key)
+        refused(ErrorCode.RUNTIME_ERROR, f"output {key!r} isn't available", context.get_output, key)
     context.set_input(0, b"p")
     context.compute()
     refused(ErrorCode.INVALID_ARGUMENT, "no output has index 1: the graph has 1", context.get_output, 1)

@@ -77,18 +77,18 @@ MODULES: Mapping[str, tuple[str, str]] = {
         module("wasi_snapshot_preview1 sock_open", "wasi_snapshot_preview1 sock_connect"),
         r"imports functions that WASI preview 1 doesn't have: .*sock_open, .*sock_connect \(a host's own extension",
     ),
-    "open functions": (module("env f", "env g"), r"imports functions that its linker left open: env\.f, env\.g: link"),
+    "open functions": (module("env f", "env g"), r"that its linker didn't find: env\.f, env\.g: link"),
     "an imported memory": (
         '(module (import "env" "memory" (memory 1)) (func (export "_start")))',
         r"imports its memory: link it without --import-memory \(it imports env\.memory\)",
     ),
     "a shared library": (module("env f", "GOT.func f"), "is a shared library .*: link it statically"),
-    "several hosts' functions": (module("env f", "acme g"), r"imports what this host doesn't have: env\.f, acme\.g \("),
+    "several hosts' functions": (module("env f", "acme g"), r"has imports that this host lacks: env\.f, acme\.g \("),
     "a reactor": (
         '(module (func (export "_initialize")))',
-        "exports no '_start', so that it is a reactor, not a command: build it as a command.*-mexec-model=reactor",
+        "is a reactor, not a command, since it exports no '_start': build it as a command.*-mexec-model=reactor",
     ),
-    "a library": ('(module (func (export "f")))', "exports no '_start', so that it is a library, not a command: build"),
+    "a library": ('(module (func (export "f")))', "is a library, not a command, since it exports no '_start': build"),
 }  # fmt: skip
 
 
@@ -156,7 +156,7 @@ def test_the_core_module_that_zig_builds_for_a_component(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("option", "match"),
     [
-        ("--import-symbols", r"imports functions that its linker left open: env\.f: link the library"),
+        ("--import-symbols", r"imports functions that its linker didn't find: env\.f: link the library"),
         ("--import-memory", r"imports its memory: link it without --import-memory"),
     ],
 )
@@ -218,7 +218,7 @@ COMPONENTS: Mapping[str, tuple[str, str]] = {
     ),
     "a library": (
         '(component (instance $i) (export "a:b/c" (instance $i)))',
-        "exports no 'wasi:cli/run@0.2.x', so that it is a library.* .it exports a:b/c.: build it as",
+        "is a library, not a command, since it exports no 'wasi:cli/run@0.2.x' .it exports a:b/c.: build it as",
     ),
 }  # fmt: skip
 

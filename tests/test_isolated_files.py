@@ -53,7 +53,7 @@ def test_other_files_are_not(name: str, runtime: str, tmp_path: Path) -> None:
     path = model_in(tmp_path, name)
     (tmp_path / name).write_bytes(KEY)
     with pytest.raises(
-        NNError, match=r"isn't named after it, as model\.onnx\.data would be: .*'external_data'"
+        NNError, match=r"isn't named after the model, as model\.onnx\.data would be: .*'external_data'"
     ) as raised:
         load(path, runtime)
     assert raised.value.code is ErrorCode.SECURITY
@@ -77,7 +77,7 @@ def test_those_that_the_operator_lists_are(runtime: str, tmp_path: Path) -> None
     path = model_in(tmp_path, "weights.bin")
     for listed in (["weights.bin"], ["w*.bin"], ["other", "*"]):
         assert load(path, runtime, external_data=listed).compute({"x": X})
-    with pytest.raises(NNError, match="isn't named after it"):
+    with pytest.raises(NNError, match="isn't named after the model"):
         load(path, runtime, external_data=["weights"])
     for wrong in ("weights.bin", [3], [""]):
         with pytest.raises(
@@ -121,7 +121,7 @@ def test_what_lies_elsewhere_cant_be_listed(tmp_path: Path) -> None:
         (tmp_path / "id_rsa").write_bytes(KEY)
         (inside / "model.onnx").write_bytes(onnx_models.with_external_data(tmp_path, location))
         (tmp_path / "id_rsa").write_bytes(KEY)
-        with pytest.raises(NNError, match="which lies elsewhere: it may read files of its own folder alone"):
+        with pytest.raises(NNError, match="which isn't in the model's folder: move the file there"):
             load(inside / "model.onnx", "onnxruntime", external_data=["*", location])
 
 
@@ -132,7 +132,7 @@ def test_a_link_to_elsewhere_is_not_the_models(tmp_path: Path) -> None:
     (tmp_path / "id_rsa").write_bytes(KEY)
     (folder / "model.onnx.data").unlink()
     (folder / "model.onnx.data").symlink_to(tmp_path / "id_rsa")
-    with pytest.raises(NNError, match="isn't named after it"):
+    with pytest.raises(NNError, match="isn't named after the model"):
         load(path, "onnxruntime")
 
 

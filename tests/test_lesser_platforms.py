@@ -153,12 +153,12 @@ class TestWithoutUserNamespaces:
 class TestWithoutWhatIsRequired:
     def test_landlock(self) -> None:
         assert output_of(_NO_LANDLOCK, _TRIES).startswith(
-            "unsupported-operation graphs can't be isolated here: it needs Landlock, and the kernel has none ("
+            "unsupported-operation graphs can't be isolated here: isolation needs Landlock, and the kernel has none ("
         )
 
     def test_seccomps_library(self) -> None:
         assert output_of(_NO_SECCOMP, _TRIES).startswith(
-            "unsupported-operation graphs can't be isolated here: it needs seccomp's library, libseccomp.so.2 ("
+            "unsupported-operation graphs can't be isolated here: isolation needs the library libseccomp.so.2 ("
         )
 
     def test_a_kernel_that_lets_nobody_filter_calls(self) -> None:

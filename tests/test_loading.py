@@ -242,7 +242,7 @@ class TestWhatGoesOn:
                     load_slowly(session)
             with pytest.raises(
                 NNError,
-                match=r"16 models .* are still being loaded beyond their time.*: no other is loaded until one ends",
+                match=r"16 loads of models .* go on after their time.*: no model is loaded until one of them ends",
             ):
                 load_slowly(session)
             slow.may_end.set()

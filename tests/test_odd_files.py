@@ -97,7 +97,7 @@ def test_a_part_of_a_model_that_is_a_pipe(tmp_path: Path, write: Write) -> None:
 
 def test_standard_input_from_a_pipe_that_nobody_writes_to(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(GuestError, match="is a pipe, which would be waited for"):
+    with pytest.raises(GuestError, match="is a pipe, which may block the host"):
         Host(cache=False).run(command(ECHOES_STDIN).encode(), stdin=tmp_path / "pipe")
 
 

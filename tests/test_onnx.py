@@ -18,8 +18,8 @@ from onnx import TensorProto, helper
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, NNError, TargetUnavailable, TensorType
-from wasi_nn.backends.onnx.backend import choose_providers
 from wasi_nn.backends.onnx.model import require_self_contained
+from wasi_nn.backends.onnx.providers import choose_providers
 
 VALUES = [0, 1, 2, 100]
 

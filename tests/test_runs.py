@@ -115,12 +115,12 @@ def test_a_timeout_must_be_a_number(timeout: Any) -> None:
 def test_a_guest_that_is_stopped_for_no_reason_is_stopped_too() -> None:
     run = Host(cache=False).start(LOOPS)
     run.stop("")
-    with pytest.raises(GuestStopped, match="the guest was stopped: nobody waits for it any more"):
+    with pytest.raises(GuestStopped, match="the guest was stopped: its run was stopped"):
         run.wait()
 
 
 _ARGUMENTS: list[tuple[dict[str, Any], str]] = [
-    ({"args": "photo.ppm"}, r"args is a list, not one text: give it \['photo.ppm'\]"),
+    ({"args": "photo.ppm"}, r"args must be a list, not one text: write \['photo.ppm'\]"),
     ({"streams": (1, 2), "capture_output": True}, "capture_output and streams exclude each other"),
     ({"streams": (1,)}, r"streams must be two descriptors.*, not \(1,\)"),
     ({"streams": ("out", "err")}, "streams must be two descriptors"),
@@ -340,7 +340,7 @@ def test_a_process_that_is_out_of_files_gets_an_error_for_its_first_guest_that_u
     result = subprocess.run(
         [sys.executable, "-c", _OUT_OF_FILES, WRITES], capture_output=True, text=True, check=False, timeout=120
     )
-    assert result.stdout.startswith("WASI can't be started: this process is out of files")
+    assert result.stdout.startswith("WASI can't be started: this process is out of file descriptors")
     assert (result.returncode, result.stdout.splitlines()[1:]) == (0, ["said0"])
 
 
@@ -355,7 +355,7 @@ def test_a_process_that_is_out_of_threads_gets_errors(tmp_path: os.PathLike[str]
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[0] == "0"
     assert "can't have" in result.stdout.splitlines()[1]
-    assert "no process can be started for it" in result.stdout.splitlines()[2]
+    assert "no process can be started for the compiler" in result.stdout.splitlines()[2]
     result = subprocess.run([*command, "warm"], capture_output=True, text=True, check=False, timeout=120)
     assert result.returncode == 0, result.stderr
     assert [line for line in result.stdout.splitlines() if "more threads" in line] == [

@@ -136,7 +136,7 @@ def test_state_that_is_lost_with_a_worker_is_told_of_once(graph: Any) -> None:
             except NNError as error:
                 errors.append(str(error))
         assert first == 1
-        assert ["the state that this execution context had is lost" in text for text in errors].count(True) == 1
+        assert ["this execution context has lost its state" in text for text in errors].count(True) == 1
     assert counted(other) == 1, "this context had no state that could be lost"
 
 

@@ -242,7 +242,7 @@ def test_an_error_ends_a_sequence(spelling: ExecutionContext) -> None:
 
 def test_a_sequence_needs_its_inputs(speller: Speller) -> None:
     context = speller.init_execution_context()
-    refused(ErrorCode.INVALID_ARGUMENT, "no value for 'word'", context.compute_single)
+    refused(ErrorCode.INVALID_ARGUMENT, "call set_input for 'word'", context.compute_single)
     assert bytes(context.single_output_bytes(0)) == bytes(context.single_output_bytes(1)) == b""
 
 
@@ -472,7 +472,7 @@ def test_an_embedding_has_no_pieces(graph: Graph) -> None:
 
 def test_a_json_schema_that_cant_be_used(graph: Graph) -> None:
     context = prompted(graph, json_schema='{"type": "strange"}', n_predict=8)
-    with pytest.raises(NNError, match="didn't keep to the JSON schema"):
+    with pytest.raises(NNError, match="didn't follow the JSON schema"):
         pieces_of(context)
 
 

@@ -90,11 +90,11 @@ def test_an_archive_is_unpacked_for_the_loading_only(tmp_path: Path, monkeypatch
 
 def test_variables_that_arent_there(tmp_path: Path) -> None:
     folder = models.affine(tmp_path / "affine")
-    refused(ErrorCode.RUNTIME_ERROR, "variables aren't there", load, (folder / "saved_model.pb").read_bytes())
+    refused(ErrorCode.RUNTIME_ERROR, "variables are missing", load, (folder / "saved_model.pb").read_bytes())
     constant = models.of_function(tmp_path / "constant", lambda x: {"y": x + 1})
     assert load((constant / "saved_model.pb").read_bytes()).compute({"x": X})["y"].tolist() == [2, 0, 3, -1]
     unfrozen = models.frozen(lambda: tf.identity(v1.get_variable("weights", [4]).read_value(), name="y"))
-    refused(ErrorCode.RUNTIME_ERROR, "isn't frozen: node 'weights'", load, unfrozen)
+    refused(ErrorCode.RUNTIME_ERROR, "isn't frozen: its variable 'weights'", load, unfrozen)
 
 
 def test_formats_are_told_from_each_other_and_from_others(tmp_path: Path) -> None:
@@ -643,7 +643,7 @@ def test_archives_may_not_lead_out_of_their_folder(name: str, tmp_path: Path) ->
     with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
         archive.writestr("saved_model.pb", content)
         archive.writestr(name, b"escaped")
-    refused(ErrorCode.SECURITY, "leads out of it", load, (tmp_path / "model.zip").read_bytes())
+    refused(ErrorCode.SECURITY, "lies outside of it", load, (tmp_path / "model.zip").read_bytes())
 
 
 def test_archives_may_have_no_links_and_may_not_be_bombs(tmp_path: Path) -> None:

@@ -361,7 +361,7 @@ def test_a_replay_by_another_runtime(trace: Path) -> None:
 def test_a_graph_that_isnt_there_leaves_its_calls_out(recorded: Path) -> None:
     replayed = replay(recorded)
     assert texts(replayed) == [
-        "call 1, load_by_name: it fails, not-found: no graph is named 'net'; the names here: none"
+        "call 1, load_by_name: the call fails with not-found: no graph is named 'net'; the names here: none"
     ]
     assert (replayed.calls, replayed.left_out, replayed.outputs) == (6, 4, 1)
 
@@ -369,7 +369,7 @@ def test_a_graph_that_isnt_there_leaves_its_calls_out(recorded: Path) -> None:
 def test_a_replay_loads_from_bytes_what_the_session_allows(recorded: Path) -> None:
     replayed = replay(recorded, {"net": models.relu()}, allow_load=False)
     (text,) = texts(replayed)
-    assert text.startswith("call 6, load: it fails, security: this host loads graphs by name only")
+    assert text.startswith("call 6, load: the call fails with security: this host loads graphs by name only")
     assert replayed.left_out == 4
 
 
@@ -379,12 +379,16 @@ def test_failures_must_be_the_same(trace: Path) -> None:
         assert guest.set_input(context, 7, [4], F32, bytes(16)) == INVALID_ARGUMENT
     assert replay(trace, {"failing": models.failing()}) == Replayed(8, 0, 0, False, ())
     differences = texts(replay(trace, {"failing": models.identity(dims=["n"]), "nobody": models.relu()}))
-    assert differences[0].startswith("call 1, load_by_name: it is done; it failed when it was recorded, not-found: ")
-    assert differences[1].startswith("call 6, compute: it is done; it failed when it was recorded, runtime-error: ")
+    assert differences[0].startswith(
+        "call 1, load_by_name: the call succeeds; when it was recorded, it failed with not-found: "
+    )
+    assert differences[1].startswith(
+        "call 6, compute: the call succeeds; when it was recorded, it failed with runtime-error: "
+    )
     assert len(differences) == 2
     rewrite(trace, lambda changed: changed[2]["args"]["error"].update(code="security"))
     (text,) = texts(replay(trace, {"failing": models.failing()}))
-    assert text.startswith("call 1, load_by_name: it fails with not-found: ")
+    assert text.startswith("call 1, load_by_name: the call fails with not-found: ")
 
 
 @pytest.mark.parametrize("kind", list(TensorType))
@@ -514,20 +518,20 @@ def test_what_is_wrong_in_a_trace_is_said_with_its_line(recorded: Path, at: int,
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b"[" * 100_000, "that is no event"),
-        (b'{"args":' * 100_000, "that is no event"),
-        (b"[]", "that is no event: it is no object"),
-        (b"NaN", "that is no event: NaN is no number"),
-        (b'{"a":-Infinity}', "that is no event: -Infinity is no number"),
-        (b'{"a":' + b"9" * 5000 + b"}", "that is no event"),
-        (b'{"a":"\xff\xfe"}', "that is no event"),
-        (b"", "that is no event"),
-        (b"{" + b" " * (5 << 20) + b"}", "no event is as long as that"),
+        (b"[" * 100_000, "the line is no event"),
+        (b'{"args":' * 100_000, "the line is no event"),
+        (b"[]", "the line is no event: it is no object"),
+        (b"NaN", "the line is no event: NaN is no number"),
+        (b'{"a":-Infinity}', "the line is no event: -Infinity is no number"),
+        (b'{"a":' + b"9" * 5000 + b"}", "the line is no event"),
+        (b'{"a":"\xff\xfe"}', "the line is no event"),
+        (b"", "the line is no event"),
+        (b"{" + b" " * (5 << 20) + b"}", "the line is too long"),
         (b'{"cat":"wasi-nn"}', "a call needs a name and args"),
         (b'{"cat":"wasi-nn","name":[],"args":{}}', "a call needs a name and args"),
-        (b'{"cat":"wasi-nn","name":"dance\x1b","args":{}}', "that is no event"),
-        (b'{"cat":"wasi-nn","name":"dance","args":{}}', "no call is named 'dance'"),
-        (b'{"cat":"wasi-nn","name":"__init__","args":{}}', "no call is named '__init__'"),
+        (b'{"cat":"wasi-nn","name":"dance\x1b","args":{}}', "the line is no event"),
+        (b'{"cat":"wasi-nn","name":"dance","args":{}}', "unknown call 'dance'"),
+        (b'{"cat":"wasi-nn","name":"__init__","args":{}}', "unknown call '__init__'"),
     ],
 )
 def test_a_line_that_is_no_call_is_refused(recorded: Path, line: bytes, message: str) -> None:
@@ -583,13 +587,13 @@ def test_dims_that_multiply_to_nothing_are_only_a_failed_call(recorded: Path) ->
     nothing = {"offset": 0, "bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()}
     rewrite(recorded, lambda changed: changed[SET_INPUT]["args"].update(dims=dims, data=nothing))
     differences = texts(replay(recorded, {"net": models.identity(dims=["a", "b", "c", "d"])}))
-    assert differences[0].startswith("call 3, set_input: it fails, ")
+    assert differences[0].startswith("call 3, set_input: the call fails with ")
 
 
 def test_what_is_done_with_handles_that_never_were(recorded: Path) -> None:
     rewrite(recorded, lambda changed: changed[COMPUTE]["args"].update(context=77))
     differences = texts(replay(recorded, {"net": models.relu()}))
-    assert differences[0].startswith("call 4, compute: it fails, invalid-argument: ")
+    assert differences[0].startswith("call 4, compute: the call fails with invalid-argument: ")
 
 
 def test_what_a_trace_says_is_shown_without_its_control_characters(recorded: Path) -> None:
@@ -619,7 +623,7 @@ def test_the_command_records_and_replays(run: Callable[..., int], capsys: pytest
     assert capsys.readouterr().out == "1 call, 0 outputs compared, 0 differences\n" * 2
     assert run("replay", "t.json") == 1
     assert capsys.readouterr().out.splitlines() == [
-        "call 1, load_by_name: it fails, not-found: no graph is named 'net'; the names here: none",
+        "call 1, load_by_name: the call fails with not-found: no graph is named 'net'; the names here: none",
         "1 call, 0 outputs compared, 1 difference",
     ]
 
@@ -635,7 +639,7 @@ def test_the_command_says_what_differs(
     ]
     assert run(*arguments, "--rtol", "0", "--atol", "4.5") == 0
     assert run(*arguments, "--no-load") == 1
-    assert "6 calls, 4 left out because their graph is missing" in capsys.readouterr().out
+    assert "6 calls, 4 left out for a missing graph" in capsys.readouterr().out
     recorded.write_bytes(recorded.read_bytes()[:-3])
     assert run(*arguments, "--atol", "5") == 0
     assert "the trace ends in the middle" in capsys.readouterr().out
@@ -644,7 +648,7 @@ def test_the_command_says_what_differs(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["run", "--trace-data", "looks.wat"], 2, "--trace-data is for --trace FILE"),
+        (["run", "--trace-data", "looks.wat"], 2, "--trace-data needs --trace FILE"),
         (["run", "--trace", "nowhere/t.json", "looks.wat"], 1, "no trace can be written to nowhere/t.json"),
         (["replay", "nothing.json"], 1, "no such file: nothing.json"),
         (["replay", "net.onnx"], 1, "net.onnx is no trace of wasi-nn's"),

@@ -56,7 +56,7 @@ def test_all_guests_together_have_so_many() -> None:
     host = Host(totals=HostLimits(workers=2), rules=ISOLATED)
     with host.session() as one, host.session() as other:
         load(one), load(other)
-        with pytest.raises(NNError, match=r"all guests together may have 2 \(HostLimits.workers\)"):
+        with pytest.raises(NNError, match=r"2 that all guests together may have \(HostLimits.workers\)"):
             load(one)
         other.close()
         load(one)

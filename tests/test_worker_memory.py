@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="graphs can be i
 
 
 def test_memory_that_cant_be_had_closes_no_file_of_others() -> None:
-    with pytest.raises(NNError, match="bytes of memory to share") as raised:
+    with pytest.raises(NNError, match="bytes of memory can't be shared") as raised:
         SharedMemory(2**62)
     assert raised.value.code is ErrorCode.RUNTIME_ERROR
     files = os.pipe()  # get the lowest free numbers

@@ -33,7 +33,8 @@ def shown(value: object) -> str:
     if hasattr(value, "dtype") and hasattr(value, "shape") and value.shape != ():
         dims = ", ".join(map(str, value.shape))
         return printable(f"an array of {value.dtype}[{dims}]")
-    return printable(_short.repr(value))[:_LONGEST_SHOWN]
+    text = printable(_short.repr(value))
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
 
 _short = reprlib.Repr()
@@ -60,7 +61,8 @@ def require_function(name: str, value: Any) -> None:
 
 
 def as_flag(name: str, value: Any, also: str = "") -> bool:
-    """A truth value. Numbers and texts are none, since `"no"` would be true. `also` names other accepted kinds."""
+    """True or False. Numbers and texts are refused, since `"no"` would count as true. `also` names other accepted
+    kinds."""
     value = plain(value)
     if isinstance(value, bool):
         return value
@@ -107,7 +109,9 @@ def as_view(name: str, value: Any, wanted: str = "bytes") -> memoryview:
         raise wrong_argument(name, wanted, value) from None
 
 
-def as_builders(name: str, value: Any, wanted: str = "bytes or a list of bytes, the builders") -> list[memoryview]:
+def as_builders(
+    name: str, value: Any, wanted: str = "bytes, or a list with the bytes of each builder"
+) -> list[memoryview]:
     """The builders of a model, from their bytes; bytes alone are the only builder."""
     if isinstance(value, list | tuple):
         return [as_view(f"{name}[{place}]", part) for place, part in enumerate(value)]
@@ -123,7 +127,7 @@ def as_texts(name: str, value: Any, example: str) -> list[str]:
 def as_items(name: str, value: Any, wanted: str) -> list[Any]:
     """The items of a collection that is neither text nor a mapping."""
     if isinstance(value, str | bytes):
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{name} is a collection, not one text: give it [{shown(value)}]")
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{name} must be a collection, not one text: write [{shown(value)}]")
     if isinstance(value, Mapping) or not isinstance(value, Iterable):
         raise wrong_argument(name, wanted, value)
     return list(value)
@@ -134,7 +138,7 @@ def as_arguments(name: str, value: Any) -> list[str]:
     wanted = "a list of str, such as ['photo.ppm']"
     if isinstance(value, str | bytes):
         words = shown(_words(os.fsdecode(value[:_LONGEST_COMMAND])))
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{name} is a list, not one text: give it {words}")
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{name} must be a list, not one text: write {words}")
     if isinstance(value, Mapping | Set) or not isinstance(value, Iterable):
         raise wrong_argument(name, wanted, value)
     items = [os.fspath(item) if isinstance(item, os.PathLike) else item for item in value]
@@ -166,7 +170,7 @@ def as_json(name: str, value: Any) -> memoryview:
         try:
             value = json.dumps(dict(value))
         except (TypeError, ValueError):
-            raise wrong_argument(name, "JSON: a mapping of texts, numbers and lists", value) from None
+            raise wrong_argument(name, "JSON, which has only mappings, lists, texts and numbers", value) from None
     if isinstance(value, str):
         value = value.encode("utf-8", "surrogatepass")
     return as_view(name, value, "JSON, as a mapping, a str or bytes")

@@ -251,7 +251,9 @@ class Host:
         limits = self.limits if limits is None else as_limits(limits)
         dialect = self.dialect if dialect is None else parse_enum(Dialect, dialect)
         if limits.fuel is not None and self.limits.fuel is None:
-            raise GuestError("fuel is counted only by a Host whose own limits have some (Limits.fuel)")
+            raise GuestError(
+                "this host counts no fuel: give Limits.fuel to the Host itself, Host(limits=Limits(fuel=...))"
+            )
         name = guest_file.name_of(guest)
         run = Run(limits)
         output = Output(limits, streams) if capture_output or streams is not None else None

@@ -47,8 +47,8 @@ class CallBoundary(ABC, Generic[Answer]):
             self.session.on_abi_error(name, arguments, error)
             return self.rejected(name, arguments, error)
         if isinstance(error, Exception):
-            logger.exception("%s: a fault of the host's own", name)
-            self.failures.keep(f"{name} failed: a fault of the host's own, {type(error).__name__}")
+            logger.exception("%s failed: internal error of the host", name)
+            self.failures.keep(f"{name} failed: internal error of the host, {type(error).__name__}")
             return self.host_fault(name, error)
         self.session.interruption = error
         raise GuestFault(f"{name}: interrupted by {type(error).__name__}") from None

@@ -33,7 +33,8 @@ class WasmReader:
         """The next `size` bytes."""
         end = self.at + size
         if end > len(self.content):
-            raise Malformed(f"it ends in the middle of something {size} bytes long")
+            left = len(self.content) - self.at
+            raise Malformed(f"it is cut short or damaged: {size} bytes should follow, and {left} are left")
         taken = self.content[self.at : end]
         self.at = end
         return taken

@@ -34,11 +34,9 @@ def choose_device(
     else:
         chosen = next((it for it in devices if it.name == name or it.name.startswith((f"{name}:", f"{name}."))), None)
     if chosen is None:
-        names = ", ".join(device.name for device in devices)
-        asked = (
-            f"for {target.value} here (it has {names})" if name is None else f"{name} here (it has {names}, not {name})"
-        )
-        raise TargetUnavailable(f"{runtime} has no {kind} {asked}")
+        names = ", ".join(device.name for device in devices) or "none"
+        wanted = f"for {target.value}" if name is None else name
+        raise TargetUnavailable(f"{runtime} has no {kind} {wanted} here (it has {names})")
     return chosen
 
 

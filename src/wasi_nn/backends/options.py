@@ -68,7 +68,7 @@ def is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(is_text, value))
 
 
-@taking('a list with texts in it, such as ["a", "b"]')
+@taking('a list of names, such as ["a", "b"]')
 def is_names(value: Any) -> bool:
     """Whether a value is a list of texts that isn't empty, and whose texts aren't."""
     return is_texts(value) and value != []
@@ -82,7 +82,7 @@ def one_of(words: Sequence[str] | Mapping[str, Any]) -> Check:
 def only_builder(encoding: GraphEncoding, builders: Sequence[memoryview]) -> bytes:
     """The model of an encoding whose graphs have exactly one builder. Raises `NNError` for another number."""
     if len(builders) != 1:
-        message = f"a graph of {encoding.value} has one builder, the model; got {len(builders)}"
+        message = f"a graph of {encoding.value} takes one builder, the model; got {len(builders)}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     return as_bytes(builders[0])
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wasi_nn.backends import Backend
 
 
-_BROKEN = "it can't be used"
+_BROKEN = "can't be used"
 
 
 def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,7 +22,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "backends",
         usage=f"{PROGRAM} backends [OPTIONS]",
         help="list the ML runtimes, their devices, and how to install missing ones",
-        description="List the runtimes for each graph encoding, in the order in which they are chosen, with their "
+        description="List the runtimes for each graph encoding, in the order of preference, with their "
         "device for each target. For a runtime that isn't installed, show the command that installs it.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -82,4 +82,4 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     missing = {row["runtime"]: row["install"] for row in rows if row["install"]}
     for runtime, install in missing.items():
         is_broken = install.startswith(_BROKEN)
-        print(hanging(f"{runtime}: {install}" if is_broken else f"{runtime} isn't installed: {install}", width))
+        print(hanging(f"{runtime} {install}" if is_broken else f"{runtime} isn't installed: {install}", width))

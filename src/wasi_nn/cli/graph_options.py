@@ -22,7 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=[ENCODING:TARGET:]PATH",
-        help="a graph's name, and its model: a file, or a directory with one; without ENCODING, it is detected",
+        help="a graph: its name and its model, a file or a directory with one; without ENCODING, it is detected",
     )
     graphs.add_argument(
         "--graphs",
@@ -34,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ENCODING::DIR",
-        help="a graph in Wasmtime's syntax: the directory of its model, whose name becomes the graph's",
+        help="a graph in Wasmtime's syntax: the directory of its model, which gives the graph its name",
     )
     graphs.add_argument(
         "--nn-preload",
@@ -85,8 +85,8 @@ def add_load(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=ENCODINGS[:-1],
         metavar="ENCODING",
-        help="allow models from the guest's own bytes only if they have this encoding (may be repeated; default: those "
-        "of safe formats: onnx, tensorflowlite; and openvino, isolated)",
+        help="allow models from the guest's own bytes only if they have this encoding (may be repeated; default: "
+        "the safe formats onnx and tensorflowlite, and openvino, which is isolated)",
     )
     parser.add_argument(
         "--allow-target",
@@ -98,7 +98,7 @@ def add_load(parser: argparse.ArgumentParser) -> None:
         "--allow-name",
         action="append",
         metavar="PATTERN",
-        help="let the guest load only graphs with such names, in which * stands for any characters "
+        help="let the guest load only graphs whose names match, where * stands for any characters "
         "(may be repeated; default: all)",
     )
 
@@ -170,8 +170,9 @@ def _why_no_graph(text: str, names: Iterable[str]) -> str:
     if not colon:
         return "it takes NAME:KEY=VALUE, such as net:threads=2"
     known = list(names)
-    there = f"there are {', '.join(known)}" if known else "there are none; name one by --graph NAME=PATH"
-    return f"no graph is named {name!r}; {there}{nearest(name, known)}"
+    if not known:
+        return f"no graph is named {name!r}; there are none: name one by --graph NAME=PATH"
+    return f"no graph is named {name!r}; the names here: {', '.join(known)}{nearest(name, known)}"
 
 
 def _graphs(options: argparse.Namespace) -> Iterator[tuple[str, NamedGraph]]:
@@ -190,10 +191,11 @@ def _graph(text: str) -> tuple[str, NamedGraph]:
     name, equals, model = text.partition("=")
     if not (name and equals and model):
         raise UsageError(f"--graph {text}: it takes NAME=PATH or NAME=ENCODING:TARGET:PATH")
+    option = f"--graph {text}"
     parts = model.split(":", 2)
     if len(parts) == 3 and parts[0] in ENCODINGS:
         encoding, target, path = parts
-        return name, NamedGraph(path, _encoding(text, encoding), _target(text, target))
+        return name, NamedGraph(path, _encoding(option, encoding), _target(option, target))
     return name, NamedGraph(model)
 
 
@@ -205,8 +207,8 @@ def _wasmtime_graph(text: str) -> tuple[str, NamedGraph]:
     encoding, colons, directory = text.partition("::")
     name = os.path.basename(os.path.normpath(directory))
     if not (colons and directory and name not in (".", "..", os.sep)):
-        raise UsageError(f"--nn-graph {text}: it takes ENCODING::DIR, and the name of the directory names the graph")
-    return name, NamedGraph(directory, _encoding(text, encoding.lower()))
+        raise UsageError(f"--nn-graph {text}: it takes ENCODING::DIR, and the graph gets the name of the directory")
+    return name, NamedGraph(directory, _encoding(f"--nn-graph {text}", encoding.lower()))
 
 
 def _wasmedge_graph(text: str) -> tuple[str, NamedGraph]:
@@ -216,20 +218,21 @@ def _wasmedge_graph(text: str) -> tuple[str, NamedGraph]:
 
     parts = text.split(":", 3)
     if len(parts) != 4 or not all(parts):
-        raise UsageError(f"--nn-preload {text}: it takes NAME:ENCODING:TARGET:PATH")
+        raise UsageError(f"--nn-preload {text}: it takes NAME:ENCODING:TARGET:PATH[:PATH]...")
     name, encoding, target, rest = parts
     target = "cpu" if target.lower() == "auto" else target.lower()
     paths = rest.split(":") if ":" in rest and not os.path.exists(rest) else rest
-    return name, NamedGraph(paths, _encoding(text, encoding.lower()), _target(text, target))
+    option = f"--nn-preload {text}"
+    return name, NamedGraph(paths, _encoding(option, encoding.lower()), _target(option, target))
 
 
-def _encoding(text: str, encoding: str) -> str:
+def _encoding(option: str, encoding: str) -> str:
     if encoding not in ENCODINGS:
-        raise UsageError(f"{text}: no encoding is named {encoding!r}; there are {', '.join(ENCODINGS)}")
+        raise UsageError(f"{option}: no encoding is named {encoding!r}; there are {', '.join(ENCODINGS)}")
     return encoding
 
 
-def _target(text: str, target: str) -> str:
+def _target(option: str, target: str) -> str:
     if target not in TARGETS:
-        raise UsageError(f"{text}: no target is named {target!r}; there are {', '.join(TARGETS)}")
+        raise UsageError(f"{option}: no target is named {target!r}; there are {', '.join(TARGETS)}")
     return target

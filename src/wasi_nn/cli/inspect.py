@@ -29,7 +29,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "model",
         metavar="MODEL",
         nargs="+",
-        help="a model: its file, its files (.xml .bin), or a directory with one; or a guest",
+        help="a model: its file or files (.xml .bin), or a directory with one; or a guest",
     )
     parser.add_argument(
         "--encoding",

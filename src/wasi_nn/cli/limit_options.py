@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -15,46 +16,54 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def size(text: str) -> int | None:
-    """A number of bytes, such as 512M, or None for `none`."""
-    if text == "none":
-        return None
+def size(text: str) -> int:
+    """A number of bytes, such as 512M."""
     match = re.fullmatch(r"(\d+)(?:\.(\d+))?([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: it takes bytes, such as 65536, 512M or 2G, or none")
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: a size is a number of bytes, such as 65536, 512M or 2G")
     unit, decimals = _UNITS[match[3].upper()], match[2] or "0"
     # Without floats, which would round large sizes.
     return _positive(text, int(match[1]) * unit + int(decimals) * unit // int("1" + len(decimals) * "0"))
 
 
-def seconds(text: str) -> float | None:
-    """A time in seconds, such as 10m, or None for `none`."""
-    if text == "none":
-        return None
+def seconds(text: str) -> float:
+    """A time in seconds, such as 10m."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text)
     if match is None:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no time: it takes seconds, such as 10 or 2.5, or 500ms, 10m, 1h, or none"
+            f"{text!r} is no time: a time is a number of seconds, such as 10 or 2.5, or has a unit: 500ms, 10m, 1h"
         )
     return _positive(text, float(match[1]) * _SECONDS[match[2]])
 
 
-def count(text: str) -> int | None:
-    """A whole number, or None for `none`."""
-    if text == "none":
-        return None
+def count(text: str) -> int:
+    """A whole number."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no count: it takes a whole number without a unit, as 1000, or none"
+            f"{text!r} is no count: a count is a whole number without a unit, such as 1000"
         )
     return _positive(text, int(text))
+
+
+def _or_none(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A type of values that also takes `none`, for no limit."""
+
+    def value(text: str) -> Any:
+        if text == "none":
+            return None
+        try:
+            return kind(text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{error}; or none, for no limit") from None
+
+    return value
 
 
 def _positive(text: str, value: Number) -> Number:
     from wasi_nn.limits.limits import LARGEST
 
     if not 0 < value < LARGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} can't be a limit: it takes more than 0 and less than 2^63, or none")
+        raise argparse.ArgumentTypeError(f"{text!r} can't be a limit: a limit is more than 0 and less than 2^63")
     return value
 
 
@@ -89,7 +98,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     for name, (kind, metavar, text) in _OPTIONS.items():
         group.add_argument(
-            f"--max-{name.replace('_', '-')}", type=kind, default=argparse.SUPPRESS, metavar=metavar, help=text
+            f"--max-{name.replace('_', '-')}",
+            type=_or_none(kind),
+            default=argparse.SUPPRESS,
+            metavar=metavar,
+            help=text,
         )
 
 

@@ -24,10 +24,10 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # its overloads are for other namespaces
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
-        """Parse the arguments; one that is left over is an error here, with the subcommand's name and options."""
+        """Parse the arguments. An unknown one is an error here, with the subcommand's name and options."""
         first = (sys.argv[1:] if args is None else args)[:1]
         if first and first[0].startswith("-") and first[0] != "--" and not self._knows(first[0]):
-            self.error(self._why_unknown(first[0]))  # rather than that something else is missing
+            self.error(self._why_unknown(first[0]))  # else argparse reports a missing argument first
         parsed, rest = super().parse_known_args(args, namespace)
         if rest:
             self.error(self._why_unknown(rest[0]))
@@ -38,14 +38,14 @@ class Parser(argparse.ArgumentParser):
 
     def _why_unknown(self, argument: str) -> str:
         if not argument.startswith("-"):
-            return f"one argument too many: {printable(argument)!r}"
+            return f"{printable(argument)!r} is one argument too many"
         option = argument.partition("=")[0]
         return f"no option {printable(option)}{nearest(option, self._option_string_actions)}"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             words = list(map(str, action.choices))
-            message = f"{printable(str(value))!r} is none of {', '.join(words)}{nearest(str(value), words)}"
+            message = f"{printable(str(value))!r} isn't one of {', '.join(words)}{nearest(str(value), words)}"
             raise argparse.ArgumentError(action, message)
 
     def error(self, message: str) -> NoReturn:

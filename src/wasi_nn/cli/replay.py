@@ -33,7 +33,10 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--rtol", type=float, metavar="R", help="how far floats may differ, as a fraction of the recorded value"
     )
     parser.add_argument(
-        "--atol", type=float, metavar="A", help="how far they may differ beyond this (defaults by type: docs/trace.md)"
+        "--atol",
+        type=float,
+        metavar="A",
+        help="how far floats may differ on top of --rtol (defaults by type: docs/trace.md)",
     )
     parser.add_argument("trace", metavar="FILE", help="the trace; FILE.data has its data")
     parser.set_defaults(main=main)
@@ -60,9 +63,9 @@ def main(options: argparse.Namespace) -> int:
         report=lambda difference: print(hanging(str(difference), width), flush=True),
     )
     if replayed.cut_short:
-        print("the trace ends in the middle: its complete calls were replayed")
+        print("the trace is cut short: all its complete calls were replayed")
     counts = [_counted(replayed.calls, "call")]
-    counts += [f"{replayed.left_out} left out because their graph is missing"] if replayed.left_out else []
+    counts += [f"{replayed.left_out} left out for a missing graph"] if replayed.left_out else []
     counts += [f"{_counted(replayed.outputs, 'output')} compared", _counted(len(replayed.differences), "difference")]
     print(hanging(", ".join(counts), width))
     return FAILURE if replayed.differences else 0

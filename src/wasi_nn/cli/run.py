@@ -86,7 +86,7 @@ def main(options: argparse.Namespace) -> int:
     dirs = _directories(options.dir)
     env = dict(_variable(text) for text in options.env)
     if options.trace_data and not options.trace:
-        raise UsageError("--trace-data is for --trace FILE")
+        raise UsageError("--trace-data needs --trace FILE")
     rules = graph_options.rules(options)
     graphs = graph_options.registry(options, rules)
     logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
@@ -155,7 +155,9 @@ def _directory(text: str) -> tuple[str, Directory]:
         raise UsageError(f"--dir {text}: it takes HOST or HOST::GUEST, and either may end in {READ_ONLY}")
     ending = path.rpartition(":")[2] if ":" in path else "/"
     if "/" not in ending and (colons or not os.path.isdir(path)):
-        raise UsageError(f"--dir {text}: no ending is ':{ending}'; there is {READ_ONLY}, for a read-only directory")
+        raise UsageError(
+            f"--dir {text}: unknown ending ':{ending}'; the only one is {READ_ONLY}, for a read-only directory"
+        )
     return path, Directory(host if colons else path, read_only=path != last)
 
 

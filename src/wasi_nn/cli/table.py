@@ -14,7 +14,7 @@ from itertools import zip_longest
 from wasi_nn.errors import printable
 
 _GAP = 2  # spaces between two columns
-_NARROWEST = 8  # columns of text: a cell isn't wrapped to less
+_NARROWEST = 8  # columns of text: no cell is wrapped to less
 
 
 def terminal_width() -> int | None:
@@ -41,7 +41,7 @@ def table(rows: Sequence[Sequence[str]], *, indent: int = 0, width: int | None =
 
 
 class Columns:
-    """The widths of the columns of a table, as these rows need them. Rows may be printed before others are known."""
+    """The widths of a table's columns, by some of its rows. So rows can be printed before the others exist."""
 
     def __init__(self, rows: Sequence[Sequence[str]], *, indent: int = 0, width: int | None = None) -> None:
         count = max(map(len, rows), default=0)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "memory": (size, "BYTES", "memory of a worker: 65536, 512M, 2G (default: 4G)"),
     "threads": (count, "N", "threads of a worker (default: 1024)"),
-    "load_time": (seconds, "TIME", "time of a worker to load a model: 10, 500ms, 10m (default: 5m)"),
-    "grace": (seconds, "TIME", "time of a worker to stop a compute, before it is killed (default: 1s)"),
+    "load_time": (seconds, "TIME", "time for a worker to load a model: 10, 500ms, 10m (default: 5m)"),
+    "grace": (seconds, "TIME", "time for a worker to stop a compute, before it is killed (default: 1s)"),
 }
 
 
@@ -30,26 +30,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     for name, (kind, metavar, text) in _OPTIONS.items():
         flag = f"--worker-{name.replace('_', '-')}"
-        group.add_argument(flag, type=_value(kind), default=argparse.SUPPRESS, metavar=metavar, help=text)
+        group.add_argument(flag, type=kind, default=argparse.SUPPRESS, metavar=metavar, help=text)
 
 
 def isolation(options: argparse.Namespace) -> Isolation:
-    """How graphs are isolated. Raises `UsageError` if none are, and an option says how."""
+    """The settings of isolated graphs that the options give. Raises `UsageError` for a setting with `--no-isolate`."""
     from wasi_nn.isolation import Isolation
 
     values = {name: getattr(options, f"worker_{name}") for name in _OPTIONS if hasattr(options, f"worker_{name}")}
     if values and options.isolate is False:
-        raise UsageError(
-            f"--worker-{next(iter(values)).replace('_', '-')} is for isolated graphs: without --no-isolate"
-        )
+        option = f"--worker-{next(iter(values)).replace('_', '-')}"
+        raise UsageError(f"{option} is for isolated graphs, and --no-isolate has none: leave out one of the two")
     return Isolation(**values)
-
-
-def _value(kind: Callable[[str], Any]) -> Callable[[str], Any]:
-    def value(text: str) -> Any:
-        number = kind(text)
-        if number is None:
-            raise argparse.ArgumentTypeError(f"{text!r} is no limit: a worker always has one")
-        return number
-
-    return value

@@ -22,7 +22,7 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.guest_types import NUMBERS, guest_info, holds_texts, is_maps, is_text
 from wasi_nn.graph.named_tensors import output_infos
 from wasi_nn.graph.outputs import Outputs
-from wasi_nn.graph.python_tensors import exactly
+from wasi_nn.graph.python_tensors import cast_exactly
 from wasi_nn.graph.runner import ABSENT, Runner, as_runner
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import TensorType
@@ -121,7 +121,7 @@ class _ConvertingRunner(Runner):
         strings = sum(prod(array.shape[:-1]) for info, array in pairs if is_text(info) and array is not None)
         if strings > _MAX_STRINGS:
             raise NNError(
-                ErrorCode.TOO_LARGE, f"{strings} strings as inputs, of which at most {_MAX_STRINGS} are converted"
+                ErrorCode.TOO_LARGE, f"the inputs have {strings} strings: at most {_MAX_STRINGS} are converted"
             )
         return [None if array is None else _inward(info, array) for info, array in pairs]
 
@@ -145,7 +145,7 @@ def _inward(info: TensorInfo, array: Array) -> Array:
         return array
     if is_text(info):
         return _texts(info.name, array)
-    return exactly(f"input {info.name!r}", array, info.dtype)
+    return cast_exactly(f"input {info.name!r}", array, info.dtype)
 
 
 def _outward(info: TensorInfo, array: Array, most: int = _MAX_ROWS) -> Array:
@@ -154,13 +154,13 @@ def _outward(info: TensorInfo, array: Array, most: int = _MAX_ROWS) -> Array:
     if array.dtype == object:
         return _values_of(info, array.item(), most) if is_maps(info) else _bytes_of(info.name, array, most)
     kind = NUMBERS.get(array.dtype.name)
-    return array if kind is None else exactly(f"output {info.name!r}", array, kind.dtype)
+    return array if kind is None else cast_exactly(f"output {info.name!r}", array, kind.dtype)
 
 
 def _texts(name: str, array: Array) -> Array:
     """The strings whose bytes are the rows of an array."""
     if array.ndim == 0:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {name!r}: strings need a dimension for their bytes")
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {name!r} takes strings: their bytes need a dimension")
     texts: Array = np.empty(array.shape[:-1], object)
     rows = array.reshape(texts.size, array.shape[-1])
     try:
@@ -179,7 +179,7 @@ def _bytes_of(name: str, array: Array, most: int) -> Array:
     _row_size(name, items, most)
     texts = [item.encode("utf-8", "surrogateescape") if isinstance(item, str) else item for item in items]
     if any(text.endswith(b"\0") for text in texts):
-        message = f"output {name!r}: a string that ends in a zero can't be told from one that is filled up with them"
+        message = f"output {name!r} has a string that ends in a zero byte, which a guest can't tell from filling zeros"
         raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
     rows = np.zeros((len(texts), _row_size(name, texts, most)), np.uint8)
     for row, text in zip(rows, texts, strict=True):
@@ -192,8 +192,8 @@ def _row_size(name: str, texts: Sequence[str | bytes], most: int) -> int:
     longest = max(map(len, texts), default=0)
     if longest * len(texts) > most:
         message = (
-            f"output {name!r}: {len(texts)} strings, filled up to {longest} bytes each, are more than the {most} that "
-            f"are left of {_MAX_ROWS} for all converted outputs"
+            f"output {name!r} has {len(texts)} strings, of {longest} bytes each with filling zeros: {most} of the "
+            f"{_MAX_ROWS} bytes for all converted outputs are left"
         )
         raise NNError(ErrorCode.TOO_LARGE, message)
     return longest
@@ -203,12 +203,10 @@ def _values_of(info: TensorInfo, maps: Sequence[Mapping[Any, float]], most: int)
     """An array whose rows are the values of maps, in the order of their keys."""
     keys: Sequence[Any] = info.keys if info.keys is not None else sorted(maps[0]) if maps else ()
     if any(each.keys() != set(keys) for each in maps):
-        message = f"output {info.name!r}: its maps have different keys, so that they are no rows of one tensor"
+        message = f"output {info.name!r} has maps with different keys, which can't be rows of one tensor"
         raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
     dtype, dims = TensorType.F32.dtype, (len(maps), len(keys))
     if prod(dims) * dtype.itemsize > most:
-        message = f"{len(maps)} maps of {len(keys)} keys are more than the {most} bytes that are"
-        raise NNError(
-            ErrorCode.TOO_LARGE, f"output {info.name!r}: {message} left of {_MAX_ROWS} for all converted outputs"
-        )
+        message = f"{most} of the {_MAX_ROWS} bytes for all converted outputs are left"
+        raise NNError(ErrorCode.TOO_LARGE, f"output {info.name!r} has {len(maps)} maps of {len(keys)} keys: {message}")
     return np.fromiter((each[key] for each in maps for key in keys), dtype, prod(dims)).reshape(dims)

@@ -206,7 +206,8 @@ class ExecutionContext:
 
     def _begin_sequence(self) -> Iterator[Sequence[Array]]:
         if not self._gives_steps:
-            message = f"graphs of {self.graph.encoding.value} give their outputs all at once: compute them"
+            encoding = self.graph.encoding.value
+            message = f"graphs of {encoding} give their outputs all at once, not piece by piece: call compute"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         inputs = self._inputs.require_all()
         self._has_run, self._outputs = True, None
@@ -305,7 +306,8 @@ class ExecutionContext:
             if not self.graph.outputs_vary:
                 key = self.graph.outputs[find(self.graph.outputs, key, "output")].name
             raise NNError(
-                ErrorCode.RUNTIME_ERROR, f"output {key!r} isn't there: no compute has succeeded, or the last failed"
+                ErrorCode.RUNTIME_ERROR,
+                f"output {key!r} isn't available: no compute has succeeded, or the last one failed",
             )
         infos = output_infos(self.graph, outputs)
         index = find(infos, key, "output")

@@ -49,7 +49,7 @@ def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
 def require_rank(info: TensorInfo) -> None:
     """Raise `NNError` with `invalid-argument` for an input or output of more than 64 dimensions."""
     if info.dims is not None and len(info.dims) > MAX_RANK:
-        message = f"the graph's {info.name!r} has {len(info.dims)} dims, and there can be {MAX_RANK}"
+        message = f"the graph's {info.name!r} has {len(info.dims)} dims: at most {MAX_RANK} are allowed"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
@@ -82,7 +82,9 @@ def fitting_dims(info: TensorInfo, dtype: DType, dims: Dims) -> Dims:
         isinstance(declared, str) or declared == dim for declared, dim in zip(info.dims, dims, strict=True)
     )
     if not fits:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} is {info.dims_text}, got {dims_text(dims)}")
+        raise NNError(
+            ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} has dims {info.dims_text}, got {dims_text(dims)}"
+        )
     return dims
 
 

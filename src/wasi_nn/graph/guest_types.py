@@ -1,6 +1,6 @@
-"""The types by which guests see tensors of types that wasi-nn lacks, where the host converts them.
+"""The types in which guests see tensors of types that wasi-nn lacks, where the host converts them.
 
-Each holds all values of the model's type:
+Each type holds all values of the model's type:
 
     int8, int16, uint16              i32
     uint32, uint64                   i64
@@ -42,7 +42,7 @@ def is_text(info: TensorInfo) -> bool:
 
 
 def is_maps(info: TensorInfo) -> bool:
-    """Whether it is no tensor, but a sequence of maps from labels to numbers, as classifiers give."""
+    """Whether a model gives no tensor, but a sequence of maps from labels to numbers, as classifiers do."""
     return info.dtype == object and info.native in _MAPS
 
 

@@ -83,7 +83,9 @@ class InputSlots:
         """The arrays. Raises `NNError` with `invalid-argument` if an input isn't set."""
         if None in self._accepted and self.unset_names:
             names = ", ".join(map(repr, self.unset_names))
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"compute before set_input: no value for {names}")
+            raise NNError(
+                ErrorCode.INVALID_ARGUMENT, f"compute needs a value for each input: call set_input for {names}"
+            )
         return self.arrays  # type: ignore[return-value]
 
 

@@ -86,5 +86,6 @@ def named_inputs(graph: Graph, named: Iterable[tuple[str, ArrayLike]]) -> list[A
             arrays[index] = ABSENT
     missing = [info.name for info, array in zip(graph.inputs, arrays, strict=True) if array is None]
     if missing:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"no value for input {', '.join(map(repr, missing))}")
+        noun = "input" if len(missing) == 1 else "inputs"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"no value is given for the {noun} {', '.join(map(repr, missing))}")
     return arrays  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Tensors as Python callers give them, as arrays of the declared element type.
+"""Turns the tensors of Python callers into arrays of the declared element type.
 
 Arrays aren't cast. Numbers of Python, also in lists, have no element type of their own, and take the declared one.
 """
@@ -27,7 +27,7 @@ _CASTS = {"i": "iuf", "u": "iuf", "f": "f"}  # from a kind of Python's numbers t
 def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
     """A tensor as a row-major array in the machine's byte order. Strings become arrays of objects, as runtimes take
     them; an opaque input becomes its bytes, and a mapping for it JSON. Raises `NNError` with `invalid-argument` for
-    what is no tensor."""
+    a value that is no tensor."""
     given: Any = tensor
     if info.opaque and isinstance(given, str | Mapping):
         given = bytes(as_json(f"input {info.name!r}", given))
@@ -36,32 +36,32 @@ def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
     try:
         array: Array = np.asarray(_from_torch(given), order="C")
     except Exception:  # lists of unequal lengths, or the object's own conversion
-        raise _no_tensor(info, given) from None
+        raise _wrong_tensor(info, given) from None
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("="))
     if info.dtype == object:
         return array.astype(object) if array.dtype.kind in "US" else array
     if array.dtype.kind in "OUSmM" and info.dtype is not None:
-        raise _no_tensor(info, given)
-    if info.dtype is not None and array.dtype != info.dtype and not info.opaque and _is_python(given):
+        raise _wrong_tensor(info, given)
+    if info.dtype is not None and array.dtype != info.dtype and not info.opaque and _is_python_number(given):
         return _cast(info, array, info.dtype)
     return array
 
 
-def exactly(what: str, array: Array, dtype: DType) -> Array:
-    """The elements of an array in another type. Raises `NNError` with `invalid-argument` for one that would change."""
+def cast_exactly(what: str, array: Array, dtype: DType) -> Array:
+    """An array in another type. Raises `NNError` with `invalid-argument` if an element would change its value."""
     result: Array = array.astype(dtype)
     differs = np.atleast_1d((result.astype(array.dtype) != array) | ((result < 0) != (array < 0)))
     if differs.any():
         value = np.atleast_1d(array)[differs][0]
         raise NNError(
             ErrorCode.INVALID_ARGUMENT,
-            f"{what} is converted from {dtype_name(array.dtype)} to {dtype_name(dtype)}, which has no {value}",
+            f"{what} has the value {value} ({dtype_name(array.dtype)}), which {dtype_name(dtype)} can't hold",
         )
     return result
 
 
-def _is_python(tensor: Any) -> bool:
+def _is_python_number(tensor: Any) -> bool:
     """Whether a tensor is a number, or a list of numbers at any depth, and no array nor a list of arrays."""
     while isinstance(tensor, list | tuple | range) and tensor:
         tensor = tensor[0]
@@ -74,13 +74,15 @@ def _cast(info: TensorInfo, array: Array, dtype: DType) -> Array:
     if array.size and ("f" if is_float else dtype.kind) not in _CASTS.get(array.dtype.kind, ""):
         return array  # checking it against the input raises the error
     if not is_float:
-        return exactly(f"input {info.name!r}", array, dtype)
+        return cast_exactly(f"input {info.name!r}", array, dtype)
     with np.errstate(over="ignore"):
         result: Array = array.astype(dtype)
     too_large = np.isfinite(array) & ~np.isfinite(result)
     if too_large.any():
         value = np.atleast_1d(array)[np.atleast_1d(too_large)][0]
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} is {info.type_name}, which has no {value}")
+        raise NNError(
+            ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} has the value {value}, which {info.type_name} can't hold"
+        )
     return result
 
 
@@ -96,7 +98,7 @@ def _from_torch(tensor: Any) -> Any:
     return tensor.numpy()
 
 
-def _no_tensor(info: TensorInfo, given: object) -> NNError:
+def _wrong_tensor(info: TensorInfo, given: object) -> NNError:
     dims = "[...]" if info.dims is None else info.dims_text
     wanted = "bytes, a str or a mapping" if info.opaque else f"an array of {info.type_name}{dims}, or numbers in lists"
     return wrong_argument(f"input {info.name!r}", wanted, given)

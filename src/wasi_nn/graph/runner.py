@@ -60,7 +60,7 @@ class Runner(ABC):
         """Optional: the outputs piece by piece. Output 0 of each step is the piece, the others are of the sequence so
         far. The inputs stay as they are meanwhile. A generator may return the outputs as `__call__` gives them; it is
         closed where a sequence is ended early."""
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "this runner gives its outputs all at once")
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "this graph gives its outputs all at once, not piece by piece")
 
     def interrupt(self) -> None:  # noqa: B027  optional
         """Optional: have the call that is under way raise soon; the next one runs as usual. Called from another

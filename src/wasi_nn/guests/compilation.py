@@ -115,7 +115,9 @@ def _compile_in_process(
             pass_fds=files,
         )
     except OSError as error:
-        raise GuestError(f"{name} can't be compiled: no process can be started for it ({one_line(error)})") from error
+        raise GuestError(
+            f"{name} can't be compiled: no process can be started for the compiler ({one_line(error)})"
+        ) from error
     assert process.stdout is not None
     until = inf if limits.compile_time is None else time.monotonic() + limits.compile_time
     alarm = Alarm()

@@ -26,7 +26,7 @@ _SLOW_TO_COMPILE = 1_000_000  # bytes of WebAssembly: compiling them takes about
 
 
 class GuestCompiler:
-    """Compiles guests for an engine of `new_engine`, with the same `fuel`. `cache` is None for no cache."""
+    """Compiles guests. `engine` was made by `new_engine` with the same `fuel`; without a `cache`, nothing is cached."""
 
     def __init__(self, engine: Engine, cache: CompileCache | None, memory_counts: MemoryCounts, *, fuel: bool) -> None:
         self._engine = engine
@@ -51,8 +51,8 @@ class GuestCompiler:
         def compile_now(wasm: bytes) -> Compiled:
             work.recorder.compiles = True
             if len(wasm) > _SLOW_TO_COMPILE:
-                once = ", once" if self._cache else ""
-                logger.info("compiling %s (%.0f MB): this takes seconds%s", name, len(wasm) / 1e6, once)
+                kept = "; the compiled guest is cached" if self._cache else ""
+                logger.info("compiling %s (%.0f MB), which takes some seconds%s", name, len(wasm) / 1e6, kept)
             return compile_guest(kind, self._engine, wasm, name, limits, self._fuel, work)
 
         try:

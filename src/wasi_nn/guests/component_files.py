@@ -77,7 +77,7 @@ def _start_thread(function: Callable[..., None], *arguments: object) -> None:
     try:
         threading.Thread(target=function, args=arguments, name="wasi-nn files", daemon=True).start()
     except RuntimeError as error:
-        raise GuestError(f"there is no thread for the guest's files: {one_line(error)}") from error
+        raise GuestError(f"no thread can be started to count the guest's open files: {one_line(error)}") from error
 
 
 def _watch(roots: tuple[str, ...], limits: Limits, stop: Callable[[str], None], ended: threading.Event) -> None:
@@ -95,7 +95,7 @@ def _watch(roots: tuple[str, ...], limits: Limits, stop: Callable[[str], None], 
             stop(f"it has more than {limits.files} files open ({how_to_raise(limits, 'files')})")
             return
         if count > reserve() and not are_free(reserve()):
-            stop(f"this process is nearly out of files (ulimit -n), and it has {count} open")
+            stop(f"it has {count} files open, and this process is nearly out of file descriptors (ulimit -n)")
             return
         looked_at, counted = lowest, time.monotonic()
         wait = max(_LOOK_EVERY, _PAUSE * (counted - began))

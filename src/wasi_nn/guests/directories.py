@@ -46,11 +46,11 @@ def preopen(config: WasiConfig, directories: Directories) -> None:
     for guest_path, directory in directories.items():
         path = c_string("a directory", path_of(directory))
         if guest_path.endswith(READ_ONLY) and not isinstance(directory, Directory):
-            how = "a directory that it may only read is Directory(..., read_only=True)"
+            how = "a read-only directory is Directory(..., read_only=True)"
             raise GuestError(f"{guest_path!r} is no path for the guest: {how}")
         mutable = not (isinstance(directory, Directory) and directory.read_only)
         if not os.path.isdir(path):
-            raise GuestError(f"no directory {path}, which the guest should get")
+            raise GuestError(f"no directory at {path}, for the guest's {guest_path}")
         try:
             config.preopen_dir(path, guest_path, mutable)
         except WasmtimeError as error:
@@ -65,7 +65,7 @@ def require_distinct(paths: Iterable[str]) -> None:
         if name in paths_by_name:
             other = paths_by_name[name]
             more = f" ({other!r})" if other != path else ""
-            raise GuestError(f"two directories would be {path!r} for the guest{more}")
+            raise GuestError(f"two directories have the path {path!r} for the guest{more}")
         paths_by_name[name] = path
 
 

@@ -46,7 +46,7 @@ class _Start:
             if self.is_made:
                 return
             try:
-                forks.start("WASI of wasmtime")
+                forks.start("wasmtime's WASI")
                 require_free_descriptors(_DESCRIPTORS)
                 require_threads(1 + _processors())
                 call = Call(_write_nothing)

@@ -14,6 +14,7 @@ from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER, end_if_cut_short
 from wasi_nn.errors import GuestError, GuestTrap, one_line, printable
 from wasi_nn.guests.makes import is_core_of_component, listed, make_of_component, make_of_module, why_not_compiled
+from wasi_nn.guests.store_limits import COMPONENT_MEMORIES, MODULE_MEMORIES
 from wasi_nn.limits.limits import Limits, how_to_raise
 from wasi_nn.loading.explanation import what_is
 from wasi_nn.process.files import read_regular
@@ -55,7 +56,7 @@ def read(guest: Guest) -> bytes:
         raise GuestError(f"{name} is WebAssembly of an unknown version, or cut short")
     end = end_if_cut_short(content)
     if end is not None:
-        message = f"{len(content)} bytes, and its sections have {end} or more: download or build it again"
+        message = f"it has {len(content)} bytes of at least {end}: download or build it again"
         raise GuestError(f"{name} is WebAssembly, cut short: {message}")
     return content
 
@@ -66,7 +67,7 @@ def _not_webassembly(name: str, content: bytes) -> GuestError:
         return GuestError(f"{name} is not WebAssembly, neither binary nor text: it begins with {content[:8]!r}")
     advice = f": {found.advice}" if found.hides else ""
     if found.encoded:
-        advice = ": it is for a guest to load, which has it as a named graph (--graph NAME=FILE, Host(graphs))"
+        advice = f": give it to a guest as a named graph ({how_to_set('Host(graphs)', '--graph NAME=PATH')})"
     elif content.startswith(_PROGRAMS) and not found.hides:
         advice = ": build the guest for a target of WebAssembly, such as wasm32-wasip1"
     return GuestError(f"{name} is {found.name}, not WebAssembly{advice}")
@@ -114,8 +115,8 @@ def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store
         yield make
     elif missing:
         yield (
-            f"imports what this host doesn't have: {listed([f'{module}.{name}' for module, name in missing])} "
-            f"(it has WASI preview 1 and {abi.module}: {', '.join(abi.functions)})"
+            f"has imports that this host lacks: {listed([f'{module}.{name}' for module, name in missing])} "
+            f"(this host has WASI preview 1 and {abi.module}: {', '.join(abi.functions)})"
         )
     if any(item.module == abi.module for item in module.imports):
         memory = exports.get("memory")
@@ -126,7 +127,7 @@ def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store
     if "_start" not in exports and not is_core_of_component(missing, exports):
         kind = "library" if "_initialize" not in exports else "reactor"
         yield (
-            f"exports no '_start', so that it is a {kind}, not a command: build it as a command, with a main function "
+            f"is a {kind}, not a command, since it exports no '_start': build it as a command, with a main function "
             "(C and C++: without -mexec-model=reactor; Rust: no cdylib; Go: without -buildmode=c-shared; "
             "AssemblyScript: --exportStart _start)"
         )
@@ -154,7 +155,7 @@ def run_of(name: str, component: Component, engine: Engine) -> ExportIndex:
     if interface is None:
         has = listed(exports) or "nothing"
         raise GuestError(
-            f"{name} exports no '{_RUN}x', so that it is a library, not a command (it exports {has}): build it as a "
+            f"{name} is a library, not a command, since it exports no '{_RUN}x' (it exports {has}): build it as a "
             "command, with a main function, for a world that exports wasi:cli/run"
         )
     instance = exports[interface].ty
@@ -189,13 +190,14 @@ def guest_error(name: str, error: Trap | WasmtimeError, limits: Limits) -> Guest
             unit = f" bytes, {most // _PAGE} pages, which its memories share equally" if limit == "guest_memory" else ""
             text = f"{text.rstrip()}: the limit is {most}{unit} ({how_to_raise(limits, limit)})"
     if _SHARED_MEMORY in text:
-        text = f"{text.rstrip()}: it is built with threads, which this host doesn't have: build it without"
+        text = f"{text.rstrip()}: the guest is built with threads, which this host doesn't have: build it without"
     if _NO_HTTP in text:
         how = how_to_set("allow_http=True", "--allow-http")
-        text = f"{text.rstrip()}: it would make HTTP requests, which it may not ({how})"
+        text = f"{text.rstrip()}: the guest makes HTTP requests, which it may not ({how})"
     if _TOO_MANY_MEMORIES in text:
         how = how_to_raise(limits, "guest_memory")
-        text = f"{text.rstrip()}: there is none for a module that is instantiated once more ({how}; none has no limit)"
+        most = f"a module may have {MODULE_MEMORIES} memories, a component {COMPONENT_MEMORIES}"
+        text = f"{text.rstrip()}: {most}; under a limit ({how}), only those that their code defines, each once"
     frames, _, cause = text.partition("Caused by:")
     if isinstance(error, Trap) or "wasm backtrace" in frames or text.startswith("wasm trap: "):
         reason = printable(" ".join((cause or text).split())).removeprefix("wasm trap: ")

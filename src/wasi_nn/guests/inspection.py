@@ -104,7 +104,7 @@ def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) 
     else:
         unknown = [imported for imported in imports if not imported.startswith(_NN) and not _is_wasi_0_2(imported)]
         if unknown:
-            problems.append(f"imports what this host doesn't have: {', '.join(unknown)}")
+            problems.append(f"has imports that this host lacks: {', '.join(unknown)}")
         try:
             guest_file.run_of(name, component, engine)
         except GuestError as error:

@@ -44,7 +44,7 @@ def link_module(
         try:
             instance.exports(store)["_start"](store)  # type: ignore[operator]
         finally:
-            recorder.see_memory(instance, store)
+            recorder.measure_memory(instance, store)
         return 0
 
     return start

@@ -133,7 +133,7 @@ def make_of_module(missing: Sequence[Import], exports: Collection[str], *, adapt
     if ("env", "memory") in missing:
         return f"imports its memory: link it without --import-memory (it imports {names})"
     if modules == {"env"}:
-        return f"imports functions that its linker left open: {names}: link the library or object that defines them"
+        return f"imports functions that its linker didn't find: {names}: link the library or object that defines them"
     return None
 
 
@@ -194,8 +194,8 @@ def make_of_component(imports: Iterable[str], exports: Iterable[str]) -> str | N
         return None
     if any(map(_HTTP_SERVER.fullmatch, exports)):
         return (
-            f"is a server of HTTP requests, not a command (it exports {listed(exports)}): this host runs commands: "
-            "export wasi:cli/run in its place"
+            f"is a server of HTTP requests, not a command (it exports {listed(exports)}): this host "
+            "runs only commands, which export wasi:cli/run"
         )
     return None
 

@@ -79,7 +79,7 @@ class StatsRecorder:
         """Note how many memories the guest has, as `MemoryCounts.of` gives it."""
         self._memories = None if counts is None else counts[0]
 
-    def see_memory(self, instance: Instance, store: Store) -> None:
+    def measure_memory(self, instance: Instance, store: Store) -> None:
         """Note the size of a guest's memories, which never shrink. Called on the guest's thread."""
         sizes = {
             ctypes.addressof(memory.data_ptr(store).contents): memory.data_len(store)

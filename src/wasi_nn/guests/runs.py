@@ -68,7 +68,7 @@ class Work(Generic[Result]):
         try:
             self._call = Call(function)
         except RuntimeError as error:
-            raise GuestError(f"there is no thread for the guest: {one_line(error)}") from error
+            raise GuestError(f"no thread can be started for the guest: {one_line(error)}") from error
 
     @contextmanager
     def stopped_by(self, stop: Callable[[str], None]) -> Iterator[None]:
@@ -91,7 +91,7 @@ class Work(Generic[Result]):
         with self._lock:
             if self.has_ended or self._reason:
                 return
-            self._reason = reason = str(reason) or "nobody waits for it any more"
+            self._reason = reason = str(reason) or "its run was stopped"
             self._abandon_at = min(self._abandon_at, time.monotonic() + _GRACE)
             stop_function = self._stop_function
         if stop_function is not None:

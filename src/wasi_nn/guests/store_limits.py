@@ -10,8 +10,8 @@ from wasmtime.component import Component
 from wasi_nn.abi.wasm_binary import memories_of
 from wasi_nn.limits.limits import Limits
 
-_MODULE_MEMORIES, _MODULE_INSTANCES = 8, 1
-_COMPONENT_MEMORIES, _COMPONENT_INSTANCES = 32, 1000
+MODULE_MEMORIES, _MODULE_INSTANCES = 8, 1
+COMPONENT_MEMORIES, _COMPONENT_INSTANCES = 32, 1000
 _MAX_TABLES, _MAX_TABLE_ELEMENTS = 64, 2**18  # 2 MiB a table: an element has 8 bytes
 
 
@@ -41,7 +41,7 @@ def new_store(
     """
     store = Store(engine)
     one_module = isinstance(guest, Module)
-    memories = _MODULE_MEMORIES if one_module else _COMPONENT_MEMORIES
+    memories = MODULE_MEMORIES if one_module else COMPONENT_MEMORIES
     instances = _MODULE_INSTANCES if one_module else _COMPONENT_INSTANCES
     size = -1 if limits.guest_memory is None else limits.guest_memory
     count = counts.of(guest)

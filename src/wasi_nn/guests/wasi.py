@@ -67,7 +67,9 @@ class Wasi:
             _set_stdin_bytes(config, stdin)
         elif isinstance(stdin, os.PathLike):
             if os.path.exists(stdin) and stat.S_ISFIFO(os.stat(stdin).st_mode):
-                raise GuestError(f"the guest's standard input {os.fspath(stdin)} is a pipe, which would be waited for")
+                raise GuestError(
+                    f"the guest's standard input {os.fspath(stdin)} is a pipe, which may block the host: give its bytes"
+                )
             try:
                 config.stdin_file = stdin
             except WasmtimeError as error:

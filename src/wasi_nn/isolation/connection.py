@@ -96,7 +96,7 @@ class Connection:
             self.close()
             raise self.worker.misled(error) from error
         except NNError:
-            self.worker.kill("it wanted more room than there is")
+            self.worker.kill("it asked for more memory than its outputs may have")
             self.close()
             raise
         except BaseException:
@@ -147,7 +147,7 @@ class Connection:
 
         def insist() -> None:
             if self._under_way == call:
-                self.worker.kill("it went on computing past its deadline")
+                self.worker.kill("it went on computing past the deadline")
 
         if "interrupt" not in self.features:
             insist()

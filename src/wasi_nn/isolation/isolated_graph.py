@@ -45,7 +45,7 @@ def load(
     """Load a model, from its file or from bytes, into a new worker, which converts tensors of types that wasi-nn lacks
     if `convert_types` says so. Raises as a backend's `load` does."""
     if not isinstance(model, Path) and len(model) > MAX_FILES:
-        message = f"an isolated graph has at most {MAX_FILES} builders; got {len(model)}"
+        message = f"an isolated graph takes at most {MAX_FILES} builders; got {len(model)}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if target is not ExecutionTarget.CPU:
         raise TargetUnavailable(f"isolated graphs run on the cpu only, not on {target.value}")
@@ -175,7 +175,7 @@ class Model:
         except (KeyError, ValueError) as error:
             raise worker.misled(error) from error
         if described != self._described.setdefault(config, described):
-            worker.kill("the model isn't what it was")
+            worker.kill("its model has changed")
             raise NNError(
                 ErrorCode.RUNTIME_ERROR, "the model has other inputs or outputs than when it was first loaded"
             )

@@ -83,8 +83,8 @@ class IsolatedRunner(Runner):
         self._forget_sent()
         had_state, self._has_run = self._has_run and self._graph.keeps_state, False
         if had_state:
-            message = "the worker is another one now, and the state that this execution context had is lost"
-            raise NNError(ErrorCode.RUNTIME_ERROR, f"{message}: the next compute begins anew")
+            message = "the isolated worker was replaced, and this execution context has lost its state"
+            raise NNError(ErrorCode.RUNTIME_ERROR, f"{message}: the next compute begins without it")
 
     def expect_deadlines(self) -> None:
         """Have the worker's runner expect deadlines, now and after the worker was replaced."""
@@ -146,11 +146,11 @@ class IsolatedRunner(Runner):
 
     def check_input(self, index: int, data: memoryview) -> None:
         content = encoded(request(Request.CHECK, index=index), data)
-        self._connected().ask(content, to="look at an input")
+        self._connected().ask(content, to="check an input")
 
     def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
         connection = self._connected()
-        answer = self._ask(connection, Request.BEFORE, inputs, to="tell of an output", index=index)
+        answer = self._ask(connection, Request.BEFORE, inputs, to="give an output", index=index)
         return connection.taken(answer, index)[0] if tells_of_outputs(answer) else None
 
     def interrupt(self) -> None:

@@ -51,7 +51,7 @@ class SharedMemory:
         except (OSError, ValueError) as error:
             if file is not None:
                 os.close(file)
-            text = f"no {size} bytes of memory to share with an isolated graph: {error}"
+            text = f"{size} bytes of memory can't be shared with an isolated graph: {error}"
             raise NNError(ErrorCode.RUNTIME_ERROR, text) from error
         self.file = file
         self.bytes = memoryview(content)[:size]
@@ -123,7 +123,7 @@ class WorkerMemory:
     def _count(self, size: int) -> None:
         given = self._given + size
         if given > self._most:
-            text = f"an isolated graph would have {given} bytes for its outputs, and may have {self._most}"
+            text = f"the outputs of an isolated graph need {given} bytes, and may have {self._most}"
             raise NNError(ErrorCode.TOO_LARGE, f"{text} ({how_to_raise('memory')})")
         self._given = given
 

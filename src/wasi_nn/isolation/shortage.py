@@ -1,8 +1,8 @@
-"""Tells of the errors of workers that have too little memory or too few threads, and of the limit that was too low.
+"""Recognises workers that failed because they had too little memory or too few threads, and names the limit.
 
-The facts come first: what a worker had in use, whether an allocation failed, and whether it had read the model. A
-library's own words are asked only where there are no facts, since many libraries say one thing for want of another: a
-thread that gets no memory for its stack is "temporarily unavailable".
+Facts count first: what a worker had in use, whether an allocation failed, and whether it had read the model. Without
+facts, the text of a library's error counts. Such a text may name the wrong resource: a thread that gets no memory for
+its stack is "temporarily unavailable".
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from wasi_nn.isolation import Isolation, how_to_raise
 
-_NAMES = "Isolation."
+_LIMIT_PREFIX = "Isolation."  # an error with it names the limit already
 _MEMORY = re.compile(r"allocate memory|out of memory|memory allocation|bad_alloc|map segment", re.IGNORECASE)
 _THREADS = re.compile(r"resource temporarily unavailable|start new thread|pthread_create", re.IGNORECASE)
 
@@ -25,12 +25,12 @@ _THREADS_ASKED_AT_ONCE = (os.cpu_count() or 1) + 4
 
 @dataclass(frozen=True)
 class Used:
-    """What a worker has in use: the bytes and threads that the kernel counts against its limits, and whether an
-    allocation of it has failed."""
+    """The bytes and threads of a worker that the kernel counts against its limits, and whether an allocation of the
+    worker has failed."""
 
     memory: int
     threads: int
-    has_failed: bool = False
+    allocation_failed: bool = False
 
     @classmethod
     def by_this_process(cls, error: BaseException | None = None) -> Used:
@@ -50,9 +50,9 @@ class Used:
             return cls(0, 0, failed)
 
     @classmethod
-    def of(cls, said: Any) -> Used | None:
-        """What a worker says of itself, from a message; None if it says nothing that can be."""
-        values = said if isinstance(said, list) and len(said) == 3 else [None]
+    def of(cls, described: Any) -> Used | None:
+        """The facts in a message of a worker; None if the message has none, or wrong ones."""
+        values = described if isinstance(described, list) and len(described) == 3 else [None]
         if type(values[0]) is int and type(values[1]) is int and type(values[2]) is bool:
             return cls(*values)
         return None
@@ -60,7 +60,7 @@ class Used:
     @property
     def message(self) -> list[Any]:
         """These facts for a message."""
-        return [self.memory, self.threads, self.has_failed]
+        return [self.memory, self.threads, self.allocation_failed]
 
 
 def _has_memory_error(error: BaseException | None) -> bool:
@@ -74,24 +74,26 @@ def _has_memory_error(error: BaseException | None) -> bool:
 def at_start(runtime: str, how: str, settings: Isolation, used: Used | None = None) -> str:
     """The error of a worker that failed before it read the model; empty if its limits are no reason for that. `how`
     says how it failed."""
-    limits = _suspects(settings, used)
+    limits = _likely_limits(settings, used)
     if not limits:
         return ""
-    be = "are" if len(limits) == 1 else "may be"
-    return f"the isolated worker can't start {runtime} ({how}): {' or '.join(limits)} {be} too few"
+    if len(limits) > 1:
+        return f"the isolated worker can't start {runtime} ({how}): {' or '.join(limits)} may be too few"
+    be = "is" if limits[0].startswith("1 ") else "are"
+    return f"the isolated worker can't start {runtime} ({how}): {limits[0]} {be} too few"
 
 
 def after_crash(settings: Isolation) -> str:
     """A hint for a worker that crashed or gave up."""
-    return f"; it may have wanted more than {', or than '.join(_suspects(settings, None) or _all(settings))}"
+    return f"; it may have needed more than {', or than '.join(_likely_limits(settings, None) or _all(settings))}"
 
 
 def after_error(text: str, settings: Isolation, used: Used | None = None) -> str:
     """A hint for an error text of a worker; empty if the error has another cause, or names the limit already."""
-    if _NAMES in text:
+    if _LIMIT_PREFIX in text:
         return ""
     if used is not None:
-        limits = _suspects(settings, used)
+        limits = _likely_limits(settings, used)
     elif _MEMORY.search(text):
         limits = [_memory(settings)]
     else:
@@ -99,13 +101,13 @@ def after_error(text: str, settings: Isolation, used: Used | None = None) -> str
     return f"; the isolated worker may have no more than {' and '.join(limits)}" if limits else ""
 
 
-def _suspects(settings: Isolation, used: Used | None) -> list[str]:
+def _likely_limits(settings: Isolation, used: Used | None) -> list[str]:
     """The limits that a worker may have reached."""
     if used is None:
         low_memory = settings.memory < _SURELY_ENOUGH_MEMORY
         few_threads = settings.threads < 4 * _THREADS_ASKED_AT_ONCE
     else:
-        low_memory = used.has_failed or used.memory > settings.memory - max(_ROOM, settings.memory // 8)
+        low_memory = used.allocation_failed or used.memory > settings.memory - max(_ROOM, settings.memory // 8)
         few_threads = used.threads > settings.threads - _THREADS_ASKED_AT_ONCE
     return [limit for limit, is_low in zip(_all(settings), (low_memory, few_threads), strict=True) if is_low]
 

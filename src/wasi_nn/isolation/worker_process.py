@@ -143,7 +143,7 @@ class Worker:
         try:
             if socket.send_fds(self._telling, [content], files, socket.MSG_DONTWAIT) == len(content):
                 return True
-            self.kill("it doesn't read what it is told")
+            self.kill("it doesn't read its requests")
         except OSError:
             pass
         finally:
@@ -175,7 +175,7 @@ class Worker:
             return NNError(ErrorCode.RUNTIME_ERROR, message)
         lines = self._said.decode("utf-8", "replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        said = f"; the last that it said: {printable(last)[:_LAST_LINE]}" if last and not self._reason else ""
+        said = f"; its last line: {printable(last)[:_LAST_LINE]}" if last and not self._reason else ""
         wanted = "" if self._reason or code == -signal.SIGKILL else after_crash(self._settings)
         message = f"the isolated worker is gone: {how}{said}{wanted}. The model is loaded again when it is next used"
         return NNError(ErrorCode.RUNTIME_ERROR, message)
@@ -190,7 +190,7 @@ class Worker:
 
     def misled(self, error: Exception) -> NNError:
         """The error for an answer that can't be true. The worker is killed."""
-        self.kill(f"it said what can't be ({one_line(error)})")
+        self.kill(f"it sent an invalid message ({one_line(error)})")
         return self.died()
 
     def told(self, said: Any) -> NNError:

@@ -61,7 +61,7 @@ class Turns:
                     self._changed.wait(min(left, LONGEST_WAIT))
                 self._free.pop()
             except IndexError:
-                text = f"no turn came in time: {self.limits.computes} computes are under way, and no more may be"
+                text = f"the compute couldn't begin in time: at most {self.limits.computes} may run at once"
                 raise NNError(ErrorCode.TIMEOUT, f"{text} ({how_to_raise(self.limits, 'computes')})") from None
             finally:
                 self._waiting -= 1

@@ -96,7 +96,7 @@ def require_positive(settings: Any, longest: float = LARGEST) -> None:
             expected += f" below {float(most):.2g}"
         if "None" in annotation:
             expected += ", or None for no limit"
-        message = f"{type(settings).__name__}.{field.name} must be {expected}: {shown(value)}"
+        message = f"{type(settings).__name__}.{field.name} must be {expected}, not {shown(value)}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 

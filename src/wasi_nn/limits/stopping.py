@@ -84,7 +84,7 @@ def turn(lock: threading.Lock | threading.RLock) -> Iterator[None]:
     work = _current.get()
     while not lock.acquire(timeout=LOOK_EVERY):
         if work is not None and work.is_stopped:
-            raise NNError(ErrorCode.TIMEOUT, "stopped while waiting for another thread")
+            raise NNError(ErrorCode.TIMEOUT, "the run was stopped while it waited for another thread")
     try:
         yield
     finally:

@@ -39,8 +39,8 @@ class _LeftBehind:
     def require_few(self) -> None:
         """Raise `NNError` with `timeout` if there are as many as a process may have."""
         if len(self.all) >= MOST_ABANDONED:
-            message = f"{len(self.all)} models that can't be stopped are still being loaded beyond their time"
-            text = f"{message}, which is as many as a process may have: no other is loaded until one ends"
+            message = f"{len(self.all)} loads of models can't be stopped, and go on after their time"
+            text = f"{message}, the most that a process may have: no model is loaded until one of them ends"
             raise NNError(ErrorCode.TIMEOUT, text)
 
 

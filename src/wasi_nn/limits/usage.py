@@ -75,8 +75,8 @@ class Usage:
                 raise ValueError(f"negative amount: {amount}")
             used, most = self._used[name] + amount, self._most[name]
             if used > most:
-                whose = "a guest may have" if isinstance(self.limits, Limits) else "all guests together may have"
-                text = f"{used} {_COUNTED[name]} would be alive, and {whose} {most}"
+                whose = "a guest" if isinstance(self.limits, Limits) else "all guests together"
+                text = f"{used} {_COUNTED[name]} at once are more than the {most} that {whose} may have"
                 raise NNError(ErrorCode.TOO_LARGE, f"{text} ({how_to_raise(self.limits, name)})")
 
     def give_back(self, name: str, amount: int = 1) -> None:

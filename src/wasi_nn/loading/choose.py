@@ -83,7 +83,9 @@ def _model_file(directory: Path, encoding: GraphEncoding) -> Path:
         return models[0]
     if models:
         names = ", ".join(file.name for file in models)
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"the directory {directory} has several models ({names}): name one")
+        raise NNError(
+            ErrorCode.INVALID_ARGUMENT, f"the directory {directory} has several models ({names}): give the path of one"
+        )
     raise NNError(
         ErrorCode.INVALID_ENCODING,
         f"the directory {directory} has none of {', '.join(usual)}, nor any other file in a format known here"

@@ -1,4 +1,4 @@
-"""Says what bytes are that can't be loaded: a model of another encoding, one that is cut short, or no model at all."""
+"""Explains bytes that can't be loaded: a model of another encoding, a model that is cut short, or no model at all."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.process.files import files_in, mapped_file
 from wasi_nn.types import GraphEncoding
 
-_MOST_FILES = 1000  # of a folder, or of a model, that are looked at
-_EXPLAINED = (ErrorCode.RUNTIME_ERROR, ErrorCode.INVALID_ENCODING)
+_MOST_FILES = 1000  # of a folder, or of a model: no more are read
+_EXPLAINED_CODES = (ErrorCode.RUNTIME_ERROR, ErrorCode.INVALID_ENCODING)
 _NOUNS = {
     GraphEncoding.OPENVINO: "an OpenVINO network",
     GraphEncoding.ONNX: "an ONNX model",
@@ -26,16 +26,14 @@ _NOUNS = {
 
 
 def what_is(content: memoryview, file_name: str = "") -> ForeignFormat | None:
-    """What bytes are: a model of some encoding, part of one, or something else that is well known."""
-    like = _looks_like(content)
+    """The format of bytes: a model's, that of a part of a model, or another well-known one; None if it is unknown."""
+    like = _recogniser(content)
     if like is not None:
         cut = _cut_short(like, content)
         if cut is not None:
             return ForeignFormat(cut, DOWNLOAD_AGAIN, hides=True)
         noun = _NOUNS.get(like.encoding, f"a model of {like.runtime}")
-        return ForeignFormat(
-            noun, f"give the encoding {like.encoding.value}, or none, to have it detected", encoded=True
-        )
+        return ForeignFormat(noun, f"give the encoding {like.encoding.value}, or autodetect", encoded=True)
     foreign = foreign_format(content, file_name)
     if foreign is None or foreign.vague:
         cut = next(filter(None, (_cut_short(backend, content) for backend in available())), None)
@@ -44,7 +42,7 @@ def what_is(content: memoryview, file_name: str = "") -> ForeignFormat | None:
 
 
 def what_is_in(directory: Path) -> str:
-    """A clause about the first file in a directory that is something well known; empty if there is none."""
+    """A clause about the first file in a directory that has a well-known format; empty if there is none."""
     for file in islice(sorted(directory.iterdir()), _MOST_FILES):
         with suppress(OSError, ValueError), mapped_file(file) as content:
             found = what_is(content, file.name)
@@ -54,10 +52,10 @@ def what_is_in(directory: Path) -> str:
 
 
 def unknown_format(content: memoryview, file: Path | None, tried: Iterable[str]) -> NNError:
-    """The error for a model of which no encoding was given, and that no backend recognises."""
+    """The error for a model without a given encoding that no backend recognises."""
     found = what_is(content, "" if file is None else file.name)
     if found is not None and found.encoded:
-        message = f"{_name(file)} is {found.name}, and the runtime that was asked for loads only {', '.join(tried)}"
+        message = f"{_name(file)} is {found.name}, and the chosen runtime loads only {', '.join(tried)}"
         return NNError(ErrorCode.INVALID_ENCODING, message)
     if found is not None and not found.vague:
         return NNError(ErrorCode.INVALID_ENCODING, f"{_name(file)} is {found.name}: {found.advice}")
@@ -70,13 +68,13 @@ def unknown_format(content: memoryview, file: Path | None, tried: Iterable[str])
 
 
 def explained(error: NNError, backend: Backend, model: Path | Sequence[memoryview]) -> NNError:
-    """The error of a backend that failed to load a model, with the cause in its place if the model's bytes show it.
-    The code stays what it is."""
-    if error.code not in _EXPLAINED:
+    """A backend's error for a model, with another message if the model's bytes show the cause. The code stays the
+    same."""
+    if error.code not in _EXPLAINED_CODES:
         return error
     if isinstance(model, Path):
         with suppress(OSError, ValueError), mapped_file(model) as content:
-            return _explained(error, backend, content, model) or _with_parts_of(error, backend, model)
+            return _explained(error, backend, content, model) or _explained_by_parts(error, backend, model)
         return error
     first, *others = model or [memoryview(b"")]
     text = _explained(error, backend, first, None)
@@ -105,8 +103,8 @@ def _explained(error: NNError, backend: Backend, content: memoryview, file: Path
     return error.with_message(f"{name} is {found.name}: {found.advice}")
 
 
-def _with_parts_of(error: NNError, backend: Backend, model: Path) -> NNError:
-    """The error, with the cause in its place if a further file of the model is missing or isn't what it should be."""
+def _explained_by_parts(error: NNError, backend: Backend, model: Path) -> NNError:
+    """The error, with another message if a further file of the model is missing, or is a failed download."""
     for part in islice(files_of(backend, model), _MOST_FILES):
         if part == model or ".." in part.parts or model.parent not in part.parents:
             continue
@@ -126,8 +124,8 @@ def _name(file: Path | None, noun: str = "the model") -> str:
     return noun if file is None else f"{noun} {printable(str(file))}"
 
 
-def _looks_like(content: memoryview) -> Backend | None:
-    """The first backend whose models the bytes look like."""
+def _recogniser(content: memoryview) -> Backend | None:
+    """The first backend that recognises the bytes as one of its models."""
     return next((backend for backend in available() if _sniffs(backend, content)), None)
 
 

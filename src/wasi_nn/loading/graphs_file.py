@@ -89,7 +89,7 @@ def _graph(where: str, folder: Path, keys: Any) -> NamedGraph:
 def _require_known(where: str, keys: Mapping[str, Any], known: Mapping[str, Check]) -> None:
     for name, value in keys.items():
         if name not in known:
-            message = f"{where}: no key is {name!r}; there are {', '.join(known)}{nearest(name, known)}"
+            message = f"{where}: unknown key {name!r}; there are {', '.join(known)}{nearest(name, known)}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         if not known[name](value):
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: {cannot_be(name, value, known[name])}")

@@ -146,7 +146,8 @@ class Registry:
         if as_flag("overwrite", overwrite):
             self._entries[name] = entry
         elif self._entries.setdefault(name, entry) is not entry:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"two graphs are named {name!r}")
+            message = f"two graphs are named {name!r}: give another name, or overwrite=True"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
     def remove(self, name: str) -> None:
         """Remove a name; guests that have its graph keep it. Raises `NNError` with `not-found` for an unknown name."""

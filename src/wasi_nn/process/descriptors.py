@@ -37,7 +37,9 @@ def lowest_free() -> int:
 def require_free_descriptors(count: int) -> None:
     """Raise `NNError` with `runtime-error` unless this process may open `count` more files."""
     if not are_free(count):
-        raise NNError(ErrorCode.RUNTIME_ERROR, f"this process is out of files: it may open {_limit()} (ulimit -n)")
+        raise NNError(
+            ErrorCode.RUNTIME_ERROR, f"this process is out of file descriptors: it may have {_limit()} (ulimit -n)"
+        )
 
 
 def _limit() -> int:

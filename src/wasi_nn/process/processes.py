@@ -26,7 +26,7 @@ def python_command(function: str, *arguments: object) -> list[str]:
 def how_it_ended(exit_code: int) -> str:
     """A sentence for how a process ended, from the exit code that `subprocess` reports."""
     if exit_code >= 0:
-        return f"it exited with {exit_code}"
+        return f"it exited with code {exit_code}"
     try:
         return f"it was ended by {signal.Signals(-exit_code).name}"
     except ValueError:

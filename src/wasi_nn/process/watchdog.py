@@ -104,7 +104,7 @@ class Alarm:
             if self._ring is not None:
                 self._ring()
         except Exception:
-            logger.exception("a deadline can't be kept")
+            logger.exception("the function of a deadline failed")
 
 
 class _Watchdog:

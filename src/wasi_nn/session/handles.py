@@ -91,7 +91,7 @@ class HandleTable:
         if item is not None:
             state = f"is {_with_article(next(noun for cls, noun in _KINDS.items() if isinstance(item, cls)))}"
         else:
-            state = "was given back" if 0 < handle < self._next else "was never given out"
+            state = "was released" if 0 < handle < self._next else "was never given out"
         return NNError(ErrorCode.INVALID_ARGUMENT, f"handle {handle} isn't {_with_article(_KINDS[kind])}: it {state}")
 
 

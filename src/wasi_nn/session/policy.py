@@ -55,7 +55,7 @@ class Policy:
         if self.allow_targets is not None and target not in self.allow_targets:
             names = ", ".join(sorted(it.value for it in self.allow_targets)) or "none"
             how = how_to_set("allow_targets", f"--allow-target {target.value}")
-            message = f"this host lets the guest have no {target.value} (it may have: {names}): allow it ({how})"
+            message = f"this guest may not use the target {target.value}; it may use: {names} ({how})"
             raise NNError(ErrorCode.SECURITY, message)
 
     def lets_load(self, backend: Backend, rules: LoadRules) -> bool:

@@ -46,7 +46,9 @@ _MAX_BUILDERS = 1024
 def require_builder_count(count: int) -> None:
     """Raise `NNError` with `invalid-argument` if a guest announces more builders than any graph has (1024)."""
     if count > _MAX_BUILDERS:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{count} builders: no graph has more than {_MAX_BUILDERS}")
+        raise NNError(
+            ErrorCode.INVALID_ARGUMENT, f"the graph has {count} builders: at most {_MAX_BUILDERS} are allowed"
+        )
 
 
 class Session:
@@ -361,9 +363,8 @@ class Session:
 
 def _no_graph(name: str) -> NNError:
     how = how_to_set("allow_names", "--allow-name")
-    return NNError(
-        ErrorCode.NOT_FOUND, f"no graph is named {name[:80]!r} for this guest, or it may not load it ({how})"
-    )
+    shown = name if len(name) <= 80 else f"{name[:80]}..."
+    return NNError(ErrorCode.NOT_FOUND, f"no graph is named {shown!r}, or this guest may not load the graph ({how})")
 
 
 def _as_tensor(graph: Graph, name: str, array: Array) -> Tensor:

@@ -55,6 +55,8 @@ def difference(
     if not count:
         return None
     place = dims_text(tuple(map(int, np.unravel_index(farthest, expected.shape))))
-    rank, tolerance = ("first", "") if rtol is None else ("most", f" by more than {atol:g} + {rtol:g} of it")
+    rank, tolerance = (
+        ("first", "") if rtol is None else ("most", f" by more than {atol:g} + {rtol:g} of the recorded value")
+    )
     values = f"{rank} at {place}: {flat_actual[farthest]}, was {flat[farthest]}"
     return f"{count} of {flat.size} elements differ{tolerance}, {values}"

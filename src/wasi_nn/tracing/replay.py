@@ -134,7 +134,7 @@ class _Player:
         """Make a call; yields a line for each difference."""
         make = _CALLS.get(call.name)
         if make is None:
-            raise BadTrace(f"no call is named {_short(call.name)!r}")
+            raise BadTrace(f"unknown call {_short(call.name)!r}")
         recorded = _recorded_error(call.arguments)
         result = {} if recorded else _mapping(call.arguments.get("result", {}), "result")
         new = next((kind for kind in ("graph", "context") if kind in result), None)  # the item that the call makes
@@ -150,7 +150,7 @@ class _Player:
             yield from _errors_differ(recorded, as_nn_error(error))
             return
         if recorded:
-            yield f"it is done; it failed when it was recorded, {recorded.text}"
+            yield f"the call succeeds; when it was recorded, it failed with {recorded.text}"
         elif isinstance(returned, int):
             if new is None:
                 raise BadTrace("the result has no handle")
@@ -252,7 +252,7 @@ class _Player:
             expected = {outputs[0][0]: result}
         actual = dict(outputs)
         for key in [key for key in expected if key not in actual]:
-            yield f"output {key!r} isn't there any more"
+            yield f"output {key!r} is missing"
         for key, array in actual.items():
             if key not in expected:
                 yield f"output {key!r} is new"
@@ -307,9 +307,9 @@ def _recorded_error(arguments: Mapping[str, Any]) -> _RecordedError | None:
 def _errors_differ(recorded: _RecordedError | None, error: NNError) -> Iterator[str]:
     text = f"{error.code.value}: {error.message}"
     if recorded is None:
-        yield f"it fails, {text}"
+        yield f"the call fails with {text}"
     elif recorded.code is not error.code or recorded.kind != kind_of(error):
-        yield f"it fails with {text}; it failed when it was recorded, {recorded.text}"
+        yield f"the call fails with {text}; when it was recorded, it failed with {recorded.text}"
 
 
 def _short(text: str) -> str:

@@ -75,7 +75,7 @@ def as_nn_error(error: Exception) -> NNError:
     """The error that a guest gets for an exception: `runtime-error` for any exception that isn't an `NNError`."""
     if isinstance(error, NNError):
         return error
-    return NNError(ErrorCode.RUNTIME_ERROR, f"a fault of the host's own, {type(error).__name__}: {one_line(error)}")
+    return NNError(ErrorCode.RUNTIME_ERROR, f"internal error of the host, {type(error).__name__}: {one_line(error)}")
 
 
 def kind_of(error: NNError) -> str | None:
@@ -217,7 +217,7 @@ class Trace:
         self._end += len(text)
 
     def _give_up(self, error: OSError) -> None:
-        logger.warning("the trace ends here, it can't be written any more: %s", one_line(error))
+        logger.warning("the trace ends here, since it can't be written any more: %s", one_line(error))
         with suppress(OSError):  # without the incomplete event, the file is valid JSON
             os.ftruncate(self._files[0], self._end)
             _write_all(self._files[0], _CLOSING, self._end)
@@ -302,13 +302,13 @@ class TraceReader:
         if not (_is_count(offset) and _is_count(size) and isinstance(digest, str)):
             raise BadTrace(_DATA_FORM)
         if offset + size > len(self._stored):
-            file_size = f"{data_path(self._path)} has {len(self._stored)}"
+            file_size = f"{data_path(self._path)} has only {len(self._stored)}"
             raise BadTrace(f"data is missing: bytes {offset} to {offset + size}, and {file_size}")
         content = self._stored[offset : offset + size]
         if (offset, size, digest) not in self._checked:
             self._require_no_overlap(offset, size)
             if hashlib.sha256(content).hexdigest() != digest:
-                raise BadTrace(f"data at {offset} isn't what was recorded: its sha256 is another")
+                raise BadTrace(f"data at {offset} isn't what was recorded: its sha256 differs")
             self._checked.add((offset, size, digest))
             if size:
                 insort(self._ranges, (offset, offset + size))
@@ -355,7 +355,7 @@ class TraceReader:
             except (ValueError, RecursionError) as error:
                 if self._read_line():
                     self._line -= 1
-                    raise BadTrace(f"{self.where}: that is no event: {one_line(error)}") from None
+                    raise BadTrace(f"{self.where}: the line is no event: {one_line(error)}") from None
                 self.cut_short = True
                 return
             yield event
@@ -364,7 +364,7 @@ class TraceReader:
         self._line += 1
         line = self._file.readline(_MAX_LINE)
         if len(line) == _MAX_LINE:
-            raise BadTrace(f"{self.where}: no event is as long as that")
+            raise BadTrace(f"{self.where}: the line is too long: an event has less than {_MAX_LINE} bytes")
         return line.rstrip()
 
 

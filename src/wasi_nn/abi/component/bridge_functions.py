@@ -160,10 +160,10 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         return fail(self._error_handle(name, NNError(error.code, error.message)))
 
     def host_fault(self, name: str, error: Exception) -> int | bytes:
-        fault, fail = f"a fault of the host's own, {type(error).__name__}", FUNCTIONS[name].fail
+        fault, fail = f"internal error of the host, {type(error).__name__}", FUNCTIONS[name].fail
         if fail is None:
             raise GuestFault(f"{name}: {fault}") from None
-        return fail(self._error_handle(name, NNError(ErrorCode.RUNTIME_ERROR, f"{fault}: see its log")))
+        return fail(self._error_handle(name, NNError(ErrorCode.RUNTIME_ERROR, f"{fault}: see the host's log")))
 
     def _error_handle(self, name: str, error: NNError) -> int:
         try:
@@ -271,7 +271,7 @@ def _text(text: memoryview) -> str:
 def _checked(what: str, name: str, code: ErrorCode = ErrorCode.INVALID_ARGUMENT) -> str:
     """The name, if it isn't too long to be looked up and to be quoted in a message; else raises `NNError`."""
     if len(name) > MAX_NAME:
-        raise NNError(code, f"no {what} has a name of {len(name)} characters")
+        raise NNError(code, f"the name of the {what} has {len(name)} characters: at most {MAX_NAME} are allowed")
     return name
 
 

@@ -55,7 +55,7 @@ def wrap_component(guest: bytes, name: str = "the guest") -> bytes:
     try:
         return _wrap(guest)
     except Malformed as error:
-        raise GuestError(f"{name} is a component that can't be read: {printable(str(error))}") from None
+        raise GuestError(f"{name} is a component that can't be used: {printable(str(error))}") from None
 
 
 def _wrap(guest: bytes) -> bytes:
@@ -140,7 +140,7 @@ class _Head:
                 self._add_import(item)
         else:
             kind = _SECTION_NAMES[number] if number < len(_SECTION_NAMES) else f"number {number}"
-            raise Malformed(f"a section of kind {kind} comes before its last import, which isn't supported")
+            raise Malformed(f"it has a section of kind {kind} before its last import, which isn't supported")
 
     def _add_aliases(self, body: memoryview) -> None:
         kept = []
@@ -156,7 +156,7 @@ class _Head:
 
     def _add_import(self, item: _Import) -> None:
         if item.name == bridge.HOST:
-            raise Malformed(f"it imports {bridge.HOST}, which is the host's own")
+            raise Malformed(f"it imports {bridge.HOST}, which is reserved for the host")
         index = self.types if item.sort == _TYPE_SORT else self.counts[item.sort]
         self.arguments.append((item.name, item.sort, index))
         if item.name.startswith(_NAMESPACE):

@@ -78,7 +78,7 @@ def abi_of(dialect: Dialect | str, guest: Module | None) -> type[CoreAbi]:
     chosen = parse_enum(Dialect, dialect)
     if chosen is Dialect.AUTO:
         if guest is None:
-            message = "the dialect auto needs the guest's module, to see what it imports"
+            message = "the dialect 'auto' depends on the guest's imports: give the guest's module, or another dialect"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         chosen = dialect_of(imports_of(guest))
     return ABIS[chosen]

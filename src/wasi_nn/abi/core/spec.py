@@ -76,6 +76,11 @@ FUNCTIONS = {
 """The functions, each with the number of its parameters."""
 
 
+def _numbered(names: Mapping[int, GraphEncoding | ExecutionTarget | str]) -> str:
+    """Numbers with the words that they stand for, for a message."""
+    return ", ".join(f"{number} ({name if isinstance(name, str) else name.value})" for number, name in names.items())
+
+
 class CoreAbi(CallBoundary[int]):
     """The functions over one session. Each takes the caller's memory, and raises where the guest gets an errno.
 
@@ -159,13 +164,15 @@ class CoreAbi(CallBoundary[int]):
     ) -> None:
         """Load a graph from its builders, and write its handle to the out-pointer."""
         if target not in TARGETS:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no execution target has the number {target}")
+            message = f"no execution target has the number {target}; there are {_numbered(TARGETS)}"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         memory.write_u32(out, self.load_encoded(builders, encoding, TARGETS[target]))
 
     def load_encoded(self, builders: Sequence[memoryview], encoding: int, target: ExecutionTarget) -> int:
         """Load a graph from its builders by the number of its encoding; returns the graph's handle."""
         if encoding not in self.encodings:
-            raise NNError(ErrorCode.INVALID_ENCODING, f"no graph encoding has the number {encoding}")
+            message = f"no graph encoding has the number {encoding}; there are {_numbered(self.encodings)}"
+            raise NNError(ErrorCode.INVALID_ENCODING, message)
         return self.session.load(builders, self.encodings[encoding], target)
 
     def load_by_name(self, memory: GuestMemory, name: int, length: int, out: int) -> None:
@@ -176,7 +183,7 @@ class CoreAbi(CallBoundary[int]):
         """Read the name of a graph."""
         text = memory.range("the name", name, length)
         if length > MAX_NAME:
-            raise NNError(ErrorCode.NOT_FOUND, f"no graph has a name of {length} bytes")
+            raise NNError(ErrorCode.NOT_FOUND, f"the graph's name has {length} bytes: at most {MAX_NAME} are allowed")
         try:
             return bytes(text).decode()
         except UnicodeDecodeError as error:
@@ -202,10 +209,14 @@ class CoreAbi(CallBoundary[int]):
     def shape(self, memory: GuestMemory, dims: int, rank: int, kind: int) -> tuple[Dims, DType]:
         """The dimensions and the element type of a tensor. `dims` points to `rank` u32s, which the caller checked."""
         if rank > MAX_RANK:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"a tensor of {rank} dimensions: a tensor has at most {MAX_RANK}")
+            raise NNError(
+                ErrorCode.INVALID_ARGUMENT, f"the tensor has {rank} dimensions: at most {MAX_RANK} are allowed"
+            )
         dtype = self.tensor_types.get(kind)
         if dtype is None:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no tensor type has the number {kind}")
+            types = {number: dtype_name(known) for number, known in self.tensor_types.items()}
+            message = f"no tensor type has the number {kind}; there are {_numbered(types)}"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         return unpack_from(f"<{rank}I", memory.bytes, dims) if rank else (), dtype
 
     def compute(self, memory: GuestMemory, context: int) -> None:
@@ -222,7 +233,7 @@ class CoreAbi(CallBoundary[int]):
         size = len(output)
         if size > room:
             memory.write_u32(out, size)
-            raise NNError(ErrorCode.TOO_LARGE, f"output {index} is {size} bytes, the buffer {room}")
+            raise NNError(ErrorCode.TOO_LARGE, f"output {index} has {size} bytes, the guest's buffer only {room}")
         memory.bytes[buffer : buffer + size] = output
         memory.write_u32(out, size)
 
@@ -230,7 +241,7 @@ class CoreAbi(CallBoundary[int]):
         if not self._warned_of_old_types:
             self._warned_of_old_types = True
             logger.warning(
-                "the guest numbers tensor types as before August 2023: by its length, type %d is %s, not %s",
+                "the guest numbers tensor types as before August 2023: by its tensor's size, type %d is %s, not %s",
                 number,
                 dtype_name(OLD_TENSOR_TYPES[number]),
                 dtype_name(TENSOR_TYPES[number]),

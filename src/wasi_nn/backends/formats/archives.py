@@ -115,7 +115,7 @@ def _unpack_zip(archive: zipfile.ZipFile, folder: Path, limit: int) -> None:
             target.mkdir(parents=True, exist_ok=True)
             continue
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
-            raise _refused(f"{info.filename!r} in it is no plain file")
+            raise _refused(f"its entry {info.filename!r} is no plain file")
         target.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(info) as source:
             left -= _copy(source, target, left)
@@ -134,7 +134,7 @@ def _unpack_tar(model: memoryview, folder: Path, limit: int) -> None:
                 continue
             source = archive.extractfile(member) if member.isreg() and not member.issparse() else None
             if source is None:
-                raise _refused(f"{member.name!r} in it is no plain file")
+                raise _refused(f"its entry {member.name!r} is no plain file")
             target.parent.mkdir(parents=True, exist_ok=True)
             with source:
                 left -= _copy(source, target, left)
@@ -153,7 +153,7 @@ def _bounded_tar_info() -> type[tarfile.TarInfo]:
             nonlocal left
             header = super().frombuf(buf, encoding, errors)
             if header.size < 0 or header.type == tarfile.GNUTYPE_SPARSE:
-                raise _refused("an entry of it is sparse, or has a negative size")
+                raise _refused("one of its entries is sparse, or has a negative size")
             if header.type == tarfile.XGLTYPE:
                 left -= header.size * _GLOBAL_COST
             elif header.type in _LONG_HEADERS:
@@ -163,7 +163,7 @@ def _bounded_tar_info() -> type[tarfile.TarInfo]:
             return header
 
         def _proc_gnusparse_10(self, *_: object) -> None:
-            raise _refused("an entry of it is sparse")
+            raise _refused("one of its entries is sparse")
 
     return BoundedTarInfo
 
@@ -171,9 +171,9 @@ def _bounded_tar_info() -> type[tarfile.TarInfo]:
 def _target(folder: Path, name: str) -> Path:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
-        raise _refused(f"{name!r} in it leads out of it")
+        raise _refused(f"its entry {name!r} lies outside of it")
     if len(path.parts) > MAX_DEPTH:
-        raise _refused(f"{name[:200]!r} in it is in more than {MAX_DEPTH} folders")
+        raise _refused(f"its entry {name[:200]!r} is in more than {MAX_DEPTH} folders")
     return folder / path
 
 

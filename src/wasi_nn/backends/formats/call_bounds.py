@@ -44,7 +44,7 @@ def require_bounded(parts: Mapping[Name, Counter[Name]], calls: Counter[Name], m
                 message = f"the model's parts call each other more than {_MAX_DEPTH} levels deep"
                 raise NNError(ErrorCode.TOO_LARGE, message)
         elif name in entered:
-            raise ValueError("parts of it call each other in a circle")
+            raise ValueError("its parts call each other in a circle")
         else:
             entered.add(name)
             todo += waiting

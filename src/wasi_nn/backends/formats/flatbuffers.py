@@ -34,7 +34,7 @@ class FlatBuffer:
         if not 0 <= at <= len(self._data) - size:
             raise OutOfBounds(at, size)
         if self._left < 0:
-            raise ValueError("its flatbuffer is too large to look through")
+            raise ValueError(f"its flatbuffer has more than {_MAX_NUMBERS} numbers")
         return struct.unpack_from(f"<{count}{code}", self._data, at)
 
     def root(self) -> Table:

@@ -1,6 +1,6 @@
 """Recognizes well-known formats that no backend loads, and says what to do with such a file.
 
-People give a model's path or bytes, and have a pointer, a web page, an archive, or a model of another framework there.
+In the place of a model, people have a pointer, a web page, an archive, or a model of another framework.
 Only the first and last bytes are read (of a zip file, also a small directory), and nothing is unpacked. The bytes may
 be hostile.
 """
@@ -59,8 +59,8 @@ def foreign_format(content: memoryview, file_name: str = "") -> ForeignFormat | 
 
 
 def download_mishap(content: memoryview) -> ForeignFormat | None:
-    """The format of a file that lies in the place of another one, such as a pointer to it. Fits files of weights, which
-    may begin with any bytes."""
+    """The format of a file that a download left in the place of another one, such as a pointer. Safe for files of
+    weights, which may begin with any bytes."""
     head = bytes(content[:_HEAD])
     return _pointer(head, content) or _web_page(head, content)
 
@@ -73,23 +73,25 @@ _KERAS = (
 )
 _TORCH = "build the model in PyTorch, load these weights, and save a program with torch.export.save or torch.jit.save"
 _GIVE_MODEL = "give the path or the bytes of the model itself"
-_HF = (
+_HUGGING_FACE = (
     "export the model to ONNX (`optimum-cli export onnx`), or a language model to GGUF (llama.cpp's "
     "convert_hf_to_gguf.py)"
 )
 _RUN_GUEST = "run it with `wasi-nn run` or Host.run, and give it models by name or in its directories"
-_ORIGINAL = "give the model that it was made from, such as the ONNX file"
+_ORIGINAL = "give the original model, such as its ONNX file"
 _ONNXMLTOOLS = "export the model to ONNX with onnxmltools"
 _CHECKPOINT = "export the model as a SavedModel (tf.saved_model.save, model.export)"
 
 
 def _packed(name: str, command: str) -> ForeignFormat:
-    return ForeignFormat(f"compressed by {name}", f"unpack it (`{command}`)", hides=True)
+    return ForeignFormat(f"compressed with {name}", f"unpack it (`{command}`)", hides=True)
 
 
-_OLD_GGML = ForeignFormat("a GGML file from before GGUF", "convert it to GGUF by llama.cpp's scripts, or download one")
+_OLD_GGML = ForeignFormat(
+    "a GGML file from before GGUF", "convert it with llama.cpp's scripts, or download a GGUF file"
+)
 _OLD_TORCH = ForeignFormat(f"a checkpoint of an old torch.save, {_NO_PROGRAM}", _TORCH)
-_CHECKPOINT_LIST = ForeignFormat(f"the list of a TensorFlow checkpoint, {_NO_PROGRAM}", _CHECKPOINT)
+_CHECKPOINT_LIST = ForeignFormat(f"the file list of a TensorFlow checkpoint, {_NO_PROGRAM}", _CHECKPOINT)
 
 _PREFIXES = (
     # Compressed files
@@ -134,7 +136,7 @@ def _empty(head: bytes, content: memoryview) -> ForeignFormat | None:
         return ForeignFormat("empty", "download or copy it again", hides=True)
     if len(head) < 16 or any(head) or any(content[-_HEAD:]):
         return None
-    return ForeignFormat("zeros, as an unfinished download has them", DOWNLOAD_AGAIN, hides=True)
+    return ForeignFormat("a file of zeros, such as an unfinished download", DOWNLOAD_AGAIN, hides=True)
 
 
 _POINTER = re.compile(rb"version https://(?:git-lfs\.github\.com|hawser\.github\.com)/spec/v1\n")
@@ -144,9 +146,8 @@ _POINTER_SIZE = re.compile(rb"\nsize (\d{1,19})\s*\Z")
 def _pointer(head: bytes, _: memoryview) -> ForeignFormat | None:
     if _POINTER.match(head):
         size = _POINTER_SIZE.search(head)
-        of = "the file" if size is None else f"the file, which has {size[1].decode()} bytes"
-        name = f"a Git LFS pointer to {of}"
-        return ForeignFormat(name, "run `git lfs pull` in its folder", hides=True)
+        file = "the file" if size is None else f"the file, which has {size[1].decode()} bytes"
+        return ForeignFormat(f"a Git LFS pointer to {file}", "run `git lfs pull` in its folder", hides=True)
     if head.startswith(b"/annex/objects/") or (head.startswith(b"../") and b".git/annex/objects/" in head[:200]):
         return ForeignFormat("a git-annex pointer", "run `git annex get` on it", hides=True)
     return None
@@ -162,12 +163,12 @@ def _web_page(head: bytes, _: memoryview) -> ForeignFormat | None:
         title = _TITLE.search(start)
         text = "" if title is None else printable(" ".join(title[1].decode("utf-8", "replace").split()))[:80]
         name = f"an HTML page ({text!r})" if text else "an HTML page"
-        advice = "the download gave a page, to log in or about an error, instead of the file: download it again"
+        advice = "the server sent a page, such as a login or an error, instead of the file: download it again"
         return ForeignFormat(name, advice, hides=True)
     fault = _FAULT.search(start) if start.startswith(b"<") else None
     if fault is None:
         return None
-    return ForeignFormat(f"a server's answer about an error ({fault[1].decode()})", DOWNLOAD_AGAIN, hides=True)
+    return ForeignFormat(f"a server's error message ({fault[1].decode()})", DOWNLOAD_AGAIN, hides=True)
 
 
 def _program(head: bytes, _: memoryview) -> ForeignFormat | None:
@@ -212,7 +213,7 @@ def _zip_of(names: list[str]) -> ForeignFormat:
     if "schema.json" in names:
         return ForeignFormat("a skops file", _SKLEARN)
     inner = next((name for name in names if name.lower().endswith(_MODEL_ENDINGS)), None)
-    advice = f"unpack it (`unzip`){'' if inner is None else ' and give that'}"
+    advice = f"unpack it (`unzip`){'' if inner is None else ' and give this file'}"
     return ForeignFormat(f"a zip file with {printable(inner or names[0])[:200]!r} in it", advice, hides=True)
 
 
@@ -220,12 +221,8 @@ def _safetensors(head: bytes, content: memoryview) -> ForeignFormat | None:
     size = int.from_bytes(head[:8], "little")
     if not (2 <= size <= _MAX_HEADER and re.match(rb'\{\s*(?:"|\})', head[8:])):
         return None
-    cut = (
-        f", cut short: {len(content)} bytes, of which its header alone needs {size + 8}"
-        if size + 8 > len(content)
-        else ""
-    )
-    return ForeignFormat(f"a safetensors file, {_NO_PROGRAM}{cut}", _HF)
+    cut = f", cut short: it has {len(content)} bytes, its header alone {size + 8}" if size + 8 > len(content) else ""
+    return ForeignFormat(f"a safetensors file, {_NO_PROGRAM}{cut}", _HUGGING_FACE)
 
 
 def _hdf5(head: bytes, content: memoryview) -> ForeignFormat | None:
@@ -269,10 +266,12 @@ def _gguf(head: bytes, _: memoryview) -> ForeignFormat | None:
     if not head.startswith(b"GGUF"):
         return None
     if len(head) < 8:
-        return ForeignFormat(f"a GGUF file, cut short: {len(head)} bytes", DOWNLOAD_AGAIN, hides=True)
+        return ForeignFormat(f"a GGUF file, cut short: it has {len(head)} bytes", DOWNLOAD_AGAIN, hides=True)
     version = int.from_bytes(head[4:8], "little")
     if version and version & 0xFFFF == 0:
-        return ForeignFormat("a GGUF file for big-endian machines", "download or convert one for little-endian ones")
+        return ForeignFormat(
+            "a GGUF file for big-endian machines", "download or convert one for little-endian machines"
+        )
     return ForeignFormat(f"a GGUF file of version {version}", "convert the model again, to version 2 or 3 of GGUF")
 
 

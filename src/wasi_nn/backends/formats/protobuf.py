@@ -29,7 +29,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         key, position = _varint(message, position)
         number, kind = key >> 3, key & 7
         if not 0 < number < 1 << 29:  # the numbers that protobuf allows
-            raise ValueError(f"field number {number}")
+            raise ValueError(f"a field has the number {number}, which protobuf doesn't allow")
         if kind == _VARINT:
             value, position = _varint(message, position)
             yield number, value
@@ -39,7 +39,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif kind in _FIXED_SIZE:
             size = _FIXED_SIZE[kind]
         else:
-            raise ValueError(f"wire type {kind}")
+            raise ValueError(f"a field has the unknown wire type {kind}")
         if size > end - position:
             raise CutShort(number, position + size)
         yield number, message[position : position + size]
@@ -58,7 +58,7 @@ class FieldReader:
         for field in fields(message):
             self._left -= 1
             if self._left < 0:
-                raise ValueError("too many fields")
+                raise ValueError("it has too many fields")
             yield field
 
     def messages(self, message: memoryview, *numbers: int) -> Iterator[memoryview]:
@@ -89,4 +89,4 @@ def _varint(data: memoryview, position: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, position
         shift += 7
-    raise ValueError("a varint doesn't end")
+    raise ValueError("a number (varint) doesn't end")

@@ -72,7 +72,7 @@ class GgmlBackend(Backend):
 
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         if len(builders) > 2:
-            message = f"a graph of ggml has the model and may have options as builders; got {len(builders)}"
+            message = f"a graph of ggml takes one or two builders, the model and its options; got {len(builders)}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         check_operator_options(options)
         device = choose_device(_devices(), target, "this build of llama.cpp").label
@@ -191,7 +191,10 @@ class _Model:
                 if len(self.engines) >= _MAX_COPIES:
                     gc.collect()  # an error that was caught may still hold a context, and so its engine
                 if len(self.engines) >= _MAX_COPIES:
-                    message = f"contexts have the model loaded in {_MAX_COPIES} ways at once, this is one too many"
+                    message = (
+                        f"contexts with different options have loaded the model {_MAX_COPIES} times, the most that are "
+                        "allowed: use the same options, or drop contexts"
+                    )
                     raise NNError(ErrorCode.TOO_LARGE, message)
                 engine = self.engines[settings] = Engine(self._path, settings, self.policy, self.header)
             return engine
@@ -241,7 +244,7 @@ class GgmlGraph(Graph):
         """The request to llama.cpp's server for a completion, without the prompt."""
         fields = request({**self._model.operator_options, **guest_options})
         if "json_schema" in fields and self._breaks_schemas():
-            message = "llama.cpp doesn't keep to a JSON schema with this model's tokenizer; a grammar works"
+            message = "llama.cpp can't follow a JSON schema with this model's tokenizer: give a grammar instead"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         return fields
 
@@ -296,7 +299,9 @@ class _Runner(Runner):
         """A piece for each token. It is empty for a token that is part of a character, except for the last part."""
         engine, prompt, options = self._prepare(*inputs)
         if engine.settings.embedding:
-            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "an embedding is given all at once: compute it")
+            raise NNError(
+                ErrorCode.UNSUPPORTED_OPERATION, "an embedding comes all at once, not piece by piece: call compute"
+            )
         completion_request = self._graph.completion_request(options)
         completion_request.pop("stop", None)  # as in WasmEdge: its guests see the whole text, and may end it themselves
         completion = Completion(engine, prompt, completion_request)
@@ -349,7 +354,7 @@ def _text(data: Array) -> str:
     try:
         return data.tobytes().decode()
     except UnicodeDecodeError as error:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"the prompt isn't UTF-8: see its byte {error.start}") from error
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"the prompt isn't UTF-8: its byte {error.start} is wrong") from error
 
 
 def _bytes(text: str) -> Array:

@@ -80,7 +80,7 @@ class Completion:
                     break
                 elif place < len(pieces):  # written again
                     if chunk.text != pieces[place]:
-                        message = "llama.cpp wrote a text again, and it came out otherwise"
+                        message = "llama.cpp had to begin the text again, and wrote another one"
                         raise NNError(ErrorCode.RUNTIME_ERROR, message)
                     place += 1
                 else:
@@ -137,7 +137,7 @@ class _Writer:
             if self._engine.in_worker and ("grammar" in self._request or "json_schema" in self._request):
                 # A hostile grammar never ends. Then the host ends this process, and doesn't leave it to other texts.
                 self._thread.join()
-            raise NNError(ErrorCode.RUNTIME_ERROR, "the text was interrupted")
+            raise NNError(ErrorCode.RUNTIME_ERROR, "the completion was interrupted")
         if isinstance(event, _Chunk) and not event.end:
             return event
         self._thread.join()
@@ -146,7 +146,7 @@ class _Writer:
                 raise event
             if isinstance(event, Mapping):
                 require_success(event)
-                raise NNError(ErrorCode.RUNTIME_ERROR, "llama.cpp ended a text without a reason")
+                raise NNError(ErrorCode.RUNTIME_ERROR, "llama.cpp ended the text and gave no reason")
             return event
         finally:
             del event  # else an exception and this frame would be a cycle, which keeps the engine in memory
@@ -203,5 +203,5 @@ def _require_json(text: str, whole: bool) -> None:
         if whole:
             json.loads(text)
     except ValueError:
-        message = "llama.cpp didn't keep to the JSON schema: it can't use this one"
+        message = "llama.cpp didn't follow the JSON schema, since it can't read it: simplify the schema"
         raise NNError(ErrorCode.RUNTIME_ERROR, message) from None

@@ -90,7 +90,9 @@ def is_gguf(model: memoryview) -> bool:
 def read_header(model: memoryview) -> Header:
     """Read the header of a GGUF file. Raises `NNError` with `invalid-encoding` for an invalid one."""
     if not is_gguf(model):
-        raise _wrong(f"it begins with {bytes(model[:8])!r}, not with GGUF and a version of {_VERSIONS}")
+        raise _wrong(
+            f"it begins with {bytes(model[:8])!r}, not with GGUF and the version {' or '.join(map(str, _VERSIONS))}"
+        )
     reader = _HeaderReader(model, len(_MAGIC) + 4)
     tensors, count = reader.scalar(_UINT64), reader.scalar(_UINT64)
     keys: dict[str, Value] = {}
@@ -98,7 +100,7 @@ def read_header(model: memoryview) -> Header:
     for _ in range(reader.plausible(count, _LEAST_KEY, "keys")):
         key = reader.text(_MAX_KEY)
         if key in keys or key in lengths:
-            raise _wrong(f"the key {key!r} is there twice")
+            raise _wrong(f"the key {key!r} occurs twice")
         kind = reader.scalar(_UINT32)
         if kind == _ARRAY:
             lengths[key] = reader.skip_array(key)
@@ -114,22 +116,22 @@ def read_header(model: memoryview) -> Header:
 def _read_tensors(reader: _HeaderReader, count: int, alignment: Value) -> int:
     """Read the descriptions of the tensors, check the places of their data, and return the number of all elements."""
     if type(alignment) is not int or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
-        raise _wrong(f"general.alignment can't be {alignment!r}")
+        raise _wrong(f"general.alignment is {alignment!r}, which isn't a power of 2 up to 2^20")
     places: list[tuple[int, int, str]] = []
     names: set[str] = set()
     elements = 0
     for _ in range(count):
         name = reader.text(_MAX_TENSOR_NAME)
         if name in names:
-            raise _wrong(f"the tensor {name!r} is there twice")
+            raise _wrong(f"the tensor {name!r} occurs twice")
         names.add(name)
         rank = reader.scalar(_UINT32)
         if not 1 <= rank <= _MAX_DIMS:
-            raise _wrong(f"the tensor {name!r} has rank {rank}")
+            raise _wrong(f"the tensor {name!r} has rank {rank}, which isn't between 1 and {_MAX_DIMS}")
         dims = [reader.scalar(_UINT64) for _ in range(rank)]
         kind, offset = reader.scalar(_UINT32), reader.scalar(_UINT64)
         if 0 in dims or prod(dims) >= 1 << 62:
-            raise _wrong(f"the tensor {name!r} has dims {dims}")
+            raise _wrong(f"the tensor {name!r} has dims {dims}, which are 0 or too large")
         if offset % alignment:
             raise _wrong(f"the tensor {name!r} lies at {offset}, which isn't a multiple of {alignment}")
         block, size = _BLOCKS.get(kind, (1, 0))
@@ -141,7 +143,7 @@ def _read_tensors(reader: _HeaderReader, count: int, alignment: Value) -> int:
     end = 0
     for offset, nbytes, name in sorted(places):
         if offset < end:
-            raise _wrong(f"the tensor {name!r} lies over another")
+            raise _wrong(f"the tensor {name!r} overlaps with another")
         end = offset + nbytes
         if end > data:
             raise _wrong(f"it is cut short: the tensor {name!r} ends {end - data} bytes after the file's end")
@@ -168,14 +170,14 @@ _EPSILONS = ("layer_norm_epsilon", "layer_norm_rms_epsilon", "group_norm_epsilon
 def _check_model(header: Header) -> None:
     architecture = header.keys.get("general.architecture")
     if not isinstance(architecture, str) or not architecture:
-        raise _wrong("it doesn't say its general.architecture")
+        raise _wrong("it has no general.architecture")
     for key, (least, most) in _NUMBERS.items():
         value = header.keys.get(f"{architecture}.{key}")
         if value is not None and (type(value) is not int or not least <= value <= most):
             raise _wrong(f"{architecture}.{key} is {value!r}, which isn't between {least} and {most}")
     experts, used = (header.number(key) for key in ("expert_count", "expert_used_count"))
     if used > experts:
-        raise _wrong(f"it uses {used} experts, and has {experts}")
+        raise _wrong(f"it uses {used} experts, and has only {experts}")
     for key in _EPSILONS:
         value = header.keys.get(f"{architecture}.attention.{key}", 0.0)
         if not isinstance(value, float) or not 0 <= value < 1:
@@ -206,7 +208,9 @@ class _HeaderReader:
     def plausible(self, count: int, least: int, what: str) -> int:
         """The count itself, unless the file is too short for that many parts of at least so many bytes each."""
         if count > (len(self.model) - self.at) // least:
-            raise _wrong(f"it is cut short or damaged: it says that {count} {what} follow, for which it is too short")
+            raise _wrong(
+                f"it is cut short or damaged: {count} {what} should follow, and the file is too short for them"
+            )
         return count
 
     def text(self, longest: int = 1 << 64) -> str:
@@ -236,7 +240,7 @@ class _HeaderReader:
         elif kind in _SIZES:
             self._take(_SIZES[kind] * count)
         else:
-            raise _wrong(f"the array {key!r} has elements of type {kind}")
+            raise _wrong(f"the array {key!r} has elements of type {kind}, which doesn't exist")
         return count
 
     def _skip_strings(self, key: str, count: int) -> None:
@@ -247,11 +251,11 @@ class _HeaderReader:
             start = at + 8
             at = start + size_at(model, at)[0] if start <= end else end + 1
             if at > end:
-                raise _wrong(f"it is cut short or damaged: the array {key!r} doesn't end in it")
+                raise _wrong(f"it is cut short or damaged: the array {key!r} goes on past its end")
             if key == TOKENS_KEY and at > start:
                 token = bytes(model[start:at])
                 if token in tokens:  # llama.cpp would end its process
-                    raise _wrong(f"the token {place}, {token!r}, is there twice")
+                    raise _wrong(f"the token {place}, {token!r}, occurs twice")
                 tokens.add(token)
         self.at = at
 

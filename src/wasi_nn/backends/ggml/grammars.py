@@ -19,7 +19,7 @@ _MAX_COUNT = 1000
 
 @dataclass(frozen=True)
 class GuestPolicy:
-    """What guests may ask of a graph: by the operator's options, and by whether the graph is in an isolated worker."""
+    """What guests may ask of a graph. That depends on the operator's options, and on whether the graph is isolated."""
 
     operator_options: Mapping[str, Any]
     in_worker: bool
@@ -45,19 +45,21 @@ class GuestPolicy:
 def check_grammar(grammar: str) -> None:
     """Raise `NNError` for a grammar that llama.cpp can't read without harm."""
     if len(grammar) > _MAX_GRAMMAR:
-        raise NNError(ErrorCode.TOO_LARGE, f"a grammar of {len(grammar)} characters is above {_MAX_GRAMMAR}")
+        raise NNError(
+            ErrorCode.TOO_LARGE, f"the grammar has {len(grammar)} characters: at most {_MAX_GRAMMAR} are allowed"
+        )
     if grammar.lstrip().startswith("%llguidance"):
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "grammars are in GBNF here, not in llguidance's own language")
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "the grammar is in llguidance's own language: write it in GBNF")
     depth = deepest = 0
     for character in grammar:
         depth += (character == "(") - (character == ")")
         deepest = max(deepest, depth)
         if not (character.isprintable() or character in "\t\r\n"):
             # llama.cpp's parser prints a character that it can't read to the terminal.
-            message = f"a grammar can't have the character {character!r}, but an escape for it"
+            message = f"the grammar has the character {character!r}, which isn't printable: write an escape for it"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if deepest > _MAX_NESTING:
-        message = f"a grammar with {deepest} parentheses open at once is above {_MAX_NESTING}"
+        message = f"the grammar has {deepest} nested parentheses: at most {_MAX_NESTING} are allowed"
         raise NNError(ErrorCode.TOO_LARGE, message)
 
 
@@ -68,6 +70,8 @@ def check_schema(schema: Mapping[str, Any]) -> None:
         part = todo.pop()
         for name, value in part.items() if isinstance(part, dict) else enumerate(part):
             if name in _COUNTS and type(value) in (int, float) and value > _MAX_COUNT:
-                raise NNError(ErrorCode.TOO_LARGE, f"{name} {value} of a JSON schema is above {_MAX_COUNT}")
+                raise NNError(
+                    ErrorCode.TOO_LARGE, f"{name} of the JSON schema is {value}: at most {_MAX_COUNT} is allowed"
+                )
             if isinstance(value, dict | list):
                 todo.append(value)

@@ -160,7 +160,7 @@ def check_operator_options(options: Options) -> None:
     """Raise `NNError` for options that the operator can't give."""
     for name in options:
         if name in FILES:
-            message = f"option {name!r} of ggml names a file or a place to download one from, which isn't supported"
+            message = f"option {name!r} of ggml names a file or a download, which isn't supported"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
     accepts = {name: taking(known.what)(known.fits) for name, known in _OPERATOR_KNOWN.items()}
     check_options(GraphEncoding.GGML, options, accepts)
@@ -186,11 +186,13 @@ def from_guest(data: memoryview | bytes, policy: GuestPolicy) -> dict[str, Any]:
     options = {name: value for name, value in values.items() if name in _KNOWN and name not in OPERATOR_ONLY}
     for name, value in values.items():
         if name in FILES and value not in ("", None):
-            message = f"option {name!r} of ggml names a file or a place to download one from"
-            raise NNError(ErrorCode.SECURITY, f"{message}: the host opens none for a guest")
+            message = f"option {name!r} of ggml names a file or a download"
+            raise NNError(ErrorCode.SECURITY, f"{message}, which guests may not give")
         if name in _KNOWN and not _KNOWN[name].fits(value):
             shown = printable(json.dumps(value)[:60])
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"option {name!r} of ggml can't be {shown}: {_KNOWN[name].what}")
+            raise NNError(
+                ErrorCode.INVALID_ARGUMENT, f"option {name!r} of ggml can't be {shown}: it takes {_KNOWN[name].what}"
+            )
     if options.get("grammar"):
         policy.require_grammar_allowed(options, has_deadlines=True)
         check_grammar(options["grammar"])
@@ -201,14 +203,14 @@ def from_guest(data: memoryview | bytes, policy: GuestPolicy) -> dict[str, Any]:
 
 def _parse_object(data: memoryview | bytes) -> dict[str, Any]:
     if len(data) > MAX_OPTIONS:
-        raise NNError(ErrorCode.TOO_LARGE, f"options of {len(data)} bytes are above {MAX_OPTIONS}")
+        raise NNError(ErrorCode.TOO_LARGE, f"the options have {len(data)} bytes: at most {MAX_OPTIONS} are allowed")
     try:
         value = json.loads(bytes(data), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deep" if isinstance(error, RecursionError) else error
         raise NNError(ErrorCode.INVALID_ENCODING, f"the options aren't JSON: {printable(str(reason)[:200])}") from error
     if not isinstance(value, dict):
-        raise NNError(ErrorCode.INVALID_ENCODING, f"the options aren't a JSON object, but {type(value).__name__}")
+        raise NNError(ErrorCode.INVALID_ENCODING, f"the options must be a JSON object, not a {type(value).__name__}")
     return value
 
 
@@ -239,7 +241,7 @@ def load_settings(operator_options: Options, guest_options: Options, header: Hea
     context = _context(operator_options, guest_options, header)
     embedding = options.get("embedding", False)
     if embedding and header.number("pooling_type") == _RANKING:
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "the model ranks texts, and has no embeddings")
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "the model is a reranker, which has no embeddings")
     batch = min(options.get("batch-size", 2048), max(context, _BATCH[0]))
     # llama.cpp embeds only a text that fits into one batch.
     ubatch = batch if embedding else min(options.get("ubatch-size", 512), batch)
@@ -279,7 +281,7 @@ def _context(operator_options: Options, guest_options: Options, header: Header) 
     needed = size * cache_bytes(header)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > memory:
-        message = f"ctx-size {size} needs {needed >> 20} MiB, and this machine has {memory >> 20}"
+        message = f"ctx-size {size} needs {needed >> 20} MiB of memory, and this machine has {memory >> 20} MiB"
         raise NNError(ErrorCode.TOO_LARGE, message)
     return max(size, _LEAST_CONTEXT)
 

@@ -32,12 +32,12 @@ def require_success(answer: Mapping[str, Any]) -> None:
     message = printable(" ".join(str(error.get("message", error)).split()))
     if error.get("type") == "exceed_context_size_error":
         tokens = int(error.get("n_prompt_tokens", 0))
-        how = f"shorten it, or give the graph a larger context ({how_to_set_option('ctx-size', 2 * tokens)})"
-        raise PromptTooLong(f"the prompt has {tokens} tokens, and the context {error.get('n_ctx')}: {how}")
+        how = f"shorten the prompt, or give the graph a larger context ({how_to_set_option('ctx-size', 2 * tokens)})"
+        raise PromptTooLong(f"the prompt has {tokens} tokens, and the context only {error.get('n_ctx')}: {how}")
     if "too large to process" in message:
-        raise PromptTooLong(f"llama.cpp says: {message}")
+        raise PromptTooLong(f"llama.cpp can't take the prompt: {message}")
     code = ErrorCode.INVALID_ARGUMENT if error.get("code") == 400 else ErrorCode.RUNTIME_ERROR
-    raise NNError(code, f"llama.cpp refuses: {message}")
+    raise NNError(code, f"llama.cpp reports an error: {message}")
 
 
 class TurnQueue:
@@ -87,9 +87,9 @@ class Engine:
         try:
             server = xllamacpp.Server(server_parameters(path, settings, policy.operator_options, header))
         except RuntimeError as error:
-            how = f"its log on stderr says why ({how_to_set_option('enable-log', True)})"
-            shown = "; the command shows it with --show-runtime-output"
-            raise NNError(ErrorCode.RUNTIME_ERROR, f"llama.cpp can't load the model: {how}{shown}") from error
+            how = f"its log on stderr says why, if it is enabled ({how_to_set_option('enable-log', True)})"
+            shown = "and the command shows it (--show-runtime-output)"
+            raise NNError(ErrorCode.RUNTIME_ERROR, f"llama.cpp can't load the model: {how} {shown}") from error
         # A server that is dropped before its loop runs never ends. When this call returns, the loop runs.
         server.handle_metrics()
         _close_port(server)
@@ -110,7 +110,9 @@ class Engine:
     def admit(self, sequence: object) -> None:
         """Count a sequence of pieces until it is dropped. Raises `NNError` with `too-large` if there are too many."""
         if len(self._sequences) >= _MAX_SEQUENCES:
-            message = f"{_MAX_SEQUENCES} sequences of this model are under way, and no more may be: end some"
+            message = (
+                f"{_MAX_SEQUENCES} sequences of this model are under way, the most that it may have: end one first"
+            )
             raise NNError(ErrorCode.TOO_LARGE, message)
         self._sequences.add(sequence)
 
@@ -131,7 +133,7 @@ class Engine:
             require_success(answer)
         except PromptTooLong:
             return int(answer["error"]["n_prompt_tokens"]) - len(padding)
-        raise NNError(ErrorCode.RUNTIME_ERROR, "llama.cpp doesn't count the prompt's tokens")
+        raise NNError(ErrorCode.RUNTIME_ERROR, "llama.cpp didn't report how many tokens the prompt has")
 
     def embedding(self, prompt: str) -> tuple[list[float], int]:
         """The embedding of a text, a vector of length 1, and the number of the text's tokens."""

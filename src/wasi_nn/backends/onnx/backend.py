@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.backends.backend import Backend
-from wasi_nn.backends.devices import Device, choose_device
+from wasi_nn.backends.devices import Device
 from wasi_nn.backends.onnx.class_labels import keys_of_maps
 from wasi_nn.backends.onnx.functions import require_bounded_functions
 from wasi_nn.backends.onnx.model import (
@@ -34,6 +34,7 @@ from wasi_nn.backends.onnx.model import (
     require_self_contained,
     tensors_with_shape,
 )
+from wasi_nn.backends.onnx.providers import LABELS, choose_providers, devices
 from wasi_nn.backends.options import check_options, is_flag, is_names, is_texts, is_thread_count, one_of, only_builder
 from wasi_nn.errors import TargetUnavailable
 from wasi_nn.graph.graph import Graph
@@ -65,17 +66,6 @@ _ELEMENTS = {
     "bfloat16": ("bfloat16", 16),
 }
 _ELEMENT_NUMBER = {f"tensor({word})": number for word, (_, number) in _ELEMENTS.items()}
-
-# The execution providers that serve a target, the most specific first. Others are used only by their names.
-_PROVIDERS = (
-    Device("CPUExecutionProvider", ExecutionTarget.CPU, "cpu"),
-    Device("CUDAExecutionProvider", ExecutionTarget.GPU, "cuda:0"),
-    Device("MIGraphXExecutionProvider", ExecutionTarget.GPU, "rocm:0"),
-    Device("ROCMExecutionProvider", ExecutionTarget.GPU, "rocm:0"),
-    Device("DmlExecutionProvider", ExecutionTarget.GPU, "directml:0"),
-    Device("WebGpuExecutionProvider", ExecutionTarget.GPU, "webgpu:0"),
-)
-_LABELS = {provider.name: provider.label for provider in _PROVIDERS}
 
 # Parts of ONNX Runtime's messages about an output that is bound to an array of other dimensions.
 _OTHER_DIMS = ("pre-allocated output", "Got invalid dimensions for output")
@@ -134,7 +124,7 @@ class OnnxBackend(Backend):
         check_options(self.encoding, options, _ACCEPTS)
 
     def list_devices(self) -> Sequence[Device]:
-        return _devices(import_onnxruntime().get_available_providers())
+        return devices(import_onnxruntime().get_available_providers())
 
 
 _OPTIMIZATION = {
@@ -179,27 +169,6 @@ def _bound_folding(model: bytes, settings: SessionOptions) -> list[str]:
     return ["ConstantFolding"] if b"StringConcat" in model else []
 
 
-def _devices(providers: Sequence[str]) -> list[Device]:
-    """The execution providers of this build of the runtime, as devices."""
-    known = [provider for provider in _PROVIDERS if provider.name in providers]
-    return known + [Device(name, None, name) for name in providers if name not in _LABELS]
-
-
-def choose_providers(
-    target: ExecutionTarget, available: Sequence[str], names: Sequence[str] | None = None
-) -> list[str]:
-    """The execution providers with these names; without names, those for a target. All are `available` in this build.
-
-    A GPU's provider is followed by the CPU's, for the operators that the GPU's lacks: ONNX Runtime requires that of
-    most models. Raises `TargetUnavailable` if one isn't available.
-    """
-    devices = _devices(available)
-    if names is not None:
-        return [choose_device(devices, target, "onnxruntime", name, "execution provider").name for name in names]
-    chosen = choose_device(devices, target, "onnxruntime", kind="execution provider").name
-    return [chosen] if target is ExecutionTarget.CPU else [chosen, "CPUExecutionProvider"]
-
-
 def open_graph(
     model: bytes | str,
     content: memoryview,
@@ -239,7 +208,7 @@ class OnnxGraph(Graph):
             {key: value for key, value in (described | meta.custom_metadata_map).items() if value},
         )
         self.session = session
-        self.device = _LABELS.get(session.get_providers()[0], session.get_providers()[0])
+        self.device = LABELS.get(session.get_providers()[0], session.get_providers()[0])
 
     def runner(self) -> Runner:
         tensors = (*self.inputs, *self.outputs)

@@ -68,7 +68,7 @@ def cut_short_onnx(model: memoryview) -> str | None:
             seen.add(number)
     except CutShort as cut:
         if _MODEL_IR_VERSION in seen and cut.number in _LONG_MODEL_FIELDS and cut.end < _MAX_MODEL:
-            return f"an ONNX model, cut short: {len(model)} bytes, and its fields have {cut.end} or more"
+            return f"an ONNX model, cut short: it has {len(model)} bytes of at least {cut.end}"
     except ValueError:
         pass
     return None
@@ -107,7 +107,7 @@ def _tensor_fields(model: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         for number, value in message:
             count += 1
             if count > _MAX_FIELDS:
-                raise ValueError("too many fields")
+                raise ValueError(f"it has more than {_MAX_FIELDS} fields")
             if kind == "tensor":
                 yield number, value
             elif number in paths and isinstance(value, memoryview):
@@ -131,7 +131,7 @@ def require_self_contained(model: bytes) -> None:
     if external:
         raise NNError(
             ErrorCode.SECURITY,
-            f"the model has external data, which bytes can't have: {BY_PATH}, or store it in one file",
+            f"the model has data in other files, which bytes can't have: {BY_PATH}, or store it in one file",
         )
 
 
@@ -156,11 +156,7 @@ def own_files_of_onnx(path: Path, listed: Sequence[str]) -> Sequence[Path]:
         own = location == file.name and _is_named_after(path, file) and file.resolve().parent in folders
         if not (own or is_listed):
             name = printable(location)[:200]
-            why = (
-                _why_not_listed(path, name)
-                if is_inside
-                else "lies elsewhere: it may read files of its own folder alone"
-            )
+            why = _why_not_listed(path, name) if is_inside else "isn't in the model's folder: move the file there"
             raise NNError(ErrorCode.SECURITY, f"the model has data in {name!r}, which {why}")
         files.append(file)
     return files
@@ -168,8 +164,8 @@ def own_files_of_onnx(path: Path, listed: Sequence[str]) -> Sequence[Path]:
 
 def _why_not_listed(path: Path, name: str) -> str:
     return (
-        f"isn't named after it, as {path.name}.data would be: isolated, it may read that only if the option "
-        f"'external_data' lists it ({how_to_set_option('external_data', [name])})"
+        f"isn't named after the model, as {path.name}.data would be: an isolated model may read that only if the "
+        f"option 'external_data' lists it ({how_to_set_option('external_data', [name])})"
     )
 
 

@@ -107,12 +107,12 @@ class OpenVinoBackend(Backend):
     def cut_short(self, model: memoryview) -> str | None:
         if not self.sniff(model) or b"</net>" in bytes(model[-1024:]):
             return None
-        return f"an OpenVINO network, cut short: {len(model)} bytes, and no </net> ends them"
+        return f"an OpenVINO network, cut short: it has {len(model)} bytes, and no </net> at its end"
 
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         if not 1 <= len(builders) <= self.max_builders:
-            has = "one builder" if self.max_builders == 1 else "two builders, .xml and .bin, or one"
-            message = f"a graph of {self.encoding.value} for openvino has {has}; got {len(builders)}"
+            wanted = "one builder, the model" if self.max_builders == 1 else "one builder or two, the .xml and the .bin"
+            message = f"openvino takes a graph of {self.encoding.value} as {wanted}; got {len(builders)}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         with signal_stack_kept(), _readable(builders) as parts:
             try:
@@ -120,7 +120,9 @@ class OpenVinoBackend(Backend):
             except RuntimeError as error:
                 if len(builders) > 1 or self.encoding is not GraphEncoding.OPENVINO or not self.sniff(builders[0]):
                     raise
-                message = f"{one_line(error)} (the only builder is the .xml; its weights, the .bin, are the second one)"
+                message = (
+                    f"{one_line(error)} (only the .xml was given: give its weights, the .bin, as the second builder)"
+                )
                 raise RuntimeError(message) from error
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:

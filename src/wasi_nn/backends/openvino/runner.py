@@ -36,7 +36,8 @@ class RequestRunner(Runner):
         unknown = next((info for info in (*inputs, *outputs) if info.dtype == object), None)
         if unknown is not None:
             raise NNError(
-                ErrorCode.UNSUPPORTED_OPERATION, f"{unknown.name!r} is {unknown.native}; wasi-nn has no such tensors"
+                ErrorCode.UNSUPPORTED_OPERATION,
+                f"tensor {unknown.name!r} is {unknown.native}; wasi-nn has no such tensors",
             )
         self._request = compiled.create_infer_request()
         self._inputs = inputs

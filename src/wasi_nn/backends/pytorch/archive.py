@@ -59,11 +59,11 @@ def kind_of(model: memoryview) -> Kind | None:
 
 
 _REFUSED = {
-    Kind.COMPILED: (ErrorCode.SECURITY, "export the program with torch.export.save instead"),
-    Kind.OLD_EXPORT: (ErrorCode.UNSUPPORTED_OPERATION, "export it again with a newer torch"),
+    Kind.COMPILED: (ErrorCode.SECURITY, ": save the program with torch.export.save instead"),
+    Kind.OLD_EXPORT: (ErrorCode.UNSUPPORTED_OPERATION, ": export the program again with a newer torch"),
     Kind.CHECKPOINT: (
         ErrorCode.RUNTIME_ERROR,
-        "which has weights or pickled objects but no program; save the model with torch.export.save or torch.jit.save",
+        ", which has weights or objects but no program: save the model with torch.export.save or torch.jit.save",
     ),
 }
 
@@ -75,7 +75,7 @@ def require_loadable(kind: Kind | None) -> Kind:
         raise NNError(ErrorCode.RUNTIME_ERROR, message)
     if kind in _REFUSED:
         code, advice = _REFUSED[kind]
-        raise NNError(code, f"the model is neither TorchScript nor an exported program but {kind.value}: {advice}")
+        raise NNError(code, f"the model is neither TorchScript nor an exported program but {kind.value}{advice}")
     return kind
 
 
@@ -106,7 +106,10 @@ def names_in(reader: torch._C.PyTorchFileReader) -> list[str]:
     """
     names = reader.get_all_records()
     if len({name.lower() for name in names}) != len(names):
-        raise NNError(ErrorCode.SECURITY, "the model is refused: entries of its archive have the same name")
+        raise NNError(
+            ErrorCode.SECURITY,
+            "the model is refused: two entries of its archive have the same name, or names that differ only in case",
+        )
     return names
 
 
@@ -128,7 +131,7 @@ def require_harmless_operator(namespace: str, name: str) -> None:
     if name in _OPERATORS_WITH_FILES:
         raise refused(f"it calls {namespace}::{name}, which reaches files of the host")
     if name.endswith("_unsafe"):
-        raise refused(f"it calls {namespace}::{name}, which checks nothing of its arguments")
+        raise refused(f"it calls {namespace}::{name}, which doesn't check its arguments")
 
 
 def require_harmless_script(reader: torch._C.PyTorchFileReader) -> None:
@@ -139,7 +142,7 @@ def require_harmless_script(reader: torch._C.PyTorchFileReader) -> None:
     for name in reader.get_all_records():
         lower = name.lower()
         if lower == "model.json":
-            raise refused("it is in a format of torch before 1.4")
+            raise refused("it is in the format of torch before 1.4: save it again with a newer torch")
         if lower.startswith("code/") and not lower.endswith(".debug_pkl"):
             require_harmless_code(reader.get_record(name).decode(errors="replace"))
         elif lower in ("data.pkl", "constants.pkl"):
@@ -159,7 +162,7 @@ def _tokens(code: str) -> Iterator[str]:
         token = match[0]
         # For each such quote, the expression would search the rest of the line again: quadratic time.
         if token in "\"'":
-            raise refused("its code has a string without an end")
+            raise refused("its code has a string that doesn't end")
         if token[0] in "\"'":
             yield '""'
         elif token[0] != "#" and not token.isspace():
@@ -175,7 +178,7 @@ def require_harmless_code(code: str) -> None:
         raise refused("its code is nested too deep for torch to read")
     tokens = [*_tokens(code), "", "", "", "", ""]  # the checks look ahead
     if "\\" in tokens:
-        raise refused("its code has lines that go on in the next")
+        raise refused("its code continues a line with a backslash")
     for place, token in enumerate(tokens[:-5]):
         if token not in ("torch", "ops") or (place and tokens[place - 1] == "."):
             if tokens[place : place + 4] == ["torch", ".", "classes", "."] and tokens[place + 4] not in _CLASSES:
@@ -184,7 +187,7 @@ def require_harmless_code(code: str) -> None:
         if tokens[place + 1] == ":":  # a declaration, for example of a submodule called `ops`
             continue
         if tokens[place + 1] != ".":  # after `t = torch`, operators could be called by another name
-            raise refused(f"its code uses the name {token!r} by itself")
+            raise refused(f"its code uses the name {token!r} alone, not to call an operator")
         if token == "torch":
             require_harmless_operator("aten", tokens[place + 2])
         else:
@@ -210,7 +213,9 @@ def require_harmless_data(name: str, data: bytes, size_of: Callable[[str], int])
         for opcode, argument, _ in pickletools.genops(data):
             # The argument of a PUT is an index into torch's memo, which torch makes as long as that.
             if "PUT" in opcode.name and int(argument or 0) > len(data):
-                raise refused(f"its entry {name} asks for an absurd amount of memory")
+                raise refused(
+                    f"its entry {name} has an index beyond its {len(data)} bytes, for which torch would allocate memory"
+                )
         _require_shallow(name, _InertUnpickler(io.BytesIO(data), size_of).load_all())
     except NNError:
         raise
@@ -251,7 +256,7 @@ class _InertUnpickler(_Unpickler):  # type: ignore[misc]
             raise refused("it has weights of an unknown element type")
         # torch doesn't check this: the model could read the host's memory behind the weights.
         if not 0 <= count * _STORAGES[kind] <= (self._size_of(key) if count else 0):
-            raise refused("it has weights that are said to be larger than they are")
+            raise refused("it declares weights that are larger than their stored bytes")
         return _Inert()
 
     def _load_empty_dict(self) -> None:
@@ -309,7 +314,7 @@ def _require_shallow(name: str, made: list[Any]) -> None:
         if is_done:
             depths[id(item)] = 1 + max((depths[id(part)] for part in inside), default=0)
             if depths[id(item)] > _MAX_NESTING:
-                raise refused(f"its entry {name} is nested too deep, or in itself")
+                raise refused(f"its entry {name} is nested too deep, or contains itself")
         elif id(item) not in depths:
             depths[id(item)] = _MAX_NESTING  # until its parts are measured: a part that contains the item is too deep
             todo.append((item, True))

@@ -75,7 +75,9 @@ class PyTorchBackend(Backend):
         self.check_options(options)
         name = options.get("device")
         if name is not None and not _DEVICE_NAME.fullmatch(name):
-            message = f"{name!r} is no device; it is cpu, or one of {', '.join(_GPUS)} and a number"
+            message = (
+                f"{name!r} is no device: give cpu, or one of {', '.join(_GPUS)}, also with a number, such as cuda:0"
+            )
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         return choose_device(self.list_devices(), target, self.runtime, "cpu" if name == "cpu:0" else name).name
 

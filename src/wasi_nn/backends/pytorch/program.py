@@ -37,7 +37,9 @@ def require_no_objects(reader: torch._C.PyTorchFileReader) -> None:
             try:
                 torch.load(io.BytesIO(reader.get_record(name)), weights_only=True)
             except Exception as error:
-                raise _refused_for(name, "which isn't tensors alone, and torch would unpickle the rest") from error
+                raise _refused_for(
+                    name, "which has objects other than tensors, and torch would unpickle them"
+                ) from error
         elif lower.startswith("data/") and lower.endswith("_config.json"):
             for key, payload in json.loads(reader.get_record(name).decode())["config"].items():
                 if payload["use_pickle"] or not payload["path_name"].startswith(("weight_", "tensor_")):
@@ -134,7 +136,7 @@ def _require_tree(text: str, is_plain: Callable[[ast.AST], bool]) -> None:
             raise ValueError
         tree = list(ast.walk(ast.parse(text, mode="eval")))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise refused(f"{text[:80]!r} is no expression") from error
+        raise refused(f"{text[:80]!r} is no valid expression") from error
     powers = sum(_is_call(node, _POWERS) or isinstance(node, ast.Pow) for node in tree)
     if powers > _MOST_POWERS or not all(isinstance(node, _SYNTAX) or is_plain(node) for node in tree):
         raise refused(f"{text[:80]!r} is no plain arithmetic")
@@ -204,7 +206,7 @@ def _require_operator(text: str) -> None:
         case _:
             known = _SYMBOLIC.fullmatch(text) is not None
     if not known:
-        raise refused(f"it calls {text[:80]!r}, which is no operator that is known here")
+        raise refused(f"it calls {text[:80]!r}, which isn't a known operator")
 
 
 def _is_operator(namespace: str, name: str, overload: str) -> bool:
@@ -227,7 +229,7 @@ def _require_containers(text: str) -> None:
         node = todo.pop()
         keys = json.loads(node["context"]) if node["context"] is not None else None
         if node["type"] not in _CONTAINERS or not (keys is None or isinstance(keys, list)):
-            raise refused(f"its inputs or outputs have the type {node['type']!r}")
+            raise refused(f"its inputs or outputs have the type {node['type']!r}, which isn't allowed")
         for key in keys or ():
             if type(key) is not int:
                 _require_path(key if isinstance(key, str) else "?")

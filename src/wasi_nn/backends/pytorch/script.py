@@ -106,7 +106,9 @@ class _Argument:
         if self.optional and all(array is ABSENT for array in parts):
             return self.default
         if any(array is ABSENT for array in parts):
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"of {self.name!r}, all parts must be set, or none")
+            raise NNError(
+                ErrorCode.INVALID_ARGUMENT, f"input {self.name!r} has several parts: set all of them, or none"
+            )
         return _build(self._structure, iter(parts), tensor)
 
 

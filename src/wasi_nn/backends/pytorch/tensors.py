@@ -96,7 +96,7 @@ def as_array(name: str, value: Any, taken: set[int], *, kept: bool) -> Array:
         raise _no_such_tensor(name, type(value).__name__)
     dtype = str(value.dtype).removeprefix("torch.")
     if value.layout is not torch.strided or value.is_nested:
-        raise _no_such_tensor(name, "no dense tensor")
+        raise _no_such_tensor(name, "a sparse or nested tensor")
     if dtype not in _DTYPES:
         raise _no_such_tensor(name, dtype)
     shared = kept or not _is_sole(value)
@@ -189,6 +189,8 @@ class TorchGraph(Graph):
         if self.outputs_vary:
             return Outputs.named(outputs)
         if len(outputs) != len(self.outputs):
-            message = f"the model returned {len(outputs)} outputs, but declares {len(self.outputs)}"
+            message = (
+                f"the number of outputs that the model returned is {len(outputs)}, not {len(self.outputs)} as declared"
+            )
             raise NNError(ErrorCode.RUNTIME_ERROR, message)
         return [array for _, array in outputs]

@@ -298,7 +298,7 @@ _HANDLES = ("resource", "variant")
 def _info(name: str, tensor: Any, port: Port) -> TensorInfo:
     kind = tensor.dtype
     if kind.name in _HANDLES or kind.is_quantized:
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{name!r} is {kind.name}; wasi-nn has no such tensors")
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"tensor {name!r} is {kind.name}; wasi-nn has no such tensors")
     dims = port.dims
     if dims is None and tensor.shape.rank is not None:
         dims = tuple("?" if dim is None else dim for dim in tensor.shape.as_list())

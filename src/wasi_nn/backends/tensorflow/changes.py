@@ -31,7 +31,7 @@ def require_unchanging(model: memoryview) -> None:
     for operation, node in changing.items():
         raise NNError(
             ErrorCode.UNSUPPORTED_OPERATION,
-            f"the model changes what it keeps ({operation}, node {node!r}), which openvino leaves out: "
+            f"the model changes its own state ({operation}, node {node!r}), which openvino doesn't do: "
             + how_to_run_by(GraphEncoding.TENSORFLOW.value, "tensorflow", "tensorflow"),
         )
 

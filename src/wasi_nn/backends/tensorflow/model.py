@@ -91,15 +91,15 @@ def cut_short_tensorflow(model: memoryview) -> str | None:
 
 
 def _named_beginning(model: memoryview, whole: Sequence[tuple[int, int | memoryview]], cut: CutShort) -> str | None:
-    said = f"cut short: {len(model)} bytes, and its fields have {cut.end} or more"
+    cut_short = f"cut short: it has {len(model)} bytes of at least {cut.end}"
     if whole == [(_SAVED_MODEL_VERSION, 1)] and cut.number == _SAVED_MODEL_META_GRAPH:
-        return f"the {SAVED_MODEL} of a SavedModel, {said}"
+        return f"the {SAVED_MODEL} of a SavedModel, {cut_short}"
     nodes = [value for number, value in whole[:_MAX_NODES] if number == _GRAPH_NODE and isinstance(value, memoryview)]
     try:
         is_graph = bool(nodes) and all(_is_node(dict(_known_fields(node, _NODE_FIELDS))) for node in nodes)
     except ValueError:
         return None
-    return f"a TensorFlow GraphDef, {said}" if is_graph and cut.number in _GRAPH_FIELDS else None
+    return f"a TensorFlow GraphDef, {cut_short}" if is_graph and cut.number in _GRAPH_FIELDS else None
 
 
 def _is_node(node: Mapping[int, int | memoryview]) -> bool:
@@ -214,11 +214,13 @@ def unpacked_saved_model(model: memoryview) -> ModelFolder:
         archives.unpack(model, top)
         models = sorted(file for pattern in (SAVED_MODEL, f"*/{SAVED_MODEL}") for file in top.glob(pattern))
         if not models:
-            message = f"there is no {SAVED_MODEL} in the archive, neither at its top nor in a folder there"
+            message = f"the archive has no {SAVED_MODEL}, neither at its top nor in a folder there"
             raise NNError(ErrorCode.RUNTIME_ERROR, message)
         if len(models) > 1:
             names = ", ".join(str(file.relative_to(top)) for file in models)
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"the archive has several models ({names}): give one")
+            raise NNError(
+                ErrorCode.INVALID_ARGUMENT, f"the archive has several models ({names}): give an archive of one"
+            )
         return ModelFolder(models[0].parent, top)
     except BaseException:
         shutil.rmtree(top, ignore_errors=True)

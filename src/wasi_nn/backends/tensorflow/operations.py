@@ -46,7 +46,7 @@ def require_harmless(operations: Mapping[str, str]) -> None:
         if operation not in ALLOWED:
             raise NNError(
                 ErrorCode.SECURITY,
-                f"the model has the operation {operation!r} (node {node!r}), which models from bytes may not have: "
+                f"the model has the operation {operation!r} (node {node!r}), which is refused in models from bytes: "
                 f"it may reach files or more; {BY_PATH}",
             )
 
@@ -145,7 +145,7 @@ class _Walk:
     def _count(self, steps: int) -> None:
         self._steps += steps
         if self._steps > MAX_STEPS:
-            message = f"the model's graph is too large to look through: more than {MAX_STEPS} steps"
+            message = f"the model's graph is too large to be checked: more than {MAX_STEPS} steps"
             raise NNError(ErrorCode.TOO_LARGE, message)
 
 

@@ -84,7 +84,7 @@ def saved_model_plan(tf: Any, model: bytes, folder: Path | None, options: Mappin
     elif any(name in needed.operations for name in _VARIABLES):
         raise NNError(
             ErrorCode.RUNTIME_ERROR,
-            "the SavedModel's variables aren't there: give the path of its folder, or a zip or tar file of it whole",
+            "the SavedModel's variables are missing: give the path of its folder, or a zip or tar file of all of it",
         )
     first += _init_steps(meta, folder)
     several = len(signatures) > 1
@@ -104,7 +104,7 @@ def _tagged(metas: Sequence[Any], tags: list[str] | None) -> Any:
     names = "; ".join(", ".join(sorted(each)) or "none" for each in available)
     tagged = [sorted(each) for each in available if each]
     choice = f" (choose one: {how_to_set_option('tags', tagged[0])})" if tags is None and tagged else ""
-    message = f"the SavedModel has no graph tagged {', '.join(wanted)}: {names}{choice}"
+    message = f"the SavedModel has no graph tagged {', '.join(wanted)}; its graphs are tagged: {names}{choice}"
     raise NNError(ErrorCode.INVALID_ARGUMENT, printable(message))
 
 
@@ -115,14 +115,16 @@ def _choose_signature(names: Sequence[str], wanted: str | None) -> str:
     signature = wanted or (names[0] if len(names) == 1 else DEFAULT_SIGNATURE)
     if signature not in names:
         choice = "" if wanted else f" (choose one: {how_to_set_option('signature', names[0])})"
-        message = f"the model has no signature {signature!r}, but {', '.join(names)}{choice}"
+        message = f"the model has no signature {signature!r}; it has {', '.join(names)}{choice}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, printable(message))
     return signature
 
 
 def _signature_port(tf: Any, key: str, info: Any, defaults: Mapping[str, Any]) -> Port:
     if not info.name:
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{key!r} is a sparse or ragged tensor; wasi-nn has none")
+        raise NNError(
+            ErrorCode.UNSUPPORTED_OPERATION, f"tensor {key!r} is sparse or ragged; wasi-nn has no such tensors"
+        )
     shape = info.tensor_shape
     dims = None if shape.unknown_rank else tuple("?" if dim.size < 0 else dim.size for dim in shape.dim)
     known = dims if info.HasField("tensor_shape") else None
@@ -179,7 +181,7 @@ def graph_def_plan(tf: Any, model: bytes, options: Mapping[str, Any]) -> Plan:
     if unset is not None:
         raise NNError(
             ErrorCode.RUNTIME_ERROR,
-            f"the graph isn't frozen: node {needed.operations[unset]!r} is a variable, whose value it doesn't have",
+            f"the graph isn't frozen: its variable {needed.operations[unset]!r} has no value",
         )
     whole_nodes = options.get("outputs") is None  # then every tensor of a node is an output
     return Plan(

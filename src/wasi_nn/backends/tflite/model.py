@@ -123,7 +123,7 @@ def cut_short_tflite(model: memoryview) -> str | None:
         return None
     if end <= len(model):
         return None
-    return f"a TensorFlow Lite model, cut short or damaged: {len(model)} bytes, and it refers to byte {end}"
+    return f"a TensorFlow Lite model, cut short or damaged: it has {len(model)} bytes, and refers to byte {end}"
 
 
 def keeps_state(model: bytes) -> bool:
@@ -151,7 +151,7 @@ def _is_filled(buffer: Table, model_size: int) -> bool:
     bits, whatever becomes of their sum."""
     offset, size = buffer.number(_BUFFER_OFFSET, "Q"), buffer.number(_BUFFER_SIZE, "Q")
     if offset + size > model_size:
-        message = f"the model is refused: {size} bytes of weights at {offset} are outside of it"
+        message = f"the model is refused: {size} bytes of weights at {offset} are outside of the file"
         raise NNError(ErrorCode.SECURITY, message)
     return size > 0 or buffer.count(_BUFFER_DATA) > 0
 
@@ -159,7 +159,7 @@ def _is_filled(buffer: Table, model_size: int) -> bool:
 def _code(operator: Table, codes: Sequence[int]) -> int:
     index = operator.number(_OPERATOR_CODE, "I")
     if index >= len(codes):
-        raise ValueError(f"there is no operator {index}")
+        raise ValueError(f"it has no operator {index}")
     return codes[index]
 
 
@@ -172,7 +172,7 @@ def _run_by(graph: _Subgraph, codes: Sequence[int]) -> list[int]:
             continue
         options = operator.table(runs.options + 1)
         if options is None or operator.number(runs.options, "B") != runs.kind:
-            raise ValueError("an operator doesn't say which subgraphs it runs")
+            raise ValueError("an operator doesn't name the subgraphs that it runs")
         indexes += [options.number(field) for field in runs.fields]
         if runs.list_field is not None:
             indexes += options.numbers(runs.list_field)
@@ -205,7 +205,7 @@ def _has_content(tensor: Table, filled: Sequence[bool]) -> bool:
 def _require_all(read: Iterable[int], made: set[int]) -> None:
     missing = next((index for index in read if index not in made), None)
     if missing is not None:
-        raise _refused(f"its tensor {missing} is read before anything makes it")
+        raise _refused(f"its tensor {missing} is read before any operator writes it")
 
 
 def _refused(why: str) -> NNError:

@@ -68,7 +68,9 @@ def choose_signature(signatures: Sequence[Signature], wanted: str | None) -> Sig
         found = [signature for signature in signatures if signature.name == wanted]
         if not found:
             names = ", ".join(signature.name for signature in signatures) or "none"
-            raise NNError(ErrorCode.INVALID_ARGUMENT, printable(f"the model has no signature {wanted!r}, but {names}"))
+            raise NNError(
+                ErrorCode.INVALID_ARGUMENT, printable(f"the model has no signature {wanted!r}; it has {names}")
+            )
         return found[0]
     usual = [signature for signature in signatures if signature.name == DEFAULT_SIGNATURE]
     for candidates in (usual, signatures, [signature for signature in signatures if signature.graph == 0]):
@@ -83,7 +85,9 @@ def require_main(chosen: Signature | None, signatures: Sequence[Signature]) -> N
     if chosen is None or chosen.graph == 0:
         return
     other = how_to_run_by(GraphEncoding.TENSORFLOWLITE.value, "ai_edge_litert", "tflite")
-    message = f"the signature {chosen.name!r} isn't of the model's main graph, which is all that openvino runs: {other}"
+    message = (
+        f"openvino runs only the model's main graph, and the signature {chosen.name!r} isn't of that graph: {other}"
+    )
     main = next((signature.name for signature in signatures if signature.graph == 0), None)
     if main is not None:
         message += f"; or run the signature {main!r}: {how_to_set_option('signature', main)}"

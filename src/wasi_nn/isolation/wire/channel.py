@@ -56,7 +56,7 @@ class Channel:
         try:
             ours, theirs = socket.socketpair()
         except OSError as error:
-            raise NNError(ErrorCode.RUNTIME_ERROR, f"no socket for an isolated graph: {error}") from error
+            raise NNError(ErrorCode.RUNTIME_ERROR, f"no socket can be made for an isolated graph: {error}") from error
         return cls(ours), theirs
 
     @contextmanager

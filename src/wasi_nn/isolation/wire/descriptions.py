@@ -95,7 +95,7 @@ def encoded_metadata(graph: Graph) -> bytes:
     items = [text for pair in graph.metadata.items() for text in pair]
     encoded = encoded_texts(np.array([None, *items], object)[1:])
     if len(encoded) > _MAX_METADATA:
-        message = f"metadata of {len(encoded)} bytes: an isolated graph has at most {_MAX_METADATA}"
+        message = f"metadata of {len(encoded)} bytes: an isolated graph may have at most {_MAX_METADATA}"
         raise NNError(ErrorCode.TOO_LARGE, message)
     return encoded
 
@@ -145,7 +145,9 @@ def require_few_texts(count: int, size: int) -> None:
     """Raise `NNError` with `too-large` for more strings, or more bytes of strings, than one message has."""
     for unit, amount, most in (("strings", count, MAX_TEXTS), ("bytes of strings", size, MAX_BYTES)):
         if amount > most:
-            message = f"{amount} {unit}: an isolated graph takes at most {most} in a tensor, or gives in all outputs"
+            message = (
+                f"{amount} {unit}: an isolated graph may have at most {most} in an input, or in all outputs together"
+            )
             raise NNError(ErrorCode.TOO_LARGE, message)
 
 

@@ -104,19 +104,19 @@ _PLACES = ("/dev/shm", "/mnt", "/media", "/srv", "/opt", "/tmp", "/var/tmp")
 def unavailable() -> str:
     """Why graphs can't be isolated on this platform; empty if they can."""
     if sys.platform != "linux":
-        return f"it needs Linux, and this is {sys.platform}"
+        return f"isolation needs Linux, and this is {sys.platform}"
     try:
         from landlock.plumbing import landlock_abi_version
 
         version = landlock_abi_version()
     except Exception as error:
-        return f"it needs Landlock, and the kernel has none ({error})"
+        return f"isolation needs Landlock, and the kernel has none ({error})"
     if version < LEAST_LANDLOCK:
-        return f"it needs Landlock of ABI {LEAST_LANDLOCK} (Linux 6.2), and the kernel has ABI {version}"
+        return f"isolation needs Landlock of ABI {LEAST_LANDLOCK} (Linux 6.2), and the kernel has ABI {version}"
     try:
         import pyseccomp  # noqa: F401
     except Exception as error:
-        return f"it needs seccomp's library, libseccomp.so.2 ({error})"
+        return f"isolation needs the library libseccomp.so.2 ({error})"
     return ""
 
 
@@ -150,7 +150,7 @@ def confine(readable: Iterable[str], memory: int, model: int, threads: int, *, s
     what is required.
     """
     if len(os.listdir("/proc/self/task")) != 1:
-        raise OSError(errno.EBUSY, "the process has threads already, which would stay free")
+        raise OSError(errno.EBUSY, "the process has threads already, which the sandbox can't confine")
     import landlock  # noqa: F401  while their files can be read
     import pyseccomp  # noqa: F401
 
