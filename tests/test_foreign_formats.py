@@ -76,16 +76,16 @@ FORMATS: Mapping[str, tuple[bytes, str]] = {
     "annex": (b"/annex/objects/SHA256E-s5--00.onnx\n", r"is a git-annex pointer: run `git annex get`"),
     "page": (PAGE, r"is an HTML page \('Sign in to Example'\): the server sent a page.*download it again"),
     "refusal": (b"<Error><Code>AccessDenied</Code></Error>", r"is a server's error .*\(AccessDenied\): download"),
-    "gzip": (gzip.compress(onnx_models.relu()), "is compressed by gzip: unpack it"),
-    "xz": (lzma.compress(onnx_models.relu()), "is compressed by xz: unpack it"),
-    "bzip2": (bz2.compress(onnx_models.relu()), "is compressed by bzip2: unpack it"),
-    "zstd": (b"\x28\xb5\x2f\xfd\x04\0" + bytes(20), "is compressed by zstd: unpack it"),
+    "gzip": (gzip.compress(onnx_models.relu()), "is compressed with gzip: unpack it"),
+    "xz": (lzma.compress(onnx_models.relu()), "is compressed with xz: unpack it"),
+    "bzip2": (bz2.compress(onnx_models.relu()), "is compressed with bzip2: unpack it"),
+    "zstd": (b"\x28\xb5\x2f\xfd\x04\0" + bytes(20), "is compressed with zstd: unpack it"),
     "zip": (zipped({"a/readme": b"", "a/net.onnx": onnx_models.relu()}), "is a zip file with 'a/net.onnx' in"),
     "other zip": (zipped({"a/readme": b""}), r"is a zip file with 'a/readme' in it: unpack it"),
     "cut zip": (zipped({"a": bytes(1000)})[:500], r"is a zip file that is cut short \(500 bytes\): download it again"),
     "tar": (tarred("net.onnx", onnx_models.relu()), r"is a tar file \(it begins with 'net.onnx'\): unpack it"),
     "safetensors": (safetensors(), "is a safetensors file, which has weights without a program: export .* to ONNX"),
-    "cut safetensors": (safetensors(1000), "is a safetensors file, .*, cut short: 68 bytes, .* header .* 1008"),
+    "cut safetensors": (safetensors(1000), "is a safetensors file, .*, cut short: it has 68 bytes, its header alone 1008"),
     "npy": (array(), "is a NumPy array .*weights without a program"),
     "npz": (arrays(), "is a file of NumPy arrays .*weights without a program"),
     "pickle": (pickle.dumps({"w": [1.0]}), "is a Python pickle: .*ONNX"),
@@ -188,7 +188,7 @@ def test_a_model_of_another_encoding_is_named(real: GraphEncoding, given: str, w
     if real.value == given:
         return
     build, noun = GOOD[real]
-    match = f"the model.* is {noun}, given as {given}: give the encoding {real.value}, or none"
+    match = f"the model.* is {noun}, given as {given}: give the encoding {real.value}, or autodetect"
     code = ErrorCode.INVALID_ENCODING if given == "ggml" else ErrorCode.RUNTIME_ERROR
     refused(code, match, wasi_nn.load, build(), given)
     refused(code, match, wasi_nn.load, write("model", build()), given)
@@ -225,7 +225,7 @@ def test_a_tflite_model_that_is_cut_short() -> None:
 def test_an_openvino_network_that_is_cut_short_or_lacks_its_weights(write: Write) -> None:
     network, weights = hostile_openvino.with_weights()
     half = network[: len(network) // 2]
-    match = f"is an OpenVINO network, cut short: {len(half)} bytes, and no </net>"
+    match = f"is an OpenVINO network, cut short: it has {len(half)} bytes, and no </net>"
     refused(ErrorCode.RUNTIME_ERROR, match, wasi_nn.load, [half, weights])
     refused(ErrorCode.RUNTIME_ERROR, "the .bin, as the second builder", wasi_nn.load, network, "openvino")
     path = write("net.xml", network)
@@ -239,10 +239,12 @@ def test_an_openvino_network_that_is_cut_short_or_lacks_its_weights(write: Write
 
 def test_tensorflow_models_that_are_cut_short() -> None:
     whole = tensorflow_models.relu()
-    match = "is a TensorFlow GraphDef, cut short: 60 bytes"
+    match = "is a TensorFlow GraphDef, cut short: it has 60 bytes"
     refused(ErrorCode.INVALID_ENCODING, match, wasi_nn.load, whole[:60])
     refused(ErrorCode.RUNTIME_ERROR, match, wasi_nn.load, whole[:60], "tensorflow")
-    refused(ErrorCode.INVALID_ENCODING, "of a SavedModel, cut short: 5 bytes", wasi_nn.load, b"\x08\x01\x12\xff\x10")
+    refused(
+        ErrorCode.INVALID_ENCODING, "of a SavedModel, cut short: it has 5 bytes", wasi_nn.load, b"\x08\x01\x12\xff\x10"
+    )
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
@@ -348,7 +350,7 @@ def test_a_part_of_a_gguf_model(write: Write) -> None:
         r"net-00002-of-00003\.gguf is one of 3 parts of a model: give the path of the first part, net-00001-of-00003"
     )
     refused(ErrorCode.RUNTIME_ERROR, match, wasi_nn.load, write("net-00002-of-00003.gguf", part))
-    match = r"has 3 parts, and 1 of them aren't beside /.*/net-00001-of-00003.gguf, such as net-00003-of-00003.gguf"
+    match = r"has 3 parts, and 1 is missing beside /.*/net-00001-of-00003.gguf, such as net-00003-of-00003.gguf"
     refused(ErrorCode.RUNTIME_ERROR, match, wasi_nn.load, write("net-00001-of-00003.gguf", part))
     match = r"give the path of the first part, net-00001-of-00003.gguf"
     refused(ErrorCode.RUNTIME_ERROR, match, wasi_nn.load, write("net.gguf", part))
@@ -368,7 +370,7 @@ def test_a_guest_that_is_cut_short() -> None:
     [
         (POINTER, "is a Git LFS pointer to .*, not WebAssembly: run `git lfs pull`"),
         (PAGE, r"is an HTML page \('Sign in to Example'\), not WebAssembly: .*download it again"),
-        (gzip.compress(b"\0asm"), "is compressed by gzip, not WebAssembly: unpack it"),
+        (gzip.compress(b"\0asm"), "is compressed with gzip, not WebAssembly: unpack it"),
         (onnx_models.relu(), "is an ONNX model, not WebAssembly: give it to a guest as a named graph"),
         (b"\x7fELF" + bytes(40), r"is a program or library for Linux \(ELF\), not WebAssembly: build"),
         (safetensors(), "is a safetensors file, .*, not WebAssembly"),

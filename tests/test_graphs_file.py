@@ -60,11 +60,11 @@ def test_hosts_and_sessions_take_the_file_itself(write: Write) -> None:
     ("content", "match"),
     [
         (b"graphs = 1", "graphs can't be 1"),
-        (b"", "no 'graphs' in it"),
+        (b"", "the key 'graphs' is missing"),
         (b"[graph.net]\npath = 'net.onnx'", "unknown key 'graph'; there are graphs; did you mean graphs"),
         (b"[graphs]\n[graph]", "unknown key 'graph'; there are graphs"),
         (b"[graphs]\nnet = 'net.onnx'", "graph 'net': it must be a table"),
-        (b"[graphs.net]", "graph 'net': no 'path' in it"),
+        (b"[graphs.net]", "graph 'net': the key 'path' is missing"),
         (b"[graphs.net]\nfile = 'net.onnx'", "graph 'net': unknown key 'file'; there are path, encoding, target, "),
         (b"[graphs.net]\npath = 1", "graph 'net': path can't be 1"),
         (b"[graphs.net]\npath = []", r"path can't be \[\]"),

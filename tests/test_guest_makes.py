@@ -77,7 +77,7 @@ MODULES: Mapping[str, tuple[str, str]] = {
         module("wasi_snapshot_preview1 sock_open", "wasi_snapshot_preview1 sock_connect"),
         r"imports functions that WASI preview 1 doesn't have: .*sock_open, .*sock_connect \(a host's own extension",
     ),
-    "open functions": (module("env f", "env g"), r"that its linker didn't find: env\.f, env\.g: link"),
+    "open functions": (module("env f", "env g"), r"imports .* that its linker didn't find: env\.f, env\.g: link"),
     "an imported memory": (
         '(module (import "env" "memory" (memory 1)) (func (export "_start")))',
         r"imports its memory: link it without --import-memory \(it imports env\.memory\)",

@@ -83,7 +83,7 @@ def test_pointers_that_lead_out_of_memory_trap(folder: Path) -> None:
 
 def test_a_component_that_opens_more_is_trapped(folder: Path) -> None:
     guest = component([], loop=COMPONENT_OPENS.format(closes=""))
-    with pytest.raises(GuestTrap, match=r"it has more than 20 files open \(Limits\.files, --max-files\)"):
+    with pytest.raises(GuestTrap, match=r"its open files are more than 20 \(Limits\.files, --max-files\)"):
         Host(cache=False).run(guest, dirs={"/": folder}, limits=Limits(files=20))
 
 

@@ -122,7 +122,7 @@ def require_output(capture_output: Any, streams: Any) -> None:
     if streams is None:
         return
     if captured:
-        raise _wrong("capture_output and streams exclude each other: output is in the result, or goes to descriptors")
+        raise _wrong("capture_output and streams can't be given together: output goes to the result, or to descriptors")
     if not (isinstance(streams, tuple | list) and len(streams) == 2 and all(map(_is_descriptor, streams))):
         raise wrong_argument("streams", "two descriptors, for the standard output and error", streams)
 

@@ -92,7 +92,7 @@ def _watch(roots: tuple[str, ...], limits: Limits, stop: Callable[[str], None], 
         if ended.is_set():
             return
         if limits.files is not None and count > limits.files * _watched.sharing(roots):
-            stop(f"it has more than {limits.files} files open ({how_to_raise(limits, 'files')})")
+            stop(f"its open files are more than {limits.files} ({how_to_raise(limits, 'files')})")
             return
         if count > reserve() and not are_free(reserve()):
             stop(f"it has {count} files open, and this process is nearly out of file descriptors (ulimit -n)")

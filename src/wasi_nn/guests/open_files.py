@@ -48,9 +48,7 @@ class OpenFiles:
         except OutOfBounds as error:
             raise GuestFault(f"path_open: {error}") from None
         if self._limits.files is not None and len(self._opened) >= self._limits.files:
-            return self._refused(
-                _MFILE, f"it has {len(self._opened)} files open ({how_to_raise(self._limits, 'files')})"
-            )
+            return self._refused(_MFILE, f"the limit is {self._limits.files} ({how_to_raise(self._limits, 'files')})")
         if not are_free(2 * reserve()):
             return self._refused(_NFILE, "this process is nearly out of file descriptors (ulimit -n)")
         if size > LONGEST_PATH:

@@ -95,7 +95,7 @@ def _require_known(where: str, keys: Mapping[str, Any], known: Mapping[str, Chec
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: {cannot_be(name, value, known[name])}")
     required = next(iter(known))
     if required not in keys:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: no {required!r} in it")
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: the key {required!r} is missing")
 
 
 @taking("a table, such as { threads = 2 }")

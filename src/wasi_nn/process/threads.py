@@ -161,7 +161,8 @@ def require_threads(count: int) -> None:
             thread.start()
             started += 1
     except RuntimeError as error:
-        message = f"this process can't have {count} more threads ({one_line(error)}): see ulimit -u, and pids.max"
+        noun = "thread" if count == 1 else "threads"
+        message = f"this process can't start {count} more {noun} ({one_line(error)}): see ulimit -u, and pids.max"
         raise GuestError(message) from error
     finally:
         may_end.set()

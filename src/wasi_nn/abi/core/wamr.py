@@ -74,7 +74,7 @@ class WamrAbi(CoreAbi):
         needed = -(-len(output) // _ELEMENT)
         if needed > elements:
             memory.write_u32(size, needed)
-            message = f"output {index} has {needed} elements of {_ELEMENT} bytes, the guest's buffer only {elements}"
+            message = f"output {index} has {needed} x {_ELEMENT} bytes, the guest's buffer only {elements} x {_ELEMENT}"
             raise NNError(ErrorCode.TOO_LARGE, message)
         memory.bytes[buffer : buffer + len(output)] = output
         memory.write_u32(size, needed)

@@ -140,7 +140,8 @@ def _require_all_parts(path: Path, header: Header) -> None:
     names = [f"{stem}-{number:05}-of-{part[3]}.gguf" for number in range(1, count + 1)]
     missing = [name for name in names if not (path.parent / name).exists()]
     if missing:
-        message = f"the model has {count} parts, and {len(missing)} of them aren't beside {path}, such as {missing[0]}"
+        be = "is" if len(missing) == 1 else "are"
+        message = f"the model has {count} parts, and {len(missing)} {be} missing beside {path}, such as {missing[0]}"
         raise NNError(ErrorCode.RUNTIME_ERROR, printable(message))
 
 

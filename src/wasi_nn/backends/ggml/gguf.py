@@ -177,7 +177,7 @@ def _check_model(header: Header) -> None:
             raise _wrong(f"{architecture}.{key} is {value!r}, which isn't between {least} and {most}")
     experts, used = (header.number(key) for key in ("expert_count", "expert_used_count"))
     if used > experts:
-        raise _wrong(f"it uses {used} experts, and has only {experts}")
+        raise _wrong(f"it uses {used} experts of {experts}")
     for key in _EPSILONS:
         value = header.keys.get(f"{architecture}.attention.{key}", 0.0)
         if not isinstance(value, float) or not 0 <= value < 1:

@@ -131,7 +131,7 @@ def require_self_contained(model: bytes) -> None:
     if external:
         raise NNError(
             ErrorCode.SECURITY,
-            f"the model has data in other files, which bytes can't have: {BY_PATH}, or store it in one file",
+            f"the model has external data, in other files, which bytes can't have: {BY_PATH}, or store it in one",
         )
 
 
