@@ -94,6 +94,14 @@ def test_a_limit_that_cant_be_is_a_usage_error(run: Callable[..., Result]) -> No
         assert f"argument --max-{flag}: '{value}'" in errors
 
 
+@pytest.mark.parametrize("value", ["none", "many", "0"])
+def test_a_limit_of_workers_is_never_none(run: Callable[..., Result], value: str) -> None:
+    code, errors = run("--worker-memory", value, "loop.wat")
+    assert code == 2
+    assert f"argument --worker-memory: '{value}'" in errors
+    assert "or none" not in errors
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -297,7 +297,7 @@ def test_a_name_that_nothing_can_have(guest: Driven) -> None:
         guest.load_by_name(name)
     assert failed.value.code == "not-found"
     context = context_on(guest, "relu")
-    with pytest.raises(GuestFailed, match="no input has a name of 1000000 characters") as failed:
+    with pytest.raises(GuestFailed, match="the name of the input has 1000000 characters") as failed:
         give(guest, context, guest.tensor(f32(1, 2, 3, 4)), name)
     assert failed.value.code == "invalid-argument"
     assert guest.session.used("handles") == 1

@@ -233,8 +233,9 @@ def test_tensor_types_of_before_2023_are_told_by_their_length(
 
 
 @pytest.mark.parametrize("encoding", [7, 14, 255, 256, 2**32 - 1])
-def test_an_encoding_that_does_not_exist(guest: CoreGuest, encoding: int) -> None:
+def test_an_encoding_that_does_not_exist(guest: CoreGuest, encoding: int, caplog: pytest.LogCaptureFixture) -> None:
     assert guest.load(models.relu(), encoding=encoding) == INVALID_ENCODING
+    assert f"no graph encoding has the number {encoding}; there are 0 (openvino), 1 (onnx), " in caplog.text
 
 
 @pytest.mark.parametrize("encoding", [2, 3])
@@ -244,8 +245,9 @@ def test_an_encoding_whose_bytes_are_refused(guest: CoreGuest, encoding: int, ca
 
 
 @pytest.mark.parametrize("target", [3, 255, 256, 2**32 - 1])
-def test_a_target_that_does_not_exist(guest: CoreGuest, target: int) -> None:
+def test_a_target_that_does_not_exist(guest: CoreGuest, target: int, caplog: pytest.LogCaptureFixture) -> None:
     assert guest.load(models.relu(), target=target) == INVALID_ARGUMENT
+    assert f"no execution target has the number {target}; there are 0 (cpu), 1 (gpu), 2 (tpu)" in caplog.text
 
 
 @pytest.mark.parametrize("target", [1, 2])

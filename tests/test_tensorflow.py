@@ -144,12 +144,12 @@ def test_one_of_several_signatures_is_chosen(tmp_path: Path) -> None:
     outputs = graph.compute({"x": ["two", "three"]})
     assert (outputs["numbers"].tolist(), outputs["loud"].tolist()) == ([2, -1], [b"TWO", b"THREE"])
     assert graph.metadata["signatures"] == "number, serving_default"
-    refused(ErrorCode.INVALID_ARGUMENT, "no signature 'x', but number, serving_default", load, folder, signature="x")
+    refused(ErrorCode.INVALID_ARGUMENT, "no signature 'x'; it has number, serving_default", load, folder, signature="x")
     module = models.affine_module()
     only = models.saved(tmp_path / "only", module, {"one": module.affine})
     assert load(only).inputs[0].name == "x"
     two = models.saved(tmp_path / "two", module, {"one": module.affine, "other": module.number})
-    refused(ErrorCode.INVALID_ARGUMENT, "no signature 'serving_default', but one, other", load, two)
+    refused(ErrorCode.INVALID_ARGUMENT, "no signature 'serving_default'; it has one, other", load, two)
     none = models.saved(tmp_path / "none", module, {})
     refused(ErrorCode.RUNTIME_ERROR, "has no signatures", load, none)
 
@@ -159,7 +159,13 @@ def test_a_graph_by_its_tags(tmp_path: Path) -> None:
     models.changed(folder, lambda meta: meta.meta_info_def.tags.append("gpu"))
     for options in ({}, {"tags": ["gpu", "serve"]}):
         assert load(folder, **options).compute({"x": X})["y"].tolist() == [-1, 1, -2, 2]
-    refused(ErrorCode.INVALID_ARGUMENT, "no graph tagged train: gpu, serve", load, folder, tags=["train"])
+    refused(
+        ErrorCode.INVALID_ARGUMENT,
+        "no graph tagged train; its graphs are tagged: gpu, serve",
+        load,
+        folder,
+        tags=["train"],
+    )
 
 
 def test_the_inputs_and_outputs_of_a_frozen_graph() -> None:

@@ -75,7 +75,7 @@ def test_one_of_several_signatures_is_chosen() -> None:
     assert wasi_nn.load(model).inputs[0].name == "x", "without a usual one, the model's own graph"
     refused(
         ErrorCode.INVALID_ARGUMENT,
-        "no signature 'third', but one, other",
+        "no signature 'third'; it has one, other",
         wasi_nn.load,
         model,
         options={"signature": "third"},

@@ -46,7 +46,8 @@ INPUT = models.f32([1.5, -2.5, 3.5, -4.5])
 OUTPUT = models.f32([1.5, 0, 3.5, 0])
 
 NOT_RELU = (
-    "call 5, get_output: output 0: 2 of 4 elements differ by more than 1e-05 + 0.001 of it, most at [3]: -4.5, was 0.0"
+    "call 5, get_output: output 0: 2 of 4 elements differ by more than 1e-05 + 0.001 of the recorded value, "
+    "most at [3]: -4.5, was 0.0"
 )
 """The difference that a replay reports for a graph whose output is its input."""
 
@@ -424,7 +425,7 @@ def test_a_trace_that_is_cut_short_is_replayed_up_to_there(recorded: Path) -> No
         (
             models.f32([1, 2]),
             models.f32([1.1, 2]),
-            "1 of 2 elements differ by more than 1e-05 + 0.001 of it, most at [0]",
+            "1 of 2 elements differ by more than 1e-05 + 0.001 of the recorded value, most at [0]",
         ),
         (models.f32([1]), models.f32([np.nan]), "most at [0]: nan, was 1.0"),
         (models.f32([-np.inf]), models.f32([np.inf]), "most at [0]: inf, was -inf"),
@@ -452,7 +453,7 @@ def test_the_place_that_differs_most_is_found_in_large_outputs() -> None:
     now[0, 5], now[2, 7] = 1, 3
     assert (
         difference(was, now)
-        == "2 of 3145728 elements differ by more than 1e-05 + 0.001 of it, most at [2, 7]: 3.0, was 0.0"
+        == "2 of 3145728 elements differ by more than 1e-05 + 0.001 of the recorded value, most at [2, 7]: 3.0, was 0.0"
     )
 
 

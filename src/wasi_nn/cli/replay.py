@@ -63,7 +63,7 @@ def main(options: argparse.Namespace) -> int:
         report=lambda difference: print(hanging(str(difference), width), flush=True),
     )
     if replayed.cut_short:
-        print("the trace is cut short: all its complete calls were replayed")
+        print("the trace ends in the middle: all its complete calls were replayed")
     counts = [_counted(replayed.calls, "call")]
     counts += [f"{replayed.left_out} left out for a missing graph"] if replayed.left_out else []
     counts += [f"{_counted(replayed.outputs, 'output')} compared", _counted(len(replayed.differences), "difference")]

@@ -208,9 +208,7 @@ class _HeaderReader:
     def plausible(self, count: int, least: int, what: str) -> int:
         """The count itself, unless the file is too short for that many parts of at least so many bytes each."""
         if count > (len(self.model) - self.at) // least:
-            raise _wrong(
-                f"it is cut short or damaged: {count} {what} should follow, and the file is too short for them"
-            )
+            raise _wrong(f"it is cut short or damaged: it says that {count} {what} follow, and is too short for them")
         return count
 
     def text(self, longest: int = 1 << 64) -> str:
