@@ -157,6 +157,18 @@ def test_a_run_on_other_inputs_leaves_those_that_are_set() -> None:
         assert (other.tolist(), context.get_output(0).tolist()) == ([5, 6, 7, 8], [1, 2, 3, 4])
 
 
+def test_a_run_on_other_inputs_leaves_the_outputs_of_the_last_compute() -> None:
+    graph = wasi_nn.load(models.relu())
+    context = graph.init_execution_context()
+    for numbers in ([1, -1, 2, -2], [3, -3, 4, -4]):
+        context.set_input(0, f32(numbers))
+        context.compute()
+        view = context.output_bytes(0)
+        assert dict(context.compute_named({"x": f32([5, 6, 7, 8])}))["y"].tolist() == [5, 6, 7, 8]
+        expected = [max(number, 0) for number in numbers]
+        assert context.get_output(0).tolist() == np.frombuffer(view, np.float32).tolist() == expected
+
+
 def test_an_input_that_is_an_output_too() -> None:
     element = models.ELEMENTS[TensorType.F32]
     model = models.build([models.tensor(n, element, (2,)) for n in "xy"], [(models.RELU, [0], [1])], [0], [0, 1])

@@ -231,18 +231,21 @@ class _MainGraphRunner(Runner):
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         self._resize([array.shape for array in inputs])
-        # A named compute must leave the inputs that are set as they are.
-        aside = {index: own.copy() for index, own in self._input_arrays.items() if inputs[index] is not own}
-        for index, array in enumerate(inputs):
-            if array is not self._input_arrays.get(index):
-                self._interpreter.set_tensor(self._inputs[index], array)
-        try:
-            self._interpreter.invoke()
-        finally:
-            for index, content in aside.items():
-                self._input_arrays[index][...] = content
+        # A named compute must leave the inputs that are set, and the outputs of the last compute, as they are.
+        kept = [own for index, own in self._input_arrays.items() if inputs[index] is not own]
         if reuse is None:
-            return [self._copy(place) for place in self._outputs]
+            kept += self._output_arrays.values()
+        aside = [(own, own.copy()) for own in kept]
+        try:
+            for index, array in enumerate(inputs):
+                if array is not self._input_arrays.get(index):
+                    self._interpreter.set_tensor(self._inputs[index], array)
+            self._interpreter.invoke()
+            if reuse is None:
+                return [self._copy(place) for place in self._outputs]
+        finally:
+            for own, content in aside:
+                own[...] = content
         self._look_at_outputs()
         outputs = [
             self._output_arrays[index] if index in self._output_arrays else self._copy(place)
