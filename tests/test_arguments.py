@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import io
+import pickle
 import re
 import sys
 from collections.abc import Callable
@@ -182,7 +184,7 @@ LOADS: list[tuple[Callable[[], Any], str]] = [
     (load(options={3: 3}), "the name of an option in options must be a str, not 3"),
     (load(options={"threads": True}), "option 'threads' of onnx can't be True: it takes a whole number from 0"),
     (load(options={"spinning": "no"}), "option 'spinning' of onnx can't be 'no': it takes true or false"),
-    (load(options={"providers": "CPU"}), "option 'providers' of onnx can't be 'CPU': it takes a list of names"),
+    (load(options={"providers": "CPU"}), "option 'providers' of onnx can't be 'CPU': it takes a list with texts in it"),
     (load(runtime="tensorrt"), "no runtime is named 'tensorrt'; there are onnxruntime, ai_edge_litert"),
     (load("onnx", runtime=3), "no runtime for onnx is named 3; there are onnxruntime, openvino"),
     (load(rules={}), f"{RULES}{{}}"),
@@ -436,3 +438,65 @@ def test_json_may_be_a_mapping() -> None:
     for given in ({"n-predict": 3}, '{"n-predict": 3}', b'{"n-predict": 3}'):
         assert as_declared(info, given).tobytes() == b'{"n-predict": 3}'  # type: ignore[arg-type]
     require_error(lambda: as_declared(info, {"a": object()}), "input 'options' must be JSON")  # type: ignore[arg-type]
+
+
+HUGE = 10**5000  # of more digits than Python turns into text
+_UNSHOWABLE: list[tuple[Callable[[], Any], str]] = [
+    (lambda: relu().compute([HUGE]), "input 'x' must be an array of f32"),
+    (lambda: context().set_input(HUGE, X), "no input has index an object of type int"),
+    (lambda: wasi_nn.load(RELU, options={"threads": HUGE}), "option 'threads' of onnx can't be an object of type int"),
+    (lambda: wasi_nn.load(RELU, HUGE), "no encoding is named an object of type int"),  # type: ignore[arg-type]
+    (lambda: Limits(run_time=HUGE), "Limits.run_time must be a positive number below"),
+    (lambda: Isolation(memory=HUGE), "Isolation.memory must be a positive whole number below"),
+    (lambda: host().run(HUGE), "guest must be the path"),  # type: ignore[arg-type]
+    (run(args=[HUGE]), "args[0] must be a str"),
+    (lambda: host().start(GUEST).wait(HUGE), "timeout must be a number of seconds"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), _UNSHOWABLE, ids=[row[1][:40] for row in _UNSHOWABLE])
+def test_numbers_that_have_no_text_are_errors_too(call: Callable[[], Any], message: str) -> None:
+    require_error(call, message)
+
+
+def test_elements_that_are_no_strings_are_refused_for_strings() -> None:
+    graph = wasi_nn.load(onnx_models.strings())
+    given: Any
+    for given in ([HUGE], [None], ["a", None], np.array([object()]), np.array([1], object)):
+        with pytest.raises(NNError, match="must be an array of tensor\\(string\\)") as raised:
+            graph.compute({graph.inputs[0].name: given})
+        assert raised.value.code is ErrorCode.INVALID_ARGUMENT
+
+
+def test_paths_are_shown_without_control_characters(tmp_path: Path) -> None:
+    odd = tmp_path / "\x1b[31m"
+    for call in (lambda: wasi_nn.load(odd), lambda: host().run(odd)):
+        with pytest.raises(wasi_nn.WasiNNError) as raised:
+            call()
+        assert str(raised.value).isprintable()
+
+
+def _rebuilt(error: BaseException) -> list[Any]:
+    return [pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)]
+
+
+def test_errors_can_be_copied_and_sent_to_other_processes() -> None:
+    calls: tuple[Callable[[], Any], ...] = (
+        lambda: wasi_nn.load(b"?"),
+        lambda: wasi_nn.load("/nonexistent.onnx"),
+        lambda: wasi_nn.load(RELU, target="tpu"),
+    )
+    for call in calls:
+        with pytest.raises(NNError) as raised:
+            call()
+        error = raised.value
+        for other in _rebuilt(error):
+            assert (type(other), str(other), other.code) == (type(error), str(error), error.code)
+    guest = b'(module (func (export "_start") unreachable))'
+    with pytest.raises(wasi_nn.GuestTrap) as trapped:
+        host().run(guest)
+    trap = trapped.value
+    trap.stderr = b"why"
+    for other in _rebuilt(trap):
+        assert (str(other), other.reason, other.backtrace) == (str(trap), trap.reason, trap.backtrace)
+        assert (other.stderr, other.stats) == (trap.stderr, trap.stats)

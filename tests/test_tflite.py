@@ -65,6 +65,30 @@ def test_tensors_have_the_models_order_whatever_their_names() -> None:
     assert [info.name for info in graph.inputs] == ["zz", "aa"]
 
 
+@pytest.mark.parametrize("name", ["same", ""])
+def test_tensors_whose_names_are_equal_are_told_by_their_indexes(name: str) -> None:
+    tensors = [models.tensor(name, F32_ELEMENT, (2,)) for _ in range(3)]
+    graph = wasi_nn.load(models.build(tensors, [(models.ADD, [0, 1], [2])], [0, 1], [2]))
+    assert [info.name for info in (*graph.inputs, *graph.outputs)] == [name] * 3
+    context = graph.init_execution_context()
+    context.set_input(0, f32([1, 2]))
+    context.set_input(1, f32([10, 20]))
+    context.compute()
+    assert context.get_output(0).tolist() == [11, 22]
+
+
+def test_a_tensor_that_is_an_input_twice_is_set_once() -> None:
+    tensors = [models.tensor(name, F32_ELEMENT, (2,)) for name in "xy"]
+    graph = wasi_nn.load(models.build(tensors, [(models.ADD, [0, 0], [1])], [0, 0], [1, 1]))
+    assert graph.compute({"x": f32([1, 2])})["y"].tolist() == [2, 4]
+
+
+def test_a_signature_without_a_name_is_none() -> None:
+    tensors = [models.tensor(name, F32_ELEMENT, (2,)) for name in "xy"]
+    model = models.build(tensors, [(models.RELU, [0], [1])], [0], [1], {"": ({"in": 0}, {"out": 1})})
+    assert wasi_nn.load(model).compute({"x": f32([1, -2])})["y"].tolist() == [1, 0]
+
+
 def test_one_of_several_signatures_is_chosen() -> None:
     tensors = [models.tensor(name, F32_ELEMENT, (4,)) for name in ("x", "y")]
     signatures = {"one": ({"p": 0}, {"q": 1}), "other": ({"r": 0}, {"s": 1})}
@@ -131,6 +155,18 @@ def test_a_run_on_other_inputs_leaves_those_that_are_set() -> None:
         [(_, other)] = context.compute_named([("x", f32([5, 6, 7, 8]))])
         context.compute()
         assert (other.tolist(), context.get_output(0).tolist()) == ([5, 6, 7, 8], [1, 2, 3, 4])
+
+
+def test_a_run_on_other_inputs_leaves_the_outputs_of_the_last_compute() -> None:
+    graph = wasi_nn.load(models.relu())
+    context = graph.init_execution_context()
+    for numbers in ([1, -1, 2, -2], [3, -3, 4, -4]):
+        context.set_input(0, f32(numbers))
+        context.compute()
+        view = context.output_bytes(0)
+        assert dict(context.compute_named({"x": f32([5, 6, 7, 8])}))["y"].tolist() == [5, 6, 7, 8]
+        expected = [max(number, 0) for number in numbers]
+        assert context.get_output(0).tolist() == np.frombuffer(view, np.float32).tolist() == expected
 
 
 def test_an_input_that_is_an_output_too() -> None:

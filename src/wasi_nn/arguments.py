@@ -10,6 +10,7 @@ import json
 import os
 import reprlib
 import shlex
+import sys
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, TypeVar
 
@@ -27,7 +28,15 @@ def wrong_argument(name: str, wanted: str, value: object) -> NNError:
 
 
 def shown(value: object) -> str:
-    """A short description of a value for a message."""
+    """A short description of a value for a message. A value that can't be shown, such as a number of 5,000 digits, is
+    described by its type."""
+    try:
+        return _description(value)
+    except Exception:
+        return printable(f"an object of type {type(value).__name__}")
+
+
+def _description(value: Any) -> str:
     if isinstance(value, bytes | bytearray | memoryview) and len(value) > 20:
         return f"{len(value)} bytes"
     if hasattr(value, "dtype") and hasattr(value, "shape") and value.shape != ():
@@ -70,9 +79,10 @@ def as_flag(name: str, value: Any, also: str = "") -> bool:
 
 
 def as_number(name: str, value: Any, wanted: str, fits: Callable[[float], bool] = lambda value: True) -> Any:
-    """A whole number or a float that isn't NaN, and that `fits` accepts."""
+    """A whole number or a float that isn't NaN, that a float can hold, and that `fits` accepts."""
     value = plain(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and value == value and fits(value):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    if is_number and (isinstance(value, float) or abs(value) <= sys.float_info.max) and fits(value):
         return value
     raise wrong_argument(name, wanted, value)
 
@@ -169,7 +179,7 @@ def as_json(name: str, value: Any) -> memoryview:
     if isinstance(value, Mapping):
         try:
             value = json.dumps(dict(value))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             raise wrong_argument(name, "JSON, which has only mappings, lists, texts and numbers", value) from None
     if isinstance(value, str):
         value = value.encode("utf-8", "surrogatepass")

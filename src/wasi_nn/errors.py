@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wasi_nn.guests.run_stats import RunStats
@@ -54,6 +54,9 @@ class NNError(WasiNNError):
         super().__init__(message)
         self.code = code
         self.message = message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NNError.of_kind, (type(self), self.code, self.message), self.__dict__
 
     @classmethod
     def of_kind(cls, kind: type[NNError], code: ErrorCode, message: str) -> NNError:
@@ -125,6 +128,9 @@ class GuestTrap(GuestError):
         self.stdout = b""
         self.stderr = b""
         self.stats: RunStats | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason, self.backtrace), self.__dict__
 
     def __str__(self) -> str:
         lines = _last_lines(self.stderr) if self._shows_last_lines else []

@@ -147,6 +147,33 @@ def with_weights_elsewhere(offset: int, size: int) -> bytes:
     return model.bytes() + bytes(64)
 
 
+def writing_a_constant(as_input: bool) -> bytes:
+    """y = the numbers of x, where x or y has content: these bytes of the model."""
+    model = Model()
+    x, y = model.tensor([4], content=bytes(16) if as_input else None), model.tensor([4], content=bytes(16))
+    if as_input:
+        model.it.subgraphs[-1].tensors[y].buffer = 0
+    model.run(OPERATION.CAST, [x], [y])
+    model.ports([x], [y])
+    return model.bytes()
+
+
+def signed(inputs: Sequence[tuple[bytes | None, int]], outputs: Sequence[tuple[bytes | None, int]]) -> bytes:
+    """Tensor 2 is the sum of tensors 0 and 1, nothing makes tensor 3, tensor 4 is a constant; with a signature."""
+    model = Model()
+    for content in (None, None, None, None, bytes(16)):
+        model.tensor([4], content=content)
+    model.run(OPERATION.ADD, [0, 1], [2])
+    model.ports([0, 1], [2])
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
+    signature.inputs, signature.outputs = [
+        [schema.TensorMapT(name, place) for name, place in ports] for ports in (inputs, outputs)
+    ]
+    model.it.signatureDefs = [signature]
+    return model.bytes()
+
+
 def that_names_a_file(name: str) -> bytes:
     """y = max(x, 0), with the name of a file that nothing uses."""
     model = Model()
@@ -397,6 +424,16 @@ MODELS = corpus(
             made("an input of no tensor", ports, [-1], [1]),
             made("an output of no tensor", ports, [0], [-1]),
             made("a graph that goes in a circle", cyclic),
+            made("a constant as an input", writing_a_constant, True),
+            made("a constant as an operator's result", writing_a_constant, False),
+            made("a signature of tensors that aren't there", signature_of, 0),
+            made("a signature that leaves an input unset", signed, [(b"x", 0)], [(b"z", 2)]),
+            made("a signature with one name for two inputs", signed, [(b"x", 0), (b"x", 1)], [(b"z", 2)]),
+            made("a signature whose names differ after a zero", signed, [(b"x", 0), (b"x\0y", 1)], [(b"z", 2)]),
+            made("a signature with an input without a name", signed, [(b"x", 0), (None, 1)], [(b"z", 2)]),
+            made("a signature that sets a constant", signed, [(b"x", 0), (b"y", 1), (b"w", 4)], [(b"z", 2)]),
+            made("a signature that sets a result", signed, [(b"x", 0), (b"y", 2)], [(b"z", 2)]),
+            made("a signature that gives what nothing makes", signed, [(b"x", 0), (b"y", 1)], [(b"z", 3)]),
             made("weights in a buffer that isn't there", with_weights, [4], None, 1 << 20),
             made("weights in the last buffer there can be", with_weights, [4], None, (1 << 32) - 1),
             made("weights after the end of the file", with_weights_elsewhere, 1 << 40, 16),
@@ -445,7 +482,6 @@ MODELS = corpus(
             made("an operation from the future", single, 100_000),
             made("a delegate", single, OPERATION.DELEGATE),
             made("a signature of a subgraph that isn't there", signature_of, 1 << 20),
-            made("a signature of tensors that aren't there", signature_of, 0),
             made("dims at a place outside of the file", with_numbers, 0x1234567, 0xFFFFFFFF),
         ],
         fails(INVALID): [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wasi_nn.arguments import plain, wrong_argument
+from wasi_nn.arguments import plain, shown, wrong_argument
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.guest_types import guest_info, no_such_tensors
 from wasi_nn.graph.tensor_info import TensorInfo
@@ -41,7 +41,7 @@ def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
             raise wrong_argument(f"the key of an {what}", "its name or its index", key)
     if not 0 <= key < len(infos):
         raise NNError(
-            ErrorCode.INVALID_ARGUMENT, f"no {what} has index {key}: the graph has {len(infos)}, counted from 0"
+            ErrorCode.INVALID_ARGUMENT, f"no {what} has index {shown(key)}: the graph has {len(infos)}, counted from 0"
         )
     return key
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from wasi_nn.arguments import as_json, wrong_argument
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.graph.guest_types import holds_texts, is_text
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import TensorType, dtype_name
 
@@ -40,7 +41,10 @@ def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("="))
     if info.dtype == object:
-        return array.astype(object) if array.dtype.kind in "US" else array
+        array = array.astype(object) if array.dtype.kind in "UST" else array
+        if array.dtype == object and is_text(info) and not holds_texts(array):
+            raise _wrong_tensor(info, given)
+        return array
     if array.dtype.kind in "OUSmM" and info.dtype is not None:
         raise _wrong_tensor(info, given)
     if info.dtype is not None and array.dtype != info.dtype and not info.opaque and _is_python_number(given):

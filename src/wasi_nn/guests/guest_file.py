@@ -82,9 +82,9 @@ def _read_file(path: Path) -> bytes:
     try:
         return read_regular(path)
     except FileNotFoundError as error:
-        raise GuestError(f"no guest at {path}: no such file") from error
+        raise GuestError(f"no guest at {printable(str(path))}: no such file") from error
     except OSError as error:
-        raise GuestError(f"the guest {path} can't be read: {one_line(error)}") from error
+        raise GuestError(f"the guest {printable(str(path))} can't be read: {one_line(error)}") from error
 
 
 def invalid(name: str, wasm: bytes, error: WasmtimeError) -> GuestError:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wasi_nn.arguments import as_builders, as_path
 from wasi_nn.backends import Backend, Source, available, files_of, is_installed
-from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line
+from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable
 from wasi_nn.loading.explanation import unknown_format, what_is_in
 from wasi_nn.loading.rules import LoadRules
 from wasi_nn.process.files import is_irregular, mapped_file
@@ -57,6 +57,7 @@ def _backend_for_path(
     path: Path, encoding: GraphEncoding, is_allowed: Callable[[Backend], bool]
 ) -> tuple[Backend, Path]:
     """The backend for a model by its path, and the path of its file."""
+    name = printable(str(path))
     try:
         file = _model_file(path, encoding) if path.is_dir() else path
         with mapped_file(file) as content:
@@ -66,15 +67,16 @@ def _backend_for_path(
                 raise OSError(f"{other.name} is no regular file")
         return backend, file
     except FileNotFoundError as error:
-        raise ModelNotFound(f"no model at {path}: no such file or directory") from error
+        raise ModelNotFound(f"no model at {name}: no such file or directory") from error
     except OSError as error:
-        raise NNError(ErrorCode.RUNTIME_ERROR, f"the model {path} can't be read: {one_line(error)}") from error
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"the model {name} can't be read: {one_line(error)}") from error
     except ValueError as error:
-        raise NNError(ErrorCode.RUNTIME_ERROR, f"the model {path} is empty: download or copy it again") from error
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"the model {name} is empty: download or copy it again") from error
 
 
 def _model_file(directory: Path, encoding: GraphEncoding) -> Path:
     """The model in a directory: the file with a usual name, else the only one that looks like a model."""
+    shown = printable(str(directory))
     fitting = [backend for backend in available() if encoding in (backend.encoding, GraphEncoding.AUTODETECT)]
     usual = list(dict.fromkeys(name for backend in fitting for name in backend.model_files))
     named = [directory / name for name in usual if (directory / name).is_file()]
@@ -82,13 +84,13 @@ def _model_file(directory: Path, encoding: GraphEncoding) -> Path:
     if len(models) == 1:
         return models[0]
     if models:
-        names = ", ".join(file.name for file in models)
+        names = ", ".join(printable(file.name) for file in models)
         raise NNError(
-            ErrorCode.INVALID_ARGUMENT, f"the directory {directory} has several models ({names}): give the path of one"
+            ErrorCode.INVALID_ARGUMENT, f"the directory {shown} has several models ({names}): give the path of one"
         )
     raise NNError(
         ErrorCode.INVALID_ENCODING,
-        f"the directory {directory} has none of {', '.join(usual)}, nor any other file in a format known here"
+        f"the directory {shown} has none of {', '.join(usual)}, nor any other file in a format known here"
         + what_is_in(directory),
     )
 

@@ -89,12 +89,12 @@ class TfliteGraph(Graph):
         inputs, outputs = _details(interpreter, self._signature)
         metadata = {
             f"quantization of {name}": "scale {}, zero point {}".format(*tensor["quantization"])
-            for name, tensor in (inputs | outputs).items()
+            for name, tensor in (*inputs, *outputs)
             if tensor["quantization"][0]
         }
         super().__init__(
-            [_info(name, tensor) for name, tensor in inputs.items()],
-            [_info(name, tensor) for name, tensor in outputs.items()],
+            [_info(name, tensor) for name, tensor in inputs],
+            [_info(name, tensor) for name, tensor in outputs],
             metadata | described_signatures(signatures, chosen),
         )
         self._places = _places_in_main_graph(interpreter, inputs, outputs)
@@ -130,11 +130,15 @@ def _quietly_once(call: Callable[[], Result]) -> Result:
     return result
 
 
-def _details(interpreter: Interpreter, signature: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The interpreter's details of the inputs and outputs of a signature, by name, in the order of `_ordered`."""
+_Named = Sequence[tuple[str, Mapping[str, Any]]]
+"""The interpreter's details of tensors, each with its name for callers. Without a signature, names may be equal."""
+
+
+def _details(interpreter: Interpreter, signature: str | None) -> tuple[_Named, _Named]:
+    """The details of the inputs and outputs of a signature, in the order of `_ordered`."""
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if signature is None:
-        return {tensor["name"]: tensor for tensor in inputs}, {tensor["name"]: tensor for tensor in outputs}
+        return _under_own_names(inputs), _under_own_names(outputs)
     runner = interpreter.get_signature_runner(signature)
     return _ordered(runner.get_input_details(), inputs), _ordered(runner.get_output_details(), outputs)
 
@@ -143,25 +147,30 @@ def _key(tensor: Mapping[str, Any]) -> tuple[str, int]:
     return tensor["name"], tensor["index"]
 
 
-def _ordered(named: Mapping[str, Any], declared: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _under_own_names(tensors: Sequence[Mapping[str, Any]]) -> _Named:
+    """Tensors under their own names, each once."""
+    return [(tensor["name"], tensor) for tensor in {tensor["index"]: tensor for tensor in tensors}.values()]
+
+
+def _ordered(named: Mapping[str, Any], declared: Sequence[Mapping[str, Any]]) -> _Named:
     """The tensors of a signature, which has no order: in the order of the main graph if they are its tensors."""
     place = {_key(tensor): place for place, tensor in enumerate(declared)}
     if {_key(tensor) for tensor in named.values()} != set(place):
-        return dict(named)
-    return {name: named[name] for name in sorted(named, key=lambda name: place[_key(named[name])])}
+        return list(named.items())
+    return sorted(named.items(), key=lambda item: place[_key(item[1])])
 
 
 def _places_in_main_graph(
-    interpreter: Interpreter, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
+    interpreter: Interpreter, inputs: _Named, outputs: _Named
 ) -> tuple[list[int], list[int]] | None:
     """The indexes of these tensors in the model's main graph; None if they aren't all of its inputs and outputs."""
     main = interpreter.get_input_details(), interpreter.get_output_details()
     if any(
-        set(map(_key, named.values())) != set(map(_key, all_of_main))
+        {_key(tensor) for _, tensor in named} != set(map(_key, all_of_main))
         for named, all_of_main in zip((inputs, outputs), main, strict=True)
     ):
         return None
-    return [tensor["index"] for tensor in inputs.values()], [tensor["index"] for tensor in outputs.values()]
+    return [tensor["index"] for _, tensor in inputs], [tensor["index"] for _, tensor in outputs]
 
 
 def _info(name: str, tensor: Mapping[str, Any]) -> TensorInfo:
@@ -222,18 +231,21 @@ class _MainGraphRunner(Runner):
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         self._resize([array.shape for array in inputs])
-        # A named compute must leave the inputs that are set as they are.
-        aside = {index: own.copy() for index, own in self._input_arrays.items() if inputs[index] is not own}
-        for index, array in enumerate(inputs):
-            if array is not self._input_arrays.get(index):
-                self._interpreter.set_tensor(self._inputs[index], array)
-        try:
-            self._interpreter.invoke()
-        finally:
-            for index, content in aside.items():
-                self._input_arrays[index][...] = content
+        # A named compute must leave the inputs that are set, and the outputs of the last compute, as they are.
+        kept = [own for index, own in self._input_arrays.items() if inputs[index] is not own]
         if reuse is None:
-            return [self._copy(place) for place in self._outputs]
+            kept += self._output_arrays.values()
+        aside = [(own, own.copy()) for own in kept]
+        try:
+            for index, array in enumerate(inputs):
+                if array is not self._input_arrays.get(index):
+                    self._interpreter.set_tensor(self._inputs[index], array)
+            self._interpreter.invoke()
+            if reuse is None:
+                return [self._copy(place) for place in self._outputs]
+        finally:
+            for own, content in aside:
+                own[...] = content
         self._look_at_outputs()
         outputs = [
             self._output_arrays[index] if index in self._output_arrays else self._copy(place)

@@ -1,8 +1,9 @@
 """Checks of a TensorFlow Lite model before LiteRT loads it.
 
 LiteRT checks that a model is a flatbuffer, but trusts most of its values. Subgraphs that call each other without end
-overflow its stack. Weights may have any address in the host's memory. A tensor that no operator writes shows former
-content of that memory. This module needs no runtime.
+overflow its stack. Weights may have any address in the host's memory. A tensor that no operator writes, and an input
+that no signature sets, shows former content of that memory. An input or a result that is a constant is written into
+the model's own bytes, which were checked before. This module needs no runtime.
 
 Numbers of fields and operators are those of TensorFlow Lite's schema.fbs (version 3).
 """
@@ -28,7 +29,8 @@ _TENSOR_SHAPE, _TENSOR_BUFFER, _TENSOR_IS_VARIABLE, _TENSOR_PART_OF_FILE = 0, 2,
 _OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS, _OPERATOR_INTERMEDIATES = 0, 1, 2, 8
 _OPTIONS, _OPTIONS_2 = 3, 11  # what kind of options an operator has; these themselves are the next field
 _BUFFER_DATA, _BUFFER_OFFSET, _BUFFER_SIZE = 0, 1, 2
-_SIGNATURE_GRAPH = 4
+_SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS, _SIGNATURE_GRAPH = 0, 1, 4
+_MAP_NAME, _MAP_TENSOR = 0, 1
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,14 @@ def require_sound(model: bytes | memoryview, *, trusted: bool) -> None:
 
     Raises `ValueError` for one that is damaged; `NNError` with `too-large` for subgraphs that run each other too often,
     and with `security` for weights that lie outside of the model and, for an untrusted one, for weights in other
-    files, for a tensor that is read before it is made, and for variables.
+    files, for a tensor that is read before it is made, for a constant that is written, and for variables.
     """
     root = FlatBuffer(memoryview(model)).root()
     graphs = [_Subgraph(graph) for graph in root.tables(_MODEL_GRAPHS)]
     codes = [max(it.number(_CODE_OLD, "b"), it.number(_CODE_NEW)) for it in root.tables(_MODEL_CODES)]
     filled = [_is_filled(it, len(model)) for it in root.tables(_MODEL_BUFFERS)]
-    signed = [it.number(_SIGNATURE_GRAPH, "I") for it in root.tables(_MODEL_SIGNATURES)]
+    signatures = root.tables(_MODEL_SIGNATURES)
+    signed = [it.number(_SIGNATURE_GRAPH, "I") for it in signatures]
     runs = {index: Counter(_run_by(graph, codes)) for index, graph in enumerate(graphs)}
     missing = set(signed).union(*runs.values()) - runs.keys()
     if missing:
@@ -104,8 +107,9 @@ def require_sound(model: bytes | memoryview, *, trusted: bool) -> None:
         parts = (it.number(_TENSOR_PART_OF_FILE, "I") for graph in graphs for it in graph.tensors)
         if root.count(_MODEL_FILES) or root.count(_MODEL_PARTS_OF_FILES) or any(parts):
             raise _refused(f"it has weights in other files; {BY_PATH}")
-        for graph in graphs:
-            _require_made(graph, codes, filled)
+        made = [_require_made(graph, codes, filled) for graph in graphs]
+        for signature, index in zip(signatures, signed, strict=True):
+            _require_bound(signature, graphs[index], made[index])
 
 
 def cut_short_tflite(model: memoryview) -> str | None:
@@ -179,8 +183,11 @@ def _run_by(graph: _Subgraph, codes: Sequence[int]) -> list[int]:
     return indexes
 
 
-def _require_made(graph: _Subgraph, codes: Sequence[int], filled: Sequence[bool]) -> None:
-    """Raise `NNError` with `security` if a tensor of a subgraph is read before something is in it."""
+def _require_made(graph: _Subgraph, codes: Sequence[int], filled: Sequence[bool]) -> set[int]:
+    """Raise `NNError` with `security` if a tensor of a subgraph is read before something is in it, or if a constant is
+    written. Returns the tensors that have something in them after a run."""
+    constants = {index for index, it in enumerate(graph.tensors) if _is_constant(it, filled)}
+    _require_none(graph.inputs, constants)
     made = {*graph.inputs, *(index for index, it in enumerate(graph.tensors) if _has_content(it, filled))}
     for operator in graph.operators:
         code = _code(operator, codes)
@@ -189,23 +196,54 @@ def _require_made(graph: _Subgraph, codes: Sequence[int], filled: Sequence[bool]
         needed = operator.numbers(_OPERATOR_INPUTS)
         first_optional = _OPTIONAL.get(code, len(needed))
         _require_all((it for place, it in enumerate(needed) if it != -1 or place < first_optional), made)
-        made.update(operator.numbers(_OPERATOR_OUTPUTS), operator.numbers(_OPERATOR_INTERMEDIATES))
+        written = *operator.numbers(_OPERATOR_OUTPUTS), *operator.numbers(_OPERATOR_INTERMEDIATES)
+        _require_none(written, constants)
+        made.update(written)
     _require_all(graph.outputs, made)
     missing = made.difference(range(len(graph.tensors)))
     if missing:
         raise ValueError(f"a subgraph has no tensor {min(missing)}")
+    return made
+
+
+def _require_bound(signature: Table, graph: _Subgraph, made: set[int]) -> None:
+    """Raise `NNError` with `security` if a signature doesn't set each input of its subgraph and nothing else, or gives
+    a tensor that has nothing in it."""
+    inputs, outputs = (_tensors_by_name(signature.tables(it)) for it in (_SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS))
+    unset = set(graph.inputs).symmetric_difference(inputs.values())
+    if unset:
+        message = f"the inputs of a signature aren't those of its subgraph: tensor {min(unset)} is in only one of them"
+        raise _refused(message)
+    _require_all(outputs.values(), made)
+
+
+def _tensors_by_name(maps: Iterable[Table]) -> dict[str, int]:
+    """The tensors of a signature by their names, as LiteRT sees these: the last of two tensors with one name, and no
+    tensor without a name. A name ends at a zero."""
+    named = ((it.text(_MAP_NAME).partition("\0")[0], it.number(_MAP_TENSOR, "I")) for it in maps)
+    return {name: tensor for name, tensor in named if name}
+
+
+def _is_constant(tensor: Table, filled: Sequence[bool]) -> bool:
+    buffer = tensor.number(_TENSOR_BUFFER, "I")
+    return buffer < len(filled) and filled[buffer]
 
 
 def _has_content(tensor: Table, filled: Sequence[bool]) -> bool:
-    buffer = tensor.number(_TENSOR_BUFFER, "I")
-    constant = buffer < len(filled) and filled[buffer]
-    return constant or tensor.number(_TENSOR_IS_VARIABLE, "B") != 0 or 0 in tensor.numbers(_TENSOR_SHAPE)
+    is_variable = tensor.number(_TENSOR_IS_VARIABLE, "B") != 0
+    return _is_constant(tensor, filled) or is_variable or 0 in tensor.numbers(_TENSOR_SHAPE)
 
 
 def _require_all(read: Iterable[int], made: set[int]) -> None:
     missing = next((index for index in read if index not in made), None)
     if missing is not None:
         raise _refused(f"its tensor {missing} is read before any operator writes it")
+
+
+def _require_none(written: Iterable[int], constants: set[int]) -> None:
+    constant = next((index for index in written if index in constants), None)
+    if constant is not None:
+        raise _refused(f"its tensor {constant} is a constant, and would be written over")
 
 
 def _refused(why: str) -> NNError:

@@ -46,7 +46,8 @@ def read_signatures(model: memoryview) -> list[Signature]:
         if graph >= len(graphs):
             raise ValueError(f"it has no subgraph {graph}")
         names = [_names(table.tables(field), graphs[graph]) for field in (_SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS)]
-        signatures.append(Signature(table.text(_SIGNATURE_KEY), graph, *names))
+        if name := table.text(_SIGNATURE_KEY):  # LiteRT runs none without a name
+            signatures.append(Signature(name, graph, *names))
     return signatures
 
 
