@@ -202,7 +202,8 @@ def _row_size(name: str, texts: Sequence[str | bytes], most: int) -> int:
 def _values_of(info: TensorInfo, maps: Sequence[Mapping[Any, float]], most: int) -> Array:
     """An array whose rows are the values of maps, in the order of their keys."""
     keys: Sequence[Any] = info.keys if info.keys is not None else sorted(maps[0]) if maps else ()
-    if any(each.keys() != set(keys) for each in maps):
+    known = set(keys)
+    if any(each.keys() != known for each in maps):
         message = f"output {info.name!r}: its maps have different keys, so that they are no rows of one tensor"
         raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
     dtype, dims = TensorType.F32.dtype, (len(maps), len(keys))
