@@ -40,6 +40,13 @@ def test_a_table_fits_the_width_and_loses_nothing(width: int) -> None:
     assert sorted("".join(lines).replace(" ", "")) == sorted("".join(map("".join, rows)).replace(" ", ""))
 
 
+@pytest.mark.parametrize("letter", ["x", "漢", "e\u0301"])
+def test_a_word_of_any_length_is_broken_in_time_that_grows_with_it(letter: str) -> None:
+    lines = table([(letter * 50_000, "b")], width=40)
+    assert max(map(text_width, lines)) <= 40
+    assert "".join(lines).replace(" ", "").count(letter) == 50_000
+
+
 def test_cells_that_fit_are_not_wrapped() -> None:
     rows = [("short", "words " * 20)]
     assert table(rows, width=60)[0].startswith("short  words words")

@@ -137,6 +137,8 @@ def test_memory_that_cant_be_seen_is_none(host: Host) -> None:
     assert host.run(EMPTY).stats.guest_memory == 0
     twice = b'(module (memory (export "a") (export "b") 3) (func (export "_start")))'
     assert host.run(twice).stats.guest_memory == 3 * PAGE
+    twice_beside_a_hidden_one = twice.replace(b"(func", b"(memory 5) (func")
+    assert host.run(twice_beside_a_hidden_one).stats.guest_memory is None
     component = component_command('(func (export "run") (result i32) (i32.const 0))')
     assert host.run(component).stats.guest_memory is None
 

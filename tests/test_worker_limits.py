@@ -130,3 +130,21 @@ def test_where_no_process_can_be_started_it_is_an_error(monkeypatch: pytest.Monk
                 load(session)
             assert raised.value.code is ErrorCode.RUNTIME_ERROR
         assert session.used("workers") == 0
+
+
+_UNDER_A_LIMIT = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (64 * 2**30,) * 2)
+import wasi_nn
+graph = wasi_nn.load(sys.argv[1], rules=wasi_nn.LoadRules(isolate=True))
+print(graph.compute({"x": [1.0, -1.0, 2.0, -2.0]})["y"].tolist())
+"""
+
+
+def test_a_worker_keeps_to_a_lower_limit_of_its_user(tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(MODEL)
+    run = subprocess.run(
+        [sys.executable, "-c", _UNDER_A_LIMIT, str(model)], capture_output=True, text=True, check=False
+    )
+    assert (run.stdout, run.stderr) == ("[1.0, 0.0, 2.0, 0.0]\n", "")

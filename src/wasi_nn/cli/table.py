@@ -29,10 +29,13 @@ def text_width(text: str) -> int:
     """The columns that a text takes on a terminal: two for a wide character, none for a combining one."""
     if text.isascii():
         return len(text)
-    return sum(
-        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        for character in text
-    )
+    return sum(map(_character_width, text))
+
+
+def _character_width(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def table(rows: Sequence[Sequence[str]], *, indent: int = 0, width: int | None = None) -> list[str]:
@@ -85,12 +88,21 @@ def _wrapped(text: str, width: int) -> list[str]:
             continue
         if lines[-1]:
             lines.append("")
-        while text_width(word) > width:
-            end = next(end for end in range(len(word), 0, -1) if text_width(word[:end]) <= width or end == 1)
-            lines[-1], word = word[:end], word[end:]
-            lines.append("")
-        lines[-1] = word
+        *full, rest = _pieces(word, width)
+        lines[-1:] = [*full, rest]
     return lines
+
+
+def _pieces(word: str, width: int) -> Iterator[str]:
+    """The parts of a word, each at most so wide, or a single character that is wider."""
+    start = taken = 0
+    for place, character in enumerate(word):
+        size = _character_width(character)
+        if taken + size > width and place > start:
+            yield word[start:place]
+            start, taken = place, 0
+        taken += size
+    yield word[start:]
 
 
 def hanging(text: str, width: int | None) -> str:

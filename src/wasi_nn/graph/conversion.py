@@ -202,11 +202,12 @@ def _row_size(name: str, texts: Sequence[str | bytes], most: int) -> int:
 def _values_of(info: TensorInfo, maps: Sequence[Mapping[Any, float]], most: int) -> Array:
     """An array whose rows are the values of maps, in the order of their keys."""
     keys: Sequence[Any] = info.keys if info.keys is not None else sorted(maps[0]) if maps else ()
-    if any(each.keys() != set(keys) for each in maps):
-        message = f"output {info.name!r} has maps with different keys, which can't be rows of one tensor"
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
     dtype, dims = TensorType.F32.dtype, (len(maps), len(keys))
     if prod(dims) * dtype.itemsize > most:
         message = f"{most} of the {_MAX_ROWS} bytes for all converted outputs are left"
         raise NNError(ErrorCode.TOO_LARGE, f"output {info.name!r} has {len(maps)} maps of {len(keys)} keys: {message}")
+    known = set(keys)
+    if any(each.keys() != known for each in maps):
+        message = f"output {info.name!r} has maps with different keys, which can't be rows of one tensor"
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
     return np.fromiter((each[key] for each in maps for key in keys), dtype, prod(dims)).reshape(dims)

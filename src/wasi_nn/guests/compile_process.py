@@ -14,6 +14,7 @@ from wasmtime import Module, WasmtimeError
 from wasmtime.component import Component
 
 from wasi_nn.guests.engine import new_engine
+from wasi_nn.process.resource_limits import limit
 
 INVALID = 3
 """The exit code for bytes that are not WebAssembly. The engine's message is on standard output."""
@@ -35,8 +36,8 @@ def main(kind: str, fuel: str, memory: str, source: str, target: str, parent: st
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
     if int(memory):
-        resource.setrlimit(resource.RLIMIT_DATA, (int(memory), int(memory)))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        limit(resource.RLIMIT_DATA, int(memory))
+    limit(resource.RLIMIT_CORE, 0)
     with open(int(source), "rb") as opened:
         wasm = opened.read()
     engine = new_engine(fuel=fuel == "1", parallel=True)

@@ -81,13 +81,12 @@ class StatsRecorder:
 
     def measure_memory(self, instance: Instance, store: Store) -> None:
         """Note the size of a guest's memories, which never shrink. Called on the guest's thread."""
-        sizes = {
-            ctypes.addressof(memory.data_ptr(store).contents): memory.data_len(store)
-            for memory in instance.exports(store).values()
-            if isinstance(memory, Memory) and memory.data_len(store)
-        }
-        exported = len([it for it in instance.exports(store).values() if isinstance(it, Memory)])
-        if self._memories is None or exported >= self._memories:
+        sizes = {}  # by address: a memory may be exported under several names
+        for memory in instance.exports(store).values():
+            if isinstance(memory, Memory):
+                size = memory.data_len(store)
+                sizes[ctypes.addressof(memory.data_ptr(store).contents) if size else 0] = size
+        if self._memories is None or len(sizes) >= self._memories:
             self._guest_memory = sum(sizes.values())
 
     def stats(self) -> RunStats:

@@ -15,7 +15,9 @@ from typing import Any
 from wasi_nn.isolation import Isolation, how_to_raise
 
 _LIMIT_PREFIX = "Isolation."  # an error with it names the limit already
-_MEMORY = re.compile(r"allocate memory|out of memory|memory allocation|bad_alloc|map segment", re.IGNORECASE)
+_MEMORY = re.compile(
+    r"allocate memory|not allocate|out of memory|memory allocation|bad_alloc|map segment", re.IGNORECASE
+)
 _THREADS = re.compile(r"resource temporarily unavailable|start new thread|pthread_create", re.IGNORECASE)
 
 _ROOM = 64 * 2**20  # bytes: a worker with less left may have asked for more at once

@@ -29,6 +29,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from wasi_nn.process.resource_limits import limit
+
 LEAST_LANDLOCK = 3  # below it, files can be cut short
 _MAX_FILES = 1024
 _MAX_STACK = 64 * 2**20  # of the main thread
@@ -162,14 +164,11 @@ def confine(readable: Iterable[str], memory: int, model: int, threads: int, *, s
         counts_alone = False
     if sockets and not scratch:
         raise OSError(errno.EPERM, "this runtime needs user namespaces to be isolated, and the kernel gives none")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    addresses = min(_ADDRESSES + 2 * memory + model, _LARGEST)  # its page tables are memory too
-    resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
+    limit(resource.RLIMIT_CORE, 0)
+    limit(resource.RLIMIT_DATA, memory)
+    limit(resource.RLIMIT_AS, min(_ADDRESSES + 2 * memory + model, _LARGEST))  # its page tables are memory too
     if counts_alone or scratch:  # else the kernel counts the threads of all processes of the user, and none of root's
-        _, most = resource.getrlimit(resource.RLIMIT_NPROC)
-        threads = threads if most == resource.RLIM_INFINITY else min(threads, most)
-        resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
+        limit(resource.RLIMIT_NPROC, threads)
     lifeline = _with_last_number(lifeline)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lifeline + 1, lifeline + 1))
     os.chdir("/")
