@@ -131,7 +131,7 @@ def test_reading_any_bytes_ends_in_an_answer_or_a_value_error(content: bytes) ->
 
 def test_a_model_of_countless_fields_is_given_up_on() -> None:
     assert not is_onnx(memoryview(b"\x10\x00" * 1_000_000))
-    with pytest.raises(ValueError, match="too many fields"):
+    with pytest.raises(ValueError, match=r"more than \d+ fields"):
         uses_external_data(memoryview(b"\x10\x00" * 2_500_000))
 
 

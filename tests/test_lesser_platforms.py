@@ -180,7 +180,7 @@ class TestWithoutWhatIsRequired:
                 print(main(["run", "--isolate", "--graph", f"g={model}", str(guest)]))
             """,
         )
-        assert output.startswith("0\nwasi-nn: graphs can't be isolated here: it needs ")
+        assert output.startswith("0\nwasi-nn: graphs can't be isolated here: isolation needs ")
         assert not output.endswith("\n0\n")
 
     def test_models_that_only_isolation_may_load_are_refused(self) -> None:

@@ -416,7 +416,7 @@ def test_a_prompt_that_is_too_long(graph: Graph) -> None:
     context = prompted(graph, "X" * 300)
     assert metadata(context) == (301, 0), "its tokens are counted all the same"
     for _ in range(2):
-        with pytest.raises(PromptTooLong, match="has 301 tokens, and the context 256"):
+        with pytest.raises(PromptTooLong, match="has 301 tokens, and the context only 256"):
             context.compute_single()
     context.set_input(0, PROMPTS[0])
     assert "".join(pieces_of(context)) == computed(graph)

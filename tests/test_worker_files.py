@@ -45,7 +45,7 @@ def test_a_worker_counts_as_long_as_a_context_needs_it() -> None:
         graph = load(session)
         context = session.init_execution_context(graph)
         session.unload(graph)
-        too_many(session, "a guest may have 1 ")
+        too_many(session, "the 1 that a guest may have")
         session.finalize_execution_context(context)
         load(session)
 

@@ -56,7 +56,7 @@ def test_a_worker_never_has_more_than_it_may() -> None:
     memory = WorkerMemory(10 * MIB)
     held = [memory.take(MIB) for _ in range(10)]
     with pytest.raises(
-        NNError, match=r"11534336 bytes .* may have 10485760 \(Isolation.memory, --worker-memory\)"
+        NNError, match=r"11534336 bytes.* may have 10485760 \(Isolation.memory, --worker-memory\)"
     ) as raised:
         memory.take(MIB)
     assert raised.value.code is ErrorCode.TOO_LARGE

@@ -200,7 +200,7 @@ def test_metadata_may_be_long_but_not_odd() -> None:
 def test_metadata_of_too_many_strings_is_refused() -> None:
     graph = _Described()
     graph.metadata = dict.fromkeys(map(str, range(2**19 + 1)), "")
-    with pytest.raises(NNError, match="1048578 strings: an isolated graph takes at most 1048576") as raised:
+    with pytest.raises(NNError, match="1048578 strings: an isolated graph may have at most 1048576") as raised:
         encoded_metadata(graph)
     assert raised.value.code is ErrorCode.TOO_LARGE
     texts = encoded_texts(np.array(["a", ""], object)) * (2**19 + 1)

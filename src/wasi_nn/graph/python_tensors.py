@@ -104,5 +104,6 @@ def _from_torch(tensor: Any) -> Any:
 
 def _wrong_tensor(info: TensorInfo, given: object) -> NNError:
     dims = "[...]" if info.dims is None else info.dims_text
-    wanted = "bytes, a str or a mapping" if info.opaque else f"an array of {info.type_name}{dims}, or numbers in lists"
+    wanted = f"an array of {info.type_name}{dims}, or {'texts' if is_text(info) else 'numbers'} in lists"
+    wanted = "bytes, a str or a mapping" if info.opaque else wanted
     return wrong_argument(f"input {info.name!r}", wanted, given)
