@@ -171,6 +171,16 @@ LOADS: list[tuple[Callable[[], Any], str]] = [
     (new(wasi_nn.load, ""), "source must be a path, as a str or a pathlib.Path, not ''"),
     (new(wasi_nn.load, ["a.onnx"]), "source[0] must be bytes, not 'a.onnx'"),
     (load(3), "no encoding is named 3; there are openvino, onnx"),
+    (
+        load("tflite"),
+        "no encoding is named 'tflite'; there are openvino, onnx, tensorflow, pytorch, tensorflowlite, "
+        "ggml, autodetect; did you mean tensorflowlite?",
+    ),
+    (
+        load(runtime="opevino"),
+        "no runtime is named 'opevino'; there are onnxruntime, ai_edge_litert, openvino, torch, "
+        "tensorflow, xllamacpp; did you mean openvino?",
+    ),
     (load(target="cuda"), "no target is named 'cuda'; there are cpu, gpu, tpu"),
     (load(options=3), f"{OPTIONS}3"),
     (load(options="threads=2"), f"{OPTIONS}'threads=2'"),
@@ -184,7 +194,7 @@ LOADS: list[tuple[Callable[[], Any], str]] = [
     (load(options={3: 3}), "the name of an option in options must be a str, not 3"),
     (load(options={"threads": True}), "option 'threads' of onnx can't be True: it takes a whole number from 0"),
     (load(options={"spinning": "no"}), "option 'spinning' of onnx can't be 'no': it takes true or false"),
-    (load(options={"providers": "CPU"}), "option 'providers' of onnx can't be 'CPU': it takes a list with texts in it"),
+    (load(options={"providers": "CPU"}), "option 'providers' of onnx can't be 'CPU': it takes a list of names"),
     (load(runtime="tensorrt"), "no runtime is named 'tensorrt'; there are onnxruntime, ai_edge_litert"),
     (load("onnx", runtime=3), "no runtime for onnx is named 3; there are onnxruntime, openvino"),
     (load(rules={}), f"{RULES}{{}}"),

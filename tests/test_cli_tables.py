@@ -65,6 +65,7 @@ def test_a_row_that_comes_later_may_be_wider() -> None:
 def test_text_hangs_under_its_first_line() -> None:
     assert hanging("one two three", None) == "one two three"
     assert hanging("one two three four", 16) == "one two\n    three four"
+    assert hanging("  one two three four", 16) == "  one two\n    three four"
 
 
 def test_each_table_of_the_command_fits_its_terminal_and_is_whole_in_a_pipe(write: Write, tmp_path: Path) -> None:
