@@ -86,7 +86,7 @@ FORMATS: Mapping[str, tuple[bytes, str]] = {
     "cut zip": (zipped({"a": bytes(1000)})[:500], r"is a zip file that is cut short \(500 bytes\): download it again"),
     "tar": (tarred("net.onnx", onnx_models.relu()), r"is a tar file \(it begins with 'net.onnx'\): unpack it"),
     "safetensors": (safetensors(), "is a safetensors file, which has weights without a program: export .* to ONNX"),
-    "cut safetensors": (safetensors(1000), "is a safetensors file, .*, cut short: it has 68 bytes, its header alone 1008"),
+    "cut safetensors": (safetensors(1000), "is a safetensors .*, cut short: it has 68 bytes, its header alone 1008"),
     "npy": (array(), "is a NumPy array .*weights without a program"),
     "npz": (arrays(), "is a file of NumPy arrays .*weights without a program"),
     "pickle": (pickle.dumps({"w": [1.0]}), "is a Python pickle: .*ONNX"),

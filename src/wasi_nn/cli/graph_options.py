@@ -185,13 +185,21 @@ def _graphs(options: argparse.Namespace) -> Iterator[tuple[str, NamedGraph]]:
         yield _wasmedge_graph(text)
 
 
+_GRAPH_TAKES = "it takes NAME=PATH or NAME=ENCODING:TARGET:PATH"
+
+
 def _graph(text: str) -> tuple[str, NamedGraph]:
+    import os
+
     from wasi_nn.loading.named_graph import NamedGraph
 
     name, equals, model = text.partition("=")
     if not (name and equals and model):
-        raise UsageError(f"--graph {text}: it takes NAME=PATH or NAME=ENCODING:TARGET:PATH")
+        raise UsageError(f"--graph {text}: {_GRAPH_TAKES}")
     option = f"--graph {text}"
+    encoding, colon, path = model.partition(":")
+    if colon and encoding in ENCODINGS and ":" not in path and not os.path.exists(model):
+        raise UsageError(f"{option}: {_GRAPH_TAKES}, such as {name}={encoding}:cpu:{path}")
     parts = model.split(":", 2)
     if len(parts) == 3 and parts[0] in ENCODINGS:
         encoding, target, path = parts

@@ -83,6 +83,9 @@ def _read_file(path: Path) -> bytes:
         return read_regular(path)
     except FileNotFoundError as error:
         raise GuestError(f"no guest at {printable(str(path))}: no such file") from error
+    except IsADirectoryError as error:
+        message = f"{printable(str(path))} is a directory, not a guest: give the path of its .wasm file"
+        raise GuestError(message) from error
     except OSError as error:
         raise GuestError(f"the guest {printable(str(path))} can't be read: {one_line(error)}") from error
 

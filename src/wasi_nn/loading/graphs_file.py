@@ -63,6 +63,9 @@ def with_setting(graph: NamedGraph, key: str, text: str) -> NamedGraph:
     except (ValueError, RecursionError):
         value = text
     if key not in SETTINGS:
+        meant = key.replace("_", "-")
+        if meant in SETTINGS:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no setting {key!r}; did you mean {meant}?")
         return replace(graph, options={**graph.options, key: value})
     value = value if _KEYS[key](value) else text
     if not _KEYS[key](value):
