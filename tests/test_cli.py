@@ -198,6 +198,8 @@ def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:
         (["run", "--graph", "net=onyx:cpu:net.onnx", "lookup.wat"], 1, "no such file or directory: onyx:cpu:net.onnx"),
         (["run", "--graphs", "nowhere.toml", "lookup.wat"], 1, "nowhere.toml: no such file or directory"),
         (["run", "--runtime", "onnx", "lookup.wat"], 2, "--runtime onnx: it takes ENCODING=RUNTIME"),
+        (["run", "--runtime", "tflite=openvino", "lookup.wat"], 2, "; did you mean tensorflowlite?"),
+        (["run", "--graph", "net=onnx:gqu:net.onnx", "lookup.wat"], 2, "; did you mean gpu?"),
         (["run", "--runtime", "onyx=openvino", "lookup.wat"], 2, "no encoding is named 'onyx'"),
         (["run", "--runtime", "onnx=tensorrt", "lookup.wat"], 1, "no runtime for onnx is named 'tensorrt'"),
         (["inspect", "--option", "threads", "net.onnx"], 2, "--option threads: it takes KEY=VALUE"),

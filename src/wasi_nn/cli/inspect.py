@@ -21,7 +21,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     """Add `inspect` to the command's parser."""
     parser = subcommands.add_parser(
         "inspect",
-        usage=f"{PROGRAM} inspect [OPTIONS] MODEL",
+        usage=f"{PROGRAM} inspect [OPTIONS] MODEL [WEIGHTS]",
         help="show a model's inputs and outputs, or a guest's imports",
         description="Load a model, and show its inputs and outputs. Or read a guest (a .wasm or .wat file) without "
         "running it, and show its imports, its dialect, and the problems that keep it from running on this host.",
@@ -30,7 +30,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "model",
         metavar="MODEL",
         nargs="+",
-        help="one model: its file, its .xml and .bin file, or a directory with one; or a guest",
+        help="a model: its file (OpenVINO: its .xml and .bin file), or a directory with one; or a guest",
     )
     parser.add_argument(
         "--encoding",

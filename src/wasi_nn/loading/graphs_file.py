@@ -76,6 +76,8 @@ def with_setting(graph: NamedGraph, key: str, text: str) -> NamedGraph:
 
 def _other_format(file: Path) -> str:
     """A clause about a file of another well-known format, such as a model; empty for any other file."""
+    if file.is_dir():
+        return "a directory, not a file of graphs"
     with suppress(OSError, ValueError), mapped_file(file) as content:
         found = what_is(content, file.name)
         if found is not None and not found.vague:
