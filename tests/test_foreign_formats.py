@@ -196,6 +196,10 @@ def test_a_model_of_another_encoding_is_named(real: GraphEncoding, given: str, w
     refused(code, match, wasi_nn.load, write("model", build()), given)
 
 
+def test_a_text_that_begins_like_compressed_bytes_is_a_text() -> None:
+    refused(ErrorCode.INVALID_ENCODING, "it is a text, and begins with", wasi_nn.load, b"x^2 + y^2 = 1, a circle\n")
+
+
 def test_a_runtime_that_has_not_the_models_encoding() -> None:
     match = "is an ONNX model, and the chosen runtime torch loads only pytorch: choose onnxruntime or openvino"
     refused(ErrorCode.INVALID_ENCODING, match, wasi_nn.load, onnx_models.relu(), runtime="torch")

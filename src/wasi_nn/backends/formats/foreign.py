@@ -188,7 +188,7 @@ _ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
 
 
 def _zlib(head: bytes, _: memoryview) -> ForeignFormat | None:
-    if not _ZLIB.match(head) or len(head) < 16:
+    if not _ZLIB.match(head) or head.isascii():
         return None
     try:
         zlib.decompressobj().decompress(head, 1)
