@@ -289,7 +289,7 @@ def test_a_prompt_that_isnt_utf_8(graph: Graph) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"embedding": True}])
 def test_a_prompt_that_is_too_long(graph: Graph, options: dict[str, Any]) -> None:
-    with pytest.raises(PromptTooLong, match="has 301 tokens, and the context 256"):
+    with pytest.raises(PromptTooLong, match="has 301 tokens, and the context only 256"):
         written(graph, "X" * 300, **options)
     refused(ErrorCode.TOO_LARGE, "10000000 bytes can't fit", written, graph, "X" * 10_000_000, **options)
 
