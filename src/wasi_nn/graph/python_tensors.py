@@ -104,5 +104,9 @@ def _from_torch(tensor: Any) -> Any:
 
 def _wrong_tensor(info: TensorInfo, given: object) -> NNError:
     dims = "[...]" if info.dims is None else info.dims_text
-    wanted = "bytes, a str or a mapping" if info.opaque else f"an array of {info.type_name}{dims}, or numbers in lists"
+    wanted = (
+        "bytes, a str or a mapping"
+        if info.opaque
+        else f"an array of {info.type_name}{dims}, or {'texts' if info.dtype == object else 'numbers'} in lists"
+    )
     return wrong_argument(f"input {info.name!r}", wanted, given)
