@@ -164,6 +164,8 @@ RUNS: list[tuple[Callable[[], Any], str]] = [
     (run(trace="/nowhere/t", trace_data=1), "trace_data must be True or False, not 1"),
     (lambda: host().start(GUEST).wait("x"), "timeout must be a number of seconds"),  # type: ignore[arg-type]
 ]
+ENCODINGS = "openvino, onnx, tensorflow, pytorch, tensorflowlite, ggml, autodetect"
+RUNTIMES = "onnxruntime, ai_edge_litert, openvino, torch, tensorflow, xllamacpp"
 LOADS: list[tuple[Callable[[], Any], str]] = [
     (new(wasi_nn.load, 3), f"{SOURCE}3"),
     (new(wasi_nn.load, None), f"{SOURCE}None"),
@@ -171,6 +173,8 @@ LOADS: list[tuple[Callable[[], Any], str]] = [
     (new(wasi_nn.load, ""), "source must be a path, as a str or a pathlib.Path, not ''"),
     (new(wasi_nn.load, ["a.onnx"]), "source[0] must be bytes, not 'a.onnx'"),
     (load(3), "no encoding is named 3; there are openvino, onnx"),
+    (load("tflite"), f"no encoding is named 'tflite'; there are {ENCODINGS}; did you mean tensorflowlite?"),
+    (load(runtime="opevino"), f"no runtime is named 'opevino'; there are {RUNTIMES}; did you mean openvino?"),
     (load(target="cuda"), "no target is named 'cuda'; there are cpu, gpu, tpu"),
     (load(options=3), f"{OPTIONS}3"),
     (load(options="threads=2"), f"{OPTIONS}'threads=2'"),
@@ -463,7 +467,7 @@ def test_elements_that_are_no_strings_are_refused_for_strings() -> None:
     graph = wasi_nn.load(onnx_models.strings())
     given: Any
     for given in ([HUGE], [None], ["a", None], np.array([object()]), np.array([1], object)):
-        with pytest.raises(NNError, match="must be an array of tensor\\(string\\)") as raised:
+        with pytest.raises(NNError, match="must be an array of string\\[n\\], or texts in lists") as raised:
             graph.compute({graph.inputs[0].name: given})
         assert raised.value.code is ErrorCode.INVALID_ARGUMENT
 

@@ -154,6 +154,11 @@ def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:
             2,
             "--graph net=onnx:npu:net.onnx: no target is named 'npu'; there are cpu",
         ),
+        (
+            ["run", "--graph", "net=onnx:net.onnx", "lookup.wat"],
+            2,
+            "--graph net=onnx:net.onnx: it takes NAME=PATH or NAME=ENCODING:TARGET:PATH, such as net=onnx:cpu:net.onnx",
+        ),
         (["run", "--graph", "net=net.onnx", "--graph", "net=net.onnx", "lookup.wat"], 2, "two graphs are named 'net'"),
         (["run", "--graph", "net=net.onnx", "--nn-graph", "onnx::dir/net", "lookup.wat"], 2, "two graphs"),
         (["run", "--nn-graph", "onnx:dir/net", "lookup.wat"], 2, "ENCODING::DIR"),
@@ -193,11 +198,15 @@ def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:
         (["run", "--graph", "net=onyx:cpu:net.onnx", "lookup.wat"], 1, "no such file or directory: onyx:cpu:net.onnx"),
         (["run", "--graphs", "nowhere.toml", "lookup.wat"], 1, "nowhere.toml: no such file or directory"),
         (["run", "--runtime", "onnx", "lookup.wat"], 2, "--runtime onnx: it takes ENCODING=RUNTIME"),
+        (["run", "--runtime", "tflite=openvino", "lookup.wat"], 2, "; did you mean tensorflowlite?"),
+        (["run", "--graph", "net=onnx:gqu:net.onnx", "lookup.wat"], 2, "; did you mean gpu?"),
         (["run", "--runtime", "onyx=openvino", "lookup.wat"], 2, "no encoding is named 'onyx'"),
         (["run", "--runtime", "onnx=tensorrt", "lookup.wat"], 1, "no runtime for onnx is named 'tensorrt'"),
         (["inspect", "--option", "threads", "net.onnx"], 2, "--option threads: it takes KEY=VALUE"),
         (["run", "--dir", "nowhere", "lookup.wat"], 1, "no directory at nowhere, for the guest's nowhere"),
         (["graphs", "--check"], 2, "name some by --graphs FILE or --graph NAME=PATH"),
+        (["inspect", "net.onnx", "net.onnx"], 1, "one builder, the model; got 2: give the path of one model"),
+        (["run", "dir"], 1, "dir is a directory, not a guest: give the path of its .wasm file"),
         (["inspect", "nowhere.onnx"], 1, "no such file or directory: nowhere.onnx"),
         (
             ["inspect", "broken.onnx"],
@@ -254,6 +263,10 @@ def test_inspect(wasi_nn: Callable[..., Result], write: Write) -> None:
 def test_inspect_with_options_of_the_backend_and_of_the_host(wasi_nn: Callable[..., Result], write: Write) -> None:
     write("int8.onnx", models.cast(TensorProto.INT8, TensorProto.FLOAT))
     assert "x  int8  [4]" in wasi_nn("inspect", "int8.onnx")[1]
+    hint = "wasi-nn has no tensors of int8; the host can convert them (LoadRules(convert_types=True), --convert-types"
+    assert hint in wasi_nn("inspect", "int8.onnx")[1]
+    assert hint not in wasi_nn("inspect", "--convert-types", "int8.onnx")[1]
+    assert hint not in wasi_nn("inspect", "net.onnx")[1]
     assert "x  i32  [4]" in wasi_nn("inspect", "--convert-types", "int8.onnx")[1]
     write("classifier.onnx", models.labelled(["b", "a"]))
     assert "p  seq(map(string,tensor(float)))  of any rank" in wasi_nn("inspect", "classifier.onnx")[1]

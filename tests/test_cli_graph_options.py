@@ -51,6 +51,12 @@ def row(command: Command, *arguments: str) -> dict[str, Any]:
 NET = ("--graph", "net=net.onnx")
 
 
+def test_a_setting_with_an_underscore_is_suggested_with_its_hyphen(command: Command) -> None:
+    code, _, errors = command("graphs", *NET, "--graph-option", "net:convert_types=true")
+    assert code == 2
+    assert "--graph-option convert_types=true: no setting 'convert_types'; did you mean convert-types?" in errors
+
+
 def test_an_option_of_the_backend(command: Command) -> None:
     options = ["--graph-option", "net:threads=2", "--graph-option", 'net:providers=["CPUExecutionProvider"]']
     found = row(command, *NET, *options, "--graph-option", "net:optimization=basic", "--check")

@@ -72,6 +72,7 @@ def test_a_row_that_comes_later_may_be_wider() -> None:
 def test_text_hangs_under_its_first_line() -> None:
     assert hanging("one two three", None) == "one two three"
     assert hanging("one two three four", 16) == "one two\n    three four"
+    assert hanging("  one two three four", 16) == "  one two\n    three four"
 
 
 def test_each_table_of_the_command_fits_its_terminal_and_is_whole_in_a_pipe(write: Write, tmp_path: Path) -> None:
@@ -134,6 +135,7 @@ def test_the_columns_of_backends_line_up_where_runtimes_are_missing(
     [
         ([], "wasi-nn: COMMAND is missing: run, replay, graphs, inspect, backends (help: wasi-nn --help)"),
         (["rum"], "'rum' isn't one of run, replay, graphs, inspect, backends; did you mean run?"),
+        (["inspect", "--stats", "net.onnx"], "wasi-nn inspect: no option --stats (help"),
         (["--versoin"], "no option --versoin; did you mean --version?"),
         (["run"], "wasi-nn run: GUEST is missing: a .wasm or .wat file (help: wasi-nn run --help)"),
         (["run", "--isolat", "guest.wasm"], "wasi-nn run: no option --isolat; did you mean --isolate?"),

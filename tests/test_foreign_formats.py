@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from struct import pack
@@ -85,11 +86,12 @@ FORMATS: Mapping[str, tuple[bytes, str]] = {
     "cut zip": (zipped({"a": bytes(1000)})[:500], r"is a zip file that is cut short \(500 bytes\): download it again"),
     "tar": (tarred("net.onnx", onnx_models.relu()), r"is a tar file \(it begins with 'net.onnx'\): unpack it"),
     "safetensors": (safetensors(), "is a safetensors file, which has weights without a program: export .* to ONNX"),
-    "cut safetensors": (safetensors(1000), "is a safetensors file, .*: it has 68 bytes, its header alone 1008"),
+    "cut safetensors": (safetensors(1000), "is a safetensors .*, cut short: it has 68 bytes, its header alone 1008"),
     "npy": (array(), "is a NumPy array .*weights without a program"),
     "npz": (arrays(), "is a file of NumPy arrays .*weights without a program"),
     "pickle": (pickle.dumps({"w": [1.0]}), "is a Python pickle: .*ONNX"),
     "old pickle": (pickle.dumps(np.dtype("f4"), 2), "is a Python pickle: .*ONNX"),
+    "compressed pickle": (zlib.compress(pickle.dumps({"w": [1.0]}), 3), "is compressed .* joblib.*ONNX"),
     "zeros": (bytes(10_000), "is a file of zeros, such as an unfinished download: download it again"),
     "empty": (b"", "is empty: download or copy it again"),
     "wasm": (b"\0asm\x01\0\0\0", "is a WebAssembly module, which is a guest: run it with `wasi-nn run`"),
@@ -194,8 +196,12 @@ def test_a_model_of_another_encoding_is_named(real: GraphEncoding, given: str, w
     refused(code, match, wasi_nn.load, write("model", build()), given)
 
 
+def test_a_text_that_begins_like_compressed_bytes_is_a_text() -> None:
+    refused(ErrorCode.INVALID_ENCODING, "it is a text, and begins with", wasi_nn.load, b"x^2 + y^2 = 1, a circle\n")
+
+
 def test_a_runtime_that_has_not_the_models_encoding() -> None:
-    match = "is an ONNX model, and the chosen runtime loads only pytorch"
+    match = "is an ONNX model, and the chosen runtime torch loads only pytorch: choose onnxruntime or openvino"
     refused(ErrorCode.INVALID_ENCODING, match, wasi_nn.load, onnx_models.relu(), runtime="torch")
 
 

@@ -104,7 +104,7 @@ def test_an_endless_grammar_ends_a_sequence_of_pieces(isolated: IsolatedGraph) -
 
 
 def test_without_a_time_limit_an_isolated_graph_takes_no_grammar(isolated: wasi_nn.Graph) -> None:
-    how = r"limit the time of computes \(Limits.compute_time, --max-compute-time\), or allow grammars \(options="
+    how = r"limit the time of a guest's computes \(Limits.compute_time, .*\), or allow grammars \(options="
     with Session({"llm": isolated}, limits=Limits(compute_time=None)) as session:
         refused(ErrorCode.SECURITY, how, prompted, session, options=FINE)
         refused(ErrorCode.SECURITY, how, prompted(session, config=FINE).compute)
@@ -128,9 +128,18 @@ def test_in_this_process_the_refusal_says_how_to_isolate_or_allow() -> None:
             prompted(session, options=FINE)
         assert raised.value.message == (
             "this graph takes no grammar from guests, since one can occupy llama.cpp without end: "
-            "isolate the graph (isolate=True, --isolate), or allow grammars (options={'allow-grammar': True}, "
-            "--graph-option NAME:allow-grammar=true, options.allow-grammar = true in graphs.toml)"
+            "isolate the graph (LoadRules(isolate=True), --isolate), or allow grammars "
+            "(options={'allow-grammar': True}, --graph-option NAME:allow-grammar=true, "
+            "options.allow-grammar = true in graphs.toml)"
         )
+
+
+def test_without_a_time_limit_the_refusal_says_that_isolation_needs_one() -> None:
+    how = (
+        r"allow grammars \(options=.*\), or isolate the graph \(.*\) and limit the time of a guest's computes \(Limits"
+    )
+    with wasi_nn.load(models.tiny()) as graph:
+        refused(ErrorCode.SECURITY, how, graph.compute, {"prompt": b"hello", "options": FINE})
 
 
 def test_the_command_gives_what_the_refusal_says(tmp_path: Path, cache_home: Path) -> None:

@@ -89,7 +89,11 @@ def test_what_is_wrong_is_said_with_its_place(write: Write, content: bytes, matc
 
 def test_files_that_are_not_there(write: Write, tmp_path: Path) -> None:
     refused(ErrorCode.NOT_FOUND, "no file of graphs at", Registry, tmp_path / "nowhere.toml")
-    refused(ErrorCode.INVALID_ARGUMENT, "can't be read", Registry, tmp_path)
+    refused(ErrorCode.INVALID_ARGUMENT, "is a directory, not a file of graphs", Registry, tmp_path)
+    match = "net.onnx is an ONNX model, not a file of graphs: give the model a name .*, --graph NAME=PATH"
+    refused(ErrorCode.INVALID_ARGUMENT, match, Registry, write("net.onnx", models.relu()))
+    match = "guest.wasm is a WebAssembly module, .*, not a file of graphs"
+    refused(ErrorCode.INVALID_ARGUMENT, match, Registry, write("guest.wasm", b"\0asm\1\0\0\0"))
     file = write("graphs.toml", b"[graphs.net]\npath = 'nowhere.onnx'")
     refused(ErrorCode.NOT_FOUND, "graph 'net': no such file or directory: .*nowhere.onnx", Registry, file)
 

@@ -44,6 +44,18 @@ MODULES: Mapping[str, tuple[str, str]] = {
         '(module (func (export "infer")) (func (export "cabi_realloc")))',
         "is the core module of a component, not the component",
     ),
+    "a start with a parameter": (
+        '(module (func (export "_start") (param i32)))',
+        r"exports a '_start' that takes parameters \(i32\): a command's '_start' takes none and gives none",
+    ),
+    "a start with a result": (
+        '(module (func (export "_start") (result i32) i32.const 0))',
+        r"exports a '_start' that gives results \(i32\): a command's '_start' takes none and gives none",
+    ),
+    "a start that is no function": (
+        '(module (memory (export "_start") 1))',
+        "exports a '_start' that is no function: build it as a command, with a main function",
+    ),
     "AssemblyScript": (
         '(module (import "env" "abort" (func (param i32 i32 i32 i32))) (func (export "_start")))',
         r"is built by AssemblyScript for JavaScript: build it with `asc --use abort=`.*wasi-shim.*imports env\.abort\)",

@@ -80,7 +80,7 @@ def test_a_guest_through_a_pipe_of_the_shells_is_refused() -> None:
 
 def test_python_says_that_it_cannot_be_read(odd: Path) -> None:
     host = Host(cache=False)
-    with pytest.raises(GuestError, match=r"can't be read: (it is no regular file|Is a directory|.*directory)"):
+    with pytest.raises(GuestError, match=r"can't be read: it is no regular file|is a directory, not a guest"):
         host.run(odd)
     if not odd.is_dir():
         refused(ErrorCode.RUNTIME_ERROR, "no regular file", wasi_nn.load, odd)

@@ -140,7 +140,7 @@ def test_types_that_wasi_nn_lacks_are_pythons_all_the_same(element: str) -> None
 
 def test_strings() -> None:
     graph = wasi_nn.load(models.strings())
-    assert graph.inputs[0].type_name == "tensor(string)"
+    assert graph.inputs[0].type_name == "string"
     assert graph.compute({"x": np.array(["a", "bcd"])})["y"].tolist() == ["a", "bcd"]
     context = graph.init_execution_context()
     context.set_input("x", np.array(["a"]))

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wasi_nn.arguments import shown
-from wasi_nn.errors import ErrorCode, NNError, printable
+from wasi_nn.errors import ErrorCode, NNError, nearest, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,7 +100,8 @@ def parse_enum(kind: type[Word], value: Word | str, name: str = "") -> Word:
     except ValueError as error:
         what = kind.__name__.removeprefix("Graph").removeprefix("Execution").lower()
         words = ", ".join(member.value for member in kind)
-        message = f"no {what} is named {shown(value)}; there are {words}"
+        near = nearest(value, (member.value for member in kind)) if isinstance(value, str) else ""
+        message = f"no {what} is named {shown(value)}; there are {words}{near}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"{name}: {message}" if name else message) from error
 
 

@@ -82,7 +82,9 @@ def one_of(words: Sequence[str] | Mapping[str, Any]) -> Check:
 def only_builder(encoding: GraphEncoding, builders: Sequence[memoryview]) -> bytes:
     """The model of an encoding whose graphs have exactly one builder. Raises `NNError` for another number."""
     if len(builders) != 1:
-        message = f"a graph of {encoding.value} takes one builder, the model; got {len(builders)}"
+        message = (
+            f"a graph of {encoding.value} takes one builder, the model; got {len(builders)}: give the path of one model"
+        )
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     return as_bytes(builders[0])
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from wasi_nn.cli import ENCODINGS, TARGETS, UsageError, worker_options
+from wasi_nn.errors import nearest
 
 if TYPE_CHECKING:
     from wasi_nn.loading.named_graph import NamedGraph
@@ -164,8 +165,6 @@ def with_setting(option: str, graph: NamedGraph, text: str) -> NamedGraph:
 
 
 def _why_no_graph(text: str, names: Iterable[str]) -> str:
-    from wasi_nn.errors import nearest
-
     name, colon, _ = text.partition("=")[0].rpartition(":")
     if not colon:
         return "it takes NAME:KEY=VALUE, such as net:threads=2"
@@ -185,13 +184,21 @@ def _graphs(options: argparse.Namespace) -> Iterator[tuple[str, NamedGraph]]:
         yield _wasmedge_graph(text)
 
 
+_GRAPH_TAKES = "it takes NAME=PATH or NAME=ENCODING:TARGET:PATH"
+
+
 def _graph(text: str) -> tuple[str, NamedGraph]:
+    import os
+
     from wasi_nn.loading.named_graph import NamedGraph
 
     name, equals, model = text.partition("=")
     if not (name and equals and model):
-        raise UsageError(f"--graph {text}: it takes NAME=PATH or NAME=ENCODING:TARGET:PATH")
+        raise UsageError(f"--graph {text}: {_GRAPH_TAKES}")
     option = f"--graph {text}"
+    encoding, colon, path = model.partition(":")
+    if colon and encoding in ENCODINGS and ":" not in path and not os.path.exists(model):
+        raise UsageError(f"{option}: {_GRAPH_TAKES}, such as {name}={encoding}:cpu:{path}")
     parts = model.split(":", 2)
     if len(parts) == 3 and parts[0] in ENCODINGS:
         encoding, target, path = parts
@@ -227,12 +234,15 @@ def _wasmedge_graph(text: str) -> tuple[str, NamedGraph]:
 
 
 def _encoding(option: str, encoding: str) -> str:
-    if encoding not in ENCODINGS:
-        raise UsageError(f"{option}: no encoding is named {encoding!r}; there are {', '.join(ENCODINGS)}")
-    return encoding
+    return _word(option, "encoding", encoding, ENCODINGS)
 
 
 def _target(option: str, target: str) -> str:
-    if target not in TARGETS:
-        raise UsageError(f"{option}: no target is named {target!r}; there are {', '.join(TARGETS)}")
-    return target
+    return _word(option, "target", target, TARGETS)
+
+
+def _word(option: str, kind: str, word: str, words: Sequence[str]) -> str:
+    if word not in words:
+        message = f"{option}: no {kind} is named {word!r}; there are {', '.join(words)}{nearest(word, words)}"
+        raise UsageError(message)
+    return word

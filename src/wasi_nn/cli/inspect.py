@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS, graph_options
@@ -20,7 +21,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     """Add `inspect` to the command's parser."""
     parser = subcommands.add_parser(
         "inspect",
-        usage=f"{PROGRAM} inspect [OPTIONS] MODEL [MODEL ...]",
+        usage=f"{PROGRAM} inspect [OPTIONS] MODEL [WEIGHTS]",
         help="show a model's inputs and outputs, or a guest's imports",
         description="Load a model, and show its inputs and outputs. Or read a guest (a .wasm or .wat file) without "
         "running it, and show its imports, its dialect, and the problems that keep it from running on this host.",
@@ -29,7 +30,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "model",
         metavar="MODEL",
         nargs="+",
-        help="a model: its file or files (.xml .bin), or a directory with one; or a guest",
+        help="a model: its file (OpenVINO: its .xml and .bin file), or a directory with one; or a guest",
     )
     parser.add_argument(
         "--encoding",
@@ -97,9 +98,22 @@ def _print_model(graph: Graph) -> None:
     if graph.metadata:
         values = [(key, _shortened(" ".join(value.split()))) for key, value in graph.metadata.items()]
         print("metadata", *table(values, indent=2, width=width), sep="\n")
+    for reason in _unconverted(info for part in tensors.values() for info in part):
+        print(hanging(reason, width))
     if "signatures" in graph.metadata and graph.encoding.value in ("tensorflow", "tensorflowlite"):
         how = how_to_set_option("signature", "SIGNATURE")
         print(hanging(f"another signature: --option signature=SIGNATURE here; {how}", width))
+
+
+def _unconverted(infos: Iterable[TensorInfo]) -> list[str]:
+    """What a guest can't use of these tensors: a sentence for the types that can be converted, and one for others."""
+    from wasi_nn.graph.guest_types import guest_info, no_such_tensors
+
+    kinds: dict[bool, dict[str, None]] = {}
+    for info in infos:
+        if info.dtype is not None and info.type is None:
+            kinds.setdefault(guest_info(info) is not info, {})[info.type_name] = None
+    return [no_such_tensors(" and ".join(names), is_convertible=convertible) for convertible, names in kinds.items()]
 
 
 def _cells(index: int, info: TensorInfo) -> tuple[str, ...]:

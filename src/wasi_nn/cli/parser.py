@@ -40,7 +40,9 @@ class Parser(argparse.ArgumentParser):
         if not argument.startswith("-"):
             return f"{printable(argument)!r} is one argument too many"
         option = argument.partition("=")[0]
-        return f"no option {printable(option)}{nearest(option, self._option_string_actions)}"
+        known = [name.lstrip("-") for name in self._option_string_actions if name.startswith("--")]
+        meant = nearest(option.lstrip("-"), known).replace("did you mean ", "did you mean --")
+        return f"no option {printable(option)}{meant}"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:

@@ -109,4 +109,5 @@ def hanging(text: str, width: int | None) -> str:
     """A text on several lines where it is wider than `width`, with the further ones indented."""
     if width is None or text_width(text) <= width:
         return text
-    return "\n    ".join(_wrapped(text, max(width - 4, _NARROWEST)))
+    indent = text[: len(text) - len(text.lstrip(" "))]
+    return indent + "\n    ".join(_wrapped(text.lstrip(" "), max(width - 4, _NARROWEST)))

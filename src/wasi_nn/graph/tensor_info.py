@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,10 @@ class TensorInfo:
             return "bytes"
         if self.dtype is None:
             return "any"
-        return dtype_name(self.dtype) if self.dtype != object else self.native or "object"
+        if self.dtype != object:
+            return dtype_name(self.dtype)
+        word = re.fullmatch(r"tensor\((\w+)\)", self.native)  # as ONNX Runtime says it
+        return word[1] if word else self.native or "object"
 
     @property
     def has_fixed_dims(self) -> bool:

@@ -83,6 +83,9 @@ def _read_file(path: Path) -> bytes:
         return read_regular(path)
     except FileNotFoundError as error:
         raise GuestError(f"no guest at {printable(str(path))}: no such file") from error
+    except IsADirectoryError as error:
+        message = f"{printable(str(path))} is a directory, not a guest: give the path of its .wasm file"
+        raise GuestError(message) from error
     except OSError as error:
         raise GuestError(f"the guest {printable(str(path))} can't be read: {one_line(error)}") from error
 
@@ -131,6 +134,19 @@ def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store
             "(C and C++: without -mexec-model=reactor; Rust: no cdylib; Go: without -buildmode=c-shared; "
             "AssemblyScript: --exportStart _start)"
         )
+    elif "_start" in exports:
+        yield from _problem_of_start(exports["_start"])
+
+
+def _problem_of_start(start: object) -> Iterator[str]:
+    if not isinstance(start, wasmtime.FuncType):
+        yield "exports a '_start' that is no function: build it as a command, with a main function"
+        return
+    for types, has in ((start.params, "takes parameters"), (start.results, "gives results")):
+        if types:
+            names = listed([str(it) for it in types])
+            yield f"exports a '_start' that {has} ({names}): a command's '_start' takes none and gives none"
+            return
 
 
 def imports_wasi(guest: Module | Component, engine: Engine) -> bool:

@@ -120,8 +120,8 @@ def _backend_for_bytes(
         return fitting[0]
     if encoding is not GraphEncoding.AUTODETECT and tried:
         return next(filter(is_installed, tried), tried[0])  # its error will say what is wrong with the model
-    known = list(dict.fromkeys(backend.encoding.value for backend in tried or available()))
     if encoding is not GraphEncoding.AUTODETECT:
+        known = dict.fromkeys(backend.encoding.value for backend in available())
         message = f"there is no backend for {encoding.value} here, only for {', '.join(known)}"
         raise NNError(ErrorCode.INVALID_ENCODING, message)
-    raise unknown_format(model, file, known)
+    raise unknown_format(model, file, tried or list(available()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -51,19 +51,23 @@ def what_is_in(directory: Path) -> str:
     return ""
 
 
-def unknown_format(content: memoryview, file: Path | None, tried: Iterable[str]) -> NNError:
-    """The error for a model without a given encoding that no backend recognises."""
+def unknown_format(content: memoryview, file: Path | None, tried: Sequence[Backend]) -> NNError:
+    """The error for a model without a given encoding that no backend recognises. `tried` are the backends that may load
+    the model."""
     found = what_is(content, "" if file is None else file.name)
+    encodings = ", ".join(dict.fromkeys(backend.encoding.value for backend in tried))
     if found is not None and found.encoded:
-        message = f"{_name(file)} is {found.name}, and the chosen runtime loads only {', '.join(tried)}"
-        return NNError(ErrorCode.INVALID_ENCODING, message)
+        runtimes = " and ".join(dict.fromkeys(backend.runtime for backend in tried))
+        fitting = " or ".join(dict.fromkeys(it.runtime for it in available() if _sniffs(it, content)))
+        message = f"{_name(file)} is {found.name}, and the chosen runtime {runtimes} loads only {encodings}"
+        return NNError(ErrorCode.INVALID_ENCODING, f"{message}: choose {fitting}")
     if found is not None and not found.vague:
         return NNError(ErrorCode.INVALID_ENCODING, f"{_name(file)} is {found.name}: {found.advice}")
     kind = "" if found is None else f" is {found.name}, and"
     return NNError(
         ErrorCode.INVALID_ENCODING,
         f"{_name(file) if file is None else printable(str(file))} isn't in a format known here "
-        f"(tried: {', '.join(tried)}); it{kind} begins with {bytes(content[:8])!r}",
+        f"(tried: {encodings}); it{kind} begins with {bytes(content[:8])!r}",
     )
 
 

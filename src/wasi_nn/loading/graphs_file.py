@@ -18,13 +18,17 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from wasi_nn.backends.options import Check, cannot_be, is_flag, is_text, taking
 from wasi_nn.errors import ErrorCode, NNError, nearest, one_line
+from wasi_nn.loading.explanation import what_is
 from wasi_nn.loading.named_graph import NamedGraph
+from wasi_nn.process.files import mapped_file
+from wasi_nn.settings import how_to_set
 
 _MAX_BYTES = 16 * 1024**2
 
@@ -40,6 +44,9 @@ def read(file: Path) -> dict[str, NamedGraph]:
     except FileNotFoundError as error:
         raise NNError(ErrorCode.NOT_FOUND, f"no file of graphs at {file}: no such file or directory") from error
     except (OSError, ValueError, RecursionError) as error:  # RecursionError: values that are nested too deep
+        other = _other_format(file)
+        if other:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{file} is {other}") from error
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"{file} can't be read: {one_line(error)}") from error
     _require_known(str(file), content, {"graphs": _is_table})
     return {name: _graph(f"{file}, graph {name!r}", file.parent, keys) for name, keys in content["graphs"].items()}
@@ -56,12 +63,29 @@ def with_setting(graph: NamedGraph, key: str, text: str) -> NamedGraph:
     except (ValueError, RecursionError):
         value = text
     if key not in SETTINGS:
+        meant = key.replace("_", "-")
+        if meant in SETTINGS:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no setting {key!r}; did you mean {meant}?")
         return replace(graph, options={**graph.options, key: value})
     value = value if _KEYS[key](value) else text
     if not _KEYS[key](value):
         raise NNError(ErrorCode.INVALID_ARGUMENT, cannot_be(key, value, _KEYS[key]))
     field: dict[str, Any] = {key.replace("-", "_"): value}
     return replace(graph, **field)
+
+
+def _other_format(file: Path) -> str:
+    """A clause about a file of another well-known format, such as a model; empty for any other file."""
+    if file.is_dir():
+        return "a directory, not a file of graphs"
+    with suppress(OSError, ValueError), mapped_file(file) as content:
+        found = what_is(content, file.name)
+        if found is not None and not found.vague:
+            name = (
+                f": give the model a name ({how_to_set('{NAME: PATH}', '--graph NAME=PATH')})" if found.encoded else ""
+            )
+            return f"{found.name}, not a file of graphs{name}"
+    return ""
 
 
 def _text(file: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from wasi_nn.arguments import as_flag, as_mapping, require_kind, shown
 from wasi_nn.backends import Backend, available
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError, nearest
 from wasi_nn.isolation import Isolation, require_available as require_isolation, unavailable as isolation_unavailable
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
@@ -82,6 +82,7 @@ def known_runtime(encoding: GraphEncoding, name: Any) -> str:
             return others[0].runtime
     kind = "" if encoding is GraphEncoding.AUTODETECT else f" for {encoding.value}"
     message = f"no runtime{kind} is named {shown(name)}; there are {', '.join(names) or 'none'}"
+    message += nearest(name, names) if isinstance(name, str) else ""
     raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 

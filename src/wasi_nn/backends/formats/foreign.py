@@ -1,13 +1,14 @@
 """Recognizes well-known formats that no backend loads, and says what to do with such a file.
 
 In the place of a model, people have a pointer, a web page, an archive, or a model of another framework.
-Only the first and last bytes are read (of a zip file, also a small directory), and nothing is unpacked. The bytes may
-be hostile.
+Only the first and last bytes are read (of a zip file, also a small directory), and at most one byte is unpacked. The
+bytes may be hostile.
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -183,6 +184,20 @@ def _bzip2(head: bytes, _: memoryview) -> ForeignFormat | None:
     return _packed("bzip2", "bunzip2") if re.match(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)", head) else None
 
 
+_ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
+
+
+def _zlib(head: bytes, _: memoryview) -> ForeignFormat | None:
+    if not _ZLIB.match(head) or head.isascii():
+        return None
+    try:
+        zlib.decompressobj().decompress(head, 1)
+    except zlib.error:
+        return None
+    name = "compressed with zlib, as joblib writes scikit-learn models"
+    return ForeignFormat(name, f"load it in the Python that wrote it, and {_TO_ONNX}")
+
+
 def _tar(head: bytes, _: memoryview) -> ForeignFormat | None:
     if head[257:262] != b"ustar":
         return None
@@ -299,6 +314,7 @@ _RECOGNIZERS: tuple[Callable[[bytes, memoryview], ForeignFormat | None], ...] = 
     _web_page,
     _program,
     _bzip2,
+    _zlib,
     _zip,
     _tar,
     _safetensors,

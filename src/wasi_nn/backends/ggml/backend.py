@@ -237,7 +237,10 @@ class GgmlGraph(Graph):
         """A guest's options: those in this JSON, and below them those of the graph. Raises `NNError` with `security`
         for a grammar that isn't allowed, with deadlines for computes or without."""
         policy = self._model.policy
-        options = {**self._guest_options, **({} if data is ABSENT else from_guest(data.data, policy))}
+        options = {
+            **self._guest_options,
+            **({} if data is ABSENT else from_guest(data.data, policy, has_deadlines=has_deadlines)),
+        }
         policy.require_grammar_allowed(options, has_deadlines=has_deadlines)
         return options
 

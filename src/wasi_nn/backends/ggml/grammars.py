@@ -33,11 +33,13 @@ class GuestPolicy:
         is_harmless = self.in_worker and has_deadlines
         if not options.get("grammar") or self.operator_options.get("allow-grammar", is_harmless):
             return
-        cure = f"allow grammars ({how_to_set_option('allow-grammar', True)})"
-        if not self.in_worker:
-            cure = f"isolate the graph ({how_to_set('isolate=True', '--isolate')}), or {cure}"
-        elif not has_deadlines:
-            cure = f"limit the time of computes ({how_to_set('Limits.compute_time', '--max-compute-time')}), or {cure}"
+        allow = f"allow grammars ({how_to_set_option('allow-grammar', True)})"
+        isolate = f"isolate the graph ({how_to_set('LoadRules(isolate=True)', '--isolate')})"
+        limit = f"limit the time of a guest's computes ({how_to_set('Limits.compute_time', '--max-compute-time')})"
+        if has_deadlines:
+            cure = f"{isolate}, or {allow}" if not self.in_worker else allow
+        else:
+            cure = f"{limit}, or {allow}" if self.in_worker else f"{allow}, or {isolate} and {limit}"
         message = "this graph takes no grammar from guests, since one can occupy llama.cpp without end"
         raise NNError(ErrorCode.SECURITY, f"{message}: {cure}")
 

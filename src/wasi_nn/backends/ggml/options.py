@@ -176,11 +176,11 @@ def _parsed_schema(schema: str | dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def from_guest(data: memoryview | bytes, policy: GuestPolicy) -> dict[str, Any]:
+def from_guest(data: memoryview | bytes, policy: GuestPolicy, *, has_deadlines: bool = True) -> dict[str, Any]:
     """The options in a guest's JSON that guests may set.
 
     Raises `NNError`: `invalid-encoding` if it isn't a JSON object, `invalid-argument` for a value that doesn't fit,
-    `security` for a file, or for a grammar that isn't allowed even with deadlines for computes.
+    `security` for a file, or for a grammar that isn't allowed with deadlines for computes, or without.
     """
     values = _parse_object(data)
     options = {name: value for name, value in values.items() if name in _KNOWN and name not in OPERATOR_ONLY}
@@ -194,7 +194,7 @@ def from_guest(data: memoryview | bytes, policy: GuestPolicy) -> dict[str, Any]:
                 ErrorCode.INVALID_ARGUMENT, f"option {name!r} of ggml can't be {shown}: it takes {_KNOWN[name].what}"
             )
     if options.get("grammar"):
-        policy.require_grammar_allowed(options, has_deadlines=True)
+        policy.require_grammar_allowed(options, has_deadlines=has_deadlines)
         check_grammar(options["grammar"])
     if options.get("json-schema"):
         check_schema(_parsed_schema(options["json-schema"]))

@@ -175,14 +175,15 @@ def _places_in_main_graph(
 
 def _info(name: str, tensor: Mapping[str, Any]) -> TensorInfo:
     dtype = np.dtype(tensor["dtype"])
+    is_text = dtype.kind == "S"
     declared = tensor["shape_signature"] if len(tensor["shape_signature"]) else tensor["shape"]
     dims = tuple("?" if dim < 0 else int(dim) for dim in declared)
     scale, zero_point = tensor["quantization"]
     return TensorInfo(
         name,
-        np.dtype(object) if dtype.kind == "S" else dtype,
+        np.dtype(object) if is_text else dtype,
         dims,
-        "string",
+        "string" if is_text else dtype.name,
         quantization=(float(scale), int(zero_point)) if scale else None,
         aliases=() if tensor["name"] == name else (tensor["name"],),
     )
