@@ -37,9 +37,9 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Models have the name of their parameter as an id: TensorFlow writes the bytes of one model in a random order, and
-    the processes that share the tests must agree on the ids."""
-    return argname if isinstance(val, bytes) and len(val) > 40 else None
+    """Bytes of files have the name of their parameter as an id: TensorFlow writes those of one model in a random order,
+    gzip writes the time, and the processes that share the tests must agree on the ids."""
+    return argname if isinstance(val, bytes) and (len(val) > 40 or not val.isascii()) else None
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -376,7 +376,7 @@ def test_a_guest_that_is_cut_short() -> None:
     [
         (POINTER, "is a Git LFS pointer to .*, not WebAssembly: run `git lfs pull`"),
         (PAGE, r"is an HTML page \('Sign in to Example'\), not WebAssembly: .*download it again"),
-        (gzip.compress(b"\0asm"), "is compressed with gzip, not WebAssembly: unpack it"),
+        (gzip.compress(b"\0asm", mtime=0), "is compressed with gzip, not WebAssembly: unpack it"),
         (onnx_models.relu(), "is an ONNX model, not WebAssembly: give it to a guest as a named graph"),
         (b"\x7fELF" + bytes(40), r"is a program or library for Linux \(ELF\), not WebAssembly: build"),
         (safetensors(), "is a safetensors file, .*, not WebAssembly"),
