@@ -100,7 +100,7 @@ def test_guests_from_paths_bytes_and_compiled(host: Host, tmp_path: Path) -> Non
         (command("", f'(import "{spec.MODULE}" "compute" (func (param i64)))').encode(), "incompatible import type"),
         (command("", memory="(memory 1)").encode(), "exports no memory named 'memory'"),
         (Path("nowhere.wasm"), "no guest at nowhere.wasm"),
-        (Path("/"), "can't be read"),
+        (Path("/"), "/ is a directory, not a guest"),
     ],
 )
 def test_guests_that_cannot_be_run(host: Host, guest: Any, message: str) -> None:
