@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from checks import refused
+from checks import in_time, refused
 from conftest import C_GUESTS, need
 
 import wasi_nn
@@ -52,17 +51,6 @@ def text_of(context: ExecutionContext) -> bytes:
     return bytes(context.output_bytes(0))
 
 
-def text_in_time(context: ExecutionContext) -> bytes:
-    """The text, after the computes that took too long: on a busy machine, a new worker needs its time to start."""
-    until = time.monotonic() + 60
-    while True:
-        try:
-            return text_of(context)
-        except NNError as error:
-            if error.code is not ErrorCode.TIMEOUT or time.monotonic() > until:
-                raise
-
-
 def test_an_isolated_graph_takes_a_guests_grammar(isolated: wasi_nn.Graph) -> None:
     with Session({"llm": isolated}) as session:
         assert text_of(prompted(session, options=FINE)) in (b"fine", b"good")
@@ -93,14 +81,14 @@ def test_an_endless_grammar_costs_its_guest_a_deadline_and_the_graph_goes_on(iso
         refused(ErrorCode.TIMEOUT, "longer than 3 s .*Limits.compute_time, --max-compute-time", context.compute)
         assert text_of(others) in (b"fine", b"good")
         context.set_input(1, np.frombuffer(FINE, np.uint8))
-        assert text_in_time(context) in (b"fine", b"good"), "the guest may go on too, also with a grammar"
+        assert in_time(lambda: text_of(context)) in (b"fine", b"good"), "the guest may go on too, also with a grammar"
 
 
 def test_an_endless_grammar_ends_a_sequence_of_pieces(isolated: IsolatedGraph) -> None:
     with Session({"llm": isolated}, limits=SHORT) as session:
         context = prompted(session, options=ENDLESS)
         refused(ErrorCode.TIMEOUT, "longer than 3 s", lambda: list(_pieces(context)))
-        assert text_in_time(prompted(session, options=FINE)) in (b"fine", b"good")
+        assert in_time(lambda: text_of(prompted(session, options=FINE))) in (b"fine", b"good")
 
 
 def test_without_a_time_limit_an_isolated_graph_takes_no_grammar(isolated: wasi_nn.Graph) -> None:

@@ -92,7 +92,6 @@ def main(options: argparse.Namespace) -> int:
     logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
     if sys.stderr.isatty():
         logging.getLogger("wasi_nn").setLevel(logging.INFO)  # which reports slow steps, such as compiling
-    from wasi_nn.cli.stats import print_stats
     from wasi_nn.errors import GuestTrap
     from wasi_nn.host import Host
 
@@ -129,6 +128,8 @@ def main(options: argparse.Namespace) -> int:
         raise
     finally:
         if options.stats and stats is not None:
+            from wasi_nn.cli.stats import print_stats
+
             print_stats(stats)
     return result.exit_code & 0xFF
 

@@ -23,20 +23,19 @@ if TYPE_CHECKING:
     from wasi_nn.types import Array
 
 
-def tensor_type(info: TensorInfo, array: Array) -> TensorType:
-    """The tensor type of an output. Raises `NNError` with `unsupported-operation` if wasi-nn lacks it."""
-    kind = TensorType.of(array.dtype)
-    if kind is None:
-        actual = replace(info, dtype=array.dtype)
-        convertible = guest_info(actual) is not actual or (array.dtype == object and holds_texts(array))
-        reason = no_such_tensors(actual.type_name, is_convertible=convertible)
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"output {info.name!r} is {actual.type_name}; {reason}")
-    return kind
+def unsupported_output(info: TensorInfo, array: Array) -> NNError:
+    """The error for an output of a type that wasi-nn lacks."""
+    actual = replace(info, dtype=array.dtype)
+    convertible = guest_info(actual) is not actual or (array.dtype == object and holds_texts(array))
+    reason = no_such_tensors(actual.type_name, is_convertible=convertible)
+    return NNError(ErrorCode.UNSUPPORTED_OPERATION, f"output {info.name!r} is {actual.type_name}; {reason}")
 
 
 def output_view(info: TensorInfo, array: Array) -> memoryview:
-    """The bytes of an output, as `byte_view` gives them. Raises `NNError` as `tensor_type` does."""
-    tensor_type(info, array)
+    """The bytes of an output, as `byte_view` gives them. Raises `NNError` with `unsupported-operation` if wasi-nn lacks
+    the output's type."""
+    if TensorType.of(array.dtype) is None:
+        raise unsupported_output(info, array)
     return byte_view(array)
 
 

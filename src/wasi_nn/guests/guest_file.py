@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import wasmtime
@@ -110,10 +110,11 @@ def require_command(name: str, module: Module, abi: type[CoreAbi], linker: Linke
 
 def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store) -> Iterator[str]:
     """The reasons why a module can't be run as a command with this linker: sentences whose subject is the module."""
-    missing = [(item.module, item.name or "") for item in module.imports if not _has(linker, store, item)]
+    imports = module.imports
+    missing = [(item.module, item.name or "") for item in imports if not _has(linker, store, item)]
+    modules = {item.module for item in imports}
     exports = {item.name: item.type for item in module.exports}
-    adapts = any(item.module == "wasi_snapshot_preview1" for item in module.imports)
-    make = make_of_module(missing, exports, adapts=adapts)
+    make = make_of_module(missing, exports, adapts="wasi_snapshot_preview1" in modules)
     if make is not None:
         yield make
     elif missing:
@@ -121,7 +122,7 @@ def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store
             f"has imports that this host lacks: {listed([f'{module}.{name}' for module, name in missing])} "
             f"(this host has WASI preview 1 and {abi.module}: {', '.join(abi.functions)})"
         )
-    if any(item.module == abi.module for item in module.imports):
+    if abi.module in modules:
         memory = exports.get("memory")
         if not isinstance(memory, MemoryType):
             yield "exports no memory named 'memory', through which nn calls pass their data"
@@ -156,15 +157,11 @@ def imports_wasi(guest: Module | Component, engine: Engine) -> bool:
     return any(item.module.startswith("wasi_") for item in guest.imports)
 
 
-def imports_http(component: Component, engine: Engine) -> bool:
-    """Whether a component imports an interface of `wasi:http`."""
-    return any(imported.startswith("wasi:http/") for imported in component.type.imports(engine))
-
-
-def run_of(name: str, component: Component, engine: Engine) -> ExportIndex:
-    """The function `run` of a component that is a command. Raises `GuestError` if it has none."""
+def run_of(name: str, component: Component, engine: Engine, imports: Iterable[str]) -> ExportIndex:
+    """The function `run` of a component that is a command and has these imports. Raises `GuestError` if the component
+    has none, or is made for another WASI."""
     exports = component.type.exports(engine)
-    make = make_of_component(component.type.imports(engine), exports)
+    make = make_of_component(imports, exports)
     if make is not None:
         raise GuestError(f"{name} {make}")
     interface = next((export for export in exports if export.startswith(_RUN)), None)

@@ -106,7 +106,7 @@ def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) 
         if unknown:
             problems.append(f"has imports that this host lacks: {', '.join(unknown)}")
         try:
-            guest_file.run_of(name, component, engine)
+            guest_file.run_of(name, component, engine, imports)
         except GuestError as error:
             problems.append(str(error).removeprefix(f"{name} "))
     return GuestReport(

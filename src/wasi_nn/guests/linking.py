@@ -55,12 +55,13 @@ def link_component(
 ) -> Callable[[], int]:
     """Link a component; returns the function that runs it and returns its exit code."""
     linker = ComponentLinker(engine)
-    http = guest_file.imports_http(component, engine)
+    imports = list(component.type.imports(engine))
+    http = any(imported.startswith("wasi:http/") for imported in imports)
     wasi.add_to_component(linker, store, component, http and allow_http)
     bridge_functions.add_to_component_linker(linker, session)
     if http and not allow_http:
         linker.define_unknown_imports_as_traps(component)
-    run = guest_file.run_of(name, component, engine)
+    run = guest_file.run_of(name, component, engine, imports)
 
     def start() -> int:
         function = linker.instantiate(store, component).get_func(store, run)

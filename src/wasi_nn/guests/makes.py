@@ -19,6 +19,7 @@ _MOST_NAMES, _MOST_LETTERS = 12, 200  # in a message, and in a name there
 _PREVIEW_1 = "wasi_snapshot_preview1"
 _INTERFACE = re.compile(r"(?:cm32p2\|)?[a-z][a-z0-9-]*:[a-z0-9-]+/[a-z0-9-]+(?:@.*)?|\$root|\[export\].*|cm32p2.*")
 _RUN = "wasi:cli/run@"
+_WASI_0_3 = re.compile(r"wasi:(?!nn/).*@0\.3(?:\.|$)", re.DOTALL)
 _HTTP_SERVER = re.compile(r"wasi:http/(?:incoming-handler|handler)@.*")
 
 _FOR_WASI = "build it for WASI preview 1 (wasm32-wasip1, formerly wasm32-wasi)"
@@ -213,6 +214,4 @@ def why_not_compiled(wasm: bytes) -> str | None:
 
 
 def _is_wasi_0_3(name: str) -> bool:
-    return (
-        name.startswith("wasi:") and not name.startswith("wasi:nn/") and re.search(r"@0\.3(?:\.|$)", name) is not None
-    )
+    return _WASI_0_3.match(name) is not None

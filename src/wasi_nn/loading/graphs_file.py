@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wasi_nn.backends.options import Check, cannot_be, is_flag, is_text, taking
+from wasi_nn.backends.options import Check, cannot_be, is_flag, is_names, is_text, taking
 from wasi_nn.errors import ErrorCode, NNError, nearest, one_line
 from wasi_nn.loading.explanation import what_is
 from wasi_nn.loading.named_graph import NamedGraph
@@ -129,7 +129,7 @@ def _is_table(value: Any) -> bool:
 
 @taking("a path, or a list of paths")
 def _is_path(value: Any) -> bool:
-    return is_text(value) or (isinstance(value, list) and value != [] and all(map(is_text, value)))
+    return is_text(value) or is_names(value)
 
 
 @taking("64 hexadecimal digits")

@@ -49,7 +49,6 @@ to models, or the path of a file of graphs. None: no graphs."""
 
 def registry_of(graphs: Graphs, rules: LoadRules | None) -> GraphSource:
     """A `Registry` of these graphs with these rules, or the `GraphSource` itself."""
-    as_rules(rules)
     if graphs is None or isinstance(graphs, Mapping | str | bytes | os.PathLike):
         return Registry(graphs, rules=rules)
     if callable(getattr(graphs, "get", None)):
@@ -243,7 +242,7 @@ class Registry:
 def _is_paths(source: Source) -> bool:
     return (
         isinstance(source, list | tuple)
-        and source != []
+        and len(source) > 0
         and all(isinstance(part, str | os.PathLike) for part in source)
     )
 
@@ -284,19 +283,13 @@ def _validated(name: str, graph: NamedGraph, rules: LoadRules) -> NamedGraph:
         if graph.sha256 is not None and not is_sha256(graph.sha256):
             raise wrong_argument("sha256", "64 hexadecimal digits", graph.sha256)
         options = as_options("options", graph.options)
+        words: dict[str, Any] = {"encoding": encoding, "target": target, "runtime": runtime}
+        checked = replace(graph, source=source, convert_types=convert_types, options=options, **words)
         if options:
-            _check_options(source, encoding, replace(graph, runtime=runtime, options=options), rules)
+            _check_options(checked, rules)
     except NNError as error:
         raise error.with_message(f"graph {name!r}: {error}") from error
-    return replace(
-        graph,
-        source=source,
-        encoding=encoding,
-        target=target,
-        runtime=runtime,
-        convert_types=convert_types,
-        options=options,
-    )
+    return checked
 
 
 def is_sha256(value: object) -> bool:
@@ -304,11 +297,13 @@ def is_sha256(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{64}", value.strip()) is not None
 
 
-def _check_options(source: Any, encoding: GraphEncoding, graph: NamedGraph, rules: LoadRules) -> None:
+def _check_options(graph: NamedGraph, rules: LoadRules) -> None:
     """Raise `NNError` for options that the graph's backend doesn't take. Those of a model for which there is no backend
     aren't checked: loading the model raises."""
+    source: Any = graph.source
     if isinstance(source, Graph):
         return
+    encoding = parse_enum(GraphEncoding, graph.encoding)
     try:
         backend = choose(source[0] if _is_paths(source) else source, encoding, graph.runtime, rules).backend
     except NNError:

@@ -12,6 +12,8 @@ from wasi_nn.errors import ErrorCode, NNError, nearest
 from wasi_nn.isolation import Isolation, require_available as require_isolation, unavailable as isolation_unavailable
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
+_DEFAULT_ISOLATION = Isolation()
+
 
 @dataclass(frozen=True)
 class LoadRules:
@@ -33,7 +35,7 @@ class LoadRules:
     runtimes: Mapping[GraphEncoding, str] | Mapping[str, str] = field(default_factory=dict)
     convert_types: bool = False
     isolate: bool | Isolation | None = None
-    isolation: Isolation = field(default_factory=Isolation)
+    isolation: Isolation = _DEFAULT_ISOLATION
 
     def __post_init__(self) -> None:
         as_isolation(self.isolate)

@@ -17,6 +17,7 @@ from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.graph.fitting import find
 from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.named_tensors import unsupported_output
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.limits.compute_guard import ComputeGuard, Turns
 from wasi_nn.limits.limits import Limits
@@ -32,7 +33,7 @@ from wasi_nn.session.handles import HandleTable
 from wasi_nn.session.policy import Policy
 from wasi_nn.session.tensor import Tensor
 from wasi_nn.settings import how_to_set
-from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
+from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType, parse_enum
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -368,7 +369,10 @@ def _no_graph(name: str) -> NNError:
 
 
 def _as_tensor(graph: Graph, name: str, array: Array) -> Tensor:
-    """An output of a graph as a guest's tensor. Raises `NNError` as `Tensor.of` does."""
+    """An output of a graph as a guest's tensor. Raises `NNError` with `unsupported-operation` if wasi-nn lacks the
+    output's type."""
+    kind = TensorType.of(array.dtype)
+    if kind is not None:
+        return Tensor.of(kind, array)
     infos = graph.outputs
-    info = infos[find(infos, name, "output")] if infos else TensorInfo(name, array.dtype, array.shape)
-    return Tensor.of(info, array)
+    raise unsupported_output(infos[find(infos, name, "output")] if infos else TensorInfo(name, None, None), array)

@@ -9,11 +9,9 @@ import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.graph.fitting import MAX_RANK
-from wasi_nn.graph.named_tensors import tensor_type
 from wasi_nn.types import TensorType, dims_text
 
 if TYPE_CHECKING:
-    from wasi_nn.graph.tensor_info import TensorInfo
     from wasi_nn.types import Array, Dims
 
 
@@ -33,12 +31,9 @@ class Tensor:
         self.encoded_dims = encoded_dims
 
     @classmethod
-    def of(cls, info: TensorInfo, array: Array) -> Tensor:
-        """A tensor with the elements of an output. A scalar gets the dimensions `[1]`, as the specification requires.
-
-        Raises `NNError` with `unsupported-operation` if wasi-nn lacks the element type.
-        """
-        kind = tensor_type(info, array)
+    def of(cls, kind: TensorType, array: Array) -> Tensor:
+        """A tensor with the elements of an array of this type. A scalar gets the dimensions `[1]`, as the specification
+        requires."""
         dims: Array = np.array(array.shape or (1,), "<u4")
         return cls(kind, np.ascontiguousarray(array).reshape(-1).view(np.uint8), dims.view(np.uint8))
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+MAX_MESSAGE = 1 << 31
+"""The bytes that a protobuf message may have."""
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED_SIZE = {_FIXED64: 8, _FIXED32: 4}
 _MAX_VARINT_BITS = 70  # ten bytes, which protobuf needs for a number of 64 bits

@@ -153,7 +153,9 @@ _NO_EFFECT = _names(
 )
 
 _KNOWN = LOADING | OPERATOR_ONLY | SHOWING | {name: accepts for name, (_, accepts) in COMPLETING.items()}
-_OPERATOR_KNOWN = dict.fromkeys(_NO_EFFECT, _ANYTHING) | _KNOWN
+_OPERATOR_CHECKS = {
+    name: taking(known.what)(known.fits) for name, known in (dict.fromkeys(_NO_EFFECT, _ANYTHING) | _KNOWN).items()
+}
 
 
 def check_operator_options(options: Options) -> None:
@@ -162,8 +164,7 @@ def check_operator_options(options: Options) -> None:
         if name in FILES:
             message = f"option {name!r} of ggml names a file or a download, which isn't supported"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
-    accepts = {name: taking(known.what)(known.fits) for name, known in _OPERATOR_KNOWN.items()}
-    check_options(GraphEncoding.GGML, options, accepts)
+    check_options(GraphEncoding.GGML, options, _OPERATOR_CHECKS)
     if options.get("grammar"):
         check_grammar(options["grammar"])
     if options.get("json-schema"):

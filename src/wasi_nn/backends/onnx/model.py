@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 
-from wasi_nn.backends.formats.protobuf import CutShort, fields
+from wasi_nn.backends.formats.protobuf import MAX_MESSAGE, CutShort, fields
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.process.files import mapped_file
 from wasi_nn.settings import BY_PATH, how_to_set_option
@@ -23,7 +23,6 @@ _MAX_NESTING = 100_000  # of messages; protobuf itself reads 100
 _MODEL_IR_VERSION, _MODEL_GRAPH = 1, 7
 _MODEL_FIELDS: Mapping[int, type] = {1: int, 5: int} | dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), memoryview)
 _LONG_MODEL_FIELDS = (7, 20, 25)
-_MAX_MODEL = 1 << 31  # bytes that a protobuf message may have
 _GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
 _VALUE_NAME, _VALUE_TYPE = 1, 2
 _TYPE_TENSOR = 1
@@ -67,7 +66,7 @@ def cut_short_onnx(model: memoryview) -> str | None:
                 return None
             seen.add(number)
     except CutShort as cut:
-        if _MODEL_IR_VERSION in seen and cut.number in _LONG_MODEL_FIELDS and cut.end < _MAX_MODEL:
+        if _MODEL_IR_VERSION in seen and cut.number in _LONG_MODEL_FIELDS and cut.end < MAX_MESSAGE:
             return f"an ONNX model, cut short: it has {len(model)} bytes of at least {cut.end}"
     except ValueError:
         pass

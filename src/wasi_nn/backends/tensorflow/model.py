@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from weakref import finalize
 
 from wasi_nn.backends.formats import archives
-from wasi_nn.backends.formats.protobuf import CutShort, fields
+from wasi_nn.backends.formats.protobuf import MAX_MESSAGE, CutShort, fields
 from wasi_nn.errors import ErrorCode, NNError
 
 SAVED_MODEL = "saved_model.pb"
@@ -31,7 +31,6 @@ _MAX_NODES = 16
 _MAX_TAR_ENTRIES = 1000
 _MAX_TAR_BYTES = 4 << 20
 _TAR_BLOCK = 512
-_MAX_MESSAGE = 1 << 31  # bytes that a protobuf message may have
 
 # The fields of each message, and the type by which `protobuf.fields` gives each.
 _SAVED_MODEL_FIELDS: Mapping[int, type] = {1: int, 2: memoryview}
@@ -84,7 +83,7 @@ def cut_short_tensorflow(model: memoryview) -> str | None:
     try:
         whole.extend(islice(fields(model), _MAX_FIELDS))
     except CutShort as cut:
-        return None if cut.end >= _MAX_MESSAGE else _named_beginning(model, whole, cut)
+        return None if cut.end >= MAX_MESSAGE else _named_beginning(model, whole, cut)
     except ValueError:
         pass
     return None

@@ -15,7 +15,7 @@ import numpy as np
 from wasi_nn.errors import NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.guest_types import holds_texts
-from wasi_nn.graph.named_tensors import output_infos, tensor_type
+from wasi_nn.graph.named_tensors import output_infos, unsupported_output
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.isolation.wire.descriptions import (
     InvalidWorkerMessage,
@@ -56,7 +56,7 @@ class OutputWriter:
             return SAME
         for info, array in zip(infos or output_infos(self._graph, outputs), outputs, strict=False):
             if _is_text(array) and not holds_texts(array):
-                tensor_type(info, array)  # raises the error: only tensors cross to the host
+                raise unsupported_output(info, array)  # only tensors cross to the host
         contents = [np.frombuffer(encoded_texts(array), np.uint8) if _is_text(array) else array for array in outputs]
         texts = [
             (array.size, content.nbytes) for array, content in zip(outputs, contents, strict=True) if _is_text(array)
