@@ -314,7 +314,9 @@ class Session:
 
     def add_tensor(self, tensor: Tensor) -> int:
         """Give the guest a tensor; returns its handle."""
-        return self._handles.add(require_kind("tensor", tensor, Tensor, "a wasi_nn.session.tensor.Tensor"))
+        if type(tensor) is not Tensor:
+            require_kind("tensor", tensor, Tensor, "a wasi_nn.session.tensor.Tensor")
+        return self._handles.add(tensor)
 
     def require_tensor_bytes(self, size: int) -> None:
         """Raise `NNError` with `too-large` if the guest may not hold another tensor of this size in bytes."""

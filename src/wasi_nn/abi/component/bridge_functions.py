@@ -263,7 +263,8 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         text = [b"%08x%08x" % (0, len(outputs))]
         for name, handle in outputs:
             encoded = name.encode("utf-8", "replace")
-            text.append(b"%08x%08x%s" % (handle, len(encoded), encoded))
+            size = len(self.session.tensor(handle).data)
+            text.append(b"%08x%08x%08x%s" % (handle, size, len(encoded), encoded))
         return b"".join(text)
 
     def _checked_inputs(self, named: list[tuple[str, int]]) -> list[tuple[str, int]]:

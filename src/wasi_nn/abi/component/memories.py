@@ -65,12 +65,14 @@ class GuestMemories:
         if address is None:
             self._can_look = False
             return 0
-        kind: Any = ctypes.c_uint8 * (pages * _PAGE)
-        memory = address, np.frombuffer(kind.from_address(address), np.uint8)
-        if number:
-            self._found[number - 1] = memory
-            return number
-        self._found.append(memory)
+        if not number:
+            return self.add(address, pages)
+        self._found[number - 1] = address, _view(address, pages)
+        return number
+
+    def add(self, address: int, pages: int) -> int:
+        """Use the memory of `pages` pages of 64 KiB at an address; returns its number."""
+        self._found.append((address, _view(address, pages)))
         return len(self._found)
 
     def part(self, number: int, at: int, size: int) -> Array:
@@ -84,6 +86,11 @@ class GuestMemories:
         if at + size > len(memory):
             raise GuestFault(f"{size} bytes at {at} aren't in the guest's memory")
         return memory[at : at + size]
+
+
+def _view(address: int, pages: int) -> Array:
+    kind: Any = ctypes.c_uint8 * (pages * _PAGE)
+    return np.frombuffer(kind.from_address(address), np.uint8)
 
 
 def _with_mark(mark: bytes, address: int | None) -> int | None:
