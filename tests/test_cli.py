@@ -378,6 +378,15 @@ def test_graphs_are_listed_and_checked(wasi_nn: Callable[..., Result], write: Wr
     ]
 
 
+def test_a_listed_graph_has_all_its_settings(wasi_nn: Callable[..., Result]) -> None:
+    digest = "4d" * 32
+    settings = [f"net:{setting}" for setting in ("threads=2", f"sha256= {digest}", "convert-types=false")]
+    options = ["--graph", "net=net.onnx", *(word for setting in settings for word in ("--graph-option", setting))]
+    _, row = wasi_nn("graphs", *options)[1].splitlines()
+    assert row.endswith("net.onnx (threads=2, sha256=4d4d4d4d4d4d..., convert-types=false)")
+    assert "(" not in wasi_nn("graphs", "--graph", "net=net.onnx")[1]
+
+
 def test_a_graph_that_fails_its_check(wasi_nn: Callable[..., Result], write: Write) -> None:
     write("failing.onnx", models.failing())
     options = ["--graph", "broken=broken.onnx", "--graph", "failing=failing.onnx", "--graph", "net=net.onnx"]

@@ -26,7 +26,7 @@ from typing import Any
 from wasi_nn.backends.options import Check, cannot_be, is_flag, is_names, is_text, taking
 from wasi_nn.errors import ErrorCode, NNError, nearest, one_line
 from wasi_nn.loading.explanation import what_is
-from wasi_nn.loading.named_graph import NamedGraph
+from wasi_nn.loading.named_graph import NamedGraph, is_sha256
 from wasi_nn.process.files import mapped_file
 from wasi_nn.settings import how_to_set
 
@@ -132,17 +132,12 @@ def _is_path(value: Any) -> bool:
     return is_text(value) or is_names(value)
 
 
-@taking("64 hexadecimal digits")
-def _is_digest(value: Any) -> bool:
-    return is_text(value) and len(value) == 64 and set(value.lower()) <= set("0123456789abcdef")
-
-
 _KEYS: dict[str, Check] = {
     "path": _is_path,
     "encoding": is_text,
     "target": is_text,
     "runtime": is_text,
-    "sha256": _is_digest,
+    "sha256": is_sha256,
     "convert-types": is_flag,
     "options": _is_table,
 }

@@ -7,7 +7,6 @@ loaded at its first use, once for all guests. Graphs can be added and removed wh
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +21,7 @@ from wasi_nn.limits.stopping import turn
 from wasi_nn.loading.choose import choose, files_at
 from wasi_nn.loading.explanation import what_is
 from wasi_nn.loading.load import load
-from wasi_nn.loading.named_graph import NamedGraph, Source
+from wasi_nn.loading.named_graph import NamedGraph, Source, is_sha256
 from wasi_nn.loading.rules import LoadRules, as_rules, known_runtime
 from wasi_nn.process import forks
 from wasi_nn.process.files import files_in, read_regular
@@ -290,11 +289,6 @@ def _validated(name: str, graph: NamedGraph, rules: LoadRules) -> NamedGraph:
     except NNError as error:
         raise error.with_message(f"graph {name!r}: {error}") from error
     return checked
-
-
-def is_sha256(value: object) -> bool:
-    """Whether a value is a sha256 in hexadecimal digits."""
-    return isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{64}", value.strip()) is not None
 
 
 def _check_options(graph: NamedGraph, rules: LoadRules) -> None:
