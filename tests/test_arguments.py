@@ -143,6 +143,8 @@ RUNS: list[tuple[Callable[[], Any], str]] = [
     (run(env="A=1"), f"{ENV}'A=1'"),
     (run(env={"A": 1}), "env['A'] must be a str, not 1"),
     (run(env={1: "A"}), "a name in env must be a str, not 1"),
+    (run(env={"A=B": "C"}), "a name in env must be a text without '=', not 'A=B'"),
+    (run(env={"": "C"}), "a name in env must be a text without '=', not ''"),
     (run(dirs=["."]), f"{DIRS}['.']"),
     (run(dirs="."), f"{DIRS}'.'"),
     (run(dirs=Directory(".")), f"{DIRS}Directory("),
@@ -424,6 +426,20 @@ def test_a_number_that_the_declared_type_lacks_is_an_error(kind: TensorType, giv
     with pytest.raises(NNError, match=message) as raised:
         as_declared(TensorInfo("x", kind.dtype, None), given)
     assert raised.value.code is ErrorCode.INVALID_ARGUMENT
+
+
+def test_a_mask_is_not_dropped() -> None:
+    array: Any = np.ma.masked_array(X, mask=[False, True, False, True])
+    message = "input 'x' is a masked array, with 2 of 4 elements masked, and models take no mask: replace"
+    context = relu().init_execution_context()
+    require_error(lambda: relu().compute(array), message)
+    require_error(lambda: relu().compute({"x": array}), message)
+    require_error(lambda: context.set_input(0, array), message)
+    rows = wasi_nn.load(onnx_models.relu(["n", "m"]))
+    require_error(lambda: rows.compute([[1, 2, 3, 4], array]), message)
+    require_error(lambda: rows.compute([[[np.ma.masked]]]), "input 'x' is a masked array, with 1 of 1 elements masked")
+    for fitting in (array.filled(0), array.data, np.ma.masked_array(X), np.ma.masked_array(X, mask=[False] * 4)):
+        assert relu().compute(fitting)["y"].tolist() == np.maximum(fitting, 0).tolist()
 
 
 def test_tensors_of_pytorch_are_taken() -> None:

@@ -204,6 +204,7 @@ def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:
         (["run", "--runtime", "onnx=tensorrt", "lookup.wat"], 1, "no runtime for onnx is named 'tensorrt'"),
         (["inspect", "--option", "threads", "net.onnx"], 2, "--option threads: it takes KEY=VALUE"),
         (["run", "--dir", "nowhere", "lookup.wat"], 1, "no directory at nowhere, for the guest's nowhere"),
+        (["run", "--dir", "net.onnx", "lookup.wat"], 1, "net.onnx is a file, not a directory, for the guest's net."),
         (["graphs", "--check"], 2, "name some by --graphs FILE or --graph NAME=PATH"),
         (["inspect", "net.onnx", "net.onnx"], 1, "one builder, the model; got 2: give the path of one model"),
         (["run", "dir"], 1, "dir is a directory, not a guest: give the path of its .wasm file"),
@@ -231,7 +232,7 @@ def test_what_is_wrong_is_said_in_one_line(
 def test_a_model_that_fails_to_load_is_explained_to_whoever_runs_the_guest(wasi_nn: Callable[..., Result]) -> None:
     code, _, errors = wasi_nn("run", "--graph", "net=onnx:cpu:broken.onnx", "lookup.wat")
     assert code == 5
-    assert "load_by_name failed: onnxruntime can't load the model" in errors
+    assert "load_by_name failed: graph 'net': onnxruntime can't load the model" in errors
 
 
 def test_inspect(wasi_nn: Callable[..., Result], write: Write) -> None:

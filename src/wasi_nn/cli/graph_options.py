@@ -146,22 +146,24 @@ def _with_settings(texts: Sequence[str], registry: Registry) -> dict[str, NamedG
         name = max((known for known in registry if text.startswith(f"{known}:")), key=len, default=None)
         if name is None:
             raise UsageError(f"--graph-option {text}: {_why_no_graph(text, registry)}")
-        graphs[name] = with_setting("--graph-option", graphs.get(name, registry.named(name)), text[len(name) + 1 :])
+        setting = text[len(name) + 1 :]
+        graphs[name] = with_setting(f"--graph-option {text}", graphs.get(name, registry.named(name)), setting)
     return graphs
 
 
-def with_setting(option: str, graph: NamedGraph, text: str) -> NamedGraph:
-    """The graph with the setting KEY=VALUE of a command-line option. Raises `UsageError`."""
+def with_setting(option: str, graph: NamedGraph, setting: str) -> NamedGraph:
+    """The graph with the setting KEY=VALUE of a command-line option, which errors show as the user wrote it. Raises
+    `UsageError`."""
     from wasi_nn.errors import NNError
     from wasi_nn.loading import graphs_file
 
-    key, equals, value = text.partition("=")
+    key, equals, value = setting.partition("=")
     if not (key and equals):
-        raise UsageError(f"{option} {text}: it takes KEY=VALUE, such as threads=2")
+        raise UsageError(f"{option}: it takes KEY=VALUE, such as threads=2")
     try:
         return graphs_file.with_setting(graph, key, value)
     except NNError as error:
-        raise UsageError(f"{option} {text}: {error}") from error
+        raise UsageError(f"{option}: {error}") from error
 
 
 def _why_no_graph(text: str, names: Iterable[str]) -> str:

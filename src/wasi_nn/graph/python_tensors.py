@@ -34,6 +34,7 @@ def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
         given = bytes(as_json(f"input {info.name!r}", given))
     if isinstance(given, bytes | bytearray) and (info.opaque or info.dtype == np.uint8):
         return np.frombuffer(given, np.uint8)
+    _require_no_mask(info, given)
     try:
         array: Array = np.asarray(_from_torch(given), order="C")
     except Exception:  # lists of unequal lengths, or the object's own conversion
@@ -100,6 +101,24 @@ def _from_torch(tensor: Any) -> Any:
     if tensor.dtype == torch.bfloat16:
         return tensor.contiguous().view(torch.int16).numpy().view(TensorType.BF16.dtype)
     return tensor.numpy()
+
+
+def _require_no_mask(info: TensorInfo, given: Any) -> None:
+    """Refuse numpy's masked arrays, also in lists, whose mask `asarray` would drop."""
+    masked_arrays = sys.modules.get("numpy.ma")  # without this module, there are none
+    if masked_arrays is None:
+        return
+    if isinstance(given, list | tuple):
+        for item in given:
+            if isinstance(item, masked_arrays.MaskedArray | list | tuple):
+                _require_no_mask(info, item)
+    elif isinstance(given, masked_arrays.MaskedArray) and masked_arrays.is_masked(given):
+        count = np.count_nonzero(masked_arrays.getmaskarray(given))
+        message = (
+            f"input {info.name!r} is a masked array, with {count} of {given.size} elements masked, and models take no "
+            "mask: replace these elements (array.filled(0)), or give them too (array.data)"
+        )
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
 def _wrong_tensor(info: TensorInfo, given: object) -> NNError:

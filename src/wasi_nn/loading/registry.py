@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from wasi_nn.arguments import as_builders, as_flag, as_mapping, as_options, as_path, as_text, wrong_argument
 from wasi_nn.backends import Buffer
-from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable
+from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable, shortened
 from wasi_nn.graph.graph import Graph
 from wasi_nn.limits.stopping import turn
 from wasi_nn.loading.choose import choose, files_at
@@ -233,9 +233,8 @@ class Registry:
         return [path for path in (source if isinstance(source, list | tuple) else [source]) if isinstance(path, Path)]
 
     def _unknown(self, name: str) -> NNError:
-        shown = name if len(name) <= 80 else name[:80] + "..."
         names = ", ".join(map(repr, self)) or "none"
-        return NNError(ErrorCode.NOT_FOUND, f"no graph is named {shown!r}; the names here: {names}")
+        return NNError(ErrorCode.NOT_FOUND, f"no graph is named {shortened(name)!r}; the names here: {names}")
 
 
 def _is_paths(source: Source) -> bool:
