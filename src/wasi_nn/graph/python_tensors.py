@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.arguments import as_json, wrong_argument
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.arguments import as_json, shown, wrong_argument
+from wasi_nn.errors import ErrorCode, NNError, nearest
 from wasi_nn.graph.guest_types import holds_texts, is_text
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import TensorType, dtype_name
@@ -31,6 +31,7 @@ def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
     a value that is no tensor."""
     given: Any = tensor
     if info.opaque and isinstance(given, str | Mapping):
+        _require_known_keys(info, given)
         given = bytes(as_json(f"input {info.name!r}", given))
     if isinstance(given, bytes | bytearray) and (info.opaque or info.dtype == np.uint8):
         return np.frombuffer(given, np.uint8)
@@ -101,6 +102,17 @@ def _from_torch(tensor: Any) -> Any:
     if tensor.dtype == torch.bfloat16:
         return tensor.contiguous().view(torch.int16).numpy().view(TensorType.BF16.dtype)
     return tensor.numpy()
+
+
+def _require_known_keys(info: TensorInfo, given: str | Mapping[Any, Any]) -> None:
+    """Refuse a mapping with a key that would be ignored. JSON as text may be somebody else's, and is taken as it is."""
+    if info.keys is None or isinstance(given, str):
+        return
+    for key in given:
+        if key not in info.keys:
+            meant = nearest(str(key), map(str, info.keys)) or f"; it has {', '.join(map(str, info.keys))}"
+            where = "options of the graph itself are given where it is loaded"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} has no key {shown(key)}{meant} ({where})")
 
 
 def _require_no_mask(info: TensorInfo, given: Any) -> None:

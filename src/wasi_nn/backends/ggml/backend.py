@@ -34,6 +34,7 @@ from wasi_nn.backends.ggml.completion import Completion
 from wasi_nn.backends.ggml.gguf import Header, is_gguf, read_header
 from wasi_nn.backends.ggml.grammars import GuestPolicy
 from wasi_nn.backends.ggml.options import (
+    GUESTS_OPTIONS,
     LoadSettings,
     check_operator_options,
     from_guest,
@@ -213,7 +214,7 @@ class GgmlGraph(Graph):
         self.default_engine = model.engine(guest_options)
         self.device = model.device
         super().__init__(
-            [TensorInfo.of_bytes("prompt"), TensorInfo.of_bytes("options", optional=True)],
+            [TensorInfo.of_bytes("prompt"), TensorInfo.of_bytes("options", optional=True, keys=GUESTS_OPTIONS)],
             [TensorInfo.of_bytes("text"), TensorInfo.of_bytes("metadata")],
             model.header.described(),
         )

@@ -53,11 +53,12 @@ def error_of(fields: Any) -> NNError:
 def _described_info(info: TensorInfo) -> list[Any]:
     dtype = None if info.dtype is None else info.dtype.name
     dims = None if info.dims is None else list(info.dims)
-    return [info.name, dtype, dims, info.native, info.optional, info.opaque, info.quantization, info.aliases]
+    keys = info.keys if info.opaque else None  # those of maps are in the metadata where a guest can use them
+    return [info.name, dtype, dims, info.native, info.optional, info.opaque, info.quantization, keys, info.aliases]
 
 
 def _info_of(described: Sequence[Any]) -> TensorInfo:
-    name, dtype, dims, native, optional, opaque, quantization, aliases = described
+    name, dtype, dims, native, optional, opaque, quantization, keys, aliases = described
     return TensorInfo(
         str(name),
         None if dtype is None else dtype_of(dtype),
@@ -66,7 +67,8 @@ def _info_of(described: Sequence[Any]) -> TensorInfo:
         bool(optional),
         bool(opaque),
         None if quantization is None else (float(quantization[0]), int(quantization[1])),
-        aliases=tuple(map(str, aliases)),
+        None if keys is None else tuple(map(str, keys)),
+        tuple(map(str, aliases)),
     )
 
 
