@@ -358,7 +358,8 @@ def test_a_typo_in_a_mapping_of_options_is_refused(isolate: bool, request: pytes
             refused(ErrorCode.INVALID_ARGUMENT, message, graph.compute, {"prompt": PROMPT, "options": options})
             refused(ErrorCode.INVALID_ARGUMENT, message, context.set_input, 1, options)
             graph.compute({"prompt": PROMPT, "options": json.dumps(options)})  # as a guest's own
-        graph.compute({"prompt": PROMPT, "options": {"n-predict": 1, "n-keep": 2, "mmproj": ""}})
+        options = {"n-predict": 1, "n-keep": 2, "mmproj": ""}
+        graph.compute({"prompt": PROMPT, "options": options})
 
 
 def test_options_of_a_guest_that_have_no_effect(graph: Graph) -> None:
