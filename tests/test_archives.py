@@ -15,7 +15,15 @@ import wasi_nn
 from wasi_nn import ErrorCode
 from wasi_nn.backends.formats.archives import MAX_ENTRIES, entries
 
-Fill = Callable[[zipfile.ZipFile], object]
+Fill = Callable[[zipfile.ZipFile], None]
+
+
+def files(*names: str) -> bytes:
+    def fill(archive: zipfile.ZipFile) -> None:
+        for name in names:
+            archive.writestr(name, b"")
+
+    return zipped(fill)
 
 
 def zipped(fill: Fill) -> bytes:
@@ -32,28 +40,21 @@ def _with_comments(archive: zipfile.ZipFile) -> None:
     archive.writestr(info, b"content")
 
 
-def _many(archive: zipfile.ZipFile) -> None:
-    for number in range(65_600):  # the end's record of two bytes can't hold this number
-        archive.writestr(str(number), b"")
-
-
 def _large(archive: zipfile.ZipFile) -> None:
     with archive.open("a/large", "w", force_zip64=True) as file:
         file.write(b"content")
 
 
 ZIPS: dict[str, bytes] = {
-    "one file": zipped(lambda archive: archive.writestr("net.onnx", b"content")),
-    "folders": zipped(lambda archive: (archive.mkdir("a"), archive.writestr("a/data.pkl", b""))),
+    "one file": files("net.onnx"),
+    "folders": files("a/", "a/data.pkl"),
     "comments and further fields": zipped(_with_comments),
-    "names of other alphabets": zipped(
-        lambda archive: [archive.writestr(name, b"") for name in ("\u6a21\u578b", "\xe9t\xe9")]
-    ),
-    "an old tool's names": zipped(lambda archive: archive.writestr("tab", b"")).replace(b"tab", b"t\x84b"),
-    "a name with a zero byte": zipped(lambda archive: archive.writestr("tab", b"")).replace(b"tab", b"t\0b"),
-    "very many entries": zipped(_many),
+    "names of other alphabets": files("\u6a21\u578b", "\xe9t\xe9"),
+    "an old tool's names": files("tab").replace(b"tab", b"t\x84b"),
+    "a name with a zero byte": files("tab").replace(b"tab", b"t\0b"),
+    "very many entries": files(*map(str, range(65_600))),  # more than the end's number of two bytes
     "a large file": zipped(_large),
-    "two behind each other": zipped(lambda archive: archive.writestr("first", b"")) + zipped(_with_comments),
+    "two behind each other": files("first") + zipped(_with_comments),
 }
 
 
