@@ -277,9 +277,9 @@ SESSIONS: list[tuple[Callable[[], Any], str]] = [
     (new(replay, "t", rtol=True), "rtol must be a number from 0 on, or None, not True"),
     (new(replay, "t", atol=float("nan")), "atol must be a number from 0 on, or None, not nan"),
     (new(replay, "t", report=3), "report must be a function, not 3"),
-    (new(wasi_nn.add_to_linker, 3, 3), "linker must be a wasmtime.Linker, not 3"),
+    (new(wasi_nn.add_to_linker, 3, 3), "linker must be a wasmtime.Linker (add_to_component_linker takes a "),
     (lambda: wasi_nn.add_to_linker(wasmtime.Linker(host().engine), 3), "session must be a wasi_nn.Session, not 3"),  # type: ignore[arg-type]
-    (new(wasi_nn.add_to_component_linker, 3, 3), "linker must be a wasmtime.component.Linker, not 3"),
+    (new(wasi_nn.add_to_component_linker, 3, 3), "linker must be a wasmtime.component.Linker (add_to_linker takes"),
     (new(wasi_nn.wrap_component, "path"), "guest must be the bytes of a component, not 'path'"),
 ]
 SETTINGS: list[tuple[Callable[[], Any], str]] = [
