@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from wasi_nn.loading.rules import LoadRules
 
 
+class _Once(argparse.Action):
+    """Keeps the value of an option, and refuses a second one, which would silently replace the first."""
+
+    def __call__(self, _: object, namespace: argparse.Namespace, value: object, option: str | None = None) -> None:
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, "it may be given only once")
+        setattr(namespace, self.dest, value)
+
+
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options that name graphs, and those of `add_rules`."""
     graphs = parser.add_argument_group("graphs that the guest can load by name (repeat the options for more graphs)")
@@ -27,6 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     graphs.add_argument(
         "--graphs",
+        action=_Once,
         metavar="FILE",
         help="a file that describes graphs, such as graphs.toml (only once; see docs/graphs.md)",
     )
@@ -202,7 +212,8 @@ def _graph(text: str) -> tuple[str, NamedGraph]:
     if colon and encoding in ENCODINGS and ":" not in path and not os.path.exists(model):
         raise UsageError(f"{option}: {_GRAPH_TAKES}, such as {name}={encoding}:cpu:{path}")
     parts = model.split(":", 2)
-    if len(parts) == 3 and parts[0] in ENCODINGS:
+    # Any other beginning may be a path with colons, unless what looks like a target follows and there is no such file.
+    if len(parts) == 3 and (parts[0] in ENCODINGS or (parts[1] in TARGETS and not os.path.exists(model))):
         encoding, target, path = parts
         return name, NamedGraph(path, _encoding(option, encoding), _target(option, target))
     return name, NamedGraph(model)
