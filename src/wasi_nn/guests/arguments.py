@@ -106,11 +106,17 @@ def _variable_name(name: Any) -> str:
 def _directories(dirs: Any) -> Directories:
     mapping = as_mapping("dirs", dirs, "a mapping of the guest's paths to directories, such as {'/': 'photos'}")
     return {
-        as_text("a guest's path in dirs", path): directory
+        _guest_path(path): directory
         if isinstance(directory, Directory)
         else as_path(f"dirs[{shown(path)}]", directory, "a wasi_nn.Directory(...) or a path")
         for path, directory in mapping.items()
     }
+
+
+def _guest_path(path: Any) -> str:
+    if as_text("a guest's path in dirs", path):
+        return path  # type: ignore[no-any-return]  # as_text has checked it
+    raise wrong_argument("a guest's path in dirs", "a path, such as '/' or '.'", path)
 
 
 def _stdin(stdin: Any) -> Any:
