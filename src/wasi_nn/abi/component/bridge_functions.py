@@ -131,12 +131,14 @@ def add_to_component_linker(linker: Linker, session: Session) -> None:
     add_functions(linker, session, host_functions.define)
 
 
-def add_functions(linker: Linker, session: Session, define: Define) -> None:
-    """`add_to_component_linker` with a choice of how to define a host function: one of those in `host_functions`."""
+def add_functions(linker: Linker, session: Session, define: Define) -> ComponentAbi:
+    """`add_to_component_linker` with a choice of how to define a host function: one of those in `host_functions`.
+    Returns the functions."""
     abi = ComponentAbi(session)
     with linker.root() as root, root.add_instance(bridge.HOST) as instance:
         for name, signature in FUNCTIONS.items():
             define(instance, name, signature.parameters, signature.result, abi.function(name))
+    return abi
 
 
 class ComponentAbi(CallBoundary["int | bytes"]):

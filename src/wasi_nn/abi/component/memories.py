@@ -41,6 +41,9 @@ class GuestMemories:
         self._found: list[tuple[int, Array]] = []
         self._can_look = True
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def new_mark(self) -> int:
         """A new mark. The shim writes it at the beginning of a memory as a little-endian u64."""
         number = secrets.randbits(64)
@@ -90,7 +93,7 @@ def _with_mark(mark: bytes, address: int | None) -> int | None:
         try:
             if address is not None:
                 return address if _has_mark(process, address, mark) else None
-            with open("/proc/self/maps", "rb") as parts:
+            with open(os.open("/proc/self/maps", os.O_RDONLY | os.O_CLOEXEC), "rb") as parts:
                 candidates = [int(start, 16) for start in _BEHIND_A_GUARD.findall(parts.read())]
             found = [start for start in candidates if _has_mark(process, start, mark)]
         finally:
