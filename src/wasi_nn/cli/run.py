@@ -99,10 +99,8 @@ def main(options: argparse.Namespace) -> int:
     if not hasattr(options, "max_output_bytes"):
         limits = replace(limits, output_bytes=None)  # the output is passed on, not kept in memory
     streams = options.streams
-    if streams is None and limits.output_bytes is not None:  # only output that this package passes on is counted
-        sys.stdout.flush()
-        sys.stderr.flush()
-        streams = (1, 2)
+    if streams is None and limits.output_bytes is not None:
+        streams = (1, 2)  # the engine doesn't count output that it writes itself
     host = Host(
         graphs,
         allow_load=options.allow_load or not options.no_load,
