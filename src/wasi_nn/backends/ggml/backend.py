@@ -238,12 +238,10 @@ class GgmlGraph(Graph):
         """A guest's options: those in this JSON, and below them those of the graph. Raises `NNError` with `security`
         for a grammar that isn't allowed, with deadlines for computes or without."""
         policy = self._model.policy
-        options = {
-            **self._guest_options,
-            **({} if data is ABSENT else from_guest(data.data, policy, has_deadlines=has_deadlines)),
-        }
-        policy.require_grammar_allowed(options, has_deadlines=has_deadlines)
-        return options
+        own = {} if data is ABSENT else from_guest(data.data, policy, has_deadlines=has_deadlines)
+        if "grammar" not in own:  # else `from_guest` has checked it
+            policy.require_grammar_allowed(self._guest_options, has_deadlines=has_deadlines)
+        return {**self._guest_options, **own}
 
     def completion_request(self, guest_options: Mapping[str, Any]) -> dict[str, Any]:
         """The request to llama.cpp's server for a completion, without the prompt."""
