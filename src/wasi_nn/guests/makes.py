@@ -20,7 +20,7 @@ _PREVIEW_1 = "wasi_snapshot_preview1"
 _INTERFACE = re.compile(r"(?:cm32p2\|)?[a-z][a-z0-9-]*:[a-z0-9-]+/[a-z0-9-]+(?:@.*)?|\$root|\[export\].*|cm32p2.*")
 _RUN = "wasi:cli/run@"
 _WASI_0_3 = re.compile(r"wasi:(?!nn/).*@0\.3(?:\.|$)", re.DOTALL)
-_BEFORE_INTERFACE = re.compile(r"(?:\[[a-z-]+\])*(?:cm32p2\|)?")  # in the names of a component's core module
+_BEFORE_INTERFACE = r"(?:\[[a-z-]+\])*(?:cm32p2\|)?"  # in the names of a component's core module
 _HTTP_SERVER = re.compile(r"wasi:http/(?:incoming-handler|handler)@.*")
 
 _FOR_WASI = "build it for WASI preview 1 (wasm32-wasip1, formerly wasm32-wasi)"
@@ -178,7 +178,7 @@ def _core_of_component(missing: Sequence[Import], exports: Collection[str], *, a
 
 def _interface(name: str) -> str:
     """The interface in the name of an import's module or of an export; the name itself if it has none."""
-    return re.split("[#|]", _BEFORE_INTERFACE.sub("", name, count=1))[0]
+    return re.split("[#|]", re.sub(_BEFORE_INTERFACE, "", name, count=1))[0]
 
 
 def _is_run(interface: str) -> bool:
