@@ -109,6 +109,8 @@ def test_a_digest_of_digits_alone_is_text(write: Write) -> None:
         ("net:convert-types=yes", "convert-types can't be 'yes': it takes true or false"),
         ("nett:threads=2", "no graph is named 'nett'; the names here: net; did you mean net?"),
         ("net", "it takes NAME:KEY=VALUE, such as net:threads=2"),
+        ("net:path=other.onnx", "'path' is no setting: the path stands beside the name of the graph, as in --graph"),
+        ('net:options={"threads": 2}', "'options' is no setting: give each option by its own name, such as threads=2"),
         ("threads=2", "it takes NAME:KEY=VALUE, such as net:threads=2"),
         ("net:threads", "it takes KEY=VALUE, such as threads=2"),
     ],

@@ -62,6 +62,8 @@ def with_setting(graph: NamedGraph, key: str, text: str) -> NamedGraph:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = text
+    if key in _NO_SETTINGS:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{key!r} is no setting: {_NO_SETTINGS[key]}")
     if key not in SETTINGS:
         meant = key.replace("_", "-")
         if meant in SETTINGS:
@@ -142,5 +144,9 @@ _KEYS: dict[str, Check] = {
     "options": _is_table,
 }
 
-SETTINGS = tuple(key for key in _KEYS if key not in ("path", "options"))
+_NO_SETTINGS = {
+    "path": "the path stands beside the name of the graph, as in --graph NAME=PATH",
+    "options": "give each option by its own name, such as threads=2",
+}
+SETTINGS = tuple(key for key in _KEYS if key not in _NO_SETTINGS)
 """The keys of a graph beside its model and the options of its backend."""
