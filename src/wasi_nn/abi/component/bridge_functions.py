@@ -126,7 +126,7 @@ def add_to_component_linker(linker: Linker, session: Session) -> None:
     The component must have been wrapped (`wasi_nn.wrap_component`) before it was compiled. The session belongs to one
     Store, and so do the functions: use a separate linker for each Store.
     """
-    require_kind("linker", linker, Linker, "a wasmtime.component.Linker")
+    require_kind("linker", linker, Linker, "a wasmtime.component.Linker (add_to_linker takes a wasmtime.Linker)")
     require_kind("session", session, Session, "a wasi_nn.Session")
     add_functions(linker, session, host_functions.define)
 
