@@ -166,6 +166,21 @@ def test_a_memory_that_grows(session: Session, way: Way) -> None:
     assert len(guest.memories) == (way == "direct")
 
 
+def test_a_memory_that_moves_when_it_grows(session: Session) -> None:
+    config = wasmtime.Config()
+    config.memory_reservation = 0
+    config.memory_reservation_for_growth = 0
+    guest = RawGuest(session, direct=True, engine=wasmtime.Engine(config))
+    guest.make_the_host_look()
+    for round_ in range(1, 100):
+        guest.call("grow", round_)
+        at = guest.call("grow", 0) * 65_536 - 64
+        guest.call("fill", at, round_, 64)
+        tensor = guest.call("new", 0, 0, U8, at, 64)
+        assert guest.read(tensor) == bytes((round_,)) * 64
+        guest.call("drop", tensor)
+
+
 def test_the_beginning_of_the_memory_stays_the_guests(session: Session) -> None:
     guest = RawGuest(session, direct=True)
     guest.call("put", 0, 0x01020304)

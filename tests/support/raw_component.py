@@ -110,18 +110,18 @@ def raw_guest(pages: int = 1, after: str = "") -> bytes:
 
 
 @cache
-def _compiled(wasm: bytes, direct: bool) -> Component:
-    return Component(_ENGINE, compose.wrap_component(wasm, direct=direct))
+def _compiled(wasm: bytes, direct: bool, engine: Engine) -> Component:
+    return Component(engine, compose.wrap_component(wasm, direct=direct))
 
 
 class RawGuest:
     """An instance of the guest: `call` calls an exported function with numbers."""
 
-    def __init__(self, session: Session, *, direct: bool, wasm: bytes | None = None) -> None:
-        linker = Linker(_ENGINE)
+    def __init__(self, session: Session, *, direct: bool, wasm: bytes | None = None, engine: Engine = _ENGINE) -> None:
+        linker = Linker(engine)
         self.memories = bridge_functions.add_functions(linker, session, host_functions.define).memories
-        self.store = Store(_ENGINE)
-        self.instance = linker.instantiate(self.store, _compiled(raw_guest() if wasm is None else wasm, direct))
+        self.store = Store(engine)
+        self.instance = linker.instantiate(self.store, _compiled(raw_guest() if wasm is None else wasm, direct, engine))
 
     def call(self, name: str, *arguments: int) -> Any:
         function = self.instance.get_func(self.store, name)

@@ -6,8 +6,9 @@ the operating system says that an accessible part of this process follows an ina
 engine does. It reads through the system: other threads may unmap what is there, and a read then fails, and doesn't
 crash. Only Linux is supported. Elsewhere, the bytes of tensors take the way through the bridge.
 
-A memory of 32-bit addresses never moves, because the engine reserves all addresses that it can ever have. The host uses
-it only in calls of the guest, so the guest is there, and waits.
+A memory stays where it is until it grows, and then the shim asks again. (With the engine's own settings it never moves,
+because the engine reserves all addresses that it can ever have.) The host uses a memory only in calls of the guest, so
+the guest is there, and waits.
 """
 
 from __future__ import annotations
@@ -94,12 +95,12 @@ def _view(address: int, pages: int) -> Array:
 
 
 def _with_mark(mark: bytes, address: int | None) -> int | None:
-    """The address that has the mark: the given one, or the only one that a search finds; else None."""
+    """The address that has the mark: the former one, or the only one that a search finds; else None."""
     try:
         process = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if address is not None:
-                return address if _has_mark(process, address, mark) else None
+            if address is not None and _has_mark(process, address, mark):
+                return address
             with open(os.open("/proc/self/maps", os.O_RDONLY | os.O_CLOEXEC), "rb") as parts:
                 candidates = [int(start, 16) for start in _BEHIND_A_GUARD.findall(parts.read())]
             found = [start for start in candidates if _has_mark(process, start, mark)]
