@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from wasi_nn.abi.component.compose import names_of
+from wasi_nn.abi.component.reading import names_of
 from wasi_nn.abi.wasm_binary import uses_async
 from wasi_nn.errors import printable
 

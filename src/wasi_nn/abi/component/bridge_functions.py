@@ -20,6 +20,7 @@ from wasmtime.component import Linker, LinkerInstance
 from wasi_nn.abi.call_boundary import MAX_NAME, CallBoundary, GuestFault
 from wasi_nn.abi.component import bridge, host_functions
 from wasi_nn.abi.component.host_functions import STRING, U32, U64, HostFunction, Text
+from wasi_nn.abi.component.memories import GuestMemories
 from wasi_nn.arguments import require_kind
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.session.session import Session, require_builder_count
@@ -68,6 +69,7 @@ _NUMBER_OF_CODE = {code: number for number, code in enumerate(ERROR_CODES)}
 _MAX_ERROR_TEXT = 65536  # bytes of an error that a guest makes; the rest is cut off
 _DIGITS = 8
 _PAIR = Struct(f"{_DIGITS}s{_DIGITS}s")
+_PLACE = Struct("<II")  # where a builder is in the guest's memory: address and size
 
 
 class _Signature(NamedTuple):
@@ -95,6 +97,11 @@ FUNCTIONS = {
     "tensor-type": _Signature((U32,), U32, None),
     "tensor-extent": _Signature((U32,), U64, None),
     "tensor-read": _Signature((U32, U32, U32), STRING, None),
+    "memory-mark": _Signature((), U64, None),
+    "memory-find": _Signature((U32, U32), U32, None),
+    "tensor-new-direct": _Signature((U32,) * 6, U32, None),
+    "tensor-read-direct": _Signature((U32,) * 4, None, None),
+    "load-direct": _Signature((U32,) * 5, U64, _outcome),
     "load": _Signature((U32, U32, U32, STRING), U64, _outcome),
     "load-by-name": _Signature((STRING,), U64, _outcome),
     "init-execution-context": _Signature((U32,), U64, _outcome),
@@ -135,11 +142,16 @@ def add_functions(linker: Linker, session: Session, define: Define) -> None:
 class ComponentAbi(CallBoundary["int | bytes"]):
     """The bridge's functions over one session. Each raises `NNError` where the guest gets an error."""
 
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.memories = GuestMemories()
+
     def function(self, name: str) -> HostFunction:
         """The host function for a name. It raises nothing but `GuestFault`."""
         method: HostFunction = getattr(self, name.replace("-", "_"))
+        name = name.removesuffix("-direct")  # for messages and traces
         session = self.session
-        counted = 0 if name.startswith(("tensor-", "error-")) or name == "drop" else 1
+        counted = 0 if name.startswith(("memory-", "tensor-", "error-")) or name == "drop" else 1
 
         def call(*arguments: int | memoryview) -> int | Text | None:
             session.calls += counted
@@ -196,6 +208,28 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         row, offset = (item.data, offset) if offset < len(item.data) else (item.encoded_dims, offset - len(item.data))
         part = row[offset : offset + size]
         return 2 * len(part), lambda text: _split(part, text)
+
+    def memory_mark(self) -> int:
+        return self.memories.new_mark()
+
+    def memory_find(self, memory: int, pages: int) -> int:
+        return self.memories.find(memory, pages)
+
+    def tensor_new_direct(self, memory: int, kind: int, data: int, size: int, dims: int, rank: int) -> int:
+        self.session.require_tensor_bytes(size + 4 * rank)
+        part = self.memories.part
+        return self.session.add_tensor(
+            Tensor(TENSOR_TYPES[kind], part(memory, data, size).copy(), part(memory, dims, 4 * rank).copy())
+        )
+
+    def tensor_read_direct(self, tensor: int, memory: int, to: int, size: int) -> None:
+        self.memories.part(memory, to, size)[:] = self.session.tensor(tensor).data
+
+    def load_direct(self, memory: int, encoding: int, target: int, builders: int, count: int) -> int:
+        require_builder_count(count)
+        places = self.memories.part(memory, builders, 8 * count).tobytes()
+        parts = [self.memories.part(memory, at, size).data for at, size in _PLACE.iter_unpack(places)]
+        return self.session.load(parts, ENCODINGS[encoding], TARGETS[target])
 
     def load(self, encoding: int, target: int, count: int, builders: memoryview) -> int:
         require_builder_count(count)
