@@ -48,9 +48,10 @@ class Usage:
 
     def require(self, name: str, amount: int) -> None:
         """Raise `NNError` with `too-large` if `amount` more would exceed a limit."""
-        with self._lock:
-            self._require_room({name: amount})
-        self._settle()
+        # Without the lock, `_used` may be too much by what waits in `_returned`.
+        if not 0 <= amount <= self._most[name] - self._used[name]:
+            with self._lock:
+                self._require_room({name: amount})
         if self._within is not None:
             self._within.require(name, amount)
 
@@ -66,10 +67,12 @@ class Usage:
                 self._within.take_all(amounts)
             for name, amount in amounts.items():
                 self._used[name] += amount
-        self._settle()
+        if self._returned:
+            self._settle()
 
     def _require_room(self, amounts: Mapping[str, int]) -> None:
-        self._take_back()
+        if self._returned:
+            self._take_back()
         for name, amount in amounts.items():
             if amount < 0:
                 raise ValueError(f"negative amount: {amount}")

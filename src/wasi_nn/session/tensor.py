@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from wasi_nn.types import Array, Dims
 
 
+_BYTE, _U32 = np.dtype(np.uint8), np.dtype("<u4")
+
+
 class Tensor:
     """A tensor behind a handle: its type, and its data and dimensions as bytes.
 
@@ -34,13 +37,13 @@ class Tensor:
     def of(cls, kind: TensorType, array: Array) -> Tensor:
         """A tensor with the elements of an array of this type. A scalar gets the dimensions `[1]`, as the specification
         requires."""
-        dims: Array = np.array(array.shape or (1,), "<u4")
-        return cls(kind, np.ascontiguousarray(array).reshape(-1).view(np.uint8), dims.view(np.uint8))
+        dims: Array = np.array(array.shape or (1,), _U32)
+        return cls(kind, array.reshape(-1).view(_BYTE), dims.view(_BYTE))
 
     @property
     def dims(self) -> Dims:
         """The dimensions."""
-        return tuple(self.encoded_dims.view("<u4").tolist())
+        return tuple(self.encoded_dims.view(_U32).tolist())
 
     def array(self, name: str) -> Array:
         """The tensor as an array over the same bytes. Raises `NNError` with `invalid-argument` if the data doesn't fit
