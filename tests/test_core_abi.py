@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Iterator
 from struct import pack, unpack
@@ -41,6 +42,7 @@ from core_guest import (
 
 import wasi_nn
 from wasi_nn import NamedGraph, NNError, Session, TensorType
+from wasi_nn.abi.core.spec import CoreAbi
 
 pytestmark = pytest.mark.usefixtures("either_call")
 
@@ -482,6 +484,50 @@ def test_memory_may_grow_between_calls(guest: CoreGuest) -> None:
     guest.memory.grow(guest.store, 1)
     guest.write(NAME, b"relu")
     assert guest.call("load_by_name", NAME, 4, MEMORY_SIZE) == SUCCESS
+
+
+@pytest.mark.parametrize("are_one", [True, False])
+def test_memory_may_move_when_it_grows(are_one: bool) -> None:
+    config = wasmtime.Config()
+    config.memory_may_move = True
+    config.memory_reservation = config.memory_reservation_for_growth = config.memory_guard_size = 0
+    store = wasmtime.Store(wasmtime.Engine(config))
+    with wasi_nn.Session(REGISTRY) as session:
+        linker = wasmtime.Linker(store.engine)
+        abi = CoreAbi(session)
+        abi.add_to_linker(linker)
+        guest = CoreGuest(session, store=store, linker=linker)
+        abi.callers.are_one = are_one
+        context = guest.context("relu")
+        places = set()
+        for pages in range(1, 20):
+            places.add(ctypes.addressof(guest.memory.data_ptr(store).contents))
+            last_page = guest.memory.data_len(store) - 65536
+            guest.put_tensor([4], F32, pack("<4f", pages, -1, 2, -2), at=last_page)
+            assert guest.call("set_input", context, 0, TENSOR) == SUCCESS
+            guest.memory.grow(store, pages)
+            assert guest.call("compute", context) == SUCCESS
+            end = guest.memory.data_len(store)
+            assert guest.call("get_output", context, 0, end - 16, 16, OUT) == SUCCESS
+            assert unpack("<4f", guest.read(end - 16, 16)) == (pages, 0, 2, 0)
+            with pytest.raises(TRAP):
+                guest.call("get_output", context, 0, end - 15, 16, OUT)
+        assert len(places) > 1, "this engine's memories stay where they are"
+
+
+def test_each_instance_that_shares_the_functions_has_its_own_memory() -> None:
+    with wasi_nn.Session(REGISTRY) as session:
+        store = wasmtime.Store()
+        linker = wasmtime.Linker(store.engine)
+        wasi_nn.add_to_linker(linker, session)
+        one, other = (CoreGuest(session, store=store, linker=linker) for _ in range(2))
+        contexts = [guest.context("relu") for guest in (one, other)]
+        for number in range(1, 4):
+            for guest, context, value in ((one, contexts[0], number), (other, contexts[1], 10 * number)):
+                assert guest.set_input(context, 0, [4], F32, pack("<4f", value, -1, 2, -2)) == SUCCESS
+            for guest, context, value in ((one, contexts[0], number), (other, contexts[1], 10 * number)):
+                assert guest.call("compute", context) == SUCCESS
+                assert unpack("<4f", guest.get_output(context)) == (value, 0, 2, 0)
 
 
 @pytest.mark.parametrize("memory", ["", "(memory 1)", '(memory (export "mem") 1)', '(func (export "memory"))'])

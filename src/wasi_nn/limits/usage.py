@@ -63,13 +63,12 @@ class Usage:
 
     def take_all(self, amounts: Mapping[str, int]) -> None:
         """Add all amounts, or none. Raises `NNError` with `too-large` if one of them would exceed a limit."""
-        used = self._used
         with self._lock:
             self._require_room(amounts)
             if self._within is not None and not self._closed:
                 self._within.take_all(amounts)
             for name, amount in amounts.items():
-                used[name] += amount
+                self._used[name] += amount
         if self._returned:
             self._settle()
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from wasi_nn.types import Array, Dims
 
 
+_BYTE, _U32 = np.dtype(np.uint8), np.dtype("<u4")
+
+
 class Tensor:
     """A tensor behind a handle: its type, and its data and dimensions as bytes.
 
@@ -36,13 +39,13 @@ class Tensor:
         """A tensor with the elements of an array of this type. A scalar gets the dimensions `[1]`, as the specification
         requires."""
         dims = array.shape or (1,)
-        encoded: Array = np.frombuffer(pack(f"<{len(dims)}I", *dims), np.uint8)
-        return cls(kind, np.ascontiguousarray(array).reshape(-1).view(np.uint8), encoded)
+        encoded: Array = np.frombuffer(pack(f"<{len(dims)}I", *dims), _BYTE)
+        return cls(kind, array.reshape(-1).view(_BYTE), encoded)
 
     @property
     def dims(self) -> Dims:
         """The dimensions."""
-        return tuple(self.encoded_dims.view("<u4").tolist())
+        return tuple(self.encoded_dims.view(_U32).tolist())
 
     def array(self, name: str) -> Array:
         """The tensor as an array over the same bytes. Raises `NNError` with `invalid-argument` if the data doesn't fit
