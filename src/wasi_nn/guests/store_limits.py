@@ -7,11 +7,12 @@ from weakref import WeakKeyDictionary
 from wasmtime import Engine, Module, Store
 from wasmtime.component import Component
 
+from wasi_nn.abi.component.injection import MAX_INSTANCES
 from wasi_nn.abi.wasm_binary import memories_of
 from wasi_nn.limits.limits import Limits
 
 MODULE_MEMORIES, _MODULE_INSTANCES = 8, 1
-COMPONENT_MEMORIES, _COMPONENT_INSTANCES = 32, 1000
+COMPONENT_MEMORIES, _COMPONENT_INSTANCES = 32, 1000 + MAX_INSTANCES  # the shim's instances come on top
 _MAX_TABLES, _MAX_TABLE_ELEMENTS = 64, 2**18  # 2 MiB a table: an element has 8 bytes
 
 
