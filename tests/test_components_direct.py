@@ -214,7 +214,7 @@ def test_a_tensor_over_the_limit_traps_with_the_same_words(way: Way) -> None:
 def test_a_model_counts_as_a_tensor_only_through_the_bridge(way: Way) -> None:
     with Session(limits=Limits(tensor_bytes=2**19)) as session:
         guest = driven(VERSIONS[-1], session, way)
-        guest.raw_tensor([2**19 - 96], U8, bytes(2**19 - 96))
+        guest.raw_tensor([2**19 - 64], U8, bytes(2**19 - 64))
         if way == "direct":
             guest.load([onnx_models.relu(["n"])], ONNX)
         else:
