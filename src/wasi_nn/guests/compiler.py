@@ -7,13 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wasmtime import Engine, Module, WasmtimeError
-from wasmtime.component import Component
 
-from wasi_nn.abi.component import compose
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.compilation import compile_guest
 
 if TYPE_CHECKING:
+    from wasmtime.component import Component
+
     from wasi_nn.guests.compile_cache import CompileCache, Compiled
     from wasi_nn.guests.guest_file import Guest
     from wasi_nn.guests.runs import Work
@@ -39,6 +39,10 @@ class GuestCompiler:
         wasm, name = guest_file.read(guest), guest_file.name_of(guest)
         compiled: Module | Component
         if guest_file.is_component(wasm):
+            from wasmtime.component import Component
+
+            from wasi_nn.abi.component import compose
+
             wrapped = compose.wrap_component(wasm, name)
             compiled = self._compiled(Component, wrapped, name, limits, work)
         else:

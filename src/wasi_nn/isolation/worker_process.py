@@ -9,7 +9,6 @@ import socket
 import subprocess
 import threading
 import time
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -23,6 +22,7 @@ from wasi_nn.isolation.wire.descriptions import error_of
 from wasi_nn.isolation.wire.protocol import Message, Request, request
 from wasi_nn.isolation.worker.sandbox import library_folders
 from wasi_nn.process import environment, forks
+from wasi_nn.process.ending import finalize_by_the_end
 from wasi_nn.process.processes import how_it_ended, python_command
 
 words_of_workers = logging.getLogger("wasi_nn.workers")
@@ -59,7 +59,7 @@ class Worker:
             raise NNError(ErrorCode.RUNTIME_ERROR, text) from error
         held.callback(self.inputs.close)
         held.callback(self.outputs.close)
-        self._end = weakref.finalize(self, _end, self.process, held, os.getpid())
+        self._end = finalize_by_the_end(self, _end, self.process, held, os.getpid())
         forks.reset_in_child(self)
         allowed = [*library_folders(), *map(os.path.realpath, readable)]
         may = request(

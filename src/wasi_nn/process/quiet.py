@@ -14,7 +14,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
@@ -113,14 +112,15 @@ def call(function: Callable[[], Result]) -> Result:
     The thread has no other open descriptors. The call must close the files that it opens, since the descriptors end
     with the thread.
     """
-    outcome: Future[Result] = Future()
+    results: list[Result] = []
+    failures: list[BaseException] = []
 
     def make() -> None:
         _give_own_descriptors()
         try:
-            outcome.set_result(function())
+            results.append(function())
         except BaseException as error:
-            outcome.set_exception(error)
+            failures.append(error)
 
     thread = threading.Thread(target=make, name="a quiet call", daemon=True)
     with _no_collection:
@@ -129,9 +129,12 @@ def call(function: Callable[[], Result]) -> Result:
         except RuntimeError:  # no more threads can be started
             return function()
         try:
-            return outcome.result()
+            thread.join()
         finally:
-            thread.join()  # the collector must be off until the thread's last Python code has run
+            thread.join()  # the collector must be off until the thread's last Python code has run, also after Ctrl-C
+    if failures:
+        raise failures.pop()
+    return results[0]
 
 
 def _load_quietly(library: str) -> None:
