@@ -99,18 +99,23 @@ class Worker:
             return opened.pop_all()
 
     def ask(
-        self, message: Mapping[str, Any], to: str, data: bytes | memoryview = b"", files: Sequence[int] = ()
+        self,
+        message: Mapping[str, Any],
+        to: str,
+        data: bytes | memoryview = b"",
+        files: Sequence[int] = (),
+        within: float | None = None,
     ) -> tuple[Message, memoryview]:
         """Send a request on the control channel, and wait for the answer; gives the answer and its bytes. `to` says in
-        errors what the request is for.
+        errors what the request is for, and `within` how many seconds it may take (None: `Isolation.load_time`).
 
-        Raises `NNError`: the worker's own, `timeout` after `Isolation.load_time`, `runtime-error` if the worker ends,
+        Raises `NNError`: the worker's own, `timeout` after these seconds, `runtime-error` if the worker ends,
         `too-large` for more bytes than one message has.
         """
         content = encoded(message, data, len(files))
         with self._lock:
             try:
-                with self._control.within(self._settings.load_time):
+                with self._control.within(self._settings.load_time if within is None else within):
                     with self._sending:
                         self._control.send_encoded(content, files)
                     answer, given, _ = self._control.receive()
@@ -128,10 +133,11 @@ class Worker:
             raise self.told(answer["error"])
         return answer, given
 
-    def start(self, backend: str, runtime: str) -> None:
-        """Have the worker import a backend, `module:name`, and its runtime. Raises as `ask` does."""
+    def start(self, backend: str, runtime: str, within: float | None = None) -> None:
+        """Have the worker import a backend, `module:name`, and its runtime. Of no effect if it has. Raises as `ask`
+        does."""
         self._starting = runtime
-        self.ask(request(Request.START, backend=backend), f"start {runtime}")
+        self.ask(request(Request.START, backend=backend), f"start {runtime}", within=within)
         self._starting = ""
 
     def tell(self, message: Mapping[str, Any], files: Sequence[int] = ()) -> bool:

@@ -78,12 +78,15 @@ class HostLimits:
 
 
 def require_positive(settings: Any, longest: float = LARGEST) -> None:
-    """Check that each field of a dataclass is a positive number of its annotated type, and below a maximum.
+    """Check that each field of a dataclass, but for flags, is a positive number of its annotated type, and below a
+    maximum.
 
     The maximum is `longest` for floats (seconds), and 2^63 for integers. None is allowed if the annotation allows it.
     Raises `NNError` with `invalid-argument`.
     """
     for field in fields(settings):
+        if field.type == "bool":
+            continue
         value, annotation = plain(getattr(settings, field.name)), str(field.type)
         if value is None and "None" in annotation:
             continue
