@@ -29,6 +29,12 @@ SAYS_ITS_INPUT = "def run(x): return x"
 pytestmark = pytest.mark.usefixtures("isolation")
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start spares at once."""
+    monkeypatch.setattr(spares, "_START_AFTER", 0)
+
+
 def spare_of(graph: Graph) -> int:
     """The process id of the spare, which may still be starting."""
     assert isinstance(graph, isolated_graph.IsolatedGraph)
@@ -166,11 +172,25 @@ def test_the_spare_ends_with_its_graph(
     if ready:
         spare_of(graphs[0])
     end(graphs.pop())
+    join_starting()
+    assert len(processes) in ((2,) if ready else (1, 2))
+    assert all(map(ended, processes))
+
+
+def test_a_spare_is_not_started_for_a_graph_that_is_gone_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spares, "_START_AFTER", 1e9)
+    kinds = started(monkeypatch)
+    graph = program(SAYS_ITS_INPUT, settings=SPARE)
+    assert graph.spare_process is None
+    graph.close()
+    join_starting()
+    assert len(kinds) == 1
+
+
+def join_starting() -> None:
     for thread in threading.enumerate():
         if thread.name == "wasi-nn spare worker":
             thread.join()
-    assert len(processes) == 2
-    assert all(map(ended, processes))
 
 
 def test_models_of_one_kind_share_a_spare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

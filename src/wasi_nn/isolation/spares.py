@@ -21,6 +21,8 @@ from wasi_nn.process import forks
 
 logger = logging.getLogger("wasi_nn")
 
+_START_AFTER = 1.0  # seconds: the model that has just got a worker computes first
+_LOOK_EVERY = 0.1
 _ANSWERS_WITHIN = 5.0  # seconds: a spare that doesn't answer is replaced
 # No more spares of one kind are started in so many seconds, for models that end each of their workers.
 _MOST_STARTED, _IN_SECONDS = 4, 60.0
@@ -60,9 +62,14 @@ class _Spare:
         self._is_unwanted = False
 
     def start(self) -> None:
-        """Start the worker and its runtime. Called on a thread of its own."""
+        """Start the worker and its runtime, after a moment. Called on a thread of its own."""
         worker = None
+        begin = time.monotonic() + _START_AFTER
         try:
+            while (left := begin - time.monotonic()) > 0 and not self._is_unwanted:
+                time.sleep(min(left, _LOOK_EVERY))
+            if self._is_unwanted:
+                return
             worker = self._kind.new_worker()
             self.worker = worker
             if self._is_unwanted:

@@ -28,7 +28,7 @@ class Limits:
     model_bytes     bytes of models that the guest loads from its own bytes, alive together
     tensor_bytes    bytes of tensors alive: a component's tensors, and the inputs and outputs of execution contexts
     graphs          graphs that the guest holds
-    workers         processes of isolated graphs that the guest loads from its own bytes
+    workers         processes of isolated graphs that the guest loads from its own bytes, with their spares
     contexts        execution contexts that the guest holds
     handles         all handles of the guest, including those of tensors and errors
     files           files and directories that the guest has open in its directories
