@@ -47,7 +47,10 @@ def test_the_collector_is_on_while_the_guest_runs(guest: Path) -> None:
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted by Linux's /proc")
 @pytest.mark.parametrize("set_by_user", [False, True])
-def test_numpy_starts_no_threads_in_the_command_and_its_setting_is_not_passed_on(set_by_user: bool) -> None:
+def test_numpy_starts_no_threads_in_the_command_and_its_setting_is_not_passed_on(
+    set_by_user: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     prints = "import os\nprint(len(os.listdir('/proc/self/task')), os.environ.get('OPENBLAS_NUM_THREADS'))"
     program = f"cli._import_for('numpy')\n{prints}"
     before = "import os\nos.environ.update(OPENBLAS_NUM_THREADS='2')\n" if set_by_user else ""

@@ -24,7 +24,7 @@ import numpy as np
 
 import wasi_nn
 from wasi_nn import ExecutionContext, ExecutionTarget, GraphEncoding, LoadRules, NNError, TensorInfo
-from wasi_nn.isolation import Isolation, isolated_graph
+from wasi_nn.isolation import Isolation, spares
 from wasi_nn.isolation.wire.protocol import Request, request
 from wasi_nn.isolation.worker_process import Worker
 
@@ -138,7 +138,7 @@ def main(folder: Path, encoding: str, mode: str) -> None:
     if encoding == "ggml":  # its threads wait for each other by spinning, and take most of a machine that is busy
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:])
     if mode == "ISOLATED":
-        setattr(isolated_graph, "Worker", _Workers().worker)  # noqa: B010  a type checker would refuse an assignment
+        setattr(spares, "Worker", _Workers().worker)  # noqa: B010  a type checker would refuse an assignment
     outcomes = folder / "outcomes"
     done = {line.split()[0] for line in outcomes.read_text().splitlines()} if outcomes.exists() else set()
     models = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in {"good", *done})

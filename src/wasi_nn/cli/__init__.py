@@ -115,11 +115,9 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
 
 def _import_for(module: str) -> None:
     """Import a subcommand's module and all that it needs, in less time than Python's defaults take."""
-    from wasi_nn.process.quiet import environment_with
+    from wasi_nn.process.quiet import numpy_alone
 
-    # numpy's OpenBLAS would start a thread for each processor, each of which spins for some time. No backend here uses
-    # numpy for more than copies.
-    with environment_with(OPENBLAS_NUM_THREADS="1"):
+    with numpy_alone():
         import_module(module)
     gc.freeze()  # so that the collector doesn't look at the modules' objects each time
     gc.enable()

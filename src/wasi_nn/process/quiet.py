@@ -42,6 +42,16 @@ def environment_with(**variables: str) -> Iterator[None]:
 
 
 @contextmanager
+def numpy_alone() -> Iterator[None]:
+    """During the block, an import of numpy starts no threads of OpenBLAS, unless `OPENBLAS_NUM_THREADS` is set.
+
+    There would be one for each processor, and each spins for some time. No backend here computes with numpy.
+    """
+    with environment_with(OPENBLAS_NUM_THREADS="1"):
+        yield
+
+
+@contextmanager
 def extensions_of(package: str) -> Iterator[None]:
     """During the block, hide the messages of a package's extension modules and their libraries while they are loaded.
 
