@@ -44,7 +44,7 @@ def default_directory() -> Path:
 
 
 class CompileCache:
-    """Compiled guests, by the digest of their bytes and the build of the engine.
+    """Compiled guests, by the digest of their bytes, the build of the engine and the format of the wrapping.
 
     When the files have more than `max_bytes`, those that were not used for the longest time are removed.
     """
@@ -59,9 +59,13 @@ class CompileCache:
         wasm: bytes,
         compile_anew: Callable[[bytes], Compiled],
         deserialize: Callable[[bytes], Compiled],
+        around: str = "",
     ) -> Compiled:
-        """The compiled guest: read from disk if it is there and undamaged, or else compiled now and kept."""
-        name = f"{hashlib.sha256(wasm).hexdigest()}-{_engine_build()}"
+        """The compiled guest: read from disk if it is there and undamaged, or else compiled now and kept.
+
+        `around` tells apart what this package puts around the guest's bytes before it compiles them.
+        """
+        name = f"{hashlib.sha256(wasm).hexdigest()}-{_engine_build()}{around}"
         serialized = self._read(name)
         if serialized is not None:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -58,7 +59,7 @@ def report_on(guest: guest_file.Guest, *, dialect: Dialect | str = Dialect.AUTO)
 def _compiled(kind: type[Compiled], engine: Engine, wasm: bytes, name: str) -> Compiled:
     limits = Limits()
     work = Work[Compiled](limits)
-    work.begin(lambda: compile_guest(kind, engine, wasm, name, limits, False, work))
+    work.begin(lambda: compile_guest(kind, engine, wasm, name, limits, False, work, time.monotonic()))
     try:
         return work.wait()
     except WasmtimeError as error:
@@ -93,7 +94,7 @@ def _named(imports: Iterable[tuple[str, str]]) -> tuple[str, ...]:
 def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) -> GuestReport:
     problems = []
     try:
-        compose.wrap_component(wasm, name)
+        compose.versions_of(wasm, name)
     except GuestError as error:
         problems.append(str(error).removeprefix(f"{name} "))
     imports = list(component.type.imports(engine))

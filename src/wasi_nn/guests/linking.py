@@ -34,11 +34,13 @@ def link_module(
         wasi.add_to(linker, store, module)
     except (Trap, WasmtimeError) as error:  # the limits leave no memory for this package's own instance
         raise guest_file.guest_error(name, error, session.limits) from None
-    abi(session).add_to_linker(linker)
+    nn = abi(session)
+    nn.add_to_linker(linker)
     guest_file.require_command(name, module, abi, linker, store)
 
     def start() -> int:
         instance = linker.instantiate(store, module)
+        nn.callers.are_one = True
         try:
             instance.exports(store)["_start"](store)  # type: ignore[operator]
         finally:

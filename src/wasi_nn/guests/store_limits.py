@@ -24,10 +24,10 @@ class MemoryCounts:
     def __init__(self) -> None:
         self._counts: WeakKeyDictionary[Module | Component, tuple[int, int]] = WeakKeyDictionary()
 
-    def add(self, compiled: Module | Component, guest: bytes, wrapped: bytes) -> None:
-        """Count the memories of a guest's WebAssembly, and of the same guest wrapped in bridges."""
+    def add(self, compiled: Module | Component, guest: bytes, bridges: int) -> None:
+        """Count the memories of a guest's WebAssembly, and of the same guest with some bridges, each with a memory."""
         own = memories_of(guest)
-        self._counts[compiled] = own, own if wrapped is guest else memories_of(wrapped)
+        self._counts[compiled] = own, own + bridges
 
     def of(self, compiled: Module | Component | None) -> tuple[int, int] | None:
         """The two counts; None for a guest that was compiled elsewhere."""

@@ -127,4 +127,4 @@ def _backend_for_bytes(
         raise NNError(ErrorCode.INVALID_ENCODING, message)
     from wasi_nn.loading.explanation import unknown_format
 
-    raise unknown_format(model, file, tried or list(available()))
+    raise unknown_format(model, file, tried)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from operator import is_not
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +20,18 @@ if TYPE_CHECKING:
     from wasi_nn.types import Array
 
 
+_SHORT = 0.01  # seconds
+
+
 class RequestRunner(Runner):
     """Runs an infer request on the caller's input arrays.
 
     OpenVINO writes outputs of fixed dimensions into arrays of this runner. Other outputs are copied, because the
     request may free them. An output that is an input is copied too: OpenVINO doesn't write it into an output array.
+
+    `on_callers_thread` tells that a compute may run on the calling thread (`infer`), without the cost of a change of
+    threads. It can't be cancelled there. So a compute runs there only if the last one was short: dimensions of a model
+    that can be stopped never change, so its next compute is about as short.
     """
 
     def __init__(
@@ -31,7 +40,9 @@ class RequestRunner(Runner):
         inputs: Sequence[TensorInfo],
         outputs: Sequence[TensorInfo],
         passed_through: Mapping[int, int],
+        *,
         stoppable: bool,
+        on_callers_thread: bool,
     ) -> None:
         unknown = next((info for info in (*inputs, *outputs) if info.dtype == object), None)
         if unknown is not None:
@@ -45,8 +56,11 @@ class RequestRunner(Runner):
         self._passed_through = passed_through
         self._bound: list[Array | None] = [None] * len(inputs)
         self._fixed_arrays: dict[int, Array] = {}
+        self._all_fixed = False
         self._last: Sequence[Array] | None = None
         self._stoppable = stoppable
+        self._on_callers_thread = on_callers_thread
+        self._is_short = False
 
     @property
     def features(self) -> frozenset[str]:
@@ -57,29 +71,47 @@ class RequestRunner(Runner):
             self._request.cancel()
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
-        # OpenVINO takes only arrays that it could write to.
-        arrays = [array if array.flags.writeable else array.copy() for array in inputs]
-        for index, array in enumerate(arrays):
-            if array is not self._bound[index]:
-                self._request.set_input_tensor(index, _shared(array, self._inputs[index]))
-                self._bound[index] = array
-        if reuse is None or reuse is not self._last:
-            self._fixed_arrays = {
-                index: _reusable(reuse[index], dims, dtype) if reuse else np.empty(dims, dtype)
-                for index, dims, dtype in _fixed_outputs(self._outputs)
-                if index not in self._passed_through
-            }
-            for index, array in self._fixed_arrays.items():
-                self._request.set_output_tensor(index, _shared(array, self._outputs[index]))
-        # Not `infer`: it can't be cancelled if it runs on this thread alone.
-        self._request.start_async()
-        self._request.wait()
-        outputs = reused([self._output(index, arrays) for index in range(len(self._outputs))], reuse)
+        again = reuse is not None and reuse is self._last
+        if not again or any(map(is_not, inputs, self._bound)):
+            self._bind(inputs, reuse, again)
+        self._compute()
+        if again and self._all_fixed:
+            return reuse  # type: ignore[return-value]  # not None, since `again`
+        outputs = reused([self._output(index, inputs) for index in range(len(self._outputs))], reuse)
         if reuse is None:
-            self._bound, self._fixed_arrays, self._last = [None] * len(inputs), {}, None
+            self._bound, self._fixed_arrays = [None] * len(self._inputs), {}
         else:
             self._last = outputs
         return outputs
+
+    def _bind(self, inputs: Sequence[Array], reuse: Sequence[Array] | None, again: bool) -> None:
+        """Bind the request to the inputs and, unless they are bound, to the arrays for outputs of fixed dimensions."""
+        for index, array in enumerate(inputs):
+            if array is not self._bound[index]:
+                # OpenVINO takes only arrays that it could write to.
+                writable = array if array.flags.writeable else array.copy()
+                self._request.set_input_tensor(index, _shared(writable, self._inputs[index]))
+                self._bound[index] = array if writable is array else None
+        if again:
+            return
+        self._last = None  # until a compute has succeeded
+        self._fixed_arrays = {
+            index: _reusable(reuse[index], dims, dtype) if reuse else np.empty(dims, dtype)
+            for index, dims, dtype in _fixed_outputs(self._outputs)
+            if index not in self._passed_through
+        }
+        self._all_fixed = len(self._fixed_arrays) == len(self._outputs)
+        for index, array in self._fixed_arrays.items():
+            self._request.set_output_tensor(index, _shared(array, self._outputs[index]))
+
+    def _compute(self) -> None:
+        began = time.perf_counter()
+        if self._is_short:
+            self._request.infer(share_outputs=True)
+        else:
+            self._request.start_async()
+            self._request.wait()
+        self._is_short = self._on_callers_thread and time.perf_counter() - began < _SHORT
 
     def _output(self, index: int, inputs: Sequence[Array]) -> Array:
         if index in self._fixed_arrays:
