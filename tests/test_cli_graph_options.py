@@ -54,7 +54,7 @@ NET = ("--graph", "net=net.onnx")
 def test_a_setting_with_an_underscore_is_suggested_with_its_hyphen(command: Command) -> None:
     code, _, errors = command("graphs", *NET, "--graph-option", "net:convert_types=true")
     assert code == 2
-    assert "--graph-option convert_types=true: no setting 'convert_types'; did you mean convert-types?" in errors
+    assert "--graph-option net:convert_types=true: no setting 'convert_types'; did you mean convert-types?" in errors
 
 
 def test_an_option_of_the_backend(command: Command) -> None:
@@ -105,10 +105,12 @@ def test_a_digest_of_digits_alone_is_text(write: Write) -> None:
         ("net:threads=many", "option 'threads' of onnx can't be 'many': it takes a whole number from 0 to 4096"),
         ("net:runtime=torhc", "no runtime is named 'torhc'; there are onnxruntime, "),
         ("net:target=npu", "no target is named 'npu'; there are cpu, gpu, tpu"),
-        ("net:sha256=abc", "sha256 can't be 'abc': it takes 64 hexadecimal digits"),
+        ("net:sha256=abc", "--graph-option net:sha256=abc: sha256 can't be 'abc': it takes 64 hexadecimal digits"),
         ("net:convert-types=yes", "convert-types can't be 'yes': it takes true or false"),
         ("nett:threads=2", "no graph is named 'nett'; the names here: net; did you mean net?"),
         ("net", "it takes NAME:KEY=VALUE, such as net:threads=2"),
+        ("net:path=other.onnx", "'path' is no setting: the path stands beside the name of the graph, as in --graph"),
+        ('net:options={"threads": 2}', "'options' is no setting: give each option by its own name, such as threads=2"),
         ("threads=2", "it takes NAME:KEY=VALUE, such as net:threads=2"),
         ("net:threads", "it takes KEY=VALUE, such as threads=2"),
     ],

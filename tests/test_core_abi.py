@@ -41,7 +41,7 @@ from core_guest import (
 )
 
 import wasi_nn
-from wasi_nn import TensorType
+from wasi_nn import NamedGraph, NNError, Session, TensorType
 from wasi_nn.abi.core.spec import CoreAbi
 
 pytestmark = pytest.mark.usefixtures("either_call")
@@ -573,6 +573,26 @@ def test_every_failure_is_explained_in_the_log(guest: CoreGuest, caplog: pytest.
     assert caplog.records[0].levelno == logging.WARNING
     assert "load_by_name failed: no graph is named 'mobilenet'" in caplog.text
     assert "[not-found, errno 8]" in caplog.text
+
+
+def test_a_graph_that_isnt_loaded_is_named_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+    long = "long" * 1000
+    graphs: dict[str, bytes | NamedGraph] = {
+        "text": b"no model",
+        "changed": NamedGraph(models.relu(), sha256="0" * 64),
+        "plain": models.relu(),
+        long: b"no model",
+    }
+    guest = CoreGuest(Session(graphs))
+    for name in ("text", "changed", long):
+        assert guest.load_by_name(name) != SUCCESS
+    with pytest.raises(NNError, match=r"^graph 'plain': graphs of onnx take no config"):
+        guest.session.load_by_name("plain", b"{}")
+    text, changed, cut = caplog.messages
+    assert text.startswith("load_by_name failed: graph 'text': the model isn't in a format known here")
+    assert changed.startswith("load_by_name failed: graph 'changed' has sha256 ")
+    assert cut.startswith(f"load_by_name failed: graph '{long[:80]}...': the model isn't in a format known here")
+    assert [message.count("graph ") for message in caplog.messages] == [1, 1, 1]
 
 
 def test_a_guest_cannot_flood_the_log(guest: CoreGuest, caplog: pytest.LogCaptureFixture) -> None:

@@ -121,7 +121,7 @@ def test_infer_runs_any_model_on_any_files(tmp_path: Path) -> None:
         ([], "no model: give --graph NAME or --model FILE"),
         (["--graph", "net", "f16:1"], "an input is TYPE:DIMS:FILE"),
         (["--graph", "net", "f99:1:/tmp/x"], "a type is one of"),
-        (["--dance"], "no option --dance"),
+        (["--dance"], "no option --dance; usage: infer (--graph NAME | --model FILE) "),
         (["--graph"], "--graph needs a value"),
     ],
 )
@@ -131,6 +131,17 @@ def test_infer_says_what_went_wrong(arguments: list[str], message: str, tmp_path
     result = host.run(C_GUESTS / "infer.wasm", arguments, dirs={"/tmp": tmp_path}, capture_output=True)
     assert result.exit_code == 1
     assert message in result.stderr.decode()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_guest_tells_its_usage(name: str) -> None:
+    result = Host(cache=False).run(C_GUESTS / f"{name}.wasm", ["--help"], capture_output=True)
+    assert (result.exit_code, result.stderr) == (0, b"")
+    [line] = result.stdout.decode().splitlines()
+    words = line.removeprefix(f"usage: {name} ")
+    assert words != line
+    comment = (C_GUESTS / f"{name}.c").read_text().partition("\n */")[0]
+    assert words.replace("TYPE:DIMS:FILE...", "INPUT...") in comment
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,21 @@ static uint8_t *put_number(uint8_t *to, uint32_t number) {
     return to;
 }
 
-/* Tensors at the host: one row of bytes each, first the data, then the dimensions. */
+/* Tensors at the host: one row of bytes each, first the data, then the dimensions. The sizes of some recent tensors stay
+ * here, which saves a call for each. The host never gives a handle twice, and the size of a tensor never changes. */
+
+static struct { uint32_t tensor, size; } recent[16];
+
+static uint32_t keep_size(uint32_t tensor, uint32_t size) {
+    recent[tensor % 16].tensor = tensor;
+    recent[tensor % 16].size = size;
+    return tensor;
+}
+
+static uint32_t size_of(uint32_t tensor) {
+    if (recent[tensor % 16].tensor != tensor) keep_size(tensor, (uint32_t)host_tensor_extent(tensor));
+    return recent[tensor % 16].size;
+}
 
 static void write_tensor(uint32_t tensor, uint32_t offset, const uint8_t *from, uint32_t size, uint8_t *text) {
     for (uint32_t done = 0, part; done < size; done += part) {
@@ -210,7 +224,7 @@ uint32_t tensor_type(uint32_t tensor) { return host_tensor_type(tensor); }
 
 EXPORT_POINTER("tensor", "[method]tensor.data")
 bytes *tensor_data(uint32_t tensor) {
-    out.bytes = read_tensor(tensor, 0, (uint32_t)host_tensor_extent(tensor));
+    out.bytes = read_tensor(tensor, 0, size_of(tensor));
     return &out.bytes;
 }
 
@@ -233,7 +247,7 @@ int32_t direct_new(uint32_t memory, uint32_t type, uint32_t data, uint32_t size,
 }
 
 EXPORT("tensor", "wasi-nn-direct-size")
-uint32_t direct_size(uint32_t tensor) { return (uint32_t)host_tensor_extent(tensor); }
+uint32_t direct_size(uint32_t tensor) { return size_of(tensor); }
 
 EXPORT("tensor", "wasi-nn-direct-read")
 void direct_read(uint32_t tensor, uint32_t memory, uint32_t to, uint32_t size) {
@@ -305,8 +319,9 @@ named_result *compute(uint32_t context, const named_tensor *inputs, uint32_t cou
     }
     out.named.tensors = take(outputs_count * (uint64_t)sizeof(named_tensor));
     for (uint32_t i = 0; i < outputs_count; i++) {
-        bytes name = {from + 2 * DIGITS, get_number(from + DIGITS)};
-        out.named.tensors[i] = (named_tensor){name, tensor_resource(get_number(from))};
+        uint32_t tensor = keep_size(get_number(from), get_number(from + DIGITS));
+        bytes name = {from + 3 * DIGITS, get_number(from + 2 * DIGITS)};
+        out.named.tensors[i] = (named_tensor){name, tensor_resource(tensor)};
         from = name.data + name.size;
     }
     return &out.named;

@@ -124,8 +124,12 @@ def as_builders(
 ) -> list[memoryview]:
     """The builders of a model, from their bytes; bytes alone are the only builder."""
     if isinstance(value, list | tuple):
-        return [as_view(f"{name}[{place}]", part) for place, part in enumerate(value)]
+        return [as_view(f"{name}[{place}]", part, _builder_instead_of(part)) for place, part in enumerate(value)]
     return [as_view(name, value, wanted)]
+
+
+def _builder_instead_of(part: object) -> str:
+    return "bytes (a path is given alone, without a list)" if is_path(part) else "bytes"
 
 
 def as_texts(name: str, value: Any, example: str) -> list[str]:

@@ -65,7 +65,7 @@ def main(options: argparse.Namespace) -> int:
     named = NamedGraph(source, options.encoding, options.target)
     for text in options.option:
         key, equals, value = text.partition("=")
-        named = graph_options.with_setting("--option", named, key.rpartition(":")[2] + equals + value)
+        named = graph_options.with_setting(f"--option {text}", named, key.rpartition(":")[2] + equals + value)
     name = options.model[0]
     graph = Registry({name: named}, rules=graph_options.rules(options)).get(name)
     if options.json:

@@ -98,6 +98,9 @@ def main(options: argparse.Namespace) -> int:
     limits, totals = limit_options.limits(options)
     if not hasattr(options, "max_output_bytes"):
         limits = replace(limits, output_bytes=None)  # the output is passed on, not kept in memory
+    streams = options.streams
+    if streams is None and limits.output_bytes is not None:
+        streams = (1, 2)  # the engine doesn't count output that it writes itself
     host = Host(
         graphs,
         allow_load=options.allow_load or not options.no_load,
@@ -118,7 +121,7 @@ def main(options: argparse.Namespace) -> int:
             env=env,
             dirs=dirs,
             stdin=sys.stdin,
-            streams=options.streams,
+            streams=streams,
             trace=options.trace,
             trace_data=options.trace_data,
         )

@@ -78,16 +78,17 @@ class Wasi:
             config.inherit_stdin()
 
     def _connect_output(self, config: WasiConfig) -> None:
+        if self.output is None or self.output.is_passed_on:
+            for stream in (sys.stdout, sys.stderr):  # so that earlier output of this process precedes the guest's
+                with suppress(OSError, ValueError):  # the stream is closed, on either end
+                    if stream is not None:
+                        stream.flush()
         if self.output is not None:
             if not self.output.open_in_engine(STDOUT, partial(setattr, config, "stdout_file")):
                 config.stdout_custom = partial(self.output.write, STDOUT)
             if not self.output.open_in_engine(STDERR, partial(setattr, config, "stderr_file")):
                 config.stderr_custom = partial(self.output.write, STDERR)
             return
-        for stream in (sys.stdout, sys.stderr):  # so that earlier output of this process precedes the guest's
-            with suppress(OSError, ValueError):  # the stream is closed, on either end
-                if stream is not None:
-                    stream.flush()
         config.inherit_stdout()
         config.inherit_stderr()
 

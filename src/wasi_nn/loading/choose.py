@@ -124,4 +124,4 @@ def _backend_for_bytes(
         known = dict.fromkeys(backend.encoding.value for backend in available())
         message = f"there is no backend for {encoding.value} here, only for {', '.join(known)}"
         raise NNError(ErrorCode.INVALID_ENCODING, message)
-    raise unknown_format(model, file, tried or list(available()))
+    raise unknown_format(model, file, tried)

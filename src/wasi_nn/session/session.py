@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, finalize
 
 from wasi_nn import backends
 from wasi_nn.arguments import as_builders, as_json, as_text, require_kind
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError, shortened
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.graph.fitting import find
 from wasi_nn.graph.graph import Graph
@@ -178,7 +178,8 @@ class Session:
 
     def load_by_name(self, name: str, config: memoryview | bytes = b"") -> int:
         """Load a graph by the operator's name for it; returns a new handle. `config` is the guest's configuration of
-        the graph: JSON, or empty. Raises `NNError` with `not-found` for an unknown name, and as loading does."""
+        the graph: JSON, or empty. Raises `NNError` with `not-found` for an unknown name, and as loading does;
+        the message names the graph then."""
         if not self._policy.lets_name(as_text("name", name)):
             raise _no_graph(name)
         configuration = memoryview(bytes(as_json("config", config)))
@@ -190,7 +191,9 @@ class Session:
         try:
             return self._handles.add(load_within(self._usage, self._guard, {"graphs": 1}, load))
         except NNError as error:
-            if self._policy.allow_names is not None and type(error) is NNError and error.code is ErrorCode.NOT_FOUND:
+            if type(error) is not NNError or error.code is not ErrorCode.NOT_FOUND:
+                raise _with_graph(name, error) from error
+            if self._policy.allow_names is not None:
                 raise _no_graph(name) from None  # the registry's message lists names that this guest may not see
             raise
 
@@ -314,7 +317,9 @@ class Session:
 
     def add_tensor(self, tensor: Tensor) -> int:
         """Give the guest a tensor; returns its handle."""
-        return self._handles.add(require_kind("tensor", tensor, Tensor, "a wasi_nn.session.tensor.Tensor"))
+        if type(tensor) is not Tensor:
+            require_kind("tensor", tensor, Tensor, "a wasi_nn.session.tensor.Tensor")
+        return self._handles.add(tensor)
 
     def require_tensor_bytes(self, size: int) -> None:
         """Raise `NNError` with `too-large` if the guest may not hold another tensor of this size in bytes."""
@@ -364,8 +369,14 @@ class Session:
 
 def _no_graph(name: str) -> NNError:
     how = how_to_set("allow_names", "--allow-name")
-    shown = name if len(name) <= 80 else f"{name[:80]}..."
-    return NNError(ErrorCode.NOT_FOUND, f"no graph is named {shown!r}, or this guest may not load the graph ({how})")
+    message = f"no graph is named {shortened(name)!r}, or this guest may not load the graph ({how})"
+    return NNError(ErrorCode.NOT_FOUND, message)
+
+
+def _with_graph(name: str, error: NNError) -> NNError:
+    """The error with the name of the graph that wasn't loaded, unless the message begins with it."""
+    graph = f"graph {shortened(name)!r}"
+    return error if error.message.startswith(graph) else error.with_message(f"{graph}: {error}")
 
 
 def _as_tensor(graph: Graph, name: str, array: Array) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from struct import pack
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,8 +38,9 @@ class Tensor:
     def of(cls, kind: TensorType, array: Array) -> Tensor:
         """A tensor with the elements of an array of this type. A scalar gets the dimensions `[1]`, as the specification
         requires."""
-        dims: Array = np.array(array.shape or (1,), _U32)
-        return cls(kind, array.reshape(-1).view(_BYTE), dims.view(_BYTE))
+        dims = array.shape or (1,)
+        encoded: Array = np.frombuffer(pack(f"<{len(dims)}I", *dims), _BYTE)
+        return cls(kind, array.reshape(-1).view(_BYTE), encoded)
 
     @property
     def dims(self) -> Dims:

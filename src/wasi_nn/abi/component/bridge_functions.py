@@ -68,7 +68,7 @@ _NUMBER_OF_CODE = {code: number for number, code in enumerate(ERROR_CODES)}
 
 _MAX_ERROR_TEXT = 65536  # bytes of an error that a guest makes; the rest is cut off
 _DIGITS = 8
-_PAIR = Struct(f"{_DIGITS}s{_DIGITS}s")
+_PAIR = 2 * _DIGITS
 _PLACE = Struct("<II")  # where a builder is in the guest's memory: address and size
 
 
@@ -126,17 +126,19 @@ def add_to_component_linker(linker: Linker, session: Session) -> None:
     The component must have been wrapped (`wasi_nn.wrap_component`) before it was compiled. The session belongs to one
     Store, and so do the functions: use a separate linker for each Store.
     """
-    require_kind("linker", linker, Linker, "a wasmtime.component.Linker")
+    require_kind("linker", linker, Linker, "a wasmtime.component.Linker (add_to_linker takes a wasmtime.Linker)")
     require_kind("session", session, Session, "a wasi_nn.Session")
     add_functions(linker, session, host_functions.define)
 
 
-def add_functions(linker: Linker, session: Session, define: Define) -> None:
-    """`add_to_component_linker` with a choice of how to define a host function: one of those in `host_functions`."""
+def add_functions(linker: Linker, session: Session, define: Define) -> ComponentAbi:
+    """`add_to_component_linker` with a choice of how to define a host function: one of those in `host_functions`.
+    Returns the functions."""
     abi = ComponentAbi(session)
     with linker.root() as root, root.add_instance(bridge.HOST) as instance:
         for name, signature in FUNCTIONS.items():
             define(instance, name, signature.parameters, signature.result, abi.function(name))
+    return abi
 
 
 class ComponentAbi(CallBoundary["int | bytes"]):
@@ -256,12 +258,20 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         return self.session.get_output_tensor(context, _checked("output", _text(name)))
 
     def compute_named(self, context: int, inputs: memoryview) -> bytes:
-        named = self._checked_inputs(_named_handles(bytes(inputs)))
+        given, named, at, longest = bytes(inputs), [], 0, 0
+        while at < len(given):
+            tensor, length = int(given[at : at + _DIGITS], 16), int(given[at + _DIGITS : at + _PAIR], 16)
+            at += _PAIR + length
+            named.append((given[at - length : at].decode(), tensor))
+            longest = max(longest, length)
+        if longest > MAX_NAME:
+            named = self._checked_inputs(named)
         outputs = self.session.compute_named_tensors(context, named)
         text = [b"%08x%08x" % (0, len(outputs))]
         for name, handle in outputs:
             encoded = name.encode("utf-8", "replace")
-            text.append(b"%08x%08x%s" % (handle, len(encoded), encoded))
+            size = len(self.session.tensor(handle).data)
+            text.append(b"%08x%08x%08x%s" % (handle, size, len(encoded), encoded))
         return b"".join(text)
 
     def _checked_inputs(self, named: list[tuple[str, int]]) -> list[tuple[str, int]]:
@@ -286,16 +296,6 @@ class ComponentAbi(CallBoundary["int | bytes"]):
 
     def drop(self, handle: int) -> None:
         self.session.drop(handle)
-
-
-def _named_handles(text: bytes) -> list[tuple[str, int]]:
-    """Read pairs of a name and a tensor's handle."""
-    named, at = [], 0
-    while at < len(text):
-        tensor, length = (int(digits, 16) for digits in _PAIR.unpack_from(text, at))
-        at += _PAIR.size + length
-        named.append((text[at - length : at].decode(), tensor))
-    return named
 
 
 def _text(text: memoryview) -> str:

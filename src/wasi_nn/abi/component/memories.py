@@ -6,8 +6,9 @@ the operating system says that an accessible part of this process follows an ina
 engine does. It reads through the system: other threads may unmap what is there, and a read then fails, and doesn't
 crash. Only Linux is supported. Elsewhere, the bytes of tensors take the way through the bridge.
 
-A memory of 32-bit addresses never moves, because the engine reserves all addresses that it can ever have. The host uses
-it only in calls of the guest, so the guest is there, and waits.
+A memory stays where it is until it grows, and then the shim asks again. (With the engine's own settings it never moves,
+because the engine reserves all addresses that it can ever have.) The host uses a memory only in calls of the guest, so
+the guest is there, and waits.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ class GuestMemories:
         self._found: list[tuple[int, Array]] = []
         self._can_look = True
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def new_mark(self) -> int:
         """A new mark. The shim writes it at the beginning of a memory as a little-endian u64."""
         number = secrets.randbits(64)
@@ -62,12 +66,14 @@ class GuestMemories:
         if address is None:
             self._can_look = False
             return 0
-        kind: Any = ctypes.c_uint8 * (pages * _PAGE)
-        memory = address, np.frombuffer(kind.from_address(address), np.uint8)
-        if number:
-            self._found[number - 1] = memory
-            return number
-        self._found.append(memory)
+        if not number:
+            return self.add(address, pages)
+        self._found[number - 1] = address, _view(address, pages)
+        return number
+
+    def add(self, address: int, pages: int) -> int:
+        """Use the memory of `pages` pages of 64 KiB at an address; returns its number."""
+        self._found.append((address, _view(address, pages)))
         return len(self._found)
 
     def part(self, number: int, at: int, size: int) -> Array:
@@ -83,14 +89,19 @@ class GuestMemories:
         return memory[at : at + size]
 
 
+def _view(address: int, pages: int) -> Array:
+    kind: Any = ctypes.c_uint8 * (pages * _PAGE)
+    return np.frombuffer(kind.from_address(address), np.uint8)
+
+
 def _with_mark(mark: bytes, address: int | None) -> int | None:
-    """The address that has the mark: the given one, or the only one that a search finds; else None."""
+    """The address that has the mark: the former one, or the only one that a search finds; else None."""
     try:
         process = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if address is not None:
-                return address if _has_mark(process, address, mark) else None
-            with open("/proc/self/maps", "rb") as parts:
+            if address is not None and _has_mark(process, address, mark):
+                return address
+            with open(os.open("/proc/self/maps", os.O_RDONLY | os.O_CLOEXEC), "rb") as parts:
                 candidates = [int(start, 16) for start in _BEHIND_A_GUARD.findall(parts.read())]
             found = [start for start in candidates if _has_mark(process, start, mark)]
         finally:

@@ -157,6 +157,9 @@ _OPERATOR_CHECKS = {
     name: taking(known.what)(known.fits) for name, known in (dict.fromkeys(_NO_EFFECT, _ANYTHING) | _KNOWN).items()
 }
 
+GUESTS_OPTIONS = tuple(sorted((_KNOWN.keys() - OPERATOR_ONLY.keys()) | FILES | _NO_EFFECT))
+"""The names of all options that a guest's JSON may have, with or without an effect. Others are ignored there."""
+
 
 def check_operator_options(options: Options) -> None:
     """Raise `NNError` for options that the operator can't give."""

@@ -125,7 +125,8 @@ def is_saved_model_archive(model: memoryview) -> bool:
     """Whether the bytes are a zip or tar file that contains a SavedModel, at the top or in a folder at the top."""
     if archives.is_tar(model):
         return any(map(_may_be_of_saved_model, _tar_entries(model)))
-    return any(_is_saved_model_file(PurePosixPath(name)) for name in archives.entries(model))
+    names = (name for name in archives.entries(model) if name.endswith(SAVED_MODEL))
+    return any(_is_saved_model_file(PurePosixPath(name)) for name in names)
 
 
 def _is_saved_model_file(path: PurePosixPath) -> bool:
