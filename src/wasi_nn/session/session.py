@@ -154,9 +154,11 @@ class Session:
 
         def load() -> Graph:
             chosen = choose_allowed(model)
-            if self._rules.isolation_of(chosen.backend, untrusted=True) is not None:
-                self._usage.take("workers", 1)
-                loading["workers"] = held["workers"] = 1
+            isolation = self._rules.isolation_of(chosen.backend, untrusted=True)
+            if isolation is not None:
+                workers = 2 if isolation.spare else 1
+                self._usage.take("workers", workers)
+                loading["workers"] = held["workers"] = workers
             return open_model(chosen, target, {}, self._rules, untrusted=True)
 
         graph = load_within(self._usage, self._guard, loading, load)
