@@ -33,14 +33,10 @@ from wasi_nn.backends.devices import Device, choose_device
 from wasi_nn.backends.ggml.completion import Completion
 from wasi_nn.backends.ggml.gguf import Header, is_gguf, read_header
 from wasi_nn.backends.ggml.grammars import GuestPolicy
-from wasi_nn.backends.ggml.options import (
-    LoadSettings,
-    check_operator_options,
-    from_guest,
-    load_settings,
-    request,
-)
+from wasi_nn.backends.ggml.options import check_operator_options, from_guest, request
 from wasi_nn.backends.ggml.server import Engine
+from wasi_nn.backends.ggml.settings import LoadSettings, load_settings
+from wasi_nn.backends.ggml.slots import Waiter
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, PromptTooLong, printable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.outputs import Outputs
@@ -273,6 +269,7 @@ class _Runner(Runner):
         self._graph = graph
         self._engine: Engine | None = None
         self._completion: weakref.ref[Completion] | None = None  # weak, so that one that has ended is freed
+        self._counting: Waiter | None = None
         self._has_deadlines = False
 
     def expect_deadlines(self) -> None:
@@ -289,15 +286,12 @@ class _Runner(Runner):
             embedding, tokens = engine.embedding(prompt)
             text = json.dumps({"n_embedding": len(embedding), "embedding": embedding})
             return [_bytes(text), _metadata(tokens, 0)]
-        completion = Completion(engine, prompt, self._graph.completion_request(options))
-        self._completion = weakref.ref(completion)
+        completion = self._begun(engine, prompt, self._graph.completion_request(options))
         sink = self.text_sink if self._graph.is_shown(options) else None
-        pieces = []
         for piece in completion:
-            pieces.append(piece)
             if sink is not None:
                 sink(piece.encode())
-        return _outputs("".join(pieces), completion)
+        return _outputs(completion)
 
     def steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array]]:
         """A piece for each token. It is empty for a token that is part of a character, except for the last part."""
@@ -308,27 +302,33 @@ class _Runner(Runner):
             )
         completion_request = self._graph.completion_request(options)
         completion_request.pop("stop", None)  # as in WasmEdge: its guests see the whole text, and may end it themselves
-        completion = Completion(engine, prompt, completion_request)
-        self._completion = weakref.ref(completion)
+        completion = self._begun(engine, prompt, completion_request)
         engine.admit(completion)
-        pieces = []
         tokens = 0
         for piece in completion:
             while tokens < completion.output_tokens:
                 tokens += 1
                 text = piece if tokens == completion.output_tokens else ""
                 yield [_bytes(text), _metadata(completion.input_tokens, tokens)]
-            pieces.append(piece)
         while tokens < completion.tokens_of_text:
             tokens += 1
             yield [_bytes(""), _metadata(completion.input_tokens, tokens)]
-        return _outputs("".join(pieces), completion)
+        return _outputs(completion)
+
+    def _begun(self, engine: Engine, prompt: str, completion_request: dict[str, Any]) -> Completion:
+        completion = Completion(engine, prompt, completion_request, self)
+        self._completion = weakref.ref(completion)
+        return completion
 
     def interrupt(self) -> None:
-        """Stop a completion; an embedding can't be stopped."""
+        """Stop a completion, or waiting for a slot; an embedding can't be stopped."""
         completion = None if self._completion is None else self._completion()
         if completion is not None:
             completion.interrupt()
+        counting, engine = self._counting, self._engine
+        if counting is not None and engine is not None:
+            counting.is_stopped = True
+            engine.slots.wake()
 
     def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
         """The metadata, as soon as the prompt is set."""
@@ -336,7 +336,11 @@ class _Runner(Runner):
         if index != 1 or data is None or options is None:
             return None
         engine, prompt, _ = self._prepare(data, options)
-        return _metadata(engine.count_tokens(prompt), 0)
+        self._counting = Waiter()
+        try:
+            return _metadata(engine.count_tokens(prompt, self._counting), 0)
+        finally:
+            self._counting = None
 
     def _prepare(self, data: Array, options: Array) -> tuple[Engine, str, dict[str, Any]]:
         """The engine for these inputs, the prompt, and the guest's options."""
@@ -349,8 +353,8 @@ class _Runner(Runner):
         return engine, prompt, guest_options
 
 
-def _outputs(text: str, completion: Completion) -> Sequence[Array]:
-    outputs = [_bytes(text), _metadata(completion.input_tokens, completion.output_tokens)]
+def _outputs(completion: Completion) -> Sequence[Array]:
+    outputs = [_bytes(completion.text), _metadata(completion.input_tokens, completion.output_tokens)]
     return Outputs(outputs, context_full=completion.full)
 
 
