@@ -30,6 +30,7 @@ _MAX_CONTEXT = 1 << 24
 _MAX_SLOTS = 64
 BATCH = (32, 8192)
 """The range of a batch, in tokens: outside of it, llama.cpp ends the process."""
+POOLING = ("mean", "cls", "last")
 FLASH_ATTENTION = {"on": "ENABLED", "off": "DISABLED", "auto": "AUTO"}
 
 Options = Mapping[str, Any]
@@ -59,6 +60,7 @@ def _number(least: float, most: float) -> Accepts:
 _FLAG = Accepts("true or false", lambda value: isinstance(value, bool))
 _TEXT = Accepts("text", lambda value: isinstance(value, str))
 _ON_OFF = Accepts("'on', 'off' or 'auto'", lambda value: isinstance(value, str) and value in FLASH_ATTENTION)
+_POOLING = Accepts("'mean', 'cls' or 'last'", lambda value: isinstance(value, str) and value in POOLING)
 _SCHEMA = Accepts("a JSON schema, as an object or as text", lambda value: isinstance(value, str | dict))
 _ANYTHING = Accepts("anything", lambda value: True)
 
@@ -77,6 +79,8 @@ LOADING = {
     "n-gpu-layers": _whole(-1, 1 << 20),
     "main-gpu": _whole(0, 255),
     "embedding": _FLAG,
+    "reranking": _FLAG,
+    "pooling-type": _POOLING,
     "flash-attn": _ON_OFF,
     "rope-freq-base": _number(0, 1e12),
     "rope-freq-scale": _number(0, 1e6),
@@ -121,6 +125,9 @@ COMPLETING = {
     "json-schema": ("json_schema", _SCHEMA),
 }
 
+# Options of an embedding: whether the prompt is a list of texts, and how vectors are normalized.
+EMBEDDING = {"batch": _FLAG, "embd-normalize": _whole(-1, 6)}
+
 # Whether a text appears on the guest's standard output while it is written.
 SHOWING = {"stream-stdout": _FLAG}
 
@@ -136,16 +143,16 @@ _NO_EFFECT = _names(
     """cpu-moe n-cpu-moe tensor-split split-mode numa warmup model-alias hf-token
     lora-init-without-apply always-regenerate-image-embd tts n-keep n-chunks n-sequences grp-attn-n
     grp-attn-w n-print rope-scaling-type yarn-ext-factor yarn-attn-factor yarn-beta-fast yarn-beta-slow yarn-orig-ctx
-    pooling-type attention-type cache-type-k cache-type-v ctx-shift cont-batching no-perf mask-valid mask-valid-batch
+    attention-type cache-type-k cache-type-v ctx-shift cont-batching no-perf mask-valid mask-valid-batch
     priority priority-batch strict-cpu strict-cpu-batch poll poll-batch dry-multipier dry-base dry-allowed-length
     dry-last-n-penalty n-prev n-probs min-keep no-perf-sampling timing-per-token n-ctx-speculative n-max-speculative
-    n-min-speculative n-gpu-layers-speculative p-split-speculative p-min-speculative embd-normalize embd-out embd-sep
-    reranking prompt-cache-all prompt-cache-ro input-prefix input-suffix input-prefix-bos chat-template
+    n-min-speculative n-gpu-layers-speculative p-split-speculative p-min-speculative embd-out embd-sep
+    prompt-cache-all prompt-cache-ro input-prefix input-suffix input-prefix-bos chat-template
     enable-chat-template special escape multiline-input interactive interactive-first simple-io use-color
     display-prompt verbose-prompt usage verbosity"""
 )
 
-_KNOWN = LOADING | OPERATOR_ONLY | SHOWING | {name: accepts for name, (_, accepts) in COMPLETING.items()}
+_KNOWN = LOADING | OPERATOR_ONLY | EMBEDDING | SHOWING | {name: accepts for name, (_, accepts) in COMPLETING.items()}
 _OPERATOR_CHECKS = {
     name: taking(known.what)(known.fits) for name, known in (dict.fromkeys(_NO_EFFECT, _ANYTHING) | _KNOWN).items()
 }

@@ -8,7 +8,6 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.backends.ggml.gguf import Header
 from wasi_nn.backends.ggml.grammars import GuestPolicy
 from wasi_nn.backends.ggml.settings import LoadSettings, server_parameters
 from wasi_nn.backends.ggml.slots import Slots, User
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from xllamacpp import Server
 
 _MAX_SEQUENCES = 64
+_MAX_BYTES_PER_TOKEN = 1024  # more than any token of a vocabulary has
 _CONTEXT_STEP = 256  # tokens; llama.cpp rounds the size of a context up to a multiple of it
 
 
@@ -42,7 +42,7 @@ def require_success(answer: Mapping[str, Any]) -> None:
 class Engine:
     """A model in memory: a server of llama.cpp, which any thread may ask for a completion in one of its `slots`."""
 
-    def __init__(self, path: str, settings: LoadSettings, policy: GuestPolicy, header: Header) -> None:
+    def __init__(self, path: str, settings: LoadSettings, policy: GuestPolicy) -> None:
         import xllamacpp
 
         # Else the library that applies JSON schemas would write warnings about them to stderr.
@@ -54,7 +54,7 @@ class Engine:
         """The tokens that a text may be ahead of its reader while others wait for a slot."""
         self._sequences: weakref.WeakSet[object] = weakref.WeakSet()
         try:
-            server = xllamacpp.Server(server_parameters(path, settings, policy.operator_options, header))
+            server = xllamacpp.Server(server_parameters(path, settings, policy.operator_options))
         except RuntimeError as error:
             how = f"its log on stderr says why, if it is enabled ({how_to_set_option('enable-log', True)})"
             shown = "and the command shows it (--show-runtime-output)"
@@ -106,11 +106,25 @@ class Engine:
             return int(answer["error"]["n_prompt_tokens"]) - len(padding)
         raise NNError(ErrorCode.RUNTIME_ERROR, "llama.cpp didn't report how many tokens the prompt has")
 
-    def embedding(self, prompt: str) -> tuple[list[float], int]:
-        """The embedding of a text, a vector of length 1, and the number of the text's tokens."""
-        answer = self._servers[0].handle_embeddings({"input": prompt, "encoding_format": "float"})
+    @property
+    def most_bytes(self) -> int:
+        """The bytes of a text, above which no text fits the context."""
+        return self.settings.context * _MAX_BYTES_PER_TOKEN
+
+    def embeddings(self, texts: list[str], normalize: int) -> tuple[list[list[float]], int]:
+        """The embedding of each text, and the number of all tokens."""
+        request = {"input": texts, "encoding_format": "float", "embd_normalize": normalize}
+        answer = self._servers[0].handle_embeddings(request)
         require_success(answer)
-        return answer["data"][0]["embedding"], answer["usage"]["prompt_tokens"]
+        vectors = sorted(answer["data"], key=lambda entry: int(entry["index"]))
+        return [entry["embedding"] for entry in vectors], answer["usage"]["prompt_tokens"]
+
+    def scores(self, query: str, documents: list[str]) -> tuple[list[float], int]:
+        """How well each document fits the query, and the number of all tokens."""
+        answer = self._servers[0].handle_rerank({"query": query, "documents": documents})
+        require_success(answer)
+        scores = sorted(answer["results"], key=lambda entry: int(entry["index"]))
+        return [entry["relevance_score"] for entry in scores], answer["usage"]["prompt_tokens"]
 
 
 def _end(servers: list[Server], made_at: int) -> None:

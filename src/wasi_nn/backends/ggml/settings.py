@@ -44,18 +44,26 @@ class LoadSettings:
     gpu_layers: int
     main_gpu: int
     embedding: bool
+    """Whether it gives embeddings or scores, not texts."""
+    pooling: str
+    """How an embedding is made of those of the tokens; empty for the model's own way."""
     flash_attention: str
     rope_base: float
     rope_scale: float
+
+    @property
+    def reranking(self) -> bool:
+        """Whether it gives scores."""
+        return self.pooling == "rank"
 
 
 def load_settings(operator_options: Options, guest_options: Options, header: Header, gpu: bool) -> LoadSettings:
     """How to load a model for these options. Raises `NNError` with `too-large` for a context that is too large."""
     options = {**operator_options, **guest_options}
     context = _context(operator_options, guest_options, header)
-    embedding = options.get("embedding", False)
-    if embedding and header.number("pooling_type") == _RANKING:
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "the model is a reranker, which has no embeddings")
+    reranking = options.get("reranking", False)
+    embedding = reranking or options.get("embedding", False)
+    _require_right_kind(header, embedding=embedding, reranking=reranking)
     reproducible = operator_options.get("reproducible", False)
     usual = _WHOLE_BATCH if embedding or reproducible else _SHORT_BATCH
     batch = min(options.get("batch-size", usual), max(context, BATCH[0]))
@@ -75,10 +83,26 @@ def load_settings(operator_options: Options, guest_options: Options, header: Hea
         gpu_layers=0 if not gpu else layers if layers >= 0 else 1 << 20,
         main_gpu=options.get("main-gpu", 0),
         embedding=embedding,
+        pooling=_pooling(options, header, reranking=reranking) if embedding else "",
         flash_attention=options.get("flash-attn", "auto"),
         rope_base=float(options.get("rope-freq-base", 0)),
         rope_scale=float(options.get("rope-freq-scale", 0)),
     )
+
+
+def _require_right_kind(header: Header, *, embedding: bool, reranking: bool) -> None:
+    ranks = header.number("pooling_type") == _RANKING
+    if embedding and not reranking and ranks:
+        message = "the model is a reranker, which has no embeddings: set reranking, not embedding"
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
+    if reranking and not ranks:
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "the model isn't a reranker: set embedding, not reranking")
+
+
+def _pooling(options: Options, header: Header, *, reranking: bool) -> str:
+    # For a model that doesn't state its pooling, the embedding of its last token is taken, as in WasmEdge.
+    usual = "" if header.number("pooling_type") else "last"
+    return "rank" if reranking else str(options.get("pooling-type", usual))
 
 
 def _context(operator_options: Options, guest_options: Options, header: Header) -> int:
@@ -130,7 +154,7 @@ def cache_bytes(header: Header) -> int:
     return 2 * header.number("block_count") * header.number("attention.head_count_kv", heads) * (key + value)
 
 
-def server_parameters(path: str, settings: LoadSettings, options: Options, header: Header) -> CommonParams:
+def server_parameters(path: str, settings: LoadSettings, options: Options) -> CommonParams:
     """The parameters of llama.cpp's server. `options` are the operator's."""
     import xllamacpp as llama
 
@@ -150,9 +174,8 @@ def server_parameters(path: str, settings: LoadSettings, options: Options, heade
     attention = f"LLAMA_FLASH_ATTN_TYPE_{FLASH_ATTENTION[settings.flash_attention]}"
     parameters.flash_attn_type = getattr(llama.llama_flash_attn_type, attention)
     parameters.embedding = settings.embedding
-    if settings.embedding and not header.number("pooling_type"):
-        # For a model that doesn't state its pooling, the embedding of its last token is taken, as in WasmEdge.
-        parameters.pooling_type = llama.llama_pooling_type.LLAMA_POOLING_TYPE_LAST
+    if settings.pooling:
+        parameters.pooling_type = getattr(llama.llama_pooling_type, f"LLAMA_POOLING_TYPE_{settings.pooling.upper()}")
     modes = {"MMAP": options.get("use-mmap", True), "MLOCK": options.get("use-mlock", False)}
     mode = "_".join(mode for mode, is_on in modes.items() if is_on) or "NONE"
     parameters.load_mode = getattr(llama.llama_load_mode, f"LLAMA_LOAD_MODE_{mode}")
