@@ -51,6 +51,28 @@ def steady(**keys: Any) -> bytes:
         return path.read_bytes()
 
 
+def adapter(after: str, comes: str, **keys: str) -> bytes:
+    """A LoRA adapter of the steady model, which has it write another letter after one. `keys` replace metadata."""
+    embeddings = _random_tensors()["token_embd"]
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    first = len(_CONTROL) + len(_BYTES)
+    one = np.zeros((len(embeddings), 1), np.float32)
+    one[first + ord(comes) - ord("a")] = 1
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "adapter.gguf"
+        writer = gguf.GGUFWriter(path, "llama")
+        writer.add_string("general.type", "adapter")
+        writer.add_string("adapter.type", keys.get("adapter.type", "lora"))
+        writer.add_float32("adapter.lora.alpha", 1.0)
+        writer.add_tensor("output.weight.lora_a", 60 * embeddings[None, first + ord(after) - ord("a")])
+        writer.add_tensor("output.weight.lora_b", one)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return path.read_bytes()
+
+
 def _follower(token: int) -> int:
     first = len(_CONTROL) + len(_BYTES)
     letter, digit = token - first, token - len(_CONTROL) - ord("0")

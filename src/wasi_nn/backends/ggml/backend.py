@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from wasi_nn.arguments import as_json
 from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.devices import Device, choose_device
+from wasi_nn.backends.ggml.files import ExtraFiles, extra_paths, open_extra_files, refuse_extra_files
 from wasi_nn.backends.ggml.gguf import Header, is_gguf, read_header
 from wasi_nn.backends.ggml.grammars import GuestPolicy
 from wasi_nn.backends.ggml.options import check_operator_options, from_guest, request
@@ -65,6 +66,7 @@ class GgmlBackend(Backend):
             message = f"a graph of ggml takes one or two builders, the model and its options; got {len(builders)}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         check_operator_options(options)
+        refuse_extra_files(options)
         device = choose_device(_devices(), target, "this build of llama.cpp").label
         policy = GuestPolicy(options, self.in_worker)
         guest_options = from_guest(builders[1], policy) if len(builders) == 2 else {}
@@ -75,7 +77,7 @@ class GgmlBackend(Backend):
         try:
             with open(file, "wb", closefd=False) as memory:
                 memory.write(builders[0])
-            model = _Model(file, f"/proc/self/fd/{file}", header, device, policy)
+            model = _Model(file, f"/proc/self/fd/{file}", header, device, policy, ExtraFiles())
         except BaseException:
             os.close(file)
             raise
@@ -95,10 +97,11 @@ class GgmlBackend(Backend):
             # llama.cpp finds the parts of a model in several files by their names. A single file is opened through the
             # descriptor, so that it stays the file whose header was checked.
             name = f"/proc/self/fd/{file}" if header.keys.get("split.count", 1) in (0, 1) else str(path.absolute())
-            model = _Model(file, name, header, device, GuestPolicy(options, self.in_worker))
+            extra = open_extra_files(path, options)
         except BaseException:
             os.close(file)
             raise
+        model = _Model(file, name, header, device, GuestPolicy(options, self.in_worker), extra)
         return GgmlGraph(model, {})
 
     def files_of(self, path: Path) -> Sequence[Path]:
@@ -107,6 +110,10 @@ class GgmlBackend(Backend):
             return [path]
         names = re.compile(rf"{re.escape(part[1])}-\d{{5}}-of-{part[3]}\.gguf")
         return sorted(file for file in path.parent.iterdir() if names.fullmatch(file.name))
+
+    def own_files_of(self, path: Path, options: Mapping[str, Any]) -> Sequence[Path]:
+        check_operator_options(options)
+        return [*self.files_of(path), *extra_paths(path, options)]
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         check_operator_options(options)
@@ -163,7 +170,9 @@ def as_devices(named: Iterable[tuple[str, str]]) -> list[Device]:
 class _Model:
     """A model's file, and the engines that have it in memory: one for each way in which contexts want it loaded."""
 
-    def __init__(self, file: int, path: str, header: Header, device: str, policy: GuestPolicy) -> None:
+    def __init__(
+        self, file: int, path: str, header: Header, device: str, policy: GuestPolicy, extra: ExtraFiles
+    ) -> None:
         self.header = header
         self.device = device
         self.policy = policy
@@ -171,7 +180,9 @@ class _Model:
         self.engines: weakref.WeakValueDictionary[LoadSettings, Engine] = weakref.WeakValueDictionary()
         self._path = path
         self._lock = threading.Lock()
+        self._extra = extra
         weakref.finalize(self, os.close, file)
+        weakref.finalize(self, extra.close)
 
     def engine(self, guest_options: Mapping[str, Any]) -> Engine:
         """The model, loaded for these options of a guest and those of the operator."""
@@ -187,7 +198,7 @@ class _Model:
                         "allowed: use the same options, or drop contexts"
                     )
                     raise NNError(ErrorCode.TOO_LARGE, message)
-                engine = self.engines[settings] = Engine(self._path, settings, self.policy)
+                engine = self.engines[settings] = Engine(self._path, settings, self.policy, self._extra)
             return engine
 
 

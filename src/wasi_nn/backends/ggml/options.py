@@ -28,6 +28,7 @@ RANDOM_SEED = 0xFFFFFFFF  # as in llama.cpp
 
 _MAX_CONTEXT = 1 << 24
 _MAX_SLOTS = 64
+_MAX_ADAPTERS = 16
 BATCH = (32, 8192)
 """The range of a batch, in tokens: outside of it, llama.cpp ends the process."""
 POOLING = ("mean", "cls", "last")
@@ -65,6 +66,22 @@ _SCHEMA = Accepts("a JSON schema, as an object or as text", lambda value: isinst
 _ANYTHING = Accepts("anything", lambda value: True)
 
 
+def _are_adapters(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= _MAX_ADAPTERS and all(map(_is_adapter, value))
+
+
+def _is_adapter(value: Any) -> bool:
+    if isinstance(value, str):
+        return value != "" and "\0" not in value
+    return (
+        isinstance(value, dict)
+        and {"path"} <= value.keys() <= {"path", "scale"}
+        and isinstance(value["path"], str)
+        and _is_adapter(value["path"])
+        and _number(-100, 100).fits(value.get("scale", 1))
+    )
+
+
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
@@ -91,6 +108,7 @@ OPERATOR_ONLY = {
     "n-parallel": _whole(1, _MAX_SLOTS),
     "max-unread": _whole(16, _MAX_CONTEXT),
     "reproducible": _FLAG,
+    "lora": Accepts('a list of paths, or of tables such as {"path": "a.gguf", "scale": 0.5}', _are_adapters),
     "use-mmap": _FLAG,
     "use-mlock": _FLAG,
     "check-tensors": _FLAG,

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from wasi_nn.backends.ggml.files import ExtraFiles
 from wasi_nn.backends.ggml.grammars import GuestPolicy
 from wasi_nn.backends.ggml.settings import LoadSettings, server_parameters
 from wasi_nn.backends.ggml.slots import Slots, User
@@ -42,7 +43,7 @@ def require_success(answer: Mapping[str, Any]) -> None:
 class Engine:
     """A model in memory: a server of llama.cpp, which any thread may ask for a completion in one of its `slots`."""
 
-    def __init__(self, path: str, settings: LoadSettings, policy: GuestPolicy) -> None:
+    def __init__(self, path: str, settings: LoadSettings, policy: GuestPolicy, extra: ExtraFiles) -> None:
         import xllamacpp
 
         # Else the library that applies JSON schemas would write warnings about them to stderr.
@@ -54,7 +55,7 @@ class Engine:
         """The tokens that a text may be ahead of its reader while others wait for a slot."""
         self._sequences: weakref.WeakSet[object] = weakref.WeakSet()
         try:
-            server = xllamacpp.Server(server_parameters(path, settings, policy.operator_options))
+            server = xllamacpp.Server(server_parameters(path, settings, policy.operator_options, extra.adapters))
         except RuntimeError as error:
             how = f"its log on stderr says why, if it is enabled ({how_to_set_option('enable-log', True)})"
             shown = "and the command shows it (--show-runtime-output)"

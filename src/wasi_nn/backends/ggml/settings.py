@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from resource import RLIM_INFINITY, RLIMIT_DATA, getrlimit
 from typing import TYPE_CHECKING
@@ -154,12 +155,15 @@ def cache_bytes(header: Header) -> int:
     return 2 * header.number("block_count") * header.number("attention.head_count_kv", heads) * (key + value)
 
 
-def server_parameters(path: str, settings: LoadSettings, options: Options) -> CommonParams:
-    """The parameters of llama.cpp's server. `options` are the operator's."""
+def server_parameters(
+    path: str, settings: LoadSettings, options: Options, adapters: Sequence[tuple[str, float]]
+) -> CommonParams:
+    """The parameters of llama.cpp's server. `options` are the operator's; `adapters` have a path and a scale each."""
     import xllamacpp as llama
 
     parameters = llama.CommonParams()
     parameters.model.path = path
+    parameters.lora_adapters = [llama.CommonAdapterLoraInfo(*adapter) for adapter in adapters]
     parameters.model_alias = {"model"}
     parameters.n_ctx = settings.slots * settings.context
     parameters.n_batch = settings.batch
