@@ -30,6 +30,7 @@ from wasi_nn.abi.component.memories import GuestMemories
 ENGINE = wasmtime.Engine()
 DRIVERS = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("support/components/driver-*.wasm"))]
 INFER = (REPOSITORY / "guests" / "component" / "infer.wasm").read_bytes()
+MEASURE = (REPOSITORY / "guests" / "component" / "measure.wasm").read_bytes()
 U8 = TYPES.index("uint8")
 
 Way = str
@@ -313,9 +314,31 @@ def test_a_guest_with_a_name_of_the_shims_is_refused(name: str) -> None:
 
 
 def test_the_shim_is_in_the_wrapped_guest_unless_it_is_not_wanted() -> None:
-    for guest in (*DRIVERS, INFER, raw_guest()):
+    for guest in (*DRIVERS, INFER, MEASURE, raw_guest()):
         assert b"wasi-nn-direct-new" in (injection.inject(guest) or b"")
         assert guest in wrap_component(guest, direct=False)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "kept", "gone"),
+    [("[method]tensor.data", "new", "read"), ("[constructor]tensor", "read", "new")],
+    ids=["data", "constructor"],
+)
+def test_a_guest_that_imports_a_part_of_an_interface(left_out: str, kept: str, gone: str) -> None:
+    """Toolchains leave out what a guest doesn't call."""
+    declarations = [line for line in TENSOR_INSTANCE.splitlines() if left_out not in line]
+    instance = "\n".join(declarations) + "))" * (left_out == "[method]tensor.data")
+    of = "[constructor]tensor" if kept == "new" else "[method]tensor.data"
+    guest = bytes(
+        wasmtime.wat2wasm(
+            f"""(component {instance} {memory(1)} (core func (canon lower (func $tensors "{of}")
+              (memory (core memory $m "memory")) (realloc (core func $m "realloc")))))"""
+        )
+    )
+    injected = injection.inject(guest) or b""
+    assert f"wasi-nn-direct-{kept}".encode() in injected
+    assert f"wasi-nn-direct-{gone}".encode() not in injected
+    Component(ENGINE, wrap_component(guest))
 
 
 def test_a_guest_without_a_function_for_the_shim_stays_as_it_is() -> None:

@@ -254,6 +254,28 @@ def test_other_arrays_for_outputs_and_inputs_that_cant_be_written_to(folder: Pat
         assert run([x], None)[0].tolist() == [1, 0, 2, 0]
 
 
+@pytest.mark.parametrize("size", [4, 100_000])
+@pytest.mark.parametrize("kind", [TensorType.F32, TensorType.BF16])
+def test_named_computes_give_arrays_of_their_own(size: int, kind: TensorType) -> None:
+    graph = wasi_nn.load(models.negated(kind, (size,)), "onnx", runtime="openvino", options={"threads": 1})
+    context = graph.init_execution_context()
+
+    def full(number: int) -> Any:
+        return np.full(size, number, kind.dtype)
+
+    kept = []
+    for number in range(1, 4):
+        context.set_input(0, full(10 * number))
+        context.compute()
+        for named in (number, number + 3):
+            [(_, array)] = context.compute_named([("x", full(named))])
+            kept.append((array, -named))
+        assert (context.output(0)[1] == -10 * number).all()
+        array[:] = 77
+        kept[-1] = (array, 77)
+    assert all((array == value).all() for array, value in kept)
+
+
 def test_a_guest_brings_two_builders(folder: Path) -> None:
     with wasi_nn.Session(allow_load=["openvino"]) as session:
         guest = CoreGuest(session)

@@ -296,12 +296,12 @@ class Session:
             arrays = [(name, self._handles.get(tensor, Tensor).array(name)) for name, tensor in inputs]
             results = self.compute_named(context, arrays)
             graph = self.context(context).graph
-            outputs = [(name, _as_tensor(graph, name, array)) for name, array in results]
+            outputs = [_as_tensor(graph, name, array) for name, array in results]
         finally:
             for _, tensor in inputs:
                 self._handles.discard(tensor)
-        handles = self._handles.add_all(tensor for _, tensor in outputs)
-        return [(name, handle) for (name, _), handle in zip(outputs, handles, strict=True)]
+        handles = self._handles.add_all(outputs)
+        return [(name, handle) for (name, _), handle in zip(results, handles, strict=True)]
 
     def compute_single(self, context: int) -> None:
         """See `ExecutionContext.compute_single`."""

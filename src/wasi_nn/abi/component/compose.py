@@ -50,7 +50,7 @@ from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, Malformed, WasmReader, sec
 from wasi_nn.arguments import as_bytes, as_text
 from wasi_nn.errors import GuestError, printable
 
-FORMAT = "-w3"
+FORMAT = "-w4"
 """Names the current way to wrap a guest, for those who keep wrapped guests. Each change of the result changes it."""
 
 _WITHOUT_MEANING_TO_IMPORTS = {CUSTOM, CORE_MODULE, CORE_INSTANCE, COMPONENT, CANON}

@@ -14,7 +14,7 @@ from wasi_nn.abi.component.reading import (
     skip_result,
     skip_value,
 )
-from wasi_nn.abi.wasm_binary import Malformed, WasmReader
+from wasi_nn.abi.wasm_binary import WasmReader
 
 PREFIX = "wasi-nn-direct-"
 """The beginning of the names of all functions that the shim calls. A guest must not import them itself."""
@@ -27,29 +27,31 @@ class _Function(NamedTuple):
     """A function for the shim, as in `guests/build_bridge.py`. All parameters are u32s, but for a tensor in front."""
 
     name: str
-    takes_self_of: str | None
-    """The method of wasi:nn whose first parameter this function has, under the name `tensor`."""
     parameters: tuple[str, ...]
-    result: bytes | str
-    """The encoded result, or the function of wasi:nn that has the same result."""
+    result: bytes
+    """The encoded result. Empty: that of `like`."""
+    like: str | None = None
+    """The function of wasi:nn whose place the shim takes by means of this one. None: of any."""
+    takes_tensor: bool = False
+    """Whether the first parameter is that of `like`, under the name `tensor`."""
 
 
 _FUNCTIONS = {
     "tensor": (
-        _Function("mark", None, (), b"\0" + _U64),
-        _Function("find", None, ("memory", "pages"), b"\0" + _U32),
-        _Function("new", None, ("memory", "ty", "data", "size", "dims", "rank"), "[constructor]tensor"),
-        _Function("size", "[method]tensor.data", (), b"\0" + _U32),
-        _Function("read", "[method]tensor.data", ("memory", "to", "size"), _NO_RESULT),
+        _Function("mark", (), b"\0" + _U64),
+        _Function("find", ("memory", "pages"), b"\0" + _U32),
+        _Function("new", ("memory", "ty", "data", "size", "dims", "rank"), b"", "[constructor]tensor"),
+        _Function("size", (), b"\0" + _U32, "[method]tensor.data", True),
+        _Function("read", ("memory", "to", "size"), _NO_RESULT, "[method]tensor.data", True),
     ),
-    "graph": (_Function("load", None, ("memory", "encoding", "target", "builders", "count"), "load"),),
+    "graph": (_Function("load", ("memory", "encoding", "target", "builders", "count"), b"", "load"),),
 }
 
 
 def extended(reader: WasmReader, interface: str) -> bytes:
     """The type of an instance of an interface of wasi:nn with the functions for the shim behind its own.
 
-    The reader is behind the type's form. Raises `Malformed` if the type isn't that of the interface.
+    The reader is behind the type's form. Only functions for those that the guest imports are added.
     """
     count, start, types = reader.u32(), reader.at, 0
     declared: dict[int, tuple[int, int]] = {}  # where the types' declarations begin and end
@@ -66,33 +68,39 @@ def extended(reader: WasmReader, interface: str) -> bytes:
 
     added = []
     for function in _FUNCTIONS[interface]:
+        like = _signature(reader, declared.get(functions.get(function.like or "", -1)))
+        if function.like is not None and like is None:
+            continue  # the guest doesn't import the function, so it needs no other for it
         parameters = [utf8(label) + _U32 for label in function.parameters]
-        if function.takes_self_of is not None:
-            parameters.insert(0, utf8("tensor") + _parts_of(reader, declared, functions, function.takes_self_of)[0])
-        result = function.result
-        if isinstance(result, str):
-            result = _parts_of(reader, declared, functions, result)[1]
+        if function.takes_tensor and like is not None:
+            parameters.insert(0, utf8("tensor") + like.first)
+        result = function.result or (b"" if like is None else like.result)
         added.append(bytes((DECLARED_TYPE, FUNCTION)) + vector(parameters) + result)
         added.append(bytes((DECLARED_EXPORT,)) + PLAIN_NAME + utf8(PREFIX + function.name) + FUNC_SORT + u32(types))
         types += 1
     return bytes((INSTANCE_TYPE,)) + u32(count + len(added)) + own + b"".join(added)
 
 
-def _parts_of(
-    reader: WasmReader, declared: dict[int, tuple[int, int]], functions: dict[str, int], name: str
-) -> tuple[bytes, bytes]:
-    """The type of the first parameter of a declared function, and the function's result, both encoded."""
-    begin, end = declared.get(functions.get(name, -1), (0, 0))
-    function = WasmReader(reader.content[begin:end])
-    if not end or function.byte() != FUNCTION:
-        raise Malformed(f"its type of wasi:nn has no function {name}")
+class _Signature(NamedTuple):
+    """The type of the first parameter of a function, and its result, both encoded."""
+
+    first: bytes
+    result: bytes
+
+
+def _signature(reader: WasmReader, place: tuple[int, int] | None) -> _Signature | None:
+    if place is None:
+        return None
+    function = WasmReader(reader.content[slice(*place)])
+    if function.byte() != FUNCTION:
+        return None
     first = b""
-    for place in range(function.u32()):
+    for parameter in range(function.u32()):
         function.name()
         start = function.at
         skip_value(function)
-        if place == 0:
+        if parameter == 0:
             first = function.since(start)
     start = function.at
     skip_result(function)
-    return first, function.since(start)
+    return _Signature(first, function.since(start))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import prod
 from operator import is_not
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _SHORT = 0.01  # seconds
+_MOST_COPIED = 65536  # bytes: to copy so much takes less time than to bind arrays for outputs
 
 
 class RequestRunner(Runner):
@@ -28,6 +31,7 @@ class RequestRunner(Runner):
 
     OpenVINO writes outputs of fixed dimensions into arrays of this runner. Other outputs are copied, because the
     request may free them. An output that is an input is copied too: OpenVINO doesn't write it into an output array.
+    Small outputs of runs that keep nothing are copied from arrays that stay bound.
 
     `on_callers_thread` tells that a compute may run on the calling thread (`infer`), without the cost of a change of
     threads. It can't be cancelled there. So a compute runs there only if the last one was short: dimensions of a model
@@ -51,12 +55,15 @@ class RequestRunner(Runner):
                 f"tensor {unknown.name!r} is {unknown.native}; wasi-nn has no such tensors",
             )
         self._request = compiled.create_infer_request()
-        self._inputs = inputs
         self._outputs = outputs
+        self._share_inputs, self._share_outputs = ([_sharing(info) for info in infos] for infos in (inputs, outputs))
         self._passed_through = passed_through
+        self._fixed = [fixed for fixed in _fixed_outputs(outputs) if fixed[0] not in passed_through]
+        self._is_small = sum(prod(dims) * dtype.itemsize for _, dims, dtype in self._fixed) <= _MOST_COPIED
         self._bound: list[Array | None] = [None] * len(inputs)
         self._fixed_arrays: dict[int, Array] = {}
-        self._all_fixed = False
+        self._all_fixed = len(self._fixed) == len(outputs)
+        self._has_own_arrays = False  # whether nobody else has the fixed arrays
         self._last: Sequence[Array] | None = None
         self._stoppable = stoppable
         self._on_callers_thread = on_callers_thread
@@ -79,7 +86,9 @@ class RequestRunner(Runner):
             return reuse  # type: ignore[return-value]  # not None, since `again`
         outputs = reused([self._output(index, inputs) for index in range(len(self._outputs))], reuse)
         if reuse is None:
-            self._bound, self._fixed_arrays = [None] * len(self._inputs), {}
+            self._bound = [None] * len(self._bound)
+            if not self._has_own_arrays:
+                self._fixed_arrays = {}
         else:
             self._last = outputs
         return outputs
@@ -90,19 +99,18 @@ class RequestRunner(Runner):
             if array is not self._bound[index]:
                 # OpenVINO takes only arrays that it could write to.
                 writable = array if array.flags.writeable else array.copy()
-                self._request.set_input_tensor(index, _shared(writable, self._inputs[index]))
+                self._request.set_input_tensor(index, self._share_inputs[index](writable))
                 self._bound[index] = array if writable is array else None
-        if again:
+        if again or (reuse is None and self._has_own_arrays):
             return
-        self._last = None  # until a compute has succeeded
+        self._last, self._has_own_arrays = None, False  # until all is bound, and a compute has succeeded
         self._fixed_arrays = {
             index: _reusable(reuse[index], dims, dtype) if reuse else np.empty(dims, dtype)
-            for index, dims, dtype in _fixed_outputs(self._outputs)
-            if index not in self._passed_through
+            for index, dims, dtype in self._fixed
         }
-        self._all_fixed = len(self._fixed_arrays) == len(self._outputs)
         for index, array in self._fixed_arrays.items():
-            self._request.set_output_tensor(index, _shared(array, self._outputs[index]))
+            self._request.set_output_tensor(index, self._share_outputs[index](array))
+        self._has_own_arrays = reuse is None and self._is_small
 
     def _compute(self) -> None:
         began = time.perf_counter()
@@ -115,11 +123,12 @@ class RequestRunner(Runner):
 
     def _output(self, index: int, inputs: Sequence[Array]) -> Array:
         if index in self._fixed_arrays:
-            return self._fixed_arrays[index]
+            array = self._fixed_arrays[index]
+            return array.copy() if self._has_own_arrays else array
         if index in self._passed_through:
             return inputs[self._passed_through[index]].copy()
         data: Array = self._request.get_output_tensor(index).data
-        array: Array = data.view(self._outputs[index].dtype)  # type: ignore[arg-type]  # each has one
+        array = data.view(self._outputs[index].dtype)  # type: ignore[arg-type]  # each has one
         return array.copy()
 
 
@@ -137,10 +146,10 @@ def _reusable(array: Array, dims: tuple[int, ...], dtype: Any) -> Array:
     return array if array.shape == dims and can_write_into(array, dtype) else np.empty(dims, dtype)
 
 
-def _shared(array: Array, info: TensorInfo) -> ov.Tensor:
-    """A tensor of OpenVINO over the memory of an array."""
+def _sharing(info: TensorInfo) -> Callable[[Array], ov.Tensor]:
+    """A function that makes a tensor of OpenVINO over the memory of an array for an input or output."""
     import openvino as ov
 
     if info.type is TensorType.BF16:
-        return ov.Tensor(array.view(np.uint16), ov.Shape(array.shape), ov.Type.bf16)
-    return ov.Tensor(array, shared_memory=True)
+        return lambda array: ov.Tensor(array.view(np.uint16), ov.Shape(array.shape), ov.Type.bf16)
+    return partial(ov.Tensor, shared_memory=True)
