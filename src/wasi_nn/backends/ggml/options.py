@@ -116,6 +116,8 @@ OPERATOR_ONLY = {
     "enable-log": _FLAG,
     "enable-debug-log": _FLAG,
     "allow-grammar": _FLAG,
+    "allow-images": _FLAG,
+    "mmproj": _TEXT,
 }
 
 # Options of a completion, each with its name in llama.cpp's server.
@@ -151,7 +153,7 @@ SHOWING = {"stream-stdout": _FLAG}
 
 # Options that name files or places to download them from: the host opens none for a guest, and doesn't use them yet.
 FILES = _names(
-    """mmproj image model-url hf-repo hf-file model-vocoder tts-output-file tts-speaker-file hf-repo-vocoder
+    """image model-url hf-repo hf-file model-vocoder tts-output-file tts-speaker-file hf-repo-vocoder
     hf-file-vocoder model-url-vocoder prompt-file path-prompt-cache lookup-cache-static lookup-cache-dynamic logits-file
     public-path ssl-file-key ssl-file-cert slot-save-path context-files out-file cvector-positive-file
     cvector-negative-file"""
@@ -198,6 +200,11 @@ def _parsed_schema(schema: str | dict[str, Any]) -> dict[str, Any]:
     )
 
 
+def _names_file(name: str, policy: GuestPolicy) -> bool:
+    # WasmEdge's guests name the projector too: it has no effect where the operator names one.
+    return name in FILES or (name == "mmproj" and not policy.operator_options.get("mmproj"))
+
+
 def from_guest(data: memoryview | bytes, policy: GuestPolicy, *, has_deadlines: bool = True) -> dict[str, Any]:
     """The options in a guest's JSON that guests may set.
 
@@ -207,7 +214,7 @@ def from_guest(data: memoryview | bytes, policy: GuestPolicy, *, has_deadlines: 
     values = _parse_object(data)
     options = {name: value for name, value in values.items() if name in _KNOWN and name not in OPERATOR_ONLY}
     for name, value in values.items():
-        if name in FILES and value not in ("", None):
+        if _names_file(name, policy) and value not in ("", None):
             message = f"option {name!r} of ggml names a file or a download"
             raise NNError(ErrorCode.SECURITY, f"{message}, which guests may not give")
         if name in _KNOWN and not _KNOWN[name].fits(value):
