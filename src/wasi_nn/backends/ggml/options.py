@@ -106,6 +106,7 @@ LOADING = {
 # Options that only the operator may set: they concern the machine, or what guests may do.
 OPERATOR_ONLY = {
     "n-parallel": _whole(1, _MAX_SLOTS),
+    "max-predict": _whole(1, _MAX_CONTEXT),
     "max-unread": _whole(16, _MAX_CONTEXT),
     "reproducible": _FLAG,
     "lora": Accepts('a list of paths, or of tables such as {"path": "a.gguf", "scale": 0.5}', _are_adapters),
@@ -251,6 +252,9 @@ def request(options: Options) -> dict[str, Any]:
     """The request to llama.cpp's server for a completion with these options, without the prompt."""
     fields: dict[str, Any] = {"seed": DEFAULT_SEED, "n_predict": -1}
     fields |= {field: options[name] for name, (field, _) in COMPLETING.items() if options.get(name, "") != ""}
+    most = options.get("max-predict", 0)
+    if most and not 0 <= fields["n_predict"] <= most:
+        fields["n_predict"] = most
     if fields["seed"] == -1:
         fields["seed"] = RANDOM_SEED
     if "stop" in fields:
