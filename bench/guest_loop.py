@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import core_guest
+import wasmtime
 
 import wasi_nn
 from wasi_nn.abi.core.dialects import ABIS
+from wasi_nn.abi.core.spec import CoreAbi
 
 LOOP = """
     (func (export "infer") (param $context i32) (param $times i32) (result i32) (local $errno i32)
@@ -17,23 +19,35 @@ LOOP = """
           (call $set_input (local.get $context) (i32.const 0) (i32.const 64))))
         (local.set $errno (i32.or (local.get $errno) (call $compute (local.get $context))))
         (local.set $errno (i32.or (local.get $errno)
-          (call $get_output (local.get $context) (i32.const 0) (i32.const 4096) (i32.const 8192) (i32.const 8))))
+          (call $get_output (local.get $context) (i32.const 0) (i32.const {at}) (i32.const {room}) (i32.const 8))))
         (local.set $times (i32.sub (local.get $times) (i32.const 1)))
         (br_if $again (local.get $times)))
       (local.get $errno))"""
 
 
-def through_a_guest(graph: wasi_nn.Graph, tensor: Any, times: int) -> tuple[Callable[[], None], Callable[[int], bytes]]:
-    """Two functions: one makes `times` inferences in a guest, the other reads so many bytes of the first output."""
-    guest = core_guest.CoreGuest(wasi_nn.Session({"net": graph}), core_guest.wat(rest=LOOP))
+def through_a_guest(
+    graph: wasi_nn.Graph, tensor: Any, times: int, *, room: int = 8192
+) -> tuple[Callable[[], None], Callable[[int], bytes]]:
+    """Two functions: one makes `times` inferences in a guest, the other reads so many bytes of the first output. The
+    guest has room for `room` bytes of the output."""
+    at = core_guest.DATA + tensor.nbytes + 65_536
+    loop = LOOP.replace("{at}", str(at)).replace("{room}", str(room))
+    memory = f'(memory (export "memory") {(at + room) // 65_536 + 1})'
+    store = wasmtime.Store()
+    linker = wasmtime.Linker(store.engine)
+    session = wasi_nn.Session({"net": graph})
+    abi = CoreAbi(session)
+    abi.add_to_linker(linker)
+    guest = core_guest.CoreGuest(session, core_guest.wat(memory, loop), store, linker=linker)
+    abi.callers.are_one = True  # as in `Host.run`
     context = guest.context("net")
     guest.put_tensor(tensor.shape, core_guest.F32, tensor.tobytes())
-    infer, store = guest.exports["infer"], guest.store
+    infer = guest.exports["infer"]
 
     def run() -> None:
         assert infer(store, context, times) == core_guest.SUCCESS  # type: ignore[operator]
 
-    return run, lambda size: guest.read(4096, size)
+    return run, lambda size: guest.read(at, size)
 
 
 PIECES = """

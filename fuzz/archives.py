@@ -27,6 +27,8 @@ _INSIDE = _TOP / "a" / "b"
 def run(data: bytes) -> None:
     """Check one archive and unpack it, in each way that a backend does."""
     model = memoryview(data)
+    names, opened = archives.entries(model), archives.open_zip(model)
+    assert not names or opened is None or names == opened.namelist(), "other names than zipfile's"
     with refusals(NNError):
         require_loadable(kind_of(model))
     if is_saved_model_archive(model):

@@ -7,8 +7,11 @@ its resources.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from struct import pack
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from fuzz import graphs
 from fuzz.checks import no_faults
@@ -18,6 +21,9 @@ from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component import bridge_functions
 from wasi_nn.abi.component.host_functions import STRING, U64
 
+if TYPE_CHECKING:
+    from wasi_nn.types import Array
+
 MAX_SIZE = 2048
 
 BUILDER = 255
@@ -26,6 +32,7 @@ BUILDER = 255
 _MAX_STEPS = 64
 _DIGITS = 8
 _REGISTRY = graphs.registry()
+_PAGE = 65536  # bytes of the guest's memory
 _ABSURD = (0, 1, 4, 2**16, 2**31, 2**32 - 1)
 
 
@@ -48,6 +55,8 @@ class _Guest:
     def __init__(self, session: Session) -> None:
         abi = bridge_functions.ComponentAbi(session)
         self._functions = {name: abi.function(name) for name in bridge_functions.FUNCTIONS}
+        self.memory: Array = np.zeros(_PAGE, np.uint8)
+        self._number = abi.memories.add(self.memory.ctypes.data, 1)
         self.tensors: list[int] = []
         self.graphs: list[int] = []
         self.contexts: list[int] = []
@@ -92,6 +101,35 @@ class _Guest:
         assert isinstance(handle, int)
         return handle
 
+    def new_tensor_in_memory(self, kind: int, dims: bytes, data: bytes, at: int) -> int:
+        """Make a tensor from the guest's memory, with its dimensions at `at` and its data behind them."""
+        self.put(at, dims + data)
+        handle = self.call("tensor-new-direct", self._number, kind, at + len(dims), len(data), at, len(dims) // 4)
+        assert isinstance(handle, int)
+        return handle
+
+    def read_into_memory(self, tensor: int, at: int) -> bytes:
+        """The data of a tensor, by way of the guest's memory."""
+        extent = self.call("tensor-extent", tensor)
+        assert isinstance(extent, int)
+        size = extent & 0xFFFFFFFF
+        assert at + size <= _PAGE
+        self.call("tensor-read-direct", tensor, self._number, at, size)
+        return self.memory[at : at + size].tobytes()
+
+    def load_from_memory(self, encoding: int, target: int, builders: Sequence[bytes], at: int) -> int | bytes:
+        """Load a graph from builders in the guest's memory, with their list at `at`."""
+        places, end = b"", at + 8 * len(builders)
+        for builder in builders:
+            self.put(end, builder)
+            places += pack("<II", end, len(builder))
+            end += len(builder)
+        self.put(at, places)
+        return self.call("load-direct", self._number, encoding, target, at, len(builders))
+
+    def put(self, at: int, content: bytes) -> None:
+        self.memory[at : at + len(content)] = np.frombuffer(content, np.uint8)
+
     def drop_all(self) -> None:
         for handle in (*self.tensors, *self.graphs, *self.contexts, *self.errors):
             self.call("drop", handle)
@@ -112,7 +150,11 @@ def _make_tensor(guest: _Guest, choices: Choices) -> None:
     dims = [choices.number() for _ in range(rank)]
     dims = [dim if dim < 250 else _ABSURD[dim - 250] for dim in dims]
     kind = choices.number() % len(bridge_functions.TENSOR_TYPES)
-    guest.tensors.append(guest.new_tensor(kind, pack(f"<{rank}I", *dims), _data(choices), shape % 8 > 3))
+    encoded, data, way = pack(f"<{rank}I", *dims), _data(choices), shape % 8
+    if way == 7:
+        guest.tensors.append(guest.new_tensor_in_memory(kind, encoded, data, 4 * (shape % 64)))
+    else:
+        guest.tensors.append(guest.new_tensor(kind, encoded, data, way > 3))
 
 
 def _look_at_tensor(guest: _Guest, choices: Choices) -> None:
@@ -121,7 +163,9 @@ def _look_at_tensor(guest: _Guest, choices: Choices) -> None:
         extent = guest.call("tensor-extent", tensor)
         assert isinstance(extent, int)
         size, rank = extent & 0xFFFFFFFF, extent >> 32
-        assert len(guest.call("tensor-read", tensor, 0, size)) == 2 * size  # type: ignore[arg-type]
+        text = guest.call("tensor-read", tensor, 0, size)
+        assert isinstance(text, bytes)
+        assert text == _planes(guest.read_into_memory(tensor, choices.number()))
         assert len(guest.call("tensor-read", tensor, size, 4 * rank)) == 8 * rank  # type: ignore[arg-type]
         guest.call("tensor-type", tensor)
 
@@ -134,6 +178,9 @@ def _load(guest: _Guest, choices: Choices) -> None:
     count = choices.number()
     if count > 8:
         guest.keep(guest.call("load", encoding, target, count << 16, b""), guest.graphs)
+        return
+    if target:  # the CPU is the only target that has a model here, so a few models are loaded in this way
+        guest.keep(guest.load_from_memory(encoding, 0, [_data(choices) for _ in range(count)], target), guest.graphs)
         return
     builders = [guest.new_tensor(4, b"", _data(choices), False) for _ in range(count)]
     digits = b"".join(b"%08x" % builder for builder in builders)
@@ -188,7 +235,8 @@ def _compute_named(guest: _Guest, choices: Choices) -> None:
     at = 2 * _DIGITS
     for _ in range(count):
         guest.tensors.append(_number(outputs, at))
-        at += 2 * _DIGITS + _number(outputs, at + _DIGITS)
+        assert _number(outputs, at + _DIGITS) == guest.call("tensor-extent", guest.tensors[-1]) & 0xFFFFFFFF  # type: ignore[operator]
+        at += 3 * _DIGITS + _number(outputs, at + 2 * _DIGITS)
     assert at == len(outputs)
 
 
@@ -214,6 +262,30 @@ def _drop(guest: _Guest, choices: Choices) -> None:
     held = choices.of((guest.tensors, guest.graphs, guest.contexts, guest.errors))
     if held:
         guest.call("drop", held.pop(choices.number() % len(held)))
+
+
+def _wrong_places(guest: _Guest, choices: Choices) -> None:
+    """Pass places outside the guest's memory, as the shim never does: this must trap."""
+    at, size = choices.of(_ABSURD), choices.of(_ABSURD)
+    if at + size <= _PAGE:
+        return
+    tensor = guest.tensors[0] if guest.tensors else 0
+    for name, arguments in (
+        ("tensor-new-direct", (1, 4, at, size, 0, 0)),
+        ("tensor-new-direct", (1, 4, 0, 0, at, size)),
+        ("tensor-read-direct", (tensor, 1, at, size)),
+        ("load-direct", (1 + choices.number(), 1, 0, at, size)),
+        ("memory-find", (choices.number(), size)),
+    ):
+        try:
+            result = guest.call(name, *arguments)
+        except GuestFault:
+            continue
+        assert isinstance(result, int)
+        assert name not in ("tensor-read-direct", "tensor-new-direct")
+        if name == "load-direct":
+            guest.errors.append(result >> 32)
+        assert name != "memory-find" or result == 0
 
 
 def _call_with_any_handle(guest: _Guest, choices: Choices) -> None:
@@ -243,5 +315,6 @@ STEPS: tuple[Callable[[_Guest, Choices], None], ...] = (
     _look_at_error,
     _drop,
     _call_with_any_handle,
+    _wrong_places,
 )
 """A guest's possible steps, by the numbers that choose them."""

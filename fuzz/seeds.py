@@ -255,6 +255,20 @@ def _components() -> Seeds:
           (alias core export $i "f" (core func $f)) (type $r (resource (rep i32) (dtor (core func $d))))
           (export "thing" (type $r)) (export "module" (core module $m)) (func $g (canon lift (core func $f)))
           (instance $j (export "g" (func $g))) (export "interface" (instance $j))""",
+        "shim": f"""(import "wasi:nn/tensor@{VERSIONS[2]}" (instance $t (export "tensor" (type $r (sub resource)))
+            (type $k0 (enum "FP16" "FP32" "FP64" "BF16" "U8" "I32" "I64")) (export "tensor-type" (type $k (eq $k0)))
+            (export "[constructor]tensor"
+              (func (param "dimensions" (list u32)) (param "ty" $k) (param "data" (list u8)) (result (own $r))))
+            (export "[method]tensor.data" (func (param "self" (borrow $r)) (result (list u8))))))
+          (core module $m (memory (export "m") 1)
+            (func (export "r") (param i32 i32 i32 i32) (result i32) (i32.const 8)))
+          (core instance $i (instantiate $m)) {core.replace("$m", "$n").replace("$i", "$j")}
+          (core func $new (canon lower (func $t "[constructor]tensor") (memory (core memory $i "m"))))
+          (core func $data (canon lower (func $t "[method]tensor.data")
+            (memory (core memory $i "m")) (realloc (core func $i "r"))))
+          (core module $c (import "" "n" (func (param i32 i32 i32 i32 i32) (result i32)))
+            (import "" "d" (func (param i32 i32))))
+          (core instance (instantiate $c (with "" (instance (export "n" (func $new)) (export "d" (func $data))))))""",
         "no_such_interface": '(import "wasi:nn/prompt@0.2.0" (instance))',
     }
     seeds = {name: bytes(wasmtime.wat2wasm(f"(component {text})")) for name, text in texts.items()}

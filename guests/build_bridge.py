@@ -1,4 +1,5 @@
-"""Builds the bridge: one component for each version of wasi:nn, the type of the host's functions, and the placeholder.
+"""Builds the bridge: one component for each version of wasi:nn, the type of the host's functions, the
+placeholder, and the modules of the shim.
 
     python guests/build_bridge.py [DIRECTORY]     # into the package, where the host reads them, or elsewhere
 
@@ -14,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from wasi_nn.abi.component import bridge
-from wasi_nn.abi.component.bridge import HOST_FILE, PLACEHOLDER, VERSIONS, file_name
+from wasi_nn.abi.component.bridge import HOST_FILE, PLACEHOLDER, SHIM_MODULES, VERSIONS, file_name, shim_file
 
 SOURCES = Path(__file__).parent / "bridge"
 C_FLAGS = ("--target=wasm32-freestanding", "-O2", "-msimd128", "-mbulk-memory", "-s", "-nostdlib", "-Wall", "-Werror")
@@ -35,10 +36,24 @@ _NAMED_TENSORS = """
     }"""
 _ERROR_CONSTRUCTOR = "constructor(code: error-code, data: string);"
 
+# What the shim calls: these functions stand behind those of wasi:nn.
+_DIRECT_TENSOR = """
+    wasi-nn-direct-mark: func() -> u64;
+    wasi-nn-direct-find: func(memory: u32, pages: u32) -> u32;
+    wasi-nn-direct-new: func(memory: u32, ty: u32, data: u32, size: u32, dims: u32, rank: u32) -> tensor;
+    wasi-nn-direct-size: func(tensor: borrow<tensor>) -> u32;
+    wasi-nn-direct-read: func(tensor: borrow<tensor>, memory: u32, to: u32, size: u32);"""
+_DIRECT_GRAPH = """
+    wasi-nn-direct-load:
+      func(memory: u32, encoding: u32, target: u32, builders: u32, count: u32) -> result<graph, error>;"""
 
-def nn_wit(version: str) -> str:
-    """A version of wasi:nn in WIT. It comes after the package that uses it."""
+
+def nn_wit(version: str, *, direct: bool = False) -> str:
+    """A version of wasi:nn in WIT, also with the functions that the shim calls if `direct`. It comes after the package
+    that uses it."""
     text = (SOURCES / "wasi-nn.wit").read_text()
+    text = text.replace("{direct-tensor}", _DIRECT_TENSOR if direct else "")
+    text = text.replace("{direct-graph}", _DIRECT_GRAPH if direct else "")
     text = text.replace("{inference}", _NAMED_TENSORS if date(version) >= 20241028 else _SET_INPUT_AND_GET_OUTPUT)
     text = text.replace("{error-constructor}", _ERROR_CONSTRUCTOR if date(version) < 20240819 else "")
     return text.replace("{version}", version)
@@ -46,7 +61,7 @@ def nn_wit(version: str) -> str:
 
 def bridge_wit(version: str) -> str:
     """The bridge's WIT for a version of wasi:nn."""
-    return (SOURCES / "bridge.wit").read_text().replace("{version}", version) + nn_wit(version)
+    return (SOURCES / "bridge.wit").read_text().replace("{version}", version) + nn_wit(version, direct=True)
 
 
 def date(version: str) -> int:
@@ -80,8 +95,16 @@ def build_host(directory: Path) -> Path:
 
 def build_placeholder(directory: Path) -> Path:
     """Build the placeholder into a directory; returns the built file."""
-    built = directory / PLACEHOLDER
-    wasm_tools("parse", "placeholder.wat", "-o", str(built.absolute()))
+    return _build_text("placeholder.wat", directory / PLACEHOLDER)
+
+
+def build_shim(module: str, directory: Path) -> Path:
+    """Build a core module of the shim into a directory; returns the built file."""
+    return _build_text(f"shim-{module}.wat", directory / shim_file(module))
+
+
+def _build_text(source: str, built: Path) -> Path:
+    wasm_tools("parse", source, "-o", str(built.absolute()))
     _finish(built)
     return built
 
@@ -111,7 +134,8 @@ def main() -> None:
     """Build all files."""
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(bridge.__file__).parent
     bridges = [build(version, directory) for version in VERSIONS]
-    for built in (*bridges, build_host(directory), build_placeholder(directory)):
+    shim = [build_shim(module, directory) for module in SHIM_MODULES]
+    for built in (*bridges, build_host(directory), build_placeholder(directory), *shim):
         print(f"{built} {built.stat().st_size} bytes")
 
 

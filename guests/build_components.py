@@ -22,6 +22,7 @@ from wasi_nn.abi.component.bridge import VERSIONS
 
 HERE = Path(__file__).parent
 COMPONENTS = HERE / "component"
+C_GUESTS = ("infer", "measure")
 COMPONENTIZE_QJS = "componentize-qjs@0.4.5"
 DRIVER = HERE.parent / "tests" / "support" / "components" / "driver.c"
 
@@ -56,7 +57,8 @@ _WASI = """
   import wasi:cli/stdout@0.2.0;
   import wasi:cli/stderr@0.2.0;
   import wasi:filesystem/preopens@0.2.0;
-  import wasi:filesystem/types@0.2.0;"""
+  import wasi:filesystem/types@0.2.0;
+  import wasi:clocks/monotonic-clock@0.2.0;"""
 
 
 def guest_wit(wasi: str = _WASI) -> str:
@@ -64,9 +66,9 @@ def guest_wit(wasi: str = _WASI) -> str:
     return _WORLD.format(version=_NEWEST, wasi=wasi) + nn_wit(_NEWEST) + (COMPONENTS / "wasi.wit").read_text()
 
 
-def build_c(directory: Path) -> Path:
-    """Build the component guest in C into a directory; gives the built file."""
-    return componentize(COMPONENTS / "infer.c", _NEWEST, "guest", guest_wit(), directory / "infer.wasm")
+def build_c(name: str, directory: Path) -> Path:
+    """Build a component guest in C into a directory; gives the built file."""
+    return componentize(COMPONENTS / f"{name}.c", _NEWEST, "guest", guest_wit(), directory / f"{name}.wasm")
 
 
 def build_python(built: Path) -> Path:
@@ -138,7 +140,7 @@ def main() -> None:
     else:
         elsewhere = Path(arguments[0]).absolute() if arguments else None
         built = [build_driver(version, elsewhere or DRIVER.parent) for version in VERSIONS]
-        built.append(build_c(elsewhere or COMPONENTS))
+        built += [build_c(name, elsewhere or COMPONENTS) for name in C_GUESTS]
     for path in built:
         print(f"{path} {path.stat().st_size} bytes")
 

@@ -143,6 +143,9 @@ RUNS: list[tuple[Callable[[], Any], str]] = [
     (run(env="A=1"), f"{ENV}'A=1'"),
     (run(env={"A": 1}), "env['A'] must be a str, not 1"),
     (run(env={1: "A"}), "a name in env must be a str, not 1"),
+    (run(env={"A=B": "C"}), "a name in env must be a text without '=', not 'A=B'"),
+    (run(dirs={"": "."}), "a guest's path in dirs must be a path, such as '/' or '.', not ''"),
+    (run(env={"": "C"}), "a name in env must be a text without '=', not ''"),
     (run(dirs=["."]), f"{DIRS}['.']"),
     (run(dirs="."), f"{DIRS}'.'"),
     (run(dirs=Directory(".")), f"{DIRS}Directory("),
@@ -171,7 +174,7 @@ LOADS: list[tuple[Callable[[], Any], str]] = [
     (new(wasi_nn.load, None), f"{SOURCE}None"),
     (new(wasi_nn.load, {"a": 1}), f"{SOURCE}{{'a': 1}}"),
     (new(wasi_nn.load, ""), "source must be a path, as a str or a pathlib.Path, not ''"),
-    (new(wasi_nn.load, ["a.onnx"]), "source[0] must be bytes, not 'a.onnx'"),
+    (new(wasi_nn.load, ["a.onnx"]), "source[0] must be bytes (a path is given alone, without a list), not 'a.onnx'"),
     (load(3), "no encoding is named 3; there are openvino, onnx"),
     (load("tflite"), f"no encoding is named 'tflite'; there are {ENCODINGS}; did you mean tensorflowlite?"),
     (load(runtime="opevino"), f"no runtime is named 'opevino'; there are {RUNTIMES}; did you mean openvino?"),
@@ -275,9 +278,9 @@ SESSIONS: list[tuple[Callable[[], Any], str]] = [
     (new(replay, "t", rtol=True), "rtol must be a number from 0 on, or None, not True"),
     (new(replay, "t", atol=float("nan")), "atol must be a number from 0 on, or None, not nan"),
     (new(replay, "t", report=3), "report must be a function, not 3"),
-    (new(wasi_nn.add_to_linker, 3, 3), "linker must be a wasmtime.Linker, not 3"),
+    (new(wasi_nn.add_to_linker, 3, 3), "linker must be a wasmtime.Linker (add_to_component_linker takes a "),
     (lambda: wasi_nn.add_to_linker(wasmtime.Linker(host().engine), 3), "session must be a wasi_nn.Session, not 3"),  # type: ignore[arg-type]
-    (new(wasi_nn.add_to_component_linker, 3, 3), "linker must be a wasmtime.component.Linker, not 3"),
+    (new(wasi_nn.add_to_component_linker, 3, 3), "linker must be a wasmtime.component.Linker (add_to_linker takes"),
     (new(wasi_nn.wrap_component, "path"), "guest must be the bytes of a component, not 'path'"),
 ]
 SETTINGS: list[tuple[Callable[[], Any], str]] = [
@@ -424,6 +427,20 @@ def test_a_number_that_the_declared_type_lacks_is_an_error(kind: TensorType, giv
     with pytest.raises(NNError, match=message) as raised:
         as_declared(TensorInfo("x", kind.dtype, None), given)
     assert raised.value.code is ErrorCode.INVALID_ARGUMENT
+
+
+def test_a_mask_is_not_dropped() -> None:
+    array: Any = np.ma.masked_array(X, mask=[False, True, False, True])
+    message = "input 'x' is a masked array, with 2 of 4 elements masked, and models take no mask: replace"
+    context = relu().init_execution_context()
+    require_error(lambda: relu().compute(array), message)
+    require_error(lambda: relu().compute({"x": array}), message)
+    require_error(lambda: context.set_input(0, array), message)
+    rows = wasi_nn.load(onnx_models.relu(["n", "m"]))
+    require_error(lambda: rows.compute([[1, 2, 3, 4], array]), message)
+    require_error(lambda: rows.compute([[[np.ma.masked]]]), "input 'x' is a masked array, with 1 of 1 elements masked")
+    for fitting in (array.filled(0), array.data, np.ma.masked_array(X), np.ma.masked_array(X, mask=[False] * 4)):
+        assert relu().compute(fitting)["y"].tolist() == np.maximum(fitting, 0).tolist()
 
 
 def test_tensors_of_pytorch_are_taken() -> None:

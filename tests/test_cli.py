@@ -195,15 +195,21 @@ def test_a_trap_is_134(wasi_nn: Callable[..., Result]) -> None:
         (["run", "nowhere.wasm"], 1, "no guest at nowhere.wasm"),
         (["run", "net.onnx"], 1, "net.onnx is an ONNX model, not WebAssembly"),
         (["run", "--graph", "net=nowhere.onnx", "lookup.wat"], 1, "no such file or directory: nowhere.onnx"),
-        (["run", "--graph", "net=onyx:cpu:net.onnx", "lookup.wat"], 1, "no such file or directory: onyx:cpu:net.onnx"),
+        (
+            ["run", "--graph", "net=onyx:cpu:net.onnx", "lookup.wat"],
+            2,
+            "no encoding is named 'onyx'; there are openvino, onnx, ",
+        ),
         (["run", "--graphs", "nowhere.toml", "lookup.wat"], 1, "nowhere.toml: no such file or directory"),
         (["run", "--runtime", "onnx", "lookup.wat"], 2, "--runtime onnx: it takes ENCODING=RUNTIME"),
         (["run", "--runtime", "tflite=openvino", "lookup.wat"], 2, "; did you mean tensorflowlite?"),
         (["run", "--graph", "net=onnx:gqu:net.onnx", "lookup.wat"], 2, "; did you mean gpu?"),
         (["run", "--runtime", "onyx=openvino", "lookup.wat"], 2, "no encoding is named 'onyx'"),
         (["run", "--runtime", "onnx=tensorrt", "lookup.wat"], 1, "no runtime for onnx is named 'tensorrt'"),
+        (["graphs", "--graphs", "a.toml", "--graphs", "b.toml"], 2, "argument --graphs: it may be given only once"),
         (["inspect", "--option", "threads", "net.onnx"], 2, "--option threads: it takes KEY=VALUE"),
         (["run", "--dir", "nowhere", "lookup.wat"], 1, "no directory at nowhere, for the guest's nowhere"),
+        (["run", "--dir", "net.onnx", "lookup.wat"], 1, "net.onnx is a file, not a directory, for the guest's net."),
         (["graphs", "--check"], 2, "name some by --graphs FILE or --graph NAME=PATH"),
         (["inspect", "net.onnx", "net.onnx"], 1, "one builder, the model; got 2: give the path of one model"),
         (["run", "dir"], 1, "dir is a directory, not a guest: give the path of its .wasm file"),
@@ -231,7 +237,7 @@ def test_what_is_wrong_is_said_in_one_line(
 def test_a_model_that_fails_to_load_is_explained_to_whoever_runs_the_guest(wasi_nn: Callable[..., Result]) -> None:
     code, _, errors = wasi_nn("run", "--graph", "net=onnx:cpu:broken.onnx", "lookup.wat")
     assert code == 5
-    assert "load_by_name failed: onnxruntime can't load the model" in errors
+    assert "load_by_name failed: graph 'net': onnxruntime can't load the model" in errors
 
 
 def test_inspect(wasi_nn: Callable[..., Result], write: Write) -> None:
@@ -376,6 +382,15 @@ def test_graphs_are_listed_and_checked(wasi_nn: Callable[..., Result], write: Wr
         ("net", "onnx", "onnxruntime", "cpu"),
         ("text", "onnx", "onnxruntime", "cpu"),
     ]
+
+
+def test_a_listed_graph_has_all_its_settings(wasi_nn: Callable[..., Result]) -> None:
+    digest = "4d" * 32
+    settings = [f"net:{setting}" for setting in ("threads=2", f"sha256= {digest}", "convert-types=false")]
+    options = ["--graph", "net=net.onnx", *(word for setting in settings for word in ("--graph-option", setting))]
+    _, row = wasi_nn("graphs", *options)[1].splitlines()
+    assert row.endswith("net.onnx (threads=2, sha256=4d4d4d4d4d4d..., convert-types=false)")
+    assert "(" not in wasi_nn("graphs", "--graph", "net=net.onnx")[1]
 
 
 def test_a_graph_that_fails_its_check(wasi_nn: Callable[..., Result], write: Write) -> None:

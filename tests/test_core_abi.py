@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Iterator
 from struct import pack, unpack
@@ -40,7 +41,8 @@ from core_guest import (
 )
 
 import wasi_nn
-from wasi_nn import TensorType
+from wasi_nn import NamedGraph, NNError, Session, TensorType
+from wasi_nn.abi.core.spec import CoreAbi
 
 pytestmark = pytest.mark.usefixtures("either_call")
 
@@ -484,6 +486,50 @@ def test_memory_may_grow_between_calls(guest: CoreGuest) -> None:
     assert guest.call("load_by_name", NAME, 4, MEMORY_SIZE) == SUCCESS
 
 
+@pytest.mark.parametrize("are_one", [True, False])
+def test_memory_may_move_when_it_grows(are_one: bool) -> None:
+    config = wasmtime.Config()
+    config.memory_may_move = True
+    config.memory_reservation = config.memory_reservation_for_growth = config.memory_guard_size = 0
+    store = wasmtime.Store(wasmtime.Engine(config))
+    with wasi_nn.Session(REGISTRY) as session:
+        linker = wasmtime.Linker(store.engine)
+        abi = CoreAbi(session)
+        abi.add_to_linker(linker)
+        guest = CoreGuest(session, store=store, linker=linker)
+        abi.callers.are_one = are_one
+        context = guest.context("relu")
+        places = set()
+        for pages in range(1, 20):
+            places.add(ctypes.addressof(guest.memory.data_ptr(store).contents))
+            last_page = guest.memory.data_len(store) - 65536
+            guest.put_tensor([4], F32, pack("<4f", pages, -1, 2, -2), at=last_page)
+            assert guest.call("set_input", context, 0, TENSOR) == SUCCESS
+            guest.memory.grow(store, pages)
+            assert guest.call("compute", context) == SUCCESS
+            end = guest.memory.data_len(store)
+            assert guest.call("get_output", context, 0, end - 16, 16, OUT) == SUCCESS
+            assert unpack("<4f", guest.read(end - 16, 16)) == (pages, 0, 2, 0)
+            with pytest.raises(TRAP):
+                guest.call("get_output", context, 0, end - 15, 16, OUT)
+        assert len(places) > 1, "this engine's memories stay where they are"
+
+
+def test_each_instance_that_shares_the_functions_has_its_own_memory() -> None:
+    with wasi_nn.Session(REGISTRY) as session:
+        store = wasmtime.Store()
+        linker = wasmtime.Linker(store.engine)
+        wasi_nn.add_to_linker(linker, session)
+        one, other = (CoreGuest(session, store=store, linker=linker) for _ in range(2))
+        contexts = [guest.context("relu") for guest in (one, other)]
+        for number in range(1, 4):
+            for guest, context, value in ((one, contexts[0], number), (other, contexts[1], 10 * number)):
+                assert guest.set_input(context, 0, [4], F32, pack("<4f", value, -1, 2, -2)) == SUCCESS
+            for guest, context, value in ((one, contexts[0], number), (other, contexts[1], 10 * number)):
+                assert guest.call("compute", context) == SUCCESS
+                assert unpack("<4f", guest.get_output(context)) == (value, 0, 2, 0)
+
+
 @pytest.mark.parametrize("memory", ["", "(memory 1)", '(memory (export "mem") 1)', '(func (export "memory"))'])
 def test_a_module_without_memory_is_told(memory: str, caplog: pytest.LogCaptureFixture) -> None:
     with wasi_nn.Session(REGISTRY) as session:
@@ -527,6 +573,26 @@ def test_every_failure_is_explained_in_the_log(guest: CoreGuest, caplog: pytest.
     assert caplog.records[0].levelno == logging.WARNING
     assert "load_by_name failed: no graph is named 'mobilenet'" in caplog.text
     assert "[not-found, errno 8]" in caplog.text
+
+
+def test_a_graph_that_isnt_loaded_is_named_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+    long = "long" * 1000
+    graphs: dict[str, bytes | NamedGraph] = {
+        "text": b"no model",
+        "changed": NamedGraph(models.relu(), sha256="0" * 64),
+        "plain": models.relu(),
+        long: b"no model",
+    }
+    guest = CoreGuest(Session(graphs))
+    for name in ("text", "changed", long):
+        assert guest.load_by_name(name) != SUCCESS
+    with pytest.raises(NNError, match=r"^graph 'plain': graphs of onnx take no config"):
+        guest.session.load_by_name("plain", b"{}")
+    text, changed, cut = caplog.messages
+    assert text.startswith("load_by_name failed: graph 'text': the model isn't in a format known here")
+    assert changed.startswith("load_by_name failed: graph 'changed' has sha256 ")
+    assert cut.startswith(f"load_by_name failed: graph '{long[:80]}...': the model isn't in a format known here")
+    assert [message.count("graph ") for message in caplog.messages] == [1, 1, 1]
 
 
 def test_a_guest_cannot_flood_the_log(guest: CoreGuest, caplog: pytest.LogCaptureFixture) -> None:

@@ -54,7 +54,18 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("path", [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")], ids=lambda path: path.name)
+PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")]
+FOLDERS = ("bench", "demo", "examples", "fuzz", "guests", "src", "tests", "tools")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_the_sources_that_a_page_names_exist(path: Path) -> None:
+    for name in set(re.findall(r"`([\w./*-]+\.(?:py|c|h|wit))`", path.read_text())):
+        found = [*REPOSITORY.glob(name), *(file for folder in FOLDERS for file in (REPOSITORY / folder).rglob(name))]
+        assert found, name
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
         if "://" in link:

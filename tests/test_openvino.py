@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ from openvino import opset13 as ops  # noqa: E402
 
 from wasi_nn.backends import choose_device  # noqa: E402
 from wasi_nn.backends.openvino.backend import as_devices, compile_properties  # noqa: E402
+from wasi_nn.graph.runner import as_runner  # noqa: E402
 
 
 @pytest.fixture
@@ -184,6 +188,92 @@ def test_outputs_of_fixed_dims_stay_in_place(folder: Path) -> None:
         views.append(context.output_bytes(0))
         assert views[-1].cast("f").tolist() == [max(value, 0) for value in values]
     assert views[0] is views[1] is views[2], "not made anew for each compute"
+
+
+def test_short_computes_on_one_thread_leave_the_thread_as_it_was(folder: Path) -> None:
+    context = wasi_nn.load(models.relu(), runtime="openvino", options={"threads": 1}).init_execution_context()
+    processors = os.sched_getaffinity(0)
+
+    def computes() -> set[int]:
+        os.sched_setaffinity(0, {max(processors)})  # of this thread only
+        for number in range(20):
+            context.set_input(0, models.f32([number, -1, 2, -2]))
+            context.compute()
+            assert context.get_output(0).tolist() == [number, 0, 2, 0]
+        return os.sched_getaffinity(0)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(computes).result() == {max(processors)}
+
+
+def test_short_computes_on_one_thread_may_be_interrupted_at_any_time(folder: Path) -> None:
+    context = wasi_nn.load(models.relu(), runtime="openvino", options={"threads": 1}).init_execution_context()
+    context.set_input(0, models.f32([1, -1, 2, -2]))
+    done = threading.Event()
+
+    def interrupt() -> None:
+        while not done.is_set():
+            context.interrupt()
+
+    with ThreadPoolExecutor(1) as pool:
+        interrupting = pool.submit(interrupt)
+        for _ in range(300):
+            try:
+                context.compute()
+            except wasi_nn.NNError as error:
+                assert error.code is ErrorCode.RUNTIME_ERROR
+            else:
+                assert context.get_output(0).tolist() == [1, 0, 2, 0]
+        done.set()
+        interrupting.result()
+    context.compute()
+    assert context.get_output(0).tolist() == [1, 0, 2, 0]
+
+
+def test_other_arrays_for_outputs_and_inputs_that_cant_be_written_to(folder: Path) -> None:
+    graph = wasi_nn.load(models.relu(), runtime="openvino", options={"threads": 1})
+    run = as_runner(graph.runner())
+    x = models.f32([1, -1, 2, -2])
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    for _ in range(3):
+        places = [np.zeros(4, np.float32)]
+        assert run([x], places) is places
+        assert run([x], places) is places
+        assert places[0].tolist() == [1, 0, 2, 0]
+        outputs = run([read_only], places)
+        assert outputs is places
+        x[0] += 1
+        read_only = x.copy()
+        read_only.flags.writeable = False
+        assert run([read_only], places) is places
+        assert places[0].tolist() == [x[0], 0, 2, 0], "not of the former read-only array"
+        x[0] -= 1
+        unsuitable = [np.zeros(4, np.float64)]
+        assert run([x], unsuitable)[0].tolist() == [1, 0, 2, 0]
+        assert run([x], None)[0].tolist() == [1, 0, 2, 0]
+
+
+@pytest.mark.parametrize("size", [4, 100_000])
+@pytest.mark.parametrize("kind", [TensorType.F32, TensorType.BF16])
+def test_named_computes_give_arrays_of_their_own(size: int, kind: TensorType) -> None:
+    graph = wasi_nn.load(models.negated(kind, (size,)), "onnx", runtime="openvino", options={"threads": 1})
+    context = graph.init_execution_context()
+
+    def full(number: int) -> Any:
+        return np.full(size, number, kind.dtype)
+
+    kept = []
+    for number in range(1, 4):
+        context.set_input(0, full(10 * number))
+        context.compute()
+        for named in (number, number + 3):
+            [(_, array)] = context.compute_named([("x", full(named))])
+            kept.append((array, -named))
+        assert (context.output(0)[1] == -10 * number).all()
+        array[:] = 77
+        kept[-1] = (array, 77)
+    assert all((array == value).all() for array, value in kept)
 
 
 def test_a_guest_brings_two_builders(folder: Path) -> None:
@@ -378,6 +468,7 @@ def test_options_reach_the_runtime(folder: Path) -> None:
     }
     assert properties == {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "THROUGHPUT"}
     assert compile_properties({}) == {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    assert compile_properties({"threads": 1})["ENABLE_CPU_PINNING"] is False
     assert "INFERENCE_PRECISION_HINT" not in compile_properties({"precision": "runtime"})
 
 

@@ -20,6 +20,7 @@ need("openvino", "'wasi-nn[openvino]'")
 need("tensorflow", "'wasi-nn[tensorflow]'")
 
 import tensorflow as tf  # noqa: E402
+import tensorflow_models  # noqa: E402
 import tflite_models  # noqa: E402
 
 RUNTIMES = ["ai_edge_litert", "openvino"]
@@ -144,6 +145,19 @@ def test_the_error_says_how_to_choose_a_signature_and_each_way_works(
     text = capsys.readouterr().out
     assert "infer, zz" in text
     assert "--option signature=SIGNATURE" in text
+
+
+def test_openvino_runs_no_graph_that_is_made_of_several_signatures(models: dict[str, Path]) -> None:
+    match = (
+        "'serving_default' of a SavedModel or its only one, and this model has infer, zz: .*--runtime tensorflow=tensor"
+    )
+    for source in (models["two"], tensorflow_models.zipped(models["two"])):
+        with pytest.raises(NNError, match=match) as raised:
+            wasi_nn.load(source, runtime="openvino")
+        assert raised.value.code is ErrorCode.UNSUPPORTED_OPERATION
+    assert str(raised.value).count("--graph-option NAME:signature=infer") == 1
+    for name in ("one", "usual"):
+        assert names(wasi_nn.load(models[name], runtime="openvino")) == ["add", "p", "q", "x"]
 
 
 @pytest.mark.parametrize("runtime", ["tensorflow", "openvino"])

@@ -650,7 +650,11 @@ def test_the_command_says_what_differs(
     ("arguments", "code", "message"),
     [
         (["run", "--trace-data", "looks.wat"], 2, "--trace-data needs --trace FILE"),
-        (["run", "--trace", "nowhere/t.json", "looks.wat"], 1, "no trace can be written to nowhere/t.json"),
+        (
+            ["run", "--trace", "nowhere/t.json", "looks.wat"],
+            1,
+            "no trace can be written to nowhere/t.json: No such file or directory\n",
+        ),
         (["replay", "nothing.json"], 1, "no such file: nothing.json"),
         (["replay", "net.onnx"], 1, "net.onnx is no trace of wasi-nn's"),
         (["replay", "--rtol", "nan", "net.onnx"], 1, "rtol must be a number from 0 on, or None, not nan"),

@@ -187,6 +187,22 @@ def test_dims_that_cant_be_are_no_description(dim: Any) -> None:
         Description(description, b"")
 
 
+def test_the_keys_of_an_input_are_few_short_and_printable() -> None:
+    graph = _Described()
+    graph.inputs = (TensorInfo.of_bytes("options", keys=("n-predict", "temp")),)
+    description = described_graph(graph)
+    assert Description(description, b"").inputs == graph.inputs
+    keys = description["inputs"][0].index(["n-predict", "temp"])
+    description["inputs"][0][keys] = ["\x1b[2J" + "a" * 10_000]
+    [key] = Description(description, b"").inputs[0].keys or ()
+    assert str(key).isprintable()
+    assert len(str(key)) < 300
+    for wrong in (["a"] * 1025, "text", 3):
+        description["inputs"][0][keys] = wrong
+        with pytest.raises(InvalidWorkerMessage):
+            Description(description, b"")
+
+
 def test_metadata_may_be_long_but_not_odd() -> None:
     graph = _Described()
     graph.metadata = {f"key {number}": "\u00e4" * 100 for number in range(100_000)}

@@ -8,6 +8,9 @@
  *     numbers   eight hexadecimal digits each, unless they are parameters
  *     names     unchanged
  *
+ * Where the host sees the guest's memory, the bytes don't come here at all: functions whose names begin with
+ * wasi-nn-direct pass their places in that memory to the host. The shim calls them, in the guest (shim.wat).
+ *
  * The representation of a resource is the host's handle. An outcome is a u64: a handle in the low half, or an error's
  * handle in the high half. The bridge decides nothing: the host checks every call and makes every error.
  *
@@ -45,6 +48,11 @@ HOST("tensor-write") void host_tensor_write(uint32_t tensor, uint32_t offset, co
 HOST("tensor-type") uint32_t host_tensor_type(uint32_t tensor);
 HOST("tensor-extent") uint64_t host_tensor_extent(uint32_t tensor);
 HOST("tensor-read") void host_tensor_read(uint32_t tensor, uint32_t offset, uint32_t size, bytes *text);
+HOST("memory-mark") uint64_t host_memory_mark(void);
+HOST("memory-find") uint32_t host_memory_find(uint32_t memory, uint32_t pages);
+HOST("tensor-new-direct") uint32_t host_tensor_new_direct(uint32_t memory, uint32_t type, uint32_t data, uint32_t size, uint32_t dims, uint32_t rank);
+HOST("tensor-read-direct") void host_tensor_read_direct(uint32_t tensor, uint32_t memory, uint32_t to, uint32_t size);
+HOST("load-direct") uint64_t host_load_direct(uint32_t memory, uint32_t encoding, uint32_t target, uint32_t builders, uint32_t count);
 HOST("load") uint64_t host_load(uint32_t encoding, uint32_t target, uint32_t count, const void *digits, uint32_t length);
 HOST("load-by-name") uint64_t host_load_by_name(const void *name, uint32_t length);
 HOST("init-execution-context") uint64_t host_init_execution_context(uint32_t graph);
@@ -115,7 +123,21 @@ static uint8_t *put_number(uint8_t *to, uint32_t number) {
     return to;
 }
 
-/* Tensors at the host: one row of bytes each, first the data, then the dimensions. */
+/* Tensors at the host: one row of bytes each, first the data, then the dimensions. The sizes of some recent tensors stay
+ * here, which saves a call for each. The host never gives a handle twice, and the size of a tensor never changes. */
+
+static struct { uint32_t tensor, size; } recent[16];
+
+static uint32_t keep_size(uint32_t tensor, uint32_t size) {
+    recent[tensor % 16].tensor = tensor;
+    recent[tensor % 16].size = size;
+    return tensor;
+}
+
+static uint32_t size_of(uint32_t tensor) {
+    if (recent[tensor % 16].tensor != tensor) keep_size(tensor, (uint32_t)host_tensor_extent(tensor));
+    return recent[tensor % 16].size;
+}
 
 static void write_tensor(uint32_t tensor, uint32_t offset, const uint8_t *from, uint32_t size, uint8_t *text) {
     for (uint32_t done = 0, part; done < size; done += part) {
@@ -202,13 +224,39 @@ uint32_t tensor_type(uint32_t tensor) { return host_tensor_type(tensor); }
 
 EXPORT_POINTER("tensor", "[method]tensor.data")
 bytes *tensor_data(uint32_t tensor) {
-    out.bytes = read_tensor(tensor, 0, (uint32_t)host_tensor_extent(tensor));
+    out.bytes = read_tensor(tensor, 0, size_of(tensor));
     return &out.bytes;
 }
 
 EXPORT("tensor", "[dtor]tensor")
 void tensor_destructor(uint32_t tensor) {
     if (!is_gone_at_host) host_drop(tensor);
+}
+
+/* What the shim calls: addresses, sizes and counts are those of the guest's memory with the host's number `memory`. */
+
+EXPORT("tensor", "wasi-nn-direct-mark")
+uint64_t direct_mark(void) { return host_memory_mark(); }
+
+EXPORT("tensor", "wasi-nn-direct-find")
+uint32_t direct_find(uint32_t memory, uint32_t pages) { return host_memory_find(memory, pages); }
+
+EXPORT("tensor", "wasi-nn-direct-new")
+int32_t direct_new(uint32_t memory, uint32_t type, uint32_t data, uint32_t size, uint32_t dims, uint32_t rank) {
+    return tensor_resource(host_tensor_new_direct(memory, type, data, size, dims, rank));
+}
+
+EXPORT("tensor", "wasi-nn-direct-size")
+uint32_t direct_size(uint32_t tensor) { return size_of(tensor); }
+
+EXPORT("tensor", "wasi-nn-direct-read")
+void direct_read(uint32_t tensor, uint32_t memory, uint32_t to, uint32_t size) {
+    host_tensor_read_direct(tensor, memory, to, size);
+}
+
+EXPORT_POINTER("graph", "wasi-nn-direct-load")
+result *direct_load(uint32_t memory, uint32_t encoding, uint32_t target, uint32_t builders, uint32_t count) {
+    return outcome(host_load_direct(memory, encoding, target, builders, count), graph_resource);
 }
 
 /* wasi:nn/graph */
@@ -271,8 +319,9 @@ named_result *compute(uint32_t context, const named_tensor *inputs, uint32_t cou
     }
     out.named.tensors = take(outputs_count * (uint64_t)sizeof(named_tensor));
     for (uint32_t i = 0; i < outputs_count; i++) {
-        bytes name = {from + 2 * DIGITS, get_number(from + DIGITS)};
-        out.named.tensors[i] = (named_tensor){name, tensor_resource(get_number(from))};
+        uint32_t tensor = keep_size(get_number(from), get_number(from + DIGITS));
+        bytes name = {from + 3 * DIGITS, get_number(from + 2 * DIGITS)};
+        out.named.tensors[i] = (named_tensor){name, tensor_resource(tensor)};
         from = name.data + name.size;
     }
     return &out.named;

@@ -9,6 +9,8 @@
 #include "guest.h"
 #include <wasi_nn_wasmedge.h>
 
+#define USAGE "chat --graph NAME [--system TEXT] [--options JSON] [--at-once] [MESSAGE]..."
+
 typedef struct text {
     char *data;
     size_t size, room;
@@ -90,9 +92,9 @@ int main(int argc, char **argv) {
         else if (!strcmp(argv[i], "--options")) options = value_of(argc, argv, &i);
         else if (!strcmp(argv[i], "--system")) system = value_of(argc, argv, &i);
         else if (!strcmp(argv[i], "--at-once")) at_once = 1;
-        else DIE("%s: not an option of chat", argv[i]);
+        else other_option(argv[i], USAGE);
     }
-    if (!name) DIE("no model: give --graph NAME");
+    if (!name) DIE("no model: give --graph NAME; usage: " USAGE);
 
     wasi_nn_graph graph;
     wasi_nn_context context;

@@ -8,6 +8,9 @@
 #include "guest.h"
 #include <math.h>
 
+#define USAGE \
+    "classify (--graph NAME | --model FILE) --labels FILE [--size N] [--mean M] [--std S] [--top N] PICTURE..."
+
 typedef struct picture {
     const uint8_t *pixels; /* three bytes each, row by row */
     int width, height;
@@ -73,10 +76,9 @@ int main(int argc, char **argv) {
         else if (!strcmp(argv[i], "--mean")) mean = atof(value_of(argc, argv, &i));
         else if (!strcmp(argv[i], "--std")) std = atof(value_of(argc, argv, &i));
         else if (!strcmp(argv[i], "--top")) top = atoi(value_of(argc, argv, &i));
-        else DIE("no option %s", argv[i]);
+        else other_option(argv[i], USAGE);
     }
-    if (!labels_path || i == argc || size < 1 || size > 4096)
-        DIE("usage: classify (--graph NAME | --model FILE) --labels FILE [--size N] [--mean M] [--std S] PICTURE...");
+    if (!labels_path || i == argc || size < 1 || size > 4096) DIE("usage: " USAGE);
     uint32_t count;
     char **labels = lines_of(read_file(labels_path), &count);
 

@@ -61,6 +61,13 @@ static inline const char *value_of(int argc, char **argv, int *i) {
     return argv[++*i];
 }
 
+/* An option that a guest doesn't have. The usage is the answer to --help, and the end of the error for any other. */
+static inline void other_option(const char *option, const char *usage) {
+    if (strcmp(option, "--help")) DIE("no option %s; usage: %s", option, usage);
+    printf("usage: %s\n", usage);
+    exit(0);
+}
+
 /* An execution context on a graph: that of the name `name`, else the model in the file `path`. */
 static inline wasi_nn_context open_graph(const char *name, const char *path) {
     wasi_nn_graph graph;

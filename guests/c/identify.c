@@ -7,6 +7,8 @@
  */
 #include "guest.h"
 
+#define USAGE "identify (--graph NAME | --model FILE) --labels FILE FILES..."
+
 enum { SEEN = 1024, BLOCK = 4096, NO_BYTE = 256, FEWEST_BYTES = 8 };
 
 static int is_space(uint8_t byte) { return byte == ' ' || (byte >= '\t' && byte <= '\r'); }
@@ -30,9 +32,9 @@ int main(int argc, char **argv) {
         if (!strcmp(argv[i], "--graph")) graph = value_of(argc, argv, &i);
         else if (!strcmp(argv[i], "--model")) model = value_of(argc, argv, &i);
         else if (!strcmp(argv[i], "--labels")) labels_path = value_of(argc, argv, &i);
-        else DIE("no option %s", argv[i]);
+        else other_option(argv[i], USAGE);
     }
-    if (!labels_path || i == argc) DIE("usage: identify (--graph NAME | --model FILE) --labels FILE FILES...");
+    if (!labels_path || i == argc) DIE("usage: " USAGE);
     uint32_t count;
     char **labels = lines_of(read_file(labels_path), &count);
 

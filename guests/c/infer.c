@@ -8,6 +8,8 @@
  */
 #include "guest.h"
 
+#define USAGE "infer (--graph NAME | --model FILE) [--repeat N] TYPE:DIMS:FILE... [--output TYPE[:FILE]]..."
+
 static const struct {
     const char *name;
     uint8_t type, size;
@@ -82,7 +84,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(argv[i], "--model")) model = value_of(argc, argv, &i);
         else if (!strcmp(argv[i], "--repeat")) repeat = atoi(value_of(argc, argv, &i));
         else if (!strcmp(argv[i], "--output")) outputs[output_count++] = value_of(argc, argv, &i);
-        else if (!strncmp(argv[i], "--", 2)) DIE("no option %s", argv[i]);
+        else if (!strncmp(argv[i], "--", 2)) other_option(argv[i], USAGE);
         else inputs[input_count++] = argv[i];
     }
     wasi_nn_context context = open_graph(graph, model);

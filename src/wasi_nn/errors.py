@@ -162,6 +162,14 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+_LONGEST_NAME = 80  # characters
+
+
+def shortened(name: str) -> str:
+    """A name for an error message, with its end left out if it is long."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+
+
 def nearest(word: str, words: Iterable[str]) -> str:
     """The end of an error message about an unknown word: the known word that is most like it, if one is."""
     from difflib import get_close_matches

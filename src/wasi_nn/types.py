@@ -7,7 +7,7 @@ first needed: the command starts without it.
 from __future__ import annotations
 
 import enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wasi_nn.arguments import shown
@@ -48,7 +48,13 @@ class TensorType(enum.Enum):
     @classmethod
     def of(cls, dtype: DType) -> TensorType | None:
         """The tensor type of a numpy dtype; None for a type that wasi-nn lacks (int8, bool, strings and others)."""
-        return _BY_DTYPE_NAME.get(dtype.name)
+        return _type_of(dtype)
+
+
+@lru_cache(maxsize=256)
+def _type_of(dtype: DType) -> TensorType | None:
+    # numpy makes the name anew each time, which takes longer than all else that a short compute does with a type.
+    return _BY_DTYPE_NAME.get(dtype.name)
 
 
 _BY_DTYPE_NAME = {

@@ -46,12 +46,15 @@ class CoreGuest:
         text: str | None = None,
         store: wasmtime.Store | None = None,
         dialect: str = "spec",
+        linker: wasmtime.Linker | None = None,
     ) -> None:
+        """`linker` has the nn functions already; None: a new one."""
         self.session = session
         self.store = store or wasmtime.Store()
         engine = self.store.engine
-        linker = wasmtime.Linker(engine)
-        wasi_nn.add_to_linker(linker, session, dialect)
+        if linker is None:
+            linker = wasmtime.Linker(engine)
+            wasi_nn.add_to_linker(linker, session, dialect)
         text = text or wat(abi=ABIS[wasi_nn.Dialect(dialect)])
         instance = linker.instantiate(self.store, wasmtime.Module(engine, text))
         self.exports = instance.exports(self.store)

@@ -35,7 +35,7 @@ CPU, GPU, TPU = range(3)
 OPENVINO, ONNX, TENSORFLOW, PYTORCH, TENSORFLOWLITE, GGML, AUTODETECT = range(7)
 
 ENGINE = Engine()
-_compiled: dict[str, Component] = {}
+_compiled: dict[tuple[str, bool], Component] = {}
 
 
 class GuestFailed(Exception):
@@ -51,26 +51,32 @@ def dtype_of(number: int) -> Any:
     return np.dtype(ml_dtypes.bfloat16) if TYPES[number] == "bfloat16" else np.dtype(TYPES[number])
 
 
-def driver(version: str) -> Component:
-    if version not in _compiled:
+def driver(version: str, *, direct: bool = True) -> Component:
+    if (version, direct) not in _compiled:
         wasm = (HERE / f"driver-{version.partition('-rc-')[2]}.wasm").read_bytes()
-        _compiled[version] = Component(ENGINE, compose.wrap_component(wasm))
-    return _compiled[version]
+        _compiled[version, direct] = Component(ENGINE, compose.wrap_component(wasm, direct=direct))
+    return _compiled[version, direct]
 
 
 class Driven:
     """An instance of the driver component, and its session."""
 
     def __init__(
-        self, version: str, session: Session, define: Define = host_functions.define, engine: Engine = ENGINE
+        self,
+        version: str,
+        session: Session,
+        define: Define = host_functions.define,
+        engine: Engine = ENGINE,
+        *,
+        direct: bool = True,
     ) -> None:
         self.session = session
         self.version = version
         self.named = version.endswith("10-28")
         linker = Linker(engine)
-        bridge_functions.add_functions(linker, session, define)
+        self.memories = bridge_functions.add_functions(linker, session, define).memories
         self.store = Store(engine)
-        self.instance = linker.instantiate(self.store, driver(version))
+        self.instance = linker.instantiate(self.store, driver(version, direct=direct))
 
     def __call__(self, name: str, *arguments: Any) -> Any:
         function = self.instance.get_func(self.store, name)

@@ -43,6 +43,8 @@ class CallBoundary(ABC, Generic[Answer]):
         Raises `GuestFault`, and nothing else, if the guest must be trapped: always for an exception that isn't an
         `Exception` (Ctrl-C), which the session keeps for the code that runs the guest.
         """
+        if isinstance(error, GuestFault):
+            raise error
         if isinstance(error, self.rejections):
             self.session.on_abi_error(name, arguments, error)
             return self.rejected(name, arguments, error)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wasmtime import WasmtimeError, _ffi as ffi
 
 ADDRESS, SIZE = ctypes.c_void_p, ctypes.c_size_t
 
-_library = ctypes.CDLL(str(ffi.filename))
+_library, _quick_library = ctypes.CDLL(str(ffi.filename)), ctypes.PyDLL(str(ffi.filename))
 # Any thread may run a guest and change this dict. One operation on a dict is atomic under the GIL, as is `next` on a
 # count; no operation here needs more.
 kept: dict[int, Callable[..., Any]] = {}
@@ -26,8 +26,18 @@ _keys = itertools.count(1)
 def symbol(name: str, result: Any, *arguments: Any) -> Any:
     """A function of the engine's library, or None if the engine has no such function. Its argument types are ours:
     addresses are plain ints, which `ctypes` converts fastest."""
+    return _typed(_library, name, result, arguments)
+
+
+def quick_symbol(name: str, result: Any, *arguments: Any) -> Any:
+    """A function as `symbol` gives it, for calls that take no time and call nothing back: they keep the interpreter's
+    lock. To release the lock and take it again costs more than such a call, and far more if other threads want it."""
+    return _typed(_quick_library, name, result, arguments)
+
+
+def _typed(library: Any, name: str, result: Any, arguments: Sequence[Any]) -> Any:
     try:
-        function = _library[name]
+        function = library[name]
     except AttributeError:
         return None
     function.restype, function.argtypes = result, arguments
@@ -55,7 +65,7 @@ def _drop(key: int) -> None:
 FORGET = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_drop)
 """The finalizer to give to the engine beside a key from `keep`."""
 
-_error_new = symbol("wasmtime_error_new", ADDRESS, ctypes.c_char_p)
+_error_new = quick_symbol("wasmtime_error_new", ADDRESS, ctypes.c_char_p)
 HAS_ERRORS = _error_new is not None
 """Whether the engine has the function that `new_error` calls."""
 

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from wasi_nn.loading.rules import LoadRules
 
 
+class _Once(argparse.Action):
+    """Keeps the value of an option, and refuses a second one, which would silently replace the first."""
+
+    def __call__(self, _: object, namespace: argparse.Namespace, value: object, option: str | None = None) -> None:
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, "it may be given only once")
+        setattr(namespace, self.dest, value)
+
+
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options that name graphs, and those of `add_rules`."""
     graphs = parser.add_argument_group("graphs that the guest can load by name (repeat the options for more graphs)")
@@ -27,6 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     graphs.add_argument(
         "--graphs",
+        action=_Once,
         metavar="FILE",
         help="a file that describes graphs, such as graphs.toml (only once; see docs/graphs.md)",
     )
@@ -146,22 +156,24 @@ def _with_settings(texts: Sequence[str], registry: Registry) -> dict[str, NamedG
         name = max((known for known in registry if text.startswith(f"{known}:")), key=len, default=None)
         if name is None:
             raise UsageError(f"--graph-option {text}: {_why_no_graph(text, registry)}")
-        graphs[name] = with_setting("--graph-option", graphs.get(name, registry.named(name)), text[len(name) + 1 :])
+        setting = text[len(name) + 1 :]
+        graphs[name] = with_setting(f"--graph-option {text}", graphs.get(name, registry.named(name)), setting)
     return graphs
 
 
-def with_setting(option: str, graph: NamedGraph, text: str) -> NamedGraph:
-    """The graph with the setting KEY=VALUE of a command-line option. Raises `UsageError`."""
+def with_setting(option: str, graph: NamedGraph, setting: str) -> NamedGraph:
+    """The graph with the setting KEY=VALUE of a command-line option, which errors show as the user wrote it. Raises
+    `UsageError`."""
     from wasi_nn.errors import NNError
     from wasi_nn.loading import graphs_file
 
-    key, equals, value = text.partition("=")
+    key, equals, value = setting.partition("=")
     if not (key and equals):
-        raise UsageError(f"{option} {text}: it takes KEY=VALUE, such as threads=2")
+        raise UsageError(f"{option}: it takes KEY=VALUE, such as threads=2")
     try:
         return graphs_file.with_setting(graph, key, value)
     except NNError as error:
-        raise UsageError(f"{option} {text}: {error}") from error
+        raise UsageError(f"{option}: {error}") from error
 
 
 def _why_no_graph(text: str, names: Iterable[str]) -> str:
@@ -200,7 +212,8 @@ def _graph(text: str) -> tuple[str, NamedGraph]:
     if colon and encoding in ENCODINGS and ":" not in path and not os.path.exists(model):
         raise UsageError(f"{option}: {_GRAPH_TAKES}, such as {name}={encoding}:cpu:{path}")
     parts = model.split(":", 2)
-    if len(parts) == 3 and parts[0] in ENCODINGS:
+    # Any other beginning may be a path with colons, unless what looks like a target follows and there is no such file.
+    if len(parts) == 3 and (parts[0] in ENCODINGS or (parts[1] in TARGETS and not os.path.exists(model))):
         encoding, target, path = parts
         return name, NamedGraph(path, _encoding(option, encoding), _target(option, target))
     return name, NamedGraph(model)

@@ -25,7 +25,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     graph_options.add(parser)
     parser.add_argument("--check", action="store_true", help="load each graph, and run it once on zeros")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(main=main)
+    parser.set_defaults(main=main, module="wasi_nn.loading.registry")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -114,10 +114,16 @@ def _zeros(graph: Graph) -> dict[str, Any] | None:
 _HEADINGS = ("graph", "encoding", "runtime", "device", "model")
 _LONGEST = ("", "tensorflowlite", "ai_edge_litert", "cuda:0", "")  # names that a check may find
 
+_DIGITS_SHOWN = 12  # of a sha256: --json has all of them
+
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     paths = ", ".join(row["paths"])
     settings = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in row["options"].items()]
+    if row["sha256"] is not None:
+        settings.append(f"sha256={row['sha256'].strip()[:_DIGITS_SHOWN]}...")
+    if row["convert_types"] is not None:
+        settings.append(f"convert-types={json.dumps(row['convert_types'])}")
     model = f"{paths} ({', '.join(settings)})" if settings else paths
     if "error" in row:
         model += f": FAILED: {row['error']}"

@@ -51,7 +51,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "'tags=[\"serve\"]', or runtime, sha256, convert-types; VALUE is JSON or plain text (may be repeated)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(main=main)
+    parser.set_defaults(main=main, module="wasi_nn.guests.inspection")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -65,7 +65,7 @@ def main(options: argparse.Namespace) -> int:
     named = NamedGraph(source, options.encoding, options.target)
     for text in options.option:
         key, equals, value = text.partition("=")
-        named = graph_options.with_setting("--option", named, key.rpartition(":")[2] + equals + value)
+        named = graph_options.with_setting(f"--option {text}", named, key.rpartition(":")[2] + equals + value)
     name = options.model[0]
     graph = Registry({name: named}, rules=graph_options.rules(options)).get(name)
     if options.json:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import PROGRAM, UsageError, graph_options, limit_options
+from wasi_nn.cli import PROGRAM, UsageError, graph_options, keep, limit_options
 
 if TYPE_CHECKING:
     from wasi_nn.guests.directories import Directory
@@ -78,7 +78,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     parser.add_argument("guest", metavar="GUEST", help="a .wasm or .wat file")
     parser.add_argument("args", metavar="ARGS", nargs=argparse.REMAINDER, help="the guest's arguments")
-    parser.set_defaults(main=main)
+    parser.set_defaults(main=main, module="wasi_nn.host")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -98,6 +98,9 @@ def main(options: argparse.Namespace) -> int:
     limits, totals = limit_options.limits(options)
     if not hasattr(options, "max_output_bytes"):
         limits = replace(limits, output_bytes=None)  # the output is passed on, not kept in memory
+    streams = options.streams
+    if streams is None and limits.output_bytes is not None:
+        streams = (1, 2)  # the engine doesn't count output that it writes itself
     host = Host(
         graphs,
         allow_load=options.allow_load or not options.no_load,
@@ -110,6 +113,8 @@ def main(options: argparse.Namespace) -> int:
         dialect=options.dialect,
         cache=not options.no_cache,
     )
+    if options.streams is not None:  # the process does nothing else
+        keep(host)
     stats = None
     try:
         result = host.run(
@@ -118,7 +123,7 @@ def main(options: argparse.Namespace) -> int:
             env=env,
             dirs=dirs,
             stdin=sys.stdin,
-            streams=options.streams,
+            streams=streams,
             trace=options.trace,
             trace_data=options.trace_data,
         )

@@ -57,24 +57,45 @@ def checked(info: TensorInfo, array: Array) -> Array:
     """An array with the declared rank. Raises `NNError` if the array doesn't fit the input."""
     if info.opaque:
         return array.reshape(-1).view(np.uint8)
-    dims = fitting_dims(info, array.dtype, array.shape)
+    _require_type(info, array.dtype)
+    dims = _declared_dims(info, array.shape)
     return array if dims == array.shape else array.reshape(dims)
+
+
+def is_as_declared(info: TensorInfo, tensor: object) -> bool:
+    """Whether a tensor is an array that a runtime can take as it is: row-major, of the declared type and of dimensions
+    that are all declared as numbers. This saves the checks and conversions of any other tensor."""
+    return (
+        type(tensor) is np.ndarray
+        and tensor.shape == info.dims
+        and tensor.dtype == info.dtype
+        and tensor.flags.c_contiguous
+        and not tensor.dtype.hasobject
+    )
 
 
 def fitting_dims(info: TensorInfo, dtype: DType, dims: Dims) -> Dims:
     """The dimensions for the runtime: the given ones, but `()` for a scalar that is given as `[1]`."""
+    _require_type(info, dtype)
+    if len(dims) > MAX_RANK:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r}: rank {len(dims)} is above {MAX_RANK}")
+    if prod(dim or 1 for dim in dims) * dtype.itemsize > sys.maxsize:  # too much for numpy, be one of them 0
+        message = f"input {info.name!r}: the dims {dims_text(dims)} are too large together"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+    return _declared_dims(info, dims)
+
+
+def _require_type(info: TensorInfo, dtype: DType) -> None:
     if info.dtype is not None and dtype != info.dtype:
         message = f"input {info.name!r} is {info.type_name}, got {dtype_name(dtype)}"
         if info.type is None:
             reason = no_such_tensors(info.type_name, is_convertible=guest_info(info) is not info)
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{message}; {reason}")
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-    if len(dims) > MAX_RANK:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r}: rank {len(dims)} is above {MAX_RANK}")
-    if prod(dim or 1 for dim in dims) * dtype.itemsize > sys.maxsize:  # too much for numpy, be one of them 0
-        message = f"input {info.name!r}: the dims {dims_text(dims)} are too large together"
-        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-    if info.dims is None:
+
+
+def _declared_dims(info: TensorInfo, dims: Dims) -> Dims:
+    if info.dims is None or info.dims == dims:
         return dims
     if info.dims == () and dims == (1,):
         return ()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.arguments import wrong_argument
 from wasi_nn.errors import ErrorCode, NNError
-from wasi_nn.graph.fitting import byte_view, checked, find
+from wasi_nn.graph.fitting import byte_view, checked, find, is_as_declared
 from wasi_nn.graph.guest_types import guest_info, holds_texts, no_such_tensors
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.python_tensors import as_declared
@@ -53,10 +53,11 @@ def named_outputs(graph: Graph, outputs: Sequence[Array]) -> list[tuple[str, Arr
 def input_pairs(graph: Graph, inputs: Any) -> Sequence[tuple[str, ArrayLike]]:
     """Pairs of name and tensor: from a mapping, from such pairs, or from the tensor for the only input that must be
     set. Raises `NNError` with `invalid-argument` for anything else."""
-    if isinstance(inputs, Mapping):
-        return list(inputs.items())
-    if isinstance(inputs, Iterator):
-        inputs = list(inputs)
+    if type(inputs) is not list:  # a list is usual, and the other tests take long
+        if isinstance(inputs, Mapping):
+            return list(inputs.items())
+        if isinstance(inputs, Iterator):
+            inputs = list(inputs)
     if isinstance(inputs, list | tuple) and all(map(_is_pair, inputs)):
         return inputs
     required = [info.name for info in graph.inputs if not info.optional]
@@ -79,11 +80,15 @@ def named_inputs(graph: Graph, named: Iterable[tuple[str, ArrayLike]]) -> list[A
         info = graph.inputs[index]
         if arrays[index] is not None:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} is given twice")
-        arrays[index] = checked(info, as_declared(info, tensor))
+        given: Any = tensor
+        arrays[index] = given if is_as_declared(info, given) else checked(info, as_declared(info, given))
+    missing = []
     for index, info in enumerate(graph.inputs):
-        if info.optional and arrays[index] is None:
-            arrays[index] = ABSENT
-    missing = [info.name for info, array in zip(graph.inputs, arrays, strict=True) if array is None]
+        if arrays[index] is None:
+            if info.optional:
+                arrays[index] = ABSENT
+            else:
+                missing.append(info.name)
     if missing:
         noun = "input" if len(missing) == 1 else "inputs"
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"no value is given for the {noun} {', '.join(map(repr, missing))}")

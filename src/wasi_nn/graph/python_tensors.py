@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.arguments import as_json, wrong_argument
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.arguments import as_json, shown, wrong_argument
+from wasi_nn.errors import ErrorCode, NNError, nearest
 from wasi_nn.graph.guest_types import holds_texts, is_text
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import TensorType, dtype_name
@@ -31,9 +31,11 @@ def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
     a value that is no tensor."""
     given: Any = tensor
     if info.opaque and isinstance(given, str | Mapping):
+        _require_known_keys(info, given)
         given = bytes(as_json(f"input {info.name!r}", given))
     if isinstance(given, bytes | bytearray) and (info.opaque or info.dtype == np.uint8):
         return np.frombuffer(given, np.uint8)
+    _require_no_mask(info, given)
     try:
         array: Array = np.asarray(_from_torch(given), order="C")
     except Exception:  # lists of unequal lengths, or the object's own conversion
@@ -100,6 +102,35 @@ def _from_torch(tensor: Any) -> Any:
     if tensor.dtype == torch.bfloat16:
         return tensor.contiguous().view(torch.int16).numpy().view(TensorType.BF16.dtype)
     return tensor.numpy()
+
+
+def _require_known_keys(info: TensorInfo, given: str | Mapping[Any, Any]) -> None:
+    """Refuse a mapping with a key that would be ignored. JSON as text may be somebody else's, and is taken as it is."""
+    if info.keys is None or isinstance(given, str):
+        return
+    for key in given:
+        if key not in info.keys:
+            meant = nearest(str(key), map(str, info.keys)) or f"; it has {', '.join(map(str, info.keys))}"
+            where = "options of the graph itself are given where it is loaded"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} has no key {shown(key)}{meant} ({where})")
+
+
+def _require_no_mask(info: TensorInfo, given: Any) -> None:
+    """Refuse numpy's masked arrays, also in lists, whose mask `asarray` would drop."""
+    masked_arrays = sys.modules.get("numpy.ma")  # without this module, there are none
+    if masked_arrays is None:
+        return
+    if isinstance(given, list | tuple):
+        for item in given:
+            if isinstance(item, masked_arrays.MaskedArray | list | tuple):
+                _require_no_mask(info, item)
+    elif isinstance(given, masked_arrays.MaskedArray) and masked_arrays.is_masked(given):
+        count = np.count_nonzero(masked_arrays.getmaskarray(given))
+        message = (
+            f"input {info.name!r} is a masked array, with {count} of {given.size} elements masked, and models take no "
+            "mask: replace these elements (array.filled(0)), or give them too (array.data)"
+        )
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
 def _wrong_tensor(info: TensorInfo, given: object) -> NNError:

@@ -25,7 +25,8 @@ class TensorInfo:
     tensor of any type is taken. `optional` inputs need not be set. `opaque` ones are bytes, such as a prompt, taken
     as they are whatever type and dims they are said to have. `quantization` is a scale and a zero point: the number
     that an element stands for is `scale * (element - zero point)`. `keys` are those of each map in a sequence of maps,
-    in ascending order, if the model tells them. `aliases` are further names by which callers may refer to it.
+    in ascending order, if the model tells them; of an opaque input that takes JSON, those that an object may have.
+    `aliases` are further names by which callers may refer to it.
     """
 
     name: str
@@ -39,9 +40,9 @@ class TensorInfo:
     aliases: tuple[str, ...] = ()
 
     @classmethod
-    def of_bytes(cls, name: str, *, optional: bool = False) -> TensorInfo:
+    def of_bytes(cls, name: str, *, optional: bool = False, keys: tuple[str, ...] | None = None) -> TensorInfo:
         """Bytes of any length."""
-        return cls(name, np.dtype(np.uint8), ("?",), "bytes", optional, opaque=True)
+        return cls(name, np.dtype(np.uint8), ("?",), "bytes", optional, opaque=True, keys=keys)
 
     @property
     def type(self) -> TensorType | None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wasmtime import Module
-from wasmtime.component import Component
 
 from wasi_nn.arguments import (
     as_arguments,
@@ -31,6 +30,8 @@ from wasi_nn.session.policy import as_patterns
 
 if TYPE_CHECKING:
     from typing import TextIO
+
+    from wasmtime.component import Component
 
     from wasi_nn.guests.directories import Directories
     from wasi_nn.guests.guest_file import Guest
@@ -69,7 +70,14 @@ def as_guest(guest: Any) -> Guest:
 
 def as_guest_or_compiled(guest: Any) -> Guest | Module | Component:
     """A guest as `as_guest` gives it, or one that is compiled."""
-    return guest if isinstance(guest, Module | Component) else as_guest(guest)
+    if isinstance(guest, Module):
+        return guest
+    if not isinstance(guest, str | bytes | os.PathLike):
+        from wasmtime.component import Component
+
+        if isinstance(guest, Component):
+            return guest
+    return as_guest(guest)
 
 
 @dataclass(frozen=True)
@@ -94,17 +102,29 @@ def run_arguments(args: Any, env: Any, dirs: Any, stdin: Any) -> RunArguments:
 
 def _environment(env: Any) -> dict[str, str]:
     variables = as_mapping("env", env, "a mapping of str to str, such as {'HOME': '/'}")
-    return {as_text("a name in env", key): as_text(f"env[{shown(key)}]", item) for key, item in variables.items()}
+    return {_variable_name(key): as_text(f"env[{shown(key)}]", item) for key, item in variables.items()}
+
+
+def _variable_name(name: Any) -> str:
+    if as_text("a name in env", name) and "=" not in name:
+        return name  # type: ignore[no-any-return]  # as_text has checked it
+    raise wrong_argument("a name in env", "a text without '='", name)
 
 
 def _directories(dirs: Any) -> Directories:
     mapping = as_mapping("dirs", dirs, "a mapping of the guest's paths to directories, such as {'/': 'photos'}")
     return {
-        as_text("a guest's path in dirs", path): directory
+        _guest_path(path): directory
         if isinstance(directory, Directory)
         else as_path(f"dirs[{shown(path)}]", directory, "a wasi_nn.Directory(...) or a path")
         for path, directory in mapping.items()
     }
+
+
+def _guest_path(path: Any) -> str:
+    if as_text("a guest's path in dirs", path):
+        return path  # type: ignore[no-any-return]  # as_text has checked it
+    raise wrong_argument("a guest's path in dirs", "a path, such as '/' or '.'", path)
 
 
 def _stdin(stdin: Any) -> Any:

@@ -9,8 +9,6 @@ when its time is over.
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 import time
 from math import inf
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -38,11 +36,19 @@ _OUT_OF_MEMORY = "memory allocation of"  # in the message of the engine, before 
 
 
 def compile_guest(
-    kind: type[Compiled], engine: Engine, wasm: bytes, name: str, limits: Limits, fuel: bool, work: Work[Any]
+    kind: type[Compiled],
+    engine: Engine,
+    wasm: bytes,
+    name: str,
+    limits: Limits,
+    fuel: bool,
+    work: Work[Any],
+    begun: float,
 ) -> Compiled:
     """Compile WebAssembly, as a part of the task `work`. Stopping the task stops the compilation.
 
-    `engine` is one of `new_engine`, with the same `fuel`.
+    `engine` is one of `new_engine`, with the same `fuel`. The limit on time counts from `begun` on
+    (`time.monotonic`).
 
     Raises `GuestError` if the compilation takes more time or memory than the limits allow, and `WasmtimeError` if the
     bytes are not WebAssembly.
@@ -52,7 +58,7 @@ def compile_guest(
     with _unnamed_file() as source, _unnamed_file() as target:
         source.write(wasm)
         source.seek(0)
-        _compile_in_process(kind, source, target, name, limits, fuel, work)
+        _compile_in_process(kind, source, target, name, limits, fuel, work, begun)
         target.seek(0)
         return kind.deserialize(engine, target.read())
 
@@ -92,13 +98,24 @@ def _unnamed_file() -> BinaryIO:
     """A file without a name, which is in memory where the operating system has such files."""
     if hasattr(os, "memfd_create"):
         return open(os.memfd_create("wasi-nn"), "w+b")
+    import tempfile
+
     return tempfile.TemporaryFile()
 
 
 def _compile_in_process(
-    kind: type[Compiled], source: BinaryIO, target: BinaryIO, name: str, limits: Limits, fuel: bool, work: Work[Any]
+    kind: type[Compiled],
+    source: BinaryIO,
+    target: BinaryIO,
+    name: str,
+    limits: Limits,
+    fuel: bool,
+    work: Work[Any],
+    begun: float,
 ) -> None:
     """Compile the file `source` into the file `target`, in another process."""
+    import subprocess
+
     files = (source.fileno(), target.fileno())
     memory = limits.compile_memory or 0
     command = python_command(
@@ -119,7 +136,7 @@ def _compile_in_process(
             f"{name} can't be compiled: no process can be started for the compiler ({one_line(error)})"
         ) from error
     assert process.stdout is not None
-    until = inf if limits.compile_time is None else time.monotonic() + limits.compile_time
+    until = inf if limits.compile_time is None else begun + limits.compile_time
     alarm = Alarm()
     with process:
         alarm.set(min(until, work.until), process.kill)

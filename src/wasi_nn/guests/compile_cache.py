@@ -11,20 +11,22 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from wasmtime import Module, WasmtimeError, _ffi as ffi
-from wasmtime.component import Component
+from wasmtime import WasmtimeError, _ffi as ffi
+
+if TYPE_CHECKING:
+    from wasmtime import Module
+    from wasmtime.component import Component
 
 logger = logging.getLogger("wasi_nn")
 
-Compiled = TypeVar("Compiled", Module, Component)
+Compiled = TypeVar("Compiled", "Module", "Component")
 
 _DIGEST_SIZE = hashlib.sha256().digest_size
 _MAX_BYTES = 2 * 2**30
@@ -32,13 +34,17 @@ _MAX_BYTES = 2 * 2**30
 
 def default_directory() -> Path:
     """The default directory for compiled guests."""
+    if sys.platform == "linux":
+        given = os.environ.get("XDG_CACHE_HOME", "")
+        caches = given if os.path.isabs(given) else os.path.expanduser("~/.cache")
+        return Path(caches, "wasi-nn", "compiled")
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("wasi-nn", appauthor=False)) / "compiled"
 
 
 class CompileCache:
-    """Compiled guests, by the digest of their bytes and the build of the engine.
+    """Compiled guests, by the digest of their bytes, the build of the engine and the format of the wrapping.
 
     When the files have more than `max_bytes`, those that were not used for the longest time are removed.
     """
@@ -53,9 +59,13 @@ class CompileCache:
         wasm: bytes,
         compile_anew: Callable[[bytes], Compiled],
         deserialize: Callable[[bytes], Compiled],
+        around: str = "",
     ) -> Compiled:
-        """The compiled guest: read from disk if it is there and undamaged, or else compiled now and kept."""
-        name = f"{hashlib.sha256(wasm).hexdigest()}-{_engine_build()}"
+        """The compiled guest: read from disk if it is there and undamaged, or else compiled now and kept.
+
+        `around` tells apart what this package puts around the guest's bytes before it compiles them.
+        """
+        name = f"{hashlib.sha256(wasm).hexdigest()}-{_engine_build()}{around}"
         serialized = self._read(name)
         if serialized is not None:
             try:
@@ -174,7 +184,7 @@ def _knows_all_users() -> bool:
 
 def _write_file(directory: int, name: str, *parts: bytes | bytearray) -> None:
     """Write a file under a temporary name, and rename it when it is complete."""
-    unfinished = f".new-{secrets.token_hex(8)}"
+    unfinished = f".new-{os.urandom(8).hex()}"
     file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
     try:
         with open(file, "wb") as opened:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wasmtime import Engine, Module, WasmtimeError
-from wasmtime.component import Component
 
-from wasi_nn.abi.component import compose
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.compilation import compile_guest
 
 if TYPE_CHECKING:
+    from wasmtime.component import Component
+
     from wasi_nn.guests.compile_cache import CompileCache, Compiled
     from wasi_nn.guests.guest_file import Guest
     from wasi_nn.guests.runs import Work
@@ -39,25 +40,46 @@ class GuestCompiler:
         wasm, name = guest_file.read(guest), guest_file.name_of(guest)
         compiled: Module | Component
         if guest_file.is_component(wasm):
-            wrapped = compose.wrap_component(wasm, name)
-            compiled = self._compiled(Component, wrapped, name, limits, work)
+            from wasmtime.component import Component
+
+            from wasi_nn.abi.component import compose
+
+            bridges = compose.versions_of(wasm, name)
+            compiled = self._compiled(Component, wasm, name, limits, work, wrapped=bool(bridges))
+            self._memory_counts.add(compiled, wasm, len(bridges))
         else:
-            wrapped = wasm
-            compiled = self._compiled(Module, wasm, name, limits, work)
-        self._memory_counts.add(compiled, wasm, wrapped)
+            compiled = self._compiled(Module, wasm, name, limits, work, wrapped=False)
+            self._memory_counts.add(compiled, wasm, 0)
         return compiled
 
-    def _compiled(self, kind: type[Compiled], wasm: bytes, name: str, limits: Limits, work: Work[Any]) -> Compiled:
+    def _compiled(
+        self, kind: type[Compiled], wasm: bytes, name: str, limits: Limits, work: Work[Any], *, wrapped: bool
+    ) -> Compiled:
+        if wrapped:
+            from wasi_nn.abi.component import compose
+
         def compile_now(wasm: bytes) -> Compiled:
             work.recorder.compiles = True
             if len(wasm) > _SLOW_TO_COMPILE:
                 kept = "; the compiled guest is cached" if self._cache else ""
                 logger.info("compiling %s (%.0f MB), which takes some seconds%s", name, len(wasm) / 1e6, kept)
-            return compile_guest(kind, self._engine, wasm, name, limits, self._fuel, work)
+            begun = time.monotonic()
+
+            def compile_bytes(guest: bytes) -> Compiled:
+                return compile_guest(kind, self._engine, guest, name, limits, self._fuel, work, begun)
+
+            if not wrapped:
+                return compile_bytes(wasm)
+            try:
+                return compile_bytes(compose.wrap_component(wasm, name))
+            except WasmtimeError:
+                # The guest is invalid, or has something that can't be in it together with the shim.
+                return compile_bytes(compose.wrap_component(wasm, name, direct=False))
 
         try:
             if self._cache is None:
                 return compile_now(wasm)
-            return self._cache.get(wasm, compile_now, partial(kind.deserialize, self._engine))
+            around = compose.FORMAT if wrapped else ""
+            return self._cache.get(wasm, compile_now, partial(kind.deserialize, self._engine), around)
         except WasmtimeError as error:
             raise guest_file.invalid(name, wasm, error) from error

@@ -50,7 +50,8 @@ def preopen(config: WasiConfig, directories: Directories) -> None:
             raise GuestError(f"{guest_path!r} is no path for the guest: {how}")
         mutable = not (isinstance(directory, Directory) and directory.read_only)
         if not os.path.isdir(path):
-            raise GuestError(f"no directory at {path}, for the guest's {guest_path}")
+            found = f"{path} is a file, not a directory" if os.path.exists(path) else f"no directory at {path}"
+            raise GuestError(f"{found}, for the guest's {guest_path}")
         try:
             config.preopen_dir(path, guest_path, mutable)
         except WasmtimeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from wasi_nn.errors import GuestError
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.compilation import compile_guest
 from wasi_nn.guests.compile_cache import Compiled
+from wasi_nn.guests.component_linking import run_of
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.makes import make_of_component
 from wasi_nn.guests.runs import Work
@@ -57,7 +59,7 @@ def report_on(guest: guest_file.Guest, *, dialect: Dialect | str = Dialect.AUTO)
 def _compiled(kind: type[Compiled], engine: Engine, wasm: bytes, name: str) -> Compiled:
     limits = Limits()
     work = Work[Compiled](limits)
-    work.begin(lambda: compile_guest(kind, engine, wasm, name, limits, False, work))
+    work.begin(lambda: compile_guest(kind, engine, wasm, name, limits, False, work, time.monotonic()))
     try:
         return work.wait()
     except WasmtimeError as error:
@@ -92,7 +94,7 @@ def _named(imports: Iterable[tuple[str, str]]) -> tuple[str, ...]:
 def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) -> GuestReport:
     problems = []
     try:
-        compose.wrap_component(wasm, name)
+        compose.versions_of(wasm, name)
     except GuestError as error:
         problems.append(str(error).removeprefix(f"{name} "))
     imports = list(component.type.imports(engine))
@@ -106,7 +108,7 @@ def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) 
         if unknown:
             problems.append(f"has imports that this host lacks: {', '.join(unknown)}")
         try:
-            guest_file.run_of(name, component, engine, imports)
+            run_of(name, component, engine, imports)
         except GuestError as error:
             problems.append(str(error).removeprefix(f"{name} "))
     return GuestReport(

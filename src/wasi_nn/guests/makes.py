@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
-from wasi_nn.abi.component.compose import names_of
+from wasi_nn.abi.component.reading import names_of
 from wasi_nn.abi.wasm_binary import uses_async
 from wasi_nn.errors import printable
 
@@ -17,10 +17,11 @@ Import = tuple[str, str]
 
 _MOST_NAMES, _MOST_LETTERS = 12, 200  # in a message, and in a name there
 _PREVIEW_1 = "wasi_snapshot_preview1"
-_INTERFACE = re.compile(r"(?:cm32p2\|)?[a-z][a-z0-9-]*:[a-z0-9-]+/[a-z0-9-]+(?:@.*)?|\$root|\[export\].*|cm32p2.*")
+_INTERFACE = r"(?:cm32p2\|)?[a-z][a-z0-9-]*:[a-z0-9-]+/[a-z0-9-]+(?:@.*)?|\$root|\[export\].*|cm32p2.*"
 _RUN = "wasi:cli/run@"
-_WASI_0_3 = re.compile(r"wasi:(?!nn/).*@0\.3(?:\.|$)", re.DOTALL)
-_HTTP_SERVER = re.compile(r"wasi:http/(?:incoming-handler|handler)@.*")
+_WASI_0_3 = r"(?s)wasi:(?!nn/).*@0\.3(?:\.|$)"
+_BEFORE_INTERFACE = r"(?:\[[a-z-]+\])*(?:cm32p2\|)?"  # in the names of a component's core module
+_HTTP_SERVER = r"wasi:http/(?:incoming-handler|handler)@.*"
 
 _FOR_WASI = "build it for WASI preview 1 (wasm32-wasip1, formerly wasm32-wasi)"
 _FOR_WASI_0_2 = (
@@ -40,8 +41,7 @@ def listed(names: Collection[str]) -> str:
 # Core modules
 
 
-@dataclass(frozen=True)
-class _Make:
+class _Make(NamedTuple):
     """A make of core modules.
 
     text   a sentence without its subject, the module
@@ -57,8 +57,7 @@ def _from(*modules: str) -> Callable[[Import], bool]:
 
 
 def _named(pattern: str, module: str = "env") -> Callable[[Import], bool]:
-    matches = re.compile(pattern).fullmatch
-    return lambda item: item[0] == module and matches(item[1]) is not None
+    return lambda item: item[0] == module and re.fullmatch(pattern, item[1]) is not None
 
 
 _THREADS = "is built with threads, which this host doesn't have: build it without (wasm32-wasip1, not -threads)"
@@ -113,7 +112,7 @@ def make_of_module(missing: Sequence[Import], exports: Collection[str], *, adapt
     adapts   whether the module imports functions of WASI preview 1, for which a component needs an adapter
     """
     if is_core_of_component(missing, exports):
-        return _core_of_component(missing, adapts, "_start" in exports)
+        return _core_of_component(missing, exports, adapts=adapts)
     if not missing:
         return None
     names = listed([f"{module}.{name}" for module, name in missing])
@@ -142,7 +141,7 @@ def is_core_of_component(missing: Sequence[Import], exports: Collection[str]) ->
     """Whether a module is the part of a component that its tool has made before the component."""
     exports_interfaces = any("#" in name for name in exports)
     is_library = "cabi_realloc" in exports and "_start" not in exports
-    return exports_interfaces or is_library or any(_INTERFACE.fullmatch(module) for module, _ in missing)
+    return exports_interfaces or is_library or any(re.fullmatch(_INTERFACE, module) for module, _ in missing)
 
 
 def _assemblyscript(imports: Collection[str], exports: Collection[str]) -> str:
@@ -153,14 +152,19 @@ def _assemblyscript(imports: Collection[str], exports: Collection[str]) -> str:
     return f"build it for WASI with `asc` and {for_wasi}"
 
 
-def _core_of_component(missing: Sequence[Import], adapts: bool, is_command: bool) -> str:
-    kind = "command" if is_command else "reactor"
+def _core_of_component(missing: Sequence[Import], exports: Collection[str], *, adapts: bool) -> str:
+    kind = "command" if "_start" in exports else "reactor"
     adapt = f" --adapt {_PREVIEW_1}=wasi_snapshot_preview1.{kind}.wasm" if adapts else ""
     adapter = ", with the adapter of wasmtime's releases" if adapts else ""
-    interfaces = dict.fromkeys(module for module, _ in missing if _INTERFACE.fullmatch(module))
-    newer = [name for name in interfaces if _is_wasi_0_3(name.removeprefix("cm32p2|"))]
+    interfaces = dict.fromkeys(module for module, _ in missing if re.fullmatch(_INTERFACE, module))
+    newer = [name for name in interfaces if _is_wasi_0_3(_interface(name))]
+    what = f"imports {listed(newer)}"
+    if not newer:
+        exported = dict.fromkeys(map(_interface, exports))
+        newer = [] if any(map(_is_run, exported)) else list(filter(_is_wasi_0_3, exported))
+        what = f"exports {listed(newer)}"
     if newer:
-        return f"is the core module of a component for WASI 0.3 (it imports {listed(newer)}), {_NOT_YET}"
+        return f"is the core module of a component for WASI 0.3 (it {what}), {_NOT_YET}"
     seen = f" (it imports {listed(interfaces)})" if interfaces else ""
     return (
         "is the core module of a component, not the component: make that by "
@@ -170,6 +174,16 @@ def _core_of_component(missing: Sequence[Import], adapts: bool, is_command: bool
     )
 
 
+def _interface(name: str) -> str:
+    """The interface in the name of an import's module or of an export; the name itself if it has none."""
+    return re.split("[#|]", re.sub(_BEFORE_INTERFACE, "", name, count=1))[0]
+
+
+def _is_run(interface: str) -> bool:
+    """Whether an interface is the one that this host calls, of WASI 0.2."""
+    return interface.startswith(f"{_RUN}0.2.")
+
+
 # Components
 
 
@@ -177,7 +191,7 @@ def make_of_component(imports: Iterable[str], exports: Iterable[str]) -> str | N
     """The make of a component that can't run here, by the names of its imports and exports: a sentence without its
     subject; None if no make is known by them."""
     imports, exports = list(imports), list(exports)
-    runs = any(name.startswith(f"{_RUN}0.2.") for name in exports)
+    runs = any(map(_is_run, exports))
     older = [name for name in imports if name.startswith("wasi:cli/") and "@0.2.0-rc-" in name]
     if older:
         return (
@@ -193,7 +207,7 @@ def make_of_component(imports: Iterable[str], exports: Iterable[str]) -> str | N
         return f"is built for WASI 0.3 (it {seen}), {_NOT_YET}"
     if runs:
         return None
-    if any(map(_HTTP_SERVER.fullmatch, exports)):
+    if any(re.fullmatch(_HTTP_SERVER, name) for name in exports):
         return (
             f"is a server of HTTP requests, not a command (it exports {listed(exports)}): this host "
             "runs only commands, which export wasi:cli/run"
@@ -214,4 +228,4 @@ def why_not_compiled(wasm: bytes) -> str | None:
 
 
 def _is_wasi_0_3(name: str) -> bool:
-    return _WASI_0_3.match(name) is not None
+    return re.match(_WASI_0_3, name) is not None

@@ -51,6 +51,11 @@ class Output:
         return -errno.EFBIG
 
     @property
+    def is_passed_on(self) -> bool:
+        """Whether the output goes to descriptors, and isn't captured."""
+        return self._streams is not None
+
+    @property
     def terminals(self) -> frozenset[int]:
         """The guest's descriptors, of 1 and 2, whose output goes to a terminal."""
         return frozenset(number for number, target in enumerate(self._streams or (), 1) if os.isatty(target))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from wasmtime import Engine, Module, Store
-from wasmtime.component import Component
 
 from wasi_nn.abi.wasm_binary import memories_of
 from wasi_nn.limits.limits import Limits
+
+if TYPE_CHECKING:
+    from wasmtime.component import Component
 
 MODULE_MEMORIES, _MODULE_INSTANCES = 8, 1
 COMPONENT_MEMORIES, _COMPONENT_INSTANCES = 32, 1000
@@ -21,10 +24,10 @@ class MemoryCounts:
     def __init__(self) -> None:
         self._counts: WeakKeyDictionary[Module | Component, tuple[int, int]] = WeakKeyDictionary()
 
-    def add(self, compiled: Module | Component, guest: bytes, wrapped: bytes) -> None:
-        """Count the memories of a guest's WebAssembly, and of the same guest wrapped in bridges."""
+    def add(self, compiled: Module | Component, guest: bytes, bridges: int) -> None:
+        """Count the memories of a guest's WebAssembly, and of the same guest with some bridges, each with a memory."""
         own = memories_of(guest)
-        self._counts[compiled] = own, own if wrapped is guest else memories_of(wrapped)
+        self._counts[compiled] = own, own + bridges
 
     def of(self, compiled: Module | Component | None) -> tuple[int, int] | None:
         """The two counts; None for a guest that was compiled elsewhere."""

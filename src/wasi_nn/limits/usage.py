@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from math import inf
+from typing import NoReturn
 
 from wasi_nn.arguments import wrong_argument
 from wasi_nn.errors import ErrorCode, NNError
@@ -48,9 +49,11 @@ class Usage:
 
     def require(self, name: str, amount: int) -> None:
         """Raise `NNError` with `too-large` if `amount` more would exceed a limit."""
-        with self._lock:
-            self._require_room({name: amount})
-        self._settle()
+        # What waits in `_returned` only makes `_used` smaller, so an amount that fits without it fits.
+        if not 0 <= amount <= self._most[name] - self._used[name]:
+            with self._lock:
+                self._require_room({name: amount})
+            self._settle()
         if self._within is not None:
             self._within.require(name, amount)
 
@@ -66,18 +69,23 @@ class Usage:
                 self._within.take_all(amounts)
             for name, amount in amounts.items():
                 self._used[name] += amount
-        self._settle()
+        if self._returned:
+            self._settle()
 
     def _require_room(self, amounts: Mapping[str, int]) -> None:
-        self._take_back()
+        if self._returned:
+            self._take_back()
+        used, most = self._used, self._most
         for name, amount in amounts.items():
-            if amount < 0:
-                raise ValueError(f"negative amount: {amount}")
-            used, most = self._used[name] + amount, self._most[name]
-            if used > most:
-                whose = "a guest" if isinstance(self.limits, Limits) else "all guests together"
-                text = f"{used} {_COUNTED[name]} at once are more than the {most} that {whose} may have"
-                raise NNError(ErrorCode.TOO_LARGE, f"{text} ({how_to_raise(self.limits, name)})")
+            if not 0 <= amount <= most[name] - used[name]:
+                self._refuse(name, amount)
+
+    def _refuse(self, name: str, amount: int) -> NoReturn:
+        if amount < 0:
+            raise ValueError(f"negative amount: {amount}")
+        whose = "a guest" if isinstance(self.limits, Limits) else "all guests together"
+        text = f"{self._used[name] + amount} {_COUNTED[name]} at once are more than the {self._most[name]} that {whose}"
+        raise NNError(ErrorCode.TOO_LARGE, f"{text} may have ({how_to_raise(self.limits, name)})")
 
     def give_back(self, name: str, amount: int = 1) -> None:
         """Subtract an amount, as `give_back_all` does."""

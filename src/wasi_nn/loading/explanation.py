@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -25,9 +25,10 @@ _NOUNS = {
 }
 
 
-def what_is(content: memoryview, file_name: str = "") -> ForeignFormat | None:
-    """The format of bytes: a model's, that of a part of a model, or another well-known one; None if it is unknown."""
-    like = _recogniser(content)
+def what_is(content: memoryview, file_name: str = "", tried: Collection[Backend] = ()) -> ForeignFormat | None:
+    """The format of bytes: a model's, that of a part of a model, or another well-known one; None if it is unknown.
+    `tried` are backends that don't recognise the bytes."""
+    like = _recogniser(content, tried)
     if like is not None:
         cut = _cut_short(like, content)
         if cut is not None:
@@ -53,8 +54,9 @@ def what_is_in(directory: Path) -> str:
 
 def unknown_format(content: memoryview, file: Path | None, tried: Sequence[Backend]) -> NNError:
     """The error for a model without a given encoding that no backend recognises. `tried` are the backends that may load
-    the model."""
-    found = what_is(content, "" if file is None else file.name)
+    the model, and don't recognise it."""
+    found = what_is(content, "" if file is None else file.name, tried)
+    tried = tried or list(available())
     encodings = ", ".join(dict.fromkeys(backend.encoding.value for backend in tried))
     if found is not None and found.encoded:
         runtimes = " and ".join(dict.fromkeys(backend.runtime for backend in tried))
@@ -128,9 +130,9 @@ def _name(file: Path | None, noun: str = "the model") -> str:
     return noun if file is None else f"{noun} {printable(str(file))}"
 
 
-def _recogniser(content: memoryview) -> Backend | None:
-    """The first backend that recognises the bytes as one of its models."""
-    return next((backend for backend in available() if _sniffs(backend, content)), None)
+def _recogniser(content: memoryview, tried: Collection[Backend]) -> Backend | None:
+    """The first backend that recognises the bytes as one of its models, without those that have tried."""
+    return next((backend for backend in available() if backend not in tried and _sniffs(backend, content)), None)
 
 
 def _sniffs(backend: Backend, content: memoryview) -> bool:

@@ -26,7 +26,7 @@ from typing import Any
 from wasi_nn.backends.options import Check, cannot_be, is_flag, is_names, is_text, taking
 from wasi_nn.errors import ErrorCode, NNError, nearest, one_line
 from wasi_nn.loading.explanation import what_is
-from wasi_nn.loading.named_graph import NamedGraph
+from wasi_nn.loading.named_graph import NamedGraph, is_sha256
 from wasi_nn.process.files import mapped_file
 from wasi_nn.settings import how_to_set
 
@@ -62,6 +62,8 @@ def with_setting(graph: NamedGraph, key: str, text: str) -> NamedGraph:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = text
+    if key in _NO_SETTINGS:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{key!r} is no setting: {_NO_SETTINGS[key]}")
     if key not in SETTINGS:
         meant = key.replace("_", "-")
         if meant in SETTINGS:
@@ -132,20 +134,19 @@ def _is_path(value: Any) -> bool:
     return is_text(value) or is_names(value)
 
 
-@taking("64 hexadecimal digits")
-def _is_digest(value: Any) -> bool:
-    return is_text(value) and len(value) == 64 and set(value.lower()) <= set("0123456789abcdef")
-
-
 _KEYS: dict[str, Check] = {
     "path": _is_path,
     "encoding": is_text,
     "target": is_text,
     "runtime": is_text,
-    "sha256": _is_digest,
+    "sha256": is_sha256,
     "convert-types": is_flag,
     "options": _is_table,
 }
 
-SETTINGS = tuple(key for key in _KEYS if key not in ("path", "options"))
+_NO_SETTINGS = {
+    "path": "the path stands beside the name of the graph, as in --graph NAME=PATH",
+    "options": "give each option by its own name, such as threads=2",
+}
+SETTINGS = tuple(key for key in _KEYS if key not in _NO_SETTINGS)
 """The keys of a graph beside its model and the options of its backend."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wasi_nn import backends
 from wasi_nn.backends import Options
+from wasi_nn.backends.options import taking
 from wasi_nn.graph.graph import Graph
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
@@ -33,3 +35,9 @@ class NamedGraph:
     runtime: str | None = None
     sha256: str | None = None
     convert_types: bool | None = None
+
+
+@taking("64 hexadecimal digits")
+def is_sha256(value: object) -> bool:
+    """Whether a value is a sha256 in hexadecimal digits. Space around them is allowed."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{64}", value.strip()) is not None

@@ -7,7 +7,6 @@ loaded at its first use, once for all guests. Graphs can be added and removed wh
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,13 +15,12 @@ from typing import Any, Protocol
 
 from wasi_nn.arguments import as_builders, as_flag, as_mapping, as_options, as_path, as_text, wrong_argument
 from wasi_nn.backends import Buffer
-from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable
+from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable, shortened
 from wasi_nn.graph.graph import Graph
 from wasi_nn.limits.stopping import turn
 from wasi_nn.loading.choose import choose, files_at
-from wasi_nn.loading.explanation import what_is
 from wasi_nn.loading.load import load
-from wasi_nn.loading.named_graph import NamedGraph, Source
+from wasi_nn.loading.named_graph import NamedGraph, Source, is_sha256
 from wasi_nn.loading.rules import LoadRules, as_rules, known_runtime
 from wasi_nn.process import forks
 from wasi_nn.process.files import files_in, read_regular
@@ -234,9 +232,8 @@ class Registry:
         return [path for path in (source if isinstance(source, list | tuple) else [source]) if isinstance(path, Path)]
 
     def _unknown(self, name: str) -> NNError:
-        shown = name if len(name) <= 80 else name[:80] + "..."
         names = ", ".join(map(repr, self)) or "none"
-        return NNError(ErrorCode.NOT_FOUND, f"no graph is named {shown!r}; the names here: {names}")
+        return NNError(ErrorCode.NOT_FOUND, f"no graph is named {shortened(name)!r}; the names here: {names}")
 
 
 def _is_paths(source: Source) -> bool:
@@ -292,11 +289,6 @@ def _validated(name: str, graph: NamedGraph, rules: LoadRules) -> NamedGraph:
     return checked
 
 
-def is_sha256(value: object) -> bool:
-    """Whether a value is a sha256 in hexadecimal digits."""
-    return isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{64}", value.strip()) is not None
-
-
 def _check_options(graph: NamedGraph, rules: LoadRules) -> None:
     """Raise `NNError` for options that the graph's backend doesn't take. Those of a model for which there is no backend
     aren't checked: loading the model raises."""
@@ -337,6 +329,8 @@ def _require_digest(name: str, builders: Sequence[Buffer], expected: str) -> Non
     for builder in builders:
         digest.update(builder)
     if digest.hexdigest() != expected.strip().lower():
+        from wasi_nn.loading.explanation import what_is
+
         message = f"graph {name!r} has sha256 {digest.hexdigest()}, not {expected}: it isn't loaded"
         found = what_is(memoryview(builders[0]).cast("B")) if builders else None
         if found is not None and found.hides:

@@ -95,13 +95,14 @@ class HandleTable:
         return NNError(ErrorCode.INVALID_ARGUMENT, f"handle {handle} isn't {_with_article(_KINDS[kind])}: it {state}")
 
 
+_COUNTS = {Graph: {"handles": 1, "graphs": 1}, ExecutionContext: {"handles": 1, "contexts": 1}, NNError: {"handles": 1}}
+
+
 def _counts(item: Handled) -> dict[str, int]:
     """The amount that an item adds to each limit."""
-    if isinstance(item, Tensor):
+    if type(item) is Tensor:
         return {"handles": 1, "tensor_bytes": item.data.nbytes + item.encoded_dims.nbytes}
-    if isinstance(item, Graph):
-        return {"handles": 1, "graphs": 1}
-    return {"handles": 1, "contexts": 1} if isinstance(item, ExecutionContext) else {"handles": 1}
+    return next(counts for kind, counts in _COUNTS.items() if isinstance(item, kind))
 
 
 def _with_article(noun: str) -> str:

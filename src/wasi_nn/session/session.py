@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, finalize
 
 from wasi_nn import backends
 from wasi_nn.arguments import as_builders, as_json, as_text, require_kind
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError, shortened
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.graph.fitting import find
 from wasi_nn.graph.graph import Graph
@@ -154,9 +154,11 @@ class Session:
 
         def load() -> Graph:
             chosen = choose_allowed(model)
-            if self._rules.isolation_of(chosen.backend, untrusted=True) is not None:
-                self._usage.take("workers", 1)
-                loading["workers"] = held["workers"] = 1
+            isolation = self._rules.isolation_of(chosen.backend, untrusted=True)
+            if isolation is not None:
+                workers = 2 if isolation.spare else 1
+                self._usage.take("workers", workers)
+                loading["workers"] = held["workers"] = workers
             return open_model(chosen, target, {}, self._rules, untrusted=True)
 
         graph = load_within(self._usage, self._guard, loading, load)
@@ -178,7 +180,8 @@ class Session:
 
     def load_by_name(self, name: str, config: memoryview | bytes = b"") -> int:
         """Load a graph by the operator's name for it; returns a new handle. `config` is the guest's configuration of
-        the graph: JSON, or empty. Raises `NNError` with `not-found` for an unknown name, and as loading does."""
+        the graph: JSON, or empty. Raises `NNError` with `not-found` for an unknown name, and as loading does;
+        the message names the graph then."""
         if not self._policy.lets_name(as_text("name", name)):
             raise _no_graph(name)
         configuration = memoryview(bytes(as_json("config", config)))
@@ -190,7 +193,9 @@ class Session:
         try:
             return self._handles.add(load_within(self._usage, self._guard, {"graphs": 1}, load))
         except NNError as error:
-            if self._policy.allow_names is not None and type(error) is NNError and error.code is ErrorCode.NOT_FOUND:
+            if type(error) is not NNError or error.code is not ErrorCode.NOT_FOUND:
+                raise _with_graph(name, error) from error
+            if self._policy.allow_names is not None:
                 raise _no_graph(name) from None  # the registry's message lists names that this guest may not see
             raise
 
@@ -291,12 +296,12 @@ class Session:
             arrays = [(name, self._handles.get(tensor, Tensor).array(name)) for name, tensor in inputs]
             results = self.compute_named(context, arrays)
             graph = self.context(context).graph
-            outputs = [(name, _as_tensor(graph, name, array)) for name, array in results]
+            outputs = [_as_tensor(graph, name, array) for name, array in results]
         finally:
             for _, tensor in inputs:
                 self._handles.discard(tensor)
-        handles = self._handles.add_all(tensor for _, tensor in outputs)
-        return [(name, handle) for (name, _), handle in zip(outputs, handles, strict=True)]
+        handles = self._handles.add_all(outputs)
+        return [(name, handle) for (name, _), handle in zip(results, handles, strict=True)]
 
     def compute_single(self, context: int) -> None:
         """See `ExecutionContext.compute_single`."""
@@ -314,7 +319,9 @@ class Session:
 
     def add_tensor(self, tensor: Tensor) -> int:
         """Give the guest a tensor; returns its handle."""
-        return self._handles.add(require_kind("tensor", tensor, Tensor, "a wasi_nn.session.tensor.Tensor"))
+        if type(tensor) is not Tensor:
+            require_kind("tensor", tensor, Tensor, "a wasi_nn.session.tensor.Tensor")
+        return self._handles.add(tensor)
 
     def require_tensor_bytes(self, size: int) -> None:
         """Raise `NNError` with `too-large` if the guest may not hold another tensor of this size in bytes."""
@@ -364,8 +371,14 @@ class Session:
 
 def _no_graph(name: str) -> NNError:
     how = how_to_set("allow_names", "--allow-name")
-    shown = name if len(name) <= 80 else f"{name[:80]}..."
-    return NNError(ErrorCode.NOT_FOUND, f"no graph is named {shown!r}, or this guest may not load the graph ({how})")
+    message = f"no graph is named {shortened(name)!r}, or this guest may not load the graph ({how})"
+    return NNError(ErrorCode.NOT_FOUND, message)
+
+
+def _with_graph(name: str, error: NNError) -> NNError:
+    """The error with the name of the graph that wasn't loaded, unless the message begins with it."""
+    graph = f"graph {shortened(name)!r}"
+    return error if error.message.startswith(graph) else error.with_message(f"{graph}: {error}")
 
 
 def _as_tensor(graph: Graph, name: str, array: Array) -> Tensor:

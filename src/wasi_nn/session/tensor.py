@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from struct import pack
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,9 @@ from wasi_nn.types import TensorType, dims_text
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, Dims
+
+
+_BYTE, _U32 = np.dtype(np.uint8), np.dtype("<u4")
 
 
 class Tensor:
@@ -34,13 +38,14 @@ class Tensor:
     def of(cls, kind: TensorType, array: Array) -> Tensor:
         """A tensor with the elements of an array of this type. A scalar gets the dimensions `[1]`, as the specification
         requires."""
-        dims: Array = np.array(array.shape or (1,), "<u4")
-        return cls(kind, np.ascontiguousarray(array).reshape(-1).view(np.uint8), dims.view(np.uint8))
+        dims = array.shape or (1,)
+        encoded: Array = np.frombuffer(pack(f"<{len(dims)}I", *dims), _BYTE)
+        return cls(kind, array.reshape(-1).view(_BYTE), encoded)
 
     @property
     def dims(self) -> Dims:
         """The dimensions."""
-        return tuple(self.encoded_dims.view("<u4").tolist())
+        return tuple(self.encoded_dims.view(_U32).tolist())
 
     def array(self, name: str) -> Array:
         """The tensor as an array over the same bytes. Raises `NNError` with `invalid-argument` if the data doesn't fit

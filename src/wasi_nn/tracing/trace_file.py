@@ -105,7 +105,8 @@ class Trace:
             self._append(_OPENING + first_event)
         except (OSError, ValueError) as error:
             self.close()
-            raise NNError(ErrorCode.RUNTIME_ERROR, f"no trace can be written to {path}: {one_line(error)}") from error
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
+            raise NNError(ErrorCode.RUNTIME_ERROR, f"no trace can be written to {path}: {reason}") from error
         self.name_row(GRAPHS_ROW, "graphs")
 
     def call(

@@ -20,6 +20,7 @@ from wasmtime.component import Linker, LinkerInstance
 from wasi_nn.abi.call_boundary import MAX_NAME, CallBoundary, GuestFault
 from wasi_nn.abi.component import bridge, host_functions
 from wasi_nn.abi.component.host_functions import STRING, U32, U64, HostFunction, Text
+from wasi_nn.abi.component.memories import GuestMemories
 from wasi_nn.arguments import require_kind
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.session.session import Session, require_builder_count
@@ -67,7 +68,8 @@ _NUMBER_OF_CODE = {code: number for number, code in enumerate(ERROR_CODES)}
 
 _MAX_ERROR_TEXT = 65536  # bytes of an error that a guest makes; the rest is cut off
 _DIGITS = 8
-_PAIR = Struct(f"{_DIGITS}s{_DIGITS}s")
+_PAIR = 2 * _DIGITS
+_PLACE = Struct("<II")  # where a builder is in the guest's memory: address and size
 
 
 class _Signature(NamedTuple):
@@ -95,6 +97,11 @@ FUNCTIONS = {
     "tensor-type": _Signature((U32,), U32, None),
     "tensor-extent": _Signature((U32,), U64, None),
     "tensor-read": _Signature((U32, U32, U32), STRING, None),
+    "memory-mark": _Signature((), U64, None),
+    "memory-find": _Signature((U32, U32), U32, None),
+    "tensor-new-direct": _Signature((U32,) * 6, U32, None),
+    "tensor-read-direct": _Signature((U32,) * 4, None, None),
+    "load-direct": _Signature((U32,) * 5, U64, _outcome),
     "load": _Signature((U32, U32, U32, STRING), U64, _outcome),
     "load-by-name": _Signature((STRING,), U64, _outcome),
     "init-execution-context": _Signature((U32,), U64, _outcome),
@@ -119,27 +126,34 @@ def add_to_component_linker(linker: Linker, session: Session) -> None:
     The component must have been wrapped (`wasi_nn.wrap_component`) before it was compiled. The session belongs to one
     Store, and so do the functions: use a separate linker for each Store.
     """
-    require_kind("linker", linker, Linker, "a wasmtime.component.Linker")
+    require_kind("linker", linker, Linker, "a wasmtime.component.Linker (add_to_linker takes a wasmtime.Linker)")
     require_kind("session", session, Session, "a wasi_nn.Session")
     add_functions(linker, session, host_functions.define)
 
 
-def add_functions(linker: Linker, session: Session, define: Define) -> None:
-    """`add_to_component_linker` with a choice of how to define a host function: one of those in `host_functions`."""
+def add_functions(linker: Linker, session: Session, define: Define) -> ComponentAbi:
+    """`add_to_component_linker` with a choice of how to define a host function: one of those in `host_functions`.
+    Returns the functions."""
     abi = ComponentAbi(session)
     with linker.root() as root, root.add_instance(bridge.HOST) as instance:
         for name, signature in FUNCTIONS.items():
             define(instance, name, signature.parameters, signature.result, abi.function(name))
+    return abi
 
 
 class ComponentAbi(CallBoundary["int | bytes"]):
     """The bridge's functions over one session. Each raises `NNError` where the guest gets an error."""
 
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.memories = GuestMemories()
+
     def function(self, name: str) -> HostFunction:
         """The host function for a name. It raises nothing but `GuestFault`."""
         method: HostFunction = getattr(self, name.replace("-", "_"))
+        name = name.removesuffix("-direct")  # for messages and traces
         session = self.session
-        counted = 0 if name.startswith(("tensor-", "error-")) or name == "drop" else 1
+        counted = 0 if name.startswith(("memory-", "tensor-", "error-")) or name == "drop" else 1
 
         def call(*arguments: int | memoryview) -> int | Text | None:
             session.calls += counted
@@ -197,6 +211,28 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         part = row[offset : offset + size]
         return 2 * len(part), lambda text: _split(part, text)
 
+    def memory_mark(self) -> int:
+        return self.memories.new_mark()
+
+    def memory_find(self, memory: int, pages: int) -> int:
+        return self.memories.find(memory, pages)
+
+    def tensor_new_direct(self, memory: int, kind: int, data: int, size: int, dims: int, rank: int) -> int:
+        self.session.require_tensor_bytes(size + 4 * rank)
+        part = self.memories.part
+        return self.session.add_tensor(
+            Tensor(TENSOR_TYPES[kind], part(memory, data, size).copy(), part(memory, dims, 4 * rank).copy())
+        )
+
+    def tensor_read_direct(self, tensor: int, memory: int, to: int, size: int) -> None:
+        self.memories.part(memory, to, size)[:] = self.session.tensor(tensor).data
+
+    def load_direct(self, memory: int, encoding: int, target: int, builders: int, count: int) -> int:
+        require_builder_count(count)
+        places = self.memories.part(memory, builders, 8 * count).tobytes()
+        parts = [self.memories.part(memory, at, size).data for at, size in _PLACE.iter_unpack(places)]
+        return self.session.load(parts, ENCODINGS[encoding], TARGETS[target])
+
     def load(self, encoding: int, target: int, count: int, builders: memoryview) -> int:
         require_builder_count(count)
         digits = bytes(builders)
@@ -222,12 +258,20 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         return self.session.get_output_tensor(context, _checked("output", _text(name)))
 
     def compute_named(self, context: int, inputs: memoryview) -> bytes:
-        named = self._checked_inputs(_named_handles(bytes(inputs)))
+        given, named, at, longest = bytes(inputs), [], 0, 0
+        while at < len(given):
+            tensor, length = int(given[at : at + _DIGITS], 16), int(given[at + _DIGITS : at + _PAIR], 16)
+            at += _PAIR + length
+            named.append((given[at - length : at].decode(), tensor))
+            longest = max(longest, length)
+        if longest > MAX_NAME:
+            named = self._checked_inputs(named)
         outputs = self.session.compute_named_tensors(context, named)
         text = [b"%08x%08x" % (0, len(outputs))]
         for name, handle in outputs:
             encoded = name.encode("utf-8", "replace")
-            text.append(b"%08x%08x%s" % (handle, len(encoded), encoded))
+            size = len(self.session.tensor(handle).data)
+            text.append(b"%08x%08x%08x%s" % (handle, size, len(encoded), encoded))
         return b"".join(text)
 
     def _checked_inputs(self, named: list[tuple[str, int]]) -> list[tuple[str, int]]:
@@ -252,16 +296,6 @@ class ComponentAbi(CallBoundary["int | bytes"]):
 
     def drop(self, handle: int) -> None:
         self.session.drop(handle)
-
-
-def _named_handles(text: bytes) -> list[tuple[str, int]]:
-    """Read pairs of a name and a tensor's handle."""
-    named, at = [], 0
-    while at < len(text):
-        tensor, length = (int(digits, 16) for digits in _PAIR.unpack_from(text, at))
-        at += _PAIR.size + length
-        named.append((text[at - length : at].decode(), tensor))
-    return named
 
 
 def _text(text: memoryview) -> str:

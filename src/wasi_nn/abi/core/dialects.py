@@ -66,7 +66,8 @@ def add_to_linker(
     a separate linker for each Store. Raises `NNError` with `invalid-argument` for a dialect that doesn't exist, and for
     `auto` without a guest; raises `wasmtime.WasmtimeError` if the linker has these functions already.
     """
-    require_kind("linker", linker, Linker, "a wasmtime.Linker")
+    wanted = "a wasmtime.Linker (add_to_component_linker takes a wasmtime.component.Linker)"
+    require_kind("linker", linker, Linker, wanted)
     require_kind("session", session, Session, "a wasi_nn.Session")
     if guest is not None:
         require_kind("guest", guest, Module, "a wasmtime.Module")

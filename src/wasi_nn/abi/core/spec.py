@@ -96,12 +96,14 @@ class CoreAbi(CallBoundary[int]):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
+        self.callers = host_functions.Callers()
         self._warned_of_old_types = False
 
     def add_to_linker(self, linker: Linker) -> None:
         """Define the functions in a linker."""
         for name, parameters in self.functions.items():
-            host_functions.define(linker, self.module, name, i32_signature(parameters, 1), self.function(name))
+            signature, function = i32_signature(parameters, 1), self.function(name)
+            host_functions.define(linker, self.module, name, signature, function, self.callers)
 
     def function(self, name: str) -> Callable[..., int]:
         """The host function for a name: it returns an errno, and raises nothing but `GuestFault`."""

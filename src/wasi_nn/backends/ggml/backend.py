@@ -31,7 +31,7 @@ from wasi_nn.backends.ggml.files import ExtraFiles, extra_paths, open_extra_file
 from wasi_nn.backends.ggml.gguf import Header, is_gguf, read_header
 from wasi_nn.backends.ggml.grammars import GuestPolicy
 from wasi_nn.backends.ggml.images import parts_of
-from wasi_nn.backends.ggml.options import check_operator_options, from_guest, request
+from wasi_nn.backends.ggml.options import GUESTS_OPTIONS, check_operator_options, from_guest, request
 from wasi_nn.backends.ggml.runner import GgmlRunner
 from wasi_nn.backends.ggml.server import Engine
 from wasi_nn.backends.ggml.settings import LoadSettings, load_settings
@@ -215,7 +215,7 @@ class GgmlGraph(Graph):
         self.default_engine = model.engine(guest_options)
         self.device = model.device
         super().__init__(
-            [TensorInfo.of_bytes("prompt"), TensorInfo.of_bytes("options", optional=True)],
+            [TensorInfo.of_bytes("prompt"), TensorInfo.of_bytes("options", optional=True, keys=GUESTS_OPTIONS)],
             [TensorInfo.of_bytes("text"), TensorInfo.of_bytes("metadata")],
             model.header.described(),
         )
@@ -248,12 +248,10 @@ class GgmlGraph(Graph):
         """A guest's options: those in this JSON, and below them those of the graph. Raises `NNError` with `security`
         for a grammar that isn't allowed, with deadlines for computes or without."""
         policy = self._model.policy
-        options = {
-            **self._guest_options,
-            **({} if data is ABSENT else from_guest(data.data, policy, has_deadlines=has_deadlines)),
-        }
-        policy.require_grammar_allowed(options, has_deadlines=has_deadlines)
-        return options
+        own = {} if data is ABSENT else from_guest(data.data, policy, has_deadlines=has_deadlines)
+        if "grammar" not in own:  # else `from_guest` has checked it
+            policy.require_grammar_allowed(self._guest_options, has_deadlines=has_deadlines)
+        return {**self._guest_options, **own}
 
     def completion_request(self, guest_options: Mapping[str, Any]) -> dict[str, Any]:
         """The request to llama.cpp's server for a completion, without the prompt."""

@@ -178,6 +178,10 @@ _OPERATOR_CHECKS = {
     name: taking(known.what)(known.fits) for name, known in (dict.fromkeys(_NO_EFFECT, _ANYTHING) | _KNOWN).items()
 }
 
+_OPERATORS_IN_WASMEDGE = {"mmproj", "n-parallel"}  # guests may have them there
+GUESTS_OPTIONS = tuple(sorted((_KNOWN.keys() - OPERATOR_ONLY.keys()) | FILES | _NO_EFFECT | _OPERATORS_IN_WASMEDGE))
+"""The names of all options that a guest's JSON may have, with or without an effect. Others are ignored there."""
+
 
 def check_operator_options(options: Options) -> None:
     """Raise `NNError` for options that the operator can't give."""

@@ -187,6 +187,11 @@ def _is_stoppable(model: ov.Model) -> bool:
     return not model.is_dynamic() and not any(op.get_type_name() in _WITH_BODIES for op in model.get_ops())
 
 
+def _may_run_on_callers_thread(compiled: ov.CompiledModel) -> bool:
+    """Whether a compute on the caller's thread takes no other thread's turn, and leaves the thread as it was."""
+    return compiled.get_property("INFERENCE_NUM_THREADS") == 1 and not compiled.get_property("ENABLE_CPU_PINNING")
+
+
 _WITH_BODIES = ("If", "Loop", "TensorIterator")
 
 
@@ -297,6 +302,9 @@ def compile_properties(options: Mapping[str, Any], accepts: Mapping[str, Any] = 
     for name, property_name in (("threads", "INFERENCE_NUM_THREADS"), ("streams", "NUM_STREAMS")):
         if options.get(name):
             properties[property_name] = options[name]
+    if options.get("threads") == 1:
+        # A short compute runs on the caller's thread, which OpenVINO would bind to other processors than before.
+        properties["ENABLE_CPU_PINNING"] = False
     return properties
 
 
@@ -335,6 +343,7 @@ class OpenVinoGraph(Graph):
         self.device = ",".join(compiled.get_property("EXECUTION_DEVICES")).lower()
         self.compiled = compiled
         self.stoppable = _is_stoppable(model)
+        self.on_callers_thread = self.device == "cpu" and _may_run_on_callers_thread(compiled)
         self.keeps_state = bool(model.get_variables())
         self.passed_through = {
             index: parameters.index(node.friendly_name)
@@ -343,7 +352,14 @@ class OpenVinoGraph(Graph):
         }
 
     def runner(self) -> Runner:
-        return RequestRunner(self.compiled, self.inputs, self.outputs, self.passed_through, self.stoppable)
+        return RequestRunner(
+            self.compiled,
+            self.inputs,
+            self.outputs,
+            self.passed_through,
+            stoppable=self.stoppable,
+            on_callers_thread=self.on_callers_thread,
+        )
 
 
 def _port_name(port: Any, node: Any, taken: Collection[str] = ()) -> str:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from wasi_nn.backends.formats.archives import open_zip
+from wasi_nn.backends.formats.archives import entries, open_zip
 from wasi_nn.backends.pytorch.code import is_shallow
 from wasi_nn.errors import ErrorCode, NNError, printable
 
@@ -38,8 +38,13 @@ class Kind(enum.Enum):
     CHECKPOINT = "a checkpoint of torch.save"
 
 
+_MARKS = ("/archive_format", "serialized_exported_program.json", "/constants.pkl", "/data.pkl")  # see `kind_of`
+
+
 def kind_of(model: memoryview) -> Kind | None:
     """The kind of an archive of torch, by the names of its entries; None for bytes that are no such archive."""
+    if not any(name.endswith(_MARKS) or "/data/aotinductor/" in name for name in entries(model)):
+        return None
     archive = open_zip(model)
     infos = archive.infolist() if archive is not None else []
     # An archive has to start at byte 0. torch reads any file with the mark PTMF as a flatbuffer, which is unchecked.

@@ -1,4 +1,5 @@
-"""Refuses TensorFlow models that change their variables, for OpenVINO, which ignores such changes.
+"""Refuses TensorFlow models that OpenVINO would run otherwise: those that change their variables, since it ignores such
+changes, and those with several signatures and no default one, since it makes one graph of them.
 
 The graphs are read without TensorFlow. Field numbers are those of TensorFlow's graph.proto, function.proto,
 op_def.proto, node_def.proto, attr_value.proto, saved_model.proto and meta_graph.proto. The classes and attributes have
@@ -7,20 +8,23 @@ the names of those in these files, so that `reach` can walk over these graphs as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
 
 from wasi_nn.backends.formats.protobuf import fields
 from wasi_nn.backends.tensorflow.model import is_saved_model
 from wasi_nn.backends.tensorflow.operations import Reach, changes, reach
-from wasi_nn.backends.tensorflow.plan import DEFAULT_SIGNATURE, DEFAULT_TAG, outputs_of
-from wasi_nn.errors import ErrorCode, NNError
-from wasi_nn.settings import how_to_run_by
+from wasi_nn.backends.tensorflow.plan import DEFAULT_SIGNATURE, DEFAULT_TAG, LOADER_PREFIX, outputs_of
+from wasi_nn.errors import ErrorCode, NNError, printable
+from wasi_nn.settings import how_to_run_by, how_to_set_option
 from wasi_nn.types import GraphEncoding
+
+_BY_TENSORFLOW = how_to_run_by(GraphEncoding.TENSORFLOW.value, "tensorflow", "tensorflow")
 
 
 def require_unchanging(model: memoryview) -> None:
-    """Raise `NNError` with `unsupported-operation` for a SavedModel or a GraphDef that changes its variables or tables.
+    """Raise `NNError` with `unsupported-operation` for a SavedModel or a GraphDef that changes its variables or tables,
+    or has several signatures and no default one.
 
     A malformed model passes: the runtime refuses it.
     """
@@ -32,7 +36,7 @@ def require_unchanging(model: memoryview) -> None:
         raise NNError(
             ErrorCode.UNSUPPORTED_OPERATION,
             f"the model changes its own state ({operation}, node {node!r}), which openvino doesn't do: "
-            + how_to_run_by(GraphEncoding.TENSORFLOW.value, "tensorflow", "tensorflow"),
+            + _BY_TENSORFLOW,
         )
 
 
@@ -45,10 +49,21 @@ def _needed(model: memoryview) -> Iterator[Reach]:
     metas = _parts(model, 2)
     for meta in [meta for meta in metas if DEFAULT_TAG in _tags(meta)] or metas:
         signatures = dict(map(_entry, _parts(meta, 5)))
+        _require_one(sorted(name for name in signatures if not name.startswith(LOADER_PREFIX)))
         chosen = [signatures[DEFAULT_SIGNATURE]] if DEFAULT_SIGNATURE in signatures else signatures.values()
         outputs = [info for signature in chosen for _, info in map(_entry, _parts(signature, 2))]
         for definition in _parts(meta, 2):
             yield reach(GraphDef(definition), [_text(info, 1) for info in outputs])
+
+
+def _require_one(signatures: Sequence[str]) -> None:
+    if len(signatures) < 2 or DEFAULT_SIGNATURE in signatures:
+        return
+    message = (
+        f"openvino runs the signature {DEFAULT_SIGNATURE!r} of a SavedModel or its only one, and this model has "
+        f"{', '.join(signatures)}: {_BY_TENSORFLOW}; and choose one: {how_to_set_option('signature', signatures[0])}"
+    )
+    raise NNError(ErrorCode.UNSUPPORTED_OPERATION, printable(message))
 
 
 def _tags(meta: memoryview) -> list[str]:

@@ -61,7 +61,8 @@ class Plan:
 
 
 DEFAULT_SIGNATURE, DEFAULT_TAG = "serving_default", "serve"
-_LOADER_PREFIX = "__saved_model_"  # of signatures that TensorFlow's loader uses, not users
+LOADER_PREFIX = "__saved_model_"
+"""The beginning of the names of signatures that TensorFlow's loader uses, not users."""
 _INIT_SIGNATURE, _INIT_COLLECTIONS = "__saved_model_init_op", ("saved_model_main_op", "legacy_init_op")
 _VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
 
@@ -71,7 +72,7 @@ def saved_model_plan(tf: Any, model: bytes, folder: Path | None, options: Mappin
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     meta = _tagged(SavedModel.FromString(model).meta_graphs, options.get("tags"))
-    signatures = {key: value for key, value in meta.signature_def.items() if not key.startswith(_LOADER_PREFIX)}
+    signatures = {key: value for key, value in meta.signature_def.items() if not key.startswith(LOADER_PREFIX)}
     chosen = _choose_signature(sorted(signatures), options.get("signature"))
     signature = signatures[chosen]
     inputs = [_signature_port(tf, key, info, signature.defaults) for key, info in sorted(signature.inputs.items())]

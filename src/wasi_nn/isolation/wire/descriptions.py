@@ -27,6 +27,7 @@ _KINDS = {kind.__name__: kind for kind in (*NNError.__subclasses__(), NNError)}
 _MAX_TEXT = 4096
 _MAX_METADATA = 32 * 2**20  # bytes
 _MAX_DECLARED_RANK = 65536
+_MAX_KEYS, _MAX_KEY = 1024, 256  # of an input in JSON: errors list them, and look for the nearest
 MAX_TEXTS = 2**20
 """The most strings in one message: as a Python object, a short string takes ten times its encoded bytes."""
 _LENGTH = Struct("<Q")
@@ -53,11 +54,14 @@ def error_of(fields: Any) -> NNError:
 def _described_info(info: TensorInfo) -> list[Any]:
     dtype = None if info.dtype is None else info.dtype.name
     dims = None if info.dims is None else list(info.dims)
-    return [info.name, dtype, dims, info.native, info.optional, info.opaque, info.quantization, info.aliases]
+    keys = (
+        list(info.keys) if info.opaque and info.keys else None
+    )  # those of maps are in the metadata where a guest can use them
+    return [info.name, dtype, dims, info.native, info.optional, info.opaque, info.quantization, keys, info.aliases]
 
 
 def _info_of(described: Sequence[Any]) -> TensorInfo:
-    name, dtype, dims, native, optional, opaque, quantization, aliases = described
+    name, dtype, dims, native, optional, opaque, quantization, keys, aliases = described
     return TensorInfo(
         str(name),
         None if dtype is None else dtype_of(dtype),
@@ -66,7 +70,8 @@ def _info_of(described: Sequence[Any]) -> TensorInfo:
         bool(optional),
         bool(opaque),
         None if quantization is None else (float(quantization[0]), int(quantization[1])),
-        aliases=tuple(map(str, aliases)),
+        None if keys is None else _keys_of(keys),
+        tuple(map(str, aliases)),
     )
 
 
@@ -188,6 +193,13 @@ def dims_of(value: Any) -> Dims:
 
 def _is_dim(value: Any, below: int = 2**48) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < below
+
+
+def _keys_of(value: Any) -> tuple[str, ...]:
+    """The keys that an input in JSON may have."""
+    if not isinstance(value, list) or len(value) > _MAX_KEYS:
+        raise InvalidWorkerMessage("keys of an input that are no short list")
+    return tuple(printable(str(key)[:_MAX_KEY]) for key in value)
 
 
 def _declared_dims_of(value: Any) -> tuple[int | str, ...]:

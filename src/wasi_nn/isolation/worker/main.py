@@ -70,6 +70,10 @@ class _Worker:
         self._runners: dict[int, RunnerServer] = {}
 
     def serve(self) -> None:
+        from wasi_nn.process.quiet import numpy_alone
+
+        with numpy_alone():
+            import numpy as np  # noqa: F401
         while True:
             message, data, files = self._channel.receive()
             answer = self._answer(message, data, files)

@@ -16,6 +16,8 @@ from pathlib import Path
 VERSIONS = ("0.2.0-rc-2024-06-25", "0.2.0-rc-2024-08-19", "0.2.0-rc-2024-10-28")
 """The versions of wasi:nn that a guest may import, oldest first."""
 
+NAMESPACE = "wasi:nn/"
+
 INTERFACES = ("tensor", "graph", "inference", "errors")
 """The interfaces of each version."""
 
@@ -25,9 +27,30 @@ HOST = "wasi-nn:bridge/host"
 HOST_FILE, PLACEHOLDER = "host.wasm", "placeholder.wasm"
 
 
+SHIM_MODULES = ("memory", "constructor", "data", "load")
+"""The core modules of the shim: what finds the guest's memory, and what takes the place of each function."""
+
+
+def shim_file(module: str) -> str:
+    """The name of a built module of the shim."""
+    return f"shim-{module}.wasm"
+
+
 def file_name(version: str) -> str:
     """The name of the built bridge for a version."""
     return f"bridge-{version.partition('-rc-')[2]}.wasm"
+
+
+def nn_name(interface: str, version: str) -> str:
+    """The name by which a guest imports an interface of wasi:nn."""
+    return f"{NAMESPACE}{interface}@{version}"
+
+
+def interface_of(name: str) -> str | None:
+    """The interface of wasi:nn that a guest imports under a name; None if this host has no such interface."""
+    interface, _, version = name.removeprefix(NAMESPACE).partition("@")
+    known = name.startswith(NAMESPACE) and interface in INTERFACES and version in VERSIONS
+    return interface if known else None
 
 
 @cache
@@ -46,3 +69,9 @@ def placeholder() -> bytes:
 def host() -> bytes:
     """A component that imports `HOST` with all functions of all bridges. Its first type is that of the instance."""
     return (Path(__file__).parent / HOST_FILE).read_bytes()
+
+
+@cache
+def shim(module: str) -> bytes:
+    """A core module of the shim, which is put into guests."""
+    return (Path(__file__).parent / shim_file(module)).read_bytes()
