@@ -4,13 +4,14 @@ The model is SmolLM2 (135 million parameters, weights of four bits). First table
 four slots. They are written by the slots of xllamacpp's server, which Python threads ask directly; by execution
 contexts without WebAssembly, in this process and isolated; and by guests in WasmEdge's dialect, one for each text.
 Second table: the first token of the fifth turn of a conversation whose guest sends all of it again with each turn,
-beside the first token of a prompt that is as long as the turn alone.
+beside the first token of a prompt that is as long as the turn alone, and the same for a slot of xllamacpp's server.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,8 @@ def at_once(writes: list[Write]) -> Callable[[], None]:
     return run
 
 
-def directly(model: Path) -> list[Write]:
-    """The slots of xllamacpp's server, each asked for a text with the answer streamed."""
+def served(model: Path) -> Any:
+    """xllamacpp's server with slots."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -65,7 +66,12 @@ def directly(model: Path) -> list[Write]:
     params.n_parallel = SLOTS
     params.verbosity = -1
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = len(os.sched_getaffinity(0))
-    server = xllamacpp.Server(params)
+    return xllamacpp.Server(params)
+
+
+def directly(model: Path) -> list[Write]:
+    """The slots of xllamacpp's server, each asked for a text with the answer streamed."""
+    server = served(model)
 
     def writing(slot: int) -> Write:
         request = {"prompt": PROMPTS[slot], "stream": True, "temperature": 0, "max_tokens": TOKENS, "ignore_eos": True}
@@ -134,21 +140,55 @@ def first_token(context: wasi_nn.ExecutionContext, prompt: str) -> float:
     return seconds(context.compute_single)
 
 
-def conversation(graph: wasi_nn.Graph) -> list[float]:
-    """The seconds to the first token of each turn, in a new context."""
-    context = graph.init_execution_context()
-    prompt, times = "", []
+def conversation(first: Callable[[str], float], whole: Callable[[], str]) -> float:
+    """The seconds to the first token of the fifth turn. `first` begins the answer to a prompt, `whole` gives it."""
+    prompt, taken = "", 0.0
     for question in QUESTIONS:
         prompt += asked(question)
-        times.append(first_token(context, prompt))
+        taken = first(prompt)
+        prompt += f"{whole()}<|im_end|>\n"
+    return taken
+
+
+def with_a_context(graph: wasi_nn.Graph) -> float:
+    """A conversation in a new context."""
+    context = graph.init_execution_context()
+
+    def first(prompt: str) -> float:
+        return first_token(context, prompt)
+
+    def whole() -> str:
         answer = bytes(context.single_output_bytes(0))
         try:
             while True:
                 context.compute_single()
                 answer += bytes(context.single_output_bytes(0))
         except EndOfSequence:
-            prompt += f"{answer.decode()}<|im_end|>\n"
-    return times
+            return answer.decode()
+
+    return conversation(first, whole)
+
+
+def with_a_slot(server: Any) -> float:
+    """A conversation in a slot of xllamacpp's server, which keeps its tokens."""
+    answer: list[str] = []
+
+    def first(prompt: str) -> float:
+        answer.clear()
+        begun = time.perf_counter()
+        times: list[float] = []
+
+        def take(chunk: dict[str, Any]) -> None:
+            times.append(time.perf_counter())
+            answer.append(chunk["choices"][0]["text"])
+
+        request = {"prompt": prompt, "stream": True, "temperature": 0, "max_tokens": ANSWER_TOKENS}
+        server.handle_completions(
+            {**request, "id_slot": 0, "cache_prompt": len(prompt) > len(asked(QUESTIONS[0]))}, take
+        )
+        return times[0] - begun
+
+    return conversation(first, lambda: "".join(answer))
 
 
 def measure_conversation(model: Path) -> None:
@@ -156,18 +196,21 @@ def measure_conversation(model: Path) -> None:
     options = {"ctx-size": CONTEXT, "n-predict": ANSWER_TOKENS, "temp": 0}
     graph = wasi_nn.load(model, options=options)
     plain = wasi_nn.load(model, options={**options, "reproducible": True})
-    fifth: list[float] = []
-    alone: list[float] = []
-    whole: list[float] = []
+    server = served(model)
+    calls: dict[str, Callable[[], float]] = {
+        "of one turn": lambda: first_token(graph.init_execution_context(), f"<|im_end|>\n{asked(QUESTIONS[-1])}"),
+        "of the fifth turn": lambda: with_a_context(graph),
+        "of the fifth turn, a slot of xllamacpp": lambda: with_a_slot(server),
+        "of the fifth turn, `reproducible`": lambda: with_a_context(plain),
+    }
+    times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
-        fifth.append(conversation(graph)[-1])
-        alone.append(first_token(graph.init_execution_context(), f"<|im_end|>\n{asked(QUESTIONS[-1])}"))
-        whole.append(conversation(plain)[-1])
+        for name, call in calls.items():
+            times[name].append(call())
     print("\n| first token | time | as a ratio |")
     print("|---|---|---|")
-    rows = {"of one turn": alone, "of the fifth turn": fifth, "of the fifth turn, `reproducible`": whole}
-    for name, times in rows.items():
-        print(f"| {name} | {1e3 * best(times):.0f} ms | {ratio(times, alone)} |")
+    for name, taken in times.items():
+        print(f"| {name} | {1e3 * best(taken):.0f} ms | {ratio(taken, times['of one turn'])} |")
 
 
 def main() -> None:

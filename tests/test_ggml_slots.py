@@ -311,6 +311,7 @@ def test_isolated_texts_are_written_at_once(isolation: None) -> None:
         ({"n-parallel": 0}, "a whole number from 1 to 64"),
         ({"n-parallel": 65}, "a whole number from 1 to 64"),
         ({"n-parallel": "4"}, "a whole number from 1 to 64"),
+        ({"max-predict": 0}, "a whole number from 1"),
         ({"max-unread": 15}, "a whole number from 16"),
         ({"reproducible": 1}, "true or false"),
         ({"reproducible": True, "n-parallel": 2}, "one at a time: n-parallel can only be 1"),
@@ -322,8 +323,15 @@ def test_options_that_are_refused(options: dict[str, Any], message: str) -> None
 
 def test_guests_have_no_say_in_the_slots() -> None:
     graph = load(n_parallel=2)
-    written(prompted(graph, n_parallel=64, reproducible=True, max_unread=16))
+    assert len(written(prompted(graph, n_parallel=64, reproducible=True, max_unread=16, max_predict=1))) == 8
     assert graph.engine_count == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("asked", "tokens"), [(-1, 5), (6, 5), (5, 5), (4, 4), (0, 0)])
+def test_the_operator_bounds_the_length_of_texts(asked: int, tokens: int) -> None:
+    context = prompted(load(max_predict=5), n_predict=asked)
+    assert len(written(context)) == tokens
+    assert not context.context_full
 
 
 def test_contexts_that_the_machine_has_no_memory_for() -> None:

@@ -30,6 +30,7 @@ from wasi_nn.backends.devices import Device, choose_device
 from wasi_nn.backends.ggml.files import ExtraFiles, extra_paths, open_extra_files, refuse_extra_files
 from wasi_nn.backends.ggml.gguf import Header, is_gguf, read_header
 from wasi_nn.backends.ggml.grammars import GuestPolicy
+from wasi_nn.backends.ggml.images import parts_of
 from wasi_nn.backends.ggml.options import GUESTS_OPTIONS, check_operator_options, from_guest, request
 from wasi_nn.backends.ggml.runner import GgmlRunner
 from wasi_nn.backends.ggml.server import Engine
@@ -230,6 +231,10 @@ class GgmlGraph(Graph):
     def operator_options(self) -> Mapping[str, Any]:
         """The options that the operator gave."""
         return self._model.operator_options
+
+    def prompt_parts(self, prompt: str) -> list[dict[str, Any]] | None:
+        """The texts and images of a prompt; None for one without images. Raises as `images.parts_of` does."""
+        return parts_of(prompt, self._model.policy)
 
     @property
     def engine_count(self) -> int:

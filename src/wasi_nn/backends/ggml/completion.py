@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _AHEAD = 16  # pieces that a text may be ahead of its reader when the interpreter ends
 
 
+Prompt = str | list[dict[str, Any]]
+"""A text, or the texts and images of a message."""
+
+
 class _End(NamedTuple):
     """The end of a text: its reason, and the numbers of tokens."""
 
@@ -40,12 +44,13 @@ class Completion:
     early, close the iterator or drop it.
     """
 
-    def __init__(self, engine: Engine, prompt: str, options: Mapping[str, Any], owner: object) -> None:
+    def __init__(self, engine: Engine, prompt: Prompt, options: Mapping[str, Any], owner: object) -> None:
         self.input_tokens = self.output_tokens = self.tokens_of_text = 0
         self.full = False
         # With the progress of the prompt, a text can be stopped between two batches of it.
-        fixed = {"prompt": prompt, "stream": True, "timings_per_token": True, "return_progress": True}
-        self._request = {**options, **fixed}
+        fixed = {"stream": True, "timings_per_token": True, "return_progress": True}
+        asked = {"prompt": prompt} if isinstance(prompt, str) else {"messages": [{"role": "user", "content": prompt}]}
+        self._request = {**options, **asked, **fixed}
         self._writer = _Writer(engine, self._request, owner)
 
     @property
@@ -173,11 +178,12 @@ class _Writer:
                 return True
             (choice,) = answer["choices"]
             if choice["finish_reason"]:
-                usage = answer["usage"]
-                end = _End(choice["finish_reason"], usage["prompt_tokens"], usage["completion_tokens"])
+                timings = answer["timings"]
+                end = _End(choice["finish_reason"], timings["prompt_n"] + timings["cache_n"], timings["predicted_n"])
                 return False
-            if choice["text"] and request["n_predict"]:
-                self._add(choice["text"], answer["timings"])
+            text = choice["text"] if "text" in choice else choice["delta"].get("content")
+            if text and request["n_predict"]:
+                self._add(text, answer["timings"])
             if self._is_too_far_ahead():
                 end = _unread(self._engine.max_unread)
                 return True

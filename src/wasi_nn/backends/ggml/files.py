@@ -1,4 +1,4 @@
-"""The files of a language model beside its own: adapters that the operator names."""
+"""The files of a language model beside its own, which the operator names: adapters, and a projector of images."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class ExtraFiles:
 
     adapters: Sequence[tuple[str, float]] = ()
     """The name and the scale of each LoRA adapter."""
+    projector: str = ""
+    """The name of the file by which images become embeddings; empty if there is none."""
     descriptors: Sequence[int] = field(default=())
 
     def close(self) -> None:
@@ -32,14 +34,16 @@ class ExtraFiles:
 
 def extra_paths(model: Path, options: Mapping[str, Any]) -> list[Path]:
     """The paths of the files that the operator's options name, relative to the model's folder."""
-    return [model.parent / path for path, _ in _adapters(options)]
+    projector = options.get("mmproj", "")
+    return [model.parent / path for path in [*(path for path, _ in _adapters(options)), projector] if path]
 
 
 def refuse_extra_files(options: Mapping[str, Any]) -> None:
     """Raise `NNError` with `unsupported-operation` for options that name files, for a model from bytes."""
-    if options.get("lora"):
-        message = f"a model from bytes takes no files beside it (option 'lora'): {BY_PATH}"
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
+    for name in ("lora", "mmproj"):
+        if options.get(name):
+            message = f"a model from bytes takes no files beside it (option {name!r}): {BY_PATH}"
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
 
 
 def open_extra_files(model: Path, options: Mapping[str, Any]) -> ExtraFiles:
@@ -56,8 +60,17 @@ def open_extra_files(model: Path, options: Mapping[str, Any]) -> ExtraFiles:
                 message = f"the LoRA adapter {printable(path)} isn't one: its adapter.type isn't lora"
                 raise NNError(ErrorCode.INVALID_ENCODING, message)
             adapters.append((f"/proc/self/fd/{descriptor}", scale))
+        projector = ""
+        if options.get("mmproj"):
+            descriptor, header = _open(model.parent / options["mmproj"], "the projector")
+            opened.callback(os.close, descriptor)
+            descriptors.append(descriptor)
+            projector = f"/proc/self/fd/{descriptor}"
+            if header.architecture != "clip" or header.keys.get("clip.has_vision_encoder") is not True:
+                message = f"the projector {printable(options['mmproj'])} isn't one of images"
+                raise NNError(ErrorCode.INVALID_ENCODING, message)
         opened.pop_all()
-        return ExtraFiles(adapters, descriptors)
+        return ExtraFiles(adapters, projector, descriptors)
 
 
 def _adapters(options: Mapping[str, Any]) -> list[tuple[str, float]]:

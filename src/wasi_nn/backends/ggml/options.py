@@ -106,6 +106,7 @@ LOADING = {
 # Options that only the operator may set: they concern the machine, or what guests may do.
 OPERATOR_ONLY = {
     "n-parallel": _whole(1, _MAX_SLOTS),
+    "max-predict": _whole(1, _MAX_CONTEXT),
     "max-unread": _whole(16, _MAX_CONTEXT),
     "reproducible": _FLAG,
     "lora": Accepts('a list of paths, or of tables such as {"path": "a.gguf", "scale": 0.5}', _are_adapters),
@@ -116,6 +117,8 @@ OPERATOR_ONLY = {
     "enable-log": _FLAG,
     "enable-debug-log": _FLAG,
     "allow-grammar": _FLAG,
+    "allow-images": _FLAG,
+    "mmproj": _TEXT,
 }
 
 # Options of a completion, each with its name in llama.cpp's server.
@@ -151,7 +154,7 @@ SHOWING = {"stream-stdout": _FLAG}
 
 # Options that name files or places to download them from: the host opens none for a guest, and doesn't use them yet.
 FILES = _names(
-    """mmproj image model-url hf-repo hf-file model-vocoder tts-output-file tts-speaker-file hf-repo-vocoder
+    """image model-url hf-repo hf-file model-vocoder tts-output-file tts-speaker-file hf-repo-vocoder
     hf-file-vocoder model-url-vocoder prompt-file path-prompt-cache lookup-cache-static lookup-cache-dynamic logits-file
     public-path ssl-file-key ssl-file-cert slot-save-path context-files out-file cvector-positive-file
     cvector-negative-file"""
@@ -175,7 +178,8 @@ _OPERATOR_CHECKS = {
     name: taking(known.what)(known.fits) for name, known in (dict.fromkeys(_NO_EFFECT, _ANYTHING) | _KNOWN).items()
 }
 
-GUESTS_OPTIONS = tuple(sorted((_KNOWN.keys() - OPERATOR_ONLY.keys()) | FILES | _NO_EFFECT))
+_OPERATORS_IN_WASMEDGE = {"mmproj", "n-parallel"}  # guests may have them there
+GUESTS_OPTIONS = tuple(sorted((_KNOWN.keys() - OPERATOR_ONLY.keys()) | FILES | _NO_EFFECT | _OPERATORS_IN_WASMEDGE))
 """The names of all options that a guest's JSON may have, with or without an effect. Others are ignored there."""
 
 
@@ -201,6 +205,11 @@ def _parsed_schema(schema: str | dict[str, Any]) -> dict[str, Any]:
     )
 
 
+def _names_file(name: str, policy: GuestPolicy) -> bool:
+    # WasmEdge's guests name the projector too: it has no effect where the operator names one.
+    return name in FILES or (name == "mmproj" and not policy.operator_options.get("mmproj"))
+
+
 def from_guest(data: memoryview | bytes, policy: GuestPolicy, *, has_deadlines: bool = True) -> dict[str, Any]:
     """The options in a guest's JSON that guests may set.
 
@@ -210,7 +219,7 @@ def from_guest(data: memoryview | bytes, policy: GuestPolicy, *, has_deadlines: 
     values = _parse_object(data)
     options = {name: value for name, value in values.items() if name in _KNOWN and name not in OPERATOR_ONLY}
     for name, value in values.items():
-        if name in FILES and value not in ("", None):
+        if _names_file(name, policy) and value not in ("", None):
             message = f"option {name!r} of ggml names a file or a download"
             raise NNError(ErrorCode.SECURITY, f"{message}, which guests may not give")
         if name in _KNOWN and not _KNOWN[name].fits(value):
@@ -247,6 +256,9 @@ def request(options: Options) -> dict[str, Any]:
     """The request to llama.cpp's server for a completion with these options, without the prompt."""
     fields: dict[str, Any] = {"seed": DEFAULT_SEED, "n_predict": -1}
     fields |= {field: options[name] for name, (field, _) in COMPLETING.items() if options.get(name, "") != ""}
+    most = options.get("max-predict", 0)
+    if most and not 0 <= fields["n_predict"] <= most:
+        fields["n_predict"] = most
     if fields["seed"] == -1:
         fields["seed"] = RANDOM_SEED
     if "stop" in fields:

@@ -12,6 +12,7 @@ import numpy as np
 
 from wasi_nn.backends.ggml.completion import Completion
 from wasi_nn.backends.ggml.embedding import embedded, has_several_texts
+from wasi_nn.backends.ggml.images import MAX_PROMPT, text_bytes
 from wasi_nn.backends.ggml.slots import Waiter
 from wasi_nn.errors import ErrorCode, NNError, PromptTooLong
 from wasi_nn.graph.outputs import Outputs
@@ -79,7 +80,8 @@ class GgmlRunner(Runner):
         return _outputs(completion)
 
     def _begun(self, engine: Engine, prompt: str, completion_request: dict[str, Any]) -> Completion:
-        completion = Completion(engine, prompt, completion_request, self)
+        parts = self._graph.prompt_parts(prompt) if engine.takes_images else None
+        completion = Completion(engine, prompt if parts is None else parts, completion_request, self)
         self._completion = weakref.ref(completion)
         return completion
 
@@ -99,8 +101,8 @@ class GgmlRunner(Runner):
         if index != 1 or data is None or options is None:
             return None
         engine, prompt, chosen = self._prepare(data, options)
-        if has_several_texts(engine, chosen):
-            return None  # the prompt is no text
+        if has_several_texts(engine, chosen) or engine.takes_images:
+            return None  # the prompt isn't only a text
         with self._working() as work:
             return _metadata(engine.count_tokens(prompt, work), 0)
 
@@ -122,9 +124,14 @@ class GgmlRunner(Runner):
         has_texts = has_several_texts(engine, options)
         if has_texts and len(data) > _MAX_BATCH:
             raise NNError(ErrorCode.TOO_LARGE, f"a prompt of {len(data)} bytes is larger than {_MAX_BATCH}")
-        if not has_texts and len(data) > engine.most_bytes:
+        size = len(data)
+        if engine.takes_images and size > MAX_PROMPT:
+            raise NNError(ErrorCode.TOO_LARGE, f"a prompt of {size} bytes with its images is larger than {MAX_PROMPT}")
+        if engine.takes_images and size > engine.most_bytes:
+            size = text_bytes(prompt)
+        if not has_texts and size > engine.most_bytes:
             context = engine.settings.context
-            raise PromptTooLong(f"a prompt of {len(data)} bytes can't fit into a context of {context} tokens")
+            raise PromptTooLong(f"a prompt of {size} bytes can't fit into a context of {context} tokens")
         return engine, prompt, options
 
 

@@ -53,9 +53,10 @@ class Engine:
         self.slots = Slots(settings.slots)
         self.max_unread: int = policy.operator_options.get("max-unread", 1 << 24)
         """The tokens that a text may be ahead of its reader while others wait for a slot."""
+        self.takes_images = bool(extra.projector)
         self._sequences: weakref.WeakSet[object] = weakref.WeakSet()
         try:
-            server = xllamacpp.Server(server_parameters(path, settings, policy.operator_options, extra.adapters))
+            server = xllamacpp.Server(server_parameters(path, settings, policy.operator_options, extra))
         except RuntimeError as error:
             how = f"its log on stderr says why, if it is enabled ({how_to_set_option('enable-log', True)})"
             shown = "and the command shows it (--show-runtime-output)"
@@ -80,7 +81,10 @@ class Engine:
 
     def complete(self, request: Mapping[str, Any], take: Callable[[dict[str, Any]], bool]) -> None:
         """Write a completion. `take` is called with each chunk, and returns whether to stop."""
-        self._servers[0].handle_completions(request, take)
+        if "messages" in request:
+            self._servers[0].handle_chat_completions(request, take)
+        else:
+            self._servers[0].handle_completions(request, take)
 
     def admit(self, sequence: object) -> None:
         """Count a sequence of pieces until it is dropped. Raises `NNError` with `too-large` if there are too many."""

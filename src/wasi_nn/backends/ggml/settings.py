@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from resource import RLIM_INFINITY, RLIMIT_DATA, getrlimit
 from typing import TYPE_CHECKING
 
+from wasi_nn.backends.ggml.files import ExtraFiles
 from wasi_nn.backends.ggml.gguf import Header
 from wasi_nn.backends.ggml.options import BATCH, FLASH_ATTENTION, Options
 from wasi_nn.errors import ErrorCode, NNError
@@ -27,6 +27,7 @@ _SHARE_FOR_SLOTS = 4  # the caches of the usual slots may take this part of the 
 # Tokens of a prompt between which other texts get their next token, and between which a text can be stopped.
 _SHORT_BATCH, _WHOLE_BATCH = 512, 2048
 _CHECKPOINTS = 4  # of a slot, for models that look back only so far: they can't continue a text without one
+_AS_IT_IS = "{% for part in messages[0]['content'] %}{{ part['text'] }}{% endfor %}"
 _QUIET, _LOG, _DEBUG_LOG = -1, 3, 5  # llama.cpp's verbosity
 
 
@@ -70,6 +71,8 @@ def load_settings(operator_options: Options, guest_options: Options, header: Hea
     batch = min(options.get("batch-size", usual), max(context, BATCH[0]))
     # llama.cpp embeds only a text that fits into one batch.
     ubatch = batch if embedding else min(options.get("ubatch-size", 512), batch)
+    if operator_options.get("mmproj"):  # llama.cpp ends the process for an image that doesn't fit into one batch
+        batch = ubatch = max(ubatch, min(_WHOLE_BATCH, context))
     cores = len(os.sched_getaffinity(0))
     threads = min(options.get("threads", 0) or cores, cores)
     layers = options.get("n-gpu-layers", -1)
@@ -155,15 +158,13 @@ def cache_bytes(header: Header) -> int:
     return 2 * header.number("block_count") * header.number("attention.head_count_kv", heads) * (key + value)
 
 
-def server_parameters(
-    path: str, settings: LoadSettings, options: Options, adapters: Sequence[tuple[str, float]]
-) -> CommonParams:
-    """The parameters of llama.cpp's server. `options` are the operator's; `adapters` have a path and a scale each."""
+def server_parameters(path: str, settings: LoadSettings, options: Options, extra: ExtraFiles) -> CommonParams:
+    """The parameters of llama.cpp's server. `options` are the operator's."""
     import xllamacpp as llama
 
     parameters = llama.CommonParams()
     parameters.model.path = path
-    parameters.lora_adapters = [llama.CommonAdapterLoraInfo(*adapter) for adapter in adapters]
+    parameters.lora_adapters = [llama.CommonAdapterLoraInfo(*adapter) for adapter in extra.adapters]
     parameters.model_alias = {"model"}
     parameters.n_ctx = settings.slots * settings.context
     parameters.n_batch = settings.batch
@@ -199,6 +200,13 @@ def server_parameters(
     parameters.warmup = False
     parameters.chat_template = "chatml"  # else the server would parse the model's own template, which may be hostile
     parameters.use_jinja = False
+    if extra.projector:
+        parameters.mmproj.path = extra.projector
+        parameters.mmproj_use_gpu = settings.gpu_layers > 0
+        # Prompts with images pass through the server's chats, by a template that leaves them as they are.
+        parameters.use_jinja = True
+        parameters.chat_template = _AS_IT_IS
+        parameters.force_pure_content_parser = True
     # The server's HTTP interface can't be turned off: its key is random, and `Engine` closes its port at once.
     parameters.api_keys = [secrets.token_hex(32)]
     parameters.n_threads_http = 1
