@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import core_guest
+import wasmtime
 
 import wasi_nn
 from wasi_nn.abi.core.dialects import ABIS
+from wasi_nn.abi.core.spec import CoreAbi
 
 LOOP = """
     (func (export "infer") (param $context i32) (param $times i32) (result i32) (local $errno i32)
@@ -31,10 +33,16 @@ def through_a_guest(
     at = core_guest.DATA + tensor.nbytes + 65_536
     loop = LOOP.replace("{at}", str(at)).replace("{room}", str(room))
     memory = f'(memory (export "memory") {(at + room) // 65_536 + 1})'
-    guest = core_guest.CoreGuest(wasi_nn.Session({"net": graph}), core_guest.wat(memory, loop))
+    store = wasmtime.Store()
+    linker = wasmtime.Linker(store.engine)
+    session = wasi_nn.Session({"net": graph})
+    abi = CoreAbi(session)
+    abi.add_to_linker(linker)
+    guest = core_guest.CoreGuest(session, core_guest.wat(memory, loop), store, linker=linker)
+    abi.callers.are_one = True  # as in `Host.run`
     context = guest.context("net")
     guest.put_tensor(tensor.shape, core_guest.F32, tensor.tobytes())
-    infer, store = guest.exports["infer"], guest.store
+    infer = guest.exports["infer"]
 
     def run() -> None:
         assert infer(store, context, times) == core_guest.SUCCESS  # type: ignore[operator]

@@ -82,7 +82,7 @@ def by_context(graph: wasi_nn.Graph) -> Writer:
 def main() -> None:
     """Print the table."""
     model = models.smollm2()
-    options = {"ctx-size": CONTEXT, "n-predict": TOKENS, "ignore-eos": True, "temp": 0}
+    options = {"ctx-size": CONTEXT, "n-predict": TOKENS, "ignore-eos": True, "temp": 0, "reproducible": True}
     graph = wasi_nn.load(model, options=options)
     writers = {
         "xllamacpp": directly(model),

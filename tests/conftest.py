@@ -21,7 +21,9 @@ C_GUESTS = REPOSITORY / "guests" / "c"
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C interrupt the processes of the tests, also where a shell in the background has it ignored."""
+    """Let Ctrl-C interrupt the processes of the tests, also where a shell in the background has it ignored; and have
+    numpy start no threads in those processes, which spin for some time."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -207,12 +207,15 @@ def rules_of(*arguments: str) -> LoadRules:
 
 def test_each_setting_of_isolation_has_an_option() -> None:
     assert rules_of() == LoadRules()
-    expected = Isolation(memory=2**29, threads=64, load_time=2.5, grace=0.5)
+    expected = Isolation(memory=2**29, threads=64, load_time=2.5, grace=0.5, spare=True)
     flags = ["--worker-memory=512M", "--worker-threads=64", "--worker-load-time=2.5", "--worker-grace=500ms"]
+    flags.append("--worker-spare")
     assert rules_of(*flags).isolation == expected
     assert rules_of(*flags, "--isolate") == LoadRules(isolate=True, isolation=expected)
     with pytest.raises(cli.UsageError, match="--worker-memory is for isolated graphs"):
         rules_of("--worker-memory=512M", "--no-isolate")
+    with pytest.raises(cli.UsageError, match="--worker-spare is for isolated graphs"):
+        rules_of("--worker-spare", "--no-isolate")
 
 
 def test_a_worker_has_the_memory_that_the_command_gives(command: Command) -> None:

@@ -79,6 +79,8 @@ def _prepared(folder: Path, encoding: str, mode: str) -> Scene:
     scene.prepare()
     (folder / "temporary").mkdir()
     _write(models / "good", GOOD[encoding]())
+    endless = [str(place) for place, model in enumerate(MODELS[encoding]) if model.outcome.endless]
+    (models / "endless").write_text(" ".join(endless))
     for place, model in enumerate(MODELS[encoding]):
         if _is_tried(model, mode):
             _write(models / str(place), model.builders(scene))

@@ -31,7 +31,7 @@ from wasi_nn import (
     isolation,
 )
 from wasi_nn.graph.runner import RunFunction
-from wasi_nn.isolation import isolated_graph
+from wasi_nn.isolation import spares
 from wasi_nn.isolation.worker_process import Worker
 from wasi_nn.limits import timed_load
 from wasi_nn.limits.compute_guard import ComputeGuard
@@ -267,7 +267,7 @@ def test_a_worker_that_is_too_slow_to_load_is_killed(monkeypatch: pytest.MonkeyP
             super().__init__(*args, **more)
             workers.append(self)
 
-    monkeypatch.setattr(isolated_graph, "Worker", Watched)
+    monkeypatch.setattr(spares, "Worker", Watched)
     monkeypatch.setattr(backends, "of_extension", lambda _: ConfinedBackend())
     rules = LoadRules(isolate=Isolation(load_time=600))
     slow_model = b"import time; time.sleep(600)"

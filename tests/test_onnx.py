@@ -53,6 +53,32 @@ def test_a_model_from_bytes_from_a_path_and_from_a_directory(tmp_path: Path) -> 
         assert (graph.encoding.value, graph.device) == ("onnx", "cpu")
 
 
+def test_named_computes_on_outputs_of_any_size_give_arrays_of_their_own() -> None:
+    context = wasi_nn.load(models.negated(dims=("n",))).init_execution_context()
+    context.set_input(0, models.f32([1, 2]))
+    context.compute()
+    kept = []
+    for size in (3, 4, 0, 100_000, 100_001, 5, 6):
+        for _ in range(2):
+            [(_, array)] = context.compute_named([("x", np.full(size, size, np.float32))])
+            assert array.shape == (size,)
+            kept.append(array)
+    assert all((array == -array.size).all() for array in kept)
+    kept[0][:] = 1
+    assert context.compute_named([("x", models.f32([3]))])[0][1].tolist() == [-3]
+    assert context.get_output(0).tolist() == [-1, -2]
+
+
+@pytest.mark.parametrize("kind", list(TensorType))
+@pytest.mark.parametrize("dims", [(), (1,), (2, 0)])
+def test_named_computes_again_and_again_give_each_type_and_rank(kind: TensorType, dims: tuple[int, ...]) -> None:
+    context = wasi_nn.load(models.identity(kind, dims)).init_execution_context()
+    for number in range(3):
+        [(_, array)] = context.compute_named([("x", np.full(dims, number, kind.dtype))])
+        assert (array.shape, array.dtype) == (dims, kind.dtype)
+        assert (array == number).all()
+
+
 def test_what_a_graph_says_of_its_tensors() -> None:
     graph = wasi_nn.load(models.add_and_mul())
     assert [str(info) for info in graph.inputs] == ["a: f32[n]", "b: f32[n]"]

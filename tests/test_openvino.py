@@ -230,6 +230,25 @@ def test_short_computes_on_one_thread_may_be_interrupted_at_any_time(folder: Pat
     assert context.get_output(0).tolist() == [1, 0, 2, 0]
 
 
+def test_short_computes_on_one_thread_from_several_threads() -> None:
+    graph = wasi_nn.load(models.relu(("n",)), "onnx", runtime="openvino", options={"threads": 1})
+    fixed = wasi_nn.load(models.relu((50,)), "onnx", runtime="openvino", options={"threads": 1})
+
+    def computes(number: int) -> bool:
+        contexts = [graph.init_execution_context(), fixed.init_execution_context()]
+        right = True
+        for step in range(200):
+            x = np.full(50, 1000 * number + step, np.float32)
+            for context in contexts:
+                context.set_input(0, x)
+                context.compute()
+            right = right and all((context.output(0)[1] == x).all() for context in contexts)
+        return right
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(computes, range(4)))
+
+
 def test_other_arrays_for_outputs_and_inputs_that_cant_be_written_to(folder: Path) -> None:
     graph = wasi_nn.load(models.relu(), runtime="openvino", options={"threads": 1})
     run = as_runner(graph.runner())
@@ -252,6 +271,28 @@ def test_other_arrays_for_outputs_and_inputs_that_cant_be_written_to(folder: Pat
         unsuitable = [np.zeros(4, np.float64)]
         assert run([x], unsuitable)[0].tolist() == [1, 0, 2, 0]
         assert run([x], None)[0].tolist() == [1, 0, 2, 0]
+
+
+@pytest.mark.parametrize("size", [4, 100_000])
+@pytest.mark.parametrize("kind", [TensorType.F32, TensorType.BF16])
+def test_named_computes_give_arrays_of_their_own(size: int, kind: TensorType) -> None:
+    graph = wasi_nn.load(models.negated(kind, (size,)), "onnx", runtime="openvino", options={"threads": 1})
+    context = graph.init_execution_context()
+
+    def full(number: int) -> Any:
+        return np.full(size, number, kind.dtype)
+
+    kept = []
+    for number in range(1, 4):
+        context.set_input(0, full(10 * number))
+        context.compute()
+        for named in (number, number + 3):
+            [(_, array)] = context.compute_named([("x", full(named))])
+            kept.append((array, -named))
+        assert (context.output(0)[1] == -10 * number).all()
+        array[:] = 77
+        kept[-1] = (array, 77)
+    assert all((array == value).all() for array, value in kept)
 
 
 def test_a_guest_brings_two_builders(folder: Path) -> None:

@@ -293,7 +293,7 @@ def test_a_graph_without_configurations() -> None:
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    return wasi_nn.load(models.tiny(), options={"n-predict": 100, "ignore-eos": True})
+    return wasi_nn.load(models.steady(), options={"n-predict": 100, "ignore-eos": True})
 
 
 @pytest.fixture(scope="module")
@@ -309,8 +309,8 @@ def roomy() -> Graph:
 
 
 def long_winded() -> Graph:
-    model = models.tiny(**{"llama.context_length": ROOM})
-    return wasi_nn.load(model, options={"ignore-eos": True, "ctx-size": ROOM})
+    model = models.steady(**{"llama.context_length": ROOM})
+    return wasi_nn.load(model, options={"ignore-eos": True, "ctx-size": ROOM, "max-unread": 64})
 
 
 def prompted(graph: Graph, prompt: str = PROMPTS[0], **options: Any) -> ExecutionContext:
@@ -497,7 +497,7 @@ def test_a_sequence_with_a_random_seed_stays_the_same_text(roomy: Graph) -> None
     assert "".join(pieces) == text_of(context.output_bytes(0))
 
 
-def test_a_text_that_nobody_reads_gives_way(roomy: Graph) -> None:
+def test_a_text_that_nobody_reads_holds_no_one_up(roomy: Graph) -> None:
     expected = computed(roomy, PROMPTS[1], n_predict=9)
     left = prompted(roomy)
     begun = [step(left) for _ in range(5)]
@@ -548,11 +548,11 @@ def test_sequences_on_several_threads(roomy: Graph) -> None:
     on_threads(work, 4)
 
 
-def test_many_sequences_that_nobody_ends_take_one_thread(roomy: Graph) -> None:
+def test_many_sequences_that_nobody_ends_take_a_thread_for_each_slot(roomy: Graph) -> None:
     contexts = [prompted(roomy) for _ in range(30)]
     for context in contexts:
         context.compute_single()
-        assert len(writers()) <= 2, "one thread that ends, and one that begins"
+        assert len(writers()) <= 8, "four that write, and some that end"
     for context in contexts:
         context.fini_single()
     assert eventually(lambda: not writers())

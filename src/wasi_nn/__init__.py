@@ -18,9 +18,10 @@ Importing this package imports neither an ML runtime nor the WebAssembly engine;
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as that of `typing`, without the time that its import takes
 if TYPE_CHECKING:
+    from typing import Any
+
     from wasi_nn.abi.component.bridge_functions import add_to_component_linker as add_to_component_linker
     from wasi_nn.abi.component.compose import wrap_component as wrap_component
     from wasi_nn.abi.core.dialects import Dialect as Dialect, add_to_linker as add_to_linker

@@ -6,10 +6,8 @@ with `invalid-argument`. The message has the parameter's name, the wanted kind a
 
 from __future__ import annotations
 
-import json
 import os
 import reprlib
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, TypeVar
@@ -161,6 +159,8 @@ def as_arguments(name: str, value: Any) -> list[str]:
 
 def _words(text: str) -> list[str]:
     """The words of a text as a shell divides it, or at its spaces if a quotation in it doesn't end."""
+    import shlex
+
     try:
         return shlex.split(text)
     except ValueError:
@@ -181,6 +181,8 @@ def as_options(name: str, value: Any) -> dict[str, Any]:
 def as_json(name: str, value: Any) -> memoryview:
     """JSON as bytes, from bytes, a text, or a mapping that is encoded."""
     if isinstance(value, Mapping):
+        import json
+
         try:
             value = json.dumps(dict(value))
         except (TypeError, ValueError, RecursionError):

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wasmtime import Module, Store
-from wasmtime.component import Component
 
 from wasi_nn.abi.core.dialects import Dialect, abi_of
 from wasi_nn.arguments import as_flag, as_text
@@ -35,7 +34,7 @@ from wasi_nn.guests.compiler import GuestCompiler
 from wasi_nn.guests.component_files import watch_files
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.engine_start import start_wasi, wasi_is_started
-from wasi_nn.guests.linking import link_component, link_module, run_linked
+from wasi_nn.guests.linking import link_module, run_linked
 from wasi_nn.guests.output import Output
 from wasi_nn.guests.run_clock import RunClock
 from wasi_nn.guests.runs import Run, RunResult, RunsUnderWay, Work
@@ -53,6 +52,8 @@ from wasi_nn.types import parse_enum
 
 if TYPE_CHECKING:
     from typing import TextIO
+
+    from wasmtime.component import Component
 
     from wasi_nn.guests.directories import Directories
     from wasi_nn.guests.guest_file import Guest
@@ -211,7 +212,7 @@ class Host:
         """
         self._require_made_here()
         guest = as_guest(guest)
-        work = Work[Module | Component](self.limits)
+        work: Work[Module | Component] = Work(self.limits)
         self._runs.begin(work, lambda: self._compiler.compile(guest, self.limits, work))
         return self._result_of(work)
 
@@ -262,11 +263,12 @@ class Host:
 
         def run_guest() -> RunResult:
             recorder = run.recorder
-            if isinstance(guest, Module | Component):
-                compiled = guest
-            else:
+            compiled: Module | Component
+            if isinstance(guest, bytes | str | os.PathLike):
                 with recorder.compiling():
                     compiled = self._compiler.compile(guest, limits, run)
+            else:
+                compiled = guest
             recorder.count_memories(self._memory_counts.of(compiled))
             if not wasi_is_started() and guest_file.imports_wasi(compiled, self.engine):
                 start_wasi()
@@ -277,13 +279,15 @@ class Host:
             try:
                 with self._session(guard, allow_names, limits, trace, trace_data, name) as session:
                     session.text_sink = wasi.write_stdout
-                    if isinstance(compiled, Component):
-                        call = link_component(name, compiled, self.engine, store, wasi, session, self.allow_http)
-                    else:
+                    if is_module := isinstance(compiled, Module):
                         abi = abi_of(dialect, compiled)
                         call = link_module(name, compiled, self.engine, store, wasi, session, abi, recorder)
+                    else:
+                        from wasi_nn.guests.component_linking import link_component
+
+                        call = link_component(name, compiled, self.engine, store, wasi, session, self.allow_http)
                     with closing(RunClock(self.engine, store, limits, guard)) as clock:
-                        stop = clock.stop if isinstance(compiled, Component) else None  # a module's files are counted
+                        stop = None if is_module else clock.stop  # a module's files are counted
                         files = watch_files(arguments.dirs, limits, stop)
                         with files, run.stopped_by(clock.stop), recorder.running(session, guard):
                             return replace(run_linked(name, call, session, wasi, clock), stats=recorder.stats())

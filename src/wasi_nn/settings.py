@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from typing import Any
 
 
@@ -14,6 +12,9 @@ def how_to_set(python: str, flag: str = "", key: str = "") -> str:
 
 def how_to_set_option(name: str, value: Any) -> str:
     """How to give a graph an option of its backend."""
+    import json
+    import shlex
+
     text = json.dumps(value, ensure_ascii=False)
     text = "".join(it if it.isprintable() else json.dumps(it)[1:-1] for it in text)  # the value may be a model's
     is_word = isinstance(value, str) and value.isidentifier() and value not in ("true", "false", "null")

@@ -1,7 +1,7 @@
 """A tiny language model with random weights, written by the `gguf` package, and damaged variants of it.
 
 It is a llama of two layers whose tokens are the single bytes and a few pieces. So it can tokenize any text; it writes
-nonsense, but the same nonsense each time.
+nonsense, but the same nonsense each time. A `steady` one writes the alphabet.
 """
 
 from __future__ import annotations
@@ -29,11 +29,59 @@ def tiny(**keys: Any) -> bytes:
     """The model's bytes. `keys` are additional metadata: text, whole numbers or booleans."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "model.gguf"
-        _write(path, keys)
+        _write(path, keys, _random_tensors())
         return path.read_bytes()
 
 
-def _write(path: Path, keys: dict[str, Any]) -> None:
+@cache
+def steady(**keys: Any) -> bytes:
+    """The bytes of a model that is so sure of the next token that rounding errors never change its texts. After a
+    letter, it writes the next one of the alphabet; after the digit N, the letter number N; after other bytes, the next
+    byte."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "model.gguf"
+        tensors = _random_tensors()
+        for name in [f"blk.{layer}.{part}" for layer in range(_LAYERS) for part in ("attn_output", "ffn_down")]:
+            tensors[name] = np.zeros_like(tensors[name])  # so that only the last token counts
+        embeddings = tensors["token_embd"]
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+        tensors["output"] = np.zeros_like(embeddings)
+        np.add.at(tensors["output"], [_follower(token) for token in range(len(embeddings))], 20 * embeddings)
+        _write(path, keys, tensors)
+        return path.read_bytes()
+
+
+def adapter(after: str, comes: str, **keys: str) -> bytes:
+    """A LoRA adapter of the steady model, which has it write another letter after one. `keys` replace metadata."""
+    embeddings = _random_tensors()["token_embd"]
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    first = len(_CONTROL) + len(_BYTES)
+    one = np.zeros((len(embeddings), 1), np.float32)
+    one[first + ord(comes) - ord("a")] = 1
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "adapter.gguf"
+        writer = gguf.GGUFWriter(path, "llama")
+        writer.add_string("general.type", "adapter")
+        writer.add_string("adapter.type", keys.get("adapter.type", "lora"))
+        writer.add_float32("adapter.lora.alpha", 1.0)
+        writer.add_tensor("output.weight.lora_a", 60 * embeddings[None, first + ord(after) - ord("a")])
+        writer.add_tensor("output.weight.lora_b", one)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return path.read_bytes()
+
+
+def _follower(token: int) -> int:
+    first = len(_CONTROL) + len(_BYTES)
+    letter, digit = token - first, token - len(_CONTROL) - ord("0")
+    if 0 <= digit < 10:
+        return first + digit
+    return first + (letter + 1) % 26 if letter >= 0 else token + 1
+
+
+def _write(path: Path, keys: dict[str, Any], tensors: dict[str, Any]) -> None:
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
@@ -61,20 +109,23 @@ def _write(path: Path, keys: dict[str, Any]) -> None:
         if key != "llama.context_length":
             add = {str: "add_string", bool: "add_bool", int: "add_uint32"}[type(value)]
             getattr(writer, add)(key, value)
-    _add_tensors(writer, len(tokens))
+    for name, weights in tensors.items():
+        writer.add_tensor(f"{name}.weight", weights)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
 
 
-def _add_tensors(writer: gguf.GGUFWriter, vocabulary: int) -> None:
+def _random_tensors() -> dict[str, Any]:
     numbers = np.random.default_rng(0)
     narrow = EMBEDDING // _HEADS * _KV_HEADS
+    vocabulary = len(_CONTROL) + len(_BYTES) + len(_PIECES)
+    tensors: dict[str, Any] = {}
 
     def add(name: str, *dims: int) -> None:
         weights = numbers.standard_normal(dims) * 0.05 if len(dims) > 1 else np.ones(dims)
-        writer.add_tensor(f"{name}.weight", weights.astype(np.float32))
+        tensors[name] = weights.astype(np.float32)
 
     add("token_embd", vocabulary, EMBEDDING)
     for layer in range(_LAYERS):
@@ -90,6 +141,7 @@ def _add_tensors(writer: gguf.GGUFWriter, vocabulary: int) -> None:
         add(f"{block}.ffn_down", EMBEDDING, _INNER)
     add("output_norm", EMBEDDING)
     add("output", vocabulary, EMBEDDING)
+    return tensors
 
 
 _ABSURD = [

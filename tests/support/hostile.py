@@ -42,12 +42,14 @@ class Scene:
 class Outcome:
     """The expected outcome of a model: its last stage ("load", "compute" or "ran"), and the allowed error codes.
 
-    `isolated_only` says why a model may only be tried in isolation, although it can't be recognised beforehand.
+    `isolated_only` says why a model may only be tried in isolation, although it can't be recognised beforehand. An
+    `endless` model computes until it is interrupted, on any machine.
     """
 
     stage: str
     codes: tuple[ErrorCode, ...] = ()
     isolated_only: str = ""
+    endless: bool = False
 
 
 def refused(*codes: ErrorCode) -> Outcome:
@@ -55,18 +57,18 @@ def refused(*codes: ErrorCode) -> Outcome:
     return Outcome("load", codes)
 
 
-def fails(*codes: ErrorCode) -> Outcome:
+def fails(*codes: ErrorCode, endless: bool = False) -> Outcome:
     """The model can be loaded, but not run."""
-    return Outcome("compute", codes)
+    return Outcome("compute", codes, endless=endless)
 
 
 HARMLESS = Outcome("ran")
 """The model may run, and does no harm."""
 
 
-def isolated_only(why: str) -> Outcome:
+def isolated_only(why: str, *, endless: bool = False) -> Outcome:
     """The model is tried in isolation only, where it may fail in any way."""
-    return Outcome("any", isolated_only=why)
+    return Outcome("any", isolated_only=why, endless=endless)
 
 
 Builders = bytes | Sequence[bytes]

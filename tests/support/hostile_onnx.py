@@ -321,8 +321,11 @@ MODELS = corpus(
             made("an input of 2^60 numbers", takes, 1 << 60),
             made("an input of dims that overflow", takes, 1 << 32, 1 << 32, 4),
         ],
-        fails(RUNTIME): [
+        fails(RUNTIME, endless=True): [
             made("a loop of 2^60 rounds, which is told to stop", looping, 1 << 60),
+            made("constants that are multiplied 10,000 times", multiplying_constants, 10_000, 2000),
+        ],
+        fails(RUNTIME): [
             made("a constant of 2^40 numbers", filled, HUGE),
             made("a constant of dims that overflow", filled, 1 << 32, 1 << 32, 4),
             made("2^40 numbers made when it is run", filled_when_run, HUGE),
@@ -331,7 +334,6 @@ MODELS = corpus(
             made("a loop that keeps 16 MB a round", hoarding, 1 << 20),
             made("a text that is doubled 60 times", doubling_text, 60),
             made("a constant text that is doubled 60 times", doubling_constant_text, 60),
-            made("constants that are multiplied 10,000 times", multiplying_constants, 10_000, 2000),
             made("numbers that are doubled 60 times", doubling_numbers, 60),
             made("a place before a tensor", gathering, -(1 << 40)),
             made("a place after a tensor", gathering, 1 << 40),

@@ -314,7 +314,7 @@ MODELS = corpus(
             made("calls of depth 240", deep_code, "torch.relu(", ")", 240),
             made("blocks of depth 150", nested_ifs, 150),
         ],
-        isolated_only("torch can't be stopped"): [
+        isolated_only("torch can't be stopped", endless=True): [
             made("a loop without end", with_code, "    while True:\n      x = torch.relu(x)\n    return x"),
         ],
     },

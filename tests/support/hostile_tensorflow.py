@@ -392,7 +392,7 @@ MODELS = corpus(
             ("an asset by its whole path", lambda scene: asset_of(str(scene.canary))),
             made("an asset above the archive", asset_of, "../../../../../etc/hostname"),
         ],
-        isolated_only("TensorFlow can't be stopped"): [
+        isolated_only("TensorFlow can't be stopped", endless=True): [
             made("a loop without end", looping),
         ],
     },

@@ -507,7 +507,7 @@ MODELS = corpus(
             made("weights in the flatbuffer itself", with_weights_elsewhere, 2, 16),
             made("sparse weights that lie far out", sparse),
         ],
-        isolated_only("LiteRT can't be stopped"): [
+        isolated_only("LiteRT can't be stopped", endless=True): [
             made("a loop without end", looping),
         ],
     },

@@ -2,7 +2,8 @@
 
     python hostile_trial.py FOLDER ENCODING IN-PROCESS|ISOLATED
 
-Each directory in FOLDER is a model; its builders are the files `0`, `1` and so on. The model `good` is harmless. For
+Each directory in FOLDER is a model; its builders are the files `0`, `1` and so on. The model `good` is harmless. The
+file `endless` has the names of models that compute until they are interrupted. For
 each model, a line is written to the file `outcomes` when it is begun, and another one, in JSON, when it is done.
 """
 
@@ -24,18 +25,21 @@ import numpy as np
 
 import wasi_nn
 from wasi_nn import ExecutionContext, ExecutionTarget, GraphEncoding, LoadRules, NNError, TensorInfo
-from wasi_nn.isolation import Isolation, isolated_graph
+from wasi_nn.isolation import Isolation, spares
 from wasi_nn.isolation.wire.protocol import Request, request
 from wasi_nn.isolation.worker_process import Worker
 
 _ROOM = 4 << 30  # bytes of memory for models, in addition to those of a process that has run a good one
 _PATIENCE = 3  # seconds until a compute is interrupted
+_PATIENCE_WITH_ENDLESS = 0.5
 _LOOKED_AT = 1 << 20  # bytes of an output that are recorded
 _USES = 40  # models per worker
 _MAX_RANK = 64  # of a numpy array
 
 
-def attempt(builders: Sequence[bytes], encoding: str, rules: LoadRules) -> Mapping[str, Any]:
+def attempt(
+    builders: Sequence[bytes], encoding: str, rules: LoadRules, patience: float = _PATIENCE
+) -> Mapping[str, Any]:
     """Load a model, run it on ones and read its outputs; returns the outcome."""
     stage = "load"
     # Without a limit for tensors: it would refuse some outputs before the runtimes make them.
@@ -49,7 +53,7 @@ def attempt(builders: Sequence[bytes], encoding: str, rules: LoadRules) -> Mappi
             for index, info in enumerate(context.graph.inputs):
                 context.set_input(index, _ones(info))
             for _ in range(2):  # the second time, into the outputs of the first
-                with _interrupted(context):
+                with _interrupted(context, patience):
                     context.compute()
             outputs = [_shown(context, index) for index in range(len(context._outputs or ()))]
         except NNError as error:
@@ -73,9 +77,9 @@ def _shown(context: ExecutionContext, index: int) -> bytes:
 
 
 @contextmanager
-def _interrupted(context: ExecutionContext) -> Iterator[None]:
+def _interrupted(context: ExecutionContext, patience: float) -> Iterator[None]:
     """Interrupt a compute that takes too long, if its runtime can be interrupted."""
-    timer = threading.Timer(_PATIENCE, context.interrupt)
+    timer = threading.Timer(patience, context.interrupt)
     timer.start()
     try:
         yield
@@ -138,16 +142,17 @@ def main(folder: Path, encoding: str, mode: str) -> None:
     if encoding == "ggml":  # its threads wait for each other by spinning, and take most of a machine that is busy
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:])
     if mode == "ISOLATED":
-        setattr(isolated_graph, "Worker", _Workers().worker)  # noqa: B010  a type checker would refuse an assignment
+        setattr(spares, "Worker", _Workers().worker)  # noqa: B010  a type checker would refuse an assignment
     outcomes = folder / "outcomes"
     done = {line.split()[0] for line in outcomes.read_text().splitlines()} if outcomes.exists() else set()
+    endless = (folder / "endless").read_text().split()
     models = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in {"good", *done})
     with open(outcomes, "a", buffering=1) as file:
         for place, model in enumerate((folder / "good", *models, folder / "good")):
             print(model.name, file=file)
             builders = [(model / str(number)).read_bytes() for number in range(len(list(model.iterdir())))]
             began = time.monotonic()
-            outcome = attempt(builders, encoding, rules)
+            outcome = attempt(builders, encoding, rules, _PATIENCE_WITH_ENDLESS if model.name in endless else _PATIENCE)
             print(model.name, json.dumps({**outcome, "seconds": time.monotonic() - began}), file=file)
             if place == 0:
                 _bound_memory()

@@ -66,6 +66,11 @@ def relu(dims: Dims = (4,)) -> bytes:
     return build([helper.make_node("Relu", ["x"], ["y"])], {"x": (1, dims)}, {"y": (1, dims)})
 
 
+def negated(kind: TensorType = TensorType.F32, dims: Dims = (4,)) -> bytes:
+    """y = -x, of any type that has a sign."""
+    return build([helper.make_node("Neg", ["x"], ["y"])], {"x": (ELEMENTS[kind], dims)}, {"y": (ELEMENTS[kind], dims)})
+
+
 def add_and_mul() -> bytes:
     """sum = a + b, product = a * b, over f32 [n]. The order of the outputs is product, sum."""
     return build(

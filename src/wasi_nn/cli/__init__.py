@@ -8,19 +8,30 @@ runtimes), else the guest's own.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 PROGRAM = "wasi-nn"
+_SUBCOMMANDS = ("run", "replay", "graphs", "inspect", "backends")
 FAILURE, USAGE, TRAP = 1, 2, 134
 
 ENCODINGS = tuple(encoding.value for encoding in GraphEncoding)
 TARGETS = tuple(target.value for target in ExecutionTarget)
+
+
+_kept: list[object] = []
+
+
+def keep(instance: object) -> None:
+    """Keep an object as long as the process: dropping it may take long, when a runtime waits for its threads."""
+    _kept.append(instance)
 
 
 class UsageError(Exception):
@@ -34,7 +45,11 @@ def command() -> NoReturn:
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the parent has it ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from wasi_nn.process import ending
+
+    gc.disable()  # until `_import_for` has imported most modules, whose objects stay
     exit_code = main(own_process=True)
+    ending.end()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -48,14 +63,16 @@ def command() -> NoReturn:
 def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
     """Run the command; returns its exit code. `own_process`: whether this process does nothing else."""
     from wasi_nn import __version__
-    from wasi_nn.cli import backends, graphs, inspect, replay, run
     from wasi_nn.cli.parser import Parser
 
     parser = Parser(PROGRAM, description="Run WebAssembly guests that do machine-learning inference through wasi-nn.")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    subcommands = parser.add_subparsers(title="commands, each with a --help", metavar="COMMAND", required=True)
-    for command in (run, replay, graphs, inspect, backends):
-        command.add_parser(subcommands)
+    subcommands = parser.add_subparsers(
+        title="commands, each with a --help", metavar="COMMAND", required=True, prog=PROGRAM
+    )
+    given = (sys.argv[1:] if arguments is None else arguments)[:1]
+    for name in [name for name in _SUBCOMMANDS if name in given] or _SUBCOMMANDS:
+        import_module(f"{__name__}.{name}").add_parser(subcommands)
     for subparser in subcommands.choices.values():
         subparser.add_argument(
             "--show-runtime-output",
@@ -75,6 +92,7 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
         options.streams = shield(options.show_runtime_output)
         if options.show_runtime_output:
             _show_output_of_workers()
+        _import_for(options.module)
     try:
         exit_code: int = options.main(options)
     except UsageError as error:
@@ -93,6 +111,16 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
         _print_error(str(error))
         return FAILURE
     return exit_code
+
+
+def _import_for(module: str) -> None:
+    """Import a subcommand's module and all that it needs, in less time than Python's defaults take."""
+    from wasi_nn.process.quiet import numpy_alone
+
+    with numpy_alone():
+        import_module(module)
+    gc.freeze()  # so that the collector doesn't look at the modules' objects each time
+    gc.enable()
 
 
 def _show_output_of_workers() -> None:

@@ -26,7 +26,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "device for each target. For a runtime that isn't installed, show the command that installs it.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(main=main)
+    parser.set_defaults(main=main, module="wasi_nn.backends")
 
 
 def main(options: argparse.Namespace) -> int:

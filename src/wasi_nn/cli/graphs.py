@@ -25,7 +25,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     graph_options.add(parser)
     parser.add_argument("--check", action="store_true", help="load each graph, and run it once on zeros")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(main=main)
+    parser.set_defaults(main=main, module="wasi_nn.loading.registry")
 
 
 def main(options: argparse.Namespace) -> int:

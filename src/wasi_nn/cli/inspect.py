@@ -51,7 +51,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "'tags=[\"serve\"]', or runtime, sha256, convert-types; VALUE is JSON or plain text (may be repeated)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(main=main)
+    parser.set_defaults(main=main, module="wasi_nn.guests.inspection")
 
 
 def main(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from wasi_nn.errors import nearest, printable
@@ -13,13 +14,22 @@ from wasi_nn.errors import nearest, printable
 _REQUIRED = "the following arguments are required: "
 _NO_VALUE = re.compile(r"argument (--[\w-]+)(?:/\S+)?: expected one argument")
 _USAGE_EXIT_CODE = 2
+_ANY_WIDTH = 80
 
 
 class Parser(argparse.ArgumentParser):
     """A parser whose options can't be abbreviated, and whose errors are one line each."""
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **{"allow_abbrev": False, **settings})
+    def __init__(self, *arguments: Any, formatter_class: Any = argparse.HelpFormatter, **settings: Any) -> None:
+        self._help_formatter = formatter_class
+        # argparse makes a formatter for each option that is added, and without a width each asks for the terminal's.
+        quick = partial(formatter_class, width=_ANY_WIDTH)
+        super().__init__(*arguments, **{"allow_abbrev": False, "formatter_class": quick, **settings})
+
+    def format_help(self) -> str:
+        """The help, as wide as the terminal."""
+        self.formatter_class = self._help_formatter
+        return super().format_help()
 
     def parse_known_args(  # type: ignore[override]  # its overloads are for other namespaces
         self, args: Sequence[str] | None = None, namespace: Any = None

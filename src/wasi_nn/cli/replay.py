@@ -39,7 +39,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="how far floats may differ on top of --rtol (defaults by type: docs/trace.md)",
     )
     parser.add_argument("trace", metavar="FILE", help="the trace; FILE.data has its data")
-    parser.set_defaults(main=main)
+    parser.set_defaults(main=main, module="wasi_nn.tracing.replay")
 
 
 def main(options: argparse.Namespace) -> int:

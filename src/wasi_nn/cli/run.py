@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import PROGRAM, UsageError, graph_options, limit_options
+from wasi_nn.cli import PROGRAM, UsageError, graph_options, keep, limit_options
 
 if TYPE_CHECKING:
     from wasi_nn.guests.directories import Directory
@@ -78,7 +78,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     parser.add_argument("guest", metavar="GUEST", help="a .wasm or .wat file")
     parser.add_argument("args", metavar="ARGS", nargs=argparse.REMAINDER, help="the guest's arguments")
-    parser.set_defaults(main=main)
+    parser.set_defaults(main=main, module="wasi_nn.host")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -113,6 +113,8 @@ def main(options: argparse.Namespace) -> int:
         dialect=options.dialect,
         cache=not options.no_cache,
     )
+    if options.streams is not None:  # the process does nothing else
+        keep(host)
     stats = None
     try:
         result = host.run(

@@ -31,13 +31,20 @@ def add(parser: argparse.ArgumentParser) -> None:
     for name, (kind, metavar, text) in _OPTIONS.items():
         flag = f"--worker-{name.replace('_', '-')}"
         group.add_argument(flag, type=kind, default=argparse.SUPPRESS, metavar=metavar, help=text)
+    group.add_argument(
+        "--worker-spare",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="keep a second worker with an imported runtime ready, for when one fails; takes memory (default: none)",
+    )
 
 
 def isolation(options: argparse.Namespace) -> Isolation:
     """The settings of isolated graphs that the options give. Raises `UsageError` for a setting with `--no-isolate`."""
     from wasi_nn.isolation import Isolation
 
-    values = {name: getattr(options, f"worker_{name}") for name in _OPTIONS if hasattr(options, f"worker_{name}")}
+    names = (*_OPTIONS, "spare")
+    values = {name: getattr(options, f"worker_{name}") for name in names if hasattr(options, f"worker_{name}")}
     if values and options.isolate is False:
         option = f"--worker-{next(iter(values)).replace('_', '-')}"
         raise UsageError(f"{option} is for isolated graphs, and --no-isolate has none: leave out one of the two")

@@ -245,8 +245,7 @@ class ExecutionContext:
             return self._step[index]
         if not self._knows_outputs or (self._has_run and self._outputs is not None):
             return None
-        self._require_made_here()
-        return self._runner.output_before_compute(index, self._inputs.arrays)
+        return self._guarded(partial(self._runner.output_before_compute, index, self._inputs.arrays))
 
     def _require_made_here(self) -> None:
         if self._forks != forks.count:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wasmtime import Module
-from wasmtime.component import Component
 
 from wasi_nn.arguments import (
     as_arguments,
@@ -31,6 +30,8 @@ from wasi_nn.session.policy import as_patterns
 
 if TYPE_CHECKING:
     from typing import TextIO
+
+    from wasmtime.component import Component
 
     from wasi_nn.guests.directories import Directories
     from wasi_nn.guests.guest_file import Guest
@@ -69,7 +70,14 @@ def as_guest(guest: Any) -> Guest:
 
 def as_guest_or_compiled(guest: Any) -> Guest | Module | Component:
     """A guest as `as_guest` gives it, or one that is compiled."""
-    return guest if isinstance(guest, Module | Component) else as_guest(guest)
+    if isinstance(guest, Module):
+        return guest
+    if not isinstance(guest, str | bytes | os.PathLike):
+        from wasmtime.component import Component
+
+        if isinstance(guest, Component):
+            return guest
+    return as_guest(guest)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,6 @@ when its time is over.
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 import time
 from math import inf
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -100,6 +98,8 @@ def _unnamed_file() -> BinaryIO:
     """A file without a name, which is in memory where the operating system has such files."""
     if hasattr(os, "memfd_create"):
         return open(os.memfd_create("wasi-nn"), "w+b")
+    import tempfile
+
     return tempfile.TemporaryFile()
 
 
@@ -114,6 +114,8 @@ def _compile_in_process(
     begun: float,
 ) -> None:
     """Compile the file `source` into the file `target`, in another process."""
+    import subprocess
+
     files = (source.fileno(), target.fileno())
     memory = limits.compile_memory or 0
     command = python_command(

@@ -11,20 +11,22 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from wasmtime import Module, WasmtimeError, _ffi as ffi
-from wasmtime.component import Component
+from wasmtime import WasmtimeError, _ffi as ffi
+
+if TYPE_CHECKING:
+    from wasmtime import Module
+    from wasmtime.component import Component
 
 logger = logging.getLogger("wasi_nn")
 
-Compiled = TypeVar("Compiled", Module, Component)
+Compiled = TypeVar("Compiled", "Module", "Component")
 
 _DIGEST_SIZE = hashlib.sha256().digest_size
 _MAX_BYTES = 2 * 2**30
@@ -32,6 +34,10 @@ _MAX_BYTES = 2 * 2**30
 
 def default_directory() -> Path:
     """The default directory for compiled guests."""
+    if sys.platform == "linux":
+        given = os.environ.get("XDG_CACHE_HOME", "")
+        caches = given if os.path.isabs(given) else os.path.expanduser("~/.cache")
+        return Path(caches, "wasi-nn", "compiled")
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("wasi-nn", appauthor=False)) / "compiled"
@@ -178,7 +184,7 @@ def _knows_all_users() -> bool:
 
 def _write_file(directory: int, name: str, *parts: bytes | bytearray) -> None:
     """Write a file under a temporary name, and rename it when it is complete."""
-    unfinished = f".new-{secrets.token_hex(8)}"
+    unfinished = f".new-{os.urandom(8).hex()}"
     file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
     try:
         with open(file, "wb") as opened:

@@ -8,13 +8,16 @@ import resource
 import signal
 import sys
 from contextlib import suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from wasmtime import Module, WasmtimeError
-from wasmtime.component import Component
 
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.process.resource_limits import limit
+
+if TYPE_CHECKING:
+    from wasmtime import Engine
+    from wasmtime.component import Component
 
 INVALID = 3
 """The exit code for bytes that are not WebAssembly. The engine's message is on standard output."""
@@ -42,15 +45,23 @@ def main(kind: str, fuel: str, memory: str, source: str, target: str, parent: st
         wasm = opened.read()
     engine = new_engine(fuel=fuel == "1", parallel=True)
     try:
-        compiled = Component(engine, wasm) if kind == "Component" else Module(engine, wasm)
+        serialized = _compiled(kind, engine, wasm).serialize()
         with open(int(target), "wb") as opened:
-            opened.write(compiled.serialize())
+            opened.write(serialized)
     except WasmtimeError as error:
         os.write(1, str(error).encode("utf-8", "replace"))
         os._exit(INVALID)
     except MemoryError:
         os.abort()  # as the engine does when it is out of memory
     os._exit(0)
+
+
+def _compiled(kind: str, engine: Engine, wasm: bytes) -> Module | Component:
+    if kind == "Module":
+        return Module(engine, wasm)
+    from wasmtime.component import Component
+
+    return Component(engine, wasm)
 
 
 def _end_with(parent: int) -> None:

@@ -8,13 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wasmtime import Engine, Module, WasmtimeError
-from wasmtime.component import Component
 
-from wasi_nn.abi.component import compose
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.compilation import compile_guest
 
 if TYPE_CHECKING:
+    from wasmtime.component import Component
+
     from wasi_nn.guests.compile_cache import CompileCache, Compiled
     from wasi_nn.guests.guest_file import Guest
     from wasi_nn.guests.runs import Work
@@ -40,6 +40,10 @@ class GuestCompiler:
         wasm, name = guest_file.read(guest), guest_file.name_of(guest)
         compiled: Module | Component
         if guest_file.is_component(wasm):
+            from wasmtime.component import Component
+
+            from wasi_nn.abi.component import compose
+
             bridges = compose.versions_of(wasm, name)
             compiled = self._compiled(Component, wasm, name, limits, work, wrapped=bool(bridges))
             self._memory_counts.add(compiled, wasm, len(bridges))
@@ -51,6 +55,9 @@ class GuestCompiler:
     def _compiled(
         self, kind: type[Compiled], wasm: bytes, name: str, limits: Limits, work: Work[Any], *, wrapped: bool
     ) -> Compiled:
+        if wrapped:
+            from wasi_nn.abi.component import compose
+
         def compile_now(wasm: bytes) -> Compiled:
             work.recorder.compiles = True
             if len(wasm) > _SLOW_TO_COMPILE:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import wasmtime
 from wasmtime import Engine, Linker, MemoryType, Module, Store, Trap, WasmtimeError
-from wasmtime.component import Component, ComponentInstanceType, ExportIndex, FuncType, ResultType
 
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER, end_if_cut_short
 from wasi_nn.errors import GuestError, GuestTrap, one_line, printable
-from wasi_nn.guests.makes import is_core_of_component, listed, make_of_component, make_of_module, why_not_compiled
+from wasi_nn.guests.makes import is_core_of_component, listed, make_of_module, why_not_compiled
 from wasi_nn.guests.store_limits import COMPONENT_MEMORIES, MODULE_MEMORIES
 from wasi_nn.limits.limits import Limits, how_to_raise
-from wasi_nn.loading.explanation import what_is
 from wasi_nn.process.files import read_regular
 from wasi_nn.settings import how_to_set
+
+if TYPE_CHECKING:
+    from wasmtime.component import Component
 
 Guest = bytes | str | os.PathLike[str]
 """A guest: the path of a `.wasm` or `.wat` file, or the bytes of either."""
@@ -29,14 +31,13 @@ _PAGE = 65536  # bytes
 _SHARED_MEMORY = "shared memory support is disabled"
 _NO_HTTP = "unknown import: `wasi:http/"
 _TOO_MANY_MEMORIES = "memory count too high"
-_RUN = "wasi:cli/run@0.2."
 _MAGIC = b"\0asm"
 _PROGRAMS = (b"\x7fELF", b"\xcf\xfa\xed\xfe")  # for the machine itself
 
 
 def name_of(guest: Guest | Module | Component) -> str:
     """The name of a guest in messages, and in its own argv."""
-    return "guest.wasm" if isinstance(guest, bytes | Module | Component) else os.path.basename(guest) or str(guest)
+    return os.path.basename(guest) or str(guest) if isinstance(guest, str | os.PathLike) else "guest.wasm"
 
 
 def read(guest: Guest) -> bytes:
@@ -62,6 +63,8 @@ def read(guest: Guest) -> bytes:
 
 
 def _not_webassembly(name: str, content: bytes) -> GuestError:
+    from wasi_nn.loading.explanation import what_is
+
     found = what_is(memoryview(content), name)
     if found is None or found.vague:
         return GuestError(f"{name} is not WebAssembly, neither binary nor text: it begins with {content[:8]!r}")
@@ -152,38 +155,9 @@ def _problem_of_start(start: object) -> Iterator[str]:
 
 def imports_wasi(guest: Module | Component, engine: Engine) -> bool:
     """Whether a guest imports functions of WASI other than those of wasi-nn."""
-    if isinstance(guest, Component):
-        return any(name.startswith("wasi:") and not name.startswith("wasi:nn/") for name in guest.type.imports(engine))
-    return any(item.module.startswith("wasi_") for item in guest.imports)
-
-
-def run_of(name: str, component: Component, engine: Engine, imports: Iterable[str]) -> ExportIndex:
-    """The function `run` of a component that is a command and has these imports. Raises `GuestError` if the component
-    has none, or is made for another WASI."""
-    exports = component.type.exports(engine)
-    make = make_of_component(imports, exports)
-    if make is not None:
-        raise GuestError(f"{name} {make}")
-    interface = next((export for export in exports if export.startswith(_RUN)), None)
-    if interface is None:
-        has = listed(exports) or "nothing"
-        raise GuestError(
-            f"{name} is a library, not a command, since it exports no '{_RUN}x' (it exports {has}): build it as a "
-            "command, with a main function, for a world that exports wasi:cli/run"
-        )
-    instance = exports[interface].ty
-    run = instance.exports(engine).get("run") if isinstance(instance, ComponentInstanceType) else None
-    index = component.get_export_index("run", component.get_export_index(interface))
-    if run is None or index is None or not _is_run(run.ty):
-        raise GuestError(f"{name} exports a {interface} of its own, without 'run: func() -> result'")
-    return index
-
-
-def _is_run(function: object) -> bool:
-    if not isinstance(function, FuncType) or function.params:
-        return False
-    result = function.result
-    return isinstance(result, ResultType) and result.ok is None and result.err is None
+    if isinstance(guest, Module):
+        return any(item.module.startswith("wasi_") for item in guest.imports)
+    return any(name.startswith("wasi:") and not name.startswith("wasi:nn/") for name in guest.type.imports(engine))
 
 
 def _has(linker: Linker, store: Store, item: wasmtime.ImportType) -> bool:

@@ -15,6 +15,7 @@ from wasi_nn.errors import GuestError
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.compilation import compile_guest
 from wasi_nn.guests.compile_cache import Compiled
+from wasi_nn.guests.component_linking import run_of
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.makes import make_of_component
 from wasi_nn.guests.runs import Work
@@ -107,7 +108,7 @@ def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) 
         if unknown:
             problems.append(f"has imports that this host lacks: {', '.join(unknown)}")
         try:
-            guest_file.run_of(name, component, engine, imports)
+            run_of(name, component, engine, imports)
         except GuestError as error:
             problems.append(str(error).removeprefix(f"{name} "))
     return GuestReport(

@@ -1,13 +1,11 @@
-"""Links a compiled guest with WASI and the nn functions of a session, and runs it."""
+"""Links a compiled module with WASI and the nn functions of a session, and runs linked guests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from wasmtime import Engine, ExitTrap, Linker, Module, Store, Trap, WasmtimeError
-from wasmtime.component import Component, Linker as ComponentLinker
 
-from wasi_nn.abi.component import bridge_functions
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.errors import GuestTrap
 from wasi_nn.guests import guest_file
@@ -48,27 +46,6 @@ def link_module(
         finally:
             recorder.measure_memory(instance, store)
         return 0
-
-    return start
-
-
-def link_component(
-    name: str, component: Component, engine: Engine, store: Store, wasi: Wasi, session: Session, allow_http: bool
-) -> Callable[[], int]:
-    """Link a component; returns the function that runs it and returns its exit code."""
-    linker = ComponentLinker(engine)
-    imports = list(component.type.imports(engine))
-    http = any(imported.startswith("wasi:http/") for imported in imports)
-    wasi.add_to_component(linker, store, component, http and allow_http)
-    bridge_functions.add_to_component_linker(linker, session)
-    if http and not allow_http:
-        linker.define_unknown_imports_as_traps(component)
-    run = guest_file.run_of(name, component, engine, imports)
-
-    def start() -> int:
-        function = linker.instantiate(store, component).get_func(store, run)
-        assert function is not None  # `run_of` has checked the export's type
-        return 0 if function(store).tag == "ok" else 1
 
     return start
 

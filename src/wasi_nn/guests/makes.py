@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from wasi_nn.abi.component.reading import names_of
 from wasi_nn.abi.wasm_binary import uses_async
@@ -17,11 +17,11 @@ Import = tuple[str, str]
 
 _MOST_NAMES, _MOST_LETTERS = 12, 200  # in a message, and in a name there
 _PREVIEW_1 = "wasi_snapshot_preview1"
-_INTERFACE = re.compile(r"(?:cm32p2\|)?[a-z][a-z0-9-]*:[a-z0-9-]+/[a-z0-9-]+(?:@.*)?|\$root|\[export\].*|cm32p2.*")
+_INTERFACE = r"(?:cm32p2\|)?[a-z][a-z0-9-]*:[a-z0-9-]+/[a-z0-9-]+(?:@.*)?|\$root|\[export\].*|cm32p2.*"
 _RUN = "wasi:cli/run@"
-_WASI_0_3 = re.compile(r"wasi:(?!nn/).*@0\.3(?:\.|$)", re.DOTALL)
+_WASI_0_3 = r"(?s)wasi:(?!nn/).*@0\.3(?:\.|$)"
 _BEFORE_INTERFACE = r"(?:\[[a-z-]+\])*(?:cm32p2\|)?"  # in the names of a component's core module
-_HTTP_SERVER = re.compile(r"wasi:http/(?:incoming-handler|handler)@.*")
+_HTTP_SERVER = r"wasi:http/(?:incoming-handler|handler)@.*"
 
 _FOR_WASI = "build it for WASI preview 1 (wasm32-wasip1, formerly wasm32-wasi)"
 _FOR_WASI_0_2 = (
@@ -41,8 +41,7 @@ def listed(names: Collection[str]) -> str:
 # Core modules
 
 
-@dataclass(frozen=True)
-class _Make:
+class _Make(NamedTuple):
     """A make of core modules.
 
     text   a sentence without its subject, the module
@@ -58,8 +57,7 @@ def _from(*modules: str) -> Callable[[Import], bool]:
 
 
 def _named(pattern: str, module: str = "env") -> Callable[[Import], bool]:
-    matches = re.compile(pattern).fullmatch
-    return lambda item: item[0] == module and matches(item[1]) is not None
+    return lambda item: item[0] == module and re.fullmatch(pattern, item[1]) is not None
 
 
 _THREADS = "is built with threads, which this host doesn't have: build it without (wasm32-wasip1, not -threads)"
@@ -143,7 +141,7 @@ def is_core_of_component(missing: Sequence[Import], exports: Collection[str]) ->
     """Whether a module is the part of a component that its tool has made before the component."""
     exports_interfaces = any("#" in name for name in exports)
     is_library = "cabi_realloc" in exports and "_start" not in exports
-    return exports_interfaces or is_library or any(_INTERFACE.fullmatch(module) for module, _ in missing)
+    return exports_interfaces or is_library or any(re.fullmatch(_INTERFACE, module) for module, _ in missing)
 
 
 def _assemblyscript(imports: Collection[str], exports: Collection[str]) -> str:
@@ -158,7 +156,7 @@ def _core_of_component(missing: Sequence[Import], exports: Collection[str], *, a
     kind = "command" if "_start" in exports else "reactor"
     adapt = f" --adapt {_PREVIEW_1}=wasi_snapshot_preview1.{kind}.wasm" if adapts else ""
     adapter = ", with the adapter of wasmtime's releases" if adapts else ""
-    interfaces = dict.fromkeys(module for module, _ in missing if _INTERFACE.fullmatch(module))
+    interfaces = dict.fromkeys(module for module, _ in missing if re.fullmatch(_INTERFACE, module))
     newer = [name for name in interfaces if _is_wasi_0_3(_interface(name))]
     what = f"imports {listed(newer)}"
     if not newer:
@@ -209,7 +207,7 @@ def make_of_component(imports: Iterable[str], exports: Iterable[str]) -> str | N
         return f"is built for WASI 0.3 (it {seen}), {_NOT_YET}"
     if runs:
         return None
-    if any(map(_HTTP_SERVER.fullmatch, exports)):
+    if any(re.fullmatch(_HTTP_SERVER, name) for name in exports):
         return (
             f"is a server of HTTP requests, not a command (it exports {listed(exports)}): this host "
             "runs only commands, which export wasi:cli/run"
@@ -230,4 +228,4 @@ def why_not_compiled(wasm: bytes) -> str | None:
 
 
 def _is_wasi_0_3(name: str) -> bool:
-    return _WASI_0_3.match(name) is not None
+    return re.match(_WASI_0_3, name) is not None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
@@ -61,7 +60,9 @@ class Work(Generic[Result]):
         self._stop_function: Callable[[str], None] | None = None
         self._call: Call[Result] | None = None
         self._stats = RunStats()
-        self._outcome: Future[Result] = Future()  # holds the result or error of `_call`, which gives it only once
+        self._has_outcome = False
+        self._results: list[Result] = []  # the result of `_call`, which gives it only once
+        self._failure: BaseException | None = None  # its error
 
     def begin(self, function: Callable[[], Result]) -> None:
         """Call a function on another thread. Raises `GuestError` if the process can have no more threads."""
@@ -136,18 +137,21 @@ class Work(Generic[Result]):
 
     def _result(self) -> Result:
         with self._lock:
-            if not self._outcome.done():
+            if not self._has_outcome:
                 assert self._call is not None  # it has ended
                 try:
-                    self._outcome.set_result(self._call.result())
+                    self._results.append(self._call.result())
                 except BaseException as error:
                     if isinstance(error, GuestTrap):
                         error.stats = self.recorder.stats()
-                    self._outcome.set_exception(error)
+                    self._failure = error
+                self._has_outcome = True
                 self._stats = self.recorder.stats()
                 self.output, self.recorder = _no_output, StatsRecorder()  # frees what the outcome has a copy of
         try:
-            return self._outcome.result()
+            if self._failure is not None:
+                raise self._failure
+            return self._results[0]
         except GuestError as error:
             if not self._reason:
                 raise

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from wasmtime import Engine, Module, Store
-from wasmtime.component import Component
 
 from wasi_nn.abi.component.injection import MAX_INSTANCES
 from wasi_nn.abi.wasm_binary import memories_of
 from wasi_nn.limits.limits import Limits
+
+if TYPE_CHECKING:
+    from wasmtime.component import Component
 
 MODULE_MEMORIES, _MODULE_INSTANCES = 8, 1
 COMPONENT_MEMORIES, _COMPONENT_INSTANCES = 32, 1000 + MAX_INSTANCES  # the shim's instances come on top

@@ -6,12 +6,16 @@ it has much of it or ends.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from wasmtime import Engine, Store
-from wasmtime.component import Component, Linker as ComponentLinker, ResourceAny, ResourceHost, ResourceType
 
 from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
 from wasi_nn.abi.core.preview1 import Preview1
+
+if TYPE_CHECKING:
+    from wasmtime.component import Component, Linker as ComponentLinker, ResourceAny
 
 _CHARACTER_DEVICE, _STAT_SIZE = 2, 24
 _INTERFACES = {"terminal-output": 0, "terminal-stdout": 1, "terminal-stderr": 2}
@@ -40,6 +44,8 @@ def show_to_module(engine_functions: Preview1, terminals: frozenset[int]) -> Non
 
 def show_to_component(linker: ComponentLinker, component: Component, engine: Engine, terminals: frozenset[int]) -> None:
     """Tell a component that some of its descriptors 1 and 2 are terminals."""
+    from wasmtime.component import ResourceType
+
     resource = ResourceType.host(_TYPE)
     linker.allow_shadowing = True
     with linker.root() as root:
@@ -56,6 +62,8 @@ def show_to_component(linker: ComponentLinker, component: Component, engine: Eng
 
 
 def _terminal(store: Store) -> ResourceAny:
+    from wasmtime.component import ResourceHost
+
     return ResourceHost.own(0, _TYPE).to_any(store)
 
 

@@ -17,7 +17,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from wasmtime import Linker, Module, Store, WasiConfig, WasmtimeError, _ffi as ffi
-from wasmtime.component import Component, Linker as ComponentLinker
 
 from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.core import host_functions, preview1
@@ -32,6 +31,8 @@ from wasi_nn.process.threads import require_threads
 
 if TYPE_CHECKING:
     from typing import TextIO
+
+    from wasmtime.component import Component, Linker as ComponentLinker
 
 
 class Wasi:
@@ -101,7 +102,7 @@ class Wasi:
 
     def extra_instances(self, guest: Module | Component) -> int:
         """How many instances of this package a guest's store must hold: 1 if `add_to` makes a `Preview1`, else 0."""
-        if isinstance(guest, Component):
+        if not isinstance(guest, Module):
             return 0
         imports = {item.name for item in guest.imports if item.module == preview1.MODULE}
         counts_files = self._counts_files and "path_open" in imports

@@ -22,17 +22,22 @@ class Isolation:
     `memory`: the bytes that a worker may have of its own, and again as many in its scratch folder; neither the model's
     file nor the tensors that it is given count. `threads`: those that a worker may have. `load_time`: the seconds that
     a model may take to be loaded, or to do anything else but compute. `grace`: the seconds that a worker has to stop
-    computing when it is told to, before it is killed. Raises `NNError` with `invalid-argument` for what isn't positive.
+    computing when it is told to, before it is killed. `spare`: whether a second worker, which has imported its runtime
+    and holds no model, stands by to take the place of one that fails; it takes the memory of an imported runtime.
+    Raises `NNError` with `invalid-argument` for a number that isn't positive.
     """
 
     memory: int = 4 * 2**30
     threads: int = 1024
     load_time: float = 300.0
     grace: float = 1.0
+    spare: bool = False
 
     def __post_init__(self) -> None:
+        from wasi_nn.arguments import as_flag
         from wasi_nn.limits.limits import require_positive
 
+        object.__setattr__(self, "spare", as_flag("Isolation.spare", self.spare))
         require_positive(self, longest=_LONGEST)
 
 

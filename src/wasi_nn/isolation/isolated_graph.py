@@ -21,16 +21,19 @@ from wasi_nn.isolation import Isolation
 from wasi_nn.isolation.connection import Connection
 from wasi_nn.isolation.isolated_runner import IsolatedRunner
 from wasi_nn.isolation.shared_memory import SharedMemory
+from wasi_nn.isolation.spares import WorkerKind, spare_workers
 from wasi_nn.isolation.wire.channel import MAX_FILES
 from wasi_nn.isolation.wire.descriptions import Description, InvalidWorkerMessage
 from wasi_nn.isolation.wire.protocol import Message, Request, request
-from wasi_nn.isolation.worker_process import Worker
 from wasi_nn.limits.stopping import stopped_by, turn
 from wasi_nn.process.files import files_in
 from wasi_nn.types import ExecutionTarget
 
 if TYPE_CHECKING:
     from wasi_nn.backends import Backend, Options
+    from wasi_nn.isolation.worker_process import Worker
+
+_SIZE_STEP = 2**30  # bytes
 
 
 def load(
@@ -68,13 +71,16 @@ class Model:
         path = model.absolute() if isinstance(model, Path) else None
         self._builders = [] if isinstance(model, Path) else [SharedMemory.holding(builder) for builder in model]
         files = [] if path is None else backend.own_files_of(path, options)
-        self._readable = [*_code(backend), *map(str, files)]
-        self._size = sum(builder.size for builder in self._builders) + sum(map(_size_of, files))
-        self._sockets = backend.needs_sockets
-        self._backend = f"{type(backend).__module__}:{type(backend).__qualname__}"
+        size = sum(builder.size for builder in self._builders) + sum(map(_size_of, files))
+        if settings.spare and path is None:
+            size = -(-size // _SIZE_STEP) * _SIZE_STEP  # so that models of several sizes have workers of one kind
+        name = f"{type(backend).__module__}:{type(backend).__qualname__}"
+        readable = (*_code(backend), *map(str, files))
+        self._kind = WorkerKind(settings, readable, size, backend.needs_sockets, name, backend.runtime)
+        self._spare = spare_workers.of(self._kind) if settings.spare else None
         self._message = request(
             Request.LOAD,
-            backend=self._backend,
+            backend=name,
             path=None if path is None else str(path),
             target=ExecutionTarget.CPU.value,
             options=dict(options),
@@ -99,20 +105,33 @@ class Model:
                 if worker is not None:
                     worker.close()
                 self._worker = None
-                worker = Worker(self.settings, self._readable, model=self._size, sockets=self._sockets)
-                files = [builder.file for builder in self._builders]
-                try:
-                    with stopped_by(worker.kill):
-                        worker.start(self._backend, self.runtime)
-                        self._know(worker, b"", *worker.ask(self._message, "load the model", files=files))
-                except BaseException:
-                    worker.close()
-                    raise
-                self._worker = worker
+                self._worker = worker = self._loaded()
+            if self._spare is not None:
+                self._spare.prepare()
             if config not in worker.graphs:
                 message = request(Request.CONFIGURE, graph=worker.graphs[b""])
                 self._know(worker, config, *worker.ask(message, "configure the graph", config))
             return worker, worker.graphs[config]
+
+    def _loaded(self) -> Worker:
+        """A worker with the model: the spare if one is ready, else a new one."""
+        spare = None if self._spare is None else self._spare.take()
+        worker = spare or self._kind.new_worker()
+        files = [builder.file for builder in self._builders]
+        try:
+            with stopped_by(worker.kill):
+                if spare is None:
+                    worker.start(self._kind.backend, self.runtime)
+                self._know(worker, b"", *worker.ask(self._message, "load the model", files=files))
+        except BaseException:
+            worker.close()
+            raise
+        return worker
+
+    @property
+    def spare(self) -> Worker | None:
+        """The spare worker that stands by; None if there is none, or it isn't ready."""
+        return None if self._spare is None else self._spare.ready
 
     def described(self, config: bytes) -> Description:
         """The worker's description of the graph with this configuration. Call it once for each `IsolatedGraph`."""
@@ -145,6 +164,7 @@ class Model:
                 if self._worker is not None:
                     self._worker.kill("the graph was closed")
                     self._worker.close()
+                self._spare = None
 
     def _forget_dropped(self) -> None:
         if self._is_forgetting:  # the garbage collector ran in the middle of it
@@ -222,6 +242,12 @@ class IsolatedGraph(Graph):
     def worker_process(self) -> int:
         """The process id of the worker that has the model now."""
         return self.worker.process.pid
+
+    @property
+    def spare_process(self) -> int | None:
+        """The process id of the spare worker; None if there is none, or it isn't ready."""
+        spare = self._model.spare
+        return None if spare is None else spare.process.pid
 
     def close(self) -> None:
         """End the worker, unless another graph with a configuration of its own is still there."""

@@ -150,7 +150,7 @@ class IsolatedRunner(Runner):
 
     def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
         connection = self._connected()
-        answer = self._ask(connection, Request.BEFORE, inputs, to="give an output", index=index)
+        answer = self._ask(connection, Request.BEFORE, inputs, index=index)
         return connection.taken(answer, index)[0] if tells_of_outputs(answer) else None
 
     def interrupt(self) -> None:
@@ -166,8 +166,6 @@ class IsolatedRunner(Runner):
         what: Request,
         inputs: Sequence[Array | None],
         outputs: OutputReader | None = None,
-        *,
-        to: str = "",
         **more: Any,
     ) -> Message:
         """Send a request that depends on inputs, with the inputs that changed."""
@@ -179,7 +177,7 @@ class IsolatedRunner(Runner):
         try:
             changes = [self._change(connection, index, inputs[index], files) for index in changed]
             content = encoded(request(what, bind=changes, **more), files=len(files))
-            return connection.ask(content, files, outputs, to=to)
+            return connection.ask(content, files, outputs)
         except NNError:  # the worker may not have taken all of them
             self._forget_sent()
             raise

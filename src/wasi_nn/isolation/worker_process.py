@@ -9,7 +9,6 @@ import socket
 import subprocess
 import threading
 import time
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -23,6 +22,7 @@ from wasi_nn.isolation.wire.descriptions import error_of
 from wasi_nn.isolation.wire.protocol import Message, Request, request
 from wasi_nn.isolation.worker.sandbox import library_folders
 from wasi_nn.process import environment, forks
+from wasi_nn.process.ending import finalize_by_the_end
 from wasi_nn.process.processes import how_it_ended, python_command
 
 words_of_workers = logging.getLogger("wasi_nn.workers")
@@ -59,7 +59,7 @@ class Worker:
             raise NNError(ErrorCode.RUNTIME_ERROR, text) from error
         held.callback(self.inputs.close)
         held.callback(self.outputs.close)
-        self._end = weakref.finalize(self, _end, self.process, held, os.getpid())
+        self._end = finalize_by_the_end(self, _end, self.process, held, os.getpid())
         forks.reset_in_child(self)
         allowed = [*library_folders(), *map(os.path.realpath, readable)]
         may = request(
@@ -99,18 +99,23 @@ class Worker:
             return opened.pop_all()
 
     def ask(
-        self, message: Mapping[str, Any], to: str, data: bytes | memoryview = b"", files: Sequence[int] = ()
+        self,
+        message: Mapping[str, Any],
+        to: str,
+        data: bytes | memoryview = b"",
+        files: Sequence[int] = (),
+        within: float | None = None,
     ) -> tuple[Message, memoryview]:
         """Send a request on the control channel, and wait for the answer; gives the answer and its bytes. `to` says in
-        errors what the request is for.
+        errors what the request is for, and `within` how many seconds it may take (None: `Isolation.load_time`).
 
-        Raises `NNError`: the worker's own, `timeout` after `Isolation.load_time`, `runtime-error` if the worker ends,
+        Raises `NNError`: the worker's own, `timeout` after these seconds, `runtime-error` if the worker ends,
         `too-large` for more bytes than one message has.
         """
         content = encoded(message, data, len(files))
         with self._lock:
             try:
-                with self._control.within(self._settings.load_time):
+                with self._control.within(self._settings.load_time if within is None else within):
                     with self._sending:
                         self._control.send_encoded(content, files)
                     answer, given, _ = self._control.receive()
@@ -128,10 +133,11 @@ class Worker:
             raise self.told(answer["error"])
         return answer, given
 
-    def start(self, backend: str, runtime: str) -> None:
-        """Have the worker import a backend, `module:name`, and its runtime. Raises as `ask` does."""
+    def start(self, backend: str, runtime: str, within: float | None = None) -> None:
+        """Have the worker import a backend, `module:name`, and its runtime. Of no effect if it has. Raises as `ask`
+        does."""
         self._starting = runtime
-        self.ask(request(Request.START, backend=backend), f"start {runtime}")
+        self.ask(request(Request.START, backend=backend), f"start {runtime}", within=within)
         self._starting = ""
 
     def tell(self, message: Mapping[str, Any], files: Sequence[int] = ()) -> bool:

@@ -28,7 +28,7 @@ class Limits:
     model_bytes     bytes of models that the guest loads from its own bytes, alive together
     tensor_bytes    bytes of tensors alive: a component's tensors, and the inputs and outputs of execution contexts
     graphs          graphs that the guest holds
-    workers         processes of isolated graphs that the guest loads from its own bytes
+    workers         processes of isolated graphs that the guest loads from its own bytes, with their spares
     contexts        execution contexts that the guest holds
     handles         all handles of the guest, including those of tensors and errors
     files           files and directories that the guest has open in its directories
@@ -78,12 +78,15 @@ class HostLimits:
 
 
 def require_positive(settings: Any, longest: float = LARGEST) -> None:
-    """Check that each field of a dataclass is a positive number of its annotated type, and below a maximum.
+    """Check that each field of a dataclass, but for flags, is a positive number of its annotated type, and below a
+    maximum.
 
     The maximum is `longest` for floats (seconds), and 2^63 for integers. None is allowed if the annotation allows it.
     Raises `NNError` with `invalid-argument`.
     """
     for field in fields(settings):
+        if field.type == "bool":
+            continue
         value, annotation = plain(getattr(settings, field.name)), str(field.type)
         if value is None and "None" in annotation:
             continue

@@ -11,7 +11,6 @@ from pathlib import Path
 from wasi_nn.arguments import as_builders, as_path
 from wasi_nn.backends import Backend, Source, available, files_of, is_installed
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable
-from wasi_nn.loading.explanation import unknown_format, what_is_in
 from wasi_nn.loading.rules import LoadRules
 from wasi_nn.process.files import is_irregular, mapped_file
 from wasi_nn.types import GraphEncoding
@@ -88,6 +87,8 @@ def _model_file(directory: Path, encoding: GraphEncoding) -> Path:
         raise NNError(
             ErrorCode.INVALID_ARGUMENT, f"the directory {shown} has several models ({names}): give the path of one"
         )
+    from wasi_nn.loading.explanation import what_is_in
+
     raise NNError(
         ErrorCode.INVALID_ENCODING,
         f"the directory {shown} has none of {', '.join(usual)}, nor any other file in a format known here"
@@ -124,4 +125,6 @@ def _backend_for_bytes(
         known = dict.fromkeys(backend.encoding.value for backend in available())
         message = f"there is no backend for {encoding.value} here, only for {', '.join(known)}"
         raise NNError(ErrorCode.INVALID_ENCODING, message)
+    from wasi_nn.loading.explanation import unknown_format
+
     raise unknown_format(model, file, tried)

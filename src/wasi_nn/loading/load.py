@@ -12,7 +12,6 @@ from wasi_nn.backends import Options, Source, load_errors
 from wasi_nn.errors import NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.loading.choose import ChosenModel, choose
-from wasi_nn.loading.explanation import explained
 from wasi_nn.loading.rules import LoadRules, as_rules, known_runtime
 from wasi_nn.process import forks
 from wasi_nn.settings import how_to_set
@@ -68,7 +67,7 @@ def open_model(
         with load_errors(backend):
             graph = _load_on(load_on, target, options, rules)
     except NNError as error:
-        cause = explained(error, backend, chosen.model)
+        cause = _explained(error, chosen)
         if cause is error:
             raise
         raise cause from error
@@ -79,6 +78,14 @@ def open_model(
 
         graph = converted(graph)
     return graph
+
+
+def _explained(error: NNError, chosen: ChosenModel) -> NNError:
+    try:
+        from wasi_nn.loading.explanation import explained
+    except OSError:  # no descriptor is free to read the module, and that is the likely cause of the error
+        return error
+    return explained(error, chosen.backend, chosen.model)
 
 
 def _load_on(

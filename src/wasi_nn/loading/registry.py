@@ -19,7 +19,6 @@ from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printabl
 from wasi_nn.graph.graph import Graph
 from wasi_nn.limits.stopping import turn
 from wasi_nn.loading.choose import choose, files_at
-from wasi_nn.loading.explanation import what_is
 from wasi_nn.loading.load import load
 from wasi_nn.loading.named_graph import NamedGraph, Source, is_sha256
 from wasi_nn.loading.rules import LoadRules, as_rules, known_runtime
@@ -330,6 +329,8 @@ def _require_digest(name: str, builders: Sequence[Buffer], expected: str) -> Non
     for builder in builders:
         digest.update(builder)
     if digest.hexdigest() != expected.strip().lower():
+        from wasi_nn.loading.explanation import what_is
+
         message = f"graph {name!r} has sha256 {digest.hexdigest()}, not {expected}: it isn't loaded"
         found = what_is(memoryview(builders[0]).cast("B")) if builders else None
         if found is not None and found.hides:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -19,6 +18,8 @@ def python_command(function: str, *arguments: object) -> list[str]:
 
     The function gets its arguments as strings.
     """
+    import json
+
     path = json.dumps([os.path.abspath(entry) for entry in sys.path])
     return [sys.executable, "-I", "-c", _BOOT, path, function, *map(str, arguments)]
 

@@ -14,7 +14,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
@@ -40,6 +39,16 @@ def environment_with(**variables: str) -> Iterator[None]:
         finally:
             for name in unset:
                 del os.environ[name]
+
+
+@contextmanager
+def numpy_alone() -> Iterator[None]:
+    """During the block, an import of numpy starts no threads of OpenBLAS, unless `OPENBLAS_NUM_THREADS` is set.
+
+    There would be one for each processor, and each spins for some time. No backend here computes with numpy.
+    """
+    with environment_with(OPENBLAS_NUM_THREADS="1"):
+        yield
 
 
 @contextmanager
@@ -104,7 +113,8 @@ class _NoCollection:
                 gc.enable()
 
 
-_no_collection = _NoCollection()
+no_collection = _NoCollection()
+"""A block in which the garbage collector doesn't run."""
 
 
 def call(function: Callable[[], Result]) -> Result:
@@ -113,25 +123,29 @@ def call(function: Callable[[], Result]) -> Result:
     The thread has no other open descriptors. The call must close the files that it opens, since the descriptors end
     with the thread.
     """
-    outcome: Future[Result] = Future()
+    results: list[Result] = []
+    failures: list[BaseException] = []
 
     def make() -> None:
         _give_own_descriptors()
         try:
-            outcome.set_result(function())
+            results.append(function())
         except BaseException as error:
-            outcome.set_exception(error)
+            failures.append(error)
 
     thread = threading.Thread(target=make, name="a quiet call", daemon=True)
-    with _no_collection:
+    with no_collection:
         try:
             thread.start()
         except RuntimeError:  # no more threads can be started
             return function()
         try:
-            return outcome.result()
+            thread.join()
         finally:
-            thread.join()  # the collector must be off until the thread's last Python code has run
+            thread.join()  # the collector must be off until the thread's last Python code has run, also after Ctrl-C
+    if failures:
+        raise failures.pop()
+    return results[0]
 
 
 def _load_quietly(library: str) -> None:

@@ -154,9 +154,11 @@ class Session:
 
         def load() -> Graph:
             chosen = choose_allowed(model)
-            if self._rules.isolation_of(chosen.backend, untrusted=True) is not None:
-                self._usage.take("workers", 1)
-                loading["workers"] = held["workers"] = 1
+            isolation = self._rules.isolation_of(chosen.backend, untrusted=True)
+            if isolation is not None:
+                workers = 2 if isolation.spare else 1
+                self._usage.take("workers", workers)
+                loading["workers"] = held["workers"] = workers
             return open_model(chosen, target, {}, self._rules, untrusted=True)
 
         graph = load_within(self._usage, self._guard, loading, load)
@@ -294,12 +296,12 @@ class Session:
             arrays = [(name, self._handles.get(tensor, Tensor).array(name)) for name, tensor in inputs]
             results = self.compute_named(context, arrays)
             graph = self.context(context).graph
-            outputs = [(name, _as_tensor(graph, name, array)) for name, array in results]
+            outputs = [_as_tensor(graph, name, array) for name, array in results]
         finally:
             for _, tensor in inputs:
                 self._handles.discard(tensor)
-        handles = self._handles.add_all(tensor for _, tensor in outputs)
-        return [(name, handle) for (name, _), handle in zip(outputs, handles, strict=True)]
+        handles = self._handles.add_all(outputs)
+        return [(name, handle) for (name, _), handle in zip(results, handles, strict=True)]
 
     def compute_single(self, context: int) -> None:
         """See `ExecutionContext.compute_single`."""

@@ -30,6 +30,7 @@ from wasi_nn.abi.wasmtime_c_api import (
     kept,
     new_error,
     offset_of,
+    quick_symbol,
     require_success,
     symbol,
 )
@@ -87,12 +88,12 @@ def define_raw(
     strings = [place for place, kind in enumerate(parameters) if kind == STRING][::-1]
     result_kind = b"" if result is None else bytes((_KIND[result],))
     returns_string = result == STRING
-    string_at, view_of, move = ctypes.string_at, _view_of, ctypes.memmove
-    pack = _RESULT.pack
+    block_at, result_at = (ctypes.c_char * layout.size).from_address, _RESULT_BLOCK.from_address
+    view_of, pack_into = _view_of, _RESULT.pack_into
 
     def call(values: int, results: int) -> int | None:
         try:
-            arguments = layout.unpack(string_at(values, layout.size))
+            arguments = layout.unpack_from(block_at(values))
             if strings:
                 converted = list(arguments)
                 for place in strings:
@@ -104,7 +105,7 @@ def define_raw(
             if returns_string:
                 _give_string(results, value)
             elif result_kind:
-                move(results, pack(result_kind, value), _RESULT.size)
+                pack_into(result_at(results), 0, result_kind, value)
         except BaseException as fault:
             return new_error(str(fault))
         return None
@@ -151,6 +152,7 @@ _view_of = ctypes.PYFUNCTYPE(ctypes.py_object, ADDRESS, ctypes.c_ssize_t, ctypes
 _VALUE_SIZE, _PAYLOAD, _DATA = 32, 8, 8
 _PARAMETER = {U32: "8xI20x", STRING: "8xQQ8x"}
 _RESULT = Struct("<c7xQ")
+_RESULT_BLOCK = ctypes.c_char * _RESULT.size
 _KIND = {
     U32: ffi.WASMTIME_COMPONENT_U32.value,
     U64: ffi.WASMTIME_COMPONENT_U64.value,
@@ -162,8 +164,8 @@ _add_func = symbol(
     ADDRESS,
     *(ADDRESS, ctypes.c_char_p, SIZE, ADDRESS, ADDRESS, ADDRESS),
 )
-_byte_vec_new = symbol("wasm_byte_vec_new", None, ADDRESS, SIZE, ctypes.c_char_p)
-_byte_vec_new_uninitialized = symbol("wasm_byte_vec_new_uninitialized", None, ADDRESS, SIZE)
+_byte_vec_new = quick_symbol("wasm_byte_vec_new", None, ADDRESS, SIZE, ctypes.c_char_p)
+_byte_vec_new_uninitialized = quick_symbol("wasm_byte_vec_new_uninitialized", None, ADDRESS, SIZE)
 
 
 def _raw_calls_fit() -> bool:

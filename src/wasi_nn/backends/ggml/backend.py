@@ -13,38 +13,30 @@ themselves, and a model's template may be an endless program.
 from __future__ import annotations
 
 import gc
-import json
 import mmap
 import os
 import re
 import tempfile
 import threading
 import weakref
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from wasi_nn.arguments import as_json
 from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.devices import Device, choose_device
-from wasi_nn.backends.ggml.completion import Completion
+from wasi_nn.backends.ggml.files import ExtraFiles, extra_paths, open_extra_files, refuse_extra_files
 from wasi_nn.backends.ggml.gguf import Header, is_gguf, read_header
 from wasi_nn.backends.ggml.grammars import GuestPolicy
-from wasi_nn.backends.ggml.options import (
-    GUESTS_OPTIONS,
-    LoadSettings,
-    check_operator_options,
-    from_guest,
-    load_settings,
-    request,
-)
+from wasi_nn.backends.ggml.images import parts_of
+from wasi_nn.backends.ggml.options import GUESTS_OPTIONS, check_operator_options, from_guest, request
+from wasi_nn.backends.ggml.runner import GgmlRunner
 from wasi_nn.backends.ggml.server import Engine
-from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, PromptTooLong, printable
+from wasi_nn.backends.ggml.settings import LoadSettings, load_settings
+from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, printable
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.runner import ABSENT, Runner
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import ExecutionTarget, GraphEncoding
@@ -54,7 +46,6 @@ if TYPE_CHECKING:
 
 _MAX_COPIES = 4  # of a graph's model in memory, loaded with different settings
 _PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")  # llama.cpp's name for a part of a model in several files
-_MAX_BYTES_PER_TOKEN = 1024  # more than any token of a vocabulary has
 
 
 class GgmlBackend(Backend):
@@ -76,6 +67,7 @@ class GgmlBackend(Backend):
             message = f"a graph of ggml takes one or two builders, the model and its options; got {len(builders)}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         check_operator_options(options)
+        refuse_extra_files(options)
         device = choose_device(_devices(), target, "this build of llama.cpp").label
         policy = GuestPolicy(options, self.in_worker)
         guest_options = from_guest(builders[1], policy) if len(builders) == 2 else {}
@@ -86,7 +78,7 @@ class GgmlBackend(Backend):
         try:
             with open(file, "wb", closefd=False) as memory:
                 memory.write(builders[0])
-            model = _Model(file, f"/proc/self/fd/{file}", header, device, policy)
+            model = _Model(file, f"/proc/self/fd/{file}", header, device, policy, ExtraFiles())
         except BaseException:
             os.close(file)
             raise
@@ -106,10 +98,11 @@ class GgmlBackend(Backend):
             # llama.cpp finds the parts of a model in several files by their names. A single file is opened through the
             # descriptor, so that it stays the file whose header was checked.
             name = f"/proc/self/fd/{file}" if header.keys.get("split.count", 1) in (0, 1) else str(path.absolute())
-            model = _Model(file, name, header, device, GuestPolicy(options, self.in_worker))
+            extra = open_extra_files(path, options)
         except BaseException:
             os.close(file)
             raise
+        model = _Model(file, name, header, device, GuestPolicy(options, self.in_worker), extra)
         return GgmlGraph(model, {})
 
     def files_of(self, path: Path) -> Sequence[Path]:
@@ -118,6 +111,10 @@ class GgmlBackend(Backend):
             return [path]
         names = re.compile(rf"{re.escape(part[1])}-\d{{5}}-of-{part[3]}\.gguf")
         return sorted(file for file in path.parent.iterdir() if names.fullmatch(file.name))
+
+    def own_files_of(self, path: Path, options: Mapping[str, Any]) -> Sequence[Path]:
+        check_operator_options(options)
+        return [*self.files_of(path), *extra_paths(path, options)]
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         check_operator_options(options)
@@ -174,7 +171,9 @@ def as_devices(named: Iterable[tuple[str, str]]) -> list[Device]:
 class _Model:
     """A model's file, and the engines that have it in memory: one for each way in which contexts want it loaded."""
 
-    def __init__(self, file: int, path: str, header: Header, device: str, policy: GuestPolicy) -> None:
+    def __init__(
+        self, file: int, path: str, header: Header, device: str, policy: GuestPolicy, extra: ExtraFiles
+    ) -> None:
         self.header = header
         self.device = device
         self.policy = policy
@@ -182,7 +181,9 @@ class _Model:
         self.engines: weakref.WeakValueDictionary[LoadSettings, Engine] = weakref.WeakValueDictionary()
         self._path = path
         self._lock = threading.Lock()
+        self._extra = extra
         weakref.finalize(self, os.close, file)
+        weakref.finalize(self, extra.close)
 
     def engine(self, guest_options: Mapping[str, Any]) -> Engine:
         """The model, loaded for these options of a guest and those of the operator."""
@@ -198,7 +199,7 @@ class _Model:
                         "allowed: use the same options, or drop contexts"
                     )
                     raise NNError(ErrorCode.TOO_LARGE, message)
-                engine = self.engines[settings] = Engine(self._path, settings, self.policy, self.header)
+                engine = self.engines[settings] = Engine(self._path, settings, self.policy, self._extra)
             return engine
 
 
@@ -227,12 +228,21 @@ class GgmlGraph(Graph):
         return GgmlGraph(self._model, {**self._guest_options, **from_guest(config, self._model.policy)})
 
     @property
+    def operator_options(self) -> Mapping[str, Any]:
+        """The options that the operator gave."""
+        return self._model.operator_options
+
+    def prompt_parts(self, prompt: str) -> list[dict[str, Any]] | None:
+        """The texts and images of a prompt; None for one without images. Raises as `images.parts_of` does."""
+        return parts_of(prompt, self._model.policy)
+
+    @property
     def engine_count(self) -> int:
         """How many copies of the model are in memory, with different settings."""
         return len(self._model.engines)
 
     def runner(self) -> Runner:
-        return _Runner(self)
+        return GgmlRunner(self)
 
     def options(self, data: Array, *, has_deadlines: bool) -> dict[str, Any]:
         """A guest's options: those in this JSON, and below them those of the graph. Raises `NNError` with `security`
@@ -251,10 +261,6 @@ class GgmlGraph(Graph):
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         return fields
 
-    def is_shown(self, guest_options: Mapping[str, Any]) -> bool:
-        """Whether a text appears on the guest's standard output while it is written."""
-        return {**self._model.operator_options, **guest_options}.get("stream-stdout", False) is True
-
     def _breaks_schemas(self) -> bool:
         # llama.cpp tokenizes the characters that a schema demands, and such a tokenizer puts a space before each text.
         keys = self._model.header.keys
@@ -263,116 +269,3 @@ class GgmlGraph(Graph):
     def engine(self, guest_options: Mapping[str, Any]) -> Engine:
         """The model, loaded for these options of a guest, those of the graph and those of the operator."""
         return self._model.engine({**self._guest_options, **guest_options})
-
-
-class _Runner(Runner):
-    """Runs completions and embeddings of one context, and keeps the model loaded as that context needs it."""
-
-    def __init__(self, graph: GgmlGraph) -> None:
-        self._graph = graph
-        self._engine: Engine | None = None
-        self._completion: weakref.ref[Completion] | None = None  # weak, so that one that has ended is freed
-        self._has_deadlines = False
-
-    def expect_deadlines(self) -> None:
-        self._has_deadlines = True
-
-    def check_input(self, index: int, data: memoryview) -> None:
-        """Raise `NNError` for options that can't be read, or have values that don't fit."""
-        if index == 1:
-            self._graph.options(np.frombuffer(data, np.uint8), has_deadlines=self._has_deadlines)
-
-    def __call__(self, inputs: Sequence[Array], _: Sequence[Array] | None) -> Sequence[Array]:
-        engine, prompt, options = self._prepare(*inputs)
-        if engine.settings.embedding:
-            embedding, tokens = engine.embedding(prompt)
-            text = json.dumps({"n_embedding": len(embedding), "embedding": embedding})
-            return [_bytes(text), _metadata(tokens, 0)]
-        completion = Completion(engine, prompt, self._graph.completion_request(options))
-        self._completion = weakref.ref(completion)
-        sink = self.text_sink if self._graph.is_shown(options) else None
-        pieces = []
-        for piece in completion:
-            pieces.append(piece)
-            if sink is not None:
-                sink(piece.encode())
-        return _outputs("".join(pieces), completion)
-
-    def steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array]]:
-        """A piece for each token. It is empty for a token that is part of a character, except for the last part."""
-        engine, prompt, options = self._prepare(*inputs)
-        if engine.settings.embedding:
-            raise NNError(
-                ErrorCode.UNSUPPORTED_OPERATION, "an embedding comes all at once, not piece by piece: call compute"
-            )
-        completion_request = self._graph.completion_request(options)
-        completion_request.pop("stop", None)  # as in WasmEdge: its guests see the whole text, and may end it themselves
-        completion = Completion(engine, prompt, completion_request)
-        self._completion = weakref.ref(completion)
-        engine.admit(completion)
-        pieces = []
-        tokens = 0
-        for piece in completion:
-            while tokens < completion.output_tokens:
-                tokens += 1
-                text = piece if tokens == completion.output_tokens else ""
-                yield [_bytes(text), _metadata(completion.input_tokens, tokens)]
-            pieces.append(piece)
-        while tokens < completion.tokens_of_text:
-            tokens += 1
-            yield [_bytes(""), _metadata(completion.input_tokens, tokens)]
-        return _outputs("".join(pieces), completion)
-
-    def interrupt(self) -> None:
-        """Stop a completion; an embedding can't be stopped."""
-        completion = None if self._completion is None else self._completion()
-        if completion is not None:
-            completion.interrupt()
-
-    def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
-        """The metadata, as soon as the prompt is set."""
-        data, options = inputs
-        if index != 1 or data is None or options is None:
-            return None
-        engine, prompt, _ = self._prepare(data, options)
-        return _metadata(engine.count_tokens(prompt), 0)
-
-    def _prepare(self, data: Array, options: Array) -> tuple[Engine, str, dict[str, Any]]:
-        """The engine for these inputs, the prompt, and the guest's options."""
-        guest_options = self._graph.options(options, has_deadlines=self._has_deadlines)
-        prompt = _text(data)
-        engine = self._engine = self._graph.engine(guest_options)
-        context = engine.settings.context
-        if len(data) > context * _MAX_BYTES_PER_TOKEN:
-            raise PromptTooLong(f"a prompt of {len(data)} bytes can't fit into a context of {context} tokens")
-        return engine, prompt, guest_options
-
-
-def _outputs(text: str, completion: Completion) -> Sequence[Array]:
-    outputs = [_bytes(text), _metadata(completion.input_tokens, completion.output_tokens)]
-    return Outputs(outputs, context_full=completion.full)
-
-
-def _text(data: Array) -> str:
-    try:
-        return data.tobytes().decode()
-    except UnicodeDecodeError as error:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"the prompt isn't UTF-8: its byte {error.start} is wrong") from error
-
-
-def _bytes(text: str) -> Array:
-    return np.frombuffer(bytearray(text.encode()), np.uint8)
-
-
-def _metadata(input_tokens: int, output_tokens: int) -> Array:
-    import xllamacpp
-
-    build = xllamacpp.BUILD_INFO
-    metadata = {
-        "input_tokens": input_tokens,
-        "output_tokens": output_tokens,
-        # If the wheel doesn't have the build number, it is the last part of the wheel's version.
-        "llama_build_number": build["build_number"] or int(xllamacpp.__version__.rpartition(".")[2]),
-        "llama_commit": build["commit"],
-    }
-    return _bytes(json.dumps(metadata))

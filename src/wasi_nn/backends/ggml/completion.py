@@ -1,197 +1,224 @@
 """Generates texts with llama.cpp, piece by piece.
 
-llama.cpp's server writes one text at a time, and goes on when nobody reads it. So that a half-read text doesn't block
-all others, it gives way: it is cancelled, and when it is read further, it is written again from the beginning. That
-gives the same text, since its seed is fixed.
+llama.cpp's server writes a text in a slot, and goes on when nobody reads it: a slot can't pause. So the pieces are kept
+until they are read, some twelve bytes for each beside the text itself. No text is longer than its slot's context.
 """
 
 from __future__ import annotations
 
 import json
-import secrets
 import threading
+from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wasi_nn.backends.ggml.options import RANDOM_SEED
 from wasi_nn.backends.ggml.server import require_success
+from wasi_nn.backends.ggml.slots import Slot, interrupted
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.settings import how_to_set_option
 
 if TYPE_CHECKING:
     from wasi_nn.backends.ggml.server import Engine
 
-_AHEAD = 16  # pieces that a text must be ahead of its reader before it gives way
+_AHEAD = 16  # pieces that a text may be ahead of its reader when the interpreter ends
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """The next characters of a text, and the numbers of tokens so far. The last chunk of a text has no characters, but
-    an `end`, which says why the text ends."""
+Prompt = str | list[dict[str, Any]]
+"""A text, or the texts and images of a message."""
 
-    text: str
+
+class _End(NamedTuple):
+    """The end of a text: its reason, and the numbers of tokens."""
+
+    reason: str
     input_tokens: int
     output_tokens: int
-    end: str
-
-
-_Event = _Chunk | Mapping[str, Any] | BaseException | None
-"""What a writer's thread reports: a chunk, an error of llama.cpp's as JSON, an exception, or None: it gave way."""
-
-_INTERRUPTED = _Chunk("", 0, 0, "interrupted")
 
 
 class Completion:
     """An iterable of the pieces of a text, in whole characters, as llama.cpp writes them. It can be iterated over once.
 
+    `owner` is the execution context whose text it is: a slot has only the tokens of its owner's last text.
     `input_tokens` and `output_tokens` count the tokens up to the last piece; after the end, also the token that ended
     the text, which `tokens_of_text` leaves out. `full` says whether the text ended because the context is full. To stop
     early, close the iterator or drop it.
     """
 
-    def __init__(self, engine: Engine, prompt: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, engine: Engine, prompt: Prompt, options: Mapping[str, Any], owner: object) -> None:
         self.input_tokens = self.output_tokens = self.tokens_of_text = 0
         self.full = False
-        self._engine = engine
-        self._writer: _Writer | None = None
-        # The cache of prompts is off, so that no text depends on those of other contexts.
-        fixed = {"prompt": prompt, "stream": True, "cache_prompt": False, "timings_per_token": True}
-        self._request = {**options, **fixed}
-        if options["seed"] == RANDOM_SEED:  # drawn here, so that the text can be written again
-            self._request["seed"] = secrets.randbelow(RANDOM_SEED)
+        # With the progress of the prompt, a text can be stopped between two batches of it.
+        fixed = {"stream": True, "timings_per_token": True, "return_progress": True}
+        asked = {"prompt": prompt} if isinstance(prompt, str) else {"messages": [{"role": "user", "content": prompt}]}
+        self._request = {**options, **asked, **fixed}
+        self._writer = _Writer(engine, self._request, owner)
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return self._writer.text
 
     def interrupt(self) -> None:
         """Make the iterator raise an error at its next piece, or now if it waits for one. Any thread may call this."""
-        if self._writer is not None:
-            self._writer.interrupt()
+        self._writer.interrupt()
 
     def __iter__(self) -> Iterator[str]:
-        pieces: list[str] = []
-        writer = self._writer = _Writer(self._engine, self._request, 0)
+        writer = self._writer
         try:
-            place = 0
-            while True:
-                chunk = writer.next()
-                if chunk is None:
-                    place = 0
-                    writer = self._writer = _Writer(self._engine, self._request, len(pieces))
-                elif chunk.end:
-                    break
-                elif place < len(pieces):  # written again
-                    if chunk.text != pieces[place]:
-                        message = "llama.cpp had to begin the text again, and wrote another one"
-                        raise NNError(ErrorCode.RUNTIME_ERROR, message)
-                    place += 1
-                else:
-                    place += 1
-                    pieces.append(chunk.text)
-                    self.input_tokens, self.output_tokens = chunk.input_tokens, chunk.output_tokens
-                    yield chunk.text
+            writer.start()
+            while (piece := writer.next_piece()) is not None:
+                self.input_tokens, self.output_tokens = writer.input_tokens, writer.tokens_read
+                yield piece
         finally:
-            writer.stopped = True
-            self._writer = None
-        self._set_totals(chunk)
+            writer.stop()
+        end = writer.end()
+        self._set_totals(end)
         if "json_schema" in self._request:
-            _require_json("".join(pieces), whole=chunk.end == "stop" and "stop" not in self._request)
+            _require_json(self.text, whole=end.reason == "stop" and "stop" not in self._request)
 
-    def _set_totals(self, last: _Chunk) -> None:
+    def _set_totals(self, end: _End) -> None:
         limit = self._request["n_predict"]
-        self.input_tokens = last.input_tokens
-        self.output_tokens = last.output_tokens if limit else 0  # for n_predict 0, llama.cpp writes a token
-        self.full = last.end == "length" and (limit < 0 or last.output_tokens < limit)
-        self.tokens_of_text = self.output_tokens - (last.end == "stop")
+        self.input_tokens = end.input_tokens
+        self.output_tokens = end.output_tokens if limit else 0  # for n_predict 0, llama.cpp writes a token
+        self.full = end.reason == "length" and (limit < 0 or end.output_tokens < limit)
+        self.tokens_of_text = self.output_tokens - (end.reason == "stop")
 
 
 class _Writer:
-    """Has llama.cpp write a text, in its own thread, so that the reader can wait for one piece at a time.
+    """Has llama.cpp write a text, in its own thread, and keeps the pieces until the reader asks for them."""
 
-    `repeated` is the number of pieces that were written already before the text gave way.
-    """
-
-    def __init__(self, engine: Engine, request: Mapping[str, Any], repeated: int) -> None:
-        self.stopped = False
+    def __init__(self, engine: Engine, request: Mapping[str, Any], owner: object) -> None:
+        self.is_stopped = False
+        self.input_tokens = self.tokens_read = 0
         self._engine = engine
         self._request = request
-        # It gives way again only when it is four times as long, so that most of the time goes into new pieces.
-        self._least = 4 * repeated + _AHEAD
-        self._written = 0
-        self._events: SimpleQueue[_Event] = SimpleQueue()
-        self._thread = threading.Thread(target=self._write, name="wasi-nn ggml")
-        engine.turns.take(self)
+        self._owner: object = owner
+        self._text = bytearray()
+        # The end of each piece in the text, and the number of tokens up to it.
+        self._ends, self._tokens = array("I"), array("I")
+        self._read = 0  # pieces
+        self._is_interrupted = False
+        self._end: _End | Mapping[str, Any] | BaseException | None = None  # of the writing
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def text(self) -> str:
+        return self._text.decode()
+
+    def start(self) -> None:
+        """Wait for a slot, and begin to write."""
+        slot, has_tokens = self._engine.slots.take(self, self._owner)
+        self._owner = None
+        keeps = has_tokens and not self._engine.settings.reproducible
+        request = {**self._request, "id_slot": slot.number, "cache_prompt": keeps}
+        self._thread = threading.Thread(target=self._write, args=(request, slot), name="wasi-nn ggml")
         try:
             self._thread.start()
         except BaseException:
-            engine.turns.give_back(self)
+            self._thread = None
+            self._engine.slots.give_back(slot)
             raise
 
+    def stop(self) -> None:
+        """Have llama.cpp stop at its next token, or its next batch of the prompt."""
+        self.is_stopped = True
+
     def interrupt(self) -> None:
-        """Make `next` raise now, even while llama.cpp still computes: it stops at its next token."""
-        self.stopped = True
-        self._events.put(_INTERRUPTED)
+        """Make `start` or `next_piece` raise now, even while llama.cpp still computes."""
+        self.is_stopped = True
+        with self._changed:
+            self._is_interrupted = True
+            self._changed.notify_all()
+        self._engine.slots.wake()
 
-    def next(self) -> _Chunk | None:
-        """The next chunk; None if the text gave way to another. Raises the error of llama.cpp if there is one."""
-        event = self._events.get()
-        if event is _INTERRUPTED:
-            if self._engine.in_worker and ("grammar" in self._request or "json_schema" in self._request):
-                # A hostile grammar never ends. Then the host ends this process, and doesn't leave it to other texts.
-                self._thread.join()
-            raise NNError(ErrorCode.RUNTIME_ERROR, "the completion was interrupted")
-        if isinstance(event, _Chunk) and not event.end:
-            return event
-        self._thread.join()
+    def next_piece(self) -> str | None:
+        """The next piece; None at the end. Raises the error of llama.cpp if there is one."""
+        with self._changed:
+            while self._read == len(self._ends) and self._end is None and not self._is_interrupted:
+                self._changed.wait()
+            if not self._is_interrupted:
+                place = self._read
+                if place == len(self._ends):
+                    return None
+                self._read += 1
+                self.tokens_read = self._tokens[place]
+                return self._text[self._ends[place - 1] if place else 0 : self._ends[place]].decode()
+        if self._engine.in_worker and ("grammar" in self._request or "json_schema" in self._request):
+            # A hostile grammar never ends. Then the host ends this process, and doesn't leave it to other texts.
+            self._join()
+        raise interrupted()
+
+    def end(self) -> _End:
+        """The end of a text whose pieces are all read. Raises the error of llama.cpp if there is one."""
+        self._join()
+        end = self._end
         try:
-            if isinstance(event, BaseException):
-                raise event
-            if isinstance(event, Mapping):
-                require_success(event)
+            if isinstance(end, BaseException):
+                raise end
+            if isinstance(end, Mapping):
+                require_success(end)
+            if not isinstance(end, _End):
                 raise NNError(ErrorCode.RUNTIME_ERROR, "llama.cpp ended the text and gave no reason")
-            return event
+            return end
         finally:
-            del event  # else an exception and this frame would be a cycle, which keeps the engine in memory
+            self._end = end = None  # else an exception and this frame would be a cycle, which keeps the engine
 
-    def _write(self) -> None:
-        end: _Event = None
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+
+    def _write(self, request: Mapping[str, Any], slot: Slot) -> None:
+        end: _End | Mapping[str, Any] | BaseException = {}
 
         def take(answer: dict[str, Any]) -> bool:
             nonlocal end
             if "error" in answer:
                 end = answer
                 return True
-            chunk = _read(answer)
-            if chunk.end:
-                end = chunk
+            (choice,) = answer["choices"]
+            if choice["finish_reason"]:
+                timings = answer["timings"]
+                end = _End(choice["finish_reason"], timings["prompt_n"] + timings["cache_n"], timings["predicted_n"])
                 return False
-            if chunk.text and self._request["n_predict"]:
-                self._written += 1
-                self._events.put(chunk)
-            return self.stopped or self._gives_way()
+            text = choice["text"] if "text" in choice else choice["delta"].get("content")
+            if text and request["n_predict"]:
+                self._add(text, answer["timings"])
+            if self._is_too_far_ahead():
+                end = _unread(self._engine.max_unread)
+                return True
+            return self.is_stopped
 
         try:
-            self._engine.complete(self._request, take)
+            self._engine.complete(request, take)
         except BaseException as error:
             end = error
         finally:
-            self._engine.turns.give_back(self)
-            self._events.put(end)
-            end = None
+            self._engine.slots.give_back(slot)
+            with self._changed:
+                self._end = end
+                self._changed.notify_all()
+            end = {}
 
-    def _gives_way(self) -> bool:
-        if self._events.qsize() < _AHEAD:
-            return False
-        others_wait = self._engine.turns.has_waiters and self._written >= self._least
-        # At its end, the interpreter waits for this thread.
-        return others_wait or not threading.main_thread().is_alive()
+    def _add(self, text: str, timings: Mapping[str, Any]) -> None:
+        with self._changed:
+            self.input_tokens = timings["prompt_n"] + timings["cache_n"]
+            self._text += text.encode()
+            self._ends.append(len(self._text))
+            self._tokens.append(timings["predicted_n"])
+            self._changed.notify_all()
+
+    def _is_too_far_ahead(self) -> bool:
+        ahead = len(self._ends) - self._read
+        if ahead >= _AHEAD and not threading.main_thread().is_alive():
+            return True  # at its end, the interpreter waits for this thread
+        return ahead > self._engine.max_unread and self._engine.slots.has_waiters
 
 
-def _read(answer: Mapping[str, Any]) -> _Chunk:
-    (choice,) = answer["choices"]
-    if choice["finish_reason"]:
-        usage = answer["usage"]
-        return _Chunk("", usage["prompt_tokens"], usage["completion_tokens"], choice["finish_reason"])
-    timings = answer["timings"]
-    return _Chunk(choice["text"], timings["prompt_n"], timings["predicted_n"], "")
+def _unread(limit: int) -> NNError:
+    how = f"read faster, or allow more ({how_to_set_option('max-unread', 2 * limit)})"
+    message = f"the text was ended since {limit} tokens of it weren't read while other texts waited: {how}"
+    return NNError(ErrorCode.TOO_LARGE, message)
 
 
 def _require_json(text: str, whole: bool) -> None:

@@ -10,37 +10,29 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wasi_nn.arguments import as_json
-from wasi_nn.backends.ggml.gguf import Header
 from wasi_nn.backends.ggml.grammars import GuestPolicy, check_grammar, check_schema
 from wasi_nn.backends.options import check_options, taking
 from wasi_nn.errors import ErrorCode, NNError, printable
-from wasi_nn.settings import how_to_set_option
 from wasi_nn.types import GraphEncoding
-
-if TYPE_CHECKING:
-    from xllamacpp import CommonParams
 
 MAX_OPTIONS = 1 << 20
 """The most bytes of JSON that a guest may give."""
 
-DEFAULT_CONTEXT = 4096
 DEFAULT_SEED = 0
 RANDOM_SEED = 0xFFFFFFFF  # as in llama.cpp
 
 _MAX_CONTEXT = 1 << 24
-_RANKING = 4  # the `pooling_type` of a model that ranks texts
-# The fewest tokens of a context, and the range of a batch: outside of them, llama.cpp ends the process.
-_LEAST_CONTEXT = 8
-_BATCH = (32, 8192)
-_FLASH_ATTENTION = {"on": "ENABLED", "off": "DISABLED", "auto": "AUTO"}
-_QUIET, _LOG, _DEBUG_LOG = -1, 3, 5  # llama.cpp's verbosity
+_MAX_SLOTS = 64
+_MAX_ADAPTERS = 16
+BATCH = (32, 8192)
+"""The range of a batch, in tokens: outside of it, llama.cpp ends the process."""
+POOLING = ("mean", "cls", "last")
+FLASH_ATTENTION = {"on": "ENABLED", "off": "DISABLED", "auto": "AUTO"}
 
 Options = Mapping[str, Any]
 
@@ -68,9 +60,26 @@ def _number(least: float, most: float) -> Accepts:
 
 _FLAG = Accepts("true or false", lambda value: isinstance(value, bool))
 _TEXT = Accepts("text", lambda value: isinstance(value, str))
-_ON_OFF = Accepts("'on', 'off' or 'auto'", lambda value: isinstance(value, str) and value in _FLASH_ATTENTION)
+_ON_OFF = Accepts("'on', 'off' or 'auto'", lambda value: isinstance(value, str) and value in FLASH_ATTENTION)
+_POOLING = Accepts("'mean', 'cls' or 'last'", lambda value: isinstance(value, str) and value in POOLING)
 _SCHEMA = Accepts("a JSON schema, as an object or as text", lambda value: isinstance(value, str | dict))
 _ANYTHING = Accepts("anything", lambda value: True)
+
+
+def _are_adapters(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= _MAX_ADAPTERS and all(map(_is_adapter, value))
+
+
+def _is_adapter(value: Any) -> bool:
+    if isinstance(value, str):
+        return value != "" and "\0" not in value
+    return (
+        isinstance(value, dict)
+        and {"path"} <= value.keys() <= {"path", "scale"}
+        and isinstance(value["path"], str)
+        and _is_adapter(value["path"])
+        and _number(-100, 100).fits(value.get("scale", 1))
+    )
 
 
 def _names(text: str) -> frozenset[str]:
@@ -80,13 +89,15 @@ def _names(text: str) -> frozenset[str]:
 # Options that decide how the model is loaded.
 LOADING = {
     "ctx-size": _whole(0, _MAX_CONTEXT),
-    "batch-size": _whole(*_BATCH),
-    "ubatch-size": _whole(*_BATCH),
+    "batch-size": _whole(*BATCH),
+    "ubatch-size": _whole(*BATCH),
     "threads": _whole(0, 4096),
     "threads-batch": _whole(0, 4096),
     "n-gpu-layers": _whole(-1, 1 << 20),
     "main-gpu": _whole(0, 255),
     "embedding": _FLAG,
+    "reranking": _FLAG,
+    "pooling-type": _POOLING,
     "flash-attn": _ON_OFF,
     "rope-freq-base": _number(0, 1e12),
     "rope-freq-scale": _number(0, 1e6),
@@ -94,6 +105,11 @@ LOADING = {
 
 # Options that only the operator may set: they concern the machine, or what guests may do.
 OPERATOR_ONLY = {
+    "n-parallel": _whole(1, _MAX_SLOTS),
+    "max-predict": _whole(1, _MAX_CONTEXT),
+    "max-unread": _whole(16, _MAX_CONTEXT),
+    "reproducible": _FLAG,
+    "lora": Accepts('a list of paths, or of tables such as {"path": "a.gguf", "scale": 0.5}', _are_adapters),
     "use-mmap": _FLAG,
     "use-mlock": _FLAG,
     "check-tensors": _FLAG,
@@ -101,6 +117,8 @@ OPERATOR_ONLY = {
     "enable-log": _FLAG,
     "enable-debug-log": _FLAG,
     "allow-grammar": _FLAG,
+    "allow-images": _FLAG,
+    "mmproj": _TEXT,
 }
 
 # Options of a completion, each with its name in llama.cpp's server.
@@ -128,12 +146,15 @@ COMPLETING = {
     "json-schema": ("json_schema", _SCHEMA),
 }
 
+# Options of an embedding: whether the prompt is a list of texts, and how vectors are normalized.
+EMBEDDING = {"batch": _FLAG, "embd-normalize": _whole(-1, 6)}
+
 # Whether a text appears on the guest's standard output while it is written.
 SHOWING = {"stream-stdout": _FLAG}
 
 # Options that name files or places to download them from: the host opens none for a guest, and doesn't use them yet.
 FILES = _names(
-    """mmproj image model-url hf-repo hf-file model-vocoder tts-output-file tts-speaker-file hf-repo-vocoder
+    """image model-url hf-repo hf-file model-vocoder tts-output-file tts-speaker-file hf-repo-vocoder
     hf-file-vocoder model-url-vocoder prompt-file path-prompt-cache lookup-cache-static lookup-cache-dynamic logits-file
     public-path ssl-file-key ssl-file-cert slot-save-path context-files out-file cvector-positive-file
     cvector-negative-file"""
@@ -141,23 +162,24 @@ FILES = _names(
 
 _NO_EFFECT = _names(
     """cpu-moe n-cpu-moe tensor-split split-mode numa warmup model-alias hf-token
-    lora-init-without-apply always-regenerate-image-embd tts n-keep n-chunks n-parallel n-sequences grp-attn-n
+    lora-init-without-apply always-regenerate-image-embd tts n-keep n-chunks n-sequences grp-attn-n
     grp-attn-w n-print rope-scaling-type yarn-ext-factor yarn-attn-factor yarn-beta-fast yarn-beta-slow yarn-orig-ctx
-    pooling-type attention-type cache-type-k cache-type-v ctx-shift cont-batching no-perf mask-valid mask-valid-batch
+    attention-type cache-type-k cache-type-v ctx-shift cont-batching no-perf mask-valid mask-valid-batch
     priority priority-batch strict-cpu strict-cpu-batch poll poll-batch dry-multipier dry-base dry-allowed-length
     dry-last-n-penalty n-prev n-probs min-keep no-perf-sampling timing-per-token n-ctx-speculative n-max-speculative
-    n-min-speculative n-gpu-layers-speculative p-split-speculative p-min-speculative embd-normalize embd-out embd-sep
-    reranking prompt-cache-all prompt-cache-ro input-prefix input-suffix input-prefix-bos chat-template
+    n-min-speculative n-gpu-layers-speculative p-split-speculative p-min-speculative embd-out embd-sep
+    prompt-cache-all prompt-cache-ro input-prefix input-suffix input-prefix-bos chat-template
     enable-chat-template special escape multiline-input interactive interactive-first simple-io use-color
     display-prompt verbose-prompt usage verbosity"""
 )
 
-_KNOWN = LOADING | OPERATOR_ONLY | SHOWING | {name: accepts for name, (_, accepts) in COMPLETING.items()}
+_KNOWN = LOADING | OPERATOR_ONLY | EMBEDDING | SHOWING | {name: accepts for name, (_, accepts) in COMPLETING.items()}
 _OPERATOR_CHECKS = {
     name: taking(known.what)(known.fits) for name, known in (dict.fromkeys(_NO_EFFECT, _ANYTHING) | _KNOWN).items()
 }
 
-GUESTS_OPTIONS = tuple(sorted((_KNOWN.keys() - OPERATOR_ONLY.keys()) | FILES | _NO_EFFECT))
+_OPERATORS_IN_WASMEDGE = {"mmproj", "n-parallel"}  # guests may have them there
+GUESTS_OPTIONS = tuple(sorted((_KNOWN.keys() - OPERATOR_ONLY.keys()) | FILES | _NO_EFFECT | _OPERATORS_IN_WASMEDGE))
 """The names of all options that a guest's JSON may have, with or without an effect. Others are ignored there."""
 
 
@@ -168,6 +190,9 @@ def check_operator_options(options: Options) -> None:
             message = f"option {name!r} of ggml names a file or a download, which isn't supported"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
     check_options(GraphEncoding.GGML, options, _OPERATOR_CHECKS)
+    if options.get("reproducible") and options.get("n-parallel", 1) > 1:
+        message = "with the option 'reproducible', texts are written one at a time: n-parallel can only be 1"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if options.get("grammar"):
         check_grammar(options["grammar"])
     if options.get("json-schema"):
@@ -180,6 +205,11 @@ def _parsed_schema(schema: str | dict[str, Any]) -> dict[str, Any]:
     )
 
 
+def _names_file(name: str, policy: GuestPolicy) -> bool:
+    # WasmEdge's guests name the projector too: it has no effect where the operator names one.
+    return name in FILES or (name == "mmproj" and not policy.operator_options.get("mmproj"))
+
+
 def from_guest(data: memoryview | bytes, policy: GuestPolicy, *, has_deadlines: bool = True) -> dict[str, Any]:
     """The options in a guest's JSON that guests may set.
 
@@ -189,7 +219,7 @@ def from_guest(data: memoryview | bytes, policy: GuestPolicy, *, has_deadlines: 
     values = _parse_object(data)
     options = {name: value for name, value in values.items() if name in _KNOWN and name not in OPERATOR_ONLY}
     for name, value in values.items():
-        if name in FILES and value not in ("", None):
+        if _names_file(name, policy) and value not in ("", None):
             message = f"option {name!r} of ggml names a file or a download"
             raise NNError(ErrorCode.SECURITY, f"{message}, which guests may not give")
         if name in _KNOWN and not _KNOWN[name].fits(value):
@@ -222,134 +252,13 @@ def _refuse_constant(word: str) -> float:
     raise ValueError(f"{word} isn't JSON")
 
 
-@dataclass(frozen=True)
-class LoadSettings:
-    """How llama.cpp loads a model. Contexts with equal settings share one copy of it in memory."""
-
-    context: int
-    batch: int
-    ubatch: int
-    threads: int
-    threads_batch: int
-    gpu_layers: int
-    main_gpu: int
-    embedding: bool
-    flash_attention: str
-    rope_base: float
-    rope_scale: float
-
-
-def load_settings(operator_options: Options, guest_options: Options, header: Header, gpu: bool) -> LoadSettings:
-    """How to load a model for these options. Raises `NNError` with `too-large` for a context that is too large."""
-    options = {**operator_options, **guest_options}
-    context = _context(operator_options, guest_options, header)
-    embedding = options.get("embedding", False)
-    if embedding and header.number("pooling_type") == _RANKING:
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "the model is a reranker, which has no embeddings")
-    batch = min(options.get("batch-size", 2048), max(context, _BATCH[0]))
-    # llama.cpp embeds only a text that fits into one batch.
-    ubatch = batch if embedding else min(options.get("ubatch-size", 512), batch)
-    cores = len(os.sched_getaffinity(0))
-    threads = min(options.get("threads", 0) or cores, cores)
-    layers = options.get("n-gpu-layers", -1)
-    return LoadSettings(
-        context=context,
-        batch=batch,
-        ubatch=ubatch,
-        threads=threads,
-        threads_batch=min(options.get("threads-batch", 0) or threads, cores),
-        gpu_layers=0 if not gpu else layers if layers >= 0 else 1 << 20,
-        main_gpu=options.get("main-gpu", 0),
-        embedding=embedding,
-        flash_attention=options.get("flash-attn", "auto"),
-        rope_base=float(options.get("rope-freq-base", 0)),
-        rope_scale=float(options.get("rope-freq-scale", 0)),
-    )
-
-
-def _context(operator_options: Options, guest_options: Options, header: Header) -> int:
-    """The size of the context, in tokens: the guest's `ctx-size`, up to the operator's.
-
-    Without one of the operator's, the limit is the size that the model was trained for; llama.cpp allows no more.
-    """
-    trained = header.number("context_length")
-    allowed = operator_options.get("ctx-size", 0)
-    limit = allowed or trained or DEFAULT_CONTEXT
-    size = guest_options.get("ctx-size", allowed or min(limit, DEFAULT_CONTEXT)) or limit
-    if size > limit:
-        whose = "that this host gives" if allowed else "that the model was trained for"
-        how = f" ({how_to_set_option('ctx-size', size)})" if allowed else ""
-        raise NNError(ErrorCode.TOO_LARGE, f"ctx-size {size} is above {limit}, the context {whose}{how}")
-    if trained and allowed > trained:
-        raise NNError(ErrorCode.TOO_LARGE, f"ctx-size {allowed} is above {trained}, for which the model was trained")
-    needed = size * cache_bytes(header)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > memory:
-        message = f"ctx-size {size} needs {needed >> 20} MiB of memory, and this machine has {memory >> 20} MiB"
-        raise NNError(ErrorCode.TOO_LARGE, message)
-    return max(size, _LEAST_CONTEXT)
-
-
-def cache_bytes(header: Header) -> int:
-    """The bytes of llama.cpp's cache for one token of context: a key and a value of f16 for each layer."""
-    heads = header.number("attention.head_count", 1)
-    embedding = header.number("embedding_length")
-    key = header.number("attention.key_length", embedding // heads)
-    value = header.number("attention.value_length", embedding // heads)
-    return 2 * header.number("block_count") * header.number("attention.head_count_kv", heads) * (key + value)
-
-
-def server_parameters(path: str, settings: LoadSettings, options: Options, header: Header) -> CommonParams:
-    """The parameters of llama.cpp's server. `options` are the operator's."""
-    import xllamacpp as llama
-
-    parameters = llama.CommonParams()
-    parameters.model.path = path
-    parameters.model_alias = {"model"}
-    parameters.n_ctx = settings.context
-    parameters.n_batch = settings.batch
-    parameters.n_ubatch = settings.ubatch
-    parameters.cpuparams.n_threads = settings.threads
-    parameters.cpuparams_batch.n_threads = settings.threads_batch
-    parameters.n_gpu_layers = settings.gpu_layers
-    parameters.no_op_offload = settings.gpu_layers == 0
-    parameters.main_gpu = settings.main_gpu
-    parameters.rope_freq_base = settings.rope_base
-    parameters.rope_freq_scale = settings.rope_scale
-    attention = f"LLAMA_FLASH_ATTN_TYPE_{_FLASH_ATTENTION[settings.flash_attention]}"
-    parameters.flash_attn_type = getattr(llama.llama_flash_attn_type, attention)
-    parameters.embedding = settings.embedding
-    if settings.embedding and not header.number("pooling_type"):
-        # For a model that doesn't state its pooling, the embedding of its last token is taken, as in WasmEdge.
-        parameters.pooling_type = llama.llama_pooling_type.LLAMA_POOLING_TYPE_LAST
-    modes = {"MMAP": options.get("use-mmap", True), "MLOCK": options.get("use-mlock", False)}
-    mode = "_".join(mode for mode, is_on in modes.items() if is_on) or "NONE"
-    parameters.load_mode = getattr(llama.llama_load_mode, f"LLAMA_LOAD_MODE_{mode}")
-    parameters.check_tensors = options.get("check-tensors", False)
-    parameters.no_kv_offload = options.get("no-kv-offload", False)
-    is_logged, is_debugged = options.get("enable-log"), options.get("enable-debug-log")
-    parameters.verbosity = _DEBUG_LOG if is_debugged else _LOG if is_logged else _QUIET
-    # One completion at a time: two in a batch would change the last digits of each other's numbers, and so the texts.
-    parameters.n_parallel = 1
-    # No prompts are kept, and a model that doesn't fit a device is refused, not moved.
-    parameters.cache_ram_mib = 0
-    parameters.fit_params = False
-    parameters.warmup = False
-    parameters.chat_template = "chatml"  # else the server would parse the model's own template, which may be hostile
-    parameters.use_jinja = False
-    # The server's HTTP interface can't be turned off: its key is random, and `Engine` closes its port at once.
-    parameters.api_keys = [secrets.token_hex(32)]
-    parameters.n_threads_http = 1
-    parameters.endpoint_slots = False
-    parameters.endpoint_metrics = True
-    parameters.ui = False
-    return parameters
-
-
 def request(options: Options) -> dict[str, Any]:
     """The request to llama.cpp's server for a completion with these options, without the prompt."""
     fields: dict[str, Any] = {"seed": DEFAULT_SEED, "n_predict": -1}
     fields |= {field: options[name] for name, (field, _) in COMPLETING.items() if options.get(name, "") != ""}
+    most = options.get("max-predict", 0)
+    if most and not 0 <= fields["n_predict"] <= most:
+        fields["n_predict"] = most
     if fields["seed"] == -1:
         fields["seed"] = RANDOM_SEED
     if "stop" in fields:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.backends.ggml.gguf import Header
+from wasi_nn.backends.ggml.files import ExtraFiles
 from wasi_nn.backends.ggml.grammars import GuestPolicy
-from wasi_nn.backends.ggml.options import LoadSettings, server_parameters
+from wasi_nn.backends.ggml.settings import LoadSettings, server_parameters
+from wasi_nn.backends.ggml.slots import Slots, User
 from wasi_nn.errors import ErrorCode, NNError, PromptTooLong, printable
 from wasi_nn.process import forks
 from wasi_nn.settings import how_to_set_option
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from xllamacpp import Server
 
 _MAX_SEQUENCES = 64
+_MAX_BYTES_PER_TOKEN = 1024  # more than any token of a vocabulary has
 _CONTEXT_STEP = 256  # tokens; llama.cpp rounds the size of a context up to a multiple of it
 
 
@@ -40,52 +40,23 @@ def require_success(answer: Mapping[str, Any]) -> None:
     raise NNError(code, f"llama.cpp reports an error: {message}")
 
 
-class TurnQueue:
-    """Lets one user of a model at a time have its turn, in the order of asking."""
-
-    def __init__(self) -> None:
-        self._users: deque[object] = deque()  # the first has its turn
-        self._changed = threading.Condition()
-
-    def take(self, user: object) -> None:
-        """Wait for a turn."""
-        with self._changed:
-            self._users.append(user)
-            try:
-                self._changed.wait_for(lambda: self._users[0] is user)
-            except BaseException:
-                self.give_back(user)
-                raise
-
-    def give_back(self, user: object) -> None:
-        """End a turn, or stop waiting for one."""
-        with self._changed:
-            self._users.remove(user)
-            self._changed.notify_all()
-
-    @property
-    def has_waiters(self) -> bool:
-        """Whether others wait for a turn."""
-        return len(self._users) > 1
-
-
 class Engine:
-    """A model in memory: a server of llama.cpp, which any thread may ask for a completion.
+    """A model in memory: a server of llama.cpp, which any thread may ask for a completion in one of its `slots`."""
 
-    It writes one text at a time: `turns` says whose.
-    """
-
-    def __init__(self, path: str, settings: LoadSettings, policy: GuestPolicy, header: Header) -> None:
+    def __init__(self, path: str, settings: LoadSettings, policy: GuestPolicy, extra: ExtraFiles) -> None:
         import xllamacpp
 
         # Else the library that applies JSON schemas would write warnings about them to stderr.
         os.environ.setdefault("LLGUIDANCE_LOG_LEVEL", "0")
         self.settings = settings
         self.in_worker = policy.in_worker
-        self.turns = TurnQueue()
+        self.slots = Slots(settings.slots)
+        self.max_unread: int = policy.operator_options.get("max-unread", 1 << 24)
+        """The tokens that a text may be ahead of its reader while others wait for a slot."""
+        self.takes_images = bool(extra.projector)
         self._sequences: weakref.WeakSet[object] = weakref.WeakSet()
         try:
-            server = xllamacpp.Server(server_parameters(path, settings, policy.operator_options, header))
+            server = xllamacpp.Server(server_parameters(path, settings, policy.operator_options, extra))
         except RuntimeError as error:
             how = f"its log on stderr says why, if it is enabled ({how_to_set_option('enable-log', True)})"
             shown = "and the command shows it (--show-runtime-output)"
@@ -103,9 +74,17 @@ class Engine:
         """The address of the server's own port, which is closed."""
         return str(self._servers[0].listening_address)
 
+    @property
+    def metrics(self) -> str:
+        """llama.cpp's counts of the tokens that it has read and written."""
+        return str(self._servers[0].handle_metrics())
+
     def complete(self, request: Mapping[str, Any], take: Callable[[dict[str, Any]], bool]) -> None:
         """Write a completion. `take` is called with each chunk, and returns whether to stop."""
-        self._servers[0].handle_completions(request, take)
+        if "messages" in request:
+            self._servers[0].handle_chat_completions(request, take)
+        else:
+            self._servers[0].handle_completions(request, take)
 
     def admit(self, sequence: object) -> None:
         """Count a sequence of pieces until it is dropped. Raises `NNError` with `too-large` if there are too many."""
@@ -116,30 +95,41 @@ class Engine:
             raise NNError(ErrorCode.TOO_LARGE, message)
         self._sequences.add(sequence)
 
-    def count_tokens(self, prompt: str) -> int:
-        """The number of a prompt's tokens."""
+    def count_tokens(self, prompt: str, user: User) -> int:
+        """The number of a prompt's tokens. It takes a slot for a moment, and raises `NNError` as `Slots.take` does."""
         # The server evaluates nothing of a prompt that is too long, and its error has the length: so make it too long.
         padding = [0] * (self.settings.context + _CONTEXT_STEP)
-        user = object()
-        self.turns.take(user)
-        try:
-            if self.settings.embedding:
-                answer = self._servers[0].handle_embeddings({"input": [prompt, *padding]})
-            else:
-                answer = self._servers[0].handle_completions({"prompt": [prompt, *padding], "n_predict": 1})
-        finally:
-            self.turns.give_back(user)
+        if self.settings.embedding:
+            answer = self._servers[0].handle_embeddings({"input": [prompt, *padding]})
+        else:
+            with self.slots.borrowed(user) as slot:
+                request = {"prompt": [prompt, *padding], "n_predict": 1, "id_slot": slot.number}
+                answer = self._servers[0].handle_completions(request)
         try:
             require_success(answer)
         except PromptTooLong:
             return int(answer["error"]["n_prompt_tokens"]) - len(padding)
         raise NNError(ErrorCode.RUNTIME_ERROR, "llama.cpp didn't report how many tokens the prompt has")
 
-    def embedding(self, prompt: str) -> tuple[list[float], int]:
-        """The embedding of a text, a vector of length 1, and the number of the text's tokens."""
-        answer = self._servers[0].handle_embeddings({"input": prompt, "encoding_format": "float"})
+    @property
+    def most_bytes(self) -> int:
+        """The bytes of a text, above which no text fits the context."""
+        return self.settings.context * _MAX_BYTES_PER_TOKEN
+
+    def embeddings(self, texts: list[str], normalize: int) -> tuple[list[list[float]], int]:
+        """The embedding of each text, and the number of all tokens."""
+        request = {"input": texts, "encoding_format": "float", "embd_normalize": normalize}
+        answer = self._servers[0].handle_embeddings(request)
         require_success(answer)
-        return answer["data"][0]["embedding"], answer["usage"]["prompt_tokens"]
+        vectors = sorted(answer["data"], key=lambda entry: int(entry["index"]))
+        return [entry["embedding"] for entry in vectors], answer["usage"]["prompt_tokens"]
+
+    def scores(self, query: str, documents: list[str]) -> tuple[list[float], int]:
+        """How well each document fits the query, and the number of all tokens."""
+        answer = self._servers[0].handle_rerank({"query": query, "documents": documents})
+        require_success(answer)
+        scores = sorted(answer["results"], key=lambda entry: int(entry["index"]))
+        return [entry["relevance_score"] for entry in scores], answer["usage"]["prompt_tokens"]
 
 
 def _end(servers: list[Server], made_at: int) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import prod
 from operator import is_not
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 _SHORT = 0.01  # seconds
-_MOST_COPIED = 65536  # bytes: to copy so much takes less time than to bind arrays
+_MOST_COPIED = 65536  # bytes: to copy so much takes less time than to bind arrays for outputs
 
 
 class RequestRunner(Runner):
@@ -30,6 +31,7 @@ class RequestRunner(Runner):
 
     OpenVINO writes outputs of fixed dimensions into arrays of this runner. Other outputs are copied, because the
     request may free them. An output that is an input is copied too: OpenVINO doesn't write it into an output array.
+    Small outputs of runs that keep nothing are copied from arrays that stay bound.
 
     `on_callers_thread` tells that a compute may run on the calling thread (`infer`), without the cost of a change of
     threads. It can't be cancelled there. So a compute runs there only if the last one was short: dimensions of a model
@@ -53,21 +55,19 @@ class RequestRunner(Runner):
                 f"tensor {unknown.name!r} is {unknown.native}; wasi-nn has no such tensors",
             )
         self._request = compiled.create_infer_request()
-        self._inputs = inputs
         self._outputs = outputs
+        self._share_inputs, self._share_outputs = ([_sharing(info) for info in infos] for infos in (inputs, outputs))
         self._passed_through = passed_through
+        self._fixed = [fixed for fixed in _fixed_outputs(outputs) if fixed[0] not in passed_through]
+        self._is_small = sum(prod(dims) * dtype.itemsize for _, dims, dtype in self._fixed) <= _MOST_COPIED
         self._bound: list[Array | None] = [None] * len(inputs)
         self._fixed_arrays: dict[int, Array] = {}
-        self._all_fixed = False
+        self._all_fixed = len(self._fixed) == len(outputs)
+        self._has_own_arrays = False  # whether nobody else has the fixed arrays
         self._last: Sequence[Array] | None = None
         self._stoppable = stoppable
         self._on_callers_thread = on_callers_thread
         self._is_short = False
-        self._fixed = _fixed_outputs(outputs)
-        sizes = [np.dtype(dtype).itemsize * prod(dims) for _, dims, dtype in self._fixed]
-        self._copies = len(sizes) == len(outputs) and not passed_through and sum(sizes) <= _MOST_COPIED
-        self._own_outputs: list[Array] = []
-        """The bound arrays from which outputs are copied. Empty while others are bound."""
 
     @property
     def features(self) -> frozenset[str]:
@@ -78,8 +78,6 @@ class RequestRunner(Runner):
             self._request.cancel()
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
-        if reuse is None and self._copies:
-            return self._run_once(inputs)
         again = reuse is not None and reuse is self._last
         if not again or any(map(is_not, inputs, self._bound)):
             self._bind(inputs, reuse, again)
@@ -88,44 +86,31 @@ class RequestRunner(Runner):
             return reuse  # type: ignore[return-value]  # not None, since `again`
         outputs = reused([self._output(index, inputs) for index in range(len(self._outputs))], reuse)
         if reuse is None:
-            self._bound, self._fixed_arrays = [None] * len(self._inputs), {}
+            self._bound = [None] * len(self._bound)
+            if not self._has_own_arrays:
+                self._fixed_arrays = {}
         else:
             self._last = outputs
         return outputs
 
-    def _run_once(self, inputs: Sequence[Array]) -> Sequence[Array]:
-        """Run a model with small outputs, which are copied for the caller, so that this runner's own stay bound."""
-        if not self._own_outputs:
-            self._bind(inputs, None, False)
-            self._own_outputs, self._fixed_arrays = [self._fixed_arrays[index] for index, *_ in self._fixed], {}
-        else:
-            self._bind_inputs(inputs)
-        self._bound = [None] * len(inputs)
-        self._compute()
-        return [array.copy() for array in self._own_outputs]
-
     def _bind(self, inputs: Sequence[Array], reuse: Sequence[Array] | None, again: bool) -> None:
         """Bind the request to the inputs and, unless they are bound, to the arrays for outputs of fixed dimensions."""
-        self._bind_inputs(inputs)
-        if again:
-            return
-        self._last, self._own_outputs = None, []  # until a compute has succeeded
-        self._fixed_arrays = {
-            index: _reusable(reuse[index], dims, dtype) if reuse else np.empty(dims, dtype)
-            for index, dims, dtype in self._fixed
-            if index not in self._passed_through
-        }
-        self._all_fixed = len(self._fixed_arrays) == len(self._outputs)
-        for index, array in self._fixed_arrays.items():
-            self._request.set_output_tensor(index, _shared(array, self._outputs[index]))
-
-    def _bind_inputs(self, inputs: Sequence[Array]) -> None:
         for index, array in enumerate(inputs):
             if array is not self._bound[index]:
                 # OpenVINO takes only arrays that it could write to.
                 writable = array if array.flags.writeable else array.copy()
-                self._request.set_input_tensor(index, _shared(writable, self._inputs[index]))
+                self._request.set_input_tensor(index, self._share_inputs[index](writable))
                 self._bound[index] = array if writable is array else None
+        if again or (reuse is None and self._has_own_arrays):
+            return
+        self._last, self._has_own_arrays = None, False  # until all is bound, and a compute has succeeded
+        self._fixed_arrays = {
+            index: _reusable(reuse[index], dims, dtype) if reuse else np.empty(dims, dtype)
+            for index, dims, dtype in self._fixed
+        }
+        for index, array in self._fixed_arrays.items():
+            self._request.set_output_tensor(index, self._share_outputs[index](array))
+        self._has_own_arrays = reuse is None and self._is_small
 
     def _compute(self) -> None:
         began = time.perf_counter()
@@ -138,11 +123,12 @@ class RequestRunner(Runner):
 
     def _output(self, index: int, inputs: Sequence[Array]) -> Array:
         if index in self._fixed_arrays:
-            return self._fixed_arrays[index]
+            array = self._fixed_arrays[index]
+            return array.copy() if self._has_own_arrays else array
         if index in self._passed_through:
             return inputs[self._passed_through[index]].copy()
         data: Array = self._request.get_output_tensor(index).data
-        array: Array = data.view(self._outputs[index].dtype)  # type: ignore[arg-type]  # each has one
+        array = data.view(self._outputs[index].dtype)  # type: ignore[arg-type]  # each has one
         return array.copy()
 
 
@@ -160,10 +146,10 @@ def _reusable(array: Array, dims: tuple[int, ...], dtype: Any) -> Array:
     return array if array.shape == dims and can_write_into(array, dtype) else np.empty(dims, dtype)
 
 
-def _shared(array: Array, info: TensorInfo) -> ov.Tensor:
-    """A tensor of OpenVINO over the memory of an array."""
+def _sharing(info: TensorInfo) -> Callable[[Array], ov.Tensor]:
+    """A function that makes a tensor of OpenVINO over the memory of an array for an input or output."""
     import openvino as ov
 
     if info.type is TensorType.BF16:
-        return ov.Tensor(array.view(np.uint16), ov.Shape(array.shape), ov.Type.bf16)
-    return ov.Tensor(array, shared_memory=True)
+        return lambda array: ov.Tensor(array.view(np.uint16), ov.Shape(array.shape), ov.Type.bf16)
+    return partial(ov.Tensor, shared_memory=True)

@@ -15,11 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from weakref import finalize
 
 from wasi_nn.backends.formats import archives
 from wasi_nn.backends.formats.protobuf import MAX_MESSAGE, CutShort, fields
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.process.ending import finalize_by_the_end
 
 SAVED_MODEL = "saved_model.pb"
 _FOLDERS = ("variables", "assets")
@@ -177,7 +177,7 @@ class ModelFolder:
     def keep_for(self, graph: object) -> None:
         """Keep the folder until a graph is gone, whose sessions read their variables from it."""
         self._is_needed = True
-        finalize(graph, self._remove)
+        finalize_by_the_end(graph, self._remove)
 
     def done_with(self) -> None:
         """Remove a temporary folder, unless a graph needs it."""

@@ -1,0 +1,66 @@
+"""Links a compiled component with WASI and the functions of `wasi:nn`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from wasmtime import Engine, Store
+from wasmtime.component import Component, ComponentInstanceType, ExportIndex, FuncType, Linker, ResultType
+
+from wasi_nn.abi.component.bridge_functions import add_to_component_linker
+from wasi_nn.errors import GuestError
+from wasi_nn.guests.makes import listed, make_of_component
+from wasi_nn.guests.wasi import Wasi
+from wasi_nn.session.session import Session
+
+_RUN = "wasi:cli/run@0.2."
+
+
+def link_component(
+    name: str, component: Component, engine: Engine, store: Store, wasi: Wasi, session: Session, allow_http: bool
+) -> Callable[[], int]:
+    """Link a component; returns the function that runs it and returns its exit code."""
+    linker = Linker(engine)
+    imports = list(component.type.imports(engine))
+    http = any(imported.startswith("wasi:http/") for imported in imports)
+    wasi.add_to_component(linker, store, component, http and allow_http)
+    add_to_component_linker(linker, session)
+    if http and not allow_http:
+        linker.define_unknown_imports_as_traps(component)
+    run = run_of(name, component, engine, imports)
+
+    def start() -> int:
+        function = linker.instantiate(store, component).get_func(store, run)
+        assert function is not None  # `run_of` has checked the export's type
+        return 0 if function(store).tag == "ok" else 1
+
+    return start
+
+
+def run_of(name: str, component: Component, engine: Engine, imports: Iterable[str]) -> ExportIndex:
+    """The function `run` of a component that is a command and has these imports. Raises `GuestError` if the component
+    has none, or is made for another WASI."""
+    exports = component.type.exports(engine)
+    make = make_of_component(imports, exports)
+    if make is not None:
+        raise GuestError(f"{name} {make}")
+    interface = next((export for export in exports if export.startswith(_RUN)), None)
+    if interface is None:
+        has = listed(exports) or "nothing"
+        raise GuestError(
+            f"{name} is a library, not a command, since it exports no '{_RUN}x' (it exports {has}): build it as a "
+            "command, with a main function, for a world that exports wasi:cli/run"
+        )
+    instance = exports[interface].ty
+    run = instance.exports(engine).get("run") if isinstance(instance, ComponentInstanceType) else None
+    index = component.get_export_index("run", component.get_export_index(interface))
+    if run is None or index is None or not _is_run(run.ty):
+        raise GuestError(f"{name} exports a {interface} of its own, without 'run: func() -> result'")
+    return index
+
+
+def _is_run(function: object) -> bool:
+    if not isinstance(function, FuncType) or function.params:
+        return False
+    result = function.result
+    return isinstance(result, ResultType) and result.ok is None and result.err is None
