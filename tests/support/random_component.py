@@ -1,4 +1,5 @@
-"""Guest components with the functions of the raw guest, and other items between them at random; and calls of them."""
+"""Guest components with the functions of the raw guest, at random inside other components and with other items between;
+and calls of them."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from raw_component import (
     lifted,
     memory,
 )
+
+from wasi_nn.abi.component.bridge import VERSIONS
 
 Call = tuple[str, *tuple[int, ...]]
 
@@ -91,7 +94,24 @@ def random_guest(random: Random) -> bytes:
         *lifts,
         random.choice(_EXPORTS),
     )
-    return bytes(wasmtime.wat2wasm(f"(component {' '.join(parts)})"))
+    content = " ".join(parts)
+    for _ in range(random.choice((0, 0, 1, 2, 5))):
+        content = _around(random, content)
+    return bytes(wasmtime.wat2wasm(f"(component {content})"))
+
+
+def _around(random: Random, content: str) -> str:
+    """The content of a component that has another one inside, gives it wasi:nn, and exports its functions."""
+    given = " ".join(
+        f'(with "wasi:nn/{interface}@{VERSIONS[-1]}" (instance ${name}))'
+        for interface, name in {"tensor": "tensors", "graph": "graphs", "errors": "errors"}.items()
+    )
+    own = f"""{memory(1)}
+      (core func (canon lower (func $tensors "[constructor]tensor") (memory (core memory $m "memory"))))"""
+    exports = " ".join(f'(export "{name}" (func $i "{name}"))' for name in (*MEMORY_FUNCTIONS, *NN_FUNCTIONS))
+    return f"""{TENSOR_INSTANCE} {GRAPH_INSTANCE} {own if random.random() < 0.5 else ""}
+      (component $inner {content}) {f"(instance (instantiate $inner {given}))" if random.random() < 0.3 else ""}
+      (instance $i (instantiate $inner {given})) {exports}"""
 
 
 def _starts(random: Random) -> str:
