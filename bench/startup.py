@@ -18,6 +18,8 @@ import onnx_models
 import wasi_nn
 from bench.ratios import best, ratio, side_by_side
 
+WASI_NN = Path(sys.executable).with_name("wasi-nn")
+COMPONENT = Path(__file__).parent.parent / "guests" / "component" / "infer.wasm"
 INFER = """
     (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
     (data (i32.const 1024) "net") (data (i32.const 128) "\\04\\00\\00\\00")
@@ -43,10 +45,12 @@ def main() -> None:
         exit_import = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
         guest.write_text("(module " + exit_import + text.replace(exit_import, "").removeprefix("(module"))
         model.write_bytes(onnx_models.relu())
+        run_net = [WASI_NN, "run", "--graph", f"net={model}"]
         commands = {
             "python -c 'import onnxruntime, wasmtime'": [sys.executable, "-c", "import onnxruntime, wasmtime"],
-            "wasi-nn run": [Path(sys.executable).with_name("wasi-nn"), "run", "--graph", f"net={model}", guest],
-            "wasi-nn --help": [Path(sys.executable).with_name("wasi-nn"), "--help"],
+            "wasi-nn run": [*run_net, guest],
+            "wasi-nn run, a component": [*run_net, COMPONENT, "--graph", "net", "x=FP32:4:1"],
+            "wasi-nn --help": [WASI_NN, "--help"],
         }
         run = partial(subprocess.run, check=True, stdout=subprocess.DEVNULL)
         times = side_by_side({name: partial(run, command) for name, command in commands.items()}, rounds=30)

@@ -3,6 +3,9 @@ backend is chosen for a model."""
 
 from __future__ import annotations
 
+import errno
+import importlib.util
+import os
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -219,6 +222,14 @@ def test_the_operator_chooses_among_runtimes() -> None:
 def test_runtimes_that_are_not_there(encoding: str, runtime: str, match: str) -> None:
     refused(ErrorCode.INVALID_ARGUMENT, match, LoadRules, runtimes={encoding: runtime})
     refused(ErrorCode.INVALID_ARGUMENT, match, wasi_nn.load, models.relu(), encoding, runtime=runtime)
+
+
+def test_a_host_without_free_files_says_so_when_it_looks_for_a_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_spec(name: str) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    refused(ErrorCode.RUNTIME_ERROR, "can't look for onnxruntime: .*Too many open files", wasi_nn.load, models.relu())
 
 
 def test_the_first_runtime_that_is_installed_runs_a_model(monkeypatch: pytest.MonkeyPatch) -> None:

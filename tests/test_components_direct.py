@@ -388,6 +388,43 @@ def test_a_guest_that_is_too_large_with_the_shim_runs_without_it(tmp_path: Path)
     assert isinstance(compiled, Component)
 
 
+def test_aliases_of_a_memory_are_the_same_memory(session: Session) -> None:
+    """Each function of the raw guest is lowered with an alias of its own."""
+    guest = raw(session, "direct")
+    assert (injection.inject(raw_guest()) or b"").count(b"wasi-nn-direct-mark") == 2, "a type, and one use"
+    tensor = guest.call("new", 0, 0, U8, 0, 16)
+    guest.call("set-reentry", tensor)
+    with pytest.raises(wasmtime.WasmtimeError, match="unknown handle"):  # through the bridge: it can't be left
+        guest.call("data", tensor, 64)
+
+
+@pytest.mark.parametrize("size", [1, 15, 17])
+def test_a_tensor_that_is_replaced_while_the_shim_asks_for_memory(session: Session, size: int) -> None:
+    guest = raw(session, "direct")
+    tensor = guest.call("new", 0, 0, U8, 0, 16)
+    guest.call("set-reentry", tensor)
+    guest.call("set-replacement", size)
+    with pytest.raises(wasmtime.WasmtimeError, match=f"tensor-read: the tensor has {size} bytes, not 16"):
+        guest.call("data", tensor, 64)
+
+
+def test_a_guest_with_many_instances_of_one_component(tmp_path: Path) -> None:
+    """The shim's instances don't count against those that the guest may have; and a guest with too many gets none."""
+    version = VERSIONS[-1]
+    for lowered, has_shim in ((5, True), (40, False)):
+        functions = '(core func (canon lower (func $tensors "[constructor]tensor") (memory (core memory $m "memory"))))'
+        inside = f"""{TENSOR_INSTANCE}
+          (core module $memory-module (memory (export "memory") 0)) (core instance $m (instantiate $memory-module))
+          (core module $empty) {"(core instance (instantiate $empty))" * 30} {functions * lowered}"""
+        instances = f'(instance (instantiate $inner (with "wasi:nn/tensor@{version}" (instance $tensors))))' * 30
+        guest = component_command(
+            '(func (export "run") (result i32) (i32.const 0))',
+            imports=f"{TENSOR_INSTANCE} (component $inner {inside}) {instances}",
+        )
+        assert (injection.inject(bytes(wasmtime.wat2wasm(guest))) is not None) == has_shim
+        assert Host(cache=tmp_path).run(guest, limits=Limits(guest_memory=None)).exit_code == 0
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     of=st.sampled_from([*DRIVERS, raw_guest(), nested("$tensors")]),

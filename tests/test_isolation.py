@@ -259,6 +259,10 @@ class TestConfinement:
         assert "AWS_SECRET_ACCESS_KEY" not in names
         assert "OMP_NUM_THREADS" in names
 
+    def test_the_garbage_collector_runs_and_leaves_the_imported_modules_alone(self) -> None:
+        text = "import gc\ndef run(x): return [gc.isenabled(), gc.get_freeze_count() > 1000]"
+        assert value(program(text)) == [True, True]
+
     def test_it_inherits_no_file(self, tmp_path: Path) -> None:
         with open(tmp_path / "open", "w") as file:
             os.set_inheritable(file.fileno(), True)

@@ -230,6 +230,25 @@ def test_short_computes_on_one_thread_may_be_interrupted_at_any_time(folder: Pat
     assert context.get_output(0).tolist() == [1, 0, 2, 0]
 
 
+def test_short_computes_on_one_thread_from_several_threads() -> None:
+    graph = wasi_nn.load(models.relu(("n",)), "onnx", runtime="openvino", options={"threads": 1})
+    fixed = wasi_nn.load(models.relu((50,)), "onnx", runtime="openvino", options={"threads": 1})
+
+    def computes(number: int) -> bool:
+        contexts = [graph.init_execution_context(), fixed.init_execution_context()]
+        right = True
+        for step in range(200):
+            x = np.full(50, 1000 * number + step, np.float32)
+            for context in contexts:
+                context.set_input(0, x)
+                context.compute()
+            right = right and all((context.output(0)[1] == x).all() for context in contexts)
+        return right
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(computes, range(4)))
+
+
 def test_other_arrays_for_outputs_and_inputs_that_cant_be_written_to(folder: Path) -> None:
     graph = wasi_nn.load(models.relu(), runtime="openvino", options={"threads": 1})
     run = as_runner(graph.runner())

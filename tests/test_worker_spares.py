@@ -145,6 +145,20 @@ def test_a_spare_that_does_not_answer_is_ended(monkeypatch: pytest.MonkeyPatch) 
     assert ended(spare)
 
 
+def test_a_model_whose_file_was_replaced_gets_a_new_worker(tmp_path: Path) -> None:
+    path, other = tmp_path / "net.onnx", tmp_path / "new.onnx"
+    path.write_bytes(onnx_models.relu())
+    graph = wasi_nn.load(path, rules=RULES)
+    spare = spare_of(graph)
+    other.write_bytes(onnx_models.relu())
+    os.replace(other, path)
+    end_worker(graph)
+    assert graph.compute({"0": X})["y"].tolist() == [0, 2, 0, 4]
+    assert worker_of(graph) != spare
+    assert spare_of(graph) != spare
+    assert ended(spare)
+
+
 def _close(graph: Graph) -> None:
     graph.close()
 

@@ -9,6 +9,8 @@
 
 #include "guest.h"
 
+#define USAGE "measure GRAPH ROUNDS"
+
 enum { STEPS = 3, MOST_ROUNDS = 100000 };
 
 static float image[3 * 224 * 224], output[1000];
@@ -29,8 +31,9 @@ static void write_all(const void *bytes, size_t size) {
 }
 
 int main(int argc, char **argv) {
+    if (argc > 1 && !strncmp(argv[1], "--", 2)) other_option(argv[1], USAGE);
     long rounds = argc == 3 ? atol(argv[2]) : 0;
-    if (rounds < 1 || rounds > MOST_ROUNDS) DIE("usage: measure GRAPH ROUNDS (at most %d)", MOST_ROUNDS);
+    if (rounds < 1 || rounds > MOST_ROUNDS) DIE("usage: " USAGE " (at most %d)", MOST_ROUNDS);
     wasi_nn_context context = open_graph(argv[1], NULL);
     for (int i = 0; i < 3 * 224 * 224; i++) image[i] = (i % 251) / 251.0f;
     uint32_t dims[] = {1, 3, 224, 224}, size;

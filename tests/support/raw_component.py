@@ -35,15 +35,29 @@ GRAPH_INSTANCE = f"""(import "wasi:nn/errors@{_VERSION}" (instance $errors (expo
     (export "load" (func (param "builder" (list $l)) (param "encoding" $n) (param "target" $t)
       (result (result (own $g) (error (own $e))))))))"""
 
-_MEMORY = """(core module $memory-module
+_MEMORY = """(core module $table-module (table (export "functions") 2 funcref))
+  (core instance $table (instantiate $table-module))
+  (core module $memory-module
+    (import "table" "functions" (table 2 funcref))
+    (type $drop (func (param i32)))
+    (type $new (func (param i32 i32 i32 i32 i32) (result i32)))
     (memory (export "memory") {pages})
     (global $next (mut i32) (i32.const 4096))
     (global $growth (mut i32) (i32.const 0))
     (global $answer (mut i32) (i32.const -1))
+    (global $reentry (mut i32) (i32.const 0))
+    (global $replacement (mut i32) (i32.const -1))
     (func (export "set-next") (param i32) (global.set $next (local.get 0)))
     (func (export "set-growth") (param i32) (global.set $growth (local.get 0)))
     (func (export "set-answer") (param i32) (global.set $answer (local.get 0)))
+    (func (export "set-reentry") (param i32) (global.set $reentry (local.get 0)))
+    (func (export "set-replacement") (param i32) (global.set $replacement (local.get 0)))
     (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (if (global.get $reentry) (then
+        (call_indirect (type $drop) (global.get $reentry) (i32.const 0))
+        (if (i32.ne (global.get $replacement) (i32.const -1)) (then
+          (drop (call_indirect (type $new)
+            (i32.const 0) (i32.const 0) (i32.const 4) (i32.const 0) (global.get $replacement) (i32.const 1)))))))
       (drop (memory.grow (global.get $growth)))
       (if (i32.ne (global.get $answer) (i32.const -1)) (then (return (global.get $answer))))
       (global.get $next)
@@ -52,11 +66,15 @@ _MEMORY = """(core module $memory-module
     (func (export "get") (param i32) (result i32) (i32.load (local.get 0)))
     (func (export "put") (param i32 i32) (i32.store (local.get 0) (local.get 1)))
     (func (export "fill") (param i32 i32 i32) (memory.fill (local.get 0) (local.get 1) (local.get 2))))
-  (core instance $m (instantiate $memory-module))"""
+  (core instance $m (instantiate $memory-module (with "table" (instance $table))))"""
 
 
 def memory(pages: int) -> str:
-    """A memory with some pages, and the functions that a test calls on it."""
+    """A memory with some pages, and the functions that a test calls on it.
+
+    The function for the engine's memory, `realloc`, can drop a tensor meanwhile (`set-reentry`), and make another one
+    of some bytes in its place (`set-replacement`).
+    """
     return _MEMORY.replace("{pages}", str(pages))
 
 
@@ -64,6 +82,8 @@ _MEMORY_FUNCTIONS = {
     "set-next": (1, False),
     "set-growth": (1, False),
     "set-answer": (1, False),
+    "set-reentry": (1, False),
+    "set-replacement": (1, False),
     "grow": (1, True),
     "get": (1, True),
     "put": (2, False),
@@ -96,7 +116,12 @@ def _caller() -> str:
         functions.append(f'(func (export "{name}") {kinds} (call ${name} {arguments}))')
     exports = " ".join(f'(export "{name}" (func ${name}))' for name in (*_NN_FUNCTIONS, "drop"))
     return f"""(core module $caller-module {"".join(imports)} {"".join(functions)})
-  (core instance $caller (instantiate $caller-module (with "nn" (instance {exports}))))"""
+  (core instance $caller (instantiate $caller-module (with "nn" (instance {exports}))))
+  (core module $table-filler
+    (import "table" "functions" (table 2 funcref)) (import "nn" "drop" (func $drop (param i32)))
+    (import "nn" "new" (func $new (param i32 i32 i32 i32 i32) (result i32)))
+    (elem (i32.const 0) $drop $new))
+  (core instance (instantiate $table-filler (with "table" (instance $table)) (with "nn" (instance $caller))))"""
 
 
 @cache

@@ -10,6 +10,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ _TFLITE = {kind.value: element for kind, element in tflite_models.ELEMENTS.items
 }
 
 
+@cache
 def _onnx(kind: str, to: str) -> bytes:
     if kind == "string":
         return onnx_models.strings()
@@ -108,6 +110,7 @@ def _by_torch(how: str, kind: str, to: str) -> bytes:
     return model
 
 
+@cache
 def _saved_model(kind: str, to: str) -> bytes:
     import tensorflow as tf
 
@@ -123,6 +126,7 @@ def _tf_name(kind: str) -> str:
     return "string" if kind == "string" else np.dtype(DTYPES[kind]).name
 
 
+@cache
 def _tflite(kind: str, to: str) -> bytes:
     if kind == "string":
         return tflite_models.build([tflite_models.tensor("x", _TFLITE[kind], (2,))], [], [0], [0])

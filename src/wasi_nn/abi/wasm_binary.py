@@ -11,6 +11,8 @@ COMPONENT_HEADER = b"\0asm\x0d\0\x01\0"
 """The first bytes of a component."""
 
 _LAST_SECTION = 13  # the highest number of a section
+_SECTION_COUNTS = 32  # bytes: reading a section takes about as long as so many
+_CUSTOM = 0
 _MODULES_MEMORIES = 5
 _COMPONENTS_MODULE, _COMPONENTS_COMPONENT, _COMPONENTS_CANON = 1, 4, 8
 # The kinds of canonical definitions, and their options.
@@ -88,6 +90,19 @@ def sections(content: bytes | memoryview, header: bytes) -> Iterator[tuple[int, 
     while reader.at < len(reader.content):
         number = reader.byte()
         yield number, reader.take(reader.u32())
+
+
+def definitions_of(component: bytes | memoryview, most: int) -> int:
+    """The bytes of all that a component, and the components inside it, define outside of core modules and custom
+    sections. Each section counts some bytes more. Nothing more is read when the number exceeds `most`."""
+    size = 0
+    for is_component, number, body in _all_sections(component):
+        size += _SECTION_COUNTS
+        if is_component and number not in (_CUSTOM, _COMPONENTS_MODULE, _COMPONENTS_COMPONENT):
+            size += len(body)
+        if size > most:
+            break
+    return size
 
 
 def end_if_cut_short(content: bytes | memoryview) -> int | None:

@@ -87,8 +87,12 @@ def of_extension(number: int) -> Backend | None:
 
 
 def is_installed(backend: Backend) -> bool:
-    """Whether a backend's runtime is installed."""
-    return importlib.util.find_spec(backend.runtime.partition(".")[0]) is not None
+    """Whether a backend's runtime is installed. Raises `NNError` with `runtime-error` if the host is out of files."""
+    try:
+        return importlib.util.find_spec(backend.runtime.partition(".")[0]) is not None
+    except OSError as error:
+        message = f"this host can't look for {backend.runtime}: {one_line(error)}"
+        raise NNError(ErrorCode.RUNTIME_ERROR, message) from error
 
 
 def files_of(backend: Backend, file: Path) -> Sequence[Path]:

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from wasmtime import Engine, Module, Store
 
+from wasi_nn.abi.component.injection import MAX_INSTANCES
 from wasi_nn.abi.wasm_binary import memories_of
 from wasi_nn.limits.limits import Limits
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from wasmtime.component import Component
 
 MODULE_MEMORIES, _MODULE_INSTANCES = 8, 1
-COMPONENT_MEMORIES, _COMPONENT_INSTANCES = 32, 1000
+COMPONENT_MEMORIES, _COMPONENT_INSTANCES = 32, 1000 + MAX_INSTANCES  # the shim's instances come on top
 _MAX_TABLES, _MAX_TABLE_ELEMENTS = 64, 2**18  # 2 MiB a table: an element has 8 bytes
 
 

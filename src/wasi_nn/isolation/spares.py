@@ -7,6 +7,7 @@ for a spare: where none is ready, or the one that was ready doesn't answer, the 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -51,6 +52,18 @@ class WorkerKind:
         """A new worker that is confined. Raises as `Worker` does."""
         return Worker(self.settings, self.readable, model=self.model, sockets=self.sockets)
 
+    def files(self) -> list[tuple[int, int] | None]:
+        """The identities of what a worker may read. A worker may not read a file that has taken another's place."""
+        found: list[tuple[int, int] | None] = []
+        for path in self.readable:
+            try:
+                state = os.stat(path)
+            except OSError:
+                found.append(None)
+            else:
+                found.append((state.st_dev, state.st_ino))
+        return found
+
 
 class _Spare:
     """One spare, which a thread starts."""
@@ -60,6 +73,7 @@ class _Spare:
         self.worker: Worker | None = None
         self.is_starting = True
         self._is_unwanted = False
+        self._files: list[tuple[int, int] | None] = []
 
     def start(self) -> None:
         """Start the worker and its runtime, after a moment. Called on a thread of its own."""
@@ -70,6 +84,7 @@ class _Spare:
                 time.sleep(min(left, _LOOK_EVERY))
             if self._is_unwanted:
                 return
+            self._files = self._kind.files()
             worker = self._kind.new_worker()
             self.worker = worker
             if self._is_unwanted:
@@ -93,8 +108,11 @@ class _Spare:
 
     @property
     def ready(self) -> Worker | None:
-        """The worker, once its runtime is imported and as long as it lives."""
-        return self.worker if not self.is_starting and self.worker is not None and self.worker.is_alive else None
+        """The worker, once its runtime is imported, as long as it lives and the files of its model are the same."""
+        worker = self.worker
+        if self.is_starting or worker is None or not worker.is_alive or self._files != self._kind.files():
+            return None
+        return worker
 
 
 class SpareWorker:

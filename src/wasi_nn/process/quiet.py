@@ -113,7 +113,8 @@ class _NoCollection:
                 gc.enable()
 
 
-_no_collection = _NoCollection()
+no_collection = _NoCollection()
+"""A block in which the garbage collector doesn't run."""
 
 
 def call(function: Callable[[], Result]) -> Result:
@@ -133,7 +134,7 @@ def call(function: Callable[[], Result]) -> Result:
             failures.append(error)
 
     thread = threading.Thread(target=make, name="a quiet call", daemon=True)
-    with _no_collection:
+    with no_collection:
         try:
             thread.start()
         except RuntimeError:  # no more threads can be started

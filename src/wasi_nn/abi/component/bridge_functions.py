@@ -225,7 +225,10 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         )
 
     def tensor_read_direct(self, tensor: int, memory: int, to: int, size: int) -> None:
-        self.memories.part(memory, to, size)[:] = self.session.tensor(tensor).data
+        data = self.session.tensor(tensor).data
+        if len(data) != size:  # the guest replaced the tensor while the shim asked it for memory
+            raise GuestFault(f"tensor-read: the tensor has {len(data)} bytes, not {size}")
+        self.memories.part(memory, to, size)[:] = data
 
     def load_direct(self, memory: int, encoding: int, target: int, builders: int, count: int) -> int:
         require_builder_count(count)

@@ -46,13 +46,14 @@ from wasi_nn.abi.component.encoding import (
 from wasi_nn.abi.component.extension import PREFIX
 from wasi_nn.abi.component.injection import inject
 from wasi_nn.abi.component.reading import Import, aliases, exports, imports
-from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, Malformed, WasmReader, sections
+from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, Malformed, WasmReader, definitions_of, sections
 from wasi_nn.arguments import as_bytes, as_text
 from wasi_nn.errors import GuestError, printable
 
-FORMAT = "-w4"
+FORMAT = "-w5"
 """Names the current way to wrap a guest, for those who keep wrapped guests. Each change of the result changes it."""
 
+_MAX_DEFINITIONS = 4 << 20  # bytes: reading them takes seconds; a guest in Python has 80 thousand
 _WITHOUT_MEANING_TO_IMPORTS = {CUSTOM, CORE_MODULE, CORE_INSTANCE, COMPONENT, CANON}
 
 
@@ -65,7 +66,7 @@ def wrap_component(guest: bytes, name: str = "the guest", *, direct: bool = True
     """
     guest, name = as_bytes("guest", guest, "the bytes of a component"), as_text("name", name)
     with _readable(name):
-        parts = list(sections(guest, COMPONENT_HEADER))
+        parts = _parts_of(guest)
         head = _head_of(guest, parts)
         return _wrapped(guest, parts, head, direct=direct) if head.versions else guest
 
@@ -73,7 +74,7 @@ def wrap_component(guest: bytes, name: str = "the guest", *, direct: bool = True
 def versions_of(guest: bytes, name: str) -> list[str]:
     """The versions of wasi:nn that a guest component imports. Raises as `wrap_component` does."""
     with _readable(name):
-        return _head_of(guest, list(sections(guest, COMPONENT_HEADER))).versions
+        return _head_of(guest, _parts_of(guest)).versions
 
 
 @contextmanager
@@ -82,6 +83,15 @@ def _readable(name: str) -> Iterator[None]:
         yield
     except Malformed as error:
         raise GuestError(f"{name} is a component that can't be used: {printable(str(error))}") from None
+
+
+def _parts_of(guest: bytes) -> list[tuple[int, memoryview]]:
+    if definitions_of(guest, _MAX_DEFINITIONS) > _MAX_DEFINITIONS:
+        raise Malformed(
+            f"it has more than {_MAX_DEFINITIONS} bytes of types, imports and other definitions outside of its core "
+            "modules, which is the most that this host reads"
+        )
+    return list(sections(guest, COMPONENT_HEADER))
 
 
 def _head_of(guest: bytes, parts: Sequence[tuple[int, memoryview]]) -> _Head:
@@ -141,6 +151,8 @@ class _Head:
         self.arguments: list[tuple[str, bytes, int]] = []
         """The arguments for the guest's instantiation: the name, sort and index of each import."""
         self.versions: list[str] = []
+        self.nn_names: set[str] = set()
+        """The names of the imports of wasi:nn."""
 
     def add(self, number: int, body: memoryview) -> None:
         if number in _WITHOUT_MEANING_TO_IMPORTS:
@@ -176,6 +188,9 @@ class _Head:
         index = self.types if item.sort == TYPE_SORT else self.counts[item.sort]
         self.arguments.append((item.name, item.sort, index))
         if item.name.startswith(bridge.NAMESPACE):
+            if item.name in self.nn_names:
+                raise Malformed(f"it imports {item.name} twice")
+            self.nn_names.add(item.name)
             version = _version_of(item)
             if version not in self.versions:
                 self.versions.append(version)

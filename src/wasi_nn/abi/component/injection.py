@@ -49,6 +49,10 @@ from wasi_nn.abi.component.nesting import given_to_nested, takes_from_outside
 from wasi_nn.abi.component.reading import INSTANCE_TYPE, RESOURCE, alias, export, import_, imports, skip_type
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, Malformed, WasmReader, sections
 
+MAX_INSTANCES = 200
+"""The most instances of the shim's modules in a guest. A guest for which this isn't enough gets no shim."""
+
+_MAX_ITEMS = 100_000  # of one sort in one component
 _DEPTH = 4  # how deep in each other the components are that this module looks into
 
 # The kinds of canonical definitions, and their options.
@@ -105,15 +109,20 @@ class _Injection:
         """For each sort, the new index of each old one."""
         self.counts = dict.fromkeys(SORTS, 0)
         self.nn_types = _nn_types(self.parts)
-        self.nested = given_to_nested(self.parts) if depth < _DEPTH else frozenset[int]()
+        self.nested = given_to_nested(self.parts) if depth < _DEPTH else {}
         self.nn_instances: dict[int, str] = {}
         """The names of the imports of wasi:nn by the indexes of their instances."""
         self.replaced: dict[int, tuple[int, str]] = {}
         """The imported functions whose place the shim takes: the indexes of their instances, and their names."""
         self.modules: dict[str, int] = {}
+        self.aliases_of_memories: dict[tuple[int, str | int], int] = {}
+        """The new index of the first alias of each memory, by the core instance that exports it, and its name."""
+        self.first_aliases: dict[int, int] = {}
+        """For each alias of a memory, the first alias of the same memory, both as new indexes."""
         self.memories: dict[int, int] = {}
         """The instances of the shim's `memory` by the index of the guest's memory."""
-        self.injected = 0
+        self.instances = 0
+        """The number of instances of the shim's modules, with those in nested components."""
 
     def run(self) -> bytes | None:
         for place, (number, body) in enumerate(self.parts):
@@ -126,7 +135,7 @@ class _Injection:
                 self.component(place, body)
             else:
                 self.section(number, body)
-        return b"".join((COMPONENT_HEADER, *self.written)) if self.injected else None
+        return b"".join((COMPONENT_HEADER, *self.written)) if self.instances else None
 
     # Indexes
 
@@ -134,6 +143,8 @@ class _Injection:
         """Give the next item of the guest its new index; returns its old one."""
         if sort not in self.places:
             raise Malformed(f"it has an item of an unknown sort ({sort.hex()})")
+        if len(self.places[sort]) == _MAX_ITEMS:
+            raise Malformed(f"it has more than {_MAX_ITEMS} items of one sort")
         self.places[sort].append(self.counts[sort])
         self.counts[sort] += 1
         return len(self.places[sort]) - 1
@@ -161,8 +172,12 @@ class _Injection:
         ):
             raise Malformed("a component in it has modules from outside")
         self.keep(COMPONENT_SORT)
-        inner = _Injection(body, self.depth + 1).run() if place in self.nested else None
-        self.injected += inner is not None
+        inner = None
+        if place in self.nested:
+            injection = _Injection(body, self.depth + 1)
+            inner = injection.run()
+            self.instances += injection.instances * self.nested[place]
+            self.require_few_instances()
         self.copy(COMPONENT, inner or body)
 
     def section(self, number: int, body: memoryview) -> None:
@@ -227,6 +242,9 @@ class _Injection:
         index = self.keep(item.sort)
         if item.target == FROM_INSTANCE and item.sort == FUNC_SORT and item.of in self.nn_instances:
             self.replaced[index] = item.of, str(item.item)
+        if item.target == FROM_CORE_INSTANCE and item.sort == CORE_MEMORY_SORT:
+            alias_of = self.places[CORE_MEMORY_SORT][index]
+            self.first_aliases[alias_of] = self.aliases_of_memories.setdefault((item.of, item.item), alias_of)
         return item.sort + bytes((item.target,)) + target
 
     def type_(self, reader: WasmReader) -> bytes:
@@ -313,10 +331,12 @@ class _Injection:
 
         `lowered` is the canonical definition that the guest has for it.
         """
-        instance, name = self.replaced.get(function, (-1, ""))
-        interface = bridge.interface_of(self.nn_instances.get(instance, ""))
+        if function not in self.replaced:
+            return False
+        instance, name = self.replaced[function]
+        interface = bridge.interface_of(self.nn_instances[instance])
         replaced = _REPLACED.get((interface or "", name))
-        version = self.nn_instances.get(instance, "").partition("@")[2]
+        version = self.nn_instances[instance].partition("@")[2]
         tensors = next(
             (of for of, imported in self.nn_instances.items() if imported == bridge.nn_name("tensor", version)), None
         )
@@ -341,11 +361,11 @@ class _Injection:
         )
         self.written.append(export_alias(CORE_FUNC_SORT, shim, "call", FROM_CORE_INSTANCE))
         self.keep(CORE_FUNC_SORT)  # the index that the guest gave to the lowered function
-        self.injected += 1
         return True
 
     def memory(self, memory: int, tensors: int) -> int:
         """The instance of the shim's `memory` for a memory of the guest."""
+        memory = self.first_aliases.get(memory, memory)
         if memory not in self.memories:
             functions = {each: (CORE_FUNC_SORT, self.lower(tensors, each)) for each in ("mark", "find")}
             guest = self.inline({"memory": (CORE_MEMORY_SORT, memory)})
@@ -365,7 +385,13 @@ class _Injection:
             self.modules[module] = self.add(CORE_MODULE_SORT)
         named = [utf8(name) + CORE_INSTANCE_SORT[1:] + u32(index) for name, index in arguments.items()]
         self.copy(CORE_INSTANCE, u32(1) + b"\0" + u32(self.modules[module]) + vector(named))
+        self.instances += 1
+        self.require_few_instances()
         return self.add(CORE_INSTANCE_SORT)
+
+    def require_few_instances(self) -> None:
+        if self.instances > MAX_INSTANCES:
+            raise Malformed(f"it would have more than {MAX_INSTANCES} instances of the shim's modules")
 
     def inline(self, items: dict[str, tuple[bytes, int]]) -> int:
         """An instance that exports some items, by their sorts and indexes; returns its index."""
@@ -378,10 +404,12 @@ def _nn_types(parts: Sequence[tuple[int, memoryview]]) -> dict[int, str]:
     """The interfaces of wasi:nn that have functions for the shim, by the types of their imports."""
     items = [item for number, body in parts if number == IMPORT for item in imports(body)]
     types = [item.type for item in items if item.sort == INSTANCE_SORT]
-    found = {}
+    found: dict[int, str] = {}
     for item in items:
         interface = bridge.interface_of(item.name)
         if item.sort == INSTANCE_SORT and interface in _INTERFACES and item.type is not None:
+            if len(found) == len(bridge.VERSIONS) * len(_INTERFACES):
+                raise Malformed("it imports an interface of wasi:nn twice")
             if types.count(item.type) > 1:
                 raise Malformed("two of its imports have the same type")
             found[item.type] = interface

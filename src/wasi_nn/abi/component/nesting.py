@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from wasi_nn.abi.component import bridge
@@ -21,9 +22,10 @@ from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, WasmReader, sections
 _DEPTH = 8  # how deep in each other the components are in which this module looks for aliases
 
 
-def given_to_nested(parts: Sequence[tuple[int, memoryview]]) -> frozenset[int]:
+def given_to_nested(parts: Sequence[tuple[int, memoryview]]) -> dict[int, int]:
     """The places, among a component's sections, of nested components for which this holds wherever one is used: it is
-    instantiated, and each import of wasi:nn that it gets is the outer component's import of the same name."""
+    instantiated, and each import of wasi:nn that it gets is the outer component's import of the same name. With each
+    place comes the number of instances."""
     return _Nested().given(parts)
 
 
@@ -33,15 +35,15 @@ class _Nested:
         """For each component, the place of its section. None: it comes from elsewhere."""
         self.instances: list[str | None] = []
         """For each instance, the name of wasi:nn by which it is imported. None: it is another instance."""
-        self.instantiated: set[int] = set()
+        self.instantiated: Counter[int] = Counter()
         self.used_otherwise: set[int] = set()
 
-    def given(self, parts: Sequence[tuple[int, memoryview]]) -> frozenset[int]:
+    def given(self, parts: Sequence[tuple[int, memoryview]]) -> dict[int, int]:
         for place, (number, body) in enumerate(parts):
             if number == COMPONENT:
                 self.components.append(place)
                 if takes_from_outside(body, COMPONENT_SORT):
-                    return frozenset()
+                    return {}
             elif number == IMPORT:
                 for item in imports(body):
                     self._defined(item.sort, item.name if bridge.interface_of(item.name) else None)
@@ -56,7 +58,7 @@ class _Nested:
                     self._defined(export.sort, None)
             elif number == INSTANCE:
                 self._instances(body)
-        return frozenset(self.instantiated - self.used_otherwise)
+        return {place: count for place, count in self.instantiated.items() if place not in self.used_otherwise}
 
     def _defined(self, sort: bytes, nn_name: str | None) -> None:
         if sort == INSTANCE_SORT:
@@ -78,7 +80,7 @@ class _Nested:
             index = reader.u32() if form == 0 else len(self.components)
             place = self.components[index] if index < len(self.components) else None
             if place is not None:
-                self.instantiated.add(place)
+                self.instantiated[place] += 1
             for _ in range(reader.u32()):
                 name = reader.name() if form == 0 else reader.extern_name()
                 sort, item = reader.sort(), reader.u32()

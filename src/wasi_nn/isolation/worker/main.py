@@ -7,6 +7,7 @@ graph run side by side, as they do in the host's process.
 from __future__ import annotations
 
 import fcntl
+import gc
 import itertools
 import os
 import signal
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 def main(control: str, lifeline: str) -> NoReturn:
     """Serve the host until it ends. The arguments are descriptors, of the control channel and of the lifeline."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.disable()  # until `_started`
     _end_with_host(int(lifeline))
     keep_freed_memory()
     with suppress(OSError):  # if the machine runs out of memory, the kernel ends the worker, not the host
@@ -162,6 +164,10 @@ def _started(message: Message) -> bytes:
         with backends.load_errors(backend):
             if not backend.list_devices():
                 raise OSError(f"{backend.runtime} finds no device, not even the CPU")
+    # The imports have made up to a million objects that stay. While they are made, and later in each collection, the
+    # garbage collector would look at them again and again.
+    gc.freeze()
+    gc.enable()
     return encoded({})
 
 
