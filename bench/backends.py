@@ -92,7 +92,10 @@ def main() -> None:
     print("| EfficientNet-Lite0, one thread | directly | through a guest | ratio | 2 threads on one graph | directly |")
     print("|---|---|---|---|---|---|", flush=True)
     for name in BACKENDS:
-        subprocess.run([sys.executable, "-m", "bench.backends", name], check=True, stderr=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "bench.backends", name]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace")
+        if done.returncode != 0:
+            sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
 
 
 if __name__ == "__main__":
