@@ -34,6 +34,7 @@ from wasi_nn.guests.compiler import GuestCompiler
 from wasi_nn.guests.component_files import watch_files
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.engine_start import start_wasi, wasi_is_started
+from wasi_nn.guests.guest_files import GuestFiles
 from wasi_nn.guests.linking import link_module, run_linked
 from wasi_nn.guests.output import Output
 from wasi_nn.guests.run_clock import RunClock
@@ -277,8 +278,12 @@ class Host:
             guard = ComputeGuard(limits, self._turns)
             guard.run_until = run.until
             try:
-                with self._session(guard, allow_names, limits, trace, trace_data, name) as session:
+                with (
+                    closing(GuestFiles(arguments.dirs)) as files_of_guest,
+                    self._session(guard, allow_names, limits, trace, trace_data, name) as session,
+                ):
                     session.text_sink = wasi.write_stdout
+                    session.file_reader = files_of_guest.read
                     if is_module := isinstance(compiled, Module):
                         abi = abi_of(dialect, compiled)
                         call = link_module(name, compiled, self.engine, store, wasi, session, abi, recorder)

@@ -17,7 +17,6 @@ from wasi_nn.errors import ErrorCode, NNError, shortened
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.graph.fitting import find
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.named_tensors import unsupported_output
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.limits.compute_guard import ComputeGuard, Turns
 from wasi_nn.limits.limits import Limits
@@ -28,16 +27,18 @@ from wasi_nn.loading.load import open_model
 from wasi_nn.loading.registry import registry_of
 from wasi_nn.loading.rules import LoadRules, as_rules
 from wasi_nn.process.descriptors import require_free_descriptors, reserve
+from wasi_nn.session import guest_images
 from wasi_nn.session.failures import FailureLog
 from wasi_nn.session.handles import HandleTable
 from wasi_nn.session.policy import Policy
-from wasi_nn.session.tensor import Tensor
+from wasi_nn.session.tensor import Tensor, as_tensor
 from wasi_nn.settings import how_to_set
-from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType, parse_enum
+from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from wasi_nn.backends.ggml.image_option import FileReader
     from wasi_nn.loading.registry import Graphs
     from wasi_nn.types import Array, Dims, DType
 
@@ -86,6 +87,8 @@ class Session:
                 require_kind(name, value, kind, f"a {kind.__module__}.{kind.__name__} or None")
         self.text_sink: Callable[[bytes], None] | None = None
         """Receives generated text while it streams, if the options of a graph ask for that."""
+        self.file_reader: FileReader | None = None
+        """Reads a file that the guest names in the options of a graph. None: the guest has no files here."""
         self.interruption: BaseException | None = None
         """The exception that stopped the guest during an nn call, such as `KeyboardInterrupt`; the code that runs the
         guest raises it again."""
@@ -182,16 +185,25 @@ class Session:
         """Load a graph by the operator's name for it; returns a new handle. `config` is the guest's configuration of
         the graph: JSON, or empty. Raises `NNError` with `not-found` for an unknown name, and as loading does;
         the message names the graph then."""
+        return self._load_named(name, config)[0]
+
+    def _load_named(self, name: str, config: memoryview | bytes) -> tuple[int, memoryview]:
+        """The handle of the graph, and the configuration as the graph got it: with the image that it names."""
         if not self._policy.lets_name(as_text("name", name)):
             raise _no_graph(name)
         configuration = memoryview(bytes(as_json("config", config)))
 
-        def load() -> Graph:
+        def load() -> tuple[Graph, memoryview]:
             graph = self.registry.get(name)
-            return graph.configured(configuration) if configuration else graph
+            given = guest_images.configuration_with_image(graph, configuration, self.file_reader)
+            return graph.configured(given) if given else graph, given
 
         try:
-            return self._handles.add(load_within(self._usage, self._guard, {"graphs": 1}, load))
+            graph, given = load_within(self._usage, self._guard, {"graphs": 1}, load)
+            if given is not configuration:  # an image in it is the graph's as long as it lives
+                self._usage.take("model_bytes", given.nbytes)
+                finalize(graph, self._usage.give_back, "model_bytes", given.nbytes).atexit = False
+            return self._handles.add(graph), given
         except NNError as error:
             if type(error) is not NNError or error.code is not ErrorCode.NOT_FOUND:
                 raise _with_graph(name, error) from error
@@ -253,11 +265,13 @@ class Session:
 
     def set_input(self, context: int, key: int | str, tensor: ArrayLike) -> None:
         """See `ExecutionContext.set_input`."""
-        self.context(context).set_input(key, tensor)
+        item = self.context(context)
+        item.set_input(key, guest_images.input_with_image(item.graph, key, tensor, self.file_reader))
 
     def write_input(self, context: int, index: int, dtype: DType, dims: Dims, data: memoryview) -> None:
         """See `ExecutionContext.write_input`."""
-        self.context(context).write_input(index, dtype, dims, data)
+        item = self.context(context)
+        item.write_input(index, dtype, dims, guest_images.bytes_with_image(item.graph, index, data, self.file_reader))
 
     def set_input_tensor(self, context: int, name: str, tensor: int) -> None:
         """Set an input to the data of a tensor, and remove the tensor's handle."""
@@ -283,11 +297,12 @@ class Session:
 
     def get_output_tensor(self, context: int, name: str) -> int:
         """An output of the last compute as a new tensor; returns the tensor's handle."""
-        return self._handles.add(_as_tensor(self.context(context).graph, name, self.get_output(context, name)))
+        return self._handles.add(as_tensor(self.context(context).graph, name, self.get_output(context, name)))
 
     def compute_named(self, context: int, inputs: Iterable[tuple[str, ArrayLike]]) -> list[tuple[str, Array]]:
         """See `ExecutionContext.compute_named`."""
-        return self.context(context).compute_named(inputs)
+        item = self.context(context)
+        return item.compute_named(guest_images.inputs_with_image(item.graph, inputs, self.file_reader))
 
     def compute_named_tensors(self, context: int, inputs: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
         """Compute on tensors by the names of inputs; returns the handles of new tensors by the names of outputs.
@@ -296,7 +311,7 @@ class Session:
             arrays = [(name, self._handles.get(tensor, Tensor).array(name)) for name, tensor in inputs]
             results = self.compute_named(context, arrays)
             graph = self.context(context).graph
-            outputs = [_as_tensor(graph, name, array) for name, array in results]
+            outputs = [as_tensor(graph, name, array) for name, array in results]
         finally:
             for _, tensor in inputs:
                 self._handles.discard(tensor)
@@ -379,13 +394,3 @@ def _with_graph(name: str, error: NNError) -> NNError:
     """The error with the name of the graph that wasn't loaded, unless the message begins with it."""
     graph = f"graph {shortened(name)!r}"
     return error if error.message.startswith(graph) else error.with_message(f"{graph}: {error}")
-
-
-def _as_tensor(graph: Graph, name: str, array: Array) -> Tensor:
-    """An output of a graph as a guest's tensor. Raises `NNError` with `unsupported-operation` if wasi-nn lacks the
-    output's type."""
-    kind = TensorType.of(array.dtype)
-    if kind is not None:
-        return Tensor.of(kind, array)
-    infos = graph.outputs
-    raise unsupported_output(infos[find(infos, name, "output")] if infos else TensorInfo(name, None, None), array)

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError, one_line
-from wasi_nn.graph.fitting import MAX_RANK
+from wasi_nn.graph.fitting import MAX_RANK, find
+from wasi_nn.graph.named_tensors import unsupported_output
+from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import TensorType, dims_text
 
 if TYPE_CHECKING:
+    from wasi_nn.graph.graph import Graph
     from wasi_nn.types import Array, Dims
 
 
@@ -63,3 +66,13 @@ class Tensor:
         except ValueError as error:  # no elements, yet numpy rejects dimensions whose product is too large
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"tensor {name!r}: {one_line(error)}") from error
         return array
+
+
+def as_tensor(graph: Graph, name: str, array: Array) -> Tensor:
+    """An output of a graph as a guest's tensor. Raises `NNError` with `unsupported-operation` if wasi-nn lacks the
+    output's type."""
+    kind = TensorType.of(array.dtype)
+    if kind is not None:
+        return Tensor.of(kind, array)
+    infos = graph.outputs
+    raise unsupported_output(infos[find(infos, name, "output")] if infos else TensorInfo(name, None, None), array)

@@ -19,6 +19,7 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.named_tensors import input_pairs
 from wasi_nn.graph.python_tensors import as_declared
 from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.session.guest_images import bytes_with_image, input_with_image, inputs_with_image
 from wasi_nn.session.session import Session
 from wasi_nn.tracing.trace_file import GRAPHS_ROW, Trace
 from wasi_nn.types import Dims, ExecutionTarget, GraphEncoding, TensorType, parse_enum
@@ -79,10 +80,16 @@ class RecordingSession(Session):
 
     def load_by_name(self, name: str, config: memoryview | bytes = b"") -> int:
         name, config = as_text("name", name), as_json("config", config)
-        load = partial(super().load_by_name, name, config)
         arguments: dict[str, Any] = {"name": name}
         if config:
             arguments["config"] = self._trace.content(config)
+
+        def load() -> int:
+            handle, given = self._load_named(name, config)
+            if given.nbytes != config.nbytes:  # with an image that it names, which a replay needs
+                arguments["config"] = self._trace.content(given)
+            return handle
+
         return self._load("load_by_name", arguments, load, name)
 
     def init_execution_context(self, graph: int) -> int:
@@ -108,29 +115,39 @@ class RecordingSession(Session):
             drop()
 
     def context(self, handle: int) -> ExecutionContext:
-        with self._recording_failure(handle):
+        with self._recording_failure("context", handle):
             return super().context(handle)
 
     def require_graph(self, context: int) -> None:
         self.context(context)
-        with self._recording_failure(context):
+        with self._recording_failure("context", context):
             super().require_graph(context)
 
     def set_input(self, context: int, key: int | str, tensor: ArrayLike) -> None:
         array = self._as_declared(context, key, tensor)
+        with self._recording_failure("set_input", context, lambda: {"input": key, **self._trace.array(array)}):
+            given = input_with_image(self.context(context).graph, key, array, self.file_reader)
+        array = self._as_declared(context, key, given)
         arguments = {"input": key, **self._trace.array(array)}
         self._call("set_input", context, arguments, partial(super().set_input, context, key, array))
 
     def write_input(self, context: int, index: int, dtype: DType, dims: Dims, data: memoryview) -> None:
-        write = partial(super().write_input, context, index, dtype, dims, data)
-        self.context(context)
-        self._call("set_input", context, {"input": index, **self._trace.tensor(dtype, dims, data)}, write)
+        graph = self.context(context).graph
+        with self._recording_failure(
+            "set_input", context, lambda: {"input": index, **self._trace.tensor(dtype, dims, data)}
+        ):
+            given = bytes_with_image(graph, index, data, self.file_reader)
+        write = partial(super().write_input, context, index, dtype, dims, given)
+        self._call("set_input", context, {"input": index, **self._trace.tensor(dtype, dims, given)}, write)
 
     def compute(self, context: int) -> None:
         self._call("compute", context, {}, partial(super().compute, context))
 
     def compute_named(self, context: int, inputs: Iterable[tuple[str, ArrayLike]]) -> list[tuple[str, Array]]:
-        pairs = input_pairs(self.context(context).graph, inputs)
+        graph = self.context(context).graph
+        pairs = input_pairs(graph, inputs)
+        with self._recording_failure("compute_named", context, lambda: self._described_named(context, pairs)):
+            pairs = list(inputs_with_image(graph, pairs, self.file_reader))
         arrays = [(name, self._as_declared(context, name, tensor)) for name, tensor in pairs]
         compute = partial(super().compute_named, context, arrays)
         arguments = {"inputs": self._described_arrays(arrays)}
@@ -185,11 +202,12 @@ class RecordingSession(Session):
         return self._trace.call(name, context, {"context": context, **arguments}, function, result)
 
     @contextmanager
-    def _recording_failure(self, context: int) -> Iterator[None]:
+    def _recording_failure(self, name: str, context: int, arguments: Callable[[], Described] = dict) -> Iterator[None]:
         try:
             yield
         except NNError as error:
-            self._trace.failed("context", GRAPHS_ROW, {"context": context}, error)
+            row = GRAPHS_ROW if name == "context" else context
+            self._trace.failed(name, row, {"context": context, **arguments()}, error)
             raise
 
     def _may_hold(self, builders: Sequence[memoryview]) -> bool:
@@ -216,6 +234,10 @@ class RecordingSession(Session):
         except NNError:  # the call itself raises this error
             info = TensorInfo(str(key), None, None)
         return as_declared(info, tensor)
+
+    def _described_named(self, context: int, inputs: Iterable[tuple[str, ArrayLike]]) -> Described:
+        arrays = [(name, self._as_declared(context, name, tensor)) for name, tensor in inputs]
+        return {"inputs": self._described_arrays(arrays)}
 
     def _described_arrays(self, arrays: Iterable[tuple[str, Array]]) -> list[Described]:
         return [{"name": name, **self._trace.array(array)} for name, array in arrays]

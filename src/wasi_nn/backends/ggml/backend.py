@@ -30,7 +30,8 @@ from wasi_nn.backends.devices import Device, choose_device
 from wasi_nn.backends.ggml.files import ExtraFiles, extra_paths, open_extra_files, refuse_extra_files
 from wasi_nn.backends.ggml.gguf import Header, is_gguf, read_header
 from wasi_nn.backends.ggml.grammars import GuestPolicy
-from wasi_nn.backends.ggml.images import parts_of
+from wasi_nn.backends.ggml.image_option import placed
+from wasi_nn.backends.ggml.images import has_images, parts_of
 from wasi_nn.backends.ggml.options import GUESTS_OPTIONS, check_operator_options, from_guest, request
 from wasi_nn.backends.ggml.runner import GgmlRunner
 from wasi_nn.backends.ggml.server import Engine
@@ -232,8 +233,11 @@ class GgmlGraph(Graph):
         """The options that the operator gave."""
         return self._model.operator_options
 
-    def prompt_parts(self, prompt: str) -> list[dict[str, Any]] | None:
-        """The texts and images of a prompt; None for one without images. Raises as `images.parts_of` does."""
+    def prompt_parts(self, prompt: str, image: bytes) -> list[dict[str, Any]] | None:
+        """The texts and images of a prompt, with this image in its place unless it is empty; None for one without
+        images. Raises as `image_option.placed` and `images.parts_of` do."""
+        if image:
+            prompt = placed(prompt, image, has_images(prompt))
         return parts_of(prompt, self._model.policy)
 
     @property

@@ -20,8 +20,8 @@ from wasi_nn.settings import how_to_set, how_to_set_option
 
 MAX_IMAGES = 16
 MAX_PROMPT = 1 << 26  # bytes of a prompt with its images
+MAX_BYTES = 1 << 24  # of one image
 
-_MAX_BYTES = 1 << 24  # of one image
 _MAX_PIXELS = 1 << 24  # of all images of a prompt
 _TAG = re.compile(r'<img src="data:image/(?:png|jpeg|jpg);base64,([^"<>]*)">')
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
@@ -61,6 +61,17 @@ def parts_of(prompt: str, policy: GuestPolicy) -> list[dict[str, Any]] | None:
     return parts
 
 
+def has_images(prompt: str) -> bool:
+    """Whether a prompt has images in it."""
+    return _TAG.search(prompt) is not None
+
+
+def check_image(data: bytes, policy: GuestPolicy) -> None:
+    """Raise `NNError`, as `parts_of` does, for an image that isn't in a prompt yet."""
+    _require_allowed(policy)
+    _checked_bytes(data, "image of the option 'image'")
+
+
 def text_bytes(prompt: str) -> int:
     """The bytes of a prompt without its images."""
     return sum(len(text.encode()) for text in _TAG.split(prompt)[::2])
@@ -82,8 +93,12 @@ def _checked(text: str, place: int) -> tuple[str, int, int]:
         data = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"the {what} isn't base64") from error
-    if len(data) > _MAX_BYTES:
-        raise NNError(ErrorCode.TOO_LARGE, f"the {what} has {len(data)} bytes: at most {_MAX_BYTES} are allowed")
+    return _checked_bytes(data, what)
+
+
+def _checked_bytes(data: bytes, what: str) -> tuple[str, int, int]:
+    if len(data) > MAX_BYTES:
+        raise NNError(ErrorCode.TOO_LARGE, f"the {what} has {len(data)} bytes: at most {MAX_BYTES} are allowed")
     kind = "png" if data.startswith(_PNG) else "jpeg" if data.startswith(_JPEG) else ""
     if not kind:
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"the {what} is neither PNG nor JPEG")

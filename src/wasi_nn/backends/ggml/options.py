@@ -16,6 +16,7 @@ from typing import Any
 
 from wasi_nn.arguments import as_json
 from wasi_nn.backends.ggml.grammars import GuestPolicy, check_grammar, check_schema
+from wasi_nn.backends.ggml.image_option import IMAGE, check_given, refuse_path, without_image
 from wasi_nn.backends.options import check_options, taking
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.types import GraphEncoding
@@ -152,7 +153,8 @@ EMBEDDING = {"batch": _FLAG, "embd-normalize": _whole(-1, 6)}
 # Whether a text appears on the guest's standard output while it is written.
 SHOWING = {"stream-stdout": _FLAG}
 
-# Options that name files or places to download them from: the host opens none for a guest, and doesn't use them yet.
+# Options that name files or places to download them from: a graph opens none for a guest. A session reads the file of
+# `image` for the graph; the others aren't supported.
 FILES = _names(
     """image model-url hf-repo hf-file model-vocoder tts-output-file tts-speaker-file hf-repo-vocoder
     hf-file-vocoder model-url-vocoder prompt-file path-prompt-cache lookup-cache-static lookup-cache-dynamic logits-file
@@ -214,12 +216,16 @@ def from_guest(data: memoryview | bytes, policy: GuestPolicy, *, has_deadlines: 
     """The options in a guest's JSON that guests may set.
 
     Raises `NNError`: `invalid-encoding` if it isn't a JSON object, `invalid-argument` for a value that doesn't fit,
-    `security` for a file, or for a grammar that isn't allowed with deadlines for computes, or without.
+    `security` for a file, or for a grammar that isn't allowed with deadlines for computes, or without; and as
+    `image_option.check_given` does for the image behind the JSON.
     """
-    values = _parse_object(data)
+    text, image = without_image(data)
+    values = _parse_object(text)
     options = {name: value for name, value in values.items() if name in _KNOWN and name not in OPERATOR_ONLY}
     for name, value in values.items():
         if _names_file(name, policy) and value not in ("", None):
+            if name == IMAGE and policy.operator_options.get("mmproj"):
+                raise refuse_path()
             message = f"option {name!r} of ggml names a file or a download"
             raise NNError(ErrorCode.SECURITY, f"{message}, which guests may not give")
         if name in _KNOWN and not _KNOWN[name].fits(value):
@@ -227,6 +233,11 @@ def from_guest(data: memoryview | bytes, policy: GuestPolicy, *, has_deadlines: 
             raise NNError(
                 ErrorCode.INVALID_ARGUMENT, f"option {name!r} of ggml can't be {shown}: it takes {_KNOWN[name].what}"
             )
+    if image is not None:
+        check_given(image, policy)
+        options[IMAGE] = image
+    elif IMAGE in values:
+        options[IMAGE] = b""  # none, whatever the options of the graph say
     if options.get("grammar"):
         policy.require_grammar_allowed(options, has_deadlines=has_deadlines)
         check_grammar(options["grammar"])

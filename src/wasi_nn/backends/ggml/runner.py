@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from wasi_nn.backends.ggml.completion import Completion
 from wasi_nn.backends.ggml.embedding import embedded, has_several_texts
+from wasi_nn.backends.ggml.image_option import IMAGE
 from wasi_nn.backends.ggml.images import MAX_PROMPT, text_bytes
 from wasi_nn.backends.ggml.slots import Waiter
 from wasi_nn.errors import ErrorCode, NNError, PromptTooLong
@@ -50,7 +51,7 @@ class GgmlRunner(Runner):
             with self._working() as work:
                 text, tokens = embedded(engine, prompt, options, work)
             return [_bytes(text), _metadata(tokens, 0)]
-        completion = self._begun(engine, prompt, self._graph.completion_request(options))
+        completion = self._begun(engine, prompt, options, self._graph.completion_request(options))
         sink = self.text_sink if options.get("stream-stdout") is True else None
         for piece in completion:
             if sink is not None:
@@ -66,7 +67,7 @@ class GgmlRunner(Runner):
             )
         completion_request = self._graph.completion_request(options)
         completion_request.pop("stop", None)  # as in WasmEdge: its guests see the whole text, and may end it themselves
-        completion = self._begun(engine, prompt, completion_request)
+        completion = self._begun(engine, prompt, options, completion_request)
         engine.admit(completion)
         tokens = 0
         for piece in completion:
@@ -79,8 +80,11 @@ class GgmlRunner(Runner):
             yield [_bytes(""), _metadata(completion.input_tokens, tokens)]
         return _outputs(completion)
 
-    def _begun(self, engine: Engine, prompt: str, completion_request: dict[str, Any]) -> Completion:
-        parts = self._graph.prompt_parts(prompt) if engine.takes_images else None
+    def _begun(
+        self, engine: Engine, prompt: str, options: Mapping[str, Any], completion_request: dict[str, Any]
+    ) -> Completion:
+        image = options.get(IMAGE, b"")
+        parts = self._graph.prompt_parts(prompt, image) if engine.takes_images else None
         completion = Completion(engine, prompt if parts is None else parts, completion_request, self)
         self._completion = weakref.ref(completion)
         return completion
