@@ -228,7 +228,13 @@ def test_small_batches_are_no_danger(graph: Graph) -> None:
 def test_projectors_that_are_refused(folder: Path) -> None:
     with pytest.raises(ModelNotFound, match=r"the projector .*gone.gguf doesn't exist"):
         load(folder, mmproj="gone.gguf")
-    refused(ErrorCode.INVALID_ENCODING, "model.gguf isn't one of images", load, folder, mmproj="model.gguf")
+    refused(
+        ErrorCode.INVALID_ENCODING,
+        "model.gguf isn't the projector of a vision model",
+        load,
+        folder,
+        mmproj="model.gguf",
+    )
     (folder / "text.gguf").write_text("no projector")
     refused(ErrorCode.INVALID_ENCODING, "the projector .*text.gguf can't be used", load, folder, mmproj="text.gguf")
     (folder / "other.gguf").write_bytes(projectors.projector(**{"clip.projector_type": "other"}))
