@@ -153,7 +153,8 @@ def test_in_this_process_images_need_permission(folder: Path) -> None:
 
 def test_an_isolated_graph_may_be_told_to_take_none(folder: Path, isolation: None) -> None:
     with load(folder, LoadRules(isolate=True), allow_images=False) as graph:
-        refused(ErrorCode.SECURITY, "takes no images", written, graph, f"hello {tag(picture())} what")
+        message = r"may not be safe: allow images \(options="
+        refused(ErrorCode.SECURITY, message, written, graph, f"hello {tag(picture())} what")
 
 
 def test_a_guest_may_name_a_projector_where_there_is_one(graph: Graph) -> None:
