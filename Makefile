@@ -32,6 +32,7 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's
 	$(BIN)/python -m bench.backends
 	$(BIN)/python -m bench.isolation
 	$(BIN)/python -m bench.streaming
+	$(BIN)/python -m bench.texts
 	$(BIN)/python -m bench.peers
 
 SECONDS ?= 60

@@ -211,6 +211,17 @@ def test_a_tensor_over_the_limit_traps_with_the_same_words(way: Way) -> None:
             guest.raw_tensor([2**20], U8, bytes(2**20))
 
 
+def test_a_model_counts_as_a_tensor_only_through_the_bridge(way: Way) -> None:
+    with Session(limits=Limits(tensor_bytes=2**19)) as session:
+        guest = driven(VERSIONS[-1], session, way)
+        guest.raw_tensor([2**19 - 64], U8, bytes(2**19 - 64))
+        if way == "direct":
+            guest.load([onnx_models.relu(["n"])], ONNX)
+        else:
+            with pytest.raises(wasmtime.WasmtimeError, match=r"tensor-new: .*tensor_bytes"):
+                guest.load([onnx_models.relu(["n"])], ONNX)
+
+
 def test_the_host_searches_once_if_it_finds_nothing(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     searches = 0
 

@@ -31,6 +31,7 @@ from wasi_nn import (
     GraphEncoding,
     GuestTrap,
     Host,
+    Limits,
     LoadRules,
     NNError,
     Session,
@@ -240,6 +241,19 @@ def test_what_an_abi_refuses_by_itself_is_recorded_and_not_replayed(trace: Path)
     assert refusals[0]["args"]["arguments"][2] == 77
     replayed = replay(trace, {"net": models.relu()})
     assert (replayed.outputs, replayed.differences) == (2, ())
+
+
+def test_a_model_over_the_limit_is_recorded_as_refused_and_without_its_bytes(trace: Path) -> None:
+    """A guest can list the same bytes of its memory a thousand times."""
+    with RecordingSession(trace, data=True, limits=Limits(model_bytes=1000)) as session:
+        assert CoreGuest(session).load(bytes(1001)) == TOO_LARGE
+        with pytest.raises(GuestFailed, match="too-large: 1001 bytes of models"):
+            Driven(JUNE, session).load([bytes(500), bytes(501)])
+    assert [(event["cat"], event["args"]["error"]["code"]) for event in calls(trace)] == [
+        ("wasi-nn refused", "too-large"),
+        ("wasi-nn refused", "too-large"),
+    ]
+    assert trace.with_name(f"{trace.name}.data").stat().st_size == 0
 
 
 def test_sequences_are_recorded_and_replayed(trace: Path) -> None:

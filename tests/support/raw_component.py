@@ -78,7 +78,7 @@ def memory(pages: int) -> str:
     return _MEMORY.replace("{pages}", str(pages))
 
 
-_MEMORY_FUNCTIONS = {
+MEMORY_FUNCTIONS = {
     "set-next": (1, False),
     "set-growth": (1, False),
     "set-answer": (1, False),
@@ -89,7 +89,8 @@ _MEMORY_FUNCTIONS = {
     "put": (2, False),
     "fill": (3, False),
 }
-_NN_FUNCTIONS = {"new": (5, True), "data": (2, False), "load": (5, False)}
+NN_FUNCTIONS = {"new": (5, True), "data": (2, False), "load": (5, False), "drop": (1, False)}
+"""The functions that are called from `caller`, with the number of their parameters, and whether they have a result."""
 
 _LOWERED = """
   (alias export $tensors "tensor" (type $tensor))
@@ -101,20 +102,21 @@ _LOWERED = """
   (core func $drop (canon resource.drop $tensor))"""
 
 
-def _lifted(name: str, core: str, parameters: int, result: bool) -> str:
+def lifted(name: str, core: str, parameters: int, result: bool) -> str:
+    """A core function as an exported function of numbers."""
     named = " ".join(f'(param "p{index}" u32)' for index in range(parameters))
     return f'(func (export "{name}") {named} {"(result u32)" if result else ""} (canon lift (core func {core})))'
 
 
-def _caller() -> str:
+def caller() -> str:
     """A core module that passes its arguments on, so that the lowered functions are called from a core module."""
     imports, functions = [], []
-    for name, (parameters, result) in {**_NN_FUNCTIONS, "drop": (1, False)}.items():
+    for name, (parameters, result) in NN_FUNCTIONS.items():
         kinds = f"(param {'i32 ' * parameters}) {'(result i32)' if result else ''}"
         arguments = " ".join(f"(local.get {index})" for index in range(parameters))
         imports.append(f'(import "nn" "{name}" (func ${name} {kinds}))')
         functions.append(f'(func (export "{name}") {kinds} (call ${name} {arguments}))')
-    exports = " ".join(f'(export "{name}" (func ${name}))' for name in (*_NN_FUNCTIONS, "drop"))
+    exports = " ".join(f'(export "{name}" (func ${name}))' for name in NN_FUNCTIONS)
     return f"""(core module $caller-module {"".join(imports)} {"".join(functions)})
   (core instance $caller (instantiate $caller-module (with "nn" (instance {exports}))))
   (core module $table-filler
@@ -127,10 +129,9 @@ def _caller() -> str:
 @cache
 def raw_guest(pages: int = 1, after: str = "") -> bytes:
     """The guest as a binary. Its memory has some pages, and more items may come at its end."""
-    lifts = [_lifted(name, f'$m "{name}"', *kind) for name, kind in _MEMORY_FUNCTIONS.items()]
-    lifts += [_lifted(name, f'$caller "{name}"', *kind) for name, kind in _NN_FUNCTIONS.items()]
-    lifts.append(_lifted("drop", '$caller "drop"', 1, False))
-    parts = (TENSOR_INSTANCE, GRAPH_INSTANCE, memory(pages), _LOWERED, _caller(), *lifts, after)
+    lifts = [lifted(name, f'$m "{name}"', *kind) for name, kind in MEMORY_FUNCTIONS.items()]
+    lifts += [lifted(name, f'$caller "{name}"', *kind) for name, kind in NN_FUNCTIONS.items()]
+    parts = (TENSOR_INSTANCE, GRAPH_INSTANCE, memory(pages), _LOWERED, caller(), *lifts, after)
     return bytes(wasmtime.wat2wasm(f"(component {' '.join(parts)})"))
 
 

@@ -7,7 +7,7 @@ trace costs nothing. An ABI reports its own errors, such as an unknown number of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -64,11 +64,15 @@ class RecordingSession(Session):
         builders, encoding = as_builders("builders", builders), parse_enum(GraphEncoding, encoding)
         target = parse_enum(ExecutionTarget, target)
         load = partial(super().load, builders, encoding, target)
+        if not self._may_hold(builders):
+            return load()
         arguments = {"encoding": encoding.value, "target": target.value, "builders": self._described_builders(builders)}
         return self._load("load", arguments, load, encoding.value)
 
     def load_extension(self, builders: Sequence[memoryview], number: int, name: str, target: ExecutionTarget) -> int:
         load = partial(super().load_extension, builders, number, name, target)
+        if not self._may_hold(builders):
+            return load()
         described = self._described_builders(builders)
         arguments = {"number": number, "encoding": name, "target": target.value, "builders": described}
         return self._load("load_extension", arguments, load, name)
@@ -187,6 +191,15 @@ class RecordingSession(Session):
         except NNError as error:
             self._trace.failed("context", GRAPHS_ROW, {"context": context}, error)
             raise
+
+    def _may_hold(self, builders: Sequence[memoryview]) -> bool:
+        """Whether the guest may have a model of these bytes. The content of another one isn't recorded: builders may
+        lie over each other in the guest's memory, and be terabytes together. The ABI reports that the session refuses
+        it."""
+        with suppress(NNError):
+            self._usage.require("model_bytes", sum(map(len, builders)))
+            return True
+        return False
 
     def _described_builders(self, builders: Sequence[memoryview]) -> list[dict[str, Any]]:
         return [self._trace.content(builder) for builder in builders]

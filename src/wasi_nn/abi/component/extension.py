@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from wasi_nn.abi.component.encoding import FUNC_SORT, PLAIN_NAME, TYPE_SORT, u32, utf8, vector
+from wasi_nn.abi.component import bridge
+from wasi_nn.abi.component.encoding import FUNC_SORT, IMPORT, INSTANCE_SORT, PLAIN_NAME, TYPE_SORT, u32, utf8, vector
 from wasi_nn.abi.component.reading import (
     DECLARED_EXPORT,
     DECLARED_TYPE,
     FUNCTION,
     INSTANCE_TYPE,
+    imports,
     skip_declaration,
     skip_result,
     skip_value,
 )
-from wasi_nn.abi.wasm_binary import WasmReader
+from wasi_nn.abi.wasm_binary import Malformed, WasmReader
 
 PREFIX = "wasi-nn-direct-"
 """The beginning of the names of all functions that the shim calls. A guest must not import them itself."""
@@ -46,6 +49,22 @@ _FUNCTIONS = {
     ),
     "graph": (_Function("load", ("memory", "encoding", "target", "builders", "count"), b"", "load"),),
 }
+
+
+def types_to_extend(parts: Sequence[tuple[int, memoryview]]) -> dict[int, str]:
+    """The interfaces of wasi:nn that have functions for the shim, by the types of their imports."""
+    items = [item for number, body in parts if number == IMPORT for item in imports(body)]
+    types = [item.type for item in items if item.sort == INSTANCE_SORT]
+    found: dict[int, str] = {}
+    for item in items:
+        interface = bridge.interface_of(item.name)
+        if item.sort == INSTANCE_SORT and interface in _FUNCTIONS and item.type is not None:
+            if len(found) == len(bridge.VERSIONS) * len(_FUNCTIONS):
+                raise Malformed("it imports an interface of wasi:nn twice")
+            if types.count(item.type) > 1:
+                raise Malformed("two of its imports have the same type")
+            found[item.type] = interface
+    return found
 
 
 def extended(reader: WasmReader, interface: str) -> bytes:

@@ -13,7 +13,6 @@ this module doesn't know stays as it is: then it works with the bridge only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from wasi_nn.abi.component import bridge
@@ -44,9 +43,9 @@ from wasi_nn.abi.component.encoding import (
     utf8,
     vector,
 )
-from wasi_nn.abi.component.extension import PREFIX, extended
+from wasi_nn.abi.component.extension import PREFIX, extended, types_to_extend
 from wasi_nn.abi.component.nesting import given_to_nested, takes_from_outside
-from wasi_nn.abi.component.reading import INSTANCE_TYPE, RESOURCE, alias, export, import_, imports, skip_type
+from wasi_nn.abi.component.reading import INSTANCE_TYPE, RESOURCE, alias, export, import_, skip_type
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, Malformed, WasmReader, sections
 
 MAX_INSTANCES = 200
@@ -74,9 +73,6 @@ _REPLACED = {
     ("tensor", "[method]tensor.data"): _Replaced("data", ("size", "read")),
     ("graph", "load"): _Replaced("load", ("load",)),
 }
-
-
-_INTERFACES = {interface for interface, _ in _REPLACED}
 
 
 class _Options(NamedTuple):
@@ -108,7 +104,7 @@ class _Injection:
         self.places: dict[bytes, list[int]] = {sort: [] for sort in SORTS}
         """For each sort, the new index of each old one."""
         self.counts = dict.fromkeys(SORTS, 0)
-        self.nn_types = _nn_types(self.parts)
+        self.nn_types = types_to_extend(self.parts)
         self.nested = given_to_nested(self.parts) if depth < _DEPTH else {}
         self.nn_instances: dict[int, str] = {}
         """The names of the imports of wasi:nn by the indexes of their instances."""
@@ -398,19 +394,3 @@ class _Injection:
         named = [utf8(name) + sort[1:] + u32(index) for name, (sort, index) in items.items()]
         self.copy(CORE_INSTANCE, u32(1) + b"\1" + vector(named))
         return self.add(CORE_INSTANCE_SORT)
-
-
-def _nn_types(parts: Sequence[tuple[int, memoryview]]) -> dict[int, str]:
-    """The interfaces of wasi:nn that have functions for the shim, by the types of their imports."""
-    items = [item for number, body in parts if number == IMPORT for item in imports(body)]
-    types = [item.type for item in items if item.sort == INSTANCE_SORT]
-    found: dict[int, str] = {}
-    for item in items:
-        interface = bridge.interface_of(item.name)
-        if item.sort == INSTANCE_SORT and interface in _INTERFACES and item.type is not None:
-            if len(found) == len(bridge.VERSIONS) * len(_INTERFACES):
-                raise Malformed("it imports an interface of wasi:nn twice")
-            if types.count(item.type) > 1:
-                raise Malformed("two of its imports have the same type")
-            found[item.type] = interface
-    return found

@@ -1,7 +1,7 @@
 """Generates texts with llama.cpp, piece by piece.
 
 llama.cpp's server writes a text in a slot, and goes on when nobody reads it: a slot can't pause. So the pieces are kept
-until they are read, some twelve bytes for each beside the text itself. No text is longer than its slot's context.
+until they are read, eight bytes for each beside the text itself. No text is longer than its slot's context.
 """
 
 from __future__ import annotations
