@@ -281,6 +281,7 @@ SESSIONS: list[tuple[Callable[[], Any], str]] = [
     (new(wasi_nn.add_to_linker, 3, 3), "linker must be a wasmtime.Linker (add_to_component_linker takes a "),
     (lambda: wasi_nn.add_to_linker(wasmtime.Linker(host().engine), 3), "session must be a wasi_nn.Session, not 3"),  # type: ignore[arg-type]
     (new(wasi_nn.add_to_component_linker, 3, 3), "linker must be a wasmtime.component.Linker (add_to_linker takes"),
+    (new(wasi_nn.wrap_component, b"", direct="no"), "direct must be True or False, not 'no'"),
     (new(wasi_nn.wrap_component, "path"), "guest must be the bytes of a component, not 'path'"),
 ]
 SETTINGS: list[tuple[Callable[[], Any], str]] = [

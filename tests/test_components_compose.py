@@ -131,6 +131,11 @@ def test_what_is_refused(text: str, message: str) -> None:
     assert message in str(error.value)
 
 
+def test_a_core_module_is_refused() -> None:
+    with pytest.raises(GuestError, match=r"guest\.wasm is a core module, not a component: .* with add_to_linker"):
+        wrap_component(wasm("(module)"), "guest.wasm")
+
+
 def test_a_name_that_is_no_text_for_a_terminal() -> None:
     hostile = b"\0asm\x0d\0\x01\0\x0a\x13\x01\0\x0ewasi:nn/\x1b[31mx\x05\0"
     with pytest.raises(GuestError) as error:

@@ -7,6 +7,8 @@ import doctest
 import re
 import shutil
 import struct
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,36 @@ def test_guests_with_asyncio(
     monkeypatch.chdir(tmp_path)
     exec(example("docs/limits.md", "## With asyncio"), {"wasi_nn": wasi_nn, "asyncio": asyncio})
     assert capsys.readouterr().out == "output 0: 16 bytes, 4 f32: 1 0 3 0\noutput 0: 16 bytes, 4 f32: 0 6 0 8\n"
+
+
+def test_a_component_with_ones_own_linker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net.onnx").write_bytes(models.relu())
+    shutil.copy(C_GUESTS.parent / "component" / "infer.wasm", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    exec(example("docs/components.md", "## With your own linker and Store"), {})
+    assert capfd.readouterr().out == "y: FP32 [4]: 1, 0, 3, 0\n"
+
+
+def test_lists_of_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    need("xllamacpp", "'wasi-nn[ggml]'")
+    import ggml_encoders
+
+    (tmp_path / "model.gguf").write_bytes(ggml_encoders.bert(ggml_encoders.MEAN))
+    monkeypatch.chdir(tmp_path)
+    exec(example("docs/ggml.md", "## Embeddings and rerankers"), {"wasi_nn": wasi_nn})
+    assert capsys.readouterr().out == "2\n"
+
+
+def test_every_benchmark_explains_itself() -> None:
+    performance = page("performance.md")
+    for path in (REPOSITORY / "bench").glob("*.py"):
+        if '\nif __name__ == "__main__":' in (text := path.read_text()):
+            command = [sys.executable, "-m", f"bench.{path.stem}", "--help"]
+            shown = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+            assert shown.splitlines()[0] == text[3:].splitlines()[0].removesuffix('"""')
+            assert f"bench.{path.stem}`" in performance
 
 
 def test_a_text_piece_by_piece(

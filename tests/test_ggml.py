@@ -353,8 +353,8 @@ def test_a_typo_in_a_mapping_of_options_is_refused(isolate: bool, request: pytes
         for key, message in (
             ("n-predct", r"'options' has no key 'n-predct'; did you mean n-predict\? \(options of the graph itself"),
             ("allow-grammar", "'options' has no key 'allow-grammar'.* are given where it is loaded"),
-            ("xyzzy", "'options' has no key 'xyzzy'; it has always-regenerate-image-embd, .*n-predict, "),
-            (7, "'options' has no key 7; it has "),
+            ("xyzzy", r"'options' has no key 'xyzzy' \(options of the graph itself"),
+            (7, r"'options' has no key 7 \(options of the graph itself"),
         ):
             options: Any = {"n-predict": 1, key: True}
             refused(ErrorCode.INVALID_ARGUMENT, message, graph.compute, {"prompt": PROMPT, "options": options})

@@ -119,8 +119,8 @@ def test_rerankers_have_no_embeddings_and_others_no_scores() -> None:
         ("[" * 100_000, "invalid-argument", "a list of texts in JSON"),
         ("{}", "invalid-argument", "a list of texts in JSON, not a dict"),
         ("[]", "invalid-argument", "has 0 texts: it must have 1 to 4096"),
-        ('["a", 1]', "invalid-argument", "its text 1 is a int"),
-        ('["a", ["b"]]', "invalid-argument", "its text 1 is a list"),
+        ('["a", 1]', "invalid-argument", "its text 1 is 1, not a string"),
+        ('["a", ["b"]]', "invalid-argument", r"its text 1 is \['b'\], not a string"),
         (r'["\ud800"]', "invalid-argument", "the text 0 of the prompt has half a character"),
         (json.dumps(["a"] * 4097), "too-large", "has 4097 texts"),
         (json.dumps(["a", "x" * 70_000]), "too-large", "the text 1 has 70000 bytes"),
@@ -144,9 +144,18 @@ def test_queries_that_are_refused(prompt: str) -> None:
 def test_a_text_that_is_too_long_for_the_context(batch: bool) -> None:
     text = "x" * 500
     graph = load()
-    with pytest.raises(PromptTooLong):
+    with pytest.raises(
+        PromptTooLong, match=r"a text has 50\d tokens, and a batch only 64: .*--graph-option NAME:ctx-size=50"
+    ):
         answer(graph, ["a", text] if batch else text, batch=batch)
     assert answer(graph, "a")["embedding"], "and the next is served"
+
+
+def test_an_empty_text_has_no_embedding_where_the_model_adds_no_token() -> None:
+    model = ggml_models.tiny(**{"tokenizer.ggml.add_bos_token": False})
+    with wasi_nn.load(model, options={"embedding": True}) as graph:
+        for text, batch in (("", False), (["a", ""], True)):
+            refused(ErrorCode.INVALID_ARGUMENT, "a text is empty, and this model", answer, graph, text, batch=batch)
 
 
 def test_a_list_has_no_number_of_tokens_before_its_compute() -> None:

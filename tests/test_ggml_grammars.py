@@ -130,6 +130,13 @@ def test_without_a_time_limit_the_refusal_says_that_isolation_needs_one() -> Non
         refused(ErrorCode.SECURITY, how, graph.compute, {"prompt": b"hello", "options": FINE})
 
 
+def test_chat_takes_an_answer_whose_first_piece_is_no_whole_character() -> None:
+    with wasi_nn.load(models.tiny(), options={"allow-grammar": True}) as graph, wasi_nn.Host({"llm": graph}) as host:
+        arguments = ["--graph", "llm", "--options", '{"grammar": "root ::= \\"\u00e9\\""}', "hello"]
+        result = host.run(C_GUESTS / "chat.wasm", arguments, capture_output=True)
+    assert (result.exit_code, result.stdout.decode()) == (0, "> hello\n\u00e9\n")
+
+
 def test_the_command_gives_what_the_refusal_says(tmp_path: Path, cache_home: Path) -> None:
     (tmp_path / "tiny.gguf").write_bytes(models.tiny())
 

@@ -153,7 +153,8 @@ def test_in_this_process_images_need_permission(folder: Path) -> None:
 
 def test_an_isolated_graph_may_be_told_to_take_none(folder: Path, isolation: None) -> None:
     with load(folder, LoadRules(isolate=True), allow_images=False) as graph:
-        refused(ErrorCode.SECURITY, "takes no images", written, graph, f"hello {tag(picture())} what")
+        message = r"may not be safe: allow images \(options="
+        refused(ErrorCode.SECURITY, message, written, graph, f"hello {tag(picture())} what")
 
 
 def test_a_guest_may_name_a_projector_where_there_is_one(graph: Graph) -> None:
@@ -228,7 +229,13 @@ def test_small_batches_are_no_danger(graph: Graph) -> None:
 def test_projectors_that_are_refused(folder: Path) -> None:
     with pytest.raises(ModelNotFound, match=r"the projector .*gone.gguf doesn't exist"):
         load(folder, mmproj="gone.gguf")
-    refused(ErrorCode.INVALID_ENCODING, "model.gguf isn't one of images", load, folder, mmproj="model.gguf")
+    refused(
+        ErrorCode.INVALID_ENCODING,
+        "model.gguf isn't the projector of a vision model",
+        load,
+        folder,
+        mmproj="model.gguf",
+    )
     (folder / "text.gguf").write_text("no projector")
     refused(ErrorCode.INVALID_ENCODING, "the projector .*text.gguf can't be used", load, folder, mmproj="text.gguf")
     (folder / "other.gguf").write_bytes(projectors.projector(**{"clip.projector_type": "other"}))

@@ -328,3 +328,9 @@ def test_an_input_is_written_into_the_runtimes_own_memory_where_it_has_some() ->
         context.set_input(0, x)
         context.compute()
         assert context.get_output(0).tolist() == (2 * x + 1).tolist()
+
+
+def test_the_many_keys_of_an_input_are_not_in_its_text() -> None:
+    info = TensorInfo.of_bytes("options", keys=("n-predict", "temp"))
+    assert "n-predict" not in repr(info)
+    assert info.keys == ("n-predict", "temp")

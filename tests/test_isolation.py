@@ -415,6 +415,11 @@ class TestFaults:
                 value(graph)
             assert graph.compute({"x": -X})["y"].tolist() == (-X).tolist()
 
+    def test_the_last_line_before_a_crash_is_without_colours(self) -> None:
+        graph = program("import os\ndef run(x): print('\\x1b[0;93mlow on \\x1b[mluck', flush=True); os.abort()")
+        with pytest.raises(NNError, match=r"SIGABRT.*; its last line: low on luck"):
+            value(graph)
+
     def test_a_crash_while_loading_is_an_error(self) -> None:
         with pytest.raises(NNError, match="SIGSEGV"):
             program("import ctypes; ctypes.string_at(0)")

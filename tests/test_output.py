@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,3 +119,46 @@ def test_streams_need_no_temporary_directory(tmp_path: Path, monkeypatch: pytest
     assert host.run(command(ECHOES_STDIN).encode(), stdin=b"input", capture_output=True).stdout == b"input"
     assert host.run(command(ECHOES_STDIN).encode(), stdin=b"", capture_output=True).stdout == b""
     assert host.run(command(ECHOES_STDIN).encode(), stdin=b"a\0" * 100, capture_output=True).stdout == b"a\0" * 32
+
+
+def ends(program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that has an `output` of a guest and a list `engine`."""
+    begin = """
+        import threading
+        from wasi_nn import Limits
+        from wasi_nn.guests import output
+        engine = [output.Output(Limits()).for_engine(output.STDOUT)]
+    """
+    command = [sys.executable, "-c", textwrap.dedent(begin) + textwrap.dedent(program)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_process_ends_only_when_the_engine_has_dropped_the_outputs() -> None:
+    done = ends("""
+        import atexit, time
+        output._LONGEST_WAIT = 100
+        exiting = threading.Event()
+        atexit.register(exiting.set)
+
+        def drop():
+            exiting.wait()
+            time.sleep(0.2)
+            print("dropped", flush=True)
+            engine.clear()
+
+        threading.Thread(target=drop, daemon=True).start()
+    """)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "dropped\n", "")
+
+
+def test_a_process_ends_though_the_engine_keeps_an_output_and_so_does_its_fork() -> None:
+    done = ends("""
+        import os, sys
+        output._LONGEST_WAIT = 0.1
+        child = os.fork()
+        if not child:
+            output._LONGEST_WAIT = 100
+            sys.exit(7)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """)
+    assert (done.returncode, done.stdout) == (0, "7\n"), done.stderr

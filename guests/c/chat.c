@@ -17,6 +17,7 @@ typedef struct text {
 } text;
 
 static void append(text *to, const char *what, size_t size) {
+    if (!size) return;  /* such as a piece that only begins a character */
     if (to->size + size > to->room) to->data = realloc(to->data, to->room = 2 * (to->size + size));
     if (!to->data) DIE("the conversation is too long");
     memcpy(to->data + to->size, what, size);

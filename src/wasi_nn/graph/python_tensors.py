@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _CASTS = {"i": "iuf", "u": "iuf", "f": "f"}  # from a kind of Python's numbers to kinds of dtypes
 
+_MOST_KEYS_SHOWN = 20
+
 
 def as_declared(info: TensorInfo, tensor: ArrayLike) -> Array:
     """A tensor as a row-major array in the machine's byte order. Strings become arrays of objects, as runtimes take
@@ -110,7 +112,9 @@ def _require_known_keys(info: TensorInfo, given: str | Mapping[Any, Any]) -> Non
         return
     for key in given:
         if key not in info.keys:
-            meant = nearest(str(key), map(str, info.keys)) or f"; it has {', '.join(map(str, info.keys))}"
+            meant = nearest(str(key), map(str, info.keys))
+            if not meant and len(info.keys) <= _MOST_KEYS_SHOWN:
+                meant = f"; it has {', '.join(map(str, info.keys))}"
             where = "options of the graph itself are given where it is loaded"
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"input {info.name!r} has no key {shown(key)}{meant} ({where})")
 
@@ -136,5 +140,5 @@ def _require_no_mask(info: TensorInfo, given: Any) -> None:
 def _wrong_tensor(info: TensorInfo, given: object) -> NNError:
     dims = "[...]" if info.dims is None else info.dims_text
     wanted = f"an array of {info.type_name}{dims}, or {'texts' if is_text(info) else 'numbers'} in lists"
-    wanted = "bytes, a str or a mapping" if info.opaque else wanted
+    wanted = "bytes, a str or a mapping (json.dumps makes a str of a list)" if info.opaque else wanted
     return wrong_argument(f"input {info.name!r}", wanted, given)

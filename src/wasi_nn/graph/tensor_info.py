@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,7 +36,7 @@ class TensorInfo:
     optional: bool = False
     opaque: bool = False
     quantization: tuple[float, int] | None = None
-    keys: tuple[int | str, ...] | None = None
+    keys: tuple[int | str, ...] | None = field(default=None, repr=False)  # a language model has 130 options
     aliases: tuple[str, ...] = ()
 
     @classmethod

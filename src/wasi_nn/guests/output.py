@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from math import inf
+from weakref import WeakSet
 
 from wasmtime import WasmtimeError
 
 from wasi_nn.limits.limits import Limits, how_to_raise
 
 STDOUT, STDERR = 0, 1
+
+_LONGEST_WAIT = 1.0  # seconds at the end of this process, such as for a guest that was abandoned
+_in_engine: WeakSet[Callable[[bytes], int | None]] = WeakSet()
 
 
 class Output:
@@ -49,6 +56,13 @@ class Output:
         self.excess = f"it wrote more than {self._limits.output_bytes} bytes of output ({how})"
         self.stop(self.excess)
         return -errno.EFBIG
+
+    def for_engine(self, stream: int) -> Callable[[bytes], int | None]:
+        """A function with which the engine writes to a stream. This process doesn't end before the engine has dropped
+        the function, or has had a second to do so."""
+        function = partial(self.write, stream)
+        _in_engine.add(function)
+        return function
 
     @property
     def is_passed_on(self) -> bool:
@@ -93,3 +107,22 @@ def write_all(descriptor: int, content: bytes) -> None:
     """Write all bytes to a descriptor, however long that takes."""
     while content:
         content = content[os.write(descriptor, content) :]
+
+
+def _wait_for_engine() -> None:
+    """Wait until the engine has dropped the outputs of guests that have ended.
+
+    It does so on its own threads, soon after the guest's end, and calls Python for that. Python ends a thread that
+    calls it during its shutdown, and the engine then aborts the process.
+    """
+    end = time.monotonic() + _LONGEST_WAIT
+    waited = False
+    while _in_engine and time.monotonic() < end:
+        waited = True
+        time.sleep(0.001)
+    if waited:
+        time.sleep(0.001)  # for the thread to return from Python
+
+
+atexit.register(_wait_for_engine)
+os.register_at_fork(after_in_child=_in_engine.clear)  # the engine's threads aren't in the child

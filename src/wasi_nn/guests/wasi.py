@@ -86,9 +86,9 @@ class Wasi:
                         stream.flush()
         if self.output is not None:
             if not self.output.open_in_engine(STDOUT, partial(setattr, config, "stdout_file")):
-                config.stdout_custom = partial(self.output.write, STDOUT)
+                config.stdout_custom = self.output.for_engine(STDOUT)
             if not self.output.open_in_engine(STDERR, partial(setattr, config, "stderr_file")):
-                config.stderr_custom = partial(self.output.write, STDERR)
+                config.stderr_custom = self.output.for_engine(STDERR)
             return
         config.inherit_stdout()
         config.inherit_stderr()

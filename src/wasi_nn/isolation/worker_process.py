@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -30,6 +31,7 @@ words_of_workers = logging.getLogger("wasi_nn.workers")
 _MOMENT = 0.1  # seconds
 _FAILURES = (ErrorCode.RUNTIME_ERROR, ErrorCode.UNSUPPORTED_OPERATION)  # of a start; others are of the caller
 _LAST_WORDS, _LAST_LINE = 8192, 200
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Worker:
@@ -179,7 +181,7 @@ class Worker:
         message = at_start(self._starting, how, self._settings) if by_limits else ""
         if message:
             return NNError(ErrorCode.RUNTIME_ERROR, message)
-        lines = self._said.decode("utf-8", "replace").split("\n")
+        lines = _COLOUR.sub("", self._said.decode("utf-8", "replace")).split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         said = f"; its last line: {printable(last)[:_LAST_LINE]}" if last and not self._reason else ""
         wanted = "" if self._reason or code == -signal.SIGKILL else after_crash(self._settings)

@@ -46,8 +46,8 @@ from wasi_nn.abi.component.encoding import (
 from wasi_nn.abi.component.extension import PREFIX
 from wasi_nn.abi.component.injection import inject
 from wasi_nn.abi.component.reading import Import, aliases, exports, imports
-from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, Malformed, WasmReader, definitions_of, sections
-from wasi_nn.arguments import as_bytes, as_text
+from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER, Malformed, WasmReader, definitions_of, sections
+from wasi_nn.arguments import as_bytes, as_flag, as_text
 from wasi_nn.errors import GuestError, printable
 
 FORMAT = "-w5"
@@ -65,6 +65,9 @@ def wrap_component(guest: bytes, name: str = "the guest", *, direct: bool = True
     if the binary can't be read, or imports an interface or version of wasi:nn that this host doesn't have.
     """
     guest, name = as_bytes("guest", guest, "the bytes of a component"), as_text("name", name)
+    direct = as_flag("direct", direct)
+    if guest.startswith(MODULE_HEADER):
+        raise GuestError(f"{name} is a core module, not a component: use it as it is, with add_to_linker")
     with _readable(name):
         parts = _parts_of(guest)
         head = _head_of(guest, parts)

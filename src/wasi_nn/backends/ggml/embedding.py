@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from wasi_nn.arguments import shown
 from wasi_nn.backends.ggml.slots import interrupted
 from wasi_nn.errors import ErrorCode, NNError, PromptTooLong, printable
 
@@ -83,7 +84,7 @@ def _texts(engine: Engine, texts: list[Any], what: str) -> list[str]:
         raise NNError(code, f"the prompt has {len(texts)} texts: it must have 1 to {MAX_TEXTS}")
     for place, text in enumerate(texts):
         if not isinstance(text, str):
-            message = f"the prompt must be {what} in JSON: its text {place} is a {type(text).__name__}"
+            message = f"the prompt must be {what} in JSON: its text {place} is {shown(text)}, not a string"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         try:
             size = len(text.encode())

@@ -67,7 +67,7 @@ def open_extra_files(model: Path, options: Mapping[str, Any]) -> ExtraFiles:
             descriptors.append(descriptor)
             projector = f"/proc/self/fd/{descriptor}"
             if header.architecture != "clip" or header.keys.get("clip.has_vision_encoder") is not True:
-                message = f"the projector {printable(options['mmproj'])} isn't one of images"
+                message = f"the projector {printable(options['mmproj'])} isn't the projector of a vision model"
                 raise NNError(ErrorCode.INVALID_ENCODING, message)
         opened.pop_all()
         return ExtraFiles(adapters, projector, descriptors)

@@ -83,7 +83,8 @@ def _require_allowed(policy: GuestPolicy) -> None:
     isolate = how_to_set("LoadRules(isolate=True)", "--isolate")
     message = "this graph takes no images from guests, since llama.cpp's parser of images may not be safe"
     allow = how_to_set_option("allow-images", True)
-    raise NNError(ErrorCode.SECURITY, f"{message}: isolate the graph ({isolate}), or allow images ({allow})")
+    how = f"allow images ({allow})" if policy.in_worker else f"isolate the graph ({isolate}), or allow images ({allow})"
+    raise NNError(ErrorCode.SECURITY, f"{message}: {how}")
 
 
 def _checked(text: str, place: int) -> tuple[str, int, int]:

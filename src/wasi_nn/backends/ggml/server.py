@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import weakref
 from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _MAX_SEQUENCES = 64
 _MAX_BYTES_PER_TOKEN = 1024  # more than any token of a vocabulary has
 _CONTEXT_STEP = 256  # tokens; llama.cpp rounds the size of a context up to a multiple of it
+_LONGER_THAN_A_BATCH = re.compile(r"input \((\d+) tokens\) is too large to process.*batch size: (\d+)")
+_NO_TOKENS = "Input content cannot be empty"
 
 
 def require_success(answer: Mapping[str, Any]) -> None:
@@ -34,8 +37,14 @@ def require_success(answer: Mapping[str, Any]) -> None:
         tokens = int(error.get("n_prompt_tokens", 0))
         how = f"shorten the prompt, or give the graph a larger context ({how_to_set_option('ctx-size', 2 * tokens)})"
         raise PromptTooLong(f"the prompt has {tokens} tokens, and the context only {error.get('n_ctx')}: {how}")
-    if "too large to process" in message:
-        raise PromptTooLong(f"llama.cpp can't take the prompt: {message}")
+    if too_long := _LONGER_THAN_A_BATCH.search(message):
+        tokens, batch = map(int, too_long.groups())
+        how = f"give the graph a larger context ({how_to_set_option('ctx-size', tokens)}), and batch-size if it is set"
+        raise PromptTooLong(f"a text has {tokens} tokens, and a batch only {batch}: shorten the text, or {how}")
+    if message == _NO_TOKENS:
+        raise NNError(
+            ErrorCode.INVALID_ARGUMENT, "a text is empty, and this model gives no embedding of it: leave it out"
+        )
     code = ErrorCode.INVALID_ARGUMENT if error.get("code") == 400 else ErrorCode.RUNTIME_ERROR
     raise NNError(code, f"llama.cpp reports an error: {message}")
 
