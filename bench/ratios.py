@@ -16,13 +16,15 @@ def seconds(call: Timed) -> float:
     return time.perf_counter() - begun
 
 
-def side_by_side(calls: dict[str, Timed], rounds: int) -> dict[str, list[float]]:
-    """Times of each call, in seconds. Each round makes all calls, so that a disturbance affects all of them."""
+def side_by_side(calls: dict[str, Timed], rounds: int, pause: float = 0) -> dict[str, list[float]]:
+    """Times of each call, in seconds. Each round makes all calls, so that a disturbance affects all of them. A pause,
+    in seconds, precedes each call."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
     for _ in range(rounds):
         for name, call in calls.items():
+            time.sleep(pause)
             times[name].append(seconds(call))
     return times
 
