@@ -392,7 +392,7 @@ def test_a_text_waits_for_the_slot_of_its_owner_while_that_stops() -> None:
     got: list[Slot] = []
     thread = threading.Thread(target=lambda: got.append(slots.take(Waiter(), owner)[0]))
     thread.start()
-    while not slots.has_waiters:
+    while not slots.waiters:
         pass
     assert not got
     slots.give_back(slot)
@@ -414,7 +414,7 @@ def test_texts_get_slots_in_the_order_of_asking() -> None:
     for number in range(5):
         threads.append(threading.Thread(target=work, args=(number,)))
         threads[-1].start()
-        while len(slots._waiting) <= number:
+        while slots.waiters <= number:
             pass
     slots.give_back(held)
     for thread in threads:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import gguf
-import numpy as np
+from ggml_weights import Weights
 
 EMBEDDING = 32
 CONTEXT = 64
@@ -52,14 +52,8 @@ def _write(path: Path, pooling: int) -> None:
     writer.add_bos_token_id(2)
     writer.add_sep_token_id(3)
     writer.add_mask_token_id(4)
-    numbers = np.random.default_rng(1)
-
-    def add(name: str, *dims: int) -> None:
-        writer.add_tensor(name, numbers.standard_normal(dims).astype(np.float32) * 0.3)
-
-    def norm(name: str) -> None:
-        writer.add_tensor(f"{name}.weight", np.ones(EMBEDDING, np.float32))
-        writer.add_tensor(f"{name}.bias", np.zeros(EMBEDDING, np.float32))
+    weights = Weights(writer, 1, 0.3, EMBEDDING)
+    add, norm = weights.add, weights.norm
 
     add("token_embd.weight", len(tokens), EMBEDDING)
     add("token_types.weight", 2, EMBEDDING)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import ggml_models
 import gguf
-import numpy as np
+from ggml_weights import Weights
 
 PATCHES = 4
 
@@ -41,14 +41,8 @@ def _write(path: Path, keys: dict[str, str]) -> None:
     writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
     writer.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
     writer.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
-    numbers = np.random.default_rng(2)
-
-    def add(name: str, *dims: int) -> None:
-        writer.add_tensor(name, numbers.standard_normal(dims).astype(np.float32) * 0.2)
-
-    def norm(name: str) -> None:
-        writer.add_tensor(f"{name}.weight", np.ones(_WIDTH, np.float32))
-        writer.add_tensor(f"{name}.bias", np.zeros(_WIDTH, np.float32))
+    weights = Weights(writer, 2, 0.2, _WIDTH)
+    add, norm = weights.add, weights.norm
 
     add("v.patch_embd.weight", _WIDTH, 3, _PATCH, _PATCH)
     add("v.class_embd", _WIDTH)

@@ -70,11 +70,15 @@ class GuestCompiler:
 
             if not wrapped:
                 return compile_bytes(wasm)
+            with_shim = compose.wrap_component(wasm, name)
             try:
-                return compile_bytes(compose.wrap_component(wasm, name))
+                return compile_bytes(with_shim)
             except WasmtimeError:
                 # The guest is invalid, or has something that can't be in it together with the shim.
-                return compile_bytes(compose.wrap_component(wasm, name, direct=False))
+                without = compose.wrap_component(wasm, name, direct=False)
+                if without == with_shim:
+                    raise
+                return compile_bytes(without)
 
         try:
             if self._cache is None:

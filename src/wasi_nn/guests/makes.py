@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from wasi_nn.abi.component.reading import names_of
 from wasi_nn.abi.wasm_binary import uses_async
 from wasi_nn.errors import printable
 
@@ -217,6 +216,8 @@ def make_of_component(imports: Iterable[str], exports: Iterable[str]) -> str | N
 
 def why_not_compiled(wasm: bytes) -> str | None:
     """The make of a component that the engine doesn't compile: a sentence without its subject."""
+    from wasi_nn.abi.component.reading import names_of  # which the command doesn't import for other guests
+
     names = names_of(wasm)
     make = make_of_component(*names)
     if make is not None or not uses_async(wasm):

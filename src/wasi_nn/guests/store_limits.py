@@ -7,7 +7,6 @@ from weakref import WeakKeyDictionary
 
 from wasmtime import Engine, Module, Store
 
-from wasi_nn.abi.component.injection import MAX_INSTANCES
 from wasi_nn.abi.wasm_binary import memories_of
 from wasi_nn.limits.limits import Limits
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from wasmtime.component import Component
 
 MODULE_MEMORIES, _MODULE_INSTANCES = 8, 1
-COMPONENT_MEMORIES, _COMPONENT_INSTANCES = 32, 1000 + MAX_INSTANCES  # the shim's instances come on top
+COMPONENT_MEMORIES, _COMPONENT_INSTANCES = 32, 1000
 _MAX_TABLES, _MAX_TABLE_ELEMENTS = 64, 2**18  # 2 MiB a table: an element has 8 bytes
 
 
@@ -46,7 +45,7 @@ def new_store(
     store = Store(engine)
     one_module = isinstance(guest, Module)
     memories = MODULE_MEMORIES if one_module else COMPONENT_MEMORIES
-    instances = _MODULE_INSTANCES if one_module else _COMPONENT_INSTANCES
+    instances = _MODULE_INSTANCES if one_module else _component_instances()
     size = -1 if limits.guest_memory is None else limits.guest_memory
     count = counts.of(guest)
     if count is not None and limits.guest_memory is not None:
@@ -57,3 +56,10 @@ def new_store(
     if limits.fuel is not None:
         store.set_fuel(limits.fuel)
     return store
+
+
+def _component_instances() -> int:
+    """How many instances a component may have, with those of the shim, which come on top."""
+    from wasi_nn.abi.component.bridge import MAX_SHIM_INSTANCES  # which the command doesn't import for a module
+
+    return _COMPONENT_INSTANCES + MAX_SHIM_INSTANCES

@@ -13,6 +13,7 @@ this module doesn't know stays as it is: then it works with the bridge only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 from wasi_nn.abi.component import bridge
@@ -47,9 +48,6 @@ from wasi_nn.abi.component.extension import PREFIX, extended, types_to_extend
 from wasi_nn.abi.component.nesting import given_to_nested, takes_from_outside
 from wasi_nn.abi.component.reading import INSTANCE_TYPE, RESOURCE, alias, export, import_, skip_type
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, Malformed, WasmReader, sections
-
-MAX_INSTANCES = 200
-"""The most instances of the shim's modules in a guest. A guest for which this isn't enough gets no shim."""
 
 _MAX_ITEMS = 100_000  # of one sort in one component
 _DEPTH = 4  # how deep in each other the components are that this module looks into
@@ -202,30 +200,31 @@ class _Injection:
         return self.moved(sort, reader.u32())
 
     def core_instance(self, reader: WasmReader) -> bytes:
-        form = reader.byte()
-        if form > 1:
-            raise Malformed(f"it has a core instance of an unknown form ({form})")
-        module = self.index(reader, CORE_MODULE_SORT) if form == 0 else b""
-        named = []
-        for _ in range(reader.u32()):
+        def item(_: int) -> bytes:
             name, sort = utf8(reader.name()), bytes((0, reader.byte()))
-            named.append(name + sort[1:] + self.index(reader, sort))
-        self.keep(CORE_INSTANCE_SORT)
-        return bytes((form,)) + module + vector(named)
+            return name + sort[1:] + self.index(reader, sort)
+
+        return self.any_instance(reader, CORE_INSTANCE_SORT, CORE_MODULE_SORT, item)
 
     def instance(self, reader: WasmReader) -> bytes:
-        form = reader.byte()
-        if form > 1:
-            raise Malformed(f"it has an instance of an unknown form ({form})")
-        component = self.index(reader, COMPONENT_SORT) if form == 0 else b""
-        named = []
-        for _ in range(reader.u32()):
+        def item(form: int) -> bytes:
             start = reader.at
             _ = reader.name() if form == 0 else reader.extern_name()
             name, sort = reader.since(start), reader.sort()
-            named.append(name + sort + self.index(reader, sort))
-        self.keep(INSTANCE_SORT)
-        return bytes((form,)) + component + vector(named)
+            return name + sort + self.index(reader, sort)
+
+        return self.any_instance(reader, INSTANCE_SORT, COMPONENT_SORT, item)
+
+    def any_instance(self, reader: WasmReader, sort: bytes, of: bytes, item: Callable[[int], bytes]) -> bytes:
+        """An instance: of a module or component (of the sort `of`) with arguments (form 0), or of exports (form 1).
+        `item` reads an argument or an export."""
+        form = reader.byte()
+        if form > 1:
+            raise Malformed(f"it has an instance of an unknown form ({form})")
+        instantiated = self.index(reader, of) if form == 0 else b""
+        items = vector([item(form) for _ in range(reader.u32())])
+        self.keep(sort)
+        return bytes((form,)) + instantiated + items
 
     def alias(self, reader: WasmReader) -> bytes:
         item = alias(reader)
@@ -386,8 +385,8 @@ class _Injection:
         return self.add(CORE_INSTANCE_SORT)
 
     def require_few_instances(self) -> None:
-        if self.instances > MAX_INSTANCES:
-            raise Malformed(f"it would have more than {MAX_INSTANCES} instances of the shim's modules")
+        if self.instances > bridge.MAX_SHIM_INSTANCES:
+            raise Malformed(f"it would have more than {bridge.MAX_SHIM_INSTANCES} instances of the shim's modules")
 
     def inline(self, items: dict[str, tuple[bytes, int]]) -> int:
         """An instance that exports some items, by their sorts and indexes; returns its index."""

@@ -212,7 +212,7 @@ class _Writer:
         ahead = len(self._ends) - self._read
         if ahead >= _AHEAD and not threading.main_thread().is_alive():
             return True  # at its end, the interpreter waits for this thread
-        return ahead > self._engine.max_unread and self._engine.slots.has_waiters
+        return ahead > self._engine.max_unread and self._engine.slots.waiters > 0
 
 
 def _unread(limit: int) -> NNError:

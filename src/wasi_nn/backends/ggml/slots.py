@@ -88,9 +88,9 @@ class Slots:
             self._changed.notify_all()
 
     @property
-    def has_waiters(self) -> bool:
-        """Whether a text waits for a slot."""
-        return bool(self._waiting)
+    def waiters(self) -> int:
+        """How many texts wait for a slot."""
+        return len(self._waiting)
 
     def _wait_for_slot(self, user: User, owner: object | None) -> Slot:
         self._waiting.append(user)

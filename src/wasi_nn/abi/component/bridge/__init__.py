@@ -30,6 +30,9 @@ HOST_FILE, PLACEHOLDER = "host.wasm", "placeholder.wasm"
 SHIM_MODULES = ("memory", "constructor", "data", "load")
 """The core modules of the shim: what finds the guest's memory, and what takes the place of each function."""
 
+MAX_SHIM_INSTANCES = 200
+"""The most instances of the shim's modules in a guest. A guest for which this isn't enough gets no shim."""
+
 
 def shim_file(module: str) -> str:
     """The name of a built module of the shim."""
