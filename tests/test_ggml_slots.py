@@ -343,8 +343,9 @@ def test_contexts_that_the_machine_has_no_memory_for() -> None:
 
 def test_there_are_fewer_slots_by_default_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     from wasi_nn.backends.ggml import settings
+    from wasi_nn.backends.ggml.gguf import read_header
 
-    header = load()._model.header  # type: ignore[attr-defined]
+    header = read_header(memoryview(models.steady()))
     cache = settings.cache_bytes(header) * models.CONTEXT
     for memory, slots in ((64 * cache, 4), (9 * cache, 2), (2 * cache, 1)):
         monkeypatch.setattr(settings, "_memory", lambda memory=memory: (memory, "this machine"))
