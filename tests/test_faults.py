@@ -46,8 +46,10 @@ def test_nothing_is_left_of_a_guest_however_it_ends(untidy: Callable[[Host], Non
         untidy(host)
     _await_ended_texts()
     after = Footprint.now()
+    # An earlier test's worker may end meanwhile: there may be less of anything, and 40 guests may add nothing.
     counted = ("descriptors", "stores", "sessions", "contexts", "graphs", "host_functions")
-    assert {name: getattr(after, name) for name in counted} == {name: getattr(before, name) for name in counted}
+    added = {name: getattr(after, name) - getattr(before, name) for name in counted}
+    assert {name: more for name, more in added.items() if more > 0} == {}
     # Idle threads end by themselves after a while.
     assert after.threads <= before.threads
     assert after.native_threads <= before.native_threads
