@@ -19,6 +19,7 @@ from wasi_nn.graph.named_tensors import input_pairs, named_inputs, named_outputs
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.python_tensors import as_declared
 from wasi_nn.graph.runner import ABSENT, as_runner, failure, run
+from wasi_nn.graph.sequence import NamedSequence
 from wasi_nn.process import forks
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class ExecutionContext:
         self._sequence: Iterator[Sequence[Array]] | None = None
         self._step: Sequence[Array] | None = None
         self._outputs_of_sequence = False
+        self.sequence_number = 0
+        """Counts the sequences that have ended, or would have: `NamedSequence` compares it."""
         self._guard: ComputeGuard | None = None
         self._held: HeldBytes | None = None
         self._known_output_bytes = 0  # set where bytes are held
@@ -167,7 +170,7 @@ class ExecutionContext:
         """
         try:
             if self._sequence is None:
-                self._sequence = self._guarded(self._begin_sequence)
+                self._sequence = self._guarded(lambda: self._begin_sequence(self._inputs.require_all()))
             self._step = self._guarded(partial(next, self._sequence))
         except StopIteration as end:
             self._end_sequence()
@@ -200,21 +203,37 @@ class ExecutionContext:
         finally:
             self._end_sequence()
 
+    def sequence(self, inputs: Mapping[str, ArrayLike] | Iterable[tuple[str, ArrayLike]] | ArrayLike) -> NamedSequence:
+        """Begin a sequence on these inputs, as `compute_named` takes them; the context's inputs stay as they are.
+
+        Raises `NNError` as `compute_named` does, with `unsupported-operation` if the graph gives its outputs all at
+        once.
+        """
+        arrays = named_inputs(self.graph, input_pairs(self.graph, inputs))
+        self._end_sequence()
+        self._sequence = self._guarded(partial(self._begin_sequence, arrays))
+        return NamedSequence(self)
+
+    def piece(self) -> list[tuple[str, Array]]:
+        """Copies of the outputs of the sequence's current piece, each with its name."""
+        assert self._step is not None  # a piece has just been computed
+        return [(name, array.copy()) for name, array in named_outputs(self.graph, self._step)]
+
     def __repr__(self) -> str:
         unset = ", ".join(self._inputs.unset_names) or "none"
         return f"<{type(self).__name__} of {self.graph!r}, inputs to be set: {unset}>"
 
-    def _begin_sequence(self) -> Iterator[Sequence[Array]]:
+    def _begin_sequence(self, inputs: Sequence[Array]) -> Iterator[Sequence[Array]]:
         if not self._gives_steps:
             encoding = self.graph.encoding.value
             message = f"graphs of {encoding} give their outputs all at once, not piece by piece: call compute"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
-        inputs = self._inputs.require_all()
         self._has_run, self._outputs = True, None
         return self._runner.steps(inputs)
 
     def _end_sequence(self) -> None:
         self._require_made_here()
+        self.sequence_number += 1
         sequence, self._sequence, self._step = self._sequence, None, None
         close = getattr(sequence, "close", None)
         if close is not None:

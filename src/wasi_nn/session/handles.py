@@ -9,15 +9,22 @@ from wasi_nn.arguments import wrong_argument
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.sequence import NamedSequence
 from wasi_nn.limits.usage import Usage
 from wasi_nn.session.tensor import Tensor
 
-Handled = Graph | ExecutionContext | Tensor | NNError
-"""Every kind of item that has handles. Only components hold tensors and errors."""
+Handled = Graph | ExecutionContext | Tensor | NamedSequence | NNError
+"""Every kind of item that has handles. Only components hold tensors, sequences and errors."""
 
 Item = TypeVar("Item", bound=Handled)
 
-_KINDS: dict[type, str] = {Graph: "graph", ExecutionContext: "execution context", Tensor: "tensor", NNError: "error"}
+_KINDS: dict[type, str] = {
+    Graph: "graph",
+    ExecutionContext: "execution context",
+    Tensor: "tensor",
+    NamedSequence: "sequence",
+    NNError: "error",
+}
 _LAST_HANDLE = 2**32 - 1
 
 
@@ -77,6 +84,8 @@ class HandleTable:
         item = self._items.pop(handle, None)
         if item is not None:
             self._usage.give_back_all(_counts(item))
+            if isinstance(item, NamedSequence):
+                item.close()
 
     def clear(self) -> None:
         """Remove every handle."""
@@ -95,7 +104,12 @@ class HandleTable:
         return NNError(ErrorCode.INVALID_ARGUMENT, f"handle {handle} isn't {_with_article(_KINDS[kind])}: it {state}")
 
 
-_COUNTS = {Graph: {"handles": 1, "graphs": 1}, ExecutionContext: {"handles": 1, "contexts": 1}, NNError: {"handles": 1}}
+_COUNTS = {
+    Graph: {"handles": 1, "graphs": 1},
+    ExecutionContext: {"handles": 1, "contexts": 1},
+    NamedSequence: {"handles": 1},
+    NNError: {"handles": 1},
+}
 
 
 def _counts(item: Handled) -> dict[str, int]:
