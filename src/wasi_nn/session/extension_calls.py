@@ -43,6 +43,11 @@ class ExtensionCalls(ABC):
     def context(self, handle: int) -> ExecutionContext:
         """The execution context behind a handle."""
 
+    @property
+    def extensions(self) -> frozenset[str]:
+        """The interfaces of wasi-nn:ext that the guest may import."""
+        return self._policy.extensions
+
     def describe(self, graph: int) -> GraphDescription:
         """The description of a graph, with the model's metadata if the policy allows that."""
         return described(self._handles.get(graph, Graph), metadata=self._policy.metadata)
