@@ -1,9 +1,9 @@
 """The module `wasi_nn_ext`: the functions of wasi-nn:ext for core modules, in every dialect.
 
-As in the core ABI, each parameter is an i32, a function returns an errno, and all pointers are checked first. A function
-with a buffer writes the size of its answer to its last pointer. It also does that where the buffer is too small
-(`too-large`), so that a buffer of size 0 asks for the size. It then keeps an answer that is costly to make: the same
-call gives this answer if it is the guest's next nn call.
+As in the core ABI, each parameter is an i32, a function returns an errno, and all pointers are checked first. A
+function with a buffer writes the size of its answer to its last pointer, also where the buffer is too small
+(`too-large`): a buffer of size 0 asks for the size. An answer that is costly to make is then kept: the same call gives
+this answer if it is the guest's next nn call.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ _MAX_SIZE = 2**32 - 1
 def interfaces_of(imports: Iterable[tuple[str, str]]) -> list[str]:
     """The interfaces of wasi-nn:ext to which the functions belong that a core module imports. Each import is a module
     and a name."""
-    used = [FUNCTIONS[name].interface for module, name in imports if module == MODULE and name in FUNCTIONS]
-    return list(dict.fromkeys(used))
+    imported = {name for module, name in imports if module == MODULE}
+    return list(dict.fromkeys(interface for name, (_, interface) in FUNCTIONS.items() if name in imported))
 
 
 class BufferTooSmall(NNError):
