@@ -58,7 +58,7 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")]
+PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")]
 FOLDERS = ("bench", "demo", "examples", "fuzz", "guests", "src", "tests", "tools")
 
 
@@ -78,6 +78,21 @@ def test_links_lead_somewhere(path: Path) -> None:
         target = (path.parent / file).resolve() if file else path
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def wit_words(text: str) -> str:
+    """The words of WIT without comments and uses: a space between each two."""
+    lines = (line.partition("//")[0] for line in text.splitlines() if not line.strip().startswith("use "))
+    return " ".join(" ".join(lines).split())
+
+
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("docs/proposals/*.md")), ids=lambda path: path.name)
+def test_the_interfaces_of_a_proposal_are_those_that_the_host_has(path: Path) -> None:
+    there = wit_words((REPOSITORY / "guests" / "bridge" / "wasi-nn-ext.wit").read_text())
+    blocks = re.findall(r"^```wit\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
+    assert blocks or path.name == "README.md"
+    for block in blocks:
+        assert wit_words(block) in there
 
 
 @pytest.mark.parametrize(("guest", "output"), [(EMPTY, "0\n"), (LOOPS, "it takes too long\n")], ids=["ends", "loops"])
