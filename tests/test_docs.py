@@ -149,7 +149,7 @@ def test_a_model_that_learns(
     (tmp_path / "make.py").write_text(example("docs/pytorch.md", "## Models that learn"))  # torch reads the source
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated
-        runpy.run_path("make.py")
+        runpy.run_path("make.py", run_name="__main__")
     exec(example("docs/pytorch.md", "### The calls of a guest"), {"wasi_nn": wasi_nn})
     assert capsys.readouterr().out == "True\n"
 
