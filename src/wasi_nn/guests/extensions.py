@@ -1,20 +1,12 @@
-"""The interfaces of wasi-nn:ext that a guest imports: what they are, and whether the guest may have them."""
+"""Whether a guest may have the interfaces of wasi-nn:ext that it imports."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from wasi_nn.errors import GuestError
 from wasi_nn.session.policy import EXTENSIONS
 from wasi_nn.settings import how_to_set
-
-USES = "wasi-nn:bridge/uses-"
-"""The beginning of the imports by which a wrapped component shows the interfaces that its guest imports."""
-
-
-def used_by_component(imports: Iterable[str]) -> list[str]:
-    """The interfaces that a wrapped component's guest imports, by the names of the component's imports."""
-    return [name.removeprefix(USES) for name in imports if name.startswith(USES)]
 
 
 def require_allowed(name: str, used: Collection[str], allowed: Collection[str]) -> None:
