@@ -28,8 +28,8 @@ from core_guest import (
     wat,
 )
 from description_records import Description, RecordReader, Tensor
-from extension_graphs import CLASSES, FEATURES, Counting, Described, Shouting, Trainable, Weights
 from footprint import Footprint
+from numpy_graphs import CLASSES, FEATURES, Counting, Described, Shouting, Trainable, Weights
 
 import wasi_nn
 from wasi_nn import Graph, Limits, TensorInfo
@@ -577,6 +577,7 @@ def test_byte_strings_go_in_and_out(guest: ExtGuest) -> None:
         ([2**20, 2], b"", TOO_LARGE, "2097152 strings: at most 1048576"),
         ([2**32 - 1] * 64, b"", TOO_LARGE, "strings: at most 1048576"),
         ([0, 2**32 - 1], b"", SUCCESS, ""),
+        ([0, 2**32 - 1, 2**32 - 1], b"", INVALID_ARGUMENT, "input 'texts'"),
     ],
 )
 def test_byte_strings_that_do_not_fit(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from core_guest import TRAP, CoreGuest, wat
-from extension_graphs import Described
+from numpy_graphs import Described
 
 import wasi_nn
 from wasi_nn import cli

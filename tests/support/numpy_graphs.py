@@ -110,8 +110,8 @@ class Shouting(Graph):
 
 
 class Counting(Graph):
-    """Counts down from a number: a piece for each number, and all of them where it is computed at once. A negative
-    number in the middle is an error of the runtime."""
+    """Counts down from a number: a piece for each number, and all of them where it is computed at once. At the number
+    `fails_at`, the sequence fails."""
 
     encoding = GraphEncoding.GGML
     runtime = "numpy"
@@ -129,14 +129,18 @@ class CountingRunner:
         self._fails_at = fails_at
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
-        return [np.arange(inputs[0][0], 0, -1, dtype=I32)]
+        return [np.arange(_first(inputs), 0, -1, dtype=I32)]
 
     def steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array]]:
-        for number in range(inputs[0][0], 0, -1):
+        for number in range(_first(inputs), 0, -1):
             if number == self._fails_at:
                 raise NNError(ErrorCode.RUNTIME_ERROR, f"no {number} here")
             yield [np.array([number], I32)]
         return self(inputs, None)
+
+
+def _first(inputs: Sequence[Array]) -> int:
+    return min(int(inputs[0][0]), 1000)
 
 
 class Described(Graph):
