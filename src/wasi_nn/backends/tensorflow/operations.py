@@ -80,10 +80,10 @@ _RESTORE = "RestoreV2"
 
 
 class Walk:
-    """Walks over the nodes of a graph that are needed, and over those of the functions that they call. All that one
-    object looks at counts toward `most`."""
+    """Walks over the nodes of a graph that are needed, and over those of the functions that they call: for so many
+    `graphs` of the largest size in all."""
 
-    def __init__(self, graph: Any, most: int = MAX_STEPS) -> None:
+    def __init__(self, graph: Any, graphs: int = 1) -> None:
         self._nodes: dict[str, list[Any]] = {}
         for node in graph.node:
             self._nodes.setdefault(node.name, []).append(node)
@@ -99,7 +99,7 @@ class Walk:
         self._operations: dict[str, str] = {}
         # Functions to walk over, each with the positions of those arguments that are the checkpoint's path.
         self._calls: list[tuple[str, frozenset[int]]] = []
-        self._steps, self._most = 0, most
+        self._steps, self._most = 0, graphs * MAX_STEPS
 
     def reach(self, roots: Iterable[str], checkpoint: str = "") -> Reach:
         """See `reach`."""

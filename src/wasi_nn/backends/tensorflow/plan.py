@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends.signature_choice import usual_signature
-from wasi_nn.backends.tensorflow.operations import MAX_STEPS, Reach, Walk, keeps_state, node_name, reach
+from wasi_nn.backends.tensorflow.operations import Reach, Walk, keeps_state, node_name, reach
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.settings import how_to_set_option
 
@@ -79,7 +79,7 @@ LOADER_PREFIX = "__saved_model_"
 _INIT_SIGNATURE, _INIT_COLLECTIONS = "__saved_model_init_op", ("saved_model_main_op", "legacy_init_op")
 VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
 """The operations that are variables."""
-_MAX_STEPS_OF_SIGNATURES = 5 * MAX_STEPS  # to look through the graphs of all signatures
+_MAX_GRAPHS = 5  # of the largest size, that are looked through for all signatures together
 
 
 class SavedModelPlans:
@@ -120,7 +120,7 @@ class SavedModelPlans:
     def plans(self, check: Callable[[Plan], object]) -> dict[str, Plan | NNError]:
         """How to run each signature, by its name; the error for one that `check` refuses, or that can't be run. Raises
         `NNError` with `too-large` for graphs that are too large to look through."""
-        walk = Walk(self._meta.graph_def, _MAX_STEPS_OF_SIGNATURES)
+        walk = Walk(self._meta.graph_def, _MAX_GRAPHS)
         plans: dict[str, Plan | NNError] = {}
         for name in self.names:
             try:
