@@ -38,6 +38,7 @@ TARGETS = (
     "pytorch_archive",
     "graphs_file",
     "worker_messages",
+    "state_files",
 )
 
 Mutator = Callable[[bytes, int], bytes]

@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from struct import pack
+from typing import Any
 
 import numpy as np
 import wasmtime
@@ -378,12 +379,26 @@ def _worker_messages() -> Seeds:
         "texts": json.dumps([four, [2, 2]]).encode(),
         "dims": b"[1, 3, 224, 224]",
         "outputs": b'{"outputs": [["float32", [4, 2], 64], ["object", [2], 128, 18]], "names": ["a", "b"]}',
+        "variables": b'{"nbytes": 16, "outputs": [["float32", [4], 0], ["int8", [], 64]], "names": ["w", "a.b"]}',
     }
     seeds = {name: bytes((number,)) + content for number, (name, content) in enumerate(contents.items())}
     seeds["same"] = bytes((list(contents).index("outputs"),)) + b'{"same": true}'
     seeds["open_graph"] = b"\1" + json.dumps(described_graph(named.get("a"))).encode()
     seeds["framed"] = bytes((len(worker_messages.KINDS),)) + encoded({"hooks": ["steps"]}, b"data")
     return seeds
+
+
+def _state_files() -> Seeds:
+    from wasi_nn.session.state_files import written
+
+    values: dict[str, Any] = {"w": np.ones((2, 3), np.float32), "a.b": np.ones((), np.int64)}
+    text = b'{"__metadata__":{"format":"pt"},"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
+    return {
+        "two": written(values),
+        "none": written({}),
+        "empty": written({"e": np.ones((0, 4), np.uint8), "b": np.ones(1, np.bool_)}),
+        "metadata": pack("<Q", len(text)) + text + bytes(4),
+    }
 
 
 _SEEDS: Mapping[str, Callable[[], Seeds]] = {
@@ -399,6 +414,7 @@ _SEEDS: Mapping[str, Callable[[], Seeds]] = {
     "pytorch_archive": _pytorch_archive,
     "graphs_file": _graphs_file,
     "worker_messages": _worker_messages,
+    "state_files": _state_files,
 }
 
 
