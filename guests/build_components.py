@@ -16,9 +16,9 @@ import tempfile
 from pathlib import Path
 
 import build_bridge
-from build_bridge import C_FLAGS, LINK_FLAGS, date, nn_wit
+from build_bridge import C_FLAGS, LINK_FLAGS, date, ext_wit, nn_wit
 
-from wasi_nn.abi.component.bridge import VERSIONS
+from wasi_nn.abi.component.bridge import EXTENSIONS_INTERFACES, VERSIONS, extension_name
 
 HERE = Path(__file__).parent
 COMPONENTS = HERE / "component"
@@ -38,6 +38,21 @@ _IN_STEPS = """
 _ERROR = """
   export error: func(code: u32, data: string) -> u32;"""
 
+
+_EXTENSION_IMPORTS = "".join(f"\n  import {extension_name(it)};" for it in EXTENSIONS_INTERFACES[1:])
+_OF_EXTENSIONS = """
+  export read-memory: func(at: u32, size: u32) -> string;
+  export describe: func(graph: u32) -> u64;
+  export describe-often: func(graph: u32, times: u32);
+  export use-signature: func(graph: u32, name: string) -> u64;
+  export state-get: func(graph: u32) -> u64;
+  export state-set: func(graph: u32) -> u32;
+  export begin: func(context: u32, names: list<string>, tensors: list<u32>) -> u64;
+  export next: func(sequence: u32) -> u64;
+  export strings-new: func(dims: list<u32>, sizes: list<u32>) -> u64;
+  export strings: func(tensor: u32) -> u64;
+  export drop-sequence: func(sequence: u32);
+"""
 
 _NEWEST = VERSIONS[-1]
 _WORLD = """package wasi-nn:guest;
@@ -117,6 +132,14 @@ def build_driver(version: str, directory: Path) -> Path:
     return componentize(DRIVER, version, "driver", wit + nn_wit(version), built)
 
 
+def build_extended_driver(directory: Path) -> Path:
+    """Build the tests' driver with the functions of wasi-nn:ext into a directory; gives the built file."""
+    source = DRIVER.with_name("driver_ext.c")
+    wit = DRIVER.with_suffix(".wit").read_text().replace("{version}", _NEWEST).replace("{context}", _NAMED)
+    wit = wit.rstrip().removesuffix("}") + _EXTENSION_IMPORTS + _OF_EXTENSIONS + "}\n"
+    return componentize(source, _NEWEST, "driver", wit + nn_wit(_NEWEST) + ext_wit(), directory / "driver-ext.wasm")
+
+
 def componentize(source: Path, version: str, world: str, wit: str, built: Path) -> Path:
     """Build a freestanding component from one file of C and its WIT."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -140,6 +163,7 @@ def main() -> None:
     else:
         elsewhere = Path(arguments[0]).absolute() if arguments else None
         built = [build_driver(version, elsewhere or DRIVER.parent) for version in VERSIONS]
+        built.append(build_extended_driver(elsewhere or DRIVER.parent))
         built += [build_c(name, elsewhere or COMPONENTS) for name in C_GUESTS]
     for path in built:
         print(f"{path} {path.stat().st_size} bytes")

@@ -11,11 +11,11 @@ import numpy as np
 from wasmtime import Engine, Store
 from wasmtime.component import Component, Linker
 
-from wasi_nn.abi.component import bridge_functions, compose, host_functions
+from wasi_nn.abi.component import compose, host_functions, linking
 from wasi_nn.session.session import Session
 
 if TYPE_CHECKING:
-    from wasi_nn.abi.component.bridge_functions import Define
+    from wasi_nn.abi.component.linking import Define
     from wasi_nn.types import Array
 
 HERE = Path(__file__).parent / "components"
@@ -74,7 +74,7 @@ class Driven:
         self.version = version
         self.named = version.endswith("10-28")
         linker = Linker(engine)
-        self.memories = bridge_functions.add_functions(linker, session, define).memories
+        self.memories = linking.add_functions(linker, session, define).memories
         self.store = Store(engine)
         self.instance = linker.instantiate(self.store, driver(version, direct=direct))
 
