@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from checks import refused
 from isolated_programs import kill_worker_of, wait_for_end_of
-from variables_backend import PLAIN_BYTES, SIGNATURES, TARGET, TrainingBackend, X, trained
+from training_guests import Guest, isolated, state_of
+from variables_backend import PLAIN_BYTES, SIGNATURES, TARGET, X, trained
 
-from wasi_nn import ErrorCode, ExecutionTarget, Graph, Limits, NNError, Registry, Session
+from wasi_nn import ErrorCode, Graph, Limits, NNError
 from wasi_nn.graph.byte_strings import decoded, encoded
 from wasi_nn.graph.conversion import converted
-from wasi_nn.isolation import Isolation, isolated_graph
+from wasi_nn.isolation import Isolation
 from wasi_nn.session import state_files
 
 pytestmark = pytest.mark.usefixtures("isolation")
@@ -26,49 +27,10 @@ LOST = "the variables are lost with it: load the graph again, and set them by st
 MIB = 2**20
 
 
-def isolated(
-    program: str = "", *, settings: Isolation | None = None, convert_types: bool = False, **options: Any
-) -> Any:
-    model = [memoryview(program.encode())]
-    return isolated_graph.load(
-        TrainingBackend(), model, settings or Isolation(), ExecutionTarget.CPU, options, convert_types=convert_types
-    )
-
-
 @pytest.fixture(params=[trained, isolated], ids=["in-process", "isolated"])
 def graph(request: pytest.FixtureRequest) -> Graph:
     made: Graph = request.param()
     return made
-
-
-class Guest:
-    """A guest with one graph, in a session of its own."""
-
-    def __init__(self, graph: Graph | Registry, **session: Any) -> None:
-        self.session = Session(graph if isinstance(graph, Registry) else Registry({"m": graph}), **session)
-        self.graph = self.session.load_by_name("m")
-
-    def context(self, signature: str = "infer") -> int:
-        return self.session.init_execution_context(self.session.use_signature(self.graph, signature))
-
-    def inferred(self, context: int) -> list[float]:
-        self.session.set_input(context, "x", X)
-        self.session.compute(context)
-        return self.session.get_output(context, 0).tolist()  # type: ignore[no-any-return]
-
-    def train(self, context: int) -> float:
-        self.session.set_input(context, "x", X)
-        self.session.set_input(context, "target", TARGET)
-        self.session.compute(context)
-        return float(self.session.get_output(context, 0))
-
-    def state(self) -> dict[str, Any]:
-        content = memoryview(self.session.state_get(self.graph))
-        return {name: value.tolist() for name, value in state_files.read(content, trained().variables().get()).items()}
-
-
-def state_of(**values: Any) -> bytes:
-    return state_files.written({name: np.asarray(value, np.float32) for name, value in values.items()})
 
 
 def test_a_description_tells_of_all_signatures(graph: Graph) -> None:

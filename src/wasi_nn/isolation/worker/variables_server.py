@@ -69,5 +69,5 @@ class VariablesServer(Server):
                 outputs = Outputs.named(values.items())
                 return encoded(OutputWriter(self._graph, self._room).told(outputs))
             case _:  # Request.PUT
-                variables.set(dict(given_values(message["values"], mapped(files[0], writable=False))))
+                variables.set(dict(given_values(message["values"], mapped(files[0], writable=True))))
                 return encoded({})
