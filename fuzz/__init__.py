@@ -39,6 +39,7 @@ TARGETS = (
     "graphs_file",
     "worker_messages",
     "state_files",
+    "traces",
 )
 
 Mutator = Callable[[bytes, int], bytes]

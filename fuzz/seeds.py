@@ -15,6 +15,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from struct import pack
 from typing import Any
@@ -23,6 +24,7 @@ import numpy as np
 import wasmtime
 
 from fuzz import HERE
+from wasi_nn.errors import NNError
 
 Seeds = Mapping[str, bytes]
 
@@ -367,7 +369,7 @@ def _component_abi() -> Seeds:
 
 def _worker_messages() -> Seeds:
     from fuzz import graphs, worker_messages
-    from wasi_nn import ErrorCode, NNError
+    from wasi_nn import ErrorCode
     from wasi_nn.isolation.wire.channel import encoded
     from wasi_nn.isolation.wire.descriptions import described_error, described_graph, encoded_texts
 
@@ -401,6 +403,77 @@ def _state_files() -> Seeds:
     }
 
 
+def _traces() -> Seeds:
+    """Recordings, without their times."""
+    from tempfile import TemporaryDirectory
+
+    from fuzz import traces
+    from wasi_nn.graph.byte_strings import encoded
+    from wasi_nn.session.state_files import written
+    from wasi_nn.tracing import RecordingSession
+
+    x, words = np.ones(2, np.float32), np.array([b"ab", b"c"], object)
+
+    def numbers(session: Any) -> None:
+        context = session.init_execution_context(session.load_by_name("f"))
+        session.set_input(context, 0, np.ones(4, np.float32))
+        session.compute(context)
+        session.output_bytes(context, 0)
+        session.compute_named(context, [("x", np.zeros(4, np.float32))])
+        session.finalize_execution_context(context)
+
+    def writing(session: Any) -> None:
+        graph = session.load_by_name("w", b"{}")
+        context = session.init_execution_context(graph)
+        session.set_input(context, 0, b"ab")
+        session.compute_single(context)
+        session.single_output_bytes(context, 0)
+        session.fini_single(context)
+        session.drop(session.begin_named(context, [("prompt", b"a")]))
+        sequence = session.begin_named(context, [("prompt", b"a")])
+        while session.next_named(sequence) is not None:
+            pass
+        session.begin_sequence_on_inputs(context)
+        session.next_piece(context)
+        session.end_sequence(context)
+        session.unload(graph)
+
+    def counting(session: Any) -> None:
+        graph = session.load_by_name("c")
+        session.describe(graph)
+        context = session.init_execution_context(session.use_signature(graph, "add"))
+        session.compute_named(context, [("x", x)])
+        session.state_set(graph, written({"steps": np.ones((), np.int64)}))
+        session.state_get(graph)
+        context = session.init_execution_context(session.use_signature(graph, "echo"))
+        session.set_byte_strings(context, 0, (2,), encoded(words).data)
+        session.compute(context)
+        session.describe_output(context, 0)
+        session.byte_strings(context, 0)
+
+    def failing(session: Any) -> None:
+        graph = session.load_by_name("c")
+        for call, *arguments in (
+            (session.load_by_name, "nobody"),
+            (session.use_signature, graph, "gone"),
+            (session.state_set, graph, b"garbage"),
+            (session.compute, 9),
+        ):
+            with suppress(NNError):
+                call(*arguments)
+
+    seeds = {}
+    with TemporaryDirectory() as folder:
+        for make in (numbers, writing, counting, failing):
+            path = Path(folder) / make.__name__
+            with RecordingSession(path, traces.registry(), data=True) as session:
+                make(session)
+            events = json.loads(path.read_bytes())["traceEvents"]
+            lines = [json.dumps(event | {"ts": 0, "dur": 0} if "ts" in event else event) for event in events]
+            seeds[make.__name__] = "\n".join(lines).encode() + b"\0" + Path(f"{path}.data").read_bytes()
+    return seeds
+
+
 _SEEDS: Mapping[str, Callable[[], Seeds]] = {
     "onnx_model": _onnx_model,  # the first, since the ABIs' targets use one of these seeds
     "core_abi": _core_abi,
@@ -415,6 +488,7 @@ _SEEDS: Mapping[str, Callable[[], Seeds]] = {
     "graphs_file": _graphs_file,
     "worker_messages": _worker_messages,
     "state_files": _state_files,
+    "traces": _traces,
 }
 
 
