@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from checks import refused
+from footprint import Footprint
 from isolated_programs import kill_worker_of, wait_for_end_of
 from training_guests import Guest, isolated, state_of
 from variables_backend import PLAIN_BYTES, SIGNATURES, TARGET, X, trained
 
-from wasi_nn import ErrorCode, Graph, Limits, NNError
+from wasi_nn import ErrorCode, Graph, Limits, NNError, Registry
 from wasi_nn.graph.byte_strings import decoded, encoded
 from wasi_nn.graph.conversion import converted
 from wasi_nn.isolation import Isolation
@@ -427,6 +428,52 @@ def settled(counts: Callable[[], list[float]]) -> list[float]:
     """The least counts of some: threads end a moment after their channels."""
     gc.collect()
     return min(counts() for _ in range(50))
+
+
+def test_a_set_is_gone_with_the_last_that_has_it(graph: Graph) -> None:
+    gc.collect()
+    gc.disable()  # nothing waits for the garbage collector: a guest may load and unload again and again
+    try:
+        session = Guest(graph).session
+        for _ in range(5):
+            handle = session.load_by_name("m")
+            signature = session.use_signature(handle, "train")
+            context = session.init_execution_context(signature)
+            session.compute_named(context, [("x", X), ("target", TARGET)])
+            assert session.used("model_bytes") == PLAIN_BYTES
+            session.unload(handle)
+            session.unload(signature)
+            assert session.used("model_bytes") == PLAIN_BYTES, "the context has it"
+            session.finalize_execution_context(context)
+            assert session.used("model_bytes") == 0
+    finally:
+        gc.enable()
+
+
+def test_nothing_is_left_of_guests_that_release_nothing(graph: Graph) -> None:
+    registry = Registry({"m": graph})
+
+    def run(*, closes: bool) -> None:
+        guest = Guest(registry)
+        guest.train(guest.context("train"))
+        spell = guest.context("spell")
+        sequence = guest.session.begin_named(spell, [("text", np.array(["ab"], object))])
+        guest.session.next_named(sequence)
+        guest.session.state_set(guest.graph, guest.session.state_get(guest.graph))
+        if closes:
+            guest.session.close()
+
+    for _ in range(5):
+        run(closes=True)
+    before = Footprint.now()
+    for number in range(30):
+        run(closes=number % 2 == 0)
+    after = Footprint.now()
+    counted = ("descriptors", "threads", "sessions", "contexts", "graphs")
+    added = {name: getattr(after, name) - getattr(before, name) for name in counted}
+    assert {name: more for name, more in added.items() if more > 0} == {}
+    assert after.objects < before.objects + 2000
+    assert after.memory < before.memory + 32 * MIB
 
 
 def test_guests_of_one_worker_train_side_by_side() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,8 +19,6 @@ from wasi_nn.isolation.wire.protocol import Message, Request, request
 from wasi_nn.limits.stopping import stopped_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from wasi_nn.graph.graph import Graph
     from wasi_nn.isolation import Isolation
     from wasi_nn.isolation.worker_process import Worker
@@ -31,16 +29,19 @@ _LISTEN_EVERY = 0.1  # seconds
 _AS_LONG_AS_IT_TAKES: AbstractContextManager[None] = nullcontext()
 
 
+AfterEnd = Callable[[NNError], NNError]
+
+
 class Models(Protocol):
-    """The source of workers and graphs for connections: a model, or a set of its variables."""
+    """The source of workers and graphs for runners: a model, or a set of its variables."""
 
     settings: Isolation
 
+    def after_end(self, error: NNError, /) -> NNError:
+        """The error for those who waited for a worker that has ended, with the consequences."""
+
     def worker_with(self, name: bytes) -> tuple[Worker, int]:
         """The worker that has a graph, and the graph's number there. Raises `NNError`."""
-
-    def after_end(self, error: NNError) -> NNError:
-        """The error for those who waited for a worker that has ended, with the consequences."""
 
 
 class Connection:
@@ -48,14 +49,16 @@ class Connection:
     of the old one is left.
 
     `begin` is the request on the control channel that gives the worker the other end. The worker answers it on the new
-    channel: `began` is this answer. `to` says in an error what all this is for. Raises `NNError` as `ask` does.
+    channel: `began` is this answer. `to` says in an error what all this is for. `after_end` completes the error for
+    those who wait when the worker ends. Raises `NNError` as `ask` does.
     """
 
     _apart: OutputReader | None = None  # of outputs that come without a reader of their own
 
-    def __init__(self, models: Models, worker: Worker, begin: Message, to: str) -> None:
+    def __init__(self, worker: Worker, settings: Isolation, begin: Message, to: str, after_end: AfterEnd) -> None:
         self.worker = worker
-        self._models = models
+        self._settings = settings
+        self._after_end = after_end
         # Numbers of calls: the last one, and the one that is awaited (0: none).
         self._calls = self._under_way = 0
         self.data = memoryview(b"")
@@ -95,14 +98,14 @@ class Connection:
         self._calls += 1
         self._under_way = self._calls
         try:
-            with self._channel.within(self._models.settings.load_time) if to else _AS_LONG_AS_IT_TAKES:
+            with self._channel.within(self._settings.load_time) if to else _AS_LONG_AS_IT_TAKES:
                 answer = self._answer(content, files, outputs or self._apart)
         except TimeoutError:
             self.close()
-            raise self._models.after_end(self.worker.too_slow(to)) from None
+            raise self._after_end(self.worker.too_slow(to)) from None
         except Gone:
             self.close()
-            raise self._models.after_end(self.worker.died()) from None
+            raise self._after_end(self.worker.died()) from None
         except ValueError as error:
             raise self.misled(error) from error
         except NNError:
@@ -123,7 +126,7 @@ class Connection:
     def misled(self, error: Exception) -> NNError:
         """The error for an answer that can't be true. The worker is killed."""
         self.close()
-        return self._models.after_end(self.worker.misled(error))
+        return self._after_end(self.worker.misled(error))
 
     def _answer(self, content: bytes | None, files: Sequence[int], outputs: OutputReader | None) -> Message:
         """Send a request and receive its answer; meanwhile, give room for outputs and pass texts on."""
@@ -168,7 +171,7 @@ class RunnerConnection(Connection):
         self._number = next(_numbers)
         self._insisted = 0  # the number of the last call that was interrupted
         begin = request(Request.RUNNER, graph=place, runner=self._number)
-        super().__init__(models, worker, begin, "begin an execution context")
+        super().__init__(worker, models.settings, begin, "begin an execution context", models.after_end)
         features = self.began.get("features", ())
         told = set(map(str, features)) if isinstance(features, list) else set()
         self.features = frozenset(OPTIONAL) & told
@@ -199,7 +202,7 @@ class RunnerConnection(Connection):
         self.worker.tell(request(Request.INTERRUPT, runner=self._number))
         if self._insisted != call:  # one timer for each call, however often it is interrupted
             self._insisted = call
-            timer = threading.Timer(self._models.settings.grace, insist)
+            timer = threading.Timer(self._settings.grace, insist)
             timer.daemon = True
             try:
                 timer.start()

@@ -146,7 +146,8 @@ class Model:
                 raise
             return self._described[config]
 
-    def after_end(self, error: NNError) -> NNError:
+    @staticmethod
+    def after_end(error: NNError) -> NNError:
         """The error for those who waited for a worker when it ended: another one takes its place."""
         return error
 

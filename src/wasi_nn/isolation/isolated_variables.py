@@ -44,9 +44,8 @@ class IsolatedVariables(Variables):
         self._forks = forks.count
         self._graphs: dict[str, tuple[Description, int]] = {}
         worker, place = model.worker_with(config)
-        self._connection = _SetConnection(
-            self, worker, request(Request.VARIABLES, graph=place), "make a set of variables"
-        )
+        begin = request(Request.VARIABLES, graph=place)
+        self._connection = _SetConnection(worker, self.settings, begin, "make a set of variables", self.after_end)
         try:
             self.nbytes = nbytes_of(self._connection.began)
         except InvalidWorkerMessage as error:
@@ -91,7 +90,8 @@ class IsolatedVariables(Variables):
         with turn(self._lock):
             return self._usable().worker, self._described(name.decode("utf-8", "surrogatepass"))[1]
 
-    def after_end(self, error: NNError) -> NNError:
+    @staticmethod
+    def after_end(error: NNError) -> NNError:
         """The error for those who waited for the worker when it ended."""
         reason, _, _ = error.message.partition(". The model is loaded again")
         return error.with_message(f"{reason}; {_LOST}")
