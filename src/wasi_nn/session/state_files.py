@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.errors import ErrorCode, NNError, one_line
+from wasi_nn.errors import ErrorCode, NNError, one_line, shortened
 from wasi_nn.graph.variables import require_fitting
 from wasi_nn.types import dtype_named
 
@@ -57,12 +57,12 @@ def values_in(content: memoryview) -> dict[str, Array]:
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     values: dict[str, Array] = {}
     try:
-        for name, described in parse(bytes(content)):
-            dtype = dtype_named(_TYPES[described["dtype"]])
-            values[name] = np.frombuffer(described["data"], dtype).reshape(described["shape"])
-    except KeyError as error:
-        message = f"no variable has elements of the type {one_line(error)}, as {name!r:.80} in the state has"
-        raise NNError(ErrorCode.INVALID_ARGUMENT, message) from error
+        for name, part in parse(bytes(content)):
+            kind = part["dtype"]
+            if kind not in _TYPES:
+                message = f"{shortened(name)!r} in the state is of type {kind}, which no variable has"
+                raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+            values[name] = np.frombuffer(part["data"], dtype_named(_TYPES[kind])).reshape(part["shape"])
     except (safetensors.SafetensorError, ValueError, TypeError, OverflowError) as error:
         message = f"the state isn't a safetensors file: {one_line(error)}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message) from error
