@@ -7,6 +7,7 @@ the bytes of all strings. In a session, such a tensor is an array of Python's `b
 from __future__ import annotations
 
 from math import prod
+from sys import getsizeof
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,13 @@ MAX_STRINGS = 1 << 20
 
 _MAX_BYTES = 2**32 - 1
 _END = np.dtype("<u4")
+
+
+def held_bytes(array: Array) -> int:
+    """The memory in bytes that a tensor takes, with its strings if it has strings."""
+    if array.dtype != object:
+        return array.nbytes
+    return array.nbytes + sum(map(getsizeof, array.reshape(-1).tolist()))
 
 
 def encoded(array: Array) -> Array:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from wasi_nn.arguments import as_text, as_view
 from wasi_nn.errors import ErrorCode, NNError, shortened
-from wasi_nn.graph.byte_strings import decoded, encoded
+from wasi_nn.graph.byte_strings import decoded, encoded, held_bytes
 from wasi_nn.graph.description import GraphDescription, described
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.sequence import NamedSequence
@@ -117,16 +117,32 @@ class ExtensionCalls(ABC):
         handles = self._handles.add_all(tensors)
         return [(name, handle) for (name, _), handle in zip(results, handles, strict=True)]
 
+    def begin_sequence_on_inputs(self, context: int) -> None:
+        """See `ExecutionContext.begin_sequence`."""
+        self.context(context).begin_sequence()
+
+    def next_piece(self, context: int) -> bool:
+        """See `ExecutionContext.next_piece`."""
+        return self.context(context).next_piece()
+
+    def end_sequence(self, context: int) -> None:
+        """See `ExecutionContext.end_sequence`."""
+        self.context(context).end_sequence()
+
     def set_byte_strings(self, context: int, index: int, dims: Dims, content: memoryview) -> None:
         """Set input `index` to strings in the encoding of `wasi_nn.graph.byte_strings`. Raises `NNError` as that and
-        `ExecutionContext.set_input` do."""
-        self.context(context).set_input(index, decoded(f"input {index}", content, dims))
+        `ExecutionContext.set_input` do, with `too-large` by the limits."""
+        item = self.context(context)
+        self._usage.require("tensor_bytes", len(content))
+        item.set_input(index, decoded(f"input {index}", content, dims))
 
     def byte_strings(self, context: int, index: int) -> Array:
         """Output `index` of the last compute, which has strings, in the same encoding: u8[size]. Raises `NNError` with
-        `invalid-argument` for an output of numbers, and as `ExecutionContext.output` does."""
+        `invalid-argument` for an output of numbers, `too-large` by the limits, and as `ExecutionContext.output`
+        does."""
         info, array = self.context(context).output(index)
         if array.dtype != object:
             message = f"output {info.name!r} has numbers, not byte strings: call get_output"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+        self._usage.require("tensor_bytes", held_bytes(array))
         return encoded(array)
