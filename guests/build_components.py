@@ -23,6 +23,7 @@ from wasi_nn.abi.component.bridge import EXTENSIONS_INTERFACES, VERSIONS, extens
 HERE = Path(__file__).parent
 COMPONENTS = HERE / "component"
 C_GUESTS = ("infer", "measure")
+EXTENDED_C_GUESTS = ("run_any", "stream")
 COMPONENTIZE_QJS = "componentize-qjs@0.4.5"
 DRIVER = HERE.parent / "tests" / "support" / "components" / "driver.c"
 
@@ -40,6 +41,7 @@ _ERROR = """
 
 
 _EXTENSION_IMPORTS = "".join(f"\n  import {extension_name(it)};" for it in EXTENSIONS_INTERFACES[1:])
+"""Of all interfaces of wasi-nn:ext. The component then imports those that its code calls."""
 _OF_EXTENSIONS = """
   export read-memory: func(at: u32, size: u32) -> string;
   export describe: func(graph: u32) -> u64;
@@ -76,14 +78,16 @@ _WASI = """
   import wasi:clocks/monotonic-clock@0.2.0;"""
 
 
-def guest_wit(wasi: str = _WASI) -> str:
-    """The world of the guests here, with the WASI that they call themselves."""
-    return _WORLD.format(version=_NEWEST, wasi=wasi) + nn_wit(_NEWEST) + (COMPONENTS / "wasi.wit").read_text()
+def guest_wit(wasi: str = _WASI, *, extended: bool = False) -> str:
+    """The world of the guests here, with the WASI that they call themselves, also with wasi-nn:ext if `extended`."""
+    world = _WORLD.format(version=_NEWEST, wasi=wasi + (_EXTENSION_IMPORTS if extended else ""))
+    return world + nn_wit(_NEWEST) + (ext_wit() if extended else "") + (COMPONENTS / "wasi.wit").read_text()
 
 
 def build_c(name: str, directory: Path) -> Path:
     """Build a component guest in C into a directory; gives the built file."""
-    return componentize(COMPONENTS / f"{name}.c", _NEWEST, "guest", guest_wit(), directory / f"{name}.wasm")
+    wit = guest_wit(extended=name in EXTENDED_C_GUESTS)
+    return componentize(COMPONENTS / f"{name}.c", _NEWEST, "guest", wit, directory / f"{name}.wasm")
 
 
 def build_python(built: Path) -> Path:
@@ -164,7 +168,7 @@ def main() -> None:
         elsewhere = Path(arguments[0]).absolute() if arguments else None
         built = [build_driver(version, elsewhere or DRIVER.parent) for version in VERSIONS]
         built.append(build_extended_driver(elsewhere or DRIVER.parent))
-        built += [build_c(name, elsewhere or COMPONENTS) for name in C_GUESTS]
+        built += [build_c(name, elsewhere or COMPONENTS) for name in (*C_GUESTS, *EXTENDED_C_GUESTS)]
     for path in built:
         print(f"{path} {path.stat().st_size} bytes")
 

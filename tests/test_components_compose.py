@@ -84,9 +84,7 @@ def test_a_guest_of_extensions_imports_what_it_uses() -> None:
     markers = {bridge.marker(interface) for interface in bridge.EXTENSIONS_INTERFACES}
     for direct in (True, False):
         assert imports_and_exports(wrap_component(EXTENDED, direct=direct)) == (
-            {name for name in imports if not name.startswith(given)}
-            | {bridge.HOST, bridge.EXTENSIONS_HOST}
-            | markers,
+            {name for name in imports if not name.startswith(given)} | {bridge.HOST, bridge.EXTENSIONS_HOST} | markers,
             exports,
         )
 
@@ -189,8 +187,7 @@ def test_exports_of_every_sort() -> None:
         (f'(import "{bridge.marker("state")}" (instance))', "it imports wasi-nn:bridge/uses-state, which is reserved"),
         (
             '(import "wasi-nn:ext/state@0.2.0" (instance))',
-            "it imports wasi-nn:ext/state@0.2.0, and this host has "
-            "wasi-nn:ext/{types,describe,signatures,state,sequences,byte-strings} of the version 0.1.0",
+            ", and this host has wasi-nn:ext/{types,describe,signatures,state,sequences,byte-strings} of the version",
         ),
         ('(import "wasi-nn:ext/prompt@0.1.0" (instance))', "it imports wasi-nn:ext/prompt@0.1.0, and this host has"),
         ('(import "wasi-nn:ext/state" (instance))', "it imports wasi-nn:ext/state, and this host has"),

@@ -100,8 +100,8 @@ class Extended(Driven):
     def array_of_strings(self, tensor: int) -> list[bytes]:
         """The strings as the tensor's own data has them."""
         data, count = self.data(tensor), prod(self("tensor-dimensions", tensor))
-        ends = [0, *unpack(f"<{count}I", data[: 4 * count])]
-        return [data[4 * count :][ends[place] : ends[place + 1]] for place in range(count)]
+        ends, strings = [0, *unpack(f"<{count}I", data[: 4 * count])], data[4 * count :]
+        return [strings[ends[place] : ends[place + 1]] for place in range(count)]
 
 
 class Reader:

@@ -24,7 +24,7 @@ class Speller(Graph):
     encoding = GraphEncoding.GGML
 
     def __init__(self) -> None:
-        super().__init__([TensorInfo.of_bytes("word")], [TensorInfo.of_bytes("letter"), TensorInfo.of_bytes("count")])
+        super().__init__([TensorInfo.of_bytes("prompt")], [TensorInfo.of_bytes("letter"), TensorInfo.of_bytes("count")])
         self.closed: list[str] = []
 
     def runner(self) -> SpellingRunner:
@@ -68,7 +68,7 @@ class Echo(Graph):
 
 
 class Learner(Graph):
-    """`infer`: y = factor * x. `train`: adds x to the factor, and gives it as y. The factor is f32 [size], at first 1."""
+    """`infer`: y = factor * x. `train`: y = the factor, after x was added. The factor is f32 [size], first of ones."""
 
     encoding = GraphEncoding.TENSORFLOWLITE
     runtime = "a test's own"
