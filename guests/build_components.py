@@ -1,11 +1,12 @@
 """Builds the component guests, and the component that the tests drive.
 
     python guests/build_components.py [DIRECTORY]     # those in C, beside the sources or elsewhere
-    python guests/build_components.py --python FILE   # the one in Python: 18 MB
-    python guests/build_components.py --js FILE       # the one in JavaScript: 1 MB
+    python guests/build_components.py --python FILE [APP]   # one in Python: 18 MB
+    python guests/build_components.py --js FILE [APP]       # one in JavaScript: 1 MB
 
-Those in C are committed, and the same tools build the same bytes. All but the one in JavaScript are built with what the
-extra `dev` installs; that one needs `npm`, by which it gets QuickJS into `build/npm`.
+Those in C are committed, and the same tools build the same bytes. All but those in JavaScript are built with what the
+extra `dev` installs; those need `npm`, by which they get QuickJS into `build/npm`. APP is a script beside `app`: `ext`
+in Python, `stream` in JavaScript.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ HERE = Path(__file__).parent
 COMPONENTS = HERE / "component"
 C_GUESTS = ("infer", "measure")
 EXTENDED_C_GUESTS = ("run_any", "stream")
+EXTENDED_SCRIPTS = ("ext", "stream")
 COMPONENTIZE_QJS = "componentize-qjs@0.4.5"
 DRIVER = HERE.parent / "tests" / "support" / "components" / "driver.c"
 
@@ -90,11 +92,11 @@ def build_c(name: str, directory: Path) -> Path:
     return componentize(COMPONENTS / f"{name}.c", _NEWEST, "guest", wit, directory / f"{name}.wasm")
 
 
-def build_python(built: Path) -> Path:
-    """Build the guest in Python, whose WASI is CPython's; gives the built file."""
+def build_python(built: Path, app: str = "app") -> Path:
+    """Build a guest in Python, whose WASI is CPython's, from `guests/component/python/APP.py`; gives the built file."""
     with tempfile.TemporaryDirectory() as scratch:
         world = Path(scratch, "world.wit")
-        world.write_text(guest_wit(wasi=""))
+        world.write_text(guest_wit(wasi="", extended=app in EXTENDED_SCRIPTS))
         command = [
             str(Path(sys.executable).with_name("componentize-py")),
             "-d",
@@ -102,19 +104,19 @@ def build_python(built: Path) -> Path:
             "-w",
             "guest",
             "componentize",
-            "app",
+            app,
         ]
         subprocess.run([*command, "-p", str(COMPONENTS / "python"), "-o", str(built)], check=True)
     return built
 
 
-def build_js(built: Path) -> Path:
-    """Build the guest in JavaScript, with QuickJS in it; gives the built file."""
+def build_js(built: Path, app: str = "app") -> Path:
+    """Build a guest in JavaScript, with QuickJS in it, from `guests/component/js/APP.js`; gives the built file."""
     with tempfile.TemporaryDirectory() as scratch:
         world = Path(scratch, "world.wit")
-        world.write_text(guest_wit())
+        world.write_text(guest_wit(extended=app in EXTENDED_SCRIPTS))
         command = [str(_quickjs()), "--wit", str(world), "-n", "guest", "--sync", "--opt-size"]
-        subprocess.run([*command, "--js", str(COMPONENTS / "js" / "app.js"), "-o", str(built)], check=True)
+        subprocess.run([*command, "--js", str(COMPONENTS / "js" / f"{app}.js"), "-o", str(built)], check=True)
     return built
 
 
@@ -163,7 +165,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:1] in (["--python"], ["--js"]):
         build_other = build_python if arguments[0] == "--python" else build_js
-        built = [build_other(Path(arguments[1]))]
+        built = [build_other(Path(arguments[1]), *arguments[2:])]
     else:
         elsewhere = Path(arguments[0]).absolute() if arguments else None
         built = [build_driver(version, elsewhere or DRIVER.parent) for version in VERSIONS]

@@ -12,7 +12,7 @@ from build_components import EXTENDED_C_GUESTS as NAMES, build_c
 from conftest import REPOSITORY, need
 from extension_graphs import Echo, Learner, Speller
 
-from wasi_nn import GuestError, Host, TensorType
+from wasi_nn import Graph, GuestError, Host, TensorType
 from wasi_nn.cli import main
 from wasi_nn.guests.inspection import report_on
 
@@ -25,7 +25,7 @@ RUN_ANY, STREAM = GUESTS / "run_any.wasm", GUESTS / "stream.wasm"
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     """A host with graphs and a separate cache."""
-    graphs = {
+    graphs: dict[str, Graph | bytes] = {
         "relu": onnx_models.relu(["batch", 3, "?"]),
         "rows": onnx_models.relu(["rows", 2]),
         "learner": Learner(),

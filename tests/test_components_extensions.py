@@ -45,7 +45,7 @@ def speller() -> Speller:
 @pytest.fixture
 def session(speller: Speller) -> Iterator[Session]:
     """A session with some graphs."""
-    graphs = {
+    graphs: dict[str, Graph | bytes] = {
         "relu": onnx_models.relu(["batch", 3, "?"]),
         "scalar": onnx_models.identity(dims=()),
         "strings": onnx_models.strings(),

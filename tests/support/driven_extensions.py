@@ -120,7 +120,7 @@ class Reader:
     def string(self, at: int) -> str:
         return self.guest.memory(self.u32(at), self.u32(at + 4)).decode()
 
-    def list(self, at: int, size: int, item: Any) -> list[Any]:
+    def items(self, at: int, size: int, item: Any) -> list[Any]:
         return [item(self.u32(at) + size * index) for index in range(self.u32(at + 4))]
 
     def graph(self, at: int) -> dict[str, Any]:
@@ -129,10 +129,10 @@ class Reader:
             "runtime": self.string(at + 4),
             "device": self.string(at + 12),
             "signature": self.string(at + 20),
-            "signatures": self.list(at + 28, 8, self.string),
-            "inputs": self.list(at + 36, 36, self.tensor),
-            "outputs": self.list(at + 48, 36, self.tensor) if self.byte(at + 44) else None,
-            "metadata": dict(self.list(at + 56, 16, lambda pair: (self.string(pair), self.string(pair + 8)))),
+            "signatures": self.items(at + 28, 8, self.string),
+            "inputs": self.items(at + 36, 36, self.tensor),
+            "outputs": self.items(at + 48, 36, self.tensor) if self.byte(at + 44) else None,
+            "metadata": dict(self.items(at + 56, 16, lambda pair: (self.string(pair), self.string(pair + 8)))),
         }
 
     def tensor(self, at: int) -> tuple[str, Any, list[Any] | None, bool]:
@@ -144,7 +144,7 @@ class Reader:
             3: lambda: "any",
         }
         element = kinds[self.byte(at + 8)]()
-        dims = self.list(at + 24, 12, self.dimension) if self.byte(at + 20) else None
+        dims = self.items(at + 24, 12, self.dimension) if self.byte(at + 20) else None
         return self.string(at), element, dims, bool(self.byte(at + 32))
 
     def dimension(self, at: int) -> int | str | None:
