@@ -16,6 +16,7 @@ from conftest import need
 
 import wasi_nn
 from wasi_nn import ErrorCode, Graph, LoadRules, NNError, Session
+from wasi_nn.process import forks
 
 need("ai_edge_litert", "'wasi-nn[tflite]'")
 need("tensorflow", "'wasi-nn[tensorflow]'")
@@ -239,6 +240,17 @@ def test_values_are_copies_in_and_out(graph: Graph) -> None:
     variables.set({})
 
 
+def test_values_that_dont_fit_change_nothing(graph: Graph) -> None:
+    variables = graph.variables()
+    for values, message in (
+        ({"bias": np.ones(10, np.float32), "weight": np.zeros(1)}, "no variable is named 'weight'"),
+        ({"bias": np.ones(10)}, r"variable 'bias' is f32\[10\], got f64\[10\]"),
+        ({"bias": [1.0] * 10}, r"variable 'bias' is f32\[10\], got f64\[10\]"),
+    ):
+        refused(ErrorCode.INVALID_ARGUMENT, message, variables.set, values)
+    assert not variables.get()["bias"].any()
+
+
 def test_threads_take_turns_on_a_set(graph: Graph) -> None:
     variables = graph.variables()
 
@@ -251,6 +263,14 @@ def test_threads_take_turns_on_a_set(graph: Graph) -> None:
 
     on_threads(work, 4)
     assert variables.get()["steps"] == 80
+
+
+def test_a_set_is_of_the_process_that_made_it(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = graph.variables()
+    context = variables.graph("infer").init_execution_context()
+    monkeypatch.setattr(forks, "count", forks.count + 1)
+    for call in (variables.get, lambda: variables.set({}), lambda: context.compute_named(digits.for_inference())):
+        refused(ErrorCode.RUNTIME_ERROR, "was made in another process", call)
 
 
 def test_a_set_outlives_its_graph(model: Path) -> None:

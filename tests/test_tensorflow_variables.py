@@ -109,12 +109,19 @@ def test_a_variable_without_a_value_is_left_out_until_it_has_one(tmp_path: Path)
         read = meta.graph_def.node.add(name="late/read", op="ReadVariableOp", input=["late"])
         read.attr["dtype"].type = tf.float32.as_datatype_enum
         meta.signature_def["late"].outputs["y"].name = "late/read:0"
+        three = models.add_constant(meta.graph_def, "three", f32(3))
+        assign = meta.graph_def.node.add(name="late/assign", op="AssignVariableOp", input=["late", three])
+        assign.attr["dtype"].type = tf.float32.as_datatype_enum
+        after = meta.graph_def.node.add(name="late/after", op="Identity", input=[three, "^late/assign"])
+        after.attr["T"].type = tf.float32.as_datatype_enum
+        meta.signature_def["set late"].outputs["y"].name = "late/after:0"
 
     graph = load(models.changed(counting(tmp_path / "model"), late))
     variables = graph.variables()
     assert list(variables.get()) == ["total"]
     refused(ErrorCode.RUNTIME_ERROR, "late", variables.graph("late").compute, {})
-    variables.set({"late": f32(3)})
+    refused(ErrorCode.INVALID_ARGUMENT, "no variable is named 'late'", variables.set, {"late": f32(3)})
+    assert variables.graph("set late").compute({})["y"] == 3
     assert variables.get()["late"] == variables.graph("late").compute({})["y"] == 3
 
 
