@@ -10,6 +10,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,19 @@ def test_lists_of_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def test_a_model_that_learns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need("torch", "'wasi-nn[pytorch]'")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "make.py").write_text(example("docs/pytorch.md", "## Models that learn"))  # torch reads the source
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        runpy.run_path("make.py", run_name="__main__")
+    exec(example("docs/pytorch.md", "### The calls of a guest"), {"wasi_nn": wasi_nn})
+    assert capsys.readouterr().out == "True\n"
+
+
+def test_a_model_that_learns_on_tensorflow_and_litert(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     need("tensorflow", "'wasi-nn[tensorflow]'")

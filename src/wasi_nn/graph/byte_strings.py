@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.types import dims_text
 
 if TYPE_CHECKING:
@@ -68,4 +68,7 @@ def decoded(what: str, content: memoryview, dims: Dims) -> Array:
     strings = bytes(content[start:])
     array: Array = np.empty(count, object)
     array[:] = [strings[begin:end] for begin, end in zip(places[:-1].tolist(), places[1:].tolist(), strict=True)]
-    return array.reshape(dims)
+    try:
+        return array.reshape(dims)
+    except ValueError as error:  # no strings, yet numpy rejects dimensions whose product is too large
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{what}: {one_line(error)}") from error
