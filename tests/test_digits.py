@@ -159,6 +159,28 @@ def test_sessions_of_one_graph_dont_see_each_others_training(model: Path) -> Non
     assert (late.accuracy() < 0.2, steps(late.session.state_get(late.graph))) == (True, 0)
 
 
+@pytest.mark.usefixtures("isolation")
+def test_an_isolated_model_learns_too(model: Path) -> None:
+    rules = LoadRules(runtimes=RULES.runtimes, isolate=True)
+    with wasi_nn.Registry({"digits": model}, rules=rules) as registry:
+        one, other = (Learner(Session(registry)) for _ in range(2))
+        one.train()
+        assert (one.accuracy() > 0.9, other.accuracy() < 0.2) == (True, True)
+        state = one.session.state_get(one.graph)
+        assert {name: (str(it.dtype), it.shape) for name, it in load_state(state).items()} == digits.VARIABLES
+        other.session.state_set(other.graph, state)
+        assert other.accuracy() == one.accuracy()
+
+
+def test_what_one_guest_learns_others_get_if_the_operator_shares_it(model: Path) -> None:
+    registry = wasi_nn.Registry({"digits": wasi_nn.NamedGraph(model, share_variables=True)}, rules=RULES)
+    with Session(registry) as session:
+        context = session.init_execution_context(session.load_by_name("digits"))
+        assert accuracy(session, context) < 0.2
+        Learner(Session(registry)).train()
+        assert accuracy(session, context) > 0.9
+
+
 def test_a_state_that_doesnt_fit_changes_nothing(session: Session) -> None:
     learner = Learner(session)
     learner.train(3)
