@@ -3,7 +3,7 @@
     ext stream GRAPH PROMPT [OPTIONS]          prints the text of a language model piece by piece; OPTIONS is JSON
     ext learn GRAPH STEPS X Y [--state FILE]   trains a classifier, and prints its loss and how many rows it tells
 
-X and Y are files with the inputs x (numbers, a row for each label) and y (labels, i64) of the model's signature `train`,
+X and Y are files with the inputs x (numbers, a row for each label) and y (labels, i64) of the signature `train`,
 which is run STEPS times. The signature `infer` gives the probabilities of x. The model's variables are those of FILE at
 first, if that exists, and are written there at the end.
 """
