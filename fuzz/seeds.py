@@ -287,7 +287,10 @@ def _core_abi() -> Seeds:
     def place(at: int) -> int:
         return abi.SMALL + abi.PLACES.index(at)
 
-    room = abi.NUMBERED + abi.NUMBERS.index(1024)
+    def number_of(number: int) -> int:
+        return abi.NUMBERED + abi.NUMBERS.index(number)
+
+    room = number_of(1024)
     config_size = 7
     seeds = {}
     for number, dialect in enumerate(abi.DIALECTS):
@@ -300,12 +303,36 @@ def _core_abi() -> Seeds:
         def write(at: int, content: bytes, functions: list[str] = functions) -> bytes:
             return pack("<BHB", len(functions), at, len(content)) + content
 
+        def extended(name: str, *arguments: int, functions: list[str] = functions) -> bytes:
+            return bytes((len(functions) + 1 + abi.EXTENSIONS.index(name), *arguments))
+
+        def extensions(extended: Callable[..., bytes] = extended, call: Callable[..., bytes] = call) -> list[bytes]:
+            """Calls of all extensions on graph 1 and context 2; graphs refuse those of features that they lack."""
+            strings = number_of(abi.STRINGS), 2, number_of(abi.STRINGS + 8), number_of(13)
+            answer = place(abi.OUTPUT), room, place(abi.OUT)
+            return [
+                extended("describe", 1, *answer),
+                extended("use_signature", 1, number_of(abi.SIGNATURE), 5, place(abi.OUT)),
+                extended("state_set", 1, number_of(abi.STATE), number_of(len(abi.STATE_BYTES))),
+                extended("state_get", 1, place(abi.OUTPUT), 0, place(abi.OUT)),
+                extended("state_get", 1, *answer),
+                extended("set_byte_strings", 2, 0, *strings),
+                call("compute", 2),
+                extended("describe_output", 2, 0, *answer),
+                extended("get_byte_strings", 2, 0, *answer),
+                extended("begin_sequence", 2),
+                extended("next_of_sequence", 2, place(abi.OUT)),
+                extended("describe_output", 2, 0, *answer),
+                extended("end_sequence", 2),
+            ]
+
         def output(name: str, context: int, index: int, of_wamr: bool = of_wamr) -> bytes:
             if of_wamr:
                 return write(abi.OUT, pack("<I", 64)) + call(name, context, index, place(abi.OUTPUT), place(abi.OUT))
             return call(name, context, index, place(abi.OUTPUT), room, place(abi.OUT))
 
-        for letter, tensors in zip(abi.NAME_LETTERS, ((0,), (3,), (4,), (2, 1), (3, 0), (2,), (0,)), strict=True):
+        of_graphs = ((0,), (3,), (4,), (2, 1), (3, 0), (2,), (0,), (), (1,))  # the tensors for each graph
+        for letter, tensors in zip(abi.NAME_LETTERS, of_graphs, strict=True):
             steps = [
                 bytes((number,)),
                 call("load_by_name", abi.NAMED + abi.NAME_LETTERS.index(letter), 1, place(abi.OUT)),
@@ -321,6 +348,7 @@ def _core_abi() -> Seeds:
                 single = call("compute_single", 2) + output("get_output_single", 2, 0) + call("fini_single", 2)
                 steps += [config, single, call("unload", 1), call("finalize_execution_context", 2)]
             seeds[f"{dialect.__name__}_{chr(letter)}"] = b"".join(steps)
+            seeds[f"{dialect.__name__}_{chr(letter)}_ext"] = b"".join([*steps[: 3 + len(tensors)], *extensions()])
         bytes_given = (place(abi.BUILDERS + 8),) if of_wamr else (place(abi.BUILDERS), 1)
         seeds[f"{dialect.__name__}_load"] = bytes((number,)) + call("load", *bytes_given, 1, 0, place(abi.OUT))
     return seeds

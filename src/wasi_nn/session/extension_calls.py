@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from wasi_nn.arguments import as_text, as_view
 from wasi_nn.errors import ErrorCode, NNError, shortened
 from wasi_nn.graph.byte_strings import decoded, encoded, held_bytes
-from wasi_nn.graph.description import GraphDescription, described
+from wasi_nn.graph.description import GraphDescription, described, is_byte_strings
+from wasi_nn.graph.fitting import find
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.sequence import NamedSequence
 from wasi_nn.graph.tensor_info import TensorInfo
@@ -148,8 +149,12 @@ class ExtensionCalls(ABC):
         """Set input `index` to strings in the encoding of `wasi_nn.graph.byte_strings`. Raises `NNError` as that and
         `ExecutionContext.set_input` do, with `too-large` by the limits."""
         item = self.context(context)
+        info = item.graph.inputs[find(item.graph.inputs, index, "input")]
+        if info.dtype is not None and not is_byte_strings(info):
+            message = f"input {info.name!r} is {info.type_name}, not byte strings: call set_input"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         self._usage.require("tensor_bytes", len(content))
-        item.set_input(index, decoded(f"input {index}", content, dims))
+        item.set_input(index, decoded(f"input {info.name!r}", content, dims))
 
     def byte_strings(self, context: int, index: int) -> Array:
         """Output `index` of the last compute, which has strings, in the same encoding: u8[size]. Raises `NNError` with

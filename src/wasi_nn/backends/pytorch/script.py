@@ -182,7 +182,7 @@ class _Script:
     def variables(self) -> TorchVariables:
         """A new set of variables: a copy of the module, which all methods share."""
         keeps_state = any(self.effects(name).keeps_state for name in self.methods)
-        module = copy.deepcopy(self.module) if keeps_state else self.module
+        module = _copied(self.module) if keeps_state else self.module
         tensors = partial(_variables_of, module) if keeps_state else dict[str, Any]
         return TorchVariables(
             tensors,
@@ -219,7 +219,7 @@ class ScriptGraph(TorchGraph):
         return self._script.variables() if has_state or len(self.signatures) > 1 else super().variables()
 
     def call(self) -> ModuleCall:
-        module = copy.deepcopy(self._module) if self.keeps_state and self.shared is None else self._module
+        module = _copied(self._module) if self.keeps_state and self.shared is None else self._module
         # A module that is called runs its hooks too, which its method doesn't.
         method = module if self.signature == "forward" else module._c._get_method(self.signature)
 
@@ -247,29 +247,38 @@ def _variables_of(module: Any) -> dict[str, torch.Tensor]:
     return {**tensors, **{name: others[name] for name in sorted(others)}}
 
 
+def _copied(module: Any) -> Any:
+    """A copy of a module that shares no tensor with it."""
+    made = copy.deepcopy(module)
+    _forget_history(made)  # torch records the copying
+    return made
+
+
 def _forget_history(module: Any) -> None:
     """Drop the gradients of a module's tensors, and the record of how they were computed, which would grow with each
     compute."""
+    known: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # a tensor that has several names stays one
     for part in module.modules():
         for name, (_, is_parameter) in part._concrete_type.get_attributes().items():
             value = part._c.getattr(name)
-            plain = _without_history(value)
+            plain = _without_history(value, known)
             if plain is not value:
                 part._c.setattr(name, plain.requires_grad_() if is_parameter else plain)
 
 
-def _without_history(value: Any) -> Any:
-    """A value of TorchScript without the history of its tensors; the same object if they have none."""
+def _without_history(value: Any, known: dict[int, tuple[torch.Tensor, torch.Tensor]]) -> Any:
+    """A value of TorchScript without the history of its tensors; the same object if they have none. `known` has each
+    tensor with a history, by its `id`, and the one that takes its place."""
     import torch
 
     if isinstance(value, torch.Tensor):
         if value.grad_fn is not None:
-            return value.detach()
+            return known.setdefault(id(value), (value, value.detach()))[1]
         value.grad = None
     elif isinstance(value, list | tuple):
-        parts = [_without_history(part) for part in value]
+        parts = [_without_history(part, known) for part in value]
         return value if all(map(is_, parts, value)) else type(value)(parts)
     elif isinstance(value, dict):
-        plain = {key: _without_history(part) for key, part in value.items()}
+        plain = {key: _without_history(part, known) for key, part in value.items()}
         return value if all(plain[key] is part for key, part in value.items()) else plain
     return value
