@@ -99,7 +99,7 @@ class ExtensionCalls(ABC):
         content = as_view("state", state)
         shared = self._shared_variables.of(graph, self._handles.get(graph, Graph))
         self._usage.require("tensor_bytes", content.nbytes)
-        shared.set(state_files.read(content, shared.get()))
+        shared.set(state_files.read(content, shared.templates()))
 
     def begin_sequence(self, context: int, inputs: Sequence[tuple[str, int]]) -> int:
         """Begin a sequence on tensors by the names of inputs; returns its handle. The inputs' handles are removed even
