@@ -131,8 +131,8 @@ def test_openvino_never_runs_another_signature_than_litert_would(models: dict[st
 def test_the_error_says_how_to_choose_a_signature_and_each_way_works(
     models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(NNError, match="no signature 'serving_default'; it has infer, zz") as raised:
-        wasi_nn.load(models["two"], runtime="tensorflow")
+    with pytest.raises(NNError, match="this model has infer, zz") as raised:
+        wasi_nn.load(models["two"], runtime="openvino")
     message = str(raised.value)
     [in_file] = re.findall(r"(options\.\S+ = \S+) in graphs\.toml", message)
     file = tmp_path / "graphs.toml"
@@ -209,6 +209,6 @@ def test_the_usual_one_of_several_signatures_is_run(of_the_model: list[str], cho
     signatures = {name: ({f"a of {name}": 0, f"b of {name}": 1}, {"c": 2}) for name in of_the_model}
     graph = wasi_nn.load(sums(("x", "y", "z"), signatures), runtime=runtime)
     assert (graph.signature, names(graph)) == (chosen, [f"a of {chosen}", f"b of {chosen}", "c"])
-    assert sorted(graph.signatures) == sorted(of_the_model)
+    assert sorted(graph.signatures) == (sorted(of_the_model) if runtime == "ai_edge_litert" else [chosen])
     graph = wasi_nn.load(sums(("x", "y", "z"), signatures), runtime=runtime, options={"signature": of_the_model[-1]})
     assert graph.signature == of_the_model[-1]

@@ -18,7 +18,9 @@ from wasi_nn.backends.tensorflow.backend import import_tensorflow
 if TYPE_CHECKING:
     from wasi_nn.types import Array
 
-tf = import_tensorflow()
+import_tensorflow()  # without its notices
+
+import tensorflow as tf  # noqa: E402
 
 STEPS = 80  # of training, which take the accuracy from a tenth to more than nine tenths
 VARIABLES: Mapping[str, tuple[str, tuple[int, ...]]] = {

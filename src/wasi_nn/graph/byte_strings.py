@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.types import dims_text
 
 if TYPE_CHECKING:
@@ -78,4 +78,7 @@ def decoded(what: str, content: memoryview, dims: Dims) -> Array:
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     strings = bytes(content[start:])
     pairs = zip(places[:-1].tolist(), places[1:].tolist(), strict=True)
-    return as_objects([strings[begin:end] for begin, end in pairs], dims)
+    try:
+        return as_objects([strings[begin:end] for begin, end in pairs], dims)
+    except ValueError as error:  # no strings, yet numpy rejects dimensions whose product is too large
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{what}: {one_line(error)}") from error

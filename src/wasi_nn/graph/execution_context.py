@@ -306,13 +306,15 @@ class ExecutionContext:
     def compute_named(
         self, inputs: Mapping[str, ArrayLike] | Iterable[tuple[str, ArrayLike]] | ArrayLike
     ) -> list[tuple[str, Array]]:
-        """Run once on these inputs, and leave the context's inputs and outputs as they are. `inputs` are pairs of name
-        and tensor, a mapping, or the tensor for the only input that must be set.
+        """Run once on these inputs, and leave the context's inputs and outputs as they are, though a sequence ends.
+        `inputs` are pairs of name and tensor, a mapping, or the tensor for the only input that must be set.
 
         Returns each output with its name, in the model's order. The caller owns the arrays. Raises `NNError` as
         `Graph.compute` does.
         """
         arrays = named_inputs(self.graph, input_pairs(self.graph, inputs))
+        if self._sequence is not None:
+            self._end_sequence()
         if self._held is not None:
             self._held.require(self._known_output_bytes)
         return named_outputs(self.graph, self._guarded(partial(run, self._runner, arrays, None)))

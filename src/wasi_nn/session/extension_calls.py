@@ -6,23 +6,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from wasi_nn.arguments import as_text, as_view
 from wasi_nn.errors import ErrorCode, NNError, shortened
 from wasi_nn.graph.byte_strings import decoded, encoded, held_bytes
-from wasi_nn.graph.description import GraphDescription, described
+from wasi_nn.graph.description import GraphDescription, described, is_byte_strings
+from wasi_nn.graph.fitting import find
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.guest_types import holds_texts
 from wasi_nn.graph.named_tensors import unsupported_output
 from wasi_nn.graph.sequence import NamedSequence
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.session import state_files
+from wasi_nn.session.guest_images import inputs_with_image
 from wasi_nn.session.shared_variables import SharedVariables
 from wasi_nn.session.tensor import Tensor, as_tensor
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from wasi_nn.backends.ggml.image_option import FileReader
     from wasi_nn.graph.execution_context import ExecutionContext
     from wasi_nn.limits.usage import Usage
     from wasi_nn.session.handles import HandleTable
@@ -36,6 +41,7 @@ class ExtensionCalls(ABC):
     takes_byte_strings = False
     """Whether outputs of byte strings become tensors; else they are errors, as in wasi:nn. The ABI sets it for a guest
     that imports the interface byte-strings."""
+    file_reader: FileReader | None
     _handles: HandleTable
     _policy: Policy
     _usage: Usage
@@ -81,7 +87,9 @@ class ExtensionCalls(ABC):
         without variables, `too-large` by the limits."""
         shared = self._shared_variables.of(graph, self._handles.get(graph, Graph))
         self._usage.require("tensor_bytes", shared.nbytes)
-        return state_files.written(shared.get())
+        values = shared.get()
+        self._usage.require("tensor_bytes", sum(value.nbytes for value in values.values()))
+        return state_files.written(values)
 
     def state_set(self, graph: int, state: memoryview | bytes) -> None:
         """Set a graph's variables to the values in a safetensors file; those that the file lacks keep theirs.
@@ -93,31 +101,39 @@ class ExtensionCalls(ABC):
         content = as_view("state", state)
         shared = self._shared_variables.of(graph, self._handles.get(graph, Graph))
         self._usage.require("tensor_bytes", content.nbytes)
-        shared.set(state_files.read(content, shared.get()))
+        shared.set(state_files.read(content, shared.templates()))
 
     def begin_sequence(self, context: int, inputs: Sequence[tuple[str, int]]) -> int:
         """Begin a sequence on tensors by the names of inputs; returns its handle. The inputs' handles are removed even
         if this fails. Raises as `ExecutionContext.sequence` does."""
-        item = self.context(context)
+        self.context(context)
         try:
             arrays = [(name, self._handles.get(tensor, Tensor).array(name)) for name, tensor in inputs]
-            sequence = item.sequence(arrays)
+            return self.begin_named(context, arrays)
         finally:
             for _, tensor in inputs:
                 self._handles.discard(tensor)
-        return self._handles.add(sequence)
+
+    def begin_named(self, context: int, inputs: Iterable[tuple[str, ArrayLike]]) -> int:
+        """Begin a sequence on arrays by the names of inputs; returns its handle. Raises as `ExecutionContext.sequence`
+        does."""
+        item = self.context(context)
+        return self._handles.add(item.sequence(inputs_with_image(item.graph, inputs, self.file_reader)))
 
     def next_of_sequence(self, sequence: int) -> list[tuple[str, int]] | None:
         """The outputs of the next piece: handles of new tensors by the names of outputs. None after the last piece.
         Raises as `NamedSequence.next` does."""
-        item = self._handles.get(sequence, NamedSequence)
-        results = item.next()
+        results = self.next_named(sequence)
         if results is None:
             return None
-        graph = item.context.graph
+        graph = self._handles.get(sequence, NamedSequence).context.graph
         tensors = [as_tensor(graph, name, array, self.takes_byte_strings) for name, array in results]
         handles = self._handles.add_all(tensors)
         return [(name, handle) for (name, _), handle in zip(results, handles, strict=True)]
+
+    def next_named(self, sequence: int) -> list[tuple[str, Array]] | None:
+        """See `NamedSequence.next`."""
+        return self._handles.get(sequence, NamedSequence).next()
 
     def begin_sequence_on_inputs(self, context: int) -> None:
         """See `ExecutionContext.begin_sequence`."""
@@ -135,8 +151,12 @@ class ExtensionCalls(ABC):
         """Set input `index` to strings in the encoding of `wasi_nn.graph.byte_strings`. Raises `NNError` as that and
         `ExecutionContext.set_input` do, with `too-large` by the limits."""
         item = self.context(context)
+        info = item.graph.inputs[find(item.graph.inputs, index, "input")]
+        if info.dtype is not None and not is_byte_strings(info):
+            message = f"input {info.name!r} is {info.type_name}, not byte strings: call set_input"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         self._usage.require("tensor_bytes", len(content))
-        item.set_input(index, decoded(f"input {index}", content, dims))
+        item.set_input(index, decoded(f"input {info.name!r}", content, dims))
 
     def byte_strings(self, context: int, index: int) -> Array:
         """Output `index` of the last compute, which has strings, in the same encoding: u8[size]. Raises `NNError` with

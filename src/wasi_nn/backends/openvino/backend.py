@@ -180,8 +180,8 @@ class OpenVinoBackend(Backend):
         compiled = core.compile_model(model, name or device.name, properties)
         graph = OpenVinoGraph(self.encoding, compiled, self._name, model, chosen)
         if chosen is not None:
-            graph.signature, graph.signatures = chosen.name, tuple(signature.name for signature in signatures)
-            graph.metadata |= described_signatures(graph.signatures, graph.signature)
+            graph.signature, graph.signatures = chosen.name, (chosen.name,)  # it runs no other one
+            graph.metadata |= described_signatures([signature.name for signature in signatures], chosen.name)
         return graph
 
 

@@ -80,6 +80,8 @@ def with_variable_access(model: bytes) -> VariableAccess | None:
         return None
     codes = _codes(root)
     graphs = root.tables(_MODEL_GRAPHS)
+    if not graphs:
+        raise ValueError("it has no subgraph 0")
     first = _initial_graphs(graphs, codes)
     variables = _named(_variables(graphs, codes, first))
     writer = _Writer(model, root, first)
