@@ -156,6 +156,27 @@ def test_a_model_that_learns(
     assert capsys.readouterr().out == "True\n"
 
 
+def test_a_model_that_learns_on_tensorflow_and_litert(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need("tensorflow", "'wasi-nn[tensorflow]'")
+    need("ai_edge_litert", "'wasi-nn[tflite]'")
+    need("sklearn", "scikit-learn")
+    from wasi_nn.backends.tensorflow.backend import import_tensorflow
+
+    import_tensorflow()  # without its notices
+    monkeypatch.chdir(tmp_path)
+    for name, heading in (("tensorflow.md", "## A model that learns"), ("tflite.md", "### A model that learns")):
+        script = tmp_path / name.replace(".md", ".py")  # a file, since TensorFlow reads the source of a function
+        script.write_text(example(f"docs/{name}", heading))
+        runpy.run_path(str(script))
+        assert capsys.readouterr().out.splitlines()[-1] == "right: True"
+    variables = wasi_nn.load(tmp_path / "digits.tflite").variables()
+    with np.load(tmp_path / "learned.npz") as learned:
+        variables.set(learned)
+        assert all(np.array_equal(array, learned[name]) for name, array in variables.get().items())
+
+
 def test_every_benchmark_explains_itself() -> None:
     performance = page("performance.md")
     for path in (REPOSITORY / "bench").glob("*.py"):

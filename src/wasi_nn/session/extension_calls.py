@@ -102,7 +102,7 @@ class ExtensionCalls(ABC):
         content = as_view("state", state)
         shared = self._shared_variables.of(graph, self._handles.get(graph, Graph))
         self._usage.require("tensor_bytes", content.nbytes)
-        shared.set(state_files.read(content, shared.get()))
+        shared.set(state_files.read(content, shared.templates()))
 
     def begin_sequence(self, context: int, inputs: Sequence[tuple[str, int]]) -> int:
         """Begin a sequence on tensors by the names of inputs; returns its handle. The inputs' handles are removed even
@@ -161,13 +161,13 @@ class ExtensionCalls(ABC):
 
     def byte_strings(self, context: int, index: int) -> Array:
         """Output `index` of the last compute, which has strings, in the same encoding: u8[size]. Raises `NNError` with
-        `invalid-argument` for an output of numbers, `unsupported-operation` for other objects, `too-large` by the
+        `invalid-argument` for an output of numbers, `unsupported-operation` for one of neither, `too-large` by the
         limits, and as `ExecutionContext.output` does."""
         info, array = self.context(context).output(index)
         if array.dtype != object:
             message = f"output {info.name!r} has numbers, not byte strings: call get_output"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-        if not holds_texts(array):
+        if not holds_texts(array):  # such as a classifier's maps
             raise unsupported_output(info, array)
         self._usage.require("tensor_bytes", held_bytes(array))
         return encoded(array)
