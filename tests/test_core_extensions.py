@@ -4,6 +4,7 @@ mistake."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from struct import pack, unpack
 from typing import Any
 
@@ -238,6 +239,15 @@ def test_a_query_of_the_size_may_have_any_address(guest: ExtGuest, caplog: pytes
         assert guest.call("describe", graph, at, 0, OUT) == TOO_LARGE
         assert guest.u32() == len(guest.answer("describe", graph))
     assert not caplog.records, "to ask for the size is no failure"
+
+
+def test_a_description_has_no_path(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(onnx_models.relu())
+    with wasi_nn.Session({"secret": tmp_path / "net.onnx"}) as session:
+        guest = ExtGuest(session)
+        record = guest.answer("describe", guest.graph("secret"))
+    assert b"onnxruntime" in record
+    assert not any(word in record for word in (b"net.onnx", bytes(tmp_path), b"secret"))
 
 
 def test_metadata_may_be_hidden() -> None:
