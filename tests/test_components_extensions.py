@@ -3,6 +3,8 @@ allows."""
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from random import Random
@@ -419,6 +421,27 @@ def test_strings_above_the_limit_are_an_error() -> None:
         guest = Extended(session)
         fails("too-large", "tensor", guest.strings_tensor, [b"x" * 900, b"y" * 100])
         guest.strings_tensor([b"x" * 900])
+
+
+# What a guest leaves behind
+
+
+def test_what_a_guest_leaves_behind_ends_with_the_session(speller: Speller) -> None:
+    learner = Learner()
+    session = Session({"speller": speller, "learner": learner})
+    guest = Extended(session)
+    guest.next(guest.begin(guest.context("speller"), {"prompt": word("abc")}))
+    graph = guest.load_by_name("learner")
+    shared = weakref.ref(session._shared_variables.of(graph, learner))
+    guest.init_execution_context(guest.use_signature(graph, "train"))
+    guest.strings_tensor(STRINGS)
+    assert shared() is not None
+    session.close()
+    del guest
+    gc.collect()
+    assert speller.closed == ["abc"]
+    assert shared() is None
+    assert all(session.used(limit) == 0 for limit in ("handles", "contexts", "tensor_bytes", "model_bytes"))
 
 
 # Any order of calls

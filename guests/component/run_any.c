@@ -18,6 +18,8 @@ enum { MOST_DIMS = 64, SHOWN = 10 };
 static const char *const types[] = {"FP16", "FP32", "FP64", "BF16", "U8", "I32", "I64"};
 static const uint32_t sizes[] = {2, 4, 8, 2, 1, 4, 8};
 
+static bool same(nn_string a, nn_string b) { return a.size == b.size && starts_with(a, b.data, b.size); }
+
 /* The description */
 
 static void say_type(const nn_element_type *type) {
@@ -107,10 +109,8 @@ static const nn_tensor_description *parse(nn_string text, const nn_graph_descrip
     while (colon < equals_sign && *colon != ':') colon++;
     input->name = (nn_string){text.data, colon - text.data};
     const nn_tensor_description *found = NULL;
-    for (uint32_t i = 0; i < graph->inputs.count; i++) {
-        nn_string name = graph->inputs.items[i].name;
-        if (name.size == input->name.size && starts_with(name, input->name.data, name.size)) found = &graph->inputs.items[i];
-    }
+    for (uint32_t i = 0; i < graph->inputs.count; i++)
+        if (same(graph->inputs.items[i].name, input->name)) found = &graph->inputs.items[i];
     if (!found) return give_up("the model has no input ", input->name), NULL;
 
     shape given = {.count = 0};
@@ -172,28 +172,37 @@ static void say_element(uint32_t type, const uint8_t *at) {
     }
 }
 
-static void print_output(nn_named_tensor output) {
+static bool has_strings(nn_string name, const nn_graph_description *graph) {
+    for (uint32_t i = 0; i < graph->outputs.count; i++) {
+        nn_tensor_description *output = &graph->outputs.items[i];
+        if (same(output->name, name)) return output->type.kind == NN_BYTE_STRING;
+    }
+    return false;
+}
+
+static int print_output(nn_named_tensor output, bool strings) {
     nn_dims dims;
-    nn_strings found;
     uint32_t type = nn_tensor_type(output.tensor), count;
     nn_tensor_dimensions(output.tensor, &dims);
-    nn_strings_of(output.tensor, &found);
-    say_string(output.name), say(": "), say(found.is_error ? types[type] : "strings"), say(" [");
+    say_string(output.name), say(": "), say(strings ? "strings" : types[type]), say(" [");
     for (uint32_t i = 0; i < dims.count; i++) say(i ? ", " : ""), say_unsigned(dims.data[i]);
     say("]: ");
-    if (found.is_error) {
+    if (strings) {
+        nn_strings found;
+        nn_strings_of(output.tensor, &found);
+        if (found.is_error) return give_up_with(found.error);
+        count = found.count;
+        for (uint32_t i = 0; i < count && i < SHOWN; i++) say(i ? ", " : ""), say_string(found.items[i]);
+    } else {
         nn_bytes data;
-        nn_error_drop(found.error);
         nn_tensor_data(output.tensor, &data);
         count = data.size / sizes[type];
         for (uint32_t i = 0; i < count && i < SHOWN; i++) say(i ? ", " : ""), say_element(type, data.data + i * sizes[type]);
-    } else {
-        count = found.count;
-        for (uint32_t i = 0; i < count && i < SHOWN; i++) say(i ? ", " : ""), say_string(found.items[i]);
     }
-    if (count > SHOWN) say(", ... ("), say_unsigned(count), say(found.is_error ? " values)" : " strings)");
+    if (count > SHOWN) say(", ... ("), say_unsigned(count), say(strings ? " strings)" : " values)");
     write_line(get_stdout());
     nn_tensor_drop(output.tensor);
+    return DONE;
 }
 
 __attribute__((__export_name__("wasi:cli/run@0.2.0#run")))
@@ -225,6 +234,8 @@ int run(void) {
     if (context.is_error) return give_up_with(context.handle);
     nn_compute(context.handle, inputs, count, &outputs);
     if (outputs.is_error) return give_up_with(outputs.error);
-    for (uint32_t i = 0; i < outputs.count; i++) print_output(outputs.outputs[i]);
-    return DONE;
+    int result = DONE;
+    for (uint32_t i = 0; i < outputs.count && result == DONE; i++)
+        result = print_output(outputs.outputs[i], has_strings(outputs.outputs[i].name, &description.graph));
+    return result;
 }
