@@ -442,6 +442,8 @@ def _worker_messages() -> Seeds:
         "variables": b'{"nbytes": 16, "outputs": [["float32", [4], 0], ["int8", [], 64]], "names": ["w", "a.b"]}',
     }
     seeds = {name: bytes((number,)) + content for number, (name, content) in enumerate(contents.items())}
+    templates = b'{"templates": [["w", "float32", [4, 2]], ["a.b", "bfloat16", []]]}'
+    seeds["templates"] = bytes((list(contents).index("variables"),)) + templates
     seeds["same"] = bytes((list(contents).index("outputs"),)) + b'{"same": true}'
     seeds["open_graph"] = b"\1" + json.dumps(described_graph(named.get("a"))).encode()
     seeds["framed"] = bytes((len(worker_messages.KINDS),)) + encoded({"hooks": ["steps"]}, b"data")
