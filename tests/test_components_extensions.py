@@ -396,6 +396,24 @@ def test_a_model_of_strings(guest: Extended) -> None:
     assert (name, guest.strings(output)) == ("y", texts)
 
 
+def test_small_tensors_after_many_others(extended: Extended) -> None:
+    """Small tensors may take a shorter way once a guest has made many: numbers stay numbers, and strings strings."""
+    echo, speller = extended.context("echo"), extended.context("speller")
+    for round_ in range(100):
+        texts = [b"%d" % round_, b"", b"\xff"]
+        [(_, output)] = extended.compute_named(echo, [("x", extended.strings_tensor(texts))])
+        assert extended.strings(output) == extended.array_of_strings(output) == texts
+        numbers = extended.tensor(np.zeros(4, np.uint8))
+        fails("invalid-argument", r"a tensor of u8\[4\] has numbers", extended.strings, numbers)
+        assert extended.data(numbers) == bytes(4)
+        sequence = extended.begin(speller, {"prompt": word("ab")})
+        assert extended.pieces(sequence) == [b"a", b"b"]
+        extended("drop-sequence", sequence)
+        for tensor in (output, numbers):
+            extended("drop-tensor", tensor)
+    assert extended.session.used("handles") == 2
+
+
 def test_a_guest_without_byte_strings_gets_an_error_as_ever(session: Session) -> None:
     guest = Driven(VERSIONS[-1], session)
     graph = guest.load_by_name("strings")
