@@ -393,8 +393,9 @@ def test_a_tensor_of_numbers_has_no_strings(extended: Extended) -> None:
     assert len(failure.value.data) < 100
 
 
-def test_a_model_of_strings(guest: Extended) -> None:
-    context = guest.context("echo")
+@pytest.mark.parametrize("graph", ["echo", "strings"])
+def test_a_model_of_strings(guest: Extended, graph: str) -> None:
+    context = guest.context(graph)
     texts = [b"", b"one", "zw\u00f6lf".encode(), b"x" * 100_000]
     [(name, output)] = guest.compute_named(context, [("x", guest.strings_tensor(texts))])
     assert (name, guest.strings(output)) == ("y", texts)
