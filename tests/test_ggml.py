@@ -463,7 +463,7 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
     before = sorted(os.listdir("/proc/self/fd"))
     use()
     gc.collect()
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= set(before)  # what an earlier test left may close meanwhile
 
 
 QUIET = """

@@ -125,4 +125,4 @@ def test_nothing_stays_open(folder: Path) -> None:
     use()
     before = sorted(os.listdir("/proc/self/fd"))
     use()
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= set(before)  # what an earlier test left may close meanwhile
