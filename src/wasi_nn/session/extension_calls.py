@@ -89,6 +89,9 @@ class ExtensionCalls(ABC):
         shared = self._shared_variables.of(graph, self._handles.get(graph, Graph))
         self._usage.require("tensor_bytes", shared.nbytes)
         values = shared.get()
+        if not values:
+            message = "the graph has no variables: it only has several signatures"
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         self._usage.require("tensor_bytes", sum(value.nbytes for value in values.values()))
         return state_files.written(values)
 
