@@ -150,7 +150,7 @@ def test_a_language_model(tmp_path: Path) -> None:
     lines = run_any(tmp_path / "llm.gguf", tmp_path)
     assert lines[0].startswith("ggml on ")
     assert lines[1].startswith("input prompt: u8[?]: 97 98")
-    assert lines[2].startswith("output text: u8[")
+    assert lines[2].startswith("output response: u8[")
 
 
 # train
