@@ -19,6 +19,7 @@ import onnx_models
 import pytest
 from conftest import C_GUESTS, REPOSITORY, need
 from onnx import TensorProto
+from page_blocks import commands, same
 
 import wasi_nn
 from wasi_nn import cli
@@ -86,12 +87,6 @@ def files_of(case: str) -> Iterator[tuple[str, bytes]]:
 # The commands and the Python of a case, each with the answer that the page shows
 
 
-def commands(block: str) -> Iterator[tuple[str, str]]:
-    for text in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        command, _, answer = text.partition("\n")
-        yield command, answer
-
-
 def statements(block: str) -> Iterator[tuple[str, str]]:
     for it in doctest.DocTestParser().get_examples(block):
         yield it.source, it.want
@@ -138,12 +133,6 @@ def steps_of(case: str, session: Session) -> Iterator[tuple[str, str, Callable[[
             yield from ((*step, session.command) for step in commands(text))
         if language == "pycon":
             yield from ((*step, session.statement) for step in statements(text))
-
-
-def same(shown: str, answer: str) -> bool:
-    """Whether an answer is the one that the page shows: lines may be wrapped there, and `...` stands for any text."""
-    pattern = ".*".join(map(re.escape, " ".join(shown.split()).split("...")))
-    return re.fullmatch(pattern, " ".join(answer.split()), re.DOTALL) is not None
 
 
 @pytest.fixture

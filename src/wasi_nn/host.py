@@ -79,7 +79,7 @@ class Host:
     graphs         the graphs that guests may load by name: a `Registry`, a mapping of names to models, or the path of
                    a file of graphs. None: no graphs
     allow_load     the models that guests may load from their own bytes. True: those of the encodings whose runtime is
-                   safe for untrusted models, by itself or in isolation. False: none. Or a collection of encodings
+                   safe for untrusted models, by itself or in isolation. False: none. A collection: only those encodings
     allow_targets  the execution targets that guests may use for models from their own bytes. None: all
     allow_names    the names of the graphs that guests may load; `*` stands for any characters. None: all
     allow_http     whether components may make HTTP requests by `wasi:http`. False: such a request traps
@@ -332,7 +332,8 @@ class Host:
         args            the guest's arguments, after its own name
         env             the guest's whole environment. None: it is empty
         dirs            the guest's directories: a mapping of paths as the guest sees them to directories of this
-                        machine. A path may be read and written; a `Directory` may be read-only. None: no directories
+                        machine (the command's `--dir` has the two the other way round). A path may be read and
+                        written; a `Directory` may be read-only. None: no directories
         stdin           the guest's standard input: bytes, a `pathlib.Path` of a file, or `sys.stdin` to share this
                         process's. None: it is empty. A str is an error: it could be either a text or a path
         capture_output  whether the guest's output goes into the result. False: it goes to this process's output

@@ -97,7 +97,7 @@ def add_load(parser: argparse.ArgumentParser) -> None:
         choices=ENCODINGS[:-1],
         metavar="ENCODING",
         help="allow models from the guest's own bytes only if they have this encoding (may be repeated; default: "
-        "the safe formats onnx and tensorflowlite, and openvino, which is isolated)",
+        "those that run on ONNX Runtime or LiteRT, and isolated those on OpenVINO)",
     )
     parser.add_argument(
         "--allow-target",

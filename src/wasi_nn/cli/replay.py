@@ -8,10 +8,11 @@ from wasi_nn.cli import FAILURE, PROGRAM, graph_options
 
 _EPILOG = """\
 A name may now stand for another model, encoding, runtime or target than in
-the recorded run:
+the recorded run. With the files of the example that wasi-nn sdk names:
 
-  wasi-nn run --graph net=net.onnx --trace t.json --trace-data guest.wasm
-  wasi-nn replay --graph net=net.onnx --runtime onnx=openvino t.json
+  wasi-nn run --trace t.json --trace-data --graph colours=colours.onnx \\
+      --dir . classify.wasm --graph colours --labels colours.txt apple.ppm
+  wasi-nn replay --graph colours=colours.onnx t.json
 """
 
 

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from wasi_nn.guests.directories import Directory
 
 _EPILOG = """\
-The guest's own options come after its name:
+The guest's own options come after its name. With the files of the example
+that wasi-nn sdk names:
 
-  wasi-nn run --graph net=model.onnx --dir photos classify.wasm \\
-      --graph net --labels photos/labels.txt photos/cat.ppm
+  wasi-nn run --graph colours=colours.onnx --dir . classify.wasm \\
+      --graph colours --labels colours.txt apple.ppm
 """
 
 
@@ -51,7 +52,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         default=[],
         metavar="HOST[::GUEST][:ro]",
         help="a directory that the guest may read and write, or with :ro only read; GUEST is its path for the guest "
-        "(default: HOST; may be repeated)",
+        "(default: HOST; may be repeated; dirs in Python has GUEST first)",
     )
     parser.add_argument(
         "--env",

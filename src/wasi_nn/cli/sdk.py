@@ -1,0 +1,55 @@
+"""`wasi-nn sdk`: shows where the files for makers of guests are."""
+
+from __future__ import annotations
+
+import argparse
+
+from wasi_nn.cli import FAILURE, PROGRAM
+
+_EPILOG = """\
+The folder has
+
+  c          guests, built and as sources in C: classify, infer, run_any,
+             train, chat, identify, measure
+  component  guests that are components, in C, Python and JavaScript
+  include    headers for guests in C
+  wit        a folder for each version of wasi:nn, and ext for wasi-nn:ext,
+             with a world for tools that build components
+  example    a small model, its labels and a picture
+
+For example, this tells the colours of a picture:
+
+  cp "$(wasi-nn sdk)"/c/classify.wasm "$(wasi-nn sdk)"/example/* .
+  wasi-nn run --graph colours=colours.onnx --dir . classify.wasm \\
+      --graph colours --labels colours.txt apple.ppm
+"""
+
+
+def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `sdk` to the command's parser."""
+    parser = subcommands.add_parser(
+        "sdk",
+        usage=f"{PROGRAM} sdk",
+        help="show the folder with guests that are built, C headers, WIT and an example",
+        description="Print the path of the folder with files for makers of guests. Copy from there what you need.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(main=main, module="wasi_nn.errors")
+
+
+def main(_: argparse.Namespace) -> int:
+    """Print the path of the folder; returns the exit code."""
+    import sys
+    from pathlib import Path
+
+    import wasi_nn
+
+    package = Path(wasi_nn.__file__).absolute().parent
+    # An installed package has the folder, a checkout the original of it.
+    for folder in (package / "sdk", package.parents[1] / "guests"):
+        if (folder / "include" / "wasi_nn.h").is_file():
+            print(folder)
+            return 0
+    print(f"{PROGRAM}: this installation has no SDK: install a wheel of wasi-nn", file=sys.stderr)
+    return FAILURE

