@@ -6,7 +6,7 @@ import doctest
 import re
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,26 @@ def test_every_limit_is_in_the_table() -> None:
         assert f"\n| `{field.name}`, `--max-{field.name.replace('_', '-')}` | " in page("limits.md")
     for field in (*fields(HostLimits), *fields(Isolation)):
         assert f"{field.name}`" in page("limits.md") + page("isolation.md")
+
+
+def value_of(text: str) -> float | bool | None:
+    """A default as the pages write it: `2 GiB`, `600 s`, `65,536`, `none`."""
+    number, _, unit = text.replace(",", "").partition(" ")
+    if number in ("none", "False"):
+        return None if number == "none" else False
+    return float(number) * {"": 1, "s": 1, "MiB": 2**20, "GiB": 2**30}[unit]
+
+
+def test_every_default_of_a_limit_is_in_the_table() -> None:
+    flagged = re.findall(r"^\| `(\w+)`, `--max-[\w-]+` \| ([^|]+) \|", page("limits.md"), re.MULTILINE)
+    assert {name: value_of(text) for name, text in flagged} == asdict(Limits())
+    isolated = page("isolation.md").partition("| `wasi_nn.Isolation(...)` |")[2].partition("\n\n")[0]
+    assert {
+        name: value_of(text) for name, text in re.findall(r"^\| `(\w+)` \| ([^|]+) \|", isolated, re.MULTILINE)
+    } == asdict(Isolation())
+    totals = re.findall(r"`(\w+)`(?: \(`[\w-]+`,)?\s\(?default (\d+)\)", page("limits.md"))
+    given = {name: value for name, value in asdict(HostLimits()).items() if value is not None}
+    assert {name: value_of(text) for name, text in totals} == given
 
 
 def anchors(path: Path) -> set[str]:

@@ -92,6 +92,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
         "x.bin": lambda: pack("<8f", 1, -2, 3, -4, 5, -6, 7, -8),
         "SmolLM2.gguf": language_model,
     },
+    "docs/core-abi.md": {"net.onnx": onnx_models.relu, "x.bin": lambda: pack("<4f", 1, -2, 3, -4)},
     "docs/extensions.md": {
         **GUESTS,
         "net.onnx": onnx_models.relu,
@@ -116,6 +117,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "docs/components.md": ("xllamacpp", "componentize_py"),
+    "docs/core-abi.md": ("ziglang",),
     "docs/ggml.md": ("xllamacpp",),
     "docs/graphs.md": ("openvino",),
     "docs/isolation.md": ("torch",),

@@ -35,7 +35,9 @@ class Installation:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "XDG_", "WASI_NN"))}
         folders = (self.folder / "bin", Path(sys.executable).parent, kept.get("PATH", os.defpath))
         path = os.pathsep.join(map(str, folders))
-        return kept | {"PATH": path, "HOME": str(home), "VIRTUAL_ENV": str(self.folder)}
+        compiled = Path.home() / ".cache" / "zig"  # Zig's libraries, which take half a minute to compile
+        own = {"PATH": path, "HOME": str(home), "VIRTUAL_ENV": str(self.folder), "ZIG_GLOBAL_CACHE_DIR": str(compiled)}
+        return kept | own
 
 
 def install(folder: Path) -> Installation:
