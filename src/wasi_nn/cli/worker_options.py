@@ -26,7 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--isolate",
         action=argparse.BooleanOptionalAction,
-        help="isolate all graphs, or none (default: only guest-supplied models of unsafe formats)",
+        help="isolate all graphs, or none (default: only models from the guest's own bytes that run on OpenVINO)",
     )
     for name, (kind, metavar, text) in _OPTIONS.items():
         flag = f"--worker-{name.replace('_', '-')}"
