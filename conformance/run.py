@@ -108,10 +108,13 @@ def run_all(
     timeout: float = 60,
     done: Callable[[Result], object] = lambda result: None,
 ) -> list[Result]:
-    """Run cases, some at a time, each in a process of its own. `done` is called with each result."""
+    """Run cases, some at a time. `done` is called with each result."""
     results = []
-    with ThreadPoolExecutor(jobs) as pool:
-        for result in pool.map(lambda case: run(case, driver, timeout), cases):
-            done(result)
-            results.append(result)
+    try:
+        with ThreadPoolExecutor(jobs) as pool:
+            for result in pool.map(lambda case: run(case, driver, timeout), cases):
+                done(result)
+                results.append(result)
+    finally:
+        driver.close()
     return results

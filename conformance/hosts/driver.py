@@ -110,6 +110,9 @@ class Driver(ABC):
         killed = process.returncode < 0
         return Outcome(_lines(output), CRASH if killed else self.end(process.returncode, said), self.reason(said))
 
+    def close(self) -> None:
+        """End what the driver has started. Called after the last guest."""
+
 
 def _lines(output: bytes) -> list[str]:
     return output.decode(errors="replace").splitlines()

@@ -150,8 +150,7 @@ def load() -> Iterator[Case]:
         ):
             g = CoreGuest()
             g.encodings[encoding] = None
-            best = INVALID_ARGUMENT if count > 1024 else TRAP
-            g.call("load", at, count, number, CPU, g.slot("graph"), best=best, others=(ANY_ERROR, TRAP))
+            g.call("load", at, count, number, CPU, g.slot("graph"), **TRAPS)
             yield case(
                 named(f"builders-{subject}"),
                 "Hosts differ: builders out of bounds trap, or are an error.",

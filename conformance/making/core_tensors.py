@@ -176,7 +176,7 @@ def set_input() -> Iterator[Case]:
     g.context("relu")
     g.data("dims", u32(4), at=0x980)
     record = g.data("tensor", struct.pack("<IIIII", 0x980, 0x40000001, F32, 0x900, 16), at=0x9C0)
-    g.call("set_input", In(g.slot("context")), 0, record, best=INVALID_ARGUMENT, others=(ANY_ERROR, TRAP))
+    g.call("set_input", In(g.slot("context")), 0, record, **traps)
     yield case(
         "core/set_input/number-of-dims-overflows",
         "Hosts differ: 2**30 + 1 dimensions need 4 GiB and 4 bytes, not 4 bytes; they trap, or are an error.",

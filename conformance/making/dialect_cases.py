@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from conformance.making.case import Case, case
+from conformance.making.case import Case, Wanted, case
 from conformance.making.core_guest import (
     ANY_ERROR,
     F32,
@@ -97,10 +97,11 @@ def wasmedge() -> Iterator[Case]:
     g.call("finalize_execution_context", 12345, **refused)
     yield case("wasmedge/finalize_execution_context/handle-12345", "A number that isn't a handle is an error.", g)
 
-    for subject, name, config, best in (
-        ("works", "relu", b"{}", 0),
+    wanted: tuple[tuple[str, str, bytes, Wanted], ...] = (
+        ("of-no-language-model", "relu", b"{}", "0-8"),
         ("unknown", "nobody", b"{}", NOT_FOUND),
-    ):
+    )
+    for subject, name, config, best in wanted:
         g = CoreGuest(functions=WASMEDGE)
         g.graphs["relu"] = "relu"
         at, config_at = g.data("name", name.encode()), g.data("config", config)

@@ -5,8 +5,6 @@
 ;; Needs models in openvino.
 ;;
 ;; Prints:
-;;   load 1
-;; or:
 ;;   trap
 ;; or:
 ;;   load 1-8

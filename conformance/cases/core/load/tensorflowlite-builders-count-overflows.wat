@@ -5,8 +5,6 @@
 ;; Needs models in tensorflowlite.
 ;;
 ;; Prints:
-;;   load 1
-;; or:
 ;;   trap
 ;; or:
 ;;   load 1-8

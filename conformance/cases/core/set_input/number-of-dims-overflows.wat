@@ -7,10 +7,6 @@
 ;; Prints:
 ;;   load_by_name 0
 ;;   init_execution_context 0
-;;   set_input 1
-;; or:
-;;   load_by_name 0
-;;   init_execution_context 0
 ;;   trap
 ;; or:
 ;;   load_by_name 0

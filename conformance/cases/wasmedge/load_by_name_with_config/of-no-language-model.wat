@@ -1,13 +1,13 @@
-;; wasmedge/load_by_name_with_config/works
+;; wasmedge/load_by_name_with_config/of-no-language-model
 ;;
 ;; A graph may be loaded with a configuration. Hosts differ where the graph takes none.
 ;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:
-;;   load_by_name_with_config 0
+;;   load_by_name_with_config 0-8
 ;; or:
-;;   load_by_name_with_config 0|1-8
+;;   load_by_name_with_config 0-8|1-8
 (module
   (import "wasi_ephemeral_nn" "load_by_name_with_config" (func $load_by_name_with_config (param i32 i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
