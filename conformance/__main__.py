@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="how many guests to run at a time (2)")
     parser.add_argument("--timeout", type=float, default=60, help="the seconds that a guest may take (60)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the results as a page")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the results as a page")
     options = parser.parse_args(arguments)
     cases = list(choose(all_cases().values(), options.cases))
     if not cases:
@@ -58,8 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(report.summary(results[name]), flush=True)
     if options.json:
         options.json.write_text(json.dumps(report.data(versions, results), indent=1, ensure_ascii=False) + "\n")
-    if options.markdown:
-        options.markdown.write_text(report.page(versions, results))
+    if options.page:
+        options.page.write_text(report.page(versions, results, options.page))
     return int(any(result.bad for each in results.values() for result in each))
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from conformance.hosts.driver import CRASH, HANG, REFUSED, Driver, Graph, Outcome
-from conformance.suite import MODELS, Case, matches
+from conformance.suite import HOME, MODELS, Case, matches
 
 PASSED = "passed"
 """The output is as the rule says."""
@@ -34,6 +35,8 @@ class Result:
     missing: str = ""
     """What the host lacks, if the case isn't supported."""
     seconds: float = 0
+    command: str = ""
+    """The command that shows the outcome, in the folder above the suite's."""
 
     @property
     def bad(self) -> bool:
@@ -52,9 +55,10 @@ def run(case: Case, driver: Driver, timeout: float) -> Result:
         (folder / "run").mkdir()
         graphs = list(_graphs(case, driver, folder / "graphs"))
         outcome = driver.run(case.guest, graphs, folder / "run", timeout)
+        command = _command(case, driver, graphs)
     seconds = time.monotonic() - started
     found = status(case, outcome)
-    return Result(case, found, outcome, "an import" if found == UNSUPPORTED else "", seconds)
+    return Result(case, found, outcome, "an import" if found == UNSUPPORTED else "", seconds, command)
 
 
 def status(case: Case, outcome: Outcome) -> str:
@@ -98,6 +102,14 @@ def _graphs(case: Case, driver: Driver, folder: Path) -> Iterator[Graph]:
         folder.mkdir(exist_ok=True)
         (folder / name).symlink_to(MODELS / encoding / model)
         yield Graph(name, encoding, folder / name)
+
+
+def _command(case: Case, driver: Driver, graphs: Sequence[Graph]) -> str:
+    """The command of a case, with the models where they are."""
+    models = case.graphs or {}
+    lasting = [replace(graph, folder=MODELS / graph.encoding / models[graph.name]) for graph in graphs]
+    shown = shlex.join(driver.command(case.guest, lasting))
+    return shown.replace(str(HOME), HOME.name).replace(driver.path, Path(driver.path).name, 1)
 
 
 def run_all(

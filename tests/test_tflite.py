@@ -65,7 +65,9 @@ def test_fixed_dims_and_scalars(dims: tuple[int, ...]) -> None:
 
 
 def test_a_model_may_have_no_inputs() -> None:
-    context = wasi_nn.load(REPOSITORY / "conformance" / "models" / "tensorflowlite" / "constant").init_execution_context()
+    context = wasi_nn.load(
+        REPOSITORY / "conformance" / "models" / "tensorflowlite" / "constant"
+    ).init_execution_context()
     for _ in range(2):
         context.compute()
         assert context.get_output(0).tolist() == [5, 7]

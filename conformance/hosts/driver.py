@@ -110,7 +110,7 @@ class Driver(ABC):
         killed = process.returncode < 0
         return Outcome(_lines(output), CRASH if killed else self.end(process.returncode, said), self.reason(said))
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most drivers start nothing that lasts
         """End what the driver has started. Called after the last guest."""
 
 

@@ -25,7 +25,8 @@ class Driver(wasi_nn.Driver):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self._idle: LifoQueue[subprocess.Popen[str]] = LifoQueue()
+        self.idle: LifoQueue[subprocess.Popen[str]] = LifoQueue()
+        """The processes that wait for a guest."""
 
     def version(self) -> str:
         code = "import wasi_nn; print('wasi-nn', wasi_nn.__version__, '(library)')"
@@ -55,21 +56,20 @@ class Driver(wasi_nn.Driver):
             timer.cancel()
         if not answer:
             worker.kill()
-            worker.wait()
-            return Outcome([], HANG if late else CRASH)
-        self._idle.put(worker)
+            with worker:
+                return Outcome([], HANG if late else CRASH)
+        self.idle.put(worker)
         return Outcome(**json.loads(answer))
 
     def close(self) -> None:
-        while not self._idle.empty():
-            worker = self._idle.get()
-            with worker:
+        while not self.idle.empty():
+            with self.idle.get() as worker:
                 assert worker.stdin is not None
                 worker.stdin.close()
 
     def _worker(self) -> subprocess.Popen[str]:
         try:
-            return self._idle.get_nowait()
+            return self.idle.get_nowait()
         except Empty:
             return subprocess.Popen(
                 [self.path, "-m", "conformance.hosts.wasi_nn_library"],

@@ -1,10 +1,12 @@
 """Wasmtime's command: https://wasmtime.dev. Its usual build has OpenVINO only.
 
-It looks for the library of OpenVINO where the dynamic linker does: set LD_LIBRARY_PATH to its folder.
+It looks for the library of OpenVINO where the dynamic linker does, and in the folder that the environment variable
+OPENVINO_LIBRARY_PATH names.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,7 +25,8 @@ class Driver(driver.Driver):
         return [self.path, "run", "-S", "nn", *named, str(guest)]
 
     def environment(self) -> Mapping[str, str]:
-        return {"RUST_BACKTRACE": "0"}
+        folder = os.environ.get("OPENVINO_LIBRARY_PATH")
+        return {"RUST_BACKTRACE": "0", **({"LD_LIBRARY_PATH": folder} if folder else {})}
 
     def reason(self, errors: str) -> str:
         lines = [line.strip() for line in errors.splitlines() if line.strip()]

@@ -13,13 +13,31 @@ from pathlib import Path
 
 import wasmtime
 
-from conformance.making import component_cases, core_loading, core_running, core_tensors, dialect_cases
+from conformance.making import (
+    component_graph,
+    component_inference,
+    component_resources,
+    core_loading,
+    core_names,
+    core_running,
+    core_tensors,
+    dialect_cases,
+)
 from conformance.making.case import Case
 from conformance.making.encodings import ENCODINGS
 from conformance.making.models import MODELS
 
 HOME = Path(__file__).parent.parent
-PARTS = (core_loading, core_tensors, core_running, component_cases, dialect_cases)
+PARTS = (
+    core_loading,
+    core_names,
+    core_tensors,
+    core_running,
+    component_resources,
+    component_graph,
+    component_inference,
+    dialect_cases,
+)
 
 
 def all_cases() -> dict[str, Case]:

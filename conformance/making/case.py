@@ -68,7 +68,7 @@ class Guest(Protocol):
     encodings: dict[str, None]
     types: dict[str, None]
 
-    def text(self, header: str, **text: Any) -> str:
+    def text(self, header: str) -> str:
         """The guest's text, with a comment at its head."""
 
 
@@ -113,17 +113,16 @@ def case(
     *,
     expect: Sequence[str] | None = None,
     accept: Sequence[Sequence[str]] = (),
-    **text: Any,
 ) -> Case:
-    """A case of a guest, which has noted its lines and needs. `accept` are further accepted outputs, `expect` is another
-    output than the guest's lines, and `text` has arguments for the guest's text."""
+    """A case of a guest, which has noted its lines and needs. `accept` are further accepted outputs, and
+    `expect` is another output than the guest's lines."""
     expected, accepted = outcomes(guest.lines)
     if expect is not None:
         expected, accepted = list(expect), []
     accepted += [list(each) for each in accept]
     encodings, types = list(guest.encodings), list(guest.types)
     head = _header(name, says, expected, accepted, _needs(guest.graphs, encodings, types))
-    return Case(name, says, guest.text(head, **text), expected, accepted, dict(guest.graphs), encodings, types)
+    return Case(name, says, guest.text(head), expected, accepted, dict(guest.graphs), encodings, types)
 
 
 def _needs(graphs: Mapping[str, str], encodings: Sequence[str], types: Sequence[str]) -> list[str]:
@@ -133,9 +132,7 @@ def _needs(graphs: Mapping[str, str], encodings: Sequence[str], types: Sequence[
     return [*words, *(f"models in {each}" for each in encodings), *(f"tensors of {each}" for each in types)]
 
 
-def _header(
-    name: str, says: str, lines: Sequence[str], accepted: Sequence[Sequence[str]], needs: Sequence[str]
-) -> str:
+def _header(name: str, says: str, lines: Sequence[str], accepted: Sequence[Sequence[str]], needs: Sequence[str]) -> str:
     """The comment at the head of a guest: its name, its rule, its needs and its output."""
     head = [name, "", *textwrap.wrap(says, 110), ""]
     head += [f"Needs {', '.join(needs)}.", ""] if needs else []

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from conformance.making.case import Line, Wanted
+from conformance.making.case import Wanted
 from conformance.making.component_types import DROPS, ENCODINGS, F32, FUNCTIONS, OCTOBER, PRINTING, TYPES, imports
-from conformance.making.core_guest import Place, constant, pieces, text_of, u32
+from conformance.making.guest_text import SAY, GuestText, Place, constant, indented, show_function, u32
 from conformance.making.models import MODELS
 
-PAGE = 65536
 OK = "ok"
 ANY_CODE = "0-8"
-_TEXT, _TEXT_SIZE = 0x300, 0x500
-_FIRST = 0x900
+COUNTER = 0x50  # a u32 for loops
+_OK = Place("ok", 0x48)  # "ok", and the end of a line
+_SLOTS, _LABELS, _TEXT, _DATA = 0x60, 0x180, 0x300, 0x900
+_TEXT_SIZE = _DATA - _TEXT
 
 
 @dataclass(frozen=True)
@@ -46,54 +48,22 @@ class At:
 Argument = int | Place | Handle | At
 
 _TELL = """
-      ;; Prints a label, which its length precedes, and `ok` or the number of an error's code, as a result says.
-      (func $tell (param $label i32) (param $result i32)
-        (if (i32.load8_u (local.get $result))
-          (then
-            (call $say (local.get $label) (call $error.code (i32.load offset=4 (local.get $result))))
-            (call $drop-error (i32.load offset=4 (local.get $result))))
-          (else (call $print (local.get $label) (global.get $ok) (i32.const 3)))))
+;; Prints a label, which its length precedes, and `ok` or the number of an error's code, as a result says.
+(func $tell (param $label i32) (param $result i32)
+  (if (i32.load8_u (local.get $result))
+    (then
+      (call $say (local.get $label) (call $error.code (i32.load offset=4 (local.get $result))))
+      (call $drop-error (i32.load offset=4 (local.get $result))))
+    (else (call $print (local.get $label) (global.get $ok) (i32.const 3)))))
 """
-_SAY = """
-      ;; Prints a label, a space, a number, and the end of the line.
-      (func $say (param $label i32) (param $number i32)
-        (local $at i32)
-        (local.set $at (i32.const 63))
-        (i32.store8 (i32.const 63) (i32.const 10))
-        (loop $digits
-          (local.set $at (i32.sub (local.get $at) (i32.const 1)))
-          (i32.store8 (local.get $at) (i32.add (i32.const 48) (i32.rem_u (local.get $number) (i32.const 10))))
-          (br_if $digits (local.tee $number (i32.div_u (local.get $number) (i32.const 10)))))
-        (call $print (local.get $label) (local.get $at) (i32.sub (i32.const 64) (local.get $at))))
-
-      (func $print (param $label i32) (param $text i32) (param $size i32)
-        (local $stdout i32)
-        (local.set $stdout (call $get-stdout))
-        (call $write (local.get $stdout)
-          (i32.add (local.get $label) (i32.const 1)) (i32.load8_u (local.get $label)) (i32.const 0))
-        (call $write (local.get $stdout) (local.get $text) (local.get $size) (i32.const 0))
-        (call $drop-stream (local.get $stdout)))
-"""
-_SHOW = f"""
-      ;; Prints a label, and bytes in hexadecimal.
-      (func $show (param $label i32) (param $from i32) (param $size i32)
-        (local $to i32)
-        (local.set $to (i32.const {_TEXT}))
-        (if (i32.eqz (local.get $size)) (then (i32.store8 (local.get $to) (i32.const 45))
-          (local.set $to (i32.add (local.get $to) (i32.const 1)))))
-        (loop $bytes
-          (if (local.get $size) (then
-            (i32.store8 (local.get $to) (call $digit (i32.shr_u (i32.load8_u (local.get $from)) (i32.const 4))))
-            (i32.store8 offset=1 (local.get $to) (call $digit (i32.and (i32.load8_u (local.get $from)) (i32.const 15))))
-            (local.set $to (i32.add (local.get $to) (i32.const 2)))
-            (local.set $from (i32.add (local.get $from) (i32.const 1)))
-            (local.set $size (i32.sub (local.get $size) (i32.const 1)))
-            (br $bytes))))
-        (i32.store8 (local.get $to) (i32.const 10))
-        (call $print (local.get $label) (i32.const {_TEXT}) (i32.sub (local.get $to) (i32.const {_TEXT - 1}))))
-
-      (func $digit (param i32) (result i32)
-        (i32.add (local.get 0) (select (i32.const 48) (i32.const 87) (i32.lt_u (local.get 0) (i32.const 10)))))
+_PRINT = """
+(func $print (param $label i32) (param $text i32) (param $size i32)
+  (local $stdout i32)
+  (local.set $stdout (call $get-stdout))
+  (call $write (local.get $stdout)
+    (i32.add (local.get $label) (i32.const 1)) (i32.load8_u (local.get $label)) (i32.const 0))
+  (call $write (local.get $stdout) (local.get $text) (local.get $size) (i32.const 0))
+  (call $drop-stream (local.get $stdout)))
 """
 _MEMORY = """  (core module $memory-module
     (memory (export "memory") {pages}){realloc})
@@ -112,23 +82,15 @@ _REALLOC = """
       (local.get $at))"""
 
 
-class ComponentGuest:
+class ComponentGuest(GuestText):
     """A guest that is being written. A method that makes a call also notes the line that the call is to print."""
 
     def __init__(self, version: str, pages: int = 1) -> None:
-        self.version, self.pages = version, pages
+        super().__init__(pages, slots=(_SLOTS, _LABELS, 16), labels=(_LABELS, _TEXT), data=_DATA)
+        self.version = version
         self.functions = FUNCTIONS[version]
-        self.lines: list[Line] = []
-        self.graphs: dict[str, str] = {}
-        self.encodings: dict[str, None] = {}
-        self.types: dict[str, None] = {}
         self._used: dict[str, None] = {}
         self._drops: dict[str, None] = {}
-        self._labels: dict[str, Place] = {}
-        self._places: dict[str, Place] = {"ok": Place("ok", 0x48)}
-        self._data: list[tuple[Place, bytes, str]] = []
-        self._body: list[str] = []
-        self._next, self._next_slot, self._next_label = _FIRST, 0x60, 0x180
         self._shows = False
 
     @property
@@ -136,41 +98,7 @@ class ComponentGuest:
         """Whether inputs are set one by one: the versions before October."""
         return self.version != OCTOBER
 
-    # Memory
-
-    def slot(self, name: str) -> Place:
-        """A place for a result of up to twelve bytes."""
-        if name not in self._places:
-            self._places[name] = Place(name, self._next_slot)
-            self._next_slot += 16
-            assert self._next_slot <= 0x180
-            self._data.append((self._places[name], b"", ""))
-        return self._places[name]
-
-    def data(self, name: str, content: bytes, note: str = "", at: int | None = None) -> Place:
-        """A place with bytes in it, at an address or at the next free one."""
-        if at is None:
-            at = (self._next + 7) // 8 * 8
-            self._next = at + max(len(content), 1)
-        while name in self._places:
-            name += "'"
-        place = self._places[name] = Place(name, at)
-        self._data.append((place, content, note))
-        return place
-
-    # Code
-
-    def do(self, code: str) -> None:
-        """Some code between the calls."""
-        self._body.append(code)
-
-    def label(self, text: str) -> Place:
-        """The place of a label."""
-        if text not in self._labels:
-            self._labels[text] = Place(f"says.{text.replace(' ', '-')}", self._next_label)
-            self._next_label += 2 + len(text.encode())
-            assert self._next_label <= _TEXT
-        return self._labels[text]
+    # Calls
 
     def code(self, function: str, *arguments: Argument) -> str:
         """A call, whose results are left where they are."""
@@ -187,29 +115,38 @@ class ComponentGuest:
         result = arguments[-1]
         self._used["error.code"], self._drops["error"] = None, None
         shown = constant(result) if isinstance(result, int) else str(result)
-        self._body.append(self.code(function, *arguments))
-        self._body.append(f"(call $tell {self.label(label)} {shown})")
-        self.lines.append(Line(label, best, others))
+        self.do(self.code(function, *arguments))
+        self.do(f"(call $tell {self.label(label)} {shown})")
+        self.line(label, best, others)
 
     def traps(self, code: str) -> None:
         """Code that must trap: if it doesn't, the guest prints a line."""
-        self._body.append(code)
-        self._body.append(f"(call $say {self.label('went on')} (i32.const 1))")
-        self.lines.append(Line("went on", "trap"))
+        self.do(code)
+        self.do(f"(call $say {self.label('went on')} (i32.const 1))")
+        self.line("went on", "trap")
 
     def say(self, label: str, value: str | Argument, best: Wanted, others: Sequence[Wanted] = ()) -> None:
         """Print a number."""
         shown = constant(value) if isinstance(value, int) else str(value)
-        self._body.append(f"(call $say {self.label(label)} {shown})")
-        self.lines.append(Line(label, best, others))
+        self.do(f"(call $say {self.label(label)} {shown})")
+        self.line(label, best, others)
 
-    def show(self, label: str, at: str | Place, size: int | str, expected: bytes, others: Sequence[Wanted] = ()) -> None:
+    def show(
+        self, label: str, at: str | Place, size: int | str, expected: bytes, others: Sequence[Wanted] = ()
+    ) -> None:
         """Print bytes."""
         assert len(expected) * 2 < _TEXT_SIZE
         self._shows = True
         length = constant(size) if isinstance(size, int) else size
-        self._body.append(f"(call $show {self.label(label)} {at} {length})")
-        self.lines.append(Line(label, expected.hex() or "-", others))
+        self.do(f"(call $show {self.label(label)} {at} {length})")
+        self.line(label, expected.hex() or "-", others)
+
+    def show_text(self, label: str, at: str | Place, size: int | str, expected: str) -> None:
+        """Print text."""
+        length = constant(size) if isinstance(size, int) else size
+        self.do(f"(call $print {self.label(label)} {at} {length})")
+        self.do(f"(call $print {self.label('')} (i32.const 0x4a) (i32.const 1))")
+        self.line(label, expected)
 
     def drop(self, kind: str, handle: Argument) -> str:
         """Code that drops a handle."""
@@ -251,34 +188,26 @@ class ComponentGuest:
 
     # The calls of a usual inference
 
-    def load_by_name(self, name: str, into: str = "graph", **expected: object) -> Place:
+    def load_by_name(self, name: str, into: str = "graph", **expected: Any) -> Place:
         """Load a named graph."""
         if name in MODELS:
             self.graphs[name] = name
         place, slot = self.data("name", name.encode()), self.slot(into)
-        self.call("load-by-name", place, len(name.encode()), slot, **expected)  # type: ignore[arg-type]
+        self.call("load-by-name", place, len(name.encode()), slot, **expected)
         return slot
 
-    def builders(self, contents: Sequence[bytes]) -> Place:
-        """An array of builders, and their bytes."""
-        array = b""
-        for content in contents:
-            place = self.data("builder", content)
-            array += u32(place.at, len(content))
-        return self.data("builders", array, "each builder's bytes, and their number")
-
     def load(
-        self, encoding: str, contents: Sequence[bytes], into: str = "graph", target: int = 0, **expected: object
+        self, encoding: str, contents: Sequence[bytes], into: str = "graph", target: int = 0, **expected: Any
     ) -> None:
         """Load a model from bytes."""
         if encoding != "autodetect":
             self.encodings[encoding] = None
         arguments = (self.builders(contents), len(contents), ENCODINGS.index(encoding), target, self.slot(into))
-        self.call("load", *arguments, **expected)  # type: ignore[arg-type]
+        self.call("load", *arguments, **expected)
 
-    def init(self, graph: str = "graph", into: str = "context", **expected: object) -> None:
+    def init(self, graph: str = "graph", into: str = "context", **expected: Any) -> None:
         """Make a context on a graph."""
-        self.call("init-execution-context", Handle(self.slot(graph)), self.slot(into), **expected)  # type: ignore[arg-type]
+        self.call("init-execution-context", Handle(self.slot(graph)), self.slot(into), **expected)
 
     def context(self, name: str, into: str = "context") -> None:
         """Load a named graph, and make a context on it."""
@@ -319,7 +248,14 @@ class ComponentGuest:
             place, size = self.text_at(name)
             expected: tuple[Wanted, Sequence[Wanted]] = (best, others) if last else (OK, ())
             self.call(
-                "set-input", context_handle, place, size, handle, self.slot("nothing"), best=expected[0], others=expected[1]
+                "set-input",
+                context_handle,
+                place,
+                size,
+                handle,
+                self.slot("nothing"),
+                best=expected[0],
+                others=expected[1],
             )
         if best == OK:
             self.call("compute", context_handle, self.slot("nothing"), others=others)
@@ -366,15 +302,15 @@ class ComponentGuest:
 
     # The text
 
-    def text(self, header: str = "") -> str:
-        """The guest's text."""
-        lines = [header, "(component"] if header else ["(component"]
+    def text(self, header: str) -> str:
+        """The guest's text, with a comment at its head."""
+        lines = [header, "(component"]
         functions = list(self._used)
         lines.append(imports(self.version, functions, self._drops))
         lines.append(PRINTING)
         lines.append("")
         lists = any(self.functions[name].lists for name in functions)
-        realloc = _REALLOC.format(free=(self._next + 7) // 8 * 8) if lists else ""
+        realloc = _REALLOC.format(free=(self.next + 7) // 8 * 8) if lists else ""
         lines.append(_MEMORY.format(pages=self.pages, realloc=realloc))
         lines += self._lowered(functions)
         lines += self._main(functions)
@@ -403,31 +339,16 @@ class ComponentGuest:
         kinds = {name: self.functions[name].core for name in functions}
         kinds |= {f"drop-{kind}": "(param i32)" for kind in self._drops}
         kinds |= {"get-stdout": "(result i32)", "write": "(param i32 i32 i32 i32)", "drop-stream": "(param i32)"}
-        lines = ["  (core module $main-module", '      (import "memory" "memory" (memory 1))']
-        lines += [f'      (import "nn" "{name}" (func ${name} {kind}))' for name, kind in kinds.items()]
-        fills: list[str] = []
-        lines += ['      (global $ok i32 (i32.const 0x48))', '      (data (i32.const 0x48) "ok\\n")']
-        for place, content, note in self._data:
-            lines.append(f"      (global ${place.name} i32 {constant(place.at)})" + (f"  ;; {note}" if note else ""))
-            if len(content) > 8 and len(set(content)) == 1:
-                if content[0]:
-                    fill = f"(i32.const {content[0]:#x}) {constant(len(content))}"
-                    fills.append(f"(memory.fill {constant(place.at)} {fill})")
-            else:
-                segments = ((place.at + offset, piece) for offset, piece in pieces(content))
-                lines += [f'      (data {constant(at)} "{text_of(piece)}")' for at, piece in segments]
-        for label, place in self._labels.items():
-            size = len(label.encode()) + 1
-            lines.append(f"      (global ${place.name} i32 {constant(place.at)})")
-            lines.append(f'      (data {constant(place.at)} "\\{size:02x}{text_of(label.encode())} ")')
-        lines += ["", '      (func (export "run") (result i32)']
-        lines += [f"        {each}" for each in (*fills, *self._body)]
-        lines.append("        (i32.const 0))")
-        if any(line.startswith("(call $tell") for line in self._body):
-            lines.append(_TELL.rstrip())
-        lines.append(_SAY.rstrip())
-        if self._shows:
-            lines.append(_SHOW.rstrip())
+        lines = ["  (core module $main-module", '    (import "memory" "memory" (memory 1))']
+        lines += [f'    (import "nn" "{name}" (func ${name} {kind}))' for name, kind in kinds.items()]
+        data, fills = self.globals_and_data()
+        data = [f"(global ${_OK.name} i32 {constant(_OK.at)})", f'(data {constant(_OK.at)} "ok\\n")', *data]
+        lines += ["", *(f"    {each}" for each in data)]
+        lines += ["", '    (func (export "run") (result i32)']
+        lines += [f"      {each}" for each in (*fills, *self.body, "(i32.const 0))")]
+        tells = any(line.startswith("(call $tell") for line in self.body)
+        for helper in (*([_TELL] if tells else []), SAY, _PRINT, *([show_function(_TEXT)] if self._shows else [])):
+            lines += ["", *indented(helper, 4)]
         lines[-1] += ")"
         exports = "\n      ".join(f'(export "{name}" (func ${name}))' for name in kinds)
         lines.append(

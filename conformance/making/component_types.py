@@ -129,7 +129,7 @@ _TYPE_NAMES = ("FP16", "FP32", "FP64", "BF16", "U8", "I32", "I64")
 
 
 def _exported(name: str) -> str:
-    return f"(export \"{name}\" (type ${name} (eq ${name}')))"
+    return f'(export "{name}" (type ${name} (eq ${name}\')))'
 
 
 def _enum(names: Collection[str]) -> str:
@@ -161,7 +161,7 @@ def imports(version: str, functions: Collection[str], drops: Collection[str]) ->
 
     def outer(*names: tuple[str, str]) -> list[str]:
         return [
-            f'(alias outer 1 ${name} (type ${name}\')) (export "{exported}" (type ${name} (eq ${name}\')))'
+            f"(alias outer 1 ${name} (type ${name}')) (export \"{exported}\" (type ${name} (eq ${name}')))"
             for name, exported in names
         ]
 

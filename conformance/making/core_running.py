@@ -9,15 +9,13 @@ from conformance.making.core_guest import (
     ANY_ERROR,
     INVALID_ARGUMENT,
     NOT_FOUND,
-    PAGE,
     RUNTIME_ERROR,
     TOO_LARGE,
     UNWRITTEN,
     CoreGuest,
     In,
-    f32,
-    u32,
 )
+from conformance.making.guest_text import PAGE, f32, u32
 
 FLOATS = f32(1, -2, 3, -4)
 RELU = f32(1, 0, 3, 0)
@@ -104,9 +102,7 @@ def compute() -> Iterator[Case]:
     g.set_input(0, [3], f32(1, 2, 3), others=(ANY_ERROR,))
     g.compute(best=RUNTIME_ERROR, others=("0-8",))
     buffer = g.buffer(8)
-    g.call(
-        "get_output", In(g.slot("context")), 0, buffer, 8, g.slot("written"), best=RUNTIME_ERROR, others=("0-8",)
-    )
+    g.call("get_output", In(g.slot("context")), 0, buffer, 8, g.slot("written"), best=RUNTIME_ERROR, others=("0-8",))
     yield case(
         "core/compute/no-output-after-failure",
         "Hosts differ: after a failed compute there are no outputs, or those of the last success.",
@@ -144,7 +140,9 @@ def get_output() -> Iterator[Case]:
     g.call("get_output", In(g.slot("context")), 0, buffer, 16, g.slot("written"))
     g.say("written", In(g.slot("written")), 16)
     g.show("buffer", buffer, RELU + b"\xee" * 16)
-    yield case("core/get_output/exact", "A buffer of the output's size gets the output, and the number of its bytes.", g)
+    yield case(
+        "core/get_output/exact", "A buffer of the output's size gets the output, and the number of its bytes.", g
+    )
 
     g = _computed()
     buffer = g.buffer(32)
@@ -271,9 +269,7 @@ def get_output() -> Iterator[Case]:
     ):
         g = _computed()
         g.call("get_output", In(g.slot("context")), 0, at, size, written_at, best=TRAP, others=(ANY_ERROR,))
-        yield case(
-            f"core/get_output/{subject}", "Hosts differ: a pointer out of bounds traps, or is an error.", g
-        )
+        yield case(f"core/get_output/{subject}", "Hosts differ: a pointer out of bounds traps, or is an error.", g)
     for subject, at, size in (
         ("larger-than-memory", PAGE - 64, 128),
         ("as-large-as-addresses", 0x1000, 0xFFFFFFFF),
@@ -286,7 +282,9 @@ def get_output() -> Iterator[Case]:
             g,
         )
     g = _computed()
-    g.call("get_output", In(g.slot("context")), 0, PAGE + 16, 0, g.slot("written"), best=TOO_LARGE, others=("1-8", TRAP))
+    g.call(
+        "get_output", In(g.slot("context")), 0, PAGE + 16, 0, g.slot("written"), best=TOO_LARGE, others=("1-8", TRAP)
+    )
     yield case(
         "core/get_output/empty-buffer-past-memory",
         "Hosts differ: an empty buffer may lie anywhere, or traps out of bounds.",
@@ -325,14 +323,9 @@ def memory() -> Iterator[Case]:
     """The guest's memory itself."""
     g = CoreGuest()
     g.load_by_name("relu")
-    exit_by_errno = (
-        '(import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))\n'
-        "  (memory 1)"
-    )
-    g._body[:] = [
-        "(call $proc_exit (call $load_by_name (global.get $name) (i32.const 4) (global.get $graph)))",
-    ]
-    g.graphs = {"relu": "relu"}
+    g.memory = '(import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))\n  (memory 1)'
+    call = g.code("load_by_name", g.place("name"), 4, g.place("graph"))
+    g.body[:] = [f"(call $proc_exit {call})"]
     yield case(
         "core/memory/not-exported",
         "A module that doesn't export its memory lacks one: the errno, which is the exit code here, is missing_memory. "
@@ -340,7 +333,6 @@ def memory() -> Iterator[Case]:
         g,
         expect=["exit 3"],
         accept=[[TRAP], ["refused"]],
-        memory=exit_by_errno,
     )
     g = CoreGuest(pages=3)
     g.graphs["relu"] = "relu"

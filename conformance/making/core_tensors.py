@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 from conformance.making.case import TRAP, Case, case
 from conformance.making.core_guest import (
@@ -14,14 +15,12 @@ from conformance.making.core_guest import (
     I32,
     I64,
     INVALID_ARGUMENT,
-    PAGE,
     TYPES,
     U8,
     CoreGuest,
     In,
-    f32,
-    u32,
 )
+from conformance.making.guest_text import PAGE, f32, u32
 
 FLOATS = f32(1, -2, 3, -4)
 RELU = f32(1, 0, 3, 0)
@@ -35,14 +34,12 @@ def _refused(name: str, says: str, g: CoreGuest) -> Case:
     late = [str(line.of([line.best])) for line in g.lines[:-2]] + ["set_input 0", f"compute {ANY_ERROR}"]
     made = case(name, f"{says} Hosts differ in the errno, and some notice in compute only.", g)
     early = [str(line.of([line.best])) for line in g.lines[:-2]] + [f"set_input {ANY_ERROR}", "compute 0-8"]
-    return Case(
-        made.name, made.says, made.text, made.expect, [early, late], made.graphs, made.encodings, made.types
-    )
+    return Case(made.name, made.says, made.text, made.expect, [early, late], made.graphs, made.encodings, made.types)
 
 
 def set_input() -> Iterator[Case]:
     """Mistakes in tensors, and where they lie."""
-    fails = {"best": INVALID_ARGUMENT, "others": (ANY_ERROR,)}
+    fails: dict[str, Any] = {"best": INVALID_ARGUMENT, "others": (ANY_ERROR,)}
     for subject, dims, content, says in (
         ("too-many-elements", [5], f32(1, 2, 3, 4, 5), "The dimensions must be the graph's."),
         ("too-few-elements", [3], f32(1, 2, 3), "The dimensions must be the graph's."),
@@ -117,9 +114,7 @@ def set_input() -> Iterator[Case]:
     g = CoreGuest()
     record = g.tensor([4], F32, FLOATS)
     g.call("set_input", 0, 0, record, best=INVALID_ARGUMENT, others=(ANY_ERROR,))
-    yield case(
-        "core/set_input/before-load", "Before a load no number is a handle. Hosts differ in the errno.", g
-    )
+    yield case("core/set_input/before-load", "Before a load no number is a handle. Hosts differ in the errno.", g)
     g = CoreGuest()
     g.load_by_name("relu")
     record = g.tensor([4], F32, FLOATS)
@@ -132,7 +127,7 @@ def set_input() -> Iterator[Case]:
 
     # Where it lies
 
-    traps = {"best": TRAP, "others": (ANY_ERROR,)}
+    traps: dict[str, Any] = {"best": TRAP, "others": (ANY_ERROR,)}
     g = CoreGuest()
     g.context("relu")
     record = g.tensor([4], F32, FLOATS, at=PAGE - 20)
@@ -168,9 +163,7 @@ def set_input() -> Iterator[Case]:
         g.data("dims", u32(4), at=0x980)
         record = g.data("tensor", struct.pack("<IIIII", dims_at, rank, F32, data_at, size), at=0x9C0)
         g.call("set_input", In(g.slot("context")), 0, record, **traps)
-        yield case(
-            f"core/set_input/{subject}", "Hosts differ: a list out of bounds traps, or is an error.", g
-        )
+        yield case(f"core/set_input/{subject}", "Hosts differ: a list out of bounds traps, or is an error.", g)
 
     g = CoreGuest()
     g.context("relu")
@@ -202,9 +195,7 @@ def set_input() -> Iterator[Case]:
         g.call("set_input", In(g.slot("context")), 0, record)
         g.compute()
         g.get_output(RELU)
-        yield case(
-            f"core/set_input/data-unaligned-{offset}", "The data is a list of u8, and needs no alignment.", g
-        )
+        yield case(f"core/set_input/data-unaligned-{offset}", "The data is a list of u8, and needs no alignment.", g)
     for subject, dims_at, record_at in (("dims-unaligned", 0x981, 0x9C0), ("tensor-unaligned", 0x980, 0x9C2)):
         g = CoreGuest()
         g.context("relu")
@@ -214,9 +205,7 @@ def set_input() -> Iterator[Case]:
         g.call("set_input", In(g.slot("context")), 0, record, others=(TRAP,))
         g.compute()
         g.get_output(RELU)
-        yield case(
-            f"core/set_input/{subject}", "Hosts differ: an unaligned pointer works like another, or traps.", g
-        )
+        yield case(f"core/set_input/{subject}", "Hosts differ: an unaligned pointer works like another, or traps.", g)
 
     for subject, padding in (("zeros", b"\0\0\0"), ("ones", b"\xff\xff\xff"), ("like-a-number", b"\1\0\0")):
         g = CoreGuest()
@@ -272,7 +261,7 @@ def set_input() -> Iterator[Case]:
         g.get_output(f32(234))
         yield case(
             f"core/set_input/three-{subject}",
-            "An index is an input's place in the model's own order, not by the alphabet; inputs may be set in any order.",
+            "An index is an input's place in the model's own order; inputs may be set in any order.",
             g,
         )
 
@@ -314,7 +303,9 @@ def types() -> Iterator[Case]:
         g.get_output(_VALUES[name])
         g.types[name] = None
         yield case(
-            f"core/types/{name}", f"A tensor of {name} has the number {kind}, and its elements in little-endian order.", g
+            f"core/types/{name}",
+            f"A tensor of {name} has the number {kind}, and its elements in little-endian order.",
+            g,
         )
         if name in _EDGES:
             g = CoreGuest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 from conformance.making.case import Case, Wanted, case
 from conformance.making.core_guest import (
@@ -15,10 +16,9 @@ from conformance.making.core_guest import (
     WASMEDGE,
     CoreGuest,
     In,
-    f32,
-    u32,
 )
 from conformance.making.files import files
+from conformance.making.guest_text import f32, u32
 
 FLOATS, RELU = f32(1, -2, 3, -4), f32(1, 0, 3, 0)
 
@@ -37,7 +37,7 @@ def wasmedge() -> Iterator[Case]:
     def context(g: CoreGuest) -> In:
         return In(g.slot("context"))
 
-    refused = {"best": INVALID_ARGUMENT, "others": (ANY_ERROR,)}
+    refused: dict[str, Any] = {"best": INVALID_ARGUMENT, "others": (ANY_ERROR,)}
     g = guest()
     g.call("unload", graph(g))
     g.call("unload", graph(g), **refused)
@@ -132,7 +132,9 @@ def wasmedge() -> Iterator[Case]:
     g = guest()
     g.call("unload", graph(g))
     g.call("load_by_name", 65536, 4, g.slot("graph"), best=INVALID_ARGUMENT, others=("trap", ANY_ERROR))
-    yield case("wasmedge/unload/pointer-past-memory", "Hosts differ: in WasmEdge a pointer out of bounds is an error.", g)
+    yield case(
+        "wasmedge/unload/pointer-past-memory", "Hosts differ: in WasmEdge a pointer out of bounds is an error.", g
+    )
 
 
 def wamr() -> Iterator[Case]:
@@ -152,7 +154,10 @@ def wamr() -> Iterator[Case]:
         return g
 
     g = guest()
-    buffer, size = g.buffer(16), g.data("size", u32(4), "in: elements of four bytes that the buffer has; out: those written")
+    buffer, size = (
+        g.buffer(16),
+        g.data("size", u32(4), "in: elements of four bytes that the buffer has; out: those written"),
+    )
     g.call("get_output", In(g.slot("context")), 0, buffer, size)
     g.say("size", In(size), 4)
     g.show("output", buffer, RELU)

@@ -82,9 +82,7 @@ def openvino(model: Model) -> Files:
         made.output(0).set_names({step.makes})
         made.set_friendly_name(step.makes)
         values[step.makes] = made
-    results = []
-    for name in model.outputs:
-        results.append(ops.result(values[name]))
+    results = [ops.result(values[name]) for name in model.outputs]
     whole = ov.Model(results, [values[name] for name in model.inputs], "case")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.xml")
@@ -116,7 +114,8 @@ def tensorflowlite(model: Model) -> Files:
         "Reshape": schema.BuiltinOperator.RESHAPE,
         "ReduceSum": schema.BuiltinOperator.SUM,
     }
-    buffers, tensors, places = [schema.BufferT()], [], {}
+    buffers, places = [schema.BufferT()], {}
+    tensors: list[Any] = []
 
     def add(name: str, kind: str, dims: Any, buffer: int = 0) -> None:
         tensor = schema.TensorT()

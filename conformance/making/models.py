@@ -82,7 +82,7 @@ def digits(*names: str) -> Model:
         Step("Add", ["p", "q"], "r", [1]),
         Step("Add", ["r", third], "y", [1]),
     ]
-    return Model({name: one for name in names}, {"y": one}, steps, {"hundred": _f32(100), "ten": _f32(10)})
+    return Model(dict.fromkeys(names, one), {"y": one}, steps, {"hundred": _f32(100), "ten": _f32(10)})
 
 
 def wide() -> Model:
@@ -127,9 +127,7 @@ def total() -> Model:
 
 def constant() -> Model:
     """y = 5, 7: no inputs."""
-    return Model(
-        {}, {"y": Tensor("f32", [2])}, [Step("Add", ["c", "d"], "y", [2])], {"c": _f32(1, 2), "d": _f32(4, 5)}
-    )
+    return Model({}, {"y": Tensor("f32", [2])}, [Step("Add", ["c", "d"], "y", [2])], {"c": _f32(1, 2), "d": _f32(4, 5)})
 
 
 def large(weights: int = 2**22) -> Model:

@@ -2,7 +2,7 @@
 ;;
 ;; A name that no graph has is not found. Hosts differ in the code.
 ;;
-;; Needs the graph relu.
+;; Needs the graph relu, named größe.
 ;;
 ;; Prints:
 ;;   load-by-name 6
@@ -60,52 +60,53 @@
     (memory (core memory $memory "memory"))))
   (core func $drop-stream (canon resource.drop $stream))
   (core module $main-module
-      (import "memory" "memory" (memory 1))
-      (import "nn" "error.code" (func $error.code (param i32) (result i32)))
-      (import "nn" "load-by-name" (func $load-by-name (param i32 i32 i32)))
-      (import "nn" "drop-error" (func $drop-error (param i32)))
-      (import "nn" "get-stdout" (func $get-stdout (result i32)))
-      (import "nn" "write" (func $write (param i32 i32 i32 i32)))
-      (import "nn" "drop-stream" (func $drop-stream (param i32)))
-      (global $ok i32 (i32.const 0x48))
-      (data (i32.const 0x48) "ok\n")
-      (global $name i32 (i32.const 0x900))
-      (data (i32.const 0x900) "gro\cc\88\c3\9fe")
-      (global $graph i32 (i32.const 0x60))
-      (global $says.load-by-name i32 (i32.const 0x180))
-      (data (i32.const 0x180) "\0dload-by-name ")
+    (import "memory" "memory" (memory 1))
+    (import "nn" "error.code" (func $error.code (param i32) (result i32)))
+    (import "nn" "load-by-name" (func $load-by-name (param i32 i32 i32)))
+    (import "nn" "drop-error" (func $drop-error (param i32)))
+    (import "nn" "get-stdout" (func $get-stdout (result i32)))
+    (import "nn" "write" (func $write (param i32 i32 i32 i32)))
+    (import "nn" "drop-stream" (func $drop-stream (param i32)))
 
-      (func (export "run") (result i32)
-        (call $load-by-name (global.get $name) (i32.const 8) (global.get $graph))
-        (call $tell (global.get $says.load-by-name) (global.get $graph))
-        (i32.const 0))
+    (global $ok i32 (i32.const 0x48))
+    (data (i32.const 0x48) "ok\n")
+    (global $name i32 (i32.const 0x900))
+    (data (i32.const 0x900) "gro\cc\88\c3\9fe")
+    (global $graph i32 (i32.const 0x60))
+    (global $says.load-by-name i32 (i32.const 0x180))
+    (data (i32.const 0x180) "\0dload-by-name ")
 
-      ;; Prints a label, which its length precedes, and `ok` or the number of an error's code, as a result says.
-      (func $tell (param $label i32) (param $result i32)
-        (if (i32.load8_u (local.get $result))
-          (then
-            (call $say (local.get $label) (call $error.code (i32.load offset=4 (local.get $result))))
-            (call $drop-error (i32.load offset=4 (local.get $result))))
-          (else (call $print (local.get $label) (global.get $ok) (i32.const 3)))))
+    (func (export "run") (result i32)
+      (call $load-by-name (global.get $name) (i32.const 8) (global.get $graph))
+      (call $tell (global.get $says.load-by-name) (global.get $graph))
+      (i32.const 0))
 
-      ;; Prints a label, a space, a number, and the end of the line.
-      (func $say (param $label i32) (param $number i32)
-        (local $at i32)
-        (local.set $at (i32.const 63))
-        (i32.store8 (i32.const 63) (i32.const 10))
-        (loop $digits
-          (local.set $at (i32.sub (local.get $at) (i32.const 1)))
-          (i32.store8 (local.get $at) (i32.add (i32.const 48) (i32.rem_u (local.get $number) (i32.const 10))))
-          (br_if $digits (local.tee $number (i32.div_u (local.get $number) (i32.const 10)))))
-        (call $print (local.get $label) (local.get $at) (i32.sub (i32.const 64) (local.get $at))))
+    ;; Prints a label, which its length precedes, and `ok` or the number of an error's code, as a result says.
+    (func $tell (param $label i32) (param $result i32)
+      (if (i32.load8_u (local.get $result))
+        (then
+          (call $say (local.get $label) (call $error.code (i32.load offset=4 (local.get $result))))
+          (call $drop-error (i32.load offset=4 (local.get $result))))
+        (else (call $print (local.get $label) (global.get $ok) (i32.const 3)))))
 
-      (func $print (param $label i32) (param $text i32) (param $size i32)
-        (local $stdout i32)
-        (local.set $stdout (call $get-stdout))
-        (call $write (local.get $stdout)
-          (i32.add (local.get $label) (i32.const 1)) (i32.load8_u (local.get $label)) (i32.const 0))
-        (call $write (local.get $stdout) (local.get $text) (local.get $size) (i32.const 0))
-        (call $drop-stream (local.get $stdout))))
+    ;; Prints a label, which its length precedes, a space, a number, and the end of the line.
+    (func $say (param $label i32) (param $number i32)
+      (local $at i32)
+      (local.set $at (i32.const 63))
+      (i32.store8 (i32.const 63) (i32.const 10))
+      (loop $digits
+        (local.set $at (i32.sub (local.get $at) (i32.const 1)))
+        (i32.store8 (local.get $at) (i32.add (i32.const 48) (i32.rem_u (local.get $number) (i32.const 10))))
+        (br_if $digits (local.tee $number (i32.div_u (local.get $number) (i32.const 10)))))
+      (call $print (local.get $label) (local.get $at) (i32.sub (i32.const 64) (local.get $at))))
+
+    (func $print (param $label i32) (param $text i32) (param $size i32)
+      (local $stdout i32)
+      (local.set $stdout (call $get-stdout))
+      (call $write (local.get $stdout)
+        (i32.add (local.get $label) (i32.const 1)) (i32.load8_u (local.get $label)) (i32.const 0))
+      (call $write (local.get $stdout) (local.get $text) (local.get $size) (i32.const 0))
+      (call $drop-stream (local.get $stdout))))
   (core instance $main (instantiate $main-module (with "memory" (instance $memory))
     (with "nn" (instance (export "error.code" (func $error.code))
       (export "load-by-name" (func $load-by-name))

@@ -1,6 +1,6 @@
 ;; 2024-10-28/graph/load-onnx-tpu
 ;;
-;; A target that the host doesn't have is an unsupported operation. Hosts differ: some compute elsewhere.
+;; A target that the host doesn't have is an unsupported operation. Hosts differ: some take another.
 ;;
 ;; Needs models in onnx.
 ;;
@@ -61,54 +61,55 @@
     (memory (core memory $memory "memory"))))
   (core func $drop-stream (canon resource.drop $stream))
   (core module $main-module
-      (import "memory" "memory" (memory 1))
-      (import "nn" "error.code" (func $error.code (param i32) (result i32)))
-      (import "nn" "load" (func $load (param i32 i32 i32 i32 i32)))
-      (import "nn" "drop-error" (func $drop-error (param i32)))
-      (import "nn" "get-stdout" (func $get-stdout (result i32)))
-      (import "nn" "write" (func $write (param i32 i32 i32 i32)))
-      (import "nn" "drop-stream" (func $drop-stream (param i32)))
-      (global $ok i32 (i32.const 0x48))
-      (data (i32.const 0x48) "ok\n")
-      (global $builder i32 (i32.const 0x900))
-      (data (i32.const 0x900) "\08\08:6\0a\0c\0a\01x\12\01y\22\04Relu\12\04caseZ\0f\0a\01x\12\0a\0a\08\08\01\12\04\0a\02\08\04b\0f\0a\01y\12\0a\0a\08\08\01\12\04\0a\02\08\04B\04\0a\00\10\11")
-      (global $builders i32 (i32.const 0x940))  ;; each builder's bytes, and their number
-      (data (i32.const 0x940) "\00\09\00\00@\00\00\00")
-      (global $graph i32 (i32.const 0x60))
-      (global $says.load i32 (i32.const 0x180))
-      (data (i32.const 0x180) "\05load ")
+    (import "memory" "memory" (memory 1))
+    (import "nn" "error.code" (func $error.code (param i32) (result i32)))
+    (import "nn" "load" (func $load (param i32 i32 i32 i32 i32)))
+    (import "nn" "drop-error" (func $drop-error (param i32)))
+    (import "nn" "get-stdout" (func $get-stdout (result i32)))
+    (import "nn" "write" (func $write (param i32 i32 i32 i32)))
+    (import "nn" "drop-stream" (func $drop-stream (param i32)))
 
-      (func (export "run") (result i32)
-        (call $load (global.get $builders) (i32.const 1) (i32.const 1) (i32.const 2) (global.get $graph))
-        (call $tell (global.get $says.load) (global.get $graph))
-        (i32.const 0))
+    (global $ok i32 (i32.const 0x48))
+    (data (i32.const 0x48) "ok\n")
+    (global $builder i32 (i32.const 0x900))
+    (data (i32.const 0x900) "\08\08:6\0a\0c\0a\01x\12\01y\22\04Relu\12\04caseZ\0f\0a\01x\12\0a\0a\08\08\01\12\04\0a\02\08\04b\0f\0a\01y\12\0a\0a\08\08\01\12\04\0a\02\08\04B\04\0a\00\10\11")
+    (global $builders i32 (i32.const 0x940))  ;; each builder's bytes, and their number
+    (data (i32.const 0x940) "\00\09\00\00@\00\00\00")
+    (global $graph i32 (i32.const 0x60))
+    (global $says.load i32 (i32.const 0x180))
+    (data (i32.const 0x180) "\05load ")
 
-      ;; Prints a label, which its length precedes, and `ok` or the number of an error's code, as a result says.
-      (func $tell (param $label i32) (param $result i32)
-        (if (i32.load8_u (local.get $result))
-          (then
-            (call $say (local.get $label) (call $error.code (i32.load offset=4 (local.get $result))))
-            (call $drop-error (i32.load offset=4 (local.get $result))))
-          (else (call $print (local.get $label) (global.get $ok) (i32.const 3)))))
+    (func (export "run") (result i32)
+      (call $load (global.get $builders) (i32.const 1) (i32.const 1) (i32.const 2) (global.get $graph))
+      (call $tell (global.get $says.load) (global.get $graph))
+      (i32.const 0))
 
-      ;; Prints a label, a space, a number, and the end of the line.
-      (func $say (param $label i32) (param $number i32)
-        (local $at i32)
-        (local.set $at (i32.const 63))
-        (i32.store8 (i32.const 63) (i32.const 10))
-        (loop $digits
-          (local.set $at (i32.sub (local.get $at) (i32.const 1)))
-          (i32.store8 (local.get $at) (i32.add (i32.const 48) (i32.rem_u (local.get $number) (i32.const 10))))
-          (br_if $digits (local.tee $number (i32.div_u (local.get $number) (i32.const 10)))))
-        (call $print (local.get $label) (local.get $at) (i32.sub (i32.const 64) (local.get $at))))
+    ;; Prints a label, which its length precedes, and `ok` or the number of an error's code, as a result says.
+    (func $tell (param $label i32) (param $result i32)
+      (if (i32.load8_u (local.get $result))
+        (then
+          (call $say (local.get $label) (call $error.code (i32.load offset=4 (local.get $result))))
+          (call $drop-error (i32.load offset=4 (local.get $result))))
+        (else (call $print (local.get $label) (global.get $ok) (i32.const 3)))))
 
-      (func $print (param $label i32) (param $text i32) (param $size i32)
-        (local $stdout i32)
-        (local.set $stdout (call $get-stdout))
-        (call $write (local.get $stdout)
-          (i32.add (local.get $label) (i32.const 1)) (i32.load8_u (local.get $label)) (i32.const 0))
-        (call $write (local.get $stdout) (local.get $text) (local.get $size) (i32.const 0))
-        (call $drop-stream (local.get $stdout))))
+    ;; Prints a label, which its length precedes, a space, a number, and the end of the line.
+    (func $say (param $label i32) (param $number i32)
+      (local $at i32)
+      (local.set $at (i32.const 63))
+      (i32.store8 (i32.const 63) (i32.const 10))
+      (loop $digits
+        (local.set $at (i32.sub (local.get $at) (i32.const 1)))
+        (i32.store8 (local.get $at) (i32.add (i32.const 48) (i32.rem_u (local.get $number) (i32.const 10))))
+        (br_if $digits (local.tee $number (i32.div_u (local.get $number) (i32.const 10)))))
+      (call $print (local.get $label) (local.get $at) (i32.sub (i32.const 64) (local.get $at))))
+
+    (func $print (param $label i32) (param $text i32) (param $size i32)
+      (local $stdout i32)
+      (local.set $stdout (call $get-stdout))
+      (call $write (local.get $stdout)
+        (i32.add (local.get $label) (i32.const 1)) (i32.load8_u (local.get $label)) (i32.const 0))
+      (call $write (local.get $stdout) (local.get $text) (local.get $size) (i32.const 0))
+      (call $drop-stream (local.get $stdout))))
   (core instance $main (instantiate $main-module (with "memory" (instance $memory))
     (with "nn" (instance (export "error.code" (func $error.code))
       (export "load" (func $load))

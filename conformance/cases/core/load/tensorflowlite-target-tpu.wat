@@ -1,6 +1,6 @@
 ;; core/load/tensorflowlite-target-tpu
 ;;
-;; A target that the host doesn't have is an unsupported operation. Hosts differ: some compute elsewhere.
+;; A target that the host doesn't have is an unsupported operation. Hosts differ: some take another.
 ;;
 ;; Needs models in tensorflowlite.
 ;;

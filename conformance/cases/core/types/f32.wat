@@ -90,7 +90,7 @@
   ;; Prints a label, and bytes in hexadecimal.
   (func $show (param $label i32) (param $from i32) (param $size i32)
     (local $to i32)
-    (local.set $to (i32.const 512))
+    (local.set $to (i32.const 0x200))
     (if (i32.eqz (local.get $size)) (then (i32.store8 (local.get $to) (i32.const 45))
       (local.set $to (i32.add (local.get $to) (i32.const 1)))))
     (loop $bytes
@@ -102,7 +102,7 @@
         (local.set $size (i32.sub (local.get $size) (i32.const 1)))
         (br $bytes))))
     (i32.store8 (local.get $to) (i32.const 10))
-    (call $print (local.get $label) (i32.const 512) (i32.sub (local.get $to) (i32.const 511))))
+    (call $print (local.get $label) (i32.const 0x200) (i32.sub (local.get $to) (i32.const 0x1ff))))
 
   (func $digit (param i32) (result i32)
     (i32.add (local.get 0) (select (i32.const 48) (i32.const 87) (i32.lt_u (local.get 0) (i32.const 10))))))
