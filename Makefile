@@ -16,7 +16,7 @@ demo-chat: $(VENV)/.ggml  ## a guest talks with a language model
 	$(BIN)/python demo/chat.py
 
 test: $(VENV)/.dev
-	-$(BIN)/python -m bench.wasmtime_setup
+	-$(BIN)/python -c 'from bench.wasmtime_setup import install; install()'
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.dev

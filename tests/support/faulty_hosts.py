@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Any
 
@@ -296,8 +296,3 @@ def outputs_stay_after_a_failed_compute(patch: Patch) -> None:
             raise
 
     patch.setattr(Session, "compute", keep)
-
-
-def names() -> Iterator[str]:
-    """The names of all faults."""
-    yield from FAULTS

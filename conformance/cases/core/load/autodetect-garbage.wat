@@ -1,6 +1,6 @@
 ;; core/load/autodetect-garbage
 ;;
-;; Bytes of no encoding are an invalid encoding.
+;; Bytes of no encoding are an invalid encoding. Hosts differ in the errno.
 ;;
 ;; Prints:
 ;;   load 2

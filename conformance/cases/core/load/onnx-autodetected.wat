@@ -1,6 +1,6 @@
 ;; core/load/onnx-autodetected
 ;;
-;; The encoding autodetect leaves the choice to the host; a host without it says so by an error.
+;; Hosts differ: autodetect is a choice of the host, and one without it says so by an error.
 ;;
 ;; Needs models in onnx.
 ;;

@@ -1,6 +1,6 @@
 ;; core/load_by_name/two-graphs
 ;;
-;; A guest may have several graphs; a failed load disturbs none.
+;; A guest may have several graphs; a failed load disturbs none. Hosts differ in the errno.
 ;;
 ;; Needs the graph relu, the graph two.
 ;;

@@ -1,6 +1,6 @@
 ;; core/memory/failures-are-forgotten
 ;;
-;; A failed call leaves no trace in those after it.
+;; A failed call leaves no trace in those after it. Hosts differ in the errno.
 ;;
 ;; Needs the graph relu.
 ;;

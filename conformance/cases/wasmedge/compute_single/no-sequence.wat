@@ -1,6 +1,6 @@
 ;; wasmedge/compute_single/no-sequence
 ;;
-;; Only language models give outputs piece by piece.
+;; Only language models give outputs piece by piece. Hosts differ in the errno.
 ;;
 ;; Needs the graph relu.
 ;;

@@ -1,6 +1,6 @@
 ;; wasmedge/finalize_execution_context/handle-12345
 ;;
-;; A number that isn't a handle is an error.
+;; A number that isn't a handle is an error. Hosts differ in the errno.
 ;;
 ;; Needs the graph relu.
 ;;

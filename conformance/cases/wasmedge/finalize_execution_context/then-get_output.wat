@@ -1,6 +1,6 @@
 ;; wasmedge/finalize_execution_context/then-get_output
 ;;
-;; A context's handle is gone after it was finalized.
+;; A context's handle is gone after it was finalized. Hosts differ in the errno.
 ;;
 ;; Needs the graph relu.
 ;;

@@ -1,6 +1,6 @@
 ;; wasmedge/unload/handle-0x3039
 ;;
-;; A number that isn't a graph's handle is an error.
+;; A number that isn't a graph's handle is an error. Hosts differ in the errno.
 ;;
 ;; Needs the graph relu.
 ;;

@@ -1,6 +1,6 @@
 ;; wasmedge/unload/then-compute
 ;;
-;; After unload a context computes no more.
+;; After unload a context computes no more. Hosts differ in the errno.
 ;;
 ;; Needs the graph relu.
 ;;

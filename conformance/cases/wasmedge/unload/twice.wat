@@ -1,6 +1,6 @@
 ;; wasmedge/unload/twice
 ;;
-;; A graph's handle is gone after unload.
+;; A graph's handle is gone after unload. Hosts differ in the errno.
 ;;
 ;; Needs the graph relu.
 ;;
