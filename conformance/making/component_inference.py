@@ -121,6 +121,21 @@ def inference(version: str) -> Iterator[Case]:
         )
         g = ComponentGuest(version)
         g.context("relu")
+        first, second = g.tensor([4], F32, FLOATS, "first"), g.tensor([4], F32, FLOATS, "second")
+        g.run([("x", first), ("nobody", second)], best=INVALID, others=(OK, ANY_CODE))
+        yield case(
+            f"{area}/input-too-many", "Hosts differ: a further input that the model hasn't is an error, or ignored.", g
+        )
+        g = ComponentGuest(version)
+        g.context("two")
+        g.run([("a", g.tensor([2], F32, f32(1, 2)))], best=INVALID, others=(OK, ANY_CODE))
+        yield case(
+            f"{area}/input-missing",
+            "Hosts differ: without an input that the model needs, compute fails, or computes with anything.",
+            g,
+        )
+        g = ComponentGuest(version)
+        g.context("relu")
         handle = g.tensor([4], F32, FLOATS)
         array = g.inputs([("x", handle), ("x", handle)])
         g.traps(g.code("compute", Handle(g.slot("context")), array, 2, g.slot("outputs")))

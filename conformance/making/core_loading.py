@@ -195,6 +195,21 @@ def load() -> Iterator[Case]:
         g.call("load", array, 5000, number, CPU, g.slot("graph"), best=INVALID_ARGUMENT, **FAILS)
         yield case(named("5000-builders"), "No encoding has thousands of builders. Hosts differ in the errno.", g)
 
+    g = CoreGuest()
+    g.load("openvino", files("openvino", "relu")[::-1], best=f"{INVALID_ARGUMENT}|{RUNTIME_ERROR}", others=("0-8",))
+    yield case(
+        "core/load/openvino-builders-swapped",
+        "Hosts differ: the weights before the model are an error, or are told by their content.",
+        g,
+    )
+    g = CoreGuest()
+    g.load("openvino", [files("openvino", "relu")[0], b""])
+    g.init()
+    g.relu()
+    yield case(
+        "core/load/openvino-empty-weights", "A builder may be empty, such as the weights of a model without any.", g
+    )
+
     for encoding, other in (("onnx", "openvino"), ("openvino", "tensorflowlite"), ("tensorflowlite", "onnx")):
         g = CoreGuest()
         g.load(encoding, files(other, "relu"), best="0-8")
