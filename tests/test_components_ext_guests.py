@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx_models
 import pytest
-from build_components import EXTENDED_C_GUESTS as NAMES, build_c
-from conftest import REPOSITORY, need
+from build_components import EXTENDED_C_GUESTS as NAMES, build_c, build_js, build_python
+from conftest import REPOSITORY, need, need_command
 from extension_graphs import Echo, Learner, Speller
 
 from wasi_nn import Graph, GuestError, Host, TensorType
@@ -79,10 +81,37 @@ def test_dimensions_come_from_the_file_or_the_command(host: Host, write: Write) 
     assert output(host, RUN_ANY, arguments, data.parent) == ["y: FP32 [1, 3, 2]: 0, 1, 2, 3, 4, 5"]
 
 
+def test_a_model_that_declares_no_types(write: Write) -> None:
+    need("torch", "'wasi-nn[pytorch]'")
+    import pytorch_models
+
+    data = write("x", np.array([-1, 2], np.float64).tobytes())
+    torch = Host({"relu": pytorch_models.script(pytorch_models.Relu())}, cache=False)
+    arguments = ["--graph", "relu"]
+    assert "input x: any type [...]" in output(torch, RUN_ANY, arguments)
+    [line] = output(torch, RUN_ANY, [*arguments, "x:1x2:FP64=/data/x"], data.parent)
+    assert line.endswith(": FP64 [1, 2]: 0, 2")
+
+
 def test_strings_are_lines_of_a_file(host: Host, write: Write) -> None:
     data = write("lines", "one\n\nzwölf".encode())
     arguments = ["--graph", "echo", "x=/data/lines"]
     assert output(host, RUN_ANY, arguments, data.parent) == ["y: strings [3]: one, , zwölf"]
+
+
+def test_the_documented_runs_of_any_model(
+    tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = (REPOSITORY / "docs" / "components.md").read_text()
+    runs = page.partition("```console\n")[2].partition("```")[0].split("$ wasi-nn ")[1:3]
+    (tmp_path / "model.onnx").write_bytes(onnx_models.relu(["batch", 4]))
+    (tmp_path / "x.bin").write_bytes(np.array([1, -2, 3, -4, 5, -6, 7, -8], np.float32).tobytes())
+    shutil.copy(RUN_ANY, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for run in runs:
+        command, _, printed = run.partition("\n")
+        assert main(shlex.split(command)) == 0
+        assert capfd.readouterr().out == printed
 
 
 @pytest.mark.parametrize(
@@ -90,11 +119,13 @@ def test_strings_are_lines_of_a_file(host: Host, write: Write) -> None:
     [
         ([], "usage: run_any"),
         (["--graph", "nope"], "no graph is named 'nope'"),
-        (["--graph", "relu", "x"], "an input is INPUT[:DIMS]=FILE, not x"),
+        (["--graph", "relu", "x"], "an input is INPUT[:DIMS[:TYPE]]=FILE, not x"),
         (["--graph", "relu", "z=/data/x"], "the model has no input z"),
         (["--graph", "relu", "x=/data/x"], "more than one size is open"),
         (["--graph", "relu", "x:1x?=/data/x"], "dimensions are such as 1x3x224x224"),
         (["--graph", "relu", "x:1=/data/nothing"], "can't read"),
+        (["--graph", "relu", "x:1x3x2:F99=/data/x"], "say one of wasi:nn's types"),
+        (["--graph", "relu", "x:1x3x1:FP64=/data/x"], "invalid-argument"),
         (["--graph", "relu", "x:1x3x9=/data/x"], "invalid-argument"),
         (["--graph", "relu", "--signature", "s", "x=/data/x"], "not-found"),
         (["--graph", "learner", "--signature", "s"], "no signature is named 's'"),
@@ -112,6 +143,59 @@ def test_a_text_is_printed_piece_by_piece(host: Host) -> None:
     result = host.run(STREAM, ["speller", "what? no"], capture_output=True)
     assert (result.exit_code, result.stdout) == (1, b"what"), "what came before the error is there"
     assert b"runtime-error" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def in_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The guest in Python, which takes ten seconds to build."""
+    need("componentize_py", "componentize-py")
+    return build_python(tmp_path_factory.mktemp("python") / "ext.wasm", "ext")
+
+
+def prints_piece_by_piece(host: Host, guest: Path, arguments: list[str], code: str) -> None:
+    """The guest prints a text, then one of which the end fails, and then the error of a graph that isn't there."""
+    assert output(host, guest, [*arguments, "speller", "Zw\u00f6lf K\u00e4mpfer"]) == ["Zw\u00f6lf K\u00e4mpfer"]
+    result = host.run(guest, [*arguments, "speller", "what? no"], capture_output=True)
+    assert (result.exit_code, result.stdout) == (1, b"what")
+    result = host.run(guest, [*arguments, "nope", ""], capture_output=True)
+    assert result.exit_code == 1
+    assert "no graph is named 'nope'" in result.stderr.decode()
+    assert f"[{code}]" in result.stderr.decode()
+
+
+def test_a_text_is_printed_by_a_guest_in_python(host: Host, in_python: Path) -> None:
+    prints_piece_by_piece(host, in_python, ["stream"], "NOT_FOUND")
+
+
+def test_a_text_is_printed_by_a_guest_in_javascript(host: Host, tmp_path: Path) -> None:
+    need_command("npm", "Node.js with npm")
+    prints_piece_by_piece(host, build_js(tmp_path / "stream.wasm", "stream"), [], "not-found")
+
+
+def test_a_guest_in_python_learns_and_goes_on_later(in_python: Path, tmp_path: Path) -> None:
+    """A network for digits, in TorchScript: a second run begins with the variables that the first one has saved."""
+    need("torch", "'wasi-nn[pytorch]'")
+    need("sklearn", "scikit-learn")
+    import pytorch_models
+    from sklearn.datasets import load_digits
+
+    images, digits = load_digits(return_X_y=True)
+    (tmp_path / "x").write_bytes((images[:600] / 16).astype(np.float32).tobytes())
+    (tmp_path / "y").write_bytes(digits[:600].astype(np.int64).tobytes())
+    host = Host({"digits": pytorch_models.script(pytorch_models.Digits())}, cache=tmp_path / "cache")
+
+    def learn(steps: int) -> tuple[list[float], int]:
+        """The losses of the steps, and the number of rows that are told right."""
+        arguments = ["learn", "digits", str(steps), "/data/x", "/data/y", "--state", "/data/state"]
+        *losses, right = output(host, in_python, arguments, tmp_path)
+        return [float(line.removeprefix("loss ")) for line in losses], int(right.split()[0])
+
+    first, told_first = learn(60)
+    assert first[-1] < first[0] / 2
+    assert learn(0) == ([], told_first)
+    second, told_second = learn(60)
+    assert second[0] < first[-1]
+    assert told_second > told_first > 300
 
 
 @pytest.mark.parametrize("guest", [RUN_ANY, STREAM], ids=["run_any", "stream"])

@@ -3,7 +3,11 @@ allows."""
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -382,14 +386,37 @@ def test_strings_that_do_not_fit_their_dimensions(extended: Extended, dims: list
 
 def test_a_tensor_of_numbers_has_no_strings(extended: Extended) -> None:
     tensor = extended.tensor(np.zeros(4, np.uint8))
-    fails("invalid-argument", r"a tensor of u8\[4\] has numbers, not byte strings", extended.strings, tensor)
+    fails("invalid-argument", "the tensor has numbers of u8, not byte strings", extended.strings, tensor)
+    absurd = extended.raw_tensor([7] * 100_000, 4, b"")
+    with pytest.raises(GuestFailed) as failure:
+        extended.strings(absurd)
+    assert len(failure.value.data) < 100
 
 
-def test_a_model_of_strings(guest: Extended) -> None:
-    context = guest.context("echo")
+@pytest.mark.parametrize("graph", ["echo", "strings"])
+def test_a_model_of_strings(guest: Extended, graph: str) -> None:
+    context = guest.context(graph)
     texts = [b"", b"one", "zw\u00f6lf".encode(), b"x" * 100_000]
     [(name, output)] = guest.compute_named(context, [("x", guest.strings_tensor(texts))])
     assert (name, guest.strings(output)) == ("y", texts)
+
+
+def test_small_tensors_after_many_others(extended: Extended) -> None:
+    """Small tensors may take a shorter way once a guest has made many: numbers stay numbers, and strings strings."""
+    echo, speller = extended.context("echo"), extended.context("speller")
+    for round_ in range(100):
+        texts = [b"%d" % round_, b"", b"\xff"]
+        [(_, output)] = extended.compute_named(echo, [("x", extended.strings_tensor(texts))])
+        assert extended.strings(output) == extended.array_of_strings(output) == texts
+        numbers = extended.tensor(np.zeros(4, np.uint8))
+        fails("invalid-argument", "numbers of u8", extended.strings, numbers)
+        assert extended.data(numbers) == bytes(4)
+        sequence = extended.begin(speller, {"prompt": word("ab")})
+        assert extended.pieces(sequence) == [b"a", b"b"]
+        extended("drop-sequence", sequence)
+        for tensor in (output, numbers):
+            extended("drop-tensor", tensor)
+    assert extended.session.used("handles") == 2
 
 
 def test_a_guest_without_byte_strings_gets_an_error_as_ever(session: Session) -> None:
@@ -417,6 +444,95 @@ def test_strings_above_the_limit_are_an_error() -> None:
         guest = Extended(session)
         fails("too-large", "tensor", guest.strings_tensor, [b"x" * 900, b"y" * 100])
         guest.strings_tensor([b"x" * 900])
+
+
+# What a guest leaves behind
+
+
+def test_what_a_guest_leaves_behind_ends_with_the_session(speller: Speller) -> None:
+    learner = Learner()
+    session = Session({"speller": speller, "learner": learner})
+    guest = Extended(session)
+    guest.next(guest.begin(guest.context("speller"), {"prompt": word("abc")}))
+    graph = guest.load_by_name("learner")
+    shared = weakref.ref(session._shared_variables.of(graph, learner))
+    guest.init_execution_context(guest.use_signature(graph, "train"))
+    guest.strings_tensor(STRINGS)
+    assert shared() is not None
+    session.close()
+    del guest
+    gc.collect()
+    assert speller.closed == ["abc"]
+    assert shared() is None
+    assert all(session.used(limit) == 0 for limit in ("handles", "contexts", "tensor_bytes", "model_bytes"))
+
+
+# Any order of calls
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_calls_in_any_order_leave_nothing(seed: int, speller: Speller) -> None:
+    """A guest makes calls in a random order, drops what others still use, and gives wrong names, states and strings.
+    Each call succeeds or is an error with a code, and in the end nothing is left."""
+    random = Random(seed)
+    limits = Limits(handles=random.choice((8, 100)), contexts=random.choice((2, 50)), tensor_bytes=1 << 20)
+    graphs = {"speller": speller, "learner": Learner(), "echo": Echo(), "odd": Odd()}
+    with Session(graphs, limits=limits) as session:
+        guest = Extended(session, direct=random.random() < 0.5)
+        held: dict[str, list[int]] = {"graph": [], "context": [], "sequence": [], "tensor": []}
+
+        def one(kind: str) -> int:
+            return random.choice(held[kind])
+
+        def begin() -> None:
+            context, name = one("context"), random.choice(("prompt", "prompt", "x", "\0"))
+            if session.used("handles") == limits.handles:
+                return  # the constructor of a tensor would trap
+            tensor = guest.raw_tensor([3], 4, random.choice((b"abc", b"a?c", b"")))
+            held["sequence"].append(guest.begin_with(context, [(name, tensor)]))
+
+        def piece() -> None:
+            outputs = guest.next(one("sequence"))
+            held["tensor"] += [tensor for _, tensor in outputs or []]
+
+        def compute() -> None:
+            context = one("context")
+            inputs = [("x", held["tensor"].pop())] if held["tensor"] else []
+            held["tensor"] += [tensor for _, tensor in guest.compute_named(context, inputs)]
+
+        def strings() -> None:
+            texts = [random.randbytes(random.choice((0, 1, 70_000))) for _ in range(random.randrange(4))]
+            dims = random.choice(([len(texts)], [], [2, 2], [0], [2**32 - 1] * 3))
+            held["tensor"].append(guest.strings_tensor(texts, dims))
+
+        def drop() -> None:
+            kind = random.choice([*held])
+            held[kind].remove(item := one(kind))
+            guest(f"drop-{kind}", item)
+
+        def state() -> None:
+            saved = guest.state_get(one("graph"))
+            guest.state_set(one("graph"), random.choice((saved, saved[:-1], b"", saved + b"x")))
+
+        calls: tuple[Callable[[], object], ...] = (
+            lambda: held["graph"].append(guest.load_by_name(random.choice([*graphs, "nope"]))),
+            lambda: held["graph"].append(guest.use_signature(one("graph"), random.choice(("train", "infer", "s", "")))),
+            lambda: held["context"].append(guest.init_execution_context(one("graph"))),
+            lambda: guest.describe(one("graph")),
+            lambda: guest.strings(one("tensor")),
+            *(begin, piece, piece, compute, strings, drop, drop, state),
+        )
+        for _ in range(60):
+            try:
+                with suppress(GuestFailed, IndexError):  # IndexError: there is nothing to call it with
+                    random.choice(calls)()
+            except TRAP as trap:
+                assert "Limits.handles" in str(trap), "where no handle is left for an error"
+                return
+        for kind, items in held.items():
+            for item in items:
+                guest(f"drop-{kind}", item)
+        assert session.used("handles") == session.used("contexts") == session.used("tensor_bytes") == 0
 
 
 # What the host allows

@@ -104,6 +104,14 @@ def test_byte_strings_are_lines(tmp_path: Path) -> None:
     assert (tmp_path / "shouts").read_bytes() == pack("<3I", 9, 9, 15) + b"".join(texts).upper()
 
 
+def test_byte_strings_of_a_real_runtime(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes("one\n\u00e9\n\n".encode())
+    assert run_any(onnx_models.strings(), tmp_path)[1:] == [
+        'input x: byte strings [n]: "one" "\u00e9" ""',
+        'output y: byte strings [3]: "one" "\u00e9" ""',
+    ]
+
+
 def test_outputs_are_saved_by_their_names(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(pack("<2f", 2, 3))
     (tmp_path / "b").write_bytes(pack("<2f", 5, 7))
@@ -196,6 +204,22 @@ def test_a_tflite_model_learns_digits(tmp_path: Path) -> None:
     assert percent(lines[3]) > 85
     again = train(tmp_path / "digits.tflite", tmp_path, "--epochs", "1", "--hold-out", "400", "--from", "/state")
     assert percent(again[0]) == percent(lines[3])
+
+
+def test_a_torchscript_model_learns_digits(tmp_path: Path) -> None:
+    need("torch", "'wasi-nn[pytorch]'")
+    need("sklearn", "scikit-learn")
+    import pytorch_models
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    (tmp_path / "x").write_bytes((x / 16).astype(np.float32).tobytes())
+    (tmp_path / "y").write_bytes(y.astype(np.int32).tobytes())
+    (tmp_path / "digits.pt").write_bytes(pytorch_models.script(pytorch_models.Digits()))
+    arguments = ["--epochs", "8", "--batch", "32", "--hold-out", "400", "--to", "/state"]
+    lines = train(tmp_path / "digits.pt", tmp_path, *arguments)
+    assert percent(lines[0]) < 20
+    assert percent(lines[3]) > 85
 
 
 @pytest.mark.parametrize(
