@@ -61,4 +61,3 @@ def openvino_library() -> Path:
     if not (folder / "libopenvino_c.so").exists():
         sys.exit("Wasmtime needs the library libopenvino_c.so, which this package of openvino lacks")
     return folder
-

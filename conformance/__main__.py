@@ -57,9 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
         results[name] = run_all(cases, host, jobs=options.jobs, timeout=options.timeout, done=_show)
         print(report.summary(results[name]), flush=True)
     if options.json:
-        options.json.write_text(json.dumps(report.data(versions, results), indent=1, ensure_ascii=False) + "\n")
+        options.json.write_text(
+            json.dumps(report.data(versions, results), indent=1, ensure_ascii=False) + "\n", "utf-8"
+        )
     if options.page:
-        options.page.write_text(report.page(versions, results, options.page))
+        options.page.write_text(report.page(versions, results, options.page), "utf-8")
     return int(any(result.bad for each in results.values() for result in each))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 from abc import ABC, abstractmethod
@@ -67,6 +68,8 @@ class Driver(ABC):
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.words = shlex.split(path)
+        """The command: a path, and maybe arguments."""
 
     @abstractmethod
     def command(self, guest: Path, graphs: Sequence[Graph]) -> list[str]:
@@ -86,7 +89,7 @@ class Driver(ABC):
 
     def version(self) -> str:
         """The host's name and version, for the report."""
-        done = subprocess.run([*self.path.split(), "--version"], capture_output=True, text=True, errors="replace")
+        done = subprocess.run([*self.words, "--version"], capture_output=True, text=True, errors="replace")
         return (done.stdout.strip() or self.path).splitlines()[0]
 
     def run(self, guest: Path, graphs: Sequence[Graph], folder: Path, timeout: float) -> Outcome:

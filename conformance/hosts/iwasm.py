@@ -30,7 +30,7 @@ class Driver(driver.Driver):
         return Outcome(lines, self.end(1, thrown) if thrown else outcome.end, thrown or outcome.reason)
 
     def command(self, guest: Path, graphs: Sequence[Graph]) -> list[str]:
-        return [self.path, "--dir=.", str(guest)]
+        return [*self.words, "--dir=.", str(guest)]
 
     def end(self, code: int, errors: str) -> str:
         if "failed to link import function" in errors:

@@ -22,7 +22,7 @@ class Driver(driver.Driver):
 
     def command(self, guest: Path, graphs: Sequence[Graph]) -> list[str]:
         component = [] if "core" in guest.parts else ["--wasip2"]
-        return [self.path, "run", str(guest), *component, "--wasi-nn"]
+        return [*self.words, "run", str(guest), *component, "--wasi-nn"]
 
     def end(self, code: int, errors: str) -> str:
         if "Unhandled exception" in errors:

@@ -17,7 +17,7 @@ class Driver(driver.Driver):
     def command(self, guest: Path, graphs: Sequence[Graph]) -> list[str]:
         named = [f"--graph={graph.name}={graph.files[0]}" for graph in graphs]
         loads = [f"--allow-load={encoding}" for encoding in self.encodings]
-        return [*self.path.split(), "run", *named, *loads, str(guest)]
+        return [*self.words, "run", *named, *loads, str(guest)]
 
     def reason(self, errors: str) -> str:
         return next((line for line in reversed(errors.splitlines()) if line.startswith("wasi-nn: ")), "")

@@ -24,7 +24,7 @@ class Driver(driver.Driver):
         named = [
             f"--nn-preload={graph.name}:{graph.encoding}:CPU:{':'.join(map(str, graph.files))}" for graph in graphs
         ]
-        return [self.path, *named, str(guest)]
+        return [*self.words, *named, str(guest)]
 
     def end(self, code: int, errors: str) -> str:
         if "unknown import" in errors:

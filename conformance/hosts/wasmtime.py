@@ -22,7 +22,7 @@ class Driver(driver.Driver):
 
     def command(self, guest: Path, graphs: Sequence[Graph]) -> list[str]:
         named = [option for graph in graphs for option in ("-S", f"nn-graph={graph.encoding}::{graph.folder}")]
-        return [self.path, "run", "-S", "nn", *named, str(guest)]
+        return [*self.words, "run", "-S", "nn", *named, str(guest)]
 
     def environment(self) -> Mapping[str, str]:
         folder = os.environ.get("OPENVINO_LIBRARY_PATH")
