@@ -22,6 +22,14 @@ HANG = "hang"
 TRAP = "trap"
 
 
+_FILES = {
+    "ggml": ["model.gguf"],
+    "onnx": ["model.onnx"],
+    "openvino": ["model.xml", "model.bin"],
+    "tensorflowlite": ["model.tflite"],
+}
+
+
 @dataclass(frozen=True)
 class Graph:
     """A named graph that a guest may load."""
@@ -34,8 +42,7 @@ class Graph:
     @property
     def files(self) -> list[Path]:
         """The model's files, in the order of the encoding's builders."""
-        names = {"openvino": ["model.xml", "model.bin"], "onnx": ["model.onnx"], "tensorflowlite": ["model.tflite"]}
-        return [self.folder / name for name in names[self.encoding]]
+        return [self.folder / name for name in _FILES[self.encoding]]
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,8 @@ class Driver(ABC):
 
     abis: Sequence[str] = ("core",)
     """The interfaces that it has: core, 2024-06-25, 2024-08-19, 2024-10-28, wasmedge, wamr."""
-    encodings: Sequence[str] = ("onnx", "openvino", "tensorflowlite")
-    """The encodings that it has. A named graph is in the first of them that the model has."""
+    encodings: Sequence[str] = ("onnx", "openvino", "tensorflowlite", "ggml")
+    """The encodings that it has, of these. A named graph is in the first of them that the model has."""
     named: bool = True
     """Whether it has named graphs."""
     types: Sequence[str] = TYPES

@@ -1,6 +1,6 @@
 """WasmEdge's command with a plugin wasi_nn: https://wasmedge.org. A plugin has one backend.
 
-The environment variable CONFORMANCE_ENCODING names it: openvino or tensorflowlite (the default).
+The environment variable CONFORMANCE_ENCODING names it: openvino, ggml or tensorflowlite (the default).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Writes the models, the guests and cases.json: `python -m conformance.making`.
 
-It needs the tools that make models (`pip install onnx openvino ai-edge-litert`) and an assembler (`pip install
+It needs the tools that make models (`pip install onnx openvino ai-edge-litert gguf`) and an assembler (`pip install
 wasmtime`). The same tools write the same bytes.
 """
 
@@ -22,9 +22,11 @@ from conformance.making import (
     core_running,
     core_tensors,
     dialect_cases,
+    language_cases,
 )
 from conformance.making.case import Case
 from conformance.making.encodings import ENCODINGS
+from conformance.making.language_model import alphabet
 from conformance.making.models import MODELS
 
 HOME = Path(__file__).parent.parent
@@ -37,6 +39,7 @@ PARTS = (
     component_graph,
     component_inference,
     dialect_cases,
+    language_cases,
 )
 
 
@@ -58,6 +61,9 @@ def write_models(folder: Path) -> None:
             place.mkdir(parents=True, exist_ok=True)
             for file, content in ENCODINGS[encoding](model).items():
                 (place / file).write_bytes(content)
+    place = folder / "ggml" / "alphabet"
+    place.mkdir(parents=True)
+    (place / "model.gguf").write_bytes(alphabet())
 
 
 def write_cases(folder: Path) -> None:

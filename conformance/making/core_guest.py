@@ -133,7 +133,7 @@ class CoreGuest(GuestText):
         self.do(f"(call $say {self.label(label)}\n      {self.code(function, *arguments)})")
         self.line(label, best, others)
 
-    def say(self, label: str, value: Argument, best: Wanted, others: Sequence[Wanted] = ()) -> None:
+    def say(self, label: str, value: Argument | str, best: Wanted, others: Sequence[Wanted] = ()) -> None:
         """Print a number."""
         shown = constant(value) if isinstance(value, int) else str(value)
         self.do(f"(call $say {self.label(label)} {shown})")
