@@ -24,9 +24,9 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, value)
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name graphs, and those of `add_rules`."""
-    graphs = parser.add_argument_group("graphs that the guest can load by name (repeat the options for more graphs)")
+def add(parser: argparse.ArgumentParser, purpose: str = "graphs that the guest can load by name") -> None:
+    """Add the options that name graphs, and those of `add_rules`. `purpose` is what the graphs are for."""
+    graphs = parser.add_argument_group(f"{purpose} (repeat the options for more graphs)")
     graphs.add_argument(
         "--graph",
         action="append",
