@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import doctest
 import re
+import runpy
 import shutil
 import struct
 import subprocess
 import sys
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -137,6 +139,19 @@ def test_lists_of_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.chdir(tmp_path)
     exec(example("docs/ggml.md", "## Embeddings and rerankers"), {"wasi_nn": wasi_nn})
     assert capsys.readouterr().out == "2\n"
+
+
+def test_a_model_that_learns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need("torch", "'wasi-nn[pytorch]'")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "make.py").write_text(example("docs/pytorch.md", "## Models that learn"))  # torch reads the source
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        runpy.run_path("make.py", run_name="__main__")
+    exec(example("docs/pytorch.md", "### The calls of a guest"), {"wasi_nn": wasi_nn})
+    assert capsys.readouterr().out == "True\n"
 
 
 def test_every_benchmark_explains_itself() -> None:

@@ -296,34 +296,48 @@ static uint32_t get_number(const uint8_t *from) {
     return number;
 }
 
-EXPORT_POINTER("inference", "[method]graph-execution-context.compute")
-named_result *compute(uint32_t context, const named_tensor *inputs, uint32_t count) {
+/* Named tensors for the host: for each, its handle, the size of its name, and its name. */
+static bytes put_tensors(const named_tensor *tensors, uint32_t count) {
     uint64_t length = 0;
-    for (uint32_t i = 0; i < count; i++) length += 2 * DIGITS + inputs[i].name.size;
+    for (uint32_t i = 0; i < count; i++) length += 2 * DIGITS + tensors[i].name.size;
     uint8_t *text = take(length), *at = text;
     for (uint32_t i = 0; i < count; i++) {
-        at = put_number(put_number(at, tensor_handle(inputs[i].tensor)), inputs[i].name.size);
-        __builtin_memcpy(at, inputs[i].name.data, inputs[i].name.size);
-        at += inputs[i].name.size;
+        at = put_number(put_number(at, tensor_handle(tensors[i].tensor)), tensors[i].name.size);
+        __builtin_memcpy(at, tensors[i].name.data, tensors[i].name.size);
+        at += tensors[i].name.size;
     }
-    bytes outputs;
-    host_compute_named(context, text, length, &outputs);
-    for (uint32_t i = 0; i < count; i++) consume(inputs[i].tensor);
+    return (bytes){text, length};
+}
 
-    const uint8_t *from = outputs.data + 2 * DIGITS;
+static void consume_all(const named_tensor *tensors, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) consume(tensors[i].tensor);
+}
+
+/* Named tensors from the host: for each, its handle and size, the size of its name, and its name. */
+static named_tensor *get_tensors(const uint8_t *from, uint32_t count) {
+    named_tensor *tensors = take(count * (uint64_t)sizeof(named_tensor));
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t tensor = keep_size(get_number(from), get_number(from + DIGITS));
+        bytes name = {from + 3 * DIGITS, get_number(from + 2 * DIGITS)};
+        tensors[i] = (named_tensor){name, tensor_resource(tensor)};
+        from = name.data + name.size;
+    }
+    return tensors;
+}
+
+EXPORT_POINTER("inference", "[method]graph-execution-context.compute")
+named_result *compute(uint32_t context, const named_tensor *inputs, uint32_t count) {
+    bytes given = put_tensors(inputs, count), outputs;
+    host_compute_named(context, given.data, given.size, &outputs);
+    consume_all(inputs, count);
+
     uint32_t error = get_number(outputs.data), outputs_count = get_number(outputs.data + DIGITS);
     out.named = (named_result){.is_error = error != 0, .count = outputs_count};
     if (error) {
         out.named.error = error_resource(error);
         return &out.named;
     }
-    out.named.tensors = take(outputs_count * (uint64_t)sizeof(named_tensor));
-    for (uint32_t i = 0; i < outputs_count; i++) {
-        uint32_t tensor = keep_size(get_number(from), get_number(from + DIGITS));
-        bytes name = {from + 3 * DIGITS, get_number(from + 2 * DIGITS)};
-        out.named.tensors[i] = (named_tensor){name, tensor_resource(tensor)};
-        from = name.data + name.size;
-    }
+    out.named.tensors = get_tensors(outputs.data + 2 * DIGITS, outputs_count);
     return &out.named;
 }
 

@@ -18,8 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 from typing import TypeVar
 
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.description import GraphDescription, is_byte_strings
 from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.settings import how_to_set
 from wasi_nn.types import GraphEncoding, TensorType
 
 Item = TypeVar("Item")
@@ -32,23 +34,32 @@ _TWO_PAIRS = Struct("<IIII")
 _NUMBER, _BYTE_STRING, _NATIVE, _ANY = range(4)
 _FIXED, _NAMED, _UNKNOWN = range(3)
 _NOTHING = (0, 0)
-_MAX_DIMENSION = 2**32 - 1
+_MAX_DIMENSION = _LAST_ADDRESS = 2**32 - 1
+
+MAX_RECORD = 4 << 20
+"""The most bytes of a record: hundred thousand tensors, or metadata of megabytes. A record of this size takes a second.
+"""
 
 Place = tuple[int, int]
 """The address of a string or a list, and its number of bytes or items."""
 
 
 class RecordWriter:
-    """Writes descriptions. The numbers of tensor types and encodings are those of the guest's ABI."""
+    """Writes one description. The numbers of tensor types and encodings are those of the guest's ABI.
+
+    A description of more than `MAX_RECORD` bytes raises `NNError` with `too-large`.
+    """
 
     def __init__(self, types: Mapping[TensorType, int], encodings: Mapping[GraphEncoding, int], base: int = 0) -> None:
         self._types = types
         self._encodings = encodings
         self._base = base
         self._bytes = bytearray()
+        self._has_metadata = False
 
     def graph(self, description: GraphDescription) -> bytearray:
         """The record of a graph, and all that it has the addresses of."""
+        self._has_metadata = bool(description.metadata)
         at = self._reserve(_GRAPH.size)
         outputs = description.outputs
         _GRAPH.pack_into(
@@ -73,6 +84,10 @@ class RecordWriter:
 
     def _reserve(self, size: int) -> int:
         at = len(self._bytes)
+        if at + size > MAX_RECORD:
+            how = how_to_set("without its metadata: show_metadata=False", "--no-metadata")
+            message = f"the description has more than {MAX_RECORD} bytes, the most that a guest gets"
+            raise NNError(ErrorCode.TOO_LARGE, f"{message} ({how})" if self._has_metadata else message)
         self._bytes += bytes(size + -size % 4)
         return at
 
@@ -80,13 +95,13 @@ class RecordWriter:
         encoded = text.encode("utf-8", "replace")
         at = self._reserve(len(encoded))
         self._bytes[at : at + len(encoded)] = encoded
-        return self._base + at, len(encoded)
+        return (self._base + at) & _LAST_ADDRESS, len(encoded)
 
     def _list(self, items: Sequence[Item], size: int, put: Callable[[int, Item], None]) -> Place:
         start = self._reserve(size * len(items))
         for place, item in enumerate(items):
             put(start + place * size, item)
-        return self._base + start, len(items)
+        return (self._base + start) & _LAST_ADDRESS, len(items)
 
     def _put_string(self, at: int, text: str) -> None:
         _PAIR.pack_into(self._bytes, at, *self._string(text))

@@ -7,11 +7,12 @@ the bytes of all strings. In a session, such a tensor is an array of Python's `b
 from __future__ import annotations
 
 from math import prod
+from sys import getsizeof
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.types import dims_text
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ MAX_STRINGS = 1 << 20
 
 _MAX_BYTES = 2**32 - 1
 _END = np.dtype("<u4")
+
+
+def held_bytes(array: Array) -> int:
+    """The memory in bytes that a tensor takes, with its strings if it has strings."""
+    if array.dtype != object:
+        return array.nbytes
+    return array.nbytes + sum(map(getsizeof, array.reshape(-1).tolist()))
 
 
 def encoded(array: Array) -> Array:
@@ -60,4 +68,7 @@ def decoded(what: str, content: memoryview, dims: Dims) -> Array:
     strings = bytes(content[start:])
     array: Array = np.empty(count, object)
     array[:] = [strings[begin:end] for begin, end in zip(places[:-1].tolist(), places[1:].tolist(), strict=True)]
-    return array.reshape(dims)
+    try:
+        return array.reshape(dims)
+    except ValueError as error:  # no strings, yet numpy rejects dimensions whose product is too large
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{what}: {one_line(error)}") from error

@@ -26,6 +26,12 @@ class Variables(ABC):
     nbytes: int = 0
     """The memory in bytes that the set takes, beside what the graph takes itself."""
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the set is gone for good, as with the worker of an isolated graph. Every use of it is an error
+        then."""
+        return False
+
     @abstractmethod
     def graph(self, signature: str) -> Graph:
         """The graph that runs a signature on these variables. The name is one of `Graph.signatures`, or that of the
@@ -38,8 +44,8 @@ class Variables(ABC):
 
     @abstractmethod
     def set(self, values: Mapping[str, Array]) -> None:
-        """Set some of the variables. The names, types and dimensions are those that `get` gives: the caller has checked
-        that by `require_fitting`."""
+        """Set some of the variables to copies of these arrays, which are valid during the call only. The names, types
+        and dimensions are those that `get` gives: the caller has checked that by `require_fitting`."""
 
 
 def require_fitting(variables: Mapping[str, Array], values: Mapping[str, Array]) -> None:

@@ -6,21 +6,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from wasi_nn.arguments import as_text, as_view
 from wasi_nn.errors import ErrorCode, NNError, shortened
-from wasi_nn.graph.byte_strings import decoded, encoded
-from wasi_nn.graph.description import GraphDescription, described
+from wasi_nn.graph.byte_strings import decoded, encoded, held_bytes
+from wasi_nn.graph.description import GraphDescription, described, is_byte_strings
+from wasi_nn.graph.fitting import find
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.sequence import NamedSequence
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.session import state_files
+from wasi_nn.session.guest_images import inputs_with_image
 from wasi_nn.session.shared_variables import SharedVariables
 from wasi_nn.session.tensor import Tensor, as_tensor
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from wasi_nn.backends.ggml.image_option import FileReader
     from wasi_nn.graph.execution_context import ExecutionContext
     from wasi_nn.limits.usage import Usage
     from wasi_nn.session.handles import HandleTable
@@ -34,6 +39,7 @@ class ExtensionCalls(ABC):
     takes_byte_strings = False
     """Whether outputs of byte strings become tensors; else they are errors, as in wasi:nn. The ABI sets it for a guest
     that imports the interface byte-strings."""
+    file_reader: FileReader | None
     _handles: HandleTable
     _policy: Policy
     _usage: Usage
@@ -42,6 +48,11 @@ class ExtensionCalls(ABC):
     @abstractmethod
     def context(self, handle: int) -> ExecutionContext:
         """The execution context behind a handle."""
+
+    @property
+    def extensions(self) -> frozenset[str]:
+        """The interfaces of wasi-nn:ext that the guest may import."""
+        return self._policy.extensions
 
     def describe(self, graph: int) -> GraphDescription:
         """The description of a graph, with the model's metadata if the policy allows that."""
@@ -74,7 +85,9 @@ class ExtensionCalls(ABC):
         without variables, `too-large` by the limits."""
         shared = self._shared_variables.of(graph, self._handles.get(graph, Graph))
         self._usage.require("tensor_bytes", shared.nbytes)
-        return state_files.written(shared.get())
+        values = shared.get()
+        self._usage.require("tensor_bytes", sum(value.nbytes for value in values.values()))
+        return state_files.written(values)
 
     def state_set(self, graph: int, state: memoryview | bytes) -> None:
         """Set a graph's variables to the values in a safetensors file; those that the file lacks keep theirs.
@@ -91,37 +104,65 @@ class ExtensionCalls(ABC):
     def begin_sequence(self, context: int, inputs: Sequence[tuple[str, int]]) -> int:
         """Begin a sequence on tensors by the names of inputs; returns its handle. The inputs' handles are removed even
         if this fails. Raises as `ExecutionContext.sequence` does."""
-        item = self.context(context)
+        self.context(context)
         try:
             arrays = [(name, self._handles.get(tensor, Tensor).array(name)) for name, tensor in inputs]
-            sequence = item.sequence(arrays)
+            return self.begin_named(context, arrays)
         finally:
             for _, tensor in inputs:
                 self._handles.discard(tensor)
-        return self._handles.add(sequence)
+
+    def begin_named(self, context: int, inputs: Iterable[tuple[str, ArrayLike]]) -> int:
+        """Begin a sequence on arrays by the names of inputs; returns its handle. Raises as `ExecutionContext.sequence`
+        does."""
+        item = self.context(context)
+        return self._handles.add(item.sequence(inputs_with_image(item.graph, inputs, self.file_reader)))
 
     def next_of_sequence(self, sequence: int) -> list[tuple[str, int]] | None:
         """The outputs of the next piece: handles of new tensors by the names of outputs. None after the last piece.
         Raises as `NamedSequence.next` does."""
-        item = self._handles.get(sequence, NamedSequence)
-        results = item.next()
+        results = self.next_named(sequence)
         if results is None:
             return None
-        graph = item.context.graph
+        graph = self._handles.get(sequence, NamedSequence).context.graph
         tensors = [as_tensor(graph, name, array, self.takes_byte_strings) for name, array in results]
         handles = self._handles.add_all(tensors)
         return [(name, handle) for (name, _), handle in zip(results, handles, strict=True)]
 
+    def next_named(self, sequence: int) -> list[tuple[str, Array]] | None:
+        """See `NamedSequence.next`."""
+        return self._handles.get(sequence, NamedSequence).next()
+
+    def begin_sequence_on_inputs(self, context: int) -> None:
+        """See `ExecutionContext.begin_sequence`."""
+        self.context(context).begin_sequence()
+
+    def next_piece(self, context: int) -> bool:
+        """See `ExecutionContext.next_piece`."""
+        return self.context(context).next_piece()
+
+    def end_sequence(self, context: int) -> None:
+        """See `ExecutionContext.end_sequence`."""
+        self.context(context).end_sequence()
+
     def set_byte_strings(self, context: int, index: int, dims: Dims, content: memoryview) -> None:
         """Set input `index` to strings in the encoding of `wasi_nn.graph.byte_strings`. Raises `NNError` as that and
-        `ExecutionContext.set_input` do."""
-        self.context(context).set_input(index, decoded(f"input {index}", content, dims))
+        `ExecutionContext.set_input` do, with `too-large` by the limits."""
+        item = self.context(context)
+        info = item.graph.inputs[find(item.graph.inputs, index, "input")]
+        if info.dtype is not None and not is_byte_strings(info):
+            message = f"input {info.name!r} is {info.type_name}, not byte strings: call set_input"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+        self._usage.require("tensor_bytes", len(content))
+        item.set_input(index, decoded(f"input {info.name!r}", content, dims))
 
     def byte_strings(self, context: int, index: int) -> Array:
         """Output `index` of the last compute, which has strings, in the same encoding: u8[size]. Raises `NNError` with
-        `invalid-argument` for an output of numbers, and as `ExecutionContext.output` does."""
+        `invalid-argument` for an output of numbers, `too-large` by the limits, and as `ExecutionContext.output`
+        does."""
         info, array = self.context(context).output(index)
         if array.dtype != object:
             message = f"output {info.name!r} has numbers, not byte strings: call get_output"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+        self._usage.require("tensor_bytes", held_bytes(array))
         return encoded(array)

@@ -349,6 +349,10 @@ class Session(ExtensionCalls):
         """Raise `NNError` with `too-large` if the guest may not hold another tensor of this size in bytes."""
         self._usage.require("tensor_bytes", size)
 
+    def held_bytes(self) -> HeldBytes:
+        """A new count of bytes that an ABI keeps for the guest, within the limit on tensors."""
+        return HeldBytes(self._usage)
+
     def tensor(self, handle: int) -> Tensor:
         """The tensor behind a handle."""
         return self._handles.get(handle, Tensor)

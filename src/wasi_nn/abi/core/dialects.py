@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from wasmtime import Linker, Module
 
-from wasi_nn.abi.core import spec, wamr, wasmedge
+from wasi_nn.abi.core import extensions, spec, wamr, wasmedge
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.arguments import require_kind
 from wasi_nn.errors import ErrorCode, NNError
@@ -38,7 +38,7 @@ ABIS: dict[Dialect, type[CoreAbi]] = {
 }
 """The class with the functions of each dialect."""
 
-MODULES = (spec.MODULE, wamr.MODULE)
+MODULES = (spec.MODULE, wamr.MODULE, extensions.MODULE)
 """The modules from which core guests import nn functions."""
 
 

@@ -177,7 +177,9 @@ class OpenVinoBackend(Backend):
         model = core.read_model(*parts)
         compiled = core.compile_model(model, name or device.name, properties)
         graph = OpenVinoGraph(self.encoding, compiled, self._name, model, chosen)
-        graph.metadata |= described_signatures(signatures, chosen)
+        if chosen is not None:
+            graph.signature, graph.signatures = chosen.name, tuple(signature.name for signature in signatures)
+            graph.metadata |= described_signatures(graph.signatures, graph.signature)
         return graph
 
 
