@@ -15,10 +15,13 @@ import numpy as np
 import onnx_models
 import pytest
 import serving
+from isolated_programs import kill_worker_of, wait_for_end_of
 from serving import HungGraph, RunningServer
+from training_guests import isolated
+from variables_backend import X
 
 import wasi_nn
-from wasi_nn.serving import served_graph
+from wasi_nn.serving import computes, served_graph
 from wasi_nn.serving.compute_queue import ComputeQueue
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.request import InferenceRequest
@@ -164,24 +167,41 @@ def test_a_cancelled_request_ends_its_compute() -> None:
     run(main, {"loop": onnx_models.loop()}, computes=1, request_time=3600.0)
 
 
-def test_a_compute_that_hangs_costs_its_own_request_only() -> None:
+def test_a_compute_that_hangs_costs_its_own_request_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(computes, "_GRACE", 0.01)
     hung = HungGraph()
 
-    async def main(service: InferenceService) -> list[Reason]:
-        reasons = []
-        for _ in range(5):
-            with pytest.raises(ServingError) as raised:
-                await service.infer(request("hung", seconds=0.01))
-            reasons.append(raised.value.reason)
-            await service.infer(request("net"))
+    async def main(service: InferenceService) -> None:
+        for _ in range(4):
+            task = asyncio.create_task(service.infer(request("hung")))
+            while not hung.began.acquire(blocking=False):
+                await asyncio.sleep(0)
+            task.cancel()
+            await service.infer(request("net"))  # which has the only turn once the compute is given up
+        served = service.models.find("hung").served
+        assert served is not None
+        assert served.abandoned == 4
+        with pytest.raises(ServingError, match="4 computes of this graph don't end") as raised:
+            await service.infer(request("hung"))
+        assert raised.value.reason is Reason.UNAVAILABLE
         hung.may_end.set()
-        while service.models.find("hung").served.abandoned:  # type: ignore[union-attr]  # it is loaded
+        while served.abandoned:
             await asyncio.sleep(0)
         await service.infer(request("hung"))
-        return reasons
 
-    graphs = {"hung": hung, "net": onnx_models.identity(dims=(1,))}
-    assert run(main, graphs, computes=1) == [Reason.LATE] * 4 + [Reason.UNAVAILABLE]
+    run(main, {"hung": hung, "net": onnx_models.identity(dims=(1,))}, computes=1)
+
+
+def test_a_request_whose_compute_hangs_is_answered_in_time() -> None:
+    hung = HungGraph()
+
+    async def main(service: InferenceService) -> None:
+        with pytest.raises(ServingError) as raised:
+            await service.infer(request("hung", seconds=0.1))
+        assert raised.value.reason is Reason.LATE
+        hung.may_end.set()
+
+    run(main, {"hung": hung})
 
 
 def test_a_failing_compute_costs_its_own_request_only() -> None:
@@ -355,3 +375,18 @@ def test_settings_are_checked() -> None:
         for value in (0, -1, "1", inf):
             with pytest.raises(wasi_nn.NNError, match=f"ServingLimits.{name}"):
                 ServingLimits(**dict[str, Any]({name: value}))
+
+
+def test_shared_variables_that_are_lost_with_a_worker_begin_anew(isolation: None) -> None:
+    graph = isolated()
+    registry = wasi_nn.Registry({"m": wasi_nn.NamedGraph(graph, share_variables=True)})
+
+    async def main(service: InferenceService) -> None:
+        async def outputs() -> Any:
+            return (await service.infer(request("m", X))).outputs[0][1].tolist()
+
+        assert await outputs() == X.tolist()
+        wait_for_end_of(kill_worker_of(graph))
+        assert await outputs() == X.tolist()
+
+    run(main, registry)

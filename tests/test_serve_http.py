@@ -293,13 +293,24 @@ def test_pages_in_browsers_are_refused(server: RunningServer) -> None:
     assert (status, answer["error"][:23]) == (403, "requests of pages in br")
 
 
-def test_slow_clients_are_left(server: RunningServer) -> None:
-    assert server.say().startswith(b"HTTP/1.1 408 ")
-    assert server.say(b"GET /v2 HTTP/1.1\r\nHost: a\r\n").startswith(b"HTTP/1.1 408 ")
-    slow = f"POST {INFER} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345".encode()
-    answer = server.say(slow)
-    assert answer.startswith(b"HTTP/1.1 408 ")
-    assert b"the body didn't arrive within 1 s (ServingLimits.body_time, --max-body-time)" in answer
+def test_clients_that_send_headers_slowly_are_left() -> None:
+    with RunningServer({}, limits=ServingLimits(header_time=0.3)) as server:
+        assert server.say().startswith(b"HTTP/1.1 408 ")
+        answer = server.say(b"GET /v2 HTTP/1.1\r\nHost: a\r\n")
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert answer.endswith(b'{"error":"the headers took too long"}')
+
+
+def test_clients_that_send_a_body_slowly_are_left() -> None:
+    with RunningServer({"net": onnx_models.relu()}, limits=ServingLimits(body_time=0.3)) as server:
+        answer = server.say(f"POST {INFER} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345".encode())
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"the body didn't arrive within 0.3 s (ServingLimits.body_time, --max-body-time)" in answer
+
+
+def test_idle_connections_are_closed() -> None:
+    with RunningServer({}, limits=ServingLimits(idle_time=1)) as server:
+        assert server.say(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n").endswith(b'{"live": true}')
 
 
 def test_an_endless_header(server: RunningServer) -> None:

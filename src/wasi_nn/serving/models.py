@@ -102,7 +102,7 @@ class Models:
         Raises `ServingError`: `unavailable` where it isn't there or can't be loaded, `late` if it isn't loaded by
         `until`, a time of the event loop.
         """
-        if model.served is not None:
+        if model.served is not None and not model.served.is_lost:
             return model.served
         loop = asyncio.get_running_loop()
         if model.loading is None and (model.is_unloaded or loop.time() < model.retry_at):

@@ -10,6 +10,7 @@ from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.limits.compute_guard import ComputeGuard
 from wasi_nn.limits.limits import Limits
 from wasi_nn.limits.usage import HeldBytes, Usage
+from wasi_nn.loading.shared_graph import SharedGraph
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph
@@ -50,6 +51,12 @@ class ServedGraph:
         self._idle: list[GuardedContext] = []
         self._users = 0
         self._is_retired = False
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the variables that all requests share are lost with a worker, so that another graph must take this
+        one's place."""
+        return isinstance(self.graph, SharedGraph) and self.graph.is_lost
 
     def take_context(self) -> GuardedContext:
         """A context for one compute."""
