@@ -261,6 +261,19 @@ def test_large_requests_are_refused(server: RunningServer) -> None:
     assert (status, answer["error"][:30]) == (413, "the headers have more than 409")
 
 
+def test_the_connection_ends_with_the_answer_where_the_body_isnt_read(server: RunningServer) -> None:
+    for path, status in ((INFER.replace("net", "nets"), 404), ("/v2/nothing", 404), ("/v2", 405)):
+        head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {10**15}\r\n\r\n"
+        assert server.say(head.encode()).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_a_large_answer_is_to_be_asked_for_as_binary_data(server: RunningServer) -> None:
+    body, headers = binary(np.zeros((1251, 2), np.int64), "INT64")
+    status, answer, _ = server.ask("POST", "/v2/models/int64/infer", body, headers)
+    assert status == 413
+    assert answer["error"].endswith("(ServingLimits.json_bytes, --max-json-bytes): ask for it as binary data")
+
+
 def test_a_chunked_body_is_counted_as_it_arrives(server: RunningServer) -> None:
     head = f"POST {INFER} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     chunk = b"8000\r\n" + b" " * 0x8000 + b"\r\n"

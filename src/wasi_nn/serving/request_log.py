@@ -6,7 +6,7 @@ import json
 import secrets
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import IO
 
@@ -29,6 +29,7 @@ class FinishedRequest:
     computed: float | None = None
     bytes_in: int = 0
     bytes_out: int = 0
+    has_read_body: bool = field(default=False, repr=False)
 
 
 class RequestLog:
@@ -43,6 +44,7 @@ class RequestLog:
         if not self._is_on:
             return
         line = {"time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")} | asdict(request)
+        del line["has_read_body"]
         for name in ("seconds", "waited", "computed"):
             if line[name] is not None:
                 line[name] = round(line[name], 6)

@@ -24,7 +24,6 @@ from wasi_nn.serving.http.connection import bounded_protocol
 from wasi_nn.serving.http.door import Door
 from wasi_nn.serving.metrics import Metrics
 from wasi_nn.serving.oip.grpc_service import GrpcService
-from wasi_nn.serving.oip.proto.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from wasi_nn.serving.oip.rest import RestEndpoints
 from wasi_nn.serving.request_bytes import RequestBytes
 from wasi_nn.serving.request_log import RequestLog
@@ -185,7 +184,7 @@ class Server:
             ("grpc.max_connection_idle_ms", round(1000 * limits.idle_time)),
         ]
         server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.queue + limits.computes + 64)
-        add_GRPCInferenceServiceServicer_to_server(GrpcService(front), server)  # type: ignore[no-untyped-call]
+        server.add_generic_rpc_handlers((GrpcService(front).handler(),))
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
             if settings.tls is None:

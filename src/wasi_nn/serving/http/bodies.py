@@ -31,6 +31,7 @@ async def read_body(request: Request, limits: ServingLimits, held: HeldRequest) 
     try:
         async with asyncio.timeout(limits.body_time):
             body = await _received(request, limits, held)
+        request.scope["facts"].has_read_body = True
     except TimeoutError:
         message = f"the body didn't arrive within {limits.body_time:g} s ({how_to_raise('body_time')})"
         raise ServingError(Reason.TOO_SLOW, message) from None

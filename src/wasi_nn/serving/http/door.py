@@ -57,7 +57,9 @@ class Door:
         facts = FinishedRequest(request_id(headers.get("x-request-id")), "http", "unknown")
         scope["app"] = self  # so that the router raises its errors
         scope["facts"] = facts
-        answer = _Answer(facts, send)
+        answer = _Answer(
+            facts, send, has_body=headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        )
         try:
             with self._front.noting(facts):
                 try:
@@ -98,18 +100,23 @@ class Door:
 
 
 class _Answer:
-    """Passes the messages of an answer on, with the id of the request, and notes them."""
+    """Passes the messages of an answer on, with the id of the request, and notes them. If the request has a body that
+    wasn't read, the connection ends with the answer: a client could otherwise go on sending for ever."""
 
-    def __init__(self, facts: FinishedRequest, send: Send) -> None:
+    def __init__(self, facts: FinishedRequest, send: Send, *, has_body: bool) -> None:
         self._facts = facts
         self._send = send
+        self._has_body = has_body
         self.has_begun = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.has_begun = True
             self._facts.status = message["status"]
-            message["headers"] = [*message["headers"], (b"x-request-id", self._facts.id.encode())]
+            headers = [*message["headers"], (b"x-request-id", self._facts.id.encode())]
+            message["headers"] = headers
+            if self._has_body and not self._facts.has_read_body:
+                headers.append((b"connection", b"close"))
         else:
             self._facts.bytes_out += len(message.get("body", b""))
         await self._send(message)
@@ -125,8 +132,6 @@ def of(error: ServingError) -> Response:
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
     if error.reason is Reason.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = "Bearer"
-    if error.reason in (Reason.TOO_SLOW, Reason.TOO_LARGE):
-        headers["Connection"] = "close"  # the rest of the body isn't read
     return _error(STATUS[error.reason], error.message, headers)
 
 

@@ -103,7 +103,7 @@ class RestEndpoints:
             inference = InferenceRequest(name, version, wanted.inputs, names, self._service.until(wanted.seconds))
             result = await while_connected(request.receive, self._service.infer(inference))
             facts.waited, facts.computed = result.waited, result.computed
-            content, headers = write_response(name, wanted, result)
+            content, headers = write_response(name, wanted, result, limits)
         return Response(content, headers=headers)
 
     async def index(self, request: Request) -> Response:
