@@ -19,6 +19,7 @@ import onnx_models
 import pytest
 import serving
 from conftest import need_command
+from onnx import TensorProto
 
 from wasi_nn.cli import main
 from wasi_nn.serving.oip.proto import open_inference_pb2 as messages
@@ -224,3 +225,39 @@ def test_files_that_cant_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[s
     grpc_only = [*graph[:2], "--http-port", "none", "--grpc-port", "0"]
     assert main(["serve", *grpc_only, *files]) == 1
     assert capsys.readouterr().err.startswith("wasi-nn: ")
+
+
+def test_options_of_graphs_stay_when_the_file_is_read_again(tmp_path: Path) -> None:
+    def write(model: str) -> Path:
+        path = tmp_path / "graphs.toml"
+        path.write_text(f'[graphs.net]\npath = "{model}.onnx"\n[graphs.other]\npath = "other.onnx"\n')
+        return path
+
+    for name in ("first", "second", "other"):
+        (tmp_path / f"{name}.onnx").write_bytes(onnx_models.cast(TensorProto.INT8, TensorProto.INT8))
+    options = ("--graph-option", "net:convert-types=true")
+    with serving.command("--graphs", str(write("first")), *options) as server:
+        server.wait_until_ready()
+        for model, words in (("first", "reloaded: nothing has changed"), ("second", "reloaded: net")):
+            write(model)
+            server.signal(signal.SIGHUP)
+            wait_for_line(server, words)
+            types = {}
+            for name in ("net", "other"):
+                types[name] = server.ask("GET", f"/v2/models/{name}")[1]["inputs"][0]["datatype"]
+            assert types == {"net": "INT32", "other": "INT8"}
+        (tmp_path / "graphs.toml").write_text('[graphs.other]\npath = "other.onnx"\n')
+        server.signal(signal.SIGHUP)
+        wait_for_line(server, "nothing was reloaded: --graph-option net:convert-types=true: no graph is named 'net'")
+
+
+def test_isolated_graphs(tmp_path: Path, isolation: None) -> None:
+    graphs = serving.write_graphs(tmp_path, {"net": onnx_models.relu(), "loop": onnx_models.loop()})
+    with serving.command("--graphs", str(graphs), "--isolate") as server:
+        for _ in range(2):
+            assert data(server.ask("POST", INFER, INPUTS)) == [0, 2, 0, 4]
+            long = {"inputs": [{"name": "x", "datatype": "INT64", "shape": [1], "data": [10**9]}]}
+            status, answer, _ = server.ask("POST", "/v2/models/loop/infer", long | {"parameters": {"timeout": 200_000}})
+            assert status == 504, answer
+        server.signal(signal.SIGTERM)
+        assert server.end()[0] == 0

@@ -15,6 +15,7 @@ import numpy as np
 import onnx_models
 import pytest
 import serving
+from conftest import need
 from isolated_programs import kill_worker_of, wait_for_end_of
 from serving import HungGraph, RunningServer
 from training_guests import isolated
@@ -390,3 +391,47 @@ def test_shared_variables_that_are_lost_with_a_worker_begin_anew(isolation: None
         assert await outputs() == X.tolist()
 
     run(main, registry)
+
+
+class Varying(wasi_nn.Graph):
+    """A graph that doesn't declare its outputs: it gives its input as `a` and as `b`."""
+
+    encoding, runtime, outputs_vary = wasi_nn.GraphEncoding.PYTORCH, "stand-in", True
+
+    def __init__(self) -> None:
+        super().__init__([wasi_nn.TensorInfo("x", np.dtype(np.float32), (1,))], [])
+
+    def runner(self) -> Any:
+        return lambda inputs, reuse: wasi_nn.Outputs.named([("a", inputs[0].copy()), ("b", 2 * inputs[0])])
+
+
+def test_outputs_that_a_model_doesnt_declare() -> None:
+    async def main(service: InferenceService) -> None:
+        async def names(*wanted: str) -> list[str]:
+            one = InferenceRequest("v", "", [("x", ONE)], wanted, time.monotonic() + 60)
+            return [name for name, _ in (await service.infer(one)).outputs]
+
+        assert await names() == ["a", "b"]
+        assert await names("b") == ["b"]
+        with pytest.raises(ServingError, match="no output is named 'c'; this compute gave 'a', 'b'") as raised:
+            await names("c")
+        assert raised.value.reason is Reason.INVALID
+
+    run(main, {"v": Varying()})
+
+
+def test_a_prompt_is_one_string_of_bytes(tmp_path: Path) -> None:
+    need("xllamacpp", "'wasi-nn[ggml]'")
+    import ggml_models
+
+    (tmp_path / "model.gguf").write_bytes(ggml_models.tiny())
+    prompt = {"name": "prompt", "datatype": "BYTES", "shape": [1], "data": ["Once upon a time"]}
+    named = wasi_nn.NamedGraph(tmp_path / "model.gguf", options={"n-predict": 4})
+    with RunningServer({"writer": named}) as server:
+        wanted = {"inputs": [prompt], "outputs": [{"name": "text"}]}
+        status, answer, _ = server.ask("POST", "/v2/models/writer/infer", wanted)
+        assert status == 200, answer
+        assert answer["outputs"][0]["datatype"] == "UINT8"
+        assert (
+            server.ask("POST", "/v2/models/writer/infer", {"inputs": [prompt | {"shape": [0], "data": []}]})[0] == 400
+        )
