@@ -261,3 +261,19 @@ def test_isolated_graphs(tmp_path: Path, isolation: None) -> None:
             assert status == 504, answer
         server.signal(signal.SIGTERM)
         assert server.end()[0] == 0
+
+
+def test_computes_that_are_under_way_end_before_the_server(tmp_path: Path) -> None:
+    graphs = serving.write_graphs(tmp_path, {"loop": onnx_models.loop()})
+    turns = np.array([100_000])
+    request = messages.ModelInferRequest(model_name="loop")
+    request.inputs.add(name="x", datatype="INT64", shape=[1])
+    request.raw_input_contents.append(turns.tobytes())
+    with serving.command("--graphs", str(graphs)) as server, grpc.insecure_channel(server.grpc) as channel:
+        stub: Any = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+        under_way = stub.ModelInfer.future(request)
+        while not under_way.done() and b"\nwasi_nn_running_computes 1.0\n" not in server.ask("GET", "/metrics")[1]:
+            pass
+        server.signal(signal.SIGTERM)
+        assert np.frombuffer(under_way.result().raw_output_contents[0], np.float32).tolist() == turns.tolist()
+        assert server.end()[0] == 0

@@ -121,24 +121,21 @@ def decoded(what: str, datatype: str, shape: Sequence[Any], content: bytes | mem
     return array if array.flags.aligned else array.copy()
 
 
-def _strings(what: str, dims: Dims, content: memoryview) -> Array:
-    count, place = prod(dims), 0
+def _strings(what: str, dims: Dims, view: memoryview) -> Array:
+    content, size, count = bytes(view), len(view), prod(dims)
+    place, length_at = 0, _LENGTH.unpack_from
     strings: list[bytes] = []
-    while place < len(content):
-        if len(strings) == count:
-            raise invalid(
-                f"{what}: {len(content) - place} bytes follow the {count} strings of {BYTES}{dims_text(dims)}"
-            )
+    while place < size and len(strings) < count:
         start = place + _LENGTH.size
-        if start > len(content):
+        if start > size:
             raise invalid(f"{what}: string {len(strings)} has no length of {_LENGTH.size} bytes before it")
-        place = start + _LENGTH.unpack_from(content, place)[0]
-        if place > len(content):
-            message = (
-                f"string {len(strings)} is said to have {place - start} bytes, of {len(content) - start} that follow"
-            )
+        place = start + length_at(content, place)[0]
+        if place > size:
+            message = f"string {len(strings)} is said to have {place - start} bytes, of {size - start} that follow"
             raise invalid(f"{what}: {message}")
-        strings.append(bytes(content[start:place]))
+        strings.append(content[start:place])
+    if place < size:
+        raise invalid(f"{what}: {size - place} bytes follow the {count} strings of {BYTES}{dims_text(dims)}")
     return strings_array(what, strings, dims)
 
 
