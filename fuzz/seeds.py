@@ -233,7 +233,7 @@ def _sniffers() -> Seeds:
 
 
 def _components() -> Seeds:
-    from wasi_nn.abi.component.bridge import VERSIONS
+    from wasi_nn.abi.component.bridge import VERSIONS, extension_name
 
     def nn(version: str, name: str) -> str:
         return f"""(import "wasi:nn/errors@{version}" (instance ${name} (export "error" (type (sub resource)))))
@@ -244,6 +244,11 @@ def _components() -> Seeds:
     texts = {
         "empty": "",
         "one_version": nn(VERSIONS[2], "a"),
+        "extensions": f"""(import "{extension_name("types")}" (instance $t (type $a (variant (case "b" u32)))
+            (export "dimension" (type (eq $a)))))
+          (alias export $t "dimension" (type $d)) (import "{extension_name("describe")}" (instance $e
+            (alias outer 1 $d (type $b)) (export "dimension" (type (eq $b)))))
+          {nn(VERSIONS[0], "a")} (import "{extension_name("sequences")}" (instance))""",
         "two_versions": nn(VERSIONS[0], "a") + nn(VERSIONS[1], "b"),
         "between_imports": f"""{core} (alias core export $i "f" (core func $f)) (import "one" (func (param "x" u32)))
           {nn(VERSIONS[2], "a")} (type $n (list u32))
@@ -376,7 +381,32 @@ def _component_abi() -> Seeds:
         "r": step("make_tensor", 1, 4, 1, 16, bytes(16)),
     }
     inputs = {"f": b"x", "a": b"x", "v": b"x", "q": b"q", "w": b"prompt", "r": b"x"}
-    seeds = {}
+    word, load = step("make_tensor", 1, 5, 4, 5, b"hello"), "load_by_name"
+    next_twice = step("next_of_sequence", 0) * 2
+    seeds = {
+        "description": step(load, text(b"t"))
+        + step("describe", 0, 0)
+        + step(load, text(b"s"))
+        + step("describe", 1, 1),
+        "state": step(load, text(b"t"))
+        + step("use_signature", 0, 1)
+        + step("get_state", 0)
+        + step("set_state", 1, 0, 1),
+        "sequence": b"".join(
+            (
+                *(step(load, text(b"w")), step("make_context", 0), word),
+                step("begin_sequence", 0, 1, 0, text(b"prompt")) + next_twice,
+                *(step("drop", 1, 0), step("drop", 2, 0), next_twice, step("drop", 4, 0)),
+            )
+        ),
+        "strings": b"".join(
+            (
+                *(step(load, text(b"s")), step("make_context", 0)),
+                step("make_strings", 2, 1, 4, 2, 1, 2) + step("look_at_strings", 0),
+                step("compute_named", 0, 1, 0, text(b"s")) + step("look_at_strings", 0),
+            )
+        ),
+    }
     for letter, tensor in tensors.items():
         name = text(inputs[letter])
         seeds[letter] = b"".join(
@@ -412,6 +442,8 @@ def _worker_messages() -> Seeds:
         "variables": b'{"nbytes": 16, "outputs": [["float32", [4], 0], ["int8", [], 64]], "names": ["w", "a.b"]}',
     }
     seeds = {name: bytes((number,)) + content for number, (name, content) in enumerate(contents.items())}
+    templates = b'{"templates": [["w", "float32", [4, 2]], ["a.b", "bfloat16", []]]}'
+    seeds["templates"] = bytes((list(contents).index("variables"),)) + templates
     seeds["same"] = bytes((list(contents).index("outputs"),)) + b'{"same": true}'
     seeds["open_graph"] = b"\1" + json.dumps(described_graph(named.get("a"))).encode()
     seeds["framed"] = bytes((len(worker_messages.KINDS),)) + encoded({"hooks": ["steps"]}, b"data")

@@ -17,7 +17,7 @@ from wasi_nn.isolation.shared_memory import WorkerMemory
 from wasi_nn.isolation.wire.channel import Channel, Gone
 from wasi_nn.isolation.wire.descriptions import Description, InvalidWorkerMessage, dims_of, error_of, texts_of
 from wasi_nn.isolation.wire.outputs import OutputReader, declared_outputs
-from wasi_nn.isolation.wire.variables import nbytes_of, values_of
+from wasi_nn.isolation.wire.variables import nbytes_of, templates_of, values_of
 from wasi_nn.session import state_files
 
 MAX_SIZE = 4096
@@ -89,6 +89,8 @@ def _variables(content: Any) -> None:
         return
     with suppress(InvalidWorkerMessage):
         assert nbytes_of(content) >= 0
+    with suppress(InvalidWorkerMessage):
+        assert all(array.strides == (0,) * array.ndim for array in templates_of(content.get("templates")).values())
     with suppress(InvalidWorkerMessage), refusals(NNError):
         state_files.written(values_of(_READERS[1].read(content)))
 

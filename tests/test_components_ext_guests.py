@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnx_models
 import pytest
-from build_components import EXTENDED_C_GUESTS as NAMES, build_c
-from conftest import REPOSITORY, need
+from build_components import EXTENDED_C_GUESTS as NAMES, build_c, build_js, build_python
+from conftest import REPOSITORY, need, need_command
 from extension_graphs import Echo, Learner, Speller
 
 from wasi_nn import Graph, GuestError, Host, TensorType
@@ -112,6 +112,59 @@ def test_a_text_is_printed_piece_by_piece(host: Host) -> None:
     result = host.run(STREAM, ["speller", "what? no"], capture_output=True)
     assert (result.exit_code, result.stdout) == (1, b"what"), "what came before the error is there"
     assert b"runtime-error" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def in_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The guest in Python, which takes ten seconds to build."""
+    need("componentize_py", "componentize-py")
+    return build_python(tmp_path_factory.mktemp("python") / "ext.wasm", "ext")
+
+
+def prints_piece_by_piece(host: Host, guest: Path, arguments: list[str], code: str) -> None:
+    """The guest prints a text, then one of which the end fails, and then the error of a graph that isn't there."""
+    assert output(host, guest, [*arguments, "speller", "Zw\u00f6lf K\u00e4mpfer"]) == ["Zw\u00f6lf K\u00e4mpfer"]
+    result = host.run(guest, [*arguments, "speller", "what? no"], capture_output=True)
+    assert (result.exit_code, result.stdout) == (1, b"what")
+    result = host.run(guest, [*arguments, "nope", ""], capture_output=True)
+    assert result.exit_code == 1
+    assert "no graph is named 'nope'" in result.stderr.decode()
+    assert f"[{code}]" in result.stderr.decode()
+
+
+def test_a_text_is_printed_by_a_guest_in_python(host: Host, in_python: Path) -> None:
+    prints_piece_by_piece(host, in_python, ["stream"], "NOT_FOUND")
+
+
+def test_a_text_is_printed_by_a_guest_in_javascript(host: Host, tmp_path: Path) -> None:
+    need_command("npm", "Node.js with npm")
+    prints_piece_by_piece(host, build_js(tmp_path / "stream.wasm", "stream"), [], "not-found")
+
+
+def test_a_guest_in_python_learns_and_goes_on_later(in_python: Path, tmp_path: Path) -> None:
+    """A network for digits, in TorchScript: a second run begins with the variables that the first one has saved."""
+    need("torch", "'wasi-nn[pytorch]'")
+    need("sklearn", "scikit-learn")
+    import pytorch_models
+    from sklearn.datasets import load_digits
+
+    images, digits = load_digits(return_X_y=True)
+    (tmp_path / "x").write_bytes((images[:600] / 16).astype(np.float32).tobytes())
+    (tmp_path / "y").write_bytes(digits[:600].astype(np.int64).tobytes())
+    host = Host({"digits": pytorch_models.script(pytorch_models.Digits())}, cache=tmp_path / "cache")
+
+    def learn(steps: int) -> tuple[list[float], int]:
+        """The losses of the steps, and the number of rows that are told right."""
+        arguments = ["learn", "digits", str(steps), "/data/x", "/data/y", "--state", "/data/state"]
+        *losses, right = output(host, in_python, arguments, tmp_path)
+        return [float(line.removeprefix("loss ")) for line in losses], int(right.split()[0])
+
+    first, told_first = learn(60)
+    assert first[-1] < first[0] / 2
+    assert learn(0) == ([], told_first)
+    second, told_second = learn(60)
+    assert second[0] < first[-1]
+    assert told_second > told_first > 300
 
 
 @pytest.mark.parametrize("guest", [RUN_ANY, STREAM], ids=["run_any", "stream"])

@@ -4,6 +4,8 @@ allows."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -417,6 +419,74 @@ def test_strings_above_the_limit_are_an_error() -> None:
         guest = Extended(session)
         fails("too-large", "tensor", guest.strings_tensor, [b"x" * 900, b"y" * 100])
         guest.strings_tensor([b"x" * 900])
+
+
+# Any order of calls
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_calls_in_any_order_leave_nothing(seed: int, speller: Speller) -> None:
+    """A guest makes calls in a random order, drops what others still use, and gives wrong names, states and strings.
+    Each call succeeds or is an error with a code, and in the end nothing is left."""
+    random = Random(seed)
+    limits = Limits(handles=random.choice((8, 100)), contexts=random.choice((2, 50)), tensor_bytes=1 << 20)
+    graphs = {"speller": speller, "learner": Learner(), "echo": Echo(), "odd": Odd()}
+    with Session(graphs, limits=limits) as session:
+        guest = Extended(session, direct=random.random() < 0.5)
+        held: dict[str, list[int]] = {"graph": [], "context": [], "sequence": [], "tensor": []}
+
+        def one(kind: str) -> int:
+            return random.choice(held[kind])
+
+        def begin() -> None:
+            context, name = one("context"), random.choice(("prompt", "prompt", "x", "\0"))
+            if session.used("handles") == limits.handles:
+                return  # the constructor of a tensor would trap
+            tensor = guest.raw_tensor([3], 4, random.choice((b"abc", b"a?c", b"")))
+            held["sequence"].append(guest.begin_with(context, [(name, tensor)]))
+
+        def piece() -> None:
+            outputs = guest.next(one("sequence"))
+            held["tensor"] += [tensor for _, tensor in outputs or []]
+
+        def compute() -> None:
+            context = one("context")
+            inputs = [("x", held["tensor"].pop())] if held["tensor"] else []
+            held["tensor"] += [tensor for _, tensor in guest.compute_named(context, inputs)]
+
+        def strings() -> None:
+            texts = [random.randbytes(random.choice((0, 1, 70_000))) for _ in range(random.randrange(4))]
+            dims = random.choice(([len(texts)], [], [2, 2], [0], [2**32 - 1] * 3))
+            held["tensor"].append(guest.strings_tensor(texts, dims))
+
+        def drop() -> None:
+            kind = random.choice([*held])
+            held[kind].remove(item := one(kind))
+            guest(f"drop-{kind}", item)
+
+        def state() -> None:
+            saved = guest.state_get(one("graph"))
+            guest.state_set(one("graph"), random.choice((saved, saved[:-1], b"", saved + b"x")))
+
+        calls: tuple[Callable[[], object], ...] = (
+            lambda: held["graph"].append(guest.load_by_name(random.choice([*graphs, "nope"]))),
+            lambda: held["graph"].append(guest.use_signature(one("graph"), random.choice(("train", "infer", "s", "")))),
+            lambda: held["context"].append(guest.init_execution_context(one("graph"))),
+            lambda: guest.describe(one("graph")),
+            lambda: guest.strings(one("tensor")),
+            *(begin, piece, piece, compute, strings, drop, drop, state),
+        )
+        for _ in range(60):
+            try:
+                with suppress(GuestFailed, IndexError):  # IndexError: there is nothing to call it with
+                    random.choice(calls)()
+            except TRAP as trap:
+                assert "Limits.handles" in str(trap), "where no handle is left for an error"
+                return
+        for kind, items in held.items():
+            for item in items:
+                guest(f"drop-{kind}", item)
+        assert session.used("handles") == session.used("contexts") == session.used("tensor_bytes") == 0
 
 
 # What the host allows

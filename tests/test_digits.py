@@ -16,6 +16,7 @@ from conftest import need
 
 import wasi_nn
 from wasi_nn import ErrorCode, Graph, LoadRules, NNError, Session
+from wasi_nn.process import forks
 
 need("ai_edge_litert", "'wasi-nn[tflite]'")
 need("tensorflow", "'wasi-nn[tensorflow]'")
@@ -158,6 +159,28 @@ def test_sessions_of_one_graph_dont_see_each_others_training(model: Path) -> Non
     assert (late.accuracy() < 0.2, steps(late.session.state_get(late.graph))) == (True, 0)
 
 
+@pytest.mark.usefixtures("isolation")
+def test_an_isolated_model_learns_too(model: Path) -> None:
+    rules = LoadRules(runtimes=RULES.runtimes, isolate=True)
+    with wasi_nn.Registry({"digits": model}, rules=rules) as registry:
+        one, other = (Learner(Session(registry)) for _ in range(2))
+        one.train()
+        assert (one.accuracy() > 0.9, other.accuracy() < 0.2) == (True, True)
+        state = one.session.state_get(one.graph)
+        assert {name: (str(it.dtype), it.shape) for name, it in load_state(state).items()} == digits.VARIABLES
+        other.session.state_set(other.graph, state)
+        assert other.accuracy() == one.accuracy()
+
+
+def test_what_one_guest_learns_others_get_if_the_operator_shares_it(model: Path) -> None:
+    registry = wasi_nn.Registry({"digits": wasi_nn.NamedGraph(model, share_variables=True)}, rules=RULES)
+    with Session(registry) as session:
+        context = session.init_execution_context(session.load_by_name("digits"))
+        assert accuracy(session, context) < 0.2
+        Learner(Session(registry)).train()
+        assert accuracy(session, context) > 0.9
+
+
 def test_a_state_that_doesnt_fit_changes_nothing(session: Session) -> None:
     learner = Learner(session)
     learner.train(3)
@@ -239,6 +262,17 @@ def test_values_are_copies_in_and_out(graph: Graph) -> None:
     variables.set({})
 
 
+def test_values_that_dont_fit_change_nothing(graph: Graph) -> None:
+    variables = graph.variables()
+    for values, message in (
+        ({"bias": np.ones(10, np.float32), "weight": np.zeros(1)}, "no variable is named 'weight'"),
+        ({"bias": np.ones(10)}, r"variable 'bias' is f32\[10\], got f64\[10\]"),
+        ({"bias": [1.0] * 10}, r"variable 'bias' is f32\[10\], got f64\[10\]"),
+    ):
+        refused(ErrorCode.INVALID_ARGUMENT, message, variables.set, values)
+    assert not variables.get()["bias"].any()
+
+
 def test_threads_take_turns_on_a_set(graph: Graph) -> None:
     variables = graph.variables()
 
@@ -251,6 +285,14 @@ def test_threads_take_turns_on_a_set(graph: Graph) -> None:
 
     on_threads(work, 4)
     assert variables.get()["steps"] == 80
+
+
+def test_a_set_is_of_the_process_that_made_it(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = graph.variables()
+    context = variables.graph("infer").init_execution_context()
+    monkeypatch.setattr(forks, "count", forks.count + 1)
+    for call in (variables.get, lambda: variables.set({}), lambda: context.compute_named(digits.for_inference())):
+        refused(ErrorCode.RUNTIME_ERROR, "was made in another process", call)
 
 
 def test_a_set_outlives_its_graph(model: Path) -> None:

@@ -198,6 +198,22 @@ def test_a_tflite_model_learns_digits(tmp_path: Path) -> None:
     assert percent(again[0]) == percent(lines[3])
 
 
+def test_a_torchscript_model_learns_digits(tmp_path: Path) -> None:
+    need("torch", "'wasi-nn[pytorch]'")
+    need("sklearn", "scikit-learn")
+    import pytorch_models
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    (tmp_path / "x").write_bytes((x / 16).astype(np.float32).tobytes())
+    (tmp_path / "y").write_bytes(y.astype(np.int32).tobytes())
+    (tmp_path / "digits.pt").write_bytes(pytorch_models.script(pytorch_models.Digits()))
+    arguments = ["--epochs", "8", "--batch", "32", "--hold-out", "400", "--to", "/state"]
+    lines = train(tmp_path / "digits.pt", tmp_path, *arguments)
+    assert percent(lines[0]) < 20
+    assert percent(lines[3]) > 85
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -286,6 +286,29 @@ def test_a_signature_that_cant_be_ends_the_worker(answer: str) -> None:
     lost(guest.session.state_get, guest.graph)
 
 
+@pytest.mark.parametrize(
+    "templates",
+    [
+        "None",
+        "[3]",
+        "[['weight', 'float32']]",
+        "[['weight', 'object', [4]]]",
+        "[['weight', 'float33', [4]]]",
+        "[['weight', 'float32', [-1]]]",
+        "[['weight', 'float32', [2**40, 2**40]]]",
+        "[['weight', 'float32', [1] * 65]]",
+        "[['weight', 'float32', [4]]] * 2",
+        "[['\\ud800', 'float32', [4]]]",
+    ],
+)
+def test_types_of_variables_that_cant_be_end_the_worker(templates: str) -> None:
+    program = f"{HOSTILE}\nanswering('templates', lambda self: encoded({{'templates': {templates}}}))"
+    guest = Guest(isolated(program))
+    with pytest.raises(NNError, match="it sent an invalid message"):
+        guest.session.state_set(guest.graph, state_of(bias=[1] * 4))
+    lost(guest.session.state_get, guest.graph)
+
+
 @pytest.mark.parametrize("nbytes", ["-1", "'many'", "None", "True", "1.5", "2**70"])
 def test_a_set_of_impossible_size_ends_the_worker(nbytes: str) -> None:
     guest = Guest(

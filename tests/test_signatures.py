@@ -209,6 +209,6 @@ def test_the_usual_one_of_several_signatures_is_run(of_the_model: list[str], cho
     signatures = {name: ({f"a of {name}": 0, f"b of {name}": 1}, {"c": 2}) for name in of_the_model}
     graph = wasi_nn.load(sums(("x", "y", "z"), signatures), runtime=runtime)
     assert (graph.signature, names(graph)) == (chosen, [f"a of {chosen}", f"b of {chosen}", "c"])
-    assert sorted(graph.signatures) == sorted(of_the_model)
+    assert sorted(graph.signatures) == (sorted(of_the_model) if runtime == "ai_edge_litert" else [chosen])
     graph = wasi_nn.load(sums(("x", "y", "z"), signatures), runtime=runtime, options={"signature": of_the_model[-1]})
     assert graph.signature == of_the_model[-1]

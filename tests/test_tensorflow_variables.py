@@ -109,12 +109,19 @@ def test_a_variable_without_a_value_is_left_out_until_it_has_one(tmp_path: Path)
         read = meta.graph_def.node.add(name="late/read", op="ReadVariableOp", input=["late"])
         read.attr["dtype"].type = tf.float32.as_datatype_enum
         meta.signature_def["late"].outputs["y"].name = "late/read:0"
+        three = models.add_constant(meta.graph_def, "three", f32(3))
+        assign = meta.graph_def.node.add(name="late/assign", op="AssignVariableOp", input=["late", three])
+        assign.attr["dtype"].type = tf.float32.as_datatype_enum
+        after = meta.graph_def.node.add(name="late/after", op="Identity", input=[three, "^late/assign"])
+        after.attr["T"].type = tf.float32.as_datatype_enum
+        meta.signature_def["set late"].outputs["y"].name = "late/after:0"
 
     graph = load(models.changed(counting(tmp_path / "model"), late))
     variables = graph.variables()
     assert list(variables.get()) == ["total"]
     refused(ErrorCode.RUNTIME_ERROR, "late", variables.graph("late").compute, {})
-    variables.set({"late": f32(3)})
+    refused(ErrorCode.INVALID_ARGUMENT, "no variable is named 'late'", variables.set, {"late": f32(3)})
+    assert variables.graph("set late").compute({})["y"] == 3
     assert variables.get()["late"] == variables.graph("late").compute({})["y"] == 3
 
 
@@ -210,14 +217,14 @@ def test_an_unpacked_archive_goes_with_the_graph_that_reads_it_again(
 
 
 def with_a_hostile_signature(folder: Path, secret: str) -> Path:
-    """`good` counts; `bad` writes into a file, and so does a constant of it that TensorFlow would compute on import."""
+    """`good` counts, and `bad` writes into a file."""
     module = tf.Module()
     module.total = tf.Variable(tf.zeros([4]), name="total")
     module.good = models.function(lambda x: {"y": module.total.assign_add(x)})
 
     def bad(x: Any) -> models.Tensors:
         tf.io.write_file(secret, "written")
-        return {"y": tf.io.read_file(secret)}
+        return {"y": -x}
 
     module.bad = models.function(bad)
     return models.saved(folder, module, {"good": module.good, "bad": module.bad})
@@ -226,16 +233,16 @@ def with_a_hostile_signature(folder: Path, secret: str) -> Path:
 def test_a_hostile_signature_of_an_untrusted_model_is_refused_and_the_others_run(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     archive = models.zipped(with_a_hostile_signature(tmp_path / "model", str(canary)))
-    refused(ErrorCode.SECURITY, "'ReadFile'|'WriteFile'", load, archive)
+    refused(ErrorCode.SECURITY, "'WriteFile'", load, archive)
     graph = load(archive, signature="good")
     variables = graph.variables()
-    refused(ErrorCode.SECURITY, "'ReadFile'|'WriteFile'", variables.graph, "bad")
+    refused(ErrorCode.SECURITY, "'WriteFile'", variables.graph, "bad")
     assert y(variables.graph("good"), f32([1, 2, 3, 4])) == [1, 2, 3, 4]
     assert variables.get()["total"].tolist() == [1, 2, 3, 4]
     assert not canary.exists()
     of_the_operator = load(tmp_path / "model", signature="good").variables()
-    assert y(of_the_operator.graph("bad"), f32([0] * 4)) == b"written"
-    assert canary.exists()
+    assert y(of_the_operator.graph("bad"), f32([1, 2, 3, 4])) == [-1, -2, -3, -4]
+    assert canary.read_text() == "written"
 
 
 def test_a_guest_brings_a_model_with_a_hostile_signature(tmp_path: Path) -> None:
@@ -249,7 +256,7 @@ def test_a_guest_brings_a_model_with_a_hostile_signature(tmp_path: Path) -> None
     with Session(allow_load=["tensorflow"], rules=RULES) as session:
         graph = session.load([memoryview(archive)], GraphEncoding.TENSORFLOW, ExecutionTarget.CPU)
         assert session.describe(graph).signatures == ("bad", "infer")
-        refused(ErrorCode.SECURITY, "'ReadFile'|'WriteFile'", session.use_signature, graph, "bad")
+        refused(ErrorCode.SECURITY, "'WriteFile'", session.use_signature, graph, "bad")
         context = session.init_execution_context(session.use_signature(graph, "infer"))
         assert session.compute_named(context, [("x", f32([1, 1, 1, 1]))])[0][1].tolist() == [1] * 4
     assert not canary.exists()

@@ -4,10 +4,10 @@
  *           [--batch N] [--hold-out N] [--train NAME] [--infer NAME]
  *
  * The signature `train` takes features and labels, changes the model's variables, and gives the loss; the signature
- * `infer` takes features, and gives a score for each class. --train and --infer give other names for them. The files have
- * the features as f32s, one row after another, and the labels as i32s; both are little-endian. An epoch trains on all rows
- * but the last ones, which are held out: the accuracy is theirs, or that of all rows if none are. --from begins with a
- * state that --to has written: a safetensors file with the variables.
+ * `infer` takes features, and gives a score for each class, or the class as an integer. --train and --infer give other names
+ * for them. The files have the features as f32s, one row after another, and the labels as i32s; both are little-endian. An
+ * epoch trains on all rows but the last ones, which are held out: the accuracy is theirs, or that of all rows if none are.
+ * --from begins with a state that --to has written: a safetensors file with the variables.
  */
 #include "describe.h"
 
@@ -123,24 +123,40 @@ static double train_once(const part *train, const table *data, uint32_t rows) {
     return loss / steps;
 }
 
+/* The class that the model gives to a row: an integer, or the place of the highest of `classes` scores. */
+static int64_t class_of(bytes output, uint8_t type, uint32_t row, uint32_t classes) {
+    int32_t i32;
+    int64_t i64;
+    switch (type) {
+    case WASI_NN_I64: memcpy(&i64, output.data + row * 8, 8); return i64;
+    case WASI_NN_I32: memcpy(&i32, output.data + row * 4, 4); return i32;
+    }
+    const float *scores = (const float *)output.data + (size_t)row * classes;
+    uint32_t best = 0;
+    for (uint32_t n = 1; n < classes; n++)
+        if (scores[n] > scores[best]) best = n;
+    return best;
+}
+
 /* How many of the rows from `first` on the model tells, as a fraction. */
 static double accuracy(const part *infer, const table *data, uint32_t first) {
     uint32_t right = 0, seen = 0, batch = infer->batch ? infer->batch : data->rows - first;
     for (; first + batch <= data->rows; first += batch) {
         set_features(infer, data, first, batch);
         check(wasi_nn_compute(infer->context), "compute of the signature to infer");
+        wasi_nn_tensor_description *result = describe_output(infer->context, 0);
+        uint8_t type = result && result->type.kind == WASI_NN_NUMBERS ? result->type.number : WASI_NN_U8;
+        uint32_t width = type == WASI_NN_I64 ? 8 : 4;
         bytes output = output_of(infer->context, 0);
-        const float *scores = (const float *)output.data;
-        uint32_t classes = output.size / 4 / batch;
-        if (!classes) DIE("the signature to infer gives no scores");
+        uint32_t classes = output.size / width / batch;
+        if (!classes || (type != WASI_NN_F32 && (classes > 1 || (type != WASI_NN_I64 && type != WASI_NN_I32))))
+            DIE("output 0 of the signature to infer is neither scores of f32 nor classes of i32 or i64");
         for (uint32_t row = 0; row < batch; row++) {
-            uint32_t best = 0;
-            for (uint32_t n = 1; n < classes; n++)
-                if (scores[row * classes + n] > scores[row * classes + best]) best = n;
-            right += (int32_t)best == data->labels[first + row];
+            right += class_of(output, type, row, classes) == data->labels[first + row];
             seen++;
         }
         free(output.data);
+        free(result);
     }
     if (!seen) DIE("the rows for the accuracy are less than a batch");
     return (double)right / seen;

@@ -3,20 +3,18 @@
     ext stream GRAPH PROMPT [OPTIONS]          prints the text of a language model piece by piece; OPTIONS is JSON
     ext learn GRAPH STEPS X Y [--state FILE]   trains a classifier, and prints its loss and how many rows it tells
 
-X and Y are files with the inputs x (numbers, a row for each label) and y (labels, i64) of the model's signature `train`,
-which is run STEPS times. The signature `infer` gives the probabilities of x. The model's variables are those of FILE at
-first, if that exists, and are written there at the end.
+X and Y are files with the inputs x (f32, a row for each label) and y (labels, i64) of the model's signature `train`,
+which is run STEPS times. The first output of the signature `infer` is a label for each row of x, or a score for each
+label. The model's variables are those of FILE at first, if that exists, and are written there at the end.
 """
 
 import array
 import os
 import sys
-from math import prod
 
 from componentize_py_types import Err
-from wit_world.imports import describe, errors, graph, sequences, signatures, state
+from wit_world.imports import errors, graph, sequences, signatures, state
 from wit_world.imports.tensor import Tensor, TensorType
-from wit_world.imports.types import Dimension_Fixed
 
 CODES = {TensorType.FP32: "f", TensorType.FP64: "d", TensorType.I32: "i", TensorType.I64: "q"}
 
@@ -46,15 +44,6 @@ def read(path):
         return file.read()
 
 
-def rows_of(model, name, content):
-    """A file as the tensor of an input, with as many rows as the file has."""
-    info = next(info for info in describe.describe(model).inputs if info.name == name)
-    sizes = [dim.value if isinstance(dim, Dimension_Fixed) else 1 for dim in info.dimensions[1:]]
-    kind = info.element_type.value
-    rows = len(content) // (array.array(CODES[kind]).itemsize * prod(sizes))
-    return Tensor([rows, *sizes], kind, content)
-
-
 def numbers_of(outputs):
     """The numbers of the first output."""
     with outputs[0][1] as tensor:
@@ -63,20 +52,26 @@ def numbers_of(outputs):
 
 def learn(name, steps, x_path, y_path, option=None, state_path=None):
     x, y = read(x_path), read(y_path)
-    labels = array.array("q", y)
+    labels = array.array("q", y).tolist()
+    rows, columns = len(labels), len(x) // 4 // len(labels)
     with graph.load_by_name(name) as model:
         with signatures.use_signature(model, "train") as trained, signatures.use_signature(model, "infer") as used:
             if option == "--state" and os.path.exists(state_path):
                 state.state_set(model, read(state_path))
             with trained.init_execution_context() as training, used.init_execution_context() as inferring:
                 for _ in range(int(steps)):
-                    inputs = [("x", rows_of(trained, "x", x)), ("y", rows_of(trained, "y", y))]
+                    inputs = [
+                        ("x", Tensor([rows, columns], TensorType.FP32, x)),
+                        ("y", Tensor([rows], TensorType.I64, y)),
+                    ]
                     (loss,) = numbers_of(training.compute(inputs))
                     print(f"loss {loss:.4f}")
-                scores = numbers_of(inferring.compute([("x", rows_of(used, "x", x))]))
-        count = len(scores) // len(labels)
-        told = [row.index(max(row)) for row in (scores[at : at + count] for at in range(0, len(scores), count))]
-        print(f"{sum(map(int.__eq__, told, labels))} of {len(labels)} rows")
+                told = numbers_of(inferring.compute([("x", Tensor([rows, columns], TensorType.FP32, x))])).tolist()
+        count = len(told) // rows
+        if count > 1:  # a score for each label
+            scores = (told[at : at + count] for at in range(0, len(told), count))
+            told = [row.index(max(row)) for row in scores]
+        print(f"{sum(map(int.__eq__, told, labels))} of {rows} rows")
         if option == "--state":
             with open(state_path, "wb") as file:
                 file.write(state.state_get(model))

@@ -40,6 +40,8 @@ MAX_RECORD = 4 << 20
 """The most bytes of a record: hundred thousand tensors, or metadata of megabytes. A record of this size takes a second.
 """
 
+_PADDING = (b"", bytes(3), bytes(2), bytes(1))
+
 Place = tuple[int, int]
 """The address of a string or a list, and its number of bytes or items."""
 
@@ -84,18 +86,22 @@ class RecordWriter:
 
     def _reserve(self, size: int) -> int:
         at = len(self._bytes)
-        if at + size > MAX_RECORD:
+        self._require_room(at + size)
+        self._bytes += bytes(size)
+        return at
+
+    def _require_room(self, end: int) -> None:
+        if end > MAX_RECORD:
             how = how_to_set("without its metadata: show_metadata=False", "--no-metadata")
             message = f"the description has more than {MAX_RECORD} bytes, the most that a guest gets"
             raise NNError(ErrorCode.TOO_LARGE, f"{message} ({how})" if self._has_metadata else message)
-        self._bytes += bytes(size + -size % 4)
-        return at
 
     def _string(self, text: str) -> Place:
-        encoded = text.encode("utf-8", "replace")
-        at = self._reserve(len(encoded))
-        self._bytes[at : at + len(encoded)] = encoded
-        return (self._base + at) & _LAST_ADDRESS, len(encoded)
+        encoded, at = text.encode("utf-8", "replace"), len(self._bytes)
+        size = len(encoded)
+        self._require_room(at + size)
+        self._bytes += encoded + _PADDING[size % 4]
+        return (self._base + at) & _LAST_ADDRESS, size
 
     def _list(self, items: Sequence[Item], size: int, put: Callable[[int, Item], None]) -> Place:
         start = self._reserve(size * len(items))

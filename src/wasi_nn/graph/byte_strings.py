@@ -6,6 +6,7 @@ the bytes of all strings. In a session, such a tensor is an array of Python's `b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from sys import getsizeof
 from typing import TYPE_CHECKING
@@ -32,15 +33,25 @@ def held_bytes(array: Array) -> int:
     return array.nbytes + sum(map(getsizeof, array.reshape(-1).tolist()))
 
 
+def as_bytes(array: Array) -> list[bytes]:
+    """The strings of an array, in row-major order: `bytes` as they are, and `str` in UTF-8."""
+    items = array.reshape(-1).tolist()
+    return [item.encode("utf-8", "surrogateescape") if isinstance(item, str) else bytes(item) for item in items]
+
+
+def as_objects(strings: Sequence[str | bytes], dims: Dims) -> Array:
+    """An array of strings, from its elements in row-major order."""
+    array: Array = np.empty(len(strings), object)
+    array[:] = strings
+    return array.reshape(dims)
+
+
 def encoded(array: Array) -> Array:
     """An array of strings (`bytes`, or `str`, which become UTF-8) as a guest's bytes: u8[size]. Raises `NNError`:
     `too-large` for more strings than `MAX_STRINGS` or more than 4 GiB of them."""
     if array.size > MAX_STRINGS:
         raise NNError(ErrorCode.TOO_LARGE, f"a tensor has {array.size} strings: at most {MAX_STRINGS} are allowed")
-    strings = [
-        item.encode("utf-8", "surrogateescape") if isinstance(item, str) else bytes(item)
-        for item in array.reshape(-1).tolist()
-    ]
+    strings = as_bytes(array)
     ends = np.cumsum([len(string) for string in strings], dtype=np.uint64)
     if len(ends) and ends[-1] > _MAX_BYTES:
         raise NNError(ErrorCode.TOO_LARGE, f"the strings of a tensor have {ends[-1]} bytes: at most {_MAX_BYTES} fit")
@@ -66,9 +77,8 @@ def decoded(what: str, content: memoryview, dims: Dims) -> Array:
         message = f"{what}: the ends of its strings must rise to the size of all, {len(content) - start} bytes"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     strings = bytes(content[start:])
-    array: Array = np.empty(count, object)
-    array[:] = [strings[begin:end] for begin, end in zip(places[:-1].tolist(), places[1:].tolist(), strict=True)]
+    pairs = zip(places[:-1].tolist(), places[1:].tolist(), strict=True)
     try:
-        return array.reshape(dims)
+        return as_objects([strings[begin:end] for begin, end in pairs], dims)
     except ValueError as error:  # no strings, yet numpy rejects dimensions whose product is too large
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"{what}: {one_line(error)}") from error

@@ -83,6 +83,9 @@ class _ConvertedVariables(Variables):
     def get(self) -> dict[str, Array]:
         return self._variables.get()
 
+    def templates(self) -> Mapping[str, Array]:
+        return self._variables.templates()
+
     def set(self, values: Mapping[str, Array]) -> None:
         self._variables.set(values)
 

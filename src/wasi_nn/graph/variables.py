@@ -42,6 +42,11 @@ class Variables(ABC):
         """Copies of the variables by name; empty for a model that has none. Each has one of wasi-nn's types, or another
         type of numbers that numpy has."""
 
+    def templates(self) -> Mapping[str, Array]:
+        """Optional: an array for each variable with its type and dimensions, and with any elements. The default: `get`,
+        which copies all elements."""
+        return self.get()
+
     @abstractmethod
     def set(self, values: Mapping[str, Array]) -> None:
         """Set some of the variables to copies of these arrays, which are valid during the call only. The names, types

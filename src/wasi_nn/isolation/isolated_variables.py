@@ -21,7 +21,7 @@ from wasi_nn.isolation.wire.channel import encoded
 from wasi_nn.isolation.wire.descriptions import Description, InvalidWorkerMessage
 from wasi_nn.isolation.wire.outputs import OutputReader, layout
 from wasi_nn.isolation.wire.protocol import Request, request
-from wasi_nn.isolation.wire.variables import nbytes_of, values_of
+from wasi_nn.isolation.wire.variables import nbytes_of, templates_of, values_of
 from wasi_nn.limits.stopping import turn
 from wasi_nn.process import forks
 
@@ -67,6 +67,15 @@ class IsolatedVariables(Variables):
             answer = connection.ask(encoded(request(Request.GET)), (), outputs, to="give its variables")
             try:
                 return values_of(connection.read(outputs, answer))
+            except InvalidWorkerMessage as error:
+                raise connection.misled(error) from error
+
+    def templates(self) -> Mapping[str, Array]:
+        with turn(self._lock):
+            connection = self._usable()
+            answer = connection.ask(encoded(request(Request.TEMPLATES)), to="describe its variables")
+            try:
+                return templates_of(answer.get("templates"))
             except InvalidWorkerMessage as error:
                 raise connection.misled(error) from error
 

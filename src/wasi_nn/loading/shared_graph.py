@@ -58,5 +58,8 @@ class _OfAll(Variables):
     def get(self) -> dict[str, Array]:
         return self._set.get()
 
+    def templates(self) -> Mapping[str, Array]:
+        return self._set.templates()
+
     def set(self, values: Mapping[str, Array]) -> None:
         self._set.set(values)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wasi_nn.errors import ErrorCode, NNError, printable
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.fitting import find
 from wasi_nn.graph.guest_types import is_text
 from wasi_nn.serving.request import InferenceRequest, NamedArrays
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def graph_inputs(graph: Graph, request: InferenceRequest) -> list[tuple[str, Array]]:
-    """The inputs as the graph takes them: one string for an input of bytes becomes these bytes, and strings for an
-    input of texts become texts. Raises `NNError` with `invalid-argument`."""
+    """The inputs as the graph takes them: one string for an input of bytes becomes these bytes. Raises `NNError` with
+    `invalid-argument`."""
     for name in request.outputs:  # before the compute
         if not graph.outputs_vary:
             find(graph.outputs, name, "output")
@@ -38,13 +38,7 @@ def _for_graph(graph: Graph, name: str, array: Array) -> Array:
     if not is_text(info):
         message = f"input {name!r} is {info.type_name}, got strings"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-    texts: Array = np.empty(array.size, object)
-    try:
-        texts[:] = [item.decode() for item in array.reshape(-1).tolist()]
-    except UnicodeDecodeError as error:
-        message = f"input {name!r} has a string that isn't UTF-8: {printable(str(error))}"
-        raise NNError(ErrorCode.INVALID_ARGUMENT, message) from error
-    return texts.reshape(array.shape)
+    return array
 
 
 def wanted_outputs(graph: Graph, names: Sequence[str], outputs: Sequence[tuple[str, Array]]) -> NamedArrays:

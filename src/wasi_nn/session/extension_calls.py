@@ -15,6 +15,8 @@ from wasi_nn.graph.byte_strings import decoded, encoded, held_bytes
 from wasi_nn.graph.description import GraphDescription, described, is_byte_strings
 from wasi_nn.graph.fitting import find
 from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.guest_types import holds_texts
+from wasi_nn.graph.named_tensors import unsupported_output
 from wasi_nn.graph.sequence import NamedSequence
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.session import state_files
@@ -99,7 +101,7 @@ class ExtensionCalls(ABC):
         content = as_view("state", state)
         shared = self._shared_variables.of(graph, self._handles.get(graph, Graph))
         self._usage.require("tensor_bytes", content.nbytes)
-        shared.set(state_files.read(content, shared.get()))
+        shared.set(state_files.read(content, shared.templates()))
 
     def begin_sequence(self, context: int, inputs: Sequence[tuple[str, int]]) -> int:
         """Begin a sequence on tensors by the names of inputs; returns its handle. The inputs' handles are removed even
@@ -158,11 +160,13 @@ class ExtensionCalls(ABC):
 
     def byte_strings(self, context: int, index: int) -> Array:
         """Output `index` of the last compute, which has strings, in the same encoding: u8[size]. Raises `NNError` with
-        `invalid-argument` for an output of numbers, `too-large` by the limits, and as `ExecutionContext.output`
-        does."""
+        `invalid-argument` for an output of numbers, `unsupported-operation` for one of neither, `too-large` by the
+        limits, and as `ExecutionContext.output` does."""
         info, array = self.context(context).output(index)
         if array.dtype != object:
             message = f"output {info.name!r} has numbers, not byte strings: call get_output"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+        if not holds_texts(array):  # such as a classifier's maps
+            raise unsupported_output(info, array)
         self._usage.require("tensor_bytes", held_bytes(array))
         return encoded(array)

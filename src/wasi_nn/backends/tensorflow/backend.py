@@ -131,23 +131,14 @@ def _load(
     check_options(GraphEncoding.TENSORFLOW, options, _SAVED_MODEL_ACCEPTS if saved else _GRAPH_DEF_ACCEPTS)
     tf = import_tensorflow()
     device = choose_device(TensorFlowBackend().list_devices(), target, "tensorflow").label
-    check = _trust if trusted else _require_safe
     plans = SavedModelPlans(tf, model, None if folder is None else folder.path, options) if saved else None
     plan = graph_def_plan(tf, model, options) if plans is None else plans.plan(plans.chosen)
-    check(plan)
-    others = Signatures(plans, check) if plans is not None and plan.has_more else None
+    if not trusted:
+        for reach in plan.reaches:
+            require_harmless(reach.operations)
+        require_bounded_functions(plan.definition)
+    others = Signatures(plans, trusted) if plans is not None and plan.has_more else None
     return TensorFlowGraph(Program(tf, [plan], device, options.get("threads", 0)), plan, folder, others)
-
-
-def _trust(plan: Plan) -> None:
-    """The check of an operator's own model."""
-
-
-def _require_safe(plan: Plan) -> None:
-    """Raise `NNError` for a plan of an untrusted model that may reach out of it, or has no end."""
-    for reach in plan.reaches:
-        require_harmless(reach.operations)
-    require_bounded_functions(plan.definition)
 
 
 class TensorFlowGraph(Graph):

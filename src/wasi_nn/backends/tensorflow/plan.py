@@ -92,6 +92,7 @@ class SavedModelPlans:
         self._tf = tf
         self._meta = meta = _tagged(SavedModel.FromString(model).meta_graphs, options.get("tags"))
         self.names = tuple(sorted(key for key in meta.signature_def if not key.startswith(LOADER_PREFIX)))
+        self._listed = ", ".join(self.names)
         self.chosen = _choose_signature(self.names, options.get("signature"))
         variables = folder / "variables" / "variables" if folder is not None else None
         self._restore = []
@@ -111,8 +112,7 @@ class SavedModelPlans:
                 "the SavedModel's variables are missing: give the path of its folder, or a zip or tar file of it all"
             )
             raise NNError(ErrorCode.RUNTIME_ERROR, message)
-        several = len(self.names) > 1
-        metadata = {"signatures": ", ".join(self.names), "signature": name} if several else {}
+        metadata = {"signatures": self._listed, "signature": name} if len(self.names) > 1 else {}
         metadata |= _metadata(meta.meta_info_def.tensorflow_version, needed)
         operations = meta.meta_info_def.stripped_op_list
         return Plan(meta.graph_def, operations, inputs, outputs, needed, self._first, metadata, name, self.names)

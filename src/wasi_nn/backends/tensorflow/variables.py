@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.backends.tensorflow.operations import changes
+from wasi_nn.backends.tensorflow.operations import changes, require_harmless
 from wasi_nn.backends.tensorflow.plan import VARIABLES, Plan, SavedModelPlans, Step
 from wasi_nn.backends.tensorflow.program import HANDLES, Entry, Program, SessionRunner, run_first, session_call
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner, failure
-from wasi_nn.graph.variables import Variables
+from wasi_nn.graph.variables import Variables, require_fitting
+from wasi_nn.process import forks
 from wasi_nn.types import GraphEncoding
 
 if TYPE_CHECKING:
@@ -129,11 +130,12 @@ NewSet = Callable[[], Variables]
 class Signatures:
     """The signatures of a SavedModel, in one program that is made when it is first needed.
 
-    `check` raises `NNError` for a plan that may not be run. Operations of such a plan are no part of the program.
+    A signature of an untrusted model that isn't harmless may not be run, and its operations are no part of the program.
+    The functions of the model were checked before, and so was all that a new session runs first.
     """
 
-    def __init__(self, plans: SavedModelPlans, check: Callable[[Plan], object]) -> None:
-        self._plans, self._check = plans, check
+    def __init__(self, plans: SavedModelPlans, trusted: bool) -> None:
+        self._plans, self._is_trusted = plans, trusted
         self._lock = Lock()
         self._made: tuple[Program, Mapping[str, Entry | NNError], Mapping[str, VariableNode]] | None = None
         self._source: SessionVariables | None = None
@@ -165,7 +167,8 @@ class Signatures:
     def _require_usable(self, plan: Plan) -> None:
         from tensorflow.python.framework import op_def_registry
 
-        self._check(plan)
+        if not self._is_trusted:
+            require_harmless(plan.needed.operations)
         for operation, node in plan.needed.operations.items():
             if op_def_registry.get(operation) is None:
                 message = f"this TensorFlow has no operation {operation!r}, which the signature needs (node {node!r})"
@@ -194,6 +197,8 @@ class TensorFlowVariables(Variables):
         self._device, self._entries, self._variables = program.device, entries, variables
         self.another = another
         self._lock = Lock()
+        self._forks = forks.count
+        forks.leak_in_child(self)
         self.nbytes = program.nbytes + sum(array.nbytes for array in variables.in_place().values())
 
     def graph(self, signature: str) -> Graph:
@@ -203,26 +208,35 @@ class TensorFlowVariables(Variables):
         return _GraphOnVariables(self, entry, self._device)
 
     def get(self) -> dict[str, Array]:
-        with self._lock, _failures():
-            values = self._variables.in_place()
-            return {name: array.copy() for name, array in values.items() if self._variables.nodes[name].is_numeric}
+        with self._turn():
+            return {name: array.copy() for name, array in self._numbers().items()}
 
     def set(self, values: Mapping[str, Array]) -> None:
-        with self._lock, _failures():
-            self._variables.assign(values)
+        new = {name: np.asarray(array) for name, array in values.items()}
+        with self._turn():
+            require_fitting(self._numbers(), new)
+            self._variables.assign(new)
+
+    def _numbers(self) -> dict[str, Array]:
+        values = self._variables.in_place()
+        return {name: array for name, array in values.items() if self._variables.nodes[name].is_numeric}
 
     def runner(self, entry: Entry) -> Runner:
         """A runner of an entry on these variables."""
         return SessionRunner(entry, self._variables.session, self._lock)
 
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    """Make TensorFlow's exceptions `NNError`s."""
-    try:
-        yield
-    except Exception as error:
-        raise failure(error) from error
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """While the session isn't used elsewhere. An exception of TensorFlow's becomes an `NNError`."""
+        if self._forks != forks.count:
+            raise forks.made_elsewhere("set of variables")
+        with self._lock:
+            try:
+                yield
+            except NNError:
+                raise
+            except Exception as error:
+                raise failure(error) from error
 
 
 class _GraphOnVariables(Graph):
@@ -233,7 +247,8 @@ class _GraphOnVariables(Graph):
     keeps_state = True
 
     def __init__(self, variables: TensorFlowVariables, entry: Entry, device: str) -> None:
-        super().__init__(entry.inputs, entry.outputs, entry.metadata)
+        state = {"state": "kept from one compute to the next, by all contexts of one set of variables"}
+        super().__init__(entry.inputs, entry.outputs, entry.metadata | (state if "state" in entry.metadata else {}))
         self.device, self.signature, self.signatures = device, entry.signature, entry.signatures
         self._set, self._entry = variables, entry
 

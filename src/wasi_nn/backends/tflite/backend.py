@@ -20,7 +20,7 @@ import numpy as np
 from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.devices import CPU, Device, choose_device
 from wasi_nn.backends.options import check_options, is_text, is_thread_count, only_builder
-from wasi_nn.backends.tflite.interpreters import SignatureCall, TfliteModel, quietly_once
+from wasi_nn.backends.tflite.interpreters import SignatureCall, TfliteModel, as_fed, quietly_once
 from wasi_nn.backends.tflite.model import cut_short_tflite, is_tflite, keeps_state, require_sound
 from wasi_nn.backends.tflite.signatures import choose_signature
 from wasi_nn.backends.tflite.variables import TfliteVariables, require_variables
@@ -157,7 +157,7 @@ class _MainGraphRunner(Runner):
         try:
             for index, array in enumerate(inputs):
                 if array is not self._input_arrays.get(index):
-                    self._interpreter.set_tensor(self._inputs[index], array)
+                    self._interpreter.set_tensor(self._inputs[index], as_fed(array))
             self._interpreter.invoke()
             if reuse is None:
                 return [self._copy(place) for place in self._outputs]

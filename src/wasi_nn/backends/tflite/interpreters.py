@@ -10,6 +10,7 @@ import numpy as np
 
 from wasi_nn.backends.tflite.signatures import described_signatures, read_signatures
 from wasi_nn.backends.tflite.variable_access import has_variables, with_variable_access
+from wasi_nn.graph.byte_strings import as_bytes
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.process import quiet
 
@@ -75,8 +76,19 @@ class SignatureCall:
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
 
     def __call__(self, inputs: Sequence[Array]) -> Sequence[Array]:
-        outputs = quietly_once(lambda: self._run(**dict(zip(self._inputs, inputs, strict=True))))
+        fed = dict(zip(self._inputs, map(as_fed, inputs), strict=True))
+        outputs = quietly_once(lambda: self._run(**fed))
         return [np.asarray(outputs[name]) for name in self._outputs]
+
+
+def as_fed(array: Array) -> Array:
+    """An array as LiteRT takes it: a single string as bytes in the array itself, since LiteRT takes the address of an
+    object for a string."""
+    if array.dtype != object or array.ndim:
+        return array
+    (string,) = as_bytes(array)
+    single: Array = np.ndarray((), f"S{len(string)}", string or b"-")  # numpy makes no array without a buffer's byte
+    return single
 
 
 _has_allocated = False

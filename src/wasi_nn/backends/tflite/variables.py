@@ -7,11 +7,13 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from wasi_nn.backends.tflite.interpreters import SignatureCall, TfliteModel
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import RunFunction, failure
-from wasi_nn.graph.variables import Variables
+from wasi_nn.graph.variables import Variables, require_fitting
 from wasi_nn.process import forks
 from wasi_nn.types import GraphEncoding
 
@@ -62,12 +64,14 @@ class TfliteVariables(Variables):
 
     def set(self, values: Mapping[str, Array]) -> None:
         require_variables(self._model)
-        if values:
-            self.run(self._set_some, values)
+        self.run(self._set_some, values)
 
     def _set_some(self, values: Mapping[str, Array]) -> None:
-        old = self._read(())
-        self._assign([values.get(name, array) for name, array in zip(self._names, old, strict=True)])
+        old = dict(zip(self._names, self._read(()), strict=True)) if self._names else {}
+        new = {name: np.asarray(array) for name, array in values.items()}
+        require_fitting(old, new)
+        if new:
+            self._assign([*(old | new).values()])
 
     def new_call(self, signature: str, inputs: Sequence[str], outputs: Sequence[str]) -> SignatureCall:
         """The call of a signature, for `run`."""

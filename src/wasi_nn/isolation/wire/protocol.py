@@ -30,14 +30,15 @@ files beside it:
     set       (begins with an answer)                                            nbytes
     set       signature  name                                                    graph, number; bytes: metadata
     set       get                                                                outputs and names, for the host alone
+    set       templates                                                          templates
     set       put        values                                a file: the       {}
                                                                values
 
 `bind` lists the inputs that changed: for each its index, element type, dimensions, where its elements are (`here`;
 `new`, in the next file; `absent`; `unset`) and their number of bytes. `outputs` lists the element type, the dimensions
 and the place in the shared memory of each output; `same` stands for outputs like the last ones. `values` lists the
-name, element type, dimensions and place in the file of each variable. A signature's `number` is that of a graph, for
-`runner`.
+name, element type, dimensions and place in the file of each variable; `templates` the first three. A signature's
+`number` is that of a graph, for `runner`.
 
 Any answer may be `error` instead (kind, code, text; on the control channel also `used`: bytes, threads, and whether an
 allocation failed). Before an answer on a runner channel or a set channel, the worker may send `room` (it needs so many
@@ -74,6 +75,7 @@ class Request(StrEnum):
     END = "end"
     SIGNATURE = "signature"
     GET = "get"
+    TEMPLATES = "templates"
     PUT = "put"
 
 
@@ -96,6 +98,7 @@ FIELDS: dict[Request, frozenset[str]] = {
     Request.END: frozenset(),
     Request.SIGNATURE: frozenset({"name"}),
     Request.GET: frozenset(),
+    Request.TEMPLATES: frozenset(),
     Request.PUT: frozenset({"values"}),
 }
 """The fields of each request."""

@@ -10,11 +10,11 @@ import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.outputs import Outputs
-from wasi_nn.isolation.wire.descriptions import InvalidWorkerMessage, dtype_of
+from wasi_nn.isolation.wire.descriptions import InvalidWorkerMessage, dims_of, dtype_of
 from wasi_nn.isolation.wire.protocol import Message
 
 if TYPE_CHECKING:
-    from wasi_nn.types import Array
+    from wasi_nn.types import Array, Dims, DType
 
 _MAX_NAME = 65536  # characters
 _MAX_BYTES = 2**62
@@ -38,6 +38,27 @@ def values_of(outputs: Sequence[Array]) -> dict[str, Array]:
             raise InvalidWorkerMessage(f"a variable {info.name!r:.80} of {array.dtype}, or two of that name")
         values[info.name] = array
     return values
+
+
+def templates_of(described: Any) -> dict[str, Array]:
+    """Arrays with the types and dimensions of a worker's variables, which take no memory. Raises
+    `InvalidWorkerMessage` as `values_of` does, and for dimensions that no array has."""
+    try:
+        pairs = [(str(name), _template(dtype_of(dtype), dims_of(dims))) for name, dtype, dims in described]
+    except (TypeError, ValueError) as error:
+        raise InvalidWorkerMessage(str(error)) from error
+    return values_of(Outputs.named(pairs))
+
+
+def _template(dtype: DType, dims: Dims) -> Array:
+    if dtype.hasobject:
+        raise InvalidWorkerMessage("a variable of objects")
+    return np.broadcast_to(np.zeros((), dtype), dims)
+
+
+def described_templates(values: Mapping[str, Array]) -> list[Any]:
+    """The names, types and dimensions of variables as a message."""
+    return [[name, value.dtype.name, list(value.shape)] for name, value in values.items()]
 
 
 def _is_text(name: str) -> bool:

@@ -9,7 +9,7 @@ from wasi_nn.graph.outputs import Outputs
 from wasi_nn.isolation.wire.channel import Channel, Gone, encoded, mapped
 from wasi_nn.isolation.wire.outputs import OutputWriter
 from wasi_nn.isolation.wire.protocol import Message, Request, kind_of
-from wasi_nn.isolation.wire.variables import given_values, require_numbers
+from wasi_nn.isolation.wire.variables import described_templates, given_values, require_numbers
 from wasi_nn.isolation.worker.server import Server
 
 if TYPE_CHECKING:
@@ -64,10 +64,14 @@ class VariablesServer(Server):
                 self._numbers.append(number)
                 return described
             case Request.GET:
-                values = variables.get()
-                require_numbers(values)
-                outputs = Outputs.named(values.items())
+                state = variables.get()
+                require_numbers(state)
+                outputs = Outputs.named(state.items())
                 return encoded(OutputWriter(self._graph, self._room).told(outputs))
+            case Request.TEMPLATES:
+                values = variables.templates()
+                require_numbers(values)
+                return encoded({"templates": described_templates(values)})
             case _:  # Request.PUT
                 variables.set(dict(given_values(message["values"], mapped(files[0], writable=True))))
                 return encoded({})
