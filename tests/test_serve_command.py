@@ -68,6 +68,7 @@ def test_requests_that_are_under_way_end_before_the_server(tmp_path: Path, numbe
             wait_until_it_has_begun(server)
             server.signal(number)
             refuse_from_now_on(server)
+            server.signal(signal.SIGHUP)  # which is of no effect any more
             client.sendall(body[10:])
             answer = b""
             while part := client.recv(65536):
@@ -76,6 +77,18 @@ def test_requests_that_are_under_way_end_before_the_server(tmp_path: Path, numbe
         assert b"connection: close\r\n" in answer
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["outputs"][0]["data"] == [0, 2, 0, 4]
         assert server.end()[0] == 0
+
+
+def test_a_second_signal_ends_the_server_at_once(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(onnx_models.relu())
+    with serving.command("--graph", f"net={tmp_path / 'net.onnx'}") as server:
+        with socket.create_connection(server.http) as client:
+            client.sendall(b"POST /v2/models/net/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 300\r\n\r\n{")
+            wait_until_it_has_begun(server)
+            server.signal(signal.SIGTERM)
+            refuse_from_now_on(server)
+            server.signal(signal.SIGTERM)
+            assert server.end()[0] == -signal.SIGTERM
 
 
 def wait_until_it_has_begun(server: serving.Command) -> None:

@@ -16,7 +16,7 @@ import grpc
 import uvicorn
 from starlette.routing import Router
 
-from wasi_nn.errors import ErrorCode, NNError, WasiNNError, one_line
+from wasi_nn.errors import ErrorCode, NNError, WasiNNError, one_line, printable
 from wasi_nn.process.files import read_regular
 from wasi_nn.serving.access import Tokens
 from wasi_nn.serving.front import Front
@@ -86,38 +86,43 @@ class Server:
         log = RequestLog(is_on=settings.log_json)
         front = Front(self.service, self._tokens, log, metrics, request_bytes, settings.has_admin)
         stops: list[Stop] = []
-        try:
-            if settings.http_port is not None:
-                stops.append(self._listen_for_http(front, settings.http_port))
-            if settings.grpc_port is not None:
-                stops.append(await self._listen_for_grpc(front, settings.grpc_port))
-            with self._signals():
+        with self._signals():
+            try:
+                if settings.http_port is not None:
+                    stops.append(self._listen_for_http(front, settings.http_port))
+                if settings.grpc_port is not None:
+                    stops.append(await self._listen_for_grpc(front, settings.grpc_port))
                 self._start(self.service.models.load_all())
                 started(self.addresses)
                 await self._is_asked_to_end.wait()
-        finally:
-            self.service.is_draining = True
-            await asyncio.gather(*(stop() for stop in stops))
+            finally:
+                self.service.is_draining = True
+                await asyncio.gather(*(stop() for stop in stops))
         for task in self._tasks:
             task.cancel()
         self.service.models.close()
 
     def end(self) -> None:
-        """Take no more requests, and end once those that are under way have ended."""
+        """Take no more requests, and end once those that are under way have ended. A second SIGTERM or SIGINT ends the
+        process at once."""
         self._is_asked_to_end.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if asyncio.get_running_loop().remove_signal_handler(number):
+                signal.signal(number, signal.SIG_DFL)
 
     def reload(self) -> None:
         """Read the file of graphs and the file of tokens again, while requests go on. What is wrong is logged."""
-        self._start(self._reload())
+        if not self._is_asked_to_end.is_set():
+            self._start(self._reload())
 
     async def _reload(self) -> None:
         try:
             self._tokens.reload()
             names = await self.service.models.reload()
-        except WasiNNError as error:
-            logger.error("nothing was reloaded: %s", error)
+        except (WasiNNError, OSError) as error:
+            logger.error("nothing was reloaded: %s", one_line(error))
             return
-        logger.warning("reloaded: %s", ", ".join(names) or "nothing has changed")
+        logger.warning("reloaded: %s", printable(", ".join(names)) or "nothing has changed")
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
