@@ -58,6 +58,8 @@ guests: $(VENV)/.dev  ## rebuild the committed guests and the bridge, and build 
 	mkdir -p build/guests
 	$(BIN)/python guests/build_components.py --python build/guests/infer-python.wasm
 	$(BIN)/python guests/build_components.py --js build/guests/infer-js.wasm
+	$(BIN)/python guests/build_components.py --python build/guests/ext-python.wasm ext
+	$(BIN)/python guests/build_components.py --js build/guests/stream-js.wasm stream
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

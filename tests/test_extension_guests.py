@@ -104,6 +104,14 @@ def test_byte_strings_are_lines(tmp_path: Path) -> None:
     assert (tmp_path / "shouts").read_bytes() == pack("<3I", 9, 9, 15) + b"".join(texts).upper()
 
 
+def test_byte_strings_of_a_real_runtime(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes("one\n\u00e9\n\n".encode())
+    assert run_any(onnx_models.strings(), tmp_path)[1:] == [
+        'input x: byte strings [n]: "one" "\u00e9" ""',
+        'output y: byte strings [3]: "one" "\u00e9" ""',
+    ]
+
+
 def test_outputs_are_saved_by_their_names(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(pack("<2f", 2, 3))
     (tmp_path / "b").write_bytes(pack("<2f", 5, 7))

@@ -210,6 +210,51 @@ def test_a_model_that_changes_nothing_has_no_variables() -> None:
         refused(ErrorCode.UNSUPPORTED_OPERATION, "no variables", session.state_get, session.load_by_name("net"))
 
 
+def test_a_model_of_several_programs_may_have_no_variables() -> None:
+    graph = wasi_nn.load(models.package(a=(models.Relu(), X3), b=(models.Identity(), X3)))
+    with Session(Registry({"m": graph})) as session:
+        handle = session.load_by_name("m")
+        context = session.init_execution_context(session.use_signature(handle, "b"))
+        assert session.compute_named(context, [("x", f32(-1, 2, 3))])[0][1].tolist() == [-1, 2, 3]
+        refused(ErrorCode.UNSUPPORTED_OPERATION, "the graph has no variables", session.state_get, handle)
+        state = safetensors.save({"weight": f32(1)})
+        refused(ErrorCode.INVALID_ARGUMENT, "no variable is named 'weight'", session.state_set, handle, state)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"weight": f32(1)}, "no variable is named 'weight'; the graph's variables: 'steps', 'hidden.weight'"),
+        ({"head.bias": np.zeros(10)}, r"variable 'head.bias' is f32\[10\], got f64\[10\]"),
+        ({"head.bias": np.zeros(9, np.float32)}, r"variable 'head.bias' is f32\[10\], got f32\[9\]"),
+    ],
+)
+def test_a_state_of_another_model_changes_nothing(registry: Registry, values: dict[str, Any], message: str) -> None:
+    with Session(registry) as session:
+        learner = Learner(session)
+        before = session.state_get(learner.graph)
+        state = safetensors.save({"hidden.bias": np.ones(32, np.float32), **values})
+        refused(ErrorCode.INVALID_ARGUMENT, message, session.state_set, learner.graph, state)
+        assert session.state_get(learner.graph) == before
+
+
+def test_variables_that_numpy_lacks_cant_be_saved() -> None:
+    class Complex(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("turns", torch.zeros(2, dtype=torch.complex64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.turns.add_(1)  # type: ignore[operator]
+            return x + self.turns.real  # type: ignore[operator]
+
+    variables = wasi_nn.load(models.script(Complex())).variables()
+    assert computed(variables, "forward", 1, 1) == [[2, 2]]
+    assert computed(variables, "forward", 1, 1) == [[3, 3]]
+    for call in (variables.get, variables.templates):
+        refused(ErrorCode.UNSUPPORTED_OPERATION, "variable 'turns' is complex64", call)
+
+
 def test_threads_change_a_set_one_after_another() -> None:
     variables = wasi_nn.load(METHODS).variables()
 

@@ -32,7 +32,10 @@ NUMBERS = {
 }
 """The type for each numpy dtype that wasi-nn lacks."""
 
-_TEXTS = ("string", "tensor(string)")
+STRINGS = "string"
+"""The word for strings, where a runtime has none of its own."""
+
+_TEXTS = (STRINGS, "tensor(string)")
 _MAPS = ("seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))")
 
 
