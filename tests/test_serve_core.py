@@ -431,7 +431,7 @@ def test_a_prompt_is_one_string_of_bytes(tmp_path: Path) -> None:
         wanted = {"inputs": [prompt], "outputs": [{"name": "text"}]}
         status, answer, _ = server.ask("POST", "/v2/models/writer/infer", wanted)
         assert status == 200, answer
-        assert answer["outputs"][0]["datatype"] == "UINT8"
+        assert [(output["name"], output["datatype"]) for output in answer["outputs"]] == [("text", "UINT8")]
         assert (
             server.ask("POST", "/v2/models/writer/infer", {"inputs": [prompt | {"shape": [0], "data": []}]})[0] == 400
         )

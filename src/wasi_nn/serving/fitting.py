@@ -42,12 +42,12 @@ def _for_graph(graph: Graph, name: str, array: Array) -> Array:
 
 
 def wanted_outputs(graph: Graph, names: Sequence[str], outputs: Sequence[tuple[str, Array]]) -> NamedArrays:
-    """The outputs of these names, in their order; all for no names. Raises `NNError` with `invalid-argument` for a name
-    that no output has."""
+    """The outputs of these names, in their order and by these names, which may be aliases; all for no names. Raises
+    `NNError` with `invalid-argument` for a name that no output has."""
     if not names:
         return outputs
     if not graph.outputs_vary:
-        return [outputs[find(graph.outputs, name, "output")] for name in names]
+        return [(name, outputs[find(graph.outputs, name, "output")][1]) for name in names]
     arrays = dict(outputs)
     for name in names:
         if name not in arrays:
