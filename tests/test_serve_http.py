@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import json
 import socket
 import struct
@@ -324,6 +325,41 @@ def test_clients_that_send_a_body_slowly_are_left() -> None:
 def test_idle_connections_are_closed() -> None:
     with RunningServer({}, limits=ServingLimits(idle_time=1)) as server:
         assert server.say(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n").endswith(b'{"live": true}')
+
+
+def test_line_ends_dont_keep_a_connection() -> None:
+    with RunningServer({}, limits=ServingLimits(header_time=0.5)) as server:
+        with socket.create_connection(server.address) as client:
+            client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+            received = b""
+            while not received.endswith(b'{"live": true}'):
+                received += client.recv(1000)
+            client.sendall(b"\r\n")
+            assert client.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
+def test_an_answer_that_isnt_taken() -> None:
+    limits = ServingLimits(idle_time=1)
+    with RunningServer({"net": serving.identity(serving.TYPES["uint8"])}, limits=limits) as server:
+        array = np.zeros((20_000_000, 2), np.uint8)  # more than the system keeps of a connection's bytes
+        about = {
+            "name": "x",
+            "datatype": "UINT8",
+            "shape": array.shape,
+            "parameters": {"binary_data_size": array.nbytes},
+        }
+        head = json.dumps({"inputs": [about], "parameters": {"binary_data_output": True}}).encode()
+        connection = server.connection()
+        connection.sock = socket.socket()
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection.sock.connect(server.address)
+        headers = {"Inference-Header-Content-Length": str(len(head))}
+        connection.request("POST", INFER, head + array.tobytes(), headers)
+        while b"\nwasi_nn_http_connections 1.0\n" not in server.ask("GET", "/metrics")[1]:
+            pass
+        with pytest.raises(http.client.IncompleteRead):
+            connection.getresponse().read()
+        connection.close()
 
 
 def test_an_endless_header(server: RunningServer) -> None:

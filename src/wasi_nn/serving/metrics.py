@@ -64,6 +64,10 @@ class Metrics:
     def _gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
         Gauge(name, text, registry=self._registry).set_function(value)
 
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        """Have the metrics tell the number of connections of HTTP."""
+        self._gauge("wasi_nn_http_connections", "Connections of HTTP", count)
+
     def count(self, request: FinishedRequest) -> None:
         """Count a request that has ended."""
         model = request.model if self._service.models.has(request.model) else ""

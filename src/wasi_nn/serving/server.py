@@ -169,6 +169,7 @@ class Server:
         except (OSError, ValueError) as error:
             listener.close()
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"the certificate can't be used: {one_line(error)}") from error
+        front.metrics.watch_connections(lambda: len(server.server_state.connections))
         serving = asyncio.get_running_loop().create_task(server.serve([listener]))
         self.addresses["http"] = f"{'https' if settings.tls else 'http'}://{_address(listener)}"
 

@@ -30,6 +30,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._alarm: asyncio.TimerHandle | None = None
         self._header_bytes = 0
         self._is_in_headers = False
+        self._unsent = 0  # bytes of the answer at the last look
+        self._look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -40,6 +42,8 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._headers_are_here()
+        if self._look is not None:
+            self._look.cancel()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -60,6 +64,26 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._header_bytes += len(data)
             if self._header_bytes > self.bounds.header_bytes:
                 self._refuse("431 Request Header Fields Too Large", "the headers are too large")
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if is_idle and self._alarm is None and self.timeout_keep_alive_task is None:
+            self._expect_headers()  # line ends between two requests have stopped the time for being idle
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch_answer()
+
+    def _watch_answer(self) -> None:
+        """Give the connection up if the client takes nothing of the answer for as long as it may be idle."""
+        self._unsent = self.transport.get_write_buffer_size()
+        if self._unsent and self._look is None:
+            self._look = self.loop.call_later(self.bounds.idle_time, self._look_at_answer)
+
+    def _look_at_answer(self) -> None:
+        self._look = None
+        if 0 < self._unsent <= self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self._watch_answer()
 
     def _expect_headers(self) -> None:
         self._headers_are_here()
