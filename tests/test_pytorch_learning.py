@@ -20,7 +20,7 @@ import torch  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
 
 import wasi_nn  # noqa: E402
-from wasi_nn import ErrorCode, Limits, Registry, Session, TensorType  # noqa: E402
+from wasi_nn import ErrorCode, Limits, LoadRules, Registry, Session, TensorType, isolation  # noqa: E402
 
 DIGITS = models.script(models.Digits())
 METHODS = models.script(models.Methods())
@@ -32,9 +32,12 @@ def f32(*values: float) -> Any:
     return np.array(values, np.float32)
 
 
-@pytest.fixture(scope="module")
-def registry() -> Registry:
-    return Registry({"digits": wasi_nn.load(DIGITS), "methods": wasi_nn.load(METHODS)})
+@pytest.fixture(scope="module", params=[False, True], ids=["in-process", "isolated"])
+def registry(request: pytest.FixtureRequest) -> Registry:
+    if request.param and isolation.unavailable():
+        pytest.skip(isolation.unavailable())
+    rules = LoadRules(isolate=request.param)
+    return Registry({"digits": wasi_nn.load(DIGITS, rules=rules), "methods": wasi_nn.load(METHODS, rules=rules)})
 
 
 class Learner:
