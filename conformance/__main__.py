@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             host.encodings = [encoding for encoding in options.encoding if encoding in host.encodings]
         try:
             versions[name] = host.version()
-        except OSError as error:
+        except (OSError, subprocess.SubprocessError) as error:
             parser.error(f"--host {each}: {error}")
         print(f"{versions[name]}: {len(cases)} cases", flush=True)
         results[name] = run_all(cases, host, jobs=options.jobs, timeout=options.timeout, done=_show)

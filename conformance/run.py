@@ -109,7 +109,7 @@ def _command(case: Case, driver: Driver, graphs: Sequence[Graph]) -> str:
     models = case.graphs or {}
     lasting = [replace(graph, folder=MODELS / graph.encoding / models[graph.name]) for graph in graphs]
     shown = shlex.join(driver.command(case.guest, lasting))
-    return shown.replace(str(HOME), HOME.name).replace(driver.path, Path(driver.path).name, 1)
+    return shown.replace(str(HOME), HOME.name).replace(driver.words[0], Path(driver.words[0]).name, 1)
 
 
 def run_all(

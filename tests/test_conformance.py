@@ -171,7 +171,7 @@ class Script(Driver):
     encodings = ("onnx",)
 
     def command(self, guest: Path, graphs: object) -> list[str]:
-        return [self.path, str(guest)]
+        return [*self.words, str(guest)]
 
     def end(self, code: int, errors: str) -> str:
         return TRAP if "trap" in errors else f"exit {code}"
@@ -196,6 +196,14 @@ def test_the_status_of_a_case(tmp_path: Path, script: str, status: str) -> None:
     host.write_text(f"#!/bin/sh\n{script}\n")
     host.chmod(host.stat().st_mode | stat.S_IXUSR)
     assert run(CASE, Script(str(host)), timeout=0.5 if status == HUNG else 60).status == status
+
+
+def test_a_host_may_be_given_by_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = tmp_path / "host"
+    host.write_text("#!/bin/sh\necho load_by_name 8\n")
+    host.chmod(host.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.chdir(tmp_path)
+    assert run(CASE, Script("./host"), 60).status == PASSED
 
 
 @pytest.mark.parametrize(

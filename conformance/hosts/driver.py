@@ -75,7 +75,9 @@ class Driver(ABC):
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.words = shlex.split(path)
+        first, *rest = shlex.split(path)
+        # Guests run in folders of their own, where a relative path would lead elsewhere.
+        self.words = [str(Path(first).absolute()) if Path(first).is_file() else first, *rest]
         """The command: a path, and maybe arguments."""
 
     @abstractmethod
