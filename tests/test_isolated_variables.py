@@ -398,6 +398,21 @@ def test_a_set_counts_as_bytes_of_models_and_a_state_as_bytes_of_tensors(graph: 
     assert session.used("model_bytes") == 0
 
 
+def test_inputs_of_a_sequence_count_as_long_as_it_is_under_way(graph: Graph) -> None:
+    guest = Guest(graph, limits=Limits(tensor_bytes=1_000_000))
+    session = guest.session
+    contexts = [guest.context("spell") for _ in range(2)]
+    inputs = [("text", np.array([b"a" * 600_000], object))]
+    for end in (session.drop, lambda _: session.compute_named(contexts[0], [("text", np.array(["ab"], object))])):
+        before = session.used("tensor_bytes")
+        sequence = session.begin_named(contexts[0], inputs)
+        assert 600_000 < session.used("tensor_bytes") - before < 601_000
+        refused(ErrorCode.TOO_LARGE, "bytes of tensors", session.begin_named, contexts[1], inputs)
+        end(sequence)
+        assert session.used("tensor_bytes") == before
+    session.begin_named(contexts[1], inputs)
+
+
 def test_a_worker_that_says_too_little_gets_no_more_than_its_limit_counts() -> None:
     program = """
 import variables_backend as b

@@ -20,7 +20,7 @@ import torch  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
 
 import wasi_nn  # noqa: E402
-from wasi_nn import ErrorCode, Limits, Registry, Session, TensorType  # noqa: E402
+from wasi_nn import ErrorCode, Limits, NamedGraph, Registry, Session, TensorType  # noqa: E402
 
 DIGITS = models.script(models.Digits())
 METHODS = models.script(models.Methods())
@@ -253,6 +253,37 @@ def test_variables_that_numpy_lacks_cant_be_saved() -> None:
     assert computed(variables, "forward", 1, 1) == [[3, 3]]
     for call in (variables.get, variables.templates):
         refused(ErrorCode.UNSUPPORTED_OPERATION, "variable 'turns' is complex64", call)
+
+
+def test_threads_that_compute_gradients_at_once_each_get_their_own() -> None:
+    graph = wasi_nn.load(models.script(models.Gradients()))
+    sets = graph.variables()
+
+    def work(number: int) -> None:
+        for own in (graph, sets.graph("forward")):
+            context = own.init_execution_context()
+            for _ in range(300):
+                context.set_input(0, f32(*[number] * 4))
+                context.compute()
+                assert context.get_output(0).tolist() == [number] * 4
+
+    on_threads(work, 4)
+    assert sets.get() == {}
+
+
+def test_threads_use_a_state_without_tensors_one_after_another() -> None:
+    registry = Registry({"m": NamedGraph(wasi_nn.load(models.script(models.Tally())), share_variables=True)})
+
+    def work(_: int) -> int:
+        session = Session(registry)
+        context = session.init_execution_context(session.load_by_name("m"))
+        session.set_input(context, 0, f32(1))
+        for _ in range(100):
+            session.compute(context)
+        return int(session.get_output(context, 0)[0])
+
+    on_threads(work, 3)
+    assert work(0) == 4 * 100 * 100
 
 
 def test_threads_change_a_set_one_after_another() -> None:

@@ -113,10 +113,10 @@ class ExtensionCalls(ABC):
         self.context(context)
         try:
             arrays = [(name, self._handles.get(tensor, Tensor).array(name)) for name, tensor in inputs]
-            return self.begin_named(context, arrays)
-        finally:
+        finally:  # before the sequence counts them
             for _, tensor in inputs:
                 self._handles.discard(tensor)
+        return self.begin_named(context, arrays)
 
     def begin_named(self, context: int, inputs: Iterable[tuple[str, ArrayLike]]) -> int:
         """Begin a sequence on arrays by the names of inputs; returns its handle. Raises as `ExecutionContext.sequence`

@@ -53,6 +53,7 @@ class TorchVariables(Variables):
     tensors  gives the tensors that are variables, by name. It may give others after a compute
     make     makes the graph of a signature on these variables
     nbytes   the bytes of memory of all tensors that were copied for the set
+    takes_turns  whether computes must be made one after another, since they change the modules: also what is no tensor
     """
 
     def __init__(
@@ -60,12 +61,13 @@ class TorchVariables(Variables):
         tensors: Callable[[], Mapping[str, torch.Tensor]],
         make: Callable[[str, TorchVariables], Graph],
         nbytes: int,
+        *,
+        takes_turns: bool,
     ) -> None:
         self._tensors = tensors
         self._make = make
         self.nbytes = nbytes
-        # No compute may read a variable while another one writes to it. Where nothing writes, there are no variables.
-        self.turn: AbstractContextManager[Any] = threading.Lock() if tensors() else nullcontext()
+        self.turn: AbstractContextManager[Any] = threading.Lock() if takes_turns else nullcontext()
 
     def graph(self, signature: str) -> Graph:
         return self._make(signature, self)
@@ -110,9 +112,9 @@ def _require_settable(name: str, tensor: torch.Tensor | None, value: Array) -> N
 class TorchGraph(Graph):
     """A graph that is a module of torch.
 
-    With `writes`, the module may write to its inputs, which are copied then. With `keeps_state`, each context has its
-    own copy of the module, since a compute changes the module's tensors; unless the graph has `shared` variables. With
-    `learns`, the module computes gradients.
+    With `writes`, the module may write to its inputs, which are copied then. With `keeps_state` or `learns`, each
+    context has its own copy of the module, since a compute changes the module's tensors or their gradients; unless the
+    graph has `shared` variables.
     """
 
     encoding = GraphEncoding.PYTORCH
