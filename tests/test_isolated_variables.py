@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checks import refused
+from checks import held_by_another_thread, refused
 from footprint import Footprint
 from isolated_programs import kill_worker_of, wait_for_end_of
 from training_guests import Guest, isolated, state_of
@@ -20,6 +20,7 @@ from wasi_nn import ErrorCode, Graph, Limits, NNError, Registry
 from wasi_nn.graph.byte_strings import decoded, encoded
 from wasi_nn.graph.conversion import converted
 from wasi_nn.isolation import Isolation
+from wasi_nn.limits.compute_guard import ComputeGuard
 from wasi_nn.session import state_files
 
 pytestmark = pytest.mark.usefixtures("isolation")
@@ -330,6 +331,42 @@ answering('get', shows)
         guest.session.state_get(guest.graph)
     assert raised.value.code is ErrorCode.TIMEOUT
     lost(guest.session.state_get, guest.graph)
+
+
+CALLS: dict[str, Callable[[Guest], object]] = {
+    "signature": lambda guest: guest.session.use_signature(guest.graph, "train"),
+    "get": lambda guest: guest.session.state_get(guest.graph),
+    "templates": lambda guest: guest.session.state_set(guest.graph, state_of(bias=[1] * 4)),
+    "put": lambda guest: guest.session.state_set(guest.graph, state_of(bias=[1] * 4)),
+}
+
+
+@pytest.mark.parametrize("what", CALLS)
+def test_a_worker_that_doesnt_answer_is_ended_in_the_time_of_a_compute(what: str) -> None:
+    program = f"{HOSTILE}\nimport time\nanswering({what!r}, lambda self: time.sleep(3600))"
+    guest = Guest(isolated(program), limits=Limits(compute_time=1))
+    late = r"the work on the variables took longer than 1 s .*compute_time"
+    refused(ErrorCode.TIMEOUT, late, CALLS[what], guest)
+    lost(guest.session.state_get, guest.graph)
+
+
+def test_a_stopped_guest_doesnt_wait_for_its_state() -> None:
+    program = f"{HOSTILE}\nimport time\nanswering('get', lambda self: time.sleep(3600))"
+    guard = ComputeGuard(Limits())
+    guest = Guest(isolated(program), guard=guard)
+    guest.session.use_signature(guest.graph, "train")
+    threading.Timer(1, guard.stop).start()
+    refused(ErrorCode.TIMEOUT, "the run was stopped", guest.session.state_get, guest.graph)
+
+
+def test_a_guest_waits_its_compute_time_for_a_set_that_another_uses() -> None:
+    guest = Guest(isolated(), limits=Limits(compute_time=1))
+    train = guest.context("train")
+    variables = guest.session._shared_variables.of(guest.graph, guest.session.graph(guest.graph))
+    with held_by_another_thread(variables._lock):  # type: ignore[attr-defined]
+        refused(ErrorCode.TIMEOUT, "the work on the variables took longer", guest.session.state_get, guest.graph)
+    guest.train(train)
+    assert guest.state()["steps"] == 1, "the set isn't lost"
 
 
 @pytest.mark.parametrize(

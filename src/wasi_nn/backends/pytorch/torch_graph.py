@@ -14,6 +14,7 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.runner import RunFunction
 from wasi_nn.graph.variables import Variables
+from wasi_nn.limits.stopping import turn
 from wasi_nn.types import GraphEncoding, dims_text
 
 if TYPE_CHECKING:
@@ -67,7 +68,11 @@ class TorchVariables(Variables):
         self._tensors = tensors
         self._make = make
         self.nbytes = nbytes
-        self.turn: AbstractContextManager[Any] = threading.Lock() if takes_turns else nullcontext()
+        self._lock = threading.Lock() if takes_turns else None
+
+    def turn(self) -> AbstractContextManager[None]:
+        """While no other thread uses the modules."""
+        return nullcontext() if self._lock is None else turn(self._lock)
 
     def graph(self, signature: str) -> Graph:
         return self._make(signature, self)
@@ -75,20 +80,20 @@ class TorchVariables(Variables):
     def get(self) -> dict[str, Array]:
         import torch
 
-        with self.turn, torch.no_grad():
+        with self.turn(), torch.no_grad():
             return {
                 name: as_array(f"variable {name!r}", tensor, set(), kept=True)
                 for name, tensor in self._tensors().items()
             }
 
     def templates(self) -> Mapping[str, Array]:
-        with self.turn:
+        with self.turn():
             return {name: template_of(f"variable {name!r}", tensor) for name, tensor in self._tensors().items()}
 
     def set(self, values: Mapping[str, Array]) -> None:
         import torch
 
-        with self.turn, torch.no_grad():
+        with self.turn(), torch.no_grad():
             tensors = self._tensors()
             for name, value in values.items():
                 _require_settable(name, tensors.get(name), value)
@@ -148,7 +153,7 @@ class TorchGraph(Graph):
             return made
 
         kept = self.keeps_state or self.shared is not None
-        with nullcontext() if self.shared is None else self.shared.turn, self._mode(), plain_errors():
+        with nullcontext() if self.shared is None else self.shared.turn(), self._mode(), plain_errors():
             leaves = list(named_leaves(call(inputs, tensor)))
             outputs = [(name, as_array(f"output {name!r}", value, taken, kept=kept)) for name, value in leaves]
         if self.outputs_vary:
