@@ -352,6 +352,26 @@ def test_a_variable_that_cant_be_set_leaves_all_as_they_are() -> None:
     assert variables.get()["count"].tolist() == [7]
 
 
+def test_a_variable_that_torch_cant_copy_is_an_error_of_the_runtime() -> None:
+    class Leaving(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("kept", torch.zeros(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.kept = torch.zeros(4, device="meta")
+            return x
+
+    session = Session({"m": wasi_nn.load(models.script(Leaving()))})
+    graph = session.load_by_name("m")
+    state = session.state_get(graph)
+    context = session.init_execution_context(graph)
+    session.compute_named(context, [("x", f32(1))])
+    refused(ErrorCode.RUNTIME_ERROR, "^the runtime failed: Cannot copy out of meta tensor", session.state_get, graph)
+    assert len(session.compute_named(context, [("x", f32(1))])) == 1
+    assert state
+
+
 def test_the_history_of_gradients_doesnt_grow() -> None:
     size, computes = 1 << 18, 100  # each compute would keep 4 MiB or more
     graph = wasi_nn.load(models.script(models.Drifting(size)))

@@ -17,6 +17,7 @@ from wasi_nn.graph.fitting import find
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.guest_types import STRINGS, holds_texts
 from wasi_nn.graph.named_tensors import unsupported_output
+from wasi_nn.graph.runner import failure
 from wasi_nn.graph.sequence import NamedSequence
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.limits.stopping import Stoppable
@@ -91,12 +92,18 @@ class ExtensionCalls(ABC):
         return handle
 
     def _on_variables(self, graph: int, item: Graph, call: Callable[[Variables], Result]) -> Result:
-        """Make a call on the set of variables of a graph, within the time of a compute."""
+        """Make a call on the set of variables of a graph, within the time of a compute. An exception of the runtime
+        becomes an `NNError`."""
         work = Stoppable()
 
         def make() -> Result:
-            with work.under_way():
-                return call(self._shared_variables.of(graph, item))
+            try:
+                with work.under_way():
+                    return call(self._shared_variables.of(graph, item))
+            except NNError:
+                raise
+            except Exception as error:
+                raise failure(error) from error
 
         return self._guard.run(work, make, "the work on the variables")
 

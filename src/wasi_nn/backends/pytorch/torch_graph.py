@@ -80,7 +80,7 @@ class TorchVariables(Variables):
     def get(self) -> dict[str, Array]:
         import torch
 
-        with self.turn(), torch.no_grad():
+        with self.turn(), torch.no_grad(), plain_errors():
             return {
                 name: as_array(f"variable {name!r}", tensor, set(), kept=True)
                 for name, tensor in self._tensors().items()
@@ -93,7 +93,7 @@ class TorchVariables(Variables):
     def set(self, values: Mapping[str, Array]) -> None:
         import torch
 
-        with self.turn(), torch.no_grad():
+        with self.turn(), torch.no_grad(), plain_errors():
             tensors = self._tensors()
             for name, value in values.items():
                 _require_settable(name, tensors.get(name), value)
