@@ -21,6 +21,7 @@ from sklearn.datasets import load_digits  # noqa: E402
 
 import wasi_nn  # noqa: E402
 from wasi_nn import ErrorCode, Limits, NamedGraph, Registry, Session, TensorType  # noqa: E402
+from wasi_nn.process import forks  # noqa: E402
 
 DIGITS = models.script(models.Digits())
 METHODS = models.script(models.Methods())
@@ -370,6 +371,14 @@ def test_a_variable_that_torch_cant_copy_is_an_error_of_the_runtime() -> None:
     refused(ErrorCode.RUNTIME_ERROR, "^the runtime failed: Cannot copy out of meta tensor", session.state_get, graph)
     assert len(session.compute_named(context, [("x", f32(1))])) == 1
     assert state
+
+
+def test_a_set_is_of_the_process_that_made_it(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = registry.get("methods").variables()
+    values = variables.get()
+    monkeypatch.setattr(forks, "count", forks.count + 1)
+    for call in (variables.get, variables.templates, lambda: variables.set(values)):
+        refused(ErrorCode.RUNTIME_ERROR, "this set of variables was made in another process", call)
 
 
 def test_the_history_of_gradients_doesnt_grow() -> None:

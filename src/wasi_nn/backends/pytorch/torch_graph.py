@@ -15,6 +15,7 @@ from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.runner import RunFunction
 from wasi_nn.graph.variables import Variables
 from wasi_nn.limits.stopping import turn
+from wasi_nn.process import forks
 from wasi_nn.types import GraphEncoding, dims_text
 
 if TYPE_CHECKING:
@@ -69,9 +70,13 @@ class TorchVariables(Variables):
         self._make = make
         self.nbytes = nbytes
         self._lock = threading.Lock() if takes_turns else None
+        self._forks = forks.count
+        forks.leak_in_child(self)
 
     def turn(self) -> AbstractContextManager[None]:
-        """While no other thread uses the modules."""
+        """While no other thread uses the modules. Raises `NNError` in a fork, where such a thread doesn't exist."""
+        if self._forks != forks.count:
+            raise forks.made_elsewhere("set of variables")
         return nullcontext() if self._lock is None else turn(self._lock)
 
     def graph(self, signature: str) -> Graph:
