@@ -350,6 +350,19 @@ def test_a_worker_that_doesnt_answer_is_ended_in_the_time_of_a_compute(what: str
     lost(guest.session.state_get, guest.graph)
 
 
+def test_a_set_is_made_in_the_time_of_a_load() -> None:
+    program = """
+import time, variables_backend as b
+made = b.Trained.variables
+b.Trained.variables = lambda self: time.sleep(1.5) or made(self)
+"""
+    patient = Guest(isolated(program), limits=Limits(compute_time=1))
+    assert patient.state()["steps"] == 0
+    hasty = Guest(isolated(program), limits=Limits(load_time=1))
+    late = r"loading the model took longer than 1 s .*load_time"
+    refused(ErrorCode.TIMEOUT, late, hasty.session.use_signature, hasty.graph, "train")
+
+
 def test_a_stopped_guest_doesnt_wait_for_its_state() -> None:
     program = f"{HOSTILE}\nimport time\nanswering('get', lambda self: time.sleep(3600))"
     guard = ComputeGuard(Limits())

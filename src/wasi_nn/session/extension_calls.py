@@ -92,20 +92,21 @@ class ExtensionCalls(ABC):
         return handle
 
     def _on_variables(self, graph: int, item: Graph, call: Callable[[Variables], Result]) -> Result:
-        """Make a call on the set of variables of a graph, within the time of a compute. An exception of the runtime
-        becomes an `NNError`."""
+        """Make a call on the set of variables of a graph, within the time of a compute; a new set is made within that
+        of a load. An exception of the runtime becomes an `NNError`."""
         work = Stoppable()
 
         def make() -> Result:
-            try:
-                with work.under_way():
-                    return call(self._shared_variables.of(graph, item))
-            except NNError:
-                raise
-            except Exception as error:
-                raise failure(error) from error
+            with work.under_way():
+                return call(shared)
 
-        return self._guard.run(work, make, "the work on the variables")
+        try:
+            shared = self._shared_variables.of(graph, item)
+            return self._guard.run(work, make, "the work on the variables")
+        except NNError:
+            raise
+        except Exception as error:
+            raise failure(error) from error
 
     def state_get(self, graph: int) -> bytes:
         """A graph's variables as the bytes of a safetensors file. Raises `NNError`: `unsupported-operation` for a graph
