@@ -108,6 +108,7 @@ class _Archive:
             lambda: variables,
             lambda name, shared: ExportedGraph(self, name, modules[name], shared),
             storage_bytes(own) if self.keeps_state else 0,
+            takes_turns=self.keeps_state,
         )
 
 
