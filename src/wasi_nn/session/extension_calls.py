@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from wasi_nn.arguments import as_text, as_view
-from wasi_nn.errors import ErrorCode, NNError, shortened
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.byte_strings import decoded, encoded, held_bytes
 from wasi_nn.graph.description import GraphDescription, described, is_byte_strings
 from wasi_nn.graph.fitting import find
@@ -19,6 +19,7 @@ from wasi_nn.graph.guest_types import STRINGS, holds_texts
 from wasi_nn.graph.named_tensors import unsupported_output
 from wasi_nn.graph.sequence import NamedSequence
 from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.graph.variables import require_signature
 from wasi_nn.session import state_files
 from wasi_nn.session.guest_images import inputs_with_image
 from wasi_nn.session.shared_variables import SharedVariables
@@ -74,10 +75,7 @@ class ExtensionCalls(ABC):
         variables and other signatures, `too-large` by the limits.
         """
         item, name = self._handles.get(graph, Graph), as_text("name", name)
-        if name not in item.signatures and (name or item.signature):
-            names = ", ".join(map(repr, item.signatures)) or "none"
-            message = f"no signature is named {shortened(name)!r}; the graph's signatures: {names}"
-            raise NNError(ErrorCode.NOT_FOUND, message)
+        require_signature(name, (*item.signatures, item.signature))
         shared = self._shared_variables.of(graph, item)
         handle = self._handles.add(shared.graph(name))
         self._shared_variables.share(handle, shared)
