@@ -242,6 +242,34 @@ def test_a_state_of_another_model_changes_nothing(registry: Registry, values: di
         assert session.state_get(learner.graph) == before
 
 
+@pytest.mark.parametrize("isolated", [False, True], ids=["in-process", "isolated"])
+def test_a_set_takes_only_what_fits(isolated: bool) -> None:
+    if isolated and isolation.unavailable():
+        pytest.skip(isolation.unavailable())
+    with wasi_nn.load(DIGITS, rules=LoadRules(isolate=isolated)) as graph:
+        variables = graph.variables()
+        bias = variables.get()["head.bias"]
+        for values, message in (
+            ({"head.bias": bias + 1, "weight": bias}, "no variable is named 'weight'"),
+            (
+                {"hidden.bias": np.ones(32, np.float32), "head.bias": bias.astype(np.float64)},
+                r"is f32\[10\], got f64\[10\]",
+            ),
+            ({"head.bias": ["a"] * 10}, r"is f32\[10\], got str"),
+            ([("head.bias", bias)], "values must be a mapping of names to arrays"),
+        ):
+            refused(ErrorCode.INVALID_ARGUMENT, message, variables.set, values)
+        assert variables.get()["head.bias"].tolist() == bias.tolist()
+        for name in ("predict", ""):
+            refused(ErrorCode.NOT_FOUND, f"no signature is named '{name}'", variables.graph, name)
+
+
+def test_programs_have_no_graph_of_another_signature() -> None:
+    base = models.Base()
+    variables = wasi_nn.load(models.package(add=(models.Adds(base), X3), look=(models.Looks(base), X3))).variables()
+    refused(ErrorCode.NOT_FOUND, "no signature is named 'predict'", variables.graph, "predict")
+
+
 def test_variables_that_numpy_lacks_cant_be_saved() -> None:
     class Complex(torch.nn.Module):
         def __init__(self) -> None:
