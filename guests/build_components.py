@@ -73,7 +73,7 @@ world guest {{
 }}
 
 """
-_WASI = """
+WASI = """
   import wasi:cli/environment@0.2.0;
   import wasi:cli/stdout@0.2.0;
   import wasi:cli/stderr@0.2.0;
@@ -82,7 +82,7 @@ _WASI = """
   import wasi:clocks/monotonic-clock@0.2.0;"""
 
 
-def guest_wit(wasi: str = _WASI, *, extensions: Iterable[str] = ()) -> str:
+def guest_wit(wasi: str = WASI, *, extensions: Iterable[str] = ()) -> str:
     """The world of the guests here, with the WASI that they call themselves, and these interfaces of wasi-nn:ext."""
     world = _WORLD.format(version=_NEWEST, wasi=wasi + _imports(extensions))
     return world + nn_wit(_NEWEST) + (ext_wit() if extensions else "") + (COMPONENTS / "wasi.wit").read_text()

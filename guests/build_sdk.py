@@ -14,6 +14,7 @@ from pathlib import Path
 
 import onnx
 from build_bridge import SOURCES, nn_wit
+from build_components import COMPONENTS, WASI
 from onnx import TensorProto, helper
 
 from wasi_nn.abi.component.bridge import EXTENSIONS_INTERFACES, VERSIONS, extension_name
@@ -29,17 +30,19 @@ COLOURS = {
 }
 """Names of colours, each with its red, green and blue from -1 to 1."""
 
-_WORLD = """// The world of a guest that wasi-nn runs as a command.
-package wasi-nn:guest;
+_WORLD = """package wasi-nn:guest;
 
+/// A guest that wasi-nn runs as a command. Its language may import more of WASI.
 world guest {{
 {imports}
   export wasi:cli/run@0.2.0;
 }}
-"""
-_RUN = """package wasi:cli@0.2.0;
 
-interface run { run: func() -> result; }
+/// A guest in C without a library of C, with the WASI that `component/guest.h` calls.
+world guest-in-c {{
+  include guest;
+{wasi}
+}}
 """
 
 
@@ -51,9 +54,12 @@ def wit_folders() -> dict[str, str]:
         if folder == "ext":
             imports += [extension_name(it) for it in EXTENSIONS_INTERFACES[1:]]
             files["ext/deps/wasi-nn-ext.wit"] = (SOURCES / "wasi-nn-ext.wit").read_text()
-        files[f"{folder}/guest.wit"] = _WORLD.format(imports="\n".join(f"  import {it};" for it in imports))
+        nn = "\n".join(f"  import {it};" for it in imports)
+        files[f"{folder}/guest.wit"] = _WORLD.format(imports=nn, wasi=WASI.strip("\n"))
         files[f"{folder}/deps/wasi-nn.wit"] = _one_package(nn_wit(version))
-        files[f"{folder}/deps/wasi-cli.wit"] = _RUN
+        for package in (COMPONENTS / "wasi.wit").read_text().split("\n\n"):
+            name = package.partition("package wasi:")[2].partition("@")[0]
+            files[f"{folder}/deps/wasi-{name}.wit"] = _one_package(package)
     return files
 
 

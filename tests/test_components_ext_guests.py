@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -130,21 +129,6 @@ def test_strings_are_lines_of_a_file(host: Host, write: Write) -> None:
     data = write("lines", "one\n\nzwölf".encode())
     arguments = ["--graph", "echo", "x=/data/lines"]
     assert output(host, RUN_ANY, arguments, data.parent) == ["y: strings [3]: one, , zwölf"]
-
-
-def test_the_documented_runs_of_any_model(
-    tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    page = (REPOSITORY / "docs" / "components.md").read_text()
-    runs = page.partition("```console\n")[2].partition("```")[0].split("$ wasi-nn ")[1:3]
-    (tmp_path / "model.onnx").write_bytes(onnx_models.relu(["batch", 4]))
-    (tmp_path / "x.bin").write_bytes(np.array([1, -2, 3, -4, 5, -6, 7, -8], np.float32).tobytes())
-    shutil.copy(RUN_ANY, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    for run in runs:
-        command, _, printed = run.partition("\n")
-        assert main(shlex.split(command)) == 0
-        assert capfd.readouterr().out == printed
 
 
 @pytest.mark.parametrize(

