@@ -18,6 +18,7 @@ from conftest import C_GUESTS
 from onnx import TensorProto
 
 from wasi_nn import cli
+from wasi_nn.isolation import unavailable
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 Write = Callable[[str, bytes], Path]
@@ -412,7 +413,9 @@ def test_backends(wasi_nn: Callable[..., Result], capsys: pytest.CaptureFixture[
     assert [row["runtime"] for row in by_onnx] == ["onnxruntime", "openvino"]
     assert all(row["devices"]["cpu"] and row["version"] and row["install"] is None for row in rows)
     assert {row["encoding"] for row in rows} == {e.value for e in GraphEncoding} - {"autodetect"}
-    assert {row["encoding"] for row in rows if row["guests_may_load"]} == {"onnx", "tensorflowlite"}
+    may_load = {(row["encoding"], row["runtime"]) for row in rows if row["guests_may_load"]}
+    isolated = {(row["encoding"], "openvino") for row in rows if row["runtime"] == "openvino" and not unavailable()}
+    assert may_load == {("onnx", "onnxruntime"), ("tensorflowlite", "ai_edge_litert")} | isolated
     assert cli.main(["backends"]) == 0
     assert "onnxruntime" in capsys.readouterr().out
 

@@ -14,7 +14,7 @@ from command_guests import LOOPS
 from conftest import REPOSITORY
 
 import wasi_nn
-from wasi_nn import ErrorCode, HostLimits, Limits
+from wasi_nn import ErrorCode, HostLimits, Limits, cli
 from wasi_nn.abi.core import extensions
 from wasi_nn.abi.core.spec import ERRNO, MISSING_MEMORY
 from wasi_nn.backends import available
@@ -66,6 +66,23 @@ def test_every_default_of_a_limit_is_in_the_table() -> None:
     totals = re.findall(r"`(\w+)`(?: \(`[\w-]+`,)?\s\(?default (\d+)\)", page("limits.md"))
     given = {name: value for name, value in asdict(HostLimits()).items() if value is not None}
     assert {name: value_of(text) for name, text in totals} == given
+
+
+def test_every_default_of_a_limit_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    in_help = dict(re.findall(r"--(max-[\w-]+|worker-[\w-]+) [A-Z]+ [^()]*\(default: (\w+)\)", shown))
+    units = {"s": 1, "m": 60, "h": 3600, "G": 2**30}
+    values = {
+        name.replace("-", "_"): None if text == "none" else int(text.rstrip("smhG")) * units.get(text[-1], 1)
+        for name, text in in_help.items()
+    }
+    run = asdict(Limits(output_bytes=None)) | {"computes": HostLimits().computes}
+    workers = {name: value for name, value in asdict(Isolation()).items() if name != "spare"}
+    assert values == {f"max_{name}": value for name, value in run.items()} | {
+        f"worker_{name}": value for name, value in workers.items()
+    }
 
 
 def anchors(path: Path) -> set[str]:

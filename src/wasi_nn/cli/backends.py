@@ -51,6 +51,7 @@ def _row(backend: Backend, distributions: Mapping[str, Sequence[str]]) -> dict[s
 
     from wasi_nn.backends import how_to_install
     from wasi_nn.errors import one_line
+    from wasi_nn.loading.rules import LoadRules
 
     row: dict[str, Any] = {
         "encoding": backend.encoding.value,
@@ -58,7 +59,7 @@ def _row(backend: Backend, distributions: Mapping[str, Sequence[str]]) -> dict[s
         "version": None,
         "devices": {},
         "install": None,
-        "guests_may_load": backend.withstands_hostile_bytes,
+        "guests_may_load": LoadRules().let_guests_load(backend),
     }
     try:
         devices = {target.value: device for target, device in backend.devices().items()}
