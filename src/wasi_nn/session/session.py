@@ -107,7 +107,7 @@ class Session(ExtensionCalls):
         self._guard = guard or ComputeGuard(self.limits, turns)
         self._handles = HandleTable(self._usage)
         self._graph_handles: WeakKeyDictionary[ExecutionContext, int] = WeakKeyDictionary()
-        self._shared_variables = SharedVariables(self._usage)
+        self._shared_variables = SharedVariables(self._usage, self._guard)
 
     # Models
 

@@ -113,6 +113,7 @@ class _Archive:
             lambda: variables,
             on_set,
             storage_bytes(own) if self.keeps_state else 0,
+            takes_turns=self.keeps_state,
         )
 
 

@@ -16,6 +16,7 @@ from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner, failure
 from wasi_nn.graph.variables import Variables, arrays_of, require_fitting, require_signature
+from wasi_nn.limits.stopping import turn
 from wasi_nn.process import forks
 from wasi_nn.types import GraphEncoding
 
@@ -231,7 +232,7 @@ class TensorFlowVariables(Variables):
         """While the session isn't used elsewhere. An exception of TensorFlow's becomes an `NNError`."""
         if self._forks != forks.count:
             raise forks.made_elsewhere("set of variables")
-        with self._lock:
+        with turn(self._lock):
             try:
                 yield
             except NNError:
