@@ -18,7 +18,7 @@ from fuzz.checks import no_faults
 from fuzz.choices import Choices
 from wasi_nn import Session
 from wasi_nn.abi.call_boundary import GuestFault
-from wasi_nn.abi.component import bridge_functions
+from wasi_nn.abi.component import bridge_functions, numbers
 from wasi_nn.abi.component.host_functions import STRING, U64
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _make_tensor(guest: _Guest, choices: Choices) -> None:
     rank = shape % 4 if shape < 250 else 65
     dims = [choices.number() for _ in range(rank)]
     dims = [dim if dim < 250 else _ABSURD[dim - 250] for dim in dims]
-    kind = choices.number() % len(bridge_functions.TENSOR_TYPES)
+    kind = choices.number() % len(numbers.TENSOR_TYPES)
     encoded, data, way = pack(f"<{rank}I", *dims), _data(choices), shape % 8
     if way == 7:
         guest.tensors.append(guest.new_tensor_in_memory(kind, encoded, data, 4 * (shape % 64)))
@@ -172,8 +172,8 @@ def _look_at_tensor(guest: _Guest, choices: Choices) -> None:
 
 def _load(guest: _Guest, choices: Choices) -> None:
     encoding, target = (
-        choices.number() % len(bridge_functions.ENCODINGS),
-        choices.number() % len(bridge_functions.TARGETS),
+        choices.number() % len(numbers.ENCODINGS),
+        choices.number() % len(numbers.TARGETS),
     )
     count = choices.number()
     if count > 8:
@@ -245,7 +245,7 @@ def _number(text: bytes, at: int) -> int:
 
 
 def _make_error(guest: _Guest, choices: Choices) -> None:
-    code = choices.number() % len(bridge_functions.ERROR_CODES)
+    code = choices.number() % len(numbers.ERROR_CODES)
     error = guest.call("error-new", code, choices.text().encode())
     assert isinstance(error, int)
     guest.errors.append(error)

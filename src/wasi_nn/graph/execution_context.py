@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from wasi_nn.arguments import require_function, wrong_argument
 from wasi_nn.errors import ContextFull, EndOfSequence, ErrorCode, NNError
+from wasi_nn.graph.bound_compute import BoundCompute
 from wasi_nn.graph.fitting import byte_view, find
 from wasi_nn.graph.input_slots import InputSlots
 from wasi_nn.graph.named_tensors import input_pairs, named_inputs, named_outputs, output_infos, output_view
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_OUTPUTS = -1  # the key of the outputs in `HeldBytes`; inputs have their indexes
+_OUTPUTS, _BOUND = -1, -2  # keys in `HeldBytes`; inputs have their indexes
 
 
 class ExecutionContext:
@@ -72,6 +75,8 @@ class ExecutionContext:
         self._guard: ComputeGuard | None = None
         self._held: HeldBytes | None = None
         self._known_output_bytes = 0  # set where bytes are held
+        self.plan: object = None
+        """What an ABI keeps for the next compute of this context."""
 
     def keep_to(self, guard: ComputeGuard, held: HeldBytes) -> None:
         """Bound the time of computes by `guard`, and count the bytes of inputs and outputs in `held`."""
@@ -264,6 +269,18 @@ class ExecutionContext:
         if self._held is not None:
             self._held.require(self._known_output_bytes)
         return named_outputs(self.graph, self._guarded(partial(run, self._runner, arrays, None)))
+
+    def bind(self, inputs: Sequence[tuple[str, Array]], small_bytes: int) -> BoundCompute | None:
+        """Prepare named computes on these arrays, whose elements the caller may change in between. None if the graph
+        takes other arrays than these. `small_bytes` is the size of the arrays, with those of the outputs, that nothing
+        else counts; the context counts them from now on. Raises `NNError` as `compute_named` does before it runs."""
+        arrays = named_inputs(self.graph, inputs)
+        for _, given in inputs:
+            if not any(given is array or np.may_share_memory(given, array) for array in arrays):
+                return None
+        if self._held is not None:
+            self._held.hold(_BOUND, small_bytes)
+        return BoundCompute(self._runner, self._guard, arrays)
 
     def get_output(self, key: int | str) -> Array:
         """A copy of an output of the last compute, by index or by name.

@@ -10,7 +10,7 @@ from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.graph.graph import Graph
 from wasi_nn.limits.usage import Usage
-from wasi_nn.session.tensor import Tensor
+from wasi_nn.session.tensor import BoundTensor, Tensor
 
 Handled = Graph | ExecutionContext | Tensor | NNError
 """Every kind of item that has handles. Only components hold tensors and errors."""
@@ -18,7 +18,7 @@ Handled = Graph | ExecutionContext | Tensor | NNError
 Item = TypeVar("Item", bound=Handled)
 
 _KINDS: dict[type, str] = {Graph: "graph", ExecutionContext: "execution context", Tensor: "tensor", NNError: "error"}
-_LAST_HANDLE = 2**32 - 1
+_LAST_HANDLE = 2**31 - 1  # larger numbers are tensors that the host doesn't hold (`wasi_nn.abi.component.kept`)
 
 
 class HandleTable:
@@ -98,10 +98,15 @@ class HandleTable:
 _COUNTS = {Graph: {"handles": 1, "graphs": 1}, ExecutionContext: {"handles": 1, "contexts": 1}, NNError: {"handles": 1}}
 
 
+_HANDLE = {"handles": 1}
+
+
 def _counts(item: Handled) -> dict[str, int]:
     """The amount that an item adds to each limit."""
+    if type(item) is BoundTensor:
+        return _HANDLE
     if type(item) is Tensor:
-        return {"handles": 1, "tensor_bytes": item.data.nbytes + item.encoded_dims.nbytes}
+        return {"handles": 1, "tensor_bytes": item.nbytes}
     return next(counts for kind, counts in _COUNTS.items() if isinstance(item, kind))
 
 

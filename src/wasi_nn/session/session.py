@@ -28,6 +28,7 @@ from wasi_nn.loading.registry import registry_of
 from wasi_nn.loading.rules import LoadRules, as_rules
 from wasi_nn.process.descriptors import require_free_descriptors, reserve
 from wasi_nn.session import guest_images
+from wasi_nn.session.bindings import Bindings
 from wasi_nn.session.failures import FailureLog
 from wasi_nn.session.handles import HandleTable
 from wasi_nn.session.policy import Policy
@@ -99,6 +100,7 @@ class Session:
         self._policy = Policy.of(allow_load, allow_targets, allow_names)
         self._rules = as_rules(rules)
         self._usage = Usage(self.limits, totals)
+        self.bindings = Bindings(self._usage)
         self._guard = guard or ComputeGuard(self.limits, turns)
         self._handles = HandleTable(self._usage)
         self._graph_handles: WeakKeyDictionary[ExecutionContext, int] = WeakKeyDictionary()
@@ -334,9 +336,13 @@ class Session:
 
     def add_tensor(self, tensor: Tensor) -> int:
         """Give the guest a tensor; returns its handle."""
-        if type(tensor) is not Tensor:
+        if not isinstance(tensor, Tensor):
             require_kind("tensor", tensor, Tensor, "a wasi_nn.session.tensor.Tensor")
         return self._handles.add(tensor)
+
+    def add_tensors(self, tensors: Sequence[Tensor]) -> list[int]:
+        """Give the guest all of these tensors, or none; returns their handles."""
+        return self._handles.add_all(tensors)
 
     def require_tensor_bytes(self, size: int) -> None:
         """Raise `NNError` with `too-large` if the guest may not hold another tensor of this size in bytes."""

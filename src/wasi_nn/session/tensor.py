@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 from struct import pack
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import numpy as np
 
@@ -46,6 +47,11 @@ class Tensor:
         return cls(kind, array.reshape(-1).view(_BYTE), encoded)
 
     @property
+    def nbytes(self) -> int:
+        """The bytes of the data and of the dimensions."""
+        return self.data.nbytes + self.encoded_dims.nbytes
+
+    @property
     def dims(self) -> Dims:
         """The dimensions."""
         return tuple(self.encoded_dims.view(_U32).tolist())
@@ -66,6 +72,27 @@ class Tensor:
         except ValueError as error:  # no elements, yet numpy rejects dimensions whose product is too large
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"tensor {name!r}: {one_line(error)}") from error
         return array
+
+
+class BoundTensor(Tensor):
+    """A tensor whose memory an execution context keeps for the next input that is alike: the runtime may have bound it.
+
+    Its bytes count as long as its memory exists, and not as long as it has a handle. `elements` is the tensor as an
+    array: always the same object.
+    """
+
+    __slots__ = ("__weakref__", "elements", "ref", "shape")
+
+    def __init__(self, tensor: Tensor, elements: Array) -> None:
+        super().__init__(tensor.type, tensor.data, tensor.encoded_dims)
+        self.elements = elements
+        self.shape = tensor.encoded_dims.tobytes()
+        self.ref = ref(self)
+
+    def is_alike(self, tensor: Tensor) -> bool:
+        """Whether another tensor has the same type, dimensions and size."""
+        same = self.type is tensor.type and len(self.data) == len(tensor.data)
+        return same and self.shape == tensor.encoded_dims.tobytes()
 
 
 def as_tensor(graph: Graph, name: str, array: Array) -> Tensor:

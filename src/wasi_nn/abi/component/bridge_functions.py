@@ -20,51 +20,23 @@ from wasmtime.component import Linker, LinkerInstance
 from wasi_nn.abi.call_boundary import MAX_NAME, CallBoundary, GuestFault
 from wasi_nn.abi.component import bridge, host_functions
 from wasi_nn.abi.component.host_functions import STRING, U32, U64, HostFunction, Text
+from wasi_nn.abi.component.kept import KeptTensors
 from wasi_nn.abi.component.memories import GuestMemories
+from wasi_nn.abi.component.numbers import (
+    ENCODINGS,
+    ERROR_CODES,
+    NUMBER_OF_CODE,
+    NUMBER_OF_TYPE,
+    TARGETS,
+    TENSOR_TYPES,
+)
 from wasi_nn.arguments import require_kind
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.session.session import Session, require_builder_count
 from wasi_nn.session.tensor import Tensor
-from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array
-
-TENSOR_TYPES = (
-    TensorType.F16,
-    TensorType.F32,
-    TensorType.F64,
-    TensorType.BF16,
-    TensorType.U8,
-    TensorType.I32,
-    TensorType.I64,
-)
-"""The element types in WIT's order, which differs from the core ABI's."""
-
-ENCODINGS = (
-    GraphEncoding.OPENVINO,
-    GraphEncoding.ONNX,
-    GraphEncoding.TENSORFLOW,
-    GraphEncoding.PYTORCH,
-    GraphEncoding.TENSORFLOWLITE,
-    GraphEncoding.GGML,
-    GraphEncoding.AUTODETECT,
-)
-TARGETS = (ExecutionTarget.CPU, ExecutionTarget.GPU, ExecutionTarget.TPU)
-ERROR_CODES = (
-    ErrorCode.INVALID_ARGUMENT,
-    ErrorCode.INVALID_ENCODING,
-    ErrorCode.TIMEOUT,
-    ErrorCode.RUNTIME_ERROR,
-    ErrorCode.UNSUPPORTED_OPERATION,
-    ErrorCode.TOO_LARGE,
-    ErrorCode.NOT_FOUND,
-    ErrorCode.SECURITY,
-    ErrorCode.UNKNOWN,
-)
-
-_NUMBER_OF_TYPE = {kind: number for number, kind in enumerate(TENSOR_TYPES)}
-_NUMBER_OF_CODE = {code: number for number, code in enumerate(ERROR_CODES)}
 
 _MAX_ERROR_TEXT = 65536  # bytes of an error that a guest makes; the rest is cut off
 _DIGITS = 8
@@ -109,12 +81,19 @@ FUNCTIONS = {
     "compute": _Signature((U32,), U32, _status),
     "get-output": _Signature((U32, STRING), U64, _outcome),
     "compute-named": _Signature((U32, STRING), STRING, _no_outputs),
+    "memory-keep": _Signature((U32,) * 4, U32, None),
+    "compute-kept": _Signature((U32, U32), U64, _outcome),
+    "compute-outputs": _Signature((), STRING, None),
     "error-new": _Signature((U32, STRING), U32, None),
     "error-code": _Signature((U32,), U32, None),
     "error-data": _Signature((U32,), STRING, None),
     "drop": _Signature((U32,), None, None),
 }
 """The functions that the bridges import, as in `guests/bridge/bridge.wit`."""
+
+_COUNTED = {"load", "load-direct", "load-by-name", "init-execution-context", "set-input", "compute", "get-output"}
+_COUNTED |= {"compute-named", "compute-kept"}
+"""Those that count as nn calls."""
 
 Define = Callable[[LinkerInstance, str, "tuple[str, ...]", "str | None", HostFunction], None]
 
@@ -147,13 +126,13 @@ class ComponentAbi(CallBoundary["int | bytes"]):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.memories = GuestMemories()
+        self.kept = KeptTensors(session, self.memories)
+        self.memory_keep, self.compute_kept = self.kept.find, self.kept.compute
 
     def function(self, name: str) -> HostFunction:
         """The host function for a name. It raises nothing but `GuestFault`."""
         method: HostFunction = getattr(self, name.replace("-", "_"))
-        name = name.removesuffix("-direct")  # for messages and traces
-        session = self.session
-        counted = 0 if name.startswith(("memory-", "tensor-", "error-")) or name == "drop" else 1
+        session, counted = self.session, int(name in _COUNTED)
 
         def call(*arguments: int | memoryview) -> int | Text | None:
             session.calls += counted
@@ -164,9 +143,15 @@ class ComponentAbi(CallBoundary["int | bytes"]):
 
         return call
 
+    def shown(self, name: str, arguments: Sequence[object]) -> tuple[str, Sequence[object]]:
+        if name == "compute-kept":
+            return "compute-named", arguments[:1]
+        return name.removesuffix("-direct"), arguments
+
     def rejected(self, name: str, arguments: Sequence[object], error: Exception) -> int | bytes:
         assert isinstance(error, NNError)
         fail = FUNCTIONS[name].fail
+        name, _ = self.shown(name, arguments)
         if fail is None:
             raise GuestFault(f"{name}: {error}") from None
         self.failures.add(f"{name} failed: {error} [{error.code.value}]")
@@ -175,6 +160,7 @@ class ComponentAbi(CallBoundary["int | bytes"]):
 
     def host_fault(self, name: str, error: Exception) -> int | bytes:
         fault, fail = f"internal error of the host, {type(error).__name__}", FUNCTIONS[name].fail
+        name, _ = self.shown(name, ())
         if fail is None:
             raise GuestFault(f"{name}: {fault}") from None
         return fail(self._error_handle(name, NNError(ErrorCode.RUNTIME_ERROR, f"{fault}: see the host's log")))
@@ -199,7 +185,7 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         _join(part, row[offset : offset + size])
 
     def tensor_type(self, tensor: int) -> int:
-        return _NUMBER_OF_TYPE[self.session.tensor(tensor).type]
+        return NUMBER_OF_TYPE[self.session.tensor(tensor).type]
 
     def tensor_extent(self, tensor: int) -> int:
         item = self.session.tensor(tensor)
@@ -218,8 +204,13 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         return self.memories.find(memory, pages)
 
     def tensor_new_direct(self, memory: int, kind: int, data: int, size: int, dims: int, rank: int) -> int:
-        self.session.require_tensor_bytes(size + 4 * rank)
         part = self.memories.part
+        found = self.kept.spares.pop((kind, size), None)
+        spare = None if found is None else found()
+        if spare is not None and spare.shape == part(memory, dims, 4 * rank).tobytes():
+            spare.data[:] = part(memory, data, size)
+            return self.session.add_tensor(spare)
+        self.session.require_tensor_bytes(size + 4 * rank)
         return self.session.add_tensor(
             Tensor(TENSOR_TYPES[kind], part(memory, data, size).copy(), part(memory, dims, 4 * rank).copy())
         )
@@ -269,7 +260,14 @@ class ComponentAbi(CallBoundary["int | bytes"]):
             longest = max(longest, length)
         if longest > MAX_NAME:
             named = self._checked_inputs(named)
-        outputs = self.session.compute_named_tensors(context, named)
+        return self._text_of(self.session.compute_named_tensors(context, named))
+
+    def compute_outputs(self) -> bytes:
+        outputs, self.kept.outputs = self.kept.outputs, []
+        return self._text_of(outputs)
+
+    def _text_of(self, outputs: Sequence[tuple[str, int]]) -> bytes:
+        """The text that tells of outputs, by their names and handles."""
         text = [b"%08x%08x" % (0, len(outputs))]
         for name, handle in outputs:
             encoded = name.encode("utf-8", "replace")
@@ -292,7 +290,7 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         return self.session.add_error(NNError(ERROR_CODES[code], _text(data[:_MAX_ERROR_TEXT])))
 
     def error_code(self, error: int) -> int:
-        return _NUMBER_OF_CODE[self.session.error(error).code]
+        return NUMBER_OF_CODE[self.session.error(error).code]
 
     def error_data(self, error: int) -> bytes:
         return self.session.error(error).message.encode("utf-8", "replace")

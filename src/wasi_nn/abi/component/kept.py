@@ -1,0 +1,224 @@
+"""Computes on tensors that stay in the bridge, beside those that the host holds (`guests/bridge/kept.h`).
+
+The request of a compute has everything but the elements. So where a context gets a request for the second time, its
+inputs and outputs are bound: from then on, the host only copies the elements of small tensors between the bridge and
+the arrays that the runtime has, and the guest's next large input goes into the memory of the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import ref
+
+from wasi_nn.abi.component.exchange import (
+    SLOT_SIZE,
+    SLOTS,
+    Copies,
+    Exchange,
+    Input,
+    Output,
+    fit_answer,
+    placed,
+)
+from wasi_nn.abi.component.numbers import NUMBER_OF_TYPE
+from wasi_nn.errors import NNError
+from wasi_nn.graph.named_tensors import named_outputs
+from wasi_nn.session.tensor import BoundTensor, Tensor, as_tensor
+
+if TYPE_CHECKING:
+    from wasi_nn.abi.component.memories import GuestMemories
+    from wasi_nn.graph.bound_compute import BoundCompute
+    from wasi_nn.graph.execution_context import ExecutionContext
+    from wasi_nn.session.session import Session
+    from wasi_nn.types import Array
+
+IN_ANSWER, AS_TEXT = 0, 1
+"""Where the outputs of a compute are: in the answer of the exchange, or among `KeptTensors.outputs`."""
+
+_MOST_SPARES = 16
+
+
+class _HeldInput(NamedTuple):
+    """An input of a bound compute that the host holds."""
+
+    place: int
+    """The place among the graph's inputs."""
+    key: tuple[int, int]
+    """The key among the spares."""
+    tensor: BoundTensor
+
+
+class Plan:
+    """What the host knows of a context's next compute, if that has the same request as the last one."""
+
+    def __init__(self, request: bytes, exchange: Exchange) -> None:
+        self.request = request
+        self.exchange = exchange
+        """The exchange at the time. The plan is void where the bridge's memory was found anew."""
+        self.output_bytes: int | None = None
+        """The size of the outputs, once there are some."""
+        self.may_bind = True
+        self.compute: BoundCompute | None = None
+        self.read: Copies = ()
+        """Copies of inputs out of their slots."""
+        self.held: list[_HeldInput] = []
+        self.handles = Struct("")
+        """Unpacks the handles of `held`."""
+        self.arrays: Sequence[Array] | None = None
+        """The outputs of the last bound compute."""
+        self.write: Copies = ()
+        """Copies of these outputs into their slots."""
+        self.answer = b""
+        """The answer for these outputs."""
+
+
+class KeptTensors:
+    """The tensors in the bridge's memory, and the computes on them."""
+
+    def __init__(self, session: Session, memories: GuestMemories) -> None:
+        self.spares: dict[tuple[int, int], ref[BoundTensor]] = {}
+        """Tensors that the guest no longer has and whose memory may be used again, by the number of their type and the
+        size of their data."""
+        self.outputs: list[tuple[str, int]] = []
+        """The names and handles of the outputs of the last compute whose outputs were too many for the answer."""
+        self._session = session
+        self._memories = memories
+        self._number = 0
+        self._exchange: Exchange | None = None
+
+    def find(self, mark: int, pages: int, exchange: int, slots: int) -> int:
+        """Find the bridge's memory, of so many pages, by the place of its mark. The other parameters are places there,
+        too. Returns whether tensors may stay there. Since they don't count, they may only be a small part of those that
+        the guest may have."""
+        if not self._number and not self._session.bindings.lets_keep(SLOTS, SLOTS * SLOT_SIZE):
+            return 0
+        self._number = number = self._memories.find(self._number, pages, mark)
+        if number:
+            self._exchange = Exchange(lambda at, size: self._memories.part(number, at, size).data, exchange, slots)
+        return int(number > 0)
+
+    def compute(self, context: int, size: int) -> int:
+        """Compute as the request says, which has `size` bytes; returns `IN_ANSWER` or `AS_TEXT`. The host's tensors
+        among the inputs are gone afterwards. Raises `NNError` as `Session.compute_named_tensors` does."""
+        exchange = self._exchange
+        assert exchange is not None
+        request = bytes(exchange.request[:size])
+        item = self._session.context(context)
+        plan = item.plan
+        if not isinstance(plan, Plan) or plan.request != request or plan.exchange is not exchange:
+            plan = item.plan = Plan(request, exchange)
+        compute = plan.compute
+        if compute is None:
+            return self._compute_anew(context, item, plan)
+        handles = plan.handles.unpack_from(exchange.handles)
+        if handles and not self._rebound(plan, compute, handles):
+            return self._compute_anew(context, item, plan)
+        for to, content in plan.read:
+            to[:] = content
+        try:
+            arrays = compute()
+        finally:
+            if handles:
+                self._let_go(plan, handles)
+        if arrays is not plan.arrays:
+            return self._give_bound(item, plan, arrays)
+        for to, content in plan.write:
+            to[:] = content
+        exchange.answer[: len(plan.answer)] = plan.answer
+        return IN_ANSWER
+
+    def _let_go(self, plan: Plan, handles: Sequence[int]) -> None:
+        """Drop the inputs that the host holds. The memory of bound ones may be used again."""
+        for handle in handles:
+            self._session.drop(handle)
+        for item in plan.held:
+            self.spares[item.key] = item.tensor.ref
+
+    def _rebound(self, plan: Plan, compute: BoundCompute, handles: Sequence[int]) -> bool:
+        """Have a bound compute take the tensors with these handles. Returns False if they aren't like its own."""
+        for at, (item, handle) in enumerate(zip(plan.held, handles, strict=True)):
+            tensor = self._session.tensor(handle)
+            if tensor is item.tensor:
+                continue
+            bound = self._bound_tensor(tensor) if item.tensor.is_alike(tensor) else None
+            if bound is None:
+                return False
+            plan.held[at] = item._replace(tensor=bound)
+            compute.inputs[item.place] = bound.elements
+        return True
+
+    def _bound_tensor(self, tensor: Tensor) -> BoundTensor | None:
+        return self._session.bindings.tensor(tensor, tensor.array(""))
+
+    def _compute_anew(self, context: int, item: ExecutionContext, plan: Plan) -> int:
+        """Compute as a request says whose inputs aren't bound; bind them if it comes for the second time."""
+        inputs = plan.exchange.inputs(plan.request)
+        handles = [given.handle for given in inputs if given.handle]
+        try:
+            tensors = [given.tensor or self._session.tensor(given.handle) for given in inputs]
+            arrays = [(given.name, tensor.array(given.name)) for given, tensor in zip(inputs, tensors, strict=True)]
+            if plan.compute is None and plan.may_bind and plan.output_bytes is not None:
+                plan.may_bind = self._bind(item, plan, inputs, tensors)
+                if plan.compute is not None:
+                    return self._give_bound(item, plan, plan.compute())
+            named = self._session.compute_named(context, arrays)
+            outputs = [(name, as_tensor(item.graph, name, array)) for name, array in named]
+        finally:
+            self._let_go(plan, handles)
+        plan.output_bytes = sum(array.nbytes for _, array in named)
+        return self._give(plan, placed(plan.request, outputs))
+
+    def _bind(self, item: ExecutionContext, plan: Plan, inputs: Sequence[Input], tensors: Sequence[Tensor]) -> bool:
+        """Bind the inputs for computes with this request. Returns False if that can't be."""
+        pairs, held, read = [], [], []
+        for given, tensor in zip(inputs, tensors, strict=True):
+            if not given.handle:
+                read.append((tensor.data.data, given.slot))
+                pairs.append((given.name, tensor.array(given.name)))
+            elif (bound := self._bound_tensor(tensor)) is not None:
+                held.append(bound)
+                pairs.append((given.name, bound.elements))
+            else:
+                return False
+        small_bytes = sum(len(slot) for _, slot in read) + (plan.output_bytes or 0)
+        try:
+            compute = self._session.bindings.compute(item, pairs, small_bytes, self._session.file_reader)
+        except NNError:  # `compute_named` raises it, too
+            return False
+        if compute is None:
+            return False
+        places = {id(array): place for place, array in enumerate(compute.inputs)}
+        if not all(id(tensor.elements) in places for tensor in held):  # the graph takes an array of another shape
+            return False
+        if len(self.spares) > _MOST_SPARES:
+            self.spares.clear()
+        plan.held = [
+            _HeldInput(places[id(tensor.elements)], (NUMBER_OF_TYPE[tensor.type], len(tensor.data)), tensor)
+            for tensor in held
+        ]
+        plan.compute, plan.read, plan.handles = compute, read, Struct(f"<{len(held)}I")
+        return True
+
+    def _give_bound(self, item: ExecutionContext, plan: Plan, arrays: Sequence[Array]) -> int:
+        """Give the guest the outputs of a bound compute, which the next one may write into."""
+        named = named_outputs(item.graph, arrays)
+        outputs = placed(plan.request, [(name, as_tensor(item.graph, name, array)) for name, array in named])
+        if all(output.slot is not None for output in outputs) and all(array.flags.c_contiguous for array in arrays):
+            plan.arrays, plan.write = arrays, plan.exchange.copies(outputs)
+        else:
+            plan.compute, plan.may_bind = None, False
+            copies = [(name, as_tensor(item.graph, name, array.copy())) for name, array in named]
+            outputs = placed(plan.request, copies)
+        return self._give(plan, outputs)
+
+    def _give(self, plan: Plan, outputs: Sequence[Output]) -> int:
+        """Give the guest outputs; returns where they are, as `compute` does."""
+        if not fit_answer(outputs):
+            handles = self._session.add_tensors([output.tensor for output in outputs])
+            self.outputs = [(output.name, handle) for output, handle in zip(outputs, handles, strict=True)]
+            return AS_TEXT
+        handles = self._session.add_tensors([output.tensor for output in outputs if output.slot is None])
+        plan.answer = plan.exchange.write(outputs, handles)
+        return IN_ANSWER

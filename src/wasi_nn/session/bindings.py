@@ -1,0 +1,57 @@
+"""What a session keeps bound, so that the next inference that is alike takes less time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from weakref import finalize
+
+from wasi_nn.graph.execution_context import ExecutionContext
+from wasi_nn.limits.usage import Usage
+from wasi_nn.session import guest_images
+from wasi_nn.session.tensor import BoundTensor, Tensor
+
+if TYPE_CHECKING:
+    from wasi_nn.backends.ggml.image_option import FileReader
+    from wasi_nn.graph.bound_compute import BoundCompute
+    from wasi_nn.types import Array
+
+_AMPLE = 8  # what is kept for speed alone is at most this part of what the guest may still have
+
+
+class Bindings:
+    """Binds the tensors and computes of a session, where the limits leave enough room."""
+
+    def __init__(self, usage: Usage) -> None:
+        self._usage = usage
+        self.sees_computes = False
+        """Whether the session must see each compute, with its inputs. Then no compute is bound."""
+
+    def lets_keep(self, tensors: int, size: int) -> bool:
+        """Whether so many tensors, of `size` bytes together, are a small part of those that the guest may have."""
+        amounts = {"handles": tensors, "tensor_bytes": size}
+        return all(self._usage.has_room(name, _AMPLE * amount) for name, amount in amounts.items())
+
+    def compute(
+        self,
+        context: ExecutionContext,
+        inputs: Sequence[tuple[str, Array]],
+        small_bytes: int,
+        file_reader: FileReader | None,
+    ) -> BoundCompute | None:
+        """`ExecutionContext.bind`, if nothing between the guest and the graph must see the inputs of each compute."""
+        if self.sees_computes or guest_images.inputs_with_image(context.graph, inputs, file_reader) is not inputs:
+            return None
+        return context.bind(inputs, small_bytes)
+
+    def tensor(self, tensor: Tensor, elements: Array) -> BoundTensor | None:
+        """A tensor over the same memory that an execution context may keep; the same one if it is such a tensor. None
+        if the guest has little room for bytes of tensors, or the memory isn't the tensor's own. `elements` is its
+        array."""
+        if isinstance(tensor, BoundTensor):
+            return tensor
+        if tensor.data.base is not None or not self._usage.has_room("tensor_bytes", _AMPLE * tensor.nbytes):
+            return None
+        self._usage.take("tensor_bytes", tensor.nbytes)
+        finalize(tensor.data, self._usage.give_back, "tensor_bytes", tensor.nbytes).atexit = False
+        return BoundTensor(tensor, elements)
