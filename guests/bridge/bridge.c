@@ -63,8 +63,8 @@ HOST("set-input") uint32_t host_set_input(uint32_t context, uint32_t tensor, con
 HOST("compute") uint32_t host_compute(uint32_t context);
 HOST("get-output") uint64_t host_get_output(uint32_t context, const void *name, uint32_t length);
 HOST("compute-named") void host_compute_named(uint32_t context, const void *inputs, uint32_t length, bytes *outputs);
-HOST("memory-keep") uint32_t host_memory_keep(const void *mark, uint32_t pages, const void *exchange, const void *slots);
-HOST("compute-kept") uint64_t host_compute_kept(uint32_t context, uint32_t size);
+HOST("memory-keep") uint32_t host_memory_keep(uint32_t memory, const void *mark, uint32_t pages, const void *exchange, const void *slots);
+HOST("compute-kept") uint64_t host_compute_kept(uint32_t memory, uint32_t context, uint32_t size);
 HOST("compute-outputs") void host_compute_outputs(bytes *outputs);
 HOST("error-new") uint32_t host_error_new(uint32_t code, const void *data, uint32_t length);
 HOST("error-code") uint32_t host_error_code(uint32_t error);
@@ -350,7 +350,7 @@ named_result *compute(uint32_t context, const named_tensor *inputs, uint32_t cou
     bytes outputs = {NULL, 0};
     uint32_t size = host_sees_memory() ? put_request(inputs, count) : 0, error;
     if (size) {
-        uint64_t done = host_compute_kept(context, size);
+        uint64_t done = host_compute_kept(memory_number, context, size);
         error = done >> 32;
         if (done == OUTPUTS_AS_TEXT) host_compute_outputs(&outputs);
     } else {

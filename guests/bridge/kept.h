@@ -32,19 +32,20 @@ typedef struct { uint32_t type, rank, size, handle, dims[SLOT_DIMS]; uint8_t dat
 
 static _Alignas(64) slot slots[SLOTS];
 static uint64_t free_slots; /* a bit for each; always the lowest is taken, so that inferences are alike */
-static uint32_t seen_pages; /* of the memory, when the host saw it; 0: the host doesn't see it */
+static uint32_t memory_number; /* the host's number for this memory; 0: the host doesn't see it */
+static uint32_t seen_pages;    /* its size for which the host has given the number */
 static struct { uint32_t request[WORDS], answer[WORDS], handles[MOST_AT_HOST]; uint64_t mark; } exchange;
 
 static inline bool host_sees_memory(void) {
     static uint32_t computes;
-    uint32_t pages = __builtin_wasm_memory_size(0);
-    if (seen_pages == pages) return true;
-    if (!seen_pages && ++computes != ENOUGH_COMPUTES) return false;
+    uint32_t pages = __builtin_wasm_memory_size(0), former = memory_number;
+    if (former && seen_pages == pages) return true;
+    if (!former && ++computes != ENOUGH_COMPUTES) return false;
     exchange.mark = host_memory_mark();
-    bool is_first = !seen_pages;
-    seen_pages = host_memory_keep(&exchange.mark, pages, &exchange, slots) ? pages : 0;
-    if (is_first && seen_pages) free_slots = ~0ull;
-    return seen_pages != 0;
+    memory_number = host_memory_keep(former, &exchange.mark, pages, &exchange, slots);
+    seen_pages = pages;
+    if (!former && memory_number) free_slots = ~0ull;
+    return memory_number != 0;
 }
 
 static inline bool is_kept(uint32_t tensor) { return tensor & KEPT; }
@@ -52,7 +53,7 @@ static inline bool is_kept(uint32_t tensor) { return tensor & KEPT; }
 static inline slot *slot_of(uint32_t tensor) { return &slots[tensor & ~KEPT]; }
 
 static inline bool can_keep(uint32_t rank, uint32_t size) {
-    return seen_pages && free_slots && rank <= SLOT_DIMS && size <= SLOT_DATA;
+    return memory_number && free_slots && rank <= SLOT_DIMS && size <= SLOT_DATA;
 }
 
 static inline void take_slot(uint32_t tensor) { free_slots &= ~(1ull << (tensor & ~KEPT)); }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class BoundCompute:
     """Computes of an execution context on the same arrays, `inputs`, in the graph's order. The caller changes their
-    elements in between, or puts another array of the same type and dimensions into the list.
+    elements in between.
 
     The runtime may keep the arrays bound, and write into the outputs of the last compute. The inputs and outputs that
     the context has by `set_input` and `compute` stay as they are.
@@ -43,6 +43,12 @@ class BoundCompute:
         if outputs is not self._outputs:
             self._reuse(outputs)
         return outputs
+
+    def replace(self, place: int, array: Array) -> None:
+        """Take another array of the same type and dimensions for an input."""
+        # In a new list, since a runner may have returned the former one as its outputs.
+        self.inputs = [*self.inputs[:place], array, *self.inputs[place + 1 :]]
+        self._reuse(self._outputs)
 
     def _reuse(self, outputs: Sequence[Array]) -> None:
         self._outputs = outputs

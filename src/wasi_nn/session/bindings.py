@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from weakref import finalize
+from weakref import finalize, ref
 
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.limits.usage import Usage
@@ -14,9 +14,10 @@ from wasi_nn.session.tensor import BoundTensor, Tensor
 if TYPE_CHECKING:
     from wasi_nn.backends.ggml.image_option import FileReader
     from wasi_nn.graph.bound_compute import BoundCompute
-    from wasi_nn.types import Array
+    from wasi_nn.types import Array, TensorType
 
 _AMPLE = 8  # what is kept for speed alone is at most this part of what the guest may still have
+_MOST_SPARES = 16  # of each size, and sizes
 
 
 class Bindings:
@@ -24,6 +25,7 @@ class Bindings:
 
     def __init__(self, usage: Usage) -> None:
         self._usage = usage
+        self._spares: dict[int, list[ref[BoundTensor]]] = {}
         self.sees_computes = False
         """Whether the session must see each compute, with its inputs. Then no compute is bound."""
 
@@ -55,3 +57,24 @@ class Bindings:
         self._usage.take("tensor_bytes", tensor.nbytes)
         finalize(tensor.data, self._usage.give_back, "tensor_bytes", tensor.nbytes).atexit = False
         return BoundTensor(tensor, elements)
+
+    def spare(self, tensors: Sequence[BoundTensor]) -> None:
+        """Let the memory of tensors be used again that the guest no longer has."""
+        for tensor in tensors:
+            refs = self._spares.get(len(tensor.data))
+            if refs is None:
+                if len(self._spares) == _MOST_SPARES:
+                    self._spares.clear()
+                refs = self._spares[len(tensor.data)] = []
+            elif len(refs) == _MOST_SPARES:
+                refs.clear()
+            refs.append(tensor.ref)
+
+    def take_spare(self, kind: TensorType, size: int, encoded_dims: Array) -> BoundTensor | None:
+        """A tensor of this type, of so many bytes of data and of these dimensions, whose data the caller writes again.
+        None if there is none."""
+        refs = self._spares.get(size)
+        tensor = refs.pop(0)() if refs else None  # the first, so that inputs of the same size keep their places
+        if tensor is None or tensor.type is not kind or tensor.shape != encoded_dims.tobytes():
+            return None
+        return tensor

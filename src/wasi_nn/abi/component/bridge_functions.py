@@ -81,8 +81,8 @@ FUNCTIONS = {
     "compute": _Signature((U32,), U32, _status),
     "get-output": _Signature((U32, STRING), U64, _outcome),
     "compute-named": _Signature((U32, STRING), STRING, _no_outputs),
-    "memory-keep": _Signature((U32,) * 4, U32, None),
-    "compute-kept": _Signature((U32, U32), U64, _outcome),
+    "memory-keep": _Signature((U32,) * 5, U32, None),
+    "compute-kept": _Signature((U32,) * 3, U64, _outcome),
     "compute-outputs": _Signature((), STRING, None),
     "error-new": _Signature((U32, STRING), U32, None),
     "error-code": _Signature((U32,), U32, None),
@@ -145,7 +145,7 @@ class ComponentAbi(CallBoundary["int | bytes"]):
 
     def shown(self, name: str, arguments: Sequence[object]) -> tuple[str, Sequence[object]]:
         if name == "compute-kept":
-            return "compute-named", arguments[:1]
+            return "compute-named", arguments[1:2]
         return name.removesuffix("-direct"), arguments
 
     def rejected(self, name: str, arguments: Sequence[object], error: Exception) -> int | bytes:
@@ -205,15 +205,13 @@ class ComponentAbi(CallBoundary["int | bytes"]):
 
     def tensor_new_direct(self, memory: int, kind: int, data: int, size: int, dims: int, rank: int) -> int:
         part = self.memories.part
-        found = self.kept.spares.pop((kind, size), None)
-        spare = None if found is None else found()
-        if spare is not None and spare.shape == part(memory, dims, 4 * rank).tobytes():
+        of, encoded_dims = TENSOR_TYPES[kind], part(memory, dims, 4 * rank)
+        spare = self.session.bindings.take_spare(of, size, encoded_dims)
+        if spare is not None:
             spare.data[:] = part(memory, data, size)
             return self.session.add_tensor(spare)
         self.session.require_tensor_bytes(size + 4 * rank)
-        return self.session.add_tensor(
-            Tensor(TENSOR_TYPES[kind], part(memory, data, size).copy(), part(memory, dims, 4 * rank).copy())
-        )
+        return self.session.add_tensor(Tensor(of, part(memory, data, size).copy(), encoded_dims.copy()))
 
     def tensor_read_direct(self, tensor: int, memory: int, to: int, size: int) -> None:
         data = self.session.tensor(tensor).data

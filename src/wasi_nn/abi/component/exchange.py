@@ -17,13 +17,13 @@ from wasi_nn.session.tensor import Tensor
 if TYPE_CHECKING:
     from wasi_nn.types import Array
 
-# As in kept.h.
-_KEPT = 1 << 31
-_NO_SLOT = _KEPT | (_KEPT - 1)
-SLOTS, SLOT_SIZE, _MOST_DIMS = 64, 4096, 12
-_SLOT_HEAD = 4 * (4 + _MOST_DIMS)
-_MOST_DATA = SLOT_SIZE - _SLOT_HEAD
-_AREA, _MOST_AT_HOST = 2048, 64
+# As in kept.h. Sizes are in bytes.
+KEPT = 1 << 31
+NO_SLOT = KEPT | (KEPT - 1)
+SLOTS, SLOT_SIZE, MOST_DIMS = 64, 4096, 12
+SLOT_HEAD = 4 * (4 + MOST_DIMS)
+MOST_DATA = SLOT_SIZE - SLOT_HEAD
+AREA, MOST_AT_HOST = 2048, 64
 
 _ONE, _TWO, _THREE = (Struct(f"<{count}I") for count in (1, 2, 3))
 
@@ -57,10 +57,10 @@ class Exchange:
     """The exchange and the slots in the bridge's memory. `part` gives the memory at a place, in so many bytes."""
 
     def __init__(self, part: Callable[[int, int], memoryview], exchange: int, slots: int) -> None:
-        self.request, self.answer = part(exchange, _AREA), part(exchange + _AREA, _AREA)
-        self.handles = part(exchange + 2 * _AREA, _ONE.size * _MOST_AT_HOST)
+        self.request, self.answer = part(exchange, AREA), part(exchange + AREA, AREA)
+        self.handles = part(exchange + 2 * AREA, _ONE.size * MOST_AT_HOST)
         """The handles of those inputs of a request that the host holds, as u32s."""
-        self.slots = [part(slots + SLOT_SIZE * slot + _SLOT_HEAD, _MOST_DATA) for slot in range(SLOTS)]
+        self.slots = [part(slots + SLOT_SIZE * slot + SLOT_HEAD, MOST_DATA) for slot in range(SLOTS)]
         """The data of each slot."""
 
     def inputs(self, request: bytes) -> list[Input]:
@@ -73,12 +73,12 @@ class Exchange:
             at += _TWO.size
             name = request[at : at + length].decode()
             at += _padded(length)
-            if number == _NO_SLOT:
+            if number == NO_SLOT:
                 inputs.append(Input(name, None, memoryview(b""), next(handles)))
                 continue
             kind, size, rank = _THREE.unpack_from(request, at)
             at += _THREE.size
-            slot = self.slots[number & ~_KEPT][:size]
+            slot = self.slots[number & ~KEPT][:size]
             dims: Array = np.frombuffer(request[at : at + _ONE.size * rank], np.uint8)
             at += dims.nbytes
             inputs.append(Input(name, Tensor(TENSOR_TYPES[kind], np.array(slot), dims), slot, 0))
@@ -96,7 +96,7 @@ class Exchange:
         parts = [_ONE.pack(len(outputs))]
         for name, tensor, slot in outputs:
             encoded = _encoded(name)
-            number = next(given) if slot is None else _KEPT | slot
+            number = next(given) if slot is None else KEPT | slot
             parts.append(_THREE.pack(number, len(tensor.data), len(encoded)))
             parts.append(encoded.ljust(_padded(len(encoded)), b"\0"))
             if slot is not None:
@@ -115,7 +115,7 @@ def fit_answer(outputs: Sequence[Output]) -> bool:
     for name, tensor, slot in outputs:
         size += _THREE.size + _padded(len(_encoded(name)))
         size += 0 if slot is None else _TWO.size + len(tensor.encoded_dims)
-    return size <= _AREA
+    return size <= AREA
 
 
 def placed(request: bytes, tensors: Sequence[tuple[str, Tensor]]) -> list[Output]:
@@ -126,7 +126,7 @@ def placed(request: bytes, tensors: Sequence[tuple[str, Tensor]]) -> list[Output
 
 
 def _is_small(tensor: Tensor) -> bool:
-    return len(tensor.data) <= _MOST_DATA and len(tensor.encoded_dims) <= _ONE.size * _MOST_DIMS
+    return len(tensor.data) <= MOST_DATA and len(tensor.encoded_dims) <= _ONE.size * MOST_DIMS
 
 
 def _encoded(name: str) -> bytes:

@@ -8,9 +8,9 @@ the arrays that the runtime has, and the guest's next large input goes into the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
-from weakref import ref
 
 from wasi_nn.abi.component.exchange import (
     SLOT_SIZE,
@@ -22,7 +22,6 @@ from wasi_nn.abi.component.exchange import (
     fit_answer,
     placed,
 )
-from wasi_nn.abi.component.numbers import NUMBER_OF_TYPE
 from wasi_nn.errors import NNError
 from wasi_nn.graph.named_tensors import named_outputs
 from wasi_nn.session.tensor import BoundTensor, Tensor, as_tensor
@@ -37,16 +36,12 @@ if TYPE_CHECKING:
 IN_ANSWER, AS_TEXT = 0, 1
 """Where the outputs of a compute are: in the answer of the exchange, or among `KeptTensors.outputs`."""
 
-_MOST_SPARES = 16
-
 
 class _HeldInput(NamedTuple):
     """An input of a bound compute that the host holds."""
 
     place: int
     """The place among the graph's inputs."""
-    key: tuple[int, int]
-    """The key among the spares."""
     tensor: BoundTensor
 
 
@@ -57,9 +52,10 @@ class Plan:
         self.request = request
         self.exchange = exchange
         """The exchange at the time. The plan is void where the bridge's memory was found anew."""
-        self.output_bytes: int | None = None
-        """The size of the outputs, once there are some."""
-        self.may_bind = True
+        self.output_bytes = 0
+        """The size of the outputs of the last compute."""
+        self.may_bind: bool | None = None
+        """Whether to bind the inputs. None: nothing was computed yet."""
         self.compute: BoundCompute | None = None
         self.read: Copies = ()
         """Copies of inputs out of their slots."""
@@ -78,32 +74,37 @@ class KeptTensors:
     """The tensors in the bridge's memory, and the computes on them."""
 
     def __init__(self, session: Session, memories: GuestMemories) -> None:
-        self.spares: dict[tuple[int, int], ref[BoundTensor]] = {}
-        """Tensors that the guest no longer has and whose memory may be used again, by the number of their type and the
-        size of their data."""
         self.outputs: list[tuple[str, int]] = []
         """The names and handles of the outputs of the last compute whose outputs were too many for the answer."""
         self._session = session
         self._memories = memories
-        self._number = 0
-        self._exchange: Exchange | None = None
+        self._exchanges: dict[int, Exchange] = {}
 
-    def find(self, mark: int, pages: int, exchange: int, slots: int) -> int:
-        """Find the bridge's memory, of so many pages, by the place of its mark. The other parameters are places there,
-        too. Returns whether tensors may stay there. Since they don't count, they may only be a small part of those that
-        the guest may have."""
-        if not self._number and not self._session.bindings.lets_keep(SLOTS, SLOTS * SLOT_SIZE):
+    def find(self, memory: int, mark: int, pages: int, exchange: int, slots: int) -> int:
+        """Find a bridge's memory, of so many pages, by the place of its mark; returns its number, or 0 if no tensors
+        may stay there. `memory` is the number from an earlier call, or 0; `exchange` and `slots` are places there.
+
+        Tensors in a bridge don't count. So they may only be a small part of those that the guest may have.
+        """
+        if not memory and not self._session.bindings.lets_keep(SLOTS, SLOTS * SLOT_SIZE):
             return 0
-        self._number = number = self._memories.find(self._number, pages, mark)
+        number = self._memories.find(memory, pages, mark)
         if number:
-            self._exchange = Exchange(lambda at, size: self._memories.part(number, at, size).data, exchange, slots)
-        return int(number > 0)
+            self.use(number, exchange, slots)
+        return number
 
-    def compute(self, context: int, size: int) -> int:
-        """Compute as the request says, which has `size` bytes; returns `IN_ANSWER` or `AS_TEXT`. The host's tensors
-        among the inputs are gone afterwards. Raises `NNError` as `Session.compute_named_tensors` does."""
-        exchange = self._exchange
-        assert exchange is not None
+    def use(self, memory: int, exchange: int, slots: int) -> None:
+        """Use the exchange and the slots at these places of a memory that was found."""
+        self._exchanges[memory] = Exchange(partial(self._part, memory), exchange, slots)
+
+    def _part(self, memory: int, at: int, size: int) -> memoryview:
+        return self._memories.part(memory, at, size).data
+
+    def compute(self, memory: int, context: int, size: int) -> int:
+        """Compute as the request in a bridge's memory says, which has `size` bytes; returns `IN_ANSWER` or `AS_TEXT`.
+        The host's tensors among the inputs are gone afterwards. Raises `NNError` as `Session.compute_named_tensors`
+        does."""
+        exchange = self._exchanges[memory]
         request = bytes(exchange.request[:size])
         item = self._session.context(context)
         plan = item.plan
@@ -121,7 +122,8 @@ class KeptTensors:
             arrays = compute()
         finally:
             if handles:
-                self._let_go(plan, handles)
+                self._drop(handles)
+                self._session.bindings.spare([item.tensor for item in plan.held])
         if arrays is not plan.arrays:
             return self._give_bound(item, plan, arrays)
         for to, content in plan.write:
@@ -129,12 +131,9 @@ class KeptTensors:
         exchange.answer[: len(plan.answer)] = plan.answer
         return IN_ANSWER
 
-    def _let_go(self, plan: Plan, handles: Sequence[int]) -> None:
-        """Drop the inputs that the host holds. The memory of bound ones may be used again."""
+    def _drop(self, handles: Sequence[int]) -> None:
         for handle in handles:
             self._session.drop(handle)
-        for item in plan.held:
-            self.spares[item.key] = item.tensor.ref
 
     def _rebound(self, plan: Plan, compute: BoundCompute, handles: Sequence[int]) -> bool:
         """Have a bound compute take the tensors with these handles. Returns False if they aren't like its own."""
@@ -146,7 +145,7 @@ class KeptTensors:
             if bound is None:
                 return False
             plan.held[at] = item._replace(tensor=bound)
-            compute.inputs[item.place] = bound.elements
+            compute.replace(item.place, bound.elements)
         return True
 
     def _bound_tensor(self, tensor: Tensor) -> BoundTensor | None:
@@ -159,19 +158,24 @@ class KeptTensors:
         try:
             tensors = [given.tensor or self._session.tensor(given.handle) for given in inputs]
             arrays = [(given.name, tensor.array(given.name)) for given, tensor in zip(inputs, tensors, strict=True)]
-            if plan.compute is None and plan.may_bind and plan.output_bytes is not None:
-                plan.may_bind = self._bind(item, plan, inputs, tensors)
+            if plan.may_bind:
+                plan.may_bind = False
+                plan.compute = self._bound(item, plan, inputs, tensors)
                 if plan.compute is not None:
                     return self._give_bound(item, plan, plan.compute())
             named = self._session.compute_named(context, arrays)
-            outputs = [(name, as_tensor(item.graph, name, array)) for name, array in named]
+            outputs = placed(plan.request, [(name, as_tensor(item.graph, name, array)) for name, array in named])
         finally:
-            self._let_go(plan, handles)
-        plan.output_bytes = sum(array.nbytes for _, array in named)
-        return self._give(plan, placed(plan.request, outputs))
+            self._drop(handles)
+        if plan.may_bind is None:
+            plan.may_bind = all(output.slot is not None for output in outputs) and fit_answer(outputs)
+            plan.output_bytes = sum(len(output.tensor.data) for output in outputs)
+        return self._give(plan, outputs)
 
-    def _bind(self, item: ExecutionContext, plan: Plan, inputs: Sequence[Input], tensors: Sequence[Tensor]) -> bool:
-        """Bind the inputs for computes with this request. Returns False if that can't be."""
+    def _bound(
+        self, item: ExecutionContext, plan: Plan, inputs: Sequence[Input], tensors: Sequence[Tensor]
+    ) -> BoundCompute | None:
+        """A bound compute on these inputs, for the plan; None if they can't be bound."""
         pairs, held, read = [], [], []
         for given, tensor in zip(inputs, tensors, strict=True):
             if not given.handle:
@@ -181,34 +185,30 @@ class KeptTensors:
                 held.append(bound)
                 pairs.append((given.name, bound.elements))
             else:
-                return False
-        small_bytes = sum(len(slot) for _, slot in read) + (plan.output_bytes or 0)
+                return None
+        small_bytes = plan.output_bytes + sum(len(slot) for _, slot in read)
         try:
             compute = self._session.bindings.compute(item, pairs, small_bytes, self._session.file_reader)
         except NNError:  # `compute_named` raises it, too
-            return False
+            return None
         if compute is None:
-            return False
+            return None
         places = {id(array): place for place, array in enumerate(compute.inputs)}
         if not all(id(tensor.elements) in places for tensor in held):  # the graph takes an array of another shape
-            return False
-        if len(self.spares) > _MOST_SPARES:
-            self.spares.clear()
-        plan.held = [
-            _HeldInput(places[id(tensor.elements)], (NUMBER_OF_TYPE[tensor.type], len(tensor.data)), tensor)
-            for tensor in held
-        ]
-        plan.compute, plan.read, plan.handles = compute, read, Struct(f"<{len(held)}I")
-        return True
+            return None
+        plan.held = [_HeldInput(places[id(tensor.elements)], tensor) for tensor in held]
+        plan.read, plan.handles = read, Struct(f"<{len(held)}I")
+        return compute
 
     def _give_bound(self, item: ExecutionContext, plan: Plan, arrays: Sequence[Array]) -> int:
         """Give the guest the outputs of a bound compute, which the next one may write into."""
         named = named_outputs(item.graph, arrays)
         outputs = placed(plan.request, [(name, as_tensor(item.graph, name, array)) for name, array in named])
-        if all(output.slot is not None for output in outputs) and all(array.flags.c_contiguous for array in arrays):
+        stay = all(output.slot is not None for output in outputs) and fit_answer(outputs)
+        if stay and all(array.flags.c_contiguous for array in arrays):
             plan.arrays, plan.write = arrays, plan.exchange.copies(outputs)
         else:
-            plan.compute, plan.may_bind = None, False
+            plan.compute = None
             copies = [(name, as_tensor(item.graph, name, array.copy())) for name, array in named]
             outputs = placed(plan.request, copies)
         return self._give(plan, outputs)
