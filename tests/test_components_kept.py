@@ -22,10 +22,22 @@ from hypothesis import given, settings, strategies as st
 from onnx import TensorProto, helper
 from wasmtime.component import Component
 
-from wasi_nn import ErrorCode, Graph, Limits, LoadRules, NNError, Session, TensorInfo, TensorType, wrap_component
+from wasi_nn import (
+    ErrorCode,
+    Graph,
+    HostLimits,
+    Limits,
+    LoadRules,
+    NNError,
+    Session,
+    TensorInfo,
+    TensorType,
+    wrap_component,
+)
 from wasi_nn.abi.component import host_functions
 from wasi_nn.abi.component.bridge import VERSIONS
 from wasi_nn.graph.execution_context import ExecutionContext
+from wasi_nn.limits.usage import Usage
 from wasi_nn.session.bindings import Bindings
 from wasi_nn.tracing import RecordingSession, replay
 
@@ -37,7 +49,8 @@ if TYPE_CHECKING:
 
 NEWEST = VERSIONS[-1]
 LOOKS = 16  # at this compute, the bridge has the host look for its memory
-SLOTS, MOST = 64, 4032  # how many tensors stay in the bridge, and their bytes
+SLOTS, MOST = 64, 4032  # how many tensors stay in the bridge, and the bytes of each
+SLOT_BYTES = SLOTS * 4096  # what the slots count as bytes of tensors
 F32 = np.dtype(np.float32)
 LARGE = 100_000  # bytes
 
@@ -195,7 +208,7 @@ def test_every_type_and_size(session: Session, kind: int, direct: bool) -> None:
             guest("drop-tensor", output)
     guest("drop-context", context)
     gc.collect()
-    assert session.used("tensor_bytes") == 0
+    assert session.used("tensor_bytes") == SLOT_BYTES
 
 
 @pytest.mark.parametrize("rank", [0, 1, 11, 12, 13, 64, 65, 5000])
@@ -223,6 +236,26 @@ def test_outputs_of_other_sizes_than_before(session: Session) -> None:
         x = np.zeros(600, np.float32)
         x[:ones] = 1
         assert guest.infer(context, {"x": x}, ["y"])["y"].tolist() == [list(range(ones))]
+
+
+@pytest.mark.parametrize("size", [2, MOST // 4 + 1, 16_384, 16_385])
+def test_outputs_stay_as_they_are_while_others_are_computed(session: Session, size: int) -> None:
+    guest = kept(session)
+    context, outputs = context_on(guest, "relu"), []
+    guest("make-tensors", 64)  # by now, the host has looked for the guest's memory
+    for number in range(6):
+        [(_, output)] = guest.compute_named(context, [("x", guest.tensor(np.full(size, number, np.float32)))])
+        outputs.append(output)
+    assert [set(guest.array(output).tolist()) for output in outputs] == [{number} for number in range(6)]
+    # An output is the next input.
+    for output in outputs:
+        number = guest.array(output)[0]
+        [(_, again)] = guest.compute_named(context, [("x", output)])
+        assert (guest.array(again) == number).all()
+        guest("drop-tensor", again)
+    guest("drop-context", context)
+    gc.collect()
+    assert (session.used("handles"), session.used("tensor_bytes")) == (0, SLOT_BYTES)
 
 
 def test_small_and_large_outputs_of_one_compute() -> None:
@@ -274,7 +307,7 @@ def test_inputs_of_any_number_with_names_of_any_length(count: int, length: int, 
             assert guest.infer(context, inputs, [])["y"].tolist() == [number + place for place in range(count)]
         guest("drop-context", context)
         gc.collect()
-        assert (session.used("handles"), session.used("tensor_bytes")) == (0, 0)
+        assert (session.used("handles"), session.used("tensor_bytes")) == (0, SLOT_BYTES)
 
 
 @pytest.mark.parametrize("size", [2, LARGE])
@@ -419,21 +452,33 @@ def test_no_tensor_stays_where_the_guest_may_have_few(limits: Limits) -> None:
         assert [guest.array(tensor).item() for tensor in tensors] == list(range(5))
 
 
+def test_the_slots_count_for_all_guests_together() -> None:
+    totals = Usage(HostLimits(tensor_bytes=10 * SLOT_BYTES))
+    sessions = [Session(GRAPHS, totals=totals) for _ in range(4)]
+    for session in sessions:
+        kept(session)
+    assert [session.used("tensor_bytes") for session in sessions] == [SLOT_BYTES, SLOT_BYTES, SLOT_BYTES, 0]
+    assert totals.used("tensor_bytes") == 3 * SLOT_BYTES
+    for session in sessions:
+        session.close()
+    assert totals.used("tensor_bytes") == 0
+
+
 def test_the_memory_of_large_inputs_counts_until_the_context_is_dropped(session: Session) -> None:
     guest = kept(session)
     context = context_on(guest, "sum")
     x = np.ones(LARGE, np.float32)
     for _ in range(5):
         guest.infer(context, {"x": x}, ["y"])
-        assert session.used("tensor_bytes") <= x.nbytes + 100
-    assert session.used("tensor_bytes") >= x.nbytes
+        assert session.used("tensor_bytes") <= SLOT_BYTES + x.nbytes + 100
+    assert session.used("tensor_bytes") >= SLOT_BYTES + x.nbytes
     held = guest.tensor(x)
     guest("drop-context", context)
     gc.collect()
-    assert x.nbytes <= session.used("tensor_bytes") <= x.nbytes + 100
+    assert x.nbytes <= session.used("tensor_bytes") - SLOT_BYTES <= x.nbytes + 100
     guest("drop-tensor", held)
     gc.collect()
-    assert (session.used("handles"), session.used("tensor_bytes")) == (0, 0)
+    assert (session.used("handles"), session.used("tensor_bytes")) == (0, SLOT_BYTES)
 
 
 def test_the_memory_of_large_inputs_isnt_kept_where_there_is_little_room() -> None:
@@ -501,7 +546,7 @@ def test_a_context_that_is_gone(session: Session) -> None:
             assert guest.infer(context, {"x": x}, ["y"])["y"].item() == number * LARGE
         guest("drop-context", context)
     gc.collect()
-    assert (session.used("handles"), session.used("tensor_bytes")) == (0, 0)
+    assert (session.used("handles"), session.used("tensor_bytes")) == (0, SLOT_BYTES)
 
 
 def test_nothing_stays_after_the_session(session: Session) -> None:
@@ -710,7 +755,7 @@ def outcome(seed: int, *, keeps: bool, direct: bool) -> list[Any]:
     seen: list[Any] = []
     with pytest.MonkeyPatch.context() as patch, Session(GRAPHS) as session:
         if not keeps:
-            patch.setattr(Bindings, "lets_keep", lambda *_: False)
+            patch.setattr(Bindings, "take_slots", lambda *_: False)
         guest = kept(session, direct=direct)
         guest("make-tensors", 64)  # by now, the host has looked for the guest's memory
         contexts = [(name, context_on(guest, name)) for name in ("relu", "add_and_mul", "nonzero", "halves", "sum")]

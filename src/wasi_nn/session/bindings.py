@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from weakref import finalize, ref
 
+from wasi_nn.errors import NNError
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.limits.usage import Usage
 from wasi_nn.session import guest_images
@@ -29,10 +30,21 @@ class Bindings:
         self.sees_computes = False
         """Whether the session must see each compute, with its inputs. Then no compute is bound."""
 
-    def lets_keep(self, tensors: int, size: int) -> bool:
-        """Whether so many tensors, of `size` bytes together, are a small part of those that the guest may have."""
+    def take_slots(self, tensors: int, size: int) -> bool:
+        """Count `size` bytes for so many tensors that an ABI keeps in the guest's own memory; returns False, and counts
+        nothing, if they aren't a small part of what the guest may have. They have no handles."""
         amounts = {"handles": tensors, "tensor_bytes": size}
-        return all(self._usage.has_room(name, _AMPLE * amount) for name, amount in amounts.items())
+        if not all(self._usage.has_room(name, _AMPLE * amount) for name, amount in amounts.items()):
+            return False
+        try:
+            self._usage.take("tensor_bytes", size)
+        except NNError:  # another guest was faster
+            return False
+        return True
+
+    def give_slots(self, size: int) -> None:
+        """Count the bytes of `take_slots` no longer."""
+        self._usage.give_back("tensor_bytes", size)
 
     def compute(
         self,
@@ -54,7 +66,10 @@ class Bindings:
             return tensor
         if tensor.data.base is not None or not self._usage.has_room("tensor_bytes", _AMPLE * tensor.nbytes):
             return None
-        self._usage.take("tensor_bytes", tensor.nbytes)
+        try:
+            self._usage.take("tensor_bytes", tensor.nbytes)
+        except NNError:  # another guest was faster
+            return None
         finalize(tensor.data, self._usage.give_back, "tensor_bytes", tensor.nbytes).atexit = False
         return BoundTensor(tensor, elements)
 

@@ -46,6 +46,10 @@ class Tensor:
         encoded: Array = np.frombuffer(pack(f"<{len(dims)}I", *dims), _BYTE)
         return cls(kind, array.reshape(-1).view(_BYTE), encoded)
 
+    def copy(self) -> Tensor:
+        """A tensor with a copy of the data."""
+        return Tensor(self.type, self.data.copy(), self.encoded_dims)
+
     @property
     def nbytes(self) -> int:
         """The bytes of the data and of the dimensions."""

@@ -49,6 +49,14 @@ class Output(NamedTuple):
     """The slot that it gets in the bridge; None for a tensor that the host will hold."""
 
 
+class Answer(NamedTuple):
+    """An answer that was given."""
+
+    content: bytes
+    places: Sequence[int]
+    """Where in it the handles of the outputs without a slot are."""
+
+
 Copies = Sequence[tuple[memoryview, memoryview]]
 """Pieces of memory, each with what is copied into it."""
 
@@ -89,24 +97,32 @@ class Exchange:
         placed = [(tensor.data.data, slot) for _, tensor, slot in outputs if slot is not None]
         return [(self.slots[slot][: len(data)], data) for data, slot in placed]
 
-    def write(self, outputs: Sequence[Output], handles: Sequence[int]) -> bytes:
+    def write(self, outputs: Sequence[Output], handles: Sequence[int]) -> Answer:
         """Put outputs into their slots, and write the answer that tells of all outputs, for which there must be room;
         returns the answer. `handles` are those of the outputs without a slot."""
         given = iter(handles)
-        parts = [_ONE.pack(len(outputs))]
+        answer = bytearray(_ONE.pack(len(outputs)))
+        places = []
         for name, tensor, slot in outputs:
             encoded = _encoded(name)
+            if slot is None:
+                places.append(len(answer))
             number = next(given) if slot is None else KEPT | slot
-            parts.append(_THREE.pack(number, len(tensor.data), len(encoded)))
-            parts.append(encoded.ljust(_padded(len(encoded)), b"\0"))
+            answer += _THREE.pack(number, len(tensor.data), len(encoded))
+            answer += encoded.ljust(_padded(len(encoded)), b"\0")
             if slot is not None:
-                parts.append(_TWO.pack(NUMBER_OF_TYPE[tensor.type], len(tensor.encoded_dims) // _ONE.size))
-                parts.append(tensor.encoded_dims.tobytes())
-        answer = b"".join(parts)
+                answer += _TWO.pack(NUMBER_OF_TYPE[tensor.type], len(tensor.encoded_dims) // _ONE.size)
+                answer += tensor.encoded_dims.data
         self.answer[: len(answer)] = answer
         for to, data in self.copies(outputs):
             to[:] = data
-        return answer
+        return Answer(bytes(answer), places)
+
+    def write_again(self, answer: Answer, handles: Sequence[int]) -> None:
+        """Write an answer with other handles."""
+        self.answer[: len(answer.content)] = answer.content
+        for place, handle in zip(answer.places, handles, strict=True):
+            _ONE.pack_into(self.answer, place, handle)
 
 
 def fit_answer(outputs: Sequence[Output]) -> bool:

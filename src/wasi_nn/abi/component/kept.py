@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from wasi_nn.abi.component.exchange import (
     SLOT_SIZE,
     SLOTS,
+    Answer,
     Copies,
     Exchange,
     Input,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 IN_ANSWER, AS_TEXT = 0, 1
 """Where the outputs of a compute are: in the answer of the exchange, or among `KeptTensors.outputs`."""
+
+
+_MOST_COPIED = 65536  # bytes of outputs: to copy more takes longer than to have the runtime make new arrays
 
 
 class _HeldInput(NamedTuple):
@@ -66,7 +70,9 @@ class Plan:
         """The outputs of the last bound compute."""
         self.write: Copies = ()
         """Copies of these outputs into their slots."""
-        self.answer = b""
+        self.views: Sequence[Tensor] = ()
+        """Tensors over those outputs that have no slot."""
+        self.answer = Answer(b"", ())
         """The answer for these outputs."""
 
 
@@ -84,13 +90,16 @@ class KeptTensors:
         """Find a bridge's memory, of so many pages, by the place of its mark; returns its number, or 0 if no tensors
         may stay there. `memory` is the number from an earlier call, or 0; `exchange` and `slots` are places there.
 
-        Tensors in a bridge don't count. So they may only be a small part of those that the guest may have.
+        All slots count as bytes of tensors, and so not the tensors in them.
         """
-        if not memory and not self._session.bindings.lets_keep(SLOTS, SLOTS * SLOT_SIZE):
+        bindings, size = self._session.bindings, SLOTS * SLOT_SIZE
+        if not memory and not bindings.take_slots(SLOTS, size):
             return 0
         number = self._memories.find(memory, pages, mark)
         if number:
             self.use(number, exchange, slots)
+        else:
+            bindings.give_slots(size)
         return number
 
     def use(self, memory: int, exchange: int, slots: int) -> None:
@@ -128,7 +137,8 @@ class KeptTensors:
             return self._give_bound(item, plan, arrays)
         for to, content in plan.write:
             to[:] = content
-        exchange.answer[: len(plan.answer)] = plan.answer
+        copies = self._session.add_tensors([view.copy() for view in plan.views]) if plan.views else ()
+        exchange.write_again(plan.answer, copies)
         return IN_ANSWER
 
     def _drop(self, handles: Sequence[int]) -> None:
@@ -159,7 +169,6 @@ class KeptTensors:
             tensors = [given.tensor or self._session.tensor(given.handle) for given in inputs]
             arrays = [(given.name, tensor.array(given.name)) for given, tensor in zip(inputs, tensors, strict=True)]
             if plan.may_bind:
-                plan.may_bind = False
                 plan.compute = self._bound(item, plan, inputs, tensors)
                 if plan.compute is not None:
                     return self._give_bound(item, plan, plan.compute())
@@ -168,14 +177,14 @@ class KeptTensors:
         finally:
             self._drop(handles)
         if plan.may_bind is None:
-            plan.may_bind = all(output.slot is not None for output in outputs) and fit_answer(outputs)
             plan.output_bytes = sum(len(output.tensor.data) for output in outputs)
+            plan.may_bind = plan.output_bytes <= _MOST_COPIED
         return self._give(plan, outputs)
 
     def _bound(
         self, item: ExecutionContext, plan: Plan, inputs: Sequence[Input], tensors: Sequence[Tensor]
     ) -> BoundCompute | None:
-        """A bound compute on these inputs, for the plan; None if they can't be bound."""
+        """A bound compute on these inputs, for the plan; None if they can't be bound, now or at all."""
         pairs, held, read = [], [], []
         for given, tensor in zip(inputs, tensors, strict=True):
             if not given.handle:
@@ -186,6 +195,7 @@ class KeptTensors:
                 pairs.append((given.name, bound.elements))
             else:
                 return None
+        plan.may_bind = False
         small_bytes = plan.output_bytes + sum(len(slot) for _, slot in read)
         try:
             compute = self._session.bindings.compute(item, pairs, small_bytes, self._session.file_reader)
@@ -201,17 +211,15 @@ class KeptTensors:
         return compute
 
     def _give_bound(self, item: ExecutionContext, plan: Plan, arrays: Sequence[Array]) -> int:
-        """Give the guest the outputs of a bound compute, which the next one may write into."""
+        """Give the guest the outputs of a bound compute, into which the next one may write."""
         named = named_outputs(item.graph, arrays)
         outputs = placed(plan.request, [(name, as_tensor(item.graph, name, array)) for name, array in named])
-        stay = all(output.slot is not None for output in outputs) and fit_answer(outputs)
-        if stay and all(array.flags.c_contiguous for array in arrays):
-            plan.arrays, plan.write = arrays, plan.exchange.copies(outputs)
-        else:
+        views = [output.tensor for output in outputs if output.slot is None]
+        if not fit_answer(outputs) or sum(len(view.data) for view in views) > _MOST_COPIED:
             plan.compute = None
-            copies = [(name, as_tensor(item.graph, name, array.copy())) for name, array in named]
-            outputs = placed(plan.request, copies)
-        return self._give(plan, outputs)
+        elif all(array.flags.c_contiguous for array in arrays):  # else, the tensors are copies already
+            plan.arrays, plan.write, plan.views = arrays, plan.exchange.copies(outputs), views
+        return self._give(plan, [output._replace(tensor=output.tensor.copy()) for output in outputs])
 
     def _give(self, plan: Plan, outputs: Sequence[Output]) -> int:
         """Give the guest outputs; returns where they are, as `compute` does."""
