@@ -1,4 +1,5 @@
-"""The time of an inference through the core ABI, as a ratio to ONNX Runtime called directly on the same array."""
+"""The time of an inference through the core ABI, as a ratio to ONNX Runtime called directly on the same array; and the
+time of a description."""
 
 from __future__ import annotations
 
@@ -10,9 +11,10 @@ import numpy as np
 import onnx_models
 
 import wasi_nn
-from bench.guest_loop import through_a_guest
+from bench.guest_loop import descriptions_in_a_guest, through_a_guest
 from bench.ratios import best, ratio, side_by_side
 from wasi_nn.abi.core import host_functions
+from wasi_nn.graph.runner import RunFunction
 
 
 def contenders(model: bytes, tensor: Any, times: int) -> dict[str, Callable[[], object]]:
@@ -38,6 +40,7 @@ def main() -> None:
     image = np.random.default_rng(1).standard_normal((1, 3, 224, 224), np.float32)
     networks = {f"convolutions of {n} channels": onnx_models.convolution(224, n) for n in (16, 64, 128)}
     networks["EfficientNet-Lite0"] = real_models.efficientnet().model.read_bytes()
+    efficientnet = wasi_nn.load(networks["EfficientNet-Lite0"], options={"threads": 1})
     for name, model in networks.items():
         times = side_by_side(contenders(model, image, 10), rounds=40)
         guest, direct = times["guest"], times["direct"]
@@ -51,6 +54,25 @@ def main() -> None:
         times = side_by_side(contenders(onnx_models.relu(), numbers, 2000), rounds=20)
         guest_us, direct_us = (1e6 * best(times[who]) / 2000 for who in ("guest", "direct"))
         print(f"| {way} calls | {guest_us:.2f} us | {direct_us:.2f} us | {guest_us - direct_us:.2f} us |")
+    host_functions.RAW_CALLS = True
+
+    print("\n| a description, with the call for its size | time |\n|---|---|")
+    llm = "a language model, 40 texts of metadata"
+    for name, graph in {"EfficientNet-Lite0": efficientnet, llm: _Described()}.items():
+        times = side_by_side({"guest": descriptions_in_a_guest(graph, 200)}, rounds=20)
+        print(f"| {name} | {1e6 * best(times['guest']) / 200:.1f} us |")
+
+
+class _Described(wasi_nn.Graph):
+    """A graph with the description of a language model."""
+
+    def __init__(self) -> None:
+        prompt, options = wasi_nn.TensorInfo.of_bytes("prompt"), wasi_nn.TensorInfo.of_bytes("options", optional=True)
+        metadata = {f"llama.a_key_of_usual_length.{n}": "a value" for n in range(40)}
+        super().__init__([prompt, options], [prompt, prompt], metadata)
+
+    def runner(self) -> RunFunction:
+        return lambda inputs, reuse: inputs
 
 
 if __name__ == "__main__":

@@ -50,6 +50,30 @@ def through_a_guest(
     return run, lambda size: guest.read(at, size)
 
 
+DESCRIPTIONS = """
+    (func (export "ask") (param $graph i32) (param $times i32) (result i32) (local $errno i32)
+      (loop $again
+        (drop (call $describe (local.get $graph) (i32.const {at}) (i32.const 0) (i32.const 8)))
+        (local.set $errno (i32.or (local.get $errno)
+          (call $describe (local.get $graph) (i32.const {at}) (i32.load (i32.const 8)) (i32.const 8))))
+        (local.set $times (i32.sub (local.get $times) (i32.const 1)))
+        (br_if $again (local.get $times)))
+      (local.get $errno))"""
+
+
+def descriptions_in_a_guest(graph: wasi_nn.Graph, times: int) -> Callable[[], None]:
+    """A function that has a guest ask for the description of a graph `times` times, each time for its size first."""
+    loop = DESCRIPTIONS.replace("{at}", str(core_guest.DATA))
+    guest = core_guest.CoreGuest(wasi_nn.Session({"net": graph}), core_guest.wat(rest=loop, extensions=["describe"]))
+    assert guest.load_by_name("net") == core_guest.SUCCESS
+    handle, ask = guest.u32(), guest.exports["ask"]
+
+    def run() -> None:
+        assert ask(guest.store, handle, times) == core_guest.SUCCESS  # type: ignore[operator]
+
+    return run
+
+
 PIECES = """
     (func (export "write") (param $context i32) (param $at i32) (result i32) (local $end i32)
       (local.set $end (local.get $at))

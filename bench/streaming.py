@@ -2,23 +2,29 @@
 
 The model is SmolLM2 (135 million parameters, weights of four bits). Three writers make the same text with the same
 options: a guest in WasmEdge's dialect, an execution context without WebAssembly, and xllamacpp.
+
+A second table has components that print the text by the sequences of wasi-nn:ext, compared with the guest in WasmEdge's
+dialect: C, Python and JavaScript. Their start doesn't count: the time of the first token is taken off.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import models
+from build_components import build_js, build_python
 
 import wasi_nn
 from bench.guest_loop import pieces_through_a_guest
 from bench.ratios import best, ratio, side_by_side
 from wasi_nn.errors import EndOfSequence
 
+STREAM = Path(__file__).parent.parent / "guests" / "component" / "stream.wasm"
 PROMPT = "Once upon a time"
 TOKENS = 128
 CONTEXT = 1024
@@ -79,8 +85,47 @@ def by_context(graph: wasi_nn.Graph) -> Writer:
     return write, first_piece
 
 
+def by_command(host: wasi_nn.Host, guest: Path, *arguments: str) -> Writer:
+    """A guest that prints a text."""
+    compiled = host.compile(guest)
+
+    def run(*options: str) -> str:
+        result = host.run(compiled, [*arguments, "net", PROMPT, *options], capture_output=True)
+        assert result.exit_code == 0, result.stderr
+        return result.stdout.decode().removesuffix("\n")
+
+    return run, lambda: run('{"n-predict": 1}')
+
+
+def components(graph: wasi_nn.Graph) -> None:
+    """Print the table of components."""
+    host = wasi_nn.Host({"net": graph})
+    writers = {
+        "a core module, by compute_single": pieces_through_a_guest(graph, PROMPT.encode()),
+        "a component in C": by_command(host, STREAM),
+        "a component in Python": by_command(host, _built("ext-python.wasm", build_python, "ext"), "stream"),
+    }
+    if shutil.which("npm"):
+        writers["a component in JavaScript"] = by_command(host, _built("stream-js.wasm", build_js, "stream"))
+    if len({write() for write, _ in writers.values()}) != 1:
+        raise SystemExit("the guests make different texts")
+    whole = side_by_side({name: write for name, (write, _) in writers.items()}, ROUNDS)
+    first = side_by_side({name: begin for name, (_, begin) in writers.items()}, ROUNDS, pause=0.2)
+    speeds = {name: (TOKENS - 1) / (best(whole[name]) - best(first[name])) for name in writers}
+    base = next(iter(speeds.values()))
+    print("\n| SmolLM2, tokens after the first | tokens/s | as a ratio |\n|---|---|---|")
+    for name, speed in speeds.items():
+        print(f"| {name} | {speed:.1f} | {speed / base:.3f} |")
+
+
+def _built(name: str, build: Callable[[Path, str], Path], app: str) -> Path:
+    path = Path("build", "guests", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path if path.exists() else build(path, app)
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     model = models.smollm2()
     options = {"ctx-size": CONTEXT, "n-predict": TOKENS, "ignore-eos": True, "temp": 0, "reproducible": True}
     graph = wasi_nn.load(model, options=options)
@@ -101,6 +146,7 @@ def main() -> None:
         speed = f"{TOKENS / best(whole[name]):.1f} (median {TOKENS / statistics.median(whole[name]):.1f})"
         begun = f"{1e3 * best(first[name]):.1f} ms | {ratio(first[name], first['xllamacpp'])}"
         print(f"| {name} | {speed} | {ratio(whole[name], whole['xllamacpp'])} | {begun} |")
+    components(graph)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ TARGETS = (
     "pytorch_archive",
     "graphs_file",
     "worker_messages",
+    "state_files",
+    "traces",
 )
 
 Mutator = Callable[[bytes, int], bytes]

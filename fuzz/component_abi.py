@@ -1,4 +1,5 @@
-"""Target: the host functions of components, called as by the bridge of a guest that makes any calls with any values.
+"""Target: the host functions of components, with those of wasi-nn:ext, called as by the bridge of a guest that makes
+any calls with any values.
 
 The bridge passes only valid handles and valid numbers of types; the guest chooses dims, data, names and the order of
 calls. Small tensors may be in the bridge's memory while they are computed. Results have the declared types, the host
@@ -18,7 +19,8 @@ from fuzz.checks import no_faults
 from fuzz.choices import Choices
 from wasi_nn import Session
 from wasi_nn.abi.call_boundary import GuestFault
-from wasi_nn.abi.component import bridge_functions, exchange, kept, numbers
+from wasi_nn.abi.component import exchange, kept, numbers
+from wasi_nn.abi.component.extension_functions import ExtendedAbi
 from wasi_nn.abi.component.host_functions import STRING, U64
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ _MAX_STEPS = 64
 _DIGITS = 8
 _REGISTRY = graphs.registry()
 _PAGE = 65536  # bytes of the guest's memory
+_RECORD = 64  # bytes of the record of a graph
 _BRIDGE_PAGES, SLOTS_AT = 6, _PAGE  # of the bridge's memory; the exchange is at its beginning
 _ABSURD = (0, 1, 4, 2**16, 2**31, 2**32 - 1)
 
@@ -41,6 +44,7 @@ def run(data: bytes) -> None:
     """Run one guest."""
     choices = Choices(data)
     with no_faults(), Session(_REGISTRY, allow_load=["onnx"]) as session:
+        session.takes_byte_strings = len(data) % 2 == 0
         guest = _Guest(session)
         for _ in range(_MAX_STEPS):
             if not choices:
@@ -48,14 +52,15 @@ def run(data: bytes) -> None:
             choices.of(STEPS)(guest, choices)
         guest.drop_all()
         assert not session.used("handles"), "the guest has dropped everything"
+        assert not session.used("contexts"), "sequences keep contexts no longer than themselves"
 
 
 class _Guest:
     """The bridge's side: handles by kind."""
 
     def __init__(self, session: Session) -> None:
-        abi = bridge_functions.ComponentAbi(session)
-        self._functions = {name: abi.function(name) for name in bridge_functions.FUNCTIONS}
+        abi = ExtendedAbi(session)
+        self._functions = {name: abi.function(name) for name in ExtendedAbi.signatures}
         self.memory: Array = np.zeros(_PAGE, np.uint8)
         self._number = abi.memories.add(self.memory.ctypes.data, 1)
         self.bridge: Array = np.zeros(_BRIDGE_PAGES * _PAGE, np.uint8)
@@ -64,13 +69,14 @@ class _Guest:
         self.tensors: list[int] = []
         self.graphs: list[int] = []
         self.contexts: list[int] = []
+        self.sequences: list[int] = []
         self.errors: list[int] = []
 
     def call(self, name: str, *arguments: int | bytes) -> int | bytes:
         """Call a host function with numbers and strings; checks its result's type and returns the result."""
         given = [memoryview(argument) if isinstance(argument, bytes) else argument for argument in arguments]
         result = self._functions[name](*given)
-        kind = bridge_functions.FUNCTIONS[name].result
+        kind = ExtendedAbi.signatures[name].result
         if isinstance(result, tuple):
             size, write = result
             text = bytearray(size)
@@ -151,7 +157,7 @@ class _Guest:
         self.memory[at : at + len(content)] = np.frombuffer(content, np.uint8)
 
     def drop_all(self) -> None:
-        for handle in (*self.tensors, *self.graphs, *self.contexts, *self.errors):
+        for handle in (*self.tensors, *self.graphs, *self.contexts, *self.sequences, *self.errors):
             self.call("drop", handle)
 
 
@@ -243,15 +249,26 @@ def _get_output(guest: _Guest, choices: Choices) -> None:
 def _compute_named(guest: _Guest, choices: Choices) -> None:
     if not guest.contexts:
         return
-    context, given, way = choices.of(guest.contexts), [], choices.number()
-    for _ in range(min(way % 8, len(guest.tensors))):
-        tensor, name = guest.tensors.pop(choices.number() % len(guest.tensors)), choices.text().encode()
-        given.append((tensor, name))
+    context, way = choices.of(guest.contexts), choices.number()
+    given = _given_tensors(guest, choices, way)
     if way > 127:
         _compute_kept(guest, context, given, way)
-        return
-    text = b"".join(b"%08x%08x%s" % (tensor, len(name), name) for tensor, name in given)
-    _keep_outputs(guest, guest.call("compute-named", context, text))
+    else:
+        _keep_outputs(guest, guest.call("compute-named", context, _named_tensors(given)))
+
+
+def _given_tensors(guest: _Guest, choices: Choices, count: int) -> list[tuple[int, bytes]]:
+    """Some tensors with any names. The guest hasn't got them any more."""
+    given = []
+    for _ in range(min(count % 8, len(guest.tensors))):
+        tensor, name = guest.tensors.pop(choices.number() % len(guest.tensors)), choices.text().encode()
+        given.append((tensor, name))
+    return given
+
+
+def _named_tensors(given: Sequence[tuple[int, bytes]]) -> bytes:
+    """Tensors with names, as the bridge passes them."""
+    return b"".join(b"%08x%08x%s" % (tensor, len(name), name) for tensor, name in given)
 
 
 def _keep_outputs(guest: _Guest, outputs: int | bytes) -> None:
@@ -341,7 +358,7 @@ def _look_at_error(guest: _Guest, choices: Choices) -> None:
 
 
 def _drop(guest: _Guest, choices: Choices) -> None:
-    held = choices.of((guest.tensors, guest.graphs, guest.contexts, guest.errors))
+    held = choices.of((guest.tensors, guest.graphs, guest.contexts, guest.errors, guest.sequences))
     if held:
         guest.call("drop", held.pop(choices.number() % len(held)))
 
@@ -383,6 +400,99 @@ def _call_with_any_handle(guest: _Guest, choices: Choices) -> None:
         _keep_status(guest, result)
 
 
+def _describe(guest: _Guest, choices: Choices) -> None:
+    if not guest.graphs:
+        return
+    address = choices.of((16, 2**16, 2**31))
+    record = guest.call("describe", choices.of(guest.graphs), address)
+    assert isinstance(record, bytes)
+    assert len(record) > 2 * _RECORD, "a graph of the registry has a description"
+    planes: Array = np.frombuffer(record, np.uint8)
+    content = (planes[: len(planes) // 2] | planes[len(planes) // 2 :] << 4).tobytes()
+    for at in (4, 12, 20, 28, 36, 48, 56):
+        place, count = unpack_from("<II", content, at)
+        assert not count or 0 <= place - address < len(content)
+
+
+def _use_signature(guest: _Guest, choices: Choices) -> None:
+    if guest.graphs:
+        name = choices.of((b"infer", b"train", b"", b"\xff", b"n" * 70_000))
+        guest.keep(guest.call("use-signature", choices.of(guest.graphs), name), guest.graphs)
+
+
+def _get_state(guest: _Guest, choices: Choices) -> None:
+    """Get a graph's state as a tensor, which may become another graph's state."""
+    if guest.graphs:
+        guest.keep(guest.call("state-get", choices.of(guest.graphs)), guest.tensors)
+
+
+def _set_state(guest: _Guest, choices: Choices) -> None:
+    if not guest.graphs:
+        return
+    if guest.tensors and choices.number() % 2:
+        state = guest.tensors.pop(choices.number() % len(guest.tensors))
+    else:
+        outcome = guest.call("bytes-new", choices.number(), 0)
+        assert isinstance(outcome, int)
+        state = outcome
+    _keep_status(guest, guest.call("state-set", choices.of(guest.graphs), state))
+
+
+def _begin_sequence(guest: _Guest, choices: Choices) -> None:
+    if guest.contexts:
+        context = choices.of(guest.contexts)
+        text = _named_tensors(_given_tensors(guest, choices, choices.number()))
+        guest.keep(guest.call("begin-sequence", context, text), guest.sequences)
+
+
+def _next_of_sequence(guest: _Guest, choices: Choices) -> None:
+    if guest.sequences:
+        outputs = guest.call("next-of-sequence", choices.of(guest.sequences))
+        assert isinstance(outputs, bytes)
+        if outputs[_DIGITS:] != b"f" * _DIGITS:
+            _keep_outputs(guest, outputs)
+
+
+def _make_strings(guest: _Guest, choices: Choices) -> None:
+    """Make a tensor of byte strings; their ends are valid, since the bridge writes them."""
+    sizes = [choices.number() for _ in range(choices.number() % 4)]
+    ends = pack(f"<{len(sizes)}I", *np.cumsum(sizes, dtype=np.uint32).tolist())
+    dims = [choices.of((0, 1, 2, 3, 2**32 - 1)) for _ in range(choices.number() % 70)]
+    content = ends + bytes(sum(sizes)) + pack(f"<{len(dims)}I", *dims)
+    outcome = guest.call("bytes-new", len(content) - 4 * len(dims), len(dims))
+    assert isinstance(outcome, int)
+    if outcome >> 32:
+        guest.errors.append(outcome >> 32)
+        return
+    for offset, part in ((0, content[: len(content) - 4 * len(dims)]), (len(content) - 4 * len(dims), content)):
+        part = part[offset:] if offset else part
+        if part:
+            guest.call("tensor-write", outcome, offset, _planes(part))
+    guest.keep(guest.call("strings-new", outcome, len(sizes)), guest.tensors)
+
+
+def _look_at_strings(guest: _Guest, choices: Choices) -> None:
+    """The data of a tensor of strings is as the bridge expects it."""
+    if not guest.tensors:
+        return
+    tensor = choices.of(guest.tensors)
+    outcome = guest.call("strings-count", tensor)
+    assert isinstance(outcome, int)
+    if outcome >> 32:
+        guest.errors.append(outcome >> 32)
+        return
+    extent = guest.call("tensor-extent", tensor)
+    assert isinstance(extent, int)
+    size = extent & 0xFFFFFFFF
+    assert size >= 4 * outcome
+    planes = guest.call("tensor-read", tensor, 0, 4 * outcome)
+    assert isinstance(planes, bytes)
+    low, high = planes[: 4 * outcome], planes[4 * outcome :]
+    ends = np.frombuffer(bytes(a | b << 4 for a, b in zip(low, high, strict=True)), "<u4")
+    assert (np.diff(ends.astype(np.int64)) >= 0).all()
+    assert not outcome or ends[-1] == size - 4 * outcome
+
+
 STEPS: tuple[Callable[[_Guest, Choices], None], ...] = (
     _make_tensor,
     _look_at_tensor,
@@ -398,5 +508,13 @@ STEPS: tuple[Callable[[_Guest, Choices], None], ...] = (
     _drop,
     _call_with_any_handle,
     _wrong_places,
+    _describe,
+    _use_signature,
+    _get_state,
+    _set_state,
+    _begin_sequence,
+    _next_of_sequence,
+    _make_strings,
+    _look_at_strings,
 )
 """A guest's possible steps, by the numbers that choose them."""

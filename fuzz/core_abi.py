@@ -1,8 +1,8 @@
 """Target: core guests that make any calls with any arguments, over a memory with any content, in each dialect.
 
-An input is the dialect, followed by steps: a call of one of its functions, or bytes that the guest writes into its
-memory. Each call gives an errno or a deliberate trap, the host has no fault, and the call changes only the memory that
-it may write.
+An input is the dialect, followed by steps: a call of one of its functions, bytes that the guest writes into its memory,
+or a call of one of the extensions' functions. Each call gives an errno or a deliberate trap, the host has no fault, and
+the call changes only the memory that it may write.
 """
 
 from __future__ import annotations
@@ -10,22 +10,27 @@ from __future__ import annotations
 import ctypes
 from struct import pack
 
+import numpy as np
+
 from fuzz import graphs
 from fuzz.checks import no_faults
 from fuzz.choices import Choices
 from wasi_nn import Session
 from wasi_nn.abi.call_boundary import GuestFault
+from wasi_nn.abi.core import extensions
 from wasi_nn.abi.core.guest_memory import GuestMemory
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.abi.core.wamr import WamrAbi
 from wasi_nn.abi.core.wasmedge import END_OF_SEQUENCE, MODEL_NOT_FOUND, WasmEdgeAbi
+from wasi_nn.session.state_files import written
 
 MAX_SIZE = 2048
 
 DIALECTS = (CoreAbi, WasmEdgeAbi, WamrAbi)
 MEMORY_SIZE = 8192
 OUT, TENSORS, DIMS, BUILDERS, NAMES, CONFIG, DATA = 16, 64, 256, 512, 768, 800, 1024
-NAME_LETTERS = b"favqmwr"
+STRINGS, SIGNATURE, STATE = 832, 864, 896
+NAME_LETTERS = b"favqmwrst"
 OUTPUT = 6144
 PLACES: tuple[int, ...] = (
     OUT,
@@ -37,7 +42,11 @@ PLACES: tuple[int, ...] = (
     CONFIG,
     DIMS,
 )
-NUMBERS = (len(graphs.MODEL), 5, 6, 16, 20, 1024, MEMORY_SIZE - 4, MEMORY_SIZE - 3, MEMORY_SIZE, 2**31, 2**32 - 1)
+STATE_BYTES = written({"factor": np.full(1, 3, np.float32)})
+NUMBERS = (
+    *(len(graphs.MODEL), 5, 6, 16, 20, 1024, MEMORY_SIZE - 4, MEMORY_SIZE - 3, MEMORY_SIZE, 2**31, 2**32 - 1),
+    *(STRINGS, STRINGS + 8, SIGNATURE, STATE, 13, len(STATE_BYTES)),
+)
 SMALL = 16
 """An argument is one byte: a small number, one of `PLACES`, a name, one of `NUMBERS`; or `WIDE`, and four bytes."""
 NAMED = SMALL + len(PLACES)
@@ -46,8 +55,10 @@ WIDE = 255
 
 _MAX_STEPS = 64
 _TOO_LARGE, _LAST_ERRNO = 7, 8
-_GIVE_OUTPUT = {"get_output", "get_output_single"}
+_GIVE_OUTPUT = {"get_output", "get_output_single", "describe", "describe_output", "state_get", "get_byte_strings"}
 _GIVE_HANDLE = {"load", "load_by_name", "load_by_name_with_config", "init_execution_context"}
+_GIVE_HANDLE |= {"use_signature", "next_of_sequence"}
+EXTENSIONS = tuple(extensions.FUNCTIONS)
 _REGISTRY = graphs.registry()
 
 
@@ -67,21 +78,22 @@ class _Guest:
     def __init__(self, abi: CoreAbi) -> None:
         self.abi = abi
         self.functions = sorted(abi.functions)
-        self.calls = {name: abi.function(name) for name in self.functions}
+        self.parameters = {**abi.functions, **{name: it.parameters for name, it in extensions.FUNCTIONS.items()}}
+        self.calls = {name: abi.function(name) for name in self.parameters}
         self.content = bytearray(_memory(abi))
         self.memory = GuestMemory()
         view = (ctypes.c_ubyte * MEMORY_SIZE).from_buffer(self.content)
         self.memory.look(ctypes.addressof(view), MEMORY_SIZE)
 
     def step(self, choices: Choices) -> None:
-        what = choices.number() % (len(self.functions) + 1)
+        what = choices.number() % (len(self.functions) + 1 + len(EXTENSIONS))
         if what == len(self.functions):
             at = choices.number(2) % MEMORY_SIZE
             written = choices.bytes(choices.number() % 64)[: MEMORY_SIZE - at]
             self.content[at : at + len(written)] = written
             return
-        name = self.functions[what]
-        self.call(name, [_argument(choices) for _ in range(self.abi.functions[name])])
+        name = self.functions[what] if what < len(self.functions) else EXTENSIONS[what - len(self.functions) - 1]
+        self.call(name, [_argument(choices) for _ in range(self.parameters[name])])
 
     def call(self, name: str, arguments: list[int]) -> None:
         before = bytes(self.content)
@@ -107,10 +119,13 @@ class _Guest:
             return []
         if errno == _TOO_LARGE:
             return [(out, 4)]
-        is_wamr = isinstance(self.abi, WamrAbi)
-        size, room = _u32(self.content, out), _u32(before, out) if is_wamr else arguments[3]
+        if isinstance(self.abi, WamrAbi) and name == "get_output":
+            buffer, room, unit = arguments[2], _u32(before, out), 4
+        else:
+            buffer, room, unit = arguments[-3], arguments[-2], 1
+        size = _u32(self.content, out)
         assert size <= room, f"{name} writes {size} where there is room for {room}"
-        return [(out, 4), (arguments[2], size * 4 if is_wamr else size)]
+        return [(out, 4), (buffer, size * unit)]
 
 
 def _u32(memory: bytes | bytearray, at: int) -> int:
@@ -141,6 +156,9 @@ def _memory(abi: CoreAbi) -> bytes:
     put(BUILDERS, pack("<II", DATA, len(graphs.MODEL)) + pack("<II", BUILDERS, 1))
     put(NAMES, NAME_LETTERS)
     put(CONFIG, b'{"a":1}')
+    put(STRINGS, pack("<IIII", 2, 1, 2, 5) + b"hello")  # the dimensions of two strings, and the strings
+    put(SIGNATURE, b"train")
+    put(STATE, STATE_BYTES)
     data = DATA + len(graphs.MODEL)
     u8 = 2 if isinstance(abi, WamrAbi) else 3
     shapes: list[tuple[list[int], int, int]] = [([4], 1, 16), ([], 1, 4), ([5], u8, 5), ([2, 2], 1, 16), ([3], 0, 6)]

@@ -4,7 +4,7 @@ real runtime."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from fuzz import HERE
 from wasi_nn import ErrorCode, Graph, GraphEncoding, NNError, Registry, TensorInfo
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.runner import RunFunction
+from wasi_nn.graph.variables import Variables
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array
@@ -79,6 +80,48 @@ class _Writing:
             yield [inputs[0][place : place + 1].copy(), _told(place)]
 
 
+class _Learner(Graph):
+    """Gives x times its variable; its signature `train` adds x to the variable."""
+
+    encoding = GraphEncoding.TENSORFLOWLITE
+    keeps_state = True
+    signatures = ("infer", "train")
+
+    def __init__(self, signature: str = "infer", factor: _Factor | None = None) -> None:
+        super().__init__([TensorInfo("x", _F32, ())], [TensorInfo("y", _F32, ())], {"key": "text"})
+        self.signature, self._factor = signature, factor
+
+    def variables(self) -> _Factor:
+        return _Factor()
+
+    def runner(self) -> RunFunction:
+        factor = self._factor or _Factor()
+
+        def compute(inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
+            if self.signature == "train":
+                factor.value += inputs[0]
+            return [inputs[0] * factor.value]
+
+        return compute
+
+
+class _Factor(Variables):
+    nbytes = 4
+
+    def __init__(self) -> None:
+        self.value = np.ones(1, _F32)
+
+    def graph(self, signature: str) -> Graph:
+        return _Learner(signature, self)
+
+    def get(self) -> dict[str, Array]:
+        return {"factor": self.value.copy()}
+
+    def set(self, values: Mapping[str, Array]) -> None:
+        for value in values.values():
+            self.value[...] = value
+
+
 def _told(count: int) -> Array:
     return np.frombuffer(b'{"count": %d}' % count, np.uint8)
 
@@ -89,6 +132,7 @@ def registry() -> Registry:
     open_dims = TensorInfo("x", _F32, ("n", "?"))
     scalar, quantised = TensorInfo("s", _F32, ()), TensorInfo("q", _U8, ("n",), quantization=(0.5, 3))
     odd = TensorInfo("o", np.dtype(np.int8), ("n",))
+    strings = TensorInfo("s", np.dtype(object), ("n", "?"), "string")
     return Registry(
         {
             "f": _Echo([fixed], [fixed]),
@@ -98,5 +142,7 @@ def registry() -> Registry:
             "m": _Echo([open_dims, odd], [open_dims, odd]),
             "w": _Writer(),
             "r": MODEL,
+            "s": _Echo([strings], [strings]),
+            "t": _Learner(),
         }
     )

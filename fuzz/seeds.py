@@ -15,13 +15,16 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from struct import pack
+from typing import Any
 
 import numpy as np
 import wasmtime
 
 from fuzz import HERE
+from wasi_nn.errors import NNError
 
 Seeds = Mapping[str, bytes]
 
@@ -230,7 +233,7 @@ def _sniffers() -> Seeds:
 
 
 def _components() -> Seeds:
-    from wasi_nn.abi.component.bridge import VERSIONS
+    from wasi_nn.abi.component.bridge import VERSIONS, extension_name
 
     def nn(version: str, name: str) -> str:
         return f"""(import "wasi:nn/errors@{version}" (instance ${name} (export "error" (type (sub resource)))))
@@ -241,6 +244,11 @@ def _components() -> Seeds:
     texts = {
         "empty": "",
         "one_version": nn(VERSIONS[2], "a"),
+        "extensions": f"""(import "{extension_name("types")}" (instance $t (type $a (variant (case "b" u32)))
+            (export "dimension" (type (eq $a)))))
+          (alias export $t "dimension" (type $d)) (import "{extension_name("describe")}" (instance $e
+            (alias outer 1 $d (type $b)) (export "dimension" (type (eq $b)))))
+          {nn(VERSIONS[0], "a")} (import "{extension_name("sequences")}" (instance))""",
         "two_versions": nn(VERSIONS[0], "a") + nn(VERSIONS[1], "b"),
         "between_imports": f"""{core} (alias core export $i "f" (core func $f)) (import "one" (func (param "x" u32)))
           {nn(VERSIONS[2], "a")} (type $n (list u32))
@@ -284,7 +292,10 @@ def _core_abi() -> Seeds:
     def place(at: int) -> int:
         return abi.SMALL + abi.PLACES.index(at)
 
-    room = abi.NUMBERED + abi.NUMBERS.index(1024)
+    def number_of(number: int) -> int:
+        return abi.NUMBERED + abi.NUMBERS.index(number)
+
+    room = number_of(1024)
     config_size = 7
     seeds = {}
     for number, dialect in enumerate(abi.DIALECTS):
@@ -297,12 +308,36 @@ def _core_abi() -> Seeds:
         def write(at: int, content: bytes, functions: list[str] = functions) -> bytes:
             return pack("<BHB", len(functions), at, len(content)) + content
 
+        def extended(name: str, *arguments: int, functions: list[str] = functions) -> bytes:
+            return bytes((len(functions) + 1 + abi.EXTENSIONS.index(name), *arguments))
+
+        def extensions(extended: Callable[..., bytes] = extended, call: Callable[..., bytes] = call) -> list[bytes]:
+            """Calls of all extensions on graph 1 and context 2; graphs refuse those of features that they lack."""
+            strings = number_of(abi.STRINGS), 2, number_of(abi.STRINGS + 8), number_of(13)
+            answer = place(abi.OUTPUT), room, place(abi.OUT)
+            return [
+                extended("describe", 1, *answer),
+                extended("use_signature", 1, number_of(abi.SIGNATURE), 5, place(abi.OUT)),
+                extended("state_set", 1, number_of(abi.STATE), number_of(len(abi.STATE_BYTES))),
+                extended("state_get", 1, place(abi.OUTPUT), 0, place(abi.OUT)),
+                extended("state_get", 1, *answer),
+                extended("set_byte_strings", 2, 0, *strings),
+                call("compute", 2),
+                extended("describe_output", 2, 0, *answer),
+                extended("get_byte_strings", 2, 0, *answer),
+                extended("begin_sequence", 2),
+                extended("next_of_sequence", 2, place(abi.OUT)),
+                extended("describe_output", 2, 0, *answer),
+                extended("end_sequence", 2),
+            ]
+
         def output(name: str, context: int, index: int, of_wamr: bool = of_wamr) -> bytes:
             if of_wamr:
                 return write(abi.OUT, pack("<I", 64)) + call(name, context, index, place(abi.OUTPUT), place(abi.OUT))
             return call(name, context, index, place(abi.OUTPUT), room, place(abi.OUT))
 
-        for letter, tensors in zip(abi.NAME_LETTERS, ((0,), (3,), (4,), (2, 1), (3, 0), (2,), (0,)), strict=True):
+        of_graphs = ((0,), (3,), (4,), (2, 1), (3, 0), (2,), (0,), (), (1,))  # the tensors for each graph
+        for letter, tensors in zip(abi.NAME_LETTERS, of_graphs, strict=True):
             steps = [
                 bytes((number,)),
                 call("load_by_name", abi.NAMED + abi.NAME_LETTERS.index(letter), 1, place(abi.OUT)),
@@ -318,6 +353,7 @@ def _core_abi() -> Seeds:
                 single = call("compute_single", 2) + output("get_output_single", 2, 0) + call("fini_single", 2)
                 steps += [config, single, call("unload", 1), call("finalize_execution_context", 2)]
             seeds[f"{dialect.__name__}_{chr(letter)}"] = b"".join(steps)
+            seeds[f"{dialect.__name__}_{chr(letter)}_ext"] = b"".join([*steps[: 3 + len(tensors)], *extensions()])
         bytes_given = (place(abi.BUILDERS + 8),) if of_wamr else (place(abi.BUILDERS), 1)
         seeds[f"{dialect.__name__}_load"] = bytes((number,)) + call("load", *bytes_given, 1, 0, place(abi.OUT))
     return seeds
@@ -345,7 +381,32 @@ def _component_abi() -> Seeds:
         "r": step("make_tensor", 1, 4, 1, 16, bytes(16)),
     }
     inputs = {"f": b"x", "a": b"x", "v": b"x", "q": b"q", "w": b"prompt", "r": b"x"}
-    seeds = {}
+    word, load = step("make_tensor", 1, 5, 4, 5, b"hello"), "load_by_name"
+    next_twice = step("next_of_sequence", 0) * 2
+    seeds = {
+        "description": step(load, text(b"t"))
+        + step("describe", 0, 0)
+        + step(load, text(b"s"))
+        + step("describe", 1, 1),
+        "state": step(load, text(b"t"))
+        + step("use_signature", 0, 1)
+        + step("get_state", 0)
+        + step("set_state", 1, 0, 1),
+        "sequence": b"".join(
+            (
+                *(step(load, text(b"w")), step("make_context", 0), word),
+                step("begin_sequence", 0, 1, 0, text(b"prompt")) + next_twice,
+                *(step("drop", 1, 0), step("drop", 2, 0), next_twice, step("drop", 4, 0)),
+            )
+        ),
+        "strings": b"".join(
+            (
+                *(step(load, text(b"s")), step("make_context", 0)),
+                step("make_strings", 2, 1, 4, 2, 1, 2) + step("look_at_strings", 0),
+                step("compute_named", 0, 1, 0, text(b"s")) + step("look_at_strings", 0),
+            )
+        ),
+    }
     for letter, tensor in tensors.items():
         name = text(inputs[letter])
         seeds[letter] = b"".join(
@@ -366,7 +427,7 @@ def _component_abi() -> Seeds:
 
 def _worker_messages() -> Seeds:
     from fuzz import graphs, worker_messages
-    from wasi_nn import ErrorCode, NNError
+    from wasi_nn import ErrorCode
     from wasi_nn.isolation.wire.channel import encoded
     from wasi_nn.isolation.wire.descriptions import described_error, described_graph, encoded_texts
 
@@ -378,11 +439,98 @@ def _worker_messages() -> Seeds:
         "texts": json.dumps([four, [2, 2]]).encode(),
         "dims": b"[1, 3, 224, 224]",
         "outputs": b'{"outputs": [["float32", [4, 2], 64], ["object", [2], 128, 18]], "names": ["a", "b"]}',
+        "variables": b'{"nbytes": 16, "outputs": [["float32", [4], 0], ["int8", [], 64]], "names": ["w", "a.b"]}',
     }
     seeds = {name: bytes((number,)) + content for number, (name, content) in enumerate(contents.items())}
+    templates = b'{"templates": [["w", "float32", [4, 2]], ["a.b", "bfloat16", []]]}'
+    seeds["templates"] = bytes((list(contents).index("variables"),)) + templates
     seeds["same"] = bytes((list(contents).index("outputs"),)) + b'{"same": true}'
     seeds["open_graph"] = b"\1" + json.dumps(described_graph(named.get("a"))).encode()
     seeds["framed"] = bytes((len(worker_messages.KINDS),)) + encoded({"hooks": ["steps"]}, b"data")
+    return seeds
+
+
+def _state_files() -> Seeds:
+    from wasi_nn.session.state_files import written
+
+    values: dict[str, Any] = {"w": np.ones((2, 3), np.float32), "a.b": np.ones((), np.int64)}
+    text = b'{"__metadata__":{"format":"pt"},"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
+    return {
+        "two": written(values),
+        "none": written({}),
+        "empty": written({"e": np.ones((0, 4), np.uint8), "b": np.ones(1, np.bool_)}),
+        "metadata": pack("<Q", len(text)) + text + bytes(4),
+    }
+
+
+def _traces() -> Seeds:
+    """Recordings, without their times."""
+    from tempfile import TemporaryDirectory
+
+    from fuzz import traces
+    from wasi_nn.graph.byte_strings import encoded
+    from wasi_nn.session.state_files import written
+    from wasi_nn.tracing import RecordingSession
+
+    x, words = np.ones(2, np.float32), np.array([b"ab", b"c"], object)
+
+    def numbers(session: Any) -> None:
+        context = session.init_execution_context(session.load_by_name("f"))
+        session.set_input(context, 0, np.ones(4, np.float32))
+        session.compute(context)
+        session.output_bytes(context, 0)
+        session.compute_named(context, [("x", np.zeros(4, np.float32))])
+        session.finalize_execution_context(context)
+
+    def writing(session: Any) -> None:
+        graph = session.load_by_name("w", b"{}")
+        context = session.init_execution_context(graph)
+        session.set_input(context, 0, b"ab")
+        session.compute_single(context)
+        session.single_output_bytes(context, 0)
+        session.fini_single(context)
+        session.drop(session.begin_named(context, [("prompt", b"a")]))
+        sequence = session.begin_named(context, [("prompt", b"a")])
+        while session.next_named(sequence) is not None:
+            pass
+        session.begin_sequence_on_inputs(context)
+        session.next_piece(context)
+        session.end_sequence(context)
+        session.unload(graph)
+
+    def counting(session: Any) -> None:
+        graph = session.load_by_name("c")
+        session.describe(graph)
+        context = session.init_execution_context(session.use_signature(graph, "add"))
+        session.compute_named(context, [("x", x)])
+        session.state_set(graph, written({"steps": np.ones((), np.int64)}))
+        session.state_get(graph)
+        context = session.init_execution_context(session.use_signature(graph, "echo"))
+        session.set_byte_strings(context, 0, (2,), encoded(words).data)
+        session.compute(context)
+        session.describe_output(context, 0)
+        session.byte_strings(context, 0)
+
+    def failing(session: Any) -> None:
+        graph = session.load_by_name("c")
+        for call, *arguments in (
+            (session.load_by_name, "nobody"),
+            (session.use_signature, graph, "gone"),
+            (session.state_set, graph, b"garbage"),
+            (session.compute, 9),
+        ):
+            with suppress(NNError):
+                call(*arguments)
+
+    seeds = {}
+    with TemporaryDirectory() as folder:
+        for make in (numbers, writing, counting, failing):
+            path = Path(folder) / make.__name__
+            with RecordingSession(path, traces.registry(), data=True) as session:
+                make(session)
+            events = json.loads(path.read_bytes())["traceEvents"]
+            lines = [json.dumps(event | {"ts": 0, "dur": 0} if "ts" in event else event) for event in events]
+            seeds[make.__name__] = "\n".join(lines).encode() + b"\0" + Path(f"{path}.data").read_bytes()
     return seeds
 
 
@@ -399,6 +547,8 @@ _SEEDS: Mapping[str, Callable[[], Seeds]] = {
     "pytorch_archive": _pytorch_archive,
     "graphs_file": _graphs_file,
     "worker_messages": _worker_messages,
+    "state_files": _state_files,
+    "traces": _traces,
 }
 
 

@@ -1,7 +1,7 @@
 """Target: messages of a worker that a hostile model has taken over. The host checks all of them.
 
 The first byte says what the rest is: bytes on the socket, or the JSON of an error, of a graph, of strings with dims, of
-dims, or of outputs. Invalid messages raise only the errors that the host expects.
+dims, of outputs, or of a set of variables. Invalid messages raise only the errors that the host expects.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from wasi_nn import Graph, Runner, TensorInfo
+from fuzz.checks import refusals
+from wasi_nn import Graph, NNError, Runner, TensorInfo
 from wasi_nn.isolation.shared_memory import WorkerMemory
 from wasi_nn.isolation.wire.channel import Channel, Gone
 from wasi_nn.isolation.wire.descriptions import Description, InvalidWorkerMessage, dims_of, error_of, texts_of
-from wasi_nn.isolation.wire.outputs import OutputReader
+from wasi_nn.isolation.wire.outputs import OutputReader, declared_outputs
+from wasi_nn.isolation.wire.variables import nbytes_of, templates_of, values_of
+from wasi_nn.session import state_files
 
 MAX_SIZE = 4096
 
@@ -57,6 +60,7 @@ def _graph(content: Any) -> None:
     graph = Description(content, b"")
     for info in (*graph.inputs, *graph.outputs):
         assert str(info).isprintable()
+    assert sum(map(len, graph.signatures)) < 2**20
 
 
 def _texts(said: Any) -> None:
@@ -80,6 +84,17 @@ def _outputs(content: Any) -> None:
                 array.tobytes()
 
 
+def _variables(content: Any) -> None:
+    if not isinstance(content, dict):
+        return
+    with suppress(InvalidWorkerMessage):
+        assert nbytes_of(content) >= 0
+    with suppress(InvalidWorkerMessage):
+        assert all(array.strides == (0,) * array.ndim for array in templates_of(content.get("templates")).values())
+    with suppress(InvalidWorkerMessage), refusals(NNError):
+        state_files.written(values_of(_READERS[1].read(content)))
+
+
 class _Graph(Graph):
     def __init__(self, outputs_vary: bool) -> None:
         super().__init__([], [] if outputs_vary else [TensorInfo(name, None, None) for name in "ab"])
@@ -89,8 +104,8 @@ class _Graph(Graph):
         raise NotImplementedError
 
 
-_READERS = [OutputReader(_Graph(outputs_vary), WorkerMemory()) for outputs_vary in (False, True)]
+_READERS = [OutputReader(declared_outputs(_Graph(outputs_vary)), WorkerMemory()) for outputs_vary in (False, True)]
 for _reader in _READERS:
     _reader.give_room(4096)
 
-KINDS: tuple[Callable[[Any], None], ...] = (_error, _graph, _texts, _dims, _outputs)
+KINDS: tuple[Callable[[Any], None], ...] = (_error, _graph, _texts, _dims, _outputs, _variables)

@@ -1,5 +1,5 @@
-"""Builds the bridge: one component for each version of wasi:nn, the type of the host's functions, the
-placeholder, and the modules of the shim.
+"""Builds the bridge: one component for each version of wasi:nn, one for guests that import wasi-nn:ext, the types of
+the host's functions, the placeholders, and the modules of the shim.
 
     python guests/build_bridge.py [DIRECTORY]     # into the package, where the host reads them, or elsewhere
 
@@ -15,10 +15,21 @@ import tempfile
 from pathlib import Path
 
 from wasi_nn.abi.component import bridge
-from wasi_nn.abi.component.bridge import HOST_FILE, PLACEHOLDER, SHIM_MODULES, VERSIONS, file_name, shim_file
+from wasi_nn.abi.component.bridge import (
+    EXTENDED_FILE,
+    EXTENSIONS_FILE,
+    EXTENSIONS_PLACEHOLDER,
+    HOST_FILE,
+    PLACEHOLDER,
+    SHIM_MODULES,
+    VERSIONS,
+    file_name,
+    shim_file,
+)
 
 SOURCES = Path(__file__).parent / "bridge"
 C_FLAGS = ("--target=wasm32-freestanding", "-O2", "-msimd128", "-mbulk-memory", "-s", "-nostdlib", "-Wall", "-Werror")
+EXTENSIONS = "wasi-nn:ext@0.1.0"
 LINK_FLAGS = ("-Wl,--no-entry", "-Wl,-z,stack-size=16384")
 
 _SET_INPUT_AND_GET_OUTPUT = """
@@ -60,9 +71,22 @@ def nn_wit(version: str, *, direct: bool = False) -> str:
     return text.replace("{version}", version)
 
 
+def ext_wit() -> str:
+    """wasi-nn:ext in WIT. It comes after the package that uses it."""
+    text = (SOURCES / "wasi-nn-ext.wit").read_text()
+    return text.replace(f"package {EXTENSIONS};", f"package {EXTENSIONS} {{") + "}\n"
+
+
 def bridge_wit(version: str) -> str:
     """The bridge's WIT for a version of wasi:nn."""
     return (SOURCES / "bridge.wit").read_text().replace("{version}", version) + nn_wit(version, direct=True)
+
+
+def extended_bridge_wit() -> str:
+    """The WIT of the bridge for guests that import wasi-nn:ext."""
+    newest = VERSIONS[-1]
+    own = "".join((SOURCES / name).read_text() for name in ("bridge.wit", "ext.wit"))
+    return own.replace("{version}", newest) + nn_wit(newest, direct=True) + ext_wit()
 
 
 def date(version: str) -> int:
@@ -72,31 +96,43 @@ def date(version: str) -> int:
 
 def build(version: str, directory: Path) -> Path:
     """Build the bridge for a version into a directory; returns the built file. The first build of all takes seconds."""
-    built = directory / file_name(version)
+    return _build_bridge("bridge", version, bridge_wit(version), directory / file_name(version))
+
+
+def build_extended(directory: Path) -> Path:
+    """Build, into a directory, the bridge for guests that import wasi-nn:ext; returns the built file."""
+    return _build_bridge("ext", VERSIONS[-1], extended_bridge_wit(), directory / EXTENDED_FILE)
+
+
+def _build_bridge(source: str, version: str, wit: str, built: Path) -> Path:
+    world = {"bridge": "bridge", "ext": "extended-bridge"}[source]
     with tempfile.TemporaryDirectory() as scratch:
-        module, source = Path(scratch, "module.wasm"), Path(scratch, "bridge.wit")
-        source.write_text(bridge_wit(version))
+        module, text = Path(scratch, "module.wasm"), Path(scratch, "bridge.wit")
+        text.write_text(wit)
         definitions = (f'-DVERSION="@{version}"', f"-DDATE={date(version)}")
-        run_tool("ziglang", "cc", *C_FLAGS, *LINK_FLAGS, *definitions, "bridge.c", "-o", str(module))
-        wasm_tools("component", "embed", "--world", "bridge", str(source), str(module), "-o", str(module))
+        run_tool("ziglang", "cc", *C_FLAGS, *LINK_FLAGS, *definitions, f"{source}.c", "-o", str(module))
+        wasm_tools("component", "embed", "--world", world, str(text), str(module), "-o", str(module))
         componentize(module, built)
     return built
 
 
-def build_host(directory: Path) -> Path:
-    """Build, into a directory, a component that imports all host functions; returns the built file."""
-    built = directory / HOST_FILE
+def build_hosts(directory: Path) -> list[Path]:
+    """Build, into a directory, two components that import all host functions: those of wasi:nn, and those of
+    wasi-nn:ext. Returns the built files."""
+    sides = {HOST_FILE: "host-side", EXTENSIONS_FILE: "extensions-side"}
     with tempfile.TemporaryDirectory() as scratch:
         module, source = Path(scratch, "module.wasm"), Path(scratch, "bridge.wit")
-        source.write_text(bridge_wit(VERSIONS[-1]))
-        wasm_tools("component", "embed", "--dummy", "--world", "host-side", str(source), "-o", str(module))
-        componentize(module, built)
-    return built
+        source.write_text(extended_bridge_wit())
+        for name, world in sides.items():
+            wasm_tools("component", "embed", "--dummy", "--world", world, str(source), "-o", str(module))
+            componentize(module, directory / name)
+    return [directory / name for name in sides]
 
 
-def build_placeholder(directory: Path) -> Path:
-    """Build the placeholder into a directory; returns the built file."""
-    return _build_text("placeholder.wat", directory / PLACEHOLDER)
+def build_placeholders(directory: Path) -> list[Path]:
+    """Build the placeholders into a directory; returns the built files."""
+    sources = {PLACEHOLDER: "placeholder.wat", EXTENSIONS_PLACEHOLDER: "placeholder-ext.wat"}
+    return [_build_text(source, directory / name) for name, source in sources.items()]
 
 
 def build_shim(module: str, directory: Path) -> Path:
@@ -136,7 +172,8 @@ def main() -> None:
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(bridge.__file__).parent
     bridges = [build(version, directory) for version in VERSIONS]
     shim = [build_shim(module, directory) for module in SHIM_MODULES]
-    for built in (*bridges, build_host(directory), build_placeholder(directory), *shim):
+    hosts, placeholders = build_hosts(directory), build_placeholders(directory)
+    for built in (*bridges, build_extended(directory), *hosts, *placeholders, *shim):
         print(f"{built} {built.stat().st_size} bytes")
 
 

@@ -1,11 +1,12 @@
 """Builds the component guests, and the component that the tests drive.
 
     python guests/build_components.py [DIRECTORY]     # those in C, beside the sources or elsewhere
-    python guests/build_components.py --python FILE   # the one in Python: 18 MB
-    python guests/build_components.py --js FILE       # the one in JavaScript: 1 MB
+    python guests/build_components.py --python FILE [APP]   # one in Python: 18 MB
+    python guests/build_components.py --js FILE [APP]       # one in JavaScript: 1 MB
 
-Those in C are committed, and the same tools build the same bytes. All but the one in JavaScript are built with what the
-extra `dev` installs; that one needs `npm`, by which it gets QuickJS into `build/npm`.
+Those in C are committed, and the same tools build the same bytes. All but those in JavaScript are built with what the
+extra `dev` installs; those need `npm`, by which they get QuickJS into `build/npm`. APP is a script beside `app`: `ext`
+in Python, `stream` in JavaScript.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import tempfile
 from pathlib import Path
 
 import build_bridge
-from build_bridge import C_FLAGS, LINK_FLAGS, date, nn_wit
+from build_bridge import C_FLAGS, LINK_FLAGS, date, ext_wit, nn_wit
 
-from wasi_nn.abi.component.bridge import VERSIONS
+from wasi_nn.abi.component.bridge import EXTENSIONS_INTERFACES, VERSIONS, extension_name
 
 HERE = Path(__file__).parent
 COMPONENTS = HERE / "component"
 C_GUESTS = ("infer", "measure")
+EXTENDED_C_GUESTS = ("run_any", "stream")
+EXTENDED_SCRIPTS = ("ext", "stream")
 COMPONENTIZE_QJS = "componentize-qjs@0.4.5"
 DRIVER = HERE.parent / "tests" / "support" / "components" / "driver.c"
 
@@ -38,6 +41,22 @@ _IN_STEPS = """
 _ERROR = """
   export error: func(code: u32, data: string) -> u32;"""
 
+
+_EXTENSION_IMPORTS = "".join(f"\n  import {extension_name(it)};" for it in EXTENSIONS_INTERFACES[1:])
+"""Of all interfaces of wasi-nn:ext. The component then imports those that its code calls."""
+_OF_EXTENSIONS = """
+  export read-memory: func(at: u32, size: u32) -> string;
+  export describe: func(graph: u32) -> u64;
+  export describe-often: func(graph: u32, times: u32);
+  export use-signature: func(graph: u32, name: string) -> u64;
+  export state-get: func(graph: u32) -> u64;
+  export state-set: func(graph: u32) -> u32;
+  export begin: func(context: u32, names: list<string>, tensors: list<u32>) -> u64;
+  export next: func(sequence: u32) -> u64;
+  export strings-new: func(dims: list<u32>, sizes: list<u32>) -> u64;
+  export strings: func(tensor: u32) -> u64;
+  export drop-sequence: func(sequence: u32);
+"""
 
 _NEWEST = VERSIONS[-1]
 _WORLD = """package wasi-nn:guest;
@@ -61,21 +80,23 @@ _WASI = """
   import wasi:clocks/monotonic-clock@0.2.0;"""
 
 
-def guest_wit(wasi: str = _WASI) -> str:
-    """The world of the guests here, with the WASI that they call themselves."""
-    return _WORLD.format(version=_NEWEST, wasi=wasi) + nn_wit(_NEWEST) + (COMPONENTS / "wasi.wit").read_text()
+def guest_wit(wasi: str = _WASI, *, extended: bool = False) -> str:
+    """The world of the guests here, with the WASI that they call themselves, also with wasi-nn:ext if `extended`."""
+    world = _WORLD.format(version=_NEWEST, wasi=wasi + (_EXTENSION_IMPORTS if extended else ""))
+    return world + nn_wit(_NEWEST) + (ext_wit() if extended else "") + (COMPONENTS / "wasi.wit").read_text()
 
 
 def build_c(name: str, directory: Path) -> Path:
     """Build a component guest in C into a directory; gives the built file."""
-    return componentize(COMPONENTS / f"{name}.c", _NEWEST, "guest", guest_wit(), directory / f"{name}.wasm")
+    wit = guest_wit(extended=name in EXTENDED_C_GUESTS)
+    return componentize(COMPONENTS / f"{name}.c", _NEWEST, "guest", wit, directory / f"{name}.wasm")
 
 
-def build_python(built: Path) -> Path:
-    """Build the guest in Python, whose WASI is CPython's; gives the built file."""
+def build_python(built: Path, app: str = "app") -> Path:
+    """Build a guest in Python, whose WASI is CPython's, from `guests/component/python/APP.py`; gives the built file."""
     with tempfile.TemporaryDirectory() as scratch:
         world = Path(scratch, "world.wit")
-        world.write_text(guest_wit(wasi=""))
+        world.write_text(guest_wit(wasi="", extended=app in EXTENDED_SCRIPTS))
         command = [
             str(Path(sys.executable).with_name("componentize-py")),
             "-d",
@@ -83,19 +104,19 @@ def build_python(built: Path) -> Path:
             "-w",
             "guest",
             "componentize",
-            "app",
+            app,
         ]
         subprocess.run([*command, "-p", str(COMPONENTS / "python"), "-o", str(built)], check=True)
     return built
 
 
-def build_js(built: Path) -> Path:
-    """Build the guest in JavaScript, with QuickJS in it; gives the built file."""
+def build_js(built: Path, app: str = "app") -> Path:
+    """Build a guest in JavaScript, with QuickJS in it, from `guests/component/js/APP.js`; gives the built file."""
     with tempfile.TemporaryDirectory() as scratch:
         world = Path(scratch, "world.wit")
-        world.write_text(guest_wit())
+        world.write_text(guest_wit(extended=app in EXTENDED_SCRIPTS))
         command = [str(_quickjs()), "--wit", str(world), "-n", "guest", "--sync", "--opt-size"]
-        subprocess.run([*command, "--js", str(COMPONENTS / "js" / "app.js"), "-o", str(built)], check=True)
+        subprocess.run([*command, "--js", str(COMPONENTS / "js" / f"{app}.js"), "-o", str(built)], check=True)
     return built
 
 
@@ -117,6 +138,14 @@ def build_driver(version: str, directory: Path) -> Path:
     return componentize(DRIVER, version, "driver", wit + nn_wit(version), built)
 
 
+def build_extended_driver(directory: Path) -> Path:
+    """Build the tests' driver with the functions of wasi-nn:ext into a directory; gives the built file."""
+    source = DRIVER.with_name("driver_ext.c")
+    wit = DRIVER.with_suffix(".wit").read_text().replace("{version}", _NEWEST).replace("{context}", _NAMED)
+    wit = wit.rstrip().removesuffix("}") + _EXTENSION_IMPORTS + _OF_EXTENSIONS + "}\n"
+    return componentize(source, _NEWEST, "driver", wit + nn_wit(_NEWEST) + ext_wit(), directory / "driver-ext.wasm")
+
+
 def componentize(source: Path, version: str, world: str, wit: str, built: Path) -> Path:
     """Build a freestanding component from one file of C and its WIT."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -136,11 +165,12 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:1] in (["--python"], ["--js"]):
         build_other = build_python if arguments[0] == "--python" else build_js
-        built = [build_other(Path(arguments[1]))]
+        built = [build_other(Path(arguments[1]), *arguments[2:])]
     else:
         elsewhere = Path(arguments[0]).absolute() if arguments else None
         built = [build_driver(version, elsewhere or DRIVER.parent) for version in VERSIONS]
-        built += [build_c(name, elsewhere or COMPONENTS) for name in C_GUESTS]
+        built.append(build_extended_driver(elsewhere or DRIVER.parent))
+        built += [build_c(name, elsewhere or COMPONENTS) for name in (*C_GUESTS, *EXTENDED_C_GUESTS)]
     for path in built:
         print(f"{path} {path.stat().st_size} bytes")
 

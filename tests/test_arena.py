@@ -22,7 +22,7 @@ from wasi_nn.graph.runner import Runner
 from wasi_nn.isolation import Isolation, isolated_graph
 from wasi_nn.isolation.shared_memory import SharedMemory, WorkerMemory
 from wasi_nn.isolation.wire.descriptions import InvalidWorkerMessage
-from wasi_nn.isolation.wire.outputs import SAME, OutputReader, OutputWriter, copies
+from wasi_nn.isolation.wire.outputs import SAME, OutputReader, OutputWriter, copies, declared_outputs
 
 X = np.array([-1, 2, -3, 4], np.float32)
 ISOLATED = LoadRules(isolate=True)
@@ -33,7 +33,7 @@ class Room:
 
     def __init__(self, graph: Graph) -> None:
         self.requests: list[int] = []
-        self.reader = OutputReader(graph, WorkerMemory(2**30))
+        self.reader = OutputReader(declared_outputs(graph), WorkerMemory(2**30))
         self.writer = OutputWriter(graph, self._give)
 
     def _give(self, size: int) -> memoryview:

@@ -67,11 +67,13 @@ def test_an_option_of_the_backend(command: Command) -> None:
 def test_the_keys_of_a_file_of_graphs(command: Command, tmp_path: Path) -> None:
     digest = hashlib.sha256((tmp_path / "net.onnx").read_bytes()).hexdigest()
     given = {"runtime": "openvino", "encoding": "onnx", "target": "cpu", "sha256": digest}
-    assert {*given, "convert-types"} == set(graphs_file.SETTINGS)
+    assert {*given, "convert-types", "share-variables"} == set(graphs_file.SETTINGS)
     options = [part for key, value in given.items() for part in ("--graph-option", f"net:{key}={value}")]
     assert given.items() <= row(command, *NET, *options, "--check").items()
     converted = row(command, "--graph", "net=int8.onnx", "--check", "--graph-option", "net:convert-types=true")
     assert (converted["convert_types"], "run_ms" in converted) == (True, True)
+    shared = row(command, *NET, "--graph-option", "net:share-variables=true")
+    assert (shared["share_variables"], row(command, *NET)["share_variables"]) == (True, False)
 
 
 def test_graphs_that_other_options_name(command: Command, write: Write) -> None:

@@ -23,7 +23,7 @@ from wasi_nn.abi.component import compose, host_functions
 from wasi_nn.abi.component.bridge import VERSIONS
 
 if TYPE_CHECKING:
-    from wasi_nn.abi.component.bridge_functions import Define
+    from wasi_nn.abi.component.linking import Define
     from wasi_nn.types import Array
 
 JUNE, AUGUST, OCTOBER = VERSIONS

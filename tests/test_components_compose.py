@@ -21,6 +21,7 @@ from wasi_nn import GuestError, Session, add_to_component_linker, wrap_component
 from wasi_nn.abi.component import bridge, compose, encoding
 from wasi_nn.abi.component.bridge import VERSIONS
 
+EXTENDED = (HERE / "driver-ext.wasm").read_bytes()
 DRIVERS = [(HERE / f"driver-{version.partition('-rc-')[2]}.wasm").read_bytes() for version in VERSIONS]
 
 
@@ -53,8 +54,8 @@ def test_imports_all_but_wasi_nn_and_exports_all(driver: bytes) -> None:
 
 def test_another_way_to_wrap_a_guest_has_another_name() -> None:
     """Kept guests that were wrapped in the former way must not be taken. If this fails: change the name, too."""
-    wrapped = hashlib.sha256(b"".join(map(wrap_component, DRIVERS))).hexdigest()
-    assert (compose.FORMAT, wrapped[:16]) == ("-w6", "75b2d657fc986687")
+    wrapped = hashlib.sha256(b"".join(map(wrap_component, [*DRIVERS, EXTENDED]))).hexdigest()
+    assert (compose.FORMAT, wrapped[:16]) == ("-w7", "a6bc0d9bca80fcab")
 
 
 def test_a_guest_without_wasi_nn_stays_as_it_is() -> None:
@@ -71,6 +72,68 @@ def test_a_guest_may_import_two_versions() -> None:
         linker = Linker(ENGINE)
         add_to_component_linker(linker, session)
         linker.instantiate(Store(ENGINE), Component(ENGINE, wrapped))
+
+
+def extension_import(interface: str) -> str:
+    return f'(import "{bridge.extension_name(interface)}" (instance))'
+
+
+def test_a_guest_of_extensions_imports_what_it_uses() -> None:
+    imports, exports = imports_and_exports(EXTENDED)
+    given = ("wasi:nn/", "wasi-nn:ext/")
+    markers = {bridge.marker(interface) for interface in bridge.EXTENSIONS_INTERFACES}
+    for direct in (True, False):
+        assert imports_and_exports(wrap_component(EXTENDED, direct=direct)) == (
+            {name for name in imports if not name.startswith(given)} | {bridge.HOST, bridge.EXTENSIONS_HOST} | markers,
+            exports,
+        )
+
+
+@pytest.mark.parametrize(
+    "interfaces",
+    [*([name] for name in bridge.EXTENSIONS_INTERFACES), ["sequences", "types", "describe"], ["state", "signatures"]],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("older", [True, False])
+def test_a_guest_may_import_some_extensions_in_any_order(interfaces: list[str], older: bool) -> None:
+    before = error_import(VERSIONS[0], "old") if older else ""
+    guest = wasm(f"(component {before} {' '.join(map(extension_import, interfaces))})")
+    wrapped = wrap_component(guest)
+    markers = {bridge.marker(interface) for interface in interfaces}
+    assert imports_and_exports(wrapped) == ({bridge.HOST, bridge.EXTENSIONS_HOST} | markers, set())
+    assert (bridge.binary(VERSIONS[0]) in wrapped) == older
+    assert bridge.binary(VERSIONS[2]) not in wrapped
+    with Session() as session:
+        linker, component = Linker(ENGINE), Component(ENGINE, wrapped)
+        add_to_component_linker(linker, session, component)
+        linker.instantiate(Store(ENGINE), component)
+        assert not session.takes_byte_strings or "byte-strings" in interfaces
+
+
+def test_extensions_know_the_types_of_the_guest() -> None:
+    """Types of wasi-nn:ext, and of wasi:nn in it, as a guest refers to them from one import to the next."""
+    names = ("tensor-type", "named-tensor", "element-type", "dimension")
+    aliases = " ".join(f'(alias export $types "{name}" (type ${name}))' for name in names)
+    outer = " ".join(
+        f'(alias outer 1 ${name} (type $a-{name})) (export "{name}" (type (eq $a-{name})))' for name in names[2:]
+    )
+    text = f"""(component
+      (import "wasi:nn/tensor@{VERSIONS[2]}" (instance $nn (export "tensor" (type (sub resource)))))
+      (alias export $nn "tensor" (type $tensor))
+      (import "{bridge.extension_name("types")}" (instance $types
+        (alias outer 1 $tensor (type $t)) (export "tensor" (type $tensor (eq $t)))
+        (type $k (enum "FP16" "FP32" "FP64" "BF16" "U8" "I32" "I64")) (export "tensor-type" (type $kind (eq $k)))
+        (type $n (tuple string (own $tensor))) (export "named-tensor" (type (eq $n)))
+        (type $e (variant (case "number" $kind) (case "byte-string") (case "native" string) (case "any")))
+        (export "element-type" (type (eq $e)))
+        (type $d (variant (case "fixed" u32) (case "named" string) (case "unknown")))
+        (export "dimension" (type (eq $d)))))
+      {aliases}
+      (import "{bridge.extension_name("describe")}" (instance {outer})))"""
+    Component(ENGINE, wrap_component(wasm(text)))
+    other = text.replace('(case "any")', '(case "all")')
+    with pytest.raises(wasmtime.WasmtimeError):
+        Component(ENGINE, wrap_component(wasm(other)))
 
 
 def test_definitions_between_imports_keep_their_meaning() -> None:
@@ -120,6 +183,15 @@ def test_exports_of_every_sort() -> None:
         ('(import "wasi:nn/graph" (instance))', "it imports wasi:nn/graph, and"),
         ('(import "wasi:nn/graph@0.2.0-rc-2024-10-28" (func))', "it imports wasi:nn/graph@0.2.0-rc-2024-10-28, and"),
         (f'(import "{bridge.HOST}" (instance))', "which is reserved for the host"),
+        (f'(import "{bridge.EXTENSIONS_HOST}" (instance))', "which is reserved for the host"),
+        (f'(import "{bridge.marker("state")}" (instance))', "it imports wasi-nn:bridge/uses-state, which is reserved"),
+        (
+            '(import "wasi-nn:ext/state@0.2.0" (instance))',
+            ", and this host has wasi-nn:ext/{types,describe,signatures,state,sequences,byte-strings} of the version",
+        ),
+        ('(import "wasi-nn:ext/prompt@0.1.0" (instance))', "it imports wasi-nn:ext/prompt@0.1.0, and this host has"),
+        ('(import "wasi-nn:ext/state" (instance))', "it imports wasi-nn:ext/state, and this host has"),
+        ('(import "wasi-nn:ext/state@0.1.0" (func))', "it imports wasi-nn:ext/state@0.1.0, and this host has"),
         ('(component $c) (instance (instantiate $c)) (import "a" (func))', "a section of kind instance before"),
         ('(type $t u32) (export "t" (type $t)) (import "a" (func))', "a section of kind export before"),
     ],
@@ -181,7 +253,7 @@ def test_a_component_that_is_cut_short() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(
-    of=st.sampled_from(DRIVERS),
+    of=st.sampled_from([*DRIVERS, EXTENDED]),
     changes=st.lists(st.tuples(st.integers(8, 1500), st.integers(0, 255)), min_size=1, max_size=8),
 )
 def test_a_component_with_bytes_changed(of: bytes, changes: list[tuple[int, int]]) -> None:
@@ -213,7 +285,7 @@ def test_the_built_files_are_what_the_sources_build(tmp_path: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
     built = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     committed = Path(bridge.__file__).parent
-    assert len(built) == 9
+    assert len(built) == 12
     assert built == {name: (committed / name).read_bytes() for name in built}
 
 
@@ -224,3 +296,4 @@ def test_the_driver_is_what_its_source_builds(tmp_path: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
     for version, driver in zip(VERSIONS, DRIVERS, strict=True):
         assert (tmp_path / f"driver-{version.partition('-rc-')[2]}.wasm").read_bytes() == driver
+    assert (tmp_path / "driver-ext.wasm").read_bytes() == EXTENDED

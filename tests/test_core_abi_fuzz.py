@@ -12,16 +12,27 @@ from struct import pack
 import numpy as np
 import onnx_models as models
 import pytest
-from core_guest import BUILDERS, DATA, DIMS, F32, NAME, NOT_FOUND, OUT, SUCCESS, TENSOR, TRAP, CoreGuest
+from core_guest import BUILDERS, DATA, DIMS, F32, NAME, NOT_FOUND, OUT, SUCCESS, TENSOR, TRAP, CoreGuest, wat
 from hypothesis import HealthCheck, example, given, settings, strategies as st
+from numpy_graphs import Counting, Shouting, Trainable
 
 import wasi_nn
-from wasi_nn.abi.core import spec
+from wasi_nn.abi.core import extensions, spec
 from wasi_nn.backends.onnx.class_labels import keys_of_maps
 from wasi_nn.backends.onnx.model import is_onnx, tensors_with_shape, uses_external_data
+from wasi_nn.session.policy import EXTENSIONS
 
 MEMORY_SIZE = 16 * 65536
-REGISTRY = wasi_nn.Registry({"relu": models.relu(), "two": models.add_and_mul(), "any": models.identity(dims=None)})
+GRAPHS: dict[str, bytes | wasi_nn.Graph] = {
+    "relu": models.relu(),
+    "two": models.add_and_mul(),
+    "any": models.identity(dims=None),
+    "shout": Shouting(),
+    "train": Trainable(),
+    "count": Counting(),
+}
+REGISTRY = wasi_nn.Registry(GRAPHS)
+FUNCTIONS = {**spec.FUNCTIONS, **{name: function.parameters for name, function in extensions.FUNCTIONS.items()}}
 MODEL = models.relu()
 
 u32 = st.integers(0, 2**32 - 1)
@@ -36,8 +47,8 @@ number = st.one_of(interesting, interesting, u32)
 @st.composite
 def calls(draw: st.DrawFn) -> tuple[str, tuple[int, ...]]:
     """A call of any function with any arguments."""
-    name = draw(st.sampled_from(sorted(spec.FUNCTIONS)))
-    return name, tuple(draw(number) for _ in range(spec.FUNCTIONS[name]))
+    name = draw(st.sampled_from(sorted(FUNCTIONS)))
+    return name, tuple(draw(number) for _ in range(FUNCTIONS[name]))
 
 
 patches = st.tuples(st.integers(0, 4096), st.one_of(st.binary(max_size=64), st.builds(lambda n: pack("<I", n), number)))
@@ -47,9 +58,9 @@ fuzz = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCh
 
 
 def prepared(session: wasi_nn.Session) -> CoreGuest:
-    """A guest with two graphs, a context on each, and a model, a tensor and a name in memory."""
-    guest = CoreGuest(session)
-    for name in ("relu", "any"):
+    """A guest with graphs, a context on each, and a model, a tensor and a name in memory."""
+    guest = CoreGuest(session, wat(extensions=EXTENSIONS))
+    for name in ("relu", "any", "shout", "train", "count"):
         guest.context(name)
     guest.write(DATA, MODEL)
     guest.write(BUILDERS, pack("<IIII", DATA, len(MODEL), 0, 0))
@@ -62,6 +73,8 @@ def prepared(session: wasi_nn.Session) -> CoreGuest:
 @fuzz
 @given(steps)
 @example([("get_output", (3, 0, 0, 2**32 - 1, OUT))])
+@example([("describe", (1, 2**32 - 1, 0, OUT)), ("describe", (1, MEMORY_SIZE - 4, 4, OUT))])
+@example([("set_byte_strings", (6, 0, DIMS, 2, DATA, 0)), ("state_get", (7, 0, 0, MEMORY_SIZE - 4))])
 @example([("load", (0, 2**29, 1, 0, OUT)), ("set_input", (3, 0, MEMORY_SIZE - 20))])
 def test_any_calls_give_an_errno_or_a_trap(steps: list[tuple[str, tuple[int, ...]] | tuple[int, bytes]]) -> None:
     records: list[logging.LogRecord] = []

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import doctest
 import re
+import runpy
 import shutil
 import struct
 import subprocess
 import sys
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,11 @@ from command_guests import EMPTY, LOOPS
 from conftest import C_GUESTS, REPOSITORY, need
 
 import wasi_nn
-from wasi_nn import ErrorCode, HostLimits, Limits
+from wasi_nn import ErrorCode, HostLimits, Limits, cli
+from wasi_nn.abi.core import extensions
 from wasi_nn.abi.core.spec import ERRNO, MISSING_MEMORY
 from wasi_nn.isolation import Isolation
+from wasi_nn.session.policy import EXTENSIONS
 
 
 def example(page: str, heading: str) -> str:
@@ -56,7 +60,7 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")]
+PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")]
 FOLDERS = ("bench", "demo", "examples", "fuzz", "guests", "src", "tests", "tools")
 
 
@@ -76,6 +80,21 @@ def test_links_lead_somewhere(path: Path) -> None:
         target = (path.parent / file).resolve() if file else path
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def wit_words(text: str) -> str:
+    """The words of WIT without comments and uses: a space between each two."""
+    lines = (line.partition("//")[0] for line in text.splitlines() if not line.strip().startswith("use "))
+    return " ".join(" ".join(lines).split())
+
+
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("docs/proposals/*.md")), ids=lambda path: path.name)
+def test_the_interfaces_of_a_proposal_are_those_that_the_host_has(path: Path) -> None:
+    there = wit_words((REPOSITORY / "guests" / "bridge" / "wasi-nn-ext.wit").read_text())
+    blocks = re.findall(r"^```wit\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
+    assert blocks or path.name == "README.md"
+    for block in blocks:
+        assert wit_words(block) in there
 
 
 @pytest.mark.parametrize(("guest", "output"), [(EMPTY, "0\n"), (LOOPS, "it takes too long\n")], ids=["ends", "loops"])
@@ -124,6 +143,40 @@ def test_lists_of_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().out == "2\n"
 
 
+def test_a_model_that_learns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need("torch", "'wasi-nn[pytorch]'")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "make.py").write_text(example("docs/pytorch.md", "## Models that learn"))  # torch reads the source
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        runpy.run_path("make.py", run_name="__main__")
+    exec(example("docs/pytorch.md", "### The calls of a guest"), {"wasi_nn": wasi_nn})
+    assert capsys.readouterr().out == "True\n"
+
+
+def test_a_model_that_learns_on_tensorflow_and_litert(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need("tensorflow", "'wasi-nn[tensorflow]'")
+    need("ai_edge_litert", "'wasi-nn[tflite]'")
+    need("sklearn", "scikit-learn")
+    from wasi_nn.backends.tensorflow.backend import import_tensorflow
+
+    import_tensorflow()  # without its notices
+    monkeypatch.chdir(tmp_path)
+    for name, heading in (("tensorflow.md", "## A model that learns"), ("tflite.md", "### A model that learns")):
+        script = tmp_path / name.replace(".md", ".py")  # a file, since TensorFlow reads the source of a function
+        script.write_text(example(f"docs/{name}", heading))
+        runpy.run_path(str(script))
+        assert capsys.readouterr().out.splitlines()[-1] == "right: True"
+    variables = wasi_nn.load(tmp_path / "digits.tflite").variables()
+    with np.load(tmp_path / "learned.npz") as learned:
+        variables.set(learned)
+        assert all(np.array_equal(array, learned[name]) for name, array in variables.get().items())
+
+
 def test_every_benchmark_explains_itself() -> None:
     performance = page("performance.md")
     for path in (REPOSITORY / "bench").glob("*.py"):
@@ -151,3 +204,24 @@ def test_a_text_piece_by_piece(
 def test_the_example_of_the_host() -> None:
     (example_of_host,) = doctest.DocTestFinder(recurse=False).find(wasi_nn.Host, "Host")
     assert doctest.DocTestRunner().run(example_of_host) == (0, 3)
+
+
+def test_every_function_of_the_extensions_is_in_the_table() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `([\w-]+)` \| (.*) \|$", page("extensions.md"), re.MULTILINE)
+    assert {name: (len(parameters.split(", ")), interface) for name, interface, parameters in rows} == {
+        name: (function.parameters, function.interface) for name, function in extensions.FUNCTIONS.items()
+    }
+    for interface in EXTENSIONS:
+        assert f"\n| `{interface}` | " in page("extensions.md")
+
+
+def test_the_guest_run_any_answers_as_the_page_shows(
+    tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shown = re.search(r"^\$ (wasi-nn run .*run_any.*)\n((?:.*\n)*?)```$", page("extensions.md"), re.MULTILINE)
+    assert shown is not None
+    (tmp_path / "net.onnx").write_bytes(models.relu())
+    shutil.copy(C_GUESTS / "run_any.wasm", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(shown[1].split()[1:]) == 0
+    assert capfd.readouterr().out == shown[2]

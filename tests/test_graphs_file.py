@@ -48,6 +48,21 @@ def test_all_that_can_be_said_of_a_graph(write: Write, monkeypatch: pytest.Monke
         assert graph.runtime == runtime
         assert graph.compute(VALUES)["y"].tolist() == [0, 1, 0, 2]
     assert registry.named("short").source == tmp_path / "models" / "net.onnx"
+    assert not registry.named("short").share_variables
+
+
+def test_a_graph_that_shares_variables_must_have_some(write: Write) -> None:
+    path = write("net.onnx", models.relu())
+    file = write("graphs.toml", b"[graphs.net]\npath = 'net.onnx'\nshare-variables = true")
+    on_command_line = graphs_file.with_setting(NamedGraph(path), "share-variables", "true")
+    for graphs in (file, {"net": NamedGraph(path, share_variables=True)}, {"net": on_command_line}):
+        registry = Registry(graphs)
+        assert registry.named("net").share_variables
+        match = r"graph 'net' can't share variables: .*has no variables"
+        refused(ErrorCode.UNSUPPORTED_OPERATION, match, registry.get, "net")
+    write("graphs.toml", b"[graphs.net]\npath = 'net.onnx'\nshare-variables = 1")
+    refused(ErrorCode.INVALID_ARGUMENT, "share-variables can't be 1", Registry, file)
+    refused(ErrorCode.INVALID_ARGUMENT, "share_variables", Registry, {"net": NamedGraph(path, share_variables=1)})  # type: ignore[arg-type]
 
 
 def test_a_digest_is_taken_alike_in_a_file_on_the_command_line_and_in_python(write: Write) -> None:

@@ -140,7 +140,7 @@ def test_a_guest_tells_its_usage(name: str) -> None:
     [line] = result.stdout.decode().splitlines()
     words = line.removeprefix(f"usage: {name} ")
     assert words != line
-    comment = (C_GUESTS / f"{name}.c").read_text().partition("\n */")[0]
+    comment = " ".join((C_GUESTS / f"{name}.c").read_text().partition("\n */")[0].replace("\n *", " ").split())
     assert words.replace("TYPE:DIMS:FILE...", "INPUT...") in comment
 
 

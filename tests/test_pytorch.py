@@ -110,7 +110,7 @@ def test_what_is_no_model(content: bytes) -> None:
 def test_a_module_that_has_nothing_to_run() -> None:
     class Empty(torch.nn.Module):
         @torch.jit.export
-        def other(self, x: torch.Tensor) -> torch.Tensor:
+        def _other(self, x: torch.Tensor) -> torch.Tensor:
             return x
 
     refused(ErrorCode.UNSUPPORTED_OPERATION, "no method 'forward'", wasi_nn.load, models.script(Empty()))

@@ -39,8 +39,10 @@ from wasi_nn import (
     cli as commands,
 )
 from wasi_nn.abi.component.bridge import VERSIONS
+from wasi_nn.session.extension_calls import ExtensionCalls
 from wasi_nn.tracing import Difference, RecordingSession, Replayed, Trace, TraceReader, replay
 from wasi_nn.tracing.comparison import difference
+from wasi_nn.tracing.extension_recording import ExtensionRecording
 
 JUNE, _, OCTOBER = VERSIONS
 INPUT = models.f32([1.5, -2.5, 3.5, -4.5])
@@ -287,12 +289,17 @@ def test_sequences_are_recorded_and_replayed(trace: Path) -> None:
 
 def test_every_call_on_a_context_is_recorded() -> None:
     on_contexts = {
-        name for name, method in vars(Session).items() if callable(method) and _first_parameter(method) == "context"
+        name
+        for owner in (Session, ExtensionCalls)
+        for name, method in vars(owner).items()
+        if callable(method) and _first_parameter(method) in ("context", "graph", "sequence")
     }
-    assert {"compute", "set_input", "output_bytes", "compute_single"} <= on_contexts
-    only_tell = {"input_info", "output_info", "context_full"}
+    assert {"compute", "set_input", "output_bytes", "compute_single", "state_get", "next_named"} <= on_contexts
+    only_tell = {"input_info", "output_info", "context_full", "graph"}
     make_others = {"set_input_tensor", "get_output_tensor", "compute_named_tensors"}
-    assert on_contexts - only_tell - make_others <= set(vars(RecordingSession))
+    make_others |= {"begin_sequence", "next_of_sequence"}
+    recorded_here = set(vars(RecordingSession)) | set(vars(ExtensionRecording))
+    assert on_contexts - only_tell - make_others <= recorded_here
 
 
 def _first_parameter(method: Callable[..., Any]) -> str:
@@ -415,12 +422,16 @@ def test_tensors_of_every_type_are_replayed(trace: Path, kind: TensorType) -> No
     assert replay(trace, {"net": models.identity(kind)}) == Replayed(3, 1, 0, False, ())
 
 
-def test_outputs_without_bytes_arent_compared(trace: Path) -> None:
+def test_strings_are_stored_and_compared(trace: Path) -> None:
     graphs = {"net": models.cast(TensorProto.FLOAT, TensorProto.STRING)}
     with RecordingSession(trace, graphs, data=True) as session:
         context = session.init_execution_context(session.load_by_name("net"))
         session.compute_named(context, [("x", INPUT)])
-    assert replay(trace, graphs) == Replayed(3, 0, 0, False, ())
+    assert replay(trace, graphs) == Replayed(3, 1, 0, False, ())
+    assert b"1.5" in Path(f"{trace}.data").read_bytes()
+    assert texts(replay(trace, {"net": models.identity()})) == [
+        "call 3, compute_named: output 'y': it is f32[4], was string[4]"
+    ]
 
 
 def test_a_trace_that_is_cut_short_is_replayed_up_to_there(recorded: Path) -> None:

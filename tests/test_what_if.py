@@ -68,6 +68,7 @@ FILES: Mapping[str, Callable[[], bytes]] = {
     "x.bin": lambda: pack("<4f", 1, -2, 3, -4),
     "pairs.bin": lambda: pack("<4f", 0.25, 0.75, 1, 0),
     "infer.wasm": lambda: (C_GUESTS / "infer.wasm").read_bytes(),
+    "run_any.wasm": lambda: (C_GUESTS / "run_any.wasm").read_bytes(),
 }
 
 

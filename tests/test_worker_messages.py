@@ -113,7 +113,7 @@ def test_requests_have_the_fields_of_the_table() -> None:
     table = protocol.__doc__.split("\n\n")[2]
     assert set(protocol.FIELDS) == set(Request)
     for what, fields in protocol.FIELDS.items():
-        assert re.search(rf"(control|runner) +{what.value} ", f"{table} ".replace("\n", " \n")), what
+        assert re.search(rf"(control|runner|set) +{what.value} ", f"{table} ".replace("\n", " \n")), what
         assert all(field in table for field in fields)
         message = request(what, **dict.fromkeys(fields))
         assert kind_of(message) is what

@@ -317,32 +317,35 @@ static uint32_t get_number(const uint8_t *from) {
     return number;
 }
 
-/* Make the resources of the outputs that the host tells as text; returns their number. */
-static uint32_t take_outputs(const uint8_t *from, uint32_t count, named_tensor **tensors) {
-    *tensors = take(count * (uint64_t)sizeof(named_tensor));
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t tensor = keep_size(get_number(from), get_number(from + DIGITS));
-        bytes name = {from + 3 * DIGITS, get_number(from + 2 * DIGITS)};
-        (*tensors)[i] = (named_tensor){name, tensor_resource(tensor)};
-        from = name.data + name.size;
-    }
-    return count;
-}
-
-/* Compute on inputs of which the host gets a text; returns the handle of an error, or 0. */
-static uint32_t compute_by_text(uint32_t context, const named_tensor *inputs, uint32_t count, bytes *outputs) {
+/* Named tensors for the host: for each, its handle, the size of its name, and its name. */
+static bytes put_tensors(const named_tensor *tensors, uint32_t count) {
     uint64_t length = 0;
-    for (uint32_t i = 0; i < count; i++) length += 2 * DIGITS + inputs[i].name.size;
+    for (uint32_t i = 0; i < count; i++) length += 2 * DIGITS + tensors[i].name.size;
     uint8_t *text = take(length), *at = text;
     for (uint32_t i = 0; i < count; i++) {
         uint64_t scratch = top;
-        at = put_number(put_number(at, at_host(tensor_handle(inputs[i].tensor))), inputs[i].name.size);
+        at = put_number(put_number(at, at_host(tensor_handle(tensors[i].tensor))), tensors[i].name.size);
         top = scratch;
-        __builtin_memcpy(at, inputs[i].name.data, inputs[i].name.size);
-        at += inputs[i].name.size;
+        __builtin_memcpy(at, tensors[i].name.data, tensors[i].name.size);
+        at += tensors[i].name.size;
     }
-    host_compute_named(context, text, length, outputs);
-    return get_number(outputs->data);
+    return (bytes){text, length};
+}
+
+static void consume_all(const named_tensor *tensors, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) consume(tensors[i].tensor);
+}
+
+/* Named tensors from the host: for each, its handle and size, the size of its name, and its name. */
+static named_tensor *get_tensors(const uint8_t *from, uint32_t count) {
+    named_tensor *tensors = take(count * (uint64_t)sizeof(named_tensor));
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t tensor = keep_size(get_number(from), get_number(from + DIGITS));
+        bytes name = {from + 3 * DIGITS, get_number(from + 2 * DIGITS)};
+        tensors[i] = (named_tensor){name, tensor_resource(tensor)};
+        from = name.data + name.size;
+    }
+    return tensors;
 }
 
 EXPORT_POINTER("inference", "[method]graph-execution-context.compute")
@@ -354,17 +357,20 @@ named_result *compute(uint32_t context, const named_tensor *inputs, uint32_t cou
         error = done >> 32;
         if (done == OUTPUTS_AS_TEXT) host_compute_outputs(&outputs);
     } else {
-        error = compute_by_text(context, inputs, count, &outputs);
+        bytes given = put_tensors(inputs, count);
+        host_compute_named(context, given.data, given.size, &outputs);
+        error = get_number(outputs.data);
     }
-    named_tensor *tensors = NULL;
-    uint32_t made = 0;
-    if (!error)
-        made = outputs.data ? take_outputs(outputs.data + 2 * DIGITS, get_number(outputs.data + DIGITS), &tensors)
-                            : take_answer(&tensors);
-    for (uint32_t i = 0; i < count; i++) consume(inputs[i].tensor);
-    out.named = (named_result){.is_error = error != 0, .count = made};
-    if (error) out.named.error = error_resource(error);
-    else out.named.tensors = tensors;
+    out.named = (named_result){.is_error = error != 0};
+    if (error) {
+        out.named.error = error_resource(error);
+    } else if (outputs.data) {
+        out.named.count = get_number(outputs.data + DIGITS);
+        out.named.tensors = get_tensors(outputs.data + 2 * DIGITS, out.named.count);
+    } else {
+        out.named.tensors = take_answer(&out.named.count);
+    }
+    consume_all(inputs, count);
     return &out.named;
 }
 

@@ -109,14 +109,14 @@ static inline uint32_t put_request(const named_tensor *inputs, uint32_t count) {
     return 4 * (uint32_t)(at - exchange.request);
 }
 
-/* Make the resources of the answer's outputs; returns their number. */
-static inline uint32_t take_answer(named_tensor **tensors) {
+/* The answer's outputs, with new resources. */
+static inline named_tensor *take_answer(uint32_t *count) {
     const uint32_t *from = exchange.answer;
-    uint32_t count = *from++;
-    *tensors = take(count * (uint64_t)sizeof(named_tensor));
-    for (uint32_t i = 0; i < count; i++) {
+    *count = *from++;
+    named_tensor *tensors = take(*count * (uint64_t)sizeof(named_tensor));
+    for (uint32_t i = 0; i < *count; i++) {
         uint32_t tensor = *from++, size = *from++, length = *from++;
-        (*tensors)[i] = (named_tensor){{(const uint8_t *)from, length}, tensor_resource(tensor)};
+        tensors[i] = (named_tensor){{(const uint8_t *)from, length}, tensor_resource(tensor)};
         from += words_of(length);
         if (is_kept(tensor)) {
             take_slot(tensor);
@@ -128,5 +128,5 @@ static inline uint32_t take_answer(named_tensor **tensors) {
             keep_size(tensor, size);
         }
     }
-    return count;
+    return tensors;
 }

@@ -68,10 +68,9 @@ static inline void other_option(const char *option, const char *usage) {
     exit(0);
 }
 
-/* An execution context on a graph: that of the name `name`, else the model in the file `path`. */
-static inline wasi_nn_context open_graph(const char *name, const char *path) {
+/* A graph: that of the name `name`, else the model in the file `path`. */
+static inline wasi_nn_graph load_graph(const char *name, const char *path) {
     wasi_nn_graph graph;
-    wasi_nn_context context;
     if (name) {
         check(wasi_nn_load_by_name(name, strlen(name), &graph), "load_by_name");
     } else if (path) {
@@ -82,8 +81,24 @@ static inline wasi_nn_context open_graph(const char *name, const char *path) {
     } else {
         DIE("no model: give --graph NAME or --model FILE");
     }
+    return graph;
+}
+
+static inline wasi_nn_context context_on(wasi_nn_graph graph) {
+    wasi_nn_context context;
     check(wasi_nn_init_execution_context(graph, &context), "init_execution_context");
     return context;
+}
+
+/* An execution context on the graph that `load_graph` gives. */
+static inline wasi_nn_context open_graph(const char *name, const char *path) {
+    return context_on(load_graph(name, path));
+}
+
+/* Write a whole file. */
+static inline void write_file(const char *path, const void *data, uint32_t size) {
+    FILE *file = fopen(path, "wb");
+    if (!file || fwrite(data, 1, size, file) != size || fclose(file)) DIE("%s: can't be written", path);
 }
 
 /* Output `index` of the last compute, as large as it is. */

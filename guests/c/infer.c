@@ -66,11 +66,7 @@ static void take_output(wasi_nn_context context, uint32_t index, const char *tex
     printf("output %u: %u bytes, %u %s:", index, output.size, count, TYPES[type].name);
     for (uint32_t n = 0; n < count && n < 8; n++) print_element(output.data + n * size, TYPES[type].type);
     puts(count > 8 ? " ..." : "");
-    if (*text) {
-        FILE *file = fopen(text, "wb");
-        if (!file || fwrite(output.data, 1, output.size, file) != output.size || fclose(file))
-            DIE("%s: can't be written", text);
-    }
+    if (*text) write_file(text, output.data, output.size);
     free(output.data);
 }
 

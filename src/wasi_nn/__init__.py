@@ -22,8 +22,8 @@ TYPE_CHECKING = False  # as that of `typing`, without the time that its import t
 if TYPE_CHECKING:
     from typing import Any
 
-    from wasi_nn.abi.component.bridge_functions import add_to_component_linker as add_to_component_linker
     from wasi_nn.abi.component.compose import wrap_component as wrap_component
+    from wasi_nn.abi.component.linking import add_to_component_linker as add_to_component_linker
     from wasi_nn.abi.core.dialects import Dialect as Dialect, add_to_linker as add_to_linker
     from wasi_nn.backends import Backend as Backend
     from wasi_nn.errors import (
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "abi.component.bridge_functions": ("add_to_component_linker",),
+    "abi.component.linking": ("add_to_component_linker",),
     "abi.component.compose": ("wrap_component",),
     "abi.core.dialects": ("Dialect", "add_to_linker"),
     "backends": ("Backend",),

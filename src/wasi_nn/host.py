@@ -89,6 +89,8 @@ class Host:
     totals         the limits of all guests together. None: `HostLimits()`
     dialect        the nn functions and numbers of core modules. `auto`: chosen by the imports of each module
     cache          the directory for compiled guests. True: the user's cache directory. False: no cache
+    extensions     the interfaces of wasi-nn:ext that guests may import, such as `['describe']`. True: all. False: none
+    show_metadata  whether guests that ask for a description of a graph get what its model says about itself
 
     Several threads may use a host at once. `close`, or the end of a `with` block, stops the guests that still run.
 
@@ -109,16 +111,20 @@ class Host:
         totals: HostLimits | None = None,
         dialect: Dialect | str = Dialect.AUTO,
         cache: bool | str | os.PathLike[str] = True,
+        extensions: bool | Collection[str] = True,
+        show_metadata: bool = True,
     ) -> None:
         require_settings(limits, totals, rules, isolate)
         if isolate is not None:
             rules = replace(rules or LoadRules(), isolate=isolate)
-        Policy.of(allow_load, allow_targets, allow_names)  # raises for a wrong one
+        Policy.of(allow_load, allow_targets, allow_names, extensions, show_metadata)  # raises for a wrong one
         self.registry = registry_of(graphs, rules)
         self.allow_load = allow_load
         self.allow_targets = allow_targets
         self.allow_names = allow_names
         self.allow_http = as_flag("allow_http", allow_http)
+        self.extensions = extensions
+        self.show_metadata = show_metadata
         self.rules = rules
         self.dialect = parse_enum(Dialect, dialect)
         self.limits = limits or Limits()
@@ -176,6 +182,8 @@ class Host:
             "allow_load": self.allow_load,
             "allow_targets": self.allow_targets,
             "allow_names": self.allow_names if allow_names is None else allow_names,
+            "extensions": self.extensions,
+            "show_metadata": self.show_metadata,
             "rules": self.rules,
             "limits": limits,
             "totals": self._usage,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from struct import pack, unpack
 
 import wasmtime
@@ -10,6 +10,7 @@ import wasmtime
 import wasi_nn
 from wasi_nn.abi.core import spec
 from wasi_nn.abi.core.dialects import ABIS
+from wasi_nn.abi.core.extensions import FUNCTIONS, MODULE
 
 SUCCESS, INVALID_ARGUMENT, INVALID_ENCODING, MISSING_MEMORY, BUSY, RUNTIME_ERROR = range(6)
 UNSUPPORTED_OPERATION, TOO_LARGE, NOT_FOUND = range(6, 9)
@@ -26,13 +27,21 @@ DATA = 65536
 MEMORY = '(memory (export "memory") 16)'
 
 
-def wat(memory: str = MEMORY, rest: str = "", abi: type[spec.CoreAbi] = spec.CoreAbi) -> str:
-    """The guest's WebAssembly text. It exports a function for each nn function, which passes its arguments on."""
+def wat(
+    memory: str = MEMORY,
+    rest: str = "",
+    abi: type[spec.CoreAbi] = spec.CoreAbi,
+    extensions: Collection[str] = (),
+) -> str:
+    """The guest's WebAssembly text. It exports a function for each nn function, and for those of these extensions,
+    which passes its arguments on."""
+    functions = [(abi.module, name, count) for name, count in abi.functions.items()]
+    functions += [(MODULE, name, count) for name, (count, of) in FUNCTIONS.items() if of in extensions]
     imports, exports = [], []
-    for name, count in abi.functions.items():
+    for module, name, count in functions:
         params = "(param" + " i32" * count + ")"
         arguments = " ".join(f"(local.get {n})" for n in range(count))
-        imports.append(f'(import "{abi.module}" "{name}" (func ${name} {params} (result i32)))')
+        imports.append(f'(import "{module}" "{name}" (func ${name} {params} (result i32)))')
         exports.append(f'(func (export "{name}") {params} (result i32) (call ${name} {arguments}))')
     return f"(module {' '.join(imports)} {memory} {' '.join(exports)} {rest})"
 

@@ -12,11 +12,11 @@ import numpy as np
 from wasmtime import Engine, Store
 from wasmtime.component import Component, Linker
 
-from wasi_nn.abi.component import bridge_functions, compose, host_functions
+from wasi_nn.abi.component import compose, host_functions, linking
 from wasi_nn.session.session import Session
 
 if TYPE_CHECKING:
-    from wasi_nn.abi.component.bridge_functions import Define
+    from wasi_nn.abi.component.linking import Define
     from wasi_nn.types import Array
 
 HERE = Path(__file__).parent / "components"
@@ -53,8 +53,9 @@ def dtype_of(number: int) -> Any:
 
 
 def driver(version: str, *, direct: bool = True) -> Component:
+    """The compiled driver for a version of wasi:nn, or for wasi-nn:ext if the version is `ext`."""
     if (version, direct) not in _compiled:
-        wasm = (HERE / f"driver-{version.partition('-rc-')[2]}.wasm").read_bytes()
+        wasm = (HERE / f"driver-{version.rpartition('-rc-')[2]}.wasm").read_bytes()
         _compiled[version, direct] = Component(ENGINE, compose.wrap_component(wasm, direct=direct))
     return _compiled[version, direct]
 
@@ -74,11 +75,11 @@ class Driven:
     ) -> None:
         self.session = session
         self.version = version
-        self.named = version.endswith("10-28")
-        self.linker = Linker(engine)
-        self.memories = bridge_functions.add_functions(self.linker, session, define).memories
-        self.store = Store(engine)
+        self.named = version.endswith(("10-28", "ext"))
         self.component = driver(version, direct=direct) if component is None else component
+        self.linker, imports = Linker(engine), self.component.type.imports(engine)
+        self.memories = linking.add_functions(self.linker, session, define, imports).memories
+        self.store = Store(engine)
         self.instance = self.linker.instantiate(self.store, self.component)
 
     def twin(self) -> Driven:
@@ -119,25 +120,25 @@ class Driven:
 
     def load(self, builders: Sequence[bytes], encoding: int = AUTODETECT, target: int = CPU) -> int:
         self.stage(b"".join(builders))
-        return self._outcome(self("load", [len(part) for part in builders], encoding, target))
+        return self.outcome(self("load", [len(part) for part in builders], encoding, target))
 
     def load_by_name(self, name: str) -> int:
-        return self._outcome(self("load-by-name", name))
+        return self.outcome(self("load-by-name", name))
 
     def init_execution_context(self, graph: int) -> int:
-        return self._outcome(self("init-execution-context", graph))
+        return self.outcome(self("init-execution-context", graph))
 
     def set_input(self, context: int, name: str, tensor: int) -> None:
-        self._status(self("set-input", context, name, tensor))
+        self.status(self("set-input", context, name, tensor))
 
     def compute(self, context: int) -> None:
-        self._status(self("compute", context))
+        self.status(self("compute", context))
 
     def get_output(self, context: int, name: str) -> int:
-        return self._outcome(self("get-output", context, name))
+        return self.outcome(self("get-output", context, name))
 
     def compute_named(self, context: int, inputs: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-        count = self._outcome(self("compute", context, [name for name, _ in inputs], [item for _, item in inputs]))
+        count = self.outcome(self("compute", context, [name for name, _ in inputs], [item for _, item in inputs]))
         return [(self("output-name", index), self("output-tensor", index)) for index in range(count)]
 
     def infer(self, context: int, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
@@ -155,11 +156,11 @@ class Driven:
             self("drop-tensor", tensor)
         return arrays
 
-    def _outcome(self, outcome: int) -> int:
-        self._status(outcome >> 32)
+    def outcome(self, outcome: int) -> int:
+        self.status(outcome >> 32)
         return outcome & 0xFFFFFFFF
 
-    def _status(self, error: int) -> None:
+    def status(self, error: int) -> None:
         if error:
             failure = GuestFailed(CODES[self("error-code", error)], self("error-data", error))
             self("drop-error", error)

@@ -17,7 +17,7 @@ def script(module: nn.Module, *traced_on: Any) -> bytes:
     """A TorchScript archive of a module in evaluation mode; traced if there are inputs to trace it on."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # TorchScript is deprecated
-        module = module.eval()
+        module = nn.Module.train(module, False)  # a module may have a method `train` of its own
         jit: Any = torch.jit
         made = jit.trace(module, traced_on) if traced_on else jit.script(module)
         archive = io.BytesIO()
@@ -32,6 +32,18 @@ def export(module: nn.Module, *arguments: Any, keywords: Any = None, dynamic_sha
         program = torch.export.export(module.eval(), arguments, keywords, dynamic_shapes=dynamic_shapes)
         archive = io.BytesIO()
         torch.export.save(program, archive)
+    return archive.getvalue()
+
+
+def package(**programs: tuple[nn.Module, Any]) -> bytes:
+    """An archive of several exported programs, by their names: each of a module, on this input."""
+    from torch.export.pt2_archive._package import package_pt2
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exported = {name: torch.export.export(module.eval(), (x,)) for name, (module, x) in programs.items()}
+        archive = io.BytesIO()
+        package_pt2(archive, exported_programs=exported)
     return archive.getvalue()
 
 
@@ -228,3 +240,124 @@ class SavesOnLoad(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x
+
+
+class Digits(nn.Module):
+    """A small network for images of 8 x 8 pixels as rows, which `train` improves by a step of gradient descent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.hidden = nn.Linear(64, 32)
+        self.head = nn.Linear(32, 10)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def _scores(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.head(torch.relu(self.hidden(x)))
+        return scores
+
+    @torch.jit.export
+    def infer(self, x: Tensor) -> dict[str, Tensor]:
+        scores = self._scores(x)
+        return {"digit": scores.argmax(1), "share": torch.softmax(scores, 1).amax(1)}
+
+    @torch.jit.export
+    def train(self, x: Tensor, y: Tensor) -> Tensor:  # type: ignore[override]
+        loss = nn.functional.cross_entropy(self._scores(x), y)
+        weights = [self.hidden.weight, self.hidden.bias, self.head.weight, self.head.bias]
+        gradients = torch.autograd.grad([loss], weights)
+        with torch.no_grad():
+            for weight, gradient in zip(weights, gradients, strict=False):
+                if gradient is not None:
+                    weight.sub_(gradient, alpha=0.3)
+            self.steps.add_(1)  # type: ignore[operator]
+        return loss
+
+
+class Methods(nn.Module):
+    """Methods of all kinds beside `forward`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._helper([x]) + self.count  # type: ignore[operator]
+
+    def _helper(self, xs: list[Tensor]) -> Tensor:
+        return xs[0]
+
+    @torch.jit.export
+    def takes_lists(self, xs: list[Tensor]) -> Tensor:
+        return xs[0]
+
+    @torch.jit.export
+    def add(self, x: Tensor, times: int = 1) -> Tensor:
+        self.count.add_(x.sum() * times)  # type: ignore[operator]
+        return self.count  # type: ignore[return-value]
+
+
+class Drifting(nn.Module):
+    """Gradients, and attributes that are computed from weights: their history must not stay."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((size,), 0.5))
+        self.product = torch.ones(size)
+        self.kept = [torch.ones(size)]
+        self.parts = {"sum": torch.zeros(size)}
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.product = (self.product * self.weight * x)[:]
+        self.kept = [self.kept[0] * self.weight * x]
+        self.parts["sum"] = self.parts["sum"] + self.weight * x
+        gradient = torch.autograd.grad([(self.weight * x).sum()], [self.weight])[0]
+        assert gradient is not None
+        return gradient[:4]
+
+
+class Typed(nn.Module):
+    """y = x; buffers of several types. Each run adds 1 to one of them, and 1.5 to another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for dtype in (torch.bfloat16, torch.float16, torch.float64, torch.int8, torch.uint16, torch.bool):
+            self.register_buffer(f"of_{str(dtype).removeprefix('torch.')}", torch.zeros(2, 3, dtype=dtype))
+        self.register_buffer("scalar", torch.tensor(0.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.of_bfloat16.add_(1.5)  # type: ignore[operator]
+        self.scalar.add_(1)  # type: ignore[operator]
+        return x
+
+
+class Base(nn.Module):
+    """The variables of programs."""
+
+    def __init__(self, start: float = 0) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.register_buffer("count", torch.tensor([float(start)]))
+
+
+class Adds(nn.Module):
+    """A program that adds the sum of x to `count`, and gives the count."""
+
+    def __init__(self, base: Base) -> None:
+        super().__init__()
+        self.base = base
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        self.base.count.add_(x.sum())  # type: ignore[operator]
+        return {"count": self.base.count * 1, "y": self.base.linear(x)}  # type: ignore[dict-item, operator]
+
+
+class Looks(nn.Module):
+    """A program that gives `count`, plus x."""
+
+    def __init__(self, base: Base) -> None:
+        super().__init__()
+        self.base = base
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.base.count  # type: ignore[operator]

@@ -9,7 +9,7 @@ import wasmtime
 from wasmtime import Engine, Store
 from wasmtime.component import Component, Linker
 
-from wasi_nn.abi.component import bridge_functions, compose, host_functions
+from wasi_nn.abi.component import compose, host_functions, linking
 from wasi_nn.session.session import Session
 
 _ENGINE = Engine()
@@ -145,7 +145,7 @@ class RawGuest:
 
     def __init__(self, session: Session, *, direct: bool, wasm: bytes | None = None, engine: Engine = _ENGINE) -> None:
         linker = Linker(engine)
-        self.memories = bridge_functions.add_functions(linker, session, host_functions.define).memories
+        self.memories = linking.add_functions(linker, session, host_functions.define).memories
         self.store = Store(engine)
         self.instance = linker.instantiate(self.store, _compiled(raw_guest() if wasm is None else wasm, direct, engine))
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import onnx_models
+import openvino_models
 import tensorflow_models
 import tflite_models
 from ai_edge_litert import schema_py_generated as schema
@@ -72,6 +73,8 @@ def _openvino(kind: str, to: str) -> list[bytes]:
     import openvino as ov
     from openvino import opset13 as ops
 
+    if kind == "string":
+        return openvino_models.shouting((2,))
     words = {"u8": "u8", "bool": "boolean"}
     parameter = ops.parameter([2], getattr(ov.Type, words.get(kind, kind)), "x")
     result = ops.convert(parameter, words.get(to, to))
@@ -206,6 +209,9 @@ written by `make types`, which tries each cell; a test tries them again.
 - an error: the runtime has no such operator, or no such tensors, and this is what a guest gets.
 - *-*: there is no such model. (TorchScript's don't say which types they take, and so are given wasi-nn's.)
 
+Guests that import `wasi-nn:ext/byte-strings` give and get the strings of such models [as they
+are](#byte-strings).
+
 `bf16` crosses to guests that are components; the core ABI has no number for it.
 """
 
@@ -218,6 +224,16 @@ type can't hold (300 for an int8, a string that ends in a zero) is refused: `inv
 A sequence of maps from int64 or string to f32, as classifiers give it, is an f32 [maps, keys]: a row for each map,
 with its values in the ascending order of the keys. Its maps must have the same keys. The graph's metadata has the keys
 ([onnx.md](onnx.md#classifiers)). Other maps, sequences and optional values have no conversion.
+
+## Byte strings
+
+A guest that imports the interface `byte-strings` of `wasi-nn:ext` gives and gets tensors of strings without conversion:
+any bytes, zeros too, in every runtime whose cells for strings say *converted*. A tensor has at most 2**20 strings.
+
+- ONNX Runtime takes and gives texts. A string that isn't UTF-8 goes in where no string of its tensor has a zero byte
+  (`invalid-argument`), but not out (`unsupported-operation`).
+- OpenVINO takes no tensor without any string (`unsupported-operation`).
+- TensorFlow and LiteRT take and give all bytes.
 
 GGML's inputs and outputs are bytes, of whatever type and dims a guest says ([ggml.md](ggml.md)).
 """

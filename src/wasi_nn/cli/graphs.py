@@ -65,6 +65,7 @@ def _row(name: str, named: NamedGraph) -> dict[str, Any]:
         "options": dict(named.options),
         "sha256": named.sha256,
         "convert_types": named.convert_types,
+        "share_variables": named.share_variables,
     }
 
 
@@ -124,6 +125,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         settings.append(f"sha256={row['sha256'].strip()[:_DIGITS_SHOWN]}...")
     if row["convert_types"] is not None:
         settings.append(f"convert-types={json.dumps(row['convert_types'])}")
+    if row["share_variables"]:
+        settings.append("share-variables=true")
     model = f"{paths} ({', '.join(settings)})" if settings else paths
     if "error" in row:
         model += f": FAILED: {row['error']}"

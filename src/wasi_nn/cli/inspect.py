@@ -150,7 +150,9 @@ def _show_guest(options: argparse.Namespace) -> int:
     width = terminal_width()
     facts = [("abi", "core module" if report.abi == "core" else report.abi)]
     facts += [] if report.dialect is None else [("dialect", report.dialect)]
-    print(*table([*facts, *(("wasi:nn", version) for version in report.versions)], width=width), sep="\n")
+    facts += [("wasi:nn", version) for version in report.versions]
+    facts += [("extensions", ", ".join(report.extensions))] if report.extensions else []
+    print(*table(facts, width=width), sep="\n")
     for heading, imports in (("nn", report.nn), ("wasi", report.wasi), ("other imports", report.other)):
         if imports:
             print(heading)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import PROGRAM, UsageError, graph_options, keep, limit_options
+from wasi_nn.cli import PROGRAM, UsageError, extension_options, graph_options, keep, limit_options
 
 if TYPE_CHECKING:
     from wasi_nn.guests.directories import Directory
@@ -37,6 +37,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     graph_options.add(parser)
     graph_options.add_load(parser)
     parser.add_argument("--allow-http", action="store_true", help="let a component make HTTP requests (wasi:http)")
+    extension_options.add(parser)
     parser.add_argument(
         "--dialect",
         choices=("auto", "spec", "wasmedge", "wamr"),
@@ -112,6 +113,8 @@ def main(options: argparse.Namespace) -> int:
         rules=rules,
         dialect=options.dialect,
         cache=not options.no_cache,
+        extensions=options.allow_ext or not options.no_ext,
+        show_metadata=not options.no_metadata,
     )
     if options.streams is not None:  # the process does nothing else
         keep(host)

@@ -25,6 +25,7 @@ from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.python_tensors import cast_exactly
 from wasi_nn.graph.runner import ABSENT, Runner, as_runner
 from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.graph.variables import Variables
 from wasi_nn.types import TensorType
 
 if TYPE_CHECKING:
@@ -49,9 +50,13 @@ class _ConvertedGraph(Graph):
         self._graph = graph
         self.encoding, self.runtime, self.device = graph.encoding, graph.runtime, graph.device
         self.outputs_vary, self.keeps_state = graph.outputs_vary, graph.keeps_state
+        self.signature, self.signatures = graph.signature, graph.signatures
 
     def configured(self, config: memoryview) -> Graph:
         return converted(self._graph.configured(config))
+
+    def variables(self) -> Variables:
+        return _ConvertedVariables(self._graph.variables())
 
     def close(self) -> None:
         super().close()
@@ -59,6 +64,30 @@ class _ConvertedGraph(Graph):
 
     def runner(self) -> Runner:
         return _ConvertingRunner(self._graph)
+
+
+class _ConvertedVariables(Variables):
+    """A set of variables whose graphs convert their tensors. The variables themselves have their own types."""
+
+    def __init__(self, variables: Variables) -> None:
+        self._variables = variables
+        self.nbytes = variables.nbytes
+
+    @property
+    def is_lost(self) -> bool:
+        return self._variables.is_lost
+
+    def graph(self, signature: str) -> Graph:
+        return converted(self._variables.graph(signature))
+
+    def get(self) -> dict[str, Array]:
+        return self._variables.get()
+
+    def templates(self) -> Mapping[str, Array]:
+        return self._variables.templates()
+
+    def set(self, values: Mapping[str, Array]) -> None:
+        self._variables.set(values)
 
 
 class _ConvertingRunner(Runner):

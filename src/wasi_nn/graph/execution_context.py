@@ -16,12 +16,14 @@ import numpy as np
 from wasi_nn.arguments import require_function, wrong_argument
 from wasi_nn.errors import ContextFull, EndOfSequence, ErrorCode, NNError
 from wasi_nn.graph.bound_compute import BoundCompute
+from wasi_nn.graph.byte_strings import held_bytes
 from wasi_nn.graph.fitting import byte_view, find
 from wasi_nn.graph.input_slots import InputSlots
 from wasi_nn.graph.named_tensors import input_pairs, named_inputs, named_outputs, output_infos, output_view
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.python_tensors import as_declared
 from wasi_nn.graph.runner import ABSENT, as_runner, failure, run
+from wasi_nn.graph.sequence import NamedSequence
 from wasi_nn.process import forks
 
 if TYPE_CHECKING:
@@ -72,6 +74,9 @@ class ExecutionContext:
         self._sequence: Iterator[Sequence[Array]] | None = None
         self._step: Sequence[Array] | None = None
         self._outputs_of_sequence = False
+        self._gives_pieces = False  # whether the outputs are those of the current piece, while a sequence is under way
+        self.sequence_number = 0
+        """Counts the sequences that have ended, or would have: `NamedSequence` compares it."""
         self._guard: ComputeGuard | None = None
         self._held: HeldBytes | None = None
         self._known_output_bytes = 0  # set where bytes are held
@@ -146,7 +151,7 @@ class ExecutionContext:
 
     def _hold_outputs(self, outputs: Sequence[Array]) -> None:
         if self._held is not None:
-            self._held.hold(_OUTPUTS, sum(array.nbytes for array in outputs))
+            self._held.hold(_OUTPUTS, sum(map(held_bytes, outputs)))
 
     def interrupt(self) -> None:
         """Make the current compute raise soon, if its runtime can be interrupted. May be called from any thread."""
@@ -172,7 +177,8 @@ class ExecutionContext:
         """
         try:
             if self._sequence is None:
-                self._sequence = self._guarded(self._begin_sequence)
+                self._sequence = self._guarded(lambda: self._begin_sequence(self._inputs.require_all()))
+                self._gives_pieces = False
             self._step = self._guarded(partial(next, self._sequence))
         except StopIteration as end:
             self._end_sequence()
@@ -205,21 +211,67 @@ class ExecutionContext:
         finally:
             self._end_sequence()
 
+    def sequence(self, inputs: Mapping[str, ArrayLike] | Iterable[tuple[str, ArrayLike]] | ArrayLike) -> NamedSequence:
+        """Begin a sequence on these inputs, as `compute_named` takes them; the context's inputs stay as they are.
+
+        Raises `NNError` as `compute_named` does, with `unsupported-operation` if the graph gives its outputs all at
+        once.
+        """
+        self._begin(named_inputs(self.graph, input_pairs(self.graph, inputs)))
+        return NamedSequence(self)
+
+    def begin_sequence(self) -> None:
+        """Begin a sequence on the inputs that are set; `next_piece` computes its pieces. Raises `NNError` as `compute`
+        does, with `unsupported-operation` if the graph gives its outputs all at once."""
+        self._begin(self._inputs.require_all())
+
+    def next_piece(self) -> bool:
+        """Compute the next piece of the sequence that has begun; returns whether there was one. The outputs of the
+        context are those of the piece then, and after the last piece those of the whole sequence.
+
+        Raises `NNError` as `compute` does, with `invalid-argument` if no sequence is under way.
+        """
+        if self._sequence is None:
+            if self._outputs_of_sequence:
+                return False
+            message = "no sequence is under way: a compute, a new input or an error ends one"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+        try:
+            self.compute_single()
+        except (EndOfSequence, ContextFull):
+            return False
+        return True
+
+    def end_sequence(self) -> None:
+        """End the sequence that is under way, and drop its outputs. Of no effect if none is under way."""
+        if self._sequence is not None:
+            self.fini_single()
+
+    def _begin(self, inputs: Sequence[Array]) -> None:
+        self._end_sequence()
+        self._sequence = self._guarded(partial(self._begin_sequence, inputs))
+        self._gives_pieces = True
+
+    def piece(self) -> list[tuple[str, Array]]:
+        """Copies of the outputs of the sequence's current piece, each with its name."""
+        assert self._step is not None  # a piece has just been computed
+        return [(name, array.copy()) for name, array in named_outputs(self.graph, self._step)]
+
     def __repr__(self) -> str:
         unset = ", ".join(self._inputs.unset_names) or "none"
         return f"<{type(self).__name__} of {self.graph!r}, inputs to be set: {unset}>"
 
-    def _begin_sequence(self) -> Iterator[Sequence[Array]]:
+    def _begin_sequence(self, inputs: Sequence[Array]) -> Iterator[Sequence[Array]]:
         if not self._gives_steps:
             encoding = self.graph.encoding.value
             message = f"graphs of {encoding} give their outputs all at once, not piece by piece: call compute"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
-        inputs = self._inputs.require_all()
-        self._has_run, self._outputs = True, None
+        self._has_run, self._outputs, self._outputs_of_sequence = True, None, False
         return self._runner.steps(inputs)
 
     def _end_sequence(self) -> None:
         self._require_made_here()
+        self.sequence_number += 1
         sequence, self._sequence, self._step = self._sequence, None, None
         close = getattr(sequence, "close", None)
         if close is not None:
@@ -246,7 +298,7 @@ class ExecutionContext:
 
     def _early_output(self, index: int) -> Array | None:
         """An output that is known before the compute has ended; None if it isn't known."""
-        if self._step is not None and index:
+        if self._step is not None and (index or self._gives_pieces):
             return self._step[index]
         if not self._knows_outputs or (self._has_run and self._outputs is not None):
             return None
@@ -259,13 +311,15 @@ class ExecutionContext:
     def compute_named(
         self, inputs: Mapping[str, ArrayLike] | Iterable[tuple[str, ArrayLike]] | ArrayLike
     ) -> list[tuple[str, Array]]:
-        """Run once on these inputs, and leave the context's inputs and outputs as they are. `inputs` are pairs of name
-        and tensor, a mapping, or the tensor for the only input that must be set.
+        """Run once on these inputs, and leave the context's inputs and outputs as they are, though a sequence ends.
+        `inputs` are pairs of name and tensor, a mapping, or the tensor for the only input that must be set.
 
         Returns each output with its name, in the model's order. The caller owns the arrays. Raises `NNError` as
         `Graph.compute` does.
         """
         arrays = named_inputs(self.graph, input_pairs(self.graph, inputs))
+        if self._sequence is not None:
+            self._end_sequence()
         if self._held is not None:
             self._held.require(self._known_output_bytes)
         return named_outputs(self.graph, self._guarded(partial(run, self._runner, arrays, None)))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from wasi_nn.graph.tensor_info import TensorInfo
+    from wasi_nn.graph.variables import Variables
     from wasi_nn.types import Array
 
 
@@ -39,6 +40,10 @@ class Graph(ABC):
     outputs_vary: bool = False
     keeps_state: bool = False
     """Whether a context's computes depend on those before: each context has state of its own."""
+    signature: str = ""
+    """The name of the signature that the graph runs; empty if the model has none with a name."""
+    signatures: tuple[str, ...] = ()
+    """The names of all signatures of the model."""
 
     def __init__(
         self,
@@ -92,6 +97,13 @@ class Graph(ABC):
         if len(as_json("config", config)) == 0:
             return self
         raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"graphs of {self.encoding.value} take no configuration")
+
+    def variables(self) -> Variables:
+        """Optional: a new set of the model's variables, with the model's own values, and with it the graphs of all
+        signatures. Raises `NNError` with `unsupported-operation` where the model has neither variables nor other
+        signatures, as by default."""
+        message = f"this graph of {self.encoding.value} has no variables and no other signatures"
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
 
     @abstractmethod
     def runner(self) -> Runner | RunFunction:

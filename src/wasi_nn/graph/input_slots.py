@@ -10,6 +10,7 @@ import numpy as np
 
 from wasi_nn.arguments import wrong_argument
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.graph.byte_strings import held_bytes
 from wasi_nn.graph.fitting import byte_view, checked, find, fitting_dims
 from wasi_nn.graph.runner import ABSENT, Runner
 from wasi_nn.types import Dims, dims_text, dtype_name, dtype_named
@@ -71,7 +72,10 @@ class InputSlots:
 
     def set_objects(self, index: int, array: Array) -> None:
         """Set an input to a copy of an array of Python objects, which has no bytes to write."""
-        self.arrays[index] = checked(self._infos[index], array).copy()
+        fitting = checked(self._infos[index], array)
+        if self.held is not None:
+            self.held.hold(index, held_bytes(fitting))
+        self.arrays[index] = fitting.copy()
         self._accepted[index] = None
 
     @property

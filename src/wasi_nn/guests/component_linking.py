@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 from wasmtime import Engine, Store
 from wasmtime.component import Component, ComponentInstanceType, ExportIndex, FuncType, Linker, ResultType
 
-from wasi_nn.abi.component.bridge_functions import add_to_component_linker
+from wasi_nn.abi.component import bridge, host_functions
+from wasi_nn.abi.component.linking import add_functions
 from wasi_nn.errors import GuestError
+from wasi_nn.guests.extensions import require_allowed
 from wasi_nn.guests.makes import listed, make_of_component
 from wasi_nn.guests.wasi import Wasi
 from wasi_nn.session.session import Session
@@ -22,9 +24,10 @@ def link_component(
     """Link a component; returns the function that runs it and returns its exit code."""
     linker = Linker(engine)
     imports = list(component.type.imports(engine))
+    require_allowed(name, bridge.marked(imports), session.extensions)
     http = any(imported.startswith("wasi:http/") for imported in imports)
     wasi.add_to_component(linker, store, component, http and allow_http)
-    add_to_component_linker(linker, session)
+    add_functions(linker, session, host_functions.define, imports)
     if http and not allow_http:
         linker.define_unknown_imports_as_traps(component)
     run = run_of(name, component, engine, imports)

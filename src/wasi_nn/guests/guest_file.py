@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import wasmtime
 from wasmtime import Engine, Linker, MemoryType, Module, Store, Trap, WasmtimeError
 
+from wasi_nn.abi.core import extensions
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER, end_if_cut_short
 from wasi_nn.errors import GuestError, GuestTrap, one_line, printable
@@ -123,9 +124,9 @@ def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store
     elif missing:
         yield (
             f"has imports that this host lacks: {listed([f'{module}.{name}' for module, name in missing])} "
-            f"(this host has WASI preview 1 and {abi.module}: {', '.join(abi.functions)})"
+            f"(this host has WASI preview 1 and {_functions_of(abi, modules)})"
         )
-    if abi.module in modules:
+    if abi.module in modules or extensions.MODULE in modules:
         memory = exports.get("memory")
         if not isinstance(memory, MemoryType):
             yield "exports no memory named 'memory', through which nn calls pass their data"
@@ -140,6 +141,14 @@ def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store
         )
     elif "_start" in exports:
         yield from _problem_of_start(exports["_start"])
+
+
+def _functions_of(abi: type[CoreAbi], modules: Collection[str]) -> str:
+    """The nn functions of this host for a message, with the extensions' for a guest that imports some."""
+    functions = f"{abi.module}: {', '.join(abi.functions)}"
+    if extensions.MODULE not in modules:
+        return functions
+    return f"{functions}; and {extensions.MODULE}: {', '.join(extensions.FUNCTIONS)}"
 
 
 def _problem_of_start(start: object) -> Iterator[str]:

@@ -11,6 +11,7 @@ from wasmtime.component import Component
 
 from wasi_nn.abi.component import compose
 from wasi_nn.abi.core.dialects import MODULES, Dialect, abi_of, imports_of
+from wasi_nn.abi.core.extensions import interfaces_of
 from wasi_nn.errors import GuestError
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.compilation import compile_guest
@@ -21,10 +22,11 @@ from wasi_nn.guests.makes import make_of_component
 from wasi_nn.guests.runs import Work
 from wasi_nn.guests.wasi import Wasi
 from wasi_nn.limits.limits import Limits
+from wasi_nn.session.policy import EXTENSIONS
 from wasi_nn.session.session import Session
 
 _WASI_0_2 = ("cli", "clocks", "filesystem", "http", "io", "random", "sockets")
-_NN = "wasi:nn/"
+_NN, _EXT = "wasi:nn/", "wasi-nn:ext/"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class GuestReport:
     abi              `core` or `component`
     dialect          the dialect of a core module
     versions         the versions of `wasi:nn` that a component imports
+    extensions       the interfaces of wasi-nn:ext that it imports, such as `describe`
     nn, wasi, other  the imports: interfaces of a component, `module.function` of a core module
     problems         the reasons why it can't be run here as a command: sentences whose subject is the guest
     """
@@ -41,6 +44,7 @@ class GuestReport:
     abi: str
     dialect: str | None
     versions: tuple[str, ...]
+    extensions: tuple[str, ...]
     nn: tuple[str, ...]
     wasi: tuple[str, ...]
     other: tuple[str, ...]
@@ -80,6 +84,7 @@ def _on_module(name: str, module: Module, engine: Engine, dialect: Dialect | str
         "core",
         dialect_name if any(module_name in MODULES for module_name, _ in imports) else None,
         (),
+        tuple(interfaces_of(imports)),
         _named(item for item in imports if item[0] in MODULES),
         _named(item for item in imports if item[0].startswith("wasi_") and item[0] not in MODULES),
         _named(item for item in imports if not item[0].startswith("wasi_")),
@@ -98,13 +103,14 @@ def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) 
     except GuestError as error:
         problems.append(str(error).removeprefix(f"{name} "))
     imports = list(component.type.imports(engine))
-    nn = [imported for imported in imports if imported.startswith(_NN)]
+    nn = [imported for imported in imports if imported.startswith((_NN, _EXT))]
+    extensions = [imported.removeprefix(_EXT).partition("@")[0] for imported in nn if imported.startswith(_EXT)]
     wasi = [imported for imported in imports if imported.startswith("wasi:") and imported not in nn]
     make = make_of_component(imports, component.type.exports(engine))
     if make is not None:
         problems.insert(0, make)
     else:
-        unknown = [imported for imported in imports if not imported.startswith(_NN) and not _is_wasi_0_2(imported)]
+        unknown = [imported for imported in imports if imported not in nn and not _is_wasi_0_2(imported)]
         if unknown:
             problems.append(f"has imports that this host lacks: {', '.join(unknown)}")
         try:
@@ -114,10 +120,11 @@ def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) 
     return GuestReport(
         "component",
         None,
-        tuple(sorted({imported.partition("@")[2] for imported in nn})),
+        tuple(sorted({imported.partition("@")[2] for imported in nn if imported.startswith(_NN)})),
+        tuple(name for name in EXTENSIONS if name in extensions),
         tuple(nn),
         tuple(wasi),
-        tuple(imported for imported in imports if not imported.startswith("wasi:")),
+        tuple(imported for imported in imports if not imported.startswith("wasi:") and imported not in nn),
         tuple(problems),
     )
 

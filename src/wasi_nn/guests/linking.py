@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 from wasmtime import Engine, ExitTrap, Linker, Module, Store, Trap, WasmtimeError
 
+from wasi_nn.abi.core.dialects import imports_of
+from wasi_nn.abi.core.extensions import interfaces_of
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.errors import GuestTrap
 from wasi_nn.guests import guest_file
+from wasi_nn.guests.extensions import require_allowed
 from wasi_nn.guests.output import Output
 from wasi_nn.guests.run_clock import RunClock
 from wasi_nn.guests.run_stats import StatsRecorder
@@ -35,7 +38,9 @@ def link_module(
     except (Trap, WasmtimeError) as error:  # the limits leave no memory for this package's own instance
         raise guest_file.guest_error(name, error, session.limits) from None
     nn = abi(session)
-    nn.add_to_linker(linker)
+    interfaces = interfaces_of(imports_of(module))
+    require_allowed(name, interfaces, session.extensions)
+    nn.add_to_linker(linker, interfaces)
     guest_file.require_command(name, module, abi, linker, store)
 
     def start() -> int:

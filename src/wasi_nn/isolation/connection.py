@@ -1,27 +1,27 @@
-"""A connection to one runner in a worker: its requests and answers, and the state that both sides share."""
+"""Connections to a worker, one for each runner and each set of variables: their requests and answers, and the state
+that both sides share."""
 
 from __future__ import annotations
 
 import itertools
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wasi_nn.errors import NNError
 from wasi_nn.graph.runner import OPTIONAL
 from wasi_nn.isolation.wire.channel import Channel, Gone
 from wasi_nn.isolation.wire.descriptions import InvalidWorkerMessage
-from wasi_nn.isolation.wire.outputs import OutputReader, copies
+from wasi_nn.isolation.wire.outputs import OutputReader, copies, declared_outputs
 from wasi_nn.isolation.wire.protocol import Message, Request, request
 from wasi_nn.limits.stopping import stopped_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from wasi_nn.graph.graph import Graph
-    from wasi_nn.isolation.isolated_graph import Model
+    from wasi_nn.isolation import Isolation
+    from wasi_nn.isolation.worker_process import Worker
     from wasi_nn.types import Array
 
 _numbers = itertools.count()
@@ -29,47 +29,62 @@ _LISTEN_EVERY = 0.1  # seconds
 _AS_LONG_AS_IT_TAKES: AbstractContextManager[None] = nullcontext()
 
 
-class Connection:
-    """A runner in a worker, for the graph of one configuration. It ends with its worker: a new worker means a new
-    connection, so that no state of the old one is left.
+AfterEnd = Callable[[NNError], NNError]
 
-    Raises `NNError` as `ask` does.
+
+class Models(Protocol):
+    """The source of workers and graphs for runners: a model, or a set of its variables."""
+
+    settings: Isolation
+
+    def after_end(self, error: NNError, /) -> NNError:
+        """The error for those who waited for a worker that has ended, with the consequences."""
+
+    def worker_with(self, name: bytes) -> tuple[Worker, int]:
+        """The worker that has a graph, and the graph's number there. Raises `NNError`."""
+
+
+class Connection:
+    """A channel of its own to a worker. It ends with the worker: a new worker means a new connection, so that no state
+    of the old one is left.
+
+    `begin` is the request on the control channel that gives the worker the other end. The worker answers it on the new
+    channel: `began` is this answer. `to` says in an error what all this is for. `after_end` completes the error for
+    those who wait when the worker ends. Raises `NNError` as `ask` does.
     """
 
-    def __init__(self, graph: Graph, model: Model, config: bytes) -> None:
-        self.worker, place = model.worker_with(config)
-        self.outputs = OutputReader(graph, self.worker.outputs)
-        self.apart = OutputReader(graph, self.worker.outputs)  # for outputs that are copied at once
-        self.text_sink: Callable[[bytes], None] | None = None
-        self._settings = model.settings
-        self._number = next(_numbers)
-        # Numbers of calls: the last one, the one that is awaited (0: none), and the last that was interrupted.
-        self._calls = self._under_way = self._insisted = 0
+    _apart: OutputReader | None = None  # of outputs that come without a reader of their own
+
+    def __init__(self, worker: Worker, settings: Isolation, begin: Message, to: str, after_end: AfterEnd) -> None:
+        self.worker = worker
+        self._settings = settings
+        self._after_end = after_end
+        # Numbers of calls: the last one, and the one that is awaited (0: none).
+        self._calls = self._under_way = 0
+        self.data = memoryview(b"")
+        """The bytes beside the last answer."""
         self._channel, theirs = Channel.pair()
         # Before the garbage collector would find the socket open, in whatever order it goes.
         self._end = weakref.finalize(self, self._channel.close)
         self._end.atexit = False
         with theirs:
-            if not self.worker.tell(request(Request.RUNNER, graph=place, runner=self._number), [theirs.fileno()]):
+            if not self.worker.tell(begin, [theirs.fileno()]):
                 self.close()
                 raise self.worker.died()
         try:
             with stopped_by(self.worker.kill):
-                features = self.ask(None, to="begin an execution context").get("features", ())
+                self.began = self.ask(None, to=to)
         except BaseException:
             self.close()
             raise
-        told = set(map(str, features)) if isinstance(features, list) else set()
-        self.features = frozenset(OPTIONAL) & told
-        """The optional methods that the runner in the worker has."""
 
     @property
     def is_usable(self) -> bool:
-        """Whether the runner can be asked: its worker is alive, and no call failed half-way."""
+        """Whether the other side can be asked: its worker is alive, and no call failed half-way."""
         return self._end.alive and self.worker.is_alive
 
     def close(self) -> None:
-        """Close the channel, by which the worker drops the runner."""
+        """Close the channel, by which the worker drops what is on the other side."""
         self._end()
 
     def ask(
@@ -78,23 +93,21 @@ class Connection:
         """Send a request (None: it was sent already), and wait for the answer. `outputs` gets the room for outputs.
 
         `to` says what the request is for, in an error, and bounds it by `Isolation.load_time`; without it, the caller
-        bounds the time, by `interrupt`. Raises `NNError`: the runner's own, `timeout`, and `runtime-error` if the
-        worker ends.
+        bounds the time. Raises `NNError`: the other side's own, `timeout`, and `runtime-error` if the worker ends.
         """
         self._calls += 1
         self._under_way = self._calls
         try:
             with self._channel.within(self._settings.load_time) if to else _AS_LONG_AS_IT_TAKES:
-                answer = self._answer(content, files, outputs or self.apart)
+                answer = self._answer(content, files, outputs or self._apart)
         except TimeoutError:
             self.close()
-            raise self.worker.too_slow(to) from None
+            raise self._after_end(self.worker.too_slow(to)) from None
         except Gone:
             self.close()
-            raise self.worker.died() from None
+            raise self._after_end(self.worker.died()) from None
         except ValueError as error:
-            self.close()
-            raise self.worker.misled(error) from error
+            raise self.misled(error) from error
         except NNError:
             self.worker.kill("it asked for more memory than its outputs may have")
             self.close()
@@ -110,33 +123,67 @@ class Connection:
             raise self.worker.told(answer["error"])
         return answer
 
-    def _answer(self, content: bytes | None, files: Sequence[int], outputs: OutputReader) -> Message:
+    def misled(self, error: Exception) -> NNError:
+        """The error for an answer that can't be true. The worker is killed."""
+        self.close()
+        return self._after_end(self.worker.misled(error))
+
+    def _answer(self, content: bytes | None, files: Sequence[int], outputs: OutputReader | None) -> Message:
         """Send a request and receive its answer; meanwhile, give room for outputs and pass texts on."""
         if content is not None:
             self._channel.send_encoded(content, files)
         while True:
             answer, data, _ = self._channel.receive()
             if "room" in answer:
-                self._channel.send({}, files=[outputs.give_room(answer["room"]).file])
-            elif "show" not in answer:
+                if outputs is None:
+                    raise InvalidWorkerMessage("room for outputs, although there are none")
+                self._channel.send({}, files=self._given_room(outputs, answer["room"]))
+            elif "show" in answer:
+                self._show(data)
+            else:
+                self.data = data
                 return answer
-            elif self.text_sink is not None:
-                self.text_sink(bytes(data))
 
-    def told(self, outputs: OutputReader, answer: Message) -> list[Array]:
-        """The outputs of an answer, in shared memory. Raises `NNError` with `runtime-error` for outputs that can't
-        be."""
-        return self._read(outputs, answer, None)
+    def _given_room(self, outputs: OutputReader, size: Any) -> list[int]:
+        """The file of new room for outputs. Raises as `OutputReader.give_room` does."""
+        return [outputs.give_room(size).file]
 
-    def taken(self, answer: Message, index: int | None = None) -> list[Array]:
-        """Copies of the outputs of an answer: of all, or of one. Raises as `told` does."""
-        return copies(self._read(self.apart, answer, index))
+    def _show(self, text: memoryview) -> None:
+        """Take generated text."""
 
-    def _read(self, outputs: OutputReader, answer: Message, index: int | None) -> list[Array]:
+    def read(self, outputs: OutputReader, answer: Message, index: int | None = None) -> list[Array]:
+        """The outputs of an answer, in shared memory: of all, or of one. Raises `NNError` with `runtime-error` for
+        outputs that can't be."""
         try:
             return outputs.read(answer, index)
         except InvalidWorkerMessage as error:
-            raise self.worker.misled(error) from error
+            raise self.misled(error) from error
+
+
+class RunnerConnection(Connection):
+    """A connection to a runner in a worker, for the graph of one configuration, or of one signature of a set."""
+
+    def __init__(self, graph: Graph, models: Models, name: bytes) -> None:
+        worker, place = models.worker_with(name)
+        self.outputs = OutputReader(declared_outputs(graph), worker.outputs)
+        self._apart = self._copied_at_once = OutputReader(declared_outputs(graph), worker.outputs)
+        self.text_sink: Callable[[bytes], None] | None = None
+        self._number = next(_numbers)
+        self._insisted = 0  # the number of the last call that was interrupted
+        begin = request(Request.RUNNER, graph=place, runner=self._number)
+        super().__init__(worker, models.settings, begin, "begin an execution context", models.after_end)
+        features = self.began.get("features", ())
+        told = set(map(str, features)) if isinstance(features, list) else set()
+        self.features = frozenset(OPTIONAL) & told
+        """The optional methods that the runner in the worker has."""
+
+    def _show(self, text: memoryview) -> None:
+        if self.text_sink is not None:
+            self.text_sink(bytes(text))
+
+    def taken(self, answer: Message, index: int | None = None) -> list[Array]:
+        """Copies of the outputs of an answer: of all, or of one. Raises as `read` does."""
+        return copies(self.read(self._copied_at_once, answer, index))
 
     def interrupt(self) -> None:
         """End the call that is awaited, from any thread. The worker is killed if it goes on for longer than

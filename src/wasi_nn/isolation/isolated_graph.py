@@ -18,8 +18,9 @@ from wasi_nn.errors import ErrorCode, NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner
 from wasi_nn.isolation import Isolation
-from wasi_nn.isolation.connection import Connection
+from wasi_nn.isolation.connection import RunnerConnection
 from wasi_nn.isolation.isolated_runner import IsolatedRunner
+from wasi_nn.isolation.isolated_variables import IsolatedVariables
 from wasi_nn.isolation.shared_memory import SharedMemory
 from wasi_nn.isolation.spares import WorkerKind, spare_workers
 from wasi_nn.isolation.wire.channel import MAX_FILES
@@ -31,6 +32,7 @@ from wasi_nn.types import ExecutionTarget
 
 if TYPE_CHECKING:
     from wasi_nn.backends import Backend, Options
+    from wasi_nn.graph.variables import Variables
     from wasi_nn.isolation.worker_process import Worker
 
 _SIZE_STEP = 2**30  # bytes
@@ -144,6 +146,11 @@ class Model:
                 raise
             return self._described[config]
 
+    @staticmethod
+    def after_end(error: NNError) -> NNError:
+        """The error for those who waited for a worker when it ended: another one takes its place."""
+        return error
+
     def forget(self, config: bytes) -> None:
         """Count one `IsolatedGraph` less; the worker drops the graph of a configuration with the last one. Called by
         the garbage collector on any thread, so it must not wait for a lock."""
@@ -229,6 +236,7 @@ class IsolatedGraph(Graph):
         super().__init__(described.inputs, described.outputs, described.metadata)
         self.encoding, self.runtime, self.device = described.encoding, model.runtime, described.device
         self.outputs_vary, self.keeps_state = described.outputs_vary, described.keeps_state
+        self.signature, self.signatures = described.signature, described.signatures
         self._model, self._config = model, config
         self._forget = weakref.finalize(self, model.forget, config)
         self._forget.atexit = False
@@ -259,5 +267,8 @@ class IsolatedGraph(Graph):
         config = as_json("config", config)
         return IsolatedGraph(self._model, self._config + bytes(config)) if len(config) else self
 
+    def variables(self) -> Variables:
+        return IsolatedVariables(self, self._model, self._config)
+
     def runner(self) -> Runner:
-        return IsolatedRunner(self, partial(Connection, self, self._model, self._config))
+        return IsolatedRunner(self, partial(RunnerConnection, self, self._model, self._config))

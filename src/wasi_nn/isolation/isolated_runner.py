@@ -20,7 +20,7 @@ from wasi_nn.types import Dims
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph
-    from wasi_nn.isolation.connection import Connection
+    from wasi_nn.isolation.connection import RunnerConnection
     from wasi_nn.isolation.shared_memory import SharedMemory
     from wasi_nn.isolation.wire.outputs import OutputReader
     from wasi_nn.types import Array, DType
@@ -50,7 +50,7 @@ class SharedInput:
 class IsolatedRunner(Runner):
     """A runner in a worker. It connects to a new worker when the last one has ended."""
 
-    def __init__(self, graph: Graph, connect: Callable[[], Connection]) -> None:
+    def __init__(self, graph: Graph, connect: Callable[[], RunnerConnection]) -> None:
         self._graph = graph
         self._connect = connect
         self._inputs = [SharedInput() for _ in graph.inputs]
@@ -63,7 +63,7 @@ class IsolatedRunner(Runner):
     def features(self) -> frozenset[str]:
         return self._connection.features | {"input_buffer", "interrupt"}
 
-    def _connected(self) -> Connection:
+    def _connected(self) -> RunnerConnection:
         if not self._connection.is_usable:
             self._connect_again()
         return self._connection
@@ -124,7 +124,7 @@ class IsolatedRunner(Runner):
         self._has_run = True
         if reuse is None:
             return connection.taken(self._ask(connection, Request.RUN_APART, inputs))
-        return connection.told(connection.outputs, self._ask(connection, Request.RUN, inputs, connection.outputs))
+        return connection.read(connection.outputs, self._ask(connection, Request.RUN, inputs, connection.outputs))
 
     def steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array] | None]:
         connection = self._connected()
@@ -162,7 +162,7 @@ class IsolatedRunner(Runner):
 
     def _ask(
         self,
-        connection: Connection,
+        connection: RunnerConnection,
         what: Request,
         inputs: Sequence[Array | None],
         outputs: OutputReader | None = None,
@@ -182,7 +182,7 @@ class IsolatedRunner(Runner):
             self._forget_sent()
             raise
 
-    def _change(self, connection: Connection, index: int, array: Array | None, files: list[int]) -> list[Any]:
+    def _change(self, connection: RunnerConnection, index: int, array: Array | None, files: list[int]) -> list[Any]:
         """The `bind` entry of an input (see `wasi_nn.isolation.wire.protocol`)."""
         shared = self._inputs[index]
         shared.sent = array
@@ -195,7 +195,7 @@ class IsolatedRunner(Runner):
         where = self._placed(connection, shared, content, files)
         return [index, "object" if is_text else array.dtype.name, array.shape, where, content.nbytes]
 
-    def _placed(self, connection: Connection, shared: SharedInput, array: Array, files: list[int]) -> str:
+    def _placed(self, connection: RunnerConnection, shared: SharedInput, array: Array, files: list[int]) -> str:
         """Write an input's elements into shared memory; gives `here` or `new`."""
         aside = None
         if array is not shared.buffer:

@@ -7,6 +7,7 @@
     runtime = "onnxruntime"             # for an encoding that several runtimes can run
     sha256 = "9f86d0..."                # of the model's file, or of its builders one after another
     convert-types = true                # whether tensors of types that wasi-nn lacks are converted
+    share-variables = true              # whether all guests share one set of the model's variables
     options = { threads = 2 }           # options of the backend
 
 Only `path` is required. An unknown key is an error, so that a mistyped one isn't ignored.
@@ -141,6 +142,7 @@ _KEYS: dict[str, Check] = {
     "runtime": is_text,
     "sha256": is_sha256,
     "convert-types": is_flag,
+    "share-variables": is_flag,
     "options": _is_table,
 }
 

@@ -21,11 +21,13 @@ Source = backends.Source | Sequence[str | os.PathLike[str]] | Graph
 class NamedGraph:
     """A graph as the operator describes it: a model, and how it is loaded.
 
-    runtime        the ML runtime. None: as the registry's rules say
-    sha256         the expected digest, hexadecimal, of the model's file, or of its builders one after another. The
-                   bytes that are checked are the bytes that are loaded, so such a graph can't be a directory or have
-                   data in other files. None: the model isn't checked
-    convert_types  whether tensors of types that wasi-nn lacks are converted. None: as the registry's rules say
+    runtime          the ML runtime. None: as the registry's rules say
+    sha256           the expected digest, hexadecimal, of the model's file, or of its builders one after another. The
+                     bytes that are checked are the bytes that are loaded, so such a graph can't be a directory or have
+                     data in other files. None: the model isn't checked
+    convert_types    whether tensors of types that wasi-nn lacks are converted. None: as the registry's rules say
+    share_variables  whether the execution contexts of all guests have one set of the model's variables, which each
+                     guest changes for all. Otherwise each context, or each guest that asks for it, has its own set
     """
 
     source: Source
@@ -35,6 +37,7 @@ class NamedGraph:
     runtime: str | None = None
     sha256: str | None = None
     convert_types: bool | None = None
+    share_variables: bool = False
 
 
 @taking("64 hexadecimal digits")

@@ -22,6 +22,7 @@ from wasi_nn.loading.choose import choose, files_at
 from wasi_nn.loading.load import load
 from wasi_nn.loading.named_graph import NamedGraph, Source, is_sha256
 from wasi_nn.loading.rules import LoadRules, as_rules, known_runtime
+from wasi_nn.loading.shared_graph import SharedGraph
 from wasi_nn.process import forks
 from wasi_nn.process.files import files_in, read_regular
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
@@ -61,6 +62,7 @@ class _Entry:
         self.named = named
         self.lock = threading.Lock()
         self.graph: Graph | None = None
+        self.shared: SharedGraph | None = None  # the graph on the variables of all guests
         self._files: Sequence[Path] = []
         self._state: list[_FileState] = []  # of the files before the graph was loaded
 
@@ -169,13 +171,26 @@ class Registry:
             if entry.graph is None:
                 entry.note_files(self._files_of(entry.named))
                 entry.graph = self._load(name, entry.named)
-            return entry.graph
+            return self._shared(name, entry, entry.graph) if entry.named.share_variables else entry.graph
+
+    @staticmethod
+    def _shared(name: str, entry: _Entry, graph: Graph) -> Graph:
+        """The graph on the variables of all guests. If they are lost, guests that come now get the model's own."""
+        shared = entry.shared
+        if shared is None or shared.is_lost:
+            try:
+                shared = entry.shared = SharedGraph(graph)
+            except NNError as error:
+                raise error.with_message(f"graph {name!r} can't share variables: {error}") from error
+        return shared
 
     def close(self) -> None:
         """Close the graphs that the registry loaded; it loads no more. `Graph` objects that were added stay open."""
         self._is_closed = True
         for entry in list(self._entries.values()):
             with entry.lock:
+                if entry.shared is not None:
+                    entry.shared.close()
                 if entry.graph is not None and not isinstance(entry.named.source, Graph):
                     entry.graph.close()
 
@@ -277,11 +292,13 @@ def _validated(name: str, graph: NamedGraph, rules: LoadRules) -> NamedGraph:
             runtime = known_runtime(encoding, runtime)
         if convert_types is not None:
             convert_types = as_flag("convert_types", convert_types, also="or None")
+        share_variables = as_flag("share_variables", graph.share_variables)
         if graph.sha256 is not None and not is_sha256(graph.sha256):
             raise wrong_argument("sha256", "64 hexadecimal digits", graph.sha256)
         options = as_options("options", graph.options)
         words: dict[str, Any] = {"encoding": encoding, "target": target, "runtime": runtime}
-        checked = replace(graph, source=source, convert_types=convert_types, options=options, **words)
+        words |= {"convert_types": convert_types, "share_variables": share_variables}
+        checked = replace(graph, source=source, options=options, **words)
         if options:
             _check_options(checked, rules)
     except NNError as error:

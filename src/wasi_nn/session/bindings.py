@@ -60,11 +60,13 @@ class Bindings:
 
     def tensor(self, tensor: Tensor, elements: Array) -> BoundTensor | None:
         """A tensor over the same memory that an execution context may keep; the same one if it is such a tensor. None
-        if the guest has little room for bytes of tensors, or the memory isn't the tensor's own. `elements` is its
-        array."""
+        if the guest has little room for bytes of tensors, if the memory isn't the tensor's own, and for byte strings.
+        `elements` is its array."""
         if isinstance(tensor, BoundTensor):
             return tensor
-        if tensor.data.base is not None or not self._usage.has_room("tensor_bytes", _AMPLE * tensor.nbytes):
+        if tensor.holds_strings or tensor.data.base is not None:
+            return None
+        if not self._usage.has_room("tensor_bytes", _AMPLE * tensor.nbytes):
             return None
         try:
             self._usage.take("tensor_bytes", tensor.nbytes)

@@ -1,8 +1,12 @@
-"""The failed nn calls of a guest: a log with a limited number of lines, and the texts of these lines."""
+"""The failed nn calls of a guest: a log with a limited number of lines, and the texts of these lines and of graphs that
+aren't loaded."""
 
 from __future__ import annotations
 
 import logging
+
+from wasi_nn.errors import ErrorCode, NNError, shortened
+from wasi_nn.settings import how_to_set
 
 logger = logging.getLogger("wasi_nn")
 
@@ -34,3 +38,16 @@ class FailureLog:
             return False
         self.texts.append(text)
         return True
+
+
+def no_graph_named(name: str) -> NNError:
+    """The error for a name of a graph that a guest may not load, or that no graph has: the guest can't tell these."""
+    how = how_to_set("allow_names", "--allow-name")
+    message = f"no graph is named {shortened(name)!r}, or this guest may not load the graph ({how})"
+    return NNError(ErrorCode.NOT_FOUND, message)
+
+
+def with_graph(name: str, error: NNError) -> NNError:
+    """The error with the name of the graph that wasn't loaded, unless the message begins with it."""
+    graph = f"graph {shortened(name)!r}"
+    return error if error.message.startswith(graph) else error.with_message(f"{graph}: {error}")

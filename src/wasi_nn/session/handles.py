@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -9,29 +10,38 @@ from wasi_nn.arguments import wrong_argument
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.sequence import NamedSequence
 from wasi_nn.limits.usage import Usage
 from wasi_nn.session.tensor import BoundTensor, Tensor
 
-Handled = Graph | ExecutionContext | Tensor | NNError
-"""Every kind of item that has handles. Only components hold tensors and errors."""
+Handled = Graph | ExecutionContext | Tensor | NamedSequence | NNError
+"""Every kind of item that has handles. Only components hold tensors, sequences and errors."""
 
 Item = TypeVar("Item", bound=Handled)
 
-_KINDS: dict[type, str] = {Graph: "graph", ExecutionContext: "execution context", Tensor: "tensor", NNError: "error"}
-_LAST_HANDLE = 2**31 - 1  # larger numbers are tensors that the host doesn't hold (`wasi_nn.abi.component.kept`)
+_KINDS: dict[type, str] = {
+    Graph: "graph",
+    ExecutionContext: "execution context",
+    Tensor: "tensor",
+    NamedSequence: "sequence",
+    NNError: "error",
+}
+_LAST_HANDLE = 2**31 - 1  # larger numbers are tensors in a bridge (`wasi_nn.abi.component.exchange`)
 
 
 class HandleTable:
     """The handles of one guest and the items behind them. A handle is never reused, not even after `remove`.
 
     All kinds share one sequence of numbers, so that a handle of the wrong kind is recognised. Every item counts in
-    `usage` as long as it has a handle.
+    `usage` as long as it has a handle; an execution context counts also as long as a sequence on it has one.
     """
 
     def __init__(self, usage: Usage) -> None:
         self._usage = usage
         self._items: dict[int, Handled] = {}
         self._next = 1
+        self._sequences: Counter[ExecutionContext] = Counter()
+        self._kept_by_sequences: set[ExecutionContext] = set()  # contexts without a handle of their own
 
     def add(self, item: Handled) -> int:
         """A new handle for an item. Raises `NNError` with `too-large` if the guest may hold no more of its kind."""
@@ -41,6 +51,8 @@ class HandleTable:
         self._usage.take_all(_counts(item))
         self._next += 1
         self._items[handle] = item
+        if type(item) is NamedSequence:
+            self._sequences[item.context] += 1
         return handle
 
     def add_all(self, items: Iterable[Handled]) -> list[int]:
@@ -75,12 +87,30 @@ class HandleTable:
     def discard(self, handle: int) -> None:
         """Remove a handle of any kind. Does nothing if the handle doesn't exist."""
         item = self._items.pop(handle, None)
-        if item is not None:
-            self._usage.give_back_all(_counts(item))
+        if item is None:
+            return
+        self._usage.give_back_all(_counts(item))
+        if type(item) is NamedSequence:
+            self._forget_sequence(item)
+        elif isinstance(item, ExecutionContext) and item in self._sequences:
+            self._usage.take_all(_KEPT_CONTEXT)
+            self._kept_by_sequences.add(item)
+
+    def _forget_sequence(self, sequence: NamedSequence) -> None:
+        context = sequence.context
+        self._sequences[context] -= 1
+        if not self._sequences[context]:
+            del self._sequences[context]
+            if context in self._kept_by_sequences:
+                self._kept_by_sequences.remove(context)
+                self._usage.give_back_all(_KEPT_CONTEXT)
+        sequence.close()
 
     def clear(self) -> None:
         """Remove every handle."""
         self._items.clear()
+        self._sequences.clear()
+        self._kept_by_sequences.clear()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -95,7 +125,13 @@ class HandleTable:
         return NNError(ErrorCode.INVALID_ARGUMENT, f"handle {handle} isn't {_with_article(_KINDS[kind])}: it {state}")
 
 
-_COUNTS = {Graph: {"handles": 1, "graphs": 1}, ExecutionContext: {"handles": 1, "contexts": 1}, NNError: {"handles": 1}}
+_KEPT_CONTEXT = {"contexts": 1}
+_COUNTS = {
+    Graph: {"handles": 1, "graphs": 1},
+    ExecutionContext: {"handles": 1, "contexts": 1},
+    NamedSequence: {"handles": 1},
+    NNError: {"handles": 1},
+}
 
 
 _HANDLE = {"handles": 1}

@@ -6,12 +6,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from wasi_nn.arguments import as_items, as_texts
+from wasi_nn.arguments import as_flag, as_items, as_texts, shown
 from wasi_nn.backends import Backend
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.errors import ErrorCode, NNError, nearest
 from wasi_nn.loading.rules import LoadRules
 from wasi_nn.settings import how_to_set
 from wasi_nn.types import ExecutionTarget, GraphEncoding, Word, parse_enum
+
+EXTENSIONS = ("describe", "signatures", "state", "sequences", "byte-strings")
+"""The interfaces of wasi-nn:ext."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,15 @@ class Policy:
                      untrusted models, by itself or in isolation. False: none
     allow_targets    execution targets. None: all
     allow_names      names of graphs, in which `*` stands for any characters. None: all
+    extensions       the interfaces of wasi-nn:ext that a guest may import
+    metadata         whether descriptions of graphs have what the models say about themselves
     """
 
     allow_load: bool | frozenset[GraphEncoding] = True
     allow_targets: frozenset[ExecutionTarget] | None = None
     allow_names: tuple[str, ...] | None = None
+    extensions: frozenset[str] = frozenset(EXTENSIONS)
+    metadata: bool = True
 
     @classmethod
     def of(
@@ -34,13 +41,17 @@ class Policy:
         allow_load: bool | Collection[GraphEncoding | str],
         allow_targets: Collection[ExecutionTarget | str] | None,
         allow_names: Collection[str] | None,
+        extensions: bool | Collection[str] = True,
+        metadata: bool = True,
     ) -> Policy:
-        """A policy from names of encodings and targets. Raises `NNError` with `invalid-argument` for an unknown name,
-        or for one text in place of a collection of texts."""
+        """A policy from names of encodings, targets and extensions. Raises `NNError` with `invalid-argument` for an
+        unknown name, or for one text in place of a collection of texts."""
         return cls(
             allow_load if isinstance(allow_load, bool) else _words("allow_load", GraphEncoding, allow_load),
             None if allow_targets is None else _words("allow_targets", ExecutionTarget, allow_targets),
             as_patterns("allow_names", allow_names),
+            as_extensions("extensions", extensions),
+            as_flag("show_metadata", metadata),
         )
 
     def require_load(self, target: ExecutionTarget) -> None:
@@ -67,6 +78,19 @@ class Policy:
     def lets_name(self, name: str) -> bool:
         """Whether the guest may load the graph of this name."""
         return self.allow_names is None or any(fnmatchcase(name, allowed) for allowed in self.allow_names)
+
+
+def as_extensions(name: str, extensions: bool | Collection[str]) -> frozenset[str]:
+    """Names of interfaces of wasi-nn:ext; True is all of them, False none. Raises `NNError` with `invalid-argument` for
+    a name that no interface has."""
+    if isinstance(extensions, bool):
+        return frozenset(EXTENSIONS if extensions else ())
+    names = as_texts(name, extensions, "['describe', 'sequences']")
+    for unknown in names:
+        if unknown not in EXTENSIONS:
+            there = f"there are {', '.join(EXTENSIONS)}{nearest(unknown, EXTENSIONS)}"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{name}: no extension is named {shown(unknown)}; {there}")
+    return frozenset(names)
 
 
 def as_patterns(name: str, patterns: Collection[str] | None) -> tuple[str, ...] | None:

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, finalize
 
 from wasi_nn import backends
 from wasi_nn.arguments import as_builders, as_json, as_text, require_kind
-from wasi_nn.errors import ErrorCode, NNError, shortened
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.graph.fitting import find
 from wasi_nn.graph.graph import Graph
@@ -29,9 +29,11 @@ from wasi_nn.loading.rules import LoadRules, as_rules
 from wasi_nn.process.descriptors import require_free_descriptors, reserve
 from wasi_nn.session import guest_images
 from wasi_nn.session.bindings import Bindings
-from wasi_nn.session.failures import FailureLog
+from wasi_nn.session.extension_calls import ExtensionCalls
+from wasi_nn.session.failures import FailureLog, no_graph_named, with_graph
 from wasi_nn.session.handles import HandleTable
 from wasi_nn.session.policy import Policy
+from wasi_nn.session.shared_variables import SharedVariables
 from wasi_nn.session.tensor import Tensor, as_tensor
 from wasi_nn.settings import how_to_set
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
@@ -54,7 +56,7 @@ def require_builder_count(count: int) -> None:
         )
 
 
-class Session:
+class Session(ExtensionCalls):
     """The nn calls of one guest.
 
     graphs         the graphs that the guest may load by name: as for `Host`
@@ -64,6 +66,7 @@ class Session:
                    computes; memory, time and fuel are limits of the Store, for the code that runs it
     totals, turns  the counts that the guests of a host share: its memory of models and tensors, its computes at once
     guard          stops computes at their deadline. None: a new guard
+    extensions, show_metadata  what of wasi-nn:ext the guest may use: as for `Host`
 
     Every method that takes a handle raises `NNError` with `invalid-argument` if no item of that kind has the handle.
     """
@@ -80,6 +83,8 @@ class Session:
         totals: Usage | None = None,
         turns: Turns | None = None,
         guard: ComputeGuard | None = None,
+        extensions: bool | Collection[str] = True,
+        show_metadata: bool = True,
     ) -> None:
         self.registry = registry_of(graphs, rules)
         self.limits = Limits() if limits is None else require_kind("limits", limits, Limits, "wasi_nn.Limits(...)")
@@ -97,13 +102,14 @@ class Session:
         """The number of nn calls that an ABI has made for the guest. It doesn't count those on tensors and errors."""
         self.failures = FailureLog()
         """The texts of the failed calls, which the ABI logs."""
-        self._policy = Policy.of(allow_load, allow_targets, allow_names)
+        self._policy = Policy.of(allow_load, allow_targets, allow_names, extensions, show_metadata)
         self._rules = as_rules(rules)
         self._usage = Usage(self.limits, totals)
         self.bindings = Bindings(self._usage)
         self._guard = guard or ComputeGuard(self.limits, turns)
         self._handles = HandleTable(self._usage)
         self._graph_handles: WeakKeyDictionary[ExecutionContext, int] = WeakKeyDictionary()
+        self._shared_variables = SharedVariables(self._usage)
 
     # Models
 
@@ -192,7 +198,7 @@ class Session:
     def _load_named(self, name: str, config: memoryview | bytes) -> tuple[int, memoryview]:
         """The handle of the graph, and the configuration as the graph got it: with the image that it names."""
         if not self._policy.lets_name(as_text("name", name)):
-            raise _no_graph(name)
+            raise no_graph_named(name)
         configuration = memoryview(bytes(as_json("config", config)))
 
         def load() -> tuple[Graph, memoryview]:
@@ -208,9 +214,9 @@ class Session:
             return self._handles.add(graph), given
         except NNError as error:
             if type(error) is not NNError or error.code is not ErrorCode.NOT_FOUND:
-                raise _with_graph(name, error) from error
+                raise with_graph(name, error) from error
             if self._policy.allow_names is not None:
-                raise _no_graph(name) from None  # the registry's message lists names that this guest may not see
+                raise no_graph_named(name) from None  # the registry's message lists names that this guest may not see
             raise
 
     def graph(self, handle: int) -> Graph:
@@ -224,12 +230,13 @@ class Session:
     def unload(self, graph: int) -> None:
         """Remove a graph's handle. Its contexts stay, but can't compute any more: see `require_graph`."""
         self._handles.remove(graph, Graph)
+        self._shared_variables.forget(graph)
 
     # Execution contexts
 
     def init_execution_context(self, graph: int) -> int:
         """Make an execution context on a graph; returns its handle. The graph lives as long as its contexts."""
-        loaded = self._handles.get(graph, Graph)
+        loaded = self._shared_variables.graph_for(graph, self._handles.get(graph, Graph))
         self._usage.require("contexts", 1)
         context = loaded.init_execution_context()
         held = HeldBytes(self._usage)
@@ -313,12 +320,11 @@ class Session:
             arrays = [(name, self._handles.get(tensor, Tensor).array(name)) for name, tensor in inputs]
             results = self.compute_named(context, arrays)
             graph = self.context(context).graph
-            outputs = [as_tensor(graph, name, array) for name, array in results]
+            outputs = [as_tensor(graph, name, array, self.takes_byte_strings) for name, array in results]
         finally:
             for _, tensor in inputs:
                 self._handles.discard(tensor)
-        handles = self._handles.add_all(outputs)
-        return [(name, handle) for (name, _), handle in zip(results, handles, strict=True)]
+        return [(name, handle) for (name, _), handle in zip(results, self._handles.add_all(outputs), strict=True)]
 
     def compute_single(self, context: int) -> None:
         """See `ExecutionContext.compute_single`."""
@@ -336,9 +342,7 @@ class Session:
 
     def add_tensor(self, tensor: Tensor) -> int:
         """Give the guest a tensor; returns its handle."""
-        if not isinstance(tensor, Tensor):
-            require_kind("tensor", tensor, Tensor, "a wasi_nn.session.tensor.Tensor")
-        return self._handles.add(tensor)
+        return self._handles.add(require_kind("tensor", tensor, Tensor, "a wasi_nn.session.tensor.Tensor"))
 
     def add_tensors(self, tensors: Sequence[Tensor]) -> list[int]:
         """Give the guest all of these tensors, or none; returns their handles."""
@@ -347,6 +351,10 @@ class Session:
     def require_tensor_bytes(self, size: int) -> None:
         """Raise `NNError` with `too-large` if the guest may not hold another tensor of this size in bytes."""
         self._usage.require("tensor_bytes", size)
+
+    def held_bytes(self) -> HeldBytes:
+        """A new count of bytes that an ABI keeps for the guest, within the limit on tensors."""
+        return HeldBytes(self._usage)
 
     def tensor(self, handle: int) -> Tensor:
         """The tensor behind a handle."""
@@ -363,6 +371,7 @@ class Session:
     def drop(self, handle: int) -> None:
         """Remove a handle of any kind. Does nothing if the handle doesn't exist."""
         self._handles.discard(handle)
+        self._shared_variables.forget(handle)
 
     # The session itself
 
@@ -376,6 +385,7 @@ class Session:
     def close(self) -> None:
         """Release everything that the guest held."""
         self._handles.clear()
+        self._shared_variables.clear()
         self._usage.close()
         self._guard.close()
 
@@ -388,15 +398,3 @@ class Session:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _no_graph(name: str) -> NNError:
-    how = how_to_set("allow_names", "--allow-name")
-    message = f"no graph is named {shortened(name)!r}, or this guest may not load the graph ({how})"
-    return NNError(ErrorCode.NOT_FOUND, message)
-
-
-def _with_graph(name: str, error: NNError) -> NNError:
-    """The error with the name of the graph that wasn't loaded, unless the message begins with it."""
-    graph = f"graph {shortened(name)!r}"
-    return error if error.message.startswith(graph) else error.with_message(f"{graph}: {error}")

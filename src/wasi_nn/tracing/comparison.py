@@ -20,6 +20,7 @@ TOLERANCES = {
 }
 """The default relative and absolute tolerance of each element type. All other types are compared exactly."""
 
+_MAX_SHOWN = 80  # characters of a string
 _PART = 1 << 20  # elements that are compared at once: their f64 copies take 8 MiB each
 
 
@@ -27,11 +28,11 @@ def difference(
     expected: Array, actual: Array, tolerances: Mapping[str, tuple[float, float]] = TOLERANCES
 ) -> str | None:
     """The difference between an array and the recorded one, as one line; None if they are equal within the tolerance.
+    An array of objects has `bytes`.
 
     NaN is equal to NaN.
     """
-    expected_type = f"{dtype_name(expected.dtype)}{dims_text(expected.shape)}"
-    actual_type = f"{dtype_name(actual.dtype)}{dims_text(actual.shape)}"
+    expected_type, actual_type = map(_type_of, (expected, actual))
     if actual_type != expected_type:
         return f"it is {actual_type}, was {expected_type}"
     rtol, atol = tolerances.get(dtype_name(expected.dtype), (None, None))
@@ -58,5 +59,14 @@ def difference(
     rank, tolerance = (
         ("first", "") if rtol is None else ("most", f" by more than {atol:g} + {rtol:g} of the recorded value")
     )
-    values = f"{rank} at {place}: {flat_actual[farthest]}, was {flat[farthest]}"
+    values = f"{rank} at {place}: {_shown(flat_actual[farthest])}, was {_shown(flat[farthest])}"
     return f"{count} of {flat.size} elements differ{tolerance}, {values}"
+
+
+def _type_of(array: Array) -> str:
+    kind = "string" if array.dtype == object else dtype_name(array.dtype)
+    return f"{kind}{dims_text(array.shape)}"
+
+
+def _shown(element: object) -> str:
+    return repr(element)[:_MAX_SHOWN] if isinstance(element, bytes) else str(element)

@@ -41,7 +41,9 @@ import numpy as np
 
 from wasi_nn.arguments import as_flag, as_path, as_text
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable
+from wasi_nn.graph.byte_strings import encoded
 from wasi_nn.graph.fitting import byte_view
+from wasi_nn.graph.guest_types import holds_texts
 from wasi_nn.process.files import open_regular
 from wasi_nn.settings import how_to_set
 from wasi_nn.types import Dims, dtype_name
@@ -58,6 +60,8 @@ Path = str | os.PathLike[str]
 FORMAT = "wasi-nn 1"
 CATEGORY, REFUSED = "wasi-nn", "wasi-nn refused"
 GRAPHS_ROW = 1
+STRINGS = "string"
+"""The type of a tensor of strings, whose content is in the encoding of `wasi_nn.graph.byte_strings`."""
 
 _OPENING, _CLOSING = b'{"traceEvents": [\n', b"\n]}\n"
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -160,6 +164,9 @@ class Trace:
 
     def array(self, array: Array) -> dict[str, Any]:
         """The description of an array."""
+        if array.dtype == object and holds_texts(array):
+            with suppress(NNError):  # more strings than have an encoding
+                return {"type": STRINGS, "dims": list(array.shape)} | self.content(encoded(array).data)
         contentless = issubclass(array.dtype.type, _CONTENTLESS)
         return self.tensor(array.dtype, array.shape, None if contentless else byte_view(array))
 

@@ -10,15 +10,13 @@ handle is wrong, which the bridge prevents, or if no handle or memory is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from wasmtime.component import Linker, LinkerInstance
 
 from wasi_nn.abi.call_boundary import MAX_NAME, CallBoundary, GuestFault
-from wasi_nn.abi.component import bridge, host_functions
 from wasi_nn.abi.component.host_functions import STRING, U32, U64, HostFunction, Text
 from wasi_nn.abi.component.kept import KeptTensors
 from wasi_nn.abi.component.memories import GuestMemories
@@ -30,7 +28,6 @@ from wasi_nn.abi.component.numbers import (
     TARGETS,
     TENSOR_TYPES,
 )
-from wasi_nn.arguments import require_kind
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.session.session import Session, require_builder_count
 from wasi_nn.session.tensor import Tensor
@@ -44,84 +41,63 @@ _PAIR = 2 * _DIGITS
 _PLACE = Struct("<II")  # where a builder is in the guest's memory: address and size
 
 
-class _Signature(NamedTuple):
+class Signature(NamedTuple):
+    """What a host function takes and gives."""
+
     parameters: tuple[str, ...]
     result: str | None
     fail: Callable[[int], int | bytes] | None
     """Makes the result from an error's handle. None if the function can't fail in WIT."""
 
 
-def _outcome(error: int) -> int:
+def outcome(error: int) -> int:
+    """The result of a function that gives a handle, or an error's handle in the high half."""
     return error << 32
 
 
-def _status(error: int) -> int:
+def status(error: int) -> int:
+    """The result of a function that gives nothing but the handle of an error, or 0."""
     return error
 
 
-def _no_outputs(error: int) -> bytes:
+def no_outputs(error: int) -> bytes:
+    """The result of a function that gives named tensors."""
     return b"%08x%08x" % (error, 0)
 
 
 FUNCTIONS = {
-    "tensor-new": _Signature((U32, U32, U32, STRING), U32, None),
-    "tensor-write": _Signature((U32, U32, STRING), None, None),
-    "tensor-type": _Signature((U32,), U32, None),
-    "tensor-extent": _Signature((U32,), U64, None),
-    "tensor-read": _Signature((U32, U32, U32), STRING, None),
-    "memory-mark": _Signature((), U64, None),
-    "memory-find": _Signature((U32, U32), U32, None),
-    "tensor-new-direct": _Signature((U32,) * 6, U32, None),
-    "tensor-read-direct": _Signature((U32,) * 4, None, None),
-    "load-direct": _Signature((U32,) * 5, U64, _outcome),
-    "load": _Signature((U32, U32, U32, STRING), U64, _outcome),
-    "load-by-name": _Signature((STRING,), U64, _outcome),
-    "init-execution-context": _Signature((U32,), U64, _outcome),
-    "set-input": _Signature((U32, U32, STRING), U32, _status),
-    "compute": _Signature((U32,), U32, _status),
-    "get-output": _Signature((U32, STRING), U64, _outcome),
-    "compute-named": _Signature((U32, STRING), STRING, _no_outputs),
-    "memory-keep": _Signature((U32,) * 5, U32, None),
-    "compute-kept": _Signature((U32,) * 3, U64, _outcome),
-    "compute-outputs": _Signature((), STRING, None),
-    "error-new": _Signature((U32, STRING), U32, None),
-    "error-code": _Signature((U32,), U32, None),
-    "error-data": _Signature((U32,), STRING, None),
-    "drop": _Signature((U32,), None, None),
+    "tensor-new": Signature((U32, U32, U32, STRING), U32, None),
+    "tensor-write": Signature((U32, U32, STRING), None, None),
+    "tensor-type": Signature((U32,), U32, None),
+    "tensor-extent": Signature((U32,), U64, None),
+    "tensor-read": Signature((U32, U32, U32), STRING, None),
+    "memory-mark": Signature((), U64, None),
+    "memory-find": Signature((U32, U32), U32, None),
+    "tensor-new-direct": Signature((U32,) * 6, U32, None),
+    "tensor-read-direct": Signature((U32,) * 4, None, None),
+    "load-direct": Signature((U32,) * 5, U64, outcome),
+    "load": Signature((U32, U32, U32, STRING), U64, outcome),
+    "load-by-name": Signature((STRING,), U64, outcome),
+    "init-execution-context": Signature((U32,), U64, outcome),
+    "set-input": Signature((U32, U32, STRING), U32, status),
+    "compute": Signature((U32,), U32, status),
+    "get-output": Signature((U32, STRING), U64, outcome),
+    "compute-named": Signature((U32, STRING), STRING, no_outputs),
+    "memory-keep": Signature((U32,) * 5, U32, None),
+    "compute-kept": Signature((U32,) * 3, U64, outcome),
+    "compute-outputs": Signature((), STRING, None),
+    "error-new": Signature((U32, STRING), U32, None),
+    "error-code": Signature((U32,), U32, None),
+    "error-data": Signature((U32,), STRING, None),
+    "drop": Signature((U32,), None, None),
 }
 """The functions that the bridges import, as in `guests/bridge/bridge.wit`."""
-
-_COUNTED = {"load", "load-direct", "load-by-name", "init-execution-context", "set-input", "compute", "get-output"}
-_COUNTED |= {"compute-named", "compute-kept"}
-"""Those that count as nn calls."""
-
-Define = Callable[[LinkerInstance, str, "tuple[str, ...]", "str | None", HostFunction], None]
-
-
-def add_to_component_linker(linker: Linker, session: Session) -> None:
-    """Define the host functions behind wasi:nn in a linker, for one guest component. `session` holds the guest's nn
-    state.
-
-    The component must have been wrapped (`wasi_nn.wrap_component`) before it was compiled. The session belongs to one
-    Store, and so do the functions: use a separate linker for each Store.
-    """
-    require_kind("linker", linker, Linker, "a wasmtime.component.Linker (add_to_linker takes a wasmtime.Linker)")
-    require_kind("session", session, Session, "a wasi_nn.Session")
-    add_functions(linker, session, host_functions.define)
-
-
-def add_functions(linker: Linker, session: Session, define: Define) -> ComponentAbi:
-    """`add_to_component_linker` with a choice of how to define a host function: one of those in `host_functions`.
-    Returns the functions."""
-    abi = ComponentAbi(session)
-    with linker.root() as root, root.add_instance(bridge.HOST) as instance:
-        for name, signature in FUNCTIONS.items():
-            define(instance, name, signature.parameters, signature.result, abi.function(name))
-    return abi
 
 
 class ComponentAbi(CallBoundary["int | bytes"]):
     """The bridge's functions over one session. Each raises `NNError` where the guest gets an error."""
+
+    signatures: Mapping[str, Signature] = FUNCTIONS
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -132,7 +108,8 @@ class ComponentAbi(CallBoundary["int | bytes"]):
     def function(self, name: str) -> HostFunction:
         """The host function for a name. It raises nothing but `GuestFault`."""
         method: HostFunction = getattr(self, name.replace("-", "_"))
-        session, counted = self.session, int(name in _COUNTED)
+        session = self.session
+        counted = 0 if name.startswith(("memory-", "tensor-", "error-")) or name in ("drop", "compute-outputs") else 1
 
         def call(*arguments: int | memoryview) -> int | Text | None:
             session.calls += counted
@@ -150,7 +127,7 @@ class ComponentAbi(CallBoundary["int | bytes"]):
 
     def rejected(self, name: str, arguments: Sequence[object], error: Exception) -> int | bytes:
         assert isinstance(error, NNError)
-        fail = FUNCTIONS[name].fail
+        fail = self.signatures[name].fail
         name, _ = self.shown(name, arguments)
         if fail is None:
             raise GuestFault(f"{name}: {error}") from None
@@ -159,7 +136,7 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         return fail(self._error_handle(name, NNError(error.code, error.message)))
 
     def host_fault(self, name: str, error: Exception) -> int | bytes:
-        fault, fail = f"internal error of the host, {type(error).__name__}", FUNCTIONS[name].fail
+        fault, fail = f"internal error of the host, {type(error).__name__}", self.signatures[name].fail
         name, _ = self.shown(name, ())
         if fail is None:
             raise GuestFault(f"{name}: {fault}") from None
@@ -195,7 +172,7 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         item = self.session.tensor(tensor)
         row, offset = (item.data, offset) if offset < len(item.data) else (item.encoded_dims, offset - len(item.data))
         part = row[offset : offset + size]
-        return 2 * len(part), lambda text: _split(part, text)
+        return 2 * len(part), lambda text: split(part, text)
 
     def memory_mark(self) -> int:
         return self.memories.new_mark()
@@ -232,13 +209,13 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         return self.session.load_tensors(tensors, ENCODINGS[encoding], TARGETS[target])
 
     def load_by_name(self, name: memoryview) -> int:
-        return self.session.load_by_name(_checked("graph", _text(name), ErrorCode.NOT_FOUND))
+        return self.session.load_by_name(checked("graph", text_of(name), ErrorCode.NOT_FOUND))
 
     def init_execution_context(self, graph: int) -> int:
         return self.session.init_execution_context(graph)
 
     def set_input(self, context: int, tensor: int, name: memoryview) -> int:
-        [(key, _)] = self._checked_inputs([(_text(name), tensor)])
+        [(key, _)] = self._checked_inputs([(text_of(name), tensor)])
         self.session.set_input_tensor(context, key, tensor)
         return 0
 
@@ -247,25 +224,28 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         return 0
 
     def get_output(self, context: int, name: memoryview) -> int:
-        return self.session.get_output_tensor(context, _checked("output", _text(name)))
+        return self.session.get_output_tensor(context, checked("output", text_of(name)))
 
     def compute_named(self, context: int, inputs: memoryview) -> bytes:
+        return self.outputs_text(self.session.compute_named_tensors(context, self.named_inputs(inputs)))
+
+    def compute_outputs(self) -> bytes:
+        outputs, self.kept.outputs = self.kept.outputs, []
+        return self.outputs_text(outputs)
+
+    def named_inputs(self, inputs: memoryview) -> list[tuple[str, int]]:
+        """The names of inputs with the handles of their tensors, from the bridge's text. If a name is too long, drops
+        the tensors all the same and raises `NNError`."""
         given, named, at, longest = bytes(inputs), [], 0, 0
         while at < len(given):
             tensor, length = int(given[at : at + _DIGITS], 16), int(given[at + _DIGITS : at + _PAIR], 16)
             at += _PAIR + length
             named.append((given[at - length : at].decode(), tensor))
             longest = max(longest, length)
-        if longest > MAX_NAME:
-            named = self._checked_inputs(named)
-        return self._text_of(self.session.compute_named_tensors(context, named))
+        return self._checked_inputs(named) if longest > MAX_NAME else named
 
-    def compute_outputs(self) -> bytes:
-        outputs, self.kept.outputs = self.kept.outputs, []
-        return self._text_of(outputs)
-
-    def _text_of(self, outputs: Sequence[tuple[str, int]]) -> bytes:
-        """The text that tells of outputs, by their names and handles."""
+    def outputs_text(self, outputs: Sequence[tuple[str, int]]) -> bytes:
+        """The names of outputs with the handles of their tensors, as a text for the bridge."""
         text = [b"%08x%08x" % (0, len(outputs))]
         for name, handle in outputs:
             encoded = name.encode("utf-8", "replace")
@@ -277,7 +257,7 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         """Check the names of inputs. If one is too long, drop the tensors all the same and raise `NNError`."""
         try:
             for name, _ in named:
-                _checked("input", name)
+                checked("input", name)
         except NNError:
             for _, tensor in named:
                 self.session.drop(tensor)
@@ -285,7 +265,7 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         return named
 
     def error_new(self, code: int, data: memoryview) -> int:
-        return self.session.add_error(NNError(ERROR_CODES[code], _text(data[:_MAX_ERROR_TEXT])))
+        return self.session.add_error(NNError(ERROR_CODES[code], text_of(data[:_MAX_ERROR_TEXT])))
 
     def error_code(self, error: int) -> int:
         return NUMBER_OF_CODE[self.session.error(error).code]
@@ -297,11 +277,11 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         self.session.drop(handle)
 
 
-def _text(text: memoryview) -> str:
+def text_of(text: memoryview) -> str:
     return str(text, "utf-8", "replace")  # "replace": the text may be cut off in the middle of a character
 
 
-def _checked(what: str, name: str, code: ErrorCode = ErrorCode.INVALID_ARGUMENT) -> str:
+def checked(what: str, name: str, code: ErrorCode = ErrorCode.INVALID_ARGUMENT) -> str:
     """The name, if it isn't too long to be looked up and to be quoted in a message; else raises `NNError`."""
     if len(name) > MAX_NAME:
         raise NNError(code, f"the name of the {what} has {len(name)} characters: at most {MAX_NAME} are allowed")
@@ -315,7 +295,7 @@ def _join(text: memoryview, to: Array) -> None:
     np.bitwise_or(to, planes[: len(to)], out=to)
 
 
-def _split(content: Array, to: memoryview) -> None:
+def split(content: Array, to: memoryview) -> None:
     """Encode bytes as a text of two planes."""
     planes: Array = np.frombuffer(to, np.uint8)
     np.bitwise_and(content, 15, out=planes[: len(content)])

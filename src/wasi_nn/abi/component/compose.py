@@ -1,15 +1,16 @@
 """Puts the bridge beside a guest component, in memory, before the engine compiles both as one component.
 
     outer component
-      imports   the guest's imports without wasi:nn, and the host functions (`bridge.HOST`)
+      imports   the guest's imports without wasi:nn and wasi-nn:ext, and the host functions (`bridge.HOST`); also the
+                functions for wasi-nn:ext if the guest imports that, and a marker for each interface (`bridge.marker`)
       contains  a bridge for each version of wasi:nn that the guest imports
                 the guest, with its bytes unchanged but for the shim (`injection`)
       exports   the guest's exports
 
 The guest's sections up to its last import describe its imports, so the outer component begins with them. Their type and
-instance indexes must keep their meaning: for each import of wasi:nn, the outer component instantiates a placeholder
-instead. Other items before the last import (modules, functions) don't matter to imports and are left out. This module
-validates nothing; the engine validates the result when it compiles it.
+instance indexes must keep their meaning: for each import of wasi:nn or wasi-nn:ext, the outer component instantiates a
+placeholder instead. Other items before the last import (modules, functions) don't matter to imports and are left out.
+This module validates nothing; the engine validates the result when it compiles it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from wasi_nn.abi.component.encoding import (
     CUSTOM,
     EXPORT,
     FROM_OUTER,
+    FUNC_SORT,
     IMPORT,
     INSTANCE,
     INSTANCE_SORT,
@@ -42,15 +44,25 @@ from wasi_nn.abi.component.encoding import (
     section,
     u32,
     utf8,
+    vector,
 )
-from wasi_nn.abi.component.extension import PREFIX
+from wasi_nn.abi.component.extension import NO_RESULT, PREFIX
 from wasi_nn.abi.component.injection import inject
-from wasi_nn.abi.component.reading import Import, aliases, exports, imports
+from wasi_nn.abi.component.reading import (
+    DECLARED_EXPORT,
+    DECLARED_TYPE,
+    FUNCTION,
+    INSTANCE_TYPE,
+    Import,
+    aliases,
+    exports,
+    imports,
+)
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER, Malformed, WasmReader, definitions_of, sections
 from wasi_nn.arguments import as_bytes, as_flag, as_text
 from wasi_nn.errors import GuestError, printable
 
-FORMAT = "-w6"
+FORMAT = "-w7"
 """Names the current way to wrap a guest, for those who keep wrapped guests. Each change of the result changes it."""
 
 _MAX_DEFINITIONS = 4 << 20  # bytes: reading them takes seconds; a guest in Python has 80 thousand
@@ -109,30 +121,45 @@ def _head_of(guest: bytes, parts: Sequence[tuple[int, memoryview]]) -> _Head:
 
 def _wrapped(guest: bytes, parts: Sequence[tuple[int, memoryview]], head: _Head, *, direct: bool) -> bytes:
     outer, counts = head.parts, head.counts
+    types = head.types
 
-    outer.append(section(TYPE, _host_type()))
-    host_import = PLAIN_NAME + utf8(bridge.HOST) + INSTANCE_SORT + u32(head.types)
-    outer.append(section(IMPORT, u32(1) + host_import))
-    host = counts[INSTANCE_SORT]
-    counts[INSTANCE_SORT] += 1
+    def import_instance(name: str, type_: bytes) -> int:
+        """Import an instance of a type, which is the body of a type section; returns the index of the instance."""
+        nonlocal types
+        outer.append(section(TYPE, type_))
+        outer.append(section(IMPORT, u32(1) + PLAIN_NAME + utf8(name) + INSTANCE_SORT + u32(types)))
+        types += 1
+        counts[INSTANCE_SORT] += 1
+        return counts[INSTANCE_SORT] - 1
 
-    nn_instances = {}
+    host = [(bridge.HOST, INSTANCE_SORT, import_instance(bridge.HOST, _first_type(bridge.host())))]
+    extended_host = host
+    if head.extensions:
+        functions = import_instance(bridge.EXTENSIONS_HOST, _first_type(bridge.extensions_host()))
+        extended_host = [*host, (bridge.EXTENSIONS_HOST, INSTANCE_SORT, functions)]
+        for interface in head.extensions:
+            import_instance(bridge.marker(interface), _marker_type())
+
+    given_instances = {}
     for version in head.versions:
-        outer.append(section(COMPONENT, bridge.binary(version)))
-        outer.append(_instantiate(counts, [(bridge.HOST, INSTANCE_SORT, host)]))
+        extended = bool(head.extensions) and version == bridge.VERSIONS[-1]
+        outer.append(section(COMPONENT, bridge.binary(version, extended=extended)))
+        outer.append(_instantiate(counts, extended_host if extended else host))
         instance = counts[INSTANCE_SORT] - 1
-        for interface in bridge.INTERFACES:
-            exported = bridge.nn_name(interface, version)
-            outer.append(export_alias(INSTANCE_SORT, instance, exported))
-            nn_instances[exported] = counts[INSTANCE_SORT]
+        exported = [bridge.nn_name(interface, version) for interface in bridge.INTERFACES]
+        if extended:
+            exported += map(bridge.extension_name, head.extensions)
+        for name in exported:
+            outer.append(export_alias(INSTANCE_SORT, instance, name))
+            given_instances[name] = counts[INSTANCE_SORT]
             counts[INSTANCE_SORT] += 1
 
     outer.append(section(COMPONENT, (inject(guest) if direct else None) or guest))
-    arguments = [(name, sort, nn_instances.get(name, index)) for name, sort, index in head.arguments]
+    arguments = [(name, sort, given_instances.get(name, index)) for name, sort, index in head.arguments]
     outer.append(_instantiate(counts, arguments))
     instance = counts[INSTANCE_SORT] - 1
     # An alias makes a new index, and so does an export.
-    counts[TYPE_SORT] = head.types + 1
+    counts[TYPE_SORT] = types
     for number, body in parts:
         if number == EXPORT:
             for item in exports(body):
@@ -154,8 +181,10 @@ class _Head:
         self.arguments: list[tuple[str, bytes, int]] = []
         """The arguments for the guest's instantiation: the name, sort and index of each import."""
         self.versions: list[str] = []
-        self.nn_names: set[str] = set()
-        """The names of the imports of wasi:nn."""
+        self.extensions: list[str] = []
+        """The interfaces of wasi-nn:ext that the guest imports."""
+        self.given_names: set[str] = set()
+        """The names of the imports that a bridge gives."""
 
     def add(self, number: int, body: memoryview) -> None:
         if number in _WITHOUT_MEANING_TO_IMPORTS:
@@ -186,25 +215,32 @@ class _Head:
         self.parts.append(section(ALIAS, u32(len(kept)) + b"".join(kept)))
 
     def _add_import(self, item: Import) -> None:
-        if item.name == bridge.HOST:
-            raise Malformed(f"it imports {bridge.HOST}, which is reserved for the host")
+        if item.name.startswith(bridge.RESERVED):
+            raise Malformed(f"it imports {item.name}, which is reserved for the host")
         index = self.types if item.sort == TYPE_SORT else self.counts[item.sort]
         self.arguments.append((item.name, item.sort, index))
         if item.name.startswith(bridge.NAMESPACE):
-            if item.name in self.nn_names:
-                raise Malformed(f"it imports {item.name} twice")
-            self.nn_names.add(item.name)
-            version = _version_of(item)
-            if version not in self.versions:
-                self.versions.append(version)
-            self.parts.append(section(COMPONENT, bridge.placeholder()))
-            self.parts.append(_instantiate(self.counts, []))
+            self._give(item, _version_of(item), bridge.placeholder())
+            return
+        if item.name.startswith(bridge.EXTENSIONS_NAMESPACE):
+            self.extensions.append(_extension_of(item))
+            self._give(item, bridge.VERSIONS[-1], bridge.extensions_placeholder())
             return
         self.parts.append(section(IMPORT, u32(1) + item.encoded))
         if item.sort == TYPE_SORT:
             self.types += 1
         else:
             self.counts[item.sort] += 1
+
+    def _give(self, item: Import, version: str, placeholder: bytes) -> None:
+        """The bridge for a version of wasi:nn gives what is imported."""
+        if item.name in self.given_names:
+            raise Malformed(f"it imports {item.name} twice")
+        self.given_names.add(item.name)
+        if version not in self.versions:
+            self.versions.append(version)
+        self.parts.append(section(COMPONENT, placeholder))
+        self.parts.append(_instantiate(self.counts, []))
 
 
 def _version_of(item: Import) -> str:
@@ -216,12 +252,30 @@ def _version_of(item: Import) -> str:
     return item.name.partition("@")[2]
 
 
+def _extension_of(item: Import) -> str:
+    interface = bridge.extension_of(item.name)
+    if item.sort != INSTANCE_SORT or interface is None:
+        raise Malformed(
+            f"it imports {item.name}, and this host has {bridge.EXTENSIONS_NAMESPACE}"
+            f"{{{','.join(bridge.EXTENSIONS_INTERFACES)}}} of the version {bridge.EXTENSIONS_VERSION}"
+        )
+    return interface
+
+
 @cache
-def _host_type() -> bytes:
-    """The body of a type section with one type: that of the instance of host functions."""
-    body = next(body for number, body in sections(bridge.host(), COMPONENT_HEADER) if number == TYPE)
+def _first_type(component: bytes) -> bytes:
+    """The body of a component's first type section, which has one type."""
+    body = next(body for number, body in sections(component, COMPONENT_HEADER) if number == TYPE)
     assert WasmReader(body).u32() == 1
     return bytes(body)
+
+
+@cache
+def _marker_type() -> bytes:
+    """The body of a type section with the type of the instance of a marker."""
+    function = bytes((DECLARED_TYPE, FUNCTION)) + u32(0) + NO_RESULT
+    export = bytes((DECLARED_EXPORT,)) + PLAIN_NAME + utf8(bridge.ALLOWED) + FUNC_SORT + u32(0)
+    return vector([bytes((INSTANCE_TYPE,)) + vector([function, export])])
 
 
 def _instantiate(counts: Counter[bytes], arguments: Sequence[tuple[str, bytes, int]]) -> bytes:

@@ -142,7 +142,8 @@ def placed(request: bytes, tensors: Sequence[tuple[str, Tensor]]) -> list[Output
 
 
 def _is_small(tensor: Tensor) -> bool:
-    return len(tensor.data) <= MOST_DATA and len(tensor.encoded_dims) <= _ONE.size * MOST_DIMS
+    fits = len(tensor.data) <= MOST_DATA and len(tensor.encoded_dims) <= _ONE.size * MOST_DIMS
+    return fits and not tensor.holds_strings  # which the bridge doesn't know
 
 
 def _encoded(name: str) -> bytes:

@@ -23,7 +23,8 @@ PREFIX = "wasi-nn-direct-"
 """The beginning of the names of all functions that the shim calls. A guest must not import them itself."""
 
 _U32, _U64 = b"\x79", b"\x77"  # primitive types
-_NO_RESULT = b"\1\0"
+NO_RESULT = b"\1\0"
+"""The encoded result of a function without one."""
 
 
 class _Function(NamedTuple):
@@ -46,7 +47,7 @@ _FUNCTIONS = {
         _Function("keeps", ("rank", "size"), b"\0" + _U32, "[constructor]tensor"),
         _Function("new", ("memory", "ty", "data", "size", "dims", "rank"), b"", "[constructor]tensor"),
         _Function("size", (), b"\0" + _U32, "[method]tensor.data", True),
-        _Function("read", ("memory", "to", "size"), _NO_RESULT, "[method]tensor.data", True),
+        _Function("read", ("memory", "to", "size"), NO_RESULT, "[method]tensor.data", True),
     ),
     "graph": (_Function("load", ("memory", "encoding", "target", "builders", "count"), b"", "load"),),
 }

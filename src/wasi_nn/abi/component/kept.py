@@ -173,12 +173,12 @@ class KeptTensors:
                 if plan.compute is not None:
                     return self._give_bound(item, plan, plan.compute())
             named = self._session.compute_named(context, arrays)
-            outputs = placed(plan.request, [(name, as_tensor(item.graph, name, array)) for name, array in named])
+            outputs = self._outputs(item, plan, named)
         finally:
             self._drop(handles)
         if plan.may_bind is None:
             plan.output_bytes = sum(len(output.tensor.data) for output in outputs)
-            plan.may_bind = plan.output_bytes <= _MOST_COPIED
+            plan.may_bind = plan.output_bytes <= _MOST_COPIED and not any(each.tensor.holds_strings for each in outputs)
         return self._give(plan, outputs)
 
     def _bound(
@@ -212,14 +212,18 @@ class KeptTensors:
 
     def _give_bound(self, item: ExecutionContext, plan: Plan, arrays: Sequence[Array]) -> int:
         """Give the guest the outputs of a bound compute, into which the next one may write."""
-        named = named_outputs(item.graph, arrays)
-        outputs = placed(plan.request, [(name, as_tensor(item.graph, name, array)) for name, array in named])
+        outputs = self._outputs(item, plan, named_outputs(item.graph, arrays))
         views = [output.tensor for output in outputs if output.slot is None]
         if not fit_answer(outputs) or sum(len(view.data) for view in views) > _MOST_COPIED:
             plan.compute = None
-        elif all(array.flags.c_contiguous for array in arrays):  # else, the tensors are copies already
+        elif all(array.flags.c_contiguous and array.dtype != object for array in arrays):  # else, they were copied
             plan.arrays, plan.write, plan.views = arrays, plan.exchange.copies(outputs), views
         return self._give(plan, [output._replace(tensor=output.tensor.copy()) for output in outputs])
+
+    def _outputs(self, item: ExecutionContext, plan: Plan, named: Sequence[tuple[str, Array]]) -> list[Output]:
+        takes_strings = self._session.takes_byte_strings
+        tensors = [(name, as_tensor(item.graph, name, array, takes_strings)) for name, array in named]
+        return placed(plan.request, tensors)
 
     def _give(self, plan: Plan, outputs: Sequence[Output]) -> int:
         """Give the guest outputs; returns where they are, as `compute` does."""

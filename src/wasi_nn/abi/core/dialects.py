@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
+from weakref import WeakKeyDictionary
 
 from wasmtime import Linker, Module
 
-from wasi_nn.abi.core import spec, wamr, wasmedge
+from wasi_nn.abi.core import extensions, spec, wamr, wasmedge
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.arguments import require_kind
 from wasi_nn.errors import ErrorCode, NNError
@@ -38,7 +39,7 @@ ABIS: dict[Dialect, type[CoreAbi]] = {
 }
 """The class with the functions of each dialect."""
 
-MODULES = (spec.MODULE, wamr.MODULE)
+MODULES = (spec.MODULE, wamr.MODULE, extensions.MODULE)
 """The modules from which core guests import nn functions."""
 
 
@@ -53,8 +54,15 @@ def dialect_of(imports: Iterable[tuple[str, str]]) -> Dialect:
 
 
 def imports_of(module: Module) -> list[tuple[str, str]]:
-    """The imports of a core module, each a module and a name."""
-    return [(item.module, item.name or "") for item in module.imports]
+    """The imports of a core module, each a module and a name. They are kept: to ask the engine takes a run some percent
+    of its time."""
+    imports = _imports.get(module)
+    if imports is None:
+        imports = _imports[module] = [(item.module, item.name or "") for item in module.imports]
+    return imports
+
+
+_imports: WeakKeyDictionary[Module, list[tuple[str, str]]] = WeakKeyDictionary()
 
 
 def add_to_linker(

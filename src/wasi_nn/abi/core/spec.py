@@ -8,15 +8,16 @@ traps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import prod
 from struct import Struct, unpack_from
 from typing import TYPE_CHECKING
 
 from wasmtime import Linker
 
-from wasi_nn.abi.call_boundary import MAX_NAME, CallBoundary, GuestFault
-from wasi_nn.abi.core import host_functions
+from wasi_nn.abi.call_boundary import GuestFault
+from wasi_nn.abi.core import extensions, host_functions
+from wasi_nn.abi.core.extensions import BufferTooSmall, ExtensionFunctions, check_buffer, deliver, text_at
 from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
 from wasi_nn.abi.core.host_functions import i32_signature
 from wasi_nn.errors import EndOfSequence, ErrorCode, NNError
@@ -62,8 +63,6 @@ OLD_TENSOR_TYPES = {2: TensorType.U8.dtype, 3: TensorType.I32.dtype}
 
 _BUILDER = Struct("<II")  # data, data length
 _TENSOR = Struct("<IIBxxxII")  # dims, number of dims, type (the three bytes after it are garbage), data, data length
-_HAVE_BUFFER, _BUFFER_SIZE = ("get_output", "get_output_single"), 3  # the place of the buffer's size in the arguments
-
 
 FUNCTIONS = {
     "load": 5,
@@ -81,8 +80,9 @@ def _numbered(names: Mapping[int, GraphEncoding | ExecutionTarget | str]) -> str
     return ", ".join(f"{number} ({name if isinstance(name, str) else name.value})" for number, name in names.items())
 
 
-class CoreAbi(CallBoundary[int]):
-    """The functions over one session. Each takes the caller's memory, and raises where the guest gets an errno.
+class CoreAbi(ExtensionFunctions):
+    """The functions over one session, with those of `wasi_nn_ext`. Each takes the caller's memory, and raises where the
+    guest gets an errno.
 
     Subclasses are the dialects.
     """
@@ -99,11 +99,19 @@ class CoreAbi(CallBoundary[int]):
         self.callers = host_functions.Callers()
         self._warned_of_old_types = False
 
-    def add_to_linker(self, linker: Linker) -> None:
-        """Define the functions in a linker."""
+    def add_to_linker(self, linker: Linker, interfaces: Collection[str] | None = None) -> None:
+        """Define the functions in a linker, with those of these interfaces of wasi-nn:ext. None: all interfaces that
+        the session allows."""
         for name, parameters in self.functions.items():
-            signature, function = i32_signature(parameters, 1), self.function(name)
-            host_functions.define(linker, self.module, name, signature, function, self.callers)
+            self._define(linker, self.module, name, parameters)
+        allowed = self.session.extensions if interfaces is None else interfaces
+        for name, (parameters, interface) in extensions.FUNCTIONS.items():
+            if interface in allowed:
+                self._define(linker, extensions.MODULE, name, parameters)
+
+    def _define(self, linker: Linker, module: str, name: str, parameters: int) -> None:
+        signature, function = i32_signature(parameters, 1), self.function(name)
+        host_functions.define(linker, module, name, signature, function, self.callers)
 
     def function(self, name: str) -> Callable[..., int]:
         """The host function for a name: it returns an errno, and raises nothing but `GuestFault`."""
@@ -127,7 +135,7 @@ class CoreAbi(CallBoundary[int]):
             return self.out_of_bounds(name, error)
         assert isinstance(error, NNError)
         errno = self.errno(error)
-        asks_for_size = error.code is ErrorCode.TOO_LARGE and name in _HAVE_BUFFER and arguments[_BUFFER_SIZE] == 0
+        asks_for_size = isinstance(error, BufferTooSmall) and error.room == 0
         if asks_for_size or isinstance(error, EndOfSequence):  # these are answers, not failures
             logger.debug("%s: %s", name, error)
         else:
@@ -183,13 +191,7 @@ class CoreAbi(CallBoundary[int]):
 
     def name(self, memory: GuestMemory, name: int, length: int) -> str:
         """Read the name of a graph."""
-        text = memory.range("the name", name, length)
-        if length > MAX_NAME:
-            raise NNError(ErrorCode.NOT_FOUND, f"the graph's name has {length} bytes: at most {MAX_NAME} are allowed")
-        try:
-            return bytes(text).decode()
-        except UnicodeDecodeError as error:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"the name {bytes(text[:80])!r} is not UTF-8") from error
+        return text_at(memory, "the name", name, length)
 
     def init_execution_context(self, memory: GuestMemory, graph: int, out: int) -> None:
         memory.check("the out-pointer", out, 4)
@@ -225,19 +227,8 @@ class CoreAbi(CallBoundary[int]):
         self.session.compute(context)
 
     def get_output(self, memory: GuestMemory, context: int, index: int, buffer: int, room: int, out: int) -> None:
-        memory.check("the out-pointer", out, 4)
-        memory.check("the output buffer", buffer, room)
-        self.deliver(memory, index, self.session.output_bytes(context, index), buffer, room, out)
-
-    def deliver(self, memory: GuestMemory, index: int, output: memoryview, buffer: int, room: int, out: int) -> None:
-        """Write an output into the guest's buffer of `room` bytes, and its size to the out-pointer. If the output
-        doesn't fit, write its size only, and raise `NNError` with `too-large`."""
-        size = len(output)
-        if size > room:
-            memory.write_u32(out, size)
-            raise NNError(ErrorCode.TOO_LARGE, f"output {index} has {size} bytes, the guest's buffer only {room}")
-        memory.bytes[buffer : buffer + size] = output
-        memory.write_u32(out, size)
+        check_buffer(memory, buffer, room, out)
+        deliver(memory, f"output {index}", self.session.output_bytes(context, index), buffer, room, out)
 
     def _warn_of_old_types(self, number: int) -> None:
         if not self._warned_of_old_types:

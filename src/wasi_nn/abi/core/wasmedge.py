@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from wasi_nn.abi.core.extensions import check_buffer, deliver
 from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
 from wasi_nn.abi.core.spec import ENCODINGS, ERRNO, FUNCTIONS, INVALID_ARGUMENT, CoreAbi
 from wasi_nn.errors import ContextFull, EndOfSequence, ModelNotFound, NNError, PromptTooLong
@@ -91,6 +92,9 @@ class WasmEdgeAbi(CoreAbi):
             handle = self._graph_named[text] = self.session.load_by_name(text, content)
         memory.write_u32(out, handle)
 
+    def require_graph_of(self, context: int) -> None:
+        self.session.require_graph(context)
+
     def set_input(self, memory: GuestMemory, context: int, index: int, tensor: int) -> None:
         self.session.require_graph(context)
         super().set_input(memory, context, index, tensor)
@@ -108,9 +112,8 @@ class WasmEdgeAbi(CoreAbi):
     def get_output_single(
         self, memory: GuestMemory, context: int, index: int, buffer: int, room: int, out: int
     ) -> None:
-        memory.check("the out-pointer", out, 4)
-        memory.check("the output buffer", buffer, room)
-        self.deliver(memory, index, self.session.single_output_bytes(context, index), buffer, room, out)
+        check_buffer(memory, buffer, room, out)
+        deliver(memory, f"output {index}", self.session.single_output_bytes(context, index), buffer, room, out)
 
     def fini_single(self, memory: GuestMemory, context: int) -> None:
         self.session.fini_single(context)

@@ -51,7 +51,8 @@ class Table:
 
     def __init__(self, buffer: FlatBuffer, at: int) -> None:
         self._buffer = buffer
-        self._at = at
+        self.at = at
+        """The place of the table in the flatbuffer."""
         fields = at - buffer.numbers(at, 1, "i")[0]
         count = buffer.numbers(fields, 1, "H")[0] // 2
         self._places = buffer.numbers(fields, count, "H")[2:]  # the first two numbers are sizes
@@ -59,12 +60,22 @@ class Table:
     def _place(self, field: int) -> int | None:
         """The place of a field; None if it is missing."""
         place = self._places[field] if field < len(self._places) else 0
-        return self._at + place if place else None
+        return self.at + place if place else None
 
     def number(self, field: int, code: str = "i") -> int:
         """A field that is a number; 0 if it is missing."""
         place = self._place(field)
         return 0 if place is None else self._buffer.numbers(place, 1, code)[0]
+
+    @property
+    def fields(self) -> list[int]:
+        """The numbers of the fields that aren't missing."""
+        return [field for field, place in enumerate(self._places) if place]
+
+    def target(self, field: int) -> int:
+        """The place of the table, the text or the list that a field refers to; 0 if it is missing."""
+        place = self._place(field)
+        return 0 if place is None else place + self._buffer.numbers(place, 1, "I")[0]
 
     def table(self, field: int) -> Table | None:
         """A field that is a table; None if it is missing."""
@@ -86,7 +97,11 @@ class Table:
 
     def text(self, field: int) -> str:
         """A field that is a text; empty if it is missing."""
-        return bytes(self.numbers(field, "B")).decode("utf-8", "replace")
+        return self.raw(field).decode("utf-8", "replace")
+
+    def raw(self, field: int) -> bytes:
+        """A field that is a text or a list of bytes, as its bytes; empty if it is missing."""
+        return bytes(self.numbers(field, "B"))
 
     def tables(self, field: int) -> list[Table]:
         """A field that is a list of tables; empty if it is missing."""
@@ -96,8 +111,5 @@ class Table:
 
     def _list(self, field: int) -> tuple[int, int]:
         """The place of a list's first element, and the list's length."""
-        place = self._place(field)
-        if place is None:
-            return 0, 0
-        at = place + self._buffer.numbers(place, 1, "I")[0]
-        return at + 4, self._buffer.numbers(at, 1, "I")[0]
+        at = self.target(field)
+        return (at + 4, self._buffer.numbers(at, 1, "I")[0]) if at else (0, 0)

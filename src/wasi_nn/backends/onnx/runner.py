@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.backends.onnx.strings import as_fed, not_text
+from wasi_nn.graph.guest_types import is_text
 from wasi_nn.graph.runner import Runner, can_write_into
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import TensorType
@@ -99,7 +101,14 @@ class _UnboundRunner(_StoppableRunner):
     """Runs models with strings, sequences or maps, which can't be bound to buffers."""
 
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
-        return [_as_array(value) for value in self._run_by_names(inputs)]
+        fed = [
+            as_fed(info.name, array) if is_text(info) else array
+            for info, array in zip(self._inputs, inputs, strict=True)
+        ]
+        try:
+            return [_as_array(value) for value in self._run_by_names(fed)]
+        except UnicodeDecodeError as error:
+            raise not_text(error) from error
 
 
 class _SeparatingRunner(Runner):

@@ -36,6 +36,7 @@ from wasi_nn.backends.onnx.model import (
 )
 from wasi_nn.backends.openvino.runner import RequestRunner
 from wasi_nn.backends.openvino.signal_stack import signal_stack_kept
+from wasi_nn.backends.openvino.strings import unsound_operator
 from wasi_nn.backends.options import as_bytes, check_options, is_flag, is_text, is_texts, is_thread_count, one_of
 from wasi_nn.backends.tensorflow import model as tensorflow_model
 from wasi_nn.backends.tensorflow.changes import require_unchanging
@@ -47,8 +48,9 @@ from wasi_nn.backends.tflite.signatures import (
     read_signatures,
     require_main,
 )
-from wasi_nn.errors import ErrorCode, NNError, one_line
+from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.guest_types import is_text as has_strings
 from wasi_nn.graph.runner import Runner
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.process.files import mapped_file
@@ -177,7 +179,9 @@ class OpenVinoBackend(Backend):
         model = core.read_model(*parts)
         compiled = core.compile_model(model, name or device.name, properties)
         graph = OpenVinoGraph(self.encoding, compiled, self._name, model, chosen)
-        graph.metadata |= described_signatures(signatures, chosen)
+        if chosen is not None:
+            graph.signature, graph.signatures = chosen.name, (chosen.name,)  # it runs no other one
+            graph.metadata |= described_signatures([signature.name for signature in signatures], chosen.name)
         return graph
 
 
@@ -339,6 +343,7 @@ class OpenVinoGraph(Graph):
             ),
             {"graph": name} if name else None,
         )
+        self._unsound = unsound_operator(model) if any(map(has_strings, (*self.inputs, *self.outputs))) else ""
         self.encoding = encoding
         self.device = ",".join(compiled.get_property("EXECUTION_DEVICES")).lower()
         self.compiled = compiled
@@ -352,6 +357,12 @@ class OpenVinoGraph(Graph):
         }
 
     def runner(self) -> Runner:
+        if self._unsound:
+            message = (
+                f"the model has strings in the operator {self._unsound}, with which openvino isn't safe: it only takes "
+                "strings apart (StringTensorUnpack) and makes them (StringTensorPack)"
+            )
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, printable(message))
         return RequestRunner(
             self.compiled,
             self.inputs,

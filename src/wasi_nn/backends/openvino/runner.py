@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.backends.openvino.strings import array_of, string_tensor
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.graph.guest_types import is_text
 from wasi_nn.graph.runner import Runner, can_write_into, reused
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import TensorType
@@ -48,7 +50,8 @@ class RequestRunner(Runner):
         stoppable: bool,
         on_callers_thread: bool,
     ) -> None:
-        unknown = next((info for info in (*inputs, *outputs) if info.dtype == object), None)
+        tensors = (*inputs, *outputs)
+        unknown = next((info for info in tensors if info.dtype == object and not is_text(info)), None)
         if unknown is not None:
             raise NNError(
                 ErrorCode.UNSUPPORTED_OPERATION,
@@ -127,17 +130,19 @@ class RequestRunner(Runner):
             return array.copy() if self._has_own_arrays else array
         if index in self._passed_through:
             return inputs[self._passed_through[index]].copy()
+        if is_text(self._outputs[index]):
+            return array_of(self._request.get_output_tensor(index))
         data: Array = self._request.get_output_tensor(index).data
         array = data.view(self._outputs[index].dtype)  # type: ignore[arg-type]  # each has one
         return array.copy()
 
 
 def _fixed_outputs(outputs: Sequence[TensorInfo]) -> list[tuple[int, tuple[int, ...], Any]]:
-    """The outputs of fixed dimensions: the index, dimensions and dtype of each."""
+    """The outputs of numbers with fixed dimensions: the index, dimensions and dtype of each."""
     return [
         (index, tuple(map(int, info.dims or ())), info.dtype)
         for index, info in enumerate(outputs)
-        if info.has_fixed_dims
+        if info.has_fixed_dims and not is_text(info)
     ]
 
 
@@ -147,9 +152,12 @@ def _reusable(array: Array, dims: tuple[int, ...], dtype: Any) -> Array:
 
 
 def _sharing(info: TensorInfo) -> Callable[[Array], ov.Tensor]:
-    """A function that makes a tensor of OpenVINO over the memory of an array for an input or output."""
+    """A function that makes a tensor of OpenVINO over the memory of an array for an input or output; of strings, one
+    with copies of them."""
     import openvino as ov
 
+    if is_text(info):
+        return string_tensor
     if info.type is TensorType.BF16:
         return lambda array: ov.Tensor(array.view(np.uint16), ov.Shape(array.shape), ov.Type.bf16)
     return partial(ov.Tensor, shared_memory=True)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from wasi_nn.backends.formats.archives import entries, open_zip
 from wasi_nn.backends.pytorch.code import is_shallow
+from wasi_nn.backends.pytorch.effects import nodes_of
 from wasi_nn.errors import ErrorCode, NNError, printable
 
 if TYPE_CHECKING:
@@ -333,38 +334,6 @@ def require_harmless_functions(functions: Iterable[Any]) -> None:
     run by then.
     """
     for function in functions:
-        for node in _nodes(function.graph):
+        for node in nodes_of(function.graph):
             namespace, _, name = node.kind().partition("::")
             require_harmless_operator(namespace, name)
-
-
-def _nodes(block: Any) -> Iterator[Any]:
-    """The nodes of a block of a TorchScript graph, and of the blocks inside of it."""
-    for node in block.nodes():
-        yield node
-        for inner in node.blocks():
-            yield from _nodes(inner)
-
-
-def effects_of(graph: Any) -> tuple[bool, bool]:
-    """Whether a TorchScript graph writes to any tensor, and whether it writes to the attributes of its module."""
-    import torch
-
-    internal: Any = torch._C
-    graph = graph.copy()
-    for node in graph.findAllNodes("prim::GetAttr"):
-        if node.s("name") == "training":  # false in inference: the passes below then drop the branches for training
-            false = graph.create("prim::Constant", 1)
-            false.i_("value", 0)
-            false.output().setType(internal.BoolType.get())
-            graph.prependNode(false)
-            node.output().replaceAllUsesWith(false.output())
-    internal._jit_pass_constant_propagation_immutable_types(graph)
-    internal._jit_pass_dce(graph)
-    # The effects of a call aren't in this graph, so the worst is assumed.
-    if {node.kind() for node in _nodes(graph)} & {"prim::CallMethod", "prim::CallFunction", "prim::SetAttr"}:
-        return True, True
-    alias = graph.alias_db()
-    writes = any("!" in node.schema() for node in _nodes(graph))  # a schema marks an argument that is written by `!`
-    attributes = [node.output() for node in graph.findAllNodes("prim::GetAttr")]
-    return writes, writes and any(alias.has_writers(value) for value in attributes)

@@ -2,7 +2,7 @@
 
 A graph has one builder, the archive; its content decides between the two kinds. A named graph is a file, or a directory
 with `model.pt` or `model.pt2`. Options: `device` (a device by torch's name, such as `cuda:1`; it takes precedence over
-the target).
+the target), `signature` (the method or program to run, where the model has several).
 
 A TorchScript model doesn't store the element types and dimensions of its tensors. It accepts any, and fails in the
 compute if they don't fit.
@@ -28,7 +28,7 @@ from wasi_nn.process.files import mapped_file
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 _GPUS = ("cuda", "mps", "xpu")  # ROCm's devices are cuda's to torch
-_ACCEPTS = {"device": is_text}
+_ACCEPTS = {"device": is_text, "signature": is_text}
 _DEVICE_NAME = re.compile(rf"(cpu|{'|'.join(_GPUS)})(:\d+)?")
 
 
@@ -53,14 +53,14 @@ class PyTorchBackend(Backend):
             reader = open_bounded(model)
             if kind is Kind.TORCHSCRIPT:
                 require_harmless_script(reader)
-            return _OPEN[kind](model, device, trusted=False)
+            return _OPEN[kind](model, device, options.get("signature"), trusted=False)
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         with mapped_file(path) as content:
             kind = require_loadable(kind_of(content))
         device = self._device(target, options)
         with plain_errors():
-            return _OPEN[kind](path, device, trusted=True)
+            return _OPEN[kind](path, device, options.get("signature"), trusted=True)
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         check_options(self.encoding, options, _ACCEPTS)

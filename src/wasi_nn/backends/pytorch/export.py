@@ -13,11 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.backends.pytorch.effects import effects_of_program
 from wasi_nn.backends.pytorch.program import require_harmless_programs, require_no_objects
-from wasi_nn.backends.pytorch.tensors import NUMBERS, ModuleCall, TorchGraph, dtype_of, named_leaves
+from wasi_nn.backends.pytorch.tensors import NUMBERS, dtype_of, named_leaves
+from wasi_nn.backends.pytorch.torch_graph import (
+    ModuleCall,
+    TorchGraph,
+    TorchVariables,
+    choose_signature,
+    signature_texts,
+    storage_bytes,
+)
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.graph.variables import Variables
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +40,12 @@ if TYPE_CHECKING:
 _LOADING = threading.Lock()
 
 
-def open_exported(model: bytes | Path, device: str, *, trusted: bool) -> Graph:
-    """Load an exported program. Raises `NNError` with `security` for one that isn't `trusted` and might do harm."""
+_USUAL = ("model", "forward", "infer")  # the program that a graph runs by default: the first of these that there is
+
+
+def open_exported(model: bytes | Path, device: str, signature: str | None, *, trusted: bool) -> Graph:
+    """Load an archive of exported programs; the graph runs the program `signature`, or the usual one. Raises `NNError`
+    with `security` for an archive that isn't `trusted` and might do harm."""
     import torch
 
     try:
@@ -48,16 +62,15 @@ def open_exported(model: bytes | Path, device: str, *, trusted: bool) -> Graph:
         file.seek(0)
         with _LOADING:
             programs = load_pt2(file).exported_programs
-    name = "model" if "model" in programs or len(programs) != 1 else next(iter(programs))
-    if name not in programs:
-        message = f"the archive has no program called 'model' (it has {', '.join(programs) or 'none'})"
-        raise NNError(ErrorCode.RUNTIME_ERROR, printable(message))
-    program = programs[name]
+    if not programs:
+        raise NNError(ErrorCode.RUNTIME_ERROR, "the archive has no program to run")
     if device != "cpu":
         from torch.export.passes import move_to_device_pass
 
-        program = move_to_device_pass(program, device)
-    return ExportedGraph(program, device, torch_version)
+        programs = {name: move_to_device_pass(program, device) for name, program in programs.items()}
+    archive = _Archive(programs, device, torch_version)
+    name = choose_signature(tuple(programs), signature, _USUAL)
+    return ExportedGraph(archive, name, _module_of(programs[name]))
 
 
 def _torch_version(reader: torch._C.PyTorchFileReader) -> str:
@@ -67,35 +80,80 @@ def _torch_version(reader: torch._C.PyTorchFileReader) -> str:
     return printable(b"".join(versions[0][-1:]).decode(errors="replace")) if versions else ""
 
 
-class ExportedGraph(TorchGraph):
-    """An exported program."""
+class _Archive:
+    """The programs of an archive: the signatures of the model."""
 
-    def __init__(self, program: ExportedProgram, device: str, torch_version: str) -> None:
+    def __init__(self, programs: Mapping[str, ExportedProgram], device: str, torch_version: str) -> None:
+        self.programs = programs
+        self.device = device
+        self.torch_version = torch_version
+        self.effects = {name: effects_of_program(program) for name, program in programs.items()}
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether a program changes its own tensors."""
+        return any(effects.keeps_state for effects in self.effects.values())
+
+    def variables(self) -> TorchVariables:
+        """A new set of variables, which all programs share where they have the same variables."""
+        modules = {name: _module_of(program) for name, program in self.programs.items()}
+        variables = copied_together(modules) if self.keeps_state else {}
+        own = (
+            tensor
+            for module in modules.values()
+            for _, _, tensors in _tensors_of(module)
+            for tensor in tensors.values()
+        )
+        return TorchVariables(
+            lambda: variables,
+            lambda name, shared: ExportedGraph(self, name, modules[name], shared),
+            storage_bytes(own) if self.keeps_state else 0,
+        )
+
+
+def _module_of(program: ExportedProgram) -> torch.nn.Module:
+    """A new module that runs a program on the program's own tensors."""
+    with _LOADING:
+        return program.module()
+
+
+class ExportedGraph(TorchGraph):
+    """An exported program. The graphs of a set of variables have modules with the tensors of the set."""
+
+    def __init__(
+        self, archive: _Archive, name: str, module: torch.nn.Module, shared: TorchVariables | None = None
+    ) -> None:
         from torch.utils._pytree import tree_unflatten
 
+        self._archive, self._module, self.shared = archive, module, shared
+        self._program = program = archive.programs[name]
+        self.signature, self.signatures = name, tuple(archive.programs)
         signature = program.graph_signature
         meta = {node.name: node.meta.get("val") for node in program.graph.nodes}
         self._arguments = [_argument(spec, meta) for spec in signature.input_specs if spec.kind.name == "USER_INPUT"]
         results = [_result(spec, meta) for spec in signature.output_specs if spec.kind.name == "USER_OUTPUT"]
         outputs = tree_unflatten(results, program.call_spec.out_spec)
+        described = {"kind": "exported program", "torch": archive.torch_version}
         super().__init__(
             [argument for argument in self._arguments if isinstance(argument, TensorInfo)],
             [replace(info, name=name) for name, info in named_leaves(outputs)],
-            {"kind": "exported program", "torch": torch_version},
+            described | signature_texts(name, self.signatures),
         )
-        self.device = device
-        self.writes, self.keeps_state = _effects_of(program)
+        self.device = archive.device
+        self.writes, self.keeps_state, self.learns = archive.effects[name]
         self._in_spec = program.call_spec.in_spec
-        self._program = program
-        self._module = program.module()
         self.weights = frozenset(
-            tensor.untyped_storage().data_ptr() for _, own in _tensors_of(self._module) for tensor in own.values()
+            tensor.untyped_storage().data_ptr() for _, _, own in _tensors_of(module) for tensor in own.values()
         )
+
+    def variables(self) -> Variables:
+        has_any = self._archive.keeps_state or len(self.signatures) > 1
+        return self._archive.variables() if has_any else super().variables()
 
     def call(self) -> ModuleCall:
         from torch.utils._pytree import tree_leaves, tree_unflatten
 
-        module = self._copy() if self.keeps_state else self._module
+        module = self._copy() if self.keeps_state and self.shared is None else self._module
         names = [info.name for info in self.outputs]
 
         def run(inputs: Sequence[Array], tensor: Callable[[Array], torch.Tensor]) -> Any:
@@ -116,11 +174,8 @@ class ExportedGraph(TorchGraph):
 
     def _copy(self) -> torch.nn.Module:
         """A copy of the module that shares no tensor with it."""
-        with _LOADING:
-            module = self._program.module()
-        copies: dict[int, Any] = {}  # one for all parts: names that share a tensor then share its copy
-        for attributes, own in _tensors_of(module):
-            attributes.update(copy.deepcopy(own, copies))
+        module = _module_of(self._program)
+        copied_together({self.signature: module})
         return module
 
 
@@ -167,33 +222,50 @@ def _value(info: TensorInfo, array: Array, tensor: Callable[[Array], torch.Tenso
     return tensor(array) if info.native else array.item()
 
 
-def _tensors_of(module: torch.nn.Module) -> Iterator[tuple[dict[str, Any], dict[str, torch.Tensor]]]:
-    """The dicts of attributes of a module and its submodules, each with the tensors in it."""
+def _tensors_of(
+    module: torch.nn.Module,
+) -> Iterator[tuple[str | None, dict[str, Any], dict[str, torch.Tensor]]]:
+    """The dicts of attributes of a module and its submodules, each with the tensors in it, and before it the beginning
+    of their names as variables; None for tensors that are no variables."""
     import torch
 
-    for part in module.modules():
-        for attributes in (part._parameters, part._buffers, part.__dict__):
-            yield attributes, {name: value for name, value in attributes.items() if isinstance(value, torch.Tensor)}
+    for path, part in module.named_modules(remove_duplicate=False):
+        prefix = f"{path}." if path else ""
+        for start, attributes in ((prefix, part._parameters), (prefix, part._buffers), (None, part.__dict__)):
+            own = {name: value for name, value in attributes.items() if isinstance(value, torch.Tensor)}
+            yield start, attributes, own
 
 
-def _effects_of(program: ExportedProgram) -> tuple[bool, bool]:
-    """Whether a program writes to any tensor, and whether it writes to its own weights and buffers."""
-    kinds = {spec.kind.name for spec in program.graph_signature.output_specs}
-    own = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name != "USER_INPUT"}
-    keeps_state = not kinds.isdisjoint({"BUFFER_MUTATION", "PARAMETER_MUTATION"})
-    writes = keeps_state or "USER_INPUT_MUTATION" in kinds
-    for graph in (part.graph for part in program.graph_module.modules() if hasattr(part, "graph")):
-        views = {node for node in graph.nodes if node.name in own}  # nodes whose values share the program's own tensors
-        for node in graph.nodes:
-            schema = getattr(node.target, "_schema", None)
-            if node.op != "call_function" or schema is None:
-                continue
-            # A node has some arguments by position and the others by name.
-            values = dict(zip((argument.name for argument in schema.arguments), node.args, strict=False)) | node.kwargs
-            aliased = [argument for argument in schema.arguments if argument.alias_info is not None]
-            written = [argument for argument in aliased if argument.alias_info.is_write]
-            writes = writes or bool(written)
-            keeps_state = keeps_state or any(values.get(argument.name) in views for argument in written)
-            if any(values.get(argument.name) in views for argument in aliased):
-                views.add(node)
-    return writes, keeps_state
+def copied_together(modules: Mapping[str, torch.nn.Module]) -> dict[str, torch.Tensor]:
+    """Give programs' modules copies of their tensors; returns the copies that are variables, by name.
+
+    An archive has the weights of each program by themselves, also where programs were made of one module. So a variable
+    of the same name, type, dimensions and values in two programs is one variable. One that has the same name only is
+    called `PROGRAM:NAME` in the programs after the first.
+    """
+    copies: dict[int, Any] = {}  # one for all parts: names that share a tensor then share its copy
+    variables: dict[str, torch.Tensor] = {}
+    for program, module in modules.items():
+        for start, attributes, own in _tensors_of(module):
+            for name, tensor in own.items():
+                full = "" if start is None else start + name
+                if start is not None and full in variables and _is_same(tensor, variables[full]):
+                    copies.setdefault(id(tensor), variables[full])
+                made = attributes[name] = copy.deepcopy(tensor, copies)
+                copies[id(made)] = made  # a submodule of several names comes again
+                if start is not None and variables.setdefault(full, made) is not made:
+                    variables[f"{program}:{full}"] = made
+    return variables
+
+
+def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors have the same type, dimensions and bytes."""
+    import torch
+
+    if (one.dtype, one.shape, one.layout) != (other.dtype, other.shape, other.layout):
+        return False
+    if one.layout is not torch.strided or one.is_quantized:
+        return False
+    with torch.no_grad():
+        first, second = (tensor.detach().cpu().contiguous().reshape(-1) for tensor in (one, other))
+        return torch.equal(first.view(torch.uint8), second.view(torch.uint8))

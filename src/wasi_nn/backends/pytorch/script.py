@@ -5,17 +5,29 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
+from operator import is_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.backends.pytorch.archive import effects_of, require_harmless_functions
-from wasi_nn.backends.pytorch.tensors import ModuleCall, TorchGraph, named_leaves
+from wasi_nn.backends.pytorch.archive import require_harmless_functions
+from wasi_nn.backends.pytorch.effects import Effects, effects_of
+from wasi_nn.backends.pytorch.tensors import named_leaves
+from wasi_nn.backends.pytorch.torch_graph import (
+    ModuleCall,
+    TorchGraph,
+    TorchVariables,
+    choose_signature,
+    signature_texts,
+    storage_bytes,
+)
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import ABSENT
 from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.graph.variables import Variables
 
 if TYPE_CHECKING:
     import torch
@@ -23,8 +35,12 @@ if TYPE_CHECKING:
     from wasi_nn.types import Array, DType
 
 
-def open_script(model: bytes | Path, device: str, *, trusted: bool) -> Graph:
-    """Load a TorchScript archive. Raises `NNError` with `security` for one that isn't `trusted` and might do harm."""
+_USUAL = ("forward", "infer")  # the method that a graph runs by default: the first of these that the model has
+
+
+def open_script(model: bytes | Path, device: str, signature: str | None, *, trusted: bool) -> Graph:
+    """Load a TorchScript archive; the graph runs the method `signature`, or the usual one. Raises `NNError` with
+    `security` for an archive that isn't `trusted` and might do harm."""
     import torch
 
     internal: Any = torch._C
@@ -38,10 +54,8 @@ def open_script(model: bytes | Path, device: str, *, trusted: bool) -> Graph:
     if not trusted:
         require_harmless_functions(unit.get_functions())
     wrap: Any = torch.jit._recursive.wrap_cpp_module
-    module = wrap(loaded).eval()
-    if not module._c._has_method("forward"):
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "the TorchScript model has no method 'forward' to run")
-    return ScriptGraph(module, device)
+    script = _Script(wrap(loaded).eval(), device)
+    return ScriptGraph(script, choose_signature(tuple(script.methods), signature, _USUAL), script.module)
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ def _structure(kind: Any) -> Any:
 
 
 class _Argument:
-    """An argument of `forward`, which takes one or more of the graph's inputs."""
+    """An argument of a method, which takes one or more of the graph's inputs."""
 
     def __init__(self, argument: Any) -> None:
         kind = argument.type
@@ -118,34 +132,153 @@ def _build(structure: Any, arrays: Iterator[Array], tensor: Callable[[Array], to
     return (structure.from_array or tensor)(next(arrays))
 
 
-class ScriptGraph(TorchGraph):
-    """A TorchScript module."""
+class _Method:
+    """A method of a module: a signature of the model. Raises `NNError` with `unsupported-operation` for a method that
+    can't be called with tensors."""
 
-    def __init__(self, module: Any, device: str) -> None:
-        method = module._c._get_method("forward")
-        self._module = module
-        self._arguments = [_Argument(argument) for argument in method.schema.arguments[1:]]
-        outputs: list[TensorInfo] = []
+    def __init__(self, method: Any) -> None:
+        self._method = method
+        self.arguments = [_Argument(argument) for argument in method.schema.arguments[1:]]
+        self.outputs: list[TensorInfo] | None = []
         try:
             for name, value in named_leaves(_structure(method.schema.returns[0].type)):
-                outputs.append(TensorInfo(name, value.dtype, value.dims))
+                self.outputs.append(TensorInfo(name, value.dtype, value.dims))
         except TypeError:
-            outputs, self.outputs_vary = [], True
+            self.outputs = None
+
+    @cached_property
+    def effects(self) -> Effects:
+        """What the method changes."""
+        return effects_of(self._method.inlined_graph)
+
+
+class _Script:
+    """A loaded module and its methods.
+
+    Methods that a module's author meant for other methods aren't offered: those whose names begin with an underscore,
+    and those that can't be called with tensors.
+    """
+
+    def __init__(self, module: Any, device: str) -> None:
+        self.module = module
+        self.device = device
+        self.methods: dict[str, _Method] = {}
+        refusals: dict[str, NNError] = {}
+        for name in sorted(module._c._method_names()):
+            if not name.startswith("_"):
+                try:
+                    self.methods[name] = _Method(module._c._get_method(name))
+                except NNError as error:
+                    refusals[name] = error
+        if not self.methods:
+            raise refusals.get("forward") or next(iter(refusals.values()), None) or _nothing_to_run()
+
+    def effects(self, name: str) -> Effects:
+        """What a method changes."""
+        has_hooks = self.module._c._get_forward_hooks() or self.module._c._get_forward_pre_hooks()
+        # The method's graph doesn't contain the hooks.
+        return Effects(True, True, False) if name == "forward" and has_hooks else self.methods[name].effects
+
+    def variables(self) -> TorchVariables:
+        """A new set of variables: a copy of the module, which all methods share."""
+        keeps_state = any(self.effects(name).keeps_state for name in self.methods)
+        module = _copied(self.module) if keeps_state else self.module
+        tensors = partial(_variables_of, module) if keeps_state else dict[str, Any]
+        return TorchVariables(
+            tensors,
+            lambda name, shared: ScriptGraph(self, name, module, shared),
+            storage_bytes(tensors().values()),
+        )
+
+
+def _nothing_to_run() -> NNError:
+    message = "the TorchScript model has no method 'forward' to run, and no other that torch.jit.export offers"
+    return NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
+
+
+class ScriptGraph(TorchGraph):
+    """A method of a TorchScript module. The graphs of a set of variables have one module."""
+
+    def __init__(self, script: _Script, name: str, module: Any, shared: TorchVariables | None = None) -> None:
+        self._script, self._module, self.shared = script, module, shared
+        self.signature, self.signatures = name, tuple(script.methods)
+        method = script.methods[name]
+        self._arguments = method.arguments
+        self.outputs_vary = method.outputs is None
+        described = {"kind": "TorchScript", "module": module.original_name}
         super().__init__(
             [info for argument in self._arguments for info in argument.inputs()],
-            outputs,
-            {"kind": "TorchScript", "module": module.original_name},
+            method.outputs or (),
+            described | signature_texts(name, self.signatures),
         )
-        self.device = device
-        self.writes, self.keeps_state = effects_of(method.inlined_graph)
-        if module._c._get_forward_hooks() or module._c._get_forward_pre_hooks():  # which the graph doesn't contain
-            self.writes = self.keeps_state = True
+        self.device = script.device
+        self.writes, self.keeps_state, self.learns = script.effects(name)
+
+    def variables(self) -> Variables:
+        has_state = any(self._script.effects(name).keeps_state for name in self.signatures)
+        return self._script.variables() if has_state or len(self.signatures) > 1 else super().variables()
 
     def call(self) -> ModuleCall:
-        module = copy.deepcopy(self._module) if self.keeps_state else self._module
+        module = _copied(self._module) if self.keeps_state and self.shared is None else self._module
+        # A module that is called runs its hooks too, which its method doesn't.
+        method = module if self.signature == "forward" else module._c._get_method(self.signature)
 
         def run(inputs: Sequence[Array], tensor: Callable[[Array], torch.Tensor]) -> Any:
             arrays = iter(inputs)
-            return module(*[argument.build(arrays, tensor) for argument in self._arguments])
+            try:
+                return method(*[argument.build(arrays, tensor) for argument in self._arguments])
+            finally:
+                if self.learns:
+                    _forget_history(module)
 
         return run
+
+
+def _variables_of(module: Any) -> dict[str, torch.Tensor]:
+    """The parameters and buffers of a module, as in its `state_dict`, and then the other tensors that are its
+    attributes."""
+    tensors: dict[str, torch.Tensor] = module.state_dict(keep_vars=True)
+    others = {}
+    for path, part in module.named_modules(remove_duplicate=False):
+        for name, (kind, _) in part._concrete_type.get_attributes().items():
+            full = f"{path}.{name}" if path else name
+            if full not in tensors and kind.kind() == "TensorType":
+                others[full] = part._c.getattr(name)
+    return {**tensors, **{name: others[name] for name in sorted(others)}}
+
+
+def _copied(module: Any) -> Any:
+    """A copy of a module that shares no tensor with it."""
+    made = copy.deepcopy(module)
+    _forget_history(made)  # torch records the copying
+    return made
+
+
+def _forget_history(module: Any) -> None:
+    """Drop the gradients of a module's tensors, and the record of how they were computed, which would grow with each
+    compute."""
+    known: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # a tensor that has several names stays one
+    for part in module.modules():
+        for name, (_, is_parameter) in part._concrete_type.get_attributes().items():
+            value = part._c.getattr(name)
+            plain = _without_history(value, known)
+            if plain is not value:
+                part._c.setattr(name, plain.requires_grad_() if is_parameter else plain)
+
+
+def _without_history(value: Any, known: dict[int, tuple[torch.Tensor, torch.Tensor]]) -> Any:
+    """A value of TorchScript without the history of its tensors; the same object if they have none. `known` has each
+    tensor with a history, by its `id`, and the one that takes its place."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        if value.grad_fn is not None:
+            return known.setdefault(id(value), (value, value.detach()))[1]
+        value.grad = None
+    elif isinstance(value, list | tuple):
+        parts = [_without_history(part, known) for part in value]
+        return value if all(map(is_, parts, value)) else type(value)(parts)
+    elif isinstance(value, dict):
+        plain = {key: _without_history(part, known) for key, part in value.items()}
+        return value if all(plain[key] is part for key, part in value.items()) else plain
+    return value

@@ -1,20 +1,17 @@
-"""Converts between torch's tensors and numpy's arrays; `TorchGraph` is the base of torch's graphs."""
+"""Converts between torch's tensors and numpy's arrays."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError
-from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.outputs import Outputs
-from wasi_nn.graph.runner import RunFunction
-from wasi_nn.types import GraphEncoding, TensorType, dtype_named
+from wasi_nn.types import TensorType, dtype_named
 
 if TYPE_CHECKING:
     import torch
@@ -82,23 +79,23 @@ def as_tensor(array: Array, device: str, *, copy: bool) -> torch.Tensor:
     return tensor.to(device) if device != "cpu" else tensor.clone() if copy else tensor
 
 
-def as_array(name: str, value: Any, taken: set[int], *, kept: bool) -> Array:
-    """An output as an array that belongs to the caller: in the tensor's own memory if nothing else uses that.
+def as_array(what: str, value: Any, taken: set[int], *, kept: bool) -> Array:
+    """A tensor of a model as an array that belongs to the caller: in the tensor's own memory if nothing else uses that.
 
-    `taken` has the addresses of memory in use; the output's address is added. With `kept`, the model may use the tensor
-    again.
+    `what` is the tensor's name for messages. `taken` has the addresses of memory in use; the tensor's address is added.
+    With `kept`, the model may use the tensor again.
     """
     import torch
 
     if type(value) in NUMBERS:
         return np.array(value, NUMBERS[type(value)])
     if not isinstance(value, torch.Tensor):
-        raise _no_such_tensor(name, type(value).__name__)
+        raise _no_such_tensor(what, type(value).__name__)
     dtype = str(value.dtype).removeprefix("torch.")
     if value.layout is not torch.strided or value.is_nested:
-        raise _no_such_tensor(name, "a sparse or nested tensor")
+        raise _no_such_tensor(what, "a sparse or nested tensor")
     if dtype not in _DTYPES:
-        raise _no_such_tensor(name, dtype)
+        raise _no_such_tensor(what, dtype)
     shared = kept or not _is_sole(value)
     tensor = value.detach().cpu().resolve_neg().contiguous()
     address = tensor.untyped_storage().data_ptr()
@@ -108,8 +105,8 @@ def as_array(name: str, value: Any, taken: set[int], *, kept: bool) -> Array:
     return tensor.view(torch.int16).numpy().view(TensorType.BF16.dtype) if dtype == "bfloat16" else tensor.numpy()
 
 
-def _no_such_tensor(name: str, kind: str) -> NNError:
-    return NNError(ErrorCode.UNSUPPORTED_OPERATION, f"output {name!r} is {kind}; wasi-nn has no such tensors")
+def _no_such_tensor(what: str, kind: str) -> NNError:
+    return NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{what} is {kind}; wasi-nn has no such tensors")
 
 
 NUMBERS: dict[type, type] = {bool: np.bool_, int: np.int64, float: np.float64}
@@ -147,50 +144,3 @@ def named_leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from named_leaves(item, f"{name or 'output'}.{place}")
     elif value is not None:
         yield name or "output", value
-
-
-ModuleCall = Callable[["Sequence[Array]", "Callable[[Array], torch.Tensor]"], Any]
-"""Calls a module: takes the arrays of its inputs and a function that makes tensors of them; returns its result."""
-
-
-class TorchGraph(Graph):
-    """A graph that is a module of torch.
-
-    With `writes`, the module may write to its inputs, which are copied then. With `keeps_state`, each context has its
-    own copy of the module, since a compute changes the module's tensors.
-    """
-
-    encoding = GraphEncoding.PYTORCH
-    runtime = "torch"
-    writes = keeps_state = False
-    weights: frozenset[int] = frozenset()
-    """The addresses of the module's tensors, where reference counts don't show that the module has them."""
-
-    def call(self) -> ModuleCall:
-        """The function that calls the module, for one runner."""
-        raise NotImplementedError
-
-    def runner(self) -> RunFunction:
-        return partial(self._run, self.call())
-
-    def _run(self, call: ModuleCall, inputs: Sequence[Array], _: Sequence[Array] | None) -> Sequence[Array]:
-        import torch
-
-        taken = set(self.weights)
-
-        def tensor(array: Array) -> torch.Tensor:
-            made = as_tensor(array, self.device, copy=self.writes)
-            taken.add(made.untyped_storage().data_ptr())
-            return made
-
-        with torch.inference_mode(), plain_errors():
-            leaves = list(named_leaves(call(inputs, tensor)))
-            outputs = [(name, as_array(name, value, taken, kept=self.keeps_state)) for name, value in leaves]
-        if self.outputs_vary:
-            return Outputs.named(outputs)
-        if len(outputs) != len(self.outputs):
-            message = (
-                f"the number of outputs that the model returned is {len(outputs)}, not {len(self.outputs)} as declared"
-            )
-            raise NNError(ErrorCode.RUNTIME_ERROR, message)
-        return [array for _, array in outputs]

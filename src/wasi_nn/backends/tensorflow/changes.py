@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
 
 from wasi_nn.backends.formats.protobuf import fields
+from wasi_nn.backends.signature_choice import DEFAULT_SIGNATURE
 from wasi_nn.backends.tensorflow.model import is_saved_model
 from wasi_nn.backends.tensorflow.operations import Reach, changes, reach
-from wasi_nn.backends.tensorflow.plan import DEFAULT_SIGNATURE, DEFAULT_TAG, LOADER_PREFIX, outputs_of
+from wasi_nn.backends.tensorflow.plan import DEFAULT_TAG, LOADER_PREFIX, outputs_of
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.settings import how_to_run_by, how_to_set_option
 from wasi_nn.types import GraphEncoding

@@ -37,7 +37,7 @@ def reach(graph: Any, roots: Iterable[str], checkpoint: str = "") -> Reach:
     variables: operations that restore them from that path aren't listed. Raises `NNError` with `too-large` for a graph
     that is too large to look through.
     """
-    return _Walk(graph).reach(roots, {checkpoint, checkpoint.removesuffix(":0")} - {""})
+    return Walk(graph).reach(roots, checkpoint)
 
 
 def require_harmless(operations: Mapping[str, str]) -> None:
@@ -79,27 +79,32 @@ _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _RESTORE = "RestoreV2"
 
 
-class _Walk:
-    """Walks over the nodes of a graph that are needed, and over those of the functions that they call."""
+class Walk:
+    """Walks over the nodes of a graph that are needed, and over those of the functions that they call: for so many
+    `graphs` of the largest size in all."""
 
-    def __init__(self, graph: Any) -> None:
+    def __init__(self, graph: Any, graphs: int = 1) -> None:
         self._nodes: dict[str, list[Any]] = {}
         for node in graph.node:
             self._nodes.setdefault(node.name, []).append(node)
         self._functions: dict[str, list[Any]] = {}
         for function in graph.library.function:
             self._functions.setdefault(function.signature.name, []).append(function)
-        self._operations: dict[str, str] = {}
-        # Functions to walk over, each with the positions of those arguments that are the checkpoint's path. Functions
-        # with `api_implements` are always among them, since TensorFlow may call one in place of another.
-        self._calls: list[tuple[str, frozenset[int]]] = [
+        # Functions with `api_implements` are always walked over, since TensorFlow may call one in place of another.
+        self._always: list[tuple[str, frozenset[int]]] = [
             (function.signature.name, frozenset())
             for function in graph.library.function
             if "api_implements" in function.attr
         ]
-        self._steps = 0
+        self._operations: dict[str, str] = {}
+        # Functions to walk over, each with the positions of those arguments that are the checkpoint's path.
+        self._calls: list[tuple[str, frozenset[int]]] = []
+        self._steps, self._most = 0, graphs * MAX_STEPS
 
-    def reach(self, roots: Iterable[str], paths: Set[str]) -> Reach:
+    def reach(self, roots: Iterable[str], checkpoint: str = "") -> Reach:
+        """See `reach`."""
+        paths = {checkpoint, checkpoint.removesuffix(":0")} - {""}
+        self._operations, self._calls = {}, [*self._always]
         todo = [*map(node_name, roots)]
         seen = set(todo)
         while todo:
@@ -144,8 +149,8 @@ class _Walk:
 
     def _count(self, steps: int) -> None:
         self._steps += steps
-        if self._steps > MAX_STEPS:
-            message = f"the model's graph is too large to be checked: more than {MAX_STEPS} steps"
+        if self._steps > self._most:
+            message = f"the model's graph is too large to be checked: more than {self._most} steps"
             raise NNError(ErrorCode.TOO_LARGE, message)
 
 

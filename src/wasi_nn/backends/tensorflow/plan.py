@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.backends.tensorflow.operations import Reach, keeps_state, node_name, reach
+from wasi_nn.backends.signature_choice import usual_signature
+from wasi_nn.backends.tensorflow.operations import Reach, Walk, keeps_state, node_name, reach
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.settings import how_to_set_option
 
@@ -35,7 +36,10 @@ class Step:
 
     operation: str
     feeds: Mapping[str, bytes]
+    """The paths of files, by the tensors that are fed them."""
     needed: Reach
+    restores: bool = False
+    """Whether it reads the variables from their files."""
 
 
 @dataclass(frozen=True)
@@ -53,45 +57,80 @@ class Plan:
     first: Sequence[Step]
     """What each new session runs first, in this order."""
     metadata: Mapping[str, str]
+    signature: str = ""
+    """The name of its signature; empty for a GraphDef."""
+    signatures: tuple[str, ...] = ()
+    """The names of the model's signatures."""
 
     @property
     def reaches(self) -> Sequence[Reach]:
         """Everything that TensorFlow may run of the model."""
         return [self.needed, *(step.needed for step in self.first)]
 
+    @property
+    def has_more(self) -> bool:
+        """Whether the model has other signatures, or variables."""
+        return len(self.signatures) > 1 or any(kind in reach.operations for reach in self.reaches for kind in VARIABLES)
 
-DEFAULT_SIGNATURE, DEFAULT_TAG = "serving_default", "serve"
+
+DEFAULT_TAG = "serve"
 LOADER_PREFIX = "__saved_model_"
 """The beginning of the names of signatures that TensorFlow's loader uses, not users."""
 _INIT_SIGNATURE, _INIT_COLLECTIONS = "__saved_model_init_op", ("saved_model_main_op", "legacy_init_op")
-_VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
+VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
+"""The operations that are variables."""
+_MAX_GRAPHS = 5  # of the largest size, that are looked through for all signatures together
 
 
-def saved_model_plan(tf: Any, model: bytes, folder: Path | None, options: Mapping[str, Any]) -> Plan:
-    """How to run a SavedModel, whose variables and assets are in `folder`."""
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+class SavedModelPlans:
+    """How to run the signatures of a SavedModel, whose variables and assets are in `folder`. `chosen` is the name of
+    the signature to run by itself."""
 
-    meta = _tagged(SavedModel.FromString(model).meta_graphs, options.get("tags"))
-    signatures = {key: value for key, value in meta.signature_def.items() if not key.startswith(LOADER_PREFIX)}
-    chosen = _choose_signature(sorted(signatures), options.get("signature"))
-    signature = signatures[chosen]
-    inputs = [_signature_port(tf, key, info, signature.defaults) for key, info in sorted(signature.inputs.items())]
-    outputs = [_signature_port(tf, key, info, {}) for key, info in sorted(signature.outputs.items())]
-    needed = reach(meta.graph_def, [port.tensor for port in (*inputs, *outputs)])
-    first = []
-    variables = folder / "variables" / "variables" if folder is not None else None
-    if variables is not None and variables.with_suffix(".index").exists() and meta.saver_def.restore_op_name:
-        first.append(_restore_step(meta, variables))
-    elif any(name in needed.operations for name in _VARIABLES):
-        raise NNError(
-            ErrorCode.RUNTIME_ERROR,
-            "the SavedModel's variables are missing: give the path of its folder, or a zip or tar file of all of it",
-        )
-    first += _init_steps(meta, folder)
-    several = len(signatures) > 1
-    metadata = {"signatures": ", ".join(sorted(signatures)), "signature": chosen} if several else {}
-    metadata |= _metadata(meta.meta_info_def.tensorflow_version, needed)
-    return Plan(meta.graph_def, meta.meta_info_def.stripped_op_list, inputs, outputs, needed, first, metadata)
+    def __init__(self, tf: Any, model: bytes, folder: Path | None, options: Mapping[str, Any]) -> None:
+        from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+        self._tf = tf
+        self._meta = meta = _tagged(SavedModel.FromString(model).meta_graphs, options.get("tags"))
+        self.names = tuple(sorted(key for key in meta.signature_def if not key.startswith(LOADER_PREFIX)))
+        self._listed = ", ".join(self.names)
+        self.chosen = _choose_signature(self.names, options.get("signature"))
+        variables = folder / "variables" / "variables" if folder is not None else None
+        self._restore = []
+        if variables is not None and variables.with_suffix(".index").exists() and meta.saver_def.restore_op_name:
+            self._restore = [_restore_step(meta, variables)]
+        self._first = [*self._restore, *_init_steps(meta, folder)]
+
+    def plan(self, name: str, walk: Walk | None = None) -> Plan:
+        """How to run a signature."""
+        meta, signature = self._meta, self._meta.signature_def[name]
+        defaults = signature.defaults
+        inputs = [_signature_port(self._tf, key, info, defaults) for key, info in sorted(signature.inputs.items())]
+        outputs = [_signature_port(self._tf, key, info, {}) for key, info in sorted(signature.outputs.items())]
+        needed = (walk or Walk(meta.graph_def)).reach(port.tensor for port in (*inputs, *outputs))
+        if not self._restore and any(kind in needed.operations for kind in VARIABLES):
+            message = (
+                "the SavedModel's variables are missing: give the path of its folder, or a zip or tar file of it all"
+            )
+            raise NNError(ErrorCode.RUNTIME_ERROR, message)
+        metadata = {"signatures": self._listed, "signature": name} if len(self.names) > 1 else {}
+        metadata |= _metadata(meta.meta_info_def.tensorflow_version, needed)
+        operations = meta.meta_info_def.stripped_op_list
+        return Plan(meta.graph_def, operations, inputs, outputs, needed, self._first, metadata, name, self.names)
+
+    def plans(self, check: Callable[[Plan], object]) -> dict[str, Plan | NNError]:
+        """How to run each signature, by its name; the error for one that `check` refuses, or that can't be run. Raises
+        `NNError` with `too-large` for graphs that are too large to look through."""
+        walk = Walk(self._meta.graph_def, _MAX_GRAPHS)
+        plans: dict[str, Plan | NNError] = {}
+        for name in self.names:
+            try:
+                plans[name] = plan = self.plan(name, walk)
+                check(plan)
+            except NNError as error:
+                if error.code is ErrorCode.TOO_LARGE:
+                    raise
+                plans[name] = error
+        return plans
 
 
 def _tagged(metas: Sequence[Any], tags: list[str] | None) -> Any:
@@ -109,16 +148,14 @@ def _tagged(metas: Sequence[Any], tags: list[str] | None) -> Any:
     raise NNError(ErrorCode.INVALID_ARGUMENT, printable(message))
 
 
-def _choose_signature(names: Sequence[str], wanted: str | None) -> str:
-    """The signature to run: the wanted one, else the only one, else the default one."""
+def _choose_signature(names: Collection[str], wanted: str | None) -> str:
+    """The signature to run: the wanted one, else the usual one."""
     if not names:
         raise NNError(ErrorCode.RUNTIME_ERROR, "the SavedModel has no signatures, so it can't be run: save it with one")
-    signature = wanted or (names[0] if len(names) == 1 else DEFAULT_SIGNATURE)
-    if signature not in names:
-        choice = "" if wanted else f" (choose one: {how_to_set_option('signature', names[0])})"
-        message = f"the model has no signature {signature!r}; it has {', '.join(names)}{choice}"
+    if wanted and wanted not in names:
+        message = f"the model has no signature {wanted!r}; it has {', '.join(names)}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, printable(message))
-    return signature
+    return wanted or usual_signature(names)
 
 
 def _signature_port(tf: Any, key: str, info: Any, defaults: Mapping[str, Any]) -> Port:
@@ -137,7 +174,8 @@ def _restore_step(meta: Any, variables: Path) -> Step:
     """Reads the variables from their files."""
     saver = meta.saver_def
     needed = reach(meta.graph_def, [saver.restore_op_name], saver.filename_tensor_name)
-    return Step(node_name(saver.restore_op_name), {saver.filename_tensor_name: os.fsencode(variables)}, needed)
+    path = {saver.filename_tensor_name: os.fsencode(variables)}
+    return Step(node_name(saver.restore_op_name), path, needed, restores=True)
 
 
 def _init_steps(meta: Any, folder: Path | None) -> list[Step]:
@@ -178,7 +216,7 @@ def graph_def_plan(tf: Any, model: bytes, options: Mapping[str, Any]) -> Plan:
         if node_name(name) not in nodes:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"the graph has no tensor {name!r}")
     needed = reach(definition, (*inputs, *outputs))
-    unset = next((name for name in _VARIABLES if name in needed.operations), None)
+    unset = next((name for name in VARIABLES if name in needed.operations), None)
     if unset is not None:
         raise NNError(
             ErrorCode.RUNTIME_ERROR,

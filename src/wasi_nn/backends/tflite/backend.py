@@ -5,35 +5,35 @@ of the model's signature, and their own as aliases; only their own if it has no 
 the model stores them, and `Graph.metadata` has their scales and zero points.
 
 Options: `threads` (the default is 1; 0 means 1 too), `signature` (the name of the signature to run, if the model has
-several).
+several; the default is that of `wasi_nn.backends.signature_choice`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.devices import CPU, Device, choose_device
 from wasi_nn.backends.options import check_options, is_text, is_thread_count, only_builder
+from wasi_nn.backends.tflite.interpreters import SignatureCall, TfliteModel, as_fed, quietly_once
 from wasi_nn.backends.tflite.model import cut_short_tflite, is_tflite, keeps_state, require_sound
-from wasi_nn.backends.tflite.signatures import choose_signature, described_signatures, read_signatures
+from wasi_nn.backends.tflite.signatures import choose_signature
+from wasi_nn.backends.tflite.variables import TfliteVariables, require_variables
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import RunFunction, Runner, failure, reused
 from wasi_nn.graph.tensor_info import TensorInfo
-from wasi_nn.process import quiet
 from wasi_nn.types import Dims, ExecutionTarget, GraphEncoding
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
 
+    from wasi_nn.graph.variables import Variables
     from wasi_nn.types import Array
-
-Result = TypeVar("Result")
 
 
 class TfliteBackend(Backend):
@@ -73,120 +73,37 @@ class TfliteBackend(Backend):
 
 
 class TfliteGraph(Graph):
-    """The bytes of a model. Each context has its own interpreter, because two threads can't share one."""
+    """A model. Each context has its own interpreter, because two threads can't share one."""
 
     encoding = GraphEncoding.TENSORFLOWLITE
     runtime = "ai_edge_litert"
 
     def __init__(self, model: bytes, threads: int = 1, signature: str | None = None) -> None:
-        self._model = model
         self.keeps_state = keeps_state(model)
-        self._threads = threads
-        interpreter = self._interpreter()
-        signatures = read_signatures(memoryview(model))
-        chosen = choose_signature(signatures, signature)
-        self._signature = None if chosen is None else chosen.name
-        inputs, outputs = _details(interpreter, self._signature)
-        metadata = {
-            f"quantization of {name}": "scale {}, zero point {}".format(*tensor["quantization"])
-            for name, tensor in (*inputs, *outputs)
-            if tensor["quantization"][0]
-        }
-        super().__init__(
-            [_info(name, tensor) for name, tensor in inputs],
-            [_info(name, tensor) for name, tensor in outputs],
-            metadata | described_signatures(signatures, chosen),
-        )
-        self._places = _places_in_main_graph(interpreter, inputs, outputs)
+        self._model = TfliteModel(model, threads)
+        chosen = choose_signature(self._model.signatures, signature)
+        self.signature = "" if chosen is None else chosen.name
+        self.signatures = self._model.names
+        interface = self._model.interface(self.signature)
+        super().__init__(interface.inputs, interface.outputs, interface.metadata)
+        self._places = interface.places
+
+    def variables(self) -> Variables:
+        if self._model.access is None and len(self.signatures) < 2:
+            require_variables(self._model)
+            return super().variables()
+        return TfliteVariables(self._model)
 
     def runner(self) -> Runner | RunFunction:
-        interpreter = self._interpreter()
+        interpreter = self._model.interpreter()
         if self._places is None:
-            assert self._signature is not None  # a model without signatures has only its main graph
-            return partial(self._run_signature, interpreter.get_signature_runner(self._signature))
+            names = ([info.name for info in infos] for infos in (self.inputs, self.outputs))
+            return partial(_run_signature, SignatureCall(interpreter, self.signature, *names))
         return _MainGraphRunner(interpreter, self.inputs, self.outputs, *self._places)
 
-    def _interpreter(self) -> Interpreter:
-        import ml_dtypes  # noqa: F401  registers bfloat16 with numpy, which LiteRT needs
-        from ai_edge_litert.interpreter import Interpreter
 
-        return Interpreter(model_content=self._model, num_threads=self._threads or 1)
-
-    def _run_signature(self, run: Any, inputs: Sequence[Array], _: Sequence[Array] | None) -> Sequence[Array]:
-        outputs = _quietly_once(lambda: run(**{it.name: array for it, array in zip(self.inputs, inputs, strict=True)}))
-        return [np.asarray(outputs[info.name]) for info in self.outputs]
-
-
-_has_allocated = False
-
-
-def _quietly_once(call: Callable[[], Result]) -> Result:
-    """Make a call that allocates tensors. At the first one in a process, LiteRT prints the delegate that it uses."""
-    global _has_allocated
-    if _has_allocated:
-        return call()
-    result = quiet.call(call)
-    _has_allocated = True
-    return result
-
-
-_Named = Sequence[tuple[str, Mapping[str, Any]]]
-"""The interpreter's details of tensors, each with its name for callers. Without a signature, names may be equal."""
-
-
-def _details(interpreter: Interpreter, signature: str | None) -> tuple[_Named, _Named]:
-    """The details of the inputs and outputs of a signature, in the order of `_ordered`."""
-    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    if signature is None:
-        return _under_own_names(inputs), _under_own_names(outputs)
-    runner = interpreter.get_signature_runner(signature)
-    return _ordered(runner.get_input_details(), inputs), _ordered(runner.get_output_details(), outputs)
-
-
-def _key(tensor: Mapping[str, Any]) -> tuple[str, int]:
-    return tensor["name"], tensor["index"]
-
-
-def _under_own_names(tensors: Sequence[Mapping[str, Any]]) -> _Named:
-    """Tensors under their own names, each once."""
-    return [(tensor["name"], tensor) for tensor in {tensor["index"]: tensor for tensor in tensors}.values()]
-
-
-def _ordered(named: Mapping[str, Any], declared: Sequence[Mapping[str, Any]]) -> _Named:
-    """The tensors of a signature, which has no order: in the order of the main graph if they are its tensors."""
-    place = {_key(tensor): place for place, tensor in enumerate(declared)}
-    if {_key(tensor) for tensor in named.values()} != set(place):
-        return list(named.items())
-    return sorted(named.items(), key=lambda item: place[_key(item[1])])
-
-
-def _places_in_main_graph(
-    interpreter: Interpreter, inputs: _Named, outputs: _Named
-) -> tuple[list[int], list[int]] | None:
-    """The indexes of these tensors in the model's main graph; None if they aren't all of its inputs and outputs."""
-    main = interpreter.get_input_details(), interpreter.get_output_details()
-    if any(
-        {_key(tensor) for _, tensor in named} != set(map(_key, all_of_main))
-        for named, all_of_main in zip((inputs, outputs), main, strict=True)
-    ):
-        return None
-    return [tensor["index"] for _, tensor in inputs], [tensor["index"] for _, tensor in outputs]
-
-
-def _info(name: str, tensor: Mapping[str, Any]) -> TensorInfo:
-    dtype = np.dtype(tensor["dtype"])
-    is_text = dtype.kind == "S"
-    declared = tensor["shape_signature"] if len(tensor["shape_signature"]) else tensor["shape"]
-    dims = tuple("?" if dim < 0 else int(dim) for dim in declared)
-    scale, zero_point = tensor["quantization"]
-    return TensorInfo(
-        name,
-        np.dtype(object) if is_text else dtype,
-        dims,
-        "string" if is_text else dtype.name,
-        quantization=(float(scale), int(zero_point)) if scale else None,
-        aliases=() if tensor["name"] == name else (tensor["name"],),
-    )
+def _run_signature(call: SignatureCall, inputs: Sequence[Array], _: Sequence[Array] | None) -> Sequence[Array]:
+    return call(inputs)
 
 
 class _MainGraphRunner(Runner):
@@ -221,7 +138,7 @@ class _MainGraphRunner(Runner):
         if index not in self._input_arrays:
             try:
                 if not self._input_arrays:
-                    _quietly_once(self._interpreter.allocate_tensors)
+                    quietly_once(self._interpreter.allocate_tensors)
                 buffer = self._in_place(self._inputs[index])
             except (RuntimeError, ValueError) as error:  # the interpreter rejects the model
                 raise failure(error) from error
@@ -240,7 +157,7 @@ class _MainGraphRunner(Runner):
         try:
             for index, array in enumerate(inputs):
                 if array is not self._input_arrays.get(index):
-                    self._interpreter.set_tensor(self._inputs[index], array)
+                    self._interpreter.set_tensor(self._inputs[index], as_fed(array))
             self._interpreter.invoke()
             if reuse is None:
                 return [self._copy(place) for place in self._outputs]
@@ -262,7 +179,7 @@ class _MainGraphRunner(Runner):
             for place, shape in zip(self._inputs, dims, strict=True):
                 self._interpreter.resize_tensor_input(place, shape)
         if not self._input_arrays:  # else it is done already, and the written inputs must not move
-            _quietly_once(self._interpreter.allocate_tensors)
+            quietly_once(self._interpreter.allocate_tensors)
         self._dims = dims
 
     def _look_at_outputs(self) -> None:

@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wasi_nn.backends.formats.flatbuffers import FlatBuffer, Table
+from wasi_nn.backends.signature_choice import usual_signature
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.settings import how_to_run_by, how_to_set_option
 from wasi_nn.types import GraphEncoding
-
-DEFAULT_SIGNATURE = "serving_default"
 
 _MODEL_GRAPHS, _MODEL_SIGNATURES = 2, 7
 _GRAPH_TENSORS, _TENSOR_NAME = 0, 3
@@ -63,21 +62,14 @@ def _names(maps: Sequence[Table], tensors: Sequence[Table]) -> dict[str, str]:
 
 
 def choose_signature(signatures: Sequence[Signature], wanted: str | None) -> Signature | None:
-    """The signature to run: by its name in the options, else the usual one, else the only one, else the only one of
-    the main graph. None: the main graph, by its tensors' own names."""
-    if wanted is not None:
-        found = [signature for signature in signatures if signature.name == wanted]
-        if not found:
-            names = ", ".join(signature.name for signature in signatures) or "none"
-            raise NNError(
-                ErrorCode.INVALID_ARGUMENT, printable(f"the model has no signature {wanted!r}; it has {names}")
-            )
-        return found[0]
-    usual = [signature for signature in signatures if signature.name == DEFAULT_SIGNATURE]
-    for candidates in (usual, signatures, [signature for signature in signatures if signature.graph == 0]):
-        if len(candidates) == 1:
-            return candidates[0]
-    return None
+    """The signature to run: by its name in the options, else the usual one. None for a model without signatures: its
+    main graph, by its tensors' own names."""
+    by_name = {signature.name: signature for signature in reversed(signatures)}
+    if wanted is not None and wanted not in by_name:
+        names = ", ".join(signature.name for signature in signatures) or "none"
+        message = f"the model has no signature {wanted!r}; it has {names}"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, printable(message))
+    return by_name[usual_signature(by_name) if wanted is None else wanted] if by_name else None
 
 
 def require_main(chosen: Signature | None, signatures: Sequence[Signature]) -> None:
@@ -95,9 +87,6 @@ def require_main(chosen: Signature | None, signatures: Sequence[Signature]) -> N
     raise NNError(ErrorCode.UNSUPPORTED_OPERATION, printable(message))
 
 
-def described_signatures(signatures: Sequence[Signature], chosen: Signature | None) -> dict[str, str]:
+def described_signatures(names: Sequence[str], chosen: str) -> dict[str, str]:
     """The metadata of a model with several signatures: the names of all, and of the one that is run."""
-    if len(signatures) < 2:
-        return {}
-    names = {"signatures": ", ".join(signature.name for signature in signatures)}
-    return names if chosen is None else names | {"signature": chosen.name}
+    return {"signatures": ", ".join(names), "signature": chosen} if len(names) > 1 else {}

@@ -27,6 +27,7 @@ _KINDS = {kind.__name__: kind for kind in (*NNError.__subclasses__(), NNError)}
 _MAX_TEXT = 4096
 _MAX_METADATA = 32 * 2**20  # bytes
 _MAX_DECLARED_RANK = 65536
+_MAX_SIGNATURES, _MAX_SIGNATURE = 4096, 1024  # names, and characters of each
 _MAX_KEYS, _MAX_KEY = 1024, 256  # of an input in JSON: errors list them, and look for the nearest
 MAX_TEXTS = 2**20
 """The most strings in one message: as a Python object, a short string takes ten times its encoded bytes."""
@@ -83,7 +84,12 @@ def dtype_of(name: str) -> DType:
 
 
 def described_graph(graph: Graph) -> dict[str, Any]:
-    """A graph as a message."""
+    """A graph as a message. Raises `NNError` with `too-large` for more or longer names of signatures than the host
+    takes."""
+    names = graph.signatures
+    if len(names) > _MAX_SIGNATURES or max(map(len, (graph.signature, *names))) > _MAX_SIGNATURE:
+        most = f"at most {_MAX_SIGNATURES} signatures, whose names have at most {_MAX_SIGNATURE} characters"
+        raise NNError(ErrorCode.TOO_LARGE, f"an isolated graph may have {most}")
     return {
         "encoding": graph.encoding.value,
         "inputs": [_described_info(info) for info in graph.inputs],
@@ -91,6 +97,8 @@ def described_graph(graph: Graph) -> dict[str, Any]:
         "device": graph.device,
         "outputs_vary": graph.outputs_vary,
         "keeps_state": graph.keeps_state,
+        "signature": graph.signature,
+        "signatures": list(names),
     }
 
 
@@ -120,11 +128,18 @@ class Description:
             self.device = printable(str(described["device"]))
             self.outputs_vary = bool(described["outputs_vary"])
             self.keeps_state = bool(described["keeps_state"])
+            self.signatures = _signatures_of(described["signatures"])
+            [self.signature] = _signatures_of([described["signature"]])
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
             raise InvalidWorkerMessage(f"an invalid description of a graph ({one_line(error)})") from error
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Description) and (self.inputs, self.outputs) == (other.inputs, other.outputs)
+        return isinstance(other, Description) and self._model == other._model
+
+    @property
+    def _model(self) -> tuple[object, ...]:
+        """All that is the model's own."""
+        return self.inputs, self.outputs, self.signature, self.signatures
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -200,6 +215,17 @@ def _keys_of(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > _MAX_KEYS:
         raise InvalidWorkerMessage("keys of an input that are no short list")
     return tuple(printable(str(key)[:_MAX_KEY]) for key in value)
+
+
+def _signatures_of(value: Any) -> tuple[str, ...]:
+    """Names of signatures."""
+    if not isinstance(value, list) or len(value) > _MAX_SIGNATURES or not all(map(_is_signature, value)):
+        raise InvalidWorkerMessage("signatures that are no short list of short names")
+    return tuple(value)
+
+
+def _is_signature(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _MAX_SIGNATURE
 
 
 def _declared_dims_of(value: Any) -> tuple[int | str, ...]:

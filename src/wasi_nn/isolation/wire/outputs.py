@@ -124,11 +124,17 @@ def layout(sizes: Sequence[int]) -> list[int]:
     return starts
 
 
-class OutputReader:
-    """The host's side. It takes memory from the worker's share (`WorkerMemory`)."""
+def declared_outputs(graph: Graph) -> Sequence[TensorInfo] | None:
+    """The outputs that a graph declares; None if it declares none, and names them when it gives them."""
+    return None if graph.outputs_vary else graph.outputs
 
-    def __init__(self, graph: Graph, memory: WorkerMemory) -> None:
-        self._graph = graph
+
+class OutputReader:
+    """The host's side. It takes memory from the worker's share (`WorkerMemory`). `declared` are the outputs that the
+    graph declares; None: each answer names its own."""
+
+    def __init__(self, declared: Sequence[TensorInfo] | None, memory: WorkerMemory) -> None:
+        self._declared = declared
         self._worker = memory
         self._memory: SharedMemory | None = None
         self._last: list[Array] | None = None
@@ -158,11 +164,12 @@ class OutputReader:
             self._read_to = self._texts = self._text_bytes = 0
             try:
                 arrays = [self._output(*described) for described in answer["outputs"]]
-                if self._graph.outputs_vary:
+                if self._declared is None:
                     return Outputs.named(zip(map(str, answer["names"]), arrays, strict=True))
             except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
                 raise InvalidWorkerMessage(str(error)) from error
-        self._require_declared(arrays, self._graph.outputs if index is None else self._graph.outputs[index : index + 1])
+        declared = self._declared or ()
+        self._require_declared(arrays, declared if index is None else declared[index : index + 1])
         if answer.get("full"):
             return Outputs(arrays, context_full=True)
         self._last = arrays

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wasi_nn.errors import NNError
     from wasi_nn.graph.graph import Graph
     from wasi_nn.isolation.worker.runner_server import RunnerServer
+    from wasi_nn.isolation.worker.server import Server
 
 
 def main(control: str, lifeline: str) -> NoReturn:
@@ -84,7 +85,7 @@ class _Worker:
 
     def _answer(self, message: Message, data: memoryview, files: list[int]) -> bytes | None:
         from wasi_nn.isolation.wire.descriptions import described_error
-        from wasi_nn.isolation.worker.runner_server import as_nn_errors
+        from wasi_nn.isolation.worker.server import as_nn_errors
 
         what = kind_of(message)
         if what is Request.INTERRUPT:
@@ -96,48 +97,65 @@ class _Worker:
             self._graphs.pop(message["graph"], None)
             return None
         if what is Request.RUNNER:
-            self._start(message["graph"], message["runner"], files[0])
+            self._start_runner(self._graphs[message["graph"]], message["runner"], files[0])
+            return None
+        if what is Request.VARIABLES:
+            self._start_set(self._graphs[message["graph"]], files[0])
             return None
         try:
             with as_nn_errors():
                 if what is Request.START:
                     return _started(message)
                 if what is Request.LOAD:
-                    return self._keep(_loaded(message, files))
-                return self._keep(self._graphs[message["graph"]].configured(data))
+                    return self._keep(_loaded(message, files))[1]
+                return self._keep(self._graphs[message["graph"]].configured(data))[1]
         except Exception as error:
             described = described_error(error)  # type: ignore[arg-type]  # as_nn_errors
             return encoded({"error": {**described, "used": Used.by_this_process(error).message}})
 
-    def _keep(self, graph: Graph) -> bytes:
+    def _keep(self, graph: Graph) -> tuple[int, bytes]:
+        """Keep a graph; gives its number, and its encoded description. Called on any thread."""
         from wasi_nn.isolation.wire.descriptions import described_graph, encoded_metadata
 
         number = next(self._numbers)
+        described = encoded({"graph": described_graph(graph), "number": number}, encoded_metadata(graph))
         self._graphs[number] = graph
-        return encoded({"graph": described_graph(graph), "number": number}, encoded_metadata(graph))
+        return number, described
 
-    def _start(self, graph: int, number: int, file: int) -> None:
-        from wasi_nn.isolation.wire.descriptions import described_error
+    def _start_runner(self, graph: Graph, number: int, file: int) -> None:
         from wasi_nn.isolation.worker.runner_server import RunnerServer
 
         channel = Channel(socket.socket(fileno=file), takes_files=True)
-        server = self._runners[number] = RunnerServer(self._graphs[graph], channel)
+        server = self._runners[number] = RunnerServer(graph, channel)
+        _start(server, channel, f"runner {number}", lambda: self._runners.pop(number))
 
-        def serve() -> None:
-            try:
-                server.serve()
-            finally:
-                del self._runners[number]
-                channel.close()
+    def _start_set(self, graph: Graph, file: int) -> None:
+        from wasi_nn.isolation.worker.variables_server import VariablesServer
 
+        channel = Channel(socket.socket(fileno=file), takes_files=True)
+        server = VariablesServer(graph, channel, self._keep, lambda number: self._graphs.pop(number, None))
+        _start(server, channel, "variables", lambda: None)
+
+
+def _start(server: Server, channel: Channel, name: str, at_end: Callable[[], object]) -> None:
+    """Start the thread of a server. If there is none, the host is told so."""
+    from wasi_nn.isolation.wire.descriptions import described_error
+
+    def serve() -> None:
         try:
-            threading.Thread(target=serve, daemon=True, name=f"runner {number}").start()
-        except RuntimeError:
-            del self._runners[number]
-            with suppress(Gone):
-                error = _no_thread()
-                channel.send({"error": {**described_error(error), "used": Used.by_this_process(error).message}})
+            server.serve()
+        finally:
+            at_end()
             channel.close()
+
+    try:
+        threading.Thread(target=serve, daemon=True, name=name).start()
+    except RuntimeError:
+        at_end()
+        with suppress(Gone):
+            error = _no_thread()
+            channel.send({"error": {**described_error(error), "used": Used.by_this_process(error).message}})
+        channel.close()
 
 
 def _no_thread() -> NNError:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.runner import ABSENT, as_runner, failure
-from wasi_nn.isolation import how_to_raise
+from wasi_nn.graph.runner import ABSENT, as_runner
 from wasi_nn.isolation.wire.channel import Channel, Gone, encoded, mapped
-from wasi_nn.isolation.wire.descriptions import described_error, dtype_of, texts_of
+from wasi_nn.isolation.wire.descriptions import dtype_of, texts_of
 from wasi_nn.isolation.wire.outputs import SAME, OutputWriter
 from wasi_nn.isolation.wire.protocol import Message, Request, kind_of
+from wasi_nn.isolation.worker.server import Server
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, DType
@@ -24,26 +23,12 @@ if TYPE_CHECKING:
 _SAME = encoded(SAME)
 
 
-@contextmanager
-def as_nn_errors() -> Iterator[None]:
-    """Turn every exception into an `NNError`."""
-    try:
-        yield
-    except NNError:
-        raise
-    except MemoryError as error:
-        message = f"the isolated worker is out of memory ({how_to_raise('memory')})"
-        raise NNError(ErrorCode.RUNTIME_ERROR, message) from error
-    except Exception as error:
-        raise failure(error) from error
-
-
-class RunnerServer:
+class RunnerServer(Server):
     """One runner of a graph, and its channel to the host."""
 
     def __init__(self, graph: Graph, channel: Channel) -> None:
+        super().__init__(channel)
         self._graph = graph
-        self._channel = channel
         self._runner: Any = None
         self._inputs: list[Array | None] = [None] * len(graph.inputs)
         self._memory: list[memoryview] = [memoryview(b"")] * len(graph.inputs)
@@ -58,22 +43,16 @@ class RunnerServer:
             self._runner.interrupt()
 
     def serve(self) -> None:
-        """Answer the host's requests until it closes the channel."""
         with suppress(Gone):
-            self._reply(lambda: self._made())
+            self._reply(lambda: encoded(self._made()))
             while self._runner is not None:
                 message, data, files = self._channel.receive()
                 with self._busy:
-                    self._reply(lambda: self._done(message, data, files))  # noqa: B023  called at once
+                    self._reply(lambda: self._answer(message, data, files))  # noqa: B023  called at once
 
-    def _reply(self, do: Any) -> None:
-        try:
-            with as_nn_errors():
-                answer = do()
-                content = _SAME if answer is SAME else encoded(answer)
-        except NNError as error:
-            content = encoded({"error": described_error(error)})
-        self._channel.send_encoded(content)
+    def _answer(self, message: Message, data: memoryview, files: list[int]) -> bytes:
+        answer = self._done(message, data, files)
+        return _SAME if answer is SAME else encoded(answer)
 
     def _made(self) -> Message:
         self._runner = as_runner(self._graph.runner())
@@ -128,11 +107,6 @@ class RunnerServer:
                 if where == "new":
                     self._memory[index] = mapped(next(given), writable=True)
                 self._inputs[index] = _array(dtype_of(dtype), dims, self._memory[index][:size])
-
-    def _room(self, size: int) -> memoryview:
-        self._channel.send({"room": size})
-        _, _, files = self._channel.receive()
-        return mapped(files[0], writable=True)
 
 
 def _array(dtype: DType, dims: Sequence[int], content: memoryview) -> Array:

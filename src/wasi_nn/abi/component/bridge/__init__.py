@@ -2,7 +2,8 @@
 
 The engine passes a list to a host function as one large value for each element, and at most some megabytes of them in
 a call. The bridge takes the guest's lists instead (`wasi_nn.abi.component.compose` puts it beside the guest), and calls
-the host with numbers and strings only. There is one bridge for each published version of wasi:nn.
+the host with numbers and strings only. There is one bridge for each published version of wasi:nn, and another one with
+the newest version for guests that also import wasi-nn:ext.
 
 `guests/bridge` has the sources; `bridge.c` describes how bytes cross. `guests/build_bridge.py` builds them into this
 folder.
@@ -10,6 +11,7 @@ folder.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -26,6 +28,24 @@ HOST = "wasi-nn:bridge/host"
 
 HOST_FILE, PLACEHOLDER = "host.wasm", "placeholder.wasm"
 
+RESERVED = "wasi-nn:bridge/"
+"""The beginning of names that no guest may import itself."""
+
+EXTENSIONS_NAMESPACE, EXTENSIONS_VERSION = "wasi-nn:ext/", "0.1.0"
+
+EXTENSIONS_INTERFACES = ("types", "describe", "signatures", "state", "sequences", "byte-strings")
+"""The interfaces of wasi-nn:ext."""
+
+EXTENSIONS_HOST = "wasi-nn:bridge/extensions"
+"""The name of the instance of host functions that the bridge for wasi-nn:ext imports beside `HOST`."""
+
+EXTENDED_FILE = "bridge-ext.wasm"
+EXTENSIONS_FILE, EXTENSIONS_PLACEHOLDER = "host-ext.wasm", "placeholder-ext.wasm"
+
+ALLOWED = "allowed"
+"""The name of the function in a marker's instance."""
+
+_USES = "wasi-nn:bridge/uses-"
 
 SHIM_MODULES = ("memory", "constructor", "data", "load")
 """The core modules of the shim: what finds the guest's memory, and what takes the place of each function."""
@@ -56,25 +76,64 @@ def interface_of(name: str) -> str | None:
     return interface if known else None
 
 
+def extension_name(interface: str) -> str:
+    """The name by which a guest imports an interface of wasi-nn:ext."""
+    return f"{EXTENSIONS_NAMESPACE}{interface}@{EXTENSIONS_VERSION}"
+
+
+def extension_of(name: str) -> str | None:
+    """The interface of wasi-nn:ext that a guest imports under a name; None if this host has no such interface."""
+    interface = name.removeprefix(EXTENSIONS_NAMESPACE).removesuffix(f"@{EXTENSIONS_VERSION}")
+    return interface if interface in EXTENSIONS_INTERFACES and name == extension_name(interface) else None
+
+
+def marker(interface: str) -> str:
+    """The name of an instance that a wrapped guest imports if the guest imports an interface of wasi-nn:ext. By that,
+    the host sees what the guest uses, also of a compiled guest. The instance has one function, which nothing calls:
+    without it, the engine refuses the guest."""
+    return f"{_USES}{interface}"
+
+
+def marked(imports: Iterable[str]) -> list[str]:
+    """The interfaces of wasi-nn:ext that a guest imports, by the imports of the wrapped guest."""
+    return [name.removeprefix(_USES) for name in imports if name.startswith(_USES)]
+
+
 @cache
-def binary(version: str) -> bytes:
-    """The bridge for a version of wasi:nn, as a binary."""
-    return (Path(__file__).parent / file_name(version)).read_bytes()
+def binary(version: str, *, extended: bool = False) -> bytes:
+    """The bridge for a version of wasi:nn, as a binary; that with wasi-nn:ext if `extended`."""
+    return _read(EXTENDED_FILE if extended else file_name(version))
 
 
 @cache
 def placeholder() -> bytes:
     """A component that imports nothing and exports the types of wasi:nn."""
-    return (Path(__file__).parent / PLACEHOLDER).read_bytes()
+    return _read(PLACEHOLDER)
+
+
+@cache
+def extensions_placeholder() -> bytes:
+    """A component that imports nothing and exports the types of wasi-nn:ext."""
+    return _read(EXTENSIONS_PLACEHOLDER)
 
 
 @cache
 def host() -> bytes:
     """A component that imports `HOST` with all functions of all bridges. Its first type is that of the instance."""
-    return (Path(__file__).parent / HOST_FILE).read_bytes()
+    return _read(HOST_FILE)
+
+
+@cache
+def extensions_host() -> bytes:
+    """A component that imports `EXTENSIONS_HOST`. Its first type is that of the instance."""
+    return _read(EXTENSIONS_FILE)
 
 
 @cache
 def shim(module: str) -> bytes:
     """A core module of the shim, which is put into guests."""
-    return (Path(__file__).parent / shim_file(module)).read_bytes()
+    return _read(shim_file(module))
+
+
+def _read(name: str) -> bytes:
+    return (Path(__file__).parent / name).read_bytes()

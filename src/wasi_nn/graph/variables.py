@@ -1,0 +1,66 @@
+"""`Variables`: one set of a model's variables, which graphs of all its signatures share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.types import dims_text, dtype_name
+
+if TYPE_CHECKING:
+    from wasi_nn.graph.graph import Graph
+    from wasi_nn.types import Array
+
+
+class Variables(ABC):
+    """A set of a model's variables, such as weights that a signature `train` improves. It begins with the model's own
+    values. `Graph.variables` makes one.
+
+    Graphs that this object gives, and all contexts of these graphs, read and change this one set; every other context
+    has variables of its own. Any number of threads may use the set: the backend makes its computes and changes one
+    after another where the runtime needs that.
+    """
+
+    nbytes: int = 0
+    """The memory in bytes that the set takes, beside what the graph takes itself."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the set is gone for good, as with the worker of an isolated graph. Every use of it is an error
+        then."""
+        return False
+
+    @abstractmethod
+    def graph(self, signature: str) -> Graph:
+        """The graph that runs a signature on these variables. The name is one of `Graph.signatures`, or that of the
+        graph itself, which is empty for a model without named signatures."""
+
+    @abstractmethod
+    def get(self) -> dict[str, Array]:
+        """Copies of the variables by name; empty for a model that has none. Each has one of wasi-nn's types, or another
+        type of numbers that numpy has."""
+
+    def templates(self) -> Mapping[str, Array]:
+        """Optional: an array for each variable with its type and dimensions, and with any elements. The default: `get`,
+        which copies all elements."""
+        return self.get()
+
+    @abstractmethod
+    def set(self, values: Mapping[str, Array]) -> None:
+        """Set some of the variables to copies of these arrays, which are valid during the call only. The names, types
+        and dimensions are those that `get` gives: the caller has checked that by `require_fitting`."""
+
+
+def require_fitting(variables: Mapping[str, Array], values: Mapping[str, Array]) -> None:
+    """Raise `NNError` with `invalid-argument` unless each value has the name, the type and the dimensions of a
+    variable."""
+    for name, value in values.items():
+        variable = variables.get(name)
+        if variable is None:
+            names = ", ".join(map(repr, list(variables)[:20]))
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"no variable is named {name!r}; the graph's variables: {names}")
+        if (value.dtype, value.shape) != (variable.dtype, variable.shape):
+            wanted, got = (f"{dtype_name(item.dtype)}{dims_text(item.shape)}" for item in (variable, value))
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"variable {name!r} is {wanted}, got {got}")

