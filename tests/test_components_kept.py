@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 import numpy as np
@@ -18,6 +18,8 @@ import onnx_models
 import pytest
 import wasmtime
 from driven_component import TYPES, Driven, GuestFailed, dtype_of
+from driven_extensions import Extended
+from extension_graphs import Echo, Speller
 from hypothesis import given, settings, strategies as st
 from onnx import TensorProto, helper
 from wasmtime.component import Component
@@ -113,7 +115,14 @@ def context_on(guest: Driven, name: str) -> int:
 
 def kept(session: Session, define: Any = host_functions.define, **options: Any) -> Driven:
     """A guest whose bridge keeps small tensors from now on."""
-    guest = Driven(NEWEST, session, define, **options)
+    return warm(Driven(NEWEST, session, define, **options))
+
+
+Guest = TypeVar("Guest", bound=Driven)
+
+
+def warm(guest: Guest) -> Guest:
+    session = guest.session
     session.registry.add("warm", Answering(lambda inputs: [f32(1)]), overwrite=True)  # type: ignore[attr-defined]
     context = context_on(guest, "warm")
     for _ in range(LOOKS):
@@ -717,6 +726,47 @@ def test_in_a_fork(session: Session) -> None:
                 code = 0 if "was made in another process" in failed.data else 2
         os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+# Guests with wasi-nn:ext
+
+
+def word(text: str) -> Array:
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def test_a_compute_ends_a_sequence_that_began_on_a_tensor_in_the_bridge() -> None:
+    with Session({"speller": Speller()}) as session:
+        guest = warm(Extended(session))
+        context = guest.context("speller")
+        for _ in range(4):
+            sequence = guest.begin(context, {"prompt": word("abc")})
+            assert guest.next(sequence) is not None
+            for _ in range(4):
+                outputs = guest.infer(context, {"prompt": word("xyz")}, [])
+                assert (outputs["letter"].tobytes(), outputs["count"].tobytes()) == (b"xyz", b"3")
+            with pytest.raises(GuestFailed, match="the sequence was ended by another sequence, a compute"):
+                guest.next(sequence)
+            guest("drop-sequence", sequence)
+            assert guest.pieces(guest.begin(context, {"prompt": word("ab")})) == [b"a", b"b"]
+
+
+def test_tensors_of_numbers_and_of_strings() -> None:
+    with Session({"echo": Echo(), "relu": GRAPHS["relu"]}) as session:
+        guest = warm(Extended(session))
+        echo, relu = guest.context("echo"), guest.context("relu")
+        for number in range(5):
+            tensor = guest.tensor(f32(number))
+            with pytest.raises(GuestFailed, match=r"a tensor of f32\[1\] has numbers, not byte strings"):
+                guest.strings(tensor)
+            assert guest.array(tensor).item() == number
+            texts = [b"one", b"%d" % number]
+            [(_, output)] = guest.compute_named(echo, [("x", guest.strings_tensor(texts))])
+            assert guest.strings(output) == texts
+            [(_, output)] = guest.compute_named(relu, [("x", tensor)])
+            assert guest.array(output).item() == number
+            with pytest.raises(GuestFailed, match="input 'x' must be an array of f32"):
+                guest.compute_named(relu, [("x", guest.strings_tensor(texts))])
 
 
 # Traces

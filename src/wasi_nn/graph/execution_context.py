@@ -81,7 +81,7 @@ class ExecutionContext:
         self._held: HeldBytes | None = None
         self._known_output_bytes = 0  # set where bytes are held
         self.plan: object = None
-        """What an ABI keeps for the next compute of this context."""
+        """What an ABI keeps for the next compute of this context; None again where a sequence begins."""
 
     def keep_to(self, guard: ComputeGuard, held: HeldBytes) -> None:
         """Bound the time of computes by `guard`, and count the bytes of inputs and outputs in `held`."""
@@ -266,6 +266,7 @@ class ExecutionContext:
             encoding = self.graph.encoding.value
             message = f"graphs of {encoding} give their outputs all at once, not piece by piece: call compute"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
+        self.plan = None  # a bound compute wouldn't end the sequence
         self._has_run, self._outputs, self._outputs_of_sequence = True, None, False
         return self._runner.steps(inputs)
 
