@@ -481,9 +481,12 @@ def test_the_memory_of_large_inputs_counts_until_the_context_is_dropped(session:
         guest.infer(context, {"x": x}, ["y"])
         assert session.used("tensor_bytes") <= SLOT_BYTES + x.nbytes + 100
     assert session.used("tensor_bytes") >= SLOT_BYTES + x.nbytes
+    assert session.used("handles") == 2
     held = guest.tensor(x)
+    assert session.used("handles") == 2
     guest("drop-context", context)
     gc.collect()
+    assert session.used("handles") == 1
     assert x.nbytes <= session.used("tensor_bytes") - SLOT_BYTES <= x.nbytes + 100
     guest("drop-tensor", held)
     gc.collect()

@@ -10,6 +10,7 @@ from wasi_nn.errors import NNError
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.limits.usage import Usage
 from wasi_nn.session import guest_images
+from wasi_nn.session.handles import HandleTable
 from wasi_nn.session.tensor import BoundTensor, Tensor
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ _MOST_SPARES = 16  # of each size, and sizes
 class Bindings:
     """Binds the tensors and computes of a session, where the limits leave enough room."""
 
-    def __init__(self, usage: Usage) -> None:
+    def __init__(self, usage: Usage, handles: HandleTable) -> None:
         self._usage = usage
+        self._handles = handles
         self._spares: dict[int, list[ref[BoundTensor]]] = {}
         self.sees_computes = False
         """Whether the session must see each compute, with its inputs. Then no compute is bound."""
@@ -66,18 +68,28 @@ class Bindings:
             return tensor
         if tensor.holds_strings or tensor.data.base is not None:
             return None
-        if not self._usage.has_room("tensor_bytes", _AMPLE * tensor.nbytes):
+        amounts = {"handles": 1, "tensor_bytes": tensor.nbytes}
+        if not all(self._usage.has_room(name, _AMPLE * amount) for name, amount in amounts.items()):
             return None
         try:
-            self._usage.take("tensor_bytes", tensor.nbytes)
+            self._usage.take_all(amounts)
         except NNError:  # another guest was faster
             return None
-        finalize(tensor.data, self._usage.give_back, "tensor_bytes", tensor.nbytes).atexit = False
+        finalize(tensor.data, self._usage.give_back_all, amounts).atexit = False
         return BoundTensor(tensor, elements)
 
-    def spare(self, tensors: Sequence[BoundTensor]) -> None:
-        """Let the memory of tensors be used again that the guest no longer has."""
-        for tensor in tensors:
+    def lend(self, tensor: BoundTensor) -> int:
+        """Give the guest a bound tensor; returns its handle."""
+        return self._handles.lend(tensor)
+
+    def take_back(self, tensors: Sequence[BoundTensor], handles: Sequence[int]) -> None:
+        """Remove the handles of bound tensors, whose memory may be used again then. A handle may be that of the tensor
+        from which `tensor` made the bound one."""
+        for tensor, handle in zip(tensors, handles, strict=True):
+            if tensor.handle == handle:
+                self._handles.take_back(tensor)
+            else:
+                self._handles.discard(handle)
             refs = self._spares.get(len(tensor.data))
             if refs is None:
                 if len(self._spares) == _MOST_SPARES:

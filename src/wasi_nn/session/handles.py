@@ -67,6 +67,21 @@ class HandleTable:
             raise
         return handles
 
+    def lend(self, tensor: BoundTensor) -> int:
+        """A new handle for a bound tensor, in less time than `add` takes. Raises as `add` does."""
+        handle = self._next
+        if handle > _LAST_HANDLE:
+            return self.add(tensor)
+        self._next += 1
+        self._items[handle] = tensor
+        tensor.handle = handle
+        return handle
+
+    def take_back(self, tensor: BoundTensor) -> None:
+        """Remove the handle that `lend` gave a tensor."""
+        self._items.pop(tensor.handle, None)
+        tensor.handle = 0
+
     def get(self, handle: int, kind: type[Item]) -> Item:
         """The item behind a handle. Raises `NNError` with `invalid-argument` if there is none of this kind."""
         item = self._items.get(handle) if type(handle) is int else None
@@ -134,13 +149,13 @@ _COUNTS = {
 }
 
 
-_HANDLE = {"handles": 1}
+_COUNTED_ALREADY: dict[str, int] = {}
 
 
 def _counts(item: Handled) -> dict[str, int]:
     """The amount that an item adds to each limit."""
     if type(item) is BoundTensor:
-        return _HANDLE
+        return _COUNTED_ALREADY
     if type(item) is Tensor:
         return {"handles": 1, "tensor_bytes": item.nbytes}
     return next(counts for kind, counts in _COUNTS.items() if isinstance(item, kind))

@@ -105,9 +105,9 @@ class Session(ExtensionCalls):
         self._policy = Policy.of(allow_load, allow_targets, allow_names, extensions, show_metadata)
         self._rules = as_rules(rules)
         self._usage = Usage(self.limits, totals)
-        self.bindings = Bindings(self._usage)
         self._guard = guard or ComputeGuard(self.limits, turns)
         self._handles = HandleTable(self._usage)
+        self.bindings = Bindings(self._usage, self._handles)
         self._graph_handles: WeakKeyDictionary[ExecutionContext, int] = WeakKeyDictionary()
         self._shared_variables = SharedVariables(self._usage)
 

@@ -90,15 +90,16 @@ class Tensor:
 class BoundTensor(Tensor):
     """A tensor whose memory an execution context keeps for the next input that is alike: the runtime may have bound it.
 
-    Its bytes count as long as its memory exists, and not as long as it has a handle. `elements` is the tensor as an
-    array: always the same object.
+    It counts as long as its memory exists, not as long as it has a handle. `elements` is the tensor as an array: always
+    the same object. `handle` is the handle by which the guest has it, or 0.
     """
 
-    __slots__ = ("__weakref__", "elements", "ref", "shape")
+    __slots__ = ("__weakref__", "elements", "handle", "ref", "shape")
 
     def __init__(self, tensor: Tensor, elements: Array) -> None:
         super().__init__(tensor.type, tensor.data, tensor.encoded_dims)
         self.elements = elements
+        self.handle = 0
         self.shape = tensor.encoded_dims.tobytes()
         self.ref = ref(self)
 

@@ -186,7 +186,7 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         spare = self.session.bindings.take_spare(of, size, encoded_dims)
         if spare is not None:
             spare.data[:] = part(memory, data, size)
-            return self.session.add_tensor(spare)
+            return self.session.bindings.lend(spare)
         self.session.require_tensor_bytes(size + 4 * rank)
         return self.session.add_tensor(Tensor(of, part(memory, data, size).copy(), encoded_dims.copy()))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from wasi_nn.abi.component.exchange import (
     SLOT_SIZE,
@@ -41,14 +41,6 @@ IN_ANSWER, AS_TEXT = 0, 1
 _MOST_COPIED = 65536  # bytes of outputs: to copy more takes longer than to have the runtime make new arrays
 
 
-class _HeldInput(NamedTuple):
-    """An input of a bound compute that the host holds."""
-
-    place: int
-    """The place among the graph's inputs."""
-    tensor: BoundTensor
-
-
 class Plan:
     """What the host knows of a context's next compute, if that has the same request as the last one."""
 
@@ -63,9 +55,12 @@ class Plan:
         self.compute: BoundCompute | None = None
         self.read: Copies = ()
         """Copies of inputs out of their slots."""
-        self.held: list[_HeldInput] = []
+        self.tensors: list[BoundTensor] = []
+        """The inputs that the host holds."""
+        self.places: list[int] = []
+        """Their places among the graph's inputs."""
         self.handles = Struct("")
-        """Unpacks the handles of `held`."""
+        """Unpacks their handles."""
         self.arrays: Sequence[Array] | None = None
         """The outputs of the last bound compute."""
         self.write: Copies = ()
@@ -123,16 +118,18 @@ class KeptTensors:
         if compute is None:
             return self._compute_anew(context, item, plan)
         handles = plan.handles.unpack_from(exchange.handles)
-        if handles and not self._rebound(plan, compute, handles):
-            return self._compute_anew(context, item, plan)
+        for tensor, handle in zip(plan.tensors, handles, strict=True):
+            if tensor.handle != handle:
+                if not self._rebound(plan, compute, handles):
+                    return self._compute_anew(context, item, plan)
+                break
         for to, content in plan.read:
             to[:] = content
         try:
             arrays = compute()
         finally:
             if handles:
-                self._drop(handles)
-                self._session.bindings.spare([item.tensor for item in plan.held])
+                self._session.bindings.take_back(plan.tensors, handles)
         if arrays is not plan.arrays:
             return self._give_bound(item, plan, arrays)
         for to, content in plan.write:
@@ -147,15 +144,15 @@ class KeptTensors:
 
     def _rebound(self, plan: Plan, compute: BoundCompute, handles: Sequence[int]) -> bool:
         """Have a bound compute take the tensors with these handles. Returns False if they aren't like its own."""
-        for at, (item, handle) in enumerate(zip(plan.held, handles, strict=True)):
+        for at, handle in enumerate(handles):
             tensor = self._session.tensor(handle)
-            if tensor is item.tensor:
+            if tensor is plan.tensors[at]:
                 continue
-            bound = self._bound_tensor(tensor) if item.tensor.is_alike(tensor) else None
+            bound = self._bound_tensor(tensor) if plan.tensors[at].is_alike(tensor) else None
             if bound is None:
                 return False
-            plan.held[at] = item._replace(tensor=bound)
-            compute.replace(item.place, bound.elements)
+            plan.tensors[at] = bound
+            compute.replace(plan.places[at], bound.elements)
         return True
 
     def _bound_tensor(self, tensor: Tensor) -> BoundTensor | None:
@@ -165,17 +162,23 @@ class KeptTensors:
         """Compute as a request says whose inputs aren't bound; bind them if it comes for the second time."""
         inputs = plan.exchange.inputs(plan.request)
         handles = [given.handle for given in inputs if given.handle]
+        bound = None
         try:
             tensors = [given.tensor or self._session.tensor(given.handle) for given in inputs]
             arrays = [(given.name, tensor.array(given.name)) for given, tensor in zip(inputs, tensors, strict=True)]
             if plan.may_bind:
-                plan.compute = self._bound(item, plan, inputs, tensors)
-                if plan.compute is not None:
-                    return self._give_bound(item, plan, plan.compute())
-            named = self._session.compute_named(context, arrays)
-            outputs = self._outputs(item, plan, named)
+                bound = plan.compute = self._bound(item, plan, inputs, tensors)
+            if bound is not None:
+                results = bound()
+            else:
+                outputs = self._outputs(item, plan, self._session.compute_named(context, arrays))
         finally:
-            self._drop(handles)
+            if bound is not None:
+                self._session.bindings.take_back(plan.tensors, handles)
+            else:
+                self._drop(handles)
+        if bound is not None:
+            return self._give_bound(item, plan, results)
         if plan.may_bind is None:
             plan.output_bytes = sum(len(output.tensor.data) for output in outputs)
             plan.may_bind = plan.output_bytes <= _MOST_COPIED and not any(each.tensor.holds_strings for each in outputs)
@@ -206,7 +209,7 @@ class KeptTensors:
         places = {id(array): place for place, array in enumerate(compute.inputs)}
         if not all(id(tensor.elements) in places for tensor in held):  # the graph takes an array of another shape
             return None
-        plan.held = [_HeldInput(places[id(tensor.elements)], tensor) for tensor in held]
+        plan.tensors, plan.places = held, [places[id(tensor.elements)] for tensor in held]
         plan.read, plan.handles = read, Struct(f"<{len(held)}I")
         return compute
 
