@@ -1,5 +1,5 @@
-"""The cost of guest components: of an inference, of passing bytes, of a tiny inference, of loading a model from bytes,
-and of starting a component from the cache.
+"""The cost of guest components: of an inference, of passing bytes, of a tiny inference, of the extensions, of loading a
+model from bytes, and of starting a component from the cache.
 
     python -m bench.components [PYTHON_GUEST.wasm]
 """
@@ -21,12 +21,14 @@ import onnx_models
 import onnxruntime
 import wasmtime
 from driven_component import TYPES, Driven
+from driven_extensions import Extended
+from extension_graphs import Learner, Speller
 from onnx import TensorProto, helper
 from wasmtime.component import Component, Linker
 
-from bench.guest_loop import through_a_guest
+from bench.guest_loop import pieces_through_a_guest, through_a_guest
 from bench.ratios import Timed, best, ratio, seconds, side_by_side
-from wasi_nn import Host, Session, load
+from wasi_nn import Host, Limits, Session, load
 from wasi_nn.abi.component.bridge import VERSIONS
 
 if TYPE_CHECKING:
@@ -193,6 +195,44 @@ def memory() -> None:
             print(f"  {how:<60} {grown / len(model):8.2f}    {time.perf_counter() - begun:13.2f}")
 
 
+def extensions() -> None:
+    """Measure what wasi-nn:ext costs in a component, without a runtime: a description, a state of 40 MB, a piece."""
+    learner, pieces = Learner(10_000_000), 2000
+    limits = Limits(tensor_bytes=None, model_bytes=None)
+    session = Session({"relu": onnx_models.relu(["batch", 3, "?"]), "learner": learner}, limits=limits)
+    guest = Extended(session)
+    relu, graph = guest.load_by_name("relu"), guest.load_by_name("learner")
+    guest.stage(guest.state_get(graph))
+    compiled = (host := Host({"speller": Speller()})).compile(INFER.with_stem("stream"))
+
+    def spell(count: int) -> object:
+        return host.run(compiled, ["speller", "x" * count], capture_output=True)
+
+    through_core, _ = pieces_through_a_guest(Speller(), b"x" * pieces)
+    costs = {
+        "a description of a graph with two tensors": min(_of(partial(guest, "describe-often", relu, 100), 100)),
+        "a state of 40 MB to the guest": min(_of(partial(guest, "state-get", graph))),
+        "a state of 40 MB from the guest": min(_of(partial(guest, "state-set", graph))),
+        "a piece of a sequence, printed by a component in C": (
+            (min(_of(partial(spell, pieces))) - min(_of(partial(spell, 1)))) / (pieces - 1)
+        ),
+        "a piece by compute_single in a core module": min(_of(through_core, pieces)),
+    }
+    print("\nthe extensions in a component")
+    for name, took in costs.items():
+        print(f"  {name:<60} {took * 1e6:12.1f} us")
+
+
+def _of(call: Timed, times: int = 1) -> list[float]:
+    """The processor's times of some calls, each of which does something so many times: in seconds for one time."""
+    took = []
+    for _ in range(10):
+        begun = time.process_time()
+        call()
+        took.append((time.process_time() - begun) / times)
+    return took
+
+
 def start(guests: list[Path]) -> None:
     """Measure compiling a guest, getting it from the cache, and a run in which it only prints its usage."""
     print("a guest from the cache                                   compile     from cache      run")
@@ -213,6 +253,7 @@ def main() -> None:
     inference()
     bytes_on_their_way()
     tiny_inference()
+    extensions()
     memory()
     start([INFER, *map(Path, sys.argv[1:])])
 

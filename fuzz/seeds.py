@@ -62,6 +62,7 @@ def _onnx_model() -> Seeds:
 def _tflite_model() -> Seeds:
     import tflite_models as models
     from hostile_tflite import with_weights_in_a_file
+    from tflite_variables import Variable, swapping
 
     from wasi_nn import TensorType
 
@@ -70,6 +71,7 @@ def _tflite_model() -> Seeds:
         "signature": models.identity(TensorType.U8, signature=True),
         "scalar": models.identity(TensorType.I64, ()),
         "weights_in_a_file": with_weights_in_a_file("/etc/passwd"),
+        "variables": swapping(Variable("v", [1.0]), Variable("w", [2.0])).bytes(),
     }
 
 

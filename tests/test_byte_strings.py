@@ -202,7 +202,7 @@ def test_an_output_that_isnt_strings_isnt_given_as_strings() -> None:
     maps.session.compute(maps.context)
     refused(ErrorCode.UNSUPPORTED_OPERATION, "output 'p' is seq", maps.outputs)
     numbers = Guest(wasi_nn.load(onnx_models.relu()))
-    refused(ErrorCode.INVALID_ARGUMENT, "'x' must be an array of f32", numbers.set, [b"a"] * 4)
+    refused(ErrorCode.INVALID_ARGUMENT, "input 'x' is f32, not byte strings: call set_input", numbers.set, [b"a"] * 4)
     numbers.session.set_input(numbers.context, 0, np.ones(4, np.float32))
     numbers.session.compute(numbers.context)
     refused(ErrorCode.INVALID_ARGUMENT, "output 'y' has numbers", numbers.outputs)

@@ -247,7 +247,7 @@ def test_no_descriptor_stays_open(cache: CompileCache, tmp_path: Path) -> None:
     compiler.get(cache)
     cache.directory.chmod(0o777)
     compiler.get(cache)
-    assert os.listdir("/proc/self/fd") == before
+    assert set(os.listdir("/proc/self/fd")) <= set(before)  # what an earlier test left may close meanwhile
 
 
 _TEN_GUESTS_TEN_TIMES = """

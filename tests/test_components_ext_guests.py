@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,10 +81,37 @@ def test_dimensions_come_from_the_file_or_the_command(host: Host, write: Write) 
     assert output(host, RUN_ANY, arguments, data.parent) == ["y: FP32 [1, 3, 2]: 0, 1, 2, 3, 4, 5"]
 
 
+def test_a_model_that_declares_no_types(write: Write) -> None:
+    need("torch", "'wasi-nn[pytorch]'")
+    import pytorch_models
+
+    data = write("x", np.array([-1, 2], np.float64).tobytes())
+    torch = Host({"relu": pytorch_models.script(pytorch_models.Relu())}, cache=False)
+    arguments = ["--graph", "relu"]
+    assert "input x: any type [...]" in output(torch, RUN_ANY, arguments)
+    [line] = output(torch, RUN_ANY, [*arguments, "x:1x2:FP64=/data/x"], data.parent)
+    assert line.endswith(": FP64 [1, 2]: 0, 2")
+
+
 def test_strings_are_lines_of_a_file(host: Host, write: Write) -> None:
     data = write("lines", "one\n\nzwölf".encode())
     arguments = ["--graph", "echo", "x=/data/lines"]
     assert output(host, RUN_ANY, arguments, data.parent) == ["y: strings [3]: one, , zwölf"]
+
+
+def test_the_documented_runs_of_any_model(
+    tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = (REPOSITORY / "docs" / "components.md").read_text()
+    runs = page.partition("```console\n")[2].partition("```")[0].split("$ wasi-nn ")[1:3]
+    (tmp_path / "model.onnx").write_bytes(onnx_models.relu(["batch", 4]))
+    (tmp_path / "x.bin").write_bytes(np.array([1, -2, 3, -4, 5, -6, 7, -8], np.float32).tobytes())
+    shutil.copy(RUN_ANY, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for run in runs:
+        command, _, printed = run.partition("\n")
+        assert main(shlex.split(command)) == 0
+        assert capfd.readouterr().out == printed
 
 
 @pytest.mark.parametrize(
@@ -90,11 +119,13 @@ def test_strings_are_lines_of_a_file(host: Host, write: Write) -> None:
     [
         ([], "usage: run_any"),
         (["--graph", "nope"], "no graph is named 'nope'"),
-        (["--graph", "relu", "x"], "an input is INPUT[:DIMS]=FILE, not x"),
+        (["--graph", "relu", "x"], "an input is INPUT[:DIMS[:TYPE]]=FILE, not x"),
         (["--graph", "relu", "z=/data/x"], "the model has no input z"),
         (["--graph", "relu", "x=/data/x"], "more than one size is open"),
         (["--graph", "relu", "x:1x?=/data/x"], "dimensions are such as 1x3x224x224"),
         (["--graph", "relu", "x:1=/data/nothing"], "can't read"),
+        (["--graph", "relu", "x:1x3x2:F99=/data/x"], "say one of wasi:nn's types"),
+        (["--graph", "relu", "x:1x3x1:FP64=/data/x"], "invalid-argument"),
         (["--graph", "relu", "x:1x3x9=/data/x"], "invalid-argument"),
         (["--graph", "relu", "--signature", "s", "x=/data/x"], "not-found"),
         (["--graph", "learner", "--signature", "s"], "no signature is named 's'"),

@@ -3,6 +3,8 @@ allows."""
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from random import Random
@@ -384,14 +386,37 @@ def test_strings_that_do_not_fit_their_dimensions(extended: Extended, dims: list
 
 def test_a_tensor_of_numbers_has_no_strings(extended: Extended) -> None:
     tensor = extended.tensor(np.zeros(4, np.uint8))
-    fails("invalid-argument", r"a tensor of u8\[4\] has numbers, not byte strings", extended.strings, tensor)
+    fails("invalid-argument", "the tensor has numbers of u8, not byte strings", extended.strings, tensor)
+    absurd = extended.raw_tensor([7] * 100_000, 4, b"")
+    with pytest.raises(GuestFailed) as failure:
+        extended.strings(absurd)
+    assert len(failure.value.data) < 100
 
 
-def test_a_model_of_strings(guest: Extended) -> None:
-    context = guest.context("echo")
+@pytest.mark.parametrize("graph", ["echo", "strings"])
+def test_a_model_of_strings(guest: Extended, graph: str) -> None:
+    context = guest.context(graph)
     texts = [b"", b"one", "zw\u00f6lf".encode(), b"x" * 100_000]
     [(name, output)] = guest.compute_named(context, [("x", guest.strings_tensor(texts))])
     assert (name, guest.strings(output)) == ("y", texts)
+
+
+def test_small_tensors_after_many_others(extended: Extended) -> None:
+    """Small tensors may take a shorter way once a guest has made many: numbers stay numbers, and strings strings."""
+    echo, speller = extended.context("echo"), extended.context("speller")
+    for round_ in range(100):
+        texts = [b"%d" % round_, b"", b"\xff"]
+        [(_, output)] = extended.compute_named(echo, [("x", extended.strings_tensor(texts))])
+        assert extended.strings(output) == extended.array_of_strings(output) == texts
+        numbers = extended.tensor(np.zeros(4, np.uint8))
+        fails("invalid-argument", "numbers of u8", extended.strings, numbers)
+        assert extended.data(numbers) == bytes(4)
+        sequence = extended.begin(speller, {"prompt": word("ab")})
+        assert extended.pieces(sequence) == [b"a", b"b"]
+        extended("drop-sequence", sequence)
+        for tensor in (output, numbers):
+            extended("drop-tensor", tensor)
+    assert extended.session.used("handles") == 2
 
 
 def test_a_guest_without_byte_strings_gets_an_error_as_ever(session: Session) -> None:
@@ -419,6 +444,27 @@ def test_strings_above_the_limit_are_an_error() -> None:
         guest = Extended(session)
         fails("too-large", "tensor", guest.strings_tensor, [b"x" * 900, b"y" * 100])
         guest.strings_tensor([b"x" * 900])
+
+
+# What a guest leaves behind
+
+
+def test_what_a_guest_leaves_behind_ends_with_the_session(speller: Speller) -> None:
+    learner = Learner()
+    session = Session({"speller": speller, "learner": learner})
+    guest = Extended(session)
+    guest.next(guest.begin(guest.context("speller"), {"prompt": word("abc")}))
+    graph = guest.load_by_name("learner")
+    shared = weakref.ref(session._shared_variables.of(graph, learner))
+    guest.init_execution_context(guest.use_signature(graph, "train"))
+    guest.strings_tensor(STRINGS)
+    assert shared() is not None
+    session.close()
+    del guest
+    gc.collect()
+    assert speller.closed == ["abc"]
+    assert shared() is None
+    assert all(session.used(limit) == 0 for limit in ("handles", "contexts", "tensor_bytes", "model_bytes"))
 
 
 # Any order of calls

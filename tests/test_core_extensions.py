@@ -3,7 +3,9 @@ mistake."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from struct import pack, unpack
 from typing import Any
 
@@ -34,8 +36,10 @@ from numpy_graphs import CLASSES, FEATURES, Counting, Described, Shouting, Train
 import wasi_nn
 from wasi_nn import Graph, Limits, TensorInfo
 from wasi_nn.abi.core.dialects import ABIS
-from wasi_nn.abi.core.extensions import FUNCTIONS
+from wasi_nn.abi.core.extensions import FUNCTIONS, ExtensionFunctions
 from wasi_nn.abi.description_record import MAX_RECORD
+from wasi_nn.graph.outputs import Outputs
+from wasi_nn.limits.usage import HeldBytes
 from wasi_nn.session.policy import EXTENSIONS
 
 pytestmark = pytest.mark.usefixtures("either_call")
@@ -68,11 +72,13 @@ def varying() -> Graph:
     """A graph that declares no outputs."""
     graph = Described([TensorInfo("x", None, None)], [])
     graph.outputs_vary = True
+    graph.runner = lambda: lambda inputs, reuse: Outputs.named([("copy of x", inputs[0].copy())])  # type: ignore[method-assign]
     return graph
 
 
 GRAPHS: dict[str, bytes | Graph] = {
     "relu": onnx_models.relu(),
+    "maps": onnx_models.labelled(["cat", "dog"]),
     "open": onnx_models.relu(["batch", 2]),
     "types": every_type(),
     "varying": varying(),
@@ -235,6 +241,15 @@ def test_a_query_of_the_size_may_have_any_address(guest: ExtGuest, caplog: pytes
         assert guest.call("describe", graph, at, 0, OUT) == TOO_LARGE
         assert guest.u32() == len(guest.answer("describe", graph))
     assert not caplog.records, "to ask for the size is no failure"
+
+
+def test_a_description_has_no_path(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(onnx_models.relu())
+    with wasi_nn.Session({"secret": tmp_path / "net.onnx"}) as session:
+        guest = ExtGuest(session)
+        record = guest.answer("describe", guest.graph("secret"))
+    assert b"onnxruntime" in record
+    assert not any(word in record for word in (b"net.onnx", bytes(tmp_path), b"secret"))
 
 
 def test_metadata_may_be_hidden() -> None:
@@ -604,6 +619,24 @@ def test_byte_strings_and_numbers_are_told_apart(guest: ExtGuest, caplog: pytest
     assert guest.call("compute", context) == SUCCESS
     assert guest.call("get_output", context, 0, DATA, 64, OUT) == UNSUPPORTED_OPERATION
     assert guest.set_input(context, 0, [1, 1], 3, b"a") == UNSUPPORTED_OPERATION
+    assert caplog.text.count("byte-strings of wasi-nn:ext has them") == 2
+
+
+def test_maps_are_no_byte_strings(guest: ExtGuest, caplog: pytest.LogCaptureFixture) -> None:
+    context = guest.context("maps")
+    assert guest.set_input(context, 0, [1, 2], F32, pack("<2f", 0.25, 0.75)) == SUCCESS
+    assert guest.call("compute", context) == SUCCESS
+    assert guest.describe_output(context).type == ("native", "seq(map(string,tensor(float)))")
+    refused(guest, caplog, UNSUPPORTED_OPERATION, "can convert", "get_byte_strings", context, 0, DATA, 0, OUT)
+
+
+def test_undeclared_outputs_may_be_byte_strings(guest: ExtGuest) -> None:
+    context = guest.context("varying")
+    assert guest.set_byte_strings(context, [2], strings(b"a", b"bc")) == SUCCESS
+    assert guest.call("compute", context) == SUCCESS
+    assert guest.describe_output(context) == Tensor("copy of x", ("byte string", None), (2,))
+    assert guest.answer("get_byte_strings", context, 0) == strings(b"a", b"bc")
+    assert guest.call("describe_output", context, 1, DATA, 0, OUT) == INVALID_ARGUMENT
 
 
 def test_byte_strings_count(guest: ExtGuest, caplog: pytest.LogCaptureFixture) -> None:
@@ -753,6 +786,12 @@ def test_a_guest_without_a_memory(caplog: pytest.LogCaptureFixture) -> None:
 # Leaks
 
 
+def count_of_extensions() -> int:
+    """The number of objects in this process that only extensions have."""
+    kinds = {ExtensionFunctions, Weights, HeldBytes}
+    return sum(not kinds.isdisjoint(type(one).__mro__) for one in gc.get_objects())
+
+
 def test_calls_leave_nothing_behind() -> None:
     def one_guest() -> None:
         with wasi_nn.Session(REGISTRY) as session:
@@ -775,13 +814,13 @@ def test_calls_leave_nothing_behind() -> None:
 
     for _ in range(3):
         one_guest()
-    before = Footprint.now()
+    before, extensions = Footprint.now(), count_of_extensions()
     for _ in range(10):
         one_guest()
     after = Footprint.now()
+    assert count_of_extensions() <= extensions
     for measure in ("stores", "sessions", "contexts", "graphs", "host_functions", "descriptors", "threads"):
         assert getattr(after, measure) <= getattr(before, measure), measure
-    assert after.objects - before.objects < 100
 
 
 def test_a_set_of_variables_lives_as_long_as_its_graphs_and_contexts() -> None:

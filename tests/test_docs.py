@@ -197,7 +197,7 @@ def test_a_text_piece_by_piece(
     monkeypatch.chdir(tmp_path)
     exec(example("docs/ggml.md", "## Piece by piece"), {"wasi_nn": wasi_nn})
     with wasi_nn.load("model.gguf", options={"n-predict": 64}) as graph:
-        text = graph.compute({"prompt": np.frombuffer(b"Once upon a time", np.uint8)})["text"]
+        text = graph.compute({"prompt": np.frombuffer(b"Once upon a time", np.uint8)})["response"]
     assert capsys.readouterr().out == bytes(text).decode() != ""
 
 

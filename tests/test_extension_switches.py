@@ -35,6 +35,9 @@ def test_a_guest_that_imports_an_extension_that_is_turned_off_is_not_run() -> No
     both += r" \(extensions=True, without --no-ext\)"
     with pytest.raises(wasi_nn.GuestError, match=both):
         wasi_nn.Host(cache=False, extensions=False).run(guest)
+    three = guest_of("describe", "use_signature", "state_set")
+    with pytest.raises(wasi_nn.GuestError, match="imports describe, signatures and state of wasi-nn:ext"):
+        wasi_nn.Host(cache=False, extensions=[]).run(three)
     one = r"imports state of .*\(extensions=\['describe', 'state', 'sequences'\], --allow-ext state\)"
     host = wasi_nn.Host(cache=False, extensions=["sequences", "describe"])
     with pytest.raises(wasi_nn.GuestError, match=one):

@@ -35,7 +35,7 @@ def written(folder: Path, lora: Any, prompt: str = "y", **rules: Any) -> str:
     """The text after a letter."""
     options = {"n-predict": 8, "lora": lora}
     with wasi_nn.load(folder / "model.gguf", options=options, rules=LoadRules(**rules)) as graph:
-        return graph.compute(prompt)["text"].tobytes().decode()
+        return graph.compute(prompt)["response"].tobytes().decode()
 
 
 @pytest.mark.parametrize("isolate", [False, True])
@@ -94,7 +94,7 @@ def test_a_model_from_bytes_takes_no_adapters() -> None:
 def test_a_guest_names_no_adapters(folder: Path) -> None:
     with wasi_nn.load(folder / "model.gguf", options={"n-predict": 8}) as graph:
         outputs = graph.compute({"prompt": "y", "options": '{"lora": ["q.gguf"]}'})
-        assert outputs["text"].tobytes() == b"zabcdefg"
+        assert outputs["response"].tobytes() == b"zabcdefg"
 
 
 @pytest.mark.parametrize(
@@ -125,4 +125,4 @@ def test_nothing_stays_open(folder: Path) -> None:
     use()
     before = sorted(os.listdir("/proc/self/fd"))
     use()
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= set(before)  # what an earlier test left may close meanwhile

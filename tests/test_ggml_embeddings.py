@@ -35,7 +35,7 @@ def answer(graph: Graph, prompt: Any, **options: Any) -> dict[str, Any]:
     named = {name.replace("_", "-"): value for name, value in options.items()}
     text = prompt if isinstance(prompt, str) else json.dumps(prompt)
     outputs = graph.compute({"prompt": text, "options": json.dumps(named)})
-    given = json.loads(outputs["text"].tobytes())
+    given = json.loads(outputs["response"].tobytes())
     return {**given, "tokens": json.loads(outputs["metadata"].tobytes())["input_tokens"]}
 
 

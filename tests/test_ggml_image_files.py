@@ -259,10 +259,10 @@ def test_a_component(version: str, graph: Graph, files: GuestFiles) -> None:
             texts = {"prompt": PROMPT.encode(), "options": options(path)}
             return {name: np.frombuffer(text, np.uint8) for name, text in texts.items()}
 
-        output = guest.infer(context, inputs("pics/red.png"), ["text"])["text"]
+        output = guest.infer(context, inputs("pics/red.png"), ["response"])["response"]
         assert output.tobytes().decode() == inline(graph, picture("red"))
         with pytest.raises(GuestFailed, match=r"security|'\.\.' in its path"):
-            guest.infer(context, inputs("pics/../red.png"), ["text"])
+            guest.infer(context, inputs("pics/../red.png"), ["response"])
 
 
 @pytest.mark.parametrize("isolate", [False, True])

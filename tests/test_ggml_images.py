@@ -62,7 +62,7 @@ def tag(image: bytes, kind: str = "png") -> str:
 def written(graph: Graph, prompt: str, **options: Any) -> tuple[str, int]:
     """The text after a prompt, and the prompt's tokens."""
     outputs = graph.compute({"prompt": prompt, "options": json.dumps(options)})
-    return outputs["text"].tobytes().decode(), json.loads(outputs["metadata"].tobytes())["input_tokens"]
+    return outputs["response"].tobytes().decode(), json.loads(outputs["metadata"].tobytes())["input_tokens"]
 
 
 def png(*chunks: tuple[bytes, bytes]) -> bytes:

@@ -268,14 +268,14 @@ def test_a_text_alone_is_the_reproducible_one(chosen: str) -> None:
     for reproducible in (False, True):
         options = {"n-predict": 200, "ignore-eos": True, "reproducible": reproducible}
         outputs = wasi_nn.load(models.tiny(), options=options).compute({"prompt": PROMPT, "options": chosen})
-        texts.add(outputs["text"].tobytes())
+        texts.add(outputs["response"].tobytes())
     assert len(texts) == 1
 
 
 def test_a_named_compute_continues_the_text_of_its_context() -> None:
     graph = load()
     context = graph.init_execution_context()
-    text = dict(context.compute_named({"prompt": PROMPT}))["text"].tobytes().decode()
+    text = dict(context.compute_named({"prompt": PROMPT}))["response"].tobytes().decode()
     assert from_the_slot(graph, lambda: context.compute_named({"prompt": PROMPT + text})) > 0
 
 

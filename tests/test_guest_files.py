@@ -179,7 +179,7 @@ def test_a_reader_that_is_closed_reads_nothing_and_leaves_no_descriptor(folder: 
     files.close()
     files.close()
     refused(ErrorCode.SECURITY, "isn't in a directory", files.read, "top", MOST)
-    assert os.listdir("/proc/self/fd") == before
+    assert set(os.listdir("/proc/self/fd")) <= set(before)  # what an earlier test left may close meanwhile
 
 
 def test_a_directory_that_cannot_be_opened_keeps_only_its_own_files_from_being_read(folder: Path) -> None:

@@ -219,7 +219,7 @@ def test_host_functions_live_as_long_as_the_engine_needs_them() -> None:
     assert [compute(store, 1) for store, compute in calls] == [core_guest.INVALID_ARGUMENT] * 20
     del calls
     gc.collect()
-    assert len(wasmtime_c_api.kept) == before
+    assert len(wasmtime_c_api.kept) <= before  # functions of an earlier test may go meanwhile
 
 
 def test_a_session_of_the_host_has_its_rules() -> None:

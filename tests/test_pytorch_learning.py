@@ -20,7 +20,7 @@ import torch  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
 
 import wasi_nn  # noqa: E402
-from wasi_nn import ErrorCode, Limits, Registry, Session, TensorType  # noqa: E402
+from wasi_nn import ErrorCode, Limits, LoadRules, Registry, Session, TensorType, isolation  # noqa: E402
 
 DIGITS = models.script(models.Digits())
 METHODS = models.script(models.Methods())
@@ -32,9 +32,12 @@ def f32(*values: float) -> Any:
     return np.array(values, np.float32)
 
 
-@pytest.fixture(scope="module")
-def registry() -> Registry:
-    return Registry({"digits": wasi_nn.load(DIGITS), "methods": wasi_nn.load(METHODS)})
+@pytest.fixture(scope="module", params=[False, True], ids=["in-process", "isolated"])
+def registry(request: pytest.FixtureRequest) -> Registry:
+    if request.param and isolation.unavailable():
+        pytest.skip(isolation.unavailable())
+    rules = LoadRules(isolate=request.param)
+    return Registry({"digits": wasi_nn.load(DIGITS, rules=rules), "methods": wasi_nn.load(METHODS, rules=rules)})
 
 
 class Learner:
@@ -208,6 +211,51 @@ def test_a_model_that_changes_nothing_has_no_variables() -> None:
     refused(ErrorCode.UNSUPPORTED_OPERATION, "no variables and no other signatures", graph.variables)
     with Session(Registry({"net": graph})) as session:
         refused(ErrorCode.UNSUPPORTED_OPERATION, "no variables", session.state_get, session.load_by_name("net"))
+
+
+def test_a_model_of_several_programs_may_have_no_variables() -> None:
+    graph = wasi_nn.load(models.package(a=(models.Relu(), X3), b=(models.Identity(), X3)))
+    with Session(Registry({"m": graph})) as session:
+        handle = session.load_by_name("m")
+        context = session.init_execution_context(session.use_signature(handle, "b"))
+        assert session.compute_named(context, [("x", f32(-1, 2, 3))])[0][1].tolist() == [-1, 2, 3]
+        refused(ErrorCode.UNSUPPORTED_OPERATION, "the graph has no variables", session.state_get, handle)
+        state = safetensors.save({"weight": f32(1)})
+        refused(ErrorCode.INVALID_ARGUMENT, "no variable is named 'weight'", session.state_set, handle, state)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"weight": f32(1)}, "no variable is named 'weight'; the graph's variables: 'steps', 'hidden.weight'"),
+        ({"head.bias": np.zeros(10)}, r"variable 'head.bias' is f32\[10\], got f64\[10\]"),
+        ({"head.bias": np.zeros(9, np.float32)}, r"variable 'head.bias' is f32\[10\], got f32\[9\]"),
+    ],
+)
+def test_a_state_of_another_model_changes_nothing(registry: Registry, values: dict[str, Any], message: str) -> None:
+    with Session(registry) as session:
+        learner = Learner(session)
+        before = session.state_get(learner.graph)
+        state = safetensors.save({"hidden.bias": np.ones(32, np.float32), **values})
+        refused(ErrorCode.INVALID_ARGUMENT, message, session.state_set, learner.graph, state)
+        assert session.state_get(learner.graph) == before
+
+
+def test_variables_that_numpy_lacks_cant_be_saved() -> None:
+    class Complex(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("turns", torch.zeros(2, dtype=torch.complex64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.turns.add_(1)  # type: ignore[operator]
+            return x + self.turns.real  # type: ignore[operator]
+
+    variables = wasi_nn.load(models.script(Complex())).variables()
+    assert computed(variables, "forward", 1, 1) == [[2, 2]]
+    assert computed(variables, "forward", 1, 1) == [[3, 3]]
+    for call in (variables.get, variables.templates):
+        refused(ErrorCode.UNSUPPORTED_OPERATION, "variable 'turns' is complex64", call)
 
 
 def test_threads_change_a_set_one_after_another() -> None:

@@ -24,17 +24,18 @@ def load(session: Session, model: bytes = MODEL) -> int:
     return session.load([memoryview(model)], GraphEncoding.ONNX, ExecutionTarget.CPU)
 
 
-def workers() -> int:
-    """The number of this process's workers."""
+def workers() -> set[str]:
+    """The process ids of this process's workers."""
     gc.collect()
-    count = 0
+    found = set()
     for task in Path("/proc/self/task").iterdir():
         for child in (task / "children").read_text().split():
             try:
-                count += b"isolation.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
+                if b"isolation.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.add(child)
             except FileNotFoundError:
                 continue
-    return count
+    return found
 
 
 def test_a_default_guest_has_eight_workers() -> None:
@@ -44,12 +45,12 @@ def test_a_default_guest_has_eight_workers() -> None:
         with pytest.raises(NNError, match=r"9 isolated workers .* 8 .*\(Limits.workers, --max-workers\)") as raised:
             load(session)
         assert raised.value.code is ErrorCode.TOO_LARGE
-        assert workers() - before == 8
+        assert len(workers() - before) == 8
         session.unload(graphs.pop())
         gc.collect()
         load(session)
         assert session.used("workers") == 8
-    assert workers() == before
+    assert workers() <= before  # one of an earlier test may end meanwhile
 
 
 def test_all_guests_together_have_so_many() -> None:
@@ -71,7 +72,7 @@ def test_a_model_that_cant_be_loaded_leaves_no_worker_whoever_keeps_the_error() 
                 load(session, MODEL[: len(MODEL) // 2])
             kept.append(raised.value)
             assert raised.value.code is not ErrorCode.TOO_LARGE
-            assert workers() == before
+            assert workers() <= before  # one of an earlier test may end meanwhile
         load(session)
 
 

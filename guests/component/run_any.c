@@ -1,10 +1,10 @@
 /* run_any: a component guest that runs any model by the model's description, on data from files.
  *
- *     run_any (--graph NAME | --model FILE) [--signature NAME] [INPUT[:DIMS]=FILE]...
+ *     run_any (--graph NAME | --model FILE) [--signature NAME] [INPUT[:DIMS[:TYPE]]=FILE]...
  *
  * The file has the elements of the input, row-major and little-endian, or one string a line if the input takes strings.
- * DIMS, such as 1x3x224x224, is needed where more than one size is open. Without any INPUT, the description is printed;
- * else the outputs are: their types, dimensions and first elements.
+ * DIMS, such as 1x3x224x224, is needed where more than one size is open, and TYPE, such as FP32, where the model doesn't
+ * say. Without any INPUT, the description is printed; else the outputs are: their types, dimensions and first elements.
  */
 #include <wasi_nn_component_ext.h>
 
@@ -17,6 +17,8 @@ enum { MOST_DIMS = 64, SHOWN = 10 };
 
 static const char *const types[] = {"FP16", "FP32", "FP64", "BF16", "U8", "I32", "I64"};
 static const uint32_t sizes[] = {2, 4, 8, 2, 1, 4, 8};
+
+static bool same(nn_string a, nn_string b) { return a.size == b.size && starts_with(a, b.data, b.size); }
 
 /* The description */
 
@@ -98,27 +100,34 @@ static bool fill(const nn_tensor_description *input, uint32_t elements, shape *f
     return true;
 }
 
-/* The input that an argument INPUT[:DIMS]=FILE names; NULL after a message if the argument is wrong. */
+/* The type of a name, or the number of types. */
+static uint32_t type_of(nn_string name) {
+    uint32_t type = 0;
+    while (type < sizeof sizes / sizeof *sizes && !equals(name, types[type])) type++;
+    return type;
+}
+
+/* The input that an argument INPUT[:DIMS[:TYPE]]=FILE names; NULL after a message if the argument is wrong. */
 static const nn_tensor_description *parse(nn_string text, const nn_graph_description *graph, nn_named_tensor *input) {
     const char *end = text.data + text.size, *equals_sign = text.data;
     while (equals_sign < end && *equals_sign != '=') equals_sign++;
-    if (equals_sign == end) return give_up("an input is INPUT[:DIMS]=FILE, not ", text), NULL;
+    if (equals_sign == end) return give_up("an input is INPUT[:DIMS[:TYPE]]=FILE, not ", text), NULL;
     const char *colon = text.data;
     while (colon < equals_sign && *colon != ':') colon++;
     input->name = (nn_string){text.data, colon - text.data};
     const nn_tensor_description *found = NULL;
-    for (uint32_t i = 0; i < graph->inputs.count; i++) {
-        nn_string name = graph->inputs.items[i].name;
-        if (name.size == input->name.size && starts_with(name, input->name.data, name.size)) found = &graph->inputs.items[i];
-    }
+    for (uint32_t i = 0; i < graph->inputs.count; i++)
+        if (same(graph->inputs.items[i].name, input->name)) found = &graph->inputs.items[i];
     if (!found) return give_up("the model has no input ", input->name), NULL;
 
     shape given = {.count = 0};
-    for (const char *at = colon; at < equals_sign && given.count < MOST_DIMS;) {
+    const char *at = colon;
+    while (at < equals_sign && (at == colon || *at == 'x') && given.count < MOST_DIMS) {
         at++;
         given.sizes[given.count++] = (uint32_t)number_at(&at, equals_sign);
-        if (at < equals_sign && *at != 'x') return give_up("dimensions are such as 1x3x224x224, not ", text), NULL;
     }
+    if (at < equals_sign && *at != ':') return give_up("dimensions are such as 1x3x224x224, not ", text), NULL;
+    nn_string type_name = {at + 1, at < equals_sign ? equals_sign - at - 1 : 0};
     nn_string path = {equals_sign + 1, end - equals_sign - 1};
     nn_bytes content;
     if (!read_file(path, &content)) return give_up("can't read (is it in a directory given with --dir?): ", path), NULL;
@@ -129,8 +138,10 @@ static const nn_tensor_description *parse(nn_string text, const nn_graph_descrip
         input->tensor = tensor.handle;
         return found;
     }
-    if (found->type.kind != NN_NUMBER) return give_up("the host takes no tensors of the type of ", input->name), NULL;
-    uint32_t type = found->type.number;
+    if (found->type.kind == NN_NATIVE) return give_up("the host takes no tensors of the type of ", input->name), NULL;
+    uint32_t type = type_name.size ? type_of(type_name) : found->type.kind == NN_NUMBER ? found->type.number : MOST_DIMS;
+    if (type >= sizeof sizes / sizeof *sizes)
+        return give_up("say one of wasi:nn's types, as in INPUT:1x3x224x224:FP32=FILE: ", input->name), NULL;
     if (!given.count && !fill(found, content.size / sizes[type], &given))
         return give_up("more than one size is open, so say all of them, as in INPUT:1x3x224x224=FILE: ", input->name), NULL;
     input->tensor = nn_tensor(given.sizes, given.count, type, content.data, content.size);
@@ -172,28 +183,37 @@ static void say_element(uint32_t type, const uint8_t *at) {
     }
 }
 
-static void print_output(nn_named_tensor output) {
+static bool has_strings(nn_string name, const nn_graph_description *graph) {
+    for (uint32_t i = 0; i < graph->outputs.count; i++) {
+        nn_tensor_description *output = &graph->outputs.items[i];
+        if (same(output->name, name)) return output->type.kind == NN_BYTE_STRING;
+    }
+    return false;
+}
+
+static int print_output(nn_named_tensor output, bool strings) {
     nn_dims dims;
-    nn_strings found;
     uint32_t type = nn_tensor_type(output.tensor), count;
     nn_tensor_dimensions(output.tensor, &dims);
-    nn_strings_of(output.tensor, &found);
-    say_string(output.name), say(": "), say(found.is_error ? types[type] : "strings"), say(" [");
+    say_string(output.name), say(": "), say(strings ? "strings" : types[type]), say(" [");
     for (uint32_t i = 0; i < dims.count; i++) say(i ? ", " : ""), say_unsigned(dims.data[i]);
     say("]: ");
-    if (found.is_error) {
+    if (strings) {
+        nn_strings found;
+        nn_strings_of(output.tensor, &found);
+        if (found.is_error) return give_up_with(found.error);
+        count = found.count;
+        for (uint32_t i = 0; i < count && i < SHOWN; i++) say(i ? ", " : ""), say_string(found.items[i]);
+    } else {
         nn_bytes data;
-        nn_error_drop(found.error);
         nn_tensor_data(output.tensor, &data);
         count = data.size / sizes[type];
         for (uint32_t i = 0; i < count && i < SHOWN; i++) say(i ? ", " : ""), say_element(type, data.data + i * sizes[type]);
-    } else {
-        count = found.count;
-        for (uint32_t i = 0; i < count && i < SHOWN; i++) say(i ? ", " : ""), say_string(found.items[i]);
     }
-    if (count > SHOWN) say(", ... ("), say_unsigned(count), say(found.is_error ? " values)" : " strings)");
+    if (count > SHOWN) say(", ... ("), say_unsigned(count), say(strings ? " strings)" : " values)");
     write_line(get_stdout());
     nn_tensor_drop(output.tensor);
+    return DONE;
 }
 
 __attribute__((__export_name__("wasi:cli/run@0.2.0#run")))
@@ -203,7 +223,7 @@ int run(void) {
     get_arguments(&arguments);
     bool by_name = arguments.count > 2 && equals(arguments.items[1], "--graph");
     if (!by_name && !(arguments.count > 2 && equals(arguments.items[1], "--model")))
-        return give_up("usage: run_any (--graph NAME | --model FILE) [--signature NAME] [INPUT[:DIMS]=FILE]...", NONE);
+        return give_up("usage: run_any (--graph NAME | --model FILE) [--signature NAME] [INPUT[:DIMS[:TYPE]]=FILE]...", NONE);
     if (!open_graph(by_name, arguments.items[2], &graph)) return FAILED;
     uint32_t first = 3;
     if (arguments.count > 4 && equals(arguments.items[3], "--signature")) {
@@ -225,6 +245,8 @@ int run(void) {
     if (context.is_error) return give_up_with(context.handle);
     nn_compute(context.handle, inputs, count, &outputs);
     if (outputs.is_error) return give_up_with(outputs.error);
-    for (uint32_t i = 0; i < outputs.count; i++) print_output(outputs.outputs[i]);
-    return DONE;
+    int result = DONE;
+    for (uint32_t i = 0; i < outputs.count && result == DONE; i++)
+        result = print_output(outputs.outputs[i], has_strings(outputs.outputs[i].name, &description.graph));
+    return result;
 }

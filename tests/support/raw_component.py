@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -34,6 +35,16 @@ GRAPH_INSTANCE = f"""(import "wasi:nn/errors@{_VERSION}" (instance $errors (expo
     (type $l0 (list u8)) (export "graph-builder" (type $l (eq $l0)))
     (export "load" (func (param "builder" (list $l)) (param "encoding" $n) (param "target" $t)
       (result (result (own $g) (error (own $e))))))))"""
+
+STRINGS_INSTANCE = """(alias export $tensors "tensor" (type $a-tensor))
+  (import "wasi-nn:ext/byte-strings@0.1.0" (instance $strings
+    (alias outer 1 $a-tensor (type $t0)) (export "tensor" (type $t (eq $t0)))
+    (alias outer 1 $error (type $e0)) (export "error" (type $e (eq $e0)))
+    (type $d0 (list u32)) (export "tensor-dimensions" (type $d (eq $d0)))
+    (type $l (list (list u8)))
+    (export "new" (func (param "dimensions" $d) (param "strings" $l) (result (result (own $t) (error (own $e))))))
+    (export "strings" (func (param "tensor" (borrow $t)) (result (result $l (error (own $e))))))))"""
+"""An interface of wasi-nn:ext, behind the other two."""
 
 _MEMORY = """(core module $table-module (table (export "functions") 2 funcref))
   (core instance $table (instantiate $table-module))
@@ -92,6 +103,9 @@ MEMORY_FUNCTIONS = {
 NN_FUNCTIONS = {"new": (5, True), "data": (2, False), "load": (5, False), "drop": (1, False)}
 """The functions that are called from `caller`, with the number of their parameters, and whether they have a result."""
 
+STRINGS_FUNCTIONS = {"strings-new": (5, False), "strings": (2, False)}
+"""Those of `STRINGS_INSTANCE`."""
+
 _LOWERED = """
   (alias export $tensors "tensor" (type $tensor))
   (core func $new (canon lower (func $tensors "[constructor]tensor") (memory (core memory $m "memory"))))
@@ -108,15 +122,15 @@ def lifted(name: str, core: str, parameters: int, result: bool) -> str:
     return f'(func (export "{name}") {named} {"(result u32)" if result else ""} (canon lift (core func {core})))'
 
 
-def caller() -> str:
+def caller(lowered: Mapping[str, tuple[int, bool]] = NN_FUNCTIONS) -> str:
     """A core module that passes its arguments on, so that the lowered functions are called from a core module."""
     imports, functions = [], []
-    for name, (parameters, result) in NN_FUNCTIONS.items():
+    for name, (parameters, result) in lowered.items():
         kinds = f"(param {'i32 ' * parameters}) {'(result i32)' if result else ''}"
         arguments = " ".join(f"(local.get {index})" for index in range(parameters))
         imports.append(f'(import "nn" "{name}" (func ${name} {kinds}))')
         functions.append(f'(func (export "{name}") {kinds} (call ${name} {arguments}))')
-    exports = " ".join(f'(export "{name}" (func ${name}))' for name in NN_FUNCTIONS)
+    exports = " ".join(f'(export "{name}" (func ${name}))' for name in lowered)
     return f"""(core module $caller-module {"".join(imports)} {"".join(functions)})
   (core instance $caller (instantiate $caller-module (with "nn" (instance {exports}))))
   (core module $table-filler
@@ -144,10 +158,11 @@ class RawGuest:
     """An instance of the guest: `call` calls an exported function with numbers."""
 
     def __init__(self, session: Session, *, direct: bool, wasm: bytes | None = None, engine: Engine = _ENGINE) -> None:
-        linker = Linker(engine)
-        self.memories = linking.add_functions(linker, session, host_functions.define).memories
+        linker, component = Linker(engine), _compiled(raw_guest() if wasm is None else wasm, direct, engine)
+        imports = component.type.imports(engine)
+        self.memories = linking.add_functions(linker, session, host_functions.define, imports).memories
         self.store = Store(engine)
-        self.instance = linker.instantiate(self.store, _compiled(raw_guest() if wasm is None else wasm, direct, engine))
+        self.instance = linker.instantiate(self.store, component)
 
     def call(self, name: str, *arguments: int) -> Any:
         function = self.instance.get_func(self.store, name)

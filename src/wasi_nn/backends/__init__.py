@@ -22,6 +22,7 @@ from wasi_nn.graph.graph import Graph as Graph
 from wasi_nn.graph.outputs import EndedEarly as EndedEarly, NamedOutputs as NamedOutputs, Outputs as Outputs
 from wasi_nn.graph.runner import ABSENT as ABSENT, RunFunction as RunFunction, Runner as Runner
 from wasi_nn.graph.tensor_info import TensorInfo as TensorInfo
+from wasi_nn.graph.variables import Variables as Variables
 
 logger = logging.getLogger("wasi_nn")
 

@@ -11,7 +11,7 @@ from wasi_nn.arguments import as_json
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.graph.fitting import require_rank
-from wasi_nn.graph.named_tensors import input_pairs, named_inputs, named_outputs
+from wasi_nn.graph.named_tensors import OutputsByName, input_pairs, named_inputs
 from wasi_nn.graph.runner import RunFunction, Runner, as_runner, run
 from wasi_nn.process import forks
 from wasi_nn.types import GraphEncoding
@@ -117,12 +117,13 @@ class Graph(ABC):
         """Run once, without state: an array for each input's name gives an array for each output's name.
 
         Where only one input must be set, `inputs` may be its array. Arrays aren't cast: they must have the declared
-        dtype. Numbers in lists take it. A name that no input has may be a decimal index. Raises
+        dtype. Numbers in lists take it. A name that no input has may be a decimal index. An output is found by an
+        alias too (`TensorInfo.aliases`). Raises
         `NNError`: `invalid-argument` for what doesn't fit, `runtime-error` when the runtime fails.
         """
         self.require_usable()
         arrays = named_inputs(self, input_pairs(self, inputs))
-        return dict(named_outputs(self, run(as_runner(self.runner()), arrays, None)))
+        return OutputsByName(self, run(as_runner(self.runner()), arrays, None))
 
     def __repr__(self) -> str:
         tensors = f"{', '.join(map(str, self.inputs))} -> {', '.join(map(str, self.outputs)) or '?'}"

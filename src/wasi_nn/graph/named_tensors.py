@@ -50,6 +50,20 @@ def named_outputs(graph: Graph, outputs: Sequence[Array]) -> list[tuple[str, Arr
     return [(info.name, array) for info, array in zip(output_infos(graph, outputs), outputs, strict=True)]
 
 
+class OutputsByName(dict[str, "Array"]):
+    """The outputs of a graph by name. An alias that only one output has finds it too."""
+
+    def __init__(self, graph: Graph, outputs: Sequence[Array]) -> None:
+        super().__init__(named_outputs(graph, outputs))
+        self._infos = output_infos(graph, outputs)
+
+    def __missing__(self, key: str) -> Array:
+        aliased = [info.name for info in self._infos if key in info.aliases]
+        if len(aliased) != 1:
+            raise KeyError(key)
+        return self[aliased[0]]
+
+
 def input_pairs(graph: Graph, inputs: Any) -> Sequence[tuple[str, ArrayLike]]:
     """Pairs of name and tensor: from a mapping, from such pairs, or from the tensor for the only input that must be
     set. Raises `NNError` with `invalid-argument` for anything else."""

@@ -40,9 +40,11 @@ class TensorInfo:
     aliases: tuple[str, ...] = ()
 
     @classmethod
-    def of_bytes(cls, name: str, *, optional: bool = False, keys: tuple[str, ...] | None = None) -> TensorInfo:
+    def of_bytes(
+        cls, name: str, *, optional: bool = False, keys: tuple[str, ...] | None = None, aliases: tuple[str, ...] = ()
+    ) -> TensorInfo:
         """Bytes of any length."""
-        return cls(name, np.dtype(np.uint8), ("?",), "bytes", optional, opaque=True, keys=keys)
+        return cls(name, np.dtype(np.uint8), ("?",), "bytes", optional, opaque=True, keys=keys, aliases=aliases)
 
     @property
     def type(self) -> TensorType | None:

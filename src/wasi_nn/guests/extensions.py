@@ -19,4 +19,5 @@ def require_allowed(name: str, used: Collection[str], allowed: Collection[str]) 
         how = how_to_set(f"extensions={needed}", " ".join(f"--allow-ext {it}" for it in refused))
     else:
         how = how_to_set("extensions=True", "without --no-ext")
-    raise GuestError(f"{name} imports {' and '.join(refused)} of wasi-nn:ext, which this host doesn't allow ({how})")
+    words = " and ".join(filter(None, (", ".join(refused[:-1]), refused[-1])))
+    raise GuestError(f"{name} imports {words} of wasi-nn:ext, which this host doesn't allow ({how})")

@@ -15,7 +15,7 @@ from wasi_nn.graph.byte_strings import decoded, encoded, held_bytes
 from wasi_nn.graph.description import GraphDescription, described, is_byte_strings
 from wasi_nn.graph.fitting import find
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.guest_types import holds_texts
+from wasi_nn.graph.guest_types import STRINGS, holds_texts
 from wasi_nn.graph.named_tensors import unsupported_output
 from wasi_nn.graph.sequence import NamedSequence
 from wasi_nn.graph.tensor_info import TensorInfo
@@ -64,7 +64,8 @@ class ExtensionCalls(ABC):
         """The name, type and dimensions that an output of the last compute really has. Raises as
         `ExecutionContext.output` does."""
         info, array = self.context(context).output(index)
-        return TensorInfo(info.name, array.dtype, array.shape, info.native)
+        native = info.native or (STRINGS if array.dtype == object and holds_texts(array) else "")
+        return TensorInfo(info.name, array.dtype, array.shape, native)
 
     def use_signature(self, graph: int, name: str) -> int:
         """The handle of the graph that runs another signature, with the same weights and variables.
@@ -88,6 +89,9 @@ class ExtensionCalls(ABC):
         shared = self._shared_variables.of(graph, self._handles.get(graph, Graph))
         self._usage.require("tensor_bytes", shared.nbytes)
         values = shared.get()
+        if not values:
+            message = "the graph has no variables: it only has several signatures"
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         self._usage.require("tensor_bytes", sum(value.nbytes for value in values.values()))
         return state_files.written(values)
 

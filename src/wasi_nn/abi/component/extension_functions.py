@@ -109,6 +109,7 @@ class ExtendedAbi(ComponentAbi):
     def strings_count(self, tensor: int) -> int:
         item = self.session.tensor(tensor)
         if not item.holds_strings:
-            message = f"a tensor of {item.type.value}{dims_text(item.dims)} has numbers, not byte strings"
+            # The message has no dimensions: a guest's tensor may have millions.
+            message = f"the tensor has numbers of {item.type.value}, not byte strings"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         return prod(item.dims)

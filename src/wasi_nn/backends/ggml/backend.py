@@ -217,7 +217,7 @@ class GgmlGraph(Graph):
         self.device = model.device
         super().__init__(
             [TensorInfo.of_bytes("prompt"), TensorInfo.of_bytes("options", optional=True, keys=GUESTS_OPTIONS)],
-            [TensorInfo.of_bytes("text"), TensorInfo.of_bytes("metadata")],
+            [TensorInfo.of_bytes("response", aliases=("text",)), TensorInfo.of_bytes("metadata")],
             model.header.described(),
         )
 

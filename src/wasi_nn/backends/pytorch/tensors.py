@@ -91,18 +91,32 @@ def as_array(what: str, value: Any, taken: set[int], *, kept: bool) -> Array:
         return np.array(value, NUMBERS[type(value)])
     if not isinstance(value, torch.Tensor):
         raise _no_such_tensor(what, type(value).__name__)
-    dtype = str(value.dtype).removeprefix("torch.")
-    if value.layout is not torch.strided or value.is_nested:
-        raise _no_such_tensor(what, "a sparse or nested tensor")
-    if dtype not in _DTYPES:
-        raise _no_such_tensor(what, dtype)
+    is_bf16 = _dtype_in_numpy(what, value) == "bfloat16"
     shared = kept or not _is_sole(value)
     tensor = value.detach().cpu().resolve_neg().contiguous()
     address = tensor.untyped_storage().data_ptr()
     if (tensor.numel() and address in taken) or (shared and address == value.untyped_storage().data_ptr()):
         tensor = tensor.clone(memory_format=torch.contiguous_format)
     taken.add(address)
-    return tensor.view(torch.int16).numpy().view(TensorType.BF16.dtype) if dtype == "bfloat16" else tensor.numpy()
+    return tensor.view(torch.int16).numpy().view(TensorType.BF16.dtype) if is_bf16 else tensor.numpy()
+
+
+def template_of(what: str, tensor: torch.Tensor) -> Array:
+    """An array of a tensor's type and dimensions, without its elements. Raises as `as_array` does."""
+    element: Array = np.zeros((), dtype_of(_dtype_in_numpy(what, tensor)))
+    return np.broadcast_to(element, tuple(tensor.shape))
+
+
+def _dtype_in_numpy(what: str, tensor: torch.Tensor) -> str:
+    """numpy's name of a tensor's type. Raises `NNError` with `unsupported-operation` if numpy has no such tensors."""
+    import torch
+
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        raise _no_such_tensor(what, "a sparse or nested tensor")
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype not in _DTYPES:
+        raise _no_such_tensor(what, dtype)
+    return dtype
 
 
 def _no_such_tensor(what: str, kind: str) -> NNError:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.backends.pytorch.tensors import as_array, as_tensor, named_leaves, plain_errors
+from wasi_nn.backends.pytorch.tensors import as_array, as_tensor, named_leaves, plain_errors, template_of
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.outputs import Outputs
@@ -78,6 +78,10 @@ class TorchVariables(Variables):
                 name: as_array(f"variable {name!r}", tensor, set(), kept=True)
                 for name, tensor in self._tensors().items()
             }
+
+    def templates(self) -> Mapping[str, Array]:
+        with self.turn:
+            return {name: template_of(f"variable {name!r}", tensor) for name, tensor in self._tensors().items()}
 
     def set(self, values: Mapping[str, Array]) -> None:
         import torch

@@ -108,10 +108,8 @@ class SavedModelPlans:
         outputs = [_signature_port(self._tf, key, info, {}) for key, info in sorted(signature.outputs.items())]
         needed = (walk or Walk(meta.graph_def)).reach(port.tensor for port in (*inputs, *outputs))
         if not self._restore and any(kind in needed.operations for kind in VARIABLES):
-            message = (
-                "the SavedModel's variables are missing: give the path of its folder, or a zip or tar file of it all"
-            )
-            raise NNError(ErrorCode.RUNTIME_ERROR, message)
+            how = "give the path of its folder, or a zip or tar file of all of it"
+            raise NNError(ErrorCode.RUNTIME_ERROR, f"the SavedModel's variables are missing: {how}")
         metadata = {"signatures": self._listed, "signature": name} if len(self.names) > 1 else {}
         metadata |= _metadata(meta.meta_info_def.tensorflow_version, needed)
         operations = meta.meta_info_def.stripped_op_list
