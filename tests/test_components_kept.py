@@ -760,7 +760,7 @@ def test_tensors_of_numbers_and_of_strings() -> None:
         echo, relu = guest.context("echo"), guest.context("relu")
         for number in range(5):
             tensor = guest.tensor(f32(number))
-            with pytest.raises(GuestFailed, match="has numbers.* not byte strings"):
+            with pytest.raises(GuestFailed, match=r"has numbers.* not byte strings"):
                 guest.strings(tensor)
             assert guest.array(tensor).item() == number
             texts = [b"one", b"%d" % number]
