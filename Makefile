@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo demo-image demo-chat test check bench soak fuzz types stubs guests format
+.PHONY: demo demo-image demo-chat test check bench soak fuzz types conformance stubs guests format
 
 demo: $(VENV)/.onnx  ## a guest tells file types with a real model
 	$(BIN)/python demo/identify.py
@@ -16,6 +16,7 @@ demo-chat: $(VENV)/.ggml  ## a guest talks with a language model
 	$(BIN)/python demo/chat.py
 
 test: $(VENV)/.dev $(VENV)/.triton_client
+	-$(BIN)/python -c 'from bench.wasmtime_setup import install; install()'
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.dev
@@ -47,6 +48,12 @@ soak: $(VENV)/.dev  ## ten thousand guests that leave everything behind, and wha
 
 types: $(VENV)/.dev  ## docs/types.md: every type tried in every backend
 	$(BIN)/python tests/support/types_table.py
+
+conformance: $(VENV)/.dev  ## docs/conformance.md: the conformance suite on this host and on Wasmtime
+	OPENVINO_LIBRARY_PATH="$$($(BIN)/python -c 'from bench.wasmtime_setup import openvino_library; print(openvino_library())')" \
+	$(BIN)/python -m conformance --host wasi-nn-library=$(BIN)/python \
+		--host wasmtime="$$($(BIN)/python -c 'from bench.wasmtime_setup import install; print(install())')" \
+		--page docs/conformance.md || test $$? -eq 1  # 1: a host does otherwise
 
 stubs: $(VENV)/.dev  ## the modules of gRPC that are generated from the .proto file
 	cd src && ../$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO)

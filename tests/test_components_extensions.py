@@ -547,6 +547,22 @@ def test_an_interface_that_is_turned_off_is_missing() -> None:
             linker.instantiate(Store(ENGINE), component)
 
 
+@pytest.mark.parametrize(("name", "arguments"), [("describe", ()), ("use-signature", ("infer",)), ("state-get", ())])
+def test_an_interface_that_is_turned_off_traps_if_it_is_defined_all_the_same(
+    name: str, arguments: tuple[str, ...], extended: Extended
+) -> None:
+    with Session(extended.session.registry, extensions=["sequences"]) as session:
+        linker, component = Linker(ENGINE), driver("ext")
+        wasi_nn.add_to_component_linker(linker, session, component)
+        linker.define_unknown_imports_as_traps(component)
+        extended.store = Store(ENGINE)
+        extended.instance = linker.instantiate(extended.store, component)
+        assert not session.takes_byte_strings
+        graph = extended.load_by_name("learner")
+        with pytest.raises(TRAP, match=f"{name}: this session doesn't allow "):
+            extended(name, graph, *arguments)
+
+
 def test_a_linker_without_the_component_has_no_extensions(session: Session) -> None:
     linker = Linker(ENGINE)
     wasi_nn.add_to_component_linker(linker, session)

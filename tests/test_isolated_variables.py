@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checks import refused
+from checks import held_by_another_thread, refused
 from footprint import Footprint
 from isolated_programs import kill_worker_of, wait_for_end_of
 from training_guests import Guest, isolated, state_of
@@ -20,6 +20,7 @@ from wasi_nn import ErrorCode, Graph, Limits, NNError, Registry
 from wasi_nn.graph.byte_strings import decoded, encoded
 from wasi_nn.graph.conversion import converted
 from wasi_nn.isolation import Isolation
+from wasi_nn.limits.compute_guard import ComputeGuard
 from wasi_nn.session import state_files
 
 pytestmark = pytest.mark.usefixtures("isolation")
@@ -332,6 +333,55 @@ answering('get', shows)
     lost(guest.session.state_get, guest.graph)
 
 
+CALLS: dict[str, Callable[[Guest], object]] = {
+    "signature": lambda guest: guest.session.use_signature(guest.graph, "train"),
+    "get": lambda guest: guest.session.state_get(guest.graph),
+    "templates": lambda guest: guest.session.state_set(guest.graph, state_of(bias=[1] * 4)),
+    "put": lambda guest: guest.session.state_set(guest.graph, state_of(bias=[1] * 4)),
+}
+
+
+@pytest.mark.parametrize("what", CALLS)
+def test_a_worker_that_doesnt_answer_is_ended_in_the_time_of_a_compute(what: str) -> None:
+    program = f"{HOSTILE}\nimport time\nanswering({what!r}, lambda self: time.sleep(3600))"
+    guest = Guest(isolated(program), limits=Limits(compute_time=1))
+    late = r"the work on the variables took longer than 1 s .*compute_time"
+    refused(ErrorCode.TIMEOUT, late, CALLS[what], guest)
+    lost(guest.session.state_get, guest.graph)
+
+
+def test_a_set_is_made_in_the_time_of_a_load() -> None:
+    program = """
+import time, variables_backend as b
+made = b.Trained.variables
+b.Trained.variables = lambda self: time.sleep(1.5) or made(self)
+"""
+    patient = Guest(isolated(program), limits=Limits(compute_time=1))
+    assert patient.state()["steps"] == 0
+    hasty = Guest(isolated(program), limits=Limits(load_time=1))
+    late = r"loading the model took longer than 1 s .*load_time"
+    refused(ErrorCode.TIMEOUT, late, hasty.session.use_signature, hasty.graph, "train")
+
+
+def test_a_stopped_guest_doesnt_wait_for_its_state() -> None:
+    program = f"{HOSTILE}\nimport time\nanswering('get', lambda self: time.sleep(3600))"
+    guard = ComputeGuard(Limits())
+    guest = Guest(isolated(program), guard=guard)
+    guest.session.use_signature(guest.graph, "train")
+    threading.Timer(1, guard.stop).start()
+    refused(ErrorCode.TIMEOUT, "the run was stopped", guest.session.state_get, guest.graph)
+
+
+def test_a_guest_waits_its_compute_time_for_a_set_that_another_uses() -> None:
+    guest = Guest(isolated(), limits=Limits(compute_time=1))
+    train = guest.context("train")
+    variables = guest.session._shared_variables.of(guest.graph, guest.session.graph(guest.graph))
+    with held_by_another_thread(variables._lock):  # type: ignore[attr-defined]
+        refused(ErrorCode.TIMEOUT, "the work on the variables took longer", guest.session.state_get, guest.graph)
+    guest.train(train)
+    assert guest.state()["steps"] == 1, "the set isn't lost"
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -396,6 +446,21 @@ def test_a_set_counts_as_bytes_of_models_and_a_state_as_bytes_of_tensors(graph: 
         session.drop(handle)
     gc.collect()
     assert session.used("model_bytes") == 0
+
+
+def test_inputs_of_a_sequence_count_as_long_as_it_is_under_way(graph: Graph) -> None:
+    guest = Guest(graph, limits=Limits(tensor_bytes=1_000_000))
+    session = guest.session
+    contexts = [guest.context("spell") for _ in range(2)]
+    inputs = [("text", np.array([b"a" * 600_000], object))]
+    for end in (session.drop, lambda _: session.compute_named(contexts[0], [("text", np.array(["ab"], object))])):
+        before = session.used("tensor_bytes")
+        sequence = session.begin_named(contexts[0], inputs)
+        assert 600_000 < session.used("tensor_bytes") - before < 601_000
+        refused(ErrorCode.TOO_LARGE, "bytes of tensors", session.begin_named, contexts[1], inputs)
+        end(sequence)
+        assert session.used("tensor_bytes") == before
+    session.begin_named(contexts[1], inputs)
 
 
 def test_a_worker_that_says_too_little_gets_no_more_than_its_limit_counts() -> None:

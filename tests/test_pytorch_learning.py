@@ -20,7 +20,8 @@ import torch  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
 
 import wasi_nn  # noqa: E402
-from wasi_nn import ErrorCode, Limits, LoadRules, Registry, Session, TensorType, isolation  # noqa: E402
+from wasi_nn import ErrorCode, Limits, LoadRules, NamedGraph, Registry, Session, TensorType, isolation  # noqa: E402
+from wasi_nn.process import forks  # noqa: E402
 
 DIGITS = models.script(models.Digits())
 METHODS = models.script(models.Methods())
@@ -241,6 +242,34 @@ def test_a_state_of_another_model_changes_nothing(registry: Registry, values: di
         assert session.state_get(learner.graph) == before
 
 
+@pytest.mark.parametrize("isolated", [False, True], ids=["in-process", "isolated"])
+def test_a_set_takes_only_what_fits(isolated: bool) -> None:
+    if isolated and isolation.unavailable():
+        pytest.skip(isolation.unavailable())
+    with wasi_nn.load(DIGITS, rules=LoadRules(isolate=isolated)) as graph:
+        variables = graph.variables()
+        bias = variables.get()["head.bias"]
+        for values, message in (
+            ({"head.bias": bias + 1, "weight": bias}, "no variable is named 'weight'"),
+            (
+                {"hidden.bias": np.ones(32, np.float32), "head.bias": bias.astype(np.float64)},
+                r"is f32\[10\], got f64\[10\]",
+            ),
+            ({"head.bias": ["a"] * 10}, r"is f32\[10\], got str"),
+            ([("head.bias", bias)], "values must be a mapping of names to arrays"),
+        ):
+            refused(ErrorCode.INVALID_ARGUMENT, message, variables.set, values)
+        assert variables.get()["head.bias"].tolist() == bias.tolist()
+        for name in ("predict", ""):
+            refused(ErrorCode.NOT_FOUND, f"no signature is named '{name}'", variables.graph, name)
+
+
+def test_programs_have_no_graph_of_another_signature() -> None:
+    base = models.Base()
+    variables = wasi_nn.load(models.package(add=(models.Adds(base), X3), look=(models.Looks(base), X3))).variables()
+    refused(ErrorCode.NOT_FOUND, "no signature is named 'predict'", variables.graph, "predict")
+
+
 def test_variables_that_numpy_lacks_cant_be_saved() -> None:
     class Complex(torch.nn.Module):
         def __init__(self) -> None:
@@ -256,6 +285,37 @@ def test_variables_that_numpy_lacks_cant_be_saved() -> None:
     assert computed(variables, "forward", 1, 1) == [[3, 3]]
     for call in (variables.get, variables.templates):
         refused(ErrorCode.UNSUPPORTED_OPERATION, "variable 'turns' is complex64", call)
+
+
+def test_threads_that_compute_gradients_at_once_each_get_their_own() -> None:
+    graph = wasi_nn.load(models.script(models.Gradients()))
+    sets = graph.variables()
+
+    def work(number: int) -> None:
+        for own in (graph, sets.graph("forward")):
+            context = own.init_execution_context()
+            for _ in range(300):
+                context.set_input(0, f32(*[number] * 4))
+                context.compute()
+                assert context.get_output(0).tolist() == [number] * 4
+
+    on_threads(work, 4)
+    assert sets.get() == {}
+
+
+def test_threads_use_a_state_without_tensors_one_after_another() -> None:
+    registry = Registry({"m": NamedGraph(wasi_nn.load(models.script(models.Tally())), share_variables=True)})
+
+    def work(_: int) -> int:
+        session = Session(registry)
+        context = session.init_execution_context(session.load_by_name("m"))
+        session.set_input(context, 0, f32(1))
+        for _ in range(100):
+            session.compute(context)
+        return int(session.get_output(context, 0)[0])
+
+    on_threads(work, 3)
+    assert work(0) == 4 * 100 * 100
 
 
 def test_threads_change_a_set_one_after_another() -> None:
@@ -322,6 +382,34 @@ def test_a_variable_that_cant_be_set_leaves_all_as_they_are() -> None:
     assert variables.get()["count"].tolist() == [0]
     variables.set({"count": f32(7)})
     assert variables.get()["count"].tolist() == [7]
+
+
+def test_a_variable_that_torch_cant_copy_is_an_error_of_the_runtime() -> None:
+    class Leaving(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("kept", torch.zeros(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.kept = torch.zeros(4, device="meta")
+            return x
+
+    session = Session({"m": wasi_nn.load(models.script(Leaving()))})
+    graph = session.load_by_name("m")
+    state = session.state_get(graph)
+    context = session.init_execution_context(graph)
+    session.compute_named(context, [("x", f32(1))])
+    refused(ErrorCode.RUNTIME_ERROR, "^the runtime failed: Cannot copy out of meta tensor", session.state_get, graph)
+    assert len(session.compute_named(context, [("x", f32(1))])) == 1
+    assert state
+
+
+def test_a_set_is_of_the_process_that_made_it(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = registry.get("methods").variables()
+    values = variables.get()
+    monkeypatch.setattr(forks, "count", forks.count + 1)
+    for call in (variables.get, variables.templates, lambda: variables.set(values)):
+        refused(ErrorCode.RUNTIME_ERROR, "this set of variables was made in another process", call)
 
 
 def test_the_history_of_gradients_doesnt_grow() -> None:

@@ -124,3 +124,16 @@ def test_a_closed_registry_has_closed_what_it_shared() -> None:
     with pytest.raises(NNError, match="the graph is closed"):
         guest.session.init_execution_context(guest.graph)
     assert guest.inferred(context) == X.tolist(), "contexts that exist go on"
+
+
+def test_a_runtime_that_fails_to_make_a_set_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise MemoryError("no memory\nis left")
+
+    registry = shared(trained())
+    monkeypatch.setattr("variables_backend.TrainedVariables.__init__", fails)
+    with pytest.raises(
+        NNError, match="graph 'm' can't share variables: the runtime failed: no memory is left"
+    ) as raised:
+        registry.get("m")
+    assert raised.value.code is ErrorCode.RUNTIME_ERROR

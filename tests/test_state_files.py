@@ -67,6 +67,7 @@ F32 = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
         (file_of("[" * 100_000), "isn't a safetensors file"),
         (file_of({"w": {**F32, "dtype": "F33"}}, bytes(4)), "isn't a safetensors file"),
         (file_of({"w": {**F32, "dtype": "F8_E4M3", "shape": [4]}}, bytes(4)), "'w' in the state is of type F8_E4M3"),
+        (file_of({"w": {**F32, "dtype": "BOOL", "shape": [4]}}, b"\0\1\2\0"), "has bytes other than 0 and 1"),
         (file_of({"w": F32} | {"__metadata__": {"x": "y" * 2**22}}, bytes(4)), "at most 4194304 are taken"),
     ],
 )

@@ -316,6 +316,41 @@ class Drifting(nn.Module):
         return gradient[:4]
 
 
+class Gradients(nn.Module):
+    """Gives the gradients of its weight, which it doesn't change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        (self.weight * x).sum().backward()  # type: ignore[no-untyped-call]
+        gradients = self.weight.grad
+        assert gradients is not None
+        return gradients.clone()
+
+    @torch.jit.export
+    def infer(self, x: torch.Tensor) -> torch.Tensor:
+        return self.weight * x
+
+
+class Tally(nn.Module):
+    """Counts to 100 in each run. Its state is a number and a list, and no tensor of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: int = 0
+        self.last: list[torch.Tensor] = [torch.zeros(1)]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(100):
+            self.count += 1
+            self.last.append(x.clone())
+            if len(self.last) > 3:
+                self.last.clear()
+        return torch.tensor([self.count])
+
+
 class Typed(nn.Module):
     """y = x; buffers of several types. Each run adds 1 to one of them, and 1.5 to another."""
 

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_OUTPUTS, _BOUND = -1, -2  # keys in `HeldBytes`; inputs have their indexes
+# Keys in `HeldBytes`: of outputs, of a sequence's inputs, and of bound computes. Inputs have their indexes.
+_OUTPUTS, _OF_SEQUENCE, _BOUND = -1, -2, -3
 
 
 class ExecutionContext:
@@ -217,13 +218,19 @@ class ExecutionContext:
         Raises `NNError` as `compute_named` does, with `unsupported-operation` if the graph gives its outputs all at
         once.
         """
-        self._begin(named_inputs(self.graph, input_pairs(self.graph, inputs)))
+        arrays = named_inputs(self.graph, input_pairs(self.graph, inputs))
+        self._end_sequence()
+        if self._held is not None:
+            self._held.hold(_OF_SEQUENCE, sum(map(held_bytes, arrays)))
+        self._begin(arrays)
         return NamedSequence(self)
 
     def begin_sequence(self) -> None:
         """Begin a sequence on the inputs that are set; `next_piece` computes its pieces. Raises `NNError` as `compute`
         does, with `unsupported-operation` if the graph gives its outputs all at once."""
-        self._begin(self._inputs.require_all())
+        inputs = self._inputs.require_all()
+        self._end_sequence()
+        self._begin(inputs)
 
     def next_piece(self) -> bool:
         """Compute the next piece of the sequence that has begun; returns whether there was one. The outputs of the
@@ -248,8 +255,11 @@ class ExecutionContext:
             self.fini_single()
 
     def _begin(self, inputs: Sequence[Array]) -> None:
-        self._end_sequence()
-        self._sequence = self._guarded(partial(self._begin_sequence, inputs))
+        try:
+            self._sequence = self._guarded(partial(self._begin_sequence, inputs))
+        except BaseException:
+            self._end_sequence()
+            raise
         self._gives_pieces = True
 
     def piece(self) -> list[tuple[str, Array]]:
@@ -277,6 +287,8 @@ class ExecutionContext:
         close = getattr(sequence, "close", None)
         if close is not None:
             close()
+        if self._held is not None:
+            self._held.hold(_OF_SEQUENCE, 0)
 
     def single_output_bytes(self, index: int) -> memoryview:
         """The bytes of output `index` for the current piece. Output 0 is the piece (empty before the first one); the

@@ -6,7 +6,7 @@ A set lives and ends with the worker that it was made in: another worker has the
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +14,15 @@ import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.variables import Variables
+from wasi_nn.graph.variables import Variables, arrays_of, require_fitting
 from wasi_nn.isolation.connection import Connection, RunnerConnection
 from wasi_nn.isolation.isolated_runner import IsolatedRunner
 from wasi_nn.isolation.wire.channel import encoded
 from wasi_nn.isolation.wire.descriptions import Description, InvalidWorkerMessage
 from wasi_nn.isolation.wire.outputs import OutputReader, layout
-from wasi_nn.isolation.wire.protocol import Request, request
+from wasi_nn.isolation.wire.protocol import Message, Request, request
 from wasi_nn.isolation.wire.variables import nbytes_of, templates_of, values_of
-from wasi_nn.limits.stopping import turn
+from wasi_nn.limits.stopping import stopped_by, turn
 from wasi_nn.process import forks
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class IsolatedVariables(Variables):
                 raise connection.misled(error) from error
 
     def set(self, values: Mapping[str, Array]) -> None:
+        values = arrays_of(values)
+        require_fitting(self.templates(), values)
         with turn(self._lock):
             connection = self._usable()
             starts = layout([value.nbytes for value in values.values()])
@@ -129,7 +131,13 @@ class IsolatedVariables(Variables):
 
 
 class _SetConnection(Connection):
-    """A connection to a set of variables in a worker."""
+    """A connection to a set of variables in a worker. The worker is killed if the work is stopped that asks."""
+
+    def ask(
+        self, content: bytes | None, files: Sequence[int] = (), outputs: OutputReader | None = None, *, to: str = ""
+    ) -> Message:
+        with stopped_by(self.worker.kill):
+            return super().ask(content, files, outputs, to=to)
 
     def _given_room(self, outputs: OutputReader, size: Any) -> list[int]:
         try:

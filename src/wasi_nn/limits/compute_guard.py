@@ -102,15 +102,16 @@ class ComputeGuard:
         """Whether each compute has a deadline of its own."""
         return self._time != inf
 
-    def run(self, runner: Interruptible, call: Callable[[], Result]) -> Result:
-        """Make a call in which the runner computes. Raises the call's errors, and `NNError` with `timeout`.
+    def run(self, runner: Interruptible, call: Callable[[], Result], work: str = "the compute") -> Result:
+        """Make a call in which the runner computes. Raises the call's errors, and `NNError` with `timeout`, which says
+        what `work` took too long.
 
         A short compute counts as the guest's own time if the last compute was a short one of the same runner.
         """
         began = time.monotonic()
         due = min(began + self._time, self.run_until)
         if due <= began:
-            raise self.late()
+            raise self.late(work=work)
         if self._turns is not None:
             self._turns.take(due)
         before = -1.0 if id(runner) == self._quick or not self.measures_cpu else time.thread_time()
@@ -119,7 +120,7 @@ class ComputeGuard:
             result = call()
         except Exception as error:
             if self._alarm.clear():
-                raise self.late() from error
+                raise self.late(work=work) from error
             raise
         finally:
             rang = self._alarm.clear()
@@ -131,7 +132,7 @@ class ComputeGuard:
             self.compute_seconds += took
             self._quick = id(runner) if took < _SHORT else 0
         if rang:
-            raise self.late()
+            raise self.late(work=work)
         return result
 
     def load_until(self) -> float:

@@ -38,6 +38,10 @@ class Stoppable:
         if stopper is not None:
             stopper(reason)
 
+    def interrupt(self) -> None:
+        """Stop the work at its deadline."""
+        self.stop("it went on past its deadline")
+
     @contextmanager
     def under_way(self) -> Iterator[None]:
         """Make this the work of the current thread: `stopped_by` and `turn` apply to it."""

@@ -17,6 +17,7 @@ from wasi_nn.arguments import as_builders, as_flag, as_mapping, as_options, as_p
 from wasi_nn.backends import Buffer
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable, shortened
 from wasi_nn.graph.graph import Graph
+from wasi_nn.graph.runner import failure
 from wasi_nn.limits.stopping import turn
 from wasi_nn.loading.choose import choose, files_at
 from wasi_nn.loading.load import load
@@ -185,8 +186,9 @@ class Registry:
         if shared is None or shared.is_lost:
             try:
                 shared = entry.shared = SharedGraph(graph)
-            except NNError as error:
-                raise error.with_message(f"graph {name!r} can't share variables: {error}") from error
+            except Exception as error:
+                known = error if isinstance(error, NNError) else failure(error)
+                raise known.with_message(f"graph {name!r} can't share variables: {known}") from error
         return shared
 
     def close(self) -> None:

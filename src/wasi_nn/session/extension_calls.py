@@ -6,19 +6,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from wasi_nn.arguments import as_text, as_view
-from wasi_nn.errors import ErrorCode, NNError, shortened
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.byte_strings import decoded, encoded, held_bytes
 from wasi_nn.graph.description import GraphDescription, described, is_byte_strings
 from wasi_nn.graph.fitting import find
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.guest_types import STRINGS, holds_texts
 from wasi_nn.graph.named_tensors import unsupported_output
+from wasi_nn.graph.runner import failure
 from wasi_nn.graph.sequence import NamedSequence
 from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.graph.variables import require_signature
+from wasi_nn.limits.stopping import Stoppable
 from wasi_nn.session import state_files
 from wasi_nn.session.guest_images import inputs_with_image
 from wasi_nn.session.shared_variables import SharedVariables
@@ -29,10 +32,15 @@ if TYPE_CHECKING:
 
     from wasi_nn.backends.ggml.image_option import FileReader
     from wasi_nn.graph.execution_context import ExecutionContext
+    from wasi_nn.graph.variables import Variables
+    from wasi_nn.limits.compute_guard import ComputeGuard
     from wasi_nn.limits.usage import Usage
     from wasi_nn.session.handles import HandleTable
     from wasi_nn.session.policy import Policy
     from wasi_nn.types import Array, Dims
+
+
+Result = TypeVar("Result")
 
 
 class ExtensionCalls(ABC):
@@ -42,6 +50,7 @@ class ExtensionCalls(ABC):
     """Whether outputs of byte strings become tensors; else they are errors, as in wasi:nn. The ABI sets it for a guest
     that imports the interface byte-strings."""
     file_reader: FileReader | None
+    _guard: ComputeGuard
     _handles: HandleTable
     _policy: Policy
     _usage: Usage
@@ -71,24 +80,41 @@ class ExtensionCalls(ABC):
         """The handle of the graph that runs another signature, with the same weights and variables.
 
         Raises `NNError`: `not-found` if the model has no such signature, `unsupported-operation` for a model without
-        variables and other signatures, `too-large` by the limits.
+        variables and other signatures, `too-large` and `timeout` by the limits.
         """
         item, name = self._handles.get(graph, Graph), as_text("name", name)
-        if name not in item.signatures and (name or item.signature):
-            names = ", ".join(map(repr, item.signatures)) or "none"
-            message = f"no signature is named {shortened(name)!r}; the graph's signatures: {names}"
-            raise NNError(ErrorCode.NOT_FOUND, message)
-        shared = self._shared_variables.of(graph, item)
-        handle = self._handles.add(shared.graph(name))
+        require_signature(name, (*item.signatures, item.signature))
+        shared, other = self._on_variables(graph, item, lambda shared: (shared, shared.graph(name)))
+        handle = self._handles.add(other)
         self._shared_variables.share(handle, shared)
         return handle
 
+    def _on_variables(self, graph: int, item: Graph, call: Callable[[Variables], Result]) -> Result:
+        """Make a call on the set of variables of a graph, within the time of a compute; a new set is made within that
+        of a load. An exception of the runtime becomes an `NNError`."""
+        work = Stoppable()
+
+        def make() -> Result:
+            with work.under_way():
+                return call(shared)
+
+        try:
+            shared = self._shared_variables.of(graph, item)
+            return self._guard.run(work, make, "the work on the variables")
+        except NNError:
+            raise
+        except Exception as error:
+            raise failure(error) from error
+
     def state_get(self, graph: int) -> bytes:
         """A graph's variables as the bytes of a safetensors file. Raises `NNError`: `unsupported-operation` for a graph
-        without variables, `too-large` by the limits."""
-        shared = self._shared_variables.of(graph, self._handles.get(graph, Graph))
-        self._usage.require("tensor_bytes", shared.nbytes)
-        values = shared.get()
+        without variables, `too-large` and `timeout` by the limits."""
+
+        def get(shared: Variables) -> Mapping[str, Array]:
+            self._usage.require("tensor_bytes", shared.nbytes)
+            return shared.get()
+
+        values = self._on_variables(graph, self._handles.get(graph, Graph), get)
         if not values:
             message = "the graph has no variables: it only has several signatures"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
@@ -100,12 +126,15 @@ class ExtensionCalls(ABC):
 
         Raises `NNError`: `invalid-argument` for bytes that aren't such a file, and for a name, a type or dimensions
         that the graph doesn't have; `unsupported-operation` and `too-large` as `state_get` does. Nothing is changed
-        then.
+        then. Also `timeout`, after which the variables may have changed.
         """
         content = as_view("state", state)
-        shared = self._shared_variables.of(graph, self._handles.get(graph, Graph))
-        self._usage.require("tensor_bytes", content.nbytes)
-        shared.set(state_files.read(content, shared.templates()))
+
+        def put(shared: Variables) -> None:
+            self._usage.require("tensor_bytes", content.nbytes)
+            shared.set(state_files.read(content, shared.templates()))
+
+        self._on_variables(graph, self._handles.get(graph, Graph), put)
 
     def begin_sequence(self, context: int, inputs: Sequence[tuple[str, int]]) -> int:
         """Begin a sequence on tensors by the names of inputs; returns its handle. The inputs' handles are removed even
@@ -113,10 +142,10 @@ class ExtensionCalls(ABC):
         self.context(context)
         try:
             arrays = [(name, self._handles.get(tensor, Tensor).array(name)) for name, tensor in inputs]
-            return self.begin_named(context, arrays)
-        finally:
+        finally:  # before the sequence counts them
             for _, tensor in inputs:
                 self._handles.discard(tensor)
+        return self.begin_named(context, arrays)
 
     def begin_named(self, context: int, inputs: Iterable[tuple[str, ArrayLike]]) -> int:
         """Begin a sequence on arrays by the names of inputs; returns its handle. Raises as `ExecutionContext.sequence`

@@ -109,7 +109,7 @@ class Session(ExtensionCalls):
         self._handles = HandleTable(self._usage)
         self.bindings = Bindings(self._usage, self._handles)
         self._graph_handles: WeakKeyDictionary[ExecutionContext, int] = WeakKeyDictionary()
-        self._shared_variables = SharedVariables(self._usage)
+        self._shared_variables = SharedVariables(self._usage, self._guard)
 
     # Models
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import finalize
 
+from wasi_nn.limits.timed_load import load_within
+
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph
     from wasi_nn.graph.variables import Variables
+    from wasi_nn.limits.compute_guard import ComputeGuard
     from wasi_nn.limits.usage import Usage
 
 
@@ -17,17 +20,17 @@ class SharedVariables:
     The bytes of a set count as `model_bytes` as long as a graph or a context has it.
     """
 
-    def __init__(self, usage: Usage) -> None:
-        self._usage = usage
+    def __init__(self, usage: Usage, guard: ComputeGuard) -> None:
+        self._usage, self._guard = usage, guard
         self._sets: dict[int, Variables] = {}
 
     def of(self, handle: int, graph: Graph) -> Variables:
         """The set of a graph; a new one at the first call. Raises `NNError`: `unsupported-operation` where the model
-        has no variables and no other signatures, `too-large` by the limits."""
+        has no variables and no other signatures, `too-large` and `timeout` by the limits."""
         shared = self._sets.get(handle)
         if shared is None:
             graph.require_usable()
-            shared = graph.variables()
+            shared = load_within(self._usage, self._guard, {}, graph.variables)
             self._usage.take("model_bytes", shared.nbytes)
             finalize(shared, self._usage.give_back, "model_bytes", shared.nbytes).atexit = False
             self._sets[handle] = shared

@@ -47,7 +47,7 @@ def written(variables: Mapping[str, Array]) -> bytes:
 
 def values_in(content: memoryview) -> dict[str, Array]:
     """The values in a safetensors file, by name. Raises `NNError` with `invalid-argument` if the bytes aren't such a
-    file, or have a type that no variable has."""
+    file, or have a type or a bool that no variable has."""
     import safetensors
 
     parse: Any = safetensors.deserialize
@@ -62,7 +62,11 @@ def values_in(content: memoryview) -> dict[str, Array]:
             if kind not in _TYPES:
                 message = f"{shortened(name)!r} in the state is of type {kind}, which no variable has"
                 raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-            values[name] = np.frombuffer(part["data"], dtype_named(_TYPES[kind])).reshape(part["shape"])
+            data = np.frombuffer(part["data"], np.uint8)
+            if kind == "BOOL" and data.max(initial=0) > 1:  # runtimes count on it, and use the bytes as numbers
+                message = f"{shortened(name)!r} in the state is of type BOOL, and has bytes other than 0 and 1"
+                raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+            values[name] = data.view(dtype_named(_TYPES[kind])).reshape(part["shape"])
     except (safetensors.SafetensorError, ValueError, TypeError, OverflowError) as error:
         message = f"the state isn't a safetensors file: {one_line(error)}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message) from error

@@ -6,9 +6,11 @@ The bridge `guests/bridge/ext.c` calls them. `bridge_functions` says how numbers
 from __future__ import annotations
 
 from math import prod
+from typing import NoReturn
 
 import numpy as np
 
+from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component.bridge_functions import (
     FUNCTIONS,
     ComponentAbi,
@@ -20,7 +22,7 @@ from wasi_nn.abi.component.bridge_functions import (
     status,
     text_of,
 )
-from wasi_nn.abi.component.host_functions import STRING, U32, U64, Text
+from wasi_nn.abi.component.host_functions import STRING, U32, U64, HostFunction, Text
 from wasi_nn.abi.component.numbers import ENCODINGS, NUMBER_OF_TYPE
 from wasi_nn.abi.description_record import RecordWriter
 from wasi_nn.errors import ErrorCode, NNError
@@ -50,11 +52,35 @@ EXTENSION_FUNCTIONS = {
 }
 """The functions that the bridge for wasi-nn:ext imports, as in `guests/bridge/ext.wit`."""
 
+_INTERFACES = {
+    "describe": "describe",
+    "use-signature": "signatures",
+    "state-get": "state",
+    "state-set": "state",
+    "begin-sequence": "sequences",
+    "next-of-sequence": "sequences",
+    "strings-new": "byte-strings",
+    "strings-count": "byte-strings",
+}
+"""The interface of wasi-nn:ext that each function is for. `bytes-new` is for two of them, and makes only a tensor."""
+
 
 class ExtendedAbi(ComponentAbi):
     """The functions of both instances over one session."""
 
     signatures = FUNCTIONS | EXTENSION_FUNCTIONS
+
+    def function(self, name: str) -> HostFunction:
+        """The host function for a name, which traps if the session doesn't allow its interface: whoever links a guest
+        may have defined what it imports all the same, such as by `define_unknown_imports_as_traps`."""
+        interface = _INTERFACES.get(name)
+        if interface is None or interface in self.session.extensions:
+            return super().function(name)
+
+        def refuse(*_: object) -> NoReturn:
+            raise GuestFault(f"{name}: this session doesn't allow {interface} of wasi-nn:ext")
+
+        return refuse
 
     def describe(self, graph: int, address: int) -> Text:
         writer = RecordWriter(NUMBER_OF_TYPE, _NUMBER_OF_ENCODING, address)

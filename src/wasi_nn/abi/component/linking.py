@@ -42,7 +42,7 @@ def add_functions(linker: Linker, session: Session, define: Define, imports: Col
 
         instances[bridge.EXTENSIONS_HOST] = EXTENSION_FUNCTIONS
         abi = ExtendedAbi(session)
-        session.takes_byte_strings = "byte-strings" in used
+        session.takes_byte_strings = "byte-strings" in used and "byte-strings" in session.extensions
     with linker.root() as root:
         for name, functions in instances.items():
             with root.add_instance(name) as instance:

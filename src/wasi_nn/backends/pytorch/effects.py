@@ -17,6 +17,11 @@ class Effects(NamedTuple):
     keeps_state: bool
     learns: bool
 
+    @property
+    def needs_own_module(self) -> bool:
+        """Whether no other thread may use the module meanwhile: gradients gather in the module's tensors."""
+        return self.keeps_state or self.learns
+
 
 def nodes_of(block: Any) -> Iterator[Any]:
     """The nodes of a block of a TorchScript graph, and of the blocks inside of it."""

@@ -27,7 +27,7 @@ from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import ABSENT
 from wasi_nn.graph.tensor_info import TensorInfo
-from wasi_nn.graph.variables import Variables
+from wasi_nn.graph.variables import Variables, require_signature
 
 if TYPE_CHECKING:
     import torch
@@ -181,13 +181,15 @@ class _Script:
 
     def variables(self) -> TorchVariables:
         """A new set of variables: a copy of the module, which all methods share."""
-        keeps_state = any(self.effects(name).keeps_state for name in self.methods)
-        module = _copied(self.module) if keeps_state else self.module
-        tensors = partial(_variables_of, module) if keeps_state else dict[str, Any]
+        effects = [self.effects(name) for name in self.methods]
+        is_own = any(it.needs_own_module for it in effects)
+        module = _copied(self.module) if is_own else self.module
+        tensors = partial(_variables_of, module)
         return TorchVariables(
-            tensors,
+            tensors if any(it.keeps_state for it in effects) else dict[str, Any],
             lambda name, shared: ScriptGraph(self, name, module, shared),
-            storage_bytes(tensors().values()),
+            storage_bytes(tensors().values()) if is_own else 0,
+            takes_turns=is_own,
         )
 
 
@@ -200,6 +202,7 @@ class ScriptGraph(TorchGraph):
     """A method of a TorchScript module. The graphs of a set of variables have one module."""
 
     def __init__(self, script: _Script, name: str, module: Any, shared: TorchVariables | None = None) -> None:
+        require_signature(name, script.methods)
         self._script, self._module, self.shared = script, module, shared
         self.signature, self.signatures = name, tuple(script.methods)
         method = script.methods[name]
@@ -212,14 +215,16 @@ class ScriptGraph(TorchGraph):
             described | signature_texts(name, self.signatures),
         )
         self.device = script.device
-        self.writes, self.keeps_state, self.learns = script.effects(name)
+        self._effects = script.effects(name)
+        self.writes, self.keeps_state, self.learns = self._effects
 
     def variables(self) -> Variables:
         has_state = any(self._script.effects(name).keeps_state for name in self.signatures)
         return self._script.variables() if has_state or len(self.signatures) > 1 else super().variables()
 
     def call(self) -> ModuleCall:
-        module = _copied(self._module) if self.keeps_state and self.shared is None else self._module
+        is_own = self._effects.needs_own_module and self.shared is None
+        module = _copied(self._module) if is_own else self._module
         # A module that is called runs its hooks too, which its method doesn't.
         method = module if self.signature == "forward" else module._c._get_method(self.signature)
 

@@ -13,8 +13,10 @@ from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.runner import RunFunction
-from wasi_nn.graph.variables import Variables
-from wasi_nn.types import GraphEncoding, dims_text
+from wasi_nn.graph.variables import Variables, arrays_of, require_fitting
+from wasi_nn.limits.stopping import turn
+from wasi_nn.process import forks
+from wasi_nn.types import GraphEncoding
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +55,7 @@ class TorchVariables(Variables):
     tensors  gives the tensors that are variables, by name. It may give others after a compute
     make     makes the graph of a signature on these variables
     nbytes   the bytes of memory of all tensors that were copied for the set
+    takes_turns  whether computes must be made one after another, since they change the modules: also what is no tensor
     """
 
     def __init__(
@@ -60,12 +63,21 @@ class TorchVariables(Variables):
         tensors: Callable[[], Mapping[str, torch.Tensor]],
         make: Callable[[str, TorchVariables], Graph],
         nbytes: int,
+        *,
+        takes_turns: bool,
     ) -> None:
         self._tensors = tensors
         self._make = make
         self.nbytes = nbytes
-        # No compute may read a variable while another one writes to it. Where nothing writes, there are no variables.
-        self.turn: AbstractContextManager[Any] = threading.Lock() if tensors() else nullcontext()
+        self._lock = threading.Lock() if takes_turns else None
+        self._forks = forks.count
+        forks.leak_in_child(self)
+
+    def turn(self) -> AbstractContextManager[None]:
+        """While no other thread uses the modules. Raises `NNError` in a fork, where such a thread doesn't exist."""
+        if self._forks != forks.count:
+            raise forks.made_elsewhere("set of variables")
+        return nullcontext() if self._lock is None else turn(self._lock)
 
     def graph(self, signature: str) -> Graph:
         return self._make(signature, self)
@@ -73,35 +85,36 @@ class TorchVariables(Variables):
     def get(self) -> dict[str, Array]:
         import torch
 
-        with self.turn, torch.no_grad():
+        with self.turn(), torch.no_grad(), plain_errors():
             return {
                 name: as_array(f"variable {name!r}", tensor, set(), kept=True)
                 for name, tensor in self._tensors().items()
             }
 
     def templates(self) -> Mapping[str, Array]:
-        with self.turn:
-            return {name: template_of(f"variable {name!r}", tensor) for name, tensor in self._tensors().items()}
+        with self.turn():
+            return _templates(self._tensors())
 
     def set(self, values: Mapping[str, Array]) -> None:
         import torch
 
-        with self.turn, torch.no_grad():
-            tensors = self._tensors()
-            for name, value in values.items():
-                _require_settable(name, tensors.get(name), value)
-            for name, value in values.items():
+        with self.turn(), torch.no_grad(), plain_errors():
+            tensors, new = self._tensors(), arrays_of(values)
+            require_fitting(_templates(tensors), new)
+            for name in new:
+                _require_settable(name, tensors[name])
+            for name, value in new.items():
                 tensors[name].copy_(as_tensor(value, "cpu", copy=False))
 
 
-def _require_settable(name: str, tensor: torch.Tensor | None, value: Array) -> None:
+def _templates(tensors: Mapping[str, torch.Tensor]) -> dict[str, Array]:
+    return {name: template_of(f"variable {name!r}", tensor) for name, tensor in tensors.items()}
+
+
+def _require_settable(name: str, tensor: torch.Tensor) -> None:
     """Raise `NNError` for a variable that can't be set: so all of them are, or none is."""
     import torch
 
-    if tensor is None or tuple(tensor.shape) != value.shape:  # a compute has changed it since the caller looked
-        dims = "none" if tensor is None else dims_text(tuple(tensor.shape))
-        message = f"variable {name!r} has the dims {dims}, got {dims_text(value.shape)}"
-        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if torch._debug_has_internal_overlap(tensor) == 1:
         message = f"variable {name!r} can't be set: some of its elements are one in memory"
         raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
@@ -110,9 +123,9 @@ def _require_settable(name: str, tensor: torch.Tensor | None, value: Array) -> N
 class TorchGraph(Graph):
     """A graph that is a module of torch.
 
-    With `writes`, the module may write to its inputs, which are copied then. With `keeps_state`, each context has its
-    own copy of the module, since a compute changes the module's tensors; unless the graph has `shared` variables. With
-    `learns`, the module computes gradients.
+    With `writes`, the module may write to its inputs, which are copied then. With `keeps_state` or `learns`, each
+    context has its own copy of the module, since a compute changes the module's tensors or their gradients; unless the
+    graph has `shared` variables.
     """
 
     encoding = GraphEncoding.PYTORCH
@@ -146,7 +159,7 @@ class TorchGraph(Graph):
             return made
 
         kept = self.keeps_state or self.shared is not None
-        with nullcontext() if self.shared is None else self.shared.turn, self._mode(), plain_errors():
+        with nullcontext() if self.shared is None else self.shared.turn(), self._mode(), plain_errors():
             leaves = list(named_leaves(call(inputs, tensor)))
             outputs = [(name, as_array(f"output {name!r}", value, taken, kept=kept)) for name, value in leaves]
         if self.outputs_vary:
