@@ -292,7 +292,9 @@ def test_outputs_are_described_as_they_are(guest: ExtGuest) -> None:
 def test_an_output_that_no_compute_gave(guest: ExtGuest, caplog: pytest.LogCaptureFixture) -> None:
     context = guest.context("relu")
     refused(guest, caplog, RUNTIME_ERROR, "no compute has succeeded", "describe_output", context, 0, DATA, 99, OUT)
-    refused(guest, caplog, INVALID_ARGUMENT, "no output has index 7", "describe_output", context, 7, DATA, 99, OUT)
+    caplog.clear()
+    assert guest.call("describe_output", context, 7, DATA, 99, OUT) == INVALID_ARGUMENT
+    assert not caplog.records, "to look for the last output is no failure"
 
 
 # use_signature
@@ -580,7 +582,7 @@ def test_byte_strings_go_in_and_out(guest: ExtGuest) -> None:
 @pytest.mark.parametrize(
     ("dims", "content", "errno", "text"),
     [
-        ([2, 1], strings(b"a"), INVALID_ARGUMENT, "2 strings[2, 1] have 8 bytes of ends, got 5 bytes"),
+        ([2, 1], strings(b"a"), INVALID_ARGUMENT, "the ends of 2 strings take 8 bytes, got 5 bytes in all"),
         ([2, 1], pack("<II", 2, 1) + b"a", INVALID_ARGUMENT, "must rise"),
         ([2, 1], pack("<II", 1, 2) + b"a", INVALID_ARGUMENT, "must rise"),
         ([1, 1], pack("<I", 2**32 - 1) + b"a", INVALID_ARGUMENT, "must rise"),

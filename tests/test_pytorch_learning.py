@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from sklearn.datasets import load_digits  # noqa: E402
 
 import wasi_nn  # noqa: E402
 from wasi_nn import ErrorCode, Limits, LoadRules, NamedGraph, Registry, Session, TensorType, isolation  # noqa: E402
+from wasi_nn.cli import main  # noqa: E402
 from wasi_nn.process import forks  # noqa: E402
 
 DIGITS = models.script(models.Digits())
@@ -527,3 +529,13 @@ def test_a_weight_of_two_names_stays_one() -> None:
         assert [value.tolist() for value in variables.get().values()] == [left, left]
     variables.set({"one": f32(7, 7, 7)})
     assert computed(variables, "infer", 1, 1, 1) == [[14, 14, 14]]
+
+
+def test_inspect_says_how_to_choose_a_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "digits.pt").write_bytes(DIGITS)
+    assert main(["inspect", str(tmp_path / "digits.pt")]) == 0
+    text = capsys.readouterr().out
+    assert "signatures  infer, train" in text
+    assert "another signature: --option signature=SIGNATURE here" in text
+    assert main(["inspect", "--option", "signature=train", str(tmp_path / "digits.pt")]) == 0
+    assert "  1  y" in capsys.readouterr().out

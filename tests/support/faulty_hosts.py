@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from wasi_nn import ErrorCode, Session
-from wasi_nn.abi.component import bridge_functions
+from wasi_nn.abi.component import bridge_functions, numbers
 from wasi_nn.abi.component.bridge_functions import ComponentAbi
 from wasi_nn.abi.core import extensions, spec
 from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
@@ -57,8 +57,8 @@ def a_buffer_too_small_is_an_invalid_argument(patch: Patch) -> None:
 
 @fault("2024-06-25/errors")
 def the_codes_of_errors_are_shifted(patch: Patch) -> None:
-    numbers = {code: (number + 1) % 9 for code, number in bridge_functions._NUMBER_OF_CODE.items()}
-    patch.setattr(bridge_functions, "_NUMBER_OF_CODE", numbers)
+    shifted = {code: (number + 1) % 9 for code, number in numbers.NUMBER_OF_CODE.items()}
+    patch.setattr(bridge_functions, "NUMBER_OF_CODE", shifted)
 
 
 @fault("core/get_output")
@@ -105,9 +105,9 @@ def the_numbers_of_i32_and_i64_are_swapped(patch: Patch) -> None:
 
 @fault("2024-10-28/tensor")
 def bf16_and_f64_are_swapped_in_what_a_tensor_says(patch: Patch) -> None:
-    numbers = dict(bridge_functions.NUMBER_OF_TYPE)
-    f64, bf16 = bridge_functions.TENSOR_TYPES[2:4]
-    patch.setattr(bridge_functions, "NUMBER_OF_TYPE", {**numbers, f64: numbers[bf16], bf16: numbers[f64]})
+    of = numbers.NUMBER_OF_TYPE
+    f64, bf16 = numbers.TENSOR_TYPES[2:4]
+    patch.setattr(bridge_functions, "NUMBER_OF_TYPE", {**of, f64: of[bf16], bf16: of[f64]})
 
 
 @fault("core/set_input/padding-*")
