@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo demo-image demo-chat test check bench soak fuzz types guests format
+.PHONY: demo demo-image demo-chat test check bench soak fuzz types conformance stubs guests format
 
 demo: $(VENV)/.onnx  ## a guest tells file types with a real model
 	$(BIN)/python demo/identify.py
@@ -15,7 +15,8 @@ demo-image: $(VENV)/.dev  ## a guest says what is in photographs
 demo-chat: $(VENV)/.ggml  ## a guest talks with a language model
 	$(BIN)/python demo/chat.py
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(VENV)/.triton_client
+	-$(BIN)/python -c 'from bench.wasmtime_setup import install; install()'
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.dev
@@ -33,7 +34,10 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's
 	$(BIN)/python -m bench.isolation
 	$(BIN)/python -m bench.streaming
 	$(BIN)/python -m bench.texts
+	$(BIN)/python -m bench.serving
 	$(BIN)/python -m bench.peers
+
+PROTO := wasi_nn/serving/oip/proto/open_inference.proto
 
 SECONDS ?= 60
 fuzz: $(VENV)/.dev  ## hostile bytes against what reads them: SECONDS=600 for longer, TARGET=gguf for one
@@ -44,6 +48,15 @@ soak: $(VENV)/.dev  ## ten thousand guests that leave everything behind, and wha
 
 types: $(VENV)/.dev  ## docs/types.md: every type tried in every backend
 	$(BIN)/python tests/support/types_table.py
+
+conformance: $(VENV)/.dev  ## docs/conformance.md: the conformance suite on this host and on Wasmtime
+	OPENVINO_LIBRARY_PATH="$$($(BIN)/python -c 'from bench.wasmtime_setup import openvino_library; print(openvino_library())')" \
+	$(BIN)/python -m conformance --host wasi-nn-library=$(BIN)/python \
+		--host wasmtime="$$($(BIN)/python -c 'from bench.wasmtime_setup import install; print(install())')" \
+		--page docs/conformance.md || test $$? -eq 1  # 1: a host does otherwise
+
+stubs: $(VENV)/.dev  ## the modules of gRPC that are generated from the .proto file
+	cd src && ../$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO)
 
 guests: $(VENV)/.dev  ## rebuild the committed guests and the bridge, and build those in Python and JavaScript
 	$(BIN)/python guests/build.py
@@ -68,8 +81,14 @@ $(VENV)/.ggml: pyproject.toml constraints.txt | $(VENV)/.made
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
-	$(INSTALL) -e '.[all,dev]'
+	$(INSTALL) -e '.[all,serve,dev]'
 	touch $@ $(VENV)/.onnx $(VENV)/.ggml
+
+# Triton's client, for tests of the server, wants other versions of packages than the rest.
+$(VENV)/.triton_client: tests/support/triton_client.txt | $(VENV)/.made
+	$(PYTHON) -m venv $(VENV)/triton_client
+	$(VENV)/triton_client/bin/python -m pip install --disable-pip-version-check -q --no-deps -r $<
+	touch $@
 
 $(VENV)/.made:
 	@$(PYTHON) tools/check_python.py

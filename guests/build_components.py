@@ -3,10 +3,12 @@
     python guests/build_components.py [DIRECTORY]     # those in C, beside the sources or elsewhere
     python guests/build_components.py --python FILE [APP]   # one in Python: 18 MB
     python guests/build_components.py --js FILE [APP]       # one in JavaScript: 1 MB
+    python guests/build_components.py --wit FILE [INTERFACE]...     # the WIT for a component of your own
 
 Those in C are committed, and the same tools build the same bytes. All but those in JavaScript are built with what the
 extra `dev` installs; those need `npm`, by which they get QuickJS into `build/npm`. APP is a script beside `app`: `ext`
-in Python, `stream` in JavaScript.
+in Python, `stream` in JavaScript. The WIT has the world `guest`: wasi:nn, these interfaces of wasi-nn:ext, and the
+WASI 0.2 that the guests in C call. docs/components.md says how to build a component with it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import build_bridge
@@ -42,8 +45,7 @@ _ERROR = """
   export error: func(code: u32, data: string) -> u32;"""
 
 
-_EXTENSION_IMPORTS = "".join(f"\n  import {extension_name(it)};" for it in EXTENSIONS_INTERFACES[1:])
-"""Of all interfaces of wasi-nn:ext. The component then imports those that its code calls."""
+EXTENSIONS = EXTENSIONS_INTERFACES[1:]  # without `types`, which comes with those that need it
 _OF_EXTENSIONS = """
   export read-memory: func(at: u32, size: u32) -> string;
   export describe: func(graph: u32) -> u64;
@@ -80,15 +82,30 @@ _WASI = """
   import wasi:clocks/monotonic-clock@0.2.0;"""
 
 
-def guest_wit(wasi: str = _WASI, *, extended: bool = False) -> str:
-    """The world of the guests here, with the WASI that they call themselves, also with wasi-nn:ext if `extended`."""
-    world = _WORLD.format(version=_NEWEST, wasi=wasi + (_EXTENSION_IMPORTS if extended else ""))
-    return world + nn_wit(_NEWEST) + (ext_wit() if extended else "") + (COMPONENTS / "wasi.wit").read_text()
+def guest_wit(wasi: str = _WASI, *, extensions: Iterable[str] = ()) -> str:
+    """The world of the guests here, with the WASI that they call themselves, and these interfaces of wasi-nn:ext."""
+    world = _WORLD.format(version=_NEWEST, wasi=wasi + _imports(extensions))
+    return world + nn_wit(_NEWEST) + (ext_wit() if extensions else "") + (COMPONENTS / "wasi.wit").read_text()
+
+
+def _imports(extensions: Iterable[str]) -> str:
+    """Of these interfaces of wasi-nn:ext. A component in C imports those of them that its code calls, one in Python or
+    JavaScript all."""
+    return "".join(f"\n  import {extension_name(it)};" for it in extensions)
+
+
+def write_wit(file: Path, *extensions: str) -> Path:
+    """Write the WIT of the world of the guests here, with these interfaces of wasi-nn:ext; gives the file."""
+    unknown = [it for it in extensions if it not in EXTENSIONS]
+    if unknown:
+        sys.exit(f"wasi-nn:ext has no interface {unknown[0]!r}: it has {', '.join(EXTENSIONS)}")
+    file.write_text(guest_wit(extensions=extensions))
+    return file
 
 
 def build_c(name: str, directory: Path) -> Path:
     """Build a component guest in C into a directory; gives the built file."""
-    wit = guest_wit(extended=name in EXTENDED_C_GUESTS)
+    wit = guest_wit(extensions=EXTENSIONS if name in EXTENDED_C_GUESTS else ())
     return componentize(COMPONENTS / f"{name}.c", _NEWEST, "guest", wit, directory / f"{name}.wasm")
 
 
@@ -96,7 +113,7 @@ def build_python(built: Path, app: str = "app") -> Path:
     """Build a guest in Python, whose WASI is CPython's, from `guests/component/python/APP.py`; gives the built file."""
     with tempfile.TemporaryDirectory() as scratch:
         world = Path(scratch, "world.wit")
-        world.write_text(guest_wit(wasi="", extended=app in EXTENDED_SCRIPTS))
+        world.write_text(guest_wit(wasi="", extensions=EXTENSIONS if app in EXTENDED_SCRIPTS else ()))
         command = [
             str(Path(sys.executable).with_name("componentize-py")),
             "-d",
@@ -114,7 +131,7 @@ def build_js(built: Path, app: str = "app") -> Path:
     """Build a guest in JavaScript, with QuickJS in it, from `guests/component/js/APP.js`; gives the built file."""
     with tempfile.TemporaryDirectory() as scratch:
         world = Path(scratch, "world.wit")
-        world.write_text(guest_wit(extended=app in EXTENDED_SCRIPTS))
+        world.write_text(guest_wit(extensions=EXTENSIONS if app in EXTENDED_SCRIPTS else ()))
         command = [str(_quickjs()), "--wit", str(world), "-n", "guest", "--sync", "--opt-size"]
         subprocess.run([*command, "--js", str(COMPONENTS / "js" / f"{app}.js"), "-o", str(built)], check=True)
     return built
@@ -142,7 +159,7 @@ def build_extended_driver(directory: Path) -> Path:
     """Build the tests' driver with the functions of wasi-nn:ext into a directory; gives the built file."""
     source = DRIVER.with_name("driver_ext.c")
     wit = DRIVER.with_suffix(".wit").read_text().replace("{version}", _NEWEST).replace("{context}", _NAMED)
-    wit = wit.rstrip().removesuffix("}") + _EXTENSION_IMPORTS + _OF_EXTENSIONS + "}\n"
+    wit = wit.rstrip().removesuffix("}") + _imports(EXTENSIONS) + _OF_EXTENSIONS + "}\n"
     return componentize(source, _NEWEST, "driver", wit + nn_wit(_NEWEST) + ext_wit(), directory / "driver-ext.wasm")
 
 
@@ -163,7 +180,9 @@ def componentize(source: Path, version: str, world: str, wit: str, built: Path) 
 def main() -> None:
     """Build what the command line says."""
     arguments = sys.argv[1:]
-    if arguments[:1] in (["--python"], ["--js"]):
+    if arguments[:1] == ["--wit"] and len(arguments) > 1:
+        built = [write_wit(Path(arguments[1]), *arguments[2:])]
+    elif arguments[:1] in (["--python"], ["--js"]):
         build_other = build_python if arguments[0] == "--python" else build_js
         built = [build_other(Path(arguments[1]), *arguments[2:])]
     else:

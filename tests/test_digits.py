@@ -268,9 +268,17 @@ def test_values_that_dont_fit_change_nothing(graph: Graph) -> None:
         ({"bias": np.ones(10, np.float32), "weight": np.zeros(1)}, "no variable is named 'weight'"),
         ({"bias": np.ones(10)}, r"variable 'bias' is f32\[10\], got f64\[10\]"),
         ({"bias": [1.0] * 10}, r"variable 'bias' is f32\[10\], got f64\[10\]"),
+        (b"a state", "values must be a mapping of names to arrays, such as Variables.get gives, not b'a state'"),
     ):
         refused(ErrorCode.INVALID_ARGUMENT, message, variables.set, values)
     assert not variables.get()["bias"].any()
+
+
+def test_a_set_has_no_graph_of_another_signature(graph: Graph) -> None:
+    variables = graph.variables()
+    for name in ("predict", ""):
+        message = f"no signature is named '{name}'; the graph's signatures: 'infer', 'train'"
+        refused(ErrorCode.NOT_FOUND, message, variables.graph, name)
 
 
 def test_threads_take_turns_on_a_set(graph: Graph) -> None:

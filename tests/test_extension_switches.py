@@ -32,7 +32,7 @@ def test_a_guest_that_imports_an_extension_that_is_turned_off_is_not_run() -> No
     guest = guest_of("describe", "state_get", "state_set")
     assert wasi_nn.Host(cache=False).run(guest).exit_code == 0
     both = r"guest\.wasm imports describe and state of wasi-nn:ext, which this host doesn't allow"
-    both += r" \(extensions=True, without --no-ext\)"
+    both += r" \(extensions=\['describe', 'state'\], --allow-ext describe --allow-ext state in place of --no-ext\)"
     with pytest.raises(wasi_nn.GuestError, match=both):
         wasi_nn.Host(cache=False, extensions=False).run(guest)
     three = guest_of("describe", "use_signature", "state_set")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ import torch  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
 
 import wasi_nn  # noqa: E402
-from wasi_nn import ErrorCode, Limits, NamedGraph, Registry, Session, TensorType  # noqa: E402
+from wasi_nn import ErrorCode, Limits, LoadRules, NamedGraph, Registry, Session, TensorType, isolation  # noqa: E402
+from wasi_nn.cli import main  # noqa: E402
 from wasi_nn.process import forks  # noqa: E402
 
 DIGITS = models.script(models.Digits())
@@ -33,9 +35,12 @@ def f32(*values: float) -> Any:
     return np.array(values, np.float32)
 
 
-@pytest.fixture(scope="module")
-def registry() -> Registry:
-    return Registry({"digits": wasi_nn.load(DIGITS), "methods": wasi_nn.load(METHODS)})
+@pytest.fixture(scope="module", params=[False, True], ids=["in-process", "isolated"])
+def registry(request: pytest.FixtureRequest) -> Registry:
+    if request.param and isolation.unavailable():
+        pytest.skip(isolation.unavailable())
+    rules = LoadRules(isolate=request.param)
+    return Registry({"digits": wasi_nn.load(DIGITS, rules=rules), "methods": wasi_nn.load(METHODS, rules=rules)})
 
 
 class Learner:
@@ -237,6 +242,34 @@ def test_a_state_of_another_model_changes_nothing(registry: Registry, values: di
         state = safetensors.save({"hidden.bias": np.ones(32, np.float32), **values})
         refused(ErrorCode.INVALID_ARGUMENT, message, session.state_set, learner.graph, state)
         assert session.state_get(learner.graph) == before
+
+
+@pytest.mark.parametrize("isolated", [False, True], ids=["in-process", "isolated"])
+def test_a_set_takes_only_what_fits(isolated: bool) -> None:
+    if isolated and isolation.unavailable():
+        pytest.skip(isolation.unavailable())
+    with wasi_nn.load(DIGITS, rules=LoadRules(isolate=isolated)) as graph:
+        variables = graph.variables()
+        bias = variables.get()["head.bias"]
+        for values, message in (
+            ({"head.bias": bias + 1, "weight": bias}, "no variable is named 'weight'"),
+            (
+                {"hidden.bias": np.ones(32, np.float32), "head.bias": bias.astype(np.float64)},
+                r"is f32\[10\], got f64\[10\]",
+            ),
+            ({"head.bias": ["a"] * 10}, r"is f32\[10\], got str"),
+            ([("head.bias", bias)], "values must be a mapping of names to arrays"),
+        ):
+            refused(ErrorCode.INVALID_ARGUMENT, message, variables.set, values)
+        assert variables.get()["head.bias"].tolist() == bias.tolist()
+        for name in ("predict", ""):
+            refused(ErrorCode.NOT_FOUND, f"no signature is named '{name}'", variables.graph, name)
+
+
+def test_programs_have_no_graph_of_another_signature() -> None:
+    base = models.Base()
+    variables = wasi_nn.load(models.package(add=(models.Adds(base), X3), look=(models.Looks(base), X3))).variables()
+    refused(ErrorCode.NOT_FOUND, "no signature is named 'predict'", variables.graph, "predict")
 
 
 def test_variables_that_numpy_lacks_cant_be_saved() -> None:
@@ -513,3 +546,13 @@ def test_a_weight_of_two_names_stays_one() -> None:
         assert [value.tolist() for value in variables.get().values()] == [left, left]
     variables.set({"one": f32(7, 7, 7)})
     assert computed(variables, "infer", 1, 1, 1) == [[14, 14, 14]]
+
+
+def test_inspect_says_how_to_choose_a_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "digits.pt").write_bytes(DIGITS)
+    assert main(["inspect", str(tmp_path / "digits.pt")]) == 0
+    text = capsys.readouterr().out
+    assert "signatures  infer, train" in text
+    assert "another signature: --option signature=SIGNATURE here" in text
+    assert main(["inspect", "--option", "signature=train", str(tmp_path / "digits.pt")]) == 0
+    assert "  1  y" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import models as real_models
 import numpy as np
 import pytest
 from checks import gives_each_thread_its_own, refused, survives_damage
-from conftest import need
+from conftest import REPOSITORY, need
 from core_guest import SUCCESS, CoreGuest
 from onnx_models import f32
 
@@ -57,6 +57,20 @@ def test_fixed_dims_and_scalars(dims: tuple[int, ...]) -> None:
     assert graph.inputs[0].dims == dims
     values = np.ones(dims or (1,), np.float32)
     assert graph.compute({"x": values})["y"].tolist() == np.ones(dims).tolist()
+    context = graph.init_execution_context()
+    for factor in (2, 3):
+        context.set_input(0, factor * values)
+        context.compute()
+        assert context.get_output(0).tolist() == (factor * np.ones(dims)).tolist()
+
+
+def test_a_model_may_have_no_inputs() -> None:
+    context = wasi_nn.load(
+        REPOSITORY / "conformance" / "models" / "tensorflowlite" / "constant"
+    ).init_execution_context()
+    for _ in range(2):
+        context.compute()
+        assert context.get_output(0).tolist() == [5, 7]
 
 
 def test_tensors_have_the_models_order_whatever_their_names() -> None:

@@ -18,7 +18,7 @@ from letters import Letters
 from training_guests import isolated, state_of
 from variables_backend import TARGET, Trained, X, trained
 
-from wasi_nn import ErrorCode, Graph, LoadRules, NNError, TensorInfo
+from wasi_nn import ErrorCode, Graph, GraphEncoding, LoadRules, NNError, TensorInfo
 from wasi_nn.graph.byte_strings import encoded
 from wasi_nn.session import state_files
 from wasi_nn.session.tensor import Tensor
@@ -178,7 +178,7 @@ def test_descriptions_are_compared_field_by_field(recorded: Path) -> None:
         'call 2, describe: device: it is "gpu:0", was "cpu"',
         'call 2, describe: metadata: it is {"author":"nobody"}, was {"author":"a test"}',
     ]
-    another = Described(metadata={}, device="gpu:0", runtime="other", keeps_state=False)
+    another = Described(metadata={}, device="gpu:0", runtime="other", encoding=GraphEncoding.ONNX, keeps_state=False)
     assert replay(recorded, {"m": another}).differences == ()
     long = TensorInfo("x", np.dtype(np.float32), (4,)), TensorInfo("y" * 1000, np.dtype(np.float32), (5,))
     [text, *_] = texts(replay(recorded, {"m": Described(inputs=long, runtime="other")}))

@@ -9,10 +9,12 @@
  *     names     unchanged
  *
  * Where the host sees the guest's memory, the bytes don't come here at all: functions whose names begin with
- * wasi-nn-direct pass their places in that memory to the host. The shim calls them, in the guest (shim.wat).
+ * wasi-nn-direct pass their places in that memory to the host. The shim calls them, in the guest (shim.wat). And small
+ * tensors stay here, where the host sees the bridge's memory (kept.h).
  *
- * The representation of a resource is the host's handle. An outcome is a u64: a handle in the low half, or an error's
- * handle in the high half. The bridge decides nothing: the host checks every call and makes every error.
+ * The representation of a resource is the host's handle, or a number of kept.h. An outcome is a u64: a handle in the low
+ * half, or an error's handle in the high half. The bridge decides nothing: the host checks every call and makes every
+ * error.
  *
  * VERSION is the exported version of WIT, and DATE is its date as a number. */
 #include <stdbool.h>
@@ -35,6 +37,7 @@ enum {
     MAX_BUILDERS = 1024, /* for more builders, the host gets only their number, and refuses them */
     DIGITS = 8,
     U8 = 4,
+    OUTPUTS_AS_TEXT = 1,
 };
 
 typedef struct { const uint8_t *data; uint32_t size; } bytes;
@@ -60,6 +63,9 @@ HOST("set-input") uint32_t host_set_input(uint32_t context, uint32_t tensor, con
 HOST("compute") uint32_t host_compute(uint32_t context);
 HOST("get-output") uint64_t host_get_output(uint32_t context, const void *name, uint32_t length);
 HOST("compute-named") void host_compute_named(uint32_t context, const void *inputs, uint32_t length, bytes *outputs);
+HOST("memory-keep") uint32_t host_memory_keep(uint32_t memory, const void *mark, uint32_t pages, const void *exchange, const void *slots);
+HOST("compute-kept") uint64_t host_compute_kept(uint32_t memory, uint32_t context, uint32_t size);
+HOST("compute-outputs") void host_compute_outputs(bytes *outputs);
 HOST("error-new") uint32_t host_error_new(uint32_t code, const void *data, uint32_t length);
 HOST("error-code") uint32_t host_error_code(uint32_t error);
 HOST("error-data") void host_error_data(uint32_t error, bytes *data);
@@ -176,6 +182,8 @@ static bytes read_tensor(uint32_t tensor, uint32_t offset, uint32_t size) {
     return (bytes){to, size};
 }
 
+#include "kept.h"
+
 /* The one result that the engine reads. */
 
 static union { result result; named_result named; bytes bytes; dimensions dimensions; } out;
@@ -206,13 +214,19 @@ static void consume(int32_t tensor) {
 
 EXPORT("tensor", "[constructor]tensor")
 int32_t tensor_constructor(const uint32_t *dims, uint32_t rank, uint32_t type, const uint8_t *data, uint32_t size) {
-    uint32_t tensor = new_tensor((dimensions){dims, rank}, type, (bytes){data, size});
+    dimensions all = {dims, rank};
+    bytes content = {data, size};
+    uint32_t tensor = can_keep(rank, size) ? keep_tensor(all, type, content) : new_tensor(all, type, content);
     give_back();
     return tensor_resource(tensor);
 }
 
 EXPORT_POINTER("tensor", "[method]tensor.dimensions")
 dimensions *tensor_dimensions(uint32_t tensor) {
+    if (is_kept(tensor)) {
+        out.dimensions = (dimensions){slot_of(tensor)->dims, slot_of(tensor)->rank};
+        return &out.dimensions;
+    }
     uint64_t extent = host_tensor_extent(tensor);
     uint32_t rank = extent >> 32;
     out.dimensions = (dimensions){(const uint32_t *)read_tensor(tensor, (uint32_t)extent, 4 * rank).data, rank};
@@ -220,17 +234,19 @@ dimensions *tensor_dimensions(uint32_t tensor) {
 }
 
 EXPORT("tensor", "[method]tensor.ty")
-uint32_t tensor_type(uint32_t tensor) { return host_tensor_type(tensor); }
+uint32_t tensor_type(uint32_t tensor) { return is_kept(tensor) ? slot_of(tensor)->type : host_tensor_type(tensor); }
 
 EXPORT_POINTER("tensor", "[method]tensor.data")
 bytes *tensor_data(uint32_t tensor) {
-    out.bytes = read_tensor(tensor, 0, size_of(tensor));
+    out.bytes = is_kept(tensor) ? (bytes){slot_of(tensor)->data, slot_of(tensor)->size}
+                                : read_tensor(tensor, 0, size_of(tensor));
     return &out.bytes;
 }
 
 EXPORT("tensor", "[dtor]tensor")
 void tensor_destructor(uint32_t tensor) {
-    if (!is_gone_at_host) host_drop(tensor);
+    if (is_kept(tensor)) free_slot(tensor);
+    else if (!is_gone_at_host) host_drop(tensor);
 }
 
 /* What the shim calls: addresses, sizes and counts are those of the guest's memory with the host's number `memory`. */
@@ -246,8 +262,13 @@ int32_t direct_new(uint32_t memory, uint32_t type, uint32_t data, uint32_t size,
     return tensor_resource(host_tensor_new_direct(memory, type, data, size, dims, rank));
 }
 
+/* Whether a tensor that the guest makes would stay here. The shim then calls the constructor itself. */
+EXPORT("tensor", "wasi-nn-direct-keeps")
+uint32_t direct_keeps(uint32_t rank, uint32_t size) { return can_keep(rank, size); }
+
+/* The size of a tensor at the host, or -1. */
 EXPORT("tensor", "wasi-nn-direct-size")
-uint32_t direct_size(uint32_t tensor) { return size_of(tensor); }
+uint32_t direct_size(uint32_t tensor) { return is_kept(tensor) ? (uint32_t)-1 : size_of(tensor); }
 
 EXPORT("tensor", "wasi-nn-direct-read")
 void direct_read(uint32_t tensor, uint32_t memory, uint32_t to, uint32_t size) {
@@ -302,7 +323,9 @@ static bytes put_tensors(const named_tensor *tensors, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) length += 2 * DIGITS + tensors[i].name.size;
     uint8_t *text = take(length), *at = text;
     for (uint32_t i = 0; i < count; i++) {
-        at = put_number(put_number(at, tensor_handle(tensors[i].tensor)), tensors[i].name.size);
+        uint64_t scratch = top;
+        at = put_number(put_number(at, at_host(tensor_handle(tensors[i].tensor))), tensors[i].name.size);
+        top = scratch;
         __builtin_memcpy(at, tensors[i].name.data, tensors[i].name.size);
         at += tensors[i].name.size;
     }
@@ -327,17 +350,27 @@ static named_tensor *get_tensors(const uint8_t *from, uint32_t count) {
 
 EXPORT_POINTER("inference", "[method]graph-execution-context.compute")
 named_result *compute(uint32_t context, const named_tensor *inputs, uint32_t count) {
-    bytes given = put_tensors(inputs, count), outputs;
-    host_compute_named(context, given.data, given.size, &outputs);
-    consume_all(inputs, count);
-
-    uint32_t error = get_number(outputs.data), outputs_count = get_number(outputs.data + DIGITS);
-    out.named = (named_result){.is_error = error != 0, .count = outputs_count};
+    bytes outputs = {NULL, 0};
+    uint32_t size = host_sees_memory() ? put_request(inputs, count) : 0, error;
+    if (size) {
+        uint64_t done = host_compute_kept(memory_number, context, size);
+        error = done >> 32;
+        if (done == OUTPUTS_AS_TEXT) host_compute_outputs(&outputs);
+    } else {
+        bytes given = put_tensors(inputs, count);
+        host_compute_named(context, given.data, given.size, &outputs);
+        error = get_number(outputs.data);
+    }
+    out.named = (named_result){.is_error = error != 0};
     if (error) {
         out.named.error = error_resource(error);
-        return &out.named;
+    } else if (outputs.data) {
+        out.named.count = get_number(outputs.data + DIGITS);
+        out.named.tensors = get_tensors(outputs.data + 2 * DIGITS, out.named.count);
+    } else {
+        out.named.tensors = take_answer(&out.named.count);
     }
-    out.named.tensors = get_tensors(outputs.data + 2 * DIGITS, outputs_count);
+    consume_all(inputs, count);
     return &out.named;
 }
 

@@ -154,8 +154,10 @@ result *strings_new(const uint32_t *dims, uint32_t rank, const bytes *strings, u
 }
 
 EXT_EXPORT_POINTER("byte-strings", "strings")
-strings_result *strings(uint32_t tensor) {
+strings_result *strings(uint32_t given) {
+    uint32_t tensor = at_host(given);
     uint64_t outcome = host_strings_count(tensor);
+    if (is_kept(given)) host_drop(tensor);
     uint32_t count = (uint32_t)outcome, error = outcome >> 32, start = 0;
     ext_out.strings = (strings_result){.is_error = error != 0, .count = count};
     if (error) {

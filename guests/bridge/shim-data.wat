@@ -1,4 +1,5 @@
-;; Stands in the guest for `[method]tensor.data`. If something is invalid, the function itself traps as it should.
+;; Stands in the guest for `[method]tensor.data`. If something is invalid, the function itself traps as it should. It also
+;; reads the tensors that stay in the bridge.
 (module
   (import "guest" "memory" (memory 0))
   (import "guest" "realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))
@@ -11,6 +12,8 @@
   (func (export "call") (param $tensor i32) (param $result i32)
     (local $bytes i32) (local $memory i32) (local $to i32)
     (local.set $bytes (call $size (local.get $tensor)))
+    (if (i32.eq (local.get $bytes) (i32.const -1))
+      (then (call $plain (local.get $tensor) (local.get $result)) (return)))
     (if (i32.and
           (i32.ne (call $number (local.get $bytes)) (i32.const 0))
           (i32.and

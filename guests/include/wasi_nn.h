@@ -95,7 +95,8 @@ wasi_nn_error wasi_nn_load(const wasi_nn_builder *builders, uint32_t count, wasi
 WASI_NN_IMPORT("load_by_name")
 wasi_nn_error wasi_nn_load_by_name(const char *name, uint32_t length, wasi_nn_graph *graph);
 
-/* Make an execution context. Contexts on one graph know nothing of each other. */
+/* Make an execution context. Contexts on one graph know nothing of each other,
+ * unless the guest has them share variables (wasi_nn_ext.h). */
 WASI_NN_IMPORT("init_execution_context")
 wasi_nn_error wasi_nn_init_execution_context(wasi_nn_graph graph, wasi_nn_context *context);
 

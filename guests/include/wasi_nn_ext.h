@@ -119,7 +119,8 @@ WASI_NN_EXT_IMPORT("describe")
 wasi_nn_error wasi_nn_describe(wasi_nn_graph graph, void *buffer, uint32_t capacity, uint32_t *size);
 
 /* Describe an output as the last compute gave it, or the current piece of a sequence: a wasi_nn_tensor_description goes to the
- * beginning of `buffer`. Its dimensions are all fixed. */
+ * beginning of `buffer`. Its dimensions are all fixed. WASI_NN_INVALID_ARGUMENT for an index that no output has: the outputs
+ * of a model that doesn't declare them end there. */
 WASI_NN_EXT_IMPORT("describe_output")
 wasi_nn_error wasi_nn_describe_output(wasi_nn_context context, uint32_t index, void *buffer, uint32_t capacity,
                                       uint32_t *size);
@@ -131,7 +132,7 @@ wasi_nn_error wasi_nn_use_signature(wasi_nn_graph graph, const char *name, uint3
 
 /* Variables. A context has variables of its own, until the guest calls one of these functions, or wasi_nn_use_signature, on the
  * graph. Contexts that are made afterwards, on that handle and on those of its other signatures, share one set of variables,
- * which begins with the model's own values. Both functions give WASI_NN_UNSUPPORTED_OPERATION for a graph without any. */
+ * which begins with the model's own values; contexts that were made before keep theirs. Both functions give WASI_NN_UNSUPPORTED_OPERATION for a graph without any. */
 
 /* Copy the variables to `buffer`, as a safetensors file. */
 WASI_NN_EXT_IMPORT("state_get")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,14 +71,22 @@ class Driven:
         engine: Engine = ENGINE,
         *,
         direct: bool = True,
+        component: Component | None = None,
     ) -> None:
         self.session = session
         self.version = version
         self.named = version.endswith(("10-28", "ext"))
-        component, linker = driver(version, direct=direct), Linker(engine)
-        self.memories = linking.add_functions(linker, session, define, component.type.imports(engine)).memories
+        self.component = driver(version, direct=direct) if component is None else component
+        self.linker, imports = Linker(engine), self.component.type.imports(engine)
+        self.memories = linking.add_functions(self.linker, session, define, imports).memories
         self.store = Store(engine)
-        self.instance = linker.instantiate(self.store, component)
+        self.instance = self.linker.instantiate(self.store, self.component)
+
+    def twin(self) -> Driven:
+        """Another instance of the component in the same Store, by the same linker."""
+        twin = copy(self)
+        twin.instance = self.linker.instantiate(self.store, self.component)
+        return twin
 
     def __call__(self, name: str, *arguments: Any) -> Any:
         function = self.instance.get_func(self.store, name)

@@ -45,15 +45,20 @@ class CallBoundary(ABC, Generic[Answer]):
         """
         if isinstance(error, GuestFault):
             raise error
+        shown, shown_arguments = self.shown(name, arguments)
         if isinstance(error, self.rejections):
-            self.session.on_abi_error(name, arguments, error)
+            self.session.on_abi_error(shown, shown_arguments, error)
             return self.rejected(name, arguments, error)
         if isinstance(error, Exception):
-            logger.exception("%s failed: internal error of the host", name)
-            self.failures.keep(f"{name} failed: internal error of the host, {type(error).__name__}")
+            logger.exception("%s failed: internal error of the host", shown)
+            self.failures.keep(f"{shown} failed: internal error of the host, {type(error).__name__}")
             return self.host_fault(name, error)
         self.session.interruption = error
-        raise GuestFault(f"{name}: interrupted by {type(error).__name__}") from None
+        raise GuestFault(f"{shown}: interrupted by {type(error).__name__}") from None
+
+    def shown(self, name: str, arguments: Sequence[object]) -> tuple[str, Sequence[object]]:
+        """The name and arguments of a call for messages and traces."""
+        return name, arguments
 
     @abstractmethod
     def rejected(self, name: str, arguments: Sequence[object], error: Exception) -> Answer:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wasi_nn.cli import ENCODINGS, TARGETS, UsageError, worker_options
@@ -24,9 +25,9 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, value)
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name graphs, and those of `add_rules`."""
-    graphs = parser.add_argument_group("graphs that the guest can load by name (repeat the options for more graphs)")
+def add(parser: argparse.ArgumentParser, purpose: str = "graphs that the guest can load by name") -> None:
+    """Add the options that name graphs, and those of `add_rules`. `purpose` is what the graphs are for."""
+    graphs = parser.add_argument_group(f"{purpose} (repeat the options for more graphs)")
     graphs.add_argument(
         "--graph",
         action="append",
@@ -140,24 +141,40 @@ def registry(options: argparse.Namespace, rules: LoadRules) -> Registry:
         if name in registry:
             raise UsageError(f"two graphs are named {name!r}: give one of them another name")
         registry.add(name, graph)
-    for name, graph in _with_settings(options.graph_option, registry).items():
+    graphs = {name: registry.named(name) for name in registry}
+    for name, graph in _with_settings(options.graph_option, graphs).items():
         try:
             registry.add(name, graph, overwrite=True)
         except NNError as error:
             raise UsageError(str(error)) from error
+    registry.adjust = partial(_adjusted, options, dict(_graphs(options)))
     return registry
 
 
-def _with_settings(texts: Sequence[str], registry: Registry) -> dict[str, NamedGraph]:
-    """The graphs that `--graph-option` changes."""
+def _adjusted(
+    options: argparse.Namespace, beside: Mapping[str, NamedGraph], in_file: Mapping[str, NamedGraph]
+) -> dict[str, NamedGraph]:
+    """The graphs of a file that is read again, with the settings of `--graph-option`; `beside` are those of other
+    options. Raises `NNError` for a setting of a graph that isn't there any more."""
+    from wasi_nn.errors import ErrorCode, NNError
+
+    try:
+        changed = _with_settings(options.graph_option, {**beside, **in_file})
+    except UsageError as error:
+        raise NNError(ErrorCode.INVALID_ARGUMENT, str(error)) from error
+    return {name: changed.get(name, graph) for name, graph in in_file.items()}
+
+
+def _with_settings(texts: Sequence[str], named: Mapping[str, NamedGraph]) -> dict[str, NamedGraph]:
+    """Those of the named graphs that `--graph-option` changes, with the changes."""
     graphs: dict[str, NamedGraph] = {}
     for text in texts:
         # A graph's name may have any characters, also these two.
-        name = max((known for known in registry if text.startswith(f"{known}:")), key=len, default=None)
+        name = max((known for known in named if text.startswith(f"{known}:")), key=len, default=None)
         if name is None:
-            raise UsageError(f"--graph-option {text}: {_why_no_graph(text, registry)}")
+            raise UsageError(f"--graph-option {text}: {_why_no_graph(text, named)}")
         setting = text[len(name) + 1 :]
-        graphs[name] = with_setting(f"--graph-option {text}", graphs.get(name, registry.named(name)), setting)
+        graphs[name] = with_setting(f"--graph-option {text}", graphs.get(name, named[name]), setting)
     return graphs
 
 

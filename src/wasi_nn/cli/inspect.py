@@ -100,7 +100,7 @@ def _print_model(graph: Graph) -> None:
         print("metadata", *table(values, indent=2, width=width), sep="\n")
     for reason in _unconverted(info for part in tensors.values() for info in part):
         print(hanging(reason, width))
-    if "signatures" in graph.metadata and graph.encoding.value in ("tensorflow", "tensorflowlite"):
+    if "signatures" in graph.metadata and graph.encoding.value in ("tensorflow", "tensorflowlite", "pytorch"):
         how = how_to_set_option("signature", "SIGNATURE")
         print(hanging(f"another signature: --option signature=SIGNATURE here; {how}", width))
 

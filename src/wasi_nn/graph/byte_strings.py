@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError, one_line
-from wasi_nn.types import dims_text
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array, Dims
@@ -69,7 +68,7 @@ def decoded(what: str, content: memoryview, dims: Dims) -> Array:
         raise NNError(ErrorCode.TOO_LARGE, f"{what} has {count} strings: at most {MAX_STRINGS} are allowed")
     start = count * _END.itemsize
     if len(content) < start:
-        message = f"{what}: {count} strings{dims_text(dims)} have {start} bytes of ends, got {len(content)} bytes"
+        message = f"{what}: the ends of {count} strings take {start} bytes, got {len(content)} bytes in all"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     ends = np.frombuffer(content[:start], _END).astype(np.int64)
     places = np.concatenate(([0], ends))

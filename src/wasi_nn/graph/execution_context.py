@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from wasi_nn.arguments import require_function, wrong_argument
 from wasi_nn.errors import ContextFull, EndOfSequence, ErrorCode, NNError
+from wasi_nn.graph.bound_compute import BoundCompute
 from wasi_nn.graph.byte_strings import held_bytes
 from wasi_nn.graph.fitting import byte_view, find
 from wasi_nn.graph.input_slots import InputSlots
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_OUTPUTS, _OF_SEQUENCE = -1, -2  # the keys of outputs and of a sequence's inputs in `HeldBytes`; inputs have indexes
+# Keys in `HeldBytes`: of outputs, of a sequence's inputs, and of bound computes. Inputs have their indexes.
+_OUTPUTS, _OF_SEQUENCE, _BOUND = -1, -2, -3
 
 
 class ExecutionContext:
@@ -77,6 +81,8 @@ class ExecutionContext:
         self._guard: ComputeGuard | None = None
         self._held: HeldBytes | None = None
         self._known_output_bytes = 0  # set where bytes are held
+        self.plan: object = None
+        """What an ABI keeps for the next compute of this context; None again where a sequence begins."""
 
     def keep_to(self, guard: ComputeGuard, held: HeldBytes) -> None:
         """Bound the time of computes by `guard`, and count the bytes of inputs and outputs in `held`."""
@@ -270,6 +276,7 @@ class ExecutionContext:
             encoding = self.graph.encoding.value
             message = f"graphs of {encoding} give their outputs all at once, not piece by piece: call compute"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
+        self.plan = None  # a bound compute wouldn't end the sequence
         self._has_run, self._outputs, self._outputs_of_sequence = True, None, False
         return self._runner.steps(inputs)
 
@@ -329,6 +336,18 @@ class ExecutionContext:
         if self._held is not None:
             self._held.require(self._known_output_bytes)
         return named_outputs(self.graph, self._guarded(partial(run, self._runner, arrays, None)))
+
+    def bind(self, inputs: Sequence[tuple[str, Array]], small_bytes: int) -> BoundCompute | None:
+        """Prepare named computes on these arrays, whose elements the caller may change in between. None if the graph
+        takes other arrays than these. `small_bytes` is the size of the arrays, with those of the outputs, that nothing
+        else counts; the context counts them from now on. Raises `NNError` as `compute_named` does before it runs."""
+        arrays = named_inputs(self.graph, inputs)
+        for _, given in inputs:
+            if not any(given is array or np.may_share_memory(given, array) for array in arrays):
+                return None
+        if self._held is not None:
+            self._held.hold(_BOUND, small_bytes)
+        return BoundCompute(self._runner, self._guard, arrays)
 
     def get_output(self, key: int | str) -> Array:
         """A copy of an output of the last compute, by index or by name.

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 MAX_RANK = 64  # numpy's own limit
 
 
+class NoSuchIndex(NNError):
+    """A graph has fewer inputs or outputs than an index needs."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.INVALID_ARGUMENT, message)
+
+
 def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
     """The index of a tensor by its index, its name, an alias that no other tensor has, or a decimal number where no
     tensor has that name."""
@@ -40,9 +47,7 @@ def find(infos: Sequence[TensorInfo], key: int | str, what: str) -> int:
         if type(key) is not int:
             raise wrong_argument(f"the key of an {what}", "its name or its index", key)
     if not 0 <= key < len(infos):
-        raise NNError(
-            ErrorCode.INVALID_ARGUMENT, f"no {what} has index {shown(key)}: the graph has {len(infos)}, counted from 0"
-        )
+        raise NoSuchIndex(f"no {what} has index {shown(key)}: the graph has {len(infos)}, counted from 0")
     return key
 
 

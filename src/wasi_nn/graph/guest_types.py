@@ -69,7 +69,8 @@ def holds_texts(array: Array) -> bool:
 
 def no_such_tensors(kind: str, *, is_convertible: bool) -> str:
     """The end of an error message about an element type that wasi-nn lacks; it names the option that converts such
-    tensors, if one does."""
+    tensors, if one does, and the extension for strings."""
     how = how_to_set("LoadRules(convert_types=True)", "--convert-types", "convert-types = true")
     conversion = f"can convert them ({how})" if is_convertible else "has no conversion for them"
-    return f"wasi-nn has no tensors of {kind}; the host {conversion}"
+    extension = "; byte-strings of wasi-nn:ext has them" if kind == STRINGS else ""
+    return f"wasi-nn has no tensors of {kind}; the host {conversion}{extension}"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from wasi_nn.errors import ErrorCode, NNError
+import numpy as np
+
+from wasi_nn.arguments import as_mapping, as_text
+from wasi_nn.errors import ErrorCode, NNError, shortened
 from wasi_nn.types import dims_text, dtype_name
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ class Variables(ABC):
     @abstractmethod
     def graph(self, signature: str) -> Graph:
         """The graph that runs a signature on these variables. The name is one of `Graph.signatures`, or that of the
-        graph itself, which is empty for a model without named signatures."""
+        graph itself, which is empty for a model without named signatures; any other is `NNError` with `not-found`."""
 
     @abstractmethod
     def get(self) -> dict[str, Array]:
@@ -56,7 +59,22 @@ class Variables(ABC):
     @abstractmethod
     def set(self, values: Mapping[str, Array]) -> None:
         """Set some of the variables to copies of these arrays, which are valid during the call only. The names, types
-        and dimensions are those that `get` gives: the caller has checked that by `require_fitting`."""
+        and dimensions are those that `get` gives; others are `NNError` with `invalid-argument`, and change nothing."""
+
+
+def arrays_of(values: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays of a mapping by name. Raises `NNError` with `invalid-argument` for anything else."""
+    wanted = "a mapping of names to arrays, such as Variables.get gives"
+    return {name: np.asarray(array) for name, array in as_mapping("values", values, wanted).items()}
+
+
+def require_signature(name: str, names: Collection[str]) -> None:
+    """Raise `NNError` with `not-found` unless a signature has this name. `names` are those of all signatures; that of a
+    graph without named signatures is empty."""
+    if as_text("signature", name) not in names:
+        known = ", ".join(repr(it) for it in dict.fromkeys(names) if it) or "none"
+        message = f"no signature is named {shortened(name)!r}; the graph's signatures: {known}"
+        raise NNError(ErrorCode.NOT_FOUND, message)
 
 
 def require_fitting(variables: Mapping[str, Array], values: Mapping[str, Array]) -> None:

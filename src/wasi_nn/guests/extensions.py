@@ -14,10 +14,8 @@ def require_allowed(name: str, used: Collection[str], allowed: Collection[str]) 
     refused = [it for it in EXTENSIONS if it in used and it not in allowed]
     if not refused:
         return
-    if allowed:
-        needed = [it for it in EXTENSIONS if it in used or it in allowed]
-        how = how_to_set(f"extensions={needed}", " ".join(f"--allow-ext {it}" for it in refused))
-    else:
-        how = how_to_set("extensions=True", "without --no-ext")
+    needed = [it for it in EXTENSIONS if it in used or it in allowed]
+    flags = " ".join(f"--allow-ext {it}" for it in refused)
+    how = how_to_set(f"extensions={needed}", flags if allowed else f"{flags} in place of --no-ext")
     words = " and ".join(filter(None, (", ".join(refused[:-1]), refused[-1])))
     raise GuestError(f"{name} imports {words} of wasi-nn:ext, which this host doesn't allow ({how})")

@@ -14,7 +14,7 @@ import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.variables import Variables
+from wasi_nn.graph.variables import Variables, arrays_of, require_fitting
 from wasi_nn.isolation.connection import Connection, RunnerConnection
 from wasi_nn.isolation.isolated_runner import IsolatedRunner
 from wasi_nn.isolation.wire.channel import encoded
@@ -80,6 +80,8 @@ class IsolatedVariables(Variables):
                 raise connection.misled(error) from error
 
     def set(self, values: Mapping[str, Array]) -> None:
+        values = arrays_of(values)
+        require_fitting(self.templates(), values)
         with turn(self._lock):
             connection = self._usable()
             starts = layout([value.nbytes for value in values.values()])

@@ -47,6 +47,11 @@ class Usage:
         self._settle()
         return self._used[name]
 
+    def has_room(self, name: str, amount: int) -> bool:
+        """Whether `amount` more would exceed no limit."""
+        fits = self._most[name] - self._used[name] >= amount
+        return fits and (self._within is None or self._within.has_room(name, amount))
+
     def require(self, name: str, amount: int) -> None:
         """Raise `NNError` with `too-large` if `amount` more would exceed a limit."""
         # What waits in `_returned` only makes `_used` smaller, so an amount that fits without it fits.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -100,6 +100,8 @@ class Registry:
         self._is_closed = False
         self._names_in_file: set[str] = set()
         self._reloading = threading.Lock()
+        self.adjust: Callable[[Mapping[str, NamedGraph]], Mapping[str, NamedGraph]] | None = None
+        """Changes the graphs of the file at each `reload`, as the options of the command do."""
         forks.reset_in_child(self)
         if isinstance(graphs, str | bytes | os.PathLike):
             self._file = Path(as_path("graphs", graphs)).absolute()
@@ -119,7 +121,10 @@ class Registry:
         from wasi_nn.loading import graphs_file
 
         with self._reloading:
-            graphs = {name: _validated(name, graph, self.rules) for name, graph in graphs_file.read(self._file).items()}
+            in_file: Mapping[str, NamedGraph] = graphs_file.read(self._file)
+            if self.adjust is not None:
+                in_file = self.adjust(in_file)
+            graphs = {name: _validated(name, graph, self.rules) for name, graph in in_file.items()}
             clashes = [name for name in graphs if name in self._entries and name not in self._names_in_file]
             if clashes:
                 raise NNError(ErrorCode.INVALID_ARGUMENT, f"two graphs are named {clashes[0]!r}")

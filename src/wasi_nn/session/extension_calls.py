@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from wasi_nn.arguments import as_text, as_view
-from wasi_nn.errors import ErrorCode, NNError, shortened
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.byte_strings import decoded, encoded, held_bytes
 from wasi_nn.graph.description import GraphDescription, described, is_byte_strings
 from wasi_nn.graph.fitting import find
@@ -20,6 +20,7 @@ from wasi_nn.graph.named_tensors import unsupported_output
 from wasi_nn.graph.runner import failure
 from wasi_nn.graph.sequence import NamedSequence
 from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.graph.variables import require_signature
 from wasi_nn.limits.stopping import Stoppable
 from wasi_nn.session import state_files
 from wasi_nn.session.guest_images import inputs_with_image
@@ -82,10 +83,7 @@ class ExtensionCalls(ABC):
         variables and other signatures, `too-large` and `timeout` by the limits.
         """
         item, name = self._handles.get(graph, Graph), as_text("name", name)
-        if name not in item.signatures and (name or item.signature):
-            names = ", ".join(map(repr, item.signatures)) or "none"
-            message = f"no signature is named {shortened(name)!r}; the graph's signatures: {names}"
-            raise NNError(ErrorCode.NOT_FOUND, message)
+        require_signature(name, (*item.signatures, item.signature))
         shared, other = self._on_variables(graph, item, lambda shared: (shared, shared.graph(name)))
         handle = self._handles.add(other)
         self._shared_variables.share(handle, shared)

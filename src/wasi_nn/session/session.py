@@ -28,6 +28,7 @@ from wasi_nn.loading.registry import registry_of
 from wasi_nn.loading.rules import LoadRules, as_rules
 from wasi_nn.process.descriptors import require_free_descriptors, reserve
 from wasi_nn.session import guest_images
+from wasi_nn.session.bindings import Bindings
 from wasi_nn.session.extension_calls import ExtensionCalls
 from wasi_nn.session.failures import FailureLog, no_graph_named, with_graph
 from wasi_nn.session.handles import HandleTable
@@ -106,6 +107,7 @@ class Session(ExtensionCalls):
         self._usage = Usage(self.limits, totals)
         self._guard = guard or ComputeGuard(self.limits, turns)
         self._handles = HandleTable(self._usage)
+        self.bindings = Bindings(self._usage, self._handles)
         self._graph_handles: WeakKeyDictionary[ExecutionContext, int] = WeakKeyDictionary()
         self._shared_variables = SharedVariables(self._usage, self._guard)
 
@@ -322,8 +324,7 @@ class Session(ExtensionCalls):
         finally:
             for _, tensor in inputs:
                 self._handles.discard(tensor)
-        handles = self._handles.add_all(outputs)
-        return [(name, handle) for (name, _), handle in zip(results, handles, strict=True)]
+        return [(name, handle) for (name, _), handle in zip(results, self._handles.add_all(outputs), strict=True)]
 
     def compute_single(self, context: int) -> None:
         """See `ExecutionContext.compute_single`."""
@@ -341,9 +342,11 @@ class Session(ExtensionCalls):
 
     def add_tensor(self, tensor: Tensor) -> int:
         """Give the guest a tensor; returns its handle."""
-        if type(tensor) is not Tensor:
-            require_kind("tensor", tensor, Tensor, "a wasi_nn.session.tensor.Tensor")
-        return self._handles.add(tensor)
+        return self._handles.add(require_kind("tensor", tensor, Tensor, "a wasi_nn.session.tensor.Tensor"))
+
+    def add_tensors(self, tensors: Sequence[Tensor]) -> list[int]:
+        """Give the guest all of these tensors, or none; returns their handles."""
+        return self._handles.add_all(tensors)
 
     def require_tensor_bytes(self, size: int) -> None:
         """Raise `NNError` with `too-large` if the guest may not hold another tensor of this size in bytes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 from struct import pack
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import numpy as np
 
@@ -52,6 +53,15 @@ class Tensor:
         """A tensor with the strings of an array. Raises `NNError` as `wasi_nn.graph.byte_strings.encoded` does."""
         return cls(TensorType.U8, encoded(array), _encoded_dims(array.shape or (1,)), holds_strings=True)
 
+    def copy(self) -> Tensor:
+        """A tensor with a copy of the data."""
+        return Tensor(self.type, self.data.copy(), self.encoded_dims, holds_strings=self.holds_strings)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the data and of the dimensions."""
+        return self.data.nbytes + self.encoded_dims.nbytes
+
     @property
     def dims(self) -> Dims:
         """The dimensions."""
@@ -75,6 +85,28 @@ class Tensor:
         except ValueError as error:  # no elements, yet numpy rejects dimensions whose product is too large
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"tensor {name!r}: {one_line(error)}") from error
         return array
+
+
+class BoundTensor(Tensor):
+    """A tensor whose memory an execution context keeps for the next input that is alike: the runtime may have bound it.
+
+    It counts as long as its memory exists, not as long as it has a handle. `elements` is the tensor as an array: always
+    the same object. `handle` is the handle by which the guest has it, or 0.
+    """
+
+    __slots__ = ("__weakref__", "elements", "handle", "ref", "shape")
+
+    def __init__(self, tensor: Tensor, elements: Array) -> None:
+        super().__init__(tensor.type, tensor.data, tensor.encoded_dims)
+        self.elements = elements
+        self.handle = 0
+        self.shape = tensor.encoded_dims.tobytes()
+        self.ref = ref(self)
+
+    def is_alike(self, tensor: Tensor) -> bool:
+        """Whether another tensor has elements of the same type, the same dimensions and the same size."""
+        same = self.type is tensor.type and len(self.data) == len(tensor.data) and not tensor.holds_strings
+        return same and self.shape == tensor.encoded_dims.tobytes()
 
 
 def _encoded_dims(dims: Dims) -> Array:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from wasi_nn.graph.description import GraphDescription
     from wasi_nn.graph.tensor_info import TensorInfo
 
-OF_RUNTIME = ("runtime", "device", "metadata")
-"""The fields in which runtimes differ that run the same model."""
+OF_RUNTIME = ("encoding", "runtime", "device", "metadata")
+"""The fields in which runtimes differ that run the same network."""
 
 _BEFORE, _SHOWN = 40, 160  # bytes of a text before the place where it differs, and all that is shown
 

@@ -43,6 +43,7 @@ class RecordedCalls(Session):
         **session: Any,
     ) -> None:
         super().__init__(graphs, **session)
+        self.bindings.sees_computes = True
         self._trace = Trace(trace, data=data, title=title)
         self._names: dict[int, str] = {}  # the names of graphs on the timeline, by handle
 

@@ -18,51 +18,22 @@ import numpy as np
 
 from wasi_nn.abi.call_boundary import MAX_NAME, CallBoundary, GuestFault
 from wasi_nn.abi.component.host_functions import STRING, U32, U64, HostFunction, Text
+from wasi_nn.abi.component.kept import KeptTensors
 from wasi_nn.abi.component.memories import GuestMemories
+from wasi_nn.abi.component.numbers import (
+    ENCODINGS,
+    ERROR_CODES,
+    NUMBER_OF_CODE,
+    NUMBER_OF_TYPE,
+    TARGETS,
+    TENSOR_TYPES,
+)
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.session.session import Session, require_builder_count
 from wasi_nn.session.tensor import Tensor
-from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array
-
-TENSOR_TYPES = (
-    TensorType.F16,
-    TensorType.F32,
-    TensorType.F64,
-    TensorType.BF16,
-    TensorType.U8,
-    TensorType.I32,
-    TensorType.I64,
-)
-"""The element types in WIT's order, which differs from the core ABI's."""
-
-ENCODINGS = (
-    GraphEncoding.OPENVINO,
-    GraphEncoding.ONNX,
-    GraphEncoding.TENSORFLOW,
-    GraphEncoding.PYTORCH,
-    GraphEncoding.TENSORFLOWLITE,
-    GraphEncoding.GGML,
-    GraphEncoding.AUTODETECT,
-)
-TARGETS = (ExecutionTarget.CPU, ExecutionTarget.GPU, ExecutionTarget.TPU)
-ERROR_CODES = (
-    ErrorCode.INVALID_ARGUMENT,
-    ErrorCode.INVALID_ENCODING,
-    ErrorCode.TIMEOUT,
-    ErrorCode.RUNTIME_ERROR,
-    ErrorCode.UNSUPPORTED_OPERATION,
-    ErrorCode.TOO_LARGE,
-    ErrorCode.NOT_FOUND,
-    ErrorCode.SECURITY,
-    ErrorCode.UNKNOWN,
-)
-
-NUMBER_OF_TYPE = {kind: number for number, kind in enumerate(TENSOR_TYPES)}
-"""The number of each element type."""
-_NUMBER_OF_CODE = {code: number for number, code in enumerate(ERROR_CODES)}
 
 _MAX_ERROR_TEXT = 65536  # bytes of an error that a guest makes; the rest is cut off
 _DIGITS = 8
@@ -112,6 +83,9 @@ FUNCTIONS = {
     "compute": Signature((U32,), U32, status),
     "get-output": Signature((U32, STRING), U64, outcome),
     "compute-named": Signature((U32, STRING), STRING, no_outputs),
+    "memory-keep": Signature((U32,) * 5, U32, None),
+    "compute-kept": Signature((U32,) * 3, U64, outcome),
+    "compute-outputs": Signature((), STRING, None),
     "error-new": Signature((U32, STRING), U32, None),
     "error-code": Signature((U32,), U32, None),
     "error-data": Signature((U32,), STRING, None),
@@ -128,13 +102,14 @@ class ComponentAbi(CallBoundary["int | bytes"]):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.memories = GuestMemories()
+        self.kept = KeptTensors(session, self.memories)
+        self.memory_keep, self.compute_kept = self.kept.find, self.kept.compute
 
     def function(self, name: str) -> HostFunction:
         """The host function for a name. It raises nothing but `GuestFault`."""
         method: HostFunction = getattr(self, name.replace("-", "_"))
-        name = name.removesuffix("-direct")  # for messages and traces
         session = self.session
-        counted = 0 if name.startswith(("memory-", "tensor-", "error-")) or name == "drop" else 1
+        counted = 0 if name.startswith(("memory-", "tensor-", "error-")) or name in ("drop", "compute-outputs") else 1
 
         def call(*arguments: int | memoryview) -> int | Text | None:
             session.calls += counted
@@ -145,9 +120,15 @@ class ComponentAbi(CallBoundary["int | bytes"]):
 
         return call
 
+    def shown(self, name: str, arguments: Sequence[object]) -> tuple[str, Sequence[object]]:
+        if name == "compute-kept":
+            return "compute-named", arguments[1:2]
+        return name.removesuffix("-direct"), arguments
+
     def rejected(self, name: str, arguments: Sequence[object], error: Exception) -> int | bytes:
         assert isinstance(error, NNError)
         fail = self.signatures[name].fail
+        name, _ = self.shown(name, arguments)
         if fail is None:
             raise GuestFault(f"{name}: {error}") from None
         self.failures.add(f"{name} failed: {error} [{error.code.value}]")
@@ -156,6 +137,7 @@ class ComponentAbi(CallBoundary["int | bytes"]):
 
     def host_fault(self, name: str, error: Exception) -> int | bytes:
         fault, fail = f"internal error of the host, {type(error).__name__}", self.signatures[name].fail
+        name, _ = self.shown(name, ())
         if fail is None:
             raise GuestFault(f"{name}: {fault}") from None
         return fail(self._error_handle(name, NNError(ErrorCode.RUNTIME_ERROR, f"{fault}: see the host's log")))
@@ -199,11 +181,14 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         return self.memories.find(memory, pages)
 
     def tensor_new_direct(self, memory: int, kind: int, data: int, size: int, dims: int, rank: int) -> int:
-        self.session.require_tensor_bytes(size + 4 * rank)
         part = self.memories.part
-        return self.session.add_tensor(
-            Tensor(TENSOR_TYPES[kind], part(memory, data, size).copy(), part(memory, dims, 4 * rank).copy())
-        )
+        of, encoded_dims = TENSOR_TYPES[kind], part(memory, dims, 4 * rank)
+        spare = self.session.bindings.take_spare(of, size, encoded_dims)
+        if spare is not None:
+            spare.data[:] = part(memory, data, size)
+            return self.session.bindings.lend(spare)
+        self.session.require_tensor_bytes(size + 4 * rank)
+        return self.session.add_tensor(Tensor(of, part(memory, data, size).copy(), encoded_dims.copy()))
 
     def tensor_read_direct(self, tensor: int, memory: int, to: int, size: int) -> None:
         data = self.session.tensor(tensor).data
@@ -244,6 +229,10 @@ class ComponentAbi(CallBoundary["int | bytes"]):
     def compute_named(self, context: int, inputs: memoryview) -> bytes:
         return self.outputs_text(self.session.compute_named_tensors(context, self.named_inputs(inputs)))
 
+    def compute_outputs(self) -> bytes:
+        outputs, self.kept.outputs = self.kept.outputs, []
+        return self.outputs_text(outputs)
+
     def named_inputs(self, inputs: memoryview) -> list[tuple[str, int]]:
         """The names of inputs with the handles of their tensors, from the bridge's text. If a name is too long, drops
         the tensors all the same and raises `NNError`."""
@@ -279,7 +268,7 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         return self.session.add_error(NNError(ERROR_CODES[code], text_of(data[:_MAX_ERROR_TEXT])))
 
     def error_code(self, error: int) -> int:
-        return _NUMBER_OF_CODE[self.session.error(error).code]
+        return NUMBER_OF_CODE[self.session.error(error).code]
 
     def error_data(self, error: int) -> bytes:
         return self.session.error(error).message.encode("utf-8", "replace")

@@ -44,6 +44,7 @@ _FUNCTIONS = {
     "tensor": (
         _Function("mark", (), b"\0" + _U64),
         _Function("find", ("memory", "pages"), b"\0" + _U32),
+        _Function("keeps", ("rank", "size"), b"\0" + _U32, "[constructor]tensor"),
         _Function("new", ("memory", "ty", "data", "size", "dims", "rank"), b"", "[constructor]tensor"),
         _Function("size", (), b"\0" + _U32, "[method]tensor.data", True),
         _Function("read", ("memory", "to", "size"), NO_RESULT, "[method]tensor.data", True),

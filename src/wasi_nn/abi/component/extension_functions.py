@@ -12,9 +12,7 @@ import numpy as np
 
 from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component.bridge_functions import (
-    ENCODINGS,
     FUNCTIONS,
-    NUMBER_OF_TYPE,
     ComponentAbi,
     Signature,
     checked,
@@ -25,6 +23,7 @@ from wasi_nn.abi.component.bridge_functions import (
     text_of,
 )
 from wasi_nn.abi.component.host_functions import STRING, U32, U64, HostFunction, Text
+from wasi_nn.abi.component.numbers import ENCODINGS, NUMBER_OF_TYPE
 from wasi_nn.abi.description_record import RecordWriter
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.byte_strings import MAX_STRINGS

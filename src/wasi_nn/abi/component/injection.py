@@ -67,7 +67,7 @@ class _Replaced(NamedTuple):
 
 
 _REPLACED = {
-    ("tensor", "[constructor]tensor"): _Replaced("constructor", ("new",)),
+    ("tensor", "[constructor]tensor"): _Replaced("constructor", ("keeps", "new")),
     ("tensor", "[method]tensor.data"): _Replaced("data", ("size", "read")),
     ("graph", "load"): _Replaced("load", ("load",)),
 }

@@ -1,7 +1,8 @@
 """Finds the memories of a guest component in this process, so that the host can read and write tensors there.
 
 The engine doesn't tell a host where a component's memory is. So the shim in the guest writes a random mark at the
-beginning of its memory, and asks the host to look for the mark (`guests/bridge/shim-memory.wat`). The host looks where
+beginning of its memory, and asks the host to look for the mark (`guests/bridge/shim-memory.wat`). The bridge does the
+same for its own memory, with a mark at another place (`guests/bridge/kept.h`). The host looks where
 the operating system says that an accessible part of this process follows an inaccessible one, as every memory of the
 engine does. It reads through the system: other threads may unmap what is there, and a read then fails, and doesn't
 crash. Only Linux is supported. Elsewhere, the bytes of tensors take the way through the bridge.
@@ -46,13 +47,14 @@ class GuestMemories:
         return len(self._found)
 
     def new_mark(self) -> int:
-        """A new mark. The shim writes it at the beginning of a memory as a little-endian u64."""
+        """A new mark. The shim or the bridge writes it into a memory as a little-endian u64."""
         number = secrets.randbits(64)
         self._mark = _MARK.pack(number)
         return number
 
-    def find(self, number: int, pages: int) -> int:
-        """The number of the memory with the mark and `pages` pages of 64 KiB; 0 if the host doesn't find it.
+    def find(self, number: int, pages: int, at: int = 0) -> int:
+        """The number of the memory with the mark at the place `at` and `pages` pages of 64 KiB; 0 if the host doesn't
+        find it.
 
         `number` is the memory's number from an earlier call, or 0. After one search that failed, there is no other.
         """
@@ -62,7 +64,7 @@ class GuestMemories:
         if not self._can_look:
             return 0
         address = self._found[number - 1][0] if number else None
-        address = _with_mark(mark, address)
+        address = _with_mark(mark, address, at)
         if address is None:
             self._can_look = False
             return 0
@@ -94,16 +96,17 @@ def _view(address: int, pages: int) -> Array:
     return np.frombuffer(kind.from_address(address), np.uint8)
 
 
-def _with_mark(mark: bytes, address: int | None) -> int | None:
-    """The address that has the mark: the former one, or the only one that a search finds; else None."""
+def _with_mark(mark: bytes, address: int | None, at: int) -> int | None:
+    """The address of the memory that has the mark at a place: the former one, or the only one that a search finds; else
+    None."""
     try:
         process = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if address is not None and _has_mark(process, address, mark):
+            if address is not None and _has_mark(process, address + at, mark):
                 return address
             with open(os.open("/proc/self/maps", os.O_RDONLY | os.O_CLOEXEC), "rb") as parts:
                 candidates = [int(start, 16) for start in _BEHIND_A_GUARD.findall(parts.read())]
-            found = [start for start in candidates if _has_mark(process, start, mark)]
+            found = [start for start in candidates if _has_mark(process, start + at, mark)]
         finally:
             os.close(process)
     except OSError:

@@ -27,7 +27,7 @@ from wasi_nn.backends.pytorch.torch_graph import (
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.tensor_info import TensorInfo
-from wasi_nn.graph.variables import Variables
+from wasi_nn.graph.variables import Variables, require_signature
 
 if TYPE_CHECKING:
     import torch
@@ -98,6 +98,11 @@ class _Archive:
         """A new set of variables, which all programs share where they have the same variables."""
         modules = {name: _module_of(program) for name, program in self.programs.items()}
         variables = copied_together(modules) if self.keeps_state else {}
+
+        def on_set(name: str, shared: TorchVariables) -> ExportedGraph:
+            require_signature(name, modules)
+            return ExportedGraph(self, name, modules[name], shared)
+
         own = (
             tensor
             for module in modules.values()
@@ -106,7 +111,7 @@ class _Archive:
         )
         return TorchVariables(
             lambda: variables,
-            lambda name, shared: ExportedGraph(self, name, modules[name], shared),
+            on_set,
             storage_bytes(own) if self.keeps_state else 0,
             takes_turns=self.keeps_state,
         )

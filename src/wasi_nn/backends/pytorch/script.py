@@ -27,7 +27,7 @@ from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import ABSENT
 from wasi_nn.graph.tensor_info import TensorInfo
-from wasi_nn.graph.variables import Variables
+from wasi_nn.graph.variables import Variables, require_signature
 
 if TYPE_CHECKING:
     import torch
@@ -202,6 +202,7 @@ class ScriptGraph(TorchGraph):
     """A method of a TorchScript module. The graphs of a set of variables have one module."""
 
     def __init__(self, script: _Script, name: str, module: Any, shared: TorchVariables | None = None) -> None:
+        require_signature(name, script.methods)
         self._script, self._module, self.shared = script, module, shared
         self.signature, self.signatures = name, tuple(script.methods)
         method = script.methods[name]

@@ -13,10 +13,10 @@ from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.runner import RunFunction
-from wasi_nn.graph.variables import Variables
+from wasi_nn.graph.variables import Variables, arrays_of, require_fitting
 from wasi_nn.limits.stopping import turn
 from wasi_nn.process import forks
-from wasi_nn.types import GraphEncoding, dims_text
+from wasi_nn.types import GraphEncoding
 
 if TYPE_CHECKING:
     import torch
@@ -98,27 +98,28 @@ class TorchVariables(Variables):
 
     def templates(self) -> Mapping[str, Array]:
         with self.turn():
-            return {name: template_of(f"variable {name!r}", tensor) for name, tensor in self._tensors().items()}
+            return _templates(self._tensors())
 
     def set(self, values: Mapping[str, Array]) -> None:
         import torch
 
         with self.turn(), torch.no_grad(), plain_errors():
-            tensors = self._tensors()
-            for name, value in values.items():
-                _require_settable(name, tensors.get(name), value)
-            for name, value in values.items():
+            tensors, new = self._tensors(), arrays_of(values)
+            require_fitting(_templates(tensors), new)
+            for name in new:
+                _require_settable(name, tensors[name])
+            for name, value in new.items():
                 tensors[name].copy_(as_tensor(value, "cpu", copy=False))
 
 
-def _require_settable(name: str, tensor: torch.Tensor | None, value: Array) -> None:
+def _templates(tensors: Mapping[str, torch.Tensor]) -> dict[str, Array]:
+    return {name: template_of(f"variable {name!r}", tensor) for name, tensor in tensors.items()}
+
+
+def _require_settable(name: str, tensor: torch.Tensor) -> None:
     """Raise `NNError` for a variable that can't be set: so all of them are, or none is."""
     import torch
 
-    if tensor is None or tuple(tensor.shape) != value.shape:  # a compute has changed it since the caller looked
-        dims = "none" if tensor is None else dims_text(tuple(tensor.shape))
-        message = f"variable {name!r} has the dims {dims}, got {dims_text(value.shape)}"
-        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     if torch._debug_has_internal_overlap(tensor) == 1:
         message = f"variable {name!r} can't be set: some of its elements are one in memory"
         raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)

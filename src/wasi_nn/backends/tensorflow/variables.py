@@ -15,7 +15,7 @@ from wasi_nn.backends.tensorflow.program import HANDLES, Entry, Program, Session
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner, failure
-from wasi_nn.graph.variables import Variables, require_fitting
+from wasi_nn.graph.variables import Variables, arrays_of, require_fitting, require_signature
 from wasi_nn.limits.stopping import turn
 from wasi_nn.process import forks
 from wasi_nn.types import GraphEncoding
@@ -209,6 +209,7 @@ class TensorFlowVariables(Variables):
         return self._state_bytes  # without the program
 
     def graph(self, signature: str) -> Graph:
+        require_signature(signature, self._entries)
         entry = self._entries[signature]
         if isinstance(entry, NNError):
             raise NNError(entry.code, str(entry))
@@ -219,7 +220,7 @@ class TensorFlowVariables(Variables):
             return {name: array.copy() for name, array in self._numbers().items()}
 
     def set(self, values: Mapping[str, Array]) -> None:
-        new = {name: np.asarray(array) for name, array in values.items()}
+        new = arrays_of(values)
         with self._turn():
             require_fitting(self._numbers(), new)
             self._variables.assign(new)

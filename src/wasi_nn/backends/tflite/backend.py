@@ -124,7 +124,7 @@ class _MainGraphRunner(Runner):
         self._interpreter = interpreter
         self._infos = dict(zip((*input_places, *output_places), (*inputs, *outputs), strict=True))
         self._inputs, self._outputs = input_places, output_places
-        self._dims: list[Dims] = []
+        self._dims: list[Dims] | None = None  # None: LiteRT has allocated no tensors for them yet
         self._input_arrays: dict[int, Array] = {}  # arrays over the memory of the interpreter's inputs
         self._output_arrays: dict[int, Array] = {}  # and of its outputs
         self._tensors_stay = all(info.has_fixed_dims for info in inputs)
@@ -174,7 +174,7 @@ class _MainGraphRunner(Runner):
     def _resize(self, dims: list[Dims]) -> None:
         if dims == self._dims:
             return
-        self._dims = []
+        self._dims = None
         if not self._tensors_stay:
             for place, shape in zip(self._inputs, dims, strict=True):
                 self._interpreter.resize_tensor_input(place, shape)
@@ -193,8 +193,8 @@ class _MainGraphRunner(Runner):
         return np.asarray(self._interpreter.get_tensor(place))
 
     def _in_place(self, place: int) -> Array | None:
-        """An array over the memory of a tensor of numbers; None for strings, with which LiteRT crashes here, and for a
-        tensor without elements.
+        """An array over the memory of a tensor of numbers; None for strings, with which LiteRT crashes here, for a
+        tensor without elements, and for a scalar, of which LiteRT gives a copy.
 
         LiteRT refuses to run while one of its own arrays is alive. So this array is made of the address alone.
         """
@@ -202,7 +202,7 @@ class _MainGraphRunner(Runner):
         if dtype is None or dtype.hasobject:
             return None
         array: Array = self._interpreter.tensor(place)()
-        if array.size == 0:
+        if array.size == 0 or not isinstance(array, np.ndarray):
             return None
         seen: Array = np.asarray(_Memory(self._interpreter, array))
         return seen.view(array.dtype).reshape(array.shape)

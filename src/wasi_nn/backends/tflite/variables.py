@@ -7,13 +7,11 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
 from wasi_nn.backends.tflite.interpreters import SignatureCall, TfliteModel
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import RunFunction, failure
-from wasi_nn.graph.variables import Variables, require_fitting
+from wasi_nn.graph.variables import Variables, arrays_of, require_fitting, require_signature
 from wasi_nn.limits.stopping import turn
 from wasi_nn.process import forks
 from wasi_nn.types import GraphEncoding
@@ -57,6 +55,7 @@ class TfliteVariables(Variables):
         return read, SignatureCall(self._interpreter, access.assign, places, ())
 
     def graph(self, signature: str) -> Graph:
+        require_signature(signature, self._model.names or ("",))
         return _GraphOnVariables(self, self._model, signature)
 
     def get(self) -> dict[str, Array]:
@@ -65,11 +64,10 @@ class TfliteVariables(Variables):
 
     def set(self, values: Mapping[str, Array]) -> None:
         require_variables(self._model)
-        self.run(self._set_some, values)
+        self.run(self._set_some, arrays_of(values))
 
-    def _set_some(self, values: Mapping[str, Array]) -> None:
+    def _set_some(self, new: dict[str, Array]) -> None:
         old = dict(zip(self._names, self._read(()), strict=True)) if self._names else {}
-        new = {name: np.asarray(array) for name, array in values.items()}
         require_fitting(old, new)
         if new:
             self._assign([*(old | new).values()])

@@ -1,0 +1,75 @@
+"""The command: `python -m conformance --host NAME=PATH [CASE...]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from conformance import report
+from conformance.hosts import NAMES, driver_for
+from conformance.run import Result, run_all
+from conformance.suite import all_cases, choose
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the suite. The exit code is 1 if a host fails, crashes or hangs in a case, 2 for a wrong command line."""
+    parser = argparse.ArgumentParser(prog="python -m conformance", description="Run the conformance suite of wasi-nn.")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="core/get_output/exact, core/get_output, 'core/*/u8*'")
+    parser.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help=f"a host and its command; the hosts: {', '.join(NAMES)}",
+    )
+    parser.add_argument("--list", action="store_true", help="list the cases, with their rules")
+    parser.add_argument("--encoding", action="append", help="use only this encoding; may be given several times")
+    parser.add_argument("--jobs", type=int, default=2, help="how many guests to run at a time (2)")
+    parser.add_argument("--timeout", type=float, default=60, help="the seconds that a guest may take (60)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the results as a page")
+    options = parser.parse_args(arguments)
+    cases = list(choose(all_cases().values(), options.cases))
+    if not cases:
+        parser.error(f"no case is named {' or '.join(options.cases)}")
+    if options.list:
+        for case in cases:
+            print(f"{case.name}: {case.says}")
+        return 0
+    if not options.host:
+        parser.error("--host NAME=PATH is missing")
+    results: dict[str, list[Result]] = {}
+    versions: dict[str, str] = {}
+    for each in options.host:
+        name, _, path = each.partition("=")
+        if name not in NAMES or not path:
+            parser.error(f"--host {each}: write NAME=PATH, where NAME is one of {', '.join(NAMES)}")
+        host = driver_for(name, path)
+        if options.encoding:
+            host.encodings = [encoding for encoding in options.encoding if encoding in host.encodings]
+        try:
+            versions[name] = host.version()
+        except (OSError, subprocess.SubprocessError) as error:
+            parser.error(f"--host {each}: {error}")
+        print(f"{versions[name]}: {len(cases)} cases", flush=True)
+        results[name] = run_all(cases, host, jobs=options.jobs, timeout=options.timeout, done=_show)
+        print(report.summary(results[name]), flush=True)
+    if options.json:
+        options.json.write_text(
+            json.dumps(report.data(versions, results), indent=1, ensure_ascii=False) + "\n", "utf-8"
+        )
+    if options.page:
+        options.page.write_text(report.page(versions, results, options.page), "utf-8")
+    return int(any(result.bad for each in results.values() for result in each))
+
+
+def _show(result: Result) -> None:
+    if result.bad:
+        print(report.explained(result), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""What a driver of a host is: it says what the host has, and how to run a guest."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from conformance.suite import TYPES
+
+REFUSED = "refused"
+"""The end of a guest that the host doesn't run, since an import is missing: the case isn't supported."""
+CRASH = "crash"
+"""The end of a host that fails itself: a panic, a segmentation fault."""
+HANG = "hang"
+"""The end of a host that didn't end in time, and was killed."""
+TRAP = "trap"
+
+
+_FILES = {
+    "ggml": ["model.gguf"],
+    "onnx": ["model.onnx"],
+    "openvino": ["model.xml", "model.bin"],
+    "tensorflowlite": ["model.tflite"],
+}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A named graph that a guest may load."""
+
+    name: str
+    encoding: str
+    folder: Path
+    """A folder whose name is the graph's, with the model's files."""
+
+    @property
+    def files(self) -> list[Path]:
+        """The model's files, in the order of the encoding's builders."""
+        return [self.folder / name for name in _FILES[self.encoding]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a guest printed, and how it ended."""
+
+    lines: Sequence[str]
+    end: str
+    """`exit N`, or one of the ends above."""
+    reason: str = ""
+    """What the host says about it, in a line."""
+
+    @property
+    def shown(self) -> list[str]:
+        """The lines, and the end if it isn't `exit 0`: the form of the outputs that a case expects."""
+        return [*self.lines, *([] if self.end == "exit 0" else [self.end])]
+
+
+class Driver(ABC):
+    """A host. The simplest driver has the attributes, `command` and `end`."""
+
+    abis: Sequence[str] = ("core",)
+    """The interfaces that it has: core, 2024-06-25, 2024-08-19, 2024-10-28, wasmedge, wamr."""
+    encodings: Sequence[str] = ("onnx", "openvino", "tensorflowlite", "ggml")
+    """The encodings that it has, of these. A named graph is in the first of them that the model has."""
+    named: bool = True
+    """Whether it has named graphs."""
+    types: Sequence[str] = TYPES
+    """The types of tensors that it has."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        first, *rest = shlex.split(path)
+        # Guests run in folders of their own, where a relative path would lead elsewhere.
+        self.words = [str(Path(first).absolute()) if Path(first).is_file() else first, *rest]
+        """The command: a path, and maybe arguments."""
+
+    @abstractmethod
+    def command(self, guest: Path, graphs: Sequence[Graph]) -> list[str]:
+        """The command that runs a guest with named graphs."""
+
+    @abstractmethod
+    def end(self, code: int, errors: str) -> str:
+        """How a guest ended, by the command's exit code and its standard error."""
+
+    def reason(self, errors: str) -> str:
+        """The line of the host's standard error that tells most."""
+        return next((line.strip() for line in reversed(errors.splitlines()) if line.strip()), "")
+
+    def environment(self) -> Mapping[str, str]:
+        """Further environment variables of the command."""
+        return {}
+
+    def version(self) -> str:
+        """The host's name and version, for the report."""
+        done = subprocess.run([*self.words, "--version"], capture_output=True, text=True, errors="replace")
+        return (done.stdout.strip() or self.path).splitlines()[0]
+
+    def run(self, guest: Path, graphs: Sequence[Graph], folder: Path, timeout: float) -> Outcome:
+        """Run a guest in an empty folder. A host that takes longer than the timeout, in seconds, is killed."""
+        process = subprocess.Popen(
+            self.command(guest, graphs),
+            cwd=folder,
+            env={**os.environ, **self.environment()},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, errors = process.communicate()
+            return Outcome(_lines(output), HANG, self.reason(errors.decode(errors="replace")))
+        said = errors.decode(errors="replace")
+        killed = process.returncode < 0
+        return Outcome(_lines(output), CRASH if killed else self.end(process.returncode, said), self.reason(said))
+
+    def close(self) -> None:  # noqa: B027  most drivers start nothing that lasts
+        """End what the driver has started. Called after the last guest."""
+
+
+def _lines(output: bytes) -> list[str]:
+    return output.decode(errors="replace").splitlines()

@@ -1,0 +1,42 @@
+"""The words for the numbers that guests print."""
+
+from __future__ import annotations
+
+ERRNOS = (
+    "success",
+    "invalid_argument",
+    "invalid_encoding",
+    "missing_memory",
+    "busy",
+    "runtime_error",
+    "unsupported_operation",
+    "too_large",
+    "not_found",
+)
+CODES = (
+    "invalid-argument",
+    "invalid-encoding",
+    "timeout",
+    "runtime-error",
+    "unsupported-operation",
+    "too-large",
+    "not-found",
+    "security",
+    "unknown",
+)
+_CALLS = {
+    *("load", "load_by_name", "init_execution_context", "set_input", "compute", "get_output", "unload"),
+    *("load-by-name", "init-execution-context", "set-input", "get-output", "exit"),
+    *("load_by_name_with_config", "compute_single", "get_output_single", "fini_single", "finalize_execution_context"),
+}
+
+
+def in_words(line: str, abi: str) -> str:
+    """A line of a guest's output, with the word for the errno or code at its end: `compute 5 (runtime_error)`."""
+    names = CODES if abi.startswith("2") else ERRNOS
+    label, _, values = line.rpartition(" ")
+    shown = f"{label} {values.replace('|', ' or ')}".strip()
+    if label not in _CALLS or (label == "exit" and abi.startswith("2")):
+        return shown
+    words = [names[int(each)] for each in values.split("|") if each.isdigit() and int(each) < len(names)]
+    return f"{shown} ({', '.join(words)})" if words else shown

@@ -1,0 +1,152 @@
+"""`wasi-nn serve`: serves named graphs over HTTP and gRPC."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wasi_nn.cli import PROGRAM, UsageError, graph_options
+from wasi_nn.cli.limit_options import count, seconds, size
+
+if TYPE_CHECKING:
+    from wasi_nn.serving.server import ServerSettings
+
+_EPILOG = """\
+Clients speak the Open Inference Protocol, as those of Triton and KServe do:
+
+  wasi-nn serve --graphs graphs.toml
+  curl localhost:8000/v2/models/net
+  curl localhost:8000/v2/models/net/infer -d \\
+      '{"inputs": [{"name": "x", "datatype": "FP32", "shape": [4], "data": [1, -2, 3, -4]}]}'
+
+SIGTERM ends the server once the requests that are under way have ended. SIGHUP has it read the files of graphs and of
+tokens again, while requests go on.
+"""
+
+_LIMITS: dict[str, tuple[Any, str, str]] = {
+    "computes": (count, "N", "computes at the same time (default: one for each processor)"),
+    "queue": (count, "N", "requests that wait for their turn; further ones are refused (default: 64)"),
+    "request_time": (seconds, "TIME", "time of a request, from its arrival to its outputs (default: 1m)"),
+    "body_time": (seconds, "TIME", "time for a client to send a request's body (default: 30s)"),
+    "header_time": (seconds, "TIME", "time for a client to send a request's headers (default: 10s)"),
+    "idle_time": (seconds, "TIME", "time for which a connection is kept without a request (default: 1m)"),
+    "drain_time": (seconds, "TIME", "time for requests that are under way when the server ends (default: 30s)"),
+    "body_bytes": (size, "BYTES", "a request, also when it is decompressed (default: 64M)"),
+    "json_bytes": (size, "BYTES", "the JSON in a request (default: 8M)"),
+    "total_bytes": (size, "BYTES", "all requests that are under way, together (default: 1G)"),
+    "header_bytes": (size, "BYTES", "the headers of a request (default: 64K)"),
+    "tensors": (count, "N", "inputs and outputs that a request names (default: 256)"),
+    "connections": (count, "N", "connections at the same time (default: 1024)"),
+}
+
+_NEEDED = ("starlette", "uvicorn", "httptools", "grpc", "google.protobuf", "prometheus_client")
+
+
+def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `serve` to the command's parser."""
+    parser = subcommands.add_parser(
+        "serve",
+        usage=f"{PROGRAM} serve [OPTIONS]",
+        help="serve graphs over HTTP and gRPC",
+        description="Serve named graphs over HTTP and gRPC, by the Open Inference Protocol (version 2).",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    graph_options.add(parser, "graphs to serve, each as a model with its name")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="the address to listen on (default: 127.0.0.1, which only this machine reaches)",
+    )
+    for protocol, port in (("http", 8000), ("grpc", 8001)):
+        parser.add_argument(
+            f"--{protocol}-port",
+            type=_port,
+            default=port,
+            metavar="PORT",
+            help=f"the port for {'HTTP' if protocol == 'http' else 'gRPC'}; 0 for a free one, none for no such server "
+            f"(default: {port})",
+        )
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="a file of tokens, one a line: each request must have one (Authorization: Bearer TOKEN), but for health",
+    )
+    parser.add_argument("--tls-cert", metavar="FILE", help="a certificate (PEM, with its chain): serve by TLS only")
+    parser.add_argument("--tls-key", metavar="FILE", help="the key of the certificate (PEM)")
+    parser.add_argument(
+        "--admin", action="store_true", help="let clients list, load and unload models (the model repository calls)"
+    )
+    parser.add_argument("--log-json", action="store_true", help="log each request on stderr as a line of JSON")
+    group = parser.add_argument_group(
+        "limits of the server", "BYTES: 65536, 512M, 2G. TIME: 10 (seconds), 500ms, 10m, 1h. N: a whole number."
+    )
+    for name, (kind, metavar, text) in _LIMITS.items():
+        flag = f"--max-{name.replace('_', '-')}"
+        group.add_argument(flag, type=kind, default=argparse.SUPPRESS, metavar=metavar, help=text)
+    parser.set_defaults(main=main, module="wasi_nn.loading.registry")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Serve until the server is asked to end; returns the exit code."""
+    import asyncio
+
+    if not (options.graphs or options.graph or options.nn_graph or options.nn_preload):
+        raise UsageError("there are no graphs to serve: name some by --graphs FILE or --graph NAME=PATH")
+    settings = _settings(options)
+    registry = graph_options.registry(options, graph_options.rules(options))
+    logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
+    from wasi_nn.serving.server import Server
+
+    if settings.host not in ("127.0.0.1", "::1", "localhost") and settings.token_file is None:
+        print(f"{PROGRAM}: whoever reaches {settings.host} may use the server: see --token-file", file=sys.stderr)
+    asyncio.run(Server(registry, settings).run(_announce))
+    return 0
+
+
+def _announce(addresses: dict[str, str]) -> None:
+    print(f"serving on {' and '.join(addresses.values())}", flush=True)
+
+
+def _settings(options: argparse.Namespace) -> ServerSettings:
+    """The settings that the options give. Raises `UsageError`."""
+    missing = [module for module in _NEEDED if not _is_installed(module)]
+    if missing:
+        raise UsageError(f"{missing[0]} isn't installed: pip install 'wasi-nn[serve]'")
+    from wasi_nn.serving.server import ServerSettings
+    from wasi_nn.serving.settings import ServingLimits
+
+    if options.http_port is None and options.grpc_port is None:
+        raise UsageError("there is nothing to serve: --http-port and --grpc-port are both none")
+    if (options.tls_cert is None) != (options.tls_key is None):
+        raise UsageError("--tls-cert and --tls-key belong together: give both")
+    values = {name: getattr(options, f"max_{name}") for name in _LIMITS if hasattr(options, f"max_{name}")}
+    return ServerSettings(
+        host=options.host,
+        http_port=options.http_port,
+        grpc_port=options.grpc_port,
+        token_file=None if options.token_file is None else Path(options.token_file),
+        tls=None if options.tls_cert is None else (Path(options.tls_cert), Path(options.tls_key)),
+        has_admin=options.admin,
+        log_json=options.log_json,
+        limits=ServingLimits(**values),
+    )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package around it isn't there
+        return False
+
+
+def _port(text: str) -> int | None:
+    if text == "none":
+        return None
+    if not (text.isascii() and text.isdecimal()) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a port is a number up to 65535, or none")
+    return int(text)

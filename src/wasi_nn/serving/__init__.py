@@ -1,0 +1,6 @@
+"""Serves named graphs over a network: `wasi-nn serve`.
+
+The core knows no protocol: named arrays come in, wait for a turn, are computed on a thread, and named arrays go out
+(`service`). Protocols are at the edge, and turn bytes into named arrays: `oip` has the Open Inference Protocol, over
+HTTP (`http`) and over gRPC. The extra `serve` installs their libraries; nothing outside of this package imports them.
+"""

@@ -1,0 +1,53 @@
+"""`Front`: what both protocols share in front of the service: tokens, bytes, metrics, log and the admin's calls."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from wasi_nn.serving.access import Tokens
+from wasi_nn.serving.failures import Reason, ServingError
+from wasi_nn.serving.metrics import Metrics
+from wasi_nn.serving.request_bytes import RequestBytes
+from wasi_nn.serving.request_log import FinishedRequest, RequestLog
+from wasi_nn.serving.service import InferenceService
+
+
+@dataclass(frozen=True)
+class Front:
+    """The parts of a server that each protocol needs."""
+
+    service: InferenceService
+    tokens: Tokens
+    log: RequestLog
+    metrics: Metrics
+    request_bytes: RequestBytes
+    has_admin: bool = False
+
+    def require_admin(self) -> None:
+        """Raise `ServingError` with `forbidden` unless the operator allows calls that list, load and unload models."""
+        if not self.has_admin:
+            raise ServingError(Reason.FORBIDDEN, "the calls for model repositories are off: wasi-nn serve --admin")
+
+    @contextmanager
+    def noting(self, request: FinishedRequest) -> Iterator[FinishedRequest]:
+        """Count and log a request at the end of the block. An error of the block is its outcome."""
+        began = time.monotonic()
+        try:
+            yield request
+        except ServingError as error:
+            request.outcome, request.error = error.reason.value, error.message
+            raise
+        except asyncio.CancelledError:
+            request.outcome = Reason.CANCELLED.value
+            raise
+        except Exception as error:
+            request.outcome, request.error = Reason.FAILED.value, type(error).__name__
+            raise
+        finally:
+            request.seconds = time.monotonic() - began
+            self.metrics.count(request)
+            self.log.write(request)

@@ -1,0 +1,110 @@
+"""Connections of HTTP: uvicorn's, with bounds for the time and the size of a request's headers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from wasi_nn.serving.settings import ServingLimits
+
+
+def bounded_protocol(limits: ServingLimits) -> type[asyncio.Protocol]:
+    """The class of connections within these limits."""
+
+    class BoundedProtocol(_BoundedProtocol):
+        bounds = limits
+
+    return BoundedProtocol
+
+
+class _BoundedProtocol(HttpToolsProtocol):
+    """A connection whose client has to send the headers of a request within their time, from its first byte on, or from
+    the connection's begin. There is one alarm for each connection, which is set while headers are expected."""
+
+    bounds: ServingLimits
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._alarm: asyncio.TimerHandle | None = None
+        self._header_bytes = 0
+        self._is_in_headers = False
+        self._unsent = 0  # bytes of the answer at the last look
+        self._look: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.bounds.connections:
+            self._refuse("503 Service Unavailable\r\nRetry-After: 1", "too many connections")
+            return
+        self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._headers_are_here()
+        if self._look is not None:
+            self._look.cancel()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        self._expect_headers()
+        self._is_in_headers = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._headers_are_here()
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        had_begun = self._is_in_headers
+        super().data_received(data)
+        if had_begun and self._is_in_headers:  # the parser collects a header of any length
+            self._header_bytes += len(data)
+            if self._header_bytes > self.bounds.header_bytes:
+                self._refuse("431 Request Header Fields Too Large", "the headers are too large")
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if is_idle and self._alarm is None and self.timeout_keep_alive_task is None:
+            self._expect_headers()  # line ends between two requests have stopped the time for being idle
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch_answer()
+
+    def _watch_answer(self) -> None:
+        """Give the connection up if the client takes nothing of the answer for as long as it may be idle."""
+        self._unsent = self.transport.get_write_buffer_size()
+        if self._unsent and self._look is None:
+            self._look = self.loop.call_later(self.bounds.idle_time, self._look_at_answer)
+
+    def _look_at_answer(self) -> None:
+        self._look = None
+        if 0 < self._unsent <= self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self._watch_answer()
+
+    def _expect_headers(self) -> None:
+        self._headers_are_here()
+        self._header_bytes = 0
+        self._alarm = self.loop.call_later(self.bounds.header_time, self._close_late)
+
+    def _headers_are_here(self) -> None:
+        self._is_in_headers = False
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _close_late(self) -> None:
+        self._refuse("408 Request Timeout", "the headers took too long")
+
+    def _refuse(self, status: str, reason: str) -> None:
+        """Close the connection after an answer of this status, with which further headers may come."""
+        self._headers_are_here()
+        if self.transport.is_closing():
+            return
+        body = f'{{"error":"{reason}"}}'
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        self.transport.write(f"{head}Connection: close\r\n\r\n{body}".encode())
+        self.transport.close()

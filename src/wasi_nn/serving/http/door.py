@@ -1,0 +1,141 @@
+"""`Door`: the one way in for requests over HTTP. It has the checks, the notes and the errors of all of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from wasi_nn.errors import one_line
+from wasi_nn.serving.failures import Reason, ServingError
+from wasi_nn.serving.request_log import FinishedRequest, request_id
+from wasi_nn.serving.settings import how_to_raise
+
+if TYPE_CHECKING:
+    from starlette.routing import Router
+    from starlette.types import Message, Receive, Scope, Send
+
+    from wasi_nn.serving.front import Front
+
+logger = logging.getLogger("wasi_nn.serving")
+
+STATUS = {
+    Reason.INVALID: 400,
+    Reason.UNAUTHENTICATED: 401,
+    Reason.FORBIDDEN: 403,
+    Reason.NOT_FOUND: 404,
+    Reason.TOO_SLOW: 408,
+    Reason.TOO_LARGE: 413,
+    Reason.UNSUPPORTED: 400,
+    Reason.OVERLOADED: 429,
+    Reason.FAILED: 500,
+    Reason.UNAVAILABLE: 503,
+    Reason.LATE: 504,
+    Reason.CANCELLED: 499,  # as nginx has it; nobody reads the answer
+}
+"""The status of each error."""
+
+OPEN_PATHS = ("/v2/health/live", "/v2/health/ready")
+"""The paths that need no token: those that a probe asks."""
+
+
+class Door:
+    """The application of the HTTP server: checks a request, passes it to the router, and notes how it ended."""
+
+    def __init__(self, front: Front, router: Router) -> None:
+        self._front = front
+        self._router = router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # a websocket: the server is told to have none
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        facts = FinishedRequest(request_id(headers.get("x-request-id")), "http", "unknown")
+        scope["app"] = self  # so that the router raises its errors
+        scope["facts"] = facts
+        answer = _Answer(
+            facts, send, has_body=headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        )
+        try:
+            with self._front.noting(facts):
+                try:
+                    self._check(scope, headers)
+                    await self._router(scope, receive, answer.send)
+                except ServingError as error:
+                    facts.status = STATUS[error.reason]
+                    raise
+                except HTTPException as error:
+                    facts.status, facts.outcome = error.status_code, Reason.INVALID.value
+                    path = json.dumps(scope["path"][:200])
+                    message = f"no such path: {path}" if error.status_code == 404 else f"{error.detail}: {path}"
+                    facts.error = message
+                    await _error(error.status_code, message, error.headers)(scope, receive, answer.send)
+                finally:
+                    endpoint = scope.get("endpoint")
+                    facts.call = getattr(endpoint, "__name__", facts.call)
+                    facts.model = str(scope.get("path_params", {}).get("name", ""))
+        except ServingError as error:
+            if not answer.has_begun:
+                await of(error)(scope, receive, answer.send)
+        except Exception as error:
+            logger.exception("request %s failed: %s", facts.id, one_line(error))
+            if answer.has_begun:
+                raise
+            await _error(500, "the server failed; its log has more", None)(scope, receive, answer.send)
+
+    def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
+        most = self._front.service.limits.header_bytes
+        if len(scope["raw_path"]) + sum(len(name) + len(value) for name, value in scope["headers"]) > most:
+            message = f"the headers have more than {most} bytes ({how_to_raise('header_bytes')})"
+            raise ServingError(Reason.TOO_LARGE, message)
+        if "origin" in headers:
+            # Any page in a browser of this machine could otherwise use a server that listens on it.
+            raise ServingError(Reason.FORBIDDEN, "requests of pages in browsers are refused: one has an Origin")
+        if scope["path"] not in OPEN_PATHS:
+            self._front.tokens.require(headers.get("authorization"))
+
+
+class _Answer:
+    """Passes the messages of an answer on, with the id of the request, and notes them. If the request has a body that
+    wasn't read, the connection ends with the answer: a client could otherwise go on sending for ever."""
+
+    def __init__(self, facts: FinishedRequest, send: Send, *, has_body: bool) -> None:
+        self._facts = facts
+        self._send = send
+        self._has_body = has_body
+        self.has_begun = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            self._facts.status = message["status"]
+            headers = [*message["headers"], (b"x-request-id", self._facts.id.encode())]
+            message["headers"] = headers
+            if self._has_body and not self._facts.has_read_body:
+                headers.append((b"connection", b"close"))
+        else:
+            self._facts.bytes_out += len(message.get("body", b""))
+        await self._send(message)
+
+
+def as_json(content: Any, status: int = 200) -> Response:
+    """An answer in JSON."""
+    return Response(json.dumps(content).encode(), status, media_type="application/json")
+
+
+def of(error: ServingError) -> Response:
+    """The answer for an error."""
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
+    if error.reason is Reason.UNAUTHENTICATED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return _error(STATUS[error.reason], error.message, headers)
+
+
+def _error(status: int, message: str, headers: Mapping[str, str] | None) -> Response:
+    response = as_json({"error": message}, status)
+    response.headers.update(headers or {})
+    return response

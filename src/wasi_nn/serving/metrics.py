@@ -1,0 +1,101 @@
+"""The metrics of a server, in Prometheus' form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+if TYPE_CHECKING:
+    from wasi_nn.serving.request_bytes import RequestBytes
+    from wasi_nn.serving.request_log import FinishedRequest
+    from wasi_nn.serving.service import InferenceService
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+@dataclass(frozen=True)
+class _Series:
+    """The metrics of requests that have the same labels."""
+
+    requests: Counter
+    seconds: Histogram
+    bytes_in: Counter
+    bytes_out: Counter
+    compute: Histogram
+    waited: Histogram
+
+
+class Metrics:
+    """Counts requests; the queue and the computes are looked at when the metrics are read.
+
+    Only names of models that exist become labels, so that clients can't make up new ones.
+    """
+
+    content_type = CONTENT_TYPE_PLAIN_0_0_4
+
+    def __init__(self, service: InferenceService, request_bytes: RequestBytes) -> None:
+        self._service = service
+        self._registry = registry = CollectorRegistry()
+        self._series: dict[tuple[str, str, str, str], _Series] = {}
+        labels = ("protocol", "call", "model")
+        self._requests = Counter(
+            "wasi_nn_requests", "Requests, by their outcome", (*labels, "outcome"), registry=registry
+        )
+        self._seconds = Histogram(
+            "wasi_nn_request_seconds", "Seconds of requests", labels, buckets=_SECONDS, registry=registry
+        )
+        self._compute = Histogram(
+            "wasi_nn_compute_seconds", "Seconds of computes", ("model",), buckets=_SECONDS, registry=registry
+        )
+        self._waited = Histogram(
+            "wasi_nn_queue_seconds", "Seconds before computes", ("model",), buckets=_SECONDS, registry=registry
+        )
+        self._bytes_in = Counter("wasi_nn_request_bytes", "Bytes of requests", labels, registry=registry)
+        self._bytes_out = Counter("wasi_nn_response_bytes", "Bytes of answers", labels, registry=registry)
+        self._gauge("wasi_nn_queue_requests", "Requests that wait for a compute", lambda: service.queue.waiting)
+        self._gauge("wasi_nn_running_computes", "Computes that run", lambda: service.queue.running)
+        self._gauge("wasi_nn_held_bytes", "Bytes of requests that are under way", lambda: request_bytes.held)
+        self._ready = Gauge("wasi_nn_model_ready", "Whether a model is ready", ("model",), registry=registry)
+
+    def _gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
+        Gauge(name, text, registry=self._registry).set_function(value)
+
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        """Have the metrics tell the number of connections of HTTP."""
+        self._gauge("wasi_nn_http_connections", "Connections of HTTP", count)
+
+    def count(self, request: FinishedRequest) -> None:
+        """Count a request that has ended."""
+        model = request.model if self._service.models.has(request.model) else ""
+        key = (request.protocol, request.call, model, request.outcome)
+        # Looking each one up by its labels takes longer than counting.
+        series = self._series.get(key) or self._series.setdefault(key, self._series_of(*key))
+        series.requests.inc()
+        series.seconds.observe(request.seconds)
+        series.bytes_in.inc(request.bytes_in)
+        series.bytes_out.inc(request.bytes_out)
+        if request.computed is not None:
+            series.compute.observe(request.computed)
+            series.waited.observe(request.waited)
+
+    def _series_of(self, protocol: str, call: str, model: str, outcome: str) -> _Series:
+        labels = (protocol, call, model)
+        return _Series(
+            self._requests.labels(*labels, outcome),
+            self._seconds.labels(*labels),
+            self._bytes_in.labels(*labels),
+            self._bytes_out.labels(*labels),
+            self._compute.labels(model),
+            self._waited.labels(model),
+        )
+
+    def text(self) -> bytes:
+        """All metrics as text."""
+        self._ready.clear()
+        for model in self._service.models.all():
+            self._ready.labels(model.name).set(model.served is not None)
+        return generate_latest(self._registry)

@@ -1,0 +1,51 @@
+"""Writes the answer to an inference request over HTTP: JSON, and the bytes of binary tensors after it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from wasi_nn.serving.failures import Reason, ServingError
+from wasi_nn.serving.oip.datatypes import datatype_of_output, encoded
+from wasi_nn.serving.oip.json_tensors import to_json
+from wasi_nn.serving.oip.rest_request import RestRequest
+from wasi_nn.serving.request import InferenceResult
+from wasi_nn.serving.settings import ServingLimits, how_to_raise
+
+JSON_SIZE = "Inference-Header-Content-Length"
+"""The header that says where the JSON of a body ends and its binary tensors begin."""
+
+
+_BYTES_OF_AN_ELEMENT = 8  # in JSON, about
+
+
+def write_response(
+    model: str, request: RestRequest, result: InferenceResult, limits: ServingLimits
+) -> tuple[bytes, dict[str, str]]:
+    """The body of the answer, and its headers. Raises `ServingError` for an output that has no such form, or is too
+    large for it: writing JSON keeps all other requests waiting."""
+    outputs, parts = [], []
+    left = limits.json_bytes // _BYTES_OF_AN_ELEMENT
+    for name, array in result.outputs:
+        datatype = datatype_of_output(name, array)
+        output: dict[str, Any] = {"name": name, "datatype": datatype, "shape": list(array.shape)}
+        wish = request.outputs.get(name)
+        if request.binary if wish is None else wish:
+            part = encoded(array)
+            output["parameters"] = {"binary_data_size": part.nbytes}
+            parts.append(part)
+        else:
+            left -= array.size
+            if left < 0:
+                message = f"output {name!r} makes the answer too large for JSON ({how_to_raise('json_bytes')})"
+                raise ServingError(Reason.TOO_LARGE, f"{message}: ask for it as binary data")
+            output["data"] = to_json(name, datatype, array)
+        outputs.append(output)
+    content: dict[str, Any] = {"model_name": model, "model_version": result.version}
+    if request.id:
+        content["id"] = request.id
+    head = json.dumps(content | {"outputs": outputs}, separators=(",", ":")).encode()
+    if not parts:
+        return head, {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/octet-stream", JSON_SIZE: str(len(head))}
+    return b"".join((head, *parts)), headers

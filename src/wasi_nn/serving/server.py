@@ -1,0 +1,242 @@
+"""`Server`: listens for HTTP and gRPC, and ends without dropping a request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import uvicorn
+from starlette.routing import Router
+
+from wasi_nn.errors import ErrorCode, NNError, WasiNNError, one_line, printable
+from wasi_nn.process.files import read_regular
+from wasi_nn.serving.access import Tokens
+from wasi_nn.serving.front import Front
+from wasi_nn.serving.http.connection import bounded_protocol
+from wasi_nn.serving.http.door import Door
+from wasi_nn.serving.metrics import Metrics
+from wasi_nn.serving.oip.grpc_service import GrpcService
+from wasi_nn.serving.oip.rest import RestEndpoints
+from wasi_nn.serving.request_bytes import RequestBytes
+from wasi_nn.serving.request_log import RequestLog
+from wasi_nn.serving.service import InferenceService
+from wasi_nn.serving.settings import ServingLimits
+
+if TYPE_CHECKING:
+    from wasi_nn.loading.registry import Registry
+
+logger = logging.getLogger("wasi_nn.serving")
+
+Stop = Callable[[], Awaitable[None]]
+"""Takes no more requests, and waits for the end of those that are under way, within their time."""
+
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Where and how a server listens.
+
+    http_port, grpc_port  None: not at all; 0: any free port
+    token_file            bearer tokens, of which a request has to have one; None: everybody may use the server
+    tls                   the files of a certificate and of its key
+    has_admin             whether clients may list, load and unload models
+    log_json              whether each request is logged as a line of JSON
+    """
+
+    host: str = _LOOPBACK
+    http_port: int | None = 8000
+    grpc_port: int | None = 8001
+    token_file: Path | None = None
+    tls: tuple[Path, Path] | None = None
+    has_admin: bool = False
+    log_json: bool = False
+    limits: ServingLimits = field(default_factory=ServingLimits)
+
+
+class Server:
+    """Serves the graphs of a registry. `run` serves until the server is asked to end.
+
+    `addresses` are those that it listens on, by protocol (`http`, `grpc`), once it does.
+    """
+
+    def __init__(self, registry: Registry, settings: ServerSettings) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._tokens = Tokens(settings.token_file)
+        self.addresses: dict[str, str] = {}
+        self._is_asked_to_end = asyncio.Event()
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    async def run(self, started: Callable[[dict[str, str]], object] = lambda addresses: None) -> None:
+        """Serve until `end` is called; SIGTERM and SIGINT call it, and SIGHUP `reload`. `started` is called once the
+        server listens. Raises `NNError` for an address or a certificate that can't be used."""
+        settings, limits = self._settings, self._settings.limits
+        self.service = InferenceService(self._registry, limits)
+        request_bytes = RequestBytes(limits.total_bytes)
+        metrics = Metrics(self.service, request_bytes)
+        log = RequestLog(is_on=settings.log_json)
+        front = Front(self.service, self._tokens, log, metrics, request_bytes, settings.has_admin)
+        stops: list[Stop] = []
+        with self._signals():
+            try:
+                if settings.http_port is not None:
+                    stops.append(self._listen_for_http(front, settings.http_port))
+                if settings.grpc_port is not None:
+                    stops.append(await self._listen_for_grpc(front, settings.grpc_port))
+                self._start(self.service.models.load_all())
+                started(self.addresses)
+                await self._is_asked_to_end.wait()
+            finally:
+                self.service.is_draining = True
+                await asyncio.gather(*(stop() for stop in stops))
+        for task in self._tasks:
+            task.cancel()
+        self.service.models.close()
+
+    def end(self) -> None:
+        """Take no more requests, and end once those that are under way have ended. A second SIGTERM or SIGINT ends the
+        process at once."""
+        self._is_asked_to_end.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if asyncio.get_running_loop().remove_signal_handler(number):
+                signal.signal(number, signal.SIG_DFL)
+
+    def reload(self) -> None:
+        """Read the file of graphs and the file of tokens again, while requests go on. What is wrong is logged."""
+        if not self._is_asked_to_end.is_set():
+            self._start(self._reload())
+
+    async def _reload(self) -> None:
+        try:
+            self._tokens.reload()
+            names = await self.service.models.reload()
+        except (WasiNNError, OSError) as error:
+            logger.error("nothing was reloaded: %s", one_line(error))
+            return
+        logger.warning("reloaded: %s", printable(", ".join(names)) or "nothing has changed")
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        actions = {signal.SIGTERM: self.end, signal.SIGINT: self.end, signal.SIGHUP: self.reload}
+        try:
+            for number, action in actions.items():
+                loop.add_signal_handler(number, action)
+        except (ValueError, RuntimeError):  # only the main thread may have handlers
+            actions = {}
+        try:
+            yield
+        finally:
+            for number in actions:
+                loop.remove_signal_handler(number)
+
+    def _listen_for_http(self, front: Front, port: int) -> Stop:
+        settings, limits = self._settings, self._settings.limits
+        listener = _listener(settings.host, port)
+        door: Any = Door(front, Router(RestEndpoints(front).routes(), redirect_slashes=False))
+        config = uvicorn.Config(
+            door,
+            http=bounded_protocol(limits),
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=max(1, round(limits.idle_time)),
+            timeout_graceful_shutdown=max(1, round(limits.drain_time)),
+            ssl_certfile=settings.tls and settings.tls[0],
+            ssl_keyfile=settings.tls and settings.tls[1],
+        )
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # malformed requests are the clients' affair
+        server = _Uvicorn(config)
+        try:
+            config.load()
+        except (OSError, ValueError) as error:
+            listener.close()
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"the certificate can't be used: {one_line(error)}") from error
+        front.metrics.watch_connections(lambda: len(server.server_state.connections))
+        serving = asyncio.get_running_loop().create_task(server.serve([listener]))
+        self.addresses["http"] = f"{'https' if settings.tls else 'http'}://{_address(listener)}"
+
+        async def stop() -> None:
+            server.should_exit = True
+            await serving
+
+        return stop
+
+    async def _listen_for_grpc(self, front: Front, port: int) -> Stop:
+        settings, limits = self._settings, self._settings.limits
+        options = [
+            ("grpc.max_receive_message_length", limits.body_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_metadata_size", limits.header_bytes),
+            ("grpc.absolute_max_metadata_size", limits.header_bytes),
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_connection_idle_ms", round(1000 * limits.idle_time)),
+        ]
+        server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.queue + limits.computes + 64)
+        server.add_generic_rpc_handlers((GrpcService(front).handler(),))
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        try:
+            if settings.tls is None:
+                chosen = server.add_insecure_port(f"{host}:{port}")
+            else:
+                certificate, key = (bytes(read_regular(path)) for path in settings.tls)
+                credentials = grpc.ssl_server_credentials([(key, certificate)])
+                chosen = server.add_secure_port(f"{host}:{port}", credentials)
+        except (RuntimeError, OSError) as error:
+            message = f"gRPC can't listen on {host}:{port}: {one_line(error)}"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message) from error
+        await server.start()
+        self.addresses["grpc"] = f"{'grpcs' if settings.tls else 'grpc'}://{host}:{chosen}"
+
+        async def stop() -> None:
+            await server.stop(limits.drain_time)
+
+        return stop
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn's server without its handlers of signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    listener = None
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        # With its protocol named, since asyncio else has answers of two parts wait for the client's acknowledgement.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()  # connections wait until the server accepts them
+    except OSError as error:
+        if listener is not None:
+            listener.close()
+        message = f"HTTP can't listen on {host}:{port}: {one_line(error)}"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
