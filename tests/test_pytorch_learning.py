@@ -406,6 +406,23 @@ def test_a_variable_that_torch_cant_copy_is_an_error_of_the_runtime() -> None:
     assert state
 
 
+def test_a_variable_that_a_compute_made_larger_is_measured_before_it_is_copied() -> None:
+    class Spreading(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("kept", torch.zeros(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.kept = torch.zeros(1).expand(1 << 24, 1 << 24)  # a petabyte, in four bytes of memory
+            return x
+
+    session = Session({"m": wasi_nn.load(models.script(Spreading()))})
+    graph = session.load_by_name("m")
+    session.state_get(graph)
+    session.compute_named(session.init_execution_context(graph), [("x", f32(1))])
+    refused(ErrorCode.TOO_LARGE, "1125899906842624 bytes of tensors", session.state_get, graph)
+
+
 def test_a_set_is_of_the_process_that_made_it(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     variables = registry.get("methods").variables()
     values = variables.get()

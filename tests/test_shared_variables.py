@@ -10,9 +10,9 @@ import pytest
 from checks import on_threads, refused
 from isolated_programs import kill_worker_of, wait_for_end_of
 from training_guests import Guest, isolated, state_of
-from variables_backend import TARGET, X, trained
+from variables_backend import PLAIN_BYTES, TARGET, X, trained
 
-from wasi_nn import ErrorCode, Graph, LoadRules, NamedGraph, NNError, Registry, Session
+from wasi_nn import ErrorCode, Graph, Limits, LoadRules, NamedGraph, NNError, Registry, Session
 
 
 def shared(graph: Graph) -> Registry:
@@ -114,6 +114,17 @@ def test_a_set_that_is_lost_is_replaced_for_those_who_name_the_graph_again() -> 
     new.train(new.context("train"))
     assert another.state()["steps"] == 1
     refused(ErrorCode.RUNTIME_ERROR, lost, old.session.state_get, old.graph)
+
+
+def test_a_state_above_a_guests_limit_isnt_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> None:
+        raise AssertionError("the variables were copied")
+
+    monkeypatch.setattr("variables_backend.TrainedVariables.get", fails)
+    for convert in (False, True):
+        registry = Registry({"m": NamedGraph(trained("", "spell"), share_variables=True, convert_types=convert)})
+        guest = Guest(registry, limits=Limits(tensor_bytes=PLAIN_BYTES - 1))
+        refused(ErrorCode.TOO_LARGE, "bytes of tensors", guest.session.state_get, guest.graph)
 
 
 def test_a_closed_registry_has_closed_what_it_shared() -> None:

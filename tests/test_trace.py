@@ -292,7 +292,9 @@ def test_every_call_on_a_context_is_recorded() -> None:
         name
         for owner in (Session, ExtensionCalls)
         for name, method in vars(owner).items()
-        if callable(method) and _first_parameter(method) in ("context", "graph", "sequence")
+        if not name.startswith("_")
+        and callable(method)
+        and _first_parameter(method) in ("context", "graph", "sequence")
     }
     assert {"compute", "set_input", "output_bytes", "compute_single", "state_get", "next_named"} <= on_contexts
     only_tell = {"input_info", "output_info", "context_full", "graph"}

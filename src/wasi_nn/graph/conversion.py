@@ -74,6 +74,10 @@ class _ConvertedVariables(Variables):
         self.nbytes = variables.nbytes
 
     @property
+    def state_bytes(self) -> int:
+        return self._variables.state_bytes
+
+    @property
     def is_lost(self) -> bool:
         return self._variables.is_lost
 

@@ -30,6 +30,12 @@ class Variables(ABC):
     """The memory in bytes that the set takes, beside what the graph takes itself."""
 
     @property
+    def state_bytes(self) -> int:
+        """Optional: the bytes of all arrays that `get` gives, for a check before they are copied. The default:
+        `nbytes`."""
+        return self.nbytes
+
+    @property
     def is_lost(self) -> bool:
         """Whether the set is gone for good, as with the worker of an isolated graph. Every use of it is an error
         then."""

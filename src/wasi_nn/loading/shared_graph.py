@@ -49,6 +49,10 @@ class _OfAll(Variables):
         self._set = variables
 
     @property
+    def state_bytes(self) -> int:
+        return self._set.state_bytes
+
+    @property
     def is_lost(self) -> bool:
         return self._set.is_lost
 

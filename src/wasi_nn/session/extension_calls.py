@@ -111,7 +111,7 @@ class ExtensionCalls(ABC):
         without variables, `too-large` and `timeout` by the limits."""
 
         def get(shared: Variables) -> Mapping[str, Array]:
-            self._usage.require("tensor_bytes", shared.nbytes)
+            self._usage.require("tensor_bytes", shared.state_bytes)
             return shared.get()
 
         values = self._on_variables(graph, self._handles.get(graph, Graph), get)

@@ -73,6 +73,11 @@ class TorchVariables(Variables):
         self._forks = forks.count
         forks.leak_in_child(self)
 
+    @property
+    def state_bytes(self) -> int:
+        with self.turn():  # a compute may make variables larger, or of one element many
+            return sum(tensor.numel() * tensor.element_size() for tensor in self._tensors().values())
+
     def turn(self) -> AbstractContextManager[None]:
         """While no other thread uses the modules. Raises `NNError` in a fork, where such a thread doesn't exist."""
         if self._forks != forks.count:

@@ -200,7 +200,13 @@ class TensorFlowVariables(Variables):
         self._lock = Lock()
         self._forks = forks.count
         forks.leak_in_child(self)
-        self.nbytes = program.nbytes + sum(array.nbytes for array in variables.in_place().values())
+        values = variables.in_place()
+        self.nbytes = program.nbytes + sum(array.nbytes for array in values.values())
+        self._state_bytes = sum(array.nbytes for name, array in values.items() if variables.nodes[name].is_numeric)
+
+    @property
+    def state_bytes(self) -> int:
+        return self._state_bytes  # without the program
 
     def graph(self, signature: str) -> Graph:
         require_signature(signature, self._entries)
