@@ -43,7 +43,7 @@ _LIMITS: dict[str, tuple[Any, str, str]] = {
     "connections": (count, "N", "connections at the same time (default: 1024)"),
 }
 
-_NEEDED = ("starlette", "uvicorn", "httptools", "grpc", "google.protobuf", "prometheus_client")
+_NEEDED = ("starlette", "uvicorn", "httptools", "grpc", "google.protobuf", "prometheus_client", "jinja2")
 
 
 def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
