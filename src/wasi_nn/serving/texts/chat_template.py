@@ -35,6 +35,7 @@ class ChatTemplate:
     def __init__(self, form: ChatFormat) -> None:
         self._form = form
         self._process: asyncio.subprocess.Process | None = None
+        self._killed: list[asyncio.subprocess.Process] = []
         self._lifeline = -1
         self._turn = asyncio.Lock()
 
@@ -63,13 +64,18 @@ class ChatTemplate:
             if answer.get("refused"):
                 raise ServingError(Reason.INVALID, f"the model's chat template refuses the messages: {error_text}")
             raise ServingError(Reason.FAILED, f"the model's chat template failed: {error_text}")
-        return self._without_begin(str(answer["prompt"]))
+        prompt = str(answer["prompt"])
+        try:
+            prompt.encode()
+        except UnicodeEncodeError:
+            message = "the model's chat template failed: its prompt has half a character, which isn't UTF-8"
+            raise ServingError(Reason.FAILED, message) from None
+        return self._without_begin(prompt)
 
     async def close(self) -> None:
         """End the process."""
-        process = self._process
         self._kill()
-        if process is not None:
+        for process in self._killed:
             await process.wait()
 
     def _without_begin(self, prompt: str) -> str:
@@ -101,8 +107,10 @@ class ChatTemplate:
 
     def _kill(self) -> None:
         process, self._process = self._process, None
+        self._killed = [killed for killed in self._killed if killed.returncode is None]
         if process is not None and process.returncode is None:
             process.kill()
+            self._killed.append(process)
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1

@@ -23,8 +23,7 @@ from wasi_nn.isolation.worker import sandbox
 from wasi_nn.isolation.worker.main import end_with_host
 from wasi_nn.process.resource_limits import limit
 
-SIZE = 8
-"""The bytes of a number, little-endian, before each message: how many bytes of JSON follow."""
+_SIZE = 8  # bytes of a number, little-endian, before each message: how many bytes of JSON follow
 
 
 class _Refused(Exception):
@@ -45,7 +44,7 @@ def main(lifeline: str, memory: str, longest: str) -> NoReturn:
     end_with_host(int(lifeline))
     time.localtime()  # reads the time zone, whose file can't be read later
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    _confine(int(lifeline), int(memory))
+    confine(int(lifeline), int(memory))
     _write(answers, {})  # ready
     first: dict[str, Any] = _read(requests)
     try:
@@ -70,7 +69,8 @@ def main(lifeline: str, memory: str, longest: str) -> NoReturn:
         del answer, messages
 
 
-def _confine(lifeline: int, memory: int) -> None:
+def confine(lifeline: int, memory: int) -> None:
+    """Confine this process, as far as the kernel can, to computing in so many bytes of memory."""
     with suppress(OSError):
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
@@ -106,13 +106,13 @@ def _said(error: Exception) -> str:
 
 
 def _read(stream: BinaryIO) -> Any:
-    size = stream.read(SIZE)
-    if len(size) < SIZE:
+    size = stream.read(_SIZE)
+    if len(size) < _SIZE:
         os._exit(0)
     return json.loads(stream.read(int.from_bytes(size, "little")))
 
 
 def _write(stream: BinaryIO, answer: dict[str, Any]) -> None:
     content = json.dumps(answer).encode()
-    stream.write(len(content).to_bytes(SIZE, "little") + content)
+    stream.write(len(content).to_bytes(_SIZE, "little") + content)
     stream.flush()

@@ -18,7 +18,6 @@ from wasi_nn.serving.texts.stops import StopFilter
 from wasi_nn.serving.thread_calls import call_in_thread
 
 if TYPE_CHECKING:
-    from wasi_nn.graph.execution_context import ExecutionContext
     from wasi_nn.graph.graph import Graph
 
 _GRACE = 1.0  # seconds between the end of the request's time, at which the text is interrupted, and giving it up
@@ -57,8 +56,8 @@ class Text:
     """An asynchronous iterator of the parts of a text, of one token or more. After the last one there is `end`.
 
     Each text has an execution context of its own, so that nothing of a text is kept for another one. A text that nobody
-    wants any more must be closed. `told` is called for each token, with its time. All methods run in the event loop,
-    but `_write` and `_written`.
+    wants any more must be closed. `told` is called for each token, with its time. All methods but `_write` run in
+    the event loop.
     """
 
     def __init__(self, graph: Graph, writing: Writing, told: Callable[[float], None]) -> None:
@@ -131,6 +130,7 @@ class Text:
 
     def _ended(self, end: TextEnd | None, failure: BaseException | None) -> None:
         self._has_ended = True
+        self._guarded.guard.close()
         if self._alarm is not None:
             self._alarm.cancel()
         self._at_end()
@@ -142,12 +142,7 @@ class Text:
 
     def _write(self) -> TextEnd:
         """Write the text, on a thread."""
-        try:
-            return self._written(self._guarded.context())
-        finally:
-            self._guarded.guard.close()
-
-    def _written(self, context: ExecutionContext) -> TextEnd:
+        context = self._guarded.context()
         context.set_input("prompt", self._writing.prompt)
         context.set_input("options", json.dumps(self._writing.options).encode())
         stops = StopFilter(self._writing.stops)
