@@ -89,7 +89,7 @@ def main() -> None:
         file.write_text(f"[graphs.smollm2]\npath = {json.dumps(str(model.absolute()))}\noptions = {{ {options} }}\n")
         with serving.command("--graphs", str(file)) as server:
             server.wait_until_ready()
-            calls = {
+            calls: dict[str, Callable[[], object]] = {
                 "the graph": at_once([writing(graph, question) for question in QUESTIONS]),
                 "chats over HTTP": at_once([chatting(server.http, question) for question in QUESTIONS]),
             }

@@ -125,7 +125,7 @@ def test_a_completion_has_16_tokens_unless_it_says_otherwise(client: openai.Open
 @pytest.mark.parametrize(("stop", "text"), [("f", "bcde"), (["xyz", "ghi"], "bcdef"), (["ea", "gf"], "bcdefghi")])
 def test_stops(client: openai.OpenAI, stop: Any, text: str, is_stream: bool) -> None:
     answer = client.completions.create(model="letters", prompt="a", max_tokens=8, stop=stop, stream=is_stream)
-    chunks = list(answer) if is_stream else [answer]
+    chunks: list[Any] = list(answer) if is_stream else [answer]
     assert "".join(chunk.choices[0].text for chunk in chunks) == text
     assert chunks[-1].choices[0].finish_reason == ("stop" if text != "bcdefghi" else "length")
 
@@ -149,7 +149,8 @@ def test_numbers_of_a_request_reach_the_model(client: openai.OpenAI) -> None:
     settings |= {"frequency_penalty": 2, "extra_body": {"top_k": 0, "min_p": 0}}
 
     def written(seed: int | None) -> str:
-        return client.completions.create(model="random", prompt="abcabcabc", seed=seed, **settings).choices[0].text
+        answer = client.completions.create(model="random", prompt="abcabcabc", seed=seed, **settings)
+        return str(answer.choices[0].text)
 
     assert written(3) == written(3)
     assert len({written(seed) for seed in (1, 2, 3, -4, 2**40)}) > 1
