@@ -35,6 +35,7 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's
 	$(BIN)/python -m bench.streaming
 	$(BIN)/python -m bench.texts
 	$(BIN)/python -m bench.serving
+	$(BIN)/python -m bench.serving_texts
 	$(BIN)/python -m bench.peers
 
 PROTO := wasi_nn/serving/oip/proto/open_inference.proto

@@ -23,6 +23,8 @@ Clients speak the Open Inference Protocol, as those of Triton and KServe do:
   curl localhost:8000/v2/models/net/infer -d \\
       '{"inputs": [{"name": "x", "datatype": "FP32", "shape": [4], "data": [1, -2, 3, -4]}]}'
 
+For graphs of llama.cpp, OpenAI's client works too, with http://localhost:8000/v1 as its base_url.
+
 SIGTERM ends the server once the requests that are under way have ended. SIGHUP has it read the files of graphs and of
 tokens again, while requests go on.
 """
@@ -43,7 +45,7 @@ _LIMITS: dict[str, tuple[Any, str, str]] = {
     "connections": (count, "N", "connections at the same time (default: 1024)"),
 }
 
-_NEEDED = ("starlette", "uvicorn", "httptools", "grpc", "google.protobuf", "prometheus_client")
+_NEEDED = ("starlette", "uvicorn", "httptools", "grpc", "google.protobuf", "prometheus_client", "jinja2")
 
 
 def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -2,5 +2,6 @@
 
 The core knows no protocol: named arrays come in, wait for a turn, are computed on a thread, and named arrays go out
 (`service`). Protocols are at the edge, and turn bytes into named arrays: `oip` has the Open Inference Protocol, over
-HTTP (`http`) and over gRPC. The extra `serve` installs their libraries; nothing outside of this package imports them.
+HTTP (`http`) and over gRPC, and `openai` the calls of OpenAI's client for the `texts` of language models. The extra
+`serve` installs their libraries; nothing outside of this package imports them.
 """

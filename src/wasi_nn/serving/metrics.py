@@ -64,6 +64,11 @@ class Metrics:
     def _gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
         Gauge(name, text, registry=self._registry).set_function(value)
 
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Where further parts of the server register metrics of their own."""
+        return self._registry
+
     def watch_connections(self, count: Callable[[], int]) -> None:
         """Have the metrics tell the number of connections of HTTP."""
         self._gauge("wasi_nn_http_connections", "Connections of HTTP", count)

@@ -16,7 +16,9 @@ from wasi_nn.serving.served_graph import ServedGraph
 from wasi_nn.serving.thread_calls import in_thread
 
 if TYPE_CHECKING:
+    from wasi_nn.loading.named_graph import NamedGraph
     from wasi_nn.loading.registry import Registry
+    from wasi_nn.loading.rules import LoadRules
 
 logger = logging.getLogger("wasi_nn.serving")
 
@@ -84,6 +86,15 @@ class Models:
             message = f"model {name!r} has no version {shortened(version)!r}: its only one is {VERSION!r}"
             raise ServingError(Reason.NOT_FOUND, message)
         return model
+
+    def description(self, model: Model) -> NamedGraph:
+        """The operator's description of a model. Raises `NNError` if it was removed."""
+        return self._registry.named(model.name)
+
+    @property
+    def rules(self) -> LoadRules:
+        """The rules by which models are loaded."""
+        return self._registry.rules
 
     @property
     def are_ready(self) -> bool:

@@ -25,6 +25,8 @@ from wasi_nn.serving.http.door import Door
 from wasi_nn.serving.metrics import Metrics
 from wasi_nn.serving.oip.grpc_service import GrpcService
 from wasi_nn.serving.oip.rest import RestEndpoints
+from wasi_nn.serving.openai.endpoints import OpenAIEndpoints
+from wasi_nn.serving.openai.errors import error_content
 from wasi_nn.serving.request_bytes import RequestBytes
 from wasi_nn.serving.request_log import RequestLog
 from wasi_nn.serving.service import InferenceService
@@ -147,7 +149,9 @@ class Server:
     def _listen_for_http(self, front: Front, port: int) -> Stop:
         settings, limits = self._settings, self._settings.limits
         listener = _listener(settings.host, port)
-        door: Any = Door(front, Router(RestEndpoints(front).routes(), redirect_slashes=False))
+        language = OpenAIEndpoints(front)
+        router = Router([*RestEndpoints(front).routes(), *language.routes()], redirect_slashes=False)
+        door: Any = Door(front, router, {"/v1/": error_content})
         config = uvicorn.Config(
             door,
             http=bounded_protocol(limits),
@@ -176,6 +180,7 @@ class Server:
         async def stop() -> None:
             server.should_exit = True
             await serving
+            await language.close()
 
         return stop
 

@@ -6,8 +6,8 @@ Output 0 is the generated text, or with the option `embedding`, JSON with the pr
 the numbers of tokens of the prompt and of the text. All four are bytes, as in WasmEdge. A sequence has a piece for each
 token.
 
-`wasi_nn.backends.ggml.options` has the options. No chat template is applied or read: guests format their prompts
-themselves, and a model's template may be an endless program.
+`wasi_nn.backends.ggml.options` has the options. No chat template is applied here: guests format their prompts
+themselves, and a model's template may be an endless program. `chat_format` reads it, for `wasi-nn serve`.
 """
 
 from __future__ import annotations

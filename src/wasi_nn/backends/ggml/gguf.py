@@ -50,11 +50,13 @@ _FILE_TYPES = {
 
 @dataclass(frozen=True)
 class Header:
-    """The metadata of a GGUF file: its scalar keys, the lengths of its arrays, and the number of its parameters."""
+    """The metadata of a GGUF file: its scalar keys, the lengths and places of its arrays, and the number of its
+    parameters."""
 
     keys: dict[str, Value] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
     parameters: int = 0
+    places: dict[str, int] = field(default_factory=dict)
 
     @property
     def architecture(self) -> str:
@@ -97,20 +99,35 @@ def read_header(model: memoryview) -> Header:
     tensors, count = reader.scalar(_UINT64), reader.scalar(_UINT64)
     keys: dict[str, Value] = {}
     lengths: dict[str, int] = {}
+    places: dict[str, int] = {}
     for _ in range(reader.plausible(count, _LEAST_KEY, "keys")):
         key = reader.text(_MAX_KEY)
         if key in keys or key in lengths:
             raise _wrong(f"the key {key!r} occurs twice")
         kind = reader.scalar(_UINT32)
         if kind == _ARRAY:
+            places[key] = reader.at
             lengths[key] = reader.skip_array(key)
         else:
             keys[key] = reader.value(kind, key)
     tensors = reader.plausible(tensors, _LEAST_TENSOR, "tensors")
     parameters = _read_tensors(reader, tensors, keys.get("general.alignment", 32))
-    header = Header(keys, lengths, parameters)
+    header = Header(keys, lengths, parameters, places)
     _check_model(header)
     return header
+
+
+def read_token(model: memoryview, header: Header, number: int) -> str:
+    """The text of a token, by its number; empty if the vocabulary has none of this number."""
+    if not 0 <= number < header.lengths.get(TOKENS_KEY, 0):
+        return ""
+    reader = _HeaderReader(model, header.places[TOKENS_KEY])
+    kind, _ = reader.scalar(_UINT32), reader.scalar(_UINT64)
+    if kind != _STRING:
+        return ""
+    for _ in range(number):
+        reader.skip_text()
+    return reader.text()
 
 
 def _read_tensors(reader: _HeaderReader, count: int, alignment: Value) -> int:
@@ -218,6 +235,10 @@ class _HeaderReader:
             raise _wrong(f"a name of {size} bytes is longer than {longest}")
         at = self._take(size)
         return bytes(self.model[at : at + size]).decode(errors="replace")
+
+    def skip_text(self) -> None:
+        """Skip a string."""
+        self._take(self.scalar(_UINT64))
 
     def value(self, kind: int, key: str) -> Value:
         if kind == _STRING:

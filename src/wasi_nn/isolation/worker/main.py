@@ -34,7 +34,7 @@ def main(control: str, lifeline: str) -> NoReturn:
     """Serve the host until it ends. The arguments are descriptors, of the control channel and of the lifeline."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.disable()  # until `_started`
-    _end_with_host(int(lifeline))
+    end_with_host(int(lifeline))
     keep_freed_memory()
     with suppress(OSError):  # if the machine runs out of memory, the kernel ends the worker, not the host
         with open("/proc/self/oom_score_adj", "w") as file:
@@ -55,7 +55,7 @@ def main(control: str, lifeline: str) -> NoReturn:
     os._exit(0)
 
 
-def _end_with_host(lifeline: int) -> None:
+def end_with_host(lifeline: int) -> None:
     """Have the kernel kill this process when the host ends, which closes the other end of this pipe."""
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)

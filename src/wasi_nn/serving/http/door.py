@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
@@ -43,17 +43,30 @@ OPEN_PATHS = ("/v2/health/live", "/v2/health/ready")
 """The paths that need no token: those that a probe asks."""
 
 
-class Door:
-    """The application of the HTTP server: checks a request, passes it to the router, and notes how it ended."""
+ErrorContent = Callable[[int, str, ServingError | None], object]
+"""A protocol's form of an error, as JSON: of a status, a message and, unless HTTP itself went wrong, the error."""
 
-    def __init__(self, front: Front, router: Router) -> None:
+
+def _plain(status: int, message: str, error: ServingError | None) -> object:
+    return {"error": message}
+
+
+class Door:
+    """The application of the HTTP server: checks a request, passes it to the router, and notes how it ended.
+
+    `forms` are the forms of errors by the beginnings of paths; the others have `{"error": message}`.
+    """
+
+    def __init__(self, front: Front, router: Router, forms: Mapping[str, ErrorContent] | None = None) -> None:
         self._front = front
         self._router = router
+        self._forms = forms or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # a websocket: the server is told to have none
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        form = next((form for begin, form in self._forms.items() if scope["path"].startswith(begin)), _plain)
         facts = FinishedRequest(request_id(headers.get("x-request-id")), "http", "unknown")
         scope["app"] = self  # so that the router raises its errors
         scope["facts"] = facts
@@ -73,19 +86,21 @@ class Door:
                     path = json.dumps(scope["path"][:200])
                     message = f"no such path: {path}" if error.status_code == 404 else f"{error.detail}: {path}"
                     facts.error = message
-                    await _error(error.status_code, message, error.headers)(scope, receive, answer.send)
+                    content = form(error.status_code, message, None)
+                    await _error(error.status_code, content, error.headers)(scope, receive, answer.send)
                 finally:
                     endpoint = scope.get("endpoint")
                     facts.call = getattr(endpoint, "__name__", facts.call)
-                    facts.model = str(scope.get("path_params", {}).get("name", ""))
+                    facts.model = str(scope.get("path_params", {}).get("name", facts.model))
         except ServingError as error:
             if not answer.has_begun:
-                await of(error)(scope, receive, answer.send)
+                await of(error, form)(scope, receive, answer.send)
         except Exception as error:
             logger.exception("request %s failed: %s", facts.id, one_line(error))
             if answer.has_begun:
                 raise
-            await _error(500, "the server failed; its log has more", None)(scope, receive, answer.send)
+            content = form(500, "the server failed; its log has more", None)
+            await _error(500, content, None)(scope, receive, answer.send)
 
     def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
         most = self._front.service.limits.header_bytes
@@ -127,15 +142,16 @@ def as_json(content: Any, status: int = 200) -> Response:
     return Response(json.dumps(content).encode(), status, media_type="application/json")
 
 
-def of(error: ServingError) -> Response:
-    """The answer for an error."""
+def of(error: ServingError, form: ErrorContent = _plain) -> Response:
+    """The answer for an error, in the form of its protocol."""
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
     if error.reason is Reason.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = "Bearer"
-    return _error(STATUS[error.reason], error.message, headers)
+    status = STATUS[error.reason]
+    return _error(status, form(status, error.message, error), headers)
 
 
-def _error(status: int, message: str, headers: Mapping[str, str] | None) -> Response:
-    response = as_json({"error": message}, status)
+def _error(status: int, content: object, headers: Mapping[str, str] | None) -> Response:
+    response = as_json(content, status)
     response.headers.update(headers or {})
     return response

@@ -1,0 +1,1 @@
+"""The calls of OpenAI's client library, for language models: texts, conversations and embeddings, over HTTP."""
