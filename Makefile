@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo demo-image demo-chat test check bench soak fuzz types conformance stubs guests format
+.PHONY: demo demo-image demo-chat demo-any test check bench soak fuzz types conformance stubs guests format
 
 demo: $(VENV)/.onnx  ## a guest tells file types with a real model
 	$(BIN)/python demo/identify.py
@@ -14,6 +14,9 @@ demo-image: $(VENV)/.dev  ## a guest says what is in photographs
 
 demo-chat: $(VENV)/.ggml  ## a guest talks with a language model
 	$(BIN)/python demo/chat.py
+
+demo-any: $(VENV)/.dev  ## a guest runs five models by their descriptions
+	$(BIN)/python demo/run_any.py
 
 test: $(VENV)/.dev $(VENV)/.triton_client
 	-$(BIN)/python -c 'from bench.wasmtime_setup import install; install()'

@@ -13,6 +13,7 @@ import pytest
 from conftest import C_GUESTS, need
 from numpy_graphs import Counting, Described, Shouting, Trainable
 
+import wasi_nn
 from wasi_nn import Graph, Host, TensorInfo
 
 F32 = np.dtype(np.float32)
@@ -152,6 +153,33 @@ def test_a_language_model(tmp_path: Path) -> None:
     assert lines[0].startswith("ggml on ")
     assert lines[1].startswith("input prompt: u8[?]: 97 98")
     assert lines[2].startswith("output response: u8[")
+
+
+@pytest.mark.parametrize("name", ["magika", "efficientnet", "basic_pitch", "basic_pitch_saved_model", "smollm2"])
+def test_real_models(name: str, tmp_path: Path) -> None:
+    for module, extra in (("onnxruntime", "onnx"), ("ai_edge_litert", "tflite"), ("tensorflow", "tensorflow")):
+        need(module, f"'wasi-nn[{extra}]'")
+    need("xllamacpp", "'wasi-nn[ggml]'")
+    import run_any as demo
+
+    model, inputs = demo.TASKS[name]()
+    demo.written(inputs, tmp_path / "in")
+    (tmp_path / "out").mkdir()
+    lines = run(model, "run_any", tmp_path, "--inputs", "/in", "--save", "/out")
+    graph = wasi_nn.load(model)
+    assert lines[0].startswith(f"{graph.encoding.value} on {graph.runtime} ")
+    shaped = {
+        info.name: np.frombuffer(value, np.uint8)
+        if isinstance(value, bytes)
+        else value.reshape([dim if isinstance(dim, int) else 1 for dim in info.dims or ()])
+        for info in graph.inputs
+        if (value := inputs.get(info.name)) is not None
+    }
+    outputs = graph.compute(shaped)
+    assert len(lines) == 1 + len(inputs) + len(outputs)
+    for output, expected in outputs.items():
+        got = (tmp_path / "out" / output).read_bytes()
+        assert np.frombuffer(got, expected.dtype) == pytest.approx(expected.reshape(-1), rel=1e-4, abs=1e-5)
 
 
 # train
