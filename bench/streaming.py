@@ -109,7 +109,7 @@ class PieceTimes:
             ask(context)
             self.times.append(time.perf_counter())
 
-        wasi_nn.ExecutionContext.compute_single = compute_single  # type: ignore[method-assign]
+        wasi_nn.ExecutionContext.compute_single = compute_single  # type: ignore[method-assign,assignment]
 
     def span(self, write: Callable[[], str]) -> float:
         """The seconds from a text's first piece to its last."""
