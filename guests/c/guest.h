@@ -112,4 +112,21 @@ static inline bytes output_of(wasi_nn_context context, uint32_t index) {
     return output;
 }
 
+/* Print an element of a tensor. */
+static inline void print_element(const uint8_t *at, uint8_t type) {
+    uint16_t f16;
+    float f32;
+    double f64;
+    int32_t i32;
+    int64_t i64;
+    switch (type) {
+    case WASI_NN_F16: memcpy(&f16, at, 2), printf(" 0x%04x", f16); break;
+    case WASI_NN_F32: memcpy(&f32, at, 4), printf(" %.9g", f32); break;
+    case WASI_NN_F64: memcpy(&f64, at, 8), printf(" %.17g", f64); break;
+    case WASI_NN_U8: printf(" %u", *at); break;
+    case WASI_NN_I32: memcpy(&i32, at, 4), printf(" %d", i32); break;
+    case WASI_NN_I64: memcpy(&i64, at, 8), printf(" %lld", (long long)i64); break;
+    }
+}
+
 #endif
