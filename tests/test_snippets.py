@@ -274,6 +274,7 @@ def test_few_blocks_are_not_run() -> None:
     assert reasons == {
         "README.md: it installs packages from a network",
         "docs/serve.md: its first command needs a network, and its second one doesn't end",
+        "docs/serve.md: it needs a server, as tests/test_serve_openai.py has it",
         "docs/serve.md: it needs a server, as tests/test_serve_triton.py has it",
     }
 
