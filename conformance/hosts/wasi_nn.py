@@ -1,4 +1,4 @@
-"""wasi-nn, a host for Python: https://pypi.org/project/wasi-nn. The path is that of its command `wasi-nn`."""
+"""wasi-nn, a host for Python. The path is that of its command `wasi-nn`."""
 
 from __future__ import annotations
 
