@@ -10,8 +10,6 @@ from __future__ import annotations
 import http.client
 import json
 import tempfile
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import models
@@ -19,6 +17,7 @@ import serving
 
 import wasi_nn
 from bench.ratios import best, ratio, side_by_side
+from bench.texts import Write, at_once
 
 CHATS = 4
 TOKENS = 96
@@ -29,8 +28,6 @@ TEMPLATE = (
     "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
     "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 )
-
-Write = Callable[[], object]
 
 
 def chatting(address: tuple[str, int], question: str) -> Write:
@@ -67,19 +64,6 @@ def writing(graph: wasi_nn.Graph, question: str) -> Write:
     return write
 
 
-def at_once(writes: list[Write]) -> Callable[[], None]:
-    """A function that makes all calls at once, each on a thread of its own."""
-
-    def run() -> None:
-        threads = [threading.Thread(target=write) for write in writes]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    return run
-
-
 def main() -> None:
     """Print the table."""
     model = models.smollm2()
@@ -89,7 +73,7 @@ def main() -> None:
         file.write_text(f"[graphs.smollm2]\npath = {json.dumps(str(model.absolute()))}\noptions = {{ {options} }}\n")
         with serving.command("--graphs", str(file)) as server:
             server.wait_until_ready()
-            calls: dict[str, Callable[[], object]] = {
+            calls: dict[str, Write] = {
                 "the graph": at_once([writing(graph, question) for question in QUESTIONS]),
                 "chats over HTTP": at_once([chatting(server.http, question) for question in QUESTIONS]),
             }

@@ -22,6 +22,7 @@ from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component import exchange, kept, numbers
 from wasi_nn.abi.component.extension_functions import ExtendedAbi
 from wasi_nn.abi.component.host_functions import STRING, U64
+from wasi_nn.abi.wit_encodings import ENCODINGS
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array
@@ -198,7 +199,7 @@ def _look_at_tensor(guest: _Guest, choices: Choices) -> None:
 
 def _load(guest: _Guest, choices: Choices) -> None:
     encoding, target = (
-        choices.number() % len(numbers.ENCODINGS),
+        choices.number() % len(ENCODINGS),
         choices.number() % len(numbers.TARGETS),
     )
     count = choices.number()

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformance.making.case import Wanted
-from conformance.making.component_types import DROPS, ENCODINGS, F32, FUNCTIONS, OCTOBER, PRINTING, TYPES, imports
+from conformance.making.component_types import DROPS, ENCODINGS, F32, FUNCTIONS, OCTOBER, PRINTING, imports
 from conformance.making.guest_text import SAY, GuestText, Place, constant, indented, show_function, u32
 from conformance.making.models import MODELS
+from conformance.suite import TYPES
 
 OK = "ok"
 ANY_CODE = "0-8"

@@ -14,12 +14,12 @@ from conformance.making.component_types import (
     F64,
     I32,
     I64,
-    TYPES,
     U8,
     VERSIONS,
 )
 from conformance.making.component_values import FLOATS, INVALID, RELU, RUNTIME, VALUES
 from conformance.making.guest_text import PAGE, f32, u32
+from conformance.suite import TYPES
 
 
 def _mistake(

@@ -8,15 +8,15 @@ from conformance.making.case import Case, case
 from conformance.making.component_guest import ANY_CODE, COUNTER, At, ComponentGuest, Handle
 from conformance.making.component_types import (
     CODE,
-    CODES,
     F32,
     JUNE,
-    TYPES,
     U8,
     VERSIONS,
 )
 from conformance.making.component_values import FLOATS, VALUES
 from conformance.making.guest_text import PAGE, f32, u32
+from conformance.suite import TYPES
+from conformance.words import CODES
 
 
 def tensor(version: str) -> Iterator[Case]:

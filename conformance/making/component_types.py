@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from conformance.words import CODES
+
 JUNE, AUGUST, OCTOBER = "2024-06-25", "2024-08-19", "2024-10-28"
 VERSIONS = (JUNE, AUGUST, OCTOBER)
 
-TYPES = ("f16", "f32", "f64", "bf16", "u8", "i32", "i64")
 F16, F32, F64, BF16, U8, I32, I64 = range(7)
 ENCODINGS = ("openvino", "onnx", "tensorflow", "pytorch", "tensorflowlite", "ggml", "autodetect")
-CODES = (
-    "invalid-argument",
-    "invalid-encoding",
-    "timeout",
-    "runtime-error",
-    "unsupported-operation",
-    "too-large",
-    "not-found",
-    "security",
-    "unknown",
-)
 CODE = {name: number for number, name in enumerate(CODES)}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.making.case import Wanted
+from conformance.making.case import TRAP, Wanted
 from conformance.making.guest_text import SAY, GuestText, Place, constant, f32, indented, show_function, u32
 from conformance.making.models import MODELS
 
@@ -42,6 +42,9 @@ CPU, GPU, TPU = range(3)
 SUCCESS, INVALID_ARGUMENT, INVALID_ENCODING, MISSING_MEMORY, BUSY, RUNTIME_ERROR = range(6)
 UNSUPPORTED_OPERATION, TOO_LARGE, NOT_FOUND = range(6, 9)
 ANY_ERROR = "1-8"
+FAILS: dict[str, Any] = {"others": (ANY_ERROR,)}
+FAILS_OR_TRAPS: dict[str, Any] = {"others": (ANY_ERROR, TRAP)}
+TRAPS: dict[str, Any] = {"best": TRAP, "others": (ANY_ERROR,)}
 UNWRITTEN = 0xEEEEEEEE
 """What a place for a result holds before a call writes there."""
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from conformance.making.case import TRAP, Case, case
 from conformance.making.core_guest import (
-    ANY_ERROR,
     CPU,
     ENCODINGS,
+    FAILS,
+    FAILS_OR_TRAPS,
     GPU,
     INVALID_ARGUMENT,
     INVALID_ENCODING,
     RUNTIME_ERROR,
     TPU,
+    TRAPS,
     UNWRITTEN,
     CoreGuest,
     In,
 )
 from conformance.making.files import files
 from conformance.making.guest_text import PAGE, f32, u32
-
-FAILS: dict[str, Any] = {"others": (ANY_ERROR,)}
-FAILS_OR_TRAPS: dict[str, Any] = {"others": (ANY_ERROR, TRAP)}
-TRAPS: dict[str, Any] = {"best": TRAP, "others": (ANY_ERROR,)}
 
 
 def load() -> Iterator[Case]:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from conformance.making.case import TRAP, Case, case
 from conformance.making.core_guest import (
-    ANY_ERROR,
     COUNTER,
+    FAILS,
+    FAILS_OR_TRAPS,
     INVALID_ARGUMENT,
     NOT_FOUND,
+    TRAPS,
     UNWRITTEN,
     CoreGuest,
     In,
 )
 from conformance.making.guest_text import PAGE, f32, u32
-
-FAILS: dict[str, Any] = {"others": (ANY_ERROR,)}
-FAILS_OR_TRAPS: dict[str, Any] = {"others": (ANY_ERROR, TRAP)}
-TRAPS: dict[str, Any] = {"best": TRAP, "others": (ANY_ERROR,)}
 
 
 def load_by_name() -> Iterator[Case]:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from conformance.suite import TYPES
+
 Dims = Sequence[int]
 """-1 is a dimension of any size."""
-
-TYPES = ("f16", "f32", "f64", "bf16", "u8", "i32", "i64")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn import Graph, TensorInfo
-from wasi_nn.graph.variables import Variables
+from wasi_nn.graph.variables import Variables, require_fitting
 from wasi_nn.types import GraphEncoding
 
 if TYPE_CHECKING:
@@ -110,5 +110,6 @@ class Factor(Variables):
         return {"factor": self.value.copy()}
 
     def set(self, values: Mapping[str, Array]) -> None:
+        require_fitting({"factor": self.value}, values)
         for value in values.values():
             self.value = value.copy()

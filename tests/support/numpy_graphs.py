@@ -10,7 +10,7 @@ import numpy as np
 
 from wasi_nn import ErrorCode, Graph, GraphEncoding, NNError, TensorInfo
 from wasi_nn.graph.runner import RunFunction
-from wasi_nn.graph.variables import Variables
+from wasi_nn.graph.variables import Variables, require_fitting
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array
@@ -39,6 +39,7 @@ class Weights(Variables):
 
     def set(self, values: Mapping[str, Array]) -> None:
         with self.lock:
+            require_fitting(self.values, values)
             for name, array in values.items():
                 self.values[name][...] = array
 

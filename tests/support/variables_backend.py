@@ -21,7 +21,7 @@ import numpy as np
 import wasi_nn
 from wasi_nn import ExecutionTarget, Graph, GraphEncoding, TensorInfo
 from wasi_nn.graph.runner import RunFunction
-from wasi_nn.graph.variables import Variables
+from wasi_nn.graph.variables import Variables, require_fitting
 
 F32 = np.dtype(np.float32)
 SIZE = 4
@@ -87,6 +87,7 @@ class TrainedVariables(Variables):
 
     def set(self, values: Mapping[str, Any]) -> None:
         with self.lock:
+            require_fitting(self.values, values)
             for name, value in values.items():
                 self.values[name] = value.copy()
 

@@ -18,11 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 from typing import TypeVar
 
+from wasi_nn.abi.wit_encodings import NUMBER_OF_ENCODING
 from wasi_nn.errors import ErrorCode, NNError
-from wasi_nn.graph.description import GraphDescription, is_byte_strings
+from wasi_nn.graph.description import GraphDescription
+from wasi_nn.graph.guest_types import is_text
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.settings import how_to_set
-from wasi_nn.types import GraphEncoding, TensorType
+from wasi_nn.types import TensorType
 
 Item = TypeVar("Item")
 
@@ -47,14 +49,14 @@ Place = tuple[int, int]
 
 
 class RecordWriter:
-    """Writes one description. The numbers of tensor types and encodings are those of the guest's ABI.
+    """Writes one description. The numbers of tensor types are those of the guest's ABI, and those of encodings
+    are WIT's.
 
     A description of more than `MAX_RECORD` bytes raises `NNError` with `too-large`.
     """
 
-    def __init__(self, types: Mapping[TensorType, int], encodings: Mapping[GraphEncoding, int], base: int = 0) -> None:
+    def __init__(self, types: Mapping[TensorType, int], base: int = 0) -> None:
         self._types = types
-        self._encodings = encodings
         self._base = base
         self._bytes = bytearray()
         self._has_metadata = False
@@ -67,7 +69,7 @@ class RecordWriter:
         _GRAPH.pack_into(
             self._bytes,
             at,
-            self._encodings[description.encoding],
+            NUMBER_OF_ENCODING[description.encoding],
             *self._string(description.runtime),
             *self._string(description.device),
             *self._string(description.signature),
@@ -124,7 +126,7 @@ class RecordWriter:
     def _element_type(self, info: TensorInfo) -> tuple[int, int, int]:
         if info.dtype is None:
             return _ANY, *_NOTHING
-        if is_byte_strings(info):
+        if is_text(info):
             return _BYTE_STRING, *_NOTHING
         number = None if info.type is None else self._types.get(info.type)
         return (_NATIVE, *self._string(info.type_name)) if number is None else (_NUMBER, number, 0)

@@ -25,7 +25,7 @@ from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.python_tensors import cast_exactly
 from wasi_nn.graph.runner import ABSENT, Runner, as_runner
 from wasi_nn.graph.tensor_info import TensorInfo
-from wasi_nn.graph.variables import Variables
+from wasi_nn.graph.variables import OtherVariables, Variables
 from wasi_nn.types import TensorType
 
 if TYPE_CHECKING:
@@ -48,9 +48,7 @@ class _ConvertedGraph(Graph):
         }
         super().__init__(map(guest_info, graph.inputs), map(guest_info, graph.outputs), graph.metadata | keys)
         self._graph = graph
-        self.encoding, self.runtime, self.device = graph.encoding, graph.runtime, graph.device
-        self.outputs_vary, self.keeps_state = graph.outputs_vary, graph.keeps_state
-        self.signature, self.signatures = graph.signature, graph.signatures
+        self.take_after(graph)
 
     def configured(self, config: memoryview) -> Graph:
         return converted(self._graph.configured(config))
@@ -66,32 +64,15 @@ class _ConvertedGraph(Graph):
         return _ConvertingRunner(self._graph)
 
 
-class _ConvertedVariables(Variables):
+class _ConvertedVariables(OtherVariables):
     """A set of variables whose graphs convert their tensors. The variables themselves have their own types."""
 
     def __init__(self, variables: Variables) -> None:
-        self._variables = variables
+        super().__init__(variables)
         self.nbytes = variables.nbytes
 
-    @property
-    def state_bytes(self) -> int:
-        return self._variables.state_bytes
-
-    @property
-    def is_lost(self) -> bool:
-        return self._variables.is_lost
-
     def graph(self, signature: str) -> Graph:
-        return converted(self._variables.graph(signature))
-
-    def get(self) -> dict[str, Array]:
-        return self._variables.get()
-
-    def templates(self) -> Mapping[str, Array]:
-        return self._variables.templates()
-
-    def set(self, values: Mapping[str, Array]) -> None:
-        self._variables.set(values)
+        return converted(super().graph(signature))
 
 
 class _ConvertingRunner(Runner):

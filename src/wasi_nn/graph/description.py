@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wasi_nn.graph.guest_types import is_text
-from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import GraphEncoding
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph
+    from wasi_nn.graph.tensor_info import TensorInfo
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,3 @@ def described(graph: Graph, *, metadata: bool = True) -> GraphDescription:
         None if graph.outputs_vary else graph.outputs,
         graph.metadata if metadata else {},
     )
-
-
-def is_byte_strings(info: TensorInfo) -> bool:
-    """Whether a tensor has byte strings."""
-    return is_text(info)

@@ -60,6 +60,12 @@ class Graph(ABC):
         self._forks = forks.count
         forks.leak_in_child(self)
 
+    def take_after(self, graph: Graph) -> None:
+        """Be of the same encoding, runtime, device, signatures and kind of outputs and state as another graph."""
+        self.encoding, self.runtime, self.device = graph.encoding, graph.runtime, graph.device
+        self.outputs_vary, self.keeps_state = graph.outputs_vary, graph.keeps_state
+        self.signature, self.signatures = graph.signature, graph.signatures
+
     def require_usable(self) -> None:
         """Raise `NNError` with `runtime-error` if the graph is closed, or this is a fork of the process that loaded
         it."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from wasi_nn.arguments import as_mapping, as_text
 from wasi_nn.errors import ErrorCode, NNError, shortened
+from wasi_nn.process import forks
 from wasi_nn.types import dims_text, dtype_name
 
 if TYPE_CHECKING:
@@ -25,6 +26,16 @@ class Variables(ABC):
     has variables of its own. Any number of threads may use the set: the backend makes its computes and changes one
     after another where the runtime needs that.
     """
+
+    def __init__(self) -> None:
+        self._forks = forks.count
+        forks.leak_in_child(self)
+
+    def require_made_here(self) -> None:
+        """Raise `NNError` with `runtime-error` in a fork of the process that made the set: its runtime, and the threads
+        that have its locks, don't exist there."""
+        if self._forks != forks.count:
+            raise forks.made_elsewhere("set of variables")
 
     nbytes: int = 0
     """The memory in bytes that the set takes, beside what the graph takes itself."""
@@ -60,6 +71,34 @@ class Variables(ABC):
     def set(self, values: Mapping[str, Array]) -> None:
         """Set some of the variables to copies of these arrays, which are valid during the call only. The names, types
         and dimensions are those that `get` gives; others are `NNError` with `invalid-argument`, and change nothing."""
+
+
+class OtherVariables(Variables):
+    """Another set, for a subclass that changes something of it. The default of `nbytes`, none, isn't the other's."""
+
+    def __init__(self, variables: Variables) -> None:
+        super().__init__()
+        self._variables = variables
+
+    @property
+    def state_bytes(self) -> int:
+        return self._variables.state_bytes
+
+    @property
+    def is_lost(self) -> bool:
+        return self._variables.is_lost
+
+    def graph(self, signature: str) -> Graph:
+        return self._variables.graph(signature)
+
+    def get(self) -> dict[str, Array]:
+        return self._variables.get()
+
+    def templates(self) -> Mapping[str, Array]:
+        return self._variables.templates()
+
+    def set(self, values: Mapping[str, Array]) -> None:
+        self._variables.set(values)
 
 
 def arrays_of(values: Mapping[str, Array]) -> dict[str, Array]:

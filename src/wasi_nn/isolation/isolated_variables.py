@@ -23,7 +23,6 @@ from wasi_nn.isolation.wire.outputs import OutputReader, layout
 from wasi_nn.isolation.wire.protocol import Message, Request, request
 from wasi_nn.isolation.wire.variables import nbytes_of, templates_of, values_of
 from wasi_nn.limits.stopping import stopped_by, turn
-from wasi_nn.process import forks
 
 if TYPE_CHECKING:
     from wasi_nn.graph.runner import Runner
@@ -38,10 +37,10 @@ class IsolatedVariables(Variables):
     """A set of variables in the worker that has the model now. Raises `NNError` as `ask` of a connection does."""
 
     def __init__(self, base: IsolatedGraph, model: Model, config: bytes) -> None:
+        super().__init__()
         self.settings = model.settings
         self._base = base  # the worker keeps a graph as long as the host has it
         self._lock = threading.Lock()
-        self._forks = forks.count
         self._graphs: dict[str, tuple[Description, int]] = {}
         worker, place = model.worker_with(config)
         begin = request(Request.VARIABLES, graph=place)
@@ -50,7 +49,6 @@ class IsolatedVariables(Variables):
             self.nbytes = nbytes_of(self._connection.began)
         except InvalidWorkerMessage as error:
             raise self._connection.misled(error) from error
-        forks.leak_in_child(self)
 
     @property
     def is_lost(self) -> bool:
@@ -108,8 +106,7 @@ class IsolatedVariables(Variables):
         return error.with_message(f"{reason}; {_LOST}")
 
     def _usable(self) -> _SetConnection:
-        if self._forks != forks.count:
-            raise forks.made_elsewhere("set of variables")
+        self.require_made_here()
         if self.is_lost:
             raise NNError(ErrorCode.RUNTIME_ERROR, f"the isolated worker of the graph has ended, and {_LOST}")
         return self._connection

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.variables import Variables
+from wasi_nn.graph.variables import OtherVariables, Variables
 
 if TYPE_CHECKING:
     from wasi_nn.graph.runner import RunFunction, Runner
-    from wasi_nn.types import Array
 
 
 class SharedGraph(Graph):
@@ -21,9 +19,8 @@ class SharedGraph(Graph):
         self._set = graph.variables()
         self._graph = on_set = self._set.graph(graph.signature)
         super().__init__(on_set.inputs, on_set.outputs, on_set.metadata)
-        self.encoding, self.runtime, self.device = on_set.encoding, on_set.runtime or graph.runtime, on_set.device
-        self.outputs_vary, self.keeps_state = on_set.outputs_vary, on_set.keeps_state
-        self.signature, self.signatures = on_set.signature, on_set.signatures
+        self.take_after(on_set)
+        self.runtime = on_set.runtime or graph.runtime
 
     @property
     def is_lost(self) -> bool:
@@ -41,29 +38,6 @@ class SharedGraph(Graph):
         return self._graph.runner()
 
 
-class _OfAll(Variables):
+class _OfAll(OtherVariables):
     """The set of all guests, for one of them: it takes no memory beside what the named graph takes, and so it counts
     for no guest."""
-
-    def __init__(self, variables: Variables) -> None:
-        self._set = variables
-
-    @property
-    def state_bytes(self) -> int:
-        return self._set.state_bytes
-
-    @property
-    def is_lost(self) -> bool:
-        return self._set.is_lost
-
-    def graph(self, signature: str) -> Graph:
-        return self._set.graph(signature)
-
-    def get(self) -> dict[str, Array]:
-        return self._set.get()
-
-    def templates(self) -> Mapping[str, Array]:
-        return self._set.templates()
-
-    def set(self, values: Mapping[str, Array]) -> None:
-        self._set.set(values)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 from wasi_nn.arguments import as_text, as_view
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.byte_strings import decoded, encoded, held_bytes
-from wasi_nn.graph.description import GraphDescription, described, is_byte_strings
+from wasi_nn.graph.description import GraphDescription, described
 from wasi_nn.graph.fitting import find
 from wasi_nn.graph.graph import Graph
-from wasi_nn.graph.guest_types import STRINGS, holds_texts
+from wasi_nn.graph.guest_types import STRINGS, holds_texts, is_text
 from wasi_nn.graph.named_tensors import unsupported_output
 from wasi_nn.graph.runner import failure
 from wasi_nn.graph.sequence import NamedSequence
@@ -132,7 +132,7 @@ class ExtensionCalls(ABC):
 
         def put(shared: Variables) -> None:
             self._usage.require("tensor_bytes", content.nbytes)
-            shared.set(state_files.read(content, shared.templates()))
+            shared.set(state_files.values_in(content))
 
         self._on_variables(graph, self._handles.get(graph, Graph), put)
 
@@ -159,10 +159,12 @@ class ExtensionCalls(ABC):
         results = self.next_named(sequence)
         if results is None:
             return None
-        graph = self._handles.get(sequence, NamedSequence).context.graph
+        return self._as_tensors(self._handles.get(sequence, NamedSequence).context.graph, results)
+
+    def _as_tensors(self, graph: Graph, results: Sequence[tuple[str, Array]]) -> list[tuple[str, int]]:
+        """Give the guest outputs of a graph as new tensors; returns their handles by the outputs' names."""
         tensors = [as_tensor(graph, name, array, self.takes_byte_strings) for name, array in results]
-        handles = self._handles.add_all(tensors)
-        return [(name, handle) for (name, _), handle in zip(results, handles, strict=True)]
+        return [(name, handle) for (name, _), handle in zip(results, self._handles.add_all(tensors), strict=True)]
 
     def next_named(self, sequence: int) -> list[tuple[str, Array]] | None:
         """See `NamedSequence.next`."""
@@ -185,7 +187,7 @@ class ExtensionCalls(ABC):
         `ExecutionContext.set_input` do, with `too-large` by the limits."""
         item = self.context(context)
         info = item.graph.inputs[find(item.graph.inputs, index, "input")]
-        if info.dtype is not None and not is_byte_strings(info):
+        if info.dtype is not None and not is_text(info):
             message = f"input {info.name!r} is {info.type_name}, not byte strings: call set_input"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         self._usage.require("tensor_bytes", len(content))

@@ -319,12 +319,10 @@ class Session(ExtensionCalls):
         try:
             arrays = [(name, self._handles.get(tensor, Tensor).array(name)) for name, tensor in inputs]
             results = self.compute_named(context, arrays)
-            graph = self.context(context).graph
-            outputs = [as_tensor(graph, name, array, self.takes_byte_strings) for name, array in results]
         finally:
             for _, tensor in inputs:
                 self._handles.discard(tensor)
-        return [(name, handle) for (name, _), handle in zip(results, self._handles.add_all(outputs), strict=True)]
+        return self._as_tensors(self.context(context).graph, results)
 
     def compute_single(self, context: int) -> None:
         """See `ExecutionContext.compute_single`."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError, one_line, shortened
-from wasi_nn.graph.variables import require_fitting
 from wasi_nn.types import dtype_named
 
 if TYPE_CHECKING:
@@ -70,12 +69,4 @@ def values_in(content: memoryview) -> dict[str, Array]:
     except (safetensors.SafetensorError, ValueError, TypeError, OverflowError) as error:
         message = f"the state isn't a safetensors file: {one_line(error)}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message) from error
-    return values
-
-
-def read(content: memoryview, variables: Mapping[str, Array]) -> dict[str, Array]:
-    """The values in a safetensors file for some of these variables. Raises `NNError` with `invalid-argument` as
-    `values_in` does, and for a name, a type or dimensions that no variable has."""
-    values = values_in(content)
-    require_fitting(variables, values)
     return values

@@ -21,13 +21,13 @@ from wasi_nn.abi.component.host_functions import STRING, U32, U64, HostFunction,
 from wasi_nn.abi.component.kept import KeptTensors
 from wasi_nn.abi.component.memories import GuestMemories
 from wasi_nn.abi.component.numbers import (
-    ENCODINGS,
     ERROR_CODES,
     NUMBER_OF_CODE,
     NUMBER_OF_TYPE,
     TARGETS,
     TENSOR_TYPES,
 )
+from wasi_nn.abi.wit_encodings import ENCODINGS
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.session.session import Session, require_builder_count
 from wasi_nn.session.tensor import Tensor

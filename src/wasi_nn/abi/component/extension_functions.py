@@ -23,7 +23,7 @@ from wasi_nn.abi.component.bridge_functions import (
     text_of,
 )
 from wasi_nn.abi.component.host_functions import STRING, U32, U64, HostFunction, Text
-from wasi_nn.abi.component.numbers import ENCODINGS, NUMBER_OF_TYPE
+from wasi_nn.abi.component.numbers import NUMBER_OF_TYPE
 from wasi_nn.abi.description_record import RecordWriter
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.byte_strings import MAX_STRINGS
@@ -31,7 +31,6 @@ from wasi_nn.graph.fitting import MAX_RANK
 from wasi_nn.session.tensor import Tensor
 from wasi_nn.types import TensorType, dims_text
 
-_NUMBER_OF_ENCODING = {encoding: number for number, encoding in enumerate(ENCODINGS)}
 _AFTER_THE_LAST = b"%08x%08x" % (0, 0xFFFFFFFF)
 
 
@@ -83,7 +82,7 @@ class ExtendedAbi(ComponentAbi):
         return refuse
 
     def describe(self, graph: int, address: int) -> Text:
-        writer = RecordWriter(NUMBER_OF_TYPE, _NUMBER_OF_ENCODING, address)
+        writer = RecordWriter(NUMBER_OF_TYPE, address)
         record = np.frombuffer(writer.graph(self.session.describe(graph)), np.uint8)
         return 2 * len(record), lambda text: split(record, text)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wasi_nn.errors import ErrorCode
-from wasi_nn.types import ExecutionTarget, GraphEncoding, TensorType
+from wasi_nn.types import ExecutionTarget, TensorType
 
 TENSOR_TYPES = (
     TensorType.F16,
@@ -13,15 +13,6 @@ TENSOR_TYPES = (
     TensorType.U8,
     TensorType.I32,
     TensorType.I64,
-)
-ENCODINGS = (
-    GraphEncoding.OPENVINO,
-    GraphEncoding.ONNX,
-    GraphEncoding.TENSORFLOW,
-    GraphEncoding.PYTORCH,
-    GraphEncoding.TENSORFLOWLITE,
-    GraphEncoding.GGML,
-    GraphEncoding.AUTODETECT,
 )
 TARGETS = (ExecutionTarget.CPU, ExecutionTarget.GPU, ExecutionTarget.TPU)
 ERROR_CODES = (

@@ -17,7 +17,7 @@ from wasi_nn.abi.call_boundary import MAX_NAME, CallBoundary
 from wasi_nn.abi.description_record import RecordWriter
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.fitting import MAX_RANK
-from wasi_nn.types import GraphEncoding, TensorType
+from wasi_nn.types import TensorType
 
 if TYPE_CHECKING:
     from wasi_nn.abi.core.guest_memory import GuestMemory
@@ -46,16 +46,6 @@ FUNCTIONS = {
 }
 """The functions, each with the number of its parameters and with the interface of wasi-nn:ext that it belongs to."""
 
-_ENCODINGS = (
-    GraphEncoding.OPENVINO,
-    GraphEncoding.ONNX,
-    GraphEncoding.TENSORFLOW,
-    GraphEncoding.PYTORCH,
-    GraphEncoding.TENSORFLOWLITE,
-    GraphEncoding.GGML,
-    GraphEncoding.AUTODETECT,
-)
-_NUMBER_OF_ENCODING = {encoding: number for number, encoding in enumerate(_ENCODINGS)}
 _MAX_SIZE = 2**32 - 1
 
 
@@ -101,7 +91,7 @@ class ExtensionFunctions(CallBoundary[int]):
         return {kind: number for kind, number in kinds if kind is not None}
 
     def _writer(self, base: int) -> RecordWriter:
-        return RecordWriter(self._number_of_type, _NUMBER_OF_ENCODING, base)
+        return RecordWriter(self._number_of_type, base)
 
     def describe(self, memory: GuestMemory, graph: int, buffer: int, room: int, out: int) -> None:
         check_buffer(memory, buffer, room, out)

@@ -36,13 +36,13 @@ from wasi_nn.backends.onnx.model import (
 from wasi_nn.backends.openvino.compiled_graph import OpenVinoGraph
 from wasi_nn.backends.openvino.signal_stack import signal_stack_kept
 from wasi_nn.backends.options import as_bytes, check_options, is_flag, is_text, is_texts, is_thread_count, one_of
+from wasi_nn.backends.signature_choice import described_signatures
 from wasi_nn.backends.tensorflow import model as tensorflow_model
 from wasi_nn.backends.tensorflow.changes import require_unchanging
 from wasi_nn.backends.tflite.model import cut_short_tflite, is_tflite, require_sound
 from wasi_nn.backends.tflite.signatures import (
     Signature,
     choose_signature,
-    described_signatures,
     read_signatures,
     require_main,
 )

@@ -20,10 +20,9 @@ from wasi_nn.backends.pytorch.torch_graph import (
     ModuleCall,
     TorchGraph,
     TorchVariables,
-    choose_signature,
-    signature_texts,
     storage_bytes,
 )
+from wasi_nn.backends.signature_choice import choose_signature, described_signatures
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.tensor_info import TensorInfo
@@ -69,7 +68,7 @@ def open_exported(model: bytes | Path, device: str, signature: str | None, *, tr
 
         programs = {name: move_to_device_pass(program, device) for name, program in programs.items()}
     archive = _Archive(programs, device, torch_version)
-    name = choose_signature(tuple(programs), signature, _USUAL)
+    name = choose_signature(sorted(programs), signature, _USUAL)
     return ExportedGraph(archive, name, _module_of(programs[name]))
 
 
@@ -143,7 +142,7 @@ class ExportedGraph(TorchGraph):
         super().__init__(
             [argument for argument in self._arguments if isinstance(argument, TensorInfo)],
             [replace(info, name=name) for name, info in named_leaves(outputs)],
-            described | signature_texts(name, self.signatures),
+            described | described_signatures(sorted(self.signatures), name),
         )
         self.device = archive.device
         self.writes, self.keeps_state, self.learns = archive.effects[name]

@@ -19,10 +19,9 @@ from wasi_nn.backends.pytorch.torch_graph import (
     ModuleCall,
     TorchGraph,
     TorchVariables,
-    choose_signature,
-    signature_texts,
     storage_bytes,
 )
+from wasi_nn.backends.signature_choice import choose_signature, described_signatures
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import ABSENT
@@ -55,7 +54,7 @@ def open_script(model: bytes | Path, device: str, signature: str | None, *, trus
         require_harmless_functions(unit.get_functions())
     wrap: Any = torch.jit._recursive.wrap_cpp_module
     script = _Script(wrap(loaded).eval(), device)
-    return ScriptGraph(script, choose_signature(tuple(script.methods), signature, _USUAL), script.module)
+    return ScriptGraph(script, choose_signature(sorted(script.methods), signature, _USUAL), script.module)
 
 
 @dataclass(frozen=True)
@@ -212,7 +211,7 @@ class ScriptGraph(TorchGraph):
         super().__init__(
             [info for argument in self._arguments for info in argument.inputs()],
             method.outputs or (),
-            described | signature_texts(name, self.signatures),
+            described | described_signatures(sorted(self.signatures), name),
         )
         self.device = script.device
         self._effects = script.effects(name)

@@ -15,7 +15,6 @@ from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.runner import RunFunction
 from wasi_nn.graph.variables import Variables, arrays_of, require_fitting
 from wasi_nn.limits.stopping import turn
-from wasi_nn.process import forks
 from wasi_nn.types import GraphEncoding
 
 if TYPE_CHECKING:
@@ -25,22 +24,6 @@ if TYPE_CHECKING:
 
 ModuleCall = Callable[["Sequence[Array]", "Callable[[Array], torch.Tensor]"], Any]
 """Calls a module: takes the arrays of its inputs and a function that makes tensors of them; returns its result."""
-
-
-def choose_signature(names: Sequence[str], wanted: str | None, preferred: Iterable[str]) -> str:
-    """The signature to run: the wanted one, else the first preferred one that exists, else the first by name; the only
-    one is the first too. Raises `NNError` with `invalid-argument` if none has the wanted name."""
-    if wanted is None:
-        return next((name for name in preferred if name in names), min(names))
-    if wanted not in names:
-        message = f"the model has no signature {wanted!r}; it has {', '.join(sorted(names))}"
-        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-    return wanted
-
-
-def signature_texts(name: str, names: Sequence[str]) -> dict[str, str]:
-    """The metadata of a graph on its signatures: none if it has only one."""
-    return {"signatures": ", ".join(sorted(names)), "signature": name} if len(names) > 1 else {}
 
 
 def storage_bytes(tensors: Iterable[torch.Tensor]) -> int:
@@ -66,12 +49,11 @@ class TorchVariables(Variables):
         *,
         takes_turns: bool,
     ) -> None:
+        super().__init__()
         self._tensors = tensors
         self._make = make
         self.nbytes = nbytes
         self._lock = threading.Lock() if takes_turns else None
-        self._forks = forks.count
-        forks.leak_in_child(self)
 
     @property
     def state_bytes(self) -> int:
@@ -80,8 +62,7 @@ class TorchVariables(Variables):
 
     def turn(self) -> AbstractContextManager[None]:
         """While no other thread uses the modules. Raises `NNError` in a fork, where such a thread doesn't exist."""
-        if self._forks != forks.count:
-            raise forks.made_elsewhere("set of variables")
+        self.require_made_here()
         return nullcontext() if self._lock is None else turn(self._lock)
 
     def graph(self, signature: str) -> Graph:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.backends.signature_choice import usual_signature
+from wasi_nn.backends.signature_choice import choose_signature, described_signatures
 from wasi_nn.backends.tensorflow.operations import Reach, Walk, keeps_state, node_name, reach
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.settings import how_to_set_option
@@ -92,8 +92,10 @@ class SavedModelPlans:
         self._tf = tf
         self._meta = meta = _tagged(SavedModel.FromString(model).meta_graphs, options.get("tags"))
         self.names = tuple(sorted(key for key in meta.signature_def if not key.startswith(LOADER_PREFIX)))
-        self._listed = ", ".join(self.names)
-        self.chosen = _choose_signature(self.names, options.get("signature"))
+        if not self.names:
+            message = "the SavedModel has no signatures, so it can't be run: save it with one"
+            raise NNError(ErrorCode.RUNTIME_ERROR, message)
+        self.chosen = choose_signature(self.names, options.get("signature") or None)
         variables = folder / "variables" / "variables" if folder is not None else None
         self._restore = []
         if variables is not None and variables.with_suffix(".index").exists() and meta.saver_def.restore_op_name:
@@ -110,8 +112,7 @@ class SavedModelPlans:
         if not self._restore and any(kind in needed.operations for kind in VARIABLES):
             how = "give the path of its folder, or a zip or tar file of all of it"
             raise NNError(ErrorCode.RUNTIME_ERROR, f"the SavedModel's variables are missing: {how}")
-        metadata = {"signatures": self._listed, "signature": name} if len(self.names) > 1 else {}
-        metadata |= _metadata(meta.meta_info_def.tensorflow_version, needed)
+        metadata = described_signatures(self.names, name) | _metadata(meta.meta_info_def.tensorflow_version, needed)
         operations = meta.meta_info_def.stripped_op_list
         return Plan(meta.graph_def, operations, inputs, outputs, needed, self._first, metadata, name, self.names)
 
@@ -144,16 +145,6 @@ def _tagged(metas: Sequence[Any], tags: list[str] | None) -> Any:
     choice = f" (choose one: {how_to_set_option('tags', tagged[0])})" if tags is None and tagged else ""
     message = f"the SavedModel has no graph tagged {', '.join(wanted)}; its graphs are tagged: {names}{choice}"
     raise NNError(ErrorCode.INVALID_ARGUMENT, printable(message))
-
-
-def _choose_signature(names: Collection[str], wanted: str | None) -> str:
-    """The signature to run: the wanted one, else the usual one."""
-    if not names:
-        raise NNError(ErrorCode.RUNTIME_ERROR, "the SavedModel has no signatures, so it can't be run: save it with one")
-    if wanted and wanted not in names:
-        message = f"the model has no signature {wanted!r}; it has {', '.join(names)}"
-        raise NNError(ErrorCode.INVALID_ARGUMENT, printable(message))
-    return wanted or usual_signature(names)
 
 
 def _signature_port(tf: Any, key: str, info: Any, defaults: Mapping[str, Any]) -> Port:

@@ -17,7 +17,6 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import Runner, failure
 from wasi_nn.graph.variables import Variables, arrays_of, require_fitting, require_signature
 from wasi_nn.limits.stopping import turn
-from wasi_nn.process import forks
 from wasi_nn.types import GraphEncoding
 
 if TYPE_CHECKING:
@@ -195,11 +194,10 @@ class TensorFlowVariables(Variables):
         variables: SessionVariables,
         another: NewSet,
     ) -> None:
+        super().__init__()
         self._device, self._entries, self._variables = program.device, entries, variables
         self.another = another
         self._lock = Lock()
-        self._forks = forks.count
-        forks.leak_in_child(self)
         values = variables.in_place()
         self.nbytes = program.nbytes + sum(array.nbytes for array in values.values())
         self._state_bytes = sum(array.nbytes for name, array in values.items() if variables.nodes[name].is_numeric)
@@ -236,8 +234,7 @@ class TensorFlowVariables(Variables):
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """While the session isn't used elsewhere. An exception of TensorFlow's becomes an `NNError`."""
-        if self._forks != forks.count:
-            raise forks.made_elsewhere("set of variables")
+        self.require_made_here()
         with turn(self._lock):
             try:
                 yield

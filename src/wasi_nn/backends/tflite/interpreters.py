@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from wasi_nn.backends.tflite.signatures import described_signatures, read_signatures
+from wasi_nn.backends.signature_choice import described_signatures
+from wasi_nn.backends.tflite.signatures import read_signatures
 from wasi_nn.backends.tflite.variable_access import has_variables, with_variable_access
 from wasi_nn.graph.byte_strings import as_bytes
 from wasi_nn.graph.tensor_info import TensorInfo

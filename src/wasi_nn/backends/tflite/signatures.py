@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from wasi_nn.backends import signature_choice
 from wasi_nn.backends.formats.flatbuffers import FlatBuffer, Table
-from wasi_nn.backends.signature_choice import usual_signature
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.settings import how_to_run_by, how_to_set_option
 from wasi_nn.types import GraphEncoding
@@ -65,11 +65,9 @@ def choose_signature(signatures: Sequence[Signature], wanted: str | None) -> Sig
     """The signature to run: by its name in the options, else the usual one. None for a model without signatures: its
     main graph, by its tensors' own names."""
     by_name = {signature.name: signature for signature in reversed(signatures)}
-    if wanted is not None and wanted not in by_name:
-        names = ", ".join(signature.name for signature in signatures) or "none"
-        message = f"the model has no signature {wanted!r}; it has {names}"
-        raise NNError(ErrorCode.INVALID_ARGUMENT, printable(message))
-    return by_name[usual_signature(by_name) if wanted is None else wanted] if by_name else None
+    if not by_name and wanted is None:
+        return None
+    return by_name[signature_choice.choose_signature([signature.name for signature in signatures], wanted)]
 
 
 def require_main(chosen: Signature | None, signatures: Sequence[Signature]) -> None:
@@ -85,8 +83,3 @@ def require_main(chosen: Signature | None, signatures: Sequence[Signature]) -> N
     if main is not None:
         message += f"; or run the signature {main!r}: {how_to_set_option('signature', main)}"
     raise NNError(ErrorCode.UNSUPPORTED_OPERATION, printable(message))
-
-
-def described_signatures(names: Sequence[str], chosen: str) -> dict[str, str]:
-    """The metadata of a model with several signatures: the names of all, and of the one that is run."""
-    return {"signatures": ", ".join(names), "signature": chosen} if len(names) > 1 else {}

@@ -13,7 +13,6 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import RunFunction, failure
 from wasi_nn.graph.variables import Variables, arrays_of, require_fitting, require_signature
 from wasi_nn.limits.stopping import turn
-from wasi_nn.process import forks
 from wasi_nn.types import GraphEncoding
 
 if TYPE_CHECKING:
@@ -38,11 +37,10 @@ class TfliteVariables(Variables):
     """See `Variables`. One thread at a time uses the interpreter."""
 
     def __init__(self, model: TfliteModel) -> None:
+        super().__init__()
         self._model = model
         self._interpreter = model.interpreter()
         self._lock = Lock()
-        self._forks = forks.count
-        forks.leak_in_child(self)
         access = model.access
         self._names = access.names if access is not None else ()
         if access is not None and access.names:
@@ -79,8 +77,7 @@ class TfliteVariables(Variables):
     def run(self, call: Callable[[Argument], Result], argument: Argument) -> Result:
         """Make a call that uses the interpreter, while no other thread does. An exception of LiteRT becomes an
         `NNError`."""
-        if self._forks != forks.count:
-            raise forks.made_elsewhere("set of variables")
+        self.require_made_here()
         with turn(self._lock):
             try:
                 return call(argument)
