@@ -3,9 +3,8 @@
 The model is SmolLM2 (135 million parameters, weights of four bits). Three writers make the same text with the same
 options: a guest in WasmEdge's dialect, an execution context without WebAssembly, and xllamacpp.
 
-A second table has components that print the text by the sequences of wasi-nn:ext, compared with a guest in WasmEdge's
-dialect that prints it: C, Python and JavaScript. Their start doesn't count: the time is that from the first piece to
-the last.
+A second table has guests that print the text by the sequences of wasi-nn:ext: components in C, Python and JavaScript,
+compared with a core module. Their start doesn't count: the time is that from the first piece to the last.
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ from bench.guest_loop import pieces_through_a_guest
 from bench.ratios import best, ratio, side_by_side
 from wasi_nn.errors import EndOfSequence
 
-CHAT = Path(__file__).parent.parent / "guests" / "c" / "chat.wasm"
-STREAM = Path(__file__).parent.parent / "guests" / "component" / "stream.wasm"
+GUESTS = Path(__file__).parent.parent / "guests"
 PROMPT = "Once upon a time"
 TOKENS = 128
 CONTEXT = 1024
@@ -124,17 +122,16 @@ class PieceTimes:
 def components(graph: wasi_nn.Graph) -> None:
     """Print the table of components."""
     host = wasi_nn.Host({"net": graph})
-    base = "a core module, by compute_single"
+    base = "a core module in C"
     writers = {
-        "a component in C": by_command(host, STREAM),
+        base: by_command(host, GUESTS / "c" / "stream.wasm", "--graph"),
+        "a component in C": by_command(host, GUESTS / "component" / "stream.wasm"),
         "a component in Python": by_command(host, _built("ext-python.wasm", build_python, "ext"), "stream"),
     }
     if shutil.which("npm"):
         writers["a component in JavaScript"] = by_command(host, _built("stream-js.wasm", build_js, "stream"))
     if len({write() for write in writers.values()}) != 1:
         raise SystemExit("the guests make different texts")
-    # This one makes another text of as many tokens, since it puts the prompt into a conversation.
-    writers = {base: by_command(host, CHAT, "--graph"), **writers}
     pieces = PieceTimes()
     spans: dict[str, list[float]] = {name: [] for name in writers}
     for _ in range(ROUNDS):

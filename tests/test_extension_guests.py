@@ -11,6 +11,7 @@ import numpy as np
 import onnx_models
 import pytest
 from conftest import C_GUESTS, need
+from extension_graphs import Speller
 from numpy_graphs import Counting, Described, Shouting, Trainable
 
 import wasi_nn
@@ -182,6 +183,34 @@ def test_real_models(name: str, tmp_path: Path) -> None:
         assert np.frombuffer(got, expected.dtype) == pytest.approx(expected.reshape(-1), rel=1e-4, abs=1e-5)
 
 
+# stream
+
+
+def test_pieces_are_printed_as_they_come(tmp_path: Path) -> None:
+    graph = Speller()
+    assert run(graph, "stream", tmp_path, "abc") == ["abc"]
+    assert run(graph, "stream", tmp_path, "--pieces", "2", "abcd") == ["ab"]
+    assert graph.closed == ["abc", "abcd"], "both sequences ended, the second one early"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["ab?c"], "next_of_sequence"),
+        (["--options", "{}", "abc"], "set_input"),
+        ([], "usage: stream"),
+        (["one", "two"], "no option two; usage: stream"),
+    ],
+)
+def test_mistakes_with_stream(arguments: list[str], text: str, tmp_path: Path) -> None:
+    assert text in run(Speller(), "stream", tmp_path, *arguments)[-1]
+
+
+def test_a_graph_that_gives_no_pieces(tmp_path: Path) -> None:
+    bytes_in_and_out = [TensorInfo.of_bytes("prompt")], [TensorInfo.of_bytes("response")]
+    assert run(Described(*bytes_in_and_out), "stream", tmp_path, "a")[-1] == "begin_sequence: unsupported_operation"
+
+
 # train
 
 
@@ -280,7 +309,7 @@ def test_a_model_that_cannot_be_trained(data: Path) -> None:
     assert train(onnx_models.relu(), data)[-1] == "the model has no signature train"
 
 
-@pytest.mark.parametrize(("guest", "extension"), [("run_any", "describe"), ("train", "state")])
+@pytest.mark.parametrize(("guest", "extension"), [("run_any", "describe"), ("stream", "sequences"), ("train", "state")])
 def test_the_guests_need_their_extensions(guest: str, extension: str, data: Path) -> None:
     from wasi_nn import GuestError
     from wasi_nn.session.policy import EXTENSIONS
