@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.errors import ErrorCode, NNError, printable
+from wasi_nn.graph.byte_strings import as_bytes
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.guest_types import NUMBERS, guest_info, holds_texts, is_maps, is_text
 from wasi_nn.graph.named_tensors import output_infos
@@ -189,9 +190,8 @@ def _bytes_of(name: str, array: Array, most: int) -> Array:
     """An array whose rows are the bytes of strings."""
     if not holds_texts(array):
         return array
-    items: list[Any] = array.reshape(-1).tolist()
-    _row_size(name, items, most)
-    texts = [item.encode("utf-8", "surrogateescape") if isinstance(item, str) else item for item in items]
+    _row_size(name, array.reshape(-1).tolist(), most)
+    texts = as_bytes(array)
     if any(text.endswith(b"\0") for text in texts):
         message = f"output {name!r} has a string that ends in a zero byte, which a guest can't tell from filling zeros"
         raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)

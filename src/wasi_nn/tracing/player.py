@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.errors import NNError, one_line
-from wasi_nn.graph.byte_strings import decoded, encoded
+from wasi_nn.graph.byte_strings import as_bytes, as_objects, decoded
 from wasi_nn.graph.guest_types import holds_texts
 from wasi_nn.session.session import Session
 from wasi_nn.tracing.comparison import TOLERANCES, difference
@@ -106,5 +106,5 @@ class Player:
     def _differs(self, expected: Array, actual: Array) -> str | None:
         """The difference between an array and the recorded one, as one line; None if they are equal."""
         if actual.dtype == object and holds_texts(actual):
-            actual = decoded("a tensor", encoded(actual).data, actual.shape)  # a runtime may give bytes or text
+            actual = as_objects(as_bytes(actual), actual.shape)  # a runtime may give bytes or text
         return difference(expected, actual, self._tolerances)

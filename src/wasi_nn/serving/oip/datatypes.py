@@ -16,7 +16,7 @@ import numpy as np
 
 from wasi_nn.arguments import shown
 from wasi_nn.errors import shortened
-from wasi_nn.graph.byte_strings import MAX_STRINGS
+from wasi_nn.graph.byte_strings import MAX_STRINGS, as_bytes, as_objects
 from wasi_nn.graph.fitting import MAX_RANK, byte_view
 from wasi_nn.graph.guest_types import holds_texts, is_text
 from wasi_nn.serving.failures import Reason, ServingError
@@ -143,22 +143,13 @@ def strings_array(what: str, strings: Sequence[bytes], dims: Dims) -> Array:
     """An array of strings. Raises `ServingError` unless there are as many as the dims require."""
     if len(strings) != prod(dims):
         raise invalid(f"{what}: {BYTES}{dims_text(dims)} has {prod(dims)} strings, got {len(strings)}")
-    array: Array = np.empty(len(strings), object)
-    array[:] = strings
-    return array.reshape(dims)
-
-
-def strings_of(array: Array) -> list[bytes]:
-    """The strings of an array, row-major."""
-    return [
-        item.encode("utf-8", "surrogateescape") if isinstance(item, str) else item for item in array.ravel().tolist()
-    ]
+    return as_objects(strings, dims)
 
 
 def encoded(array: Array) -> memoryview:
     """A tensor as bytes; a view where that is possible."""
     if array.dtype == object:
-        parts = [part for string in strings_of(array) for part in (_LENGTH.pack(len(string)), string)]
+        parts = [part for string in as_bytes(array) for part in (_LENGTH.pack(len(string)), string)]
         return memoryview(b"".join(parts))
     return byte_view(array)
 

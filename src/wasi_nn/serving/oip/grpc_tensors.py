@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wasi_nn.graph.byte_strings import as_bytes
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.oip.datatypes import (
     BYTES,
@@ -18,7 +19,6 @@ from wasi_nn.serving.oip.datatypes import (
     invalid,
     name_for_message,
     strings_array,
-    strings_of,
 )
 from wasi_nn.serving.oip.parameters import require_known, require_no_repeated, seconds_of
 from wasi_nn.serving.oip.proto import open_inference_pb2 as messages
@@ -117,7 +117,7 @@ def write_response(request: messages.ModelInferRequest, result: InferenceResult)
     for (name, array), datatype in zip(result.outputs, datatypes, strict=True):
         output = response.outputs.add(name=name, datatype=datatype, shape=array.shape)
         if as_contents:
-            items = strings_of(array) if datatype == BYTES else array.ravel().tolist()
+            items = as_bytes(array) if datatype == BYTES else array.ravel().tolist()
             getattr(output.contents, _FIELDS[datatype]).extend(items)
         else:
             response.raw_output_contents.append(bytes(encoded(array)))

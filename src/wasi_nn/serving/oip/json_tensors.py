@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.arguments import shown
+from wasi_nn.graph.byte_strings import as_bytes
 from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.oip.datatypes import BYTES, checked_shape, dtype_of, invalid, strings_array, strings_of
+from wasi_nn.serving.oip.datatypes import BYTES, checked_shape, dtype_of, invalid, strings_array
 from wasi_nn.types import dims_text
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def to_json(name: str, datatype: str, array: Array) -> list[Any]:
         raise _needs_binary(name, f"is {datatype}, which has no form in JSON")
     if datatype == BYTES:
         try:
-            return [string.decode() for string in strings_of(array)]
+            return [string.decode() for string in as_bytes(array)]
         except UnicodeDecodeError:
             raise _needs_binary(name, "has a string that isn't UTF-8") from None
     if array.dtype.kind == "f" and not np.isfinite(array).all():
