@@ -66,6 +66,8 @@ def _row(name: str, named: NamedGraph) -> dict[str, Any]:
         "sha256": named.sha256,
         "convert_types": named.convert_types,
         "share_variables": named.share_variables,
+        "max_batch": named.max_batch,
+        "max_delay": named.max_delay,
     }
 
 
@@ -78,6 +80,10 @@ def _check(registry: Registry, name: str) -> dict[str, Any]:
     started = perf_counter()
     try:
         graph = registry.get(name)
+        if registry.named(name).max_batch is not None:
+            from wasi_nn.serving.batching import require_batchable
+
+            require_batchable(graph)
         loaded = perf_counter()
         row: dict[str, Any] = {"encoding": graph.encoding.value, "runtime": graph.runtime, "device": graph.device}
         row["load_ms"] = round(1000 * (loaded - started), 1)
@@ -127,6 +133,10 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         settings.append(f"convert-types={json.dumps(row['convert_types'])}")
     if row["share_variables"]:
         settings.append("share-variables=true")
+    if row["max_batch"] is not None:
+        settings.append(f"max-batch={row['max_batch']}")
+    if row["max_delay"]:
+        settings.append(f"max-delay={row['max_delay']:g}")
     model = f"{paths} ({', '.join(settings)})" if settings else paths
     if "error" in row:
         model += f": FAILED: {row['error']}"

@@ -8,6 +8,8 @@
     sha256 = "9f86d0..."                # of the model's file, or of its builders one after another
     convert-types = true                # whether tensors of types that wasi-nn lacks are converted
     share-variables = true              # whether all guests share one set of the model's variables
+    max-batch = 8                       # rows that wasi-nn serve computes at once, from several requests
+    max-delay = 0.005                   # seconds for which a request may wait for others to be joined with
     options = { threads = 2 }           # options of the backend
 
 Only `path` is required. An unknown key is an error, so that a mistyped one isn't ignored.
@@ -27,7 +29,7 @@ from typing import Any
 from wasi_nn.backends.options import Check, cannot_be, is_flag, is_names, is_text, taking
 from wasi_nn.errors import ErrorCode, NNError, nearest, one_line
 from wasi_nn.loading.explanation import what_is
-from wasi_nn.loading.named_graph import NamedGraph, is_sha256
+from wasi_nn.loading.named_graph import NamedGraph, is_batch, is_delay, is_sha256
 from wasi_nn.process.files import mapped_file
 from wasi_nn.settings import how_to_set
 
@@ -143,6 +145,8 @@ _KEYS: dict[str, Check] = {
     "sha256": is_sha256,
     "convert-types": is_flag,
     "share-variables": is_flag,
+    "max-batch": is_batch,
+    "max-delay": is_delay,
     "options": _is_table,
 }
 
