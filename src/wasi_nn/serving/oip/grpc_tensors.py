@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.graph.byte_strings import as_bytes
+from wasi_nn.graph.datatypes import BYTES
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.oip.datatypes import (
-    BYTES,
     checked_shape,
     datatype_of_output,
     decoded,
