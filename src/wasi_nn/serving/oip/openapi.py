@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import wasi_nn
+from wasi_nn.oip.datatypes import BYTES, DTYPE_NAMES
 from wasi_nn.serving.http.door import STATUS
-from wasi_nn.serving.oip.datatypes import BYTES, DTYPE_NAMES
 
 _Json = dict[str, Any]
 
