@@ -41,7 +41,7 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's
 	$(BIN)/python -m bench.serving_texts
 	$(BIN)/python -m bench.peers
 
-PROTO := wasi_nn/serving/oip/proto/open_inference.proto
+PROTO := wasi_nn/oip/proto/open_inference.proto
 
 SECONDS ?= 60
 fuzz: $(VENV)/.dev  ## hostile bytes against what reads them: SECONDS=600 for longer, TARGET=gguf for one
