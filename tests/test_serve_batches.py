@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,14 @@ async def piled_up(service: InferenceService, graph: Recorded, *requests: Infere
     return [first, *tasks]
 
 
+def order_of(tasks: Sequence[asyncio.Task[Any]]) -> list[int]:
+    """A list to which each task adds its place when it ends."""
+    done: list[int] = []
+    for place, task in enumerate(tasks):
+        task.add_done_callback(partial(lambda place, _: done.append(place), place))
+    return done
+
+
 def value(result: Any) -> list[float]:
     """The first column of the only output."""
     ((_, array),) = result.outputs
@@ -145,9 +154,7 @@ def test_requests_of_other_dims_are_other_batches_and_the_oldest_is_first() -> N
         requests = [request(rows(place, width=2 + place % 2)) for place in range(6)]
         tasks = await piled_up(service, graph, *requests)
         graph.may_go.set()
-        done: list[int] = []
-        for place, task in enumerate(tasks):
-            task.add_done_callback(lambda _, place=place: done.append(place))
+        done = order_of(tasks)
         results = await asyncio.gather(*tasks)
         assert [value(each) for each in results[1:]] == [[2.0 * place] for place in range(6)]
         assert done == [0, 1, 3, 5, 2, 4, 6]
@@ -162,9 +169,7 @@ def test_a_kind_with_many_requests_keeps_no_other_waiting() -> None:
     async def main(service: InferenceService) -> None:
         many = [request(rows(1)) for _ in range(8)]
         tasks = await piled_up(service, graph, *many[:4], request(rows(2, width=3)), *many[4:])
-        done: list[int] = []
-        for place, task in enumerate(tasks):
-            task.add_done_callback(lambda _, place=place: done.append(place))
+        done = order_of(tasks)
         graph.may_go.set()
         await asyncio.gather(*tasks)
         assert done.index(5) == 5  # after the first batch of four, and before the second
