@@ -75,7 +75,12 @@ class InferenceService:
         for watch in self.watchers:
             watch(model.name, execution)
 
+    async def served(self, name: str, version: str = "") -> tuple[Model, ServedGraph]:
+        """A model and its graph as it is served. Raises `ServingError`."""
+        model = self.models.find(name, version)
+        return model, await self.models.served(model, self.until(None))
+
     async def graph(self, name: str, version: str = "") -> tuple[Model, Graph]:
         """A model and its graph. Raises `ServingError`."""
-        model = self.models.find(name, version)
-        return model, (await self.models.served(model, self.until(None))).graph
+        model, served = await self.served(name, version)
+        return model, served.graph
