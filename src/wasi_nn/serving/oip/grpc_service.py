@@ -16,7 +16,7 @@ from wasi_nn.oip.proto import open_inference_pb2 as messages
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.models import State
 from wasi_nn.serving.oip import models_view
-from wasi_nn.serving.oip.grpc_tensors import read_request, write_response
+from wasi_nn.serving.oip.grpc_tensors import answer_takes_long, read_request, takes_long, write_response
 from wasi_nn.serving.oip.repository import require_no_changes
 from wasi_nn.serving.request import InferenceRequest
 from wasi_nn.serving.request_log import FinishedRequest, request_id
@@ -142,12 +142,15 @@ class GrpcService:
     async def _infer(self, request: messages.ModelInferRequest, facts: FinishedRequest, context: Any) -> Any:
         facts.model = request.model_name
         self._service.models.find(request.model_name, request.model_version)  # before the tensors are read
-        inputs, names, seconds = read_request(request, self._service.limits)
-        times = [each for each in (seconds, context.time_remaining()) if each is not None]
-        until = self._service.until(min(times, default=None))
+        long_calls, until = self._front.long_calls, self._service.until(context.time_remaining())
+        reading = partial(read_request, request, self._service.limits)
+        inputs, names, seconds = await long_calls.make(reading, until) if takes_long(request) else reading()
+        until = min(until, self._service.until(seconds))
         inference = InferenceRequest(request.model_name, request.model_version, inputs, names, until)
         result = await self._service.infer(inference)
         facts.waited, facts.computed = result.waited, result.computed
+        if answer_takes_long(request, result):
+            return await long_calls.make(partial(write_response, request, result), until)
         return write_response(request, result)
 
     async def _index(self, request: messages.RepositoryIndexRequest, _: FinishedRequest, __: Any) -> Any:
