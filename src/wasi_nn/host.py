@@ -156,8 +156,7 @@ class Host:
 
         allow_names  replaces the host's `allow_names` for this session. None: the host's
         limits       replaces the host's `limits` for this session. None: the host's
-        trace        the path of a file in which the session's calls are recorded, or a recorder of your own, such as a
-                     `wasi_nn.tracing.CallLog`. None: they aren't recorded
+        trace        a file that records the session's calls, or a `wasi_nn.tracing.CallRecorder`. None: nothing
         trace_data   whether models, inputs and outputs are recorded too, as `replay` needs them
         title        the title of the trace in viewers
 
@@ -166,9 +165,8 @@ class Host:
         require_patterns(allow_names)
         _require_trace(trace, trace_data)
         limits = self.limits if limits is None else as_limits(limits)
-        return self._session(
-            ComputeGuard(limits, self._turns), allow_names, limits, trace, trace_data, as_text("title", title)
-        )
+        title = as_text("title", title)
+        return self._session(ComputeGuard(limits, self._turns), allow_names, limits, trace, trace_data, title)
 
     def _session(
         self,
@@ -342,8 +340,7 @@ class Host:
         allow_names     replaces the host's `allow_names` for this run. None: the host's
         limits          replaces the host's `limits` for this run. None: the host's
         dialect         replaces the host's `dialect` for this run. None: the host's
-        trace           the path of a file in which the guest's nn calls are recorded, or a recorder of your own, such
-                        as a `wasi_nn.tracing.CallLog`. None: they aren't recorded
+        trace           a file that records the guest's nn calls, or a `wasi_nn.tracing.CallRecorder`. None: nothing
         trace_data      whether models, inputs and outputs are recorded too, as `replay` needs them
 
         With `capture_output` or `streams`, the guest is stopped when it writes more than `Limits.output_bytes`.

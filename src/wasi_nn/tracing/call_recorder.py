@@ -113,7 +113,7 @@ class CallRecorder(ABC):
 
     def tensor(self, dtype: DType, dims: Dims, content: memoryview | None) -> dict[str, Any]:
         """The description of a tensor. `content` is None if the elements have no bytes."""
-        described = {"type": _type_name(dtype), "dims": list(dims)}
+        described: dict[str, Any] = {"type": _type_name(dtype), "dims": list(dims)}
         if content is None:
             return described
         described |= self.content(content)
