@@ -354,7 +354,7 @@ def test_each_server_has_a_reason(port: int, fake: OipFake) -> None:
     fake.infer = failing(Code.UNAVAILABLE, "it\nsleeps")
     dead = free_port()
     graph = wasi_nn.load([at(dead), at(port)])
-    with pytest.raises(NNError, match=f"no server answered: grpc://127.0.0.1:{port}: it sleeps; .*{dead}: failed to "):
+    with pytest.raises(NNError, match=f"no server answered: .*:{dead}: failed to .*; grpc://127.0.0.1:{port}: it sleeps$"):
         graph.compute({"x": X})
 
 
@@ -400,9 +400,8 @@ def test_a_server_that_is_too_busy(fake: OipFake, port: int) -> None:
     with pytest.raises(Busy, match="the queue is full"):
         graph.compute({"x": X})
     guest = CoreGuest(Session({"net": graph}))
-    number, context = guest.load_by_name("net"), None
-    context = guest.context(number)
-    assert guest.set_input(context, 0, F32, [4], X.tobytes()) == SUCCESS
+    context = guest.context("net")
+    assert guest.set_input(context, 0, [4], F32, X.tobytes()) == SUCCESS
     assert guest.call("compute", context) == BUSY
     with serving.RunningServer({"front": graph}) as front:
         body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [4], "data": X.tolist()}]}
@@ -429,7 +428,7 @@ def test_a_compute_past_its_time_is_cancelled_there(fake: OipFake, port: int) ->
     fake.infer = infer
     session = Session({"net": at(port)}, limits=Limits(compute_time=0.5))
     context = session.init_execution_context(session.load_by_name("net"))
-    session.set_input(context, 0, wasi_nn.Tensor(X))
+    session.set_input(context, 0, X.dtype, X.shape, memoryview(X.tobytes()))
     refused(ErrorCode.TIMEOUT, "the compute took longer than 0.5 s", session.compute, context)
     assert ended.wait(60)
     assert 0 < left[0] <= 0.5

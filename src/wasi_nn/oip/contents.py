@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.graph.byte_strings import as_bytes
-from wasi_nn.oip.datatypes import BYTES, checked_shape, dtype_of, invalid, strings_array
+from wasi_nn.graph.datatypes import BYTES
+from wasi_nn.oip.datatypes import checked_shape, dtype_of, invalid, strings_array
 from wasi_nn.types import dims_text
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ import numpy as np
 from wasi_nn.arguments import shown
 from wasi_nn.errors import ErrorCode, NNError, shortened
 from wasi_nn.graph.byte_strings import MAX_STRINGS, as_bytes, as_objects
+from wasi_nn.graph.datatypes import BYTES, DTYPE_NAMES
 from wasi_nn.graph.fitting import MAX_RANK, byte_view
 from wasi_nn.graph.guest_types import STRINGS, holds_texts, is_text
 from wasi_nn.graph.tensor_info import TensorInfo
@@ -25,26 +26,8 @@ from wasi_nn.types import dims_text, dtype_name, dtype_named
 if TYPE_CHECKING:
     from wasi_nn.types import Array, Dims, DType
 
-BYTES = "BYTES"
 UNKNOWN = "UNKNOWN"
 """The word for elements of a type that the protocol lacks, or that the model doesn't tell."""
-
-DTYPE_NAMES = {
-    "BOOL": "bool",
-    "UINT8": "uint8",
-    "UINT16": "uint16",
-    "UINT32": "uint32",
-    "UINT64": "uint64",
-    "INT8": "int8",
-    "INT16": "int16",
-    "INT32": "int32",
-    "INT64": "int64",
-    "FP16": "float16",
-    "BF16": "bfloat16",
-    "FP32": "float32",
-    "FP64": "float64",
-}
-"""The name of numpy's dtype for each type of numbers."""
 
 _DTYPES = {word: dtype_named(name) for word, name in DTYPE_NAMES.items()}
 _WORDS = {name: word for word, name in DTYPE_NAMES.items()}

@@ -11,7 +11,8 @@ import numpy as np
 
 from wasi_nn.arguments import shown
 from wasi_nn.graph.byte_strings import as_bytes
-from wasi_nn.oip.datatypes import BYTES, checked_shape, dtype_of, strings_array
+from wasi_nn.graph.datatypes import BYTES
+from wasi_nn.oip.datatypes import checked_shape, dtype_of, strings_array
 from wasi_nn.serving.failures import Reason, ServingError, invalid
 from wasi_nn.types import dims_text
 
