@@ -22,7 +22,7 @@ import remote_servers
 import serving
 from checks import on_threads, refused
 from conftest import C_GUESTS, need_command
-from core_guest import BUSY, F32, OUT, SUCCESS, CoreGuest
+from core_guest import BUSY, F32, SUCCESS, CoreGuest
 from remote_servers import OipFake, answer, failing, make_certificate, oip_server
 
 import wasi_nn
@@ -194,7 +194,9 @@ def test_a_server_in_front_of_another(server: serving.Command) -> None:
 
 def test_a_file_of_graphs_names_a_server(tmp_path: Path, port: int) -> None:
     file = tmp_path / "graphs.toml"
-    file.write_text(f'[graphs.net]\npath = ["{at(port)}", "{at(port)}"]\nruntime = "oip"\noptions = {{ timeout = 9 }}\n')
+    file.write_text(
+        f'[graphs.net]\npath = ["{at(port)}", "{at(port)}"]\nruntime = "oip"\noptions = {{ timeout = 9 }}\n'
+    )
     assert wasi_nn.Registry(file).get("net").compute({"x": X})["y"].tolist() == X.tolist()
 
 
@@ -354,7 +356,9 @@ def test_each_server_has_a_reason(port: int, fake: OipFake) -> None:
     fake.infer = failing(Code.UNAVAILABLE, "it\nsleeps")
     dead = free_port()
     graph = wasi_nn.load([at(dead), at(port)])
-    with pytest.raises(NNError, match=f"no server answered: .*:{dead}: failed to .*; grpc://127.0.0.1:{port}: it sleeps$"):
+    with pytest.raises(
+        NNError, match=f"no server answered: .*:{dead}: failed to .*; grpc://127.0.0.1:{port}: it sleeps$"
+    ):
         graph.compute({"x": X})
 
 
@@ -631,7 +635,10 @@ def described(**tensor: Any) -> Callable[[Any], None]:
     ("change", "words"),
     [
         (described(name="", datatype="FP32", shape=[1]), "an input named ''"),
-        (described(name="x", datatype="FP32", shape=[1]), "an input named 'x', which is empty, too long or there twice"),
+        (
+            described(name="x", datatype="FP32", shape=[1]),
+            "an input named 'x', which is empty, too long or there twice",
+        ),
         (described(name="y" * 5000, datatype="FP32", shape=[1]), "an input named 'yyy"),
         (described(name="z", datatype="FP32", shape=[-2]), r"input 'z' of the shape \[-2\]"),
         (described(name="z", datatype="FP32", shape=[1] * 65), "input 'z' of the shape"),

@@ -70,7 +70,9 @@ def failing(code: grpc.StatusCode, details: str) -> Callable[[Any, Any], Any]:
 @contextmanager
 def oip_server(fake: OipFake, port: int = 0) -> Iterator[int]:
     """A fake that listens; the port."""
-    server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)])
+    server = grpc.server(
+        ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)]
+    )
     add_GRPCInferenceServiceServicer_to_server(fake, server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
@@ -91,10 +93,10 @@ class HttpFake:
         fake = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 send_json(self, 200, fake.models)
 
-            def do_POST(self) -> None:  # noqa: N802
+            def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 fake.requests.append((self.path, body, dict(self.headers)))
                 try:

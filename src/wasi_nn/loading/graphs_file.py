@@ -139,32 +139,11 @@ def _graph(where: str, folder: Path, keys: Any) -> NamedGraph:
     return NamedGraph(source, **settings)
 
 
-<<<<<<< HEAD
 def _placed(folder: Path, path: str) -> Path | str:
     return path if is_address(path) else folder / path
 
 
-def _require_known(where: str, keys: Mapping[str, Any], known: Mapping[str, Check]) -> None:
-    for name, value in keys.items():
-        if name not in known:
-            message = f"{where}: unknown key {name!r}; there are {', '.join(known)}{nearest(name, known)}"
-            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-        if not known[name](value):
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: {cannot_be(name, value, known[name])}")
-    required = next(iter(known))
-    if required not in keys:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: the key {required!r} is missing")
-
-
-@taking("a table, such as { threads = 2 }")
-def _is_table(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
 @taking("a path or an address, or a list of these")
-=======
-@taking("a path, or a list of paths")
->>>>>>> main
 def _is_path(value: Any) -> bool:
     return is_text(value) or is_names(value)
 

@@ -15,7 +15,7 @@ from wasi_nn.backends.backend import Backend
 from wasi_nn.backends.devices import REMOTE, Device
 from wasi_nn.backends.oip.graph import OipGraph
 from wasi_nn.backends.oip.metadata import described
-from wasi_nn.backends.oip.server import OipServer
+from wasi_nn.backends.oip.server import OipServer, imported_grpc
 from wasi_nn.backends.options import Check, is_names, is_text
 from wasi_nn.backends.remote.addresses import RemoteModel
 from wasi_nn.backends.remote.calls import Call
@@ -69,6 +69,5 @@ class OipBackend(Backend):
         check("models at grpc://", options, _OPTIONS)
 
     def list_devices(self) -> Sequence[Device]:
-        import grpc  # noqa: F401  without it, there is no device
-
+        imported_grpc()  # without it, there is no device
         return [REMOTE]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends.remote.failover import Unanswered
 from wasi_nn.errors import Busy, ErrorCode, NNError, printable, shortened
+from wasi_nn.process.quiet import environment_with
 
 if TYPE_CHECKING:
     from wasi_nn.backends.remote.addresses import Address
@@ -28,12 +29,20 @@ _CODES = {
 """The error code for each code of gRPC; all others are runtime errors."""
 
 
+def imported_grpc() -> Any:
+    """The module `grpc`. It writes of its connections on the standard error, unless the user asks for that: the errors
+    of calls say the same."""
+    with environment_with(GRPC_VERBOSITY="NONE"):
+        import grpc
+    return grpc
+
+
 class OipServer:
     """One server and the name of the model there. The connection is made by the first call, and again when it was
     lost."""
 
     def __init__(self, address: Address, settings: RemoteSettings, version: str, *, has_tls: bool) -> None:
-        import grpc
+        grpc = imported_grpc()
 
         from wasi_nn.oip.proto import open_inference_pb2 as messages
 
