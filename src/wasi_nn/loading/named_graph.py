@@ -13,8 +13,8 @@ from wasi_nn.backends.options import taking
 from wasi_nn.graph.graph import Graph
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
-Source = backends.Source | Sequence[str | os.PathLike[str]] | Graph
-"""A model as `wasi_nn.load` takes it, a list of paths (one for each builder), or a loaded `Graph`."""
+Source = backends.Source | Sequence[str | os.PathLike[str]] | backends.RemoteModel | Graph
+"""A model as `wasi_nn.load` takes it, a list of paths (one for each builder) or of addresses, or a loaded `Graph`."""
 
 
 @dataclass(frozen=True)
