@@ -1,7 +1,8 @@
 """Named graphs and guests in a file that an operator writes, usually `graphs.toml`.
 
     [graphs.mobilenet]
-    path = "models/mobilenet.onnx"      # or a list with one path for each builder; relative to the file's directory
+    path = "models/mobilenet.onnx"      # or a list with one path for each builder; relative to the file's directory;
+                                        # or the address of a model on another server, or a list of addresses
     encoding = "onnx"                   # default: detected from the model
     target = "gpu"                      # default: cpu
     runtime = "onnxruntime"             # for an encoding that several runtimes can run
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from wasi_nn.backends.options import Check, cannot_be, is_flag, is_names, is_text, taking
+from wasi_nn.backends.remote.addresses import is_address
 from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.loading.explanation import what_is
 from wasi_nn.loading.file_tables import is_table, require_known
@@ -134,12 +136,16 @@ def _graph(where: str, folder: Path, keys: Any) -> NamedGraph:
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: it must be a table with a path")
     require_known(where, keys, _KEYS, ("path",))
     path = keys["path"]
-    source: Any = folder / path if isinstance(path, str) else [folder / part for part in path]
+    source: Any = _placed(folder, path) if isinstance(path, str) else [_placed(folder, part) for part in path]
     settings = {name.replace("-", "_"): value for name, value in keys.items() if name != "path"}
     return NamedGraph(source, **settings)
 
 
-@taking("a path, or a list of paths")
+def _placed(folder: Path, path: str) -> Path | str:
+    return path if is_address(path) else folder / path
+
+
+@taking("a path or an address, or a list of these")
 def _is_path(value: Any) -> bool:
     return is_text(value) or is_names(value)
 

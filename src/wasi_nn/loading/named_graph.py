@@ -15,8 +15,8 @@ from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 _LONGEST_DELAY = 60  # seconds
 
-Source = backends.Source | Sequence[str | os.PathLike[str]] | Graph
-"""A model as `wasi_nn.load` takes it, a list of paths (one for each builder), or a loaded `Graph`."""
+Source = backends.Source | Sequence[str | os.PathLike[str]] | backends.RemoteModel | Graph
+"""A model as `wasi_nn.load` takes it, a list of paths (one for each builder) or of addresses, or a loaded `Graph`."""
 
 
 @dataclass(frozen=True)

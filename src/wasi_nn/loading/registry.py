@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from wasi_nn.arguments import as_builders, as_flag, as_mapping, as_options, as_path, as_text, wrong_argument
 from wasi_nn.backends import Buffer
 from wasi_nn.backends.options import cannot_be
+from wasi_nn.backends.remote.addresses import as_remote_model
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable, shortened
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import failure
@@ -307,7 +308,12 @@ def _validated(name: str, graph: NamedGraph, rules: LoadRules) -> NamedGraph:
     source: Any = graph.source
     runtime, convert_types = graph.runtime, graph.convert_types
     try:
-        if isinstance(source, str | os.PathLike):
+        elsewhere = as_remote_model(source)
+        if elsewhere is not None:
+            source = elsewhere
+            if graph.sha256 is not None:
+                raise NNError(ErrorCode.INVALID_ARGUMENT, "a model on other servers has no sha256 here")
+        elif isinstance(source, str | os.PathLike):
             source = _existing(source)
             if graph.sha256 is not None and source.is_dir():
                 raise NNError(ErrorCode.INVALID_ARGUMENT, f"{source} is a directory, which has no sha256")
@@ -317,7 +323,7 @@ def _validated(name: str, graph: NamedGraph, rules: LoadRules) -> NamedGraph:
             raise wrong_argument("source", _SOURCE, source)
         encoding, target = parse_enum(GraphEncoding, graph.encoding), parse_enum(ExecutionTarget, graph.target)
         if runtime is not None:
-            runtime = known_runtime(encoding, runtime)
+            runtime = known_runtime(encoding, runtime, elsewhere)
         if convert_types is not None:
             convert_types = as_flag("convert_types", convert_types, also="or None")
         share_variables = as_flag("share_variables", graph.share_variables)

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from wasi_nn.backends import RemoteModel
 from wasi_nn.backends.ggml.chat_format import ChatFormat, read_chat_format
+from wasi_nn.backends.openai.graph import OpenAIGraph
 from wasi_nn.errors import NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.loading.choose import choose
@@ -79,10 +81,10 @@ class Texts:
         with served.in_use():
             await queue.turn(request.until)
             try:
-                prompt = await self._within(request.until, self._prompt(model, served, request.prompt))
+                prompt, conversation = await self._begun(model, served, request)
                 own_stop = options.get("reverse-prompt")
                 stops = [*request.stops, *([own_stop] if own_stop else [])]
-                chosen = {"seed": options.get("seed", -1), **request.options}
+                chosen = {"seed": options.get("seed", -1), **request.options, **conversation}
                 longest = self._service.limits.request_time
                 writing = Writing(prompt.encode(), chosen, stops, request.until, longest)
                 text = Text(served.graph, writing, self._token_counter(model.name, began))
@@ -141,6 +143,15 @@ class Texts:
         """Count the tokens of a text that has been sent."""
         if text.end is not None:
             self._metrics.ended(name, text.end.prompt_tokens, text.end.tokens)
+
+    async def _begun(
+        self, model: Model, served: ServedGraph, request: TextRequest
+    ) -> tuple[str, Mapping[str, Messages]]:
+        """The prompt of a text, and the option with its conversation, for a model on another server, whose template
+        isn't known here."""
+        if not isinstance(request.prompt, str) and isinstance(served.graph, OpenAIGraph):
+            return "", {"messages": request.prompt}
+        return await self._within(request.until, self._prompt(model, served, request.prompt)), {}
 
     async def _within(self, until: float, work: Awaitable[str]) -> str:
         try:
@@ -229,6 +240,8 @@ def _chat_format(named: NamedGraph, rules: LoadRules) -> ChatFormat | None:
     if isinstance(source, Graph):
         return None
     model = choose(source, parse_enum(GraphEncoding, named.encoding), named.runtime, rules).model
+    if isinstance(model, RemoteModel):
+        return None
     if not isinstance(model, Path):
         return read_chat_format(model[0])
     with mapped_file(model) as content:
