@@ -79,13 +79,16 @@ def read_json_text(text: str, *, in_pieces: bool = False) -> Any:
     """The value of a JSON text. With `in_pieces`, other threads have their turn meanwhile, which takes longer. Raises
     `ValueError` and `RecursionError`."""
     if not in_pieces:
-        return json.loads(text, parse_constant=_no_constant)
+        return _decode(text)
     # The parser in C keeps all threads waiting until it calls a function in Python.
     return json.loads(text, parse_constant=_no_constant, parse_float=_float, parse_int=_int, object_pairs_hook=_object)
 
 
 def _no_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number in JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
 def _float(text: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -32,6 +33,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._is_in_headers = False
         self._unsent = 0  # bytes of the answer at the last look
         self._look: asyncio.TimerHandle | None = None
+        self.is_lost = False
+        self.when_lost: Callable[[], object] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -45,6 +48,9 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self._look is not None:
             self._look.cancel()
         super().connection_lost(exc)
+        self.is_lost = True
+        if self.when_lost is not None:
+            self.when_lost()
 
     def on_message_begin(self) -> None:
         self._expect_headers()
@@ -53,6 +59,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._headers_are_here()
+        self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]  # for `while_connected`
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:

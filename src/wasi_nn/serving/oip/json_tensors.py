@@ -112,15 +112,15 @@ def to_json(name: str, datatype: str, array: Array) -> str:
 
 
 def _list_of(items: list[Any]) -> str:
-    return _joined(piece for _, piece in in_pieces(items)) if len(items) > PIECE else _text(items)
+    return _joined(piece for _, piece in in_pieces(items)) if len(items) > PIECE else as_text(items)
 
 
-def _text(items: list[Any]) -> str:
-    return json.dumps(items, separators=(",", ":"))
+as_text = json.JSONEncoder(separators=(",", ":")).encode
+"""A value as JSON, without spaces."""
 
 
 def _joined(pieces: Iterable[list[Any]]) -> str:
-    return f"[{','.join(_text(piece)[1:-1] for piece in pieces)}]"
+    return f"[{','.join(as_text(piece)[1:-1] for piece in pieces)}]"
 
 
 def _needs_binary(name: str, why: str) -> ServingError:

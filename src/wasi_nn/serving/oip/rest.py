@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -29,7 +31,7 @@ from wasi_nn.serving.oip.rest_response import JSON_SIZE, takes_long as answer_ta
 from wasi_nn.serving.request import InferenceRequest
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
     from wasi_nn.serving.front import Front
     from wasi_nn.serving.request_log import FinishedRequest
@@ -42,6 +44,18 @@ class _ModelName(StringConvertor):
 
 
 register_url_convertor("model", _ModelName())
+
+
+class _Endpoint:
+    """An endpoint without the handling of errors that Starlette puts around functions: the door handles them."""
+
+    def __init__(self, answer: Callable[[Request], Awaitable[Response]]) -> None:
+        self._answer = answer
+        self.__name__ = answer.__name__
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._answer(Request(scope, receive))
+        await response(scope, receive, send)
 
 
 class RestEndpoints:
@@ -58,8 +72,8 @@ class RestEndpoints:
         version = f"{model}/versions/{{version}}"
         repository = "/v2/repository"
         return [
-            Route(f"{version}/infer", self.infer, methods=["POST"]),
-            Route(f"{model}/infer", self.infer, methods=["POST"]),
+            Route(f"{version}/infer", _Endpoint(self.infer), methods=["POST"]),
+            Route(f"{model}/infer", _Endpoint(self.infer), methods=["POST"]),
             Route(f"{version}/ready", self.model_ready),
             Route(f"{model}/ready", self.model_ready),
             Route(f"{version}/config", self.model_config),
@@ -129,7 +143,7 @@ class RestEndpoints:
             body = await read_body(request, limits, held)
             facts.bytes_in = len(body)
             answer = self._inferred(name, version, body, _json_size(request), facts)
-            content, headers = await while_connected(request.receive, answer)
+            content, headers = await while_connected(request.receive, answer, request.scope.get("connection"))
         return Response(content, headers=headers)
 
     async def _inferred(

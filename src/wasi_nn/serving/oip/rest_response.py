@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from wasi_nn.oip.datatypes import datatype_of_output, encoded
 from wasi_nn.serving.failures import Reason, ServingError, as_serving_errors
 from wasi_nn.serving.long_calls import LARGE_ARRAY
-from wasi_nn.serving.oip.json_tensors import to_json
+from wasi_nn.serving.oip.json_tensors import as_text, to_json
 from wasi_nn.serving.oip.rest_request import RestRequest
 from wasi_nn.serving.request import InferenceResult
 from wasi_nn.serving.settings import ServingLimits, how_to_raise
@@ -55,16 +54,12 @@ def write_response(
                 message = f"output {name!r} makes the answer too large for JSON ({how_to_raise('json_bytes')})"
                 raise ServingError(Reason.TOO_LARGE, f"{message}: ask for it as binary data")
             data = f',"data":{to_json(name, datatype, array)}'
-        outputs.append(f"{_text(output)[:-1]}{data}}}")
+        outputs.append(f"{as_text(output)[:-1]}{data}}}")
     content: dict[str, Any] = {"model_name": model, "model_version": result.version}
     if request.id:
         content["id"] = request.id
-    head = f'{_text(content)[:-1]},"outputs":[{",".join(outputs)}]}}'.encode()
+    head = f'{as_text(content)[:-1]},"outputs":[{",".join(outputs)}]}}'.encode()
     if not parts:
         return head, {"Content-Type": "application/json"}
     headers = {"Content-Type": "application/octet-stream", JSON_SIZE: str(len(head))}
     return b"".join((head, *parts)), headers
-
-
-def _text(content: dict[str, Any]) -> str:
-    return json.dumps(content, separators=(",", ":"))
