@@ -6,9 +6,10 @@ A program that embeds this package starts here. The nn functions themselves are 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,7 @@ from wasi_nn.guests.arguments import (
     as_guest,
     as_guest_or_compiled,
     as_limits,
+    as_requests,
     require_output,
     require_patterns,
     require_settings,
@@ -47,6 +49,7 @@ from wasi_nn.limits.usage import Usage
 from wasi_nn.loading.registry import registry_of
 from wasi_nn.loading.rules import LoadRules
 from wasi_nn.process import forks
+from wasi_nn.session.guest_requests import GuestRequest, GuestRequests
 from wasi_nn.session.policy import Policy
 from wasi_nn.session.session import Session
 from wasi_nn.types import parse_enum
@@ -244,6 +247,7 @@ class Host:
         dialect: Dialect | str | None = None,
         trace: str | os.PathLike[str] | None = None,
         trace_data: bool = False,
+        requests: Iterable[GuestRequest] | None = None,
     ) -> Run:
         """Start a guest on a thread of its own, and return at once. `Run.wait` returns the result; `Run.stop` stops it.
 
@@ -258,6 +262,7 @@ class Host:
         require_output(capture_output, streams)
         require_patterns(allow_names)
         require_trace(trace, trace_data)
+        served = None if requests is None else GuestRequests(as_requests(requests))
         limits = self.limits if limits is None else as_limits(limits)
         dialect = self.dialect if dialect is None else parse_enum(Dialect, dialect)
         if limits.fuel is not None and self.limits.fuel is None:
@@ -302,12 +307,22 @@ class Host:
                     with closing(RunClock(self.engine, store, limits, guard)) as clock:
                         stop = None if is_module else clock.stop  # a module's files are counted
                         files = watch_files(arguments.dirs, limits, stop)
+                        if served is not None:
+                            session.requests = served
+                            served.begun = partial(_renew, store, limits, clock)
                         with files, run.stopped_by(clock.stop), recorder.running(session, guard):
                             return replace(run_linked(name, call, session, wasi, clock), stats=recorder.stats())
             finally:
                 store.close()
 
-        self._runs.begin(run, run_guest)
+        def run_and_answer() -> RunResult:
+            try:
+                return run_guest()
+            finally:
+                if served is not None:
+                    served.close()
+
+        self._runs.begin(run, run_guest if served is None else run_and_answer)
         return run
 
     def run(
@@ -325,6 +340,7 @@ class Host:
         dialect: Dialect | str | None = None,
         trace: str | os.PathLike[str] | None = None,
         trace_data: bool = False,
+        requests: Iterable[GuestRequest] | None = None,
     ) -> RunResult:
         """Run a guest to its end. The guest is a command: a module with `_start`, or a component with `wasi:cli/run`.
 
@@ -343,6 +359,8 @@ class Host:
         dialect         replaces the host's `dialect` for this run. None: the host's
         trace           the path of a file in which the guest's nn calls are recorded. None: they aren't recorded
         trace_data      whether models, inputs and outputs are recorded too, as `replay` needs them
+        requests        the requests that the guest answers, by wasi-nn:serving. It takes one after another on its own
+                        thread, and has `Limits.guest_time` and `Limits.fuel` for each. None: there are none
 
         With `capture_output` or `streams`, the guest is stopped when it writes more than `Limits.output_bytes`.
 
@@ -365,6 +383,7 @@ class Host:
                 dialect=dialect,
                 trace=trace,
                 trace_data=trace_data,
+                requests=requests,
             )
         )
 
@@ -393,3 +412,10 @@ class Host:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _renew(store: Store, limits: Limits, clock: RunClock) -> None:
+    """Give a guest the time and the fuel of its limits again, for a further request."""
+    clock.restart()
+    if limits.fuel is not None:
+        store.set_fuel(limits.fuel)

@@ -8,6 +8,7 @@ from wasmtime import Engine, ExitTrap, Linker, Module, Store, Trap, WasmtimeErro
 
 from wasi_nn.abi.core.dialects import imports_of
 from wasi_nn.abi.core.extensions import interfaces_of
+from wasi_nn.abi.core.serving import imports_serving
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.errors import GuestTrap
 from wasi_nn.guests import guest_file
@@ -38,9 +39,10 @@ def link_module(
     except (Trap, WasmtimeError) as error:  # the limits leave no memory for this package's own instance
         raise guest_file.guest_error(name, error, session.limits) from None
     nn = abi(session)
-    interfaces = interfaces_of(imports_of(module))
+    imports = imports_of(module)
+    interfaces = interfaces_of(imports)
     require_allowed(name, interfaces, session.extensions)
-    nn.add_to_linker(linker, interfaces)
+    nn.add_to_linker(linker, interfaces, serves=imports_serving(imports))
     guest_file.require_command(name, module, abi, linker, store)
 
     def start() -> int:

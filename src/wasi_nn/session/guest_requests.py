@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import enum
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import prod
-from typing import TYPE_CHECKING, Any, Protocol
+from struct import unpack_from
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import numpy as np
 
-from wasi_nn.arguments import as_mapping, shown, wrong_argument
+from wasi_nn.arguments import as_mapping, require_kind, shown, wrong_argument
 from wasi_nn.errors import ErrorCode, NNError, printable, shortened
 from wasi_nn.graph import byte_strings
 from wasi_nn.graph.datatypes import BYTES, DATATYPES, DTYPE_NAMES, MAX_TENSOR_NAME, MAX_TENSORS
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from wasi_nn.types import Array, Dims
+
+Made = TypeVar("Made")
 
 _NUMBERS = {name: DATATYPES.index(word) for word, name in DTYPE_NAMES.items()}
 _STRINGS = DATATYPES.index(BYTES)
@@ -95,6 +98,9 @@ class GuestRequests:
         self._source: Iterator[GuestRequest] = iter(source)
         self._number = 0
         self._held: GuestRequest | None = None
+        self._made: object = None
+        self.begun: Callable[[], None] = lambda: None
+        """Called when the guest gets a request, before it has it."""
 
     def next(self) -> int:
         """Wait for the next request; returns its number, or 0 if there are no more. Raises `NNError` with
@@ -105,6 +111,8 @@ class GuestRequests:
         request = next(self._source, None)
         if request is None:
             return 0
+        require_kind("a request", request, GuestRequest, "a wasi_nn.GuestRequest(...)")
+        self.begun()
         self._held = request
         self._number += 1
         return self._number
@@ -117,16 +125,21 @@ class GuestRequests:
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         return self._held
 
-    def respond(self, number: int, outputs: Sequence[tuple[str, Array]]) -> None:
-        """Answer a request. Raises `NNError` with `invalid-argument`, and leaves the request as it is."""
-        request, named = self.held(number), dict(outputs)
-        if len(named) < len(outputs):
-            raise NNError(ErrorCode.INVALID_ARGUMENT, "two outputs of the answer have the same name")
-        request.outputs = named
+    def once(self, number: int, make: Callable[[GuestRequest], Made]) -> Made:
+        """What a function makes of a request, which is kept for further calls. Raises as `held` does, and what the
+        function raises."""
+        request = self.held(number)
+        if self._made is None:
+            self._made = make(request)
+        return cast("Made", self._made)
+
+    def respond(self, number: int, answer: Answer) -> None:
+        """Answer a request. Raises `NNError` as `held` does."""
+        self.held(number).outputs = answer.outputs
         self._settle()
 
     def fail(self, number: int, fault: Fault, message: str) -> None:
-        """Answer a request with the reason why there are no outputs. Raises as `respond` does."""
+        """Answer a request with the reason why there are no outputs. Raises `NNError` as `held` does."""
         request = self.held(number)
         request.fault, request.message = fault, printable(message[:_LONGEST_MESSAGE])
         self._settle()
@@ -144,7 +157,7 @@ class GuestRequests:
             close()
 
     def _settle(self) -> None:
-        request, self._held = self._held, None
+        request, self._held, self._made = self._held, None, None
         if request is not None:
             request.settle()
 
@@ -162,14 +175,64 @@ def tensor_bytes(array: Array) -> memoryview:
     return byte_view(np.ascontiguousarray(array))
 
 
-def require_tensor_count(count: int) -> None:
-    """Raise `NNError` with `too-large` if a guest announces more outputs than an answer may have."""
-    if count > MAX_TENSORS:
-        raise NNError(ErrorCode.TOO_LARGE, f"the answer has {count} outputs: at most {MAX_TENSORS} are allowed")
+class Answer:
+    """The outputs with which a guest answers a request, copied from its bytes one after another. `count` is the number
+    that the guest announces. Raises `NNError` with `too-large` for more than an answer may have."""
+
+    def __init__(self, limited: Limited, count: int) -> None:
+        if count > MAX_TENSORS:
+            raise NNError(ErrorCode.TOO_LARGE, f"the answer has {count} outputs: at most {MAX_TENSORS} are allowed")
+        self.outputs: dict[str, Array] = {}
+        self._limited = limited
+        self._size = 0
+
+    def add(
+        self, name: bytes | memoryview, datatype: int, encoded_dims: bytes | memoryview, content: memoryview
+    ) -> None:
+        """Add an output. The dims are little-endian u32s.
+
+        Raises `NNError`: `invalid-argument` for bytes that aren't such a tensor, or a name that another output has;
+        `too-large` if the outputs together are larger than the session allows.
+        """
+        text = _output_name(name)
+        what = f"output {shortened(text)!r}"
+        if text in self.outputs:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"two outputs are named {shortened(text)!r}")
+        if not 0 <= datatype < len(DATATYPES):
+            message = f"{what}: no datatype has the number {datatype}; the last is {len(DATATYPES) - 1}"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+        rank = len(encoded_dims) // 4
+        if rank > MAX_RANK:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{what} has rank {rank}, above {MAX_RANK}")
+        dims = unpack_from(f"<{rank}I", encoded_dims) if rank else ()
+        self.outputs[text] = self._array(what, datatype, dims, content)
+
+    def _array(self, what: str, datatype: int, dims: Dims, content: memoryview) -> Array:
+        if datatype == _STRINGS:
+            self._require_room(len(content) + _BYTES_OF_A_STRING * min(prod(dims), byte_strings.MAX_STRINGS))
+            return byte_strings.decoded(what, content, dims)
+        dtype = dtype_named(DTYPE_NAMES[DATATYPES[datatype]])
+        size = prod(dims) * dtype.itemsize
+        if size != len(content):
+            message = f"{what}: {DATATYPES[datatype]}{dims_text(dims)} has {size} bytes, got {len(content)}"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+        self._require_room(size)
+        raw: Any = np.frombuffer(content, np.uint8).copy()
+        if dtype == np.bool_ and size and raw.max() > 1:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{what}: each byte of a BOOL is 0 or 1")
+        try:
+            array: Array = raw.view(dtype).reshape(dims)
+        except ValueError:  # no elements, yet numpy rejects dims whose product is too large
+            message = f"{what}: its dims {dims_text(dims)} are too large"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message) from None
+        return array
+
+    def _require_room(self, size: int) -> None:
+        self._size += size
+        self._limited.require_tensor_bytes(self._size)
 
 
-def output_name(encoded: bytes | memoryview) -> str:
-    """The name of an output from a guest's bytes. Raises `NNError` with `invalid-argument`."""
+def _output_name(encoded: bytes | memoryview) -> str:
     if not 0 < len(encoded) <= MAX_TENSOR_NAME:
         message = f"an output's name has {len(encoded)} bytes: it may have 1 to {MAX_TENSOR_NAME}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
@@ -178,31 +241,3 @@ def output_name(encoded: bytes | memoryview) -> str:
     except UnicodeDecodeError:
         message = f"an output's name {bytes(encoded)[:80]!r} is not UTF-8"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message) from None
-
-
-def output_of(name: str, datatype: int, dims: Dims, content: memoryview, limited: Limited) -> Array:
-    """An output from a guest's bytes, which are copied. Raises `NNError`: `invalid-argument` for bytes that aren't such
-    a tensor, `too-large` for one that is larger than the session allows."""
-    what = f"output {shortened(name)!r}"
-    if not 0 <= datatype < len(DATATYPES):
-        message = f"{what}: no datatype has the number {datatype}; the last is {len(DATATYPES) - 1}"
-        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-    if len(dims) > MAX_RANK:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{what} has rank {len(dims)}, above {MAX_RANK}")
-    if datatype == _STRINGS:
-        limited.require_tensor_bytes(len(content) + _BYTES_OF_A_STRING * min(prod(dims), byte_strings.MAX_STRINGS))
-        return byte_strings.decoded(what, content, dims)
-    dtype = dtype_named(DTYPE_NAMES[DATATYPES[datatype]])
-    size = prod(dims) * dtype.itemsize
-    if size != len(content):
-        message = f"{what}: {DATATYPES[datatype]}{dims_text(dims)} has {size} bytes, got {len(content)}"
-        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-    limited.require_tensor_bytes(size)
-    raw: Any = np.frombuffer(content, np.uint8).copy()
-    if dtype == np.bool_ and size and raw.max() > 1:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{what}: each byte of a BOOL is 0 or 1")
-    try:
-        array: Array = raw.view(dtype).reshape(dims)
-    except ValueError:  # no elements, yet numpy rejects dims whose product is too large
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{what}: its dims {dims_text(dims)} are too large") from None
-    return array

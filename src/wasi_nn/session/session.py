@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from wasi_nn.backends.ggml.image_option import FileReader
     from wasi_nn.loading.registry import Graphs
+    from wasi_nn.session.guest_requests import GuestRequests
     from wasi_nn.types import Array, Dims, DType
 
 _MAX_BUILDERS = 1024
@@ -98,6 +99,8 @@ class Session(ExtensionCalls):
         self.interruption: BaseException | None = None
         """The exception that stopped the guest during an nn call, such as `KeyboardInterrupt`; the code that runs the
         guest raises it again."""
+        self.requests: GuestRequests | None = None
+        """The requests that the guest answers, by wasi-nn:serving. None: there are none."""
         self.calls = 0
         """The number of nn calls that an ABI has made for the guest. It doesn't count those on tensors and errors."""
         self.failures = FailureLog()
@@ -349,6 +352,12 @@ class Session(ExtensionCalls):
     def require_tensor_bytes(self, size: int) -> None:
         """Raise `NNError` with `too-large` if the guest may not hold another tensor of this size in bytes."""
         self._usage.require("tensor_bytes", size)
+
+    def require_requests(self) -> GuestRequests:
+        """The requests of the guest. Raises `NNError` with `invalid-argument` if there are none."""
+        if self.requests is None:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, "there is no request: the guest doesn't run to answer requests")
+        return self.requests
 
     def held_bytes(self) -> HeldBytes:
         """A new count of bytes that an ABI keeps for the guest, within the limit on tensors."""
