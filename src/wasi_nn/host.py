@@ -273,7 +273,7 @@ class Host:
         run = Run(limits)
         output = Output(limits, streams) if capture_output or streams is not None else None
         if output is not None:
-            run.output = output.kept
+            run.output, run.take_output = output.kept, output.taken
 
         def run_guest() -> RunResult:
             recorder = run.recorder

@@ -51,6 +51,8 @@ class Work(Generic[Result]):
         """The deadline, a time of `time.monotonic`."""
         self.output: Callable[[], tuple[bytes, bytes]] = _no_output
         """Returns the guest's standard output and error so far, if they are captured."""
+        self.take_output: Callable[[], tuple[bytes, bytes]] = _no_output
+        """Returns the same, and has it captured no more: for a guest that runs on."""
         self.recorder = StatsRecorder()
         """Collects the facts about the task."""
         self._limits = limits
@@ -147,7 +149,8 @@ class Work(Generic[Result]):
                     self._failure = error
                 self._has_outcome = True
                 self._stats = self.recorder.stats()
-                self.output, self.recorder = _no_output, StatsRecorder()  # frees what the outcome has a copy of
+                self.output = self.take_output = _no_output
+                self.recorder = StatsRecorder()  # frees what the outcome has a copy of
         try:
             if self._failure is not None:
                 raise self._failure

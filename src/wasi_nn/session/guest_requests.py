@@ -62,6 +62,8 @@ class GuestRequest:
         self.outputs: dict[str, Array] | None = None
         self.fault: Fault | None = None
         self.message = ""
+        self.is_taken = False
+        """Whether the guest has got it, where the iterable of requests tells that."""
         self._settled = threading.Event()
 
     @property

@@ -82,8 +82,8 @@ def _numbered(names: Mapping[int, GraphEncoding | ExecutionTarget | str]) -> str
 
 
 class CoreAbi(ServingFunctions):
-    """The functions over one session, with those of `wasi_nn_ext` and `wasi_nn_serving`. Each takes the caller's memory,
-    and raises where the guest gets an errno.
+    """The functions over one session, with those of `wasi_nn_ext` and `wasi_nn_serving`. Each takes the caller's
+    memory, and raises where the guest gets an errno.
 
     Subclasses are the dialects.
     """

@@ -25,7 +25,7 @@ def model_metadata(name: str, graph: Graph) -> dict[str, Any]:
     return {
         "name": name,
         "versions": [VERSION],
-        "platform": f"{graph.runtime}_{graph.encoding.value}",
+        "platform": graph.platform,
         "inputs": _tensors(graph.inputs),
         "outputs": _tensors(graph.outputs),
     }

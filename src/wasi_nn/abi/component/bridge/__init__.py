@@ -42,6 +42,14 @@ EXTENSIONS_HOST = "wasi-nn:bridge/extensions"
 EXTENDED_FILE = "bridge-ext.wasm"
 EXTENSIONS_FILE, EXTENSIONS_PLACEHOLDER = "host-ext.wasm", "placeholder-ext.wasm"
 
+SERVING_NAMESPACE, SERVING_VERSION = "wasi-nn:serving/", "0.1.0"
+
+SERVING_HOST = "wasi-nn:bridge/serving"
+"""The name of the instance of host functions that the bridge for wasi-nn:serving imports."""
+
+SERVING_FILE = "bridge-serving.wasm"
+SERVING_HOST_FILE, SERVING_PLACEHOLDER = "host-serving.wasm", "placeholder-serving.wasm"
+
 ALLOWED = "allowed"
 """The name of the function in a marker's instance."""
 
