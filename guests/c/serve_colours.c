@@ -1,12 +1,12 @@
 /* serve_colours: answers requests with the colour of a picture, by a graph that scores colours (example/colours.onnx).
  *
- *     serve_colours GRAPH LABEL...
+ *     serve_colours --graph NAME LABELS...
  *
- * A request has `picture`, UINT8 [height, width, 3]. The answer has `label`, BYTES [1], and `scores`, FP32 [labels], which
- * are probabilities.
+ * A request has `picture`, UINT8 [height, width, 3]. The answer has `label`, BYTES [1], and `scores`, FP32 [labels].
  */
 #include "serving.h"
-#include <math.h>
+
+#define USAGE "serve_colours --graph NAME LABELS..."
 
 static void answer(wasi_nn_request request, const wasi_nn_request_inputs *inputs, wasi_nn_context context,
                    char **labels, uint32_t count) {
@@ -32,9 +32,6 @@ static void answer(wasi_nn_request request, const wasi_nn_request_inputs *inputs
     check(wasi_nn_get_output(context, 0, scores, sizeof scores, &size), "get_output");
     if (size != count * sizeof *scores) DIE("%u scores for %u labels", size / 4, count);
     uint32_t best = greatest_of(scores, count);
-    float greatest = scores[best], sum = 0;
-    for (uint32_t n = 0; n < count; n++) sum += scores[n] = expf(scores[n] - greatest);
-    for (uint32_t n = 0; n < count; n++) scores[n] /= sum;
 
     /* One string: its end, and its bytes. */
     static uint8_t label[4 + 256];
@@ -51,10 +48,16 @@ static void answer(wasi_nn_request request, const wasi_nn_request_inputs *inputs
 }
 
 int main(int argc, char **argv) {
-    if (argc < 3) DIE("usage: serve_colours GRAPH LABEL...");
-    wasi_nn_context context = open_graph(argv[1], NULL);
+    const char *graph = NULL;
+    int i = 1;
+    for (; i < argc && !strncmp(argv[i], "--", 2); i++) {
+        if (!strcmp(argv[i], "--graph")) graph = value_of(argc, argv, &i);
+        else other_option(argv[i], USAGE);
+    }
+    if (i == argc) DIE("usage: " USAGE);
+    wasi_nn_context context = open_graph(graph, NULL);
     wasi_nn_request_inputs *inputs;
     for (wasi_nn_request request; (request = next_request(&inputs));)
-        answer(request, inputs, context, argv + 2, argc - 2);
+        answer(request, inputs, context, argv + i, argc - i);
     return 0;
 }

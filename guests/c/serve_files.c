@@ -1,12 +1,14 @@
 /* serve_files: answers requests with the types of files, by the model of Magika, from their bytes alone.
  *
- *     serve_files GRAPH LABELS
+ *     serve_files --graph NAME --labels FILE
  *
- * LABELS is a file with a label a line. A request has `content`, BYTES [files]. The answer has `label`, BYTES [files], and
+ * A request has `content`, BYTES [files]. The answer has `label`, BYTES [files], and
  * `score`, FP32 [files], which are probabilities. A file of less than 8 bytes is `unknown`.
  */
 #include "serving.h"
 #include "magika.h"
+
+#define USAGE "serve_files --graph NAME --labels FILE"
 
 enum { MOST_FILES = 1024 };
 
@@ -63,10 +65,16 @@ static void answer(wasi_nn_request request, const wasi_nn_request_inputs *inputs
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3) DIE("usage: serve_files GRAPH LABELS");
+    const char *graph = NULL, *labels_path = NULL;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--graph")) graph = value_of(argc, argv, &i);
+        else if (!strcmp(argv[i], "--labels")) labels_path = value_of(argc, argv, &i);
+        else other_option(argv[i], USAGE);
+    }
+    if (!labels_path) DIE("usage: " USAGE);
     uint32_t count;
-    char **labels = lines_of(read_file(argv[2]), &count);
-    wasi_nn_context context = open_graph(argv[1], NULL);
+    char **labels = lines_of(read_file(labels_path), &count);
+    wasi_nn_context context = open_graph(graph, NULL);
     wasi_nn_request_inputs *inputs;
     for (wasi_nn_request request; (request = next_request(&inputs));) answer(request, inputs, context, labels, count);
     return 0;

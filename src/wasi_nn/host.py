@@ -6,12 +6,13 @@ A program that embeds this package starts here. The nn functions themselves are 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from wasmtime import Module, Store
 
@@ -37,7 +38,7 @@ from wasi_nn.guests.component_files import watch_files
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.engine_start import start_wasi, wasi_is_started
 from wasi_nn.guests.guest_files import GuestFiles
-from wasi_nn.guests.linking import link_module, run_linked
+from wasi_nn.guests.linking import PreparedModule, link_module, run_linked
 from wasi_nn.guests.output import Output
 from wasi_nn.guests.run_clock import RunClock
 from wasi_nn.guests.runs import Run, RunResult, RunsUnderWay, Work
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
     from wasmtime.component import Component
 
+    from wasi_nn.abi.core.spec import CoreAbi
     from wasi_nn.guests.directories import Directories
     from wasi_nn.guests.guest_file import Guest
     from wasi_nn.isolation import Isolation
@@ -137,6 +139,7 @@ class Host:
         self.engine = new_engine(fuel=self.limits.fuel is not None)
         self._forks = forks.count
         self._memory_counts = MemoryCounts()
+        self._prepared_modules: WeakKeyDictionary[Module, PreparedModule] = WeakKeyDictionary()
         cache_at = as_cache(cache)
         directory = default_directory() if cache_at is True else Path(cache_at) if cache_at else None
         if directory is not None and self.limits.fuel is not None:
@@ -256,6 +259,65 @@ class Host:
         Raises `GuestError` if the host is closed, if 64 guests that can't be stopped still run, or if the process can
         have no more threads; and `NNError` with `invalid-argument` for arguments that can't be.
         """
+        run, run_guest = self._run_of(
+            guest,
+            args,
+            env,
+            dirs,
+            stdin,
+            capture_output,
+            streams,
+            allow_names,
+            limits,
+            dialect,
+            trace,
+            trace_data,
+            requests,
+        )
+        self._runs.begin(run, run_guest)
+        return run
+
+    def answer_here(
+        self,
+        guest: Module | Component,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        dirs: Directories,
+        limits: Limits,
+        requests: Iterable[GuestRequest],
+        began: Callable[[Run], None],
+    ) -> Run:
+        """`start` for a guest that answers requests, with captured output; but the guest runs on this thread, which
+        saves a change of threads, and has ended when this returns. The thread must be one of
+        `wasi_nn.process.threads`.
+
+        `began` gets the run before the guest runs, so that another thread can stop it.
+        """
+        run, run_guest = self._run_of(
+            guest, args, env, dirs, b"", True, None, None, limits, None, None, False, requests
+        )
+        began(run)
+        self._runs.begin(run, run_guest, here=True)
+        return run
+
+    def _run_of(
+        self,
+        guest: Guest | Module | Component,
+        args: Sequence[str],
+        env: Mapping[str, str] | None,
+        dirs: Directories | None,
+        stdin: bytes | os.PathLike[str] | TextIO | None,
+        capture_output: bool,
+        streams: tuple[int, int] | None,
+        allow_names: Collection[str] | None,
+        limits: Limits | None,
+        dialect: Dialect | str | None,
+        trace: str | os.PathLike[str] | None,
+        trace_data: bool,
+        requests: Iterable[GuestRequest] | None,
+    ) -> tuple[Run, Callable[[], RunResult]]:
+        """A run as `start` begins it, and the function that runs the guest."""
         self._require_made_here()
         guest = as_guest_or_compiled(guest)
         arguments = run_arguments(args, env, dirs, stdin)
@@ -299,7 +361,11 @@ class Host:
                     session.file_reader = files_of_guest.read
                     if is_module := isinstance(compiled, Module):
                         abi = abi_of(dialect, compiled)
-                        call = link_module(name, compiled, self.engine, store, wasi, session, abi, recorder)
+                        prepared = self._prepared(name, guest, store, wasi, abi)
+                        if prepared is None:
+                            call = link_module(name, compiled, self.engine, store, wasi, session, abi, recorder)
+                        else:
+                            call = prepared.link(compiled, store, wasi, session, recorder)
                     else:
                         from wasi_nn.guests.component_linking import link_component
 
@@ -322,8 +388,19 @@ class Host:
                 if served is not None:
                     served.close()
 
-        self._runs.begin(run, run_guest if served is None else run_and_answer)
-        return run
+        return run, run_guest if served is None else run_and_answer
+
+    def _prepared(
+        self, name: str, guest: object, store: Store, wasi: Wasi, abi: type[CoreAbi]
+    ) -> PreparedModule | None:
+        """A module that was compiled before its run, linked once for all runs; None for other guests, and for a run
+        with WASI of its own."""
+        if not isinstance(guest, Module) or wasi.extra_instances(guest):
+            return None
+        known = self._prepared_modules.get(guest)
+        if known is None or known.abi is not abi:
+            known = self._prepared_modules[guest] = PreparedModule(name, guest, self.engine, store, abi)
+        return known
 
     def run(
         self,

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import prod
 from struct import unpack_from
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -205,20 +205,20 @@ class Answer:
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         rank = len(encoded_dims) // 4
         if rank > MAX_RANK:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{what} has rank {rank}, above {MAX_RANK}")
+            self.refuse_rank(rank)
         dims = unpack_from(f"<{rank}I", encoded_dims) if rank else ()
         self.outputs[text] = self._array(what, datatype, dims, content)
 
     def _array(self, what: str, datatype: int, dims: Dims, content: memoryview) -> Array:
         if datatype == _STRINGS:
-            self._require_room(len(content) + _BYTES_OF_A_STRING * min(prod(dims), byte_strings.MAX_STRINGS))
+            self._take_room(len(content) + _BYTES_OF_A_STRING * min(prod(dims), byte_strings.MAX_STRINGS))
             return byte_strings.decoded(what, content, dims)
         dtype = dtype_named(DTYPE_NAMES[DATATYPES[datatype]])
         size = prod(dims) * dtype.itemsize
         if size != len(content):
             message = f"{what}: {DATATYPES[datatype]}{dims_text(dims)} has {size} bytes, got {len(content)}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-        self._require_room(size)
+        self._take_room(size)
         raw: Any = np.frombuffer(content, np.uint8).copy()
         if dtype == np.bool_ and size and raw.max() > 1:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"{what}: each byte of a BOOL is 0 or 1")
@@ -229,9 +229,18 @@ class Answer:
             raise NNError(ErrorCode.INVALID_ARGUMENT, message) from None
         return array
 
-    def _require_room(self, size: int) -> None:
+    @staticmethod
+    def refuse_rank(rank: int) -> NoReturn:
+        """Raise `NNError` with `invalid-argument` for an output with too many dims."""
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"an output has rank {rank}, above {MAX_RANK}")
+
+    def require_room(self, size: int) -> None:
+        """Raise `NNError` with `too-large` if there is no room for a further output of so many bytes."""
+        self._limited.require_tensor_bytes(self._size + size)
+
+    def _take_room(self, size: int) -> None:
+        self.require_room(size)
         self._size += size
-        self._limited.require_tensor_bytes(self._size)
 
 
 def _output_name(encoded: bytes | memoryview) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -79,7 +79,7 @@ class GuestGraph(Graph):
             raise GuestError(f"the guest ended with exit code {result.exit_code} before any request{said}")
 
     def start(self, requests: Iterable[GuestRequest], *, run_time: float | None) -> Run:
-        """Start the guest on these requests."""
+        """Start the guest on these requests, on a thread of its own."""
         guest = self.guest
         return self._host.start(
             self._compiled,
@@ -90,6 +90,19 @@ class GuestGraph(Graph):
             capture_output=True,
             limits=replace(guest.limits, run_time=run_time),
             requests=requests,
+        )
+
+    def answer(self, request: GuestRequest, began: Callable[[Run], None]) -> Run:
+        """Have the guest answer one request in a fresh sandbox, on this thread. `began` gets the run before that."""
+        guest = self.guest
+        return self._host.answer_here(
+            self._compiled,
+            guest.arguments,
+            env=guest.environment,
+            dirs=self._dirs,
+            limits=guest.limits,
+            requests=_taken_once(request),
+            began=began,
         )
 
     def runner(self) -> Runner:
@@ -195,9 +208,7 @@ class _FreshRunner(_GuestRunner):
     """Has each request answered in a fresh sandbox."""
 
     def _answer(self, request: GuestRequest) -> None:
-        run = self._graph.start(_taken_once(request), run_time=self._graph.guest.limits.run_time)
-        self._begin(run, request)
-        run.wait_for_end()
+        run = self._graph.answer(request, lambda run: self._begin(run, request))
         if not request.is_answered:
             raise self._why(run, request)
         try:
