@@ -7,6 +7,7 @@ asks for the text of the error.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +20,9 @@ from wasi_nn.graph.datatypes import MAX_TENSOR_NAME
 from wasi_nn.graph.fitting import MAX_RANK
 from wasi_nn.session.guest_requests import Answer, Fault
 from wasi_nn.session.session import Session
-from wasi_nn.types import Array
+
+if TYPE_CHECKING:
+    from wasi_nn.types import Array
 
 
 def _no_record(_: int) -> bytes:
