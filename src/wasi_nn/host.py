@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
 
 from wasmtime import Module, Store
 
-from wasi_nn.abi.core.dialects import Dialect, abi_of
+from wasi_nn.abi.core.dialects import Dialect
 from wasi_nn.arguments import as_flag, as_text
 from wasi_nn.errors import GuestError
 from wasi_nn.guests import guest_file
@@ -34,16 +32,12 @@ from wasi_nn.guests.arguments import (
 )
 from wasi_nn.guests.compile_cache import CompileCache, default_directory
 from wasi_nn.guests.compiler import GuestCompiler
-from wasi_nn.guests.component_files import watch_files
 from wasi_nn.guests.engine import new_engine
-from wasi_nn.guests.engine_start import start_wasi, wasi_is_started
-from wasi_nn.guests.guest_files import GuestFiles
-from wasi_nn.guests.linking import PreparedModule, link_module, run_linked
+from wasi_nn.guests.engine_start import start_wasi
 from wasi_nn.guests.output import Output
-from wasi_nn.guests.run_clock import RunClock
+from wasi_nn.guests.running import GuestRuns, RunSettings
 from wasi_nn.guests.runs import Run, RunResult, RunsUnderWay, Work
 from wasi_nn.guests.store_limits import MemoryCounts, new_store
-from wasi_nn.guests.wasi import Wasi
 from wasi_nn.limits.compute_guard import ComputeGuard, Turns
 from wasi_nn.limits.limits import HostLimits, Limits
 from wasi_nn.limits.usage import Usage
@@ -60,7 +54,6 @@ if TYPE_CHECKING:
 
     from wasmtime.component import Component
 
-    from wasi_nn.abi.core.spec import CoreAbi
     from wasi_nn.guests.directories import Directories
     from wasi_nn.guests.guest_file import Guest
     from wasi_nn.isolation import Isolation
@@ -139,7 +132,6 @@ class Host:
         self.engine = new_engine(fuel=self.limits.fuel is not None)
         self._forks = forks.count
         self._memory_counts = MemoryCounts()
-        self._prepared_modules: WeakKeyDictionary[Module, PreparedModule] = WeakKeyDictionary()
         cache_at = as_cache(cache)
         directory = default_directory() if cache_at is True else Path(cache_at) if cache_at else None
         if directory is not None and self.limits.fuel is not None:
@@ -148,6 +140,7 @@ class Host:
         self._compiler = GuestCompiler(
             self.engine, cache_of_guests, self._memory_counts, fuel=self.limits.fuel is not None
         )
+        self._guest_runs = GuestRuns(self.engine, self._compiler, self._memory_counts, self._turns, self.allow_http)
 
     def session(
         self,
@@ -331,76 +324,17 @@ class Host:
             raise GuestError(
                 "this host counts no fuel: give Limits.fuel to the Host itself, Host(limits=Limits(fuel=...))"
             )
-        name = guest_file.name_of(guest)
         run = Run(limits)
         output = Output(limits, streams) if capture_output or streams is not None else None
         if output is not None:
             run.output, run.take_output = output.kept, output.taken
+        title = guest_file.name_of(guest)
 
-        def run_guest() -> RunResult:
-            recorder = run.recorder
-            compiled: Module | Component
-            if isinstance(guest, bytes | str | os.PathLike):
-                with recorder.compiling():
-                    compiled = self._compiler.compile(guest, limits, run)
-            else:
-                compiled = guest
-            recorder.count_memories(self._memory_counts.of(compiled))
-            if not wasi_is_started() and guest_file.imports_wasi(compiled, self.engine):
-                start_wasi()
-            wasi = Wasi([name, *arguments.args], arguments.env, arguments.dirs, arguments.stdin, output, limits)
-            store = new_store(self.engine, limits, compiled, self._memory_counts, wasi.extra_instances(compiled))
-            guard = ComputeGuard(limits, self._turns)
-            guard.run_until = run.until
-            try:
-                with (
-                    closing(GuestFiles(arguments.dirs)) as files_of_guest,
-                    self._session(guard, allow_names, limits, trace, trace_data, name) as session,
-                ):
-                    session.text_sink = wasi.write_stdout
-                    session.file_reader = files_of_guest.read
-                    if is_module := isinstance(compiled, Module):
-                        abi = abi_of(dialect, compiled)
-                        prepared = self._prepared(name, guest, store, wasi, abi)
-                        if prepared is None:
-                            call = link_module(name, compiled, self.engine, store, wasi, session, abi, recorder)
-                        else:
-                            call = prepared.link(compiled, store, wasi, session, recorder)
-                    else:
-                        from wasi_nn.guests.component_linking import link_component
+        def new_session(guard: ComputeGuard) -> Session:
+            return self._session(guard, allow_names, limits, trace, trace_data, title)
 
-                        call = link_component(name, compiled, self.engine, store, wasi, session, self.allow_http)
-                    with closing(RunClock(self.engine, store, limits, guard)) as clock:
-                        stop = None if is_module else clock.stop  # a module's files are counted
-                        files = watch_files(arguments.dirs, limits, stop)
-                        if served is not None:
-                            session.requests = served
-                            served.begun = partial(_renew, store, limits, clock)
-                        with files, run.stopped_by(clock.stop), recorder.running(session, guard):
-                            return replace(run_linked(name, call, session, wasi, clock), stats=recorder.stats())
-            finally:
-                store.close()
-
-        def run_and_answer() -> RunResult:
-            try:
-                return run_guest()
-            finally:
-                if served is not None:
-                    served.close()
-
-        return run, run_guest if served is None else run_and_answer
-
-    def _prepared(
-        self, name: str, guest: object, store: Store, wasi: Wasi, abi: type[CoreAbi]
-    ) -> PreparedModule | None:
-        """A module that was compiled before its run, linked once for all runs; None for other guests, and for a run
-        with WASI of its own."""
-        if not isinstance(guest, Module) or wasi.extra_instances(guest):
-            return None
-        known = self._prepared_modules.get(guest)
-        if known is None or known.abi is not abi:
-            known = self._prepared_modules[guest] = PreparedModule(name, guest, self.engine, store, abi)
-        return known
+        settings = RunSettings(guest, arguments, output, limits, dialect, served, new_session)
+        return run, partial(self._guest_runs.do, run, settings)
 
     def run(
         self,
@@ -489,10 +423,3 @@ class Host:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _renew(store: Store, limits: Limits, clock: RunClock) -> None:
-    """Give a guest the time and the fuel of its limits again, for a further request."""
-    clock.restart()
-    if limits.fuel is not None:
-        store.set_fuel(limits.fuel)

@@ -47,6 +47,13 @@ def define_wasi(linker: Linker, proc_exit: Callable[..., int | None]) -> None:
     linker.allow_shadowing = False
 
 
+def define_wasip2(linker: ComponentLinker, *, http: bool) -> None:
+    """Define WASI 0.2 in a linker; `http` adds `wasi:http`."""
+    linker.add_wasip2()
+    if http:
+        linker.add_wasi_http()
+
+
 class Wasi:
     """The WASI state of one guest."""
 
@@ -112,6 +119,11 @@ class Wasi:
         else:
             self.output.write(STDOUT, content)
 
+    @property
+    def shows_terminals(self) -> bool:
+        """Whether the guest writes to a terminal of this process, and is told so."""
+        return bool(self._terminals)
+
     def extra_instances(self, guest: Module | Component) -> int:
         """How many instances of this package a guest's store must hold: 1 if `add_to` makes a `Preview1`, else 0."""
         if not isinstance(guest, Module):
@@ -134,19 +146,18 @@ class Wasi:
             if self._terminals:
                 terminals.show_to_module(engine_functions, self._terminals)
 
-    def set_in(self, store: Store) -> None:
-        """Put this state into a store. May be called once."""
+    def set_in(self, store: Store, *, http: bool = False) -> None:
+        """Put this state into a store; `http` with that of `wasi:http`. May be called once."""
         store.set_wasi(self._config)
+        if http:
+            store.set_wasi_http()
 
     def add_to_component(self, linker: ComponentLinker, store: Store, guest: Component, http: bool) -> None:
         """Define WASI 0.2 for a guest in a linker, with this state in its store. `http` adds `wasi:http`."""
-        self.set_in(store)
-        linker.add_wasip2()
+        self.set_in(store, http=http)
+        define_wasip2(linker, http=http)
         if self._terminals:
             terminals.show_to_component(linker, guest, store.engine, self._terminals)
-        if http:
-            store.set_wasi_http()
-            linker.add_wasi_http()
 
     def proc_exit(self, _: GuestMemory | None, code: int) -> None:
         """The function of preview 1."""
