@@ -27,7 +27,6 @@ from wasi_nn.guests.arguments import (
     require_output,
     require_patterns,
     require_settings,
-    require_trace,
     run_arguments,
 )
 from wasi_nn.guests.compile_cache import CompileCache, default_directory
@@ -58,6 +57,7 @@ if TYPE_CHECKING:
     from wasi_nn.guests.guest_file import Guest
     from wasi_nn.isolation import Isolation
     from wasi_nn.loading.registry import Graphs
+    from wasi_nn.tracing import CallRecorder
     from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 Result = TypeVar("Result")
@@ -147,7 +147,7 @@ class Host:
         *,
         allow_names: Collection[str] | None = None,
         limits: Limits | None = None,
-        trace: str | os.PathLike[str] | None = None,
+        trace: str | os.PathLike[str] | CallRecorder | None = None,
         trace_data: bool = False,
         title: str = "wasi-nn",
     ) -> Session:
@@ -155,25 +155,24 @@ class Host:
 
         allow_names  replaces the host's `allow_names` for this session. None: the host's
         limits       replaces the host's `limits` for this session. None: the host's
-        trace        the path of a file in which the session's calls are recorded. None: they aren't recorded
+        trace        a file that records the session's calls, or a `wasi_nn.tracing.CallRecorder`. None: nothing
         trace_data   whether models, inputs and outputs are recorded too, as `replay` needs them
         title        the title of the trace in viewers
 
         Raises `NNError` with `runtime-error` if the trace can't be written.
         """
         require_patterns(allow_names)
-        require_trace(trace, trace_data)
+        _require_trace(trace, trace_data)
         limits = self.limits if limits is None else as_limits(limits)
-        return self._session(
-            ComputeGuard(limits, self._turns), allow_names, limits, trace, trace_data, as_text("title", title)
-        )
+        title = as_text("title", title)
+        return self._session(ComputeGuard(limits, self._turns), allow_names, limits, trace, trace_data, title)
 
     def _session(
         self,
         guard: ComputeGuard,
         allow_names: Collection[str] | None,
         limits: Limits,
-        trace: str | os.PathLike[str] | None,
+        trace: str | os.PathLike[str] | CallRecorder | None,
         trace_data: bool,
         title: str,
     ) -> Session:
@@ -241,7 +240,7 @@ class Host:
         allow_names: Collection[str] | None = None,
         limits: Limits | None = None,
         dialect: Dialect | str | None = None,
-        trace: str | os.PathLike[str] | None = None,
+        trace: str | os.PathLike[str] | CallRecorder | None = None,
         trace_data: bool = False,
         requests: Iterable[GuestRequest] | None = None,
     ) -> Run:
@@ -306,7 +305,7 @@ class Host:
         allow_names: Collection[str] | None,
         limits: Limits | None,
         dialect: Dialect | str | None,
-        trace: str | os.PathLike[str] | None,
+        trace: str | os.PathLike[str] | CallRecorder | None,
         trace_data: bool,
         requests: Iterable[GuestRequest] | None,
     ) -> tuple[Run, Callable[[], RunResult]]:
@@ -316,7 +315,7 @@ class Host:
         arguments = run_arguments(args, env, dirs, stdin)
         require_output(capture_output, streams)
         require_patterns(allow_names)
-        require_trace(trace, trace_data)
+        _require_trace(trace, trace_data)
         served = None if requests is None else GuestRequests(as_requests(requests))
         limits = self.limits if limits is None else as_limits(limits)
         dialect = self.dialect if dialect is None else parse_enum(Dialect, dialect)
@@ -349,7 +348,7 @@ class Host:
         allow_names: Collection[str] | None = None,
         limits: Limits | None = None,
         dialect: Dialect | str | None = None,
-        trace: str | os.PathLike[str] | None = None,
+        trace: str | os.PathLike[str] | CallRecorder | None = None,
         trace_data: bool = False,
         requests: Iterable[GuestRequest] | None = None,
     ) -> RunResult:
@@ -368,7 +367,7 @@ class Host:
         allow_names     replaces the host's `allow_names` for this run. None: the host's
         limits          replaces the host's `limits` for this run. None: the host's
         dialect         replaces the host's `dialect` for this run. None: the host's
-        trace           the path of a file in which the guest's nn calls are recorded. None: they aren't recorded
+        trace           a file that records the guest's nn calls, or a `wasi_nn.tracing.CallRecorder`. None: nothing
         trace_data      whether models, inputs and outputs are recorded too, as `replay` needs them
         requests        the requests that the guest answers, by wasi-nn:serving. It takes one after another on its own
                         thread, and has `Limits.guest_time` and `Limits.fuel` for each. None: there are none
@@ -423,3 +422,10 @@ class Host:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _require_trace(trace: Any, trace_data: Any) -> None:
+    if trace is not None or trace_data is not False:
+        from wasi_nn.tracing.recording import require_trace
+
+        require_trace(trace, trace_data)

@@ -33,6 +33,7 @@ class ModelRegistry:
         self._lock = threading.Lock()
         self._loaded: dict[str, tuple[ServedGuest, GuestGraph]] = {}
         self._guests: dict[str, ServedGuest] = {}
+        self._described: dict[str, NamedGraph] = {}
         self._read_guests()
 
     @property
@@ -48,8 +49,7 @@ class ModelRegistry:
 
     def named(self, name: str) -> NamedGraph:
         """The operator's description of a graph; a guest's has its path only. Raises `NNError` with `not-found`."""
-        guest = self._guests.get(name)
-        return self._registry.named(name) if guest is None else NamedGraph(guest.path)
+        return self._described.get(name) or self._registry.named(name)
 
     def get(self, name: str) -> Graph:
         """The graph of this name, or the guest as a graph, loaded at the first call. Raises as `Registry.get` and
@@ -97,6 +97,7 @@ class ModelRegistry:
 
     def _read_guests(self) -> None:
         self._guests = {name: guest for name, guest in self._registry.guests.items() if _serves_model(guest)}
+        self._described = {name: NamedGraph(guest.path) for name, guest in self._guests.items()}
 
 
 def _serves_model(guest: ServedGuest) -> bool:
