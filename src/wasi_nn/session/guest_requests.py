@@ -104,12 +104,15 @@ class GuestRequests:
         self.begun: Callable[[], None] = lambda: None
         """Called when the guest gets a request, before it has it."""
 
-    def next(self) -> int:
-        """Wait for the next request; returns its number, or 0 if there are no more. Raises `NNError` with
-        `invalid-argument` while the guest holds one."""
+    def require_none_held(self) -> None:
+        """Raise `NNError` with `invalid-argument` while the guest holds a request."""
         if self._held is not None:
             message = f"request {self._number} isn't answered yet: respond to it or fail it before you ask for another"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+
+    def take(self) -> int:
+        """Wait for the next request; returns its number, or 0 if there are no more. Raises what the iterable of
+        requests raises, and `NNError` with `invalid-argument` if it gives something else."""
         request = next(self._source, None)
         if request is None:
             return 0

@@ -14,7 +14,7 @@ import numpy as np
 from wasi_nn.abi.call_boundary import CallBoundary, GuestFault
 from wasi_nn.abi.component.bridge_functions import MAX_ERROR_TEXT, Signature, join, outcome, split, status, text_of
 from wasi_nn.abi.component.host_functions import STRING, U32, U64, HostFunction, Text
-from wasi_nn.abi.request_record import RequestRecord
+from wasi_nn.abi.requests import RequestRecord, next_request
 from wasi_nn.errors import NNError
 from wasi_nn.graph.datatypes import MAX_TENSOR_NAME
 from wasi_nn.graph.fitting import MAX_RANK
@@ -82,8 +82,7 @@ class ServingAbi(CallBoundary["int | bytes"]):
         raise GuestFault(f"{name}: internal error of the host, {type(error).__name__}") from None
 
     def next_request(self) -> int:
-        requests = self.session.requests
-        return 0 if requests is None else requests.next()
+        return next_request(self.session)
 
     def read_request(self, request: int, address: int) -> Text:
         record = self.session.require_requests().once(request, RequestRecord)

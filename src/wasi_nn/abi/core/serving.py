@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from wasi_nn.abi.core.extensions import MAX_SIZE, BufferTooSmall, ExtensionFunctions, check_buffer
-from wasi_nn.abi.request_record import TENSOR, RequestRecord
+from wasi_nn.abi.requests import TENSOR, RequestRecord, next_request
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.session.guest_requests import Answer, Fault
 
@@ -37,8 +37,7 @@ class ServingFunctions(ExtensionFunctions):
 
     def next_request(self, memory: GuestMemory, out: int) -> None:
         memory.check("the out-pointer", out, 4)
-        requests = self.session.requests
-        memory.write_u32(out, 0 if requests is None else requests.next())
+        memory.write_u32(out, next_request(self.session))
 
     def read_request(self, memory: GuestMemory, request: int, buffer: int, room: int, out: int) -> None:
         check_buffer(memory, buffer, room, out)

@@ -1,5 +1,6 @@
-"""The inputs of a request as bytes in a guest's memory: the records of `wasi-nn-serving.wit` in the canonical ABI's
-layout.
+"""Requests as both ABIs give them to guests: one after another, each as bytes in the guest's memory.
+
+The bytes are the records of `wasi-nn-serving.wit` in the canonical ABI's layout.
 
 All numbers are little-endian u32s but for the datatype, which is one byte with zeros after it. A text and a list are an
 address and a count. All addresses are within the bytes themselves, which begin at the address `base`. The data of each
@@ -14,10 +15,12 @@ from __future__ import annotations
 from struct import Struct, pack
 from typing import TYPE_CHECKING
 
+from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.session.guest_requests import GuestRequest, datatype_number, tensor_bytes
 
 if TYPE_CHECKING:
+    from wasi_nn.session.session import Session
     from wasi_nn.types import Array
 
 HEAD = Struct("<II")
@@ -27,6 +30,23 @@ TENSOR = Struct("<IIB3xIIII")
 
 _ALIGNED = 16
 _LAST_ADDRESS = 2**32 - 1
+
+
+def next_request(session: Session) -> int:
+    """The number of the guest's next request; 0 if there are no more.
+
+    Raises `NNError` with `invalid-argument` while the guest holds one, and `GuestFault` if the iterable of requests
+    fails: the run then raises its error.
+    """
+    requests = session.requests
+    if requests is None:
+        return 0
+    requests.require_none_held()
+    try:
+        return requests.take()
+    except Exception as error:
+        session.interruption = error
+        raise GuestFault("next-request: there are no requests, since what gives them failed") from None
 
 
 class RequestRecord:
