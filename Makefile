@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo demo-image demo-chat demo-any test check bench soak fuzz types conformance stubs guests format
+.PHONY: demo demo-image demo-chat demo-any test check bench soak fuzz types conformance stubs guests sdk format
 
 demo: $(VENV)/.onnx  ## a guest tells file types with a real model
 	$(BIN)/python demo/identify.py
@@ -41,7 +41,7 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's
 	$(BIN)/python -m bench.serving_texts
 	$(BIN)/python -m bench.peers
 
-PROTO := wasi_nn/serving/oip/proto/open_inference.proto
+PROTO := wasi_nn/oip/proto/open_inference.proto
 
 SECONDS ?= 60
 fuzz: $(VENV)/.dev  ## hostile bytes against what reads them: SECONDS=600 for longer, TARGET=gguf for one
@@ -72,6 +72,10 @@ guests: $(VENV)/.dev  ## rebuild the committed guests and the bridge, and build 
 	$(BIN)/python guests/build_components.py --js build/guests/infer-js.wasm
 	$(BIN)/python guests/build_components.py --python build/guests/ext-python.wasm ext
 	$(BIN)/python guests/build_components.py --js build/guests/stream-js.wasm stream
+
+sdk: $(VENV)/.dev  ## the numbers in the SDKs for guests, and their examples
+	$(BIN)/python tools/make_sdk.py numbers
+	$(BIN)/python tools/make_sdk.py guests
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -26,8 +26,8 @@ from onnx import helper
 
 import wasi_nn
 from bench.ratios import best, side_by_side
-from wasi_nn.serving.oip.proto import open_inference_pb2 as messages
-from wasi_nn.serving.oip.proto.open_inference_pb2_grpc import GRPCInferenceServiceStub
+from wasi_nn.oip.proto import open_inference_pb2 as messages
+from wasi_nn.oip.proto.open_inference_pb2_grpc import GRPCInferenceServiceStub
 
 ROUNDS = 400
 SECONDS = 3.0
@@ -54,7 +54,7 @@ def echo(listening: Any) -> None:
     from starlette.responses import Response
     from starlette.routing import Route
 
-    from wasi_nn.serving.oip.proto.open_inference_pb2_grpc import (
+    from wasi_nn.oip.proto.open_inference_pb2_grpc import (
         GRPCInferenceServiceServicer,
         add_GRPCInferenceServiceServicer_to_server,
     )

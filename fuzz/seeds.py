@@ -210,6 +210,18 @@ options = { threads = 1, hint = "\\u00e9", more = [1.5, 1979-05-27T07:32:00Z, 0x
 """
         % (b"0123abcd" * 8),
         "two": b'[graphs.a]\npath = "model.onnx"\n[graphs.b]\npath = "gone.onnx"\n',
+        "guest": b"""[guests."a name"]
+path = "model.onnx"
+serves = "model"
+graphs = ["a*"]
+limits = { run-time = "5s", guest-memory = "64M", fuel = 1000, files = "none" }
+directories = { "/d" = ".", "/e" = { path = ".", writable = true } }
+environment = { LANG = "C" }
+arguments = ["--top", "3"]
+reuse = true
+inputs = [{ name = "x", datatype = "UINT8", shape = [-1, 3], optional = true }]
+outputs = [{ name = "y", datatype = "BYTES", shape = [] }]
+""",
         "several_lines": b'[graphs.a]\npath = """\nmodel.onnx\\\n"""\n# comment\n',
     }
 

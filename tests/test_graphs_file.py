@@ -87,7 +87,7 @@ def test_hosts_and_sessions_take_the_file_itself(write: Write) -> None:
     [
         (b"graphs = 1", "graphs can't be 1"),
         (b"", "the key 'graphs' is missing"),
-        (b"[graph.net]\npath = 'net.onnx'", "unknown key 'graph'; there are graphs; did you mean graphs"),
+        (b"[graph.net]\npath = 'net.onnx'", "unknown key 'graph'; there are graphs, guests; did you mean graphs"),
         (b"[graphs]\n[graph]", "unknown key 'graph'; there are graphs"),
         (b"[graphs]\nnet = 'net.onnx'", "graph 'net': it must be a table"),
         (b"[graphs.net]", "graph 'net': the key 'path' is missing"),

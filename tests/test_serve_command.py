@@ -22,8 +22,8 @@ from conftest import need_command
 from onnx import TensorProto
 
 from wasi_nn.cli import main
-from wasi_nn.serving.oip.proto import open_inference_pb2 as messages
-from wasi_nn.serving.oip.proto.open_inference_pb2_grpc import GRPCInferenceServiceStub
+from wasi_nn.oip.proto import open_inference_pb2 as messages
+from wasi_nn.oip.proto.open_inference_pb2_grpc import GRPCInferenceServiceStub
 
 INPUTS = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [4], "data": [-1, 2, -3, 4]}]}
 

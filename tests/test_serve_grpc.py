@@ -18,12 +18,12 @@ from conftest import REPOSITORY
 from hypothesis import HealthCheck, given, settings, strategies
 from serving import HungGraph, RunningServer
 
-from wasi_nn.serving.oip.proto import open_inference_pb2 as messages
-from wasi_nn.serving.oip.proto.open_inference_pb2_grpc import GRPCInferenceServiceStub
+from wasi_nn.oip.proto import open_inference_pb2 as messages
+from wasi_nn.oip.proto.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from wasi_nn.serving.settings import ServingLimits
 
 Code = grpc.StatusCode
-PROTO = Path("wasi_nn/serving/oip/proto")
+PROTO = Path("wasi_nn/oip/proto")
 SERVICE = "/inference.GRPCInferenceService"
 
 

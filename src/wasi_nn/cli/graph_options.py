@@ -140,6 +140,8 @@ def registry(options: argparse.Namespace, rules: LoadRules) -> Registry:
             raise UsageError("a graph's name can't be empty")
         if name in registry:
             raise UsageError(f"two graphs are named {name!r}: give one of them another name")
+        if name in registry.guests:
+            raise UsageError(f"a graph and a guest are both named {name!r}: give one of them another name")
         registry.add(name, graph)
     graphs = {name: registry.named(name) for name in registry}
     for name, graph in _with_settings(options.graph_option, graphs).items():

@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from wasi_nn.limits import units
 
 if TYPE_CHECKING:
     from wasi_nn.limits.limits import HostLimits, Limits
 
 Number = TypeVar("Number", int, float)
 
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+
+def _option(read: Callable[[str], Number]) -> Callable[[str], Number]:
+    """The type of an option whose text `read` reads."""
+
+    def value(text: str) -> Number:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return value
 
 
-def size(text: str) -> int:
-    """A number of bytes, such as 512M."""
-    match = re.fullmatch(r"(\d+)(?:\.(\d+))?([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: a size is a number of bytes, such as 65536, 512M or 2G")
-    unit, decimals = _UNITS[match[3].upper()], match[2] or "0"
-    # Without floats, which would round large sizes.
-    return _positive(text, int(match[1]) * unit + int(decimals) * unit // int("1" + len(decimals) * "0"))
-
-
-def seconds(text: str) -> float:
-    """A time in seconds, such as 10m."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no time: a time is a number of seconds, such as 10 or 2.5, or has a unit: 500ms, 10m, 1h"
-        )
-    return _positive(text, float(match[1]) * _SECONDS[match[2]])
-
-
-def count(text: str) -> int:
-    """A whole number."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no count: a count is a whole number without a unit, such as 1000"
-        )
-    return _positive(text, int(text))
+size, seconds, count = _option(units.size), _option(units.seconds), _option(units.count)
+"""The types of options that take a number of bytes, a time and a whole number."""
 
 
 def _or_none(kind: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -59,32 +44,24 @@ def _or_none(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     return value
 
 
-def _positive(text: str, value: Number) -> Number:
-    from wasi_nn.limits.limits import LARGEST
-
-    if not 0 < value < LARGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} can't be a limit: a limit is more than 0 and less than 2^63")
-    return value
-
-
-_OPTIONS: dict[str, tuple[Any, str, str]] = {
-    "guest_memory": (size, "BYTES", "the guest's memory (default: 2G)"),
-    "guest_time": (seconds, "TIME", "processor time of the guest's own code (default: 10m)"),
-    "fuel": (count, "N", "instructions of the guest; counting them makes it slower (default: none)"),
-    "compute_time": (seconds, "TIME", "time of one compute (default: 10m)"),
-    "run_time": (seconds, "TIME", "time of the whole run (default: 1h)"),
-    "compile_time": (seconds, "TIME", "time to compile the guest (default: 2m)"),
-    "compile_memory": (size, "BYTES", "memory to compile the guest (default: 4G)"),
-    "load_time": (seconds, "TIME", "time to load one model (default: 1m)"),
-    "model_bytes": (size, "BYTES", "models that the guest loads from its own bytes, together (default: 1G)"),
-    "tensor_bytes": (size, "BYTES", "the guest's tensors, together (default: 1G)"),
-    "graphs": (count, "N", "graphs at a time (default: 64)"),
-    "workers": (count, "N", "worker processes for models from the guest's own bytes (default: 8)"),
-    "contexts": (count, "N", "execution contexts at a time (default: 256)"),
-    "handles": (count, "N", "handles of all kinds: graphs, contexts, tensors, errors (default: 65536)"),
-    "files": (count, "N", "files and directories open at a time (default: 256)"),
-    "output_bytes": (size, "BYTES", "standard output and error, together (default: none)"),
-    "computes": (count, "N", "computes at the same time (default: 64)"),
+_OPTIONS: dict[str, tuple[str, str]] = {
+    "guest_memory": ("BYTES", "the guest's memory (default: 2G)"),
+    "guest_time": ("TIME", "processor time of the guest's own code (default: 10m)"),
+    "fuel": ("N", "instructions of the guest; counting them makes it slower (default: none)"),
+    "compute_time": ("TIME", "time of one compute (default: 10m)"),
+    "run_time": ("TIME", "time of the whole run (default: 1h)"),
+    "compile_time": ("TIME", "time to compile the guest (default: 2m)"),
+    "compile_memory": ("BYTES", "memory to compile the guest (default: 4G)"),
+    "load_time": ("TIME", "time to load one model (default: 1m)"),
+    "model_bytes": ("BYTES", "models that the guest loads from its own bytes, together (default: 1G)"),
+    "tensor_bytes": ("BYTES", "the guest's tensors, together (default: 1G)"),
+    "graphs": ("N", "graphs at a time (default: 64)"),
+    "workers": ("N", "worker processes for models from the guest's own bytes (default: 8)"),
+    "contexts": ("N", "execution contexts at a time (default: 256)"),
+    "handles": ("N", "handles of all kinds: graphs, contexts, tensors, errors (default: 65536)"),
+    "files": ("N", "files and directories open at a time (default: 256)"),
+    "output_bytes": ("BYTES", "standard output and error, together (default: none)"),
+    "computes": ("N", "computes at the same time (default: 64)"),
 }
 
 
@@ -96,10 +73,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         "TIME: 10 (seconds), 500ms, 10m, 1h. N: a whole number.\n"
         "Each takes none for no limit.",
     )
-    for name, (kind, metavar, text) in _OPTIONS.items():
+    kinds = {**units.KINDS, "computes": units.count}
+    for name, (metavar, text) in _OPTIONS.items():
         group.add_argument(
             f"--max-{name.replace('_', '-')}",
-            type=_or_none(kind),
+            type=_or_none(_option(kinds[name])),
             default=argparse.SUPPRESS,
             metavar=metavar,
             help=text,

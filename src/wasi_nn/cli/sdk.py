@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from wasi_nn.cli import FAILURE, PROGRAM
+from wasi_nn.errors import printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _EPILOG = """\
 The folder has
@@ -16,6 +21,9 @@ The folder has
   wit        a folder for each version of wasi:nn, and ext for wasi-nn:ext,
              with a world for tools that build components
   example    a small model, its labels and a picture
+  languages  the SDK of each language for programs that become guests
+
+With the name of a language, the command prints the folder of its SDK.
 
 For example, this tells the colours of a picture:
 
@@ -29,16 +37,17 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     """Add `sdk` to the command's parser."""
     parser = subcommands.add_parser(
         "sdk",
-        usage=f"{PROGRAM} sdk",
-        help="show the folder with guests that are built, C headers, WIT and an example",
+        usage=f"{PROGRAM} sdk [LANGUAGE]",
+        help="show the folder with guests that are built, SDKs, C headers, WIT and an example",
         description="Print the path of the folder with files for makers of guests. Copy from there what you need.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("language", nargs="?", metavar="LANGUAGE", help="a language's SDK: c, cpp, rust ...")
     parser.set_defaults(main=main, module="wasi_nn.errors")
 
 
-def main(_: argparse.Namespace) -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Print the path of the folder; returns the exit code."""
     import sys
     from pathlib import Path
@@ -46,10 +55,24 @@ def main(_: argparse.Namespace) -> int:
     import wasi_nn
 
     package = Path(wasi_nn.__file__).absolute().parent
-    # An installed package has the folder, a checkout the original of it.
-    for folder in (package / "sdk", package.parents[1] / "guests"):
+    # An installed package has the folders, a checkout the originals of them.
+    installed, checkout = package / "sdk", package.parents[1]
+    for folder, languages in ((installed, installed / "languages"), (checkout / "guests", checkout / "sdk")):
         if (folder / "include" / "wasi_nn.h").is_file():
-            print(folder)
-            return 0
+            return _show(folder, languages, arguments.language)
     print(f"{PROGRAM}: this installation has no SDK: install a wheel of wasi-nn", file=sys.stderr)
     return FAILURE
+
+
+def _show(folder: Path, languages: Path, language: str | None) -> int:
+    if language is None:
+        print(folder)
+        return 0
+    known = sorted(path.name for path in languages.iterdir() if path.is_dir())
+    if language not in known:
+        import sys
+
+        print(f"{PROGRAM}: no SDK is for {printable(language)!r}: there are {', '.join(known)}", file=sys.stderr)
+        return FAILURE
+    print(languages / language)
+    return 0

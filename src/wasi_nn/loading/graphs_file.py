@@ -1,4 +1,4 @@
-"""Named graphs in a file that an operator writes, usually `graphs.toml`.
+"""Named graphs and guests in a file that an operator writes, usually `graphs.toml`.
 
     [graphs.mobilenet]
     path = "models/mobilenet.onnx"      # or a list with one path for each builder; relative to the file's directory
@@ -10,6 +10,9 @@
     share-variables = true              # whether all guests share one set of the model's variables
     options = { threads = 2 }           # options of the backend
 
+    [guests.labels]                     # what wasi-nn serve runs: guest_table has the keys
+    path = "labels.wasm"
+
 Only `path` is required. An unknown key is an error, so that a mistyped one isn't ignored.
 """
 
@@ -20,25 +23,36 @@ import os
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from wasi_nn.backends.options import Check, cannot_be, is_flag, is_names, is_text, taking
-from wasi_nn.errors import ErrorCode, NNError, nearest, one_line
+from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.loading.explanation import what_is
+from wasi_nn.loading.file_tables import is_table, require_known
+from wasi_nn.loading.guest_table import guest_of
 from wasi_nn.loading.named_graph import NamedGraph, is_sha256
+from wasi_nn.loading.served_guest import ServedGuest
 from wasi_nn.process.files import mapped_file
 from wasi_nn.settings import how_to_set
 
 _MAX_BYTES = 16 * 1024**2
 
 
-def read(file: Path) -> dict[str, NamedGraph]:
-    """The graphs that a file names.
+@dataclass(frozen=True)
+class NamedInFile:
+    """The graphs and the guests of a file, by their names."""
+
+    graphs: Mapping[str, NamedGraph]
+    guests: Mapping[str, ServedGuest]
+
+
+def read(file: Path) -> NamedInFile:
+    """The graphs and guests that a file names.
 
     Raises `NNError`: `not-found` if there is no such file; `invalid-argument` for an error in the file, with the graph
-    and the key.
+    or guest and the key.
     """
     try:
         content = tomllib.loads(_text(file))
@@ -49,8 +63,18 @@ def read(file: Path) -> dict[str, NamedGraph]:
         if other:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"{file} is {other}") from error
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"{file} can't be read: {one_line(error)}") from error
-    _require_known(str(file), content, {"graphs": _is_table})
-    return {name: _graph(f"{file}, graph {name!r}", file.parent, keys) for name, keys in content["graphs"].items()}
+    require_known(
+        str(file), content, {"graphs": is_table, "guests": is_table}, () if "guests" in content else ("graphs",)
+    )
+    graphs, guests = content.get("graphs", {}), content.get("guests", {})
+    clash = next((name for name in guests if name in graphs), None)
+    if clash is not None:
+        message = f"{file}: a graph and a guest are both named {clash!r}: give one of them another name"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+    return NamedInFile(
+        {name: _graph(f"{file}, graph {name!r}", file.parent, keys) for name, keys in graphs.items()},
+        {name: guest_of(f"{file}, guest {name!r}", file.parent, name, keys) for name, keys in guests.items()},
+    )
 
 
 def with_setting(graph: NamedGraph, key: str, text: str) -> NamedGraph:
@@ -104,30 +128,13 @@ def _text(file: Path) -> str:
 
 
 def _graph(where: str, folder: Path, keys: Any) -> NamedGraph:
-    if not _is_table(keys):
+    if not is_table(keys):
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: it must be a table with a path")
-    _require_known(where, keys, _KEYS)
+    require_known(where, keys, _KEYS, ("path",))
     path = keys["path"]
     source: Any = folder / path if isinstance(path, str) else [folder / part for part in path]
     settings = {name.replace("-", "_"): value for name, value in keys.items() if name != "path"}
     return NamedGraph(source, **settings)
-
-
-def _require_known(where: str, keys: Mapping[str, Any], known: Mapping[str, Check]) -> None:
-    for name, value in keys.items():
-        if name not in known:
-            message = f"{where}: unknown key {name!r}; there are {', '.join(known)}{nearest(name, known)}"
-            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
-        if not known[name](value):
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: {cannot_be(name, value, known[name])}")
-    required = next(iter(known))
-    if required not in keys:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: the key {required!r} is missing")
-
-
-@taking("a table, such as { threads = 2 }")
-def _is_table(value: Any) -> bool:
-    return isinstance(value, dict)
 
 
 @taking("a path, or a list of paths")
@@ -143,7 +150,7 @@ _KEYS: dict[str, Check] = {
     "sha256": is_sha256,
     "convert-types": is_flag,
     "share-variables": is_flag,
-    "options": _is_table,
+    "options": is_table,
 }
 
 _NO_SETTINGS = {

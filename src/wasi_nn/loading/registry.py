@@ -23,6 +23,7 @@ from wasi_nn.loading.choose import choose, files_at
 from wasi_nn.loading.load import load
 from wasi_nn.loading.named_graph import NamedGraph, Source, is_sha256
 from wasi_nn.loading.rules import LoadRules, as_rules, known_runtime
+from wasi_nn.loading.served_guest import ServedGuest
 from wasi_nn.loading.shared_graph import SharedGraph
 from wasi_nn.process import forks
 from wasi_nn.process.files import files_in, read_regular
@@ -102,6 +103,9 @@ class Registry:
         self._reloading = threading.Lock()
         self.adjust: Callable[[Mapping[str, NamedGraph]], Mapping[str, NamedGraph]] | None = None
         """Changes the graphs of the file at each `reload`, as the options of the command do."""
+        self.guests: Mapping[str, ServedGuest] = {}
+        """The guests of the file, which a server runs; no guest can name them."""
+        self._guest_files: dict[str, list[_FileState]] = {}
         forks.reset_in_child(self)
         if isinstance(graphs, str | bytes | os.PathLike):
             self._file = Path(as_path("graphs", graphs)).absolute()
@@ -111,7 +115,7 @@ class Registry:
             self.add(name, graph)
 
     def reload(self) -> list[str]:
-        """Read the file of graphs again; returns the names that were added, changed or removed.
+        """Read the file of graphs again; returns the names of graphs and guests that were added, changed or removed.
 
         A graph stays loaded if its description and its files are unchanged. Guests keep the old graphs that they have.
         Raises `NNError` for any error in the file, and then changes nothing. Without a file, there is no change.
@@ -121,20 +125,35 @@ class Registry:
         from wasi_nn.loading import graphs_file
 
         with self._reloading:
-            in_file: Mapping[str, NamedGraph] = graphs_file.read(self._file)
+            named = graphs_file.read(self._file)
+            in_file = named.graphs
             if self.adjust is not None:
                 in_file = self.adjust(in_file)
             graphs = {name: _validated(name, graph, self.rules) for name, graph in in_file.items()}
-            clashes = [name for name in graphs if name in self._entries and name not in self._names_in_file]
-            if clashes:
-                raise NNError(ErrorCode.INVALID_ARGUMENT, f"two graphs are named {clashes[0]!r}")
+            others = [name for name in self._entries if name not in self._names_in_file]
+            for kind, names in (("two graphs are", graphs), ("a graph and a guest are both", named.guests)):
+                clashes = [name for name in names if name in others]
+                if clashes:
+                    raise NNError(ErrorCode.INVALID_ARGUMENT, f"{kind} named {clashes[0]!r}")
             removed = sorted(self._names_in_file - set(graphs))
             changed = {name: graph for name, graph in graphs.items() if not self._is_current(name, graph)}
             for name in removed:
                 self._entries.pop(name, None)
             self._entries.update({name: _Entry(graph) for name, graph in changed.items()})
             self._names_in_file = set(graphs)
-        return [*removed, *changed]
+            changed_guests = self._change_guests(named.guests)
+        return [*removed, *changed, *(name for name in changed_guests if name not in (*removed, *changed))]
+
+    def _change_guests(self, guests: Mapping[str, ServedGuest]) -> list[str]:
+        """Have these guests in place of those before; returns the names of those that differ, also by their files."""
+        files = {name: _state_of([guest.path]) for name, guest in guests.items()}
+        before, files_before = self.guests, self._guest_files
+        self.guests, self._guest_files = guests, files
+        return [
+            name
+            for name in sorted({*before, *guests})
+            if before.get(name) != guests.get(name) or files_before.get(name) != files.get(name)
+        ]
 
     def _is_current(self, name: str, graph: NamedGraph) -> bool:
         entry = self._entries.get(name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from wasi_nn.errors import ErrorCode, NNError, WasiNNError
 
@@ -43,6 +45,11 @@ class ServingError(WasiNNError):
         self.retry_after = retry_after
 
 
+def invalid(message: str) -> ServingError:
+    """The error for a request that is wrong."""
+    return ServingError(Reason.INVALID, message)
+
+
 _OF_COMPUTES = {
     ErrorCode.INVALID_ARGUMENT: Reason.INVALID,
     ErrorCode.INVALID_ENCODING: Reason.INVALID,
@@ -59,3 +66,12 @@ _OF_COMPUTES = {
 def of_compute(error: NNError) -> ServingError:
     """The error of a request whose compute raised an `NNError`."""
     return ServingError(_OF_COMPUTES[error.code], error.message)
+
+
+@contextmanager
+def as_serving_errors() -> Iterator[None]:
+    """Turn an `NNError` for a tensor of a request or of its answer into a `ServingError`."""
+    try:
+        yield
+    except NNError as error:
+        raise of_compute(error) from error

@@ -12,11 +12,11 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from wasi_nn.errors import one_line
+from wasi_nn.oip.proto import open_inference_pb2 as messages
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.models import State
 from wasi_nn.serving.oip import models_view
 from wasi_nn.serving.oip.grpc_tensors import read_request, write_response
-from wasi_nn.serving.oip.proto import open_inference_pb2 as messages
 from wasi_nn.serving.oip.repository import require_no_changes
 from wasi_nn.serving.request import InferenceRequest
 from wasi_nn.serving.request_log import FinishedRequest, request_id

@@ -11,8 +11,9 @@ import numpy as np
 
 from wasi_nn.arguments import shown
 from wasi_nn.graph.byte_strings import as_bytes
-from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.oip.datatypes import BYTES, checked_shape, dtype_of, invalid, strings_array
+from wasi_nn.graph.datatypes import BYTES
+from wasi_nn.oip.datatypes import checked_shape, dtype_of, strings_array
+from wasi_nn.serving.failures import Reason, ServingError, invalid
 from wasi_nn.types import dims_text
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ _BINARY_ONLY = ("FP16", "BF16")  # JSON has no form for them in the protocol
 
 
 def from_json(what: str, datatype: Any, shape: Sequence[Any], data: Any) -> Array:
-    """A tensor of a request. `what` names it in messages. Raises `ServingError` for data that isn't such a tensor."""
+    """A tensor of a request. `what` names it in messages. Raises `ServingError`, and `NNError` with
+    `invalid-argument`, for data that isn't such a tensor."""
     dtype = dtype_of(what, datatype)
     dims = checked_shape(what, shape, dtype)
     if datatype in _BINARY_ONLY:

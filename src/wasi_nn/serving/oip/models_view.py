@@ -8,8 +8,8 @@ from typing import Any
 import wasi_nn
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.tensor_info import TensorInfo
+from wasi_nn.oip.datatypes import datatype_of, shape_of
 from wasi_nn.serving.models import VERSION, Models, State
-from wasi_nn.serving.oip.datatypes import datatype_of, shape_of
 
 SERVER_NAME = "wasi-nn"
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import wasi_nn
+from wasi_nn.graph.datatypes import DATATYPES
 from wasi_nn.serving.http.door import STATUS
-from wasi_nn.serving.oip.datatypes import BYTES, DTYPE_NAMES
 
 _Json = dict[str, Any]
 
@@ -27,7 +27,7 @@ def _ref(name: str) -> _Json:
 _TEXT: _Json = {"type": "string"}
 _FLAG: _Json = {"type": "boolean"}
 _NUMBER: _Json = {"type": "integer", "minimum": 0}
-_DATATYPE: _Json = {"type": "string", "enum": [*DTYPE_NAMES, BYTES]}
+_DATATYPE: _Json = {"type": "string", "enum": [*DATATYPES]}
 _SHAPE = _list(_NUMBER)
 _DATA = _list({"type": ["number", "boolean", "string", "array"]})
 _STATE: _Json = {"type": "string", "enum": ["READY", "LOADING", "UNAVAILABLE"]}

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wasi_nn.arguments import shown
-from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.oip.datatypes import invalid
+from wasi_nn.serving.failures import Reason, ServingError, invalid
 
 _MOST = 64  # parameters of one request or tensor
 

@@ -9,12 +9,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from wasi_nn.arguments import shown
+from wasi_nn.serving.failures import invalid
 from wasi_nn.serving.http.bodies import read_body
 from wasi_nn.serving.http.disconnects import while_connected
 from wasi_nn.serving.http.door import as_json
 from wasi_nn.serving.models import State
 from wasi_nn.serving.oip import models_view
-from wasi_nn.serving.oip.datatypes import invalid
 from wasi_nn.serving.oip.openapi import description
 from wasi_nn.serving.oip.repository import require_no_changes
 from wasi_nn.serving.oip.rest_request import parameters_of, read_json, read_request

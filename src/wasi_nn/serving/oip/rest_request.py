@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 from wasi_nn.arguments import shown
 from wasi_nn.errors import printable
-from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.oip.datatypes import decoded, invalid, name_for_message
+from wasi_nn.oip.datatypes import decoded, name_for_message
+from wasi_nn.serving.failures import Reason, ServingError, as_serving_errors, invalid
 from wasi_nn.serving.oip.json_tensors import from_json
 from wasi_nn.serving.oip.parameters import flag_of, require_known, require_no_repeated, seconds_of
 from wasi_nn.serving.request import NamedArrays
@@ -57,6 +57,7 @@ def _no_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number in JSON")
 
 
+@as_serving_errors()
 def read_request(body: bytes, json_size: int | None, limits: ServingLimits) -> RestRequest:
     """An inference request. `json_size` is the size of the JSON at the beginning of the body; None: all of it. Raises
     `ServingError`."""

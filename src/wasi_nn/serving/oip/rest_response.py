@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.oip.datatypes import datatype_of_output, encoded
+from wasi_nn.oip.datatypes import datatype_of_output, encoded
+from wasi_nn.serving.failures import Reason, ServingError, as_serving_errors
 from wasi_nn.serving.oip.json_tensors import to_json
 from wasi_nn.serving.oip.rest_request import RestRequest
 from wasi_nn.serving.request import InferenceResult
@@ -19,6 +19,7 @@ JSON_SIZE = "Inference-Header-Content-Length"
 _BYTES_OF_AN_ELEMENT = 8  # in JSON, about
 
 
+@as_serving_errors()
 def write_response(
     model: str, request: RestRequest, result: InferenceResult, limits: ServingLimits
 ) -> tuple[bytes, dict[str, str]]:

@@ -15,51 +15,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wasi_nn.arguments import shown
-from wasi_nn.errors import shortened
+from wasi_nn.errors import ErrorCode, NNError, shortened
 from wasi_nn.graph.byte_strings import MAX_STRINGS, as_bytes, as_objects
+from wasi_nn.graph.datatypes import BYTES, DTYPE_NAMES
 from wasi_nn.graph.fitting import MAX_RANK, byte_view
 from wasi_nn.graph.guest_types import holds_texts, is_text
-from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.types import dims_text, dtype_name, dtype_named
 
 if TYPE_CHECKING:
     from wasi_nn.graph.tensor_info import TensorInfo
     from wasi_nn.types import Array, Dims, DType
 
-BYTES = "BYTES"
 UNKNOWN = "UNKNOWN"
 """The word for elements of a type that the protocol lacks, or that the model doesn't tell."""
-
-DTYPE_NAMES = {
-    "BOOL": "bool",
-    "UINT8": "uint8",
-    "UINT16": "uint16",
-    "UINT32": "uint32",
-    "UINT64": "uint64",
-    "INT8": "int8",
-    "INT16": "int16",
-    "INT32": "int32",
-    "INT64": "int64",
-    "FP16": "float16",
-    "BF16": "bfloat16",
-    "FP32": "float32",
-    "FP64": "float64",
-}
-"""The name of numpy's dtype for each type of numbers."""
 
 _DTYPES = {word: dtype_named(name) for word, name in DTYPE_NAMES.items()}
 _WORDS = {name: word for word, name in DTYPE_NAMES.items()}
 _LENGTH = struct.Struct("<I")
 
 
-def invalid(message: str) -> ServingError:
-    """The error for a request that is wrong."""
-    return ServingError(Reason.INVALID, message)
+def invalid(message: str) -> NNError:
+    """The error for a tensor that is wrong."""
+    return NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
 def dtype_of(what: str, datatype: Any) -> DType:
     """The dtype of a type of elements; `object` for strings. `what` names the tensor in messages. Raises
-    `ServingError` for an unknown type."""
+    `NNError` with `invalid-argument` for an unknown type."""
     if datatype == BYTES:
         return np.dtype(object)
     dtype = _DTYPES.get(datatype) if isinstance(datatype, str) else None
@@ -76,14 +58,15 @@ def datatype_of(info: TensorInfo) -> str:
 
 
 def datatype_of_output(name: str, array: Array) -> str:
-    """The protocol's word for the elements of an output. Raises `ServingError` for a type that the protocol lacks."""
+    """The protocol's word for the elements of an output. Raises `NNError` with `unsupported-operation` for a type that
+    the protocol lacks."""
     if array.dtype == object and holds_texts(array):
         return BYTES
     word = _WORDS.get(array.dtype.name)
     if word is None:
         kind = "no tensor" if array.dtype == object else dtype_name(array.dtype)
         message = f"output {name!r} is {kind}, for which the protocol has no datatype: ask for other outputs only"
-        raise ServingError(Reason.UNSUPPORTED, message)
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
     return word
 
 
@@ -93,7 +76,7 @@ def shape_of(info: TensorInfo) -> list[int]:
 
 
 def checked_shape(what: str, shape: Sequence[Any], dtype: DType) -> Dims:
-    """The dims of a tensor of a request. Raises `ServingError` for what can't be such."""
+    """The dims of a tensor. Raises `NNError` with `invalid-argument` for what can't be such."""
     if len(shape) > MAX_RANK:
         raise invalid(f"{what}: a shape of {len(shape)} dims; at most {MAX_RANK} are allowed")
     for dim in shape:
@@ -107,7 +90,8 @@ def checked_shape(what: str, shape: Sequence[Any], dtype: DType) -> Dims:
 
 
 def decoded(what: str, datatype: str, shape: Sequence[Any], content: bytes | memoryview) -> Array:
-    """A tensor from its bytes; numbers stay where they are if they are aligned there. Raises `ServingError`."""
+    """A tensor from its bytes; numbers stay where they are if they are aligned there. Raises `NNError` with
+    `invalid-argument` for bytes that aren't such a tensor."""
     dtype = dtype_of(what, datatype)
     dims = checked_shape(what, shape, dtype)
     if dtype.hasobject:
@@ -140,7 +124,7 @@ def _strings(what: str, dims: Dims, view: memoryview) -> Array:
 
 
 def strings_array(what: str, strings: Sequence[bytes], dims: Dims) -> Array:
-    """An array of strings. Raises `ServingError` unless there are as many as the dims require."""
+    """An array of strings. Raises `NNError` with `invalid-argument` unless there are as many as the dims require."""
     if len(strings) != prod(dims):
         raise invalid(f"{what}: {BYTES}{dims_text(dims)} has {prod(dims)} strings, got {len(strings)}")
     return as_objects(strings, dims)

@@ -35,13 +35,42 @@ typedef struct { const uint32_t *data; uint32_t count; } nn_dims;
 /* A handle: an error's if `is_error`, else of what was asked for. */
 typedef struct { uint8_t is_error; nn_handle handle; } nn_result;
 
-enum { NN_OPENVINO, NN_ONNX, NN_TENSORFLOW, NN_PYTORCH, NN_TENSORFLOWLITE, NN_GGML, NN_AUTODETECT };
-enum { NN_CPU, NN_GPU, NN_TPU };
-enum { NN_FP16, NN_FP32, NN_FP64, NN_BF16, NN_U8, NN_I32, NN_I64 };
+/* begin numbers: written by tools/make_sdk.py */
 enum {
-    NN_INVALID_ARGUMENT, NN_INVALID_ENCODING, NN_TIMEOUT, NN_RUNTIME_ERROR, NN_UNSUPPORTED_OPERATION, NN_TOO_LARGE,
-    NN_NOT_FOUND, NN_SECURITY, NN_UNKNOWN
+    NN_OPENVINO = 0,
+    NN_ONNX = 1,
+    NN_TENSORFLOW = 2,
+    NN_PYTORCH = 3,
+    NN_TENSORFLOWLITE = 4,
+    NN_GGML = 5,
+    NN_AUTODETECT = 6,
 };
+enum {
+    NN_CPU = 0,
+    NN_GPU = 1,
+    NN_TPU = 2,
+};
+enum {
+    NN_FP16 = 0,
+    NN_FP32 = 1,
+    NN_FP64 = 2,
+    NN_BF16 = 3,
+    NN_U8 = 4,
+    NN_I32 = 5,
+    NN_I64 = 6,
+};
+enum {
+    NN_INVALID_ARGUMENT = 0,
+    NN_INVALID_ENCODING = 1,
+    NN_TIMEOUT = 2,
+    NN_RUNTIME_ERROR = 3,
+    NN_UNSUPPORTED_OPERATION = 4,
+    NN_TOO_LARGE = 5,
+    NN_NOT_FOUND = 6,
+    NN_SECURITY = 7,
+    NN_UNKNOWN = 8,
+};
+/* end numbers */
 
 NN_IMPORT("tensor", "[constructor]tensor")
 nn_handle nn_tensor(const uint32_t *dims, uint32_t rank, uint32_t type, const void *data, uint32_t size);

@@ -23,12 +23,16 @@ extern "C" {
 #endif
 
 /* Further errors, of type wasi_nn_error. */
+/* begin errors: written by tools/make_sdk.py */
 #define WASI_NN_END_OF_SEQUENCE ((wasi_nn_error)100) /* all pieces were given */
-#define WASI_NN_CONTEXT_FULL ((wasi_nn_error)101)    /* the text ends where the model's context does; it can be read */
-#define WASI_NN_PROMPT_TOO_LONG ((wasi_nn_error)102)
+#define WASI_NN_CONTEXT_FULL ((wasi_nn_error)101) /* the text ends where the model's context does; it can be read */
+#define WASI_NN_PROMPT_TOO_LONG ((wasi_nn_error)102) /* the prompt doesn't fit into the model's context */
 #define WASI_NN_MODEL_NOT_FOUND ((wasi_nn_error)103) /* the graph has a name, but its file is gone */
+/* end errors */
 
-#define WASI_NN_GGML ((wasi_nn_encoding)6)
+/* begin encodings: written by tools/make_sdk.py */
+#define WASI_NN_GGML ((wasi_nn_encoding)6) /* GGUF; the specification's core ABI lacks it, autodetect finds it there */
+/* end encodings */
 
 /* Load a named graph with a configuration, JSON in UTF-8. A graph that is loaded already keeps the one that it has, and is
  * given again under the same handle. */

@@ -2,7 +2,7 @@
  *
  * One header, nothing to link. Build with any compiler that targets wasm32-wasi, for example
  *
- *     zig cc --target=wasm32-wasi -O2 -I guests/include guest.c -o guest.wasm
+ *     zig cc --target=wasm32-wasi -O2 -I sdk/c/include guest.c -o guest.wasm
  *
  * A guest loads a graph (from its own bytes, or by a name that the host's operator gave), makes an execution context on
  * it, and then sets inputs, computes and reads outputs as often as it likes. Inputs stay set from one compute to the next.
@@ -28,39 +28,51 @@ extern "C" {
 
 /* Why a call failed. The host's log says it in words. */
 typedef enum wasi_nn_error {
-    WASI_NN_SUCCESS = 0,
-    WASI_NN_INVALID_ARGUMENT = 1,      /* a handle, index, shape, type, length or string that doesn't fit */
-    WASI_NN_INVALID_ENCODING = 2,      /* an encoding that doesn't exist, or that the host has no backend for */
-    WASI_NN_MISSING_MEMORY = 3,        /* the module doesn't export its memory */
-    WASI_NN_BUSY = 4,                  /* the host can't take the call now */
-    WASI_NN_RUNTIME_ERROR = 5,         /* the ML runtime failed, or there is no output to read */
+    /* begin errors: written by tools/make_sdk.py */
+    WASI_NN_SUCCESS = 0, /* the call did what it was asked for */
+    WASI_NN_INVALID_ARGUMENT = 1, /* a handle, index, name, shape, type or length that doesn't fit */
+    WASI_NN_INVALID_ENCODING = 2, /* an encoding that doesn't exist, or that the host has no backend for */
+    WASI_NN_MISSING_MEMORY = 3, /* the module doesn't export its memory */
+    WASI_NN_BUSY = 4, /* the host can't take the call now */
+    WASI_NN_RUNTIME_ERROR = 5, /* the ML runtime failed, or there is no output to read */
     WASI_NN_UNSUPPORTED_OPERATION = 6, /* a target or operation that the host lacks or doesn't allow */
-    WASI_NN_TOO_LARGE = 7,             /* a buffer is too small, or a limit of the host's is passed */
-    WASI_NN_NOT_FOUND = 8              /* no graph has this name */
+    WASI_NN_TOO_LARGE = 7, /* a buffer is too small, or a limit of the host's is passed */
+    WASI_NN_NOT_FOUND = 8, /* no graph or signature has this name */
+    /* end errors */
 } wasi_nn_error;
 
 /* The type of a tensor's elements. */
 typedef enum wasi_nn_type {
+    /* begin types: written by tools/make_sdk.py */
     WASI_NN_F16 = 0,
     WASI_NN_F32 = 1,
     WASI_NN_F64 = 2,
     WASI_NN_U8 = 3,
     WASI_NN_I32 = 4,
-    WASI_NN_I64 = 5
+    WASI_NN_I64 = 5,
+    /* end types */
 } wasi_nn_type;
 
 /* The format of a model. */
 typedef enum wasi_nn_encoding {
+    /* begin encodings: written by tools/make_sdk.py */
     WASI_NN_OPENVINO = 0, /* two builders: the .xml and the .bin */
     WASI_NN_ONNX = 1,
-    WASI_NN_TENSORFLOW = 2,
-    WASI_NN_PYTORCH = 3,
-    WASI_NN_TENSORFLOWLITE = 4,
-    WASI_NN_AUTODETECT = 5 /* the host tells from the bytes */
+    WASI_NN_TENSORFLOW = 2, /* a SavedModel or a frozen graph */
+    WASI_NN_PYTORCH = 3, /* TorchScript, or a program of torch.export */
+    WASI_NN_TENSORFLOWLITE = 4, /* TensorFlow Lite */
+    WASI_NN_AUTODETECT = 5, /* the host tells from the bytes */
+    /* end encodings */
 } wasi_nn_encoding;
 
 /* Where a graph should run. */
-typedef enum wasi_nn_target { WASI_NN_CPU = 0, WASI_NN_GPU = 1, WASI_NN_TPU = 2 } wasi_nn_target;
+typedef enum wasi_nn_target {
+    /* begin targets: written by tools/make_sdk.py */
+    WASI_NN_CPU = 0,
+    WASI_NN_GPU = 1,
+    WASI_NN_TPU = 2,
+    /* end targets */
+} wasi_nn_target;
 
 /* Handles. A handle stands for nothing else, ever, in the guest that got it. */
 typedef uint32_t wasi_nn_graph;
@@ -117,9 +129,19 @@ wasi_nn_error wasi_nn_get_output(wasi_nn_context context, uint32_t index, void *
 
 /* The name of an error, as the specification has it. */
 static inline const char *wasi_nn_error_name(wasi_nn_error error) {
-    static const char *const names[] = {"success",       "invalid_argument",      "invalid_encoding",
-                                        "missing_memory", "busy",                  "runtime_error",
-                                        "unsupported_operation", "too_large", "not_found"};
+    static const char *const names[] = {
+        /* begin error-names: written by tools/make_sdk.py */
+        "success",
+        "invalid_argument",
+        "invalid_encoding",
+        "missing_memory",
+        "busy",
+        "runtime_error",
+        "unsupported_operation",
+        "too_large",
+        "not_found",
+        /* end error-names */
+    };
     return (uint32_t)error < sizeof names / sizeof *names ? names[error] : "an unknown error";
 }
 

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from wasi_nn.serving.oip.proto import open_inference_pb2 as wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2
+from wasi_nn.oip.proto import open_inference_pb2 as wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in wasi_nn/serving/oip/proto/open_inference_pb2_grpc.py depends on'
+        + ' but the generated code in wasi_nn/oip/proto/open_inference_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,48 +36,48 @@ class GRPCInferenceServiceStub:
         """
         self.ServerLive = channel.unary_unary(
                 '/inference.GRPCInferenceService/ServerLive',
-                request_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerLiveRequest.SerializeToString,
-                response_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerLiveResponse.FromString,
+                request_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerLiveRequest.SerializeToString,
+                response_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerLiveResponse.FromString,
                 _registered_method=True)
         self.ServerReady = channel.unary_unary(
                 '/inference.GRPCInferenceService/ServerReady',
-                request_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerReadyRequest.SerializeToString,
-                response_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerReadyResponse.FromString,
+                request_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerReadyRequest.SerializeToString,
+                response_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerReadyResponse.FromString,
                 _registered_method=True)
         self.ModelReady = channel.unary_unary(
                 '/inference.GRPCInferenceService/ModelReady',
-                request_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelReadyRequest.SerializeToString,
-                response_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelReadyResponse.FromString,
+                request_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelReadyRequest.SerializeToString,
+                response_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelReadyResponse.FromString,
                 _registered_method=True)
         self.ServerMetadata = channel.unary_unary(
                 '/inference.GRPCInferenceService/ServerMetadata',
-                request_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerMetadataRequest.SerializeToString,
-                response_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerMetadataResponse.FromString,
+                request_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerMetadataRequest.SerializeToString,
+                response_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerMetadataResponse.FromString,
                 _registered_method=True)
         self.ModelMetadata = channel.unary_unary(
                 '/inference.GRPCInferenceService/ModelMetadata',
-                request_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelMetadataRequest.SerializeToString,
-                response_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelMetadataResponse.FromString,
+                request_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelMetadataRequest.SerializeToString,
+                response_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelMetadataResponse.FromString,
                 _registered_method=True)
         self.ModelInfer = channel.unary_unary(
                 '/inference.GRPCInferenceService/ModelInfer',
-                request_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelInferRequest.SerializeToString,
-                response_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelInferResponse.FromString,
+                request_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelInferRequest.SerializeToString,
+                response_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelInferResponse.FromString,
                 _registered_method=True)
         self.RepositoryIndex = channel.unary_unary(
                 '/inference.GRPCInferenceService/RepositoryIndex',
-                request_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryIndexRequest.SerializeToString,
-                response_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryIndexResponse.FromString,
+                request_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryIndexRequest.SerializeToString,
+                response_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryIndexResponse.FromString,
                 _registered_method=True)
         self.RepositoryModelLoad = channel.unary_unary(
                 '/inference.GRPCInferenceService/RepositoryModelLoad',
-                request_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelLoadRequest.SerializeToString,
-                response_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelLoadResponse.FromString,
+                request_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelLoadRequest.SerializeToString,
+                response_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelLoadResponse.FromString,
                 _registered_method=True)
         self.RepositoryModelUnload = channel.unary_unary(
                 '/inference.GRPCInferenceService/RepositoryModelUnload',
-                request_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelUnloadRequest.SerializeToString,
-                response_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelUnloadResponse.FromString,
+                request_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelUnloadRequest.SerializeToString,
+                response_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelUnloadResponse.FromString,
                 _registered_method=True)
 
 
@@ -145,48 +145,48 @@ def add_GRPCInferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'ServerLive': grpc.unary_unary_rpc_method_handler(
                     servicer.ServerLive,
-                    request_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerLiveRequest.FromString,
-                    response_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerLiveResponse.SerializeToString,
+                    request_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerLiveRequest.FromString,
+                    response_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerLiveResponse.SerializeToString,
             ),
             'ServerReady': grpc.unary_unary_rpc_method_handler(
                     servicer.ServerReady,
-                    request_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerReadyRequest.FromString,
-                    response_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerReadyResponse.SerializeToString,
+                    request_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerReadyRequest.FromString,
+                    response_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerReadyResponse.SerializeToString,
             ),
             'ModelReady': grpc.unary_unary_rpc_method_handler(
                     servicer.ModelReady,
-                    request_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelReadyRequest.FromString,
-                    response_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelReadyResponse.SerializeToString,
+                    request_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelReadyRequest.FromString,
+                    response_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelReadyResponse.SerializeToString,
             ),
             'ServerMetadata': grpc.unary_unary_rpc_method_handler(
                     servicer.ServerMetadata,
-                    request_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerMetadataRequest.FromString,
-                    response_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerMetadataResponse.SerializeToString,
+                    request_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerMetadataRequest.FromString,
+                    response_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerMetadataResponse.SerializeToString,
             ),
             'ModelMetadata': grpc.unary_unary_rpc_method_handler(
                     servicer.ModelMetadata,
-                    request_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelMetadataRequest.FromString,
-                    response_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelMetadataResponse.SerializeToString,
+                    request_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelMetadataRequest.FromString,
+                    response_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelMetadataResponse.SerializeToString,
             ),
             'ModelInfer': grpc.unary_unary_rpc_method_handler(
                     servicer.ModelInfer,
-                    request_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelInferRequest.FromString,
-                    response_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelInferResponse.SerializeToString,
+                    request_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelInferRequest.FromString,
+                    response_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelInferResponse.SerializeToString,
             ),
             'RepositoryIndex': grpc.unary_unary_rpc_method_handler(
                     servicer.RepositoryIndex,
-                    request_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryIndexRequest.FromString,
-                    response_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryIndexResponse.SerializeToString,
+                    request_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryIndexRequest.FromString,
+                    response_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryIndexResponse.SerializeToString,
             ),
             'RepositoryModelLoad': grpc.unary_unary_rpc_method_handler(
                     servicer.RepositoryModelLoad,
-                    request_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelLoadRequest.FromString,
-                    response_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelLoadResponse.SerializeToString,
+                    request_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelLoadRequest.FromString,
+                    response_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelLoadResponse.SerializeToString,
             ),
             'RepositoryModelUnload': grpc.unary_unary_rpc_method_handler(
                     servicer.RepositoryModelUnload,
-                    request_deserializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelUnloadRequest.FromString,
-                    response_serializer=wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelUnloadResponse.SerializeToString,
+                    request_deserializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelUnloadRequest.FromString,
+                    response_serializer=wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelUnloadResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -214,8 +214,8 @@ class GRPCInferenceService:
             request,
             target,
             '/inference.GRPCInferenceService/ServerLive',
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerLiveRequest.SerializeToString,
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerLiveResponse.FromString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerLiveRequest.SerializeToString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerLiveResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -241,8 +241,8 @@ class GRPCInferenceService:
             request,
             target,
             '/inference.GRPCInferenceService/ServerReady',
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerReadyRequest.SerializeToString,
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerReadyResponse.FromString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerReadyRequest.SerializeToString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerReadyResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -268,8 +268,8 @@ class GRPCInferenceService:
             request,
             target,
             '/inference.GRPCInferenceService/ModelReady',
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelReadyRequest.SerializeToString,
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelReadyResponse.FromString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelReadyRequest.SerializeToString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelReadyResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -295,8 +295,8 @@ class GRPCInferenceService:
             request,
             target,
             '/inference.GRPCInferenceService/ServerMetadata',
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerMetadataRequest.SerializeToString,
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ServerMetadataResponse.FromString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerMetadataRequest.SerializeToString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ServerMetadataResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -322,8 +322,8 @@ class GRPCInferenceService:
             request,
             target,
             '/inference.GRPCInferenceService/ModelMetadata',
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelMetadataRequest.SerializeToString,
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelMetadataResponse.FromString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelMetadataRequest.SerializeToString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelMetadataResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -349,8 +349,8 @@ class GRPCInferenceService:
             request,
             target,
             '/inference.GRPCInferenceService/ModelInfer',
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelInferRequest.SerializeToString,
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.ModelInferResponse.FromString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelInferRequest.SerializeToString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.ModelInferResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -376,8 +376,8 @@ class GRPCInferenceService:
             request,
             target,
             '/inference.GRPCInferenceService/RepositoryIndex',
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryIndexRequest.SerializeToString,
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryIndexResponse.FromString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryIndexRequest.SerializeToString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryIndexResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -403,8 +403,8 @@ class GRPCInferenceService:
             request,
             target,
             '/inference.GRPCInferenceService/RepositoryModelLoad',
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelLoadRequest.SerializeToString,
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelLoadResponse.FromString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelLoadRequest.SerializeToString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelLoadResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -430,8 +430,8 @@ class GRPCInferenceService:
             request,
             target,
             '/inference.GRPCInferenceService/RepositoryModelUnload',
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelUnloadRequest.SerializeToString,
-            wasi__nn_dot_serving_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelUnloadResponse.FromString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelUnloadRequest.SerializeToString,
+            wasi__nn_dot_oip_dot_proto_dot_open__inference__pb2.RepositoryModelUnloadResponse.FromString,
             options,
             channel_credentials,
             insecure,

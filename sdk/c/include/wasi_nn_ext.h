@@ -176,7 +176,16 @@ wasi_nn_error wasi_nn_get_byte_strings(wasi_nn_context context, uint32_t index, 
 
 /* The name of the encoding in a description. */
 static inline const char *wasi_nn_described_encoding(const wasi_nn_graph_description *graph) {
-    static const char *const names[] = {"openvino", "onnx", "tensorflow", "pytorch", "tensorflowlite", "ggml"};
+    static const char *const names[] = {
+        /* begin encoding-names: written by tools/make_sdk.py */
+        "openvino",
+        "onnx",
+        "tensorflow",
+        "pytorch",
+        "tensorflowlite",
+        "ggml",
+        /* end encoding-names */
+    };
     return graph->encoding < sizeof names / sizeof *names ? names[graph->encoding] : "another encoding";
 }
 
