@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wasmtime.component import LinkerInstance, ResourceType
@@ -27,7 +27,11 @@ class Caller(threading.local):
     """What the functions of a thread's guest work on."""
 
     state: Any = None
+    """What `define` gives to functions."""
     resources: Resources
+    """The objects behind the guest's resources."""
+    nn: Mapping[str, Callable[..., Any]]
+    """The functions behind wasi:nn (`linking.add_shared_functions`)."""
 
 
 caller = Caller()
@@ -73,8 +77,9 @@ def define_resource(instance: LinkerInstance, name: str, number: int, dropped: C
             return _internal_error(f"the end of a {name}", error)
         return None
 
-    kind = ctypes.cast(ResourceType.host(number).ptr(), ADDRESS)
-    _add(_add_resource, instance, name, (kind, ctypes.cast(_DROP, ADDRESS)), drop)
+    with ResourceType.host(number) as kind:
+        arguments = (ctypes.cast(kind.ptr(), ADDRESS), ctypes.cast(_DROP, ADDRESS))
+        _add(_add_resource, instance, name, arguments, drop)
 
 
 def _internal_error(name: str, error: BaseException) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,24 +24,24 @@ _AUTHORITY = re.compile(r"[A-Za-z0-9\-._~%!$&'()*+,;=:@\[\]]{1,1024}")
 _DENIED = ("HTTP-request-denied", None)
 
 
-class Streams:
+class Streams(ABC):
     """Gives the engine's streams and pollables, each as the address of the engine's handle."""
 
+    @abstractmethod
     def request_body(self) -> int:
         """The input stream of the request's body."""
-        raise NotImplementedError
 
+    @abstractmethod
     def response_body(self) -> int:
         """The output stream of the answer's body."""
-        raise NotImplementedError
 
-    def discarding(self) -> int:
-        """An output stream whose bytes nobody gets."""
-        raise NotImplementedError
+    @abstractmethod
+    def errors(self) -> int:
+        """An output stream to the log."""
 
+    @abstractmethod
     def ready(self) -> int:
         """A pollable that is ready."""
-        raise NotImplementedError
 
 
 @dataclass
@@ -141,11 +142,10 @@ class OutgoingBody:
 
     def write(self, running: Running) -> Outcome:
         """The stream, once."""
-        if self.has_stream:
+        if self.has_stream or self.response is None:
             return Err()
         self.has_stream = True
-        streams = running.streams
-        return Ok(streams.discarding() if self.response is None else streams.response_body())
+        return Ok(running.streams.response_body())
 
     def finish(self, running: Running, trailers: Fields | None) -> Outcome:
         """End the body."""
