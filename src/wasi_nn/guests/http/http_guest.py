@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
-from contextlib import closing
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from wasi_nn.guests.component_files import watch_files
 from wasi_nn.guests.directories import c_string, preopen
 from wasi_nn.guests.extensions import require_allowed
 from wasi_nn.guests.http.streams import StreamsHelper, send_stdout_to_stderr
+from wasi_nn.guests.output import STDERR
 from wasi_nn.guests.run_clock import RunClock
 from wasi_nn.guests.store_limits import MemoryCounts, new_store
 from wasi_nn.limits.compute_guard import ComputeGuard
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 HANDLER = "wasi:http/incoming-handler@0.2."
 """The beginning of the name of the interface that such a guest exports; the number of a patch follows."""
 
+_DESCRIPTORS = "/proc/self/fd"
 _MOST_RESOURCES = 1024  # that a guest holds of a request: fields, bodies and so on
 
 _call = symbol("wasmtime_component_func_call", ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE, ADDRESS, SIZE)
@@ -49,8 +52,11 @@ _REQUEST, _OUTPARAM = own("incoming-request"), own("response-outparam")
 
 @dataclass(frozen=True)
 class Sandbox:
-    """What a guest may use for one request. The descriptors are the ends of pipes for the bodies; `body` is None where
-    the request has none. `stopped_by` gets the function that stops the guest, and then None."""
+    """What a guest may use for one request.
+
+    The descriptors are ends of pipes for the bodies, which `HttpGuest.answer` closes; `body` is None where the request
+    has none. `stopped_by` gets the function that stops the guest, and at the end None.
+    """
 
     arguments: RunArguments
     limits: Limits
@@ -94,8 +100,11 @@ class HttpGuest:
 
         Raises `GuestTrap` if it traps, also when it is stopped, and `GuestError` if it can't be run.
         """
-        store = new_store(self._engine, sandbox.limits, self._component, self._counts, 1)
+        store = None
         try:
+            config = self._wasi(sandbox)
+            store = new_store(self._engine, sandbox.limits, self._component, self._counts, 1)
+            store.set_wasi(config)
             with closing(RunClock(self._engine, store, sandbox.limits, sandbox.guard)) as clock:
                 sandbox.output.stop = clock.stop
                 sandbox.stopped_by(clock.stop)
@@ -110,10 +119,10 @@ class HttpGuest:
                 finally:
                     sandbox.stopped_by(None)
         finally:
-            store.close()
+            if store is not None:
+                store.close()
 
     def _run(self, store: Store, exchange: Exchange, sandbox: Sandbox) -> None:
-        store.set_wasi(self._wasi(sandbox))
         sandbox.session.takes_byte_strings = self._takes_byte_strings
         running = Running(exchange, self._helper.in_store(store))
         caller.state, caller.resources = running, Resources(_MOST_RESOURCES)
@@ -135,14 +144,28 @@ class HttpGuest:
 
     def _wasi(self, sandbox: Sandbox) -> WasiConfig:
         config, arguments = WasiConfig(), sandbox.arguments
+        with closing_all(sandbox.body, sandbox.answer):
+            if sandbox.body is not None:
+                config.stdin_file = f"{_DESCRIPTORS}/{sandbox.body}"
+            config.stdout_file = f"{_DESCRIPTORS}/{sandbox.answer}"
         config.argv = [c_string("an argument", text) for text in (self.name, *arguments.args)]
-        config.env = [(c_string("a variable", key), c_string("a variable", arguments.env[key])) for key in arguments.env]
+        config.env = [
+            (c_string("a variable", key), c_string("a variable", arguments.env[key])) for key in arguments.env
+        ]
         preopen(config, arguments.dirs)
-        if sandbox.body is not None:
-            config.stdin_file = f"/proc/self/fd/{sandbox.body}"
-        config.stdout_file = f"/proc/self/fd/{sandbox.answer}"
-        config.stderr_custom = sandbox.output.for_engine(1)
+        config.stderr_custom = sandbox.output.for_engine(STDERR)
         return config
+
+
+@contextmanager
+def closing_all(*descriptors: int | None) -> Iterator[None]:
+    """Close descriptors at the end of the block."""
+    try:
+        yield
+    finally:
+        for descriptor in descriptors:
+            if descriptor is not None:
+                os.close(descriptor)
 
 
 class _Functions(dict[str, Callable[..., object]]):
