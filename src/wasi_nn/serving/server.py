@@ -76,7 +76,8 @@ class Server:
         self._settings = settings
         self._tokens = Tokens(settings.token_file)
         self.addresses: dict[str, str] = {}
-        self._handlers: Handlers | None = None
+        self.handlers: Handlers | None = None
+        """The guests that answer HTTP requests, while HTTP is served."""
         self._is_asked_to_end = asyncio.Event()
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -123,8 +124,8 @@ class Server:
         try:
             self._tokens.reload()
             names = await self.service.models.reload()
-            if self._handlers is not None:
-                await self._handlers.load(frozenset(names))
+            if self.handlers is not None:
+                await self.handlers.load(frozenset(names))
         except (WasiNNError, OSError) as error:
             logger.error("nothing was reloaded: %s", one_line(error))
             return
@@ -155,9 +156,9 @@ class Server:
         listener = _listener(settings.host, port)
         language = OpenAIEndpoints(front)
         routes = [*RestEndpoints(front).routes(), *language.routes()]
-        self._handlers = Handlers(front, self._registry)
-        self._start(self._handlers.load())
-        router = Router(routes, redirect_slashes=False, default=self._handlers)
+        self.handlers = Handlers(front, self._registry)
+        self._start(self.handlers.load())
+        router = Router(routes, redirect_slashes=False, default=self.handlers)
         door: Any = Door(front, router, {"/v1/": error_content})
         config = uvicorn.Config(
             door,

@@ -49,7 +49,8 @@ class Handler:
         self.name = name
         self.running = self.abandoned = 0
         self.most_field_bytes = _FIELDS * shared.header_bytes
-        self._described = described
+        self.described = described
+        """What the operator says about it."""
         self._guest = guest
         self._shared = shared
         self._arguments: RunArguments = run_arguments(
@@ -67,12 +68,12 @@ class Handler:
 
     def new_output(self) -> Output:
         """What keeps the text that the guest prints while it answers one request."""
-        return Output(self._described.limits)
+        return Output(self.described.limits)
 
     def until(self, longest: float) -> float:
         """The deadline of a request that begins now and may end at `longest` at the latest, on `time.monotonic`'s
         clock."""
-        run_time = self._described.limits.run_time
+        run_time = self.described.limits.run_time
         return longest if run_time is None else min(longest, time.monotonic() + run_time)
 
     def run(
@@ -85,13 +86,13 @@ class Handler:
         stopped_by: Callable[[Callable[[str], None] | None], None],
     ) -> None:
         """Have the guest answer a request, in a fresh sandbox, on this thread. Raises as `HttpGuest.answer` does."""
-        limits, shared = self._described.limits, self._shared
+        limits, shared = self.described.limits, self._shared
         guard = ComputeGuard(limits, shared.turns)
         guard.run_until = until
         with Session(
             shared.registry,
             allow_load=False,
-            allow_names=self._described.graphs,
+            allow_names=self.described.graphs,
             rules=shared.registry.rules,
             limits=limits,
             totals=shared.usage,

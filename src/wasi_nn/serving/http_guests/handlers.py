@@ -70,7 +70,8 @@ class Handlers:
         turns, usage = Turns(HostLimits(computes=limits.computes)), Usage(HostLimits())
         self._shared = Shared(registry, turns, usage, limits.header_bytes)
         self._compilers: dict[bool, _Compiler] = {}
-        self._handlers: dict[str, tuple[ServedGuest, Handler]] = {}
+        self.handlers: dict[str, Handler] = {}
+        """The guests that are compiled, by their names."""
         self._endpoints: dict[str, Endpoint] = {}
         self._failures: dict[str, str] = {}
         self._changing = asyncio.Lock()
@@ -80,10 +81,10 @@ class Handlers:
         the new ones can't be compiled. What fails is logged."""
         async with self._changing:
             guests = {name: it for name, it in self._registry.guests.items() if it.serves is not Serves.MODEL}
-            for name in set(self._handlers) - set(guests):
-                del self._handlers[name]
+            for name in set(self.handlers) - set(guests):
+                del self.handlers[name]
             for name, described in guests.items():
-                if name not in changed and name in self._handlers and self._handlers[name][0] == described:
+                if name not in changed and name in self.handlers and self.handlers[name].described == described:
                     continue
                 try:
                     handler = await in_thread(partial(self._handler, name, described))
@@ -93,12 +94,12 @@ class Handlers:
                     continue
                 self._failures.pop(name, None)
                 if handler is not None:
-                    self._handlers[name] = described, handler
+                    self.handlers[name] = handler
             self._endpoints = {
                 f"{PREFIX}{quote(name, safe='')}": Endpoint(
                     self._front, self._queue, handler, f"{PREFIX}{quote(name, safe='')}"
                 )
-                for name, (_, handler) in self._handlers.items()
+                for name, handler in self.handlers.items()
             }
 
     def _handler(self, name: str, described: ServedGuest) -> Handler | None:
@@ -123,7 +124,7 @@ class Handlers:
             await endpoint(scope, receive, send)
             return
         name = scope["path"].removeprefix(PREFIX).partition("/")[0]
-        if path.startswith(PREFIX) and name in self._registry.guests and name not in self._handlers:
+        if path.startswith(PREFIX) and name in self._registry.guests and name not in self.handlers:
             reason = self._failures.get(name, "not loaded yet")
             raise ServingError(Reason.UNAVAILABLE, f"guest {name!r} isn't ready: {reason}", retry_after=10)
         raise HTTPException(404)
