@@ -255,9 +255,24 @@ static void measured(int32_t outparam) {
         if (!put(zeros, size)) return;
         left -= size;
     }
-    uint8_t failed = finish(0);
-    say(failed ? "finish failed" : "finish succeeded");
+    finish(0);
+}
+
+/* The same, but the body is there before the answer is given. */
+static void measured_early(int32_t outparam) {
+    result got;
+    int32_t fields = fields_new();
+    append(fields, "content-length", words[1]);
+    int32_t response = response_new(fields);
+    response_body(response, &got);
+    answer_body = got.handle;
+    outgoing_write(answer_body, &got);
+    answer_stream = got.handle;
+    put("0123456789", number(2));
+    say(finish(0) ? "finish failed" : "finish succeeded");
     write_line(get_stderr());
+    if (word_count > 3) response = response_new(fields_new());
+    outparam_set(outparam, 0, response, 0, 0, 0, 0, 0, 0);
 }
 
 static void print(void) {
@@ -285,6 +300,7 @@ void handle(int32_t request, int32_t outparam) {
     else if (is("infer")) infer(outparam);
     else if (is("out")) call_out(outparam);
     else if (is("length")) measured(outparam);
+    else if (is("early")) measured_early(outparam);
     else if (is("status")) {
         respond(outparam, (int32_t)number(1), fields_new());
         if (!line_size) say("a body");
@@ -295,8 +311,9 @@ void handle(int32_t request, int32_t outparam) {
     else if (is("nothing")) return;
     else if (is("trap")) __builtin_trap();
     else if (is("trap-late")) {
+        static char zeros[200000];  /* more than fits into the pipe: the client has the beginning of the answer */
         respond(outparam, 200, fields_new());
-        put("begun", 5);
+        put(zeros, sizeof zeros);
         __builtin_trap();
     } else if (is("trap-after")) {
         one_line(outparam, "whole");

@@ -55,8 +55,8 @@ class Listener(ABC):
         """The guest has dropped the answer's body without ending it."""
 
     @abstractmethod
-    def left_body(self, *, wants_trailers: bool) -> None:
-        """The guest reads no more of the request's body, but may want to know its trailers."""
+    def left_body(self) -> None:
+        """The guest reads no more of the request's body. It may still want to know the trailers."""
 
     @abstractmethod
     def written(self) -> int:

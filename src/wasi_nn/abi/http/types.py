@@ -10,7 +10,7 @@ from typing import Any
 
 from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component.values import Err, Ok
-from wasi_nn.abi.http.exchange import Exchange, RequestHead, ResponseHead
+from wasi_nn.abi.http.exchange import Exchange, Listener, RequestHead, ResponseHead
 from wasi_nn.abi.http.fields import Fields, HeaderError
 from wasi_nn.abi.http.vocabulary import METHODS, method_of
 
@@ -50,6 +50,8 @@ class Running:
 
     exchange: Exchange
     streams: Streams
+    written: OutgoingBody | None = None
+    """The body that has the stream."""
 
     def fields(self, items: Any = (), *, is_immutable: bool = False) -> Fields:
         """Fields that count as the guest's."""
@@ -139,12 +141,15 @@ class OutgoingBody:
     def __init__(self, response: OutgoingResponse | None) -> None:
         self.response = response
         self.has_stream = False
+        self._is_sent = False
+        self._end: Callable[[Listener], None] | None = None
 
     def write(self, running: Running) -> Outcome:
-        """The stream, once."""
-        if self.has_stream or self.response is None:
+        """The stream, once, and for one answer of the guest's only."""
+        if self.has_stream or self.response is None or running.written is not None:
             return Err()
         self.has_stream = True
+        running.written = self
         return Ok(running.streams.response_body())
 
     def finish(self, running: Running, trailers: Fields | None) -> Outcome:
@@ -155,12 +160,24 @@ class OutgoingBody:
         if trailers is not None:
             trailers.close()
         length = self.response.head().length
-        written = running.exchange.listener.written()
+        written = running.exchange.listener.written() if self.has_stream else 0
         if length is not None and written != length and running.exchange.has_content(self.response.status):
-            running.exchange.listener.broke()
+            self.end(running, lambda listener: listener.broke())
             return Err(("HTTP-response-body-size", written))
-        running.exchange.listener.finished(items)
+        self.end(running, lambda listener: listener.finished(items))
         return Ok()
+
+    def end(self, running: Running, tell: Callable[[Listener], None]) -> None:
+        """Note the end of the body, which is told once its answer is given."""
+        self._end = tell
+        if self._is_sent:
+            tell(running.exchange.listener)
+
+    def send(self, running: Running) -> None:
+        """Have the client get the body."""
+        self._is_sent = True
+        if self._end is not None:
+            self._end(running.exchange.listener)
 
 
 class OutgoingRequest:
@@ -249,7 +266,7 @@ def from_list(running: Running, entries: list[tuple[str, bytes]]) -> Outcome:
 
 def finish_incoming(running: Running, body: IncomingBody) -> FutureTrailers:
     """The trailers after a body, of which the guest reads no more."""
-    running.exchange.listener.left_body(wants_trailers=True)
+    running.exchange.listener.left_body()
     return FutureTrailers()
 
 
@@ -269,13 +286,13 @@ def set_outparam(running: Running, outparam: ResponseOutparam, response: Outcome
         exchange.listener.refused(case, detail if isinstance(detail, str) else "")
         return
     answer: OutgoingResponse = response.value
-    head = answer.head()
-    exchange.listener.answered(head)
+    if running.written not in (None, answer.body):
+        raise GuestFault("the guest has written to the body of another answer than it gives")
     if answer.body is None:  # there never will be one
-        if head.length:
-            exchange.listener.broke()
-        else:
-            exchange.listener.finished(())
+        answer.body = OutgoingBody(answer)
+        answer.body.finish(running, None)
+    exchange.listener.answered(answer.head())
+    answer.body.send(running)
 
 
 def handle_outgoing(running: Running, request: OutgoingRequest, options: RequestOptions | None) -> Outcome:
@@ -289,9 +306,8 @@ def dropped(running: Running, item: Any) -> None:
     if isinstance(item, Fields):
         item.close()
     elif isinstance(item, OutgoingBody):
-        if item.response is not None:
-            running.exchange.listener.broke()
+        item.end(running, lambda listener: listener.broke())
     elif isinstance(item, IncomingBody) or (isinstance(item, IncomingRequest) and not item.is_consumed):
-        running.exchange.listener.left_body(wants_trailers=False)
+        running.exchange.listener.left_body()
     elif isinstance(item, OutgoingResponse | OutgoingRequest):
         item.headers.close()

@@ -20,7 +20,8 @@ class GuestAnswer(Listener):
         self._body = body
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        self._on_left: Callable[[bool], None] = lambda wants_trailers: None
+        self.on_left: Callable[[], None] = lambda: None
+        """Called when the guest reads no more of the request's body."""
         self.head: ResponseHead | None = None
         self.refusal: tuple[str, str] | None = None
         self.trailers: Sequence[Field] = ()
@@ -46,8 +47,8 @@ class GuestAnswer(Listener):
     def broke(self) -> None:
         self._tell(lambda: setattr(self, "is_broken", not self.is_finished))
 
-    def left_body(self, *, wants_trailers: bool) -> None:
-        self._tell(lambda: self._on_left(wants_trailers))
+    def left_body(self) -> None:
+        self._tell(lambda: self.on_left())
 
     def written(self) -> int:
         return self._body.written()
@@ -59,10 +60,6 @@ class GuestAnswer(Listener):
 
         with suppress(RuntimeError):  # the event loop is closed
             self._loop.call_soon_threadsafe(tell)
-
-    def on_left(self, call: Callable[[bool], None]) -> None:
-        """Have a function called when the guest reads no more of the request's body."""
-        self._on_left = call
 
     def ended(self) -> None:
         """Note that the guest has ended."""
@@ -80,11 +77,14 @@ class GuestAnswer(Listener):
         while True:
             is_over = self.is_finished or self.is_broken or self.has_ended  # before the look: what it wrote is there
             content = self._body.read()
-            if content is not None:
+            if content:
                 return content
             if is_over:
                 return b""
             self._changed.clear()
+            if content is not None:  # the guest has ended, which is told after all that it has done
+                await self._changed.wait()
+                continue
             readable = asyncio.ensure_future(self._body.wait())
             changed = asyncio.ensure_future(self._changed.wait())
             try:

@@ -125,7 +125,6 @@ class GuestCall:
 
     def _ended(self, _: None, failure: BaseException | None) -> None:
         self._alarm.cancel()
-        self._end()
         printed = self._output.kept()[1]
         if printed:
             lines = [f"  | {printable(line)}" for line in printed[:_MOST_SHOWN].decode("utf-8", "replace").splitlines()]
@@ -137,3 +136,4 @@ class GuestCall:
             if self.failure is None:
                 self.failure = ServingError(Reason.FAILED, "the guest failed: the server's log has more")
         self.answer.ended()
+        self._end()

@@ -90,9 +90,12 @@ class Endpoint:
                 message = f"the server has no files left for this: {one_line(error)}"
                 raise ServingError(Reason.OVERLOADED, message, retry_after=1) from error
             answer = GuestAnswer(writing)
+            if reading is not None:
+                answer.on_left = reading.close
             call = GuestCall(
                 self._handler, request, answer, (reading, writing), request_id, until, self._queue.give_back
             )
+            call.has_whole_request = not has_body
             undo.pop_all()
         return call, reading, writing
 

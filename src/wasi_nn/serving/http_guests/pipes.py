@@ -21,20 +21,21 @@ class PipeEnd:
         os.set_blocking(self._descriptor, False)
         self._loop = asyncio.get_running_loop()
         self._is_closed = False
+        self._change: asyncio.Future[None] | None = None
 
     async def _wait(self, watch: str) -> None:
-        changed = self._loop.create_future()
-
-        def ready() -> None:
-            if not changed.done():
-                changed.set_result(None)
-
-        getattr(self._loop, f"add_{watch}")(self._descriptor, ready)
+        """Wait until the pipe can be read or written (`watch`), or is closed here."""
+        self._change = change = self._loop.create_future()
+        getattr(self._loop, f"add_{watch}")(self._descriptor, self._changed)
         try:
-            await changed
+            await change
         finally:
             if not self._is_closed:
                 getattr(self._loop, f"remove_{watch}")(self._descriptor)
+
+    def _changed(self) -> None:
+        if self._change is not None and not self._change.done():
+            self._change.set_result(None)
 
     def close(self) -> None:
         """Close this end: the guest reads the end of its stream, or can't write any more."""
@@ -43,6 +44,7 @@ class PipeEnd:
             self._loop.remove_reader(self._descriptor)
             self._loop.remove_writer(self._descriptor)
             os.close(self._descriptor)
+            self._changed()
 
     def close_both(self) -> None:
         """Close both ends, where no guest has the other one."""
