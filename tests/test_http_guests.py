@@ -67,7 +67,7 @@ def get(server: RunningServer, path: str, guest: str = "web", **headers: str) ->
 def is_idle(server: RunningServer, guest: str = "web") -> bool:
     """Whether no sandbox of a guest is left, within ten seconds."""
     for _ in range(1000):
-        if server.handler(guest).running == 0:
+        if not server.handler(guest).calls:
             return True
         time.sleep(0.01)
     return False
@@ -320,7 +320,7 @@ def test_a_client_that_goes_stops_the_guest(server: RunningServer) -> None:
     for path in ("spin/0", "spin/1", "flood", "sleep/500"):
         with socket.create_connection(server.address) as client:
             client.sendall(b"GET /guests/web/%s HTTP/1.1\r\nHost: h\r\n\r\n" % path.encode())
-            until(lambda: server.handler("web").running)
+            until(lambda: server.handler("web").calls)
         assert is_idle(server), path
 
 
@@ -340,7 +340,7 @@ def test_a_client_that_sends_too_slowly(server: RunningServer) -> None:
 def test_a_client_that_takes_no_answer(server: RunningServer) -> None:
     with socket.create_connection(server.address) as client:
         client.sendall(b"GET /guests/web/flood HTTP/1.1\r\nHost: h\r\n\r\n")
-        until(lambda: server.handler("web").running)
+        until(lambda: server.handler("web").calls)
         assert is_idle(server)
 
 
@@ -348,7 +348,7 @@ def test_slow_clients_keep_no_others_waiting(server: RunningServer) -> None:
     slow = [socket.create_connection(server.address) for _ in range(12)]
     for client in slow:
         client.sendall(b"GET /guests/web/flood HTTP/1.1\r\nHost: h\r\n\r\n")
-    until(lambda: server.handler("web").running >= 10)
+    until(lambda: len(server.handler("web").calls) >= 10)
     assert get(server, "") == (200, b"hello")
     for client in slow:
         client.close()

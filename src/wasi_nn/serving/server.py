@@ -156,9 +156,9 @@ class Server:
         listener = _listener(settings.host, port)
         language = OpenAIEndpoints(front)
         routes = [*RestEndpoints(front).routes(), *language.routes()]
-        self.handlers = Handlers(front, self._registry)
-        self._start(self.handlers.load())
-        router = Router(routes, redirect_slashes=False, default=self.handlers)
+        self.handlers = handlers = Handlers(front, self._registry)
+        self._start(handlers.load())
+        router = Router(routes, redirect_slashes=False, default=handlers)
         door: Any = Door(front, router, {"/v1/": error_content})
         config = uvicorn.Config(
             door,
@@ -189,6 +189,7 @@ class Server:
             server.should_exit = True
             await serving
             await language.close()
+            await handlers.close()
 
         return stop
 

@@ -96,12 +96,18 @@ def _add(add: Any, instance: LinkerInstance, name: str, arguments: tuple[Any, ..
 
 
 def _call(key: int, context: int, _: int, values: int, __: int, results: int, ___: int) -> int | None:
-    error: int | None = kept[key](context, values, results)
+    try:
+        error: int | None = kept[key](context, values, results)
+    except BaseException as fault:  # of the handling of another one: an exception that left would count as success
+        return new_error(type(fault).__name__)
     return error
 
 
 def _drop(key: int, _: int, rep: int) -> int | None:
-    error: int | None = kept[key](rep)
+    try:
+        error: int | None = kept[key](rep)
+    except BaseException as fault:
+        return new_error(type(fault).__name__)
     return error
 
 

@@ -59,12 +59,12 @@ class GuestCall:
         self._is_abandoned = self.has_ended = False
         self._output: Output = handler.new_output()
         self._alarm = asyncio.get_running_loop().call_at(until, self._expire)
-        handler.running += 1
+        handler.calls.add(self)
         try:
             call_in_thread(self._work, self._ended)
         except BaseException:
             self._alarm.cancel()
-            handler.running -= 1
+            handler.calls.discard(self)
             raise
 
     def _work(self) -> None:
@@ -117,7 +117,7 @@ class GuestCall:
 
     def _end(self) -> None:
         self.has_ended = True
-        self._handler.running -= 1
+        self._handler.calls.discard(self)
         if self._is_abandoned:
             self._handler.abandoned -= 1
         else:

@@ -24,7 +24,6 @@ from wasi_nn.serving.http_guests.request_body import pass_body
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
-    from wasi_nn.serving.compute_queue import ComputeQueue
     from wasi_nn.serving.front import Front
     from wasi_nn.serving.http_guests.handler import Handler
 
@@ -37,9 +36,8 @@ _OF_THE_SERVER = ("date", "x-request-id")  # fields of an answer that the server
 class Endpoint:
     """An application for the requests of one guest; `prefix` is the path where the guest's own paths begin."""
 
-    def __init__(self, front: Front, queue: ComputeQueue, handler: Handler, prefix: str) -> None:
+    def __init__(self, front: Front, handler: Handler, prefix: str) -> None:
         self._front = front
-        self._queue = queue
         self._handler = handler
         self._prefix = prefix
 
@@ -57,7 +55,7 @@ class Endpoint:
         with self._front.request_bytes.hold() as held:
             held.add(_HELD)
             asked = time.monotonic()
-            await self._queue.turn(until)
+            await self._handler.turns.turn(until)
             facts.waited = time.monotonic() - asked
             call, reading, writing = self._begin(request, facts.id, until, has_body=has_body)
             passing = asyncio.ensure_future(pass_body(scope, receive, call, reading, limits))
@@ -78,7 +76,7 @@ class Endpoint:
     ) -> tuple[GuestCall, WritingEnd | None, ReadingEnd]:
         """Have the guest begin, in the turn of this request."""
         with ExitStack() as undo:
-            undo.callback(self._queue.give_back)
+            undo.callback(self._handler.turns.give_back)
             try:
                 writing = ReadingEnd()
                 undo.callback(writing.close_both)
@@ -93,7 +91,7 @@ class Endpoint:
             if reading is not None:
                 answer.on_left = reading.close
             call = GuestCall(
-                self._handler, request, answer, (reading, writing), request_id, until, self._queue.give_back
+                self._handler, request, answer, (reading, writing), request_id, until, self._handler.turns.give_back
             )
             call.has_whole_request = not has_body
             undo.pop_all()

@@ -11,7 +11,8 @@ from wasi_nn.guests.arguments import RunArguments, run_arguments
 from wasi_nn.guests.directories import Directory
 from wasi_nn.guests.http.http_guest import Sandbox
 from wasi_nn.guests.output import Output
-from wasi_nn.limits.compute_guard import ComputeGuard, Turns
+from wasi_nn.limits.compute_guard import ComputeGuard, Turns as ComputeTurns
+from wasi_nn.serving.compute_queue import ComputeQueue, Turns
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.session.session import Session
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from wasi_nn.limits.usage import Usage
     from wasi_nn.loading.registry import Registry
     from wasi_nn.loading.served_guest import ServedGuest
+    from wasi_nn.serving.http_guests.call import GuestCall
 
 _MOST_ABANDONED = 4  # requests of one guest that should have ended
 _FIELDS = 4  # times the bytes of a request's headers, for what a guest holds of fields
@@ -34,20 +36,26 @@ class AnswersRequests(Protocol):
 
 @dataclass(frozen=True)
 class Shared:
-    """What all guests of a server share: its graphs, its turns for computes, and the count of what they hold."""
+    """What all guests of a server share: its graphs, their turns, the turns of their computes, and the count of what
+    they hold."""
 
     registry: Registry
-    turns: Turns
+    queue: ComputeQueue
+    compute_turns: ComputeTurns
     usage: Usage
     header_bytes: int
 
 
 class Handler:
-    """A guest, its description, and how many requests it answers now. `abandoned` of them should have ended."""
+    """A guest, its description, its line of requests that wait, and those that it answers now."""
 
     def __init__(self, name: str, described: ServedGuest, guest: AnswersRequests, shared: Shared) -> None:
         self.name = name
-        self.running = self.abandoned = 0
+        self.turns = Turns(shared.queue)
+        self.calls: set[GuestCall] = set()
+        """The requests whose guest runs."""
+        self.abandoned = 0
+        """How many of them should have ended, and have no turn any more."""
         self.most_field_bytes = _FIELDS * shared.header_bytes
         self.described = described
         """What the operator says about it."""
@@ -65,6 +73,11 @@ class Handler:
         if self.abandoned >= _MOST_ABANDONED:
             text = f"{self.abandoned} requests of this guest don't end: it takes no more until one of them does"
             raise ServingError(Reason.UNAVAILABLE, text, retry_after=60)
+
+    def stop_all(self) -> None:
+        """Stop all guests that run, since the server ends."""
+        for call in list(self.calls):
+            call.stop(ServingError(Reason.UNAVAILABLE, "the server is ending"))
 
     def new_output(self) -> Output:
         """What keeps the text that the guest prints while it answers one request."""
@@ -87,7 +100,7 @@ class Handler:
     ) -> None:
         """Have the guest answer a request, in a fresh sandbox, on this thread. Raises as `HttpGuest.answer` does."""
         limits, shared = self.described.limits, self._shared
-        guard = ComputeGuard(limits, shared.turns)
+        guard = ComputeGuard(limits, shared.compute_turns)
         guard.run_until = until
         with Session(
             shared.registry,

@@ -41,6 +41,8 @@ logger = logging.getLogger("wasi_nn.serving")
 
 PREFIX = "/guests/"
 
+_CLOSE_TIME = 1.0  # seconds for guests to end when the server ends
+
 
 class _Compiler:
     """Compiles guests for one engine: those that count fuel need another one."""
@@ -66,9 +68,9 @@ class Handlers:
         limits = front.service.limits
         self._front = front
         self._registry = registry
-        self._queue = ComputeQueue(limits.guests, limits.queue)
+        queue = ComputeQueue(limits.guests, limits.total_queue, limits.queue)
         turns, usage = Turns(HostLimits(computes=limits.computes)), Usage(HostLimits())
-        self._shared = Shared(registry, turns, usage, limits.header_bytes)
+        self._shared = Shared(registry, queue, turns, usage, limits.header_bytes)
         self._compilers: dict[bool, _Compiler] = {}
         self.handlers: dict[str, Handler] = {}
         """The guests that are compiled, by their names."""
@@ -96,11 +98,17 @@ class Handlers:
                 if handler is not None:
                     self.handlers[name] = handler
             self._endpoints = {
-                f"{PREFIX}{quote(name, safe='')}": Endpoint(
-                    self._front, self._queue, handler, f"{PREFIX}{quote(name, safe='')}"
-                )
+                f"{PREFIX}{quote(name, safe='')}": Endpoint(self._front, handler, f"{PREFIX}{quote(name, safe='')}")
                 for name, handler in self.handlers.items()
             }
+
+    async def close(self) -> None:
+        """Stop all guests, and wait a little for their ends: none should come back into an interpreter that ends."""
+        for handler in self.handlers.values():
+            handler.stop_all()
+        until = asyncio.get_running_loop().time() + _CLOSE_TIME
+        while asyncio.get_running_loop().time() < until and any(it.calls for it in self.handlers.values()):
+            await asyncio.sleep(0.01)
 
     def _handler(self, name: str, described: ServedGuest) -> Handler | None:
         """A guest, compiled; None for one that serves something else by its exports."""
