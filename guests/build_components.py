@@ -33,6 +33,7 @@ SERVING_C_GUESTS = ("serve_colours",)
 EXTENDED_SCRIPTS = ("ext", "stream")
 COMPONENTIZE_QJS = "componentize-qjs@0.4.5"
 DRIVER = HERE.parent / "tests" / "support" / "components" / "driver.c"
+HTTP_GUEST = HERE.parent / "tests" / "support" / "http" / "guest.c"
 
 _NAMED = """
   export compute: func(context: u32, names: list<string>, tensors: list<u32>) -> u64;
@@ -91,6 +92,32 @@ def guest_wit(wasi: str = WASI, *, extensions: Iterable[str] = (), serves: bool 
     world = _WORLD.format(version=_NEWEST, wasi=wasi + _imports(extensions) + serving)
     others = (ext_wit() if extensions else "") + (serving_wit() if serves else "")
     return world + nn_wit(_NEWEST) + others + (COMPONENTS / "wasi.wit").read_text()
+
+
+_HTTP_WORLD = """package wasi-nn:guest;
+
+world http-guest {{
+  import wasi:nn/tensor@{version};
+  import wasi:nn/graph@{version};
+  import wasi:nn/inference@{version};
+  import wasi:nn/errors@{version};
+  import wasi:http/outgoing-handler@0.2.0;
+  import wasi:cli/stdout@0.2.0;
+  import wasi:cli/stderr@0.2.0;
+  export wasi:http/incoming-handler@0.2.0;
+}}
+
+"""
+
+
+def http_wit() -> str:
+    """The world of guests that answer HTTP requests: wasi:nn and wasi:http."""
+    return _HTTP_WORLD.format(version=_NEWEST) + nn_wit(_NEWEST) + (COMPONENTS / "http.wit").read_text()
+
+
+def build_http(directory: Path) -> Path:
+    """Build the tests' guest that answers HTTP requests into a directory; gives the built file."""
+    return componentize(HTTP_GUEST, _NEWEST, "http-guest", http_wit(), directory / "guest.wasm")
 
 
 def _imports(extensions: Iterable[str]) -> str:
@@ -195,6 +222,7 @@ def main() -> None:
         elsewhere = Path(arguments[0]).absolute() if arguments else None
         built = [build_driver(version, elsewhere or DRIVER.parent) for version in VERSIONS]
         built.append(build_extended_driver(elsewhere or DRIVER.parent))
+        built.append(build_http(elsewhere or HTTP_GUEST.parent))
         built += [build_c(name, elsewhere or COMPONENTS) for name in (*C_GUESTS, *EXTENDED_C_GUESTS, *SERVING_C_GUESTS)]
     for path in built:
         print(f"{path} {path.stat().st_size} bytes")
