@@ -28,11 +28,11 @@ _PART = 65536  # bytes that are read at once, at most
 class Answer:
     """The answer to a request, whose body is read in parts. Every wait ends with the call."""
 
-    def __init__(self, name: str, response: Any, connection: Any, call: Call, most: int) -> None:
+    def __init__(self, name: str, response: Any, opened: socket.socket, call: Call, most: int) -> None:
         self.status: int = response.status
         self._name = name
         self._response = response
-        self._socket = connection.sock
+        self._socket = opened
         self._call = call
         self._left = self._most = most
 
@@ -43,9 +43,10 @@ class Answer:
             message = f"{self._name}: the answer has more than {self._most} bytes (option max-answer-bytes)"
             raise NNError(ErrorCode.TOO_LARGE, message)
         with _errors(self._name, self._call, was_sent=None):
-            if self._socket is not None:
-                self._socket.settimeout(self._call.seconds_left())
+            self._socket.settimeout(self._call.seconds_left())
             content: bytes = self._response.read1(_PART)
+        if not content and self._call.is_stopped:  # the socket was shut down
+            self._call.seconds_left()
         self._left -= len(content)
         return content
 
@@ -84,7 +85,7 @@ def exchange(
                 opened.settimeout(call.seconds_left())
                 response = connection.getresponse()
             with response:
-                yield Answer(name, response, connection, call, settings.max_answer_bytes)
+                yield Answer(name, response, opened, call, settings.max_answer_bytes)
     finally:
         connection.close()
 
