@@ -614,6 +614,15 @@ def test_answers_that_are_too_large(fake: OipFake, port: int) -> None:
     refused(ErrorCode.TOO_LARGE, "5000 outputs", wasi_nn.load(at(port)).compute, {"x": X})
 
 
+def test_a_small_message_does_not_become_a_large_one(fake: OipFake, port: int) -> None:
+    def infer(request: Any, context: Any) -> Any:
+        context.set_compression(grpc.Compression.Gzip)
+        return answer(("y", "FP32", [1 << 20], bytes(4 << 20)))
+
+    fake.infer = infer
+    refused(ErrorCode.RUNTIME_ERROR, "'gzip' is disabled", wasi_nn.load(at(port)).compute, {"x": X})
+
+
 def test_a_request_that_is_too_large_for_the_server(models: dict[str, bytes], tmp_path: Path) -> None:
     limits = serving_limits()
     with serving.RunningServer({"m": serving.identity(serving.TYPES["fp32"])}, grpc_port=0, limits=limits) as running:

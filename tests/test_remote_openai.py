@@ -476,6 +476,18 @@ def test_a_run_that_is_stopped_ends_its_text(slow: HttpFake) -> None:
             run.wait()
 
 
+def test_headers_that_come_byte_by_byte(fake: HttpFake) -> None:
+    def answer(handler: Any) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nA: ")
+        while True:  # until the client closes the connection
+            handler.wfile.write(b"a")
+            time.sleep(0.005)
+
+    fake.answer = answer
+    graph = wasi_nn.load(at(fake), options={"timeout": 0.3})
+    refused(ErrorCode.TIMEOUT, "0.3 s at most", written, graph)
+
+
 def test_a_server_that_says_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"openai+http://127.0.0.1:{listening.getsockname()[1]}/v1#llm"

@@ -62,6 +62,7 @@ class OipServer:
             ("grpc.min_reconnect_backoff_ms", round(1000 * settings.connect_timeout)),  # until a connection is made
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
+            ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a small message can't become a large one
             ("grpc.max_send_message_length", -1),  # the limits of the guest bound a request
             ("grpc.max_receive_message_length", max(settings.max_answer_bytes, _SMALL_ANSWER)),
         ]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends.remote.failover import Unanswered
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable
+from wasi_nn.process.watchdog import Alarm
 
 if TYPE_CHECKING:
     from wasi_nn.backends.remote.addresses import Address
@@ -45,7 +46,7 @@ class Answer:
         with _errors(self._name, self._call, was_sent=None):
             self._socket.settimeout(self._call.seconds_left())
             content: bytes = self._response.read1(_PART)
-        if not content and self._call.is_stopped:  # the socket was shut down
+        if not content:  # the socket may have been shut down
             self._call.seconds_left()
         self._left -= len(content)
         return content
@@ -73,11 +74,13 @@ def exchange(
     if content is not None:
         headers["Content-Type"] = "application/json"
     seconds = min(settings.connect_timeout, call.seconds_left())
-    connection = _connection(address, context, seconds)
+    connection, alarm = _connection(address, context, seconds), Alarm()
     try:
         with _errors(name, call, was_sent=False):
             connection.connect()
         opened = connection.sock
+        # The timeout of a socket begins anew with each byte: the alarm ends what comes byte by byte.
+        alarm.set(call.until, lambda: _shut(opened))
         with call.ended_by(lambda: _shut(opened)):
             with _errors(name, call, was_sent=True):
                 opened.settimeout(call.seconds_left())
@@ -87,6 +90,7 @@ def exchange(
             with response:
                 yield Answer(name, response, opened, call, settings.max_answer_bytes)
     finally:
+        alarm.discard()
         connection.close()
 
 
@@ -113,8 +117,7 @@ def _errors(name: str, call: Call, *, was_sent: bool | None) -> Iterator[None]:
     try:
         yield
     except (OSError, http.client.HTTPException) as error:
-        if call.is_stopped:
-            call.seconds_left()
+        call.seconds_left()  # raises if the call was stopped, or its time is over
         if isinstance(error, TimeoutError) and was_sent is not False:
             raise call.late() from None
         message = f"{name}: {printable(one_line(error))[:300]}"
