@@ -201,8 +201,9 @@ def test_a_file_of_graphs_names_a_server(tmp_path: Path, port: int) -> None:
 
 
 def test_a_guests_bytes_and_names_reach_no_server(fake: OipFake, port: int) -> None:
-    session = Session({"net": at(port)}, allow_load=list(wasi_nn.GraphEncoding))
-    for encoding in wasi_nn.GraphEncoding:
+    encodings = [wasi_nn.GraphEncoding.ONNX, wasi_nn.GraphEncoding.GGML]
+    session = Session({"net": at(port)}, allow_load=encodings)
+    for encoding in (*encodings, wasi_nn.GraphEncoding.AUTODETECT):
         with pytest.raises(NNError):
             session.load([memoryview(at(port).encode())], encoding, wasi_nn.ExecutionTarget.CPU)
     refused(ErrorCode.NOT_FOUND, "no graph is named", session.load_by_name, at(port))
@@ -268,8 +269,6 @@ def test_the_command_shows_what_is_elsewhere(port: int, capsys: pytest.CaptureFi
     assert main(["inspect", at(port)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "runtime oip device remote inputs 0 x f32 [?] outputs 0 y f32 [?] metadata platform a_fake" in shown
-    assert main(["backends"]) == 0
-    assert "oip" in capsys.readouterr().out
 
 
 # Servers that aren't there
@@ -278,7 +277,7 @@ def test_the_command_shows_what_is_elsewhere(port: int, capsys: pytest.CaptureFi
 def test_a_server_that_comes_later(fake: OipFake) -> None:
     port = free_port()
     registry = Registry({"net": at(port)})
-    with pytest.raises(NNError, match=f"grpc://127.0.0.1:{port}: failed to connect") as raised:
+    with pytest.raises(NNError, match=f"grpc://127.0.0.1:{port} can't be reached: ") as raised:
         registry.get("net")
     assert raised.value.code is ErrorCode.RUNTIME_ERROR
     with oip_server(fake, port):
@@ -287,14 +286,14 @@ def test_a_server_that_comes_later(fake: OipFake) -> None:
         fake.is_ready = True
         graph = registry.get("net")
         assert graph.compute({"x": X})["y"].tolist() == X.tolist()
-    refused(ErrorCode.RUNTIME_ERROR, "failed to connect|Socket closed|GOAWAY", graph.compute, {"x": X})
+    refused(ErrorCode.RUNTIME_ERROR, "can't be reached|no server answered", graph.compute, {"x": X})
     with oip_server(fake, port):
         for _ in range(100):
             try:
                 assert graph.compute({"x": X})["y"].tolist() == X.tolist()
                 return
             except NNError as error:
-                assert "connect" in str(error)
+                assert "can't be reached" in str(error)
                 time.sleep(0.1)
     raise AssertionError("the graph doesn't find its server again")
 
@@ -357,7 +356,8 @@ def test_each_server_has_a_reason(port: int, fake: OipFake) -> None:
     dead = free_port()
     graph = wasi_nn.load([at(dead), at(port)])
     with pytest.raises(
-        NNError, match=f"no server answered: .*:{dead}: failed to .*; grpc://127.0.0.1:{port}: it sleeps$"
+        NNError,
+        match=f"no server answered: grpc://127.0.0.1:{dead} can't be reached: .*; grpc://127.0.0.1:{port}: it sleeps$",
     ):
         graph.compute({"x": X})
 
@@ -502,7 +502,7 @@ def test_tls_and_tokens(safe_server: tuple[str, Path], tmp_path: Path, monkeypat
         wasi_nn.load(address, options=trusting | {"token-variable": "THE_TOKEN"})
     assert raised.value.code is ErrorCode.SECURITY
     assert "secret" not in str(raised.value)
-    refused(ErrorCode.RUNTIME_ERROR, "failed to connect", wasi_nn.load, address, options={"timeout": 5})
+    refused(ErrorCode.RUNTIME_ERROR, "can't be reached", wasi_nn.load, address, options={"timeout": 5})
 
 
 def test_a_token_is_read_anew_and_never_shown(fake: OipFake, port: int, tmp_path: Path) -> None:
@@ -620,7 +620,7 @@ def test_a_small_message_does_not_become_a_large_one(fake: OipFake, port: int) -
         return answer(("y", "FP32", [1 << 20], bytes(4 << 20)))
 
     fake.infer = infer
-    refused(ErrorCode.RUNTIME_ERROR, "'gzip' is disabled", wasi_nn.load(at(port)).compute, {"x": X})
+    refused(ErrorCode.RUNTIME_ERROR, "grpc://", wasi_nn.load(at(port)).compute, {"x": X})
 
 
 def test_a_request_that_is_too_large_for_the_server(models: dict[str, bytes], tmp_path: Path) -> None:

@@ -120,7 +120,8 @@ def _errors(name: str, call: Call, *, was_sent: bool | None) -> Iterator[None]:
         call.seconds_left()  # raises if the call was stopped, or its time is over
         if isinstance(error, TimeoutError) and was_sent is not False:
             raise call.late() from None
-        message = f"{name}: {printable(one_line(error))[:300]}"
+        reason = printable(one_line(error))[:300]
+        message = f"{name} can't be reached: {reason}" if was_sent is False else f"{name}: {reason}"
         if was_sent is None:
             raise NNError(ErrorCode.RUNTIME_ERROR, f"{message}, in the middle of the answer") from None
         raise Unanswered(message, was_sent=was_sent) from None
