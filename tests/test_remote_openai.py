@@ -383,7 +383,7 @@ def test_another_server_writes_the_text(fake: HttpFake) -> None:
         assert written(graph)[0] == "ab"
         assert (len(other.requests), len(fake.requests)) == (2, 1)
     assert written(graph)[0] == "ab"  # with the connection refused
-    with pytest.raises(NNError, match="http://127.0.0.1:1 can't be reached: "):
+    with pytest.raises(NNError, match=r"http://127\.0\.0\.1:1 can't be reached: "):
         wasi_nn.load("openai+http://127.0.0.1:1/v1#llm")
 
 

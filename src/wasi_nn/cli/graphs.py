@@ -73,6 +73,8 @@ def _row(name: str, named: NamedGraph, *, is_isolated: bool) -> dict[str, Any]:
         "share_variables": named.share_variables,
         "remote": is_remote,
         "isolated": is_isolated and not is_remote,
+        "max_batch": named.max_batch,
+        "max_delay": named.max_delay,
     }
 
 
@@ -85,6 +87,10 @@ def _check(registry: Registry, name: str) -> dict[str, Any]:
     started = perf_counter()
     try:
         graph = registry.get(name)
+        if registry.named(name).max_batch is not None:
+            from wasi_nn.serving.batching import require_batchable
+
+            require_batchable(graph)
         loaded = perf_counter()
         row: dict[str, Any] = {"encoding": graph.encoding.value, "runtime": graph.runtime, "device": graph.device}
         row["load_ms"] = round(1000 * (loaded - started), 1)
@@ -136,6 +142,10 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         settings.append("share-variables=true")
     if row["remote"]:
         settings.append("on another server, never isolated")
+    if row["max_batch"] is not None:
+        settings.append(f"max-batch={row['max_batch']}")
+    if row["max_delay"]:
+        settings.append(f"max-delay={row['max_delay']:g}")
     model = f"{paths} ({', '.join(settings)})" if settings else paths
     if "error" in row:
         model += f": FAILED: {row['error']}"

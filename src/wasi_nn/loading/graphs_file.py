@@ -9,6 +9,8 @@
     sha256 = "9f86d0..."                # of the model's file, or of its builders one after another
     convert-types = true                # whether tensors of types that wasi-nn lacks are converted
     share-variables = true              # whether all guests share one set of the model's variables
+    max-batch = 8                       # rows that wasi-nn serve computes at once, from several requests
+    max-delay = 0.005                   # seconds for which a request may wait for others to be joined with
     options = { threads = 2 }           # options of the backend
 
     [guests.labels]                     # what wasi-nn serve runs: guest_table has the keys
@@ -34,7 +36,7 @@ from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.loading.explanation import what_is
 from wasi_nn.loading.file_tables import is_table, require_known
 from wasi_nn.loading.guest_table import guest_of
-from wasi_nn.loading.named_graph import NamedGraph, is_sha256
+from wasi_nn.loading.named_graph import NamedGraph, is_batch, is_delay, is_sha256
 from wasi_nn.loading.served_guest import ServedGuest
 from wasi_nn.process.files import mapped_file
 from wasi_nn.settings import how_to_set
@@ -156,6 +158,8 @@ _KEYS: dict[str, Check] = {
     "sha256": is_sha256,
     "convert-types": is_flag,
     "share-variables": is_flag,
+    "max-batch": is_batch,
+    "max-delay": is_delay,
     "options": is_table,
 }
 

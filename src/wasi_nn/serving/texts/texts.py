@@ -20,7 +20,7 @@ from wasi_nn.errors import NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.loading.choose import choose
 from wasi_nn.process.files import mapped_file
-from wasi_nn.serving.compute_queue import ComputeQueue
+from wasi_nn.serving.compute_queue import ComputeQueue, Turns
 from wasi_nn.serving.failures import Reason, ServingError, of_compute
 from wasi_nn.serving.texts.chat_template import ChatTemplate
 from wasi_nn.serving.texts.metrics import TextMetrics
@@ -60,7 +60,7 @@ class Texts:
 
     def __init__(self, service: InferenceService, registry: CollectorRegistry) -> None:
         self._service = service
-        self._queues: WeakKeyDictionary[ServedGraph, ComputeQueue] = WeakKeyDictionary()
+        self._queues: WeakKeyDictionary[ServedGraph, Turns] = WeakKeyDictionary()
         self._templates: dict[str, tuple[ServedGraph, ChatTemplate | None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._metrics = TextMetrics(registry, self._queues_now)
@@ -196,14 +196,14 @@ class Texts:
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
-    def _queue(self, served: ServedGraph, options: Mapping[str, Any]) -> ComputeQueue:
+    def _queue(self, served: ServedGraph, options: Mapping[str, Any]) -> Turns:
         queue = self._queues.get(served)
         if queue is None:
             slots = 1 if options.get("reproducible") else options.get("n-parallel", _SLOTS)
-            queue = self._queues[served] = ComputeQueue(slots, self._service.limits.queue)
+            queue = self._queues[served] = Turns(ComputeQueue(slots, self._service.limits.queue))
         return queue
 
-    def _queues_now(self) -> dict[str, ComputeQueue]:
+    def _queues_now(self) -> dict[str, Turns]:
         models = self._service.models.all()
         now = {model.name: self._queues.get(model.served) for model in models if model.served is not None}
         return {name: queue for name, queue in now.items() if queue is not None}
@@ -217,7 +217,7 @@ class Texts:
         return getattr(named.source, "operator_options", named.options)
 
 
-def _end(queue: ComputeQueue, use: AbstractContextManager[None]) -> None:
+def _end(queue: Turns, use: AbstractContextManager[None]) -> None:
     use.__exit__(None, None, None)
     queue.give_back()
 
