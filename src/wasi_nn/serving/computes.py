@@ -13,6 +13,7 @@ from wasi_nn.serving.failures import Reason, ServingError, of_compute
 from wasi_nn.serving.fitting import graph_inputs, wanted_outputs
 from wasi_nn.serving.request import InferenceRequest, NamedArrays
 from wasi_nn.serving.thread_calls import call_in_thread
+from wasi_nn.serving.timeline import stage
 
 if TYPE_CHECKING:
     from wasi_nn.serving.served_graph import GuardedContext, ServedGraph
@@ -34,13 +35,17 @@ async def compute(queue: ComputeQueue, served: ServedGraph, request: InferenceRe
     if served.abandoned >= _MOST_ABANDONED:
         message = f"{served.abandoned} computes of this graph don't end: it takes no more until one of them does"
         raise ServingError(Reason.UNAVAILABLE, message, retry_after=60)
-    await queue.turn(request.until)
-    job = _Job(queue, served, request)
-    try:
-        return await job.outcome
-    except asyncio.CancelledError:
-        job.stop()
-        raise
+    with stage("queue"):
+        await queue.turn(request.until)
+    with stage("compute") as computing:
+        job = _Job(queue, served, request)
+        try:
+            computed = await job.outcome
+        except asyncio.CancelledError:
+            job.stop()
+            raise
+        computing.tell(lambda: {"seconds": computed[1]})
+        return computed
 
 
 class _Job:

@@ -32,6 +32,7 @@ class ServingLimits:
     header_bytes  bytes of a request's headers
     tensors       inputs, and outputs that are asked for, of a request
     connections   connections at the same time
+    traces        files with traces of single requests; the oldest ones are removed
 
     Raises `NNError` with `invalid-argument` for a value that isn't positive.
     """
@@ -49,6 +50,7 @@ class ServingLimits:
     header_bytes: int = 64 * 2**10
     tensors: int = 256
     connections: int = 1024
+    traces: int = 100
 
     def __post_init__(self) -> None:
         require_positive(self, _LONGEST)

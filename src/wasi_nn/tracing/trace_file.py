@@ -58,7 +58,7 @@ Described = Mapping[str, Any]
 Path = str | os.PathLike[str]
 
 FORMAT = "wasi-nn 1"
-CATEGORY, REFUSED = "wasi-nn", "wasi-nn refused"
+CATEGORY, REFUSED, SPAN = "wasi-nn", "wasi-nn refused", "wasi-nn span"
 GRAPHS_ROW = 1
 STRINGS = "string"
 """The type of a tensor of strings, whose content is in the encoding of `wasi_nn.graph.byte_strings`."""
@@ -88,15 +88,27 @@ def kind_of(error: NNError) -> str | None:
 
 
 class Trace:
-    """Writes a trace. Raises `NNError` with `runtime-error` if its files can't be opened."""
+    """Writes a trace. Raises `NNError` with `runtime-error` if its files can't be opened.
 
-    def __init__(self, path: Path, *, data: bool = False, title: str = "wasi-nn") -> None:
+    `first_row` is the name of row 1, and `zero` the time at which the trace begins, on the clock of
+    `time.perf_counter_ns`; now by default.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        data: bool = False,
+        title: str = "wasi-nn",
+        first_row: str = "graphs",
+        zero: int | None = None,
+    ) -> None:
         path, title = as_path("trace", path), as_text("title", title)
         self.data = as_flag("data", data)
         self._files: list[int] = []
         self._stored: dict[bytes, int] = {}  # the offsets of contents, by their digests
         self._data_end = 0
-        self._began = perf_counter_ns()
+        self._began = perf_counter_ns() if zero is None else zero
         self._last_error: Callable[[], NNError | None] = lambda: None
         header = {"name": printable(title), "format": FORMAT, "data": data}
         first_event = _encoded({"name": "process_name", "ph": "M", "pid": 1, "tid": GRAPHS_ROW, "args": header})
@@ -111,7 +123,7 @@ class Trace:
             self.close()
             reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
             raise NNError(ErrorCode.RUNTIME_ERROR, f"no trace can be written to {path}: {reason}") from error
-        self.name_row(GRAPHS_ROW, "graphs")
+        self.name_row(GRAPHS_ROW, first_row)
 
     def call(
         self,
@@ -152,6 +164,10 @@ class Trace:
         now = perf_counter_ns()
         described = {**arguments, "error": {"code": code, "message": printable(str(error))}}
         self._write(name, GRAPHS_ROW, described, now, now, REFUSED)
+
+    def span(self, name: str, row: int, arguments: Described, began: int, ended: int) -> None:
+        """Write a time that is no call of a guest, such as the stage of a request. It isn't replayed."""
+        self._write(name, row, arguments, began, ended, SPAN)
 
     def name_row(self, row: int, name: str) -> None:
         """Name a row of the timeline."""

@@ -12,7 +12,7 @@ from wasi_nn.arguments import shown
 from wasi_nn.serving.failures import invalid
 from wasi_nn.serving.http.bodies import read_body
 from wasi_nn.serving.http.disconnects import while_connected
-from wasi_nn.serving.http.door import as_json
+from wasi_nn.serving.http.door import as_json, begin_work
 from wasi_nn.serving.models import State
 from wasi_nn.serving.oip import models_view
 from wasi_nn.serving.oip.openapi import description
@@ -20,6 +20,8 @@ from wasi_nn.serving.oip.repository import require_no_changes
 from wasi_nn.serving.oip.rest_request import parameters_of, read_json, read_request
 from wasi_nn.serving.oip.rest_response import JSON_SIZE, write_response
 from wasi_nn.serving.request import InferenceRequest
+from wasi_nn.serving.summaries import summaries
+from wasi_nn.serving.timeline import stage
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -94,16 +96,21 @@ class RestEndpoints:
         """An inference."""
         name, version = _model_of(request)
         self._service.models.find(name, version)  # before the body is read
-        facts, limits = request.scope["facts"], self._service.limits
+        facts, limits = begin_work(request), self._service.limits
         with self._front.request_bytes.hold() as held:
-            body = await read_body(request, limits, held)
+            with stage("body"):
+                body = await read_body(request, limits, held)
             facts.bytes_in = len(body)
-            wanted = read_request(body, _json_size(request), limits)
+            with stage("parse") as parsing:
+                wanted = read_request(body, _json_size(request), limits)
+                parsing.tell(lambda: {"inputs": summaries(wanted.inputs)})
             names = tuple(wanted.outputs)
             inference = InferenceRequest(name, version, wanted.inputs, names, self._service.until(wanted.seconds))
             result = await while_connected(request.receive, self._service.infer(inference))
             facts.waited, facts.computed = result.waited, result.computed
-            content, headers = write_response(name, wanted, result, limits)
+            with stage("answer") as answering:
+                answering.tell(lambda: {"outputs": summaries(result.outputs)})
+                content, headers = write_response(name, wanted, result, limits)
         return Response(content, headers=headers)
 
     async def index(self, request: Request) -> Response:
