@@ -24,6 +24,7 @@ from wasi_nn.serving.http.connection import bounded_protocol
 from wasi_nn.serving.http.door import OPEN_PATHS, Door
 from wasi_nn.serving.http.origins import Origins, is_loopback
 from wasi_nn.serving.metrics import Metrics
+from wasi_nn.serving.observers import RequestObserver
 from wasi_nn.serving.oip.grpc_service import GrpcService
 from wasi_nn.serving.oip.rest import RestEndpoints
 from wasi_nn.serving.openai.endpoints import OpenAIEndpoints
@@ -99,7 +100,7 @@ class Server:
         metrics = Metrics(self.service, request_bytes)
         log = RequestLog(is_on=settings.log_json)
         activity = Activity(self.service, request_bytes) if settings.has_page else None
-        observers = [*spans(), self._traces, *([activity] if activity else [])]
+        observers: list[RequestObserver] = [*spans(), self._traces, *([activity] if activity else [])]
         front = Front(
             self.service, self._tokens, log, metrics, request_bytes, settings.has_admin, self._traces, observers
         )

@@ -55,17 +55,19 @@ class ModelActivity:
     latest: deque[float] = field(default_factory=lambda: deque(maxlen=_LATEST))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Failure:
-    """A request that failed; `at` on the clock of `time.monotonic`. Its texts are cut to some hundred characters."""
+    """Requests that failed in the same way: how many, and the id of the latest with its time on the clock of
+    `time.monotonic`. Texts are cut to some hundred characters."""
 
-    at: float
-    id: str
     call: str
     model: str
     status: int | str
     error: str
     reason: Reason | None
+    at: float = 0.0
+    id: str = ""
+    requests: int = 0
 
 
 class Activity:
@@ -80,7 +82,7 @@ class Activity:
         self.texts: Texts | None = None
         """The texts of language models, once there are any."""
         self.moments: deque[Moment] = deque(maxlen=_MOMENTS)
-        self.failures: deque[Failure] = deque(maxlen=_ERRORS)
+        self._failures: dict[object, Failure] = {}
         self.models: dict[str, ModelActivity] = {}
         self.began = time.monotonic()
 
@@ -92,7 +94,7 @@ class Activity:
         """Count a request that has ended."""
         del self._live[id(request)]
         if _is_failure(request):
-            self.failures.append(_failure(request))
+            self._note(request)
         if not request.is_work:
             return
         self._ended += 1
@@ -103,6 +105,20 @@ class Activity:
             model.requests += 1
             model.failed += request.outcome != "ok"
             model.latest.append(request.seconds)
+
+    def failures(self) -> list[Failure]:
+        """The requests that failed, the latest ones first."""
+        return list(reversed(self._failures.values()))
+
+    def _note(self, request: FinishedRequest) -> None:
+        failure = _failure(request)
+        key = (failure.call, failure.model, failure.status, failure.error)
+        failure = self._failures.pop(key, failure)
+        failure.at, failure.id = time.monotonic(), request.id
+        failure.requests += 1
+        self._failures[key] = failure
+        if len(self._failures) > _ERRORS:
+            del self._failures[next(iter(self._failures))]
 
     def live(self) -> list[FinishedRequest]:
         """The requests to models that are under way, those that began first before the others."""
@@ -170,7 +186,7 @@ def _is_failure(request: FinishedRequest) -> bool:
 
 def _failure(request: FinishedRequest) -> Failure:
     model, error = request.model[:_LONGEST_TEXT], request.error[:_LONGEST_TEXT]
-    return Failure(time.monotonic(), request.id, request.call, model, request.status, error, _reason(request.outcome))
+    return Failure(request.call, model, request.status, error, _reason(request.outcome))
 
 
 def _reason(outcome: str) -> Reason | None:

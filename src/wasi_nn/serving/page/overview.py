@@ -114,11 +114,12 @@ def _errors(activity: Activity) -> list[dict[str, Any]]:
         {
             "seconds_ago": round(time.monotonic() - failure.at),
             "id": failure.id,
+            "requests": failure.requests,
             "call": failure.call,
             "model": failure.model,
             "status": failure.status,
             "error": failure.error,
             "advice": ADVICE.get(failure.reason, UNKNOWN) if failure.reason else UNKNOWN,
         }
-        for failure in reversed(activity.failures)
+        for failure in activity.failures()
     ]

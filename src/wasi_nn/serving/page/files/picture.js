@@ -4,17 +4,17 @@ import { field, make, select } from "./dom.js";
 import { Mistake, encodeNumbers, isFloat } from "./tensors.js";
 
 const LAYOUTS = {
-  NCHW: { channels: 1, height: 2, width: 3, rank: 4, text: "channels first (N, C, H, W)" },
-  NHWC: { channels: 3, height: 1, width: 2, rank: 4, text: "channels last (N, H, W, C)" },
-  CHW: { channels: 0, height: 1, width: 2, rank: 3, text: "channels first (C, H, W)" },
-  HWC: { channels: 2, height: 0, width: 1, rank: 3, text: "channels last (H, W, C)" },
+  NCHW: { channels: 1, height: 2, width: 3, rank: 4, text: "NCHW: colours first" },
+  NHWC: { channels: 3, height: 1, width: 2, rank: 4, text: "NHWC: colours last" },
+  CHW: { channels: 0, height: 1, width: 2, rank: 3, text: "CHW: colours first" },
+  HWC: { channels: 2, height: 0, width: 1, rank: 3, text: "HWC: colours last" },
 };
 
 const SCALES = [
   ["unit", "0 to 1"],
   ["raw", "0 to 255, as they are"],
   ["signed", "−1 to 1"],
-  ["imagenet", "ImageNet: mean and deviation of each colour"],
+  ["imagenet", "ImageNet's mean, deviation"],
   ["own", "own mean and deviation"],
 ];
 

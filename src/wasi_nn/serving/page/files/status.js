@@ -47,6 +47,8 @@ const CHARTS = {
 
 const STATES = { READY: ["ready", "good"], LOADING: ["loading", "busy"], UNAVAILABLE: ["not ready", "bad"] };
 
+const ERRORS = 6; // that are shown at once
+
 let chosen = null;
 let shown = "";
 let shownErrors = "";
@@ -155,7 +157,7 @@ function describe(model) {
   const [word, kind] = STATES[model.state] ?? [model.state, "bad"];
   const runs = model.runtime ? `${model.runtime} on ${model.device || "the processor"}` : "";
   const [p50, p95] = model.percentiles ?? [];
-  const facts = [runs, model.requests ? `${count(model.requests)} requests` : "", model.failed ? `${count(model.failed)} failed` : ""];
+  const facts = [runs, model.requests ? `${count(model.requests)} ${model.requests === 1 ? "request" : "requests"}` : "", model.failed ? `${count(model.failed)} failed` : ""];
   const times = model.percentiles ? `p50 ${seconds(p50)}, p95 ${seconds(p95)}` : "";
   return [
     make("span", { class: "name" }, name(model.name), make("span", { class: `pill ${kind}` }, word)),
@@ -196,6 +198,13 @@ function showErrors(errors) {
       make("p", { class: "what" }, error.error || `status ${error.status}`),
       make("p", { class: "advice" }, error.advice),
       make("p", { class: "facts" }, error.model ? [name(error.model), " · "] : null,
-        `${error.call} · ${error.status} · ${duration(error.seconds_ago)} ago · id ${error.id}`)));
+        `${error.call} · ${error.status} · ${error.requests > 1 ? `${count(error.requests)} times, the last ` : ""}${ago(error.seconds_ago)} · id ${error.id}`)));
+  const isOpen = place.querySelector("details")?.open ?? false;
+  const more = items.splice(ERRORS);
   place.replaceChildren(make("ul", { class: "errors" }, items));
+  if (more.length) place.append(make("details", { open: isOpen }, make("summary", {}, `${more.length} older`), make("ul", { class: "errors" }, more)));
+}
+
+function ago(seconds) {
+  return seconds < 2 ? "just now" : `${duration(seconds)} ago`;
 }
