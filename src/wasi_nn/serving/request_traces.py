@@ -28,7 +28,7 @@ TOLD_BY = "x-trace-file"
 """The header of the answer that names the file."""
 
 _OUR_FILES = re.compile(r"request-\d{8}T\d{6}-[0-9a-f]{16}\.json")
-_ROW = 1
+_ROW, _CATEGORY = 1, "wasi-nn request"
 
 
 class RequestTraces:
@@ -89,8 +89,8 @@ def _write(path: Path, request: FinishedRequest, timeline: Timeline) -> None:
     about |= {"error": request.error} if request.error else {}
     about |= {"trace_id": request.trace_id} if request.trace_id else {}
     ended = timeline.began + round(1e9 * request.seconds)
-    trace.span(request.call, _ROW, about | timeline.about, timeline.began, ended)
+    trace.write(request.call, _ROW, about | timeline.about, timeline.began, ended, _CATEGORY)
     for stage in timeline.stages:
         facts = {**stage.about, **({"error": stage.error} if stage.error else {})}
-        trace.span(stage.name, _ROW, facts, stage.began, stage.ended)
+        trace.write(stage.name, _ROW, facts, stage.began, stage.ended, _CATEGORY)
     trace.close()

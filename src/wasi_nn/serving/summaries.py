@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from wasi_nn.errors import shortened
+from wasi_nn.graph.fitting import byte_view
 from wasi_nn.graph.guest_types import holds_texts
+from wasi_nn.tracing.tensor_summary import summary
 from wasi_nn.types import dtype_name
 
 if TYPE_CHECKING:
@@ -16,28 +16,17 @@ if TYPE_CHECKING:
 
 _MOST = 32  # tensors
 _MOST_DIMS = 16
-_MOST_ELEMENTS = 2**20  # of a tensor whose least and greatest elements are looked for
+_MOST_BYTES = 2**24  # of a tensor whose elements are looked at: this takes time from other requests
 
 
 def summaries(arrays: NamedArrays) -> list[dict[str, Any]]:
-    """For each tensor its name, type, dims and bytes; of numbers also the least, the greatest and the mean of those
-    that are finite, and how many aren't."""
+    """For each tensor its name, type and dims, and what `tensor_summary` says of its elements."""
     return [{"name": shortened(name), **_summary(array)} for name, array in arrays[:_MOST]]
 
 
 def _summary(array: Array) -> dict[str, Any]:
     dims = list(array.shape[:_MOST_DIMS])
     if array.dtype == object:
-        about: dict[str, Any] = {"type": "strings" if holds_texts(array) else "objects", "dims": dims}
-        return about
-    summary = {"type": dtype_name(array.dtype), "dims": dims, "bytes": array.nbytes}
-    if 0 < array.size <= _MOST_ELEMENTS and array.dtype.kind in "biuf":
-        numbers = array.astype(np.float64, copy=False)
-        finite = numbers[np.isfinite(numbers)]
-        if finite.size < numbers.size:
-            summary["not_finite"] = int(numbers.size - finite.size)
-        if finite.size:
-            scale = max(1.0, float(np.abs(finite).max()))  # a sum of great numbers could overflow
-            mean = float((finite / scale).mean() * scale)
-            summary |= {"min": float(finite.min()), "max": float(finite.max()), "mean": mean}
-    return summary
+        return {"type": "strings" if holds_texts(array) else "objects", "dims": dims}
+    about = {"type": dtype_name(array.dtype), "dims": dims, "bytes": array.nbytes}
+    return about | (summary(array.dtype, byte_view(array)) if array.nbytes <= _MOST_BYTES else {})

@@ -16,7 +16,7 @@ About = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a request's time: from `began` to `ended`, nanoseconds of `time.perf_counter_ns`. `about` has facts
+    """A part of a request's time: from `began` to `ended`, nanoseconds of `time.monotonic_ns`. `about` has facts
     that have a form in JSON; `error` is the text of the error that ended it, or empty."""
 
     name: str
@@ -28,11 +28,11 @@ class Stage:
 
 @dataclass
 class Timeline:
-    """The stages of one request. `began` is on the clock of `time.perf_counter_ns`, and `began_at` the same moment in
+    """The stages of one request. `began` is on the clock of `time.monotonic_ns`, and `began_at` the same moment in
     nanoseconds since 1970. `about` has facts about the whole request, by the names of OpenTelemetry's conventions.
     `has_details` says whether the stages have facts of their own."""
 
-    began: int = field(default_factory=time.perf_counter_ns)
+    began: int = field(default_factory=time.monotonic_ns)
     began_at: int = field(default_factory=time.time_ns)
     stages: list[Stage] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Timeline:
             self.stages.append(stage)
 
     def at(self, moment: int) -> int:
-        """A moment of `time.perf_counter_ns` in nanoseconds since 1970."""
+        """A moment of `time.monotonic_ns` in nanoseconds since 1970."""
         return self.began_at + moment - self.began
 
 
@@ -61,6 +61,14 @@ def note(facts: Callable[[], About]) -> None:
     timeline = _current.get()
     if timeline is not None:
         timeline.about.update(facts())
+
+
+def note_stage(name: str, began: float, ended: float, facts: Callable[[], About] = dict) -> None:
+    """Note a stage of the request that this task serves, between two times of `time.monotonic`."""
+    timeline = _current.get()
+    if timeline is not None:
+        about = facts() if timeline.has_details else {}
+        timeline.add(Stage(name, round(1e9 * began), round(1e9 * ended), about))
 
 
 class stage:  # noqa: N801  # it is used as a function
@@ -82,7 +90,7 @@ class stage:  # noqa: N801  # it is used as a function
 
     def __enter__(self) -> stage:
         if self._timeline is not None:
-            self._began = time.perf_counter_ns()
+            self._began = time.monotonic_ns()
         return self
 
     def __exit__(
@@ -90,4 +98,4 @@ class stage:  # noqa: N801  # it is used as a function
     ) -> None:
         if self._timeline is not None:
             text = "" if error is None else str(error) or type(error).__name__
-            self._timeline.add(Stage(self._name, self._began, time.perf_counter_ns(), self._about, text))
+            self._timeline.add(Stage(self._name, self._began, time.monotonic_ns(), self._about, text))

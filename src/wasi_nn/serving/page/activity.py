@@ -13,7 +13,7 @@ from wasi_nn.process.memory import resident_bytes
 from wasi_nn.serving.failures import Reason
 
 if TYPE_CHECKING:
-    from wasi_nn.serving.compute_queue import ComputeQueue
+    from wasi_nn.serving.compute_queue import Turns
     from wasi_nn.serving.request_bytes import RequestBytes
     from wasi_nn.serving.request_log import FinishedRequest
     from wasi_nn.serving.service import InferenceService
@@ -139,7 +139,7 @@ class Activity:
         """The bytes of all requests that are under way."""
         return self._request_bytes.held
 
-    def _of_texts(self, number: Callable[[ComputeQueue], int]) -> int:
+    def _of_texts(self, number: Callable[[Turns], int]) -> int:
         return sum(map(number, self.texts.queues().values())) if self.texts is not None else 0
 
     async def watch(self) -> None:
