@@ -47,7 +47,7 @@ export class Input {
 
   showFill() {
     const way = this.fill.value;
-    this.picture = way === "picture" ? new PictureInput(this.datatype.value, this.declared, () => {}) : null;
+    this.picture = way === "picture" ? new PictureInput(this.datatype.value, this.declared) : null;
     const isText = this.datatype.value === "BYTES" || way === "text";
     this.shapeField.hidden = ["picture", "none"].includes(way) || (isText && way !== "lines") || (way === "lines" && this.declared.length === 1);
     this.box = null;

@@ -36,21 +36,21 @@ export function layoutOf(datatype, shape) {
 const isSide = (dim) => dim === -1 || (dim > 3 && dim <= MOST_SIDE);
 
 export class PictureInput {
-  constructor(datatype, shape, changed) {
+  constructor(datatype, shape) {
     this.datatype = datatype;
     this.shape = shape;
     const layout = layoutOf(datatype, shape);
     const options = Object.entries(LAYOUTS).filter(([, each]) => each.rank === shape.length).map(([key, each]) => [key, each.text]);
-    const update = () => { this.preview(); changed(); };
+    const update = () => this.look(); // while it is typed: a form that moves under the pointer loses its click
     this.file = make("input", { type: "file", accept: "image/*", onchange: () => this.open() });
     this.layout = select(options, layout, update);
-    this.width = make("input", { type: "number", min: 1, max: MOST_SIDE, value: this.given("width"), onchange: update });
-    this.height = make("input", { type: "number", min: 1, max: MOST_SIDE, value: this.given("height"), onchange: update });
+    this.width = make("input", { type: "number", min: 1, max: MOST_SIDE, value: this.given("width"), oninput: update });
+    this.height = make("input", { type: "number", min: 1, max: MOST_SIDE, value: this.given("height"), oninput: update });
     this.fit = select([["cut", "cut to fill"], ["stretch", "stretch"], ["pad", "keep all, black borders"]], "cut", update);
     this.order = select([["RGB", "red, green, blue"], ["BGR", "blue, green, red"], ["grey", "grey"]], this.given("channels") === 1 ? "grey" : "RGB", update);
     this.scale = select(SCALES, isFloat(datatype) ? "unit" : "raw", () => { this.own.hidden = this.scale.value !== "own"; update(); });
-    this.mean = make("input", { value: "127.5", onchange: update });
-    this.deviation = make("input", { value: "127.5", onchange: update });
+    this.mean = make("input", { value: "127.5", oninput: update });
+    this.deviation = make("input", { value: "127.5", oninput: update });
     this.own = make("div", { class: "fields", hidden: true },
       field("Mean, of 0 to 255 (one, or one for each colour)", this.mean), field("Deviation", this.deviation));
     this.canvas = make("canvas", { width: 1, height: 1, role: "img", "aria-label": "No picture yet", hidden: true });
@@ -80,7 +80,18 @@ export class PictureInput {
         this.problem.textContent = "The browser can't read this file as a picture.";
       }
     }
-    this.preview();
+    this.look(this.problem.textContent);
+  }
+
+  // Show the picture, or what is wrong.
+  look(problem = "") {
+    this.problem.textContent = problem;
+    try {
+      this.preview();
+    } catch (error) {
+      if (!(error instanceof Mistake)) throw error;
+      this.problem.textContent = error.message;
+    }
   }
 
   // The picture in its new size, on the canvas; its pixels.
