@@ -93,7 +93,9 @@ class Page:
         """Choose a model."""
         script = "return [...document.querySelectorAll('#models button')].find((each) => each.dataset.model === arguments[0])"
         self.until(lambda: self.driver.execute_script(script, name)).click()
-        self.until(lambda: self.driver.execute_script("return document.querySelector('article h3').textContent") == name)
+        self.until(
+            lambda: self.driver.execute_script("return document.querySelector('article h3').textContent") == name
+        )
 
     def field(self, label: str) -> Any:
         """The field of the form that has this label."""
@@ -341,7 +343,11 @@ def test_a_token(driver: Any, tmp_path: Path) -> None:
         page.fill("Numbers", "1 2 3 4")
         assert "1  2  3  4" in page.run()
         assert TOKEN not in driver.current_url
-        assert driver.execute_script("return [localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+        assert driver.execute_script("return [localStorage.length, sessionStorage.length, document.cookie]") == [
+            0,
+            0,
+            "",
+        ]
         assert page.complaints() == []
 
 
@@ -349,7 +355,9 @@ def test_other_sites_cant_use_the_server(driver: Any, server: RunningServer) -> 
     """A page of another origin, here that of another port, gets no answer, and the server does nothing for it."""
     with RunningServer({}) as other:
         Page(driver, other)
-        before = next(each for each in server.ask("GET", "/page/status")[1]["models"] if each["name"] == "net")["requests"]
+        before = next(each for each in server.ask("GET", "/page/status")[1]["models"] if each["name"] == "net")[
+            "requests"
+        ]
         host, port = server.address
         script = """
             const [address, body, done] = arguments;
@@ -366,6 +374,8 @@ def test_other_sites_cant_use_the_server(driver: Any, server: RunningServer) -> 
         driver.get(f"http://127.0.0.1:{other.address[1]}/v2")  # an answer without a policy
         outcomes = driver.execute_async_script(script, address, body)
         assert outcomes == ["refused", "opaque"]
-        after = next(each for each in server.ask("GET", "/page/status")[1]["models"] if each["name"] == "net")["requests"]
+        after = next(each for each in server.ask("GET", "/page/status")[1]["models"] if each["name"] == "net")[
+            "requests"
+        ]
         assert after == before
         driver.get_log("browser")

@@ -31,6 +31,7 @@ class Front:
     has_admin: bool = False
     traces: RequestTraces = field(default_factory=lambda: RequestTraces(None, 0))
     observers: Sequence[RequestObserver] = ()
+    has_page: bool = False
 
     def admit(self, request: FinishedRequest, authorization: str | None, *, is_probe: bool) -> None:
         """Let a request in. Raises `ServingError`: `unauthenticated` without a token that it needs, `forbidden` for one

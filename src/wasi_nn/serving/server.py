@@ -23,6 +23,7 @@ from wasi_nn.serving.front import Front
 from wasi_nn.serving.http.connection import bounded_protocol
 from wasi_nn.serving.http.door import OPEN_PATHS, Door
 from wasi_nn.serving.http.origins import Origins, is_loopback
+from wasi_nn.serving.http_guests.handlers import Handlers
 from wasi_nn.serving.metrics import Metrics
 from wasi_nn.serving.observers import RequestObserver
 from wasi_nn.serving.oip.grpc_service import GrpcService
@@ -88,6 +89,8 @@ class Server:
         self._tokens = Tokens(settings.token_file)
         self._traces = RequestTraces(settings.trace_dir, settings.limits.traces)
         self.addresses: dict[str, str] = {}
+        self.handlers: Handlers | None = None
+        """The guests that answer HTTP requests, while HTTP is served."""
         self._is_asked_to_end = asyncio.Event()
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -102,7 +105,8 @@ class Server:
         activity = Activity(self.service, request_bytes) if settings.has_page else None
         observers: list[RequestObserver] = [*spans(), self._traces, *([activity] if activity else [])]
         front = Front(
-            self.service, self._tokens, log, metrics, request_bytes, settings.has_admin, self._traces, observers
+            *(self.service, self._tokens, log, metrics, request_bytes, settings.has_admin, self._traces, observers),
+            has_page=settings.has_page,
         )
         stops: list[Stop] = []
         with self._signals():
@@ -138,6 +142,8 @@ class Server:
         try:
             self._tokens.reload()
             names = await self.service.models.reload()
+            if self.handlers is not None:
+                await self.handlers.load(frozenset(names))
         except (WasiNNError, OSError) as error:
             logger.error("nothing was reloaded: %s", one_line(error))
             return
@@ -168,10 +174,12 @@ class Server:
         listener = _listener(settings.host, port)
         language = OpenAIEndpoints(front)
         routes = [*RestEndpoints(front).routes(), *language.routes()]
+        self.handlers = handlers = Handlers(front, self._registry)
+        self._start(handlers.load())
         is_local, is_open = is_loopback(listener.getsockname()[0]), settings.token_file is None
         open_paths = [*OPEN_PATHS]
         if activity is not None:
-            activity.texts = language.texts
+            activity.texts, activity.guests = language.texts, handlers
             page = PageEndpoints(self.service, activity, shows_requests=is_local or not is_open)
             routes += page.routes()
             open_paths += page.open_paths
@@ -180,7 +188,7 @@ class Server:
         origins = Origins(
             settings.has_page, names, is_open and settings.tls is None, is_local, settings.tls is not None
         )
-        router = Router(routes, redirect_slashes=False)
+        router = Router(routes, redirect_slashes=False, default=handlers)
         door: Any = Door(front, router, {"/v1/": error_content}, origins, open_paths)
         config = uvicorn.Config(
             door,
@@ -211,6 +219,7 @@ class Server:
             server.should_exit = True
             await serving
             await language.close()
+            await handlers.close()
 
         return stop
 

@@ -14,6 +14,7 @@ from wasi_nn.serving.failures import Reason
 
 if TYPE_CHECKING:
     from wasi_nn.serving.compute_queue import Turns
+    from wasi_nn.serving.http_guests.handlers import Handlers
     from wasi_nn.serving.request_bytes import RequestBytes
     from wasi_nn.serving.request_log import FinishedRequest
     from wasi_nn.serving.service import InferenceService
@@ -48,7 +49,7 @@ class Moment:
 
 @dataclass
 class ModelActivity:
-    """The requests to one model since the server began, and the times of the latest."""
+    """The requests to one model or guest since the server began, and the times of the latest."""
 
     requests: int = 0
     failed: int = 0
@@ -80,7 +81,9 @@ class Activity:
         self._seconds: deque[float] = deque(maxlen=_OF_A_MOMENT)
         self._ended = self._failed = 0
         self.texts: Texts | None = None
-        """The texts of language models, once there are any."""
+        """The texts of language models, where there are any."""
+        self.guests: Handlers | None = None
+        """The guests that answer HTTP requests, where there are any."""
         self.moments: deque[Moment] = deque(maxlen=_MOMENTS)
         self._failures: dict[object, Failure] = {}
         self.models: dict[str, ModelActivity] = {}
@@ -100,11 +103,14 @@ class Activity:
         self._ended += 1
         self._failed += request.outcome != "ok"
         self._seconds.append(request.seconds)
-        if self._service.models.has(request.model):
+        if self._is_known(request.model):
             model = self.models.setdefault(request.model, ModelActivity())
             model.requests += 1
             model.failed += request.outcome != "ok"
             model.latest.append(request.seconds)
+
+    def _is_known(self, name: str) -> bool:
+        return self._service.models.has(name) or (self.guests is not None and name in self.guests.handlers)
 
     def failures(self) -> list[Failure]:
         """The requests that failed, the latest ones first."""
@@ -162,7 +168,7 @@ class Activity:
         self.moments.append(moment)
         self._ended = self._failed = 0
         self._seconds.clear()
-        for name in [name for name in self.models if not self._service.models.has(name)]:
+        for name in [name for name in self.models if not self._is_known(name)]:
             del self.models[name]
 
 

@@ -49,6 +49,7 @@ def overview(service: InferenceService, activity: Activity, *, shows_requests: b
         },
         "moments": _moments(activity),
         "models": [_model(service.models, model, activity.models.get(model.name)) for model in models[:_MOST_MODELS]],
+        "guests": _guests(activity),
         "more_models": max(0, len(models) - _MOST_MODELS),
         "requests": [_live(request) for request in live[:_MOST_LIVE]] if shows_requests else None,
         "errors": _errors(activity) if shows_requests else None,
@@ -77,15 +78,30 @@ def _model(models: Models, model: Model, activity: ModelActivity | None) -> dict
         "name": model.name,
         "state": model.state.value,
         "reason": model.reason[:_LONGEST_TEXT],
+    }
+    about |= _counts(activity)
+    if model.served is not None:
+        graph = model.served.graph
+        about |= {"kind": _kind(models, model), "runtime": graph.runtime, "device": graph.device}
+        about["platform"] = graph.platform
+    return about
+
+
+def _counts(activity: ModelActivity | None) -> dict[str, Any]:
+    return {
         "requests": activity.requests if activity else 0,
         "failed": activity.failed if activity else 0,
         "percentiles": percentiles(activity.latest) if activity else None,
     }
-    if model.served is not None:
-        graph = model.served.graph
-        about |= {"kind": _kind(models, model), "runtime": graph.runtime, "encoding": graph.encoding.value}
-        about["device"] = graph.device
-    return about
+
+
+def _guests(activity: Activity) -> list[dict[str, Any]]:
+    """The guests that answer HTTP requests."""
+    places = activity.guests.places() if activity.guests is not None else []
+    return [
+        {"name": name, "path": path, "reason": reason[:_LONGEST_TEXT], **_counts(activity.models.get(name))}
+        for name, path, reason in places[:_MOST_MODELS]
+    ]
 
 
 def _kind(models: Models, model: Model) -> str:

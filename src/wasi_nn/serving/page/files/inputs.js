@@ -11,9 +11,10 @@ export function shapeText(shape) {
 }
 
 export class Input {
-  constructor({ name: inputName, datatype, shape }) {
+  constructor({ name: inputName, datatype, shape }, isOptional) {
     this.name = inputName;
     this.declared = shape;
+    this.isOptional = isOptional;
     this.isOpen = shape.includes(-1);
     this.datatype = select(datatype === "UNKNOWN" ? [...NUMBERS, "BYTES"].map((each) => [each, each]) : [[datatype, datatype]], "FP32", () => this.refill());
     this.fill = select([], "", () => this.showFill());
@@ -23,7 +24,7 @@ export class Input {
     this.shapeField = field("Shape", this.shape);
     this.element = make("fieldset", {},
       make("legend", {}, make("span", { class: "tensor-name" }, name(inputName)), " ",
-        make("span", { class: "quiet" }, `${datatype === "UNKNOWN" ? "any type" : datatype} ${shapeText(shape)}`)),
+        make("span", { class: "quiet" }, `${datatype === "UNKNOWN" ? "any type" : datatype} ${shapeText(shape)}${isOptional ? ", optional" : ""}`)),
       make("div", { class: "fields" }, field("Fill with", this.fill), typed, this.shapeField), this.body);
     this.refill();
   }
@@ -39,7 +40,7 @@ export class Input {
         ...(type === "UINT8" && isLine && this.isOpen ? [["text", "text, in UTF-8"]] : []),
         ["numbers", "numbers"], ["zeros", "zeros"], ["ones", "ones"], ["random", "random numbers"], ["file", "a file of raw numbers"],
       ];
-    ways.push(["none", "nothing: leave it out"]);
+    if (this.isOptional) ways.unshift(["none", "nothing: leave it out"]);
     this.fill.replaceChildren(...ways.map(([value, text]) => make("option", { value }, text)));
     this.fill.value = ways[0][0];
     this.showFill();

@@ -55,7 +55,7 @@ async function openModel(model, isChosen) {
   if (isChosen) history.replaceState(null, "", `#${encodeURIComponent(model.name)}`);
   const article = byId("model");
   const body = make("div", { class: "talk" });
-  const facts = [model.encoding, model.runtime, model.device].filter(Boolean).join(" · ");
+  const facts = [model.platform, model.device].filter(Boolean).join(" · ");
   article.replaceChildren(make("header", {}, make("h3", { tabindex: "-1" }, name(model.name)), make("p", { class: "quiet small" }, facts)), body);
   if (isChosen) article.querySelector("h3").focus({ preventScroll: innerWidth > 768 });
   if (!model.kind) {

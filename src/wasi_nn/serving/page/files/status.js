@@ -51,6 +51,7 @@ const ERRORS = 6; // that are shown at once
 
 let chosen = null;
 let shown = "";
+let shownGuests = "";
 let shownErrors = "";
 let errorsUntil = 0;
 
@@ -73,6 +74,7 @@ export function show(status, onChoose) {
   showState(status);
   showCharts(status);
   showModels(status, onChoose);
+  showGuests(status.guests);
   showRequests(status.requests);
   showErrors(status.errors);
 }
@@ -156,15 +158,37 @@ function showModels({ models, more_models: more }, onChoose) {
 function describe(model) {
   const [word, kind] = STATES[model.state] ?? [model.state, "bad"];
   const runs = model.runtime ? `${model.runtime} on ${model.device || "the processor"}` : "";
-  const [p50, p95] = model.percentiles ?? [];
-  const facts = [runs, model.requests ? `${count(model.requests)} ${model.requests === 1 ? "request" : "requests"}` : "", model.failed ? `${count(model.failed)} failed` : ""];
-  const times = model.percentiles ? `p50 ${seconds(p50)}, p95 ${seconds(p95)}` : "";
   return [
     make("span", { class: "name" }, name(model.name), make("span", { class: `pill ${kind}` }, word)),
+    ...figures(model, runs),
+  ];
+}
+
+// What is known of the requests to a model or a guest.
+function figures({ requests, failed, percentiles, reason }, first) {
+  const facts = [first, requests ? `${count(requests)} ${requests === 1 ? "request" : "requests"}` : "", failed ? `${count(failed)} failed` : ""];
+  const [p50, p95] = percentiles ?? [];
+  return [
     make("span", { class: "facts" }, facts.filter(Boolean).join(" · ")),
-    times ? make("span", { class: "facts" }, times) : null,
-    model.reason ? make("span", { class: "facts reason" }, model.reason) : null,
+    percentiles ? make("span", { class: "facts" }, `p50 ${seconds(p50)}, p95 ${seconds(p95)}`) : null,
+    reason ? make("span", { class: "facts reason" }, reason) : null,
   ].filter(Boolean);
+}
+
+function showGuests(guests) {
+  const now = JSON.stringify(guests);
+  if (now === shownGuests) return;
+  shownGuests = now;
+  const place = byId("guests");
+  place.hidden = guests.length === 0;
+  place.querySelector("ul").replaceChildren(...guests.map((guest) => {
+    const [word, kind] = guest.reason ? STATES.UNAVAILABLE : STATES.READY;
+    const path = `.${guest.path}`; // the page may be below a path of a proxy
+    return make("li", { class: "card guest" },
+      make("span", { class: "name" }, name(guest.name), make("span", { class: `pill ${kind}` }, word)),
+      make("a", { class: "facts", href: path, target: "_blank", rel: "noopener noreferrer" }, guest.path),
+      figures(guest, ""));
+  }));
 }
 
 const HIDDEN = "These are shown where the server listens on its own machine only, or asks for tokens.";

@@ -10,8 +10,9 @@ import { Mistake, infer } from "./tensors.js";
 const MOST_TENSORS = 64;
 
 export async function showTensors(place, model) {
-  const about = await askJson(modelPath(model.name));
-  const inputs = about.inputs.slice(0, MOST_TENSORS).map((input) => new Input(input));
+  const [about, config] = await Promise.all([askJson(modelPath(model.name)), askJson(`${modelPath(model.name)}/config`)]);
+  const optional = new Set(config.input.filter((input) => input.optional).map((input) => input.name));
+  const inputs = about.inputs.slice(0, MOST_TENSORS).map((input) => new Input(input, optional.has(input.name)));
   const run = make("button", { type: "submit" }, "Run");
   const state = make("p", { class: "quiet", role: "status" });
   const problem = make("p", { class: "error", role: "alert" });
