@@ -91,7 +91,9 @@ class Page:
 
     def model(self, name: str) -> None:
         """Choose a model."""
-        script = "return [...document.querySelectorAll('#models button')].find((each) => each.dataset.model === arguments[0])"
+        script = (
+            "return [...document.querySelectorAll('#models button')].find((it) => it.dataset.model === arguments[0])"
+        )
         self.until(lambda: self.driver.execute_script(script, name)).click()
         self.until(
             lambda: self.driver.execute_script("return document.querySelector('article h3').textContent") == name

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 import serving
+from conftest import SUPPORT
 from serving import HungGraph, RunningServer
 
 import wasi_nn
+from wasi_nn.serving import page
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.http.origins import Origins, is_loopback
 from wasi_nn.serving.page.activity import EVERY, Activity, percentiles
@@ -23,7 +25,7 @@ from wasi_nn.serving.request_log import FinishedRequest
 from wasi_nn.serving.service import InferenceService
 from wasi_nn.serving.settings import ServingLimits
 
-FILES = Path(serving.Server.run.__code__.co_filename).parent / "page" / "files"
+FILES = Path(page.__file__).parent / "files"
 INFER = "/v2/models/net/infer"
 INPUTS = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [4], "data": [-1, 2, -3, 4]}]}
 TOKEN = "a-token-for-the-page"
@@ -103,7 +105,9 @@ def test_the_pages_own_requests_are_answered(server: RunningServer) -> None:
     assert not [name for name in headers if name.startswith("access-control")]
 
 
-def checked(origins: Origins, *, is_for_page: bool = False, **headers: str) -> str:
+def checked(origins: Origins, *, host: str = "", origin: str | None = None, is_for_page: bool = False) -> str:
+    """Why a request is refused; empty if it isn't."""
+    headers = {"host": host} | ({} if origin is None else {"origin": origin})
     try:
         origins.check(headers, is_for_page=is_for_page)
     except ServingError as error:
@@ -148,7 +152,7 @@ def test_an_origin_without_a_host_is_refused() -> None:
 
 def test_a_site_whose_name_means_this_machine_is_refused() -> None:
     """By DNS rebinding, a page of a site has the server's address, and is its own origin for a browser."""
-    rebound = {"host": "example.org:8000", "origin": "http://example.org:8000"}
+    rebound: Any = {"host": "example.org:8000", "origin": "http://example.org:8000"}
     assert "isn't known by the name 'example.org:8000'" in checked(OURS, **rebound)
     assert "isn't known" in checked(OURS, host="example.org.:8000")  # a GET has no Origin
     assert checked(Origins(has_page=True, names={"example.org"}), **rebound) == ""
@@ -277,7 +281,8 @@ def test_a_client_that_goes_is_no_error() -> None:
 
 
 def finished(**changes: Any) -> FinishedRequest:
-    return FinishedRequest(**({"id": "1", "protocol": "http", "call": "infer", "is_work": True} | changes))
+    facts: dict[str, Any] = {"id": "1", "protocol": "http", "call": "infer", "is_work": True}
+    return FinishedRequest(**facts | changes)
 
 
 def activity(names: list[str]) -> Activity:
@@ -343,3 +348,24 @@ def test_the_status_of_many_models_is_bounded() -> None:
 
     content = overview(service, Activity(service, RequestBytes(1)), shows_requests=True)
     assert (len(content["models"]), content["more_models"]) == (500, 200)
+
+
+# Guests that answer HTTP requests
+
+
+def test_guests_over_http(tmp_path: Path) -> None:
+    guest = SUPPORT / "http" / "guest.wasm"
+    (tmp_path / "bad.wasm").write_bytes(b"no guest")
+    described = f'[graphs]\n[guests."a b"]\npath = "{guest}"\n[guests.bad]\npath = "bad.wasm"\nserves = "http"\n'
+    (tmp_path / "graphs.toml").write_text(described)
+    with RunningServer(str(tmp_path / "graphs.toml")) as server:
+        server.wait_for_guests()
+        status, _, headers = server.ask("GET", "/guests/a%20b")
+        assert status == 200
+        # A page of the guest's has no origin: for a browser it isn't the server's own.
+        assert headers["content-security-policy"].split()[0] == "sandbox"
+        assert "allow-same-origin" not in headers["content-security-policy"]
+        good, bad = status_of(server)["guests"]
+        assert (good["name"], good["path"], good["reason"], good["requests"]) == ("a b", "/guests/a%20b/", "", 1)
+        assert (bad["name"], bad["requests"]) == ("bad", 0)
+        assert "WebAssembly" in bad["reason"]
