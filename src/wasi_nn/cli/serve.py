@@ -121,10 +121,10 @@ def main(options: argparse.Namespace) -> int:
     from wasi_nn.serving.server import Server
     from wasi_nn.serving.telemetry import set_up_by_environment
 
-    set_up_by_environment()
     if settings.host not in ("127.0.0.1", "::1", "localhost") and settings.token_file is None:
         print(f"{PROGRAM}: whoever reaches {settings.host} may use the server: see --token-file", file=sys.stderr)
-    asyncio.run(Server(registry, settings).run(_announce))
+    with set_up_by_environment():
+        asyncio.run(Server(registry, settings).run(_announce))
     return 0
 
 

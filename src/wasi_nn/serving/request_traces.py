@@ -29,6 +29,8 @@ TOLD_BY = "x-trace-file"
 
 _OUR_FILES = re.compile(r"request-\d{8}T\d{6}-[0-9a-f]{16}\.json")
 _ROW, _CATEGORY = 1, "wasi-nn request"
+_ABOUT = ("id", "protocol", "outcome", "status", "bytes_in", "bytes_out")
+_LONGEST_ERROR = 1000  # characters
 
 
 class RequestTraces:
@@ -79,18 +81,20 @@ class RequestTraces:
 
 
 def _write(path: Path, request: FinishedRequest, timeline: Timeline) -> None:
-    trace = Trace(
-        path, title=f"request {request.id}", first_row=shortened(request.model) or "server", zero=timeline.began
-    )
-    about: dict[str, Any] = {
-        name: getattr(request, name)
-        for name in ("id", "protocol", "model", "outcome", "status", "bytes_in", "bytes_out")
-    }
-    about |= {"error": request.error} if request.error else {}
+    unfinished = path.with_name(f".{path.name}")
+    row = shortened(request.model) or "server"
+    trace = Trace(unfinished, title=f"request {request.id}", first_row=row, zero=timeline.began)
+    about: dict[str, Any] = {name: getattr(request, name) for name in _ABOUT}
+    about["model"] = shortened(request.model)
+    about |= {"error": request.error[:_LONGEST_ERROR]} if request.error else {}
     about |= {"trace_id": request.trace_id} if request.trace_id else {}
     ended = timeline.began + round(1e9 * request.seconds)
     trace.write(request.call, _ROW, about | timeline.about, timeline.began, ended, _CATEGORY)
     for stage in timeline.stages:
-        facts = {**stage.about, **({"error": stage.error} if stage.error else {})}
+        facts = {**stage.about, **({"error": stage.error[:_LONGEST_ERROR]} if stage.error else {})}
         trace.write(stage.name, _ROW, facts, stage.began, stage.ended, _CATEGORY)
     trace.close()
+    try:
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise NNError(ErrorCode.RUNTIME_ERROR, f"no trace can be written to {path}: {one_line(error)}") from error

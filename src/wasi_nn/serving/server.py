@@ -101,7 +101,7 @@ class Server:
         self.service = InferenceService(self._registry, limits)
         request_bytes = RequestBytes(limits.total_bytes)
         metrics = Metrics(self.service, request_bytes)
-        log = RequestLog(is_on=settings.log_json)
+        self.log = log = RequestLog(is_on=settings.log_json)
         activity = Activity(self.service, request_bytes) if settings.has_page else None
         observers: list[RequestObserver] = [*spans(), self._traces, *([activity] if activity else [])]
         front = Front(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,10 @@ from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.serving.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
 
     from wasi_nn.serving.request_log import FinishedRequest
@@ -27,15 +29,26 @@ _NAMES = {"otlp": "otlp_proto_http"}
 """The package's own word for an exporter of OTEL_TRACES_EXPORTER."""
 
 
-def set_up_by_environment() -> None:
-    """Set OpenTelemetry up as its own variables say: `OTEL_TRACES_EXPORTER`, `OTEL_EXPORTER_OTLP_ENDPOINT` and so on.
+@contextmanager
+def set_up_by_environment() -> Iterator[None]:
+    """During the block, OpenTelemetry is set up as its own variables say: `OTEL_TRACES_EXPORTER`,
+    `OTEL_EXPORTER_OTLP_ENDPOINT` and so on. At its end, the last spans are sent.
 
     Nothing is done if they say nothing, or somebody has set it up. Raises `NNError` with `invalid-argument` for an
     exporter that isn't installed or can't be made.
     """
+    provider = _provider()
+    try:
+        yield
+    finally:
+        if provider is not None:
+            provider.shutdown()
+
+
+def _provider() -> TracerProvider | None:
     wished = [os.environ.get(name, "") for name in _WISHES]
     if not any(wished) or wished[0] == "none" or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
-        return
+        return None
     try:
         from opentelemetry import trace
         from opentelemetry.sdk.resources import SERVICE_NAME, Resource
@@ -44,7 +57,7 @@ def set_up_by_environment() -> None:
     except ImportError as error:
         raise _no_telemetry(f"{error.name} isn't installed: pip install 'wasi-nn[otel]'") from error
     if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-        return
+        return None
     name = os.environ.get("OTEL_SERVICE_NAME") or "wasi-nn"
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name, "service.version": wasi_nn.__version__}))
     for word in (wished[0] or "otlp").split(","):
@@ -57,6 +70,7 @@ def set_up_by_environment() -> None:
         except Exception as error:
             raise _no_telemetry(f"the exporter {exporter!r} can't be used: {one_line(error)}") from error
     trace.set_tracer_provider(provider)
+    return provider
 
 
 def _no_telemetry(reason: str) -> NNError:

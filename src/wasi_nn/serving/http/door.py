@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
@@ -44,6 +46,15 @@ STATUS = {
 
 OPEN_PATHS = ("/v2/health/live", "/v2/health/ready")
 """The paths that need no token: those that a probe asks."""
+
+
+_KIND_OF_PART = re.compile(r":\w+(?=\})")
+
+
+@cache
+def _pattern(path: str) -> str:
+    """A route's path as the conventions for telemetry have it, such as `/v2/models/{name}`."""
+    return _KIND_OF_PART.sub("", path)
 
 
 ErrorContent = Callable[[int, str, ServingError | None], object]
@@ -105,7 +116,7 @@ class Door:
                 finally:
                     endpoint = scope.get("endpoint")
                     facts.call = getattr(endpoint, "__name__", facts.call)
-                    facts.route = getattr(scope.get("route"), "path", "")
+                    facts.route = _pattern(getattr(scope.get("route"), "path", ""))
                     facts.model = str(scope.get("path_params", {}).get("name", facts.model))
         except ServingError as error:
             if not answer.has_begun:
