@@ -135,8 +135,7 @@ def test_the_columns_of_backends_line_up_where_runtimes_are_missing(
     [
         (
             [],
-            "wasi-nn: COMMAND is missing: run, replay, graphs, inspect, backends, serve, sdk, new (help: "
-            "wasi-nn --help)",
+            "COMMAND is missing: run, replay, graphs, inspect, backends, serve, sdk, new (help: wasi-nn --help)",
         ),
         (["rum"], "'rum' isn't one of run, replay, graphs, inspect, backends, serve, sdk, new; did you mean run?"),
         (["inspect", "--stats", "net.onnx"], "wasi-nn inspect: no option --stats (help"),

@@ -102,6 +102,14 @@ class Handlers:
                 for name, handler in self.handlers.items()
             }
 
+    def places(self) -> list[tuple[str, str, str]]:
+        """For each guest that answers requests or should, its name, its path, and why it isn't ready, or nothing."""
+        names = sorted({*self.handlers, *self._failures})
+        return [(name, f"{PREFIX}{quote(name, safe='')}/", self._reason(name)) for name in names]
+
+    def _reason(self, name: str) -> str:
+        return "" if name in self.handlers else self._failures.get(name, "not loaded yet")
+
     async def close(self) -> None:
         """Stop all guests, and wait a little for their ends: none should come back into an interpreter that ends."""
         for handler in self.handlers.values():
@@ -133,6 +141,5 @@ class Handlers:
             return
         name = scope["path"].removeprefix(PREFIX).partition("/")[0]
         if path.startswith(PREFIX) and name in self._registry.guests and name not in self.handlers:
-            reason = self._failures.get(name, "not loaded yet")
-            raise ServingError(Reason.UNAVAILABLE, f"guest {name!r} isn't ready: {reason}", retry_after=10)
+            raise ServingError(Reason.UNAVAILABLE, f"guest {name!r} isn't ready: {self._reason(name)}", retry_after=10)
         raise HTTPException(404)
