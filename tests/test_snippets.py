@@ -103,6 +103,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     },
     "docs/ggml.md": {"model.gguf": language_model, "encoder.gguf": text_encoder},
     "docs/graphs.md": {**COLOURS, **GUESTS},
+    "docs/guests.md": {**COLOURS, **GUESTS},
     "docs/isolation.md": {**COLOURS, "model.pt": torch_model},
     "docs/limits.md": {
         "guest.wasm": lambda: EMPTY,

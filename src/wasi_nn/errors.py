@@ -4,6 +4,7 @@ WasiNNError
 |-- NNError                 an nn call failed; it has one of the specification's error codes
 |   |-- TargetUnavailable   ... because the requested execution target is unavailable
 |   |-- ModelNotFound       ... because a model's file doesn't exist
+|   |-- Busy                ... because a server of the model has too much to do
 |   |-- PromptTooLong       ... because the prompt doesn't fit into the context
 |   |-- ContextFull         ... because the context is full
 |   `-- EndOfSequence       ... because a sequence of outputs is complete
@@ -82,6 +83,13 @@ class ModelNotFound(NNError):
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.NOT_FOUND, message)
+
+
+class Busy(NNError):
+    """A server of a model has too much to do: a later try may succeed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.RUNTIME_ERROR, message)
 
 
 class PromptTooLong(NNError):

@@ -26,7 +26,6 @@ from wasi_nn.guests.arguments import (
     require_output,
     require_patterns,
     require_settings,
-    require_trace,
     run_arguments,
 )
 from wasi_nn.guests.compile_cache import CompileCache, default_directory
@@ -60,6 +59,7 @@ if TYPE_CHECKING:
     from wasi_nn.guests.guest_file import Guest
     from wasi_nn.isolation import Isolation
     from wasi_nn.loading.registry import Graphs
+    from wasi_nn.tracing import CallRecorder
     from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 Result = TypeVar("Result")
@@ -148,7 +148,7 @@ class Host:
         *,
         allow_names: Collection[str] | None = None,
         limits: Limits | None = None,
-        trace: str | os.PathLike[str] | None = None,
+        trace: str | os.PathLike[str] | CallRecorder | None = None,
         trace_data: bool = False,
         title: str = "wasi-nn",
     ) -> Session:
@@ -156,25 +156,24 @@ class Host:
 
         allow_names  replaces the host's `allow_names` for this session. None: the host's
         limits       replaces the host's `limits` for this session. None: the host's
-        trace        the path of a file in which the session's calls are recorded. None: they aren't recorded
+        trace        a file that records the session's calls, or a `wasi_nn.tracing.CallRecorder`. None: nothing
         trace_data   whether models, inputs and outputs are recorded too, as `replay` needs them
         title        the title of the trace in viewers
 
         Raises `NNError` with `runtime-error` if the trace can't be written.
         """
         require_patterns(allow_names)
-        require_trace(trace, trace_data)
+        _require_trace(trace, trace_data)
         limits = self.limits if limits is None else as_limits(limits)
-        return self._session(
-            ComputeGuard(limits, self._turns), allow_names, limits, trace, trace_data, as_text("title", title)
-        )
+        title = as_text("title", title)
+        return self._session(ComputeGuard(limits, self._turns), allow_names, limits, trace, trace_data, title)
 
     def _session(
         self,
         guard: ComputeGuard,
         allow_names: Collection[str] | None,
         limits: Limits,
-        trace: str | os.PathLike[str] | None,
+        trace: str | os.PathLike[str] | CallRecorder | None,
         trace_data: bool,
         title: str,
     ) -> Session:
@@ -242,7 +241,7 @@ class Host:
         allow_names: Collection[str] | None = None,
         limits: Limits | None = None,
         dialect: Dialect | str | None = None,
-        trace: str | os.PathLike[str] | None = None,
+        trace: str | os.PathLike[str] | CallRecorder | None = None,
         trace_data: bool = False,
     ) -> Run:
         """Start a guest on a thread of its own, and return at once. `Run.wait` returns the result; `Run.stop` stops it.
@@ -257,7 +256,7 @@ class Host:
         arguments = run_arguments(args, env, dirs, stdin)
         require_output(capture_output, streams)
         require_patterns(allow_names)
-        require_trace(trace, trace_data)
+        _require_trace(trace, trace_data)
         limits = self.limits if limits is None else as_limits(limits)
         dialect = self.dialect if dialect is None else parse_enum(Dialect, dialect)
         if limits.fuel is not None and self.limits.fuel is None:
@@ -323,7 +322,7 @@ class Host:
         allow_names: Collection[str] | None = None,
         limits: Limits | None = None,
         dialect: Dialect | str | None = None,
-        trace: str | os.PathLike[str] | None = None,
+        trace: str | os.PathLike[str] | CallRecorder | None = None,
         trace_data: bool = False,
     ) -> RunResult:
         """Run a guest to its end. The guest is a command: a module with `_start`, or a component with `wasi:cli/run`.
@@ -341,7 +340,7 @@ class Host:
         allow_names     replaces the host's `allow_names` for this run. None: the host's
         limits          replaces the host's `limits` for this run. None: the host's
         dialect         replaces the host's `dialect` for this run. None: the host's
-        trace           the path of a file in which the guest's nn calls are recorded. None: they aren't recorded
+        trace           a file that records the guest's nn calls, or a `wasi_nn.tracing.CallRecorder`. None: nothing
         trace_data      whether models, inputs and outputs are recorded too, as `replay` needs them
 
         With `capture_output` or `streams`, the guest is stopped when it writes more than `Limits.output_bytes`.
@@ -393,3 +392,10 @@ class Host:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _require_trace(trace: Any, trace_data: Any) -> None:
+    if trace is not None or trace_data is not False:
+        from wasi_nn.tracing.recording import require_trace
+
+        require_trace(trace, trace_data)

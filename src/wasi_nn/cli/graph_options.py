@@ -61,7 +61,8 @@ def add(parser: argparse.ArgumentParser, purpose: str = "graphs that the guest c
         default=[],
         metavar="NAME:KEY=VALUE",
         help="a setting of a graph as in a file of graphs: an option of its backend, such as threads=2, or one of "
-        "encoding, target, runtime, sha256, convert-types, share-variables; VALUE is JSON or plain text",
+        "encoding, target, runtime, sha256, convert-types, share-variables, max-batch, max-delay; VALUE is JSON "
+        "or plain text",
     )
     add_rules(parser)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from typing import Any
 
 from wasi_nn.cli import PROGRAM, UsageError, host_options, keep, limit_options
 
@@ -36,6 +37,11 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--trace-data",
         action="store_true",
         help="also record models, inputs and outputs, in FILE.data: wasi-nn replay needs them",
+    )
+    parser.add_argument(
+        "--log-calls",
+        action="store_true",
+        help="print each of the guest's wasi-nn calls as a line on stderr: arguments, result or error, and time",
     )
     parser.add_argument(
         "--stats", action="store_true", help="print the times, memory and number of nn calls of the run on stderr"
@@ -71,8 +77,7 @@ def main(options: argparse.Namespace) -> int:
             dirs=dirs,
             stdin=sys.stdin,
             streams=streams,
-            trace=options.trace,
-            trace_data=options.trace_data,
+            **_recording(options),
         )
         stats = result.stats
     except GuestTrap as trap:
@@ -84,3 +89,16 @@ def main(options: argparse.Namespace) -> int:
 
             print_stats(stats)
     return result.exit_code & 0xFF
+
+
+def _recording(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `Host.run` that have the guest's calls recorded, shown, or both."""
+    if not options.log_calls:
+        return {"trace": options.trace, "trace_data": options.trace_data}
+    from wasi_nn.guests.guest_file import name_of
+    from wasi_nn.tracing import CallLog, Trace
+
+    file = (
+        None if options.trace is None else Trace(options.trace, data=options.trace_data, title=name_of(options.guest))
+    )
+    return {"trace": CallLog(lambda line: print(f"{PROGRAM}: {line}", file=sys.stderr), file)}

@@ -31,7 +31,8 @@ tokens again, while requests go on.
 
 _LIMITS: dict[str, tuple[Any, str, str]] = {
     "computes": (count, "N", "computes at the same time (default: one for each processor)"),
-    "queue": (count, "N", "requests that wait for their turn; further ones are refused (default: 64)"),
+    "queue": (count, "N", "requests of one model that wait for their turn; further ones are refused (default: 64)"),
+    "total_queue": (count, "N", "requests of all models that wait for their turn (default: 256)"),
     "request_time": (seconds, "TIME", "time of a request, from its arrival to its outputs (default: 1m)"),
     "body_time": (seconds, "TIME", "time for a client to send a request's body (default: 30s)"),
     "header_time": (seconds, "TIME", "time for a client to send a request's headers (default: 10s)"),

@@ -151,15 +151,6 @@ def _is_descriptor(value: object) -> bool:
     return type(value) is int and value >= 0
 
 
-def require_trace(trace: Any, trace_data: Any) -> None:
-    """Require the path of a trace for its data."""
-    has_data = as_flag("trace_data", trace_data)
-    if trace is not None:
-        as_path("trace", trace)
-    elif has_data:
-        raise _wrong("trace_data needs trace, the path of the file to record: trace is None")
-
-
 def require_patterns(allow_names: Any) -> None:
     """Require names of graphs, or None."""
     as_patterns("allow_names", allow_names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -177,6 +178,9 @@ def _has(linker: Linker, store: Store, item: wasmtime.ImportType) -> bool:
     return True
 
 
+_ADVICE = "note: using the `WASMTIME_BACKTRACE_DETAILS"  # which the command follows by itself
+
+
 def guest_error(name: str, error: Trap | WasmtimeError, limits: Limits) -> GuestError:
     """The `GuestTrap` or `GuestError` for an error of the engine, with the limit and flag that it is about, if any."""
     text = error.message if isinstance(error, Trap) else str(error) or type(error).__name__
@@ -196,6 +200,13 @@ def guest_error(name: str, error: Trap | WasmtimeError, limits: Limits) -> Guest
         text = f"{text.rstrip()}: {most}; under a limit ({how}), only those that their code defines, each once"
     frames, _, cause = text.partition("Caused by:")
     if isinstance(error, Trap) or "wasm backtrace" in frames or text.startswith("wasm trap: "):
-        reason = printable(" ".join((cause or text).split())).removeprefix("wasm trap: ")
-        return GuestTrap(reason, "\n".join(printable(line) for line in frames.splitlines()[1:] if line.strip()))
+        backtrace = [line for line in frames.splitlines()[1:] if line.strip() and not line.startswith(_ADVICE)]
+        return GuestTrap(_reason(cause or text), "\n".join(map(printable, backtrace)))
     return GuestError(f"{name} can't be run: {printable(' '.join(text.split()))}")
+
+
+def _reason(cause: str) -> str:
+    """Why a guest trapped, in one line: the trap itself, and then what the engine tells about it. The engine numbers
+    several causes, the trap last."""
+    causes = [" ".join(part.split()).removeprefix("wasm trap: ") for part in re.split(r"(?m)^\s+\d+: ", cause)]
+    return printable(": ".join(part for part in reversed(causes) if part))

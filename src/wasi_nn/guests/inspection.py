@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from wasmtime import Engine, Linker, Module, Store, WasmtimeError
 from wasmtime.component import Component
@@ -12,6 +12,7 @@ from wasmtime.component import Component
 from wasi_nn.abi.component import compose
 from wasi_nn.abi.core.dialects import MODULES, Dialect, abi_of, imports_of
 from wasi_nn.abi.core.extensions import interfaces_of
+from wasi_nn.abi.wasm_binary import producers_of
 from wasi_nn.errors import GuestError
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.compilation import compile_guest
@@ -38,6 +39,7 @@ class GuestReport:
     versions         the versions of `wasi:nn` that a component imports
     extensions       the interfaces of wasi-nn:ext that it imports, such as `describe`
     nn, wasi, other  the imports: interfaces of a component, `module.function` of a core module
+    producers        what the guest tells about its making: `language`, `processed-by` (its compilers) and `sdk`
     problems         the reasons why it can't be run here as a command: sentences whose subject is the guest
     """
 
@@ -49,6 +51,7 @@ class GuestReport:
     wasi: tuple[str, ...]
     other: tuple[str, ...]
     problems: tuple[str, ...]
+    producers: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def report_on(guest: guest_file.Guest, *, dialect: Dialect | str = Dialect.AUTO) -> GuestReport:
@@ -56,8 +59,10 @@ def report_on(guest: guest_file.Guest, *, dialect: Dialect | str = Dialect.AUTO)
     wasm, name = guest_file.read(guest), guest_file.name_of(guest)
     engine = new_engine(fuel=False)
     if guest_file.is_component(wasm):
-        return _on_component(name, wasm, _compiled(Component, engine, wasm, name), engine)
-    return _on_module(name, _compiled(Module, engine, wasm, name), engine, dialect)
+        report = _on_component(name, wasm, _compiled(Component, engine, wasm, name), engine)
+    else:
+        report = _on_module(name, _compiled(Module, engine, wasm, name), engine, dialect)
+    return replace(report, producers=producers_of(wasm))
 
 
 def _compiled(kind: type[Compiled], engine: Engine, wasm: bytes, name: str) -> Compiled:

@@ -194,7 +194,7 @@ class Server:
             ("grpc.so_reuseport", 0),
             ("grpc.max_connection_idle_ms", round(1000 * limits.idle_time)),
         ]
-        server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.queue + limits.computes + 64)
+        server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.total_queue + limits.computes + 64)
         server.add_generic_rpc_handlers((GrpcService(front).handler(),))
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:

@@ -20,7 +20,8 @@ class ServingLimits:
     """The limits of a server.
 
     computes      computes at the same time, each on a thread; by default one for each processor
-    queue         requests that wait for their turn; a further one is refused
+    queue         requests of one model that wait for their turn; a further one is refused
+    total_queue   requests of all models that wait for their turn
     request_time  seconds for a request, from its arrival to its outputs; a client may ask for less
     body_time     seconds in which a client has to send a request's body
     header_time   seconds in which a client has to send a request's headers
@@ -38,6 +39,7 @@ class ServingLimits:
 
     computes: int = field(default_factory=_processors)
     queue: int = 64
+    total_queue: int = 256
     request_time: float = 60.0
     body_time: float = 30.0
     header_time: float = 10.0

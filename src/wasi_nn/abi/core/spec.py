@@ -20,7 +20,7 @@ from wasi_nn.abi.core import extensions, host_functions
 from wasi_nn.abi.core.extensions import BufferTooSmall, ExtensionFunctions, check_buffer, deliver, text_at
 from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
 from wasi_nn.abi.core.host_functions import i32_signature
-from wasi_nn.errors import EndOfSequence, ErrorCode, NNError
+from wasi_nn.errors import Busy, EndOfSequence, ErrorCode, NNError
 from wasi_nn.graph.fitting import MAX_RANK, NoSuchIndex
 from wasi_nn.session.failures import logger
 from wasi_nn.session.session import Session, require_builder_count
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MODULE = "wasi_ephemeral_nn"
 
-MISSING_MEMORY = 3
+MISSING_MEMORY, BUSY = 3, 4
 ERRNO = {
     ErrorCode.INVALID_ARGUMENT: 1,
     ErrorCode.INVALID_ENCODING: 2,
@@ -148,7 +148,7 @@ class CoreAbi(ExtensionFunctions):
 
     def errno(self, error: NNError) -> int:
         """The errno for an error."""
-        return ERRNO[error.code]
+        return BUSY if isinstance(error, Busy) else ERRNO[error.code]
 
     def out_of_bounds(self, name: str, error: OutOfBounds) -> int:
         """Answer a call with a pointer out of the guest's memory: return an errno, or raise `GuestFault`."""

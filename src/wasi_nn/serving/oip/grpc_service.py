@@ -68,6 +68,8 @@ class GrpcService:
             "ModelReady": ("model_ready", messages.ModelReadyRequest, self._model_ready),
             "ServerMetadata": ("server_metadata", messages.ServerMetadataRequest, self._server_metadata),
             "ModelMetadata": ("model_metadata", messages.ModelMetadataRequest, self._model_metadata),
+            "ModelConfig": ("model_config", messages.ModelConfigRequest, self._model_config),
+            "ModelStatistics": ("statistics", messages.ModelStatisticsRequest, self._statistics),
             "ModelInfer": ("infer", messages.ModelInferRequest, self._infer),
             "RepositoryIndex": ("index", messages.RepositoryIndexRequest, self._index),
             "RepositoryModelLoad": ("load", messages.RepositoryModelLoadRequest, self._load),
@@ -125,6 +127,17 @@ class GrpcService:
         facts.model = request.name
         model, graph = await self._service.graph(request.name, request.version)
         return messages.ModelMetadataResponse(**models_view.model_metadata(model.name, graph))
+
+    async def _model_config(self, request: messages.ModelConfigRequest, facts: FinishedRequest, _: Any) -> Any:
+        facts.model = request.name
+        model, served = await self._service.served(request.name, request.version)
+        return messages.ModelConfigResponse(config=models_view.model_config(model.name, served))
+
+    async def _statistics(self, request: messages.ModelStatisticsRequest, facts: FinishedRequest, _: Any) -> Any:
+        facts.model = request.name
+        models = self._service.models
+        wanted = [models.find(request.name, request.version)] if request.name else models.all()
+        return messages.ModelStatisticsResponse(model_stats=models_view.statistics(wanted))
 
     async def _infer(self, request: messages.ModelInferRequest, facts: FinishedRequest, context: Any) -> Any:
         facts.model = request.model_name

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class _ModelName(StringConvertor):
     """The name of a model in a path, which may have slashes. The words at the end of longer paths are no part of it."""
 
-    regex = ".+(?<!/infer)(?<!/ready)"
+    regex = "(?:[^/]+|.+/(?!(?:infer|ready|config|stats)(?:/|$))[^/]*)"
 
 
 register_url_convertor("model", _ModelName())
@@ -54,6 +54,11 @@ class RestEndpoints:
             Route(f"{model}/infer", self.infer, methods=["POST"]),
             Route(f"{version}/ready", self.model_ready),
             Route(f"{model}/ready", self.model_ready),
+            Route(f"{version}/config", self.model_config),
+            Route(f"{model}/config", self.model_config),
+            Route(f"{version}/stats", self.statistics),
+            Route(f"{model}/stats", self.statistics),
+            Route("/v2/models/stats", self.all_statistics),
             Route(version, self.model_metadata),
             Route(model, self.model_metadata),
             Route("/v2/health/live", self.live),
@@ -89,6 +94,23 @@ class RestEndpoints:
         """The inputs and outputs of a model."""
         model, graph = await while_connected(request.receive, self._service.graph(*_model_of(request)))
         return as_json(models_view.model_metadata(model.name, graph))
+
+    async def model_config(self, request: Request) -> Response:
+        """The configuration of a model."""
+        model, served = await while_connected(request.receive, self._service.served(*_model_of(request)))
+        return as_json(models_view.model_config(model.name, served))
+
+    async def statistics(self, request: Request) -> Response:
+        """What a model has done."""
+        model = self._service.models.find(*_model_of(request))
+        return as_json({"model_stats": models_view.statistics([model])})
+
+    async def all_statistics(self, request: Request) -> Response:
+        """What all models have done."""
+        if self._service.models.has("stats"):  # the path is that of this model, then
+            request.path_params["name"] = "stats"
+            return await self.model_metadata(request)
+        return as_json({"model_stats": models_view.statistics(self._service.models.all())})
 
     async def infer(self, request: Request) -> Response:
         """An inference."""

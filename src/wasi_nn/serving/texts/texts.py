@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from wasi_nn.backends import RemoteModel
 from wasi_nn.backends.ggml.chat_format import ChatFormat, read_chat_format
+from wasi_nn.backends.openai.graph import OpenAIGraph
 from wasi_nn.errors import NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.loading.choose import choose
 from wasi_nn.process.files import mapped_file
-from wasi_nn.serving.compute_queue import ComputeQueue
+from wasi_nn.serving.compute_queue import ComputeQueue, Turns
 from wasi_nn.serving.failures import Reason, ServingError, of_compute
 from wasi_nn.serving.texts.chat_template import ChatTemplate
 from wasi_nn.serving.texts.metrics import TextMetrics
@@ -58,7 +60,7 @@ class Texts:
 
     def __init__(self, service: InferenceService, registry: CollectorRegistry) -> None:
         self._service = service
-        self._queues: WeakKeyDictionary[ServedGraph, ComputeQueue] = WeakKeyDictionary()
+        self._queues: WeakKeyDictionary[ServedGraph, Turns] = WeakKeyDictionary()
         self._templates: dict[str, tuple[ServedGraph, ChatTemplate | None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._metrics = TextMetrics(registry, self._queues_now)
@@ -79,10 +81,10 @@ class Texts:
         with served.in_use():
             await queue.turn(request.until)
             try:
-                prompt = await self._within(request.until, self._prompt(model, served, request.prompt))
+                prompt, conversation = await self._begun(model, served, request)
                 own_stop = options.get("reverse-prompt")
                 stops = [*request.stops, *([own_stop] if own_stop else [])]
-                chosen = {"seed": options.get("seed", -1), **request.options}
+                chosen = {"seed": options.get("seed", -1), **request.options, **conversation}
                 longest = self._service.limits.request_time
                 writing = Writing(prompt.encode(), chosen, stops, request.until, longest)
                 text = Text(served.graph, writing, self._token_counter(model.name, began))
@@ -142,6 +144,15 @@ class Texts:
         if text.end is not None:
             self._metrics.ended(name, text.end.prompt_tokens, text.end.tokens)
 
+    async def _begun(
+        self, model: Model, served: ServedGraph, request: TextRequest
+    ) -> tuple[str, Mapping[str, Messages]]:
+        """The prompt of a text, and the option with its conversation, for a model on another server, whose template
+        isn't known here."""
+        if not isinstance(request.prompt, str) and isinstance(served.graph, OpenAIGraph):
+            return "", {"messages": request.prompt}
+        return await self._within(request.until, self._prompt(model, served, request.prompt)), {}
+
     async def _within(self, until: float, work: Awaitable[str]) -> str:
         try:
             async with asyncio.timeout_at(until):
@@ -185,14 +196,14 @@ class Texts:
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
-    def _queue(self, served: ServedGraph, options: Mapping[str, Any]) -> ComputeQueue:
+    def _queue(self, served: ServedGraph, options: Mapping[str, Any]) -> Turns:
         queue = self._queues.get(served)
         if queue is None:
             slots = 1 if options.get("reproducible") else options.get("n-parallel", _SLOTS)
-            queue = self._queues[served] = ComputeQueue(slots, self._service.limits.queue)
+            queue = self._queues[served] = Turns(ComputeQueue(slots, self._service.limits.queue))
         return queue
 
-    def _queues_now(self) -> dict[str, ComputeQueue]:
+    def _queues_now(self) -> dict[str, Turns]:
         models = self._service.models.all()
         now = {model.name: self._queues.get(model.served) for model in models if model.served is not None}
         return {name: queue for name, queue in now.items() if queue is not None}
@@ -206,7 +217,7 @@ class Texts:
         return getattr(named.source, "operator_options", named.options)
 
 
-def _end(queue: ComputeQueue, use: AbstractContextManager[None]) -> None:
+def _end(queue: Turns, use: AbstractContextManager[None]) -> None:
     use.__exit__(None, None, None)
     queue.give_back()
 
@@ -229,6 +240,8 @@ def _chat_format(named: NamedGraph, rules: LoadRules) -> ChatFormat | None:
     if isinstance(source, Graph):
         return None
     model = choose(source, parse_enum(GraphEncoding, named.encoding), named.runtime, rules).model
+    if isinstance(model, RemoteModel):
+        return None
     if not isinstance(model, Path):
         return read_chat_format(model[0])
     with mapped_file(model) as content:
