@@ -18,7 +18,7 @@ demo-chat: $(VENV)/.ggml  ## a guest talks with a language model
 demo-any: $(VENV)/.dev  ## a guest runs five models by their descriptions
 	$(BIN)/python demo/run_any.py
 
-test: $(VENV)/.dev $(VENV)/.triton_client
+test: $(VENV)/.dev $(VENV)/.triton_client $(VENV)/.ray
 	-$(BIN)/python -c 'from bench.wasmtime_setup import install; install()'
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
@@ -97,6 +97,13 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
 $(VENV)/.triton_client: tests/support/triton_client.txt | $(VENV)/.made
 	$(PYTHON) -m venv $(VENV)/triton_client
 	$(VENV)/triton_client/bin/python -m pip install --disable-pip-version-check -q --no-deps -r $<
+	touch $@
+
+# Ray sees the packages of .venv. Its own are beside them, so that no other test meets them.
+$(VENV)/.ray: tests/support/ray.txt $(VENV)/.dev
+	$(PYTHON) -m venv --without-pip $(VENV)/ray
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(VENV)/ray/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/others.pth"
+	$(BIN)/python -m pip --python $(VENV)/ray/bin/python install --disable-pip-version-check -q --no-deps -r $<
 	touch $@
 
 $(VENV)/.made:
