@@ -39,6 +39,7 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's
 	$(BIN)/python -m bench.texts
 	$(BIN)/python -m bench.serving
 	$(BIN)/python -m bench.serving_texts
+	$(BIN)/python -m bench.mapping
 	$(BIN)/python -m bench.peers
 
 PROTO := wasi_nn/oip/proto/open_inference.proto
@@ -100,10 +101,10 @@ $(VENV)/.triton_client: tests/support/triton_client.txt | $(VENV)/.made
 	touch $@
 
 # Ray sees the packages of .venv. Its own are beside them, so that no other test meets them.
-$(VENV)/.ray: tests/support/ray.txt $(VENV)/.dev
+$(VENV)/.ray: $(VENV)/.dev
 	$(PYTHON) -m venv --without-pip $(VENV)/ray
-	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(VENV)/ray/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/others.pth"
-	$(BIN)/python -m pip --python $(VENV)/ray/bin/python install --disable-pip-version-check -q --no-deps -r $<
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$(echo $(VENV)/ray/lib/python*/site-packages)/others.pth
+	$(BIN)/python -m pip --python $(VENV)/ray/bin/python install --disable-pip-version-check -q -c constraints.txt 'ray[data,serve]'
 	touch $@
 
 $(VENV)/.made:
