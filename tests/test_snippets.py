@@ -33,7 +33,7 @@ EXAMPLE = C_GUESTS.parent / "example"
 ELSEWHERE = {"docs/what-if.md": "test_what_if.py", "docs/conformance.md": "test_conformance.py"}
 """Pages whose commands other tests run or write."""
 PAGES = {str(path.relative_to(REPOSITORY)) for path in (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"))}
-HELP = {"run": 1, "replay": 2, "graphs": 0, "inspect": 0, "backends": 0, "serve": 0, "sdk": 2, "new": 0}
+HELP = {"run": 1, "map": 2, "replay": 2, "graphs": 0, "inspect": 0, "backends": 0, "serve": 0, "sdk": 2, "new": 0}
 """The subcommands, each with the number of commands that its help text shows and that are run. That of `serve` shows a
 server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds."""
 
@@ -117,7 +117,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     "docs/onnx.md": {"classifier.onnx": classifier},
     "docs/python.md": {**COLOURS, **GUESTS},
     "docs/trace.md": {**COLOURS, **GUESTS},
-    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "replay")},
+    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "map", "replay")},
 }
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
