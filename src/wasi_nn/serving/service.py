@@ -11,9 +11,11 @@ from wasi_nn.serving.batches import BatchComputes
 from wasi_nn.serving.compute_queue import ComputeQueue
 from wasi_nn.serving.computes import Computes, SingleComputes
 from wasi_nn.serving.executions import Execution
+from wasi_nn.serving.guests.model_registry import ModelRegistry
 from wasi_nn.serving.models import VERSION, Model, Models
 from wasi_nn.serving.request import InferenceRequest, InferenceResult
 from wasi_nn.serving.settings import ServingLimits
+from wasi_nn.serving.timeline import note_stage, stage
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph
@@ -22,11 +24,11 @@ if TYPE_CHECKING:
 
 
 class InferenceService:
-    """Serves the graphs of a registry within limits."""
+    """Serves the graphs of a registry, and the guests of its file that serve models, within limits."""
 
     def __init__(self, registry: Registry, limits: ServingLimits) -> None:
         self.limits = limits
-        self.models = Models(registry, limits.request_time)
+        self.models = Models(ModelRegistry(registry, limits.request_time), limits.request_time)
         self.queue = ComputeQueue(limits.computes, limits.total_queue, limits.queue)
         self.watchers: list[Callable[[str, Execution], object]] = []
         """Called after each execution of a graph that computes in batches, with the name of its model."""
@@ -50,7 +52,9 @@ class InferenceService:
         began = loop.time()
         model = self.models.find(request.model, request.version)
         try:
-            served = await self.models.served(model, request.until)
+            with stage("load"):
+                served = await self.models.served(model, request.until)
+            asked = loop.time()
             with served.in_use():
                 computed = await self._computes(model, served).compute(request)
         except BaseException:
@@ -58,6 +62,7 @@ class InferenceService:
             raise
         ended = loop.time()
         model.statistics.succeeded(began, ended, computed.execution)
+        _note_stages(asked, computed.execution)
         seconds = computed.execution.seconds
         return InferenceResult(VERSION, computed.outputs, max(0.0, ended - began - seconds), seconds)
 
@@ -85,3 +90,17 @@ class InferenceService:
         """A model and its graph. Raises `ServingError`."""
         model, served = await self.served(name, version)
         return model, served.graph
+
+
+def _note_stages(asked: float, execution: Execution) -> None:
+    """Note the stages of a request: its time in the queue, and the parts of the execution that it was in."""
+    note_stage("queue", asked, execution.began)
+    parts = (
+        ("inputs", execution.input_seconds),
+        ("compute", execution.run_seconds),
+        ("outputs", execution.output_seconds),
+    )
+    began = execution.began
+    for name, seconds in parts:
+        note_stage(name, began, began + seconds, lambda: {"requests": execution.requests, "rows": execution.rows})
+        began += seconds
