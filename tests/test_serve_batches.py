@@ -199,6 +199,31 @@ def test_a_request_waits_for_others_as_long_as_it_may() -> None:
     run(alone, {"net": batched(graph, 4, 0.05)})
 
 
+def test_a_request_that_a_full_batch_leaves_behind_has_waited_already() -> None:
+    graph = Recorded()
+
+    async def main(service: InferenceService) -> None:
+        first = asyncio.create_task(service.infer(request(rows(0, 0))))
+        graph.may_go.clear()
+        while not graph.sizes:
+            await asyncio.sleep(0)
+        tasks = [asyncio.create_task(service.infer(request(rows(1)))) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        served = service.models.find("net").served
+        assert served is not None
+        computes: Any = served.computes
+        may_go, graph.may_go = graph.may_go, threading.Event()
+        may_go.set()
+        while len(graph.sizes) < 2:
+            await asyncio.sleep(0)
+        assert [(len(group.members), group.is_due) for group in computes._groups.values()] == [(1, True)]
+        graph.may_go.set()
+        await asyncio.gather(first, *tasks)
+
+    run(main, {"net": batched(graph, 2, 0.05)})
+    assert graph.sizes == [2, 2, 1]
+
+
 def test_a_request_that_is_cancelled_or_late_while_it_waits_is_left_out() -> None:
     graph = Recorded()
 

@@ -39,7 +39,9 @@ class _Member:
         self.arrays = arrays
         self.rows = rows
         self.kind = kind_of(arrays)
-        self.outcome: asyncio.Future[Computed] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.outcome: asyncio.Future[Computed] = loop.create_future()
+        self.arrived = loop.time()
         self.number = next(_numbers)
         self.is_waiting = False
         """Whether it waits for a turn."""
@@ -141,9 +143,10 @@ class BatchComputes:
         """Have the first request of a group wait for others no longer than it may."""
         if group.alarm is not None:
             group.alarm.cancel()
-        group.is_due = self._batching.max_delay == 0
+        loop, due = asyncio.get_running_loop(), group.members[0].arrived + self._batching.max_delay
+        group.is_due = due <= loop.time()
         if not group.is_due:
-            group.alarm = asyncio.get_running_loop().call_later(self._batching.max_delay, self._due, group)
+            group.alarm = loop.call_at(due, self._due, group)
 
     def _due(self, group: _Group) -> None:
         group.is_due = True
