@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from wasmtime.component import Component, Linker as ComponentLinker
 
 
+_DESCRIPTORS = "/proc/self/fd"
+
+
 class Wasi:
     """The WASI state of one guest."""
 
@@ -92,6 +95,20 @@ class Wasi:
             return
         config.inherit_stdout()
         config.inherit_stderr()
+
+    def connect(self, stdin: int | None, stdout: int) -> None:
+        """Have the guest read and write these pipes, in place of the streams that it was given. The descriptors may be
+        closed afterwards."""
+        try:
+            if stdin is not None:
+                self._config.stdin_file = f"{_DESCRIPTORS}/{stdin}"
+            self._config.stdout_file = f"{_DESCRIPTORS}/{stdout}"
+        except WasmtimeError as error:
+            raise GuestError("the pipes of the guest can't be opened: the process has no files left") from error
+
+    def set_in(self, store: Store) -> None:
+        """Put this state into a store. May be called once."""
+        store.set_wasi(self._config)
 
     def write_stdout(self, content: bytes) -> None:
         """Write to the destination of the guest's standard output."""

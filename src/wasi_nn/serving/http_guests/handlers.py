@@ -11,11 +11,12 @@ from urllib.parse import quote
 from starlette.exceptions import HTTPException
 from wasmtime.component import Component
 
-from wasi_nn.errors import GuestError, WasiNNError, one_line
+from wasi_nn.errors import WasiNNError, one_line
 from wasi_nn.guests.compile_cache import CompileCache, default_directory
 from wasi_nn.guests.compiler import GuestCompiler
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.engine_start import start_wasi
+from wasi_nn.guests.http.cgi_guest import CgiGuest
 from wasi_nn.guests.http.http_guest import HttpGuest, handler_of
 from wasi_nn.guests.http.streams import StreamsHelper
 from wasi_nn.guests.runs import Work
@@ -115,14 +116,15 @@ class Handlers:
         fuel = described.limits.fuel is not None
         compiler = self._compilers.get(fuel) or self._compilers.setdefault(fuel, _Compiler(fuel=fuel))
         compiled = compiler.compile(described)
+        file, engine, counts = described.path.name, compiler.engine, compiler.counts
         if isinstance(compiled, Component):
-            if described.serves is None and handler_of(compiled, compiler.engine) is None:
+            if described.serves is None and handler_of(compiled, engine) is None:
                 return None
-            guest = HttpGuest(described.path.name, compiled, compiler.engine, compiler.counts, compiler.helper)
-            return Handler(name, described, guest, self._shared)
+            component = HttpGuest(file, compiled, engine, counts, compiler.helper)
+            return Handler(name, described, component, self._shared)
         if described.serves is None:
             return None
-        raise GuestError(f"{described.path.name} is a core module")
+        return Handler(name, described, CgiGuest(file, compiled, engine, counts), self._shared)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["raw_path"].decode("latin-1")
