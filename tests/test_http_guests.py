@@ -42,6 +42,18 @@ limits = {{ fuel = 1000000 }}
 
 [guests."a b/c"]
 path = "{GUEST}"
+
+[guests.mounted]
+path = "{GUEST}"
+mount = "/api"
+
+[guests.deeper]
+path = "{GUEST}"
+mount = "/api/v3"
+
+[guests.second]
+path = "{GUEST}"
+mount = "/api"
 """
 
 
@@ -103,6 +115,23 @@ def test_a_guest_gets_the_head_of_the_request(server: RunningServer) -> None:
 
 def test_a_name_with_a_space_and_a_slash(server: RunningServer) -> None:
     assert get(server, "/", "a%20b%2Fc") == (200, b"hello")
+
+
+def test_guests_at_paths_of_their_own(server: RunningServer) -> None:
+    for path, prefix, own in (
+        ("/api/head/x", "/api", "/head/x"),
+        ("/api/v3/head?y", "/api/v3", "/head?y"),
+        ("/api/v33/../head", "/api", None),
+    ):
+        status, content, _ = server.ask("GET", path)
+        if own is None:
+            assert (status, content) == (200, b"hello")
+        else:
+            assert f"path {own}\n" in content.decode()
+            assert f"x-forwarded-prefix={prefix};" in content.decode()
+    assert server.ask("GET", "/api")[:2] == (200, b"hello")
+    assert server.ask("GET", "/apis")[0] == 404
+    assert server.ask("GET", "/guests/mounted")[0] == 404
 
 
 @pytest.mark.parametrize("size", [0, 1, 65536, 1_500_000])
@@ -402,16 +431,21 @@ def test_a_guest_that_is_changed(tmp_path: Path) -> None:
         assert get(server, "/")[0] == 404
 
 
+def test_two_guests_with_one_path(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
+    server.wait_for_guests()
+    assert "guest second can't be served: its path /api is that of guest mounted" in caplog.text
+
+
 def test_a_guest_that_cannot_be_served(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "broken.wasm").write_bytes(b"(module broken)")
     (tmp_path / "core.wat").write_bytes(b"(module)")
-    guests = '[guests.broken]\npath = "broken.wasm"\n[guests.core]\npath = "core.wat"\nserves = "http"\n'
+    guests = '[guests.broken]\npath = "broken.wasm"\nserves = "http"\n[guests.core]\npath = "core.wat"\nserves = "http"\n'
     with RunningServer(str(write_file(tmp_path, DESCRIBED + guests)), limits=LIMITS) as server:
         server.wait_for_guests()
         assert get(server, "/") == (200, b"hello")
         for name in ("broken", "core"):
             status, content = get(server, "/", name)
-            assert (status, content["error"][:24]) == (503, f"guest {name!r} isn't ready"[:24])
+            assert (status, content["error"].partition(":")[0]) == (503, f"guest {name!r} isn't ready")
     assert "guest broken can't be served: broken.wasm is not valid WebAssembly text" in caplog.text
 
 
