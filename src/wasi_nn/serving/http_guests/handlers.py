@@ -118,6 +118,8 @@ class Handlers:
 
     def _handler(self, name: str, described: ServedGuest) -> Handler:
         """A guest, compiled. Raises `GuestError`."""
+        if described.reuse:
+            raise GuestError("it can't have reuse = true: each request of HTTP gets a sandbox of its own")
         fuel = described.limits.fuel is not None
         compiler = self._compilers.get(fuel) or self._compilers.setdefault(fuel, _Compiler(fuel=fuel))
         compiled = compiler.compile(described)
