@@ -94,6 +94,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
         "x.bin": lambda: pack("<8f", 1, -2, 3, -4, 5, -6, 7, -8),
         "SmolLM2.gguf": language_model,
     },
+    "docs/command.md": {**COLOURS, **GUESTS},
     "docs/core-abi.md": {"net.onnx": onnx_models.relu, "x.bin": lambda: pack("<4f", 1, -2, 3, -4)},
     "docs/extensions.md": {
         **GUESTS,
@@ -114,6 +115,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
         "inputs/b.bin": lambda: pack("<4f", -5, 6, -7, 8),
     },
     "docs/onnx.md": {"classifier.onnx": classifier},
+    "docs/python.md": {**COLOURS, **GUESTS},
     "docs/trace.md": {**COLOURS, **GUESTS},
     **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "replay")},
 }
