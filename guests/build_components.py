@@ -109,11 +109,16 @@ def build_c(name: str, directory: Path) -> Path:
     return componentize(COMPONENTS / f"{name}.c", _NEWEST, "guest", wit, directory / f"{name}.wasm")
 
 
+def python_wit(app: str) -> str:
+    """The world of a guest in Python, whose WASI is CPython's."""
+    return guest_wit(wasi="", extensions=EXTENSIONS if app in EXTENDED_SCRIPTS else ())
+
+
 def build_python(built: Path, app: str = "app") -> Path:
-    """Build a guest in Python, whose WASI is CPython's, from `guests/component/python/APP.py`; gives the built file."""
+    """Build a guest in Python from `guests/component/python/APP.py`; gives the built file."""
     with tempfile.TemporaryDirectory() as scratch:
         world = Path(scratch, "world.wit")
-        world.write_text(guest_wit(wasi="", extensions=EXTENSIONS if app in EXTENDED_SCRIPTS else ()))
+        world.write_text(python_wit(app))
         command = [
             str(Path(sys.executable).with_name("componentize-py")),
             "-d",
