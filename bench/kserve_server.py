@@ -28,7 +28,6 @@ class Net(Model):  # type: ignore[misc]  # kserve isn't installed where types ar
         return InferResponse(response_id=payload.id, model_name="net", infer_outputs=[output])
 
 
-if __name__ == "__main__":
-    logging.disable(logging.INFO)  # it would log each request
-    http_port, grpc_port = map(int, sys.argv[1:])
-    ModelServer(http_port=http_port, grpc_port=grpc_port, workers=1, enable_latency_logging=False).start([Net()])
+logging.disable(logging.INFO)  # it would log each request
+http_port, grpc_port = map(int, sys.argv[1:])
+ModelServer(http_port=http_port, grpc_port=grpc_port, workers=1, enable_latency_logging=False).start([Net()])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.errors import Busy, ErrorCode, NNError
 from wasi_nn.graph.named_tensors import named_inputs
 from wasi_nn.graph.runner import ABSENT
 from wasi_nn.serving.batching import Batching, Kind, NotByRows, joined, kind_of, rows_of, split
@@ -247,7 +247,8 @@ class _Batch:
             self._compute(guarded, members)
             return
         except NNError as failed:
-            if len(members) == 1 or failed.code is ErrorCode.TIMEOUT or isinstance(failed, NotByRows):
+            is_of_all = failed.code is ErrorCode.TIMEOUT or isinstance(failed, NotByRows | Busy)
+            if len(members) == 1 or is_of_all:
                 raise
         except Exception:
             if len(members) == 1:
