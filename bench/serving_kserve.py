@@ -15,9 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -27,35 +26,10 @@ import onnx_models
 import serving
 
 from bench import serving as bench
-from bench.serving import Call, calling, echoes, posting, rate
+from bench.served import Measured, measure_in_turns, print_table
+from bench.serving import Call, calling, echoes, posting
 
 ROUNDS = 5
-CLIENTS = (1, 16)
-_TICKS = os.sysconf("SC_CLK_TCK")
-
-
-@dataclass
-class Measured:
-    """One kind of requests to one server: the most requests a second, and the least seconds of its process for one."""
-
-    make: Callable[[], Call]
-    process: int
-    rates: dict[int, float] = field(default_factory=dict)
-    seconds: dict[int, float] = field(default_factory=dict)
-
-    def measure(self, clients: int) -> None:
-        """Have so many clients make requests for some time."""
-        before = processor_seconds(self.process)
-        found = rate(self.make, clients)
-        took = (processor_seconds(self.process) - before) / (found * bench.SECONDS)
-        self.rates[clients] = max(found, self.rates.get(clients, 0.0))
-        self.seconds[clients] = min(took, self.seconds.get(clients, took))
-
-
-def processor_seconds(process: int) -> float:
-    """The processor time of a process so far."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def in_json(address: tuple[str, int], array: Any) -> Call:
@@ -127,16 +101,8 @@ def main() -> None:
                     lambda: posting(("127.0.0.1", port), "/", row.tobytes(), {}), echoing
                 ),
             }
-            for _ in range(ROUNDS):
-                for each in measured.values():
-                    for clients in CLIENTS:
-                        each.measure(clients)
-    print("| | requests a second, 1 client | 16 clients | µs of the processor, 1 client | 16 clients |")
-    print("|---|---|---|---|---|")
-    for name, each in measured.items():
-        rates = " | ".join(f"{each.rates[clients]:.0f}" for clients in CLIENTS)
-        times = " | ".join(f"{1e6 * each.seconds[clients]:.0f}" for clients in CLIENTS)
-        print(f"| {name} | {rates} | {times} |")
+            measure_in_turns(measured.values(), ROUNDS)
+    print_table(measured)
 
 
 if __name__ == "__main__":
