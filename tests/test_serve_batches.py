@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import nan
@@ -356,6 +357,50 @@ def test_only_the_member_whose_data_is_the_cause_fails() -> None:
 
     run(main, {"net": batched(graph)})
     assert graph.sizes == [1, 4, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.002])
+def test_whatever_some_requests_do_the_others_get_their_own_rows(delay: float) -> None:
+    """Requests of any sizes and kinds, some of which fail, are cancelled or have too little time."""
+    graph, random = Recorded(), np.random.default_rng(5)
+    outcomes: Counter[str] = Counter()
+
+    async def client(service: InferenceService, number: int) -> None:
+        array = np.full((random.integers(0, 7), random.integers(1, 4)), number + 100, np.float32)
+        fate = random.choice(["none", "none", "fails", "cancelled", "late"])
+        if fate == "fails" and array.size:
+            array[-1, -1] = 13
+        await asyncio.sleep(random.random() / 20)
+        seconds = random.random() / 200 if fate == "late" else 60.0
+        task = asyncio.create_task(service.infer(request(array, seconds=seconds)))
+        if fate == "cancelled":
+            await asyncio.sleep(random.random() / 200)
+            task.cancel()
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(outcome, ServingError):
+            assert outcome.reason is {"fails": Reason.FAILED, "late": Reason.LATE}[fate], outcome
+        elif isinstance(outcome, asyncio.CancelledError):
+            assert fate == "cancelled"
+        else:
+            assert fate != "fails" or not array.size
+            assert np.array_equal(outcome.outputs[0][1], 2 * array)
+        outcomes[type(outcome).__name__] += 1
+
+    async def main(service: InferenceService) -> None:
+        await asyncio.gather(*(client(service, number) for number in range(250)))
+        while service.queue.running:  # a batch whose requests are all gone
+            await asyncio.sleep(0.001)
+        model = service.models.find("net")
+        assert model.served is not None
+        computes: Any = model.served.computes
+        assert (service.queue.waiting, computes._groups, model.served.abandoned) == (0, {}, 0)
+        assert model.statistics.successes.count == outcomes["InferenceResult"]
+        assert model.statistics.successes.count + model.statistics.failures.count == 250
+        assert value(await service.infer(request(rows(1)))) == [2]
+
+    run(main, {"net": batched(graph, 5, delay)}, computes=3, queue=250, total_queue=250)
+    assert len(outcomes) == 3
+    assert max(graph.sizes) <= 6
 
 
 def test_a_request_that_doesnt_fit_is_refused_before_it_joins() -> None:
