@@ -12,6 +12,7 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
+import isolated_programs
 import numpy as np
 import onnx_models
 import pytest
@@ -376,7 +377,8 @@ def test_whatever_some_requests_do_the_others_get_their_own_rows(delay: float) -
         if fate == "cancelled":
             await asyncio.sleep(random.random() / 200)
             task.cancel()
-        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        outcomes_of_task: list[Any] = await asyncio.gather(task, return_exceptions=True)
+        outcome = outcomes_of_task[0]
         if isinstance(outcome, ServingError):
             assert outcome.reason is {"fails": Reason.FAILED, "late": Reason.LATE}[fate], outcome
         elif isinstance(outcome, asyncio.CancelledError):
@@ -539,6 +541,26 @@ def test_batches_of_an_isolated_graph_outlive_their_worker(isolation: None) -> N
         await some()
 
     run(main, registry)
+
+
+def test_a_request_that_crashes_the_worker_costs_the_others_of_its_batch_nothing(isolation: None) -> None:
+    graph = isolated_programs.program("""
+        import os
+        def run(x):
+            if (x == 13).any():
+                os.abort()
+            return 2 * x
+    """)
+
+    async def main(service: InferenceService) -> None:
+        values = [1, 13, 3, 4]
+        requests = [request(np.array([each], np.float32)) for each in values]
+        results: list[Any] = await asyncio.gather(*map(service.infer, requests), return_exceptions=True)
+        assert [results[place].outputs[0][1].tolist() for place in (0, 2, 3)] == [[2], [6], [8]]
+        assert reason(results[1]) is Reason.FAILED
+        assert "SIGABRT" in str(results[1])
+
+    run(main, {"net": batched(graph, 4, 60.0)})
 
 
 def test_answers_are_those_without_batches_over_both_protocols() -> None:
