@@ -377,8 +377,7 @@ def test_whatever_some_requests_do_the_others_get_their_own_rows(delay: float) -
         if fate == "cancelled":
             await asyncio.sleep(random.random() / 200)
             task.cancel()
-        outcomes_of_task: list[Any] = await asyncio.gather(task, return_exceptions=True)
-        outcome = outcomes_of_task[0]
+        outcome: Any = (await asyncio.gather(task, return_exceptions=True))[0]
         if isinstance(outcome, ServingError):
             assert outcome.reason is {"fails": Reason.FAILED, "late": Reason.LATE}[fate], outcome
         elif isinstance(outcome, asyncio.CancelledError):
