@@ -1,9 +1,9 @@
-"""What a guest costs as an endpoint: a graph served directly, and through a core module and a component, each in a fresh
-sandbox for each request and in one that is used again.
+"""What a guest costs as an endpoint: a graph served directly, and through a core module and a component, each in a
+fresh sandbox for each request and in one that is used again.
 
-The server is the command in a process of its own, the client Python's http.client, with binary tensors. The graph scores
-colours, and takes a few microseconds. Through the guest the client sends bytes, which the guest turns into floats; to the
-graph itself it sends the floats.
+The server is the command in a process of its own, the client is http.client, with binary tensors. The graph scores
+colours, and takes a few microseconds. Through the guest the client sends bytes, which the guest turns into floats;
+to the graph itself it sends the floats.
 """
 
 from __future__ import annotations
