@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import serving
 from conftest import SUPPORT
-from serving_guests import COMPONENT_GUESTS, C_GUESTS, EXAMPLE, as_toml, colours_guest
+from serving_guests import C_GUESTS, COMPONENT_GUESTS, EXAMPLE, as_toml, colours_guest
 
 PYTHON = Path(sys.prefix) / "triton_client" / "bin" / "python"
 

@@ -31,8 +31,10 @@ class ServingLimits:
     json_bytes    bytes of the JSON in a request
     total_bytes   bytes of all requests that are under way
     header_bytes  bytes of a request's headers
+    guests        requests that guests answer at the same time, each in a sandbox on a thread
     tensors       inputs, and outputs that are asked for, of a request
     connections   connections at the same time
+    traces        files with traces of single requests; the oldest ones are removed
 
     Raises `NNError` with `invalid-argument` for a value that isn't positive.
     """
@@ -49,8 +51,10 @@ class ServingLimits:
     json_bytes: int = 8 * 2**20
     total_bytes: int = 2**30
     header_bytes: int = 64 * 2**10
+    guests: int = 64
     tensors: int = 256
     connections: int = 1024
+    traces: int = 100
 
     def __post_init__(self) -> None:
         require_positive(self, _LONGEST)
