@@ -96,13 +96,7 @@ class GuestGraph(Graph):
         """Have the guest answer one request in a fresh sandbox, on this thread. `began` gets the run before that."""
         guest = self.guest
         return self._host.answer_here(
-            self._compiled,
-            guest.arguments,
-            env=guest.environment,
-            dirs=self._dirs,
-            limits=guest.limits,
-            requests=_taken_once(request),
-            began=began,
+            self._compiled, guest.arguments, guest.environment, self._dirs, _taken_once(request), began
         )
 
     def runner(self) -> Runner:
