@@ -106,6 +106,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     },
     "docs/ggml.md": {"model.gguf": language_model, "encoder.gguf": text_encoder},
     "docs/graphs.md": {**COLOURS, **GUESTS},
+    "docs/guest-endpoints.md": {**COLOURS, "serve_colours.wasm": copied(C_GUESTS / "serve_colours.wasm")},
     "docs/guests.md": {**COLOURS, **GUESTS},
     "docs/isolation.md": {**COLOURS, "model.pt": torch_model},
     "docs/limits.md": {
@@ -309,6 +310,7 @@ def test_few_blocks_are_not_run() -> None:
     reasons = {f"{page}: {block.reason}" for page in PAGES for block in blocks_of(text_of(page)) if block.reason}
     assert reasons == {
         "README.md: it installs packages from a network",
+        "docs/guest-endpoints.md: it needs a server, as tests/test_serve_guests.py has it",
         "docs/serve.md: its first command needs a network, and its second one doesn't end",
         "docs/serve.md: it needs a server, as tests/test_serve_openai.py has it",
         "docs/serve.md: it needs a server, as tests/test_serve_triton.py has it",
