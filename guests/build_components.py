@@ -144,18 +144,23 @@ def build_c(name: str, directory: Path) -> Path:
     return componentize(COMPONENTS / f"{name}.c", _NEWEST, "guest", wit, directory / f"{name}.wasm")
 
 
-def _script_wit(app: str, wasi: str) -> tuple[str, str]:
-    """The WIT for a script, and its world."""
+def script_wit(app: str, wasi: str) -> tuple[str, str]:
+    """The WIT for a script that calls this WASI itself, and the name of its world."""
     if app == HTTP_SCRIPT:
         return http_wit(), "http-guest"
     return guest_wit(wasi, extensions=EXTENSIONS if app in EXTENDED_SCRIPTS else ()), "guest"
 
 
+def python_wit(app: str) -> str:
+    """The WIT for a guest in Python, whose WASI is CPython's."""
+    return script_wit(app, "")[0]
+
+
 def build_python(built: Path, app: str = "app") -> Path:
-    """Build a guest in Python, whose WASI is CPython's, from `guests/component/python/APP.py`; gives the built file."""
+    """Build a guest in Python from `guests/component/python/APP.py`; gives the built file."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "world.wit")
-        wit, world = _script_wit(app, "")
+        wit, world = script_wit(app, "")
         file.write_text(wit)
         command = [
             str(Path(sys.executable).with_name("componentize-py")),
@@ -174,7 +179,7 @@ def build_js(built: Path, app: str = "app") -> Path:
     """Build a guest in JavaScript, with QuickJS in it, from `guests/component/js/APP.js`; gives the built file."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "world.wit")
-        wit, world = _script_wit(app, WASI)
+        wit, world = script_wit(app, WASI)
         file.write_text(wit)
         command = [str(_quickjs()), "--wit", str(file), "-n", world, "--sync", "--opt-size"]
         subprocess.run([*command, "--js", str(COMPONENTS / "js" / f"{app}.js"), "-o", str(built)], check=True)

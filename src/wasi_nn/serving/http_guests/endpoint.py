@@ -20,6 +20,7 @@ from wasi_nn.serving.http.door import as_json
 from wasi_nn.serving.http_guests.call import GuestCall
 from wasi_nn.serving.http_guests.pipes import ReadingEnd, WritingEnd
 from wasi_nn.serving.http_guests.request_body import pass_body
+from wasi_nn.serving.timeline import stage
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wasi_nn.serving")
 
 _HELD = 4 * 64 * 2**10  # bytes of a request's bodies that wait here and in the pipes
+_SANDBOX = (b"content-security-policy", b"sandbox allow-scripts allow-forms allow-popups allow-downloads")
+"""A guest's page has no origin for a browser: it must not use the server as the server's own page may."""
 _OF_THE_SERVER = ("date", "x-request-id")  # fields of an answer that the server gives
 
 
@@ -43,7 +46,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         limits, facts = self._front.service.limits, scope["facts"]
-        facts.call, facts.model = "guest", self._handler.name
+        facts.call, facts.model, facts.is_work = "guest", self._handler.name, True
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > limits.body_bytes:
@@ -55,13 +58,15 @@ class Endpoint:
         with self._front.request_bytes.hold() as held:
             held.add(_HELD)
             asked = time.monotonic()
-            await self._handler.turns.turn(until)
+            with stage("queue"):
+                await self._handler.turns.turn(until)
             facts.waited = time.monotonic() - asked
             call, reading, writing = self._begin(request, facts.id, until, has_body=has_body)
             passing = asyncio.ensure_future(pass_body(scope, receive, call, reading, limits))
             is_answered = False
             try:
-                await self._respond(scope, send, call)
+                with stage("guest"):
+                    await self._respond(scope, send, call)
                 is_answered = True
             finally:
                 passing.cancel()
@@ -130,7 +135,8 @@ class Endpoint:
             raise call.failure or ServingError(Reason.FAILED, "the guest gave no answer")
         facts = scope["facts"]
         has_content = call.exchange.has_content(head.status)
-        await send({"type": "http.response.start", "status": head.status, "headers": _headers(head, has_content)})
+        fields = _headers(head, has_content) + ([_SANDBOX] if self._front.has_page else [])
+        await send({"type": "http.response.start", "status": head.status, "headers": fields})
         size = 0
         while part := await answer.part():
             size += len(part)

@@ -108,6 +108,13 @@ class Handlers:
                 self.handlers[name] = handler
                 self._endpoints[name] = Endpoint(self._front, handler, prefix)
 
+    def places(self) -> list[tuple[str, str, str]]:
+        """For each guest that answers requests or should, its name, its path, and why it isn't ready, or nothing."""
+        return [(name, f"{mount}/", self._reason(name)) for mount, name in sorted(self._mounts.items())]
+
+    def _reason(self, name: str) -> str:
+        return "" if name in self.handlers else self._failures.get(name, "not loaded yet")
+
     async def close(self) -> None:
         """Stop all guests, and wait a little for their ends: none should come back into an interpreter that ends."""
         for handler in self.handlers.values():
@@ -137,8 +144,7 @@ class Handlers:
         if name is None:
             raise HTTPException(404)
         if name not in self._endpoints:
-            reason = self._failures.get(name, "not loaded yet")
-            raise ServingError(Reason.UNAVAILABLE, f"guest {name!r} isn't ready: {reason}", retry_after=10)
+            raise ServingError(Reason.UNAVAILABLE, f"guest {name!r} isn't ready: {self._reason(name)}", retry_after=10)
         await self._endpoints[name](scope, receive, send)
 
 
