@@ -378,6 +378,15 @@ def test_a_client_that_goes_in_the_middle_of_its_body(server: RunningServer) -> 
     assert is_idle(server)
 
 
+def test_a_client_that_goes_while_its_guest_does_not_read(server: RunningServer) -> None:
+    with socket.create_connection(server.address) as client:
+        client.sendall(b"POST /guests/web/spin/0 HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n")
+        client.sendall(b"x" * 100_000)
+        until(lambda: server.handler("web").calls)
+        time.sleep(0.1)
+    assert is_idle(server)
+
+
 def test_a_client_that_sends_too_slowly(server: RunningServer) -> None:
     answer = server.say(b"POST /guests/web/trailers HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc")
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -389,6 +398,13 @@ def test_a_client_that_takes_no_answer(server: RunningServer) -> None:
         client.sendall(b"GET /guests/web/flood HTTP/1.1\r\nHost: h\r\n\r\n")
         until(lambda: server.handler("web").calls)
         assert is_idle(server)
+
+
+def test_the_metrics_tell_which_guests_run(server: RunningServer) -> None:
+    with socket.create_connection(server.address) as client:
+        client.sendall(b"GET /guests/web/spin/0 HTTP/1.1\r\nHost: h\r\n\r\n")
+        until(lambda: b'wasi_nn_running_guests{guest="web"} 1.0' in server.ask("GET", "/metrics")[1])
+    until(lambda: b'wasi_nn_running_guests{guest="web"} 0.0' in server.ask("GET", "/metrics")[1])
 
 
 def test_slow_clients_keep_no_others_waiting(server: RunningServer) -> None:

@@ -35,8 +35,8 @@ _FOR_BROWSERS = [
     (b"content-security-policy", b"sandbox allow-scripts allow-forms allow-popups allow-downloads"),
     (b"x-content-type-options", b"nosniff"),
 ]
-"""With the policy, beside a guest's own one, a guest's page has no origin for a browser. Otherwise its scripts could use
-the server, and the server's own page, in the name of whoever looks at it."""
+"""With the policy, beside a guest's own one, a guest's page has no origin for a browser. Otherwise its scripts could
+use the server, and the server's own page, in the name of whoever looks at it."""
 _OF_THE_SERVER = ("date", "service-worker-allowed", "x-content-type-options", "x-request-id")
 """Fields that only the server gives to an answer."""
 
