@@ -13,7 +13,7 @@ from wasi_nn.abi.http.fields import Field
 from wasi_nn.guests.http.cgi_guest import CgiHead
 from wasi_nn.serving.http_guests.pipes import ReadingEnd
 
-_QUICK = 0.005  # seconds
+_QUICK = 0.002  # seconds
 
 
 class GuestAnswer(Listener):
@@ -39,8 +39,8 @@ class GuestAnswer(Listener):
 
     def answered(self, head: ResponseHead) -> None:
         self.head = head
-        # To wake the event loop costs more than all of this. The body or its end will do that, or the alarm of
-        # `wait_for_head`, if the guest is quick.
+        # To wake the event loop costs more than all of this. If the guest is quick, the end of its answer will do that,
+        # or the alarm of `wait_for_head`.
         if time.monotonic() > self._quick_until:
             self._tell(lambda: None)
 
@@ -70,6 +70,11 @@ class GuestAnswer(Listener):
         with suppress(RuntimeError):  # the event loop is closed
             self._loop.call_soon_threadsafe(tell)
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the guest has ended the body, and all of it has been read."""
+        return self.is_finished and self._body.is_empty()
+
     def ended(self) -> None:
         """Note that the guest has ended."""
         self.has_ended = True
@@ -78,14 +83,12 @@ class GuestAnswer(Listener):
     async def wait_for_head(self) -> None:
         """Wait until there is a head or a refusal, or the guest has ended without one."""
         alarm = self._loop.call_at(self._quick_until + _QUICK, self._changed.set)
-        self._body.watch(self._readable)
         try:
             while self.head is None and self.refusal is None and not self.has_ended:
                 self._changed.clear()
                 await self._changed.wait()
         finally:
             alarm.cancel()
-            self._body.watch(None)
 
     async def part(self) -> bytes:
         """The next bytes of the body; empty when there are no more, as the guest has ended it or itself."""

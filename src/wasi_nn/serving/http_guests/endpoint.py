@@ -142,20 +142,21 @@ class Endpoint:
         has_content = call.exchange.has_content(head.status)
         fields = _headers(head, has_content)
         await send({"type": "http.response.start", "status": head.status, "headers": fields})
-        size = 0
-        while part := await answer.part():
+        size, is_last = 0, False
+        while not is_last and (part := await answer.part()):
             size += len(part)
-            if not has_content:
-                continue
-            if head.length is not None and size > head.length:
-                raise ServingError(Reason.FAILED, "the guest's answer has more bytes than its Content-Length")
-            await self._give(send, part, more_body=True)
+            if has_content:
+                _check_length(head, size, is_whole=False)
+                is_last = answer.is_at_end and not answer.trailers and head.length in (None, size)
+                await self._give(send, part, more_body=not is_last)
+        if is_last:
+            return
         if not answer.is_finished:
             failure = call.failure or ServingError(Reason.FAILED, "the guest didn't end its answer")
             logger.warning("guest %s, request %s: %s", self._handler.name, facts.id, failure.message)
             raise failure
-        if has_content and head.length not in (None, size):
-            raise ServingError(Reason.FAILED, "the guest's answer has fewer bytes than its Content-Length")
+        if has_content:
+            _check_length(head, size, is_whole=True)
         await self._end(scope, send, answer.trailers)
 
     async def _refuse(self, scope: Scope, send: Send, error: str, text: str) -> None:
@@ -179,6 +180,12 @@ class Endpoint:
         wants_trailers = any(name == b"te" and b"trailers" in value.lower() for name, value in scope["headers"])
         end = scope["end_of_chunks"](trailers) if trailers and wants_trailers else b""
         await self._give(send, end, more_body=False)
+
+
+def _check_length(head: ResponseHead, size: int, *, is_whole: bool) -> None:
+    if head.length is not None and (size > head.length or (is_whole and size < head.length)):
+        comparison = "more" if size > head.length else "fewer"
+        raise ServingError(Reason.FAILED, f"the guest's answer has {comparison} bytes than its Content-Length")
 
 
 def _headers(head: ResponseHead, has_content: bool) -> list[tuple[bytes, bytes]]:

@@ -103,10 +103,17 @@ class ReadingEnd(PipeEnd):
     def written(self) -> int:
         """All bytes that the guest has written so far. May be called from any thread."""
         with self._lock:
-            waiting = bytearray(4)
-            if not self._is_closed:
-                fcntl.ioctl(self._descriptor, termios.FIONREAD, waiting)
-            return self._read + int(struct.unpack("i", waiting)[0])
+            return self._read + self._waiting()
+
+    def is_empty(self) -> bool:
+        """Whether all that the guest has written so far has been read."""
+        return not self._waiting()
+
+    def _waiting(self) -> int:
+        count = bytearray(4)
+        if not self._is_closed:
+            fcntl.ioctl(self._descriptor, termios.FIONREAD, count)
+        return int(struct.unpack("i", count)[0])
 
     def close(self) -> None:
         with self._lock:
