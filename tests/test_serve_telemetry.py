@@ -6,6 +6,7 @@ import http.server
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -273,7 +274,7 @@ def test_the_command_sends_spans_where_the_environment_says(tmp_path: Path, monk
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address)
         with serving.command("--graph", f"net={tmp_path / 'net.onnx'}") as started:
             assert started.ask("POST", INFER, INPUTS, PARENT)[0] == 200
-            started.signal(serving.signal.SIGTERM)
+            started.signal(signal.SIGTERM)
             assert started.end() == (0, "")
     names = {span.name for span in collector.spans}
     assert {"POST /v2/models/{name}/infer", "compute"} <= names
