@@ -13,12 +13,16 @@ from conftest import REPOSITORY
 from prometheus_client.parser import text_string_to_metric_families
 from serving import RunningServer
 
+import wasi_nn
+
 INPUTS = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [4], "data": [-1, 2, -3, 4]}]}
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RunningServer]:
-    with RunningServer({"net": serving.models()["net"], "letters": ggml_models.steady()}) as running:
+    models = serving.models()
+    graphs = {"net": models["net"], "many": wasi_nn.NamedGraph(models["fp32"], max_batch=8)}
+    with RunningServer(graphs | {"letters": ggml_models.steady()}) as running:
         yield running
 
 
@@ -38,6 +42,8 @@ def table() -> dict[str, tuple[str, set[str]]]:
 
 def test_the_table_has_every_metric_with_its_type_and_labels(server: RunningServer) -> None:
     server.ask("POST", "/v2/models/net/infer", INPUTS)
+    rows = {"inputs": [INPUTS["inputs"][0] | {"shape": [2, 2]}]}
+    assert server.ask("POST", "/v2/models/many/infer", rows)[0] == 200
     server.ask("POST", "/v1/completions", {"model": "letters", "prompt": "a", "max_tokens": 3})
     served = {
         name: (family.type, {label for sample in family.samples for label in sample.labels} - {"le"})

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from wasi_nn.serving.access import Tokens
 from wasi_nn.serving.failures import Reason, ServingError
+from wasi_nn.serving.long_calls import LongCalls
 from wasi_nn.serving.metrics import Metrics
 from wasi_nn.serving.observers import RequestObserver
 from wasi_nn.serving.request_bytes import RequestBytes
@@ -29,6 +30,7 @@ class Front:
     metrics: Metrics
     request_bytes: RequestBytes
     has_admin: bool = False
+    long_calls: LongCalls = field(default_factory=LongCalls)
     traces: RequestTraces = field(default_factory=lambda: RequestTraces(None, 0))
     observers: Sequence[RequestObserver] = ()
     has_page: bool = False

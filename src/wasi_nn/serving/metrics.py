@@ -19,7 +19,27 @@ if TYPE_CHECKING:
     from wasi_nn.serving.service import InferenceService
 
 # Small networks take a tenth of a millisecond, and texts take minutes.
-_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_SECONDS = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+    30,
+    60,
+    300,
+)
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -62,10 +82,10 @@ class Metrics:
             "wasi_nn_queue_seconds", "Seconds before computes", ("model",), buckets=_SECONDS, registry=registry
         )
         self._batch_requests = Histogram(
-            "wasi_nn_batch_requests", "Requests of executions", ("model",), buckets=_SIZES, registry=registry
+            "wasi_nn_batch_requests", "Requests of batches", ("model",), buckets=_SIZES, registry=registry
         )
         self._batch_rows = Histogram(
-            "wasi_nn_batch_rows", "Rows of executions", ("model",), buckets=_SIZES, registry=registry
+            "wasi_nn_batch_rows", "Rows of batches", ("model",), buckets=_SIZES, registry=registry
         )
         self._batch_series: dict[str, tuple[Histogram, Histogram]] = {}
         service.watchers.append(self._count_execution)

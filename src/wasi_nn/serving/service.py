@@ -31,7 +31,7 @@ class InferenceService:
         self.models = Models(ModelRegistry(registry, limits.request_time), limits.request_time)
         self.queue = ComputeQueue(limits.computes, limits.total_queue, limits.queue)
         self.watchers: list[Callable[[str, Execution], object]] = []
-        """Called after each execution, with the name of its model."""
+        """Called after each execution of a graph that computes in batches, with the name of its model."""
         self.is_draining = False
         """Whether the server is about to end: balancers should send it no more requests."""
 
@@ -68,14 +68,15 @@ class InferenceService:
 
     def _computes(self, model: Model, served: ServedGraph) -> Computes:
         if served.computes is None:
-            executed = partial(self._executed, model)
             if served.batching is None:
-                served.computes = SingleComputes(self.queue, served, executed)
+                served.computes = SingleComputes(self.queue, served, model.statistics.executed)
             else:
-                served.computes = BatchComputes(self.queue, served, served.batching, executed)
+                served.computes = BatchComputes(
+                    self.queue, served, served.batching, partial(self._executed_batch, model)
+                )
         return served.computes
 
-    def _executed(self, model: Model, execution: Execution) -> None:
+    def _executed_batch(self, model: Model, execution: Execution) -> None:
         model.statistics.executed(execution)
         for watch in self.watchers:
             watch(model.name, execution)

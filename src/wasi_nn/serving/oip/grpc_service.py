@@ -16,7 +16,8 @@ from wasi_nn.oip.proto import open_inference_pb2 as messages
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.models import State
 from wasi_nn.serving.oip import models_view
-from wasi_nn.serving.oip.grpc_tensors import read_request, write_response
+from wasi_nn.serving.oip.grpc_messages import MessageReader
+from wasi_nn.serving.oip.grpc_tensors import answer_takes_long, read_request, takes_long, write_response
 from wasi_nn.serving.oip.repository import require_no_changes
 from wasi_nn.serving.request import InferenceRequest
 from wasi_nn.serving.request_log import FinishedRequest, request_id
@@ -62,9 +63,11 @@ class GrpcService:
     def __init__(self, front: Front) -> None:
         self._front = front
         self._service = front.service
+        self._messages = MessageReader(front.service.limits)
 
     def handler(self) -> Any:
-        """The calls, as gRPC takes them. They get bytes, which are checked and counted before they are decoded."""
+        """The calls, as gRPC takes them: each receives its message, as bytes, only once the call was checked. For that
+        they are made as calls with a stream of messages, which is the same on the wire."""
         methods: dict[str, tuple[str, Any, Answer]] = {
             "ServerLive": ("live", messages.ServerLiveRequest, self._live),
             "ServerReady": ("ready", messages.ServerReadyRequest, self._ready),
@@ -79,22 +82,27 @@ class GrpcService:
             "RepositoryModelUnload": ("unload", messages.RepositoryModelUnloadRequest, self._unload),
         }
         handlers = {
-            name: grpc.unary_unary_rpc_method_handler(partial(self._answer, f"{SERVICE}/{name}", call, kind, answer))
+            name: grpc.stream_unary_rpc_method_handler(partial(self._answer, f"{SERVICE}/{name}", call, kind, answer))
             for name, (call, kind, answer) in methods.items()
         }
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
-    async def _answer(self, route: str, call: str, kind: Any, answer: Answer, content: bytes, context: Any) -> bytes:
+    async def _answer(self, route: str, call: str, kind: Any, answer: Answer, _: Any, context: Any) -> bytes:
         """The answer to a request, which is checked before and noted afterwards; errors become codes of gRPC."""
         metadata = {name: _text(value) for name, value in context.invocation_metadata()}
         facts = FinishedRequest(request_id(metadata.get("x-request-id")), "grpc", call, status="OK", headers=metadata)
-        facts.bytes_in, facts.route = len(content), route
+        facts.route = route
         try:
             with self._front.noting(facts), self._front.request_bytes.hold() as held:
                 try:
                     self._front.admit(facts, metadata.get("authorization"), is_probe=call in _PROBES)
                     if facts.trace_file:
                         context.set_trailing_metadata(((TOLD_BY, facts.trace_file),))
+                    content = b""  # of a probe, which waits for nothing
+                    if call not in _PROBES:
+                        with stage("body"):
+                            content = await self._messages.read(context)
+                    facts.bytes_in = len(content)
                     held.add(len(content))
                     response: bytes = (await answer(_decoded(kind, content), facts, context)).SerializeToString()
                     facts.bytes_out = len(response)
@@ -146,16 +154,19 @@ class GrpcService:
     async def _infer(self, request: messages.ModelInferRequest, facts: FinishedRequest, context: Any) -> Any:
         facts.model, facts.is_work = request.model_name, True
         self._service.models.find(request.model_name, request.model_version)  # before the tensors are read
+        long_calls, until = self._front.long_calls, self._service.until(context.time_remaining())
+        reading = partial(read_request, request, self._service.limits)
         with stage("parse") as parsing:
-            inputs, names, seconds = read_request(request, self._service.limits)
+            inputs, names, seconds = await long_calls.make(reading, until) if takes_long(request) else reading()
             parsing.tell(lambda: {"inputs": summaries(inputs)})
-        times = [each for each in (seconds, context.time_remaining()) if each is not None]
-        until = self._service.until(min(times, default=None))
+        until = min(until, self._service.until(seconds))
         inference = InferenceRequest(request.model_name, request.model_version, inputs, names, until)
         result = await self._service.infer(inference)
         facts.waited, facts.computed = result.waited, result.computed
         with stage("answer") as answering:
             answering.tell(lambda: {"outputs": summaries(result.outputs)})
+            if answer_takes_long(request, result):
+                return await long_calls.make(partial(write_response, request, result), until)
             return write_response(request, result)
 
     async def _index(self, request: messages.RepositoryIndexRequest, _: FinishedRequest, __: Any) -> Any:
