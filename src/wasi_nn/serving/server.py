@@ -105,11 +105,15 @@ class Server:
         activity = Activity(self.service, request_bytes) if settings.has_page else None
         observers: list[RequestObserver] = [*spans(), self._traces, *([activity] if activity else [])]
         front = Front(
-            *(self.service, self._tokens, log, metrics, request_bytes),
+            self.service,
+            self._tokens,
+            log,
+            metrics,
+            request_bytes,
             has_admin=settings.has_admin,
-            has_page=settings.has_page,
             traces=self._traces,
             observers=observers,
+            has_page=settings.has_page,
         )
         stops: list[Stop] = []
         with self._signals():

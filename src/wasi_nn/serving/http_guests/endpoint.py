@@ -8,15 +8,15 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from wasi_nn.abi.http.exchange import RequestHead, ResponseHead
 from wasi_nn.abi.http.fields import Field, end_to_end
 from wasi_nn.abi.http.vocabulary import status_of
-from wasi_nn.errors import one_line, printable
+from wasi_nn.errors import GuestError, one_line, printable
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.http.bodies import too_large
 from wasi_nn.serving.http.door import as_json
-from wasi_nn.serving.http_guests.answer import GuestAnswer
 from wasi_nn.serving.http_guests.call import GuestCall
 from wasi_nn.serving.http_guests.pipes import ReadingEnd, WritingEnd
 from wasi_nn.serving.http_guests.request_body import pass_body
@@ -92,7 +92,7 @@ class Endpoint:
             except OSError as error:
                 message = f"the server has no files left for this: {one_line(error)}"
                 raise ServingError(Reason.OVERLOADED, message, retry_after=1) from error
-            answer = GuestAnswer(writing)
+            answer = self._handler.new_answer(writing)
             if reading is not None:
                 answer.on_left = reading.close
             call = GuestCall(
@@ -111,11 +111,22 @@ class Endpoint:
         path = scope["raw_path"].decode("latin-1")[len(self._prefix) :] or "/"
         query = scope["query_string"].decode("latin-1")
         target = f"{path}?{query}" if query else path
-        return RequestHead(scope["method"], target, scope["scheme"], headers.get("host"), fields)
+        decoded = scope["path"][len(unquote(self._prefix)) :] or "/"
+        if "\0" in decoded:
+            raise ServingError(Reason.INVALID, "the path has a zero byte in it")
+        client = scope["client"][0] if scope["client"] else ""
+        authority, version = headers.get("host"), scope["http_version"]
+        return RequestHead(
+            scope["method"], target, scope["scheme"], authority, fields, self._prefix, decoded, client, version
+        )
 
     async def _respond(self, scope: Scope, send: Send, call: GuestCall) -> None:
         answer = call.answer
-        await answer.wait_for_head()
+        try:
+            await answer.wait_for_head()
+        except GuestError as error:
+            logger.warning("guest %s, request %s: %s", self._handler.name, scope["facts"].id, one_line(error))
+            raise ServingError(Reason.FAILED, "the guest gave no answer") from None
         head = answer.head
         if head is None or (call.failure is not None and not answer.is_finished):
             if answer.refusal is not None and call.failure is None:

@@ -155,8 +155,8 @@ class GrpcService:
         facts.model, facts.is_work = request.model_name, True
         self._service.models.find(request.model_name, request.model_version)  # before the tensors are read
         long_calls, until = self._front.long_calls, self._service.until(context.time_remaining())
-        reading = partial(read_request, request, self._service.limits)
         with stage("parse") as parsing:
+            reading = partial(read_request, request, self._service.limits)
             inputs, names, seconds = await long_calls.make(reading, until) if takes_long(request) else reading()
             parsing.tell(lambda: {"inputs": summaries(inputs)})
         until = min(until, self._service.until(seconds))
