@@ -433,7 +433,7 @@ def test_a_compute_past_its_time_is_cancelled_there(fake: OipFake, port: int) ->
     session = Session({"net": at(port)}, limits=Limits(compute_time=0.5))
     context = session.init_execution_context(session.load_by_name("net"))
     session.set_input(context, 0, X)
-    refused(ErrorCode.TIMEOUT, "the compute took longer than 0.5 s", session.compute, context)
+    refused(ErrorCode.TIMEOUT, "the compute took longer than 0.5 s|within the compute's time", session.compute, context)
     assert ended.wait(60)
     assert 0 < left[0] < 1  # the limit, not the time of computes without one
 
@@ -442,7 +442,7 @@ def test_a_time_for_computes_without_limits(fake: OipFake, port: int) -> None:
     may_end = threading.Event()
     fake.infer = lambda request, context: may_end.wait(60) and remote_servers.same(request, context)
     graph = wasi_nn.load(at(port), options={"timeout": 0.2})
-    refused(ErrorCode.TIMEOUT, "didn't answer in time, 0.2 s at most", graph.compute, {"x": X})
+    refused(ErrorCode.TIMEOUT, "didn't answer within 0.2 s", graph.compute, {"x": X})
     may_end.set()
 
 

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from wasi_nn.backends.openai.http_exchange import Answer, exchange, server_name
 from wasi_nn.backends.remote.failover import Unanswered
@@ -44,7 +45,7 @@ class OpenAIServer:
         self._context = _context(settings) if has_tls else None
         self.name = server_name(address, has_tls=has_tls)
         self.model = address.fragment
-        self._path = address.path.rstrip("/") or "/v1"
+        self._path = quote(address.path.rstrip("/"), safe="/%~!$&'()*+,;=:@") or "/v1"
 
     def find_model(self, call: Call) -> str:
         """Look whether the server has the model; returns the model's name, which is the only one there if the address
