@@ -23,10 +23,12 @@ import serving
 from checks import on_threads, refused
 from conftest import C_GUESTS, need_command
 from core_guest import BUSY, F32, SUCCESS, CoreGuest
+from numpy_graphs import Described
 from remote_servers import OipFake, answer, failing, make_certificate, oip_server
 
 import wasi_nn
-from wasi_nn import ErrorCode, Host, Limits, LoadRules, NamedGraph, NNError, Registry, Session
+from wasi_nn import ErrorCode, Host, Limits, LoadRules, NamedGraph, NNError, Registry, Session, backends
+from wasi_nn.backends import Backend, RemoteModel
 from wasi_nn.cli import main
 from wasi_nn.errors import Busy, ModelNotFound
 from wasi_nn.oip.proto import open_inference_pb2 as messages
@@ -254,6 +256,28 @@ def test_settings_that_are_wrong(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(NNError, match=words) as raised:
         Registry({"m": NamedGraph("grpc://a:1/m", **settings)}).get("m")
     assert raised.value.code is ErrorCode.INVALID_ARGUMENT
+
+
+def test_a_package_adds_a_backend_of_models_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Elsewhere(Backend):
+        encoding, runtime, module, schemes = wasi_nn.GraphEncoding.AUTODETECT, "elsewhere", "json", ("else",)
+
+        def sniff(self, model: memoryview) -> bool:
+            raise AssertionError("it is asked for no files")
+
+        def load_path(self, path: Path, target: Any, options: Any) -> wasi_nn.Graph:
+            raise AssertionError("it loads no files")
+
+        def load_remote(self, model: RemoteModel, options: Any) -> wasi_nn.Graph:
+            info = wasi_nn.TensorInfo("x", X.dtype, (4,))
+            assert [(each.host, each.port, each.path) for each in model.addresses] == [("a", 5, "/m")]
+            return Described([info], [info])
+
+    monkeypatch.setattr(backends, "added", lambda: (Elsewhere(),))
+    registry = Registry({"m": NamedGraph("else://a:5/m", runtime="elsewhere")})
+    assert registry.get("m").compute({"x": X})["x"].tolist() == X.tolist()
+    with pytest.raises(NNError, match="isn't in a format known here"):
+        wasi_nn.load(b"else://a:5/m")
 
 
 def test_the_server_chooses_the_device(port: int) -> None:

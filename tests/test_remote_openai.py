@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import serving
 from checks import on_threads, refused
@@ -195,6 +196,52 @@ def test_a_server_in_front_of_another(address: str) -> None:
             with pytest.raises(openai.BadRequestError) as raised:
                 client.completions.create(model="front", prompt="a" * 1000)
             assert raised.value.code == "context_length_exceeded"
+
+
+def test_embeddings(fake: HttpFake, folder: Path) -> None:
+    arguments = ("--graph", f"llm={folder / 'llm.gguf'}", "--graph-option", "llm:embedding=true")
+    with serving.command(*arguments) as running:
+        running.wait_until_ready()
+        address = f"openai+http://{running.http[0]}:{running.http[1]}/v1#llm"
+        here, there = (wasi_nn.load(model, options={"embedding": True}) for model in (folder / "llm.gguf", address))
+        for prompt, options in (("abc", {}), ('["abc", "d"]', {"batch": True, "embd_normalize": 2})):
+            text, about = written(here, prompt, **options)
+            text_there, about_there = written(there, prompt, **options)
+            expected, found = json.loads(text), json.loads(text_there)
+            assert found.keys() == expected.keys()
+            (name,) = found.keys() - {"n_embedding"}
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6)
+            assert about_there["input_tokens"] == about["input_tokens"]
+        refused(ErrorCode.UNSUPPORTED_OPERATION, "all at once", pieces, there)
+        refused(ErrorCode.INVALID_ARGUMENT, "must be a list of texts", written, there, "abc", batch=True)
+        refused(ErrorCode.INVALID_ARGUMENT, "has 0 texts", written, there, "[]", batch=True)
+        refused(ErrorCode.UNSUPPORTED_OPERATION, "'embd-normalize'", written, there, "abc", embd_normalize=1)
+        with serving.RunningServer({"front": wasi_nn.NamedGraph(address, options={"embedding": True})}) as front:
+            status, content, _ = front.ask("POST", "/v1/embeddings", {"model": "front", "input": ["abc", "d"]})
+            assert (status, len(content["data"])) == (200, 2)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (None, "there aren't 1 embeddings"),
+        ([], "there aren't 1 embeddings"),
+        ([3], "no index of a text"),
+        ([{"index": 1, "embedding": [1]}], "no index of a text"),
+        ([{"index": 0, "embedding": "AAAA"}], "no list of numbers"),
+        ([{"index": 0, "embedding": []}], "no list of numbers"),
+        ([{"index": 0, "embedding": [float("nan")]}], "no list of numbers"),
+        ([{"index": 0, "embedding": [True]}], "no list of numbers"),
+    ],
+)
+def test_wrong_embeddings(data: Any, words: str, fake: HttpFake) -> None:
+    graph = wasi_nn.load(at(fake), options={"embedding": True})
+    fake.answer = lambda handler: send_json(handler, 200, {"data": data})
+    refused(ErrorCode.RUNTIME_ERROR, f"the server sent a wrong answer: .*{words}", written, graph)
+    fake.answer = lambda handler: send_json(
+        handler, 200, {"data": [{"index": 0, "embedding": [1]}], "usage": {"prompt_tokens": "1"}}
+    )
+    refused(ErrorCode.RUNTIME_ERROR, "the numbers of tokens are none", written, graph)
 
 
 # Names and models

@@ -64,6 +64,12 @@ class OpenAIServer:
         wanted = f"no model is named {self.model!r}" if self.model else "the address names no model after a #"
         raise ModelNotFound(f"{self.name}: {wanted}; there are {shown}")
 
+    def answer(self, call: Call, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to a request, an object of JSON. Raises `NNError`, `Unanswered` and `Busy`."""
+        with self._exchange(call, path, body) as answer:
+            self._require_success(answer)
+            return self._json(answer.whole(self._settings.max_answer_bytes))
+
     @contextmanager
     def events(self, call: Call, path: str, body: Mapping[str, Any]) -> Iterator[Iterator[dict[str, Any]]]:
         """The events of a text, each an object of JSON, as they come. Raises `NNError`, `Unanswered` and `Busy`."""
