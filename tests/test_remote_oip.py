@@ -322,12 +322,13 @@ def test_a_server_that_comes_later(fake: OipFake) -> None:
     raise AssertionError("the graph doesn't find its server again")
 
 
-def test_computes_survive_a_server_that_is_killed(models: dict[str, bytes], tmp_path: Path) -> None:
+def test_computes_survive_a_server_that_is_killed(
+    server: serving.Command, models: dict[str, bytes], tmp_path: Path
+) -> None:
     graphs = serving.write_graphs(tmp_path, {"net": models["net"]})
-    with serving.command("--graphs", str(graphs)) as first, serving.command("--graphs", str(graphs)) as second:
-        for running in (first, second):
-            running.wait_until_ready()
-        graph = wasi_nn.load([f"grpc://{first.grpc}/net", f"grpc://{second.grpc}/net"], options={"balance": "rotate"})
+    with serving.command("--graphs", str(graphs)) as first:
+        first.wait_until_ready()
+        graph = wasi_nn.load([f"grpc://{first.grpc}/net", f"grpc://{server.grpc}/net"], options={"balance": "rotate"})
         done = [0] * 4
         killed = threading.Event()
 
@@ -501,24 +502,15 @@ def safe_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str,
     certificate, key = make_certificate(folder)
     (folder / "net.onnx").write_bytes(onnx_models.relu())
     (folder / "token").write_text(f"{TOKEN}\n")
-    arguments = ("--tls-cert", str(certificate), "--tls-key", str(key), "--token-file", str(folder / "token"))
-    with serving.command("--graph", f"net={folder / 'net.onnx'}", *arguments) as running:
-        yield f"grpcs://{running.grpc}/net", folder
-
-
-def loaded_once_ready(address: str, options: dict[str, Any]) -> wasi_nn.Graph:
-    while True:
-        try:
-            return wasi_nn.load(address, options=options)
-        except NNError as error:
-            if "isn't ready" not in str(error):
-                raise
+    settings: dict[str, Any] = {"tls": (certificate, key), "token_file": folder / "token"}
+    with serving.RunningServer({"net": folder / "net.onnx"}, grpc_port=0, **settings) as running:
+        yield f"{running.server.addresses['grpc']}/net", folder
 
 
 def test_tls_and_tokens(safe_server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address, folder = safe_server
     trusting = {"ca-file": str(folder / "cert.pem")}
-    graph = loaded_once_ready(address, trusting | {"token-file": str(folder / "token")})
+    graph = wasi_nn.load(address, options=trusting | {"token-file": str(folder / "token")})
     assert graph.compute({"x": X})["y"].tolist() == [0, 2, 0, 4]
     refused(ErrorCode.SECURITY, "token", wasi_nn.load, address, options=trusting)
     monkeypatch.setenv("THE_TOKEN", "wrong-token-that-is-secret")

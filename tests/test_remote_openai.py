@@ -198,12 +198,11 @@ def test_a_server_in_front_of_another(address: str) -> None:
             assert raised.value.code == "context_length_exceeded"
 
 
-def test_embeddings(fake: HttpFake, folder: Path) -> None:
-    arguments = ("--graph", f"llm={folder / 'llm.gguf'}", "--graph-option", "llm:embedding=true")
-    with serving.command(*arguments) as running:
-        running.wait_until_ready()
-        address = f"openai+http://{running.http[0]}:{running.http[1]}/v1#llm"
-        here, there = (wasi_nn.load(model, options={"embedding": True}) for model in (folder / "llm.gguf", address))
+def test_embeddings(folder: Path) -> None:
+    vectors = wasi_nn.NamedGraph(folder / "llm.gguf", options={"embedding": True})
+    with serving.RunningServer({"llm": vectors}) as running:
+        address = f"openai+http://{running.address[0]}:{running.address[1]}/v1#llm"
+        here, there = running.registry.get("llm"), wasi_nn.load(address, options={"embedding": True})
         for prompt, options in (("abc", {}), ('["abc", "d"]', {"batch": True, "embd_normalize": 2})):
             text, about = written(here, prompt, **options)
             text_there, about_there = written(there, prompt, **options)
@@ -338,20 +337,12 @@ def test_options_of_an_operator_that_are_wrong(options: dict[str, Any], words: s
 # Credentials
 
 
-def test_tls_and_tokens(folder: Path) -> None:
-    files = ("--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem"))
-    with serving.command(
-        "--graph", f"llm={folder / 'llm.gguf'}", *files, "--token-file", str(folder / "token")
-    ) as running:
-        host, port = running.http
+def test_tls_and_tokens(here: Graph, folder: Path) -> None:
+    settings: dict[str, Any] = {"tls": (folder / "cert.pem", folder / "key.pem"), "token_file": folder / "token"}
+    with serving.RunningServer({"llm": here}, **settings) as running:
+        host, port = running.address
         address, trusting = f"openai+https://{host}:{port}/v1#llm", {"ca-file": str(folder / "cert.pem")}
-        options = trusting | {"token-file": str(folder / "token")}
-        while True:
-            try:
-                graph = wasi_nn.load(address, options=options)
-                break
-            except ModelNotFound:  # not loaded yet
-                time.sleep(0.05)
+        graph = wasi_nn.load(address, options=trusting | {"token-file": str(folder / "token")})
         assert written(graph, n_predict=3)[0] == "bcd"
         refused(ErrorCode.SECURITY, "token", wasi_nn.load, address, options=trusting)
         refused(ErrorCode.RUNTIME_ERROR, "CERTIFICATE_VERIFY_FAILED", wasi_nn.load, address)
@@ -441,17 +432,12 @@ def test_a_text_that_has_begun_is_not_begun_again(fake: HttpFake) -> None:
     assert len(fake.requests) == 1
 
 
-def test_many_texts_at_once_of_two_servers_one_of_which_is_killed(folder: Path) -> None:
-    arguments = ("--graph", f"llm={folder / 'llm.gguf'}")
-    with serving.command(*arguments) as first, serving.command(*arguments) as second:
-        addresses = []
-        for running in (first, second):
-            running.wait_until_ready()
-            addresses.append(f"openai+http://{running.http[0]}:{running.http[1]}/v1#llm")
+def test_texts_at_once_survive_a_server_that_goes(here: Graph, address: str) -> None:
+    with serving.RunningServer({"llm": here}) as first:
+        addresses = [f"openai+http://{first.address[0]}:{first.address[1]}/v1#llm", address]
         graph = wasi_nn.load(addresses, options={"balance": "rotate"})
-        first.process.kill()
-        first.process.communicate()
-        on_threads(lambda _: written(graph, n_predict=4)[0] == "bcde" or pytest.fail("another text"), 4)
+        on_threads(lambda _: written(graph, n_predict=4)[0] == "bcde" or pytest.fail("another text"), 2)
+    on_threads(lambda _: written(graph, n_predict=4)[0] == "bcde" or pytest.fail("another text"), 4)
 
 
 # Time
