@@ -198,6 +198,21 @@ def test_a_server_in_front_of_another(address: str) -> None:
             assert raised.value.code == "context_length_exceeded"
 
 
+def test_the_server_of_llama_cpp(here: Graph, folder: Path) -> None:
+    import xllamacpp
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(folder / "llm.gguf")
+    parameters.n_parallel, parameters.warmup, parameters.verbosity = 1, False, -1
+    server = xllamacpp.Server(parameters)
+    there = wasi_nn.load(f"openai+{server.listening_address}")
+    for options in ({"n_predict": 5}, {"n_predict": 12, "reverse_prompt": "h"}):
+        assert written(there, "xyz", **options)[0] == written(here, "xyz", **options)[0]
+    assert pieces(there, b"k", n_predict=4) == (list("lmno"), {"input_tokens": 2, "output_tokens": 4}, False)
+    with pytest.raises(PromptTooLong):
+        written(there, "a" * 2000)
+
+
 def test_embeddings(folder: Path) -> None:
     vectors = wasi_nn.NamedGraph(folder / "llm.gguf", options={"embedding": True})
     with serving.RunningServer({"llm": vectors}) as running:
@@ -404,6 +419,21 @@ def test_errors_of_a_server(status: int, code: ErrorCode, kind: type[NNError], c
     assert raised.value.code is code
     fake.answer = lambda handler: send_json(handler, status, [1])
     refused(code, f"HTTP status {status}", written, graph)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "context_length_exceeded", "message": "no"},
+        {"type": "exceed_context_size_error", "message": "no"},
+        {"message": "This model's maximum context length is 256 tokens. However, you requested 300"},
+    ],
+)
+def test_a_prompt_that_is_too_long_for_a_server(error: Any, fake: HttpFake) -> None:
+    graph = wasi_nn.load(at(fake))
+    fake.answer = lambda handler: send_json(handler, 400, {"error": error})
+    with pytest.raises(PromptTooLong):
+        written(graph)
 
 
 def test_a_server_that_is_not_ready_is_asked_twice(fake: HttpFake) -> None:

@@ -22,6 +22,8 @@ _LONGEST_LINE = 1 << 20  # bytes of an event
 _LONGEST_ERROR = 1 << 16  # bytes
 _LONGEST_REASON = 600  # characters
 _MOST_LISTED = 10
+_TOO_LONG = {"context_length_exceeded", "exceed_context_size_error"}
+"""How OpenAI and llama.cpp's server say that a prompt doesn't fit; vLLM says it in words."""
 
 _STATUS = {
     400: ErrorCode.INVALID_ARGUMENT,
@@ -129,7 +131,7 @@ class OpenAIServer:
         text = str(details.get("message") or details.get("detail") or "")
         reason = self._settings.credentials.without_tokens(printable(" ".join(text.split())))[:_LONGEST_REASON]
         message = f"{self.name}: {reason or f'HTTP status {status}'}"
-        if details.get("code") == "context_length_exceeded":
+        if _TOO_LONG & {str(details.get("code")), str(details.get("type"))} or "maximum context length" in text:
             return PromptTooLong(message)
         if status == 429:
             return Busy(message)
