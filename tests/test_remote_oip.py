@@ -167,7 +167,7 @@ def test_inputs_that_need_not_be_set(fake: OipFake, port: int) -> None:
 
 
 def test_a_version_of_the_model(fake: OipFake, port: int, server: serving.Command) -> None:
-    graph = wasi_nn.load(at(port), options={"version": "7"})
+    graph = wasi_nn.load(at(port), options={"version": 7})
     graph.compute({"x": X})
     assert fake.calls[0][0].model_version == "7"
     address = f"grpc://{server.grpc}/net"
