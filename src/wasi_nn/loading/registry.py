@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wasi_nn.arguments import as_builders, as_flag, as_mapping, as_options, as_path, as_text, wrong_argument
-from wasi_nn.backends import Buffer
 from wasi_nn.backends.options import cannot_be
 from wasi_nn.backends.remote.addresses import as_remote_model
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable, shortened
@@ -22,6 +21,7 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import failure
 from wasi_nn.limits.stopping import turn
 from wasi_nn.loading.choose import choose, files_at
+from wasi_nn.loading.digest import bytes_of, require_digest
 from wasi_nn.loading.file_states import FileState, state_of
 from wasi_nn.loading.load import load
 from wasi_nn.loading.named_graph import NamedGraph, Source, is_batch, is_delay, is_sha256
@@ -29,7 +29,6 @@ from wasi_nn.loading.rules import LoadRules, as_rules, known_runtime
 from wasi_nn.loading.served_guest import ServedGuest
 from wasi_nn.loading.shared_graph import SharedGraph
 from wasi_nn.process import forks
-from wasi_nn.process.files import read_regular
 from wasi_nn.settings import how_to_set
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
@@ -268,9 +267,9 @@ class Registry:
 
             return converted(source) if rules.convert_types else source
         if named.sha256 is not None or _is_paths(source):
-            source = _builders(name, source)
+            source = bytes_of(name, source)
         if named.sha256 is not None:
-            _require_digest(name, source, named.sha256)
+            require_digest(name, source, named.sha256)
         return load(
             source,
             named.encoding,
@@ -367,28 +366,3 @@ def _existing(path: str | os.PathLike[str]) -> Path:
     except OSError as error:  # for example, the name is too long, or a folder may not be searched
         raise ModelNotFound(f"no such file or directory: {one_line(error)}") from error
     raise ModelNotFound(printable(f"no such file or directory: {path}"))
-
-
-def _builders(name: str, source: Any) -> list[Buffer]:
-    """The bytes of a source that isn't a graph, read once."""
-    try:
-        parts = source if isinstance(source, list | tuple) else [source]
-        return [part if isinstance(part, Buffer) else read_regular(part) for part in parts]
-    except OSError as error:
-        raise NNError(ErrorCode.RUNTIME_ERROR, f"graph {name!r} can't be read: {one_line(error)}") from error
-
-
-def _require_digest(name: str, builders: Sequence[Buffer], expected: str) -> None:
-    import hashlib
-
-    digest = hashlib.sha256()
-    for builder in builders:
-        digest.update(builder)
-    if digest.hexdigest() != expected.strip().lower():
-        from wasi_nn.loading.explanation import what_is
-
-        message = f"graph {name!r} has sha256 {digest.hexdigest()}, not {expected}: it isn't loaded"
-        found = what_is(memoryview(builders[0]).cast("B")) if builders else None
-        if found is not None and found.hides:
-            message += f"; it is {found.name}: {found.advice}"
-        raise NNError(ErrorCode.SECURITY, message)
