@@ -69,7 +69,7 @@ def commands(folder: Path, items: int, rounds: int) -> None:
 
 def shell(text: str) -> Callable[[], object]:
     """A call of a shell."""
-    return lambda: subprocess.run(["sh", "-c", text], check=True, stdout=subprocess.DEVNULL)
+    return lambda: subprocess.run(["sh", "-c", text], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def loops(folder: Path, dims: dict[str, str], items: int, rounds: int) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,19 +63,22 @@ def trial_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 
         def tried(encoding: str, mode: str) -> Trial:
             if not asked:
+                folders: dict[str, Path] = {}
                 for each in sorted(product(MODELS, MODES), key=lambda each: each[0] != "tensorflow"):
                     if each[1] == "IN-PROCESS" or not isolation.unavailable():
                         folder = tmp_path_factory.mktemp("hostile")
-                        scene = _prepared(folder, *each)  # not on two threads at once
+                        scene = _prepared(folder, *each, folders.get(each[0]))  # not on two threads at once
                         asked[each] = threads.submit(_tried, folder, scene, *each)
+                        folders[each[0]] = folder
             return asked[encoding, mode].result()
 
         yield tried
         threads.shutdown(cancel_futures=True)
 
 
-def _prepared(folder: Path, encoding: str, mode: str) -> Scene:
-    """Write the models into the folder; returns the scene whose paths they contain."""
+def _prepared(folder: Path, encoding: str, mode: str, other: Path | None) -> Scene:
+    """Write the models into the folder; returns the scene whose paths they contain. Those that are the same in every
+    scene are taken from the folder of the other mode, if it is there."""
     scene, models = Scene(folder / "scene"), folder / "models"
     scene.prepare()
     (folder / "temporary").mkdir()
@@ -83,7 +87,11 @@ def _prepared(folder: Path, encoding: str, mode: str) -> Scene:
     (models / "endless").write_text(" ".join(endless))
     for place, model in enumerate(MODELS[encoding]):
         if _is_tried(model, mode):
-            _write(models / str(place), model.builders(scene))
+            made = other and other / "models" / str(place)
+            if model.alike and made and made.is_dir():
+                shutil.copytree(made, models / str(place), copy_function=os.link)
+            else:
+                _write(models / str(place), model.builders(scene))
     return scene
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx_models
 import pytest
+import serving_guests
 from command_guests import ECHOES_STDIN, command
 from conftest import REPOSITORY, SUPPORT
 from test_map import OBEYS
@@ -22,7 +24,7 @@ import wasi_nn
 from wasi_nn.errors import ErrorCode
 from wasi_nn.ray import ComputeGraph, RunGuest
 from wasi_nn.ray.messages import HttpRequest, handed_back, passed_on
-from wasi_nn.ray.model_app import ModelApp
+from wasi_nn.ray.model_app import ModelApp, models_of
 from wasi_nn.serving.settings import ServingLimits
 
 PYTHON = Path(sys.prefix) / "ray" / "bin" / "python"
@@ -125,7 +127,8 @@ def test_a_wrong_row_is_an_error(columns: dict[str, str], value: Any, message: s
 
 def answers(model: bytes, *requests: HttpRequest, **limits: Any) -> list[tuple[int, Any]]:
     async def main() -> list[tuple[int, Any]]:
-        app = ModelApp(wasi_nn.Registry({"a/net": model}), "a/net", ServingLimits(**limits), log_json=False)
+        (deployed,) = models_of(wasi_nn.Registry({"a/net": model}), 60.0)
+        app = ModelApp(pickle.loads(pickle.dumps(deployed)), ServingLimits(**limits), log_json=False)
         await app.load()
         got = [await app.answer(request) for request in requests]
         app.close()
@@ -160,6 +163,32 @@ def test_a_model_that_cannot_be_loaded_says_why() -> None:
     assert content["error"].startswith("model 'a/net' isn't ready: ")
 
 
+def test_a_guest_is_deployed_with_the_graphs_that_it_may_load(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(onnx_models.relu())
+    (tmp_path / "good.wat").write_text(serving_guests.GOOD)
+    tables: dict[str, Any] = {
+        "graphs": {
+            "net": {"path": "net.onnx"},
+            "other": {"path": "net.onnx"},
+            "shared": {"path": "net.onnx", "share-variables": True},
+        },
+        "guests": {
+            "good": serving_guests.small_guest("good.wat", graphs=["n*"]),
+            "learns": serving_guests.small_guest("good.wat", graphs=["*"]),
+        },
+    }
+    (tmp_path / "graphs.toml").write_text(serving_guests.as_toml(tables))
+    models = models_of(wasi_nn.Registry(tmp_path / "graphs.toml"), 60.0)
+    assert [(it.name, sorted(it.graphs), it.guest is None, it.can_repeat) for it in models] == [
+        ("net", ["net"], True, True),
+        ("other", ["other"], True, True),
+        ("shared", ["shared"], True, False),
+        ("good", ["net"], False, True),
+        ("learns", ["net", "other", "shared"], False, False),
+    ]
+    assert list(models[3].registry().guests) == ["good"]
+
+
 def test_tokens_stay_at_the_ingress() -> None:
     headers = [
         (b"authorization", b"Bearer secret"),
@@ -186,12 +215,15 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         message = f"Ray isn't installed: make {PYTHON.parent.parent.with_name('.ray')}"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     folder = tmp_path_factory.mktemp("ray")
-    graphs = {"net": onnx_models.relu(), "loop": onnx_models.loop(), "rows": onnx_models.relu(("batch", 2))}
+    graphs = {"loop": onnx_models.loop(), "rows": onnx_models.relu(("batch", 2))}
     for name, model in graphs.items():
         (folder / f"{name}.onnx").write_bytes(model)
-    (folder / "graphs.toml").write_text(
-        '[graphs."team/net"]\npath = "net.onnx"\n[graphs.loop]\npath = "loop.onnx"\noptions = { threads = 1 }\n'
-    )
+    (folder / "good.wat").write_text(serving_guests.GOOD)
+    tables = {
+        "graphs": {"loop": {"path": "loop.onnx", "options": {"threads": 1}}},
+        "guests": {"team/guest": serving_guests.small_guest("good.wat")},
+    }
+    (folder / "graphs.toml").write_text(serving_guests.as_toml(tables))
     (folder / "rows.toml").write_text('[graphs.rows]\npath = "rows.onnx"\n')
     (folder / "guest.wat").write_bytes(OBEYS)
     (folder / "tokens").write_text(TOKEN)
@@ -230,13 +262,15 @@ def test_a_cluster_speaks_the_protocol(report: dict[str, Any]) -> None:
         "metadata": 200,
         "infer": 200,
         "version": 200,
+        "guest": 200,
         "wrong input": 400,
         "no model": 404,
         "no path": 404,
         "page": 403,
     }
-    assert answers["metadata"][1]["name"] == "team/net"
-    assert answers["infer"][1]["outputs"][0]["data"] == [1, 0, 3, 0]
+    assert answers["metadata"][1]["name"] == "loop"
+    assert answers["infer"][1]["outputs"][0]["data"] == [3]
+    assert answers["guest"][1]["outputs"][0]["data"] == [1.5]
     assert answers["version"][1]["model_version"] == "1"
     assert answers["no model"][1] == {"error": "no model is named 'lop'; did you mean loop?"}
 

@@ -14,7 +14,7 @@ import pytest
 import sdk_guests
 from conftest import need, need_command
 from PIL import Image
-from sdk_languages import building, rust, table
+from sdk_languages import assemblyscript, building, rust, table
 from sdk_languages.language import GUESTS as PROGRAMS, SDK, Guest
 
 PHOTOGRAPHS = ("chelsea", "coffee", "rocket")
@@ -134,3 +134,10 @@ def test_debians_rust_builds_the_committed_guest(tmp_path: Path) -> None:
     built = tmp_path / "classify.wasm"
     rust.build_module("classify", "", built)
     assert built.read_bytes() == (rust.CRATE / "examples" / "classify.wasm").read_bytes()
+
+
+def test_asc_builds_the_committed_guest(tmp_path: Path) -> None:
+    need_command("npm", "npm")
+    built = tmp_path / "classify.wasm"
+    assemblyscript.build("classify", False, built)
+    assert built.read_bytes() == (assemblyscript.PACKAGE / "examples" / "classify.wasm").read_bytes()

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from wasi_nn.mapping.guest_map import map_guests as map_guests
     from wasi_nn.mapping.items import MapItem as MapItem
     from wasi_nn.mapping.results import MapResult as MapResult
+    from wasi_nn.session.guest_requests import Fault as Fault, GuestRequest as GuestRequest
     from wasi_nn.session.session import Session as Session
     from wasi_nn.tracing.recording import RecordingSession as RecordingSession
     from wasi_nn.tracing.replay import Difference as Difference, Replayed as Replayed, replay as replay
@@ -104,6 +105,7 @@ _EXPORTS = {
     "mapping.guest_map": ("map_guests",),
     "mapping.items": ("MapItem",),
     "mapping.results": ("MapResult",),
+    "session.guest_requests": ("Fault", "GuestRequest"),
     "session.session": ("Session",),
     "tracing.recording": ("RecordingSession",),
     "tracing.replay": ("Difference", "Replayed", "replay"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,19 @@ Builders = bytes | Sequence[bytes]
 Made = tuple[str, Callable[[Scene], Builders]]
 
 
+@dataclass(frozen=True)
+class _Alike:
+    """Makes a model that is the same in every scene."""
+
+    make: Callable[[], Builders]
+
+    def __call__(self, scene: Scene) -> Builders:
+        return self.make()
+
+
 def made(name: str, make: Callable[..., Builders], *arguments: Any, **keywords: Any) -> Made:
     """A model that doesn't depend on the scene."""
-    return name, lambda _: make(*arguments, **keywords)
+    return name, _Alike(partial(make, *arguments, **keywords))
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,11 @@ class Hostile:
     name: str
     make: Callable[[Scene], Builders]
     outcome: Outcome
+
+    @property
+    def alike(self) -> bool:
+        """Whether the model is the same in every scene."""
+        return isinstance(self.make, _Alike)
 
     def builders(self, scene: Scene) -> Sequence[bytes]:
         """The model's bytes."""

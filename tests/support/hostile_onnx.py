@@ -273,7 +273,7 @@ MODELS = corpus(
         ],
         refused(LARGE): [
             made("functions that call each other 2^40 times", doubling_functions, 40),
-            made("functions that call each other 2^20,000 times", chained_functions, 20_000),
+            made("functions that call each other 2^5,000 times", chained_functions, 5_000),
         ],
         refused(RUNTIME): [
             ("a compiled context in a file", lambda scene: context_of_elsewhere(str(scene.canary))),
@@ -323,7 +323,7 @@ MODELS = corpus(
         ],
         fails(RUNTIME, endless=True): [
             made("a loop of 2^60 rounds, which is told to stop", looping, 1 << 60),
-            made("constants that are multiplied 10,000 times", multiplying_constants, 10_000, 2000),
+            made("constants that are multiplied 2,000 times", multiplying_constants, 2_000, 2000),
         ],
         fails(RUNTIME): [
             made("a constant of 2^40 numbers", filled, HUGE),

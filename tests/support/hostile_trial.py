@@ -29,7 +29,8 @@ from wasi_nn.isolation import Isolation, spares
 from wasi_nn.isolation.wire.protocol import Request, request
 from wasi_nn.isolation.worker_process import Worker
 
-_ROOM = 4 << 30  # bytes of memory for models, in addition to those of a process that has run a good one
+_ROOM = 1 << 30  # bytes of memory for models, in addition to those of a process that has run a good one; some fill it
+_ROOM_OF_GGML = 4 << 30  # with less, the host would refuse some models before the runtime does
 _PATIENCE = 3  # seconds until a compute is interrupted
 _PATIENCE_WITH_ENDLESS = 0.5
 _LOOKED_AT = 1 << 20  # bytes of an output that are recorded
@@ -130,15 +131,16 @@ def _data_of(process: int) -> int:
     return int(Path(f"/proc/{process}/status").read_text().partition("VmData:")[2].split()[0]) << 10
 
 
-def _bound_memory() -> None:
+def _bound_memory(room: int) -> None:
     has = _data_of(os.getpid())
-    resource.setrlimit(resource.RLIMIT_DATA, (has + _ROOM, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_DATA, (has + room, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def main(folder: Path, encoding: str, mode: str) -> None:
     """Try each model that has no outcome yet, and the good model first and last."""
-    rules = LoadRules(isolate=mode == "ISOLATED")
+    room = _ROOM_OF_GGML if encoding == "ggml" else _ROOM
+    rules = LoadRules(isolate=Isolation(memory=room) if mode == "ISOLATED" else False)
     if encoding == "ggml":  # its threads wait for each other by spinning, and take most of a machine that is busy
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:])
     if mode == "ISOLATED":
@@ -155,7 +157,7 @@ def main(folder: Path, encoding: str, mode: str) -> None:
             outcome = attempt(builders, encoding, rules, _PATIENCE_WITH_ENDLESS if model.name in endless else _PATIENCE)
             print(model.name, json.dumps({**outcome, "seconds": time.monotonic() - began}), file=file)
             if place == 0:
-                _bound_memory()
+                _bound_memory(room)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Graphs and guests on a cluster of Ray with two nodes, both on this machine; `test_ray.py` runs it in the environment
 that has Ray. Writes what came out as JSON: `ray_cluster.py FOLDER OUTPUT`.
 
-The folder has `graphs.toml` with the graphs `team/net` and `loop`, `rows.toml` with the graph `rows`, `guest.wat`, and
-the file `tokens` with a token.
+The folder has `graphs.toml` with the graph `loop` and the guest `team/guest`, `rows.toml` with the graph `rows`,
+`guest.wat`, and the file `tokens` with a token.
 """
 
 from __future__ import annotations
@@ -121,10 +121,11 @@ def served(kill: Callable[[], object]) -> dict[str, Any]:
         "no token": ("GET", "/v2", None, {}),
         "ready": ("GET", "/v2/health/ready", None, {}),
         "server": ("GET", "/v2", None, token),
-        "metadata": ("GET", "/v2/models/team/net", None, token),
-        "infer": ("POST", "/v2/models/team/net/infer", tensor("x", "FP32", [1, -2, 3, -4]), token),
-        "version": ("POST", "/v2/models/team/net/versions/1/infer", tensor("x", "FP32", [1, -2, 3, -4]), token),
-        "wrong input": ("POST", "/v2/models/team/net/infer", tensor("z", "FP32", [1]), token),
+        "metadata": ("GET", "/v2/models/loop", None, token),
+        "infer": ("POST", "/v2/models/loop/infer", tensor("x", "INT64", [3]), token),
+        "version": ("POST", "/v2/models/loop/versions/1/infer", tensor("x", "INT64", [3]), token),
+        "guest": ("POST", "/v2/models/team/guest/infer", tensor("x", "FP32", [1]), token),
+        "wrong input": ("POST", "/v2/models/loop/infer", tensor("z", "FP32", [1]), token),
         "no model": ("GET", "/v2/models/lop", None, token),
         "no path": ("GET", "/v3", None, token),
         "page": ("GET", "/v2", None, {"Origin": "http://localhost", **token}),

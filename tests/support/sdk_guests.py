@@ -108,8 +108,8 @@ def graphs() -> dict[str, Graph | bytes]:
 
 
 def path_of(guest: Guest) -> Path:
-    """The built file. One that isn't committed is built; the test is skipped where a tool for that is missing, and fails
-    there in continuous integration."""
+    """The built file. One that isn't committed is built. Without a tool for that, the test is skipped; in continuous
+    integration, it fails."""
     if not guest.committed and not guest.file.exists():
         for tool in guest.tools:
             if shutil.which(tool) is None:

@@ -42,6 +42,7 @@ _LIMITS: dict[str, tuple[Any, str, str]] = {
     "json_bytes": (size, "BYTES", "the JSON in a request (default: 8M)"),
     "total_bytes": (size, "BYTES", "all requests that are under way, together (default: 1G)"),
     "header_bytes": (size, "BYTES", "the headers of a request (default: 64K)"),
+    "guests": (count, "N", "requests that guests answer at the same time (default: 64)"),
     "tensors": (count, "N", "inputs and outputs that a request names (default: 256)"),
     "connections": (count, "N", "connections at the same time (default: 1024)"),
 }

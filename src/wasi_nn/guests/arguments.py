@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from wasi_nn.guests.directories import Directories
     from wasi_nn.guests.guest_file import Guest
+    from wasi_nn.session.guest_requests import GuestRequest
 
 _GUEST = "the path of a .wasm or .wat file, or the bytes of either"
 _STDIN = "bytes, a pathlib.Path, sys.stdin or None"
@@ -61,6 +62,11 @@ def as_cache(cache: Any) -> bool | str:
     if isinstance(cache, str | bytes | os.PathLike):
         return as_path("cache", cache)
     return as_flag("cache", cache, also="or a directory, as a str or a pathlib.Path")
+
+
+def as_requests(requests: Any) -> Iterable[GuestRequest]:
+    """Requests for a guest. That each is a `GuestRequest` shows when the guest asks for it."""
+    return require_kind("requests", requests, Iterable, "an iterable of wasi_nn.GuestRequest(...)")
 
 
 def as_guest(guest: Any) -> Guest:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import wasmtime
 from wasmtime import Engine, Linker, MemoryType, Module, Store, Trap, WasmtimeError
 
-from wasi_nn.abi.core import extensions
+from wasi_nn.abi.core import extensions, serving
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER, end_if_cut_short
 from wasi_nn.errors import GuestError, GuestTrap, one_line, printable
@@ -127,7 +127,7 @@ def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store
             f"has imports that this host lacks: {listed([f'{module}.{name}' for module, name in missing])} "
             f"(this host has WASI preview 1 and {_functions_of(abi, modules)})"
         )
-    if abi.module in modules or extensions.MODULE in modules:
+    if not modules.isdisjoint((abi.module, extensions.MODULE, serving.MODULE)):
         memory = exports.get("memory")
         if not isinstance(memory, MemoryType):
             yield "exports no memory named 'memory', through which nn calls pass their data"
@@ -146,10 +146,11 @@ def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store
 
 def _functions_of(abi: type[CoreAbi], modules: Collection[str]) -> str:
     """The nn functions of this host for a message, with the extensions' for a guest that imports some."""
-    functions = f"{abi.module}: {', '.join(abi.functions)}"
-    if extensions.MODULE not in modules:
-        return functions
-    return f"{functions}; and {extensions.MODULE}: {', '.join(extensions.FUNCTIONS)}"
+    parts = [f"{abi.module}: {', '.join(abi.functions)}"]
+    for module, functions in ((extensions.MODULE, extensions.FUNCTIONS), (serving.MODULE, serving.FUNCTIONS)):
+        if module in modules:
+            parts.append(f"{module}: {', '.join(functions)}")
+    return "; and ".join(parts)
 
 
 def _problem_of_start(start: object) -> Iterator[str]:

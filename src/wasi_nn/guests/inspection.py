@@ -27,7 +27,7 @@ from wasi_nn.session.policy import EXTENSIONS
 from wasi_nn.session.session import Session
 
 _WASI_0_2 = ("cli", "clocks", "filesystem", "http", "io", "random", "sockets")
-_NN, _EXT = "wasi:nn/", "wasi-nn:ext/"
+_NN, _EXT, _SERVING = "wasi:nn/", "wasi-nn:ext/", "wasi-nn:serving/"
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,11 @@ def _named(imports: Iterable[tuple[str, str]]) -> tuple[str, ...]:
 def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) -> GuestReport:
     problems = []
     try:
-        compose.versions_of(wasm, name)
+        compose.bridges_of(wasm, name)
     except GuestError as error:
         problems.append(str(error).removeprefix(f"{name} "))
     imports = list(component.type.imports(engine))
-    nn = [imported for imported in imports if imported.startswith((_NN, _EXT))]
+    nn = [imported for imported in imports if imported.startswith((_NN, _EXT, _SERVING))]
     extensions = [imported.removeprefix(_EXT).partition("@")[0] for imported in nn if imported.startswith(_EXT)]
     wasi = [imported for imported in imports if imported.startswith("wasi:") and imported not in nn]
     make = make_of_component(imports, component.type.exports(engine))

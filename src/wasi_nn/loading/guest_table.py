@@ -26,7 +26,7 @@ from typing import Any
 from wasi_nn.arguments import shown
 from wasi_nn.backends.options import Check, is_flag, is_text, is_texts, one_of, taking
 from wasi_nn.errors import ErrorCode, NNError, nearest
-from wasi_nn.graph.datatypes import DATATYPES
+from wasi_nn.graph.datatypes import DATATYPES, MAX_TENSOR_NAME, MAX_TENSORS
 from wasi_nn.graph.fitting import MAX_RANK
 from wasi_nn.limits import units
 from wasi_nn.limits.limits import Limits
@@ -34,8 +34,6 @@ from wasi_nn.loading.file_tables import is_table, require_known
 from wasi_nn.loading.served_guest import GUEST_LIMITS, DeclaredTensor, GuestDirectory, ServedGuest, Serves
 
 _LARGEST_DIM = 2**32 - 1
-_MOST_TENSORS = 256
-_LONGEST_NAME = 1024  # bytes of a tensor's name
 
 
 def guest_of(where: str, folder: Path, name: str, keys: Any) -> ServedGuest:
@@ -138,8 +136,8 @@ def _environment(where: str, table: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _tensors(where: str, key: str, tables: Sequence[Any]) -> tuple[DeclaredTensor, ...]:
-    if len(tables) > _MOST_TENSORS:
-        raise _wrong(where, f"{len(tables)} {key}; at most {_MOST_TENSORS} are allowed")
+    if len(tables) > MAX_TENSORS:
+        raise _wrong(where, f"{len(tables)} {key}; at most {MAX_TENSORS} are allowed")
     tensors: list[DeclaredTensor] = []
     for place, table in enumerate(tables):
         what = f"{where}, {key} {place}"
@@ -159,7 +157,7 @@ _EXAMPLE = '[{ name = "label", datatype = "BYTES", shape = [1] }]'
 
 @taking("a text of 1 to 1,024 bytes")
 def _is_tensor_name(value: Any) -> bool:
-    return is_text(value) and len(value.encode()) <= _LONGEST_NAME
+    return is_text(value) and len(value.encode()) <= MAX_TENSOR_NAME
 
 
 @taking(f"a list of at most {MAX_RANK} whole numbers, where -1 stands for any size")

@@ -201,6 +201,13 @@ class Registry:
                 entry.graph = self._load(name, entry.named)
             return self._shared(name, entry, entry.graph) if entry.named.share_variables else entry.graph
 
+    def loaded(self, name: str) -> Graph | None:
+        """The graph of this name if `get` would give it at once; else None."""
+        entry = self._entries.get(as_text("name", name))
+        if entry is None or self._is_closed or entry.named.share_variables:
+            return None
+        return entry.graph
+
     @staticmethod
     def _shared(name: str, entry: _Entry, graph: Graph) -> Graph:
         """The graph on the variables of all guests. If they are lost, guests that come now get the model's own."""

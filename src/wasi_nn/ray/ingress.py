@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,7 @@ class Ingress:
     async def ready(self, request: Request) -> Response:
         """Whether all models are ready."""
         asked = (self._is_ready(name) for name in self._models)
-        is_ready = all(await while_connected(request.receive, asyncio.gather(*asked)))
+        is_ready = all(await while_connected(request.receive, _all(asked)))
         return as_json({"ready": is_ready}, 200 if is_ready else 503)
 
     async def _is_ready(self, name: str) -> bool:
@@ -157,3 +157,7 @@ class Ingress:
             raise ServingError(Reason.OVERLOADED, message, retry_after=1) from None
         except RayError as error:
             raise ServingError(Reason.FAILED, f"model {name!r} failed: {one_line(error)[:500]}") from error
+
+
+async def _all(asked: Iterable[Coroutine[Any, Any, bool]]) -> list[bool]:
+    return await asyncio.gather(*asked)

@@ -6,10 +6,11 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wasi_nn.serving.access import Tokens
 from wasi_nn.serving.failures import Reason, ServingError
+from wasi_nn.serving.long_calls import LongCalls
 from wasi_nn.serving.metrics import Metrics
 from wasi_nn.serving.request_bytes import RequestBytes
 from wasi_nn.serving.request_log import FinishedRequest, RequestLog
@@ -26,6 +27,7 @@ class Front:
     metrics: Metrics
     request_bytes: RequestBytes
     has_admin: bool = False
+    long_calls: LongCalls = field(default_factory=LongCalls)
 
     def require_admin(self) -> None:
         """Raise `ServingError` with `forbidden` unless the operator allows calls that list, load and unload models."""

@@ -19,8 +19,8 @@ from wasi_nn.serving.thread_calls import in_thread
 
 if TYPE_CHECKING:
     from wasi_nn.loading.named_graph import NamedGraph
-    from wasi_nn.loading.registry import Registry
     from wasi_nn.loading.rules import LoadRules
+    from wasi_nn.serving.guests.model_registry import ModelRegistry
 
 logger = logging.getLogger("wasi_nn.serving")
 
@@ -65,7 +65,7 @@ class Models:
     `longest` is the time in seconds that no compute may exceed.
     """
 
-    def __init__(self, registry: Registry, longest: float) -> None:
+    def __init__(self, registry: ModelRegistry, longest: float) -> None:
         self._registry = registry
         self._longest = longest
         self._models = {name: Model(name) for name in registry}

@@ -22,6 +22,7 @@ from wasi_nn.serving.access import Tokens
 from wasi_nn.serving.front import Front
 from wasi_nn.serving.http.connection import bounded_protocol
 from wasi_nn.serving.http.door import Door
+from wasi_nn.serving.http_guests.handlers import Handlers
 from wasi_nn.serving.metrics import Metrics
 from wasi_nn.serving.oip.grpc_service import GrpcService
 from wasi_nn.serving.oip.rest import RestEndpoints
@@ -75,6 +76,8 @@ class Server:
         self._settings = settings
         self._tokens = Tokens(settings.token_file)
         self.addresses: dict[str, str] = {}
+        self.handlers: Handlers | None = None
+        """The guests that answer HTTP requests, while HTTP is served."""
         self._is_asked_to_end = asyncio.Event()
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -121,6 +124,8 @@ class Server:
         try:
             self._tokens.reload()
             names = await self.service.models.reload()
+            if self.handlers is not None:
+                await self.handlers.load(frozenset(names))
         except (WasiNNError, OSError) as error:
             logger.error("nothing was reloaded: %s", one_line(error))
             return
@@ -150,7 +155,10 @@ class Server:
         settings, limits = self._settings, self._settings.limits
         listener = _listener(settings.host, port)
         language = OpenAIEndpoints(front)
-        router = Router([*RestEndpoints(front).routes(), *language.routes()], redirect_slashes=False)
+        routes = [*RestEndpoints(front).routes(), *language.routes()]
+        self.handlers = handlers = Handlers(front, self._registry)
+        self._start(handlers.load())
+        router = Router(routes, redirect_slashes=False, default=handlers)
         door: Any = Door(front, router, {"/v1/": error_content})
         config = uvicorn.Config(
             door,
@@ -181,6 +189,7 @@ class Server:
             server.should_exit = True
             await serving
             await language.close()
+            await handlers.close()
 
         return stop
 

@@ -11,6 +11,7 @@ from wasi_nn.serving.batches import BatchComputes
 from wasi_nn.serving.compute_queue import ComputeQueue
 from wasi_nn.serving.computes import Computes, SingleComputes
 from wasi_nn.serving.executions import Execution
+from wasi_nn.serving.guests.model_registry import ModelRegistry
 from wasi_nn.serving.models import VERSION, Model, Models
 from wasi_nn.serving.request import InferenceRequest, InferenceResult
 from wasi_nn.serving.settings import ServingLimits
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 
 
 class InferenceService:
-    """Serves the graphs of a registry within limits."""
+    """Serves the graphs of a registry, and the guests of its file that serve models, within limits."""
 
     def __init__(self, registry: Registry, limits: ServingLimits) -> None:
         self.limits = limits
-        self.models = Models(registry, limits.request_time)
+        self.models = Models(ModelRegistry(registry, limits.request_time), limits.request_time)
         self.queue = ComputeQueue(limits.computes, limits.total_queue, limits.queue)
         self.watchers: list[Callable[[str, Execution], object]] = []
-        """Called after each execution, with the name of its model."""
+        """Called after each execution of a graph that computes in batches, with the name of its model."""
         self.is_draining = False
         """Whether the server is about to end: balancers should send it no more requests."""
 
@@ -63,14 +64,15 @@ class InferenceService:
 
     def _computes(self, model: Model, served: ServedGraph) -> Computes:
         if served.computes is None:
-            executed = partial(self._executed, model)
             if served.batching is None:
-                served.computes = SingleComputes(self.queue, served, executed)
+                served.computes = SingleComputes(self.queue, served, model.statistics.executed)
             else:
-                served.computes = BatchComputes(self.queue, served, served.batching, executed)
+                served.computes = BatchComputes(
+                    self.queue, served, served.batching, partial(self._executed_batch, model)
+                )
         return served.computes
 
-    def _executed(self, model: Model, execution: Execution) -> None:
+    def _executed_batch(self, model: Model, execution: Execution) -> None:
         model.statistics.executed(execution)
         for watch in self.watchers:
             watch(model.name, execution)

@@ -31,6 +31,7 @@ class ServingLimits:
     json_bytes    bytes of the JSON in a request
     total_bytes   bytes of all requests that are under way
     header_bytes  bytes of a request's headers
+    guests        requests that guests answer at the same time, each in a sandbox on a thread
     tensors       inputs, and outputs that are asked for, of a request
     connections   connections at the same time
 
@@ -49,6 +50,7 @@ class ServingLimits:
     json_bytes: int = 8 * 2**20
     total_bytes: int = 2**30
     header_bytes: int = 64 * 2**10
+    guests: int = 64
     tensors: int = 256
     connections: int = 1024
 

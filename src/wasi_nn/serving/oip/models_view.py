@@ -32,7 +32,7 @@ def model_metadata(name: str, graph: Graph) -> dict[str, Any]:
     return {
         "name": name,
         "versions": [VERSION],
-        "platform": _platform(graph),
+        "platform": graph.platform,
         "inputs": _tensors(graph.inputs),
         "outputs": _tensors(graph.outputs),
     }
@@ -42,17 +42,13 @@ def _tensors(infos: Sequence[TensorInfo]) -> list[dict[str, Any]]:
     return [{"name": info.name, "datatype": datatype_of(info), "shape": shape_of(info)} for info in infos]
 
 
-def _platform(graph: Graph) -> str:
-    return f"{graph.runtime}_{graph.encoding.value}"
-
-
 def model_config(name: str, served: ServedGraph) -> dict[str, Any]:
     """The configuration of a model, as far as clients need it. Where requests are joined, the first dim isn't among the
     dims."""
     graph, batching = served.graph, served.batching
     config: dict[str, Any] = {
         "name": name,
-        "platform": _platform(graph),
+        "platform": graph.platform,
         "backend": graph.runtime,
         "max_batch_size": 0 if batching is None else batching.max_rows,
         "input": [_configured(info, batching) | ({"optional": True} if info.optional else {}) for info in graph.inputs],

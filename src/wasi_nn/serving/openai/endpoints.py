@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.http.bodies import read_body
 from wasi_nn.serving.http.disconnects import while_connected
 from wasi_nn.serving.http.door import as_json
+from wasi_nn.serving.long_calls import LARGE_JSON
 from wasi_nn.serving.openai.answers import new_answer
 from wasi_nn.serving.openai.event_stream import EventStream
 from wasi_nn.serving.openai.parameters import CHAT, COMPLETION, Known, model_of, read_object, read_text_parameters
@@ -102,7 +104,13 @@ class OpenAIEndpoints:
         facts, limits = request.scope["facts"], self._service.limits
         body = await read_body(request, limits, stack.enter_context(self._front.request_bytes.hold()))
         facts.bytes_in = len(body)
-        content = read_object(body, limits)
+        if len(body) > LARGE_JSON:
+            reading = partial(read_object, body, limits, in_pieces=True)
+            content = await while_connected(
+                request.receive, self._front.long_calls.make(reading, self._service.until(None))
+            )
+        else:
+            content = read_object(body, limits)
         facts.model = self._service.models.find(model_of(content)).name
         return content
 
