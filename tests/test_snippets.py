@@ -114,6 +114,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
         "inputs/a.bin": lambda: pack("<4f", 1, -2, 3, -4),
         "inputs/b.bin": lambda: pack("<4f", -5, 6, -7, 8),
     },
+    "docs/map.md": {**COLOURS, **GUESTS},
     "docs/onnx.md": {"classifier.onnx": classifier},
     "docs/python.md": {**COLOURS, **GUESTS},
     "docs/trace.md": {**COLOURS, **GUESTS},
@@ -276,6 +277,8 @@ def test_few_blocks_are_not_run() -> None:
     reasons = {f"{page}: {block.reason}" for page in PAGES for block in blocks_of(text_of(page)) if block.reason}
     assert reasons == {
         "README.md: it installs packages from a network",
+        "docs/scale-out.md: it installs packages from a network",
+        "docs/scale-out.md: it needs Ray, as tests/test_ray.py has it",
         "docs/serve.md: its first command needs a network, and its second one doesn't end",
         "docs/serve.md: it needs a server, as tests/test_serve_openai.py has it",
         "docs/serve.md: it needs a server, as tests/test_serve_triton.py has it",
