@@ -266,6 +266,22 @@ def test_files_are_given_by_their_paths(tmp_path: Path, capsys: pytest.CaptureFi
     assert "/item/apple.ppm" in results[0]["stdout"]
 
 
+@pytest.mark.parametrize(("give", "why"), [("path", "is not valid Unicode"), ("content", "can't be read")])
+def test_a_name_that_is_no_unicode_fails_alone(
+    guest: Path, tmp_path: Path, give: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, output = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\n.txt"), tmp_path / "results.jsonl"
+    Path(name).write_text("text")
+    arguments = (guest, name, guest, "--give", give, "--output", output)
+    code, _, error = run(*arguments, capsys=capsys)
+    assert code == 1
+    assert "\\udcff\\n.txt" in error
+    failed, done = lines_of(output)
+    assert (failed["item"], failed["kind"], done["ok"]) == (name, "error", True)
+    assert why in failed["error"]
+    assert "1 were done before, 1 had failed before" in run(*arguments, "--resume", capsys=capsys)[2]
+
+
 @pytest.mark.parametrize("separator", [b"\n", b"\0"])
 @pytest.mark.parametrize("source", ["file", "stdin", "dash"])
 def test_a_list_names_the_files(

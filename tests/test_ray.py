@@ -276,6 +276,12 @@ def test_a_cluster_speaks_the_protocol(report: dict[str, Any]) -> None:
 
 
 @pytest.mark.timeout(600)
+def test_a_client_that_goes_ends_its_compute(report: dict[str, Any]) -> None:
+    status, content = report["served"]["after leaving"]
+    assert (status, content["outputs"][0]["data"]) == (200, [3])
+
+
+@pytest.mark.timeout(600)
 def test_no_request_is_lost_when_a_node_dies(report: dict[str, Any]) -> None:
     answers = report["served"]["killed"]
     turns = report["served"]["turns"]

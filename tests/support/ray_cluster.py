@@ -11,6 +11,7 @@ import http.client
 import json
 import logging
 import os
+import socket
 import sys
 import tempfile
 import threading
@@ -131,9 +132,22 @@ def served(kill: Callable[[], object]) -> dict[str, Any]:
         "page": ("GET", "/v2", None, {"Origin": "http://localhost", **token}),
     }.items():
         report["answers"][name] = ask(port, method, path, body, headers)
+    report["after leaving"] = after_leaving(port, token)
     report["killed"] = under_load(port, token, kill)
     serve.shutdown()
     return report
+
+
+def after_leaving(port: int, token: dict[str, str]) -> tuple[int, Any]:
+    """The answer to a request behind others that would compute for hours, and whose clients have gone."""
+    content = json.dumps(tensor("x", "INT64", [10**12])).encode()
+    lines = ["POST /v2/models/loop/infer HTTP/1.1", "Host: here", f"Content-Length: {len(content)}"]
+    lines += [f"{name}: {value}" for name, value in token.items()]
+    for _ in range(6):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall("\r\n".join([*lines, "", ""]).encode() + content)
+            time.sleep(0.2)  # so that some compute, and others wait
+    return ask(port, "POST", "/v2/models/loop/infer", tensor("x", "INT64", [3]), token)
 
 
 def under_load(port: int, token: dict[str, str], kill: Callable[[], object]) -> list[Any]:
@@ -168,8 +182,6 @@ def wait_for_answers(answers: list[Any], count: int) -> None:
 
 
 def free_port() -> int:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 
