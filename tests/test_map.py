@@ -16,7 +16,7 @@ from typing import Any
 
 import onnx_models
 import pytest
-from command_guests import ECHOES_STDIN, command
+from command_guests import ECHOES_STDIN, OBEYS, command
 from conftest import C_GUESTS
 
 import wasi_nn
@@ -27,13 +27,6 @@ from wasi_nn.mapping.guest_map import GuestMap
 from wasi_nn.mapping.items import as_item, file_item
 
 EXAMPLE = C_GUESTS.parent / "example"
-OBEYS = command(
-    f"""{ECHOES_STDIN}
-    (if (i32.eq (i32.load8_u (i32.const 64)) (i32.const {ord("L")})) (then (loop $again (br $again))))
-    (if (i32.eq (i32.load8_u (i32.const 64)) (i32.const {ord("T")})) (then (unreachable)))
-    (if (i32.eq (i32.load8_u (i32.const 64)) (i32.const {ord("E")})) (then (call $exit (i32.const 3))))"""
-).encode()
-"""A guest that writes what it reads, and then loops for L, traps for T, and exits with 3 for E."""
 
 
 @pytest.fixture(scope="module")

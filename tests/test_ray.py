@@ -16,9 +16,8 @@ import numpy as np
 import onnx_models
 import pytest
 import serving_guests
-from command_guests import ECHOES_STDIN, command
+from command_guests import ECHOES_STDIN, OBEYS, command
 from conftest import REPOSITORY, SUPPORT
-from test_map import OBEYS
 
 import wasi_nn
 from wasi_nn.errors import ErrorCode
@@ -231,6 +230,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     environment = os.environ | {
         "PYTHONPATH": str(REPOSITORY / "src"),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_memory_monitor_refresh_ms": "0",  # the memory of this machine is others' too
         "RAY_health_check_period_ms": "1000",  # a node that was killed is missed after five seconds
     }
     ended = subprocess.run(program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -249,6 +249,20 @@ def test_a_pipeline_runs_on_a_cluster(report: dict[str, Any]) -> None:
         ["one", 0, "", [0, 0], "one"],
         ["two", 0, "", [3, 0], "two"],
     ]
+
+
+@pytest.mark.timeout(600)
+def test_wrong_arguments_of_an_application_are_refused(report: dict[str, Any]) -> None:
+    none, missing, *others = report["refused"]
+    assert none == "there are no graphs to serve"
+    assert missing.endswith("none.toml: no such file or directory")
+    beginnings = (
+        "deployments: no model is named 'lop'; there are loop, team/guest; did you mean loop?",
+        "the argument graphs is missing: the path of a file of graphs",
+        "no argument is named 'graph'; there are graphs, deployments, ",
+        "no limit is named 'requests'; there are computes, queue, ",
+    )
+    assert [other[: len(beginning)] for other, beginning in zip(others, beginnings, strict=True)] == list(beginnings)
 
 
 @pytest.mark.timeout(600)

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from ray.cluster_utils import Cluster
 import wasi_nn
 import wasi_nn.ray
 
-SMALL = {"num_cpus": 2, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+HERE = "127.0.0.1"
+SMALL = {"num_cpus": 2, "object_store_memory": 100 * 2**20, "include_dashboard": False, "node_ip_address": HERE}
 QUICK = {"health_check_period_s": 1, "health_check_timeout_s": 5, "graceful_shutdown_timeout_s": 1}
 TURNS = 50_000  # of the loop in the model: some tens of milliseconds
 CLIENTS = 4
@@ -45,6 +47,7 @@ def main(folder: Path, output: Path) -> None:
             ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
             report["nodes"] = sum(node["Alive"] for node in ray.nodes())
             report["pipeline"] = pipeline()
+            report["refused"] = refused()
             report["served"] = served(lambda: cluster.remove_node(worker, allow_graceful=False))
         finally:
             ray.shutdown()
@@ -83,8 +86,26 @@ def pipeline() -> Any:
 # Ray Serve
 
 
+def refused() -> list[str]:
+    """What is said about arguments that are wrong."""
+    messages = []
+    for function, arguments in (
+        (wasi_nn.ray.app, [{}]),
+        (wasi_nn.ray.app, ["none.toml"]),
+        (partial(wasi_nn.ray.app, deployments={"lop": {}}), ["graphs.toml"]),
+        (wasi_nn.ray.build, [{}]),
+        (wasi_nn.ray.build, [{"graph": "graphs.toml"}]),
+        (wasi_nn.ray.build, [{"graphs": "graphs.toml", "limits": {"requests": 1}}]),
+    ):
+        try:
+            function(*arguments)
+        except wasi_nn.NNError as error:
+            messages.append(error.message)
+    return messages
+
+
 def ask(port: int, method: str, path: str, body: Any = None, headers: Any = None) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection = http.client.HTTPConnection(HERE, port, timeout=120)
     try:
         content = body if body is None or isinstance(body, bytes) else json.dumps(body)
         connection.request(method, path, content, headers or {})
@@ -105,7 +126,7 @@ def served(kill: Callable[[], object]) -> dict[str, Any]:
     """The answers of the application before and while a node is killed."""
     port = free_port()
     serve.start(
-        http_options={"host": "127.0.0.1", "port": port},
+        http_options={"host": HERE, "port": port},
         proxy_location="HeadOnly",
         logging_config={"log_level": "ERROR"},
     )
@@ -144,7 +165,7 @@ def after_leaving(port: int, token: dict[str, str]) -> tuple[int, Any]:
     lines = ["POST /v2/models/loop/infer HTTP/1.1", "Host: here", f"Content-Length: {len(content)}"]
     lines += [f"{name}: {value}" for name, value in token.items()]
     for _ in range(6):
-        with socket.create_connection(("127.0.0.1", port)) as client:
+        with socket.create_connection((HERE, port)) as client:
             client.sendall("\r\n".join([*lines, "", ""]).encode() + content)
             time.sleep(0.2)  # so that some compute, and others wait
     return ask(port, "POST", "/v2/models/loop/infer", tensor("x", "INT64", [3]), token)
@@ -182,7 +203,7 @@ def wait_for_answers(answers: list[Any], count: int) -> None:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    with socket.create_server((HERE, 0)) as free:
         return int(free.getsockname()[1])
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,20 +116,22 @@ def app(
 def build(arguments: dict[str, Any]) -> Application:
     """`app` with its arguments in a mapping, for the files of `serve deploy` and KubeRay: `limits` is a mapping of
     fields of `ServingLimits`. Raises `NNError` as `app` does, also for an argument that there isn't."""
-    known = ("graphs", "deployments", "ingress", "limits", "token_file", "log_json")
-    for name in arguments:
-        if name not in known:
-            message = f"no argument is named {shown(name)}; there are {', '.join(known)}{nearest(name, known)}"
-            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+    _require_known("argument", arguments, ("graphs", "deployments", "ingress", "limits", "token_file", "log_json"))
     if "graphs" not in arguments:
         raise NNError(ErrorCode.INVALID_ARGUMENT, "the argument graphs is missing: the path of a file of graphs")
     given = dict(arguments)
-    if isinstance(given.get("limits"), Mapping):
-        try:
-            given["limits"] = ServingLimits(**given["limits"])
-        except TypeError as error:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"limits: {error}") from error
+    if "limits" in given:
+        limits = as_mapping("limits", given["limits"], "a mapping of fields of ServingLimits to numbers")
+        _require_known("limit", limits, [field.name for field in fields(ServingLimits)])
+        given["limits"] = ServingLimits(**limits)
     return app(**given)
+
+
+def _require_known(kind: str, given: Iterable[str], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            message = f"no {kind} is named {shown(name)}; there are {', '.join(known)}{nearest(str(name), known)}"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
 def _options(names: list[str], given: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
