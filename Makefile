@@ -39,8 +39,8 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's
 	$(BIN)/python -m bench.texts
 	$(BIN)/python -m bench.serving
 	$(BIN)/python -m bench.serving_texts
-	$(BIN)/python -m bench.mapping
 	$(BIN)/python -m bench.remote
+	$(BIN)/python -m bench.mapping
 	$(BIN)/python -m bench.peers
 
 PROTO := wasi_nn/oip/proto/open_inference.proto
@@ -92,7 +92,7 @@ $(VENV)/.ggml: pyproject.toml constraints.txt | $(VENV)/.made
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
-	$(INSTALL) -e '.[all,serve,dev]'
+	$(INSTALL) -e '.[all,serve,otel,dev]'
 	touch $@ $(VENV)/.onnx $(VENV)/.ggml
 
 # Triton's client, for tests of the server, wants other versions of packages than the rest.

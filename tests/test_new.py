@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import need, need_command
 
-from wasi_nn.cli import main, new_projects
+from wasi_nn.cli import main
 from wasi_nn.cli.new_projects import PROJECTS
 
 Output = pytest.CaptureFixture[str]
@@ -87,7 +87,7 @@ def test_the_languages_are_those_with_a_template() -> None:
 
 
 def test_the_list_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
-    monkeypatch.setattr(new_projects.shutil, "which", lambda command: None)
+    monkeypatch.setattr(shutil, "which", lambda command: None)
     assert new("--list") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["language", "guests", "tool", "here"]

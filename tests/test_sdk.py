@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import subprocess
 from pathlib import Path
 
 import make_sdk
 import models as real_models
-import numpy as np
 import onnx_models
-import onnxruntime
 import pytest
 import sdk_guests
 from conftest import need, need_command
-from PIL import Image
 from sdk_languages import assemblyscript, building, rust, table
 from sdk_languages.language import GUESTS as PROGRAMS, SDK, Guest
-
-PHOTOGRAPHS = ("chelsea", "coffee", "rocket")
 
 
 def test_the_numbers_of_the_sdks_are_the_hosts() -> None:
@@ -42,11 +37,6 @@ def test_every_word_has_its_numbers() -> None:
 
 
 # What the examples do
-
-
-@pytest.fixture(scope="module")
-def graphs() -> Mapping[str, object]:
-    return sdk_guests.graphs()
 
 
 @pytest.mark.parametrize("guest", sdk_guests.named("tour"), ids=str)
@@ -74,40 +64,18 @@ def _gave_back(guest: Guest, ran: sdk_guests.Ran) -> None:
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with photographs of the size that the network takes, and its labels."""
-    folder = tmp_path_factory.mktemp("photographs")
-    for name, path in real_models.photographs().items():
-        with Image.open(path) as picture:
-            side = min(picture.size)
-            left, top = ((size - side) // 2 for size in picture.size)
-            picture.crop((left, top, left + side, top + side)).resize((224, 224)).save(folder / f"{name}.ppm")
-    (folder / "labels.txt").write_bytes(real_models.efficientnet().labels.read_bytes())
-    return folder
+    return sdk_guests.photographs(tmp_path_factory.mktemp("photographs"))
 
 
 @pytest.fixture(scope="module")
 def best(photographs: Path) -> str:
-    """What a guest must say of the photographs: the runtime's own scores."""
-    session = onnxruntime.InferenceSession(real_models.efficientnet().model, providers=["CPUExecutionProvider"])
-    labels = (photographs / "labels.txt").read_text().splitlines()
-    said = ""
-    for name in PHOTOGRAPHS:
-        pixels = np.asarray(Image.open(photographs / f"{name}.ppm"), np.float32)
-        image = ((pixels - 127) / 128).transpose(2, 0, 1)[None]
-        [[scores]] = session.run(None, {"image": image})
-        shares = np.exp(scores - scores.max())
-        shares = 100 * shares / shares.sum()
-        order = np.argsort(-scores, kind="stable")[:5]
-        said += "".join([f"{name}.ppm\n", *(f"  {int(shares[it] + 0.5):3} %  {labels[it]}\n" for it in order)])
-    for word in ("tiger cat", "espresso", "missile"):
-        assert word in said, "the weights are real"
-    return said
+    return sdk_guests.best_labels(photographs)
 
 
 @pytest.mark.parametrize("guest", sdk_guests.named("classify"), ids=str)
 def test_photographs_are_classified_alike_in_every_language(guest: Guest, photographs: Path, best: str) -> None:
     need("torch", "'wasi-nn[pytorch]'")
-    arguments = ["net", "image", "labels.txt", *(f"{name}.ppm" for name in PHOTOGRAPHS)]
+    arguments = ["net", "image", "labels.txt", *sdk_guests.PHOTOGRAPHS]
     ran = sdk_guests.run(guest, arguments, {"net": real_models.efficientnet().model}, photographs)
     assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", best)
     _gave_back(guest, ran)
@@ -129,11 +97,30 @@ def test_the_crate_has_the_wit_of_its_imports() -> None:
     assert rust.COMPONENT_TYPE.read_bytes() == building.component_type(), "run: python tools/make_sdk.py guests rust"
 
 
-def test_debians_rust_builds_the_committed_guest(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("target", "features"),
+    [
+        ("wasm32-wasi", "std"),
+        ("wasm32-wasi", "std wasmedge"),
+        ("wasm32-wasi", "std component"),
+        ("wasm32-unknown-unknown", "component"),
+    ],
+)
+def test_debians_rust_takes_the_crate(target: str, features: str, tmp_path: Path) -> None:
     need_command("/usr/bin/rustc", "rustc libstd-rust-dev-wasm32 lld-14")
-    built = tmp_path / "classify.wasm"
-    rust.build_module("classify", "", built)
-    assert built.read_bytes() == (rust.CRATE / "examples" / "classify.wasm").read_bytes()
+    options = [f'--cfg=feature="{name}"' for name in features.split()]
+    crate = ["--crate-name=wasi_nn_guest", "--crate-type=rlib", "--edition=2021", "--emit=metadata", "-Dwarnings"]
+    command = ["/usr/bin/rustc", *crate, *options, "--target", target, "--out-dir", str(tmp_path), "src/lib.rs"]
+    compiled = subprocess.run(command, cwd=rust.CRATE, capture_output=True, text=True)
+    assert (compiled.returncode, compiled.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("abi", ["core", "wasmedge"])
+def test_zig_builds_the_committed_guests_in_c(abi: str, tmp_path: Path) -> None:
+    need("ziglang", "ziglang")
+    [guest] = [guest for guest in sdk_guests.named("tour", [abi]) if guest.language == "c"]
+    guest.build(tmp_path / "built.wasm")
+    assert (tmp_path / "built.wasm").read_bytes() == guest.file.read_bytes(), "run: python tools/make_sdk.py guests c"
 
 
 def test_asc_builds_the_committed_guest(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from struct import pack
@@ -21,6 +22,7 @@ import onnx_models
 import pytest
 from command_guests import EMPTY
 from conftest import C_GUESTS, REPOSITORY, SUPPORT, need
+from infer_guests import runs_by_name_and_by_bytes
 from installed_wheel import Installation, install
 from page_blocks import RUNNABLE, blocks_of, commands, indented_commands, same
 
@@ -229,18 +231,49 @@ def source_of(page: str, tmp_path: Path) -> Path:
     return tmp_path / f"{page.replace('/', '_')}.py"
 
 
+@pytest.fixture(scope="module")
+def folder_after(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that runs pages that share a folder, once: gives the folder of their folder `there`."""
+
+    @cache
+    def run_pages(*pages: str) -> Path:
+        folder = tmp_path_factory.mktemp("pages")
+        (folder / "there").mkdir()
+        for page in pages:
+            prepare(folder / "there", page)
+        run_all([step for page in pages for step in steps_of(page, text_of(page))], installation, folder)
+        return folder
+
+    return run_pages
+
+
 @pytest.mark.parametrize("pages", groups(), ids=lambda pages: "+".join(Path(page).stem for page in pages))
 def test_a_page_runs_as_it_stands(
-    pages: tuple[str, ...], installation: Installation, tmp_path: Path, request: pytest.FixtureRequest
+    pages: tuple[str, ...], folder_after: Callable[..., Path], request: pytest.FixtureRequest
 ) -> None:
-    for module in dict.fromkeys(module for page in pages for module in NEEDS.get(page, ())):
-        need(module, module)
+    need_all_of(pages)
     if any("isolate" in step.text for page in pages for step in steps_of(page, text_of(page))):
         request.getfixturevalue("isolation")
-    (tmp_path / "there").mkdir()
-    for page in pages:
-        prepare(tmp_path / "there", page)
-    run_all([step for page in pages for step in steps_of(page, text_of(page))], installation, tmp_path)
+    folder_after(*pages)
+
+
+def need_all_of(pages: Sequence[str]) -> None:
+    for module in dict.fromkeys(module for page in pages for module in NEEDS.get(page, ())):
+        need(module, module)
+
+
+def test_the_guest_in_python_that_a_page_builds(
+    folder_after: Callable[..., Path], write: Callable[[str, bytes], Path]
+) -> None:
+    need_all_of(["docs/components.md"])
+    folder = folder_after("docs/components.md")
+    guest, compiled = folder / "there" / "app.wasm", folder / "home" / ".cache" / "wasi-nn" / "compiled"
+    host = wasi_nn.Host({"relu": onnx_models.relu(["n"])}, cache=compiled)
+    runs_by_name_and_by_bytes(guest, "[NOT_FOUND]", host, write)
+    with pytest.raises(
+        wasi_nn.GuestTrap, match=r"own last lines .*:\n  \| Traceback (.*\n)*  \| ValueError: invalid literal for int"
+    ):
+        host.run(guest, ["--graph", "relu", "x=FP32:no number:1"], capture_output=True)
 
 
 @pytest.mark.parametrize("name", HELP)

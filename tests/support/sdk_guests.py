@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 
 import make_sdk
+import models as real_models
+import numpy as np
 import onnx_models
 import pytest
 from extension_graphs import Echo, Learner, Speller
@@ -27,6 +29,7 @@ from wasi_nn.limits.limits import HostLimits
 from wasi_nn.limits.usage import Usage
 
 GUESTS: tuple[Guest, ...] = tuple(guest for language in make_sdk.LANGUAGES for guest in language.guests)
+PHOTOGRAPHS = ("chelsea.ppm", "coffee.ppm", "rocket.ppm")
 TYPES = ("f16", "f32", "f64", "u8", "i32", "i64")
 
 TOUR = """\
@@ -105,6 +108,40 @@ def graphs() -> dict[str, Graph | bytes]:
     """The graphs that the guests ask for by name."""
     bf16 = onnx_models.identity(TensorType.BF16, (2,))
     return {"types": types(), "bf16": bf16, "learner": Learner(), "echo": Echo(), "speller": Speller()}
+
+
+def photographs(folder: Path) -> Path:
+    """Put photographs of the size that EfficientNet takes into a folder, and its labels; gives the folder."""
+    from PIL import Image
+
+    for name, path in real_models.photographs().items():
+        with Image.open(path) as picture:
+            side = min(picture.size)
+            left, top = ((size - side) // 2 for size in picture.size)
+            picture.crop((left, top, left + side, top + side)).resize((224, 224)).save(folder / f"{name}.ppm")
+    (folder / "labels.txt").write_bytes(real_models.efficientnet().labels.read_bytes())
+    return folder
+
+
+def best_labels(folder: Path) -> str:
+    """What a guest must say of the photographs in a folder: the runtime's own scores."""
+    import onnxruntime
+    from PIL import Image
+
+    session = onnxruntime.InferenceSession(real_models.efficientnet().model, providers=["CPUExecutionProvider"])
+    labels = (folder / "labels.txt").read_text().splitlines()
+    said = ""
+    for name in PHOTOGRAPHS:
+        pixels = np.asarray(Image.open(folder / name), np.float32)
+        image = ((pixels - 127) / 128).transpose(2, 0, 1)[None]
+        [[scores]] = session.run(None, {"image": image})
+        shares = np.exp(scores - scores.max())
+        shares = 100 * shares / shares.sum()
+        order = np.argsort(-scores, kind="stable")[:5]
+        said += "".join([f"{name}\n", *(f"  {int(shares[it] + 0.5):3} %  {labels[it]}\n" for it in order)])
+    for word in ("tiger cat", "espresso", "missile"):
+        assert word in said, "the weights are real"
+    return said
 
 
 def path_of(guest: Guest) -> Path:

@@ -153,7 +153,7 @@ def numbers(_: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-FLAGS = ("--target=wasm32-wasi", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-I", str(INCLUDE.relative_to(SDK)))
+FLAGS = ("--target=wasm32-wasi", "-O2", "-s", "-Wall", "-Wextra", "-Werror", "-I", str(INCLUDE.relative_to(SDK)))
 OF_ABI = {"core": (), "wasmedge": ("-DWNN_WASMEDGE",), "component": ("-DWNN_COMPONENT",)}
 """The macros that choose an ABI."""
 

@@ -9,6 +9,10 @@ import { Tensor } from "./tensor";
 /** The memory of a tensor for `set_input`: the places and sizes of its dims and elements, and its type. */
 const record: usize = memory.data(20, 4);
 
+/** The first buffer where a host doesn't tell the size of an output, and the most bytes that are tried then. */
+const FIRST_ROOM: u32 = 4096;
+const MOST_ROOM: u32 = 1 << 28;
+
 /** Inputs that are set, and outputs of the last compute. Inputs stay set from one compute to the next. */
 export class Context {
   private sizes: Map<u32, u32> = new Map(); // of the outputs that were read last, by index
@@ -68,8 +72,9 @@ export class Context {
       const array = instantiate<T>(room / sizeof<valueof<T>>());
       const size = this.read(index, array.dataStart, array.byteLength);
       if (size.error) {
-        if (size.error!.needed == 0) return Result.failed<T>(size.error!);
-        room = size.error!.needed;
+        if (size.error!.needed > 0) room = size.error!.needed;
+        else if (size.error!.code != Code.TooLarge || room >= MOST_ROOM) return Result.failed<T>(size.error!);
+        else room = room < FIRST_ROOM ? FIRST_ROOM : min(4 * room, MOST_ROOM); // not every host tells the size
       } else if (size.value.bytes != <u32>array.byteLength) {
         room = size.value.bytes;
       } else {

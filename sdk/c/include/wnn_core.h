@@ -166,11 +166,17 @@ static inline wnn_code wnn_output_into(wnn_context *context, uint32_t index, wnn
     return wnn_checked(error, "get_output: ");
 }
 
+/* The first buffer where a host doesn't tell the size of an output, and the most bytes that are tried then. */
+enum { WNN_FIRST_ROOM = 4096, WNN_MOST_ROOM = 1 << 30 };
+
 static inline wnn_code wnn_output(wnn_context *context, uint32_t index, wnn_type type, void **data, uint32_t *size) {
     (void)type;
-    wnn_code code = wnn_answer("get_output: ", wasi_nn_get_output, context->handle, index, context->last_size, data, size);
-    if (!code) context->last_size = *size;
-    return code;
+    for (uint32_t room = context->last_size;;) {
+        wnn_code code = wnn_answer("get_output: ", wasi_nn_get_output, context->handle, index, room, data, size);
+        if (!code) context->last_size = *size;
+        if (code != WNN_TOO_LARGE || room == WNN_MOST_ROOM) return code;
+        room = room < WNN_FIRST_ROOM ? WNN_FIRST_ROOM : room > WNN_MOST_ROOM / 4 ? WNN_MOST_ROOM : 4 * room;
+    }
 }
 
 /* The type and dims of an output, in the tensor. */

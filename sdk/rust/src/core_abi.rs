@@ -158,6 +158,10 @@ impl GraphHandle {
     }
 }
 
+/// The first buffer where a host doesn't tell the size of an output, and the most bytes that are tried then.
+const FIRST_ROOM: usize = 4096;
+const MOST_ROOM: usize = 1 << 30;
+
 pub(crate) struct ContextHandle {
     handle: u32,
     /// The sizes of the outputs that were read last, by index.
@@ -232,6 +236,11 @@ impl ContextHandle {
                 Ok(size) => break size,
                 Err(error) if error.needed() > 0 => {
                     elements.resize(whole::<E>(error.needed())?, E::default());
+                }
+                // Not every host tells the size.
+                Err(error) if error.code() == Code::TooLarge && elements.len() * E::TYPE.size() < MOST_ROOM => {
+                    let room = (elements.len() * E::TYPE.size() * 4).clamp(FIRST_ROOM, MOST_ROOM);
+                    elements.resize(room / E::TYPE.size(), E::default());
                 }
                 Err(error) => return Err(error),
             }

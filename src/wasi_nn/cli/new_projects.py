@@ -86,6 +86,7 @@ PROJECTS: Mapping[str, Project] = {
 
 def readme(project: Project, name: str) -> str:
     """The README of a new project."""
+    sdk = next(iter(project.vendored.values())).partition("/")[0]
     return f"""# {name}
 
 A guest for wasi-nn in {project.title}. It tells the colour of a red square, by the model `colours.onnx`.
@@ -95,5 +96,5 @@ A guest for wasi-nn in {project.title}. It tells the colour of a red square, by 
     wasi-nn run --dir . guest.wasm                         # the same model, from the guest's own bytes
 
 The build needs: {project.install}. `wasi-nn run --log-calls ...` shows each call of the guest.
-The SDK is in `{next(iter(project.vendored.values())).partition("/")[0]}`; `wasi-nn sdk` shows its README and more examples.
+The SDK is in `{sdk}`; `wasi-nn sdk` shows its README and more examples.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,9 +88,11 @@ class Ingress:
 
     async def ready(self, request: Request) -> Response:
         """Whether all models are ready."""
-        asked = (self._is_ready(name) for name in self._models)
-        is_ready = all(await while_connected(request.receive, _all(asked)))
+        is_ready = await while_connected(request.receive, self._are_ready())
         return as_json({"ready": is_ready}, 200 if is_ready else 503)
+
+    async def _are_ready(self) -> bool:
+        return all(await asyncio.gather(*(self._is_ready(name) for name in self._models)))
 
     async def _is_ready(self, name: str) -> bool:
         try:
@@ -165,7 +167,3 @@ class Ingress:
             response.cancel()
             raise
         return answer
-
-
-async def _all(asked: Iterable[Coroutine[Any, Any, bool]]) -> list[bool]:
-    return await asyncio.gather(*asked)

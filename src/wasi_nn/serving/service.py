@@ -15,6 +15,7 @@ from wasi_nn.serving.guests.model_registry import ModelRegistry
 from wasi_nn.serving.models import VERSION, Model, Models
 from wasi_nn.serving.request import InferenceRequest, InferenceResult
 from wasi_nn.serving.settings import ServingLimits
+from wasi_nn.serving.timeline import note_stage, stage
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph
@@ -51,7 +52,9 @@ class InferenceService:
         began = loop.time()
         model = self.models.find(request.model, request.version)
         try:
-            served = await self.models.served(model, request.until)
+            with stage("load"):
+                served = await self.models.served(model, request.until)
+            asked = loop.time()
             with served.in_use():
                 computed = await self._computes(model, served).compute(request)
         except BaseException:
@@ -59,6 +62,7 @@ class InferenceService:
             raise
         ended = loop.time()
         model.statistics.succeeded(began, ended, computed.execution)
+        _note_stages(asked, computed.execution)
         seconds = computed.execution.seconds
         return InferenceResult(VERSION, computed.outputs, max(0.0, ended - began - seconds), seconds)
 
@@ -86,3 +90,17 @@ class InferenceService:
         """A model and its graph. Raises `ServingError`."""
         model, served = await self.served(name, version)
         return model, served.graph
+
+
+def _note_stages(asked: float, execution: Execution) -> None:
+    """Note the stages of a request: its time in the queue, and the parts of the execution that it was in."""
+    note_stage("queue", asked, execution.began)
+    parts = (
+        ("inputs", execution.input_seconds),
+        ("compute", execution.run_seconds),
+        ("outputs", execution.output_seconds),
+    )
+    began = execution.began
+    for name, seconds in parts:
+        note_stage(name, began, began + seconds, lambda: {"requests": execution.requests, "rows": execution.rows})
+        began += seconds

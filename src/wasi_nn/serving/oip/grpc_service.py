@@ -21,6 +21,9 @@ from wasi_nn.serving.oip.grpc_tensors import answer_takes_long, read_request, ta
 from wasi_nn.serving.oip.repository import require_no_changes
 from wasi_nn.serving.request import InferenceRequest
 from wasi_nn.serving.request_log import FinishedRequest, request_id
+from wasi_nn.serving.request_traces import TOLD_BY
+from wasi_nn.serving.summaries import summaries
+from wasi_nn.serving.timeline import stage
 
 if TYPE_CHECKING:
     from wasi_nn.serving.front import Front
@@ -79,22 +82,25 @@ class GrpcService:
             "RepositoryModelUnload": ("unload", messages.RepositoryModelUnloadRequest, self._unload),
         }
         handlers = {
-            name: grpc.stream_unary_rpc_method_handler(partial(self._answer, call, kind, answer))
+            name: grpc.stream_unary_rpc_method_handler(partial(self._answer, f"{SERVICE}/{name}", call, kind, answer))
             for name, (call, kind, answer) in methods.items()
         }
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
-    async def _answer(self, call: str, kind: Any, answer: Answer, _: Any, context: Any) -> bytes:
+    async def _answer(self, route: str, call: str, kind: Any, answer: Answer, _: Any, context: Any) -> bytes:
         """The answer to a request, which is checked before and noted afterwards; errors become codes of gRPC."""
-        metadata = dict(context.invocation_metadata())
-        facts = FinishedRequest(request_id(_text(metadata.get("x-request-id"))), "grpc", call, status="OK")
+        metadata = {name: _text(value) for name, value in context.invocation_metadata()}
+        facts = FinishedRequest(request_id(metadata.get("x-request-id")), "grpc", call, status="OK", headers=metadata)
+        facts.route = route
         try:
             with self._front.noting(facts), self._front.request_bytes.hold() as held:
                 try:
-                    content = b""  # of a probe, which waits for nothing
-                    if call not in _PROBES:
-                        self._front.tokens.require(_text(metadata.get("authorization")))
-                        content = await self._messages.read(context)
+                    self._front.admit(facts, metadata.get("authorization"), is_probe=call in _PROBES)
+                    if facts.trace_file:
+                        context.set_trailing_metadata(((TOLD_BY, facts.trace_file),))
+                    content = (
+                        b"" if call in _PROBES else await self._messages.read(context)
+                    )  # a probe waits for nothing
                     facts.bytes_in = len(content)
                     held.add(len(content))
                     response: bytes = (await answer(_decoded(kind, content), facts, context)).SerializeToString()
@@ -145,18 +151,22 @@ class GrpcService:
         return messages.ModelStatisticsResponse(model_stats=models_view.statistics(wanted))
 
     async def _infer(self, request: messages.ModelInferRequest, facts: FinishedRequest, context: Any) -> Any:
-        facts.model = request.model_name
+        facts.model, facts.is_work = request.model_name, True
         self._service.models.find(request.model_name, request.model_version)  # before the tensors are read
         long_calls, until = self._front.long_calls, self._service.until(context.time_remaining())
-        reading = partial(read_request, request, self._service.limits)
-        inputs, names, seconds = await long_calls.make(reading, until) if takes_long(request) else reading()
+        with stage("parse") as parsing:
+            reading = partial(read_request, request, self._service.limits)
+            inputs, names, seconds = await long_calls.make(reading, until) if takes_long(request) else reading()
+            parsing.tell(lambda: {"inputs": summaries(inputs)})
         until = min(until, self._service.until(seconds))
         inference = InferenceRequest(request.model_name, request.model_version, inputs, names, until)
         result = await self._service.infer(inference)
         facts.waited, facts.computed = result.waited, result.computed
-        if answer_takes_long(request, result):
-            return await long_calls.make(partial(write_response, request, result), until)
-        return write_response(request, result)
+        with stage("answer") as answering:
+            answering.tell(lambda: {"outputs": summaries(result.outputs)})
+            if answer_takes_long(request, result):
+                return await long_calls.make(partial(write_response, request, result), until)
+            return write_response(request, result)
 
     async def _index(self, request: messages.RepositoryIndexRequest, _: FinishedRequest, __: Any) -> Any:
         self._front.require_admin()
@@ -190,5 +200,5 @@ def _short(message: str) -> str:
     return message if len(message) <= _LONGEST_DETAILS else f"{message[:_LONGEST_DETAILS]}..."
 
 
-def _text(value: str | bytes | None) -> str | None:
+def _text(value: str | bytes) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else value

@@ -15,7 +15,7 @@ from wasi_nn.arguments import shown
 from wasi_nn.serving.failures import invalid
 from wasi_nn.serving.http.bodies import read_body
 from wasi_nn.serving.http.disconnects import while_connected
-from wasi_nn.serving.http.door import as_json
+from wasi_nn.serving.http.door import as_json, begin_work
 from wasi_nn.serving.long_calls import LARGE_JSON
 from wasi_nn.serving.models import State
 from wasi_nn.serving.oip import models_view
@@ -29,6 +29,8 @@ from wasi_nn.serving.oip.rest_request import (
 )
 from wasi_nn.serving.oip.rest_response import JSON_SIZE, takes_long as answer_takes_long, write_response
 from wasi_nn.serving.request import InferenceRequest
+from wasi_nn.serving.summaries import summaries
+from wasi_nn.serving.timeline import stage
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -138,9 +140,10 @@ class RestEndpoints:
         """An inference."""
         name, version = _model_of(request)
         self._service.models.find(name, version)  # before the body is read
-        facts, limits = request.scope["facts"], self._service.limits
+        facts, limits = begin_work(request), self._service.limits
         with self._front.request_bytes.hold() as held:
-            body = await read_body(request, limits, held)
+            with stage("body"):
+                body = await read_body(request, limits, held)
             facts.bytes_in = len(body)
             answer = self._inferred(name, version, body, _json_size(request), facts)
             content, headers = await while_connected(request.receive, answer, request.scope.get("connection"))
@@ -152,18 +155,22 @@ class RestEndpoints:
         """The body and the headers of the answer to an inference request."""
         limits, long_calls = self._service.limits, self._front.long_calls
         until = self._service.until(None)
-        if request_takes_long(body, json_size):
-            reading = partial(read_request, body, json_size, limits, in_pieces=True)
-            wanted = await long_calls.make(reading, until)
-        else:
-            wanted = read_request(body, json_size, limits)
+        with stage("parse") as parsing:
+            if request_takes_long(body, json_size):
+                reading = partial(read_request, body, json_size, limits, in_pieces=True)
+                wanted = await long_calls.make(reading, until)
+            else:
+                wanted = read_request(body, json_size, limits)
+            parsing.tell(lambda: {"inputs": summaries(wanted.inputs)})
         until = min(until, self._service.until(wanted.seconds))
         inference = InferenceRequest(name, version, wanted.inputs, tuple(wanted.outputs), until)
         result = await self._service.infer(inference)
         facts.waited, facts.computed = result.waited, result.computed
-        if answer_takes_long(wanted, result):
-            return await long_calls.make(partial(write_response, name, wanted, result, limits), until)
-        return write_response(name, wanted, result, limits)
+        with stage("answer") as answering:
+            answering.tell(lambda: {"outputs": summaries(result.outputs)})
+            if answer_takes_long(wanted, result):
+                return await long_calls.make(partial(write_response, name, wanted, result, limits), until)
+            return write_response(name, wanted, result, limits)
 
     async def index(self, request: Request) -> Response:
         """The models and their states."""
