@@ -40,6 +40,7 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's
 	$(BIN)/python -m bench.serving
 	$(BIN)/python -m bench.serving_texts
 	$(BIN)/python -m bench.peers
+	$(BIN)/python -m bench.sdk
 
 PROTO := wasi_nn/oip/proto/open_inference.proto
 
