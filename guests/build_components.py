@@ -4,10 +4,11 @@
     python guests/build_components.py --python FILE [APP]   # one in Python: 18 MB
     python guests/build_components.py --js FILE [APP]       # one in JavaScript: 1 MB
     python guests/build_components.py --wit FILE [INTERFACE]...     # the WIT for a component of your own
+    python guests/build_components.py --http-wit FILE       # the same for one that answers HTTP requests
 
 Those in C are committed, and the same tools build the same bytes. All but those in JavaScript are built with what the
-extra `dev` installs; those need `npm`, by which they get QuickJS into `build/npm`. APP is a script beside `app`:
-`ext` in Python, `stream` in JavaScript. The WIT has the world `guest`: wasi:nn, these interfaces of wasi-nn:ext, and
+extra `dev` installs; those need `npm`, by which they get QuickJS into `build/npm`. APP is a script beside `app`: `ext`
+or `web` in Python, `stream` in JavaScript. The WIT has the world `guest`: wasi:nn, these interfaces of wasi-nn:ext, and
 the WASI 0.2 that the guests in C call; the interface `requests` is that of wasi-nn:serving. docs/components.md says
 how to build a component with it.
 """
@@ -31,6 +32,7 @@ C_GUESTS = ("infer", "measure")
 EXTENDED_C_GUESTS = ("run_any", "stream")
 SERVING_C_GUESTS = ("serve_colours",)
 EXTENDED_SCRIPTS = ("ext", "stream")
+HTTP_SCRIPT = "web"
 COMPONENTIZE_QJS = "componentize-qjs@0.4.5"
 DRIVER = HERE.parent / "tests" / "support" / "components" / "driver.c"
 HTTP_GUEST = HERE.parent / "tests" / "support" / "http" / "guest.c"
@@ -142,17 +144,30 @@ def build_c(name: str, directory: Path) -> Path:
     return componentize(COMPONENTS / f"{name}.c", _NEWEST, "guest", wit, directory / f"{name}.wasm")
 
 
+def script_wit(app: str, wasi: str) -> tuple[str, str]:
+    """The WIT for a script that calls this WASI itself, and the name of its world."""
+    if app == HTTP_SCRIPT:
+        return http_wit(), "http-guest"
+    return guest_wit(wasi, extensions=EXTENSIONS if app in EXTENDED_SCRIPTS else ()), "guest"
+
+
+def python_wit(app: str) -> str:
+    """The WIT for a guest in Python, whose WASI is CPython's."""
+    return script_wit(app, "")[0]
+
+
 def build_python(built: Path, app: str = "app") -> Path:
-    """Build a guest in Python, whose WASI is CPython's, from `guests/component/python/APP.py`; gives the built file."""
+    """Build a guest in Python from `guests/component/python/APP.py`; gives the built file."""
     with tempfile.TemporaryDirectory() as scratch:
-        world = Path(scratch, "world.wit")
-        world.write_text(guest_wit(wasi="", extensions=EXTENSIONS if app in EXTENDED_SCRIPTS else ()))
+        file = Path(scratch, "world.wit")
+        wit, world = script_wit(app, "")
+        file.write_text(wit)
         command = [
             str(Path(sys.executable).with_name("componentize-py")),
             "-d",
-            str(world),
+            str(file),
             "-w",
-            "guest",
+            world,
             "componentize",
             app,
         ]
@@ -163,9 +178,10 @@ def build_python(built: Path, app: str = "app") -> Path:
 def build_js(built: Path, app: str = "app") -> Path:
     """Build a guest in JavaScript, with QuickJS in it, from `guests/component/js/APP.js`; gives the built file."""
     with tempfile.TemporaryDirectory() as scratch:
-        world = Path(scratch, "world.wit")
-        world.write_text(guest_wit(extensions=EXTENSIONS if app in EXTENDED_SCRIPTS else ()))
-        command = [str(_quickjs()), "--wit", str(world), "-n", "guest", "--sync", "--opt-size"]
+        file = Path(scratch, "world.wit")
+        wit, world = script_wit(app, WASI)
+        file.write_text(wit)
+        command = [str(_quickjs()), "--wit", str(file), "-n", world, "--sync", "--opt-size"]
         subprocess.run([*command, "--js", str(COMPONENTS / "js" / f"{app}.js"), "-o", str(built)], check=True)
     return built
 
@@ -215,6 +231,9 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:1] == ["--wit"] and len(arguments) > 1:
         built = [write_wit(Path(arguments[1]), *arguments[2:])]
+    elif arguments[:1] == ["--http-wit"] and len(arguments) > 1:
+        built = [Path(arguments[1])]
+        built[0].write_text(http_wit())
     elif arguments[:1] in (["--python"], ["--js"]):
         build_other = build_python if arguments[0] == "--python" else build_js
         built = [build_other(Path(arguments[1]), *arguments[2:])]

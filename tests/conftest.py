@@ -24,6 +24,7 @@ def pytest_configure() -> None:
     """Let Ctrl-C interrupt the processes of the tests, also where a shell in the background has it ignored; and have
     numpy start no threads in those processes, which spin for some time."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()  # until all tests are collected: imports stay, and looking through them takes a quarter of the time
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -36,6 +37,7 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

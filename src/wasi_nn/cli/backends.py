@@ -51,6 +51,7 @@ def main(options: argparse.Namespace) -> int:
 def _row(backend: Backend, distributions: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     from importlib.metadata import version
 
+    import wasi_nn
     from wasi_nn.backends import how_to_install, module_of
     from wasi_nn.errors import one_line
     from wasi_nn.loading.rules import LoadRules
@@ -70,7 +71,8 @@ def _row(backend: Backend, distributions: Mapping[str, Sequence[str]]) -> dict[s
     except Exception as error:  # the runtime is installed, but broken
         return row | {"install": f"{_BROKEN}: {one_line(error)}"}
     names = distributions.get(module_of(backend).partition(".")[0])
-    return row | {"version": version(names[0]) if names else None, "devices": devices}
+    own = wasi_nn.__version__ if backend.schemes else None  # a client that is a part of this package
+    return row | {"version": version(names[0]) if names else own, "devices": devices}
 
 
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 
 PROC_EXIT = "proc_exit"
+_DESCRIPTORS = "/proc/self/fd"
 
 
 def define_wasi(linker: Linker, proc_exit: Callable[..., int | None]) -> None:
@@ -111,6 +112,16 @@ class Wasi:
             return
         config.inherit_stdout()
         config.inherit_stderr()
+
+    def connect(self, stdin: int | None, stdout: int) -> None:
+        """Have the guest read and write these pipes, in place of the streams that it was given. The descriptors may be
+        closed afterwards."""
+        try:
+            if stdin is not None:
+                self._config.stdin_file = f"{_DESCRIPTORS}/{stdin}"
+            self._config.stdout_file = f"{_DESCRIPTORS}/{stdout}"
+        except WasmtimeError as error:
+            raise GuestError("the pipes of the guest can't be opened: the process has no files left") from error
 
     def write_stdout(self, content: bytes) -> None:
         """Write to the destination of the guest's standard output."""

@@ -8,6 +8,7 @@
     directories = { "/data" = "data", "/out" = { path = "out", writable = true } }   # read-only unless writable
     environment = { LANG = "C" }
     arguments = ["--top", "3"]
+    mount = "/labels"                        # the path of a guest that serves http; default: /guests/NAME
     reuse = false                            # whether a sandbox answers more than one request
     inputs = [{ name = "picture", datatype = "UINT8", shape = [-1, -1, 3] }]
     outputs = [{ name = "label", datatype = "BYTES", shape = [1] }]
@@ -18,6 +19,7 @@ Only `path` is required; a guest that serves a model needs `outputs` too. An unk
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -33,6 +35,8 @@ from wasi_nn.limits.limits import Limits
 from wasi_nn.loading.file_tables import is_table, require_known
 from wasi_nn.loading.served_guest import GUEST_LIMITS, DeclaredTensor, GuestDirectory, ServedGuest, Serves
 
+_MOUNT = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
+_OWN_PATHS = ("v1", "v2", "guests", "metrics", "openapi.json")  # where a guest would never be asked
 _LARGEST_DIM = 2**32 - 1
 
 
@@ -54,6 +58,8 @@ def guest_of(where: str, folder: Path, name: str, keys: Any) -> ServedGuest:
     serves = Serves(keys["serves"]) if "serves" in keys else None
     if serves is Serves.HTTP and (inputs or outputs):
         raise _wrong(where, "inputs and outputs belong to a guest that serves a model, not to one that serves http")
+    if "mount" in keys and (serves is Serves.MODEL or inputs or outputs):
+        raise _wrong(where, "mount is the path of a guest that serves http: a model has its name")
     if not outputs and (serves is Serves.MODEL or inputs):
         raise _wrong(where, "a guest that serves a model needs outputs, such as " + _EXAMPLE)
     return ServedGuest(
@@ -67,6 +73,7 @@ def guest_of(where: str, folder: Path, name: str, keys: Any) -> ServedGuest:
         inputs,
         outputs,
         keys.get("reuse", False),
+        keys.get("mount", ""),
     )
 
 
@@ -169,6 +176,14 @@ def _is_shape(value: Any) -> bool:
     )
 
 
+@taking(
+    "a path such as /labels, of letters, digits and -._~ between the slashes, whose first part isn't one of the "
+    f"server's own ({', '.join(_OWN_PATHS)})"
+)
+def _is_mount(value: Any) -> bool:
+    return is_text(value) and _MOUNT.fullmatch(value) is not None and value.split("/")[1] not in _OWN_PATHS
+
+
 @taking(f"a list of tables, such as {_EXAMPLE}")
 def _is_list(value: Any) -> bool:
     return isinstance(value, list)
@@ -190,6 +205,7 @@ _KEYS: dict[str, Check] = {
     "inputs": _is_list,
     "outputs": _is_list,
     "reuse": is_flag,
+    "mount": _is_mount,
 }
 _DIRECTORY_KEYS: dict[str, Check] = {"path": is_text, "writable": is_flag}
 _TENSOR_KEYS: dict[str, Check] = {

@@ -59,11 +59,18 @@ class ComputeQueue:
         if line.starter.is_ready:
             self._lines[line] = None
 
-    def _give(self, line: Line) -> None:
+    def take(self, line: Line) -> bool:
+        """Whether a turn is free, which the line has then."""
+        if not self._free:
+            return False
         self._free -= 1
         self.running += 1
         line.running += 1
         line.last_turn = next(self._numbers)
+        return True
+
+    def _give(self, line: Line) -> None:
+        self.take(line)
         line.starter.begin()
 
     def take_back(self, line: Line) -> None:
@@ -102,6 +109,10 @@ class Line:
         self.waiting -= count
         self._queue.waiting -= count
 
+    def take(self) -> bool:
+        """Whether a turn is free, which the line has then. For a line of which nothing waits while one is free."""
+        return self._queue.take(self)
+
     def offer(self) -> None:
         """Begin if a turn is free; the starter has become ready."""
         self._queue.offer(self)
@@ -131,13 +142,13 @@ class Turns:
     async def turn(self, until: float) -> None:
         """Wait for a turn. Raises `ServingError`: `overloaded` at once if the queue is full, `late` if there is no turn
         by `until`, a time of the event loop."""
+        if self._line.take():
+            return
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
         self._line.enter()
         self._waiting.append(turn)
         self._line.offer()
-        if turn.done():
-            return
         alarm = loop.call_at(until, self._expire, turn)
         try:
             await turn

@@ -58,10 +58,10 @@ class Metrics:
             "wasi_nn_queue_seconds", "Seconds before computes", ("model",), buckets=_SECONDS, registry=registry
         )
         self._batch_requests = Histogram(
-            "wasi_nn_batch_requests", "Requests of executions", ("model",), buckets=_SIZES, registry=registry
+            "wasi_nn_batch_requests", "Requests of batches", ("model",), buckets=_SIZES, registry=registry
         )
         self._batch_rows = Histogram(
-            "wasi_nn_batch_rows", "Rows of executions", ("model",), buckets=_SIZES, registry=registry
+            "wasi_nn_batch_rows", "Rows of batches", ("model",), buckets=_SIZES, registry=registry
         )
         self._batch_series: dict[str, tuple[Histogram, Histogram]] = {}
         service.watchers.append(self._count_execution)

@@ -15,6 +15,7 @@ from wasi_nn.serving.guests.model_registry import ModelRegistry
 from wasi_nn.serving.models import VERSION, Model, Models
 from wasi_nn.serving.request import InferenceRequest, InferenceResult
 from wasi_nn.serving.settings import ServingLimits
+from wasi_nn.serving.timeline import note_stage, stage
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph
@@ -30,7 +31,7 @@ class InferenceService:
         self.models = Models(ModelRegistry(registry, limits.request_time), limits.request_time)
         self.queue = ComputeQueue(limits.computes, limits.total_queue, limits.queue)
         self.watchers: list[Callable[[str, Execution], object]] = []
-        """Called after each execution, with the name of its model."""
+        """Called after each execution of a graph that computes in batches, with the name of its model."""
         self.is_draining = False
         """Whether the server is about to end: balancers should send it no more requests."""
 
@@ -51,7 +52,9 @@ class InferenceService:
         began = loop.time()
         model = self.models.find(request.model, request.version)
         try:
-            served = await self.models.served(model, request.until)
+            with stage("load"):
+                served = await self.models.served(model, request.until)
+            asked = loop.time()
             with served.in_use():
                 computed = await self._computes(model, served).compute(request)
         except BaseException:
@@ -59,19 +62,21 @@ class InferenceService:
             raise
         ended = loop.time()
         model.statistics.succeeded(began, ended, computed.execution)
+        _note_stages(asked, computed.execution)
         seconds = computed.execution.seconds
         return InferenceResult(VERSION, computed.outputs, max(0.0, ended - began - seconds), seconds)
 
     def _computes(self, model: Model, served: ServedGraph) -> Computes:
         if served.computes is None:
-            executed = partial(self._executed, model)
             if served.batching is None:
-                served.computes = SingleComputes(self.queue, served, executed)
+                served.computes = SingleComputes(self.queue, served, model.statistics.executed)
             else:
-                served.computes = BatchComputes(self.queue, served, served.batching, executed)
+                served.computes = BatchComputes(
+                    self.queue, served, served.batching, partial(self._executed_batch, model)
+                )
         return served.computes
 
-    def _executed(self, model: Model, execution: Execution) -> None:
+    def _executed_batch(self, model: Model, execution: Execution) -> None:
         model.statistics.executed(execution)
         for watch in self.watchers:
             watch(model.name, execution)
@@ -85,3 +90,17 @@ class InferenceService:
         """A model and its graph. Raises `ServingError`."""
         model, served = await self.served(name, version)
         return model, served.graph
+
+
+def _note_stages(asked: float, execution: Execution) -> None:
+    """Note the stages of a request: its time in the queue, and the parts of the execution that it was in."""
+    note_stage("queue", asked, execution.began)
+    parts = (
+        ("inputs", execution.input_seconds),
+        ("compute", execution.run_seconds),
+        ("outputs", execution.output_seconds),
+    )
+    began = execution.began
+    for name, seconds in parts:
+        note_stage(name, began, began + seconds, lambda: {"requests": execution.requests, "rows": execution.rows})
+        began += seconds

@@ -34,6 +34,7 @@ class ServingLimits:
     guests        requests that guests answer at the same time, each in a sandbox on a thread
     tensors       inputs, and outputs that are asked for, of a request
     connections   connections at the same time
+    traces        files with traces of single requests; the oldest ones are removed
 
     Raises `NNError` with `invalid-argument` for a value that isn't positive.
     """
@@ -53,6 +54,7 @@ class ServingLimits:
     guests: int = 64
     tensors: int = 256
     connections: int = 1024
+    traces: int = 100
 
     def __post_init__(self) -> None:
         require_positive(self, _LONGEST)

@@ -59,16 +59,28 @@ def data_path(path: Path) -> str:
 
 
 class Trace(CallRecorder):
-    """Writes a trace. Raises `NNError` with `runtime-error` if its files can't be opened."""
+    """Writes a trace. Raises `NNError` with `runtime-error` if its files can't be opened.
 
-    def __init__(self, path: Path, *, data: bool = False, title: str = "wasi-nn") -> None:
+    `first_row` is the name of row 1, and `zero` the time at which the trace begins, on the clock of the times that
+    `write` gets; by default it is now, on that of `time.perf_counter_ns`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        data: bool = False,
+        title: str = "wasi-nn",
+        first_row: str = "graphs",
+        zero: int | None = None,
+    ) -> None:
         super().__init__()
         path, title = as_path("trace", path), as_text("title", title)
         self.data = as_flag("data", data)
         self._files: list[int] = []
         self._stored: dict[bytes, int] = {}  # the offsets of contents, by their digests
         self._data_end = 0
-        self._began = perf_counter_ns()
+        self._began = perf_counter_ns() if zero is None else zero
         header = {"name": printable(title), "format": FORMAT, "data": data}
         first_event = _encoded({"name": "process_name", "ph": "M", "pid": 1, "tid": GRAPHS_ROW, "args": header})
         self._end = 0
@@ -82,7 +94,7 @@ class Trace(CallRecorder):
             self.close()
             reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
             raise NNError(ErrorCode.RUNTIME_ERROR, f"no trace can be written to {path}: {reason}") from error
-        self.name_row(GRAPHS_ROW, "graphs")
+        self.name_row(GRAPHS_ROW, first_row)
 
     def name_row(self, row: int, name: str) -> None:
         """Name a row of the timeline."""

@@ -16,14 +16,25 @@ from wasi_nn.abi.http.fields import Field, FieldBytes
 
 @dataclass(frozen=True)
 class RequestHead:
-    """A request without its body. `headers` have names in lower case."""
+    """A request without its body.
+
+    method, scheme, authority, version  as HTTP has them
+    path          the guest's part of the path, as the client sent it, with the query
+    headers       the fields, with names in lower case
+    prefix        the path up to the guest's part
+    decoded_path  `path` without its query and with its escapes decoded
+    client        the address of the client
+    """
 
     method: str
     path: str
-    """The path as the client sent it, with the query."""
     scheme: str = "http"
     authority: str | None = None
     headers: Sequence[Field] = ()
+    prefix: str = ""
+    decoded_path: str = ""
+    client: str = ""
+    version: str = "1.1"
 
 
 @dataclass(frozen=True)

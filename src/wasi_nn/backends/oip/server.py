@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _PORT = 8001
 _SMALL_ANSWER = 16 << 20  # bytes of a description
 _LONGEST_REASON = 600  # characters
+_NO_CONNECTION = ("failed to connect", "DNS resolution failed")
+"""How the details begin where no request was sent."""
 
 _CODES = {
     "INVALID_ARGUMENT": ErrorCode.INVALID_ARGUMENT,
@@ -62,6 +64,7 @@ class OipServer:
             ("grpc.min_reconnect_backoff_ms", round(1000 * settings.connect_timeout)),  # until a connection is made
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
+            ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a small message can't become a large one
             ("grpc.max_send_message_length", -1),  # the limits of the guest bound a request
             ("grpc.max_receive_message_length", max(settings.max_answer_bytes, _SMALL_ANSWER)),
         ]
@@ -113,7 +116,9 @@ class OipServer:
         reason = self._settings.credentials.without_tokens(printable(" ".join(details.split())))
         message = f"{self.name}: {reason[:_LONGEST_REASON] or code}"
         if code == "UNAVAILABLE":
-            return Unanswered(message, was_sent=not details.startswith("failed to connect"))
+            if details.startswith(_NO_CONNECTION):
+                return Unanswered(f"{self.name} can't be reached: {reason[:_LONGEST_REASON]}", was_sent=False)
+            return Unanswered(message, was_sent=True)
         if code == "RESOURCE_EXHAUSTED":
             # The libraries of gRPC say so of messages that are too large, and servers of too many requests.
             return NNError(ErrorCode.TOO_LARGE, message) if "larger than max" in details else Busy(message)

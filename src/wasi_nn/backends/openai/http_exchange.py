@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends.remote.failover import Unanswered
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable
+from wasi_nn.process.watchdog import Alarm
 
 if TYPE_CHECKING:
     from wasi_nn.backends.remote.addresses import Address
@@ -28,11 +29,11 @@ _PART = 65536  # bytes that are read at once, at most
 class Answer:
     """The answer to a request, whose body is read in parts. Every wait ends with the call."""
 
-    def __init__(self, name: str, response: Any, connection: Any, call: Call, most: int) -> None:
+    def __init__(self, name: str, response: Any, opened: socket.socket, call: Call, most: int) -> None:
         self.status: int = response.status
         self._name = name
         self._response = response
-        self._socket = connection.sock
+        self._socket = opened
         self._call = call
         self._left = self._most = most
 
@@ -43,9 +44,10 @@ class Answer:
             message = f"{self._name}: the answer has more than {self._most} bytes (option max-answer-bytes)"
             raise NNError(ErrorCode.TOO_LARGE, message)
         with _errors(self._name, self._call, was_sent=None):
-            if self._socket is not None:
-                self._socket.settimeout(self._call.seconds_left())
+            self._socket.settimeout(self._call.seconds_left())
             content: bytes = self._response.read1(_PART)
+        if not content:  # the socket may have been shut down
+            self._call.seconds_left()
         self._left -= len(content)
         return content
 
@@ -72,11 +74,13 @@ def exchange(
     if content is not None:
         headers["Content-Type"] = "application/json"
     seconds = min(settings.connect_timeout, call.seconds_left())
-    connection = _connection(address, context, seconds)
+    connection, alarm = _connection(address, context, seconds), Alarm()
     try:
         with _errors(name, call, was_sent=False):
             connection.connect()
         opened = connection.sock
+        # The timeout of a socket begins anew with each byte: the alarm ends what comes byte by byte.
+        alarm.set(call.until, lambda: _shut(opened))
         with call.ended_by(lambda: _shut(opened)):
             with _errors(name, call, was_sent=True):
                 opened.settimeout(call.seconds_left())
@@ -84,8 +88,9 @@ def exchange(
                 opened.settimeout(call.seconds_left())
                 response = connection.getresponse()
             with response:
-                yield Answer(name, response, connection, call, settings.max_answer_bytes)
+                yield Answer(name, response, opened, call, settings.max_answer_bytes)
     finally:
+        alarm.discard()
         connection.close()
 
 
@@ -112,11 +117,11 @@ def _errors(name: str, call: Call, *, was_sent: bool | None) -> Iterator[None]:
     try:
         yield
     except (OSError, http.client.HTTPException) as error:
-        if call.is_stopped:
-            call.seconds_left()
+        call.seconds_left()  # raises if the call was stopped, or its time is over
         if isinstance(error, TimeoutError) and was_sent is not False:
             raise call.late() from None
-        message = f"{name}: {printable(one_line(error))[:300]}"
+        reason = printable(one_line(error))[:300]
+        message = f"{name} can't be reached: {reason}" if was_sent is False else f"{name}: {reason}"
         if was_sent is None:
             raise NNError(ErrorCode.RUNTIME_ERROR, f"{message}, in the middle of the answer") from None
         raise Unanswered(message, was_sent=was_sent) from None

@@ -33,14 +33,14 @@ class Call:
             raise self.late()
         return left
 
+    @property
+    def until(self) -> float:
+        """The time of `time.monotonic` by which the whole call must end."""
+        return self._until
+
     def late(self) -> NNError:
         """The error for a call whose time is over."""
         return NNError(ErrorCode.TIMEOUT, f"the server didn't answer in time, {self._seconds:g} s at most")
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether the call was stopped."""
-        return self._stopped.is_set()
 
     @contextmanager
     def ended_by(self, end: Callable[[], object]) -> Iterator[None]:

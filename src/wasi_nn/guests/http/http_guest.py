@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import os
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from wasmtime import Engine, ExitTrap, Store, Trap, WasiConfig, WasmtimeError
+from wasmtime import Engine, ExitTrap, Store, Trap, WasmtimeError
 from wasmtime.component import Component, ComponentInstanceType, Linker
 
 from wasi_nn.abi.component import bridge
@@ -21,51 +18,25 @@ from wasi_nn.abi.http.functions import add_http
 from wasi_nn.abi.http.types import IncomingRequest, ResponseOutparam, Running
 from wasi_nn.abi.http.vocabulary import own
 from wasi_nn.abi.wasmtime_c_api import ADDRESS, SIZE, require_success, symbol
-from wasi_nn.errors import GuestError
+from wasi_nn.errors import GuestError, GuestTrap
 from wasi_nn.guests import guest_file
-from wasi_nn.guests.component_files import watch_files
-from wasi_nn.guests.directories import c_string, preopen
 from wasi_nn.guests.extensions import require_allowed
+from wasi_nn.guests.http.sandbox import Sandbox, opened
 from wasi_nn.guests.http.streams import StreamsHelper, send_stdout_to_stderr
-from wasi_nn.guests.output import STDERR
-from wasi_nn.guests.run_clock import RunClock
-from wasi_nn.guests.store_limits import MemoryCounts, new_store
-from wasi_nn.limits.compute_guard import ComputeGuard
+from wasi_nn.guests.store_limits import MemoryCounts
 from wasi_nn.session.policy import EXTENSIONS
 
 if TYPE_CHECKING:
     from wasi_nn.abi.http.exchange import Exchange
-    from wasi_nn.guests.arguments import RunArguments
-    from wasi_nn.guests.output import Output
-    from wasi_nn.limits.limits import Limits
     from wasi_nn.session.session import Session
 
 HANDLER = "wasi:http/incoming-handler@0.2."
 """The beginning of the name of the interface that such a guest exports; the number of a patch follows."""
 
-_DESCRIPTORS = "/proc/self/fd"
 _MOST_RESOURCES = 1024  # that a guest holds of a request: fields, bodies and so on
 
 _call = symbol("wasmtime_component_func_call", ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE, ADDRESS, SIZE)
 _REQUEST, _OUTPARAM = own("incoming-request"), own("response-outparam")
-
-
-@dataclass(frozen=True)
-class Sandbox:
-    """What a guest may use for one request.
-
-    The descriptors are ends of pipes for the bodies, which `HttpGuest.answer` closes; `body` is None where the request
-    has none. `stopped_by` gets the function that stops the guest, and at the end None.
-    """
-
-    arguments: RunArguments
-    limits: Limits
-    session: Session
-    guard: ComputeGuard
-    output: Output
-    body: int | None
-    answer: int
-    stopped_by: Callable[[Callable[[str], None] | None], None]
 
 
 class HttpGuest:
@@ -100,33 +71,29 @@ class HttpGuest:
 
         Raises `GuestTrap` if it traps, also when it is stopped, and `GuestError` if it can't be run.
         """
-        store = None
-        try:
-            config = self._wasi(sandbox)
-            store = new_store(self._engine, sandbox.limits, self._component, self._counts, 1)
-            store.set_wasi(config)
-            with closing(RunClock(self._engine, store, sandbox.limits, sandbox.guard)) as clock:
-                sandbox.output.stop = clock.stop
-                sandbox.stopped_by(clock.stop)
-                try:
-                    with watch_files(sandbox.arguments.dirs, sandbox.limits, clock.stop):
-                        self._run(store, exchange, sandbox)
-                except (Trap, WasmtimeError) as error:
-                    if sandbox.session.interruption is not None:
-                        raise sandbox.session.interruption from None
-                    if not isinstance(error, ExitTrap):
-                        raise guest_file.guest_error(self.name, error, sandbox.limits) from None
-                finally:
-                    sandbox.stopped_by(None)
-        finally:
-            if store is not None:
-                store.close()
+        session = sandbox.session
+        # The helper, which has no memory, is one instance more; the guest's linker is made already.
+        with opened(self.name, self._engine, self._component, self._counts, sandbox, own_instances=1) as (
+            store,
+            wasi,
+            _,
+        ):
+            wasi.set_in(store)
+            try:
+                self._run(store, exchange, session)
+            except (Trap, WasmtimeError) as error:
+                if session.interruption is not None:
+                    raise session.interruption from None
+                if not isinstance(error, ExitTrap):
+                    raise guest_file.guest_error(self.name, error, sandbox.limits) from None
+        if sandbox.output.excess:
+            raise GuestTrap(sandbox.output.excess)
 
-    def _run(self, store: Store, exchange: Exchange, sandbox: Sandbox) -> None:
-        sandbox.session.takes_byte_strings = self._takes_byte_strings
+    def _run(self, store: Store, exchange: Exchange, session: Session) -> None:
+        session.takes_byte_strings = self._takes_byte_strings
         running = Running(exchange, self._helper.in_store(store))
         caller.state, caller.resources = running, Resources(_MOST_RESOURCES)
-        caller.nn = _Functions(self._nn(sandbox.session).function)
+        caller.nn = _Functions(self._nn(session).function)
         try:
             instance = self._linker.instantiate(store, self._component)
             function = instance.get_func(store, self._handle)
@@ -141,31 +108,6 @@ class HttpGuest:
         finally:
             caller.state = None
             del caller.resources, caller.nn
-
-    def _wasi(self, sandbox: Sandbox) -> WasiConfig:
-        config, arguments = WasiConfig(), sandbox.arguments
-        with closing_all(sandbox.body, sandbox.answer):
-            if sandbox.body is not None:
-                config.stdin_file = f"{_DESCRIPTORS}/{sandbox.body}"
-            config.stdout_file = f"{_DESCRIPTORS}/{sandbox.answer}"
-        config.argv = [c_string("an argument", text) for text in (self.name, *arguments.args)]
-        config.env = [
-            (c_string("a variable", key), c_string("a variable", arguments.env[key])) for key in arguments.env
-        ]
-        preopen(config, arguments.dirs)
-        config.stderr_custom = sandbox.output.for_engine(STDERR)
-        return config
-
-
-@contextmanager
-def closing_all(*descriptors: int | None) -> Iterator[None]:
-    """Close descriptors at the end of the block."""
-    try:
-        yield
-    finally:
-        for descriptor in descriptors:
-            if descriptor is not None:
-                os.close(descriptor)
 
 
 class _Functions(dict[str, Callable[..., object]]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -35,6 +35,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._trailers: list[tuple[bytes, bytes]] = []
         self._unsent = 0  # bytes of the answer at the last look
         self._look: asyncio.TimerHandle | None = None
+        self.is_lost = False
+        self.when_lost: Callable[[], object] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -48,6 +50,9 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self._look is not None:
             self._look.cancel()
         super().connection_lost(exc)
+        self.is_lost = True
+        if self.when_lost is not None:
+            self.when_lost()
 
     def on_message_begin(self) -> None:
         self._expect_headers()
@@ -57,6 +62,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._headers_are_here()
+        self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]  # for `while_connected`
         super().on_headers_complete()
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # with what uvicorn lacks
         scope["trailers"] = self._trailers

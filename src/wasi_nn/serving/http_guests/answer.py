@@ -9,6 +9,7 @@ from typing import Any
 
 from wasi_nn.abi.http.exchange import Listener, ResponseHead
 from wasi_nn.abi.http.fields import Field
+from wasi_nn.guests.http.cgi_guest import CgiHead
 from wasi_nn.serving.http_guests.pipes import ReadingEnd
 
 
@@ -92,3 +93,22 @@ class GuestAnswer(Listener):
             finally:
                 readable.cancel()
                 changed.cancel()
+
+
+class CgiAnswer(GuestAnswer):
+    """The same of a guest that writes the head before the body. `most` is the most bytes of a head."""
+
+    def __init__(self, body: ReadingEnd, most: int) -> None:
+        super().__init__(body)
+        self._reader = CgiHead(most)
+
+    async def wait_for_head(self) -> None:
+        while self.head is None:
+            content = await super().part()
+            if not content:
+                return
+            self.head = self._reader.add(content)
+
+    async def part(self) -> bytes:
+        rest, self._reader.rest = self._reader.rest, b""
+        return rest or await super().part()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wasi_nn.serving")
 
 _GRACE = 1.0  # seconds between a stop and giving the guest up
+_FAILED = "the guest failed: the server's log has more"
 _MOST_SHOWN = 8192  # bytes of what a guest printed that the log has of a request
 
 
@@ -86,7 +87,7 @@ class GuestCall:
             stop(reason)
 
     def _expire(self) -> None:
-        self.stop(ServingError(Reason.LATE, "the guest didn't end its answer within the request's time"))
+        self.stop(_late())
 
     def stop(self, failure: ServingError) -> None:
         """Stop the guest, if it hasn't ended. It traps as soon as it runs its own code again; what it waits for ends
@@ -134,6 +135,11 @@ class GuestCall:
         if failure is not None and not self._reason:
             logger.warning("guest %s, request %s: %s", self._handler.name, self._id, one_line(failure))
             if self.failure is None:
-                self.failure = ServingError(Reason.FAILED, "the guest failed: the server's log has more")
+                is_late = asyncio.get_running_loop().time() >= self._until  # then the guest's own clock was quicker
+                self.failure = _late() if is_late else ServingError(Reason.FAILED, _FAILED)
         self.answer.ended()
         self._end()
+
+
+def _late() -> ServingError:
+    return ServingError(Reason.LATE, "the guest didn't end its answer within the request's time")

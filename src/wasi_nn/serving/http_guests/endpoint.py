@@ -8,18 +8,19 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from wasi_nn.abi.http.exchange import RequestHead, ResponseHead
 from wasi_nn.abi.http.fields import Field, end_to_end
 from wasi_nn.abi.http.vocabulary import status_of
-from wasi_nn.errors import one_line, printable
+from wasi_nn.errors import GuestError, one_line, printable
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.http.bodies import too_large
 from wasi_nn.serving.http.door import as_json
-from wasi_nn.serving.http_guests.answer import GuestAnswer
 from wasi_nn.serving.http_guests.call import GuestCall
 from wasi_nn.serving.http_guests.pipes import ReadingEnd, WritingEnd
 from wasi_nn.serving.http_guests.request_body import pass_body
+from wasi_nn.serving.timeline import stage
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wasi_nn.serving")
 
 _HELD = 4 * 64 * 2**10  # bytes of a request's bodies that wait here and in the pipes
+_SANDBOX = (b"content-security-policy", b"sandbox allow-scripts allow-forms allow-popups allow-downloads")
+"""A guest's page has no origin for a browser: it must not use the server as the server's own page may."""
 _OF_THE_SERVER = ("date", "x-request-id")  # fields of an answer that the server gives
 
 
@@ -43,7 +46,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         limits, facts = self._front.service.limits, scope["facts"]
-        facts.call, facts.model = "guest", self._handler.name
+        facts.call, facts.model, facts.is_work = "guest", self._handler.name, True
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > limits.body_bytes:
@@ -55,13 +58,15 @@ class Endpoint:
         with self._front.request_bytes.hold() as held:
             held.add(_HELD)
             asked = time.monotonic()
-            await self._handler.turns.turn(until)
+            with stage("queue"):
+                await self._handler.turns.turn(until)
             facts.waited = time.monotonic() - asked
             call, reading, writing = self._begin(request, facts.id, until, has_body=has_body)
             passing = asyncio.ensure_future(pass_body(scope, receive, call, reading, limits))
             is_answered = False
             try:
-                await self._respond(scope, send, call)
+                with stage("guest"):
+                    await self._respond(scope, send, call)
                 is_answered = True
             finally:
                 passing.cancel()
@@ -87,7 +92,7 @@ class Endpoint:
             except OSError as error:
                 message = f"the server has no files left for this: {one_line(error)}"
                 raise ServingError(Reason.OVERLOADED, message, retry_after=1) from error
-            answer = GuestAnswer(writing)
+            answer = self._handler.new_answer(writing)
             if reading is not None:
                 answer.on_left = reading.close
             call = GuestCall(
@@ -106,11 +111,22 @@ class Endpoint:
         path = scope["raw_path"].decode("latin-1")[len(self._prefix) :] or "/"
         query = scope["query_string"].decode("latin-1")
         target = f"{path}?{query}" if query else path
-        return RequestHead(scope["method"], target, scope["scheme"], headers.get("host"), fields)
+        decoded = scope["path"][len(unquote(self._prefix)) :] or "/"
+        if "\0" in decoded:
+            raise ServingError(Reason.INVALID, "the path has a zero byte in it")
+        client = scope["client"][0] if scope["client"] else ""
+        authority, version = headers.get("host"), scope["http_version"]
+        return RequestHead(
+            scope["method"], target, scope["scheme"], authority, fields, self._prefix, decoded, client, version
+        )
 
     async def _respond(self, scope: Scope, send: Send, call: GuestCall) -> None:
         answer = call.answer
-        await answer.wait_for_head()
+        try:
+            await answer.wait_for_head()
+        except GuestError as error:
+            logger.warning("guest %s, request %s: %s", self._handler.name, scope["facts"].id, one_line(error))
+            raise ServingError(Reason.FAILED, "the guest gave no answer") from None
         head = answer.head
         if head is None or (call.failure is not None and not answer.is_finished):
             if answer.refusal is not None and call.failure is None:
@@ -119,7 +135,8 @@ class Endpoint:
             raise call.failure or ServingError(Reason.FAILED, "the guest gave no answer")
         facts = scope["facts"]
         has_content = call.exchange.has_content(head.status)
-        await send({"type": "http.response.start", "status": head.status, "headers": _headers(head, has_content)})
+        fields = _headers(head, has_content) + ([_SANDBOX] if self._front.has_page else [])
+        await send({"type": "http.response.start", "status": head.status, "headers": fields})
         size = 0
         while part := await answer.part():
             size += len(part)

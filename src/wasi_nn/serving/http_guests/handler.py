@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from wasi_nn.guests.arguments import RunArguments, run_arguments
 from wasi_nn.guests.directories import Directory
-from wasi_nn.guests.http.http_guest import Sandbox
+from wasi_nn.guests.http.cgi_guest import CgiGuest
+from wasi_nn.guests.http.http_guest import HttpGuest
+from wasi_nn.guests.http.sandbox import Sandbox
 from wasi_nn.guests.output import Output
 from wasi_nn.limits.compute_guard import ComputeGuard, Turns as ComputeTurns
 from wasi_nn.serving.compute_queue import ComputeQueue, Turns
 from wasi_nn.serving.failures import Reason, ServingError
+from wasi_nn.serving.http_guests.answer import CgiAnswer, GuestAnswer
 from wasi_nn.session.session import Session
 
 if TYPE_CHECKING:
@@ -22,16 +25,10 @@ if TYPE_CHECKING:
     from wasi_nn.loading.registry import Registry
     from wasi_nn.loading.served_guest import ServedGuest
     from wasi_nn.serving.http_guests.call import GuestCall
+    from wasi_nn.serving.http_guests.pipes import ReadingEnd
 
 _MOST_ABANDONED = 4  # requests of one guest that should have ended
 _FIELDS = 4  # times the bytes of a request's headers, for what a guest holds of fields
-
-
-class AnswersRequests(Protocol):
-    """A compiled guest."""
-
-    def answer(self, exchange: Exchange, sandbox: Sandbox) -> None:
-        """Have the guest answer a request, on this thread."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class Shared:
 class Handler:
     """A guest, its description, its line of requests that wait, and those that it answers now."""
 
-    def __init__(self, name: str, described: ServedGuest, guest: AnswersRequests, shared: Shared) -> None:
+    def __init__(self, name: str, described: ServedGuest, guest: HttpGuest | CgiGuest, shared: Shared) -> None:
         self.name = name
         self.turns = Turns(shared.queue)
         self.calls: set[GuestCall] = set()
@@ -78,6 +75,12 @@ class Handler:
         """Stop all guests that run, since the server ends."""
         for call in list(self.calls):
             call.stop(ServingError(Reason.UNAVAILABLE, "the server is ending"))
+
+    def new_answer(self, body: ReadingEnd) -> GuestAnswer:
+        """What hears of the guest's answer to one request, whose bytes come from a pipe."""
+        if isinstance(self._guest, CgiGuest):
+            return CgiAnswer(body, self._shared.header_bytes)
+        return GuestAnswer(body)
 
     def new_output(self) -> Output:
         """What keeps the text that the guest prints while it answers one request."""

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
-from wasmtime.component import Component
+from wasmtime import Module
 
 from wasi_nn.errors import GuestError, WasiNNError, one_line
 from wasi_nn.guests.compile_cache import CompileCache, default_directory
 from wasi_nn.guests.compiler import GuestCompiler
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.engine_start import start_wasi
-from wasi_nn.guests.http.http_guest import HttpGuest, handler_of
+from wasi_nn.guests.http.cgi_guest import CgiGuest
+from wasi_nn.guests.http.http_guest import HttpGuest
 from wasi_nn.guests.http.streams import StreamsHelper
 from wasi_nn.guests.runs import Work
 from wasi_nn.guests.store_limits import MemoryCounts
@@ -26,13 +27,14 @@ from wasi_nn.limits.usage import Usage
 from wasi_nn.loading.served_guest import ServedGuest, Serves
 from wasi_nn.serving.compute_queue import ComputeQueue
 from wasi_nn.serving.failures import Reason, ServingError
+from wasi_nn.serving.guests.kinds import kind_of
 from wasi_nn.serving.http_guests.endpoint import Endpoint
 from wasi_nn.serving.http_guests.handler import Handler, Shared
 from wasi_nn.serving.thread_calls import in_thread
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
-    from wasmtime import Module
+    from wasmtime.component import Component
 
     from wasi_nn.loading.registry import Registry
     from wasi_nn.serving.front import Front
@@ -75,6 +77,7 @@ class Handlers:
         self.handlers: dict[str, Handler] = {}
         """The guests that are compiled, by their names."""
         self._endpoints: dict[str, Endpoint] = {}
+        self._mounts: dict[str, str] = {}  # the names by the beginnings of their paths, the longest of them first
         self._failures: dict[str, str] = {}
         self._changing = asyncio.Lock()
 
@@ -82,25 +85,35 @@ class Handlers:
         """Compile the guests of the registry that are new or changed; the old ones answer until then, and further if
         the new ones can't be compiled. What fails is logged."""
         async with self._changing:
-            guests = {name: it for name, it in self._registry.guests.items() if it.serves is not Serves.MODEL}
+            served = {name: await in_thread(partial(_serves_http, it)) for name, it in self._registry.guests.items()}
+            guests = {name: it for name, it in self._registry.guests.items() if served.get(name)}
+            mounts = sorted(((_mount_of(name, it), name) for name, it in guests.items()), key=lambda it: -len(it[0]))
+            self._mounts = dict(reversed(mounts))  # of two with one path, the first has it
+            self._mounts = {path: self._mounts[path] for path, _ in mounts}
             for name in set(self.handlers) - set(guests):
-                del self.handlers[name]
+                del self.handlers[name], self._endpoints[name]
             for name, described in guests.items():
                 if name not in changed and name in self.handlers and self.handlers[name].described == described:
                     continue
+                prefix = _mount_of(name, described)
                 try:
+                    if self._mounts[prefix] != name:
+                        raise GuestError(f"its path {prefix} is that of guest {self._mounts[prefix]}")
                     handler = await in_thread(partial(self._handler, name, described))
                 except (WasiNNError, OSError) as error:
                     self._failures[name] = one_line(error)
                     logger.error("guest %s can't be served: %s", name, one_line(error))
                     continue
                 self._failures.pop(name, None)
-                if handler is not None:
-                    self.handlers[name] = handler
-            self._endpoints = {
-                f"{PREFIX}{quote(name, safe='')}": Endpoint(self._front, handler, f"{PREFIX}{quote(name, safe='')}")
-                for name, handler in self.handlers.items()
-            }
+                self.handlers[name] = handler
+                self._endpoints[name] = Endpoint(self._front, handler, prefix)
+
+    def places(self) -> list[tuple[str, str, str]]:
+        """For each guest that answers requests or should, its name, its path, and why it isn't ready, or nothing."""
+        return [(name, f"{mount}/", self._reason(name)) for mount, name in sorted(self._mounts.items())]
+
+    def _reason(self, name: str) -> str:
+        return "" if name in self.handlers else self._failures.get(name, "not loaded yet")
 
     async def close(self) -> None:
         """Stop all guests, and wait a little for their ends: none should come back into an interpreter that ends."""
@@ -110,29 +123,38 @@ class Handlers:
         while asyncio.get_running_loop().time() < until and any(it.calls for it in self.handlers.values()):
             await asyncio.sleep(0.01)
 
-    def _handler(self, name: str, described: ServedGuest) -> Handler | None:
-        """A guest, compiled; None for one that serves something else by its exports."""
+    def _handler(self, name: str, described: ServedGuest) -> Handler:
+        """A guest, compiled. Raises `GuestError`."""
+        if described.reuse:
+            raise GuestError("it can't have reuse = true: each request of HTTP gets a sandbox of its own")
         fuel = described.limits.fuel is not None
         compiler = self._compilers.get(fuel) or self._compilers.setdefault(fuel, _Compiler(fuel=fuel))
         compiled = compiler.compile(described)
-        if isinstance(compiled, Component):
-            if described.serves is None and handler_of(compiled, compiler.engine) is None:
-                return None
-            guest = HttpGuest(described.path.name, compiled, compiler.engine, compiler.counts, compiler.helper)
-            return Handler(name, described, guest, self._shared)
-        if described.serves is None:
-            return None
-        raise GuestError(f"{described.path.name} is a core module")
+        file, engine, counts = described.path.name, compiler.engine, compiler.counts
+        guest = (
+            CgiGuest(file, compiled, engine, counts)
+            if isinstance(compiled, Module)
+            else HttpGuest(file, compiled, engine, counts, compiler.helper)
+        )
+        return Handler(name, described, guest, self._shared)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["raw_path"].decode("latin-1")
-        prefix = "/".join(path.split("/", 3)[:3])
-        endpoint = self._endpoints.get(prefix)
-        if endpoint is not None:
-            await endpoint(scope, receive, send)
-            return
-        name = scope["path"].removeprefix(PREFIX).partition("/")[0]
-        if path.startswith(PREFIX) and name in self._registry.guests and name not in self.handlers:
-            reason = self._failures.get(name, "not loaded yet")
-            raise ServingError(Reason.UNAVAILABLE, f"guest {name!r} isn't ready: {reason}", retry_after=10)
-        raise HTTPException(404)
+        name = next((name for mount, name in self._mounts.items() if f"{path}/".startswith(f"{mount}/")), None)
+        if name is None:
+            raise HTTPException(404)
+        if name not in self._endpoints:
+            raise ServingError(Reason.UNAVAILABLE, f"guest {name!r} isn't ready: {self._reason(name)}", retry_after=10)
+        await self._endpoints[name](scope, receive, send)
+
+
+def _mount_of(name: str, described: ServedGuest) -> str:
+    """The path under which a guest answers."""
+    return described.mount or f"{PREFIX}{quote(name, safe='')}"
+
+
+def _serves_http(guest: ServedGuest) -> bool:
+    try:
+        return kind_of(guest) is Serves.HTTP
+    except GuestError:  # it counts as a model, of which clients can ask why it isn't ready
+        return False

@@ -26,6 +26,7 @@ from wasi_nn.serving.texts.chat_template import ChatTemplate
 from wasi_nn.serving.texts.metrics import TextMetrics
 from wasi_nn.serving.texts.text import Text, Writing
 from wasi_nn.serving.thread_calls import in_thread
+from wasi_nn.serving.timeline import stage
 from wasi_nn.types import GraphEncoding, parse_enum
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from wasi_nn.loading.named_graph import NamedGraph
     from wasi_nn.loading.rules import LoadRules
-    from wasi_nn.serving.models import Model
+    from wasi_nn.serving.models import Model, Models
     from wasi_nn.serving.served_graph import ServedGraph
     from wasi_nn.serving.service import InferenceService
 
@@ -63,7 +64,7 @@ class Texts:
         self._queues: WeakKeyDictionary[ServedGraph, Turns] = WeakKeyDictionary()
         self._templates: dict[str, tuple[ServedGraph, ChatTemplate | None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._metrics = TextMetrics(registry, self._queues_now)
+        self._metrics = TextMetrics(registry, self.queues)
 
     async def begin(self, request: TextRequest) -> Text:
         """A text whose first token or end has come; it must be closed. Cancelling the call ends the text. Raises
@@ -79,9 +80,11 @@ class Texts:
             raise ServingError(Reason.UNSUPPORTED, message)
         queue = self._queue(served, options)
         with served.in_use():
-            await queue.turn(request.until)
+            with stage("queue"):
+                await queue.turn(request.until)
             try:
-                prompt, conversation = await self._begun(model, served, request)
+                with stage("prompt"):
+                    prompt, conversation = await self._begun(model, served, request)
                 own_stop = options.get("reverse-prompt")
                 stops = [*request.stops, *([own_stop] if own_stop else [])]
                 chosen = {"seed": options.get("seed", -1), **request.options, **conversation}
@@ -100,7 +103,8 @@ class Texts:
                 queue.give_back()
                 raise
         try:
-            await text.begun()
+            with stage("first token"):
+                await text.begun()
         except BaseException:
             text.close()
             raise
@@ -108,7 +112,7 @@ class Texts:
 
     def is_language_model(self, model: Model) -> bool:
         """Whether a model is loaded, and is a language model."""
-        return model.served is not None and _is_language_model(model.served)
+        return model.served is not None and is_language_model(model.served)
 
     async def embedding_model(self, name: str, until: float) -> None:
         """Raise `ServingError` unless the model of this name gives embeddings, as `begin` does for texts."""
@@ -203,18 +207,23 @@ class Texts:
             queue = self._queues[served] = Turns(ComputeQueue(slots, self._service.limits.queue))
         return queue
 
-    def _queues_now(self) -> dict[str, Turns]:
+    def queues(self) -> Mapping[str, Turns]:
+        """The queues of the models that have one now, by their names."""
         models = self._service.models.all()
         now = {model.name: self._queues.get(model.served) for model in models if model.served is not None}
         return {name: queue for name, queue in now.items() if queue is not None}
 
     def _own_options(self, model: Model) -> Mapping[str, Any]:
-        """The operator's options for a model."""
-        try:
-            named = self._service.models.description(model)
-        except NNError:  # the model was removed meanwhile
-            return {}
-        return getattr(named.source, "operator_options", named.options)
+        return operator_options(self._service.models, model)
+
+
+def operator_options(models: Models, model: Model) -> Mapping[str, Any]:
+    """The operator's options for a model."""
+    try:
+        named = models.description(model)
+    except NNError:  # the model was removed meanwhile
+        return {}
+    return getattr(named.source, "operator_options", named.options)
 
 
 def _end(queue: Turns, use: AbstractContextManager[None]) -> None:
@@ -224,12 +233,13 @@ def _end(queue: Turns, use: AbstractContextManager[None]) -> None:
 
 def require_language_model(name: str, served: ServedGraph) -> None:
     """Raise `ServingError` with `unsupported` for a model of another kind."""
-    if not _is_language_model(served):
+    if not is_language_model(served):
         message = f"model {name!r} is no language model: use /v2/models/{name}/infer"
         raise ServingError(Reason.UNSUPPORTED, message)
 
 
-def _is_language_model(served: ServedGraph) -> bool:
+def is_language_model(served: ServedGraph) -> bool:
+    """Whether a loaded model is one."""
     return served.graph.encoding is GraphEncoding.GGML
 
 
