@@ -34,7 +34,8 @@ EXAMPLE = C_GUESTS.parent / "example"
 
 ELSEWHERE = {"docs/what-if.md": "test_what_if.py", "docs/conformance.md": "test_conformance.py"}
 """Pages whose commands other tests run or write."""
-PAGES = {str(path.relative_to(REPOSITORY)) for path in (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"))}
+_FOLDERS = ("*.md", "docs/**/*.md", "sdk/*.md")
+PAGES = {str(path.relative_to(REPOSITORY)) for it in _FOLDERS for path in REPOSITORY.glob(it)}
 HELP = {"run": 1, "map": 2, "replay": 2, "graphs": 0, "inspect": 0, "backends": 0, "serve": 0, "sdk": 2, "new": 0}
 """The subcommands, each with the number of commands that its help text shows and that are run. That of `serve` shows a
 server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds."""
