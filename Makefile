@@ -18,7 +18,7 @@ demo-chat: $(VENV)/.ggml  ## a guest talks with a language model
 demo-any: $(VENV)/.dev  ## a guest runs five models by their descriptions
 	$(BIN)/python demo/run_any.py
 
-test: $(VENV)/.dev $(VENV)/.triton_client
+test: $(VENV)/.dev $(VENV)/.triton_client $(VENV)/.ray
 	-$(BIN)/python -c 'from bench.wasmtime_setup import install; install()'
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
@@ -39,6 +39,8 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's
 	$(BIN)/python -m bench.texts
 	$(BIN)/python -m bench.serving
 	$(BIN)/python -m bench.serving_texts
+	$(BIN)/python -m bench.remote
+	$(BIN)/python -m bench.mapping
 	$(BIN)/python -m bench.peers
 
 PROTO := wasi_nn/oip/proto/open_inference.proto
@@ -90,13 +92,20 @@ $(VENV)/.ggml: pyproject.toml constraints.txt | $(VENV)/.made
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
-	$(INSTALL) -e '.[all,serve,dev]'
+	$(INSTALL) -e '.[all,serve,otel,dev]'
 	touch $@ $(VENV)/.onnx $(VENV)/.ggml
 
 # Triton's client, for tests of the server, wants other versions of packages than the rest.
 $(VENV)/.triton_client: tests/support/triton_client.txt | $(VENV)/.made
 	$(PYTHON) -m venv $(VENV)/triton_client
 	$(VENV)/triton_client/bin/python -m pip install --disable-pip-version-check -q --no-deps -r $<
+	touch $@
+
+# Ray sees the packages of .venv. Its own are beside them, so that no other test meets them.
+$(VENV)/.ray: $(VENV)/.dev
+	$(PYTHON) -m venv --without-pip $(VENV)/ray
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$(echo $(VENV)/ray/lib/python*/site-packages)/others.pth
+	$(BIN)/python -m pip --python $(VENV)/ray/bin/python install --disable-pip-version-check -q -c constraints.txt 'ray[data,serve]'
 	touch $@
 
 $(VENV)/.made:

@@ -10,7 +10,18 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-C_GUESTS = ("chat", "classify", "identify", "infer", "measure", "run_any", "stream", "train")
+C_GUESTS = (
+    "chat",
+    "classify",
+    "identify",
+    "infer",
+    "measure",
+    "run_any",
+    "serve_colours",
+    "serve_files",
+    "stream",
+    "train",
+)
 C_FLAGS = ("--target=wasm32-wasi", "-O2", "-s", "-Wall", "-Wextra", "-Werror")
 
 

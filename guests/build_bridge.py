@@ -1,5 +1,5 @@
-"""Builds the bridge: one component for each version of wasi:nn, one for guests that import wasi-nn:ext, the types of
-the host's functions, the placeholders, and the modules of the shim.
+"""Builds the bridge: one component for each version of wasi:nn, one for guests that import wasi-nn:ext, one for those
+that import wasi-nn:serving, the types of the host's functions, the placeholders, and the modules of the shim.
 
     python guests/build_bridge.py [DIRECTORY]     # into the package, where the host reads them, or elsewhere
 
@@ -21,6 +21,9 @@ from wasi_nn.abi.component.bridge import (
     EXTENSIONS_PLACEHOLDER,
     HOST_FILE,
     PLACEHOLDER,
+    SERVING_FILE,
+    SERVING_HOST_FILE,
+    SERVING_PLACEHOLDER,
     SHIM_MODULES,
     VERSIONS,
     file_name,
@@ -30,6 +33,7 @@ from wasi_nn.abi.component.bridge import (
 SOURCES = Path(__file__).parent / "bridge"
 C_FLAGS = ("--target=wasm32-freestanding", "-O2", "-msimd128", "-mbulk-memory", "-s", "-nostdlib", "-Wall", "-Werror")
 EXTENSIONS = "wasi-nn:ext@0.1.0"
+SERVING = "wasi-nn:serving@0.1.0"
 LINK_FLAGS = ("-Wl,--no-entry", "-Wl,-z,stack-size=16384")
 
 _SET_INPUT_AND_GET_OUTPUT = """
@@ -77,6 +81,17 @@ def ext_wit() -> str:
     return text.replace(f"package {EXTENSIONS};", f"package {EXTENSIONS} {{") + "}\n"
 
 
+def serving_wit() -> str:
+    """wasi-nn:serving in WIT. It comes after the package that uses it."""
+    text = (SOURCES / "wasi-nn-serving.wit").read_text()
+    return text.replace(f"package {SERVING};", f"package {SERVING} {{") + "}\n"
+
+
+def serving_bridge_wit() -> str:
+    """The WIT of the bridge for guests that import wasi-nn:serving."""
+    return (SOURCES / "serving.wit").read_text() + serving_wit()
+
+
 def bridge_wit(version: str) -> str:
     """The bridge's WIT for a version of wasi:nn."""
     return (SOURCES / "bridge.wit").read_text().replace("{version}", version) + nn_wit(version, direct=True)
@@ -104,8 +119,13 @@ def build_extended(directory: Path) -> Path:
     return _build_bridge("ext", VERSIONS[-1], extended_bridge_wit(), directory / EXTENDED_FILE)
 
 
+def build_serving(directory: Path) -> Path:
+    """Build, into a directory, the bridge for guests that import wasi-nn:serving; returns the built file."""
+    return _build_bridge("serving", VERSIONS[-1], serving_bridge_wit(), directory / SERVING_FILE)
+
+
 def _build_bridge(source: str, version: str, wit: str, built: Path) -> Path:
-    world = {"bridge": "bridge", "ext": "extended-bridge"}[source]
+    world = {"bridge": "bridge", "ext": "extended-bridge", "serving": "serving-bridge"}[source]
     with tempfile.TemporaryDirectory() as scratch:
         module, text = Path(scratch, "module.wasm"), Path(scratch, "bridge.wit")
         text.write_text(wit)
@@ -117,13 +137,17 @@ def _build_bridge(source: str, version: str, wit: str, built: Path) -> Path:
 
 
 def build_hosts(directory: Path) -> list[Path]:
-    """Build, into a directory, two components that import all host functions: those of wasi:nn, and those of
-    wasi-nn:ext. Returns the built files."""
-    sides = {HOST_FILE: "host-side", EXTENSIONS_FILE: "extensions-side"}
+    """Build, into a directory, components that import all host functions: those of wasi:nn, of wasi-nn:ext, and of
+    wasi-nn:serving. Returns the built files."""
+    sides = {
+        HOST_FILE: ("host-side", extended_bridge_wit()),
+        EXTENSIONS_FILE: ("extensions-side", extended_bridge_wit()),
+        SERVING_HOST_FILE: ("serving-side", serving_bridge_wit()),
+    }
     with tempfile.TemporaryDirectory() as scratch:
         module, source = Path(scratch, "module.wasm"), Path(scratch, "bridge.wit")
-        source.write_text(extended_bridge_wit())
-        for name, world in sides.items():
+        for name, (world, wit) in sides.items():
+            source.write_text(wit)
             wasm_tools("component", "embed", "--dummy", "--world", world, str(source), "-o", str(module))
             componentize(module, directory / name)
     return [directory / name for name in sides]
@@ -131,7 +155,11 @@ def build_hosts(directory: Path) -> list[Path]:
 
 def build_placeholders(directory: Path) -> list[Path]:
     """Build the placeholders into a directory; returns the built files."""
-    sources = {PLACEHOLDER: "placeholder.wat", EXTENSIONS_PLACEHOLDER: "placeholder-ext.wat"}
+    sources = {
+        PLACEHOLDER: "placeholder.wat",
+        EXTENSIONS_PLACEHOLDER: "placeholder-ext.wat",
+        SERVING_PLACEHOLDER: "placeholder-serving.wat",
+    }
     return [_build_text(source, directory / name) for name, source in sources.items()]
 
 
@@ -173,7 +201,7 @@ def main() -> None:
     bridges = [build(version, directory) for version in VERSIONS]
     shim = [build_shim(module, directory) for module in SHIM_MODULES]
     hosts, placeholders = build_hosts(directory), build_placeholders(directory)
-    for built in (*bridges, build_extended(directory), *hosts, *placeholders, *shim):
+    for built in (*bridges, build_extended(directory), build_serving(directory), *hosts, *placeholders, *shim):
         print(f"{built} {built.stat().st_size} bytes")
 
 

@@ -4,11 +4,13 @@
     python guests/build_components.py --python FILE [APP]   # one in Python: 18 MB
     python guests/build_components.py --js FILE [APP]       # one in JavaScript: 1 MB
     python guests/build_components.py --wit FILE [INTERFACE]...     # the WIT for a component of your own
+    python guests/build_components.py --http-wit FILE       # the same for one that answers HTTP requests
 
 Those in C are committed, and the same tools build the same bytes. All but those in JavaScript are built with what the
 extra `dev` installs; those need `npm`, by which they get QuickJS into `build/npm`. APP is a script beside `app`: `ext`
-in Python, `stream` in JavaScript. The WIT has the world `guest`: wasi:nn, these interfaces of wasi-nn:ext, and the
-WASI 0.2 that the guests in C call. docs/components.md says how to build a component with it.
+or `web` in Python, `stream` in JavaScript. The WIT has the world `guest`: wasi:nn, these interfaces of wasi-nn:ext, and
+the WASI 0.2 that the guests in C call; the interface `requests` is that of wasi-nn:serving. docs/components.md says
+how to build a component with it.
 """
 
 from __future__ import annotations
@@ -20,17 +22,20 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import build_bridge
-from build_bridge import C_FLAGS, LINK_FLAGS, date, ext_wit, nn_wit
+from build_bridge import C_FLAGS, LINK_FLAGS, date, ext_wit, nn_wit, serving_wit
 
-from wasi_nn.abi.component.bridge import EXTENSIONS_INTERFACES, VERSIONS, extension_name
+from wasi_nn.abi.component.bridge import EXTENSIONS_INTERFACES, VERSIONS, extension_name, serving_name
 
 HERE = Path(__file__).parent
 COMPONENTS = HERE / "component"
 C_GUESTS = ("infer", "measure")
 EXTENDED_C_GUESTS = ("run_any", "stream")
+SERVING_C_GUESTS = ("serve_colours",)
 EXTENDED_SCRIPTS = ("ext", "stream")
+HTTP_SCRIPT = "web"
 COMPONENTIZE_QJS = "componentize-qjs@0.4.5"
 DRIVER = HERE.parent / "tests" / "support" / "components" / "driver.c"
+HTTP_GUEST = HERE.parent / "tests" / "support" / "http" / "guest.c"
 
 _NAMED = """
   export compute: func(context: u32, names: list<string>, tensors: list<u32>) -> u64;
@@ -82,10 +87,39 @@ WASI = """
   import wasi:clocks/monotonic-clock@0.2.0;"""
 
 
-def guest_wit(wasi: str = WASI, *, extensions: Iterable[str] = ()) -> str:
-    """The world of the guests here, with the WASI that they call themselves, and these interfaces of wasi-nn:ext."""
-    world = _WORLD.format(version=_NEWEST, wasi=wasi + _imports(extensions))
-    return world + nn_wit(_NEWEST) + (ext_wit() if extensions else "") + (COMPONENTS / "wasi.wit").read_text()
+def guest_wit(wasi: str = WASI, *, extensions: Iterable[str] = (), serves: bool = False) -> str:
+    """The world of the guests here, with the WASI that they call themselves, these interfaces of wasi-nn:ext, and
+    wasi-nn:serving for one that `serves`."""
+    serving = f"\n  import {serving_name()};" if serves else ""
+    world = _WORLD.format(version=_NEWEST, wasi=wasi + _imports(extensions) + serving)
+    others = (ext_wit() if extensions else "") + (serving_wit() if serves else "")
+    return world + nn_wit(_NEWEST) + others + (COMPONENTS / "wasi.wit").read_text()
+
+
+_HTTP_WORLD = """package wasi-nn:guest;
+
+world http-guest {{
+  import wasi:nn/tensor@{version};
+  import wasi:nn/graph@{version};
+  import wasi:nn/inference@{version};
+  import wasi:nn/errors@{version};
+  import wasi:http/outgoing-handler@0.2.0;
+  import wasi:cli/stdout@0.2.0;
+  import wasi:cli/stderr@0.2.0;
+  export wasi:http/incoming-handler@0.2.0;
+}}
+
+"""
+
+
+def http_wit() -> str:
+    """The world of guests that answer HTTP requests: wasi:nn and wasi:http."""
+    return _HTTP_WORLD.format(version=_NEWEST) + nn_wit(_NEWEST) + (COMPONENTS / "http.wit").read_text()
+
+
+def build_http(directory: Path) -> Path:
+    """Build the tests' guest that answers HTTP requests into a directory; gives the built file."""
+    return componentize(HTTP_GUEST, _NEWEST, "http-guest", http_wit(), directory / "guest.wasm")
 
 
 def _imports(extensions: Iterable[str]) -> str:
@@ -96,35 +130,44 @@ def _imports(extensions: Iterable[str]) -> str:
 
 def write_wit(file: Path, *extensions: str) -> Path:
     """Write the WIT of the world of the guests here, with these interfaces of wasi-nn:ext; gives the file."""
-    unknown = [it for it in extensions if it not in EXTENSIONS]
+    others = [it for it in extensions if it != "requests"]
+    unknown = [it for it in others if it not in EXTENSIONS]
     if unknown:
         sys.exit(f"wasi-nn:ext has no interface {unknown[0]!r}: it has {', '.join(EXTENSIONS)}")
-    file.write_text(guest_wit(extensions=extensions))
+    file.write_text(guest_wit(extensions=others, serves="requests" in extensions))
     return file
 
 
 def build_c(name: str, directory: Path) -> Path:
     """Build a component guest in C into a directory; gives the built file."""
-    wit = guest_wit(extensions=EXTENSIONS if name in EXTENDED_C_GUESTS else ())
+    wit = guest_wit(extensions=EXTENSIONS if name in EXTENDED_C_GUESTS else (), serves=name in SERVING_C_GUESTS)
     return componentize(COMPONENTS / f"{name}.c", _NEWEST, "guest", wit, directory / f"{name}.wasm")
 
 
+def script_wit(app: str, wasi: str) -> tuple[str, str]:
+    """The WIT for a script that calls this WASI itself, and the name of its world."""
+    if app == HTTP_SCRIPT:
+        return http_wit(), "http-guest"
+    return guest_wit(wasi, extensions=EXTENSIONS if app in EXTENDED_SCRIPTS else ()), "guest"
+
+
 def python_wit(app: str) -> str:
-    """The world of a guest in Python, whose WASI is CPython's."""
-    return guest_wit(wasi="", extensions=EXTENSIONS if app in EXTENDED_SCRIPTS else ())
+    """The WIT for a guest in Python, whose WASI is CPython's."""
+    return script_wit(app, "")[0]
 
 
 def build_python(built: Path, app: str = "app") -> Path:
     """Build a guest in Python from `guests/component/python/APP.py`; gives the built file."""
     with tempfile.TemporaryDirectory() as scratch:
-        world = Path(scratch, "world.wit")
-        world.write_text(python_wit(app))
+        file = Path(scratch, "world.wit")
+        wit, world = script_wit(app, "")
+        file.write_text(wit)
         command = [
             str(Path(sys.executable).with_name("componentize-py")),
             "-d",
-            str(world),
+            str(file),
             "-w",
-            "guest",
+            world,
             "componentize",
             app,
         ]
@@ -135,9 +178,10 @@ def build_python(built: Path, app: str = "app") -> Path:
 def build_js(built: Path, app: str = "app") -> Path:
     """Build a guest in JavaScript, with QuickJS in it, from `guests/component/js/APP.js`; gives the built file."""
     with tempfile.TemporaryDirectory() as scratch:
-        world = Path(scratch, "world.wit")
-        world.write_text(guest_wit(extensions=EXTENSIONS if app in EXTENDED_SCRIPTS else ()))
-        command = [str(_quickjs()), "--wit", str(world), "-n", "guest", "--sync", "--opt-size"]
+        file = Path(scratch, "world.wit")
+        wit, world = script_wit(app, WASI)
+        file.write_text(wit)
+        command = [str(_quickjs()), "--wit", str(file), "-n", world, "--sync", "--opt-size"]
         subprocess.run([*command, "--js", str(COMPONENTS / "js" / f"{app}.js"), "-o", str(built)], check=True)
     return built
 
@@ -187,6 +231,9 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:1] == ["--wit"] and len(arguments) > 1:
         built = [write_wit(Path(arguments[1]), *arguments[2:])]
+    elif arguments[:1] == ["--http-wit"] and len(arguments) > 1:
+        built = [Path(arguments[1])]
+        built[0].write_text(http_wit())
     elif arguments[:1] in (["--python"], ["--js"]):
         build_other = build_python if arguments[0] == "--python" else build_js
         built = [build_other(Path(arguments[1]), *arguments[2:])]
@@ -194,7 +241,8 @@ def main() -> None:
         elsewhere = Path(arguments[0]).absolute() if arguments else None
         built = [build_driver(version, elsewhere or DRIVER.parent) for version in VERSIONS]
         built.append(build_extended_driver(elsewhere or DRIVER.parent))
-        built += [build_c(name, elsewhere or COMPONENTS) for name in (*C_GUESTS, *EXTENDED_C_GUESTS)]
+        built.append(build_http(elsewhere or HTTP_GUEST.parent))
+        built += [build_c(name, elsewhere or COMPONENTS) for name in (*C_GUESTS, *EXTENDED_C_GUESTS, *SERVING_C_GUESTS)]
     for path in built:
         print(f"{path} {path.stat().st_size} bytes")
 

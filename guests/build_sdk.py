@@ -17,7 +17,7 @@ from build_bridge import SOURCES, nn_wit
 from build_components import COMPONENTS, WASI
 from onnx import TensorProto, helper
 
-from wasi_nn.abi.component.bridge import EXTENSIONS_INTERFACES, VERSIONS, extension_name
+from wasi_nn.abi.component.bridge import EXTENSIONS_INTERFACES, VERSIONS, extension_name, serving_name
 
 HERE = Path(__file__).parent
 COLOURS = {
@@ -49,11 +49,15 @@ world guest-in-c {{
 def wit_folders() -> dict[str, str]:
     """The files of WIT by their paths: a folder for each version of wasi:nn, and one with wasi-nn:ext too."""
     files = {}
-    for folder, version in {**{_date(it): it for it in VERSIONS}, "ext": VERSIONS[-1]}.items():
+    newest = VERSIONS[-1]
+    for folder, version in {**{_date(it): it for it in VERSIONS}, "ext": newest, "serving": newest}.items():
         imports = [f"wasi:nn/{it}@{version}" for it in ("tensor", "graph", "inference", "errors")]
         if folder == "ext":
             imports += [extension_name(it) for it in EXTENSIONS_INTERFACES[1:]]
             files["ext/deps/wasi-nn-ext.wit"] = (SOURCES / "wasi-nn-ext.wit").read_text()
+        if folder == "serving":
+            imports.append(serving_name())
+            files["serving/deps/wasi-nn-serving.wit"] = (SOURCES / "wasi-nn-serving.wit").read_text()
         nn = "\n".join(f"  import {it};" for it in imports)
         files[f"{folder}/guest.wit"] = _WORLD.format(imports=nn, wasi=WASI.strip("\n"))
         files[f"{folder}/deps/wasi-nn.wit"] = _one_package(nn_wit(version))

@@ -24,7 +24,7 @@ def pytest_configure() -> None:
     """Let Ctrl-C interrupt the processes of the tests, also where a shell in the background has it ignored; and have
     numpy start no threads in those processes, which spin for some time."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    gc.disable()  # until all tests are collected: what is imported stays, and to look through it takes long
+    gc.disable()  # until all tests are collected: imports stay, and looking through them takes a quarter of the time
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -412,7 +412,9 @@ def test_backends(wasi_nn: Callable[..., Result], capsys: pytest.CaptureFixture[
     by_onnx = [row for row in rows if row["encoding"] == "onnx"]
     assert [row["runtime"] for row in by_onnx] == ["onnxruntime", "openvino"]
     assert all(row["devices"]["cpu"] and row["version"] and row["install"] is None for row in rows)
-    assert {row["encoding"] for row in rows} == {e.value for e in GraphEncoding} - {"autodetect"}
+    assert {row["encoding"] for row in rows} == {e.value for e in GraphEncoding}
+    elsewhere = {row["runtime"]: row["devices"] for row in rows if "remote" in row["devices"].values()}
+    assert elsewhere == {runtime: {"cpu": "remote"} for runtime in ("oip", "openai")}
     may_load = {(row["encoding"], row["runtime"]) for row in rows if row["guests_may_load"]}
     isolated = {(row["encoding"], "openvino") for row in rows if row["runtime"] == "openvino" and not unavailable()}
     assert may_load == {("onnx", "onnxruntime"), ("tensorflowlite", "ai_edge_litert")} | isolated

@@ -67,13 +67,24 @@ def test_an_option_of_the_backend(command: Command) -> None:
 def test_the_keys_of_a_file_of_graphs(command: Command, tmp_path: Path) -> None:
     digest = hashlib.sha256((tmp_path / "net.onnx").read_bytes()).hexdigest()
     given = {"runtime": "openvino", "encoding": "onnx", "target": "cpu", "sha256": digest}
-    assert {*given, "convert-types", "share-variables"} == set(graphs_file.SETTINGS)
+    assert {*given, "convert-types", "share-variables", "max-batch", "max-delay"} == set(graphs_file.SETTINGS)
     options = [part for key, value in given.items() for part in ("--graph-option", f"net:{key}={value}")]
     assert given.items() <= row(command, *NET, *options, "--check").items()
     converted = row(command, "--graph", "net=int8.onnx", "--check", "--graph-option", "net:convert-types=true")
     assert (converted["convert_types"], "run_ms" in converted) == (True, True)
     shared = row(command, *NET, "--graph-option", "net:share-variables=true")
     assert (shared["share_variables"], row(command, *NET)["share_variables"]) == (True, False)
+
+
+def test_a_graph_for_batches_is_listed_and_checked(command: Command, write: Write) -> None:
+    write("rows.onnx", models.relu(("n", 4)))
+    options = ["--graph-option", "net:max-batch=8", "--graph-option", "net:max-delay=0.25"]
+    found = row(command, "--graph", "net=rows.onnx", *options, "--check")
+    assert (found["max_batch"], found["max_delay"], "run_ms" in found) == (8, 0.25, True)
+    assert "(max-batch=8, max-delay=0.25)" in command("graphs", "--graph", "net=rows.onnx", *options)[1]
+    code, listed, _ = command("graphs", *NET, "--graph-option", "net:max-batch=8", "--check")
+    assert code == 1
+    assert "input 'x' has the dims [4], whose first one doesn't vary" in " ".join(listed.split())
 
 
 def test_graphs_that_other_options_name(command: Command, write: Write) -> None:

@@ -133,8 +133,11 @@ def test_the_columns_of_backends_line_up_where_runtimes_are_missing(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "wasi-nn: COMMAND is missing: run, replay, graphs, inspect, backends, serve, sdk (help: wasi-nn --help)"),
-        (["rum"], "'rum' isn't one of run, replay, graphs, inspect, backends, serve, sdk; did you mean run?"),
+        (
+            [],
+            "COMMAND is missing: run, map, replay, graphs, inspect, backends, serve, sdk, new (help: wasi-nn --help)",
+        ),
+        (["rum"], "'rum' isn't one of run, map, replay, graphs, inspect, backends, serve, sdk, new; did you mean run?"),
         (["inspect", "--stats", "net.onnx"], "wasi-nn inspect: no option --stats (help"),
         (["--versoin"], "no option --versoin; did you mean --version?"),
         (["run"], "wasi-nn run: GUEST is missing: a .wasm or .wat file (help: wasi-nn run --help)"),

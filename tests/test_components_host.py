@@ -223,8 +223,9 @@ def test_the_guests_in_python_have_the_worlds_of_the_sdk(app: str, folder: str, 
     made = []
     for world in (tmp_path / "world.wit", REPOSITORY / "guests" / "wit" / folder):
         bindings = tmp_path / "bindings" / world.name
-        program = Path(sys.executable).with_name("componentize-py")
-        subprocess.run([program, "-d", world, "-w", "guest", "bindings", bindings], check=True)
+        tool, options = Path(sys.executable).with_name("componentize-py"), ("-w", "guest", "bindings")
+        command = list(map(str, (tool, "-d", world, *options, bindings)))
+        subprocess.run(command, check=True)
         made.append({path.relative_to(bindings): path.read_text() for path in bindings.rglob("*.py")})
     assert made[0] == made[1]
     assert len(made[0]) > 5

@@ -91,7 +91,7 @@ def anchors(path: Path) -> set[str]:
 
 
 PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")]
-FOLDERS = ("bench", "demo", "examples", "fuzz", "guests", "src", "tests", "tools")
+FOLDERS = ("bench", "demo", "examples", "fuzz", "guests", "sdk", "src", "tests", "tools")
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,6 +87,28 @@ def test_all_that_can_be_said_of_a_guest(write: Write, tmp_path: Path) -> None:
         ("path = 'guest.wat'\nserves = 'grpc'", "serves can't be 'grpc': it takes one of model, http"),
         ("path = 'guest.wat'\nserves = 'model'", "a guest that serves a model needs outputs"),
         (f"path = 'guest.wat'\nserves = 'http'\n{OUTPUTS}", "belong to a guest that serves a model"),
+        (f"path = 'guest.wat'\nmount = '/a'\n{OUTPUTS}", "mount is the path of a guest that serves http"),
+        *(
+            (
+                f"path = 'guest.wat'\nmount = '{mount}'",
+                f"mount can't be {re.escape(repr(mount))}: it takes a path such as /labels",
+            )
+            for mount in (
+                "",
+                "/",
+                "a",
+                "/a/",
+                "//a",
+                "/a//b",
+                "/a b",
+                "/a?b",
+                "/%61",
+                "/..",
+                "/a/../b",
+                "/v2/x",
+                "/metrics",
+            )
+        ),
         ("path = 'guest.wat'\ninputs = [{ name = 'x', datatype = 'FP32', shape = [] }]", "needs outputs"),
         ("path = 'guest.wat'\ngraphs = 'net'", "graphs can't be 'net': it takes a list of texts"),
         ("path = 'guest.wat'\nlimits = { run-tim = 1 }", "no limit is named 'run-tim'; .*did you mean run-time"),

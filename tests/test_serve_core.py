@@ -22,8 +22,8 @@ from training_guests import isolated
 from variables_backend import X
 
 import wasi_nn
-from wasi_nn.serving import computes, served_graph
-from wasi_nn.serving.compute_queue import ComputeQueue
+from wasi_nn.serving import jobs, served_graph
+from wasi_nn.serving.compute_queue import ComputeQueue, Turns
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.request import InferenceRequest
 from wasi_nn.serving.service import InferenceService
@@ -53,7 +53,7 @@ def run(work: Callable[[InferenceService], Any], graphs: Any, **limits: Any) -> 
 
 def test_turns_are_given_in_the_order_of_asking() -> None:
     async def main() -> list[int]:
-        queue, order = ComputeQueue(1, 10), []
+        queue, order = Turns(ComputeQueue(1, 10)), []
         await queue.turn(inf_soon())
 
         async def take(number: int) -> None:
@@ -79,7 +79,7 @@ def inf_soon() -> float:
 
 def test_a_full_queue_refuses_and_a_late_turn_is_an_error() -> None:
     async def main() -> None:
-        queue = ComputeQueue(1, 1)
+        queue = Turns(ComputeQueue(1, 1))
         await queue.turn(inf_soon())
         late = asyncio.create_task(queue.turn(0.0))
         await asyncio.sleep(0)
@@ -96,9 +96,82 @@ def test_a_full_queue_refuses_and_a_late_turn_is_an_error() -> None:
     asyncio.run(main())
 
 
+def test_turns_go_to_the_line_that_has_the_fewest_and_then_to_the_one_that_has_waited_longest() -> None:
+    async def main() -> list[str]:
+        queue, order = ComputeQueue(2, 100), []
+        lines = {name: Turns(queue) for name in ("busy", "second", "third")}
+        for _ in range(2):
+            await lines["busy"].turn(inf_soon())
+
+        async def take(name: str) -> None:
+            await lines[name].turn(inf_soon())
+            order.append(name)
+
+        names = ["busy"] * 4 + ["second", "third", "third", "second"]
+        tasks = [asyncio.create_task(take(name)) for name in names]
+        await asyncio.sleep(0)
+        for name in ("busy", "busy", "second", "third", "busy", "second", "third", "busy"):
+            assert lines[name].running
+            lines[name].give_back()
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        for line in lines.values():
+            while line.running:
+                line.give_back()
+        assert (queue.running, queue.waiting) == (0, 0)
+        return order
+
+    # The two turns that are busy's go to the others first, and then round.
+    assert asyncio.run(main()) == ["second", "third", "busy", "second", "third", "busy", "busy", "busy"]
+
+
+def test_a_full_line_leaves_place_for_others_until_all_is_full() -> None:
+    async def main() -> None:
+        queue = ComputeQueue(1, 3, 2)
+        lines = [Turns(queue) for _ in range(3)]
+        await lines[0].turn(inf_soon())
+        tasks = [asyncio.create_task(lines[place].turn(inf_soon())) for place in (0, 0, 1)]
+        await asyncio.sleep(0)
+        with pytest.raises(ServingError, match=r"2 requests wait already for this model .*--max-queue") as raised:
+            await lines[0].turn(inf_soon())
+        assert (raised.value.reason, raised.value.retry_after) == (Reason.OVERLOADED, 1)
+        with pytest.raises(ServingError, match=r"3 requests wait already \(.*--max-total-queue") as raised:
+            await lines[2].turn(inf_soon())
+        assert (raised.value.reason, raised.value.retry_after) == (Reason.OVERLOADED, 1)
+        for place in (0, 1, 0):
+            lines[place].give_back()
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+
+
+def test_a_slow_model_whose_queue_is_full_starves_no_other() -> None:
+    hung = HungGraph()
+
+    async def main(service: InferenceService) -> None:
+        await service.models.load_all()
+        slow = [asyncio.create_task(service.infer(request("hung"))) for _ in range(4)]
+        while not hung.began.acquire(blocking=False):
+            await asyncio.sleep(0)
+        with pytest.raises(ServingError, match="3 requests wait already for this model"):
+            await service.infer(request("hung"))
+        quick = asyncio.create_task(service.infer(request("net")))
+        await asyncio.sleep(0)
+        done: list[asyncio.Task[Any]] = []
+        for task in (*slow, quick):
+            task.add_done_callback(done.append)
+        hung.may_end.set()
+        await asyncio.gather(*slow, quick)
+        assert done.index(quick) == 1  # it had the first turn that came
+
+    graphs = {"hung": hung, "net": onnx_models.identity(dims=(1,))}
+    run(main, graphs, computes=1, queue=3)
+
+
 def test_a_turn_that_comes_with_the_cancellation_isnt_lost() -> None:
     async def main() -> None:
-        queue = ComputeQueue(1, 10)
+        queue = Turns(ComputeQueue(1, 10))
         await queue.turn(inf_soon())
         waiting = asyncio.create_task(queue.turn(inf_soon()))
         await asyncio.sleep(0)
@@ -169,7 +242,7 @@ def test_a_cancelled_request_ends_its_compute() -> None:
 
 
 def test_a_compute_that_hangs_costs_its_own_request_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(computes, "_GRACE", 0.01)
+    monkeypatch.setattr(jobs, "_GRACE", 0.01)
     hung = HungGraph()
 
     async def main(service: InferenceService) -> None:

@@ -231,7 +231,7 @@ def test_a_full_queue() -> None:
             body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]}
             status, answer, headers = server.ask("POST", "/v2/models/hung/infer", body)
             assert (status, headers["retry-after"]) == (429, "1")
-            assert answer["error"] == "1 requests wait already (ServingLimits.queue, --max-queue)"
+            assert answer["error"] == "1 requests wait already for this model (ServingLimits.queue, --max-queue)"
             hung.may_end.set()
             assert all(each.result().outputs for each in under_way)
 

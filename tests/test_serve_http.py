@@ -19,7 +19,9 @@ import serving
 from serving import RunningServer
 
 import wasi_nn
+from wasi_nn.serving.executions import Execution
 from wasi_nn.serving.settings import ServingLimits
+from wasi_nn.serving.statistics import ModelStatistics
 
 SMALL = ServingLimits(body_bytes=100_000, json_bytes=20_000, header_bytes=4096, tensors=8, body_time=1, header_time=1)
 INFER = "/v2/models/net/infer"
@@ -466,3 +468,42 @@ def test_metrics_tell_of_requests(server: RunningServer) -> None:
     assert 'wasi_nn_compute_seconds_count{model="net"}' in text
     assert 'wasi_nn_model_ready{model="net"} 1.0' in text
     assert "made-up" not in text
+
+
+def test_statistics_count_what_succeeds_and_what_fails() -> None:
+    models = serving.models()
+    with RunningServer({"stats": models["net"], "a/b": models["failing"]}) as own:
+
+        def infer(model: str, count: int) -> int:
+            tensor = {"name": "x", "datatype": "FP32", "shape": [count], "data": [1] * count}
+            status: int = own.ask("POST", f"/v2/models/{model}/infer", {"inputs": [tensor]})[0]
+            return status
+
+        assert [infer("a/b", 4), infer("a/b", 3), infer("a/b", 4), infer("stats", 3)] == [200, 500, 200, 400]
+        assert own.ask("GET", "/v2/models/stats")[1]["name"] == "stats"  # the model of this name
+        (counted,) = own.ask("GET", "/v2/models/a/b/versions/1/stats")[1]["model_stats"]
+        assert (counted["inference_count"], counted["execution_count"]) == (2, 2)
+        times = counted["inference_stats"]
+        assert [times[name]["count"] for name in ("success", "fail", "queue", "compute_infer")] == [2, 1, 2, 2]
+        assert [(batch["batch_size"], batch["compute_infer"]["count"]) for batch in counted["batch_stats"]] == [(1, 2)]
+        assert counted["last_inference"] > 0
+        config = own.ask("GET", "/v2/models/a/b/config")[1]
+        assert (config["max_batch_size"], "dynamic_batching" in config) == (0, False)
+        assert config["input"] == [{"name": "x", "data_type": "TYPE_FP32", "dims": [-1]}]
+        for path in ("none/config", "none/stats", "a/b/versions/2/config", "a/b/versions/2/stats"):
+            assert own.ask("GET", f"/v2/models/{path}")[0] == 404
+        own.wait_for(own.server.service.models.unload("a/b"))
+        assert own.ask("GET", "/v2/models/a/b/config")[0] == 503
+        assert own.ask("GET", "/v2/models/a/b/stats")[0] == 200
+
+
+def test_statistics_of_all_models(server: RunningServer) -> None:
+    found = [model["name"] for model in server.ask("GET", "/v2/models/stats")[1]["model_stats"]]
+    assert found == sorted(serving.models())
+
+
+def test_rows_that_clients_choose_fill_no_memory() -> None:
+    counted = ModelStatistics()
+    for size in range(5000):
+        counted.executed(Execution(1, size, 0.0, 0.0, 0.0, 0.0))
+    assert (counted.executions, len(counted.batches)) == (5000, 1024)

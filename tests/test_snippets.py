@@ -35,9 +35,9 @@ EXAMPLE = C_GUESTS.parent / "example"
 ELSEWHERE = {"docs/what-if.md": "test_what_if.py", "docs/conformance.md": "test_conformance.py"}
 """Pages whose commands other tests run or write."""
 PAGES = {str(path.relative_to(REPOSITORY)) for path in (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"))}
-HELP = {"run": 1, "replay": 2, "graphs": 0, "inspect": 0, "backends": 0, "serve": 0, "sdk": 2}
+HELP = {"run": 1, "map": 2, "replay": 2, "graphs": 0, "inspect": 0, "backends": 0, "serve": 0, "sdk": 2, "new": 0}
 """The subcommands, each with the number of commands that its help text shows and that are run. That of `serve` shows a
-server, which doesn't end; `test_serve_command.py` runs servers."""
+server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds."""
 
 
 # The files that the pages say are there
@@ -96,6 +96,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
         "x.bin": lambda: pack("<8f", 1, -2, 3, -4, 5, -6, 7, -8),
         "SmolLM2.gguf": language_model,
     },
+    "docs/command.md": {**COLOURS, **GUESTS},
     "docs/core-abi.md": {"net.onnx": onnx_models.relu, "x.bin": lambda: pack("<4f", 1, -2, 3, -4)},
     "docs/extensions.md": {
         **GUESTS,
@@ -105,6 +106,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     },
     "docs/ggml.md": {"model.gguf": language_model, "encoder.gguf": text_encoder},
     "docs/graphs.md": {**COLOURS, **GUESTS},
+    "docs/guests.md": {**COLOURS, **GUESTS},
     "docs/isolation.md": {**COLOURS, "model.pt": torch_model},
     "docs/limits.md": {
         "guest.wasm": lambda: EMPTY,
@@ -115,8 +117,9 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
         "inputs/b.bin": lambda: pack("<4f", -5, 6, -7, 8),
     },
     "docs/onnx.md": {"classifier.onnx": classifier},
+    "docs/python.md": {**COLOURS, **GUESTS},
     "docs/trace.md": {**COLOURS, **GUESTS},
-    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "replay")},
+    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "map", "replay")},
 }
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -279,7 +282,7 @@ def test_the_commands_of_a_help_text_run(name: str, installation: Installation, 
     program = [str(installation.folder / "bin" / "wasi-nn"), name, "--help"]
     shown = subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
     found = re.findall(r"^  ((?:wasi-nn|cp) (?:.*\\\n)*.*)$", shown, re.MULTILINE)
-    if name == "serve":
+    if name in ("serve", "new"):
         return
     assert len(found) == HELP[name]
     (tmp_path / "there").mkdir()

@@ -131,11 +131,14 @@ def test_each_call_is_an_event_with_its_arguments_and_its_time(recorded: Path) -
     assert by_name == {"name": "net", "result": {"graph": 1, **loaded}}
     assert init_context == {"graph": 1, "result": {"context": 2}}
     stored = set_input.pop("data")
-    assert set_input == {"context": 2, "input": 0, "type": "f32", "dims": [4], "bytes": 16}
+    numbers = {"min": -4.5, "max": 3.5, "mean": -0.5, "hash": hashlib.sha256(INPUT.tobytes()).hexdigest()[:16]}
+    assert set_input == {"context": 2, "input": 0, "type": "f32", "dims": [4], "bytes": 16, **numbers}
     assert stored == {"offset": 0, "bytes": 16, "sha256": hashlib.sha256(INPUT.tobytes()).hexdigest()}
     assert compute == {"context": 2}
     assert get_output["output"] == 0
-    assert {**get_output["result"], "data": None} == {"type": "f32", "dims": [4], "bytes": 16, "data": None}
+    result = get_output["result"]
+    assert (result["type"], result["dims"], result["bytes"]) == ("f32", [4], 16)
+    assert (result["min"], result["max"], result["mean"]) == (0.0, 3.5, 1.25)
     assert (by_bytes["encoding"], by_bytes["target"]) == ("autodetect", "cpu")
     assert [builder["bytes"] for builder in by_bytes["builders"]] == [len(models.relu())]
     assert by_bytes["result"] == {"graph": 3, **loaded}

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import sys
 
-from sdk_languages import c
+from sdk_languages import assemblyscript, c, cpp, rust
 from sdk_languages.language import Language
 from sdk_languages.table import REPOSITORY
 
-LANGUAGES: tuple[Language, ...] = (c.LANGUAGE,)
+LANGUAGES: tuple[Language, ...] = (assemblyscript.LANGUAGE, c.LANGUAGE, cpp.LANGUAGE, rust.LANGUAGE)
 
 
 def stale_numbers() -> dict[str, str]:

@@ -17,9 +17,7 @@
  * error.
  *
  * VERSION is the exported version of WIT, and DATE is its date as a number. */
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "memory.h"
 
 #define HOST(name) __attribute__((__import_module__("wasi-nn:bridge/host"), __import_name__(name))) extern
 #define OWN(interface, name) __attribute__((__import_module__("[export]wasi:nn/" interface VERSION), __import_name__(name))) extern
@@ -29,18 +27,13 @@
     __attribute__((__export_name__("cabi_post_wasi:nn/" interface VERSION "#" name))) \
     void POST(__LINE__)(void *result) { (void)result; give_back(); } \
     EXPORT(interface, name)
-#define POST(line) POST_(line)
-#define POST_(line) post_##line
-
 enum {
-    PART = 256 << 10,    /* bytes of a tensor in one call to the host: few enough for the processor's cache */
     MAX_BUILDERS = 1024, /* for more builders, the host gets only their number, and refuses them */
     DIGITS = 8,
     U8 = 4,
     OUTPUTS_AS_TEXT = 1,
 };
 
-typedef struct { const uint8_t *data; uint32_t size; } bytes;
 typedef struct { const uint32_t *dims; uint32_t rank; } dimensions;
 typedef struct { uint8_t is_error; int32_t handle; } result;
 typedef struct { bytes name; int32_t tensor; } named_tensor;
@@ -77,52 +70,6 @@ OWN("tensor", "[resource-drop]tensor") void tensor_drop(int32_t resource);
 OWN("graph", "[resource-new]graph") int32_t graph_resource(uint32_t handle);
 OWN("inference", "[resource-new]graph-execution-context") int32_t context_resource(uint32_t handle);
 OWN("errors", "[resource-new]error") int32_t error_resource(uint32_t handle);
-
-/* Memory: a call of the guest takes memory upwards from `base`, and gives all of it back at its end. */
-
-extern uint8_t __heap_base;
-static uint64_t top;
-
-static uint64_t base(void) { return ((uintptr_t)&__heap_base + 15) & ~15ull; }
-
-static void give_back(void) { top = base(); }
-
-static void *take(uint64_t size) {
-    if (!top) top = base();
-    uint64_t at = top, have = (uint64_t)__builtin_wasm_memory_size(0) << 16;
-    top = (at + size + 15) & ~15ull;
-    if (top > have) {
-        /* Grow by an eighth more than is needed, so that a large memory seldom grows. */
-        uint64_t needed = (top - have + 65535) >> 16, more = needed + (have >> 19);
-        if (__builtin_wasm_memory_grow(0, more) == (size_t)-1 && __builtin_wasm_memory_grow(0, needed) == (size_t)-1)
-            __builtin_trap();
-    }
-    return (void *)(uintptr_t)at;
-}
-
-/* The engine calls this for memory. It also resizes memory, when it converts text to UTF-8. */
-__attribute__((export_name("cabi_realloc")))
-void *cabi_realloc(void *old, size_t old_size, size_t align, size_t size) {
-    (void)align;
-    if (old && ((((uintptr_t)old + old_size + 15) & ~15ull) == top)) {
-        top = (uintptr_t)old;
-        return take(size);
-    }
-    void *new = take(size);
-    if (old_size) __builtin_memcpy(new, old, old_size < size ? old_size : size);
-    return new;
-}
-
-/* Bytes to text and back. */
-
-static void split(const uint8_t *restrict from, uint32_t size, uint8_t *restrict low, uint8_t *restrict high) {
-    for (uint32_t i = 0; i < size; i++) low[i] = from[i] & 15;
-    for (uint32_t i = 0; i < size; i++) high[i] = from[i] >> 4;
-}
-
-static void join(uint8_t *restrict to, uint32_t size, const uint8_t *restrict low, const uint8_t *restrict high) {
-    for (uint32_t i = 0; i < size; i++) to[i] = low[i] | (uint8_t)(high[i] << 4);
-}
 
 static uint8_t *put_number(uint8_t *to, uint32_t number) {
     for (int shift = 28; shift >= 0; shift -= 4) *to++ = "0123456789abcdef"[number >> shift & 15];

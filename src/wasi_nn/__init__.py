@@ -54,6 +54,10 @@ if TYPE_CHECKING:
     from wasi_nn.loading.named_graph import NamedGraph as NamedGraph
     from wasi_nn.loading.registry import GraphSource as GraphSource, Registry as Registry
     from wasi_nn.loading.rules import LoadRules as LoadRules
+    from wasi_nn.mapping.guest_map import map_guests as map_guests
+    from wasi_nn.mapping.items import MapItem as MapItem
+    from wasi_nn.mapping.results import MapResult as MapResult
+    from wasi_nn.session.guest_requests import Fault as Fault, GuestRequest as GuestRequest
     from wasi_nn.session.session import Session as Session
     from wasi_nn.tracing.recording import RecordingSession as RecordingSession
     from wasi_nn.tracing.replay import Difference as Difference, Replayed as Replayed, replay as replay
@@ -98,6 +102,10 @@ _EXPORTS = {
     "loading.named_graph": ("NamedGraph",),
     "loading.registry": ("GraphSource", "Registry"),
     "loading.rules": ("LoadRules",),
+    "session.guest_requests": ("Fault", "GuestRequest"),
+    "mapping.guest_map": ("map_guests",),
+    "mapping.items": ("MapItem",),
+    "mapping.results": ("MapResult",),
     "session.session": ("Session",),
     "tracing.recording": ("RecordingSession",),
     "tracing.replay": ("Difference", "Replayed", "replay"),

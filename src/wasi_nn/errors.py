@@ -4,6 +4,7 @@ WasiNNError
 |-- NNError                 an nn call failed; it has one of the specification's error codes
 |   |-- TargetUnavailable   ... because the requested execution target is unavailable
 |   |-- ModelNotFound       ... because a model's file doesn't exist
+|   |-- Busy                ... because a server of the model has too much to do
 |   |-- PromptTooLong       ... because the prompt doesn't fit into the context
 |   |-- ContextFull         ... because the context is full
 |   `-- EndOfSequence       ... because a sequence of outputs is complete
@@ -84,6 +85,13 @@ class ModelNotFound(NNError):
         super().__init__(ErrorCode.NOT_FOUND, message)
 
 
+class Busy(NNError):
+    """A server of a model has too much to do: a later try may succeed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.RUNTIME_ERROR, message)
+
+
 class PromptTooLong(NNError):
     """A prompt doesn't fit into the context, or into a batch where the model takes all of it at once."""
 
@@ -133,7 +141,7 @@ class GuestTrap(GuestError):
         return type(self), (self.reason, self.backtrace), self.__dict__
 
     def __str__(self) -> str:
-        lines = _last_lines(self.stderr) if self._shows_last_lines else []
+        lines = last_lines(self.stderr) if self._shows_last_lines else []
         if not lines:
             return super().__str__()
         return "\n".join([f"{super().__str__()}; the guest's own last lines on its standard error:", *lines])
@@ -143,8 +151,8 @@ _MOST_LINES, _LONGEST_LINE = 12, 200  # of a guest's words in an error
 _LINE_OF_GUEST = "  | "
 
 
-def _last_lines(output: bytes) -> list[str]:
-    """The last lines of a guest's output that aren't empty, bounded and fit to be shown."""
+def last_lines(output: bytes) -> list[str]:
+    """The last lines of a guest's output that aren't empty: at most 12, of 200 characters each, fit to be shown."""
     end = output[-4 * _MOST_LINES * _LONGEST_LINE :].decode("utf-8", "replace")
     lines = [line for text in end.splitlines() if (line := text.replace("\t", "    ").rstrip())]
     return [f"{_LINE_OF_GUEST}{printable(line)[:_LONGEST_LINE]}" for line in lines[-_MOST_LINES:]]

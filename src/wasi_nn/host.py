@@ -6,15 +6,15 @@ A program that embeds this package starts here. The nn functions themselves are 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wasmtime import Module, Store
 
-from wasi_nn.abi.core.dialects import Dialect, abi_of
+from wasi_nn.abi.core.dialects import Dialect
 from wasi_nn.arguments import as_flag, as_text
 from wasi_nn.errors import GuestError
 from wasi_nn.guests import guest_file
@@ -23,30 +23,27 @@ from wasi_nn.guests.arguments import (
     as_guest,
     as_guest_or_compiled,
     as_limits,
+    as_requests,
     require_output,
     require_patterns,
     require_settings,
-    require_trace,
     run_arguments,
 )
 from wasi_nn.guests.compile_cache import CompileCache, default_directory
 from wasi_nn.guests.compiler import GuestCompiler
-from wasi_nn.guests.component_files import watch_files
 from wasi_nn.guests.engine import new_engine
-from wasi_nn.guests.engine_start import start_wasi, wasi_is_started
-from wasi_nn.guests.guest_files import GuestFiles
-from wasi_nn.guests.linking import link_module, run_linked
+from wasi_nn.guests.engine_start import start_wasi
 from wasi_nn.guests.output import Output
-from wasi_nn.guests.run_clock import RunClock
+from wasi_nn.guests.running import GuestRuns, RunSettings
 from wasi_nn.guests.runs import Run, RunResult, RunsUnderWay, Work
 from wasi_nn.guests.store_limits import MemoryCounts, new_store
-from wasi_nn.guests.wasi import Wasi
 from wasi_nn.limits.compute_guard import ComputeGuard, Turns
 from wasi_nn.limits.limits import HostLimits, Limits
 from wasi_nn.limits.usage import Usage
 from wasi_nn.loading.registry import registry_of
 from wasi_nn.loading.rules import LoadRules
 from wasi_nn.process import forks
+from wasi_nn.session.guest_requests import GuestRequest, GuestRequests
 from wasi_nn.session.policy import Policy
 from wasi_nn.session.session import Session
 from wasi_nn.types import parse_enum
@@ -60,6 +57,7 @@ if TYPE_CHECKING:
     from wasi_nn.guests.guest_file import Guest
     from wasi_nn.isolation import Isolation
     from wasi_nn.loading.registry import Graphs
+    from wasi_nn.tracing import CallRecorder
     from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 Result = TypeVar("Result")
@@ -142,13 +140,14 @@ class Host:
         self._compiler = GuestCompiler(
             self.engine, cache_of_guests, self._memory_counts, fuel=self.limits.fuel is not None
         )
+        self._guest_runs = GuestRuns(self.engine, self._compiler, self._memory_counts, self._turns, self.allow_http)
 
     def session(
         self,
         *,
         allow_names: Collection[str] | None = None,
         limits: Limits | None = None,
-        trace: str | os.PathLike[str] | None = None,
+        trace: str | os.PathLike[str] | CallRecorder | None = None,
         trace_data: bool = False,
         title: str = "wasi-nn",
     ) -> Session:
@@ -156,25 +155,24 @@ class Host:
 
         allow_names  replaces the host's `allow_names` for this session. None: the host's
         limits       replaces the host's `limits` for this session. None: the host's
-        trace        the path of a file in which the session's calls are recorded. None: they aren't recorded
+        trace        a file that records the session's calls, or a `wasi_nn.tracing.CallRecorder`. None: nothing
         trace_data   whether models, inputs and outputs are recorded too, as `replay` needs them
         title        the title of the trace in viewers
 
         Raises `NNError` with `runtime-error` if the trace can't be written.
         """
         require_patterns(allow_names)
-        require_trace(trace, trace_data)
+        _require_trace(trace, trace_data)
         limits = self.limits if limits is None else as_limits(limits)
-        return self._session(
-            ComputeGuard(limits, self._turns), allow_names, limits, trace, trace_data, as_text("title", title)
-        )
+        title = as_text("title", title)
+        return self._session(ComputeGuard(limits, self._turns), allow_names, limits, trace, trace_data, title)
 
     def _session(
         self,
         guard: ComputeGuard,
         allow_names: Collection[str] | None,
         limits: Limits,
-        trace: str | os.PathLike[str] | None,
+        trace: str | os.PathLike[str] | CallRecorder | None,
         trace_data: bool,
         title: str,
     ) -> Session:
@@ -242,8 +240,9 @@ class Host:
         allow_names: Collection[str] | None = None,
         limits: Limits | None = None,
         dialect: Dialect | str | None = None,
-        trace: str | os.PathLike[str] | None = None,
+        trace: str | os.PathLike[str] | CallRecorder | None = None,
         trace_data: bool = False,
+        requests: Iterable[GuestRequest] | None = None,
     ) -> Run:
         """Start a guest on a thread of its own, and return at once. `Run.wait` returns the result; `Run.stop` stops it.
 
@@ -252,63 +251,89 @@ class Host:
         Raises `GuestError` if the host is closed, if 64 guests that can't be stopped still run, or if the process can
         have no more threads; and `NNError` with `invalid-argument` for arguments that can't be.
         """
+        run, run_guest = self._run_of(
+            guest,
+            args,
+            env,
+            dirs,
+            stdin,
+            capture_output,
+            streams,
+            allow_names,
+            limits,
+            dialect,
+            trace,
+            trace_data,
+            requests,
+        )
+        self._runs.begin(run, run_guest)
+        return run
+
+    def answer_here(
+        self,
+        guest: Module | Component,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        dirs: Directories,
+        limits: Limits,
+        requests: Iterable[GuestRequest],
+        began: Callable[[Run], None],
+    ) -> Run:
+        """`start` for a guest that answers requests, with captured output; but the guest runs on this thread, which
+        saves a change of threads, and has ended when this returns. The thread must be one of
+        `wasi_nn.process.threads`.
+
+        `began` gets the run before the guest runs, so that another thread can stop it.
+        """
+        run, run_guest = self._run_of(
+            guest, args, env, dirs, b"", True, None, None, limits, None, None, False, requests
+        )
+        began(run)
+        self._runs.begin(run, run_guest, here=True)
+        return run
+
+    def _run_of(
+        self,
+        guest: Guest | Module | Component,
+        args: Sequence[str],
+        env: Mapping[str, str] | None,
+        dirs: Directories | None,
+        stdin: bytes | os.PathLike[str] | TextIO | None,
+        capture_output: bool,
+        streams: tuple[int, int] | None,
+        allow_names: Collection[str] | None,
+        limits: Limits | None,
+        dialect: Dialect | str | None,
+        trace: str | os.PathLike[str] | CallRecorder | None,
+        trace_data: bool,
+        requests: Iterable[GuestRequest] | None,
+    ) -> tuple[Run, Callable[[], RunResult]]:
+        """A run as `start` begins it, and the function that runs the guest."""
         self._require_made_here()
         guest = as_guest_or_compiled(guest)
         arguments = run_arguments(args, env, dirs, stdin)
         require_output(capture_output, streams)
         require_patterns(allow_names)
-        require_trace(trace, trace_data)
+        _require_trace(trace, trace_data)
+        served = None if requests is None else GuestRequests(as_requests(requests))
         limits = self.limits if limits is None else as_limits(limits)
         dialect = self.dialect if dialect is None else parse_enum(Dialect, dialect)
         if limits.fuel is not None and self.limits.fuel is None:
             raise GuestError(
                 "this host counts no fuel: give Limits.fuel to the Host itself, Host(limits=Limits(fuel=...))"
             )
-        name = guest_file.name_of(guest)
         run = Run(limits)
         output = Output(limits, streams) if capture_output or streams is not None else None
         if output is not None:
-            run.output = output.kept
+            run.output, run.take_output = output.kept, output.taken
+        title = guest_file.name_of(guest)
 
-        def run_guest() -> RunResult:
-            recorder = run.recorder
-            compiled: Module | Component
-            if isinstance(guest, bytes | str | os.PathLike):
-                with recorder.compiling():
-                    compiled = self._compiler.compile(guest, limits, run)
-            else:
-                compiled = guest
-            recorder.count_memories(self._memory_counts.of(compiled))
-            if not wasi_is_started() and guest_file.imports_wasi(compiled, self.engine):
-                start_wasi()
-            wasi = Wasi([name, *arguments.args], arguments.env, arguments.dirs, arguments.stdin, output, limits)
-            store = new_store(self.engine, limits, compiled, self._memory_counts, wasi.extra_instances(compiled))
-            guard = ComputeGuard(limits, self._turns)
-            guard.run_until = run.until
-            try:
-                with (
-                    closing(GuestFiles(arguments.dirs)) as files_of_guest,
-                    self._session(guard, allow_names, limits, trace, trace_data, name) as session,
-                ):
-                    session.text_sink = wasi.write_stdout
-                    session.file_reader = files_of_guest.read
-                    if is_module := isinstance(compiled, Module):
-                        abi = abi_of(dialect, compiled)
-                        call = link_module(name, compiled, self.engine, store, wasi, session, abi, recorder)
-                    else:
-                        from wasi_nn.guests.component_linking import link_component
+        def new_session(guard: ComputeGuard) -> Session:
+            return self._session(guard, allow_names, limits, trace, trace_data, title)
 
-                        call = link_component(name, compiled, self.engine, store, wasi, session, self.allow_http)
-                    with closing(RunClock(self.engine, store, limits, guard)) as clock:
-                        stop = None if is_module else clock.stop  # a module's files are counted
-                        files = watch_files(arguments.dirs, limits, stop)
-                        with files, run.stopped_by(clock.stop), recorder.running(session, guard):
-                            return replace(run_linked(name, call, session, wasi, clock), stats=recorder.stats())
-            finally:
-                store.close()
-
-        self._runs.begin(run, run_guest)
-        return run
+        settings = RunSettings(guest, arguments, output, limits, dialect, served, new_session)
+        return run, partial(self._guest_runs.do, run, settings)
 
     def run(
         self,
@@ -323,8 +348,9 @@ class Host:
         allow_names: Collection[str] | None = None,
         limits: Limits | None = None,
         dialect: Dialect | str | None = None,
-        trace: str | os.PathLike[str] | None = None,
+        trace: str | os.PathLike[str] | CallRecorder | None = None,
         trace_data: bool = False,
+        requests: Iterable[GuestRequest] | None = None,
     ) -> RunResult:
         """Run a guest to its end. The guest is a command: a module with `_start`, or a component with `wasi:cli/run`.
 
@@ -341,8 +367,10 @@ class Host:
         allow_names     replaces the host's `allow_names` for this run. None: the host's
         limits          replaces the host's `limits` for this run. None: the host's
         dialect         replaces the host's `dialect` for this run. None: the host's
-        trace           the path of a file in which the guest's nn calls are recorded. None: they aren't recorded
+        trace           a file that records the guest's nn calls, or a `wasi_nn.tracing.CallRecorder`. None: nothing
         trace_data      whether models, inputs and outputs are recorded too, as `replay` needs them
+        requests        the requests that the guest answers, by wasi-nn:serving. It takes one after another on its own
+                        thread, and has `Limits.guest_time` and `Limits.fuel` for each. None: there are none
 
         With `capture_output` or `streams`, the guest is stopped when it writes more than `Limits.output_bytes`.
 
@@ -365,6 +393,7 @@ class Host:
                 dialect=dialect,
                 trace=trace,
                 trace_data=trace_data,
+                requests=requests,
             )
         )
 
@@ -393,3 +422,10 @@ class Host:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _require_trace(trace: Any, trace_data: Any) -> None:
+    if trace is not None or trace_data is not False:
+        from wasi_nn.tracing.recording import require_trace
+
+        require_trace(trace, trace_data)

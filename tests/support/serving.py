@@ -21,6 +21,8 @@ import onnx_models
 from onnx import TensorProto, helper
 
 import wasi_nn
+from wasi_nn.serving.http_guests.handler import Handler
+from wasi_nn.serving.http_guests.handlers import Handlers
 from wasi_nn.serving.server import Server, ServerSettings
 
 TYPES = {
@@ -140,6 +142,20 @@ class RunningServer:
         self._thread.join()
         if self._failures:
             raise self._failures[0]
+
+    def wait_for_guests(self) -> None:
+        """Wait until all guests that answer HTTP requests are compiled, or can't be."""
+        self.wait_for(self._handlers.load())
+
+    def handler(self, guest: str) -> Handler:
+        """What has the requests of a guest."""
+        return self._handlers.handlers[guest]
+
+    @property
+    def _handlers(self) -> Handlers:
+        handlers = self.server.handlers
+        assert handlers is not None  # HTTP is served
+        return handlers
 
     def call(self, function: Callable[[], object]) -> None:
         """Call a function in the server's event loop."""

@@ -120,6 +120,45 @@ def metadata(module: Module, client: Client) -> None:
     require(names == [["a", "FP32", [-1]], ["b", "FP32", [-1]]], about)
 
 
+def configuration(module: Module, client: Client) -> None:
+    """A model says whether its requests are joined, and what its tensors are without the rows then."""
+
+    def config(name: str) -> Any:
+        found: Any = client.get_model_config(name, **as_json(module))
+        return found if module is tritonclient.http else found["config"]
+
+    joined, single = config("fp32"), config("two")
+    require((joined["max_batch_size"], single.get("max_batch_size", 0)) == (4, 0), (joined, single))
+    require("dynamic_batching" in joined and "dynamic_batching" not in single, (joined, single))
+    tensors = [(tensor["name"], tensor["data_type"], list(map(int, tensor["dims"]))) for tensor in joined["input"]]
+    require(tensors == [("x", "TYPE_FP32", [2])], tensors)
+    tensors = [(tensor["name"], tensor["data_type"], list(map(int, tensor["dims"]))) for tensor in single["output"]]
+    require(tensors == [("product", "TYPE_FP32", [-1]), ("sum", "TYPE_FP32", [-1])], tensors)
+    refused(lambda: client.get_model_config("none"), *not_found(module), "'none'")
+
+
+def statistics(module: Module, client: Client) -> None:
+    """A model says how many requests and executions it had, and how long these took."""
+
+    def counted(name: str = "") -> Any:
+        return client.get_inference_statistics(name, **as_json(module))["model_stats"]
+
+    (before,) = counted("fp32")
+    array = np.zeros((3, 2), np.float32)
+    for _ in range(2):
+        client.infer("fp32", [given(module, "x", "FP32", array)])
+    (after,) = counted("fp32")
+    grown = [int(after[name]) - int(before.get(name, 0)) for name in ("inference_count", "execution_count")]
+    require(grown == [6, 2], grown)
+    require({int(batch["batch_size"]) for batch in after["batch_stats"]} >= {3}, after)
+    success = after["inference_stats"]["success"]
+    parts = ("queue", "compute_input", "compute_infer", "compute_output")
+    times = [int(after["inference_stats"][part]["ns"]) for part in parts]
+    require(0 < sum(times) <= int(success["ns"]) and all(times), (times, success))
+    require({model["name"] for model in counted()} >= {"net", "two", "fp32"}, counted())
+    refused(lambda: counted("none"), *not_found(module), "'none'")
+
+
 def repository(module: Module, client: Client) -> None:
     """Models are listed, unloaded and loaded."""
     inputs = [given(module, "x", "FP32", np.array([-1, 2, -3, 4], np.float32))]
@@ -192,6 +231,29 @@ def compressed(client: Client) -> None:
         require_equal(result.as_numpy("y"), np.array([0, 2, 0, 4], np.float32))
 
 
+def guests(module: Module, client: Client) -> None:
+    """Guests are models as any other: a core module and a component, in fresh sandboxes and in ones used again."""
+    picture = np.full((6, 5, 3), (200, 20, 20), np.uint8)
+    for name in ("guest-fresh", "guest-reused", "guest-component"):
+        metadata = client.get_model_metadata(name)
+        inputs = metadata["inputs"] if module is tritonclient.http else metadata.inputs
+        require(len(inputs) == 1, inputs)
+        for _ in range(2):
+            result = client.infer(name, [given(module, "picture", "UINT8", picture)])
+            require(result.as_numpy("label").tolist() == [b"red"], result.as_numpy("label"))
+            require(result.as_numpy("scores").argmax() == 2, result.as_numpy("scores"))
+        wanted = [module.InferRequestedOutput("label")]
+        result = client.infer(name, [given(module, "picture", "UINT8", picture)], outputs=wanted)
+        require(result.as_numpy("scores") is None, "there is an output that isn't asked for")
+        wrong = [given(module, "picture", "UINT8", picture[:0])]
+        refused(partial(client.infer, name, wrong), bad_request(module), "must be UINT8")
+
+
+def bad_request(module: Module) -> str:
+    """The status of a request that is wrong."""
+    return "400" if module is tritonclient.http else "INVALID_ARGUMENT"
+
+
 FOR_BOTH = (
     every_type_of_numbers,
     bf16,
@@ -199,8 +261,11 @@ FOR_BOTH = (
     several_inputs_and_outputs,
     parameters,
     metadata,
+    configuration,
+    statistics,
     repository,
     errors,
+    guests,
 )
 FOR_HTTP = (as_lists_in_json, compressed)
 

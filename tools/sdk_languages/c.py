@@ -1,11 +1,14 @@
-"""The SDK for C: numbers in `wnn_numbers.h`, and in the headers of the bare imports between marked lines."""
+"""The SDK for C: numbers in `wnn_numbers.h`, and in the headers of the bare imports between marked lines; the examples,
+built by Zig."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
 
-from sdk_languages import table
-from sdk_languages.language import SDK, Language
+from sdk_languages import building, table
+from sdk_languages.language import GUESTS, SDK, Guest, Language
 from sdk_languages.table import Word
 
 INCLUDE = SDK / "c" / "include"
@@ -150,6 +153,37 @@ def numbers(_: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+FLAGS = ("--target=wasm32-wasi", "-O2", "-s", "-Wall", "-Wextra", "-Werror", "-I", str(INCLUDE.relative_to(SDK)))
+OF_ABI = {"core": (), "wasmedge": ("-DWNN_WASMEDGE",), "component": ("-DWNN_COMPONENT",)}
+"""The macros that choose an ABI."""
+
+
+def build(source: Path, abi: str, built: Path, compiler: tuple[str, ...] = ("cc", "-std=c11")) -> None:
+    """Build an example for an ABI. The first build of all takes half a minute."""
+    module = built.absolute() if abi != "component" else built.absolute().with_suffix(".module.wasm")
+    command = (*compiler, *FLAGS, *OF_ABI[abi], str(source.relative_to(SDK)), "-o", str(module))
+    try:
+        building.zig(*command, cwd=SDK)
+        if abi == "component":
+            building.embed_wit(module)
+            building.componentize(module, built)
+    finally:
+        if abi == "component":
+            module.unlink(missing_ok=True)
+
+
+def guests_of(folder: Path, suffix: str, compiler: tuple[str, ...]) -> Iterator[Guest]:
+    """The examples in a folder, for the ABIs that show something of their own."""
+    for program in GUESTS:
+        for abi in ("core", "wasmedge", "component"):
+            if (abi == "wasmedge") if program == "classify" else (abi == "core" and program == "extensions"):
+                continue
+            name = program if abi == "core" else f"{program}-{abi}"
+            make = partial(build, folder / f"{program}{suffix}", abi, compiler=compiler)
+            tools = ("npm",) if abi == "component" else ()
+            yield Guest(program, abi, folder / f"{name}.wasm", make, tools=tools)
+
+
 LANGUAGE = Language(
     "c",
     {
@@ -159,4 +193,5 @@ LANGUAGE = Language(
         INCLUDE / "wasi_nn_ext.h": _extensions,
         INCLUDE / "wnn_numbers.h": numbers,
     },
+    tuple(guests_of(SDK / "c" / "examples", ".c", ("cc", "-std=c11"))),
 )

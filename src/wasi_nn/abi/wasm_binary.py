@@ -15,6 +15,8 @@ _SECTION_COUNTS = 32  # bytes: reading a section takes about as long as so many
 _CUSTOM = 0
 _MODULES_MEMORIES = 5
 _COMPONENTS_MODULE, _COMPONENTS_COMPONENT, _COMPONENTS_CANON = 1, 4, 8
+_PRODUCERS = ("language", "processed-by", "sdk")  # the fields of such a section
+_MOST_PRODUCERS = 16  # of a field; a guest has two or three
 # The kinds of canonical definitions, and their options.
 _LIFT, _LOWER, _ABOUT_RESOURCES = 0, 1, (2, 3, 4)
 _LAST_ENCODING, _ASYNC, _CALLBACK = 2, 6, 7
@@ -130,6 +132,29 @@ def memories_of(content: bytes | memoryview) -> int:
             with suppress(Malformed):
                 count += WasmReader(body).u32()
     return count
+
+
+def producers_of(content: bytes | memoryview) -> dict[str, tuple[str, ...]]:
+    """What the `producers` sections of a guest and of its parts tell about its making: `language`, `processed-by` and
+    `sdk`, each with names and their versions, such as `clang 21.1.0`. A malformed section counts as far as it can be
+    read."""
+    told: dict[str, dict[str, None]] = {field: {} for field in _PRODUCERS}
+    for _, number, body in _all_sections(content):
+        if number == _CUSTOM:
+            with suppress(Malformed):
+                reader = WasmReader(body)
+                if reader.name() == "producers":
+                    for field, value in _producers(reader):
+                        if field in told and len(told[field]) < _MOST_PRODUCERS:
+                            told[field][value] = None
+    return {field: tuple(values) for field, values in told.items() if values}
+
+
+def _producers(reader: WasmReader) -> Iterator[tuple[str, str]]:
+    for _ in range(reader.u32()):
+        field = reader.name()
+        for _ in range(reader.u32()):
+            yield field, f"{reader.name()} {reader.name()}".strip()
 
 
 def uses_async(content: bytes | memoryview) -> bool:

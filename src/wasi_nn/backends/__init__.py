@@ -17,6 +17,7 @@ from pathlib import Path
 
 from wasi_nn.backends.backend import Backend as Backend, Buffer as Buffer, Options as Options, Source as Source
 from wasi_nn.backends.devices import Device as Device, choose_device as choose_device
+from wasi_nn.backends.remote.addresses import RemoteModel as RemoteModel
 from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.graph.graph import Graph as Graph
 from wasi_nn.graph.outputs import EndedEarly as EndedEarly, NamedOutputs as NamedOutputs, Outputs as Outputs
@@ -39,9 +40,14 @@ _BUILT_IN = (
     "wasi_nn.backends.openvino.backend:OpenVinoTfliteBackend",
 )
 
+_REMOTE = (
+    "wasi_nn.backends.oip.backend:OipBackend",
+    "wasi_nn.backends.openai.backend:OpenAIBackend",
+)
+
 
 def built_in() -> Iterator[Backend]:
-    """The backends of this package, whether or not their runtimes are installed."""
+    """The backends of this package for models in files, whether or not their runtimes are installed."""
     return map(_import, _BUILT_IN)
 
 
@@ -77,9 +83,16 @@ def _completed(kind: type) -> type[Backend]:
 
 
 def available() -> Iterator[Backend]:
-    """Every backend, in the order in which they are asked. Those added are looked for only when it comes to them."""
+    """Every backend for models in files, in the order in which they are asked. Those added are looked for only when it
+    comes to them."""
     yield from built_in()
-    yield from added()
+    yield from (backend for backend in added() if not backend.schemes)
+
+
+def remote() -> Iterator[Backend]:
+    """Every backend for models on other servers. The scheme of a model's addresses chooses one of them."""
+    yield from map(_import, _REMOTE)
+    yield from (backend for backend in added() if backend.schemes)
 
 
 def of_extension(number: int) -> Backend | None:
@@ -90,10 +103,15 @@ def of_extension(number: int) -> Backend | None:
 def is_installed(backend: Backend) -> bool:
     """Whether a backend's runtime is installed. Raises `NNError` with `runtime-error` if the host is out of files."""
     try:
-        return importlib.util.find_spec(backend.runtime.partition(".")[0]) is not None
+        return importlib.util.find_spec(module_of(backend).partition(".")[0]) is not None
     except OSError as error:
         message = f"this host can't look for {backend.runtime}: {one_line(error)}"
         raise NNError(ErrorCode.RUNTIME_ERROR, message) from error
+
+
+def module_of(backend: Backend) -> str:
+    """The Python module without which a backend's runtime isn't installed."""
+    return backend.module or backend.runtime
 
 
 def files_of(backend: Backend, file: Path) -> Sequence[Path]:
@@ -117,10 +135,10 @@ def load_errors(backend: Backend) -> Iterator[None]:
     except NNError:
         raise
     except ModuleNotFoundError as error:
-        how = how_to_install(backend)
+        how, needing = how_to_install(backend), backend.runtime if backend.schemes else backend.encoding.value
         raise NNError(
             ErrorCode.INVALID_ENCODING,
-            f"{backend.encoding.value} needs {backend.runtime}, which isn't installed: {how} ({one_line(error)})",
+            f"{needing} needs {module_of(backend)}, which isn't installed: {how} ({one_line(error)})",
         ) from error
     except Exception as error:
         raise NNError(ErrorCode.RUNTIME_ERROR, f"{backend.runtime} can't load the model: {one_line(error)}") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wasi_nn.backends.devices import CPU, Device, device_for
+from wasi_nn.backends.remote.addresses import RemoteModel
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.types import ExecutionTarget, GraphEncoding
@@ -16,8 +17,9 @@ from wasi_nn.types import ExecutionTarget, GraphEncoding
 Options = Mapping[str, Any]
 """The options of a backend, by name."""
 Buffer = bytes | bytearray | memoryview
-Source = str | os.PathLike[str] | Buffer | Sequence[Buffer]
-"""A model: the path of a file or a directory, its bytes, or a list of builders."""
+Source = str | os.PathLike[str] | Buffer | Sequence[Buffer] | Sequence[str]
+"""A model: the path of a file or a directory, its bytes, or a list of builders; or the address of a model on another
+server, or a list of such addresses."""
 
 
 class Backend(ABC):
@@ -32,6 +34,11 @@ class Backend(ABC):
     """The encoding of the models; `AUTODETECT` for a format that the specification doesn't name."""
     runtime: str
     """The runtime's Python module, such as `onnxruntime`. Operators choose the runtime by this name."""
+    module: str = ""
+    """The Python module without which the runtime isn't installed, if its name isn't `runtime`."""
+    schemes: Sequence[str] = ()
+    """The schemes of the addresses of models on other servers, such as `grpc`, for a backend of such models. It loads
+    nothing else: no files and no bytes."""
     extra: str = ""
     """The extra of `wasi-nn` that installs the runtime, such as `onnx`; empty if no extra does."""
     model_files: Sequence[str] = ()
@@ -69,6 +76,11 @@ class Backend(ABC):
         bytes, nor reach any file. The default raises `NNError` with `security`."""
         message = f"models of {self.runtime} are loaded by name only: from files, not from bytes"
         raise NNError(ErrorCode.SECURITY, message)
+
+    def load_remote(self, model: RemoteModel, options: Options) -> Graph:
+        """For a backend that has `schemes`: load a model that is on other servers. The graph runs in the host's process
+        even if graphs are isolated: a worker reaches no network."""
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, f"{self.runtime} runs no models on other servers")
 
     def check_options(self, options: Options) -> None:  # noqa: B027  optional
         """Optional: raise `NNError` with `invalid-argument` for options that no model of this backend takes."""

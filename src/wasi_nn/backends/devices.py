@@ -22,6 +22,8 @@ class Device:
 
 
 CPU = Device("cpu", ExecutionTarget.CPU, "cpu")
+REMOTE = Device("remote", ExecutionTarget.CPU, "remote")
+"""The device of all models on other servers, which choose their own devices."""
 
 
 def choose_device(

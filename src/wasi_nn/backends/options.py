@@ -15,16 +15,18 @@ Check = Callable[[Any], bool]
 """Whether an option may have a value."""
 
 
-def check_options(encoding: GraphEncoding, options: Mapping[str, Any], accepts: Mapping[str, Check]) -> None:
-    """Raise `NNError` with `invalid-argument` for an unknown option, or a value that its check in `accepts` rejects."""
+def check_options(kind: GraphEncoding | str, options: Mapping[str, Any], accepts: Mapping[str, Check]) -> None:
+    """Raise `NNError` with `invalid-argument` for an unknown option, or a value that its check in `accepts` rejects.
+    `kind` is the encoding, or another word for the graphs that have these options."""
+    word = kind.value if isinstance(kind, GraphEncoding) else kind
     for name, value in options.items():
         if name not in accepts:
             meant = nearest(name, accepts)
             known = "" if meant and len(accepts) > _MOST_LISTED else f"; there are {', '.join(sorted(accepts))}"
-            message = f"no option {name!r} for {encoding.value}{known}{meant}"
+            message = f"no option {name!r} for {word}{known}{meant}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         if not accepts[name](value):
-            message = cannot_be(f"option {name!r} of {encoding.value}", value, accepts[name])
+            message = cannot_be(f"option {name!r} of {word}", value, accepts[name])
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 

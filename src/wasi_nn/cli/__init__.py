@@ -19,7 +19,7 @@ from typing import NoReturn
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 PROGRAM = "wasi-nn"
-_SUBCOMMANDS = ("run", "replay", "graphs", "inspect", "backends", "serve", "sdk")
+_SUBCOMMANDS = ("run", "map", "replay", "graphs", "inspect", "backends", "serve", "sdk", "new")
 FAILURE, USAGE, TRAP = 1, 2, 134
 
 ENCODINGS = tuple(encoding.value for encoding in GraphEncoding)
@@ -47,6 +47,7 @@ def command() -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from wasi_nn.process import ending
 
+    os.environ.setdefault("WASMTIME_BACKTRACE_DETAILS", "1")  # a trap shows the lines of a guest's source
     gc.disable()  # until `_import_for` has imported most modules, whose objects stay
     exit_code = main(own_process=True)
     ending.end()

@@ -33,10 +33,12 @@ def main(options: argparse.Namespace) -> int:
     """List the backends; returns the exit code."""
     from importlib.metadata import packages_distributions
 
-    from wasi_nn.backends import available
+    from wasi_nn.backends import available, remote
 
     distributions = packages_distributions()
-    rows = sorted((_row(b, distributions) for b in available()), key=lambda row: ENCODINGS.index(row["encoding"]))
+    rows = sorted(
+        (_row(b, distributions) for b in (*available(), *remote())), key=lambda row: ENCODINGS.index(row["encoding"])
+    )
     if options.json:
         import json
 
@@ -49,7 +51,8 @@ def main(options: argparse.Namespace) -> int:
 def _row(backend: Backend, distributions: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     from importlib.metadata import version
 
-    from wasi_nn.backends import how_to_install
+    import wasi_nn
+    from wasi_nn.backends import how_to_install, module_of
     from wasi_nn.errors import one_line
     from wasi_nn.loading.rules import LoadRules
 
@@ -67,8 +70,9 @@ def _row(backend: Backend, distributions: Mapping[str, Sequence[str]]) -> dict[s
         return row | {"install": how_to_install(backend)}
     except Exception as error:  # the runtime is installed, but broken
         return row | {"install": f"{_BROKEN}: {one_line(error)}"}
-    names = distributions.get(backend.runtime.partition(".")[0])
-    return row | {"version": version(names[0]) if names else None, "devices": devices}
+    names = distributions.get(module_of(backend).partition(".")[0])
+    own = wasi_nn.__version__ if backend.schemes else None  # a client that is a part of this package
+    return row | {"version": version(names[0]) if names else own, "devices": devices}
 
 
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:

@@ -61,7 +61,8 @@ def add(parser: argparse.ArgumentParser, purpose: str = "graphs that the guest c
         default=[],
         metavar="NAME:KEY=VALUE",
         help="a setting of a graph as in a file of graphs: an option of its backend, such as threads=2, or one of "
-        "encoding, target, runtime, sha256, convert-types, share-variables; VALUE is JSON or plain text",
+        "encoding, target, runtime, sha256, convert-types, share-variables, max-batch, max-delay; VALUE is JSON "
+        "or plain text",
     )
     add_rules(parser)
 
@@ -253,6 +254,7 @@ def _wasmtime_graph(text: str) -> tuple[str, NamedGraph]:
 def _wasmedge_graph(text: str) -> tuple[str, NamedGraph]:
     import os
 
+    from wasi_nn.backends.remote.addresses import is_address
     from wasi_nn.loading.named_graph import NamedGraph
 
     parts = text.split(":", 3)
@@ -260,7 +262,7 @@ def _wasmedge_graph(text: str) -> tuple[str, NamedGraph]:
         raise UsageError(f"--nn-preload {text}: it takes NAME:ENCODING:TARGET:PATH[:PATH]...")
     name, encoding, target, rest = parts
     target = "cpu" if target.lower() == "auto" else target.lower()
-    paths = rest.split(":") if ":" in rest and not os.path.exists(rest) else rest
+    paths = rest.split(":") if ":" in rest and not (is_address(rest) or os.path.exists(rest)) else rest
     option = f"--nn-preload {text}"
     return name, NamedGraph(paths, _encoding(option, encoding.lower()), _target(option, target))
 

@@ -34,8 +34,9 @@ def main(options: argparse.Namespace) -> int:
 
     if not (options.graphs or options.graph or options.nn_graph or options.nn_preload):
         raise UsageError("there are no graphs to list: name some by --graphs FILE or --graph NAME=PATH")
-    registry = graph_options.registry(options, graph_options.rules(options))
-    rows = [_row(name, registry.named(name)) for name in registry]
+    rules = graph_options.rules(options)
+    registry = graph_options.registry(options, rules)
+    rows = [_row(name, registry.named(name), is_isolated=bool(rules.isolate)) for name in registry]
     if options.json:
         if options.check:
             rows = [row | _check(registry, row["name"]) for row in rows]
@@ -51,11 +52,15 @@ def main(options: argparse.Namespace) -> int:
     return FAILURE if any("error" in row for row in rows) else 0
 
 
-def _row(name: str, named: NamedGraph) -> dict[str, Any]:
+def _row(name: str, named: NamedGraph, *, is_isolated: bool) -> dict[str, Any]:
+    from wasi_nn.backends import RemoteModel
     from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
     source = named.source
-    paths = source if isinstance(source, list | tuple) else [source]
+    paths: Any = source if isinstance(source, list | tuple) else [source]
+    is_remote = isinstance(source, RemoteModel)
+    if isinstance(source, RemoteModel):
+        paths = source.addresses
     return {
         "name": name,
         "paths": [str(path) for path in paths],
@@ -66,6 +71,10 @@ def _row(name: str, named: NamedGraph) -> dict[str, Any]:
         "sha256": named.sha256,
         "convert_types": named.convert_types,
         "share_variables": named.share_variables,
+        "remote": is_remote,
+        "isolated": is_isolated and not is_remote,
+        "max_batch": named.max_batch,
+        "max_delay": named.max_delay,
     }
 
 
@@ -78,6 +87,10 @@ def _check(registry: Registry, name: str) -> dict[str, Any]:
     started = perf_counter()
     try:
         graph = registry.get(name)
+        if registry.named(name).max_batch is not None:
+            from wasi_nn.serving.batching import require_batchable
+
+            require_batchable(graph)
         loaded = perf_counter()
         row: dict[str, Any] = {"encoding": graph.encoding.value, "runtime": graph.runtime, "device": graph.device}
         row["load_ms"] = round(1000 * (loaded - started), 1)
@@ -127,9 +140,21 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         settings.append(f"convert-types={json.dumps(row['convert_types'])}")
     if row["share_variables"]:
         settings.append("share-variables=true")
+    if row["remote"]:
+        settings.append("on another server, never isolated")
+    if row["max_batch"] is not None:
+        settings.append(f"max-batch={row['max_batch']}")
+    if row["max_delay"]:
+        settings.append(f"max-delay={row['max_delay']:g}")
     model = f"{paths} ({', '.join(settings)})" if settings else paths
     if "error" in row:
         model += f": FAILED: {row['error']}"
     elif "load_ms" in row:
         model += f": loaded in {row['load_ms']} ms, " + (row.get("why") or f"ran in {row['run_ms']} ms")
-    return row["name"], row["encoding"], row["runtime"] or "", row.get("device") or row["target"], model
+    return (
+        row["name"],
+        row["encoding"],
+        row["runtime"] or "",
+        row.get("device") or ("remote" if row["remote"] else row["target"]),
+        model,
+    )

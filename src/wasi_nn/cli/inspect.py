@@ -152,6 +152,7 @@ def _show_guest(options: argparse.Namespace) -> int:
     facts += [] if report.dialect is None else [("dialect", report.dialect)]
     facts += [("wasi:nn", version) for version in report.versions]
     facts += [("extensions", ", ".join(report.extensions))] if report.extensions else []
+    facts += [(field, printable(", ".join(values))) for field, values in report.producers.items()]
     print(*table(facts, width=width), sep="\n")
     for heading, imports in (("nn", report.nn), ("wasi", report.wasi), ("other imports", report.other)):
         if imports:

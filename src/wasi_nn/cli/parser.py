@@ -18,7 +18,13 @@ _ANY_WIDTH = 80
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose options can't be abbreviated, and whose errors are one line each."""
+    """A parser whose options can't be abbreviated, and whose errors are one line each.
+
+    `words_to` and `behind_to` may name lists of the namespace. The first one takes the words that no other argument
+    takes, wherever they stand between options; the second one all arguments behind `--`, as they stand.
+    """
+
+    words_to = behind_to = ""
 
     def __init__(self, *arguments: Any, formatter_class: Any = argparse.HelpFormatter, **settings: Any) -> None:
         self._help_formatter = formatter_class
@@ -35,10 +41,19 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
         """Parse the arguments. An unknown one is an error here, with the subcommand's name and options."""
-        first = (sys.argv[1:] if args is None else args)[:1]
+        arguments = list(sys.argv[1:] if args is None else args)
+        first, behind = arguments[:1], None
         if first and first[0].startswith("-") and first[0] != "--" and not self._knows(first[0]):
             self.error(self._why_unknown(first[0]))  # else argparse reports a missing argument first
-        parsed, rest = super().parse_known_args(args, namespace)
+        if self.behind_to and "--" in arguments:
+            place = arguments.index("--")
+            arguments, behind = arguments[:place], arguments[place + 1 :]
+        parsed, rest = super().parse_known_args(arguments, namespace)
+        if self.behind_to:
+            setattr(parsed, self.behind_to, behind or [])
+        if self.words_to and not any(word.startswith("-") and word != "-" for word in rest):
+            getattr(parsed, self.words_to).extend(rest)
+            rest = []
         if rest:
             self.error(self._why_unknown(rest[0]))
         return parsed, rest

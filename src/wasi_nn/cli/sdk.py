@@ -50,6 +50,29 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
 def main(arguments: argparse.Namespace) -> int:
     """Print the path of the folder; returns the exit code."""
     import sys
+
+    folders = sdk_folders()
+    if folders is None:
+        print(f"{PROGRAM}: {NO_SDK}", file=sys.stderr)
+        return FAILURE
+    folder, languages = folders
+    if arguments.language is None:
+        print(folder)
+        return 0
+    known = sorted(path.name for path in languages.iterdir() if path.is_dir())
+    if arguments.language not in known:
+        shown = printable(arguments.language)
+        print(f"{PROGRAM}: no SDK is for {shown!r}: there are {', '.join(known)}", file=sys.stderr)
+        return FAILURE
+    print(languages / arguments.language)
+    return 0
+
+
+NO_SDK = "this installation has no SDK: install a wheel of wasi-nn"
+
+
+def sdk_folders() -> tuple[Path, Path] | None:
+    """The folder that `sdk` shows, and the one with the SDK of each language. None if the installation has neither."""
     from pathlib import Path
 
     import wasi_nn
@@ -58,21 +81,6 @@ def main(arguments: argparse.Namespace) -> int:
     # An installed package has the folders, a checkout the originals of them.
     installed, checkout = package / "sdk", package.parents[1]
     for folder, languages in ((installed, installed / "languages"), (checkout / "guests", checkout / "sdk")):
-        if (folder / "include" / "wasi_nn.h").is_file():
-            return _show(folder, languages, arguments.language)
-    print(f"{PROGRAM}: this installation has no SDK: install a wheel of wasi-nn", file=sys.stderr)
-    return FAILURE
-
-
-def _show(folder: Path, languages: Path, language: str | None) -> int:
-    if language is None:
-        print(folder)
-        return 0
-    known = sorted(path.name for path in languages.iterdir() if path.is_dir())
-    if language not in known:
-        import sys
-
-        print(f"{PROGRAM}: no SDK is for {printable(language)!r}: there are {', '.join(known)}", file=sys.stderr)
-        return FAILURE
-    print(languages / language)
-    return 0
+        if (languages / "c" / "include" / "wasi_nn.h").is_file():
+            return folder, languages
+    return None

@@ -31,7 +31,8 @@ tokens again, while requests go on.
 
 _LIMITS: dict[str, tuple[Any, str, str]] = {
     "computes": (count, "N", "computes at the same time (default: one for each processor)"),
-    "queue": (count, "N", "requests that wait for their turn; further ones are refused (default: 64)"),
+    "queue": (count, "N", "requests of one model that wait for their turn; further ones are refused (default: 64)"),
+    "total_queue": (count, "N", "requests of all models that wait for their turn (default: 256)"),
     "request_time": (seconds, "TIME", "time of a request, from its arrival to its outputs (default: 1m)"),
     "body_time": (seconds, "TIME", "time for a client to send a request's body (default: 30s)"),
     "header_time": (seconds, "TIME", "time for a client to send a request's headers (default: 10s)"),
@@ -41,8 +42,10 @@ _LIMITS: dict[str, tuple[Any, str, str]] = {
     "json_bytes": (size, "BYTES", "the JSON in a request (default: 8M)"),
     "total_bytes": (size, "BYTES", "all requests that are under way, together (default: 1G)"),
     "header_bytes": (size, "BYTES", "the headers of a request (default: 64K)"),
+    "guests": (count, "N", "requests that guests answer at the same time (default: 64)"),
     "tensors": (count, "N", "inputs and outputs that a request names (default: 256)"),
     "connections": (count, "N", "connections at the same time (default: 1024)"),
+    "traces": (count, "N", "files in the directory of traces; the oldest ones are removed (default: 100)"),
 }
 
 _NEEDED = ("starlette", "uvicorn", "httptools", "grpc", "google.protobuf", "prometheus_client", "jinja2")
@@ -84,6 +87,19 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--admin", action="store_true", help="let clients list, load and unload models (the model repository calls)"
     )
     parser.add_argument("--log-json", action="store_true", help="log each request on stderr as a line of JSON")
+    parser.add_argument("--no-page", action="store_true", help="have no page for browsers at /")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name by which browsers reach the server; needed for names with a dot, without tokens (repeatable)",
+    )
+    parser.add_argument(
+        "--trace-dir",
+        metavar="DIR",
+        help="write traces of requests that ask for one (X-Trace: 1) into this directory; answers name the file",
+    )
     group = parser.add_argument_group(
         "limits of the server", "BYTES: 65536, 512M, 2G. TIME: 10 (seconds), 500ms, 10m, 1h. N: a whole number."
     )
@@ -103,10 +119,12 @@ def main(options: argparse.Namespace) -> int:
     registry = graph_options.registry(options, graph_options.rules(options))
     logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
     from wasi_nn.serving.server import Server
+    from wasi_nn.serving.telemetry import set_up_by_environment
 
     if settings.host not in ("127.0.0.1", "::1", "localhost") and settings.token_file is None:
         print(f"{PROGRAM}: whoever reaches {settings.host} may use the server: see --token-file", file=sys.stderr)
-    asyncio.run(Server(registry, settings).run(_announce))
+    with set_up_by_environment():
+        asyncio.run(Server(registry, settings).run(_announce))
     return 0
 
 
@@ -135,6 +153,9 @@ def _settings(options: argparse.Namespace) -> ServerSettings:
         tls=None if options.tls_cert is None else (Path(options.tls_cert), Path(options.tls_key)),
         has_admin=options.admin,
         log_json=options.log_json,
+        has_page=not options.no_page,
+        names=tuple(options.allow_host),
+        trace_dir=None if options.trace_dir is None else Path(options.trace_dir),
         limits=ServingLimits(**values),
     )
 

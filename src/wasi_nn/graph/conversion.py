@@ -102,6 +102,9 @@ class _ConvertingRunner(Runner):
     def interrupt(self) -> None:
         self._run.interrupt()
 
+    def know_deadline(self, deadline: Callable[[], float]) -> None:
+        self._run.know_deadline(deadline)
+
     def __call__(self, inputs: Sequence[Array], reuse: Sequence[Array] | None) -> Sequence[Array]:
         ours, theirs = self._last
         results = self._run(self._for_graph(inputs), None if reuse is None else theirs if reuse is ours else ())

@@ -24,3 +24,8 @@ DTYPE_NAMES = {
 
 DATATYPES = (*DTYPE_NAMES, BYTES)
 """All of the words."""
+
+MAX_TENSORS = 256
+"""The most inputs, and the most outputs, of a guest that serves a model."""
+MAX_TENSOR_NAME = 1024
+"""The most bytes of the name of an input or output of such a guest, in UTF-8."""

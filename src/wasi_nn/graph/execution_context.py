@@ -90,6 +90,8 @@ class ExecutionContext:
         self._known_output_bytes = self.graph.known_output_bytes
         if guard.has_deadlines and "expect_deadlines" in self._runner.features:
             self._runner.expect_deadlines()
+        if "know_deadline" in self._runner.features:
+            self._runner.know_deadline(lambda: guard.due)
 
     def set_input(self, key: int | str, tensor: ArrayLike) -> None:
         """Set an input, by index or by name, to a copy of `tensor`. See `write_input` for the errors."""

@@ -60,6 +60,11 @@ class Graph(ABC):
         self._forks = forks.count
         forks.leak_in_child(self)
 
+    @property
+    def platform(self) -> str:
+        """What runs the graph and what it is, as one word."""
+        return f"{self.runtime}_{self.encoding.value}"
+
     def take_after(self, graph: Graph) -> None:
         """Be of the same encoding, runtime, device, signatures and kind of outputs and state as another graph."""
         self.encoding, self.runtime, self.device = graph.encoding, graph.runtime, graph.device

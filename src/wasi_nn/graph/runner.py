@@ -51,6 +51,10 @@ class Runner(ABC):
     def expect_deadlines(self) -> None:  # noqa: B027  optional
         """Optional: called before anything else if each call that computes is interrupted at a deadline."""
 
+    def know_deadline(self, deadline: Callable[[], float]) -> None:  # noqa: B027  optional
+        """Optional: called before anything else, with a function for the calls that compute: it gives the time of
+        `time.monotonic` by which the present one must end, or infinity. Such a call is interrupted then in any case."""
+
     def output_before_compute(self, index: int, inputs: Sequence[Array | None]) -> Array | None:
         """Optional: an output that is known before the graph runs. An input that isn't set is None. None: it isn't
         known."""
@@ -72,7 +76,15 @@ class Runner(ABC):
         return frozenset(name for name in OPTIONAL if getattr(type(self), name) is not getattr(Runner, name))
 
 
-OPTIONAL = ("input_buffer", "check_input", "expect_deadlines", "output_before_compute", "steps", "interrupt")
+OPTIONAL = (
+    "input_buffer",
+    "check_input",
+    "expect_deadlines",
+    "know_deadline",
+    "output_before_compute",
+    "steps",
+    "interrupt",
+)
 """The optional methods of a runner."""
 
 

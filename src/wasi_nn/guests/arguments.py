@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from wasi_nn.guests.directories import Directories
     from wasi_nn.guests.guest_file import Guest
+    from wasi_nn.session.guest_requests import GuestRequest
 
 _GUEST = "the path of a .wasm or .wat file, or the bytes of either"
 _STDIN = "bytes, a pathlib.Path, sys.stdin or None"
@@ -61,6 +62,11 @@ def as_cache(cache: Any) -> bool | str:
     if isinstance(cache, str | bytes | os.PathLike):
         return as_path("cache", cache)
     return as_flag("cache", cache, also="or a directory, as a str or a pathlib.Path")
+
+
+def as_requests(requests: Any) -> Iterable[GuestRequest]:
+    """Requests for a guest. That each is a `GuestRequest` shows when the guest asks for it."""
+    return require_kind("requests", requests, Iterable, "an iterable of wasi_nn.GuestRequest(...)")
 
 
 def as_guest(guest: Any) -> Guest:
@@ -149,15 +155,6 @@ def require_output(capture_output: Any, streams: Any) -> None:
 
 def _is_descriptor(value: object) -> bool:
     return type(value) is int and value >= 0
-
-
-def require_trace(trace: Any, trace_data: Any) -> None:
-    """Require the path of a trace for its data."""
-    has_data = as_flag("trace_data", trace_data)
-    if trace is not None:
-        as_path("trace", trace)
-    elif has_data:
-        raise _wrong("trace_data needs trace, the path of the file to record: trace is None")
 
 
 def require_patterns(allow_names: Any) -> None:

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from wasmtime import WasmtimeError, _ffi as ffi
 
+from wasi_nn.guests.engine import has_source_lines
+
 if TYPE_CHECKING:
     from wasmtime import Module
     from wasmtime.component import Component
@@ -65,7 +67,8 @@ class CompileCache:
 
         `around` tells apart what this package puts around the guest's bytes before it compiles them.
         """
-        name = f"{hashlib.sha256(wasm).hexdigest()}-{_engine_build()}{around}"
+        lines = "-lines" if has_source_lines() else ""
+        name = f"{hashlib.sha256(wasm).hexdigest()}-{_engine_build()}{around}{lines}"
         serialized = self._read(name)
         if serialized is not None:
             try:

@@ -44,9 +44,9 @@ class GuestCompiler:
 
             from wasi_nn.abi.component import compose
 
-            bridges = compose.versions_of(wasm, name)
+            bridges = compose.bridges_of(wasm, name)
             compiled = self._compiled(Component, wasm, name, limits, work, wrapped=bool(bridges))
-            self._memory_counts.add(compiled, wasm, len(bridges))
+            self._memory_counts.add(compiled, wasm, bridges)
         else:
             compiled = self._compiled(Module, wasm, name, limits, work, wrapped=False)
             self._memory_counts.add(compiled, wasm, 0)

@@ -8,11 +8,12 @@ from wasmtime import Engine, Store
 from wasmtime.component import Component, ComponentInstanceType, ExportIndex, FuncType, Linker, ResultType
 
 from wasi_nn.abi.component import bridge, host_functions
-from wasi_nn.abi.component.linking import add_functions
+from wasi_nn.abi.component.linking import abis_of, add_functions, define_functions, signatures_of
 from wasi_nn.errors import GuestError
 from wasi_nn.guests.extensions import require_allowed
 from wasi_nn.guests.makes import listed, make_of_component
-from wasi_nn.guests.wasi import Wasi
+from wasi_nn.guests.prepared import FunctionsOfRuns
+from wasi_nn.guests.wasi import Wasi, define_wasip2
 from wasi_nn.session.session import Session
 
 _RUN = "wasi:cli/run@0.2."
@@ -32,12 +33,52 @@ def link_component(
         linker.define_unknown_imports_as_traps(component)
     run = run_of(name, component, engine, imports)
 
-    def start() -> int:
-        function = linker.instantiate(store, component).get_func(store, run)
-        assert function is not None  # `run_of` has checked the export's type
-        return 0 if function(store).tag == "ok" else 1
+    return lambda: _call(linker, store, component, run)
 
-    return start
+
+class PreparedComponent:
+    """A component that is linked once for many runs. Raises `GuestError` as `link_component` does."""
+
+    def __init__(self, name: str, component: Component, engine: Engine, allow_http: bool) -> None:
+        self._name = name
+        self._imports = list(component.type.imports(engine))
+        self._used = bridge.marked(self._imports)
+        self._functions = FunctionsOfRuns()
+        self._linker = Linker(engine)
+        http = any(imported.startswith("wasi:http/") for imported in self._imports)
+        self._has_http = http and allow_http
+        define_wasip2(self._linker, http=self._has_http)
+        define_functions(self._linker, host_functions.define, self._imports, self._used, self._function)
+        if http and not allow_http:
+            self._linker.define_unknown_imports_as_traps(component)
+        self._run = run_of(name, component, engine, self._imports)
+        self._names = [
+            (instance, function)
+            for instance, functions in signatures_of(self._imports).items()
+            for function in functions
+        ]
+
+    def _function(self, instance: str, function: str) -> host_functions.HostFunction:
+        return self._functions.function(f"{instance}/{function}")
+
+    def link(self, component: Component, store: Store, wasi: Wasi, session: Session) -> Callable[[], int]:
+        """`link_component` for one run."""
+        require_allowed(self._name, self._used, session.extensions)
+        wasi.set_in(store, http=self._has_http)
+        abis = abis_of(session, self._imports)
+        functions = {f"{instance}/{name}": abis[instance].function(name) for instance, name in self._names}
+
+        def start() -> int:
+            with self._functions.those_of(functions):
+                return _call(self._linker, store, component, self._run)
+
+        return start
+
+
+def _call(linker: Linker, store: Store, component: Component, run: ExportIndex) -> int:
+    function = linker.instantiate(store, component).get_func(store, run)
+    assert function is not None  # `run_of` has checked the export's type
+    return 0 if function(store).tag == "ok" else 1
 
 
 def run_of(name: str, component: Component, engine: Engine, imports: Iterable[str]) -> ExportIndex:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import wasmtime
 from wasmtime import Engine, Linker, MemoryType, Module, Store, Trap, WasmtimeError
 
-from wasi_nn.abi.core import extensions
+from wasi_nn.abi.core import extensions, serving
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER, end_if_cut_short
 from wasi_nn.errors import GuestError, GuestTrap, one_line, printable
@@ -126,7 +127,7 @@ def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store
             f"has imports that this host lacks: {listed([f'{module}.{name}' for module, name in missing])} "
             f"(this host has WASI preview 1 and {_functions_of(abi, modules)})"
         )
-    if abi.module in modules or extensions.MODULE in modules:
+    if not modules.isdisjoint((abi.module, extensions.MODULE, serving.MODULE)):
         memory = exports.get("memory")
         if not isinstance(memory, MemoryType):
             yield "exports no memory named 'memory', through which nn calls pass their data"
@@ -145,10 +146,11 @@ def problems_of(module: Module, abi: type[CoreAbi], linker: Linker, store: Store
 
 def _functions_of(abi: type[CoreAbi], modules: Collection[str]) -> str:
     """The nn functions of this host for a message, with the extensions' for a guest that imports some."""
-    functions = f"{abi.module}: {', '.join(abi.functions)}"
-    if extensions.MODULE not in modules:
-        return functions
-    return f"{functions}; and {extensions.MODULE}: {', '.join(extensions.FUNCTIONS)}"
+    parts = [f"{abi.module}: {', '.join(abi.functions)}"]
+    for module, functions in ((extensions.MODULE, extensions.FUNCTIONS), (serving.MODULE, serving.FUNCTIONS)):
+        if module in modules:
+            parts.append(f"{module}: {', '.join(functions)}")
+    return "; and ".join(parts)
 
 
 def _problem_of_start(start: object) -> Iterator[str]:
@@ -177,6 +179,9 @@ def _has(linker: Linker, store: Store, item: wasmtime.ImportType) -> bool:
     return True
 
 
+_ADVICE = "note: using the `WASMTIME_BACKTRACE_DETAILS"  # which the command follows by itself
+
+
 def guest_error(name: str, error: Trap | WasmtimeError, limits: Limits) -> GuestError:
     """The `GuestTrap` or `GuestError` for an error of the engine, with the limit and flag that it is about, if any."""
     text = error.message if isinstance(error, Trap) else str(error) or type(error).__name__
@@ -196,6 +201,13 @@ def guest_error(name: str, error: Trap | WasmtimeError, limits: Limits) -> Guest
         text = f"{text.rstrip()}: {most}; under a limit ({how}), only those that their code defines, each once"
     frames, _, cause = text.partition("Caused by:")
     if isinstance(error, Trap) or "wasm backtrace" in frames or text.startswith("wasm trap: "):
-        reason = printable(" ".join((cause or text).split())).removeprefix("wasm trap: ")
-        return GuestTrap(reason, "\n".join(printable(line) for line in frames.splitlines()[1:] if line.strip()))
+        backtrace = [line for line in frames.splitlines()[1:] if line.strip() and not line.startswith(_ADVICE)]
+        return GuestTrap(_reason(cause or text), "\n".join(map(printable, backtrace)))
     return GuestError(f"{name} can't be run: {printable(' '.join(text.split()))}")
+
+
+def _reason(cause: str) -> str:
+    """Why a guest trapped, in one line: the trap itself, and then what the engine tells about it. The engine numbers
+    several causes, the trap last."""
+    causes = [" ".join(part.split()).removeprefix("wasm trap: ") for part in re.split(r"(?m)^\s+\d+: ", cause)]
+    return printable(": ".join(part for part in reversed(causes) if part))

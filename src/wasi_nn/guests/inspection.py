@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from wasmtime import Engine, Linker, Module, Store, WasmtimeError
 from wasmtime.component import Component
@@ -12,6 +12,7 @@ from wasmtime.component import Component
 from wasi_nn.abi.component import compose
 from wasi_nn.abi.core.dialects import MODULES, Dialect, abi_of, imports_of
 from wasi_nn.abi.core.extensions import interfaces_of
+from wasi_nn.abi.wasm_binary import producers_of
 from wasi_nn.errors import GuestError
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.compilation import compile_guest
@@ -26,7 +27,7 @@ from wasi_nn.session.policy import EXTENSIONS
 from wasi_nn.session.session import Session
 
 _WASI_0_2 = ("cli", "clocks", "filesystem", "http", "io", "random", "sockets")
-_NN, _EXT = "wasi:nn/", "wasi-nn:ext/"
+_NN, _EXT, _SERVING = "wasi:nn/", "wasi-nn:ext/", "wasi-nn:serving/"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class GuestReport:
     versions         the versions of `wasi:nn` that a component imports
     extensions       the interfaces of wasi-nn:ext that it imports, such as `describe`
     nn, wasi, other  the imports: interfaces of a component, `module.function` of a core module
+    producers        what the guest tells about its making: `language`, `processed-by` (its compilers) and `sdk`
     problems         the reasons why it can't be run here as a command: sentences whose subject is the guest
     """
 
@@ -49,6 +51,7 @@ class GuestReport:
     wasi: tuple[str, ...]
     other: tuple[str, ...]
     problems: tuple[str, ...]
+    producers: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def report_on(guest: guest_file.Guest, *, dialect: Dialect | str = Dialect.AUTO) -> GuestReport:
@@ -56,8 +59,10 @@ def report_on(guest: guest_file.Guest, *, dialect: Dialect | str = Dialect.AUTO)
     wasm, name = guest_file.read(guest), guest_file.name_of(guest)
     engine = new_engine(fuel=False)
     if guest_file.is_component(wasm):
-        return _on_component(name, wasm, _compiled(Component, engine, wasm, name), engine)
-    return _on_module(name, _compiled(Module, engine, wasm, name), engine, dialect)
+        report = _on_component(name, wasm, _compiled(Component, engine, wasm, name), engine)
+    else:
+        report = _on_module(name, _compiled(Module, engine, wasm, name), engine, dialect)
+    return replace(report, producers=producers_of(wasm))
 
 
 def _compiled(kind: type[Compiled], engine: Engine, wasm: bytes, name: str) -> Compiled:
@@ -99,11 +104,11 @@ def _named(imports: Iterable[tuple[str, str]]) -> tuple[str, ...]:
 def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) -> GuestReport:
     problems = []
     try:
-        compose.versions_of(wasm, name)
+        compose.bridges_of(wasm, name)
     except GuestError as error:
         problems.append(str(error).removeprefix(f"{name} "))
     imports = list(component.type.imports(engine))
-    nn = [imported for imported in imports if imported.startswith((_NN, _EXT))]
+    nn = [imported for imported in imports if imported.startswith((_NN, _EXT, _SERVING))]
     extensions = [imported.removeprefix(_EXT).partition("@")[0] for imported in nn if imported.startswith(_EXT)]
     wasi = [imported for imported in imports if imported.startswith("wasi:") and imported not in nn]
     make = make_of_component(imports, component.type.exports(engine))

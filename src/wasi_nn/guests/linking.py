@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from wasmtime import Engine, ExitTrap, Linker, Module, Store, Trap, WasmtimeError
+from wasmtime import Engine, ExitTrap, Instance, Linker, Module, Store, Trap, WasmtimeError
 
+from wasi_nn.abi.core import host_functions
 from wasi_nn.abi.core.dialects import imports_of
 from wasi_nn.abi.core.extensions import interfaces_of
+from wasi_nn.abi.core.serving import imports_serving
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.errors import GuestTrap
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.extensions import require_allowed
 from wasi_nn.guests.output import Output
+from wasi_nn.guests.prepared import FunctionsOfRuns
 from wasi_nn.guests.run_clock import RunClock
 from wasi_nn.guests.run_stats import StatsRecorder
 from wasi_nn.guests.runs import RunResult
-from wasi_nn.guests.wasi import Wasi
+from wasi_nn.guests.wasi import PROC_EXIT, Wasi, define_wasi
 from wasi_nn.session.session import Session
 
 
@@ -38,21 +41,63 @@ def link_module(
     except (Trap, WasmtimeError) as error:  # the limits leave no memory for this package's own instance
         raise guest_file.guest_error(name, error, session.limits) from None
     nn = abi(session)
-    interfaces = interfaces_of(imports_of(module))
+    imports = imports_of(module)
+    interfaces = interfaces_of(imports)
     require_allowed(name, interfaces, session.extensions)
-    nn.add_to_linker(linker, interfaces)
+    nn.add_to_linker(linker, interfaces, serves=imports_serving(imports))
     guest_file.require_command(name, module, abi, linker, store)
 
     def start() -> int:
         instance = linker.instantiate(store, module)
         nn.callers.are_one = True
-        try:
-            instance.exports(store)["_start"](store)  # type: ignore[operator]
-        finally:
-            recorder.measure_memory(instance, store)
-        return 0
+        return _start(instance, store, recorder)
 
     return start
+
+
+def _start(instance: Instance, store: Store, recorder: StatsRecorder) -> int:
+    try:
+        instance.exports(store)["_start"](store)  # type: ignore[operator]
+    finally:
+        recorder.measure_memory(instance, store)
+    return 0
+
+
+class PreparedModule:
+    """A module that is linked once for many runs. Raises `GuestError` as `link_module` does."""
+
+    def __init__(self, name: str, module: Module, engine: Engine, store: Store, abi: type[CoreAbi]) -> None:
+        self.abi = abi
+        self._name = name
+        self._interfaces = interfaces_of(imports_of(module))
+        self._functions = FunctionsOfRuns()
+        self._linker = Linker(engine)
+        self._names = list(self._define(module))
+        guest_file.require_command(name, module, abi, self._linker, store)
+
+    def _define(self, module: Module) -> Iterator[str]:
+        """Define the functions that a module imports; gives the names of those of the nn functions."""
+        define_wasi(self._linker, self._functions.function(PROC_EXIT))
+        for imported, name, parameters in self.abi.imported(imports_of(module)):
+            signature = host_functions.i32_signature(parameters, 1)
+            host_functions.define(self._linker, imported, name, signature, self._functions.function(name))
+            yield name
+
+    def link(
+        self, module: Module, store: Store, wasi: Wasi, session: Session, recorder: StatsRecorder
+    ) -> Callable[[], int]:
+        """`link_module` for one run."""
+        require_allowed(self._name, self._interfaces, session.extensions)
+        wasi.set_in(store)
+        nn = self.abi(session)
+        functions: dict[str, Callable[..., int | None]] = {name: nn.function(name) for name in self._names}
+        functions[PROC_EXIT] = wasi.proc_exit
+
+        def start() -> int:
+            with self._functions.those_of(functions):
+                return _start(self._linker.instantiate(store, module), store, recorder)
+
+        return start
 
 
 def run_linked(name: str, start: Callable[[], int], session: Session, wasi: Wasi, clock: RunClock) -> RunResult:

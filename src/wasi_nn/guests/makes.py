@@ -208,8 +208,8 @@ def make_of_component(imports: Iterable[str], exports: Iterable[str]) -> str | N
         return None
     if any(re.fullmatch(_HTTP_SERVER, name) for name in exports):
         return (
-            f"is a server of HTTP requests, not a command (it exports {listed(exports)}): this host "
-            "runs only commands, which export wasi:cli/run"
+            f"is a server of HTTP requests, not a command (it exports {listed(exports)}): serve it with wasi-nn serve, "
+            "by a table [guests.NAME]; only a command, which exports wasi:cli/run, can be run"
         )
     return None
 

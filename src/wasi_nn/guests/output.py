@@ -33,7 +33,7 @@ class Output:
         """Stops the guest; called with `excess`."""
         self._limits = limits
         self._streams = streams
-        self._left = inf if limits.output_bytes is None else limits.output_bytes
+        self._left = _most(limits)
         self._kept = bytearray(), bytearray()
         self._lock = threading.Lock()  # text of an isolated graph arrives on another thread than the guest's output
 
@@ -101,6 +101,19 @@ class Output:
     def kept(self) -> tuple[bytes, bytes]:
         """The captured standard output and error."""
         return bytes(self._kept[STDOUT]), bytes(self._kept[STDERR])
+
+    def taken(self) -> tuple[bytes, bytes]:
+        """The captured standard output and error, which are captured no more: the limit counts from here on."""
+        with self._lock:
+            kept = self.kept()
+            for stream in self._kept:
+                stream.clear()
+            self._left = _most(self._limits)
+        return kept
+
+
+def _most(limits: Limits) -> float:
+    return inf if limits.output_bytes is None else limits.output_bytes
 
 
 def write_all(descriptor: int, content: bytes) -> None:

@@ -51,6 +51,8 @@ class Work(Generic[Result]):
         """The deadline, a time of `time.monotonic`."""
         self.output: Callable[[], tuple[bytes, bytes]] = _no_output
         """Returns the guest's standard output and error so far, if they are captured."""
+        self.take_output: Callable[[], tuple[bytes, bytes]] = _no_output
+        """Returns the same, and has it captured no more: for a guest that runs on."""
         self.recorder = StatsRecorder()
         """Collects the facts about the task."""
         self._limits = limits
@@ -64,10 +66,11 @@ class Work(Generic[Result]):
         self._results: list[Result] = []  # the result of `_call`, which gives it only once
         self._failure: BaseException | None = None  # its error
 
-    def begin(self, function: Callable[[], Result]) -> None:
-        """Call a function on another thread. Raises `GuestError` if the process can have no more threads."""
+    def begin(self, function: Callable[[], Result], *, here: bool = False) -> None:
+        """Call a function on another thread, or on this one if it is `here`. Raises `GuestError` if the process can
+        have no more threads."""
         try:
-            self._call = Call(function)
+            self._call = Call(function, here=here)
         except RuntimeError as error:
             raise GuestError(f"no thread can be started for the guest: {one_line(error)}") from error
 
@@ -147,7 +150,8 @@ class Work(Generic[Result]):
                     self._failure = error
                 self._has_outcome = True
                 self._stats = self.recorder.stats()
-                self.output, self.recorder = _no_output, StatsRecorder()  # frees what the outcome has a copy of
+                self.output = self.take_output = _no_output
+                self.recorder = StatsRecorder()  # frees what the outcome has a copy of
         try:
             if self._failure is not None:
                 raise self._failure
@@ -192,8 +196,8 @@ class RunsUnderWay:
         self._all: set[Work[Any]] = set()
         self._closed = False
 
-    def begin(self, work: Work[Result], function: Callable[[], Result]) -> None:
-        """Begin a task, by calling its function on a thread of its own.
+    def begin(self, work: Work[Result], function: Callable[[], Result], *, here: bool = False) -> None:
+        """Begin a task, by calling its function on a thread of its own; or do it on this thread, if it is `here`.
 
         Raises `GuestError` if the host is closed or has too many abandoned guests.
         """
@@ -216,7 +220,7 @@ class RunsUnderWay:
                 raise GuestError(f"{message}, the most that a host may have: it runs no more until one ends")
             self._all.add(work)
         try:
-            work.begin(call)
+            work.begin(call, here=here)
         except GuestError:
             with self._lock:
                 self._all.discard(work)

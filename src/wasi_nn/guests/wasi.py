@@ -11,7 +11,7 @@ import ctypes
 import os
 import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from wasmtime import Linker, Module, Store, WasiConfig, WasmtimeError, _ffi as f
 
 from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.core import host_functions, preview1
+from wasi_nn.abi.core.dialects import imports_of
 from wasi_nn.abi.core.guest_memory import GuestMemory
 from wasi_nn.errors import GuestError
 from wasi_nn.guests import terminals
@@ -33,6 +34,25 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from wasmtime.component import Component, Linker as ComponentLinker
+
+
+PROC_EXIT = "proc_exit"
+_DESCRIPTORS = "/proc/self/fd"
+
+
+def define_wasi(linker: Linker, proc_exit: Callable[..., int | None]) -> None:
+    """Define WASI preview 1 in a linker, with this function in place of the engine's `proc_exit`."""
+    linker.define_wasi()
+    linker.allow_shadowing = True
+    host_functions.define(linker, preview1.MODULE, PROC_EXIT, host_functions.i32_signature(1, 0), proc_exit)
+    linker.allow_shadowing = False
+
+
+def define_wasip2(linker: ComponentLinker, *, http: bool) -> None:
+    """Define WASI 0.2 in a linker; `http` adds `wasi:http`."""
+    linker.add_wasip2()
+    if http:
+        linker.add_wasi_http()
 
 
 class Wasi:
@@ -93,6 +113,16 @@ class Wasi:
         config.inherit_stdout()
         config.inherit_stderr()
 
+    def connect(self, stdin: int | None, stdout: int) -> None:
+        """Have the guest read and write these pipes, in place of the streams that it was given. The descriptors may be
+        closed afterwards."""
+        try:
+            if stdin is not None:
+                self._config.stdin_file = f"{_DESCRIPTORS}/{stdin}"
+            self._config.stdout_file = f"{_DESCRIPTORS}/{stdout}"
+        except WasmtimeError as error:
+            raise GuestError("the pipes of the guest can't be opened: the process has no files left") from error
+
     def write_stdout(self, content: bytes) -> None:
         """Write to the destination of the guest's standard output."""
         if self.output is None:
@@ -100,40 +130,48 @@ class Wasi:
         else:
             self.output.write(STDOUT, content)
 
+    @property
+    def shows_terminals(self) -> bool:
+        """Whether the guest writes to a terminal of this process, and is told so."""
+        return bool(self._terminals)
+
     def extra_instances(self, guest: Module | Component) -> int:
         """How many instances of this package a guest's store must hold: 1 if `add_to` makes a `Preview1`, else 0."""
         if not isinstance(guest, Module):
             return 0
-        imports = {item.name for item in guest.imports if item.module == preview1.MODULE}
+        if not (self._counts_files or self._terminals):
+            return 0
+        imports = {name for module, name in imports_of(guest) if module == preview1.MODULE}
         counts_files = self._counts_files and "path_open" in imports
         shows_terminals = self._terminals and "fd_fdstat_get" in imports
         return 1 if counts_files or shows_terminals else 0
 
     def add_to(self, linker: Linker, store: Store, guest: Module) -> None:
         """Define WASI preview 1 for a guest in a linker, with this state in its store. May be called once."""
-        store.set_wasi(self._config)
-        linker.define_wasi()
+        self.set_in(store)
+        define_wasi(linker, self.proc_exit)
         if self.extra_instances(guest):
             engine_functions = preview1.Preview1(linker, store)
             if self._counts_files:
                 OpenFiles(engine_functions, self._limits)
             if self._terminals:
                 terminals.show_to_module(engine_functions, self._terminals)
-        linker.allow_shadowing = True
-        host_functions.define(linker, preview1.MODULE, "proc_exit", host_functions.i32_signature(1, 0), self._proc_exit)
-        linker.allow_shadowing = False
+
+    def set_in(self, store: Store, *, http: bool = False) -> None:
+        """Put this state into a store; `http` with that of `wasi:http`. May be called once."""
+        store.set_wasi(self._config)
+        if http:
+            store.set_wasi_http()
 
     def add_to_component(self, linker: ComponentLinker, store: Store, guest: Component, http: bool) -> None:
         """Define WASI 0.2 for a guest in a linker, with this state in its store. `http` adds `wasi:http`."""
-        store.set_wasi(self._config)
-        linker.add_wasip2()
+        self.set_in(store, http=http)
+        define_wasip2(linker, http=http)
         if self._terminals:
             terminals.show_to_component(linker, guest, store.engine, self._terminals)
-        if http:
-            store.set_wasi_http()
-            linker.add_wasi_http()
 
-    def _proc_exit(self, _: GuestMemory | None, code: int) -> None:
+    def proc_exit(self, _: GuestMemory | None, code: int) -> None:
+        """The function of preview 1."""
         self.exit_code = code
         raise GuestFault(f"exit with code {code}")
 

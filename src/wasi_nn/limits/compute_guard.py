@@ -102,6 +102,12 @@ class ComputeGuard:
         """Whether each compute has a deadline of its own."""
         return self._time != inf
 
+    @property
+    def due(self) -> float:
+        """The time of `time.monotonic` by which the call that is under way must end; infinite if it may take any
+        time."""
+        return self._alarm.due
+
     def run(self, runner: Interruptible, call: Callable[[], Result], work: str = "the compute") -> Result:
         """Make a call in which the runner computes. Raises the call's errors, and `NNError` with `timeout`, which says
         what `work` took too long.

@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from wasi_nn.arguments import as_builders, as_path
-from wasi_nn.backends import Backend, Source, available, files_of, is_installed
-from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable
+from wasi_nn.backends import Backend, RemoteModel, Source, available, files_of, is_installed, remote
+from wasi_nn.backends.remote.addresses import as_remote_model
+from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, nearest, one_line, printable, shortened
 from wasi_nn.loading.rules import LoadRules
 from wasi_nn.process.files import is_irregular, mapped_file
 from wasi_nn.types import GraphEncoding
@@ -18,25 +19,46 @@ from wasi_nn.types import GraphEncoding
 
 @dataclass(frozen=True)
 class ChosenModel:
-    """A model, by the path of its file or as its builders, and the backend that is to load it."""
+    """A model, by the path of its file, as its builders or on other servers, and the backend that is to load it."""
 
     backend: Backend
-    model: Path | Sequence[memoryview]
+    model: Path | Sequence[memoryview] | RemoteModel
 
 
-def choose(source: Source, encoding: GraphEncoding, runtime: str | None, rules: LoadRules) -> ChosenModel:
+def choose(source: Source | RemoteModel, encoding: GraphEncoding, runtime: str | None, rules: LoadRules) -> ChosenModel:
     """Choose the backend for a model. Nothing of the model is parsed for that but its first bytes.
 
     Raises `NNError`: `invalid-argument` for a source without builders, `invalid-encoding` where no backend fits;
     `not-found` (as `ModelNotFound`) and `runtime-error` for a file that isn't there or can't be read.
     """
     wanted = partial(_is_allowed, runtime, rules)
+    model_elsewhere = as_remote_model(source)
+    if model_elsewhere is not None:
+        return ChosenModel(_backend_for_remote(model_elsewhere, encoding, runtime), model_elsewhere)
     if isinstance(source, str | os.PathLike):
         return ChosenModel(*_backend_for_path(Path(as_path("source", source)), encoding, wanted))
     model = as_builders("source", source, "the path of a model, its bytes, or a list of builders")
     if not model:
         raise NNError(ErrorCode.INVALID_ARGUMENT, "a graph needs at least one builder")
     return ChosenModel(_backend_for_bytes(model[0], encoding, wanted), model)
+
+
+def _backend_for_remote(model: RemoteModel, encoding: GraphEncoding, runtime: str | None) -> Backend:
+    """The backend for the scheme of a model's addresses, installed or not."""
+    schemes = {scheme: backend for backend in reversed(list(remote())) for scheme in backend.schemes}
+    backend = schemes.get(model.scheme)
+    if backend is None:
+        message = f"no backend reaches models at {shortened(model.scheme)}://; there are {', '.join(sorted(schemes))}"
+        raise NNError(ErrorCode.INVALID_ENCODING, message + nearest(model.scheme, schemes))
+    if runtime not in (None, backend.runtime):
+        message = f"models at {model.scheme}:// are run by {backend.runtime}, not by {runtime}"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+    if encoding not in (backend.encoding, GraphEncoding.AUTODETECT):
+        message = (
+            f"models at {model.scheme}:// have no encoding that is known here, such as {encoding.value}: give none"
+        )
+        raise NNError(ErrorCode.INVALID_ENCODING, message)
+    return backend
 
 
 def _is_allowed(runtime: str | None, rules: LoadRules, backend: Backend) -> bool:

@@ -1,13 +1,16 @@
 """Named graphs and guests in a file that an operator writes, usually `graphs.toml`.
 
     [graphs.mobilenet]
-    path = "models/mobilenet.onnx"      # or a list with one path for each builder; relative to the file's directory
+    path = "models/mobilenet.onnx"      # or a list with one path for each builder; relative to the file's directory;
+                                        # or the address of a model on another server, or a list of addresses
     encoding = "onnx"                   # default: detected from the model
     target = "gpu"                      # default: cpu
     runtime = "onnxruntime"             # for an encoding that several runtimes can run
     sha256 = "9f86d0..."                # of the model's file, or of its builders one after another
     convert-types = true                # whether tensors of types that wasi-nn lacks are converted
     share-variables = true              # whether all guests share one set of the model's variables
+    max-batch = 8                       # rows that wasi-nn serve computes at once, from several requests
+    max-delay = 0.005                   # seconds for which a request may wait for others to be joined with
     options = { threads = 2 }           # options of the backend
 
     [guests.labels]                     # what wasi-nn serve runs: guest_table has the keys
@@ -28,11 +31,12 @@ from pathlib import Path
 from typing import Any
 
 from wasi_nn.backends.options import Check, cannot_be, is_flag, is_names, is_text, taking
+from wasi_nn.backends.remote.addresses import is_address
 from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.loading.explanation import what_is
 from wasi_nn.loading.file_tables import is_table, require_known
 from wasi_nn.loading.guest_table import guest_of
-from wasi_nn.loading.named_graph import NamedGraph, is_sha256
+from wasi_nn.loading.named_graph import NamedGraph, is_batch, is_delay, is_sha256
 from wasi_nn.loading.served_guest import ServedGuest
 from wasi_nn.process.files import mapped_file
 from wasi_nn.settings import how_to_set
@@ -132,12 +136,16 @@ def _graph(where: str, folder: Path, keys: Any) -> NamedGraph:
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: it must be a table with a path")
     require_known(where, keys, _KEYS, ("path",))
     path = keys["path"]
-    source: Any = folder / path if isinstance(path, str) else [folder / part for part in path]
+    source: Any = _placed(folder, path) if isinstance(path, str) else [_placed(folder, part) for part in path]
     settings = {name.replace("-", "_"): value for name, value in keys.items() if name != "path"}
     return NamedGraph(source, **settings)
 
 
-@taking("a path, or a list of paths")
+def _placed(folder: Path, path: str) -> Path | str:
+    return path if is_address(path) else folder / path
+
+
+@taking("a path or an address, or a list of these")
 def _is_path(value: Any) -> bool:
     return is_text(value) or is_names(value)
 
@@ -150,6 +158,8 @@ _KEYS: dict[str, Check] = {
     "sha256": is_sha256,
     "convert-types": is_flag,
     "share-variables": is_flag,
+    "max-batch": is_batch,
+    "max-delay": is_delay,
     "options": is_table,
 }
 

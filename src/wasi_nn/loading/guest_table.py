@@ -8,6 +8,7 @@
     directories = { "/data" = "data", "/out" = { path = "out", writable = true } }   # read-only unless writable
     environment = { LANG = "C" }
     arguments = ["--top", "3"]
+    mount = "/labels"                        # the path of a guest that serves http; default: /guests/NAME
     reuse = false                            # whether a sandbox answers more than one request
     inputs = [{ name = "picture", datatype = "UINT8", shape = [-1, -1, 3] }]
     outputs = [{ name = "label", datatype = "BYTES", shape = [1] }]
@@ -18,6 +19,7 @@ Only `path` is required; a guest that serves a model needs `outputs` too. An unk
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -26,16 +28,16 @@ from typing import Any
 from wasi_nn.arguments import shown
 from wasi_nn.backends.options import Check, is_flag, is_text, is_texts, one_of, taking
 from wasi_nn.errors import ErrorCode, NNError, nearest
-from wasi_nn.graph.datatypes import DATATYPES
+from wasi_nn.graph.datatypes import DATATYPES, MAX_TENSOR_NAME, MAX_TENSORS
 from wasi_nn.graph.fitting import MAX_RANK
 from wasi_nn.limits import units
 from wasi_nn.limits.limits import Limits
 from wasi_nn.loading.file_tables import is_table, require_known
 from wasi_nn.loading.served_guest import GUEST_LIMITS, DeclaredTensor, GuestDirectory, ServedGuest, Serves
 
+_MOUNT = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
+_OWN_PATHS = ("v1", "v2", "guests", "metrics", "openapi.json")  # where a guest would never be asked
 _LARGEST_DIM = 2**32 - 1
-_MOST_TENSORS = 256
-_LONGEST_NAME = 1024  # bytes of a tensor's name
 
 
 def guest_of(where: str, folder: Path, name: str, keys: Any) -> ServedGuest:
@@ -56,6 +58,8 @@ def guest_of(where: str, folder: Path, name: str, keys: Any) -> ServedGuest:
     serves = Serves(keys["serves"]) if "serves" in keys else None
     if serves is Serves.HTTP and (inputs or outputs):
         raise _wrong(where, "inputs and outputs belong to a guest that serves a model, not to one that serves http")
+    if "mount" in keys and (serves is Serves.MODEL or inputs or outputs):
+        raise _wrong(where, "mount is the path of a guest that serves http: a model has its name")
     if not outputs and (serves is Serves.MODEL or inputs):
         raise _wrong(where, "a guest that serves a model needs outputs, such as " + _EXAMPLE)
     return ServedGuest(
@@ -69,6 +73,7 @@ def guest_of(where: str, folder: Path, name: str, keys: Any) -> ServedGuest:
         inputs,
         outputs,
         keys.get("reuse", False),
+        keys.get("mount", ""),
     )
 
 
@@ -138,8 +143,8 @@ def _environment(where: str, table: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _tensors(where: str, key: str, tables: Sequence[Any]) -> tuple[DeclaredTensor, ...]:
-    if len(tables) > _MOST_TENSORS:
-        raise _wrong(where, f"{len(tables)} {key}; at most {_MOST_TENSORS} are allowed")
+    if len(tables) > MAX_TENSORS:
+        raise _wrong(where, f"{len(tables)} {key}; at most {MAX_TENSORS} are allowed")
     tensors: list[DeclaredTensor] = []
     for place, table in enumerate(tables):
         what = f"{where}, {key} {place}"
@@ -159,7 +164,7 @@ _EXAMPLE = '[{ name = "label", datatype = "BYTES", shape = [1] }]'
 
 @taking("a text of 1 to 1,024 bytes")
 def _is_tensor_name(value: Any) -> bool:
-    return is_text(value) and len(value.encode()) <= _LONGEST_NAME
+    return is_text(value) and len(value.encode()) <= MAX_TENSOR_NAME
 
 
 @taking(f"a list of at most {MAX_RANK} whole numbers, where -1 stands for any size")
@@ -169,6 +174,14 @@ def _is_shape(value: Any) -> bool:
         and len(value) <= MAX_RANK
         and all(type(dim) is int and -1 <= dim <= _LARGEST_DIM for dim in value)
     )
+
+
+@taking(
+    "a path such as /labels, of letters, digits and -._~ between the slashes, whose first part isn't one of the "
+    f"server's own ({', '.join(_OWN_PATHS)})"
+)
+def _is_mount(value: Any) -> bool:
+    return is_text(value) and _MOUNT.fullmatch(value) is not None and value.split("/")[1] not in _OWN_PATHS
 
 
 @taking(f"a list of tables, such as {_EXAMPLE}")
@@ -192,6 +205,7 @@ _KEYS: dict[str, Check] = {
     "inputs": _is_list,
     "outputs": _is_list,
     "reuse": is_flag,
+    "mount": _is_mount,
 }
 _DIRECTORY_KEYS: dict[str, Check] = {"path": is_text, "writable": is_flag}
 _TENSOR_KEYS: dict[str, Check] = {

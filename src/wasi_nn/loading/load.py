@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from wasi_nn.arguments import as_options
-from wasi_nn.backends import Options, Source, load_errors
+from wasi_nn.backends import Backend, Options, RemoteModel, Source, choose_device, load_errors
+from wasi_nn.backends.remote.addresses import as_remote_model
 from wasi_nn.errors import NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.loading.choose import ChosenModel, choose
@@ -21,7 +22,7 @@ logger = logging.getLogger("wasi_nn")
 
 
 def load(
-    source: Source,
+    source: Source | RemoteModel,
     encoding: GraphEncoding | str = GraphEncoding.AUTODETECT,
     target: ExecutionTarget | str = ExecutionTarget.CPU,
     *,
@@ -42,7 +43,7 @@ def load(
     encoding, target = parse_enum(GraphEncoding, encoding), parse_enum(ExecutionTarget, target)
     rules, options = as_rules(rules), as_options("options", {} if options is None else options)
     if runtime is not None:
-        runtime = known_runtime(encoding, runtime)
+        runtime = known_runtime(encoding, runtime, as_remote_model(source))
     return open_model(choose(source, encoding, runtime, rules), target, options, rules)
 
 
@@ -53,16 +54,18 @@ def open_model(
     unsafe for untrusted models. Raises as `load` does."""
     backend = chosen.backend
     try:
-        isolation = rules.isolation_of(backend, untrusted=untrusted)
+        model = chosen.model
+        isolation = None if isinstance(model, RemoteModel) else rules.isolation_of(backend, untrusted=untrusted)
         load_on: Callable[[ExecutionTarget, Options], Graph]
-        if isolation is not None:
+        if isolation is None and not backend.works_in_forks:
+            forks.start(backend.runtime)
+        if isinstance(model, RemoteModel):
+            load_on = partial(_load_remote, backend, model)
+        elif isolation is not None:
             from wasi_nn.isolation import isolated_graph
 
-            load_on = partial(isolated_graph.load, backend, chosen.model, isolation, convert_types=rules.convert_types)
+            load_on = partial(isolated_graph.load, backend, model, isolation, convert_types=rules.convert_types)
         else:
-            if not backend.works_in_forks:
-                forks.start(backend.runtime)
-            model = chosen.model
             load_on = partial(backend.load_path, model) if isinstance(model, Path) else partial(backend.load, model)
         with load_errors(backend):
             graph = _load_on(load_on, target, options, rules)
@@ -80,7 +83,14 @@ def open_model(
     return graph
 
 
+def _load_remote(backend: Backend, model: RemoteModel, target: ExecutionTarget, options: Options) -> Graph:
+    choose_device(backend.list_devices(), target, backend.runtime)  # the server chooses; only the default fits
+    return backend.load_remote(model, options)
+
+
 def _explained(error: NNError, chosen: ChosenModel) -> NNError:
+    if isinstance(chosen.model, RemoteModel):
+        return error
     try:
         from wasi_nn.loading.explanation import explained
     except OSError:  # no descriptor is free to read the module, and that is the likely cause of the error

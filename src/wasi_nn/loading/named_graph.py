@@ -13,8 +13,10 @@ from wasi_nn.backends.options import taking
 from wasi_nn.graph.graph import Graph
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
-Source = backends.Source | Sequence[str | os.PathLike[str]] | Graph
-"""A model as `wasi_nn.load` takes it, a list of paths (one for each builder), or a loaded `Graph`."""
+_LONGEST_DELAY = 60  # seconds
+
+Source = backends.Source | Sequence[str | os.PathLike[str]] | backends.RemoteModel | Graph
+"""A model as `wasi_nn.load` takes it, a list of paths (one for each builder) or of addresses, or a loaded `Graph`."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class NamedGraph:
     convert_types    whether tensors of types that wasi-nn lacks are converted. None: as the registry's rules say
     share_variables  whether the execution contexts of all guests have one set of the model's variables, which each
                      guest changes for all. Otherwise each context, or each guest that asks for it, has its own set
+    max_batch        rows that `wasi-nn serve` computes at once, from several requests that it joins along the first
+                     dim of all inputs. None: each request is computed by itself
+    max_delay        seconds for which a request may wait for others to be joined with, also where it could begin
     """
 
     source: Source
@@ -38,6 +43,20 @@ class NamedGraph:
     sha256: str | None = None
     convert_types: bool | None = None
     share_variables: bool = False
+    max_batch: int | None = None
+    max_delay: float = 0.0
+
+
+@taking("a number of rows, from 1 on")
+def is_batch(value: object) -> bool:
+    """Whether a value is the number of rows of a batch."""
+    return type(value) is int and 0 < value < 2**31
+
+
+@taking(f"a number of seconds up to {_LONGEST_DELAY}, such as 0.005")
+def is_delay(value: object) -> bool:
+    """Whether a value is a number of seconds for which a request may wait for others."""
+    return type(value) in (int, float) and 0 <= value <= _LONGEST_DELAY  # type: ignore[operator]  # it is a number
 
 
 @taking("64 hexadecimal digits")

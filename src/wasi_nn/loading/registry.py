@@ -15,18 +15,21 @@ from typing import Any, Protocol
 
 from wasi_nn.arguments import as_builders, as_flag, as_mapping, as_options, as_path, as_text, wrong_argument
 from wasi_nn.backends import Buffer
+from wasi_nn.backends.options import cannot_be
+from wasi_nn.backends.remote.addresses import as_remote_model
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable, shortened
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import failure
 from wasi_nn.limits.stopping import turn
 from wasi_nn.loading.choose import choose, files_at
 from wasi_nn.loading.load import load
-from wasi_nn.loading.named_graph import NamedGraph, Source, is_sha256
+from wasi_nn.loading.named_graph import NamedGraph, Source, is_batch, is_delay, is_sha256
 from wasi_nn.loading.rules import LoadRules, as_rules, known_runtime
 from wasi_nn.loading.served_guest import ServedGuest
 from wasi_nn.loading.shared_graph import SharedGraph
 from wasi_nn.process import forks
 from wasi_nn.process.files import files_in, read_regular
+from wasi_nn.settings import how_to_set
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
 
@@ -198,6 +201,13 @@ class Registry:
                 entry.graph = self._load(name, entry.named)
             return self._shared(name, entry, entry.graph) if entry.named.share_variables else entry.graph
 
+    def loaded(self, name: str) -> Graph | None:
+        """The graph of this name if `get` would give it at once; else None."""
+        entry = self._entries.get(as_text("name", name))
+        if entry is None or self._is_closed or entry.named.share_variables:
+            return None
+        return entry.graph
+
     @staticmethod
     def _shared(name: str, entry: _Entry, graph: Graph) -> Graph:
         """The graph on the variables of all guests. If they are lost, guests that come now get the model's own."""
@@ -305,7 +315,12 @@ def _validated(name: str, graph: NamedGraph, rules: LoadRules) -> NamedGraph:
     source: Any = graph.source
     runtime, convert_types = graph.runtime, graph.convert_types
     try:
-        if isinstance(source, str | os.PathLike):
+        elsewhere = as_remote_model(source)
+        if elsewhere is not None:
+            source = elsewhere
+            if graph.sha256 is not None:
+                raise NNError(ErrorCode.INVALID_ARGUMENT, "a model on other servers has no sha256 here")
+        elif isinstance(source, str | os.PathLike):
             source = _existing(source)
             if graph.sha256 is not None and source.is_dir():
                 raise NNError(ErrorCode.INVALID_ARGUMENT, f"{source} is a directory, which has no sha256")
@@ -315,12 +330,19 @@ def _validated(name: str, graph: NamedGraph, rules: LoadRules) -> NamedGraph:
             raise wrong_argument("source", _SOURCE, source)
         encoding, target = parse_enum(GraphEncoding, graph.encoding), parse_enum(ExecutionTarget, graph.target)
         if runtime is not None:
-            runtime = known_runtime(encoding, runtime)
+            runtime = known_runtime(encoding, runtime, elsewhere)
         if convert_types is not None:
             convert_types = as_flag("convert_types", convert_types, also="or None")
         share_variables = as_flag("share_variables", graph.share_variables)
         if graph.sha256 is not None and not is_sha256(graph.sha256):
             raise wrong_argument("sha256", "64 hexadecimal digits", graph.sha256)
+        if graph.max_batch is not None and not is_batch(graph.max_batch):
+            raise NNError(ErrorCode.INVALID_ARGUMENT, cannot_be("max_batch", graph.max_batch, is_batch))
+        if not is_delay(graph.max_delay):
+            raise NNError(ErrorCode.INVALID_ARGUMENT, cannot_be("max_delay", graph.max_delay, is_delay))
+        if graph.max_delay and graph.max_batch is None:
+            how = how_to_set("max_batch=8", "--graph-option NAME:max-batch=8", "max-batch = 8")
+            raise NNError(ErrorCode.INVALID_ARGUMENT, f"max-delay is for graphs with a max-batch ({how})")
         options = as_options("options", graph.options)
         words: dict[str, Any] = {"encoding": encoding, "target": target, "runtime": runtime}
         words |= {"convert_types": convert_types, "share_variables": share_variables}

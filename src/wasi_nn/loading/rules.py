@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wasi_nn.arguments import as_flag, as_mapping, require_kind, shown
-from wasi_nn.backends import Backend, available
+from wasi_nn.backends import Backend, RemoteModel, available, remote
 from wasi_nn.errors import ErrorCode, NNError, nearest
 from wasi_nn.isolation import Isolation, require_available as require_isolation, unavailable as isolation_unavailable
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
@@ -68,13 +68,15 @@ class LoadRules:
         return next((name for key, name in self.runtimes.items() if parse_enum(GraphEncoding, key) is encoding), None)
 
 
-def known_runtime(encoding: GraphEncoding, name: Any) -> str:
-    """The name of the Python module of an encoding's runtime, installed or not.
+def known_runtime(encoding: GraphEncoding, name: Any, model: RemoteModel | None = None) -> str:
+    """The name of an encoding's runtime, installed or not: its Python module. For a `model` on other servers, it is the
+    name of a runtime of such models.
 
     `name` is that name, the runtime's extra of this package (`onnx` for `onnxruntime`), or the name of an encoding for
     the runtime that is preferred for it. Raises `NNError` with `invalid-argument` for any other.
     """
-    fitting = [it for it in available() if encoding in (it.encoding, GraphEncoding.AUTODETECT)]
+    there = available() if model is None else remote()
+    fitting = [it for it in there if encoding in (it.encoding, GraphEncoding.AUTODETECT)]
     names = list(dict.fromkeys(backend.runtime for backend in fitting))
     if name in names:
         return str(name)

@@ -56,6 +56,7 @@ class ServedGuest:
     arguments    its arguments, without the program's name
     inputs       what clients send to a guest that serves a model
     outputs      what such a guest answers
+    mount        the path under which a guest that serves http answers. Empty: `/guests/NAME`
     reuse        whether one sandbox answers many requests, one after another. Otherwise each request gets a fresh one
     """
 
@@ -69,3 +70,4 @@ class ServedGuest:
     inputs: tuple[DeclaredTensor, ...] = ()
     outputs: tuple[DeclaredTensor, ...] = ()
     reuse: bool = False
+    mount: str = ""

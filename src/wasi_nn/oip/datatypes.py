@@ -19,11 +19,11 @@ from wasi_nn.errors import ErrorCode, NNError, shortened
 from wasi_nn.graph.byte_strings import MAX_STRINGS, as_bytes, as_objects
 from wasi_nn.graph.datatypes import BYTES, DTYPE_NAMES
 from wasi_nn.graph.fitting import MAX_RANK, byte_view
-from wasi_nn.graph.guest_types import holds_texts, is_text
+from wasi_nn.graph.guest_types import STRINGS, holds_texts, is_text
+from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.types import dims_text, dtype_name, dtype_named
 
 if TYPE_CHECKING:
-    from wasi_nn.graph.tensor_info import TensorInfo
     from wasi_nn.types import Array, Dims, DType
 
 UNKNOWN = "UNKNOWN"
@@ -73,6 +73,17 @@ def datatype_of_output(name: str, array: Array) -> str:
 def shape_of(info: TensorInfo) -> list[int]:
     """The dims of an input or output, with -1 for each that varies; [-1] where even their number does."""
     return [-1] if info.dims is None else [dim if isinstance(dim, int) else -1 for dim in info.dims]
+
+
+def as_info(name: str, datatype: str, shape: Sequence[int], *, is_optional: bool = False) -> TensorInfo:
+    """An input or output as a server of the protocol tells it. A type that isn't known here may be any, and then of any
+    dims."""
+    if datatype == BYTES:
+        dtype: DType | None = np.dtype(object)
+    else:
+        dtype = _DTYPES.get(datatype)
+    dims = None if dtype is None else tuple("?" if dim < 0 else dim for dim in shape)
+    return TensorInfo(name, dtype, dims, STRINGS if datatype == BYTES else datatype, is_optional)
 
 
 def checked_shape(what: str, shape: Sequence[Any], dtype: DType) -> Dims:

@@ -26,17 +26,21 @@ _numbers = itertools.count(1)
 
 
 class Call(Generic[Result]):
-    """A call on another thread, with the context variables of this one. Raises `RuntimeError` if no thread can be
-    started."""
+    """A call on another thread, with the context variables of this one; or at once on this thread, if it is `here`.
+    Raises `RuntimeError` if no thread can be started."""
 
-    def __init__(self, function: Callable[[], Result]) -> None:
+    def __init__(self, function: Callable[[], Result], *, here: bool = False) -> None:
         self._function: Callable[[], Result] | None = function
         self._context = contextvars.copy_context()
         self._outcome: list[Result] = []
         self._failure: BaseException | None = None
         self._ended = threading.Lock()
         self._ended.acquire()
-        pool.give(self)
+        if here:
+            self.do()
+            self.end()
+        else:
+            pool.give(self)
 
     def do(self) -> None:
         """Make the call. Called on the call's thread."""

@@ -39,6 +39,11 @@ class Tokens:
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"the file of tokens {self._file} {wrong}")
         self._digests = [_digest(token) for token in tokens]
 
+    @property
+    def are_needed(self) -> bool:
+        """Whether a request needs a token."""
+        return bool(self._digests)
+
     def require(self, authorization: str | None) -> None:
         """Raise `ServingError` with `unauthenticated` unless a request's `Authorization` has one of the tokens."""
         if not self._digests:

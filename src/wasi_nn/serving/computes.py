@@ -1,123 +1,72 @@
-"""Runs the computes of requests on threads, each within the time of its request."""
+"""Computes the requests of a graph, each by itself."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from wasi_nn.errors import NNError, one_line
-from wasi_nn.serving.compute_queue import ComputeQueue
-from wasi_nn.serving.failures import Reason, ServingError, of_compute
+from wasi_nn.serving.compute_queue import ComputeQueue, Turns
+from wasi_nn.serving.executions import Computed, Execution
 from wasi_nn.serving.fitting import graph_inputs, wanted_outputs
-from wasi_nn.serving.request import InferenceRequest, NamedArrays
-from wasi_nn.serving.thread_calls import call_in_thread
+from wasi_nn.serving.jobs import Job, require_free_threads
 
 if TYPE_CHECKING:
+    from wasi_nn.serving.failures import ServingError
+    from wasi_nn.serving.request import InferenceRequest
     from wasi_nn.serving.served_graph import GuardedContext, ServedGraph
 
-_GRACE = 1.0  # seconds between an interruption and giving a compute up
-_MOST_ABANDONED = 4  # computes of one graph that don't end: more threads than that aren't lost to it
-
-Computed = tuple[NamedArrays, float]
-"""The outputs, and the seconds that the compute took."""
+Executed = Callable[[Execution], object]
+"""Called in the event loop after each execution of a graph."""
 
 
-async def compute(queue: ComputeQueue, served: ServedGraph, request: InferenceRequest) -> Computed:
-    """The outputs that a request asks for, once it has had its turn.
+class Computes(Protocol):
+    """Computes the requests of one graph, in turns of a queue."""
 
-    A compute whose time is over, or whose request is cancelled, is interrupted. One that doesn't end then, since its
-    runtime can't be interrupted, is left behind on its thread, and its turn goes to the next request. Raises
-    `ServingError`.
-    """
-    if served.abandoned >= _MOST_ABANDONED:
-        message = f"{served.abandoned} computes of this graph don't end: it takes no more until one of them does"
-        raise ServingError(Reason.UNAVAILABLE, message, retry_after=60)
-    await queue.turn(request.until)
-    job = _Job(queue, served, request)
-    try:
-        return await job.outcome
-    except asyncio.CancelledError:
-        job.stop()
-        raise
+    async def compute(self, request: InferenceRequest) -> Computed:
+        """The outputs that a request asks for. Cancelling the call ends the work for it. Raises `ServingError`."""
 
 
-class _Job:
-    """One compute with its turn, on a thread. All methods but `_work` run in the event loop."""
+class SingleComputes:
+    """Computes the requests of one graph one by one."""
 
-    def __init__(self, queue: ComputeQueue, served: ServedGraph, request: InferenceRequest) -> None:
-        self._queue = queue
+    def __init__(self, queue: ComputeQueue, served: ServedGraph, executed: Executed) -> None:
+        self._turns = Turns(queue)
         self._served = served
-        self._request = request
-        self._loop = asyncio.get_running_loop()
-        self.outcome: asyncio.Future[Computed] = self._loop.create_future()
-        self._context = served.take_context()
-        self._context.guard.run_until = request.until
-        self._is_stopped = self._is_abandoned = False
-        self._use = served.in_use()
-        self._use.__enter__()
+        self._executed = executed
+
+    async def compute(self, request: InferenceRequest) -> Computed:
+        """The outputs that a request asks for, as `Computes.compute` gives them."""
+        require_free_threads(self._served)
+        await self._turns.turn(request.until)
+        outcome: asyncio.Future[Computed] = asyncio.get_running_loop().create_future()
+
+        def ended(computed: Computed | None, error: ServingError | None) -> None:
+            if outcome.done():
+                return
+            if error is not None:
+                outcome.set_exception(error)
+            elif computed is not None:
+                self._executed(computed.execution)
+                outcome.set_result(computed)
+
+        job = Job(self._turns.give_back, self._served, request.until, partial(_work, request), ended)
         try:
-            call_in_thread(partial(_work, self._context, request), self._ended)
-        except BaseException:
-            self._end()
+            return await outcome
+        except asyncio.CancelledError:
+            job.stop()
             raise
-        self._alarm = self._loop.call_at(request.until + _GRACE, self._abandon)
-
-    def stop(self) -> None:
-        """Interrupt the compute, which nobody waits for any more."""
-        if self._is_stopped:
-            return
-        self._is_stopped = True
-        self._context.guard.stop()
-        self._alarm.cancel()
-        self._alarm = self._loop.call_later(_GRACE, self._abandon)
-
-    def _abandon(self) -> None:
-        self._is_abandoned = True
-        self._served.abandoned += 1
-        self._queue.give_back()
-        if not self.outcome.done():
-            self.outcome.set_exception(_late())
-
-    def _end(self) -> None:
-        self._use.__exit__(None, None, None)
-        if self._is_abandoned:
-            self._served.abandoned -= 1
-        else:
-            self._queue.give_back()
-
-    def _ended(self, computed: Computed | None, failure: BaseException | None) -> None:
-        self._alarm.cancel()
-        error = None if failure is None else _serving_error(failure)
-        is_late = error is not None and error.reason is Reason.LATE
-        if not (self._is_stopped or self._is_abandoned or is_late):
-            self._served.put_back(self._context)
-        self._end()
-        if self.outcome.done():
-            return
-        if error is not None:
-            self.outcome.set_exception(_late() if is_late else error)
-        elif computed is not None:
-            self.outcome.set_result(computed)
 
 
-def _work(guarded: GuardedContext, request: InferenceRequest) -> Computed:
+def _work(request: InferenceRequest, guarded: GuardedContext) -> Computed:
     began = time.monotonic()
     context = guarded.context()
-    outputs = wanted_outputs(
-        context.graph, request.outputs, context.compute_named(graph_inputs(context.graph, request))
-    )
-    return outputs, time.monotonic() - began
-
-
-def _late() -> ServingError:
-    return ServingError(Reason.LATE, "the compute didn't end within the request's time")
-
-
-def _serving_error(failure: BaseException) -> ServingError:
-    if isinstance(failure, ServingError):
-        return failure
-    if isinstance(failure, NNError):
-        return of_compute(failure)
-    return ServingError(Reason.FAILED, f"the compute failed: {one_line(failure)}")
+    inputs = graph_inputs(context.graph, request)
+    ready = time.monotonic()
+    outputs = context.compute_named(inputs)
+    computed = time.monotonic()
+    wanted = wanted_outputs(context.graph, request.outputs, outputs)
+    execution = Execution(1, 1, began, ready - began, computed - ready, time.monotonic() - computed)
+    return Computed(wanted, execution)

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from wasi_nn.errors import ErrorCode, NNError, WasiNNError
+from wasi_nn.errors import Busy, ErrorCode, NNError, WasiNNError
 
 
 class Reason(enum.Enum):
@@ -65,6 +65,8 @@ _OF_COMPUTES = {
 
 def of_compute(error: NNError) -> ServingError:
     """The error of a request whose compute raised an `NNError`."""
+    if isinstance(error, Busy):
+        return ServingError(Reason.OVERLOADED, error.message, retry_after=1)
     return ServingError(_OF_COMPUTES[error.code], error.message)
 
 

@@ -10,11 +10,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 if TYPE_CHECKING:
+    from wasi_nn.serving.executions import Execution
     from wasi_nn.serving.request_bytes import RequestBytes
     from wasi_nn.serving.request_log import FinishedRequest
     from wasi_nn.serving.service import InferenceService
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,14 @@ class Metrics:
         self._waited = Histogram(
             "wasi_nn_queue_seconds", "Seconds before computes", ("model",), buckets=_SECONDS, registry=registry
         )
+        self._batch_requests = Histogram(
+            "wasi_nn_batch_requests", "Requests of batches", ("model",), buckets=_SIZES, registry=registry
+        )
+        self._batch_rows = Histogram(
+            "wasi_nn_batch_rows", "Rows of batches", ("model",), buckets=_SIZES, registry=registry
+        )
+        self._batch_series: dict[str, tuple[Histogram, Histogram]] = {}
+        service.watchers.append(self._count_execution)
         self._bytes_in = Counter("wasi_nn_request_bytes", "Bytes of requests", labels, registry=registry)
         self._bytes_out = Counter("wasi_nn_response_bytes", "Bytes of answers", labels, registry=registry)
         self._gauge("wasi_nn_queue_requests", "Requests that wait for a compute", lambda: service.queue.waiting)
@@ -86,6 +97,13 @@ class Metrics:
         if request.computed is not None:
             series.compute.observe(request.computed)
             series.waited.observe(request.waited)
+
+    def _count_execution(self, model: str, execution: Execution) -> None:
+        if not (series := self._batch_series.get(model)):
+            series = (self._batch_requests.labels(model), self._batch_rows.labels(model))
+            self._batch_series[model] = series
+        series[0].observe(execution.requests)
+        series[1].observe(execution.rows)
 
     def _series_of(self, protocol: str, call: str, model: str, outcome: str) -> _Series:
         labels = (protocol, call, model)

@@ -9,16 +9,18 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wasi_nn.errors import NNError, WasiNNError, nearest, one_line, shortened
+from wasi_nn.errors import WasiNNError, nearest, one_line, shortened
 from wasi_nn.graph.graph import Graph
+from wasi_nn.serving.batching import Batching, require_batchable
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.served_graph import ServedGraph
+from wasi_nn.serving.statistics import ModelStatistics
 from wasi_nn.serving.thread_calls import in_thread
 
 if TYPE_CHECKING:
     from wasi_nn.loading.named_graph import NamedGraph
-    from wasi_nn.loading.registry import Registry
     from wasi_nn.loading.rules import LoadRules
+    from wasi_nn.serving.guests.model_registry import ModelRegistry
 
 logger = logging.getLogger("wasi_nn.serving")
 
@@ -47,6 +49,7 @@ class Model:
         """Whether an operator has unloaded it: only an operator loads it again."""
         self.loading: asyncio.Task[str] | None = None
         self.retry_at = 0.0
+        self.statistics = ModelStatistics()
 
     @property
     def state(self) -> State:
@@ -62,7 +65,7 @@ class Models:
     `longest` is the time in seconds that no compute may exceed.
     """
 
-    def __init__(self, registry: Registry, longest: float) -> None:
+    def __init__(self, registry: ModelRegistry, longest: float) -> None:
         self._registry = registry
         self._longest = longest
         self._models = {name: Model(name) for name in registry}
@@ -196,7 +199,9 @@ class Models:
 
     async def _do_load(self, model: Model) -> str:
         try:
-            graph = await in_thread(partial(self._registry.get, model.name))
+            graph, named = await in_thread(partial(self._loaded_graph, model.name))
+            if named.max_batch is not None:
+                require_batchable(graph)
         except Exception as error:
             message = str(error) if isinstance(error, WasiNNError) else one_line(error)
             model.reason, model.retry_at = message, asyncio.get_running_loop().time() + _RETRY_AFTER
@@ -206,7 +211,9 @@ class Models:
             model.loading = None
         before = model.served
         if before is None or before.graph is not graph:
-            model.served = ServedGraph(graph, self._longest, is_ours=not self._is_given(model.name))
+            batching = None if named.max_batch is None else Batching(named.max_batch, named.max_delay)
+            is_ours = not isinstance(named.source, Graph)  # else the operator closes it
+            model.served = ServedGraph(graph, self._longest, is_ours=is_ours, batching=batching)
             if before is not None:
                 before.retire()
         model.reason = ""
@@ -214,9 +221,10 @@ class Models:
             self._retire(model, "unloaded")
         return ""
 
-    def _is_given(self, name: str) -> bool:
-        """Whether the operator gave the graph itself, and so closes it."""
-        try:
-            return isinstance(self._registry.named(name).source, Graph)
-        except NNError:  # the name was removed meanwhile
-            return False
+    def _loaded_graph(self, name: str) -> tuple[Graph, NamedGraph]:
+        """A graph, and its description."""
+        named = self._registry.named(name)
+        while True:
+            graph, before, named = self._registry.get(name), named, self._registry.named(name)
+            if named is before:  # else it was changed meanwhile
+                return graph, named

@@ -6,16 +6,29 @@ import json
 import secrets
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wasi_nn.serving.timeline import Timeline
 
 _LONGEST_ID = 128  # characters of an id that a client gives
 
 
 @dataclass
 class FinishedRequest:
-    """The facts about a request. Seconds by the clock; `computed` is None for a request without a compute."""
+    """The facts about a request. Seconds by the clock; `computed` is None for a request without a compute.
+
+    is_work                   whether it is a request to a model, and not one about models or the server
+    began                     on the clock of `time.monotonic`
+    headers                   headers and metadata that observers look at: `traceparent` and so on
+    method, path, route       over HTTP, the method, the path and its pattern; `route` is gRPC's full name of the call
+    trace_id                  of the distributed trace that it belongs to, or empty
+    timeline                  its stages, if somebody wants to see them
+    trace_file                the name of the file with its trace, if the client asked for one
+    """
 
     id: str
     protocol: str
@@ -29,7 +42,23 @@ class FinishedRequest:
     computed: float | None = None
     bytes_in: int = 0
     bytes_out: int = 0
-    has_read_body: bool = field(default=False, repr=False)
+    trace_id: str = ""
+    trace_file: str = ""
+    has_read_body: bool = False
+    is_work: bool = False
+    began: float = 0.0
+    method: str = ""
+    path: str = ""
+    route: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeline: Timeline | None = field(default=None, repr=False)
+
+
+_LOGGED = (
+    *("id", "protocol", "call", "model", "outcome", "status", "error", "seconds", "waited", "computed"),
+    *("bytes_in", "bytes_out"),
+)
+_LOGGED_IF_THERE = ("trace_id", "trace_file")
 
 
 class RequestLog:
@@ -43,8 +72,9 @@ class RequestLog:
         """Write the line of a request."""
         if not self._is_on:
             return
-        line = {"time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")} | asdict(request)
-        del line["has_read_body"]
+        line: dict[str, Any] = {"time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")}
+        line |= {name: getattr(request, name) for name in _LOGGED}
+        line |= {name: value for name in _LOGGED_IF_THERE if (value := getattr(request, name))}
         for name in ("seconds", "waited", "computed"):
             if line[name] is not None:
                 line[name] = round(line[name], 6)

@@ -14,6 +14,8 @@ from wasi_nn.loading.shared_graph import SharedGraph
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph
+    from wasi_nn.serving.batching import Batching
+    from wasi_nn.serving.computes import Computes
 
 
 class GuardedContext:
@@ -39,11 +41,15 @@ class ServedGraph:
     """A loaded graph. All methods are called in the event loop.
 
     The context that was used last is used next, so that there are only as many as run at once. A graph that keeps state
-    gets a new context for each compute. `is_ours` is false for a graph that its owner closes.
+    gets a new context for each compute. `is_ours` is false for a graph that its owner closes. `batching` is None for
+    one whose requests are computed one by one.
     """
 
-    def __init__(self, graph: Graph, longest: float, *, is_ours: bool = True) -> None:
+    def __init__(self, graph: Graph, longest: float, *, is_ours: bool = True, batching: Batching | None = None) -> None:
         self.graph = graph
+        self.batching = batching
+        self.computes: Computes | None = None
+        """What computes the requests, once there was one."""
         self.abandoned = 0
         """The computes that didn't end in their time and still go on."""
         self._longest = longest

@@ -21,16 +21,23 @@ from wasi_nn.process.files import read_regular
 from wasi_nn.serving.access import Tokens
 from wasi_nn.serving.front import Front
 from wasi_nn.serving.http.connection import bounded_protocol
-from wasi_nn.serving.http.door import Door
+from wasi_nn.serving.http.door import OPEN_PATHS, Door
+from wasi_nn.serving.http.origins import Origins, is_loopback
+from wasi_nn.serving.http_guests.handlers import Handlers
 from wasi_nn.serving.metrics import Metrics
+from wasi_nn.serving.observers import RequestObserver
 from wasi_nn.serving.oip.grpc_service import GrpcService
 from wasi_nn.serving.oip.rest import RestEndpoints
 from wasi_nn.serving.openai.endpoints import OpenAIEndpoints
 from wasi_nn.serving.openai.errors import error_content
+from wasi_nn.serving.page.activity import Activity
+from wasi_nn.serving.page.endpoints import PageEndpoints
 from wasi_nn.serving.request_bytes import RequestBytes
 from wasi_nn.serving.request_log import RequestLog
+from wasi_nn.serving.request_traces import RequestTraces
 from wasi_nn.serving.service import InferenceService
 from wasi_nn.serving.settings import ServingLimits
+from wasi_nn.serving.telemetry import spans
 
 if TYPE_CHECKING:
     from wasi_nn.loading.registry import Registry
@@ -52,6 +59,9 @@ class ServerSettings:
     tls                   the files of a certificate and of its key
     has_admin             whether clients may list, load and unload models
     log_json              whether each request is logged as a line of JSON
+    has_page              whether there is a page for browsers
+    names                 names by which browsers reach the server, beside those that no other site can have
+    trace_dir             where traces of single requests are written for clients that ask for one; None: nowhere
     """
 
     host: str = _LOOPBACK
@@ -61,6 +71,9 @@ class ServerSettings:
     tls: tuple[Path, Path] | None = None
     has_admin: bool = False
     log_json: bool = False
+    has_page: bool = True
+    names: tuple[str, ...] = ()
+    trace_dir: Path | None = None
     limits: ServingLimits = field(default_factory=ServingLimits)
 
 
@@ -74,7 +87,10 @@ class Server:
         self._registry = registry
         self._settings = settings
         self._tokens = Tokens(settings.token_file)
+        self._traces = RequestTraces(settings.trace_dir, settings.limits.traces)
         self.addresses: dict[str, str] = {}
+        self.handlers: Handlers | None = None
+        """The guests that answer HTTP requests, while HTTP is served."""
         self._is_asked_to_end = asyncio.Event()
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -85,13 +101,25 @@ class Server:
         self.service = InferenceService(self._registry, limits)
         request_bytes = RequestBytes(limits.total_bytes)
         metrics = Metrics(self.service, request_bytes)
-        log = RequestLog(is_on=settings.log_json)
-        front = Front(self.service, self._tokens, log, metrics, request_bytes, settings.has_admin)
+        self.log = log = RequestLog(is_on=settings.log_json)
+        activity = Activity(self.service, request_bytes) if settings.has_page else None
+        observers: list[RequestObserver] = [*spans(), self._traces, *([activity] if activity else [])]
+        front = Front(
+            self.service,
+            self._tokens,
+            log,
+            metrics,
+            request_bytes,
+            has_admin=settings.has_admin,
+            traces=self._traces,
+            observers=observers,
+            has_page=settings.has_page,
+        )
         stops: list[Stop] = []
         with self._signals():
             try:
                 if settings.http_port is not None:
-                    stops.append(self._listen_for_http(front, settings.http_port))
+                    stops.append(self._listen_for_http(front, settings.http_port, activity))
                 if settings.grpc_port is not None:
                     stops.append(await self._listen_for_grpc(front, settings.grpc_port))
                 self._start(self.service.models.load_all())
@@ -121,6 +149,8 @@ class Server:
         try:
             self._tokens.reload()
             names = await self.service.models.reload()
+            if self.handlers is not None:
+                await self.handlers.load(frozenset(names))
         except (WasiNNError, OSError) as error:
             logger.error("nothing was reloaded: %s", one_line(error))
             return
@@ -146,12 +176,27 @@ class Server:
             for number in actions:
                 loop.remove_signal_handler(number)
 
-    def _listen_for_http(self, front: Front, port: int) -> Stop:
+    def _listen_for_http(self, front: Front, port: int, activity: Activity | None) -> Stop:
         settings, limits = self._settings, self._settings.limits
         listener = _listener(settings.host, port)
         language = OpenAIEndpoints(front)
-        router = Router([*RestEndpoints(front).routes(), *language.routes()], redirect_slashes=False)
-        door: Any = Door(front, router, {"/v1/": error_content})
+        routes = [*RestEndpoints(front).routes(), *language.routes()]
+        self.handlers = handlers = Handlers(front, self._registry)
+        self._start(handlers.load())
+        is_local, is_open = is_loopback(listener.getsockname()[0]), settings.token_file is None
+        open_paths = [*OPEN_PATHS]
+        if activity is not None:
+            activity.texts, activity.guests = language.texts, handlers
+            page = PageEndpoints(self.service, activity, shows_requests=is_local or not is_open)
+            routes += page.routes()
+            open_paths += page.open_paths
+            self._start(activity.watch())
+        names = {name.lower() for name in (settings.host, *settings.names)}
+        origins = Origins(
+            settings.has_page, names, is_open and settings.tls is None, is_local, settings.tls is not None
+        )
+        router = Router(routes, redirect_slashes=False, default=handlers)
+        door: Any = Door(front, router, {"/v1/": error_content}, origins, open_paths)
         config = uvicorn.Config(
             door,
             http=bounded_protocol(limits),
@@ -181,6 +226,7 @@ class Server:
             server.should_exit = True
             await serving
             await language.close()
+            await handlers.close()
 
         return stop
 
@@ -194,7 +240,7 @@ class Server:
             ("grpc.so_reuseport", 0),
             ("grpc.max_connection_idle_ms", round(1000 * limits.idle_time)),
         ]
-        server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.queue + limits.computes + 64)
+        server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.total_queue + limits.computes + 64)
         server.add_generic_rpc_handlers((GrpcService(front).handler(),))
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:

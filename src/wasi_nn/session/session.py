@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from wasi_nn.backends.ggml.image_option import FileReader
     from wasi_nn.loading.registry import Graphs
+    from wasi_nn.session.guest_requests import GuestRequests
     from wasi_nn.types import Array, Dims, DType
 
 _MAX_BUILDERS = 1024
@@ -98,6 +99,8 @@ class Session(ExtensionCalls):
         self.interruption: BaseException | None = None
         """The exception that stopped the guest during an nn call, such as `KeyboardInterrupt`; the code that runs the
         guest raises it again."""
+        self.requests: GuestRequests | None = None
+        """The requests that the guest answers, by wasi-nn:serving. None: there are none."""
         self.calls = 0
         """The number of nn calls that an ABI has made for the guest. It doesn't count those on tensors and errors."""
         self.failures = FailureLog()
@@ -200,6 +203,9 @@ class Session(ExtensionCalls):
         if not self._policy.lets_name(as_text("name", name)):
             raise no_graph_named(name)
         configuration = memoryview(bytes(as_json("config", config)))
+        loaded = None if configuration else self._loaded(name)
+        if loaded is not None:
+            return self._handles.add(loaded), configuration
 
         def load() -> tuple[Graph, memoryview]:
             graph = self.registry.get(name)
@@ -218,6 +224,11 @@ class Session(ExtensionCalls):
             if self._policy.allow_names is not None:
                 raise no_graph_named(name) from None  # the registry's message lists names that this guest may not see
             raise
+
+    def _loaded(self, name: str) -> Graph | None:
+        """The graph of this name if it is loaded already, which saves the change of threads that a load takes."""
+        loaded: Callable[[str], Graph | None] | None = getattr(self.registry, "loaded", None)
+        return None if loaded is None else loaded(name)
 
     def graph(self, handle: int) -> Graph:
         """The graph behind a handle."""
@@ -349,6 +360,12 @@ class Session(ExtensionCalls):
     def require_tensor_bytes(self, size: int) -> None:
         """Raise `NNError` with `too-large` if the guest may not hold another tensor of this size in bytes."""
         self._usage.require("tensor_bytes", size)
+
+    def require_requests(self) -> GuestRequests:
+        """The requests of the guest. Raises `NNError` with `invalid-argument` if there are none."""
+        if self.requests is None:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, "there is no request: the guest doesn't run to answer requests")
+        return self.requests
 
     def held_bytes(self) -> HeldBytes:
         """A new count of bytes that an ABI keeps for the guest, within the limit on tensors."""

@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wasi_nn.arguments import as_text, as_view
+from wasi_nn.tracing.call_recorder import GRAPHS_ROW, STRINGS
 from wasi_nn.tracing.graph_descriptions import field_texts, tensor_text
 from wasi_nn.tracing.recorded_calls import Described, RecordedCalls
-from wasi_nn.tracing.trace_file import GRAPHS_ROW, STRINGS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

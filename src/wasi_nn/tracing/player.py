@@ -12,9 +12,10 @@ from wasi_nn.errors import NNError, one_line
 from wasi_nn.graph.byte_strings import as_bytes, as_objects, decoded
 from wasi_nn.graph.guest_types import holds_texts
 from wasi_nn.session.session import Session
+from wasi_nn.tracing.call_recorder import STRINGS
 from wasi_nn.tracing.comparison import TOLERANCES, difference
 from wasi_nn.tracing.recorded_arguments import TYPES, read_dims, read_dtype, read_integer, read_objects, read_text
-from wasi_nn.tracing.trace_file import STRINGS, BadTrace, TraceReader
+from wasi_nn.tracing.trace_file import BadTrace, TraceReader
 from wasi_nn.types import dims_text, dtype_name
 
 if TYPE_CHECKING:

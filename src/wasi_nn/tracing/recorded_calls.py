@@ -13,7 +13,8 @@ from wasi_nn.graph.python_tensors import as_declared
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.session.guest_images import inputs_with_image
 from wasi_nn.session.session import Session
-from wasi_nn.tracing.trace_file import GRAPHS_ROW, Trace
+from wasi_nn.tracing.call_recorder import GRAPHS_ROW, CallRecorder
+from wasi_nn.tracing.trace_file import Trace
 from wasi_nn.types import TensorType
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class RecordedCalls(Session):
 
     def __init__(
         self,
-        trace: str | os.PathLike[str],
+        trace: str | os.PathLike[str] | CallRecorder,
         graphs: Graphs = None,
         *,
         data: bool = False,
@@ -44,7 +45,7 @@ class RecordedCalls(Session):
     ) -> None:
         super().__init__(graphs, **session)
         self.bindings.sees_computes = True
-        self._trace = Trace(trace, data=data, title=title)
+        self._trace = trace if isinstance(trace, CallRecorder) else Trace(trace, data=data, title=title)
         self._names: dict[int, str] = {}  # the names of graphs on the timeline, by handle
 
     def _load(self, call: str, arguments: Described, load: Callable[[], int], name: str) -> int:

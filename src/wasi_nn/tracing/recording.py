@@ -10,14 +10,15 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.arguments import as_builders, as_json, as_text
+from wasi_nn.arguments import as_builders, as_flag, as_json, as_path, as_text
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.execution_context import ExecutionContext
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.sequence import NamedSequence
 from wasi_nn.session.guest_images import bytes_with_image, input_with_image
+from wasi_nn.tracing.call_recorder import GRAPHS_ROW, CallRecorder
 from wasi_nn.tracing.extension_recording import ExtensionRecording
 from wasi_nn.tracing.recorded_calls import Described
-from wasi_nn.tracing.trace_file import GRAPHS_ROW
 from wasi_nn.types import Dims, ExecutionTarget, GraphEncoding, parse_enum
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 class RecordingSession(ExtensionRecording):
     """A session that writes its calls to a trace. `wasi_nn.tracing.trace_file` describes the file.
 
-    trace   the path of the file
+    trace   the path of the file, or another recorder of calls, such as a `CallLog`, which the session closes
     data    whether the contents of models, inputs and outputs are stored: `wasi_nn.replay` needs them
     title   the title of the trace in viewers
 
@@ -153,6 +154,21 @@ class RecordingSession(ExtensionRecording):
     def close(self) -> None:
         super().close()
         self._trace.close()
+
+
+def require_trace(trace: Any, data: Any) -> None:
+    """Require the path of a trace, a recorder or None; and a path where `data` asks for a file of contents. Raises
+    `NNError` with `invalid-argument`."""
+    has_data = as_flag("trace_data", data)
+    if isinstance(trace, CallRecorder):
+        if has_data:
+            message = "trace_data is for the path of a trace: a recorder of your own says itself what is recorded"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+    elif trace is not None:
+        as_path("trace", trace)
+    elif has_data:
+        message = "trace_data needs trace, the path of the file to record: trace is None"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
 def _described_context(handle: int) -> Described:

@@ -19,6 +19,7 @@ from wasi_nn.arguments import as_number, require_function
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.graph.fitting import find
 from wasi_nn.session.session import Session
+from wasi_nn.tracing.call_recorder import STRINGS, as_nn_error, kind_of
 from wasi_nn.tracing.extension_replay import EXTENSION_CALLS, Comparison, ExtensionPlayer
 from wasi_nn.tracing.player import LeftOut, NamedArrays
 from wasi_nn.tracing.recorded_arguments import (
@@ -31,7 +32,7 @@ from wasi_nn.tracing.recorded_arguments import (
     read_word,
     short,
 )
-from wasi_nn.tracing.trace_file import STRINGS, BadTrace, RecordedCall, TraceReader, as_nn_error, kind_of
+from wasi_nn.tracing.trace_file import BadTrace, RecordedCall, TraceReader
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ The file is valid JSON after every event: one write replaces the closing bracket
 `args` has a call's arguments by name, and either its `result` or its `error`: code, message, and `kind` (the class of
 the error) if that isn't `NNError`. Row 1 shows the calls on graphs. Each execution context has the row of its handle.
 
-A tensor has a `type`, `dims` and `bytes` (its size). A trace with data also stores contents of tensors, models and
-configurations in the file `FILE.data`, each content once, and the event has `{"offset", "bytes", "sha256"}` of the
-content. This file is separate because viewers read the whole trace, and base64 would make contents a third larger.
+A tensor has a `type`, `dims`, `bytes` (its size) and a summary of its elements (`wasi_nn.tracing.tensor_summary`). A
+trace with data also stores contents of tensors, models and configurations in the file `FILE.data`, each content once,
+and the event has `{"offset", "bytes", "sha256"}` of the content. This file is separate because viewers read the whole
+trace, and base64 would make contents a third larger.
 
 If a file can't be written any more, for example on a full disk, the trace ends there, the log says so, and the guest
 goes on.
@@ -29,45 +30,27 @@ import mmap
 import os
 import stat
 from bisect import bisect_right, insort
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
-from weakref import ref
-
-import numpy as np
+from typing import Any, BinaryIO, NoReturn
 
 from wasi_nn.arguments import as_flag, as_path, as_text
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable
-from wasi_nn.graph.byte_strings import encoded
-from wasi_nn.graph.fitting import byte_view
-from wasi_nn.graph.guest_types import holds_texts
 from wasi_nn.process.files import open_regular
 from wasi_nn.settings import how_to_set
-from wasi_nn.types import Dims, dtype_name
-
-if TYPE_CHECKING:
-    from wasi_nn.types import Array, DType
+from wasi_nn.tracing.call_recorder import CATEGORY, GRAPHS_ROW, CallRecorder, Described
 
 logger = logging.getLogger("wasi_nn")
 
-Result = TypeVar("Result")
-Described = Mapping[str, Any]
 Path = str | os.PathLike[str]
 
 FORMAT = "wasi-nn 1"
-CATEGORY, REFUSED = "wasi-nn", "wasi-nn refused"
-GRAPHS_ROW = 1
-STRINGS = "string"
-"""The type of a tensor of strings, whose content is in the encoding of `wasi_nn.graph.byte_strings`."""
-
 _OPENING, _CLOSING = b'{"traceEvents": [\n', b"\n]}\n"
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _MAX_DIGESTS = 100_000  # of stored contents, some 20 MB: a content with a kept digest isn't stored again
 _MAX_LINE = 4 << 20  # bytes: every event is shorter, since a name has at most 65536 characters
-_CONTENTLESS = (np.object_, np.str_, np.bytes_)  # element types without bytes to record
 
 
 def data_path(path: Path) -> str:
@@ -75,29 +58,29 @@ def data_path(path: Path) -> str:
     return f"{os.fspath(path)}.data"
 
 
-def as_nn_error(error: Exception) -> NNError:
-    """The error that a guest gets for an exception: `runtime-error` for any exception that isn't an `NNError`."""
-    if isinstance(error, NNError):
-        return error
-    return NNError(ErrorCode.RUNTIME_ERROR, f"internal error of the host, {type(error).__name__}: {one_line(error)}")
+class Trace(CallRecorder):
+    """Writes a trace. Raises `NNError` with `runtime-error` if its files can't be opened.
 
+    `first_row` is the name of row 1, and `zero` the time at which the trace begins, on the clock of the times that
+    `write` gets; by default it is now, on that of `time.perf_counter_ns`.
+    """
 
-def kind_of(error: NNError) -> str | None:
-    """The class name of an error, such as `EndOfSequence`; None for `NNError` itself."""
-    return None if type(error) is NNError else type(error).__name__
-
-
-class Trace:
-    """Writes a trace. Raises `NNError` with `runtime-error` if its files can't be opened."""
-
-    def __init__(self, path: Path, *, data: bool = False, title: str = "wasi-nn") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        data: bool = False,
+        title: str = "wasi-nn",
+        first_row: str = "graphs",
+        zero: int | None = None,
+    ) -> None:
+        super().__init__()
         path, title = as_path("trace", path), as_text("title", title)
         self.data = as_flag("data", data)
         self._files: list[int] = []
         self._stored: dict[bytes, int] = {}  # the offsets of contents, by their digests
         self._data_end = 0
-        self._began = perf_counter_ns()
-        self._last_error: Callable[[], NNError | None] = lambda: None
+        self._began = perf_counter_ns() if zero is None else zero
         header = {"name": printable(title), "format": FORMAT, "data": data}
         first_event = _encoded({"name": "process_name", "ph": "M", "pid": 1, "tid": GRAPHS_ROW, "args": header})
         self._end = 0
@@ -111,70 +94,17 @@ class Trace:
             self.close()
             reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
             raise NNError(ErrorCode.RUNTIME_ERROR, f"no trace can be written to {path}: {reason}") from error
-        self.name_row(GRAPHS_ROW, "graphs")
-
-    def call(
-        self,
-        name: str,
-        row: int,
-        arguments: Described,
-        function: Callable[[], Result],
-        result: Callable[[Result], Described] | None = None,
-    ) -> Result:
-        """Call a function; write its time and its result or error. `result` describes the returned value."""
-        began = perf_counter_ns()
-        try:
-            value = function()
-        except Exception as error:
-            self.failed(name, row, arguments, error, began)
-            raise
-        ended = perf_counter_ns()
-        self._write(name, row, arguments if result is None else {**arguments, "result": result(value)}, began, ended)
-        return value
-
-    def failed(self, name: str, row: int, arguments: Described, error: Exception, began: int | None = None) -> None:
-        """Write a call that failed."""
-        ended = perf_counter_ns()
-        nn_error = as_nn_error(error)
-        # A weak reference, because an error keeps the frames of its traceback alive, and these keep a guest's memory.
-        self._last_error = ref(nn_error)
-        described = {"code": nn_error.code.value, "message": nn_error.message}
-        kind = kind_of(nn_error)
-        if kind is not None:
-            described["kind"] = kind
-        self._write(name, row, {**arguments, "error": described}, ended if began is None else began, ended)
-
-    def refused(self, name: str, arguments: Described, error: Exception) -> None:
-        """Write a call that an ABI rejected, unless its error was written last: then the session's call had failed."""
-        if error is self._last_error():
-            return
-        code = error.code.value if isinstance(error, NNError) else ErrorCode.INVALID_ARGUMENT.value
-        now = perf_counter_ns()
-        described = {**arguments, "error": {"code": code, "message": printable(str(error))}}
-        self._write(name, GRAPHS_ROW, described, now, now, REFUSED)
+        self.name_row(GRAPHS_ROW, first_row)
 
     def name_row(self, row: int, name: str) -> None:
         """Name a row of the timeline."""
         self._add({"name": "thread_name", "ph": "M", "pid": 1, "tid": row, "args": {"name": printable(name)}})
 
-    def tensor(self, dtype: DType, dims: Dims, content: memoryview | None) -> dict[str, Any]:
-        """The description of a tensor. `content` is None if the elements have no bytes."""
-        described = {"type": _type_name(dtype), "dims": list(dims)}
-        return described if content is None else described | self.content(content)
-
-    def array(self, array: Array) -> dict[str, Any]:
-        """The description of an array."""
-        if array.dtype == object and holds_texts(array):
-            with suppress(NNError):  # more strings than have an encoding
-                return {"type": STRINGS, "dims": list(array.shape)} | self.content(encoded(array).data)
-        contentless = issubclass(array.dtype.type, _CONTENTLESS)
-        return self.tensor(array.dtype, array.shape, None if contentless else byte_view(array))
-
     def content(self, content: memoryview) -> dict[str, Any]:
         """The description of some bytes: their number and, if the trace has data, the place where they are stored."""
-        size = content.nbytes
+        described = super().content(content)
         if not (self.data and self._files):
-            return {"bytes": size}
+            return described
         digest = hashlib.sha256(content)
         offset = self._stored.get(digest.digest())
         if offset is None:
@@ -183,12 +113,12 @@ class Trace:
                 _write_all(self._files[1], content, offset)
             except OSError as error:
                 self._give_up(error)
-                return {"bytes": size}
-            self._data_end += size
+                return described
+            self._data_end += content.nbytes
             if len(self._stored) >= _MAX_DIGESTS:
                 self._stored.clear()
             self._stored[digest.digest()] = offset
-        return {"bytes": size, "data": {"offset": offset, "bytes": size, "sha256": digest.hexdigest()}}
+        return described | {"data": {"offset": offset, "sha256": digest.hexdigest(), **described}}
 
     def close(self) -> None:
         """End the trace. Has no effect on a trace that has ended."""
@@ -197,9 +127,7 @@ class Trace:
             with suppress(OSError):
                 os.close(file)
 
-    def _write(
-        self, name: str, row: int, arguments: Described, began: int, ended: int, category: str = CATEGORY
-    ) -> None:
+    def write(self, name: str, row: int, arguments: Described, began: int, ended: int, category: str) -> None:
         event = {
             "name": name,
             "cat": category,
@@ -239,7 +167,6 @@ def _write_all(file: int, content: bytes | memoryview, offset: int) -> None:
         left, offset = left[written:], offset + written
 
 
-_type_name = cache(dtype_name)  # numpy takes microseconds to make the name of a type
 _encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 

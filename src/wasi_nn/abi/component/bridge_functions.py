@@ -35,7 +35,8 @@ from wasi_nn.session.tensor import Tensor
 if TYPE_CHECKING:
     from wasi_nn.types import Array
 
-_MAX_ERROR_TEXT = 65536  # bytes of an error that a guest makes; the rest is cut off
+MAX_ERROR_TEXT = 65536
+"""The most bytes of an error that a guest makes; the rest is cut off."""
 _DIGITS = 8
 _PAIR = 2 * _DIGITS
 _PLACE = Struct("<II")  # where a builder is in the guest's memory: address and size
@@ -152,14 +153,14 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         self.session.require_tensor_bytes(size + 4 * rank)
         row: Array = np.zeros(size + 4 * rank, np.uint8)
         if content:
-            _join(content, row)
+            join(content, row)
         return self.session.add_tensor(Tensor(TENSOR_TYPES[kind], row[:size], row[size:]))
 
     def tensor_write(self, tensor: int, offset: int, part: memoryview) -> None:
         item, size = self.session.tensor(tensor), len(part) // 2
         # The bridge addresses a tensor's data and its dimensions as one row of bytes, data first.
         row, offset = (item.data, offset) if offset < len(item.data) else (item.encoded_dims, offset - len(item.data))
-        _join(part, row[offset : offset + size])
+        join(part, row[offset : offset + size])
 
     def tensor_type(self, tensor: int) -> int:
         return NUMBER_OF_TYPE[self.session.tensor(tensor).type]
@@ -265,7 +266,7 @@ class ComponentAbi(CallBoundary["int | bytes"]):
         return named
 
     def error_new(self, code: int, data: memoryview) -> int:
-        return self.session.add_error(NNError(ERROR_CODES[code], text_of(data[:_MAX_ERROR_TEXT])))
+        return self.session.add_error(NNError(ERROR_CODES[code], text_of(data[:MAX_ERROR_TEXT])))
 
     def error_code(self, error: int) -> int:
         return NUMBER_OF_CODE[self.session.error(error).code]
@@ -288,7 +289,7 @@ def checked(what: str, name: str, code: ErrorCode = ErrorCode.INVALID_ARGUMENT) 
     return name
 
 
-def _join(text: memoryview, to: Array) -> None:
+def join(text: memoryview, to: Array) -> None:
     """Decode a text of two planes (low four bits of all bytes, then the high four) into bytes."""
     planes: Array = np.frombuffer(text, np.uint8)
     np.multiply(planes[len(to) :], 16, out=to)

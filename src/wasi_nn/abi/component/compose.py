@@ -1,14 +1,15 @@
 """Puts the bridge beside a guest component, in memory, before the engine compiles both as one component.
 
     outer component
-      imports   the guest's imports without wasi:nn and wasi-nn:ext, and the host functions (`bridge.HOST`); also the
-                functions for wasi-nn:ext if the guest imports that, and a marker for each interface (`bridge.marker`)
-      contains  a bridge for each version of wasi:nn that the guest imports
+      imports   the guest's imports without wasi:nn, wasi-nn:ext and wasi-nn:serving, and the host functions
+                (`bridge.HOST`); also the functions for wasi-nn:ext if the guest imports that, and a marker for each
+                interface (`bridge.marker`), and the functions for wasi-nn:serving if the guest imports that
+      contains  a bridge for each version of wasi:nn that the guest imports, and one for wasi-nn:serving
                 the guest, with its bytes unchanged but for the shim (`injection`)
       exports   the guest's exports
 
 The guest's sections up to its last import describe its imports, so the outer component begins with them. Their type and
-instance indexes must keep their meaning: for each import of wasi:nn or wasi-nn:ext, the outer component instantiates a
+instance indexes must keep their meaning: for each import that a bridge gives, the outer component instantiates a
 placeholder instead. Other items before the last import (modules, functions) don't matter to imports and are left out.
 This module validates nothing; the engine validates the result when it compiles it.
 """
@@ -62,7 +63,7 @@ from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER, Malformed, 
 from wasi_nn.arguments import as_bytes, as_flag, as_text
 from wasi_nn.errors import GuestError, printable
 
-FORMAT = "-w7"
+FORMAT = "-w8"
 """Names the current way to wrap a guest, for those who keep wrapped guests. Each change of the result changes it."""
 
 _MAX_DEFINITIONS = 4 << 20  # bytes: reading them takes seconds; a guest in Python has 80 thousand
@@ -70,7 +71,8 @@ _WITHOUT_MEANING_TO_IMPORTS = {CUSTOM, CORE_MODULE, CORE_INSTANCE, COMPONENT, CA
 
 
 def wrap_component(guest: bytes, name: str = "the guest", *, direct: bool = True) -> bytes:
-    """Wrap a guest component in a component that gives it wasi:nn; returns the guest itself if it imports no wasi:nn.
+    """Wrap a guest component in a component that gives it wasi:nn, wasi-nn:ext and wasi-nn:serving; returns the guest
+    itself if it imports none of these.
 
     `guest` is a component's binary, and `name` is its name in messages. With `direct`, the host reads and writes
     tensors in the guest's memory where it can: for that, some functions in the guest are replaced. Raises `GuestError`
@@ -83,13 +85,13 @@ def wrap_component(guest: bytes, name: str = "the guest", *, direct: bool = True
     with _readable(name):
         parts = _parts_of(guest)
         head = _head_of(guest, parts)
-        return _wrapped(guest, parts, head, direct=direct) if head.versions else guest
+        return _wrapped(guest, parts, head, direct=direct) if head.bridges else guest
 
 
-def versions_of(guest: bytes, name: str) -> list[str]:
-    """The versions of wasi:nn that a guest component imports. Raises as `wrap_component` does."""
+def bridges_of(guest: bytes, name: str) -> int:
+    """The number of bridges that a guest component needs. Raises as `wrap_component` does."""
     with _readable(name):
-        return _head_of(guest, _parts_of(guest)).versions
+        return _head_of(guest, _parts_of(guest)).bridges
 
 
 @contextmanager
@@ -114,7 +116,7 @@ def _head_of(guest: bytes, parts: Sequence[tuple[int, memoryview]]) -> _Head:
     head = _Head()
     for number, body in parts[:end]:
         head.add(number, body)
-    if head.versions and PREFIX.encode() in guest:  # at any depth, it would get the functions
+    if head.bridges and PREFIX.encode() in guest:  # at any depth, it would get the functions
         raise Malformed(f"it has a name that begins with {PREFIX}, which is reserved for the host")
     return head
 
@@ -132,7 +134,9 @@ def _wrapped(guest: bytes, parts: Sequence[tuple[int, memoryview]], head: _Head,
         counts[INSTANCE_SORT] += 1
         return counts[INSTANCE_SORT] - 1
 
-    host = [(bridge.HOST, INSTANCE_SORT, import_instance(bridge.HOST, _first_type(bridge.host())))]
+    host = []
+    if head.versions:
+        host.append((bridge.HOST, INSTANCE_SORT, import_instance(bridge.HOST, _first_type(bridge.host()))))
     extended_host = host
     if head.extensions:
         functions = import_instance(bridge.EXTENSIONS_HOST, _first_type(bridge.extensions_host()))
@@ -141,6 +145,13 @@ def _wrapped(guest: bytes, parts: Sequence[tuple[int, memoryview]], head: _Head,
             import_instance(bridge.marker(interface), _marker_type())
 
     given_instances = {}
+    if head.serves:
+        functions = import_instance(bridge.SERVING_HOST, _first_type(bridge.serving_host()))
+        outer.append(section(COMPONENT, bridge.serving()))
+        outer.append(_instantiate(counts, [(bridge.SERVING_HOST, INSTANCE_SORT, functions)]))
+        outer.append(export_alias(INSTANCE_SORT, counts[INSTANCE_SORT] - 1, bridge.serving_name()))
+        given_instances[bridge.serving_name()] = counts[INSTANCE_SORT]
+        counts[INSTANCE_SORT] += 1
     for version in head.versions:
         extended = bool(head.extensions) and version == bridge.VERSIONS[-1]
         outer.append(section(COMPONENT, bridge.binary(version, extended=extended)))
@@ -183,8 +194,15 @@ class _Head:
         self.versions: list[str] = []
         self.extensions: list[str] = []
         """The interfaces of wasi-nn:ext that the guest imports."""
+        self.serves = False
+        """Whether the guest imports wasi-nn:serving."""
         self.given_names: set[str] = set()
         """The names of the imports that a bridge gives."""
+
+    @property
+    def bridges(self) -> int:
+        """The number of bridges that the guest needs."""
+        return len(self.versions) + self.serves
 
     def add(self, number: int, body: memoryview) -> None:
         if number in _WITHOUT_MEANING_TO_IMPORTS:
@@ -226,18 +244,23 @@ class _Head:
             self.extensions.append(_extension_of(item))
             self._give(item, bridge.VERSIONS[-1], bridge.extensions_placeholder())
             return
+        if item.name.startswith(bridge.SERVING_NAMESPACE):
+            _require_serving(item)
+            self.serves = True
+            self._give(item, None, bridge.serving_placeholder())
+            return
         self.parts.append(section(IMPORT, u32(1) + item.encoded))
         if item.sort == TYPE_SORT:
             self.types += 1
         else:
             self.counts[item.sort] += 1
 
-    def _give(self, item: Import, version: str, placeholder: bytes) -> None:
-        """The bridge for a version of wasi:nn gives what is imported."""
+    def _give(self, item: Import, version: str | None, placeholder: bytes) -> None:
+        """The bridge for a version of wasi:nn gives what is imported. None: that for wasi-nn:serving."""
         if item.name in self.given_names:
             raise Malformed(f"it imports {item.name} twice")
         self.given_names.add(item.name)
-        if version not in self.versions:
+        if version is not None and version not in self.versions:
             self.versions.append(version)
         self.parts.append(section(COMPONENT, placeholder))
         self.parts.append(_instantiate(self.counts, []))
@@ -260,6 +283,11 @@ def _extension_of(item: Import) -> str:
             f"{{{','.join(bridge.EXTENSIONS_INTERFACES)}}} of the version {bridge.EXTENSIONS_VERSION}"
         )
     return interface
+
+
+def _require_serving(item: Import) -> None:
+    if item.sort != INSTANCE_SORT or item.name != bridge.serving_name():
+        raise Malformed(f"it imports {item.name}, and this host has {bridge.serving_name()}")
 
 
 @cache

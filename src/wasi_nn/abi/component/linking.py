@@ -1,16 +1,22 @@
-"""Defines the host functions behind wasi:nn, and behind wasi-nn:ext for a guest that imports that, in a linker."""
+"""Defines the host functions behind wasi:nn, and behind wasi-nn:ext and wasi-nn:serving for a guest that imports them,
+in a linker."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from wasmtime.component import Component, Linker, LinkerInstance
 
 from wasi_nn.abi.component import bridge, host_functions
-from wasi_nn.abi.component.bridge_functions import FUNCTIONS, ComponentAbi
+from wasi_nn.abi.component.bridge_functions import FUNCTIONS, ComponentAbi, Signature
 from wasi_nn.abi.component.host_functions import HostFunction
+from wasi_nn.abi.component.typed_functions import caller
 from wasi_nn.arguments import require_kind
 from wasi_nn.session.session import Session
+
+if TYPE_CHECKING:
+    from wasi_nn.abi.component.serving_functions import ServingAbi
 
 Define = Callable[[LinkerInstance, str, "tuple[str, ...]", "str | None", HostFunction], None]
 
@@ -34,25 +40,78 @@ def add_to_component_linker(linker: Linker, session: Session, component: Compone
 def add_functions(linker: Linker, session: Session, define: Define, imports: Collection[str] = ()) -> ComponentAbi:
     """`add_to_component_linker` with the component's imports instead of the component, and a choice of how to define a
     host function: one of those in `host_functions`. Returns the functions."""
-    used = bridge.marked(imports)
-    instances = {bridge.HOST: FUNCTIONS}
-    abi = ComponentAbi(session)
-    if bridge.EXTENSIONS_HOST in imports:
-        from wasi_nn.abi.component.extension_functions import EXTENSION_FUNCTIONS, ExtendedAbi  # which few guests need
+    abis = abis_of(session, imports)
+    markers = [it for it in bridge.marked(imports) if it == "types" or it in session.extensions]
+    define_functions(linker, define, imports, markers, lambda name, function: abis[name].function(function))
+    abi = abis[bridge.HOST]
+    assert isinstance(abi, ComponentAbi)
+    return abi
 
-        instances[bridge.EXTENSIONS_HOST] = EXTENSION_FUNCTIONS
-        abi = ExtendedAbi(session)
-        session.takes_byte_strings = "byte-strings" in used and "byte-strings" in session.extensions
+
+def define_functions(
+    linker: Linker,
+    define: Define,
+    imports: Collection[str],
+    markers: Iterable[str],
+    function_of: Callable[[str, str], HostFunction],
+) -> None:
+    """Define the host functions of a guest with these imports, and the markers of these interfaces of wasi-nn:ext.
+    `function_of` gives the function of an instance, by the names of both."""
     with linker.root() as root:
-        for name, functions in instances.items():
+        for name, functions in signatures_of(imports).items():
             with root.add_instance(name) as instance:
                 for function, signature in functions.items():
-                    define(instance, function, signature.parameters, signature.result, abi.function(function))
-        for interface in used:
-            if interface == "types" or interface in session.extensions:
-                with root.add_instance(bridge.marker(interface)) as instance:
-                    define(instance, bridge.ALLOWED, (), None, _do_nothing)
-    return abi
+                    define(instance, function, signature.parameters, signature.result, function_of(name, function))
+        for interface in markers:
+            with root.add_instance(bridge.marker(interface)) as instance:
+                define(instance, bridge.ALLOWED, (), None, _do_nothing)
+
+
+def signatures_of(imports: Collection[str]) -> dict[str, Mapping[str, Signature]]:
+    """The host functions of a guest with these imports, by the names of instances and functions."""
+    instances: dict[str, Mapping[str, Signature]] = {bridge.HOST: FUNCTIONS}
+    if bridge.EXTENSIONS_HOST in imports:
+        from wasi_nn.abi.component.extension_functions import EXTENSION_FUNCTIONS  # which few guests need
+
+        instances[bridge.EXTENSIONS_HOST] = EXTENSION_FUNCTIONS
+    if bridge.SERVING_HOST in imports:
+        from wasi_nn.abi.component.serving_functions import SERVING_FUNCTIONS
+
+        instances[bridge.SERVING_HOST] = SERVING_FUNCTIONS
+    return instances
+
+
+def abis_of(session: Session, imports: Collection[str]) -> dict[str, ComponentAbi | ServingAbi]:
+    """The functions over a session for a guest with these imports, by the names of instances."""
+    abi = ComponentAbi(session)
+    abis: dict[str, ComponentAbi | ServingAbi] = {}
+    if bridge.EXTENSIONS_HOST in imports:
+        from wasi_nn.abi.component.extension_functions import ExtendedAbi
+
+        abi = abis[bridge.EXTENSIONS_HOST] = ExtendedAbi(session)
+        used = bridge.marked(imports)
+        session.takes_byte_strings = "byte-strings" in used and "byte-strings" in session.extensions
+    abis[bridge.HOST] = abi
+    if bridge.SERVING_HOST in imports:
+        from wasi_nn.abi.component.serving_functions import ServingAbi
+
+        abis[bridge.SERVING_HOST] = ServingAbi(session)
+    return abis
+
+
+def add_shared_functions(linker: Linker, imports: Collection[str], extensions: Collection[str]) -> type[ComponentAbi]:
+    """`add_functions` for a linker that several guests use at once: each function is looked up among those that the
+    thread of a guest has (`typed_functions.caller.nn`). Returns the class that makes them for a session, whose
+    `extensions` must be these."""
+
+    def define_shared(
+        instance: LinkerInstance, name: str, parameters: tuple[str, ...], result: str | None, function: HostFunction
+    ) -> None:
+        if function is not _do_nothing:
+            function = lambda *arguments: caller.nn[name](*arguments)  # noqa: E731
+        host_functions.define(instance, name, parameters, result, function)
+
+    return type(add_functions(linker, Session(extensions=extensions), define_shared, imports))
 
 
 def _do_nothing() -> None:

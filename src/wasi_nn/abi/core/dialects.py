@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from wasmtime import Linker, Module
 
-from wasi_nn.abi.core import extensions, spec, wamr, wasmedge
+from wasi_nn.abi.core import extensions, serving, spec, wamr, wasmedge
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.arguments import require_kind
 from wasi_nn.errors import ErrorCode, NNError
@@ -39,7 +39,7 @@ ABIS: dict[Dialect, type[CoreAbi]] = {
 }
 """The class with the functions of each dialect."""
 
-MODULES = (spec.MODULE, wamr.MODULE, extensions.MODULE)
+MODULES = (spec.MODULE, wamr.MODULE, extensions.MODULE, serving.MODULE)
 """The modules from which core guests import nn functions."""
 
 

@@ -46,7 +46,8 @@ FUNCTIONS = {
 }
 """The functions, each with the number of its parameters and with the interface of wasi-nn:ext that it belongs to."""
 
-_MAX_SIZE = 2**32 - 1
+MAX_SIZE = 2**32 - 1
+"""The largest size that an out-pointer takes."""
 
 
 def interfaces_of(imports: Iterable[tuple[str, str]]) -> list[str]:
@@ -180,7 +181,7 @@ def deliver(memory: GuestMemory, what: str, content: memoryview, buffer: int, ro
     fit, write its size only, and raise `BufferTooSmall`; write nothing where a u32 can't hold the size."""
     size = len(content)
     if size > room:
-        if size <= _MAX_SIZE:
+        if size <= MAX_SIZE:
             memory.write_u32(out, size)
         raise BufferTooSmall(what, size, room)
     memory.bytes[buffer : buffer + size] = content

@@ -8,7 +8,7 @@ traps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from math import prod
 from struct import Struct, unpack_from
 from typing import TYPE_CHECKING
@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from wasmtime import Linker
 
 from wasi_nn.abi.call_boundary import GuestFault
-from wasi_nn.abi.core import extensions, host_functions
-from wasi_nn.abi.core.extensions import BufferTooSmall, ExtensionFunctions, check_buffer, deliver, text_at
+from wasi_nn.abi.core import extensions, host_functions, serving
+from wasi_nn.abi.core.extensions import BufferTooSmall, check_buffer, deliver, text_at
 from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
 from wasi_nn.abi.core.host_functions import i32_signature
-from wasi_nn.errors import EndOfSequence, ErrorCode, NNError
+from wasi_nn.abi.core.serving import ServingFunctions
+from wasi_nn.errors import Busy, EndOfSequence, ErrorCode, NNError
 from wasi_nn.graph.fitting import MAX_RANK, NoSuchIndex
 from wasi_nn.session.failures import logger
 from wasi_nn.session.session import Session, require_builder_count
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 MODULE = "wasi_ephemeral_nn"
 
-MISSING_MEMORY = 3
+MISSING_MEMORY, BUSY = 3, 4
 ERRNO = {
     ErrorCode.INVALID_ARGUMENT: 1,
     ErrorCode.INVALID_ENCODING: 2,
@@ -80,9 +81,9 @@ def _numbered(names: Mapping[int, GraphEncoding | ExecutionTarget | str]) -> str
     return ", ".join(f"{number} ({name if isinstance(name, str) else name.value})" for number, name in names.items())
 
 
-class CoreAbi(ExtensionFunctions):
-    """The functions over one session, with those of `wasi_nn_ext`. Each takes the caller's memory, and raises where the
-    guest gets an errno.
+class CoreAbi(ServingFunctions):
+    """The functions over one session, with those of `wasi_nn_ext` and `wasi_nn_serving`. Each takes the caller's
+    memory, and raises where the guest gets an errno.
 
     Subclasses are the dialects.
     """
@@ -99,15 +100,32 @@ class CoreAbi(ExtensionFunctions):
         self.callers = host_functions.Callers()
         self._warned_of_old_types = False
 
-    def add_to_linker(self, linker: Linker, interfaces: Collection[str] | None = None) -> None:
-        """Define the functions in a linker, with those of these interfaces of wasi-nn:ext. None: all interfaces that
-        the session allows."""
-        for name, parameters in self.functions.items():
-            self._define(linker, self.module, name, parameters)
+    def add_to_linker(self, linker: Linker, interfaces: Collection[str] | None = None, *, serves: bool = True) -> None:
+        """Define the functions in a linker, with those of these interfaces of wasi-nn:ext, and with those of
+        wasi-nn:serving if it `serves`. None: all interfaces that the session allows."""
         allowed = self.session.extensions if interfaces is None else interfaces
+        for module, name, parameters, interface in self._known():
+            if serves if module == serving.MODULE else interface is None or interface in allowed:
+                self._define(linker, module, name, parameters)
+
+    @classmethod
+    def imported(cls, imports: Collection[tuple[str, str]]) -> Iterator[tuple[str, str, int]]:
+        """Those of the functions that a module imports, each with its module, its name and the number of its
+        parameters."""
+        wanted = set(imports)
+        for module, name, parameters, _ in cls._known():
+            if (module, name) in wanted:
+                yield module, name, parameters
+
+    @classmethod
+    def _known(cls) -> Iterator[tuple[str, str, int, str | None]]:
+        """All functions: module, name, number of parameters, and interface of wasi-nn:ext."""
+        for name, parameters in cls.functions.items():
+            yield cls.module, name, parameters, None
         for name, (parameters, interface) in extensions.FUNCTIONS.items():
-            if interface in allowed:
-                self._define(linker, extensions.MODULE, name, parameters)
+            yield extensions.MODULE, name, parameters, interface
+        for name, parameters in serving.FUNCTIONS.items():
+            yield serving.MODULE, name, parameters, None
 
     def _define(self, linker: Linker, module: str, name: str, parameters: int) -> None:
         signature, function = i32_signature(parameters, 1), self.function(name)
@@ -135,7 +153,7 @@ class CoreAbi(ExtensionFunctions):
             return self.out_of_bounds(name, error)
         assert isinstance(error, NNError)
         errno = self.errno(error)
-        asks_for_size = isinstance(error, BufferTooSmall) and error.room == 0
+        asks_for_size = isinstance(error, BufferTooSmall) and (error.room == 0 or name == "read_request")
         is_past_last = isinstance(error, NoSuchIndex) and name == "describe_output"  # a guest counts outputs that way
         if asks_for_size or is_past_last or isinstance(error, EndOfSequence):  # these are answers, not failures
             logger.debug("%s: %s", name, error)
@@ -148,7 +166,7 @@ class CoreAbi(ExtensionFunctions):
 
     def errno(self, error: NNError) -> int:
         """The errno for an error."""
-        return ERRNO[error.code]
+        return BUSY if isinstance(error, Busy) else ERRNO[error.code]
 
     def out_of_bounds(self, name: str, error: OutOfBounds) -> int:
         """Answer a call with a pointer out of the guest's memory: return an errno, or raise `GuestFault`."""

@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 
 from wasi_nn.abi.core.extensions import check_buffer, deliver
 from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
-from wasi_nn.abi.core.spec import ENCODINGS, ERRNO, FUNCTIONS, INVALID_ARGUMENT, CoreAbi
-from wasi_nn.errors import ContextFull, EndOfSequence, ModelNotFound, NNError, PromptTooLong
+from wasi_nn.abi.core.spec import BUSY, ENCODINGS, ERRNO, FUNCTIONS, INVALID_ARGUMENT, CoreAbi
+from wasi_nn.errors import Busy, ContextFull, EndOfSequence, ModelNotFound, NNError, PromptTooLong
 from wasi_nn.session.session import Session
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
@@ -40,6 +40,7 @@ ERRNO_OF_KIND: Mapping[type[NNError], int] = {
     ContextFull: CONTEXT_FULL,
     PromptTooLong: PROMPT_TOO_LONG,
     ModelNotFound: MODEL_NOT_FOUND,
+    Busy: BUSY,
 }
 
 # Encodings that only WasmEdge has. Other packages can register backends for them.

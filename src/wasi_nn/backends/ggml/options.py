@@ -202,7 +202,7 @@ def check_operator_options(options: Options) -> None:
 
 
 def _parsed_schema(schema: str | dict[str, Any]) -> dict[str, Any]:
-    return _parse_object(
+    return parse_object(
         schema.encode(errors="surrogatepass") if isinstance(schema, str) else as_json("json-schema", schema)
     )
 
@@ -220,7 +220,7 @@ def from_guest(data: memoryview | bytes, policy: GuestPolicy, *, has_deadlines: 
     `image_option.check_given` does for the image behind the JSON.
     """
     text, image = without_image(data)
-    values = _parse_object(text)
+    values = parse_object(text)
     options = {name: value for name, value in values.items() if name in _KNOWN and name not in OPERATOR_ONLY}
     for name, value in values.items():
         if _names_file(name, policy) and value not in ("", None):
@@ -246,7 +246,8 @@ def from_guest(data: memoryview | bytes, policy: GuestPolicy, *, has_deadlines: 
     return options
 
 
-def _parse_object(data: memoryview | bytes) -> dict[str, Any]:
+def parse_object(data: memoryview | bytes) -> dict[str, Any]:
+    """The JSON object of options. Raises `NNError`: `too-large`, or `invalid-encoding` for what isn't one."""
     if len(data) > MAX_OPTIONS:
         raise NNError(ErrorCode.TOO_LARGE, f"the options have {len(data)} bytes: at most {MAX_OPTIONS} are allowed")
     try:

@@ -15,6 +15,7 @@ from wasi_nn.backends.ggml.embedding import embedded, has_several_texts
 from wasi_nn.backends.ggml.image_option import IMAGE
 from wasi_nn.backends.ggml.images import MAX_PROMPT, text_bytes
 from wasi_nn.backends.ggml.slots import Waiter
+from wasi_nn.backends.text_tensors import bytes_of, text_of
 from wasi_nn.errors import ErrorCode, NNError, PromptTooLong
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.runner import Runner
@@ -50,7 +51,7 @@ class GgmlRunner(Runner):
         if engine.settings.embedding:
             with self._working() as work:
                 text, tokens = embedded(engine, prompt, options, work)
-            return [_bytes(text), _metadata(tokens, 0)]
+            return [bytes_of(text), _metadata(tokens, 0)]
         completion = self._begun(engine, prompt, options, self._graph.completion_request(options))
         sink = self.text_sink if options.get("stream-stdout") is True else None
         for piece in completion:
@@ -74,10 +75,10 @@ class GgmlRunner(Runner):
             while tokens < completion.output_tokens:
                 tokens += 1
                 text = piece if tokens == completion.output_tokens else ""
-                yield [_bytes(text), _metadata(completion.input_tokens, tokens)]
+                yield [bytes_of(text), _metadata(completion.input_tokens, tokens)]
         while tokens < completion.tokens_of_text:
             tokens += 1
-            yield [_bytes(""), _metadata(completion.input_tokens, tokens)]
+            yield [bytes_of(""), _metadata(completion.input_tokens, tokens)]
         return _outputs(completion)
 
     def _begun(
@@ -122,7 +123,7 @@ class GgmlRunner(Runner):
     def _prepare(self, data: Array, chosen: Array) -> tuple[Engine, str, dict[str, Any]]:
         """The engine for these inputs, the prompt, and the options."""
         guest_options = self._graph.options(chosen, has_deadlines=self._has_deadlines)
-        prompt = _text(data)
+        prompt = text_of(data)
         engine = self._engine = self._graph.engine(guest_options)
         options = {**self._graph.operator_options, **guest_options}
         has_texts = has_several_texts(engine, options)
@@ -140,19 +141,8 @@ class GgmlRunner(Runner):
 
 
 def _outputs(completion: Completion) -> Sequence[Array]:
-    outputs = [_bytes(completion.text), _metadata(completion.input_tokens, completion.output_tokens)]
+    outputs = [bytes_of(completion.text), _metadata(completion.input_tokens, completion.output_tokens)]
     return Outputs(outputs, context_full=completion.full)
-
-
-def _text(data: Array) -> str:
-    try:
-        return data.tobytes().decode()
-    except UnicodeDecodeError as error:
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"the prompt isn't UTF-8: its byte {error.start} is wrong") from error
-
-
-def _bytes(text: str) -> Array:
-    return np.frombuffer(bytearray(text.encode()), np.uint8)
 
 
 def _metadata(input_tokens: int, output_tokens: int) -> Array:
@@ -166,4 +156,4 @@ def _metadata(input_tokens: int, output_tokens: int) -> Array:
         "llama_build_number": build["build_number"] or int(xllamacpp.__version__.rpartition(".")[2]),
         "llama_commit": build["commit"],
     }
-    return _bytes(json.dumps(metadata))
+    return bytes_of(json.dumps(metadata))

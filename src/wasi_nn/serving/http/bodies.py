@@ -27,7 +27,7 @@ async def read_body(request: Request, limits: ServingLimits, held: HeldRequest) 
         raise ServingError(Reason.UNSUPPORTED, message)
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limits.body_bytes:
-        raise _too_large(limits, "the body")
+        raise too_large(limits, "the body")
     try:
         async with asyncio.timeout(limits.body_time):
             body = await _received(request, limits, held)
@@ -47,7 +47,7 @@ async def _received(request: Request, limits: ServingLimits, held: HeldRequest) 
     async for part in request.stream():
         held.add(len(part))
         if held.size > limits.body_bytes:
-            raise _too_large(limits, "the body")
+            raise too_large(limits, "the body")
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -64,7 +64,7 @@ async def _inflated(body: bytes, decompressor: Any, limits: ServingLimits, held:
                 held.add(len(part))
                 size += len(part)
                 if size > limits.body_bytes:
-                    raise _too_large(limits, "the body, decompressed,")
+                    raise too_large(limits, "the body, decompressed,")
                 parts.append(part)
                 await asyncio.sleep(0)
     except zlib.error as error:
@@ -74,6 +74,7 @@ async def _inflated(body: bytes, decompressor: Any, limits: ServingLimits, held:
     return b"".join(parts)
 
 
-def _too_large(limits: ServingLimits, what: str) -> ServingError:
+def too_large(limits: ServingLimits, what: str) -> ServingError:
+    """The error for a body that has more bytes than it may."""
     message = f"{what} has more than {limits.body_bytes} bytes ({how_to_raise('body_bytes')})"
     return ServingError(Reason.TOO_LARGE, message)

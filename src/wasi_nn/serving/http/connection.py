@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from wasi_nn.serving.settings import ServingLimits
 
@@ -30,8 +32,11 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._alarm: asyncio.TimerHandle | None = None
         self._header_bytes = 0
         self._is_in_headers = False
+        self._trailers: list[tuple[bytes, bytes]] = []
         self._unsent = 0  # bytes of the answer at the last look
         self._look: asyncio.TimerHandle | None = None
+        self.is_lost = False
+        self.when_lost: Callable[[], object] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -45,15 +50,33 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self._look is not None:
             self._look.cancel()
         super().connection_lost(exc)
+        self.is_lost = True
+        if self.when_lost is not None:
+            self.when_lost()
 
     def on_message_begin(self) -> None:
         self._expect_headers()
         self._is_in_headers = True
+        self._trailers = []
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._headers_are_here()
+        self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]  # for `while_connected`
         super().on_headers_complete()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # with what uvicorn lacks
+        scope["trailers"] = self._trailers
+        scope["end_of_chunks"] = partial(_end_of_chunks, self.cycle)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_in_headers:
+            super().on_header(name, value)
+            return
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > self.bounds.header_bytes:
+            self._refuse("431 Request Header Fields Too Large", "the trailers are too large")
+        else:
+            self._trailers.append((name.lower(), value))
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -92,6 +115,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def _headers_are_here(self) -> None:
         self._is_in_headers = False
+        self._header_bytes = 0
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -108,3 +132,12 @@ class _BoundedProtocol(HttpToolsProtocol):
         head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         self.transport.write(f"{head}Connection: close\r\n\r\n{body}".encode())
         self.transport.close()
+
+
+def _end_of_chunks(cycle: RequestResponseCycle, trailers: Sequence[tuple[str, bytes]]) -> bytes:
+    """The last bytes of an answer in chunks, with trailers, to be sent as its last part; empty for another answer."""
+    if not cycle.chunked_encoding:
+        return b""
+    end = b"".join((b"0\r\n", *(name.encode() + b": " + value + b"\r\n" for name, value in trailers), b"\r\n"))
+    cycle.chunked_encoding, cycle.expected_content_length = False, len(end)
+    return end

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from wasi_nn.serving.failures import Reason, ServingError
 
@@ -14,31 +14,58 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-async def while_connected(receive: Receive, work: Awaitable[Result]) -> Result:
-    """The result of work that is cancelled if the client closes the connection. The body must have been read. Raises
-    `ServingError` with `cancelled` then."""
+class Connection(Protocol):
+    """A connection that tells when it is lost."""
+
+    is_lost: bool
+    when_lost: Callable[[], object] | None
+    """Called once the connection is lost."""
+
+
+async def while_connected(
+    receive: Receive, work: Coroutine[Any, Any, Result], connection: Connection | None = None
+) -> Result:
+    """The result of work that is cancelled if the client closes the connection. The body must have been read.
+    `connection` saves a task that waits for its end by `receive`. Raises `ServingError` with `cancelled` then."""
     task = asyncio.current_task()
     assert task is not None  # a request is served by a task
     has_gone = False
 
-    def gone(watcher: asyncio.Task[None]) -> None:
+    def gone() -> None:
         nonlocal has_gone
-        if not watcher.cancelled() and watcher.exception() is None:
-            has_gone = True
-            task.cancel()
+        has_gone = True
+        task.cancel()
 
-    watcher = asyncio.create_task(_disconnected(receive))
-    watcher.add_done_callback(gone)
+    def ended(watcher: asyncio.Task[None]) -> None:
+        if not watcher.cancelled() and watcher.exception() is None:
+            gone()
+
+    watcher = None
+    if connection is None:
+        watcher = asyncio.create_task(_disconnected(receive))
+        watcher.add_done_callback(ended)
+    elif connection.is_lost:
+        work.close()
+        raise _cancelled()
+    else:
+        connection.when_lost = gone
     try:
         return await work
     except asyncio.CancelledError:
         if not has_gone:
             raise
         task.uncancel()
-        raise ServingError(Reason.CANCELLED, "the client closed the connection") from None
+        raise _cancelled() from None
     finally:
-        watcher.remove_done_callback(gone)
-        watcher.cancel()
+        if watcher is not None:
+            watcher.remove_done_callback(ended)
+            watcher.cancel()
+        elif connection is not None:
+            connection.when_lost = None
+
+
+def _cancelled() -> ServingError:
+    return ServingError(Reason.CANCELLED, "the client closed the connection")
 
 
 async def _disconnected(receive: Receive) -> None:

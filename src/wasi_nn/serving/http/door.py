@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
@@ -12,10 +14,13 @@ from starlette.responses import Response
 
 from wasi_nn.errors import one_line
 from wasi_nn.serving.failures import Reason, ServingError
+from wasi_nn.serving.http.origins import Origins
 from wasi_nn.serving.request_log import FinishedRequest, request_id
+from wasi_nn.serving.request_traces import TOLD_BY
 from wasi_nn.serving.settings import how_to_raise
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
     from starlette.routing import Router
     from starlette.types import Message, Receive, Scope, Send
 
@@ -43,6 +48,15 @@ OPEN_PATHS = ("/v2/health/live", "/v2/health/ready")
 """The paths that need no token: those that a probe asks."""
 
 
+_KIND_OF_PART = re.compile(r":\w+(?=\})")
+
+
+@cache
+def _pattern(path: str) -> str:
+    """A route's path as the conventions for telemetry have it, such as `/v2/models/{name}`."""
+    return _KIND_OF_PART.sub("", path)
+
+
 ErrorContent = Callable[[int, str, ServingError | None], object]
 """A protocol's form of an error, as JSON: of a status, a message and, unless HTTP itself went wrong, the error."""
 
@@ -54,20 +68,31 @@ def _plain(status: int, message: str, error: ServingError | None) -> object:
 class Door:
     """The application of the HTTP server: checks a request, passes it to the router, and notes how it ended.
 
-    `forms` are the forms of errors by the beginnings of paths; the others have `{"error": message}`.
+    `forms` are the forms of errors by the beginnings of paths; the others have `{"error": message}`. `origins` are the
+    rules for browsers, and `open_paths` those that need no token, of which `/` and those below `/page/` are the page's.
     """
 
-    def __init__(self, front: Front, router: Router, forms: Mapping[str, ErrorContent] | None = None) -> None:
+    def __init__(
+        self,
+        front: Front,
+        router: Router,
+        forms: Mapping[str, ErrorContent] | None = None,
+        origins: Origins | None = None,
+        open_paths: Collection[str] = OPEN_PATHS,
+    ) -> None:
         self._front = front
         self._router = router
         self._forms = forms or {}
+        self._origins = origins or Origins()
+        self._open_paths = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # a websocket: the server is told to have none
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         form = next((form for begin, form in self._forms.items() if scope["path"].startswith(begin)), _plain)
-        facts = FinishedRequest(request_id(headers.get("x-request-id")), "http", "unknown")
+        facts = FinishedRequest(request_id(headers.get("x-request-id")), "http", "unknown", headers=headers)
+        facts.method, facts.path = scope["method"], scope["path"]
         scope["app"] = self  # so that the router raises its errors
         scope["facts"] = facts
         answer = _Answer(
@@ -76,7 +101,7 @@ class Door:
         try:
             with self._front.noting(facts):
                 try:
-                    self._check(scope, headers)
+                    self._check(scope, headers, facts)
                     await self._router(scope, receive, answer.send)
                 except ServingError as error:
                     facts.status = STATUS[error.reason]
@@ -91,6 +116,7 @@ class Door:
                 finally:
                     endpoint = scope.get("endpoint")
                     facts.call = getattr(endpoint, "__name__", facts.call)
+                    facts.route = _pattern(getattr(scope.get("route"), "path", ""))
                     facts.model = str(scope.get("path_params", {}).get("name", facts.model))
         except ServingError as error:
             if not answer.has_begun:
@@ -102,16 +128,14 @@ class Door:
             content = form(500, "the server failed; its log has more", None)
             await _error(500, content, None)(scope, receive, answer.send)
 
-    def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
+    def _check(self, scope: Scope, headers: Mapping[str, str], facts: FinishedRequest) -> None:
         most = self._front.service.limits.header_bytes
         if len(scope["raw_path"]) + sum(len(name) + len(value) for name, value in scope["headers"]) > most:
             message = f"the headers have more than {most} bytes ({how_to_raise('header_bytes')})"
             raise ServingError(Reason.TOO_LARGE, message)
-        if "origin" in headers:
-            # Any page in a browser of this machine could otherwise use a server that listens on it.
-            raise ServingError(Reason.FORBIDDEN, "requests of pages in browsers are refused: one has an Origin")
-        if scope["path"] not in OPEN_PATHS:
-            self._front.tokens.require(headers.get("authorization"))
+        path = scope["path"]
+        self._origins.check(headers, is_for_page=path == "/" or path.startswith("/page/"))
+        self._front.admit(facts, headers.get("authorization"), is_probe=path in self._open_paths)
 
 
 class _Answer:
@@ -129,12 +153,22 @@ class _Answer:
             self.has_begun = True
             self._facts.status = message["status"]
             headers = [*message["headers"], (b"x-request-id", self._facts.id.encode())]
+            if self._facts.trace_file:
+                headers.append((TOLD_BY.encode(), self._facts.trace_file.encode()))
             message["headers"] = headers
             if self._has_body and not self._facts.has_read_body:
                 headers.append((b"connection", b"close"))
         else:
             self._facts.bytes_out += len(message.get("body", b""))
         await self._send(message)
+
+
+def begin_work(request: Request) -> FinishedRequest:
+    """What is noted about a request, which is one to a model, as is noted from now on."""
+    facts: FinishedRequest = request.scope["facts"]
+    facts.call, facts.is_work = request.scope["endpoint"].__name__, True
+    facts.model = str(request.path_params.get("name", facts.model))
+    return facts
 
 
 def as_json(content: Any, status: int = 200) -> Response:

@@ -16,10 +16,14 @@ from wasi_nn.oip.proto import open_inference_pb2 as messages
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.models import State
 from wasi_nn.serving.oip import models_view
-from wasi_nn.serving.oip.grpc_tensors import read_request, write_response
+from wasi_nn.serving.oip.grpc_messages import MessageReader
+from wasi_nn.serving.oip.grpc_tensors import answer_takes_long, read_request, takes_long, write_response
 from wasi_nn.serving.oip.repository import require_no_changes
 from wasi_nn.serving.request import InferenceRequest
 from wasi_nn.serving.request_log import FinishedRequest, request_id
+from wasi_nn.serving.request_traces import TOLD_BY
+from wasi_nn.serving.summaries import summaries
+from wasi_nn.serving.timeline import stage
 
 if TYPE_CHECKING:
     from wasi_nn.serving.front import Front
@@ -59,36 +63,45 @@ class GrpcService:
     def __init__(self, front: Front) -> None:
         self._front = front
         self._service = front.service
+        self._messages = MessageReader(front.service.limits)
 
     def handler(self) -> Any:
-        """The calls, as gRPC takes them. They get bytes, which are checked and counted before they are decoded."""
+        """The calls, as gRPC takes them: each receives its message, as bytes, only once the call was checked. For that
+        they are made as calls with a stream of messages, which is the same on the wire."""
         methods: dict[str, tuple[str, Any, Answer]] = {
             "ServerLive": ("live", messages.ServerLiveRequest, self._live),
             "ServerReady": ("ready", messages.ServerReadyRequest, self._ready),
             "ModelReady": ("model_ready", messages.ModelReadyRequest, self._model_ready),
             "ServerMetadata": ("server_metadata", messages.ServerMetadataRequest, self._server_metadata),
             "ModelMetadata": ("model_metadata", messages.ModelMetadataRequest, self._model_metadata),
+            "ModelConfig": ("model_config", messages.ModelConfigRequest, self._model_config),
+            "ModelStatistics": ("statistics", messages.ModelStatisticsRequest, self._statistics),
             "ModelInfer": ("infer", messages.ModelInferRequest, self._infer),
             "RepositoryIndex": ("index", messages.RepositoryIndexRequest, self._index),
             "RepositoryModelLoad": ("load", messages.RepositoryModelLoadRequest, self._load),
             "RepositoryModelUnload": ("unload", messages.RepositoryModelUnloadRequest, self._unload),
         }
         handlers = {
-            name: grpc.unary_unary_rpc_method_handler(partial(self._answer, call, kind, answer))
+            name: grpc.stream_unary_rpc_method_handler(partial(self._answer, f"{SERVICE}/{name}", call, kind, answer))
             for name, (call, kind, answer) in methods.items()
         }
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
-    async def _answer(self, call: str, kind: Any, answer: Answer, content: bytes, context: Any) -> bytes:
+    async def _answer(self, route: str, call: str, kind: Any, answer: Answer, _: Any, context: Any) -> bytes:
         """The answer to a request, which is checked before and noted afterwards; errors become codes of gRPC."""
-        metadata = dict(context.invocation_metadata())
-        facts = FinishedRequest(request_id(_text(metadata.get("x-request-id"))), "grpc", call, status="OK")
-        facts.bytes_in = len(content)
+        metadata = {name: _text(value) for name, value in context.invocation_metadata()}
+        facts = FinishedRequest(request_id(metadata.get("x-request-id")), "grpc", call, status="OK", headers=metadata)
+        facts.route = route
         try:
             with self._front.noting(facts), self._front.request_bytes.hold() as held:
                 try:
-                    if call not in _PROBES:
-                        self._front.tokens.require(_text(metadata.get("authorization")))
+                    self._front.admit(facts, metadata.get("authorization"), is_probe=call in _PROBES)
+                    if facts.trace_file:
+                        context.set_trailing_metadata(((TOLD_BY, facts.trace_file),))
+                    content = (
+                        b"" if call in _PROBES else await self._messages.read(context)
+                    )  # a probe waits for nothing
+                    facts.bytes_in = len(content)
                     held.add(len(content))
                     response: bytes = (await answer(_decoded(kind, content), facts, context)).SerializeToString()
                     facts.bytes_out = len(response)
@@ -126,16 +139,34 @@ class GrpcService:
         model, graph = await self._service.graph(request.name, request.version)
         return messages.ModelMetadataResponse(**models_view.model_metadata(model.name, graph))
 
+    async def _model_config(self, request: messages.ModelConfigRequest, facts: FinishedRequest, _: Any) -> Any:
+        facts.model = request.name
+        model, served = await self._service.served(request.name, request.version)
+        return messages.ModelConfigResponse(config=models_view.model_config(model.name, served))
+
+    async def _statistics(self, request: messages.ModelStatisticsRequest, facts: FinishedRequest, _: Any) -> Any:
+        facts.model = request.name
+        models = self._service.models
+        wanted = [models.find(request.name, request.version)] if request.name else models.all()
+        return messages.ModelStatisticsResponse(model_stats=models_view.statistics(wanted))
+
     async def _infer(self, request: messages.ModelInferRequest, facts: FinishedRequest, context: Any) -> Any:
-        facts.model = request.model_name
+        facts.model, facts.is_work = request.model_name, True
         self._service.models.find(request.model_name, request.model_version)  # before the tensors are read
-        inputs, names, seconds = read_request(request, self._service.limits)
-        times = [each for each in (seconds, context.time_remaining()) if each is not None]
-        until = self._service.until(min(times, default=None))
+        long_calls, until = self._front.long_calls, self._service.until(context.time_remaining())
+        with stage("parse") as parsing:
+            reading = partial(read_request, request, self._service.limits)
+            inputs, names, seconds = await long_calls.make(reading, until) if takes_long(request) else reading()
+            parsing.tell(lambda: {"inputs": summaries(inputs)})
+        until = min(until, self._service.until(seconds))
         inference = InferenceRequest(request.model_name, request.model_version, inputs, names, until)
         result = await self._service.infer(inference)
         facts.waited, facts.computed = result.waited, result.computed
-        return write_response(request, result)
+        with stage("answer") as answering:
+            answering.tell(lambda: {"outputs": summaries(result.outputs)})
+            if answer_takes_long(request, result):
+                return await long_calls.make(partial(write_response, request, result), until)
+            return write_response(request, result)
 
     async def _index(self, request: messages.RepositoryIndexRequest, _: FinishedRequest, __: Any) -> Any:
         self._front.require_admin()
@@ -169,5 +200,5 @@ def _short(message: str) -> str:
     return message if len(message) <= _LONGEST_DETAILS else f"{message[:_LONGEST_DETAILS]}..."
 
 
-def _text(value: str | bytes | None) -> str | None:
+def _text(value: str | bytes) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else value

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from wasi_nn.graph.datatypes import BYTES
 from wasi_nn.oip.contents import FIELDS, from_contents, into_contents
 from wasi_nn.oip.datatypes import datatype_of_output, decoded, encoded, name_for_message
 from wasi_nn.oip.proto import open_inference_pb2 as messages
 from wasi_nn.serving.failures import Reason, ServingError, as_serving_errors, invalid
+from wasi_nn.serving.long_calls import LARGE_ARRAY, LARGE_JSON
 from wasi_nn.serving.oip.parameters import require_known, require_no_repeated, seconds_of
 from wasi_nn.serving.request import InferenceResult, NamedArrays
 from wasi_nn.serving.settings import ServingLimits, how_to_raise
@@ -22,6 +24,17 @@ def parameters_of(given: Mapping[str, messages.InferParameter]) -> dict[str, Any
         values[name] = None if kind is None else getattr(parameter, kind)
     require_known(values)
     return values
+
+
+def takes_long(request: messages.ModelInferRequest) -> bool:
+    """Whether reading a request takes too long for the event loop: many elements in fields, or many strings."""
+    if not request.raw_input_contents:
+        sizes = (sum(len(items) for _, items in tensor.contents.ListFields()) for tensor in request.inputs)
+        return sum(sizes) > LARGE_ARRAY
+    return any(
+        tensor.datatype == BYTES and len(content) > LARGE_JSON
+        for tensor, content in zip(request.inputs, request.raw_input_contents, strict=False)
+    )
 
 
 @as_serving_errors()
@@ -53,6 +66,12 @@ def read_request(
             raise invalid(f"{what} has contents beside raw_input_contents")
         arrays.append((tensor.name, decoded(what, tensor.datatype, list(tensor.shape), raw[place])))
     return arrays, names, seconds
+
+
+def answer_takes_long(request: messages.ModelInferRequest, result: InferenceResult) -> bool:
+    """Whether writing the answer takes too long for the event loop."""
+    in_fields = not request.raw_input_contents
+    return any(array.size > LARGE_ARRAY and (in_fields or array.dtype == object) for _, array in result.outputs)
 
 
 @as_serving_errors()

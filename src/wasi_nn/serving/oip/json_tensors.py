@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from wasi_nn.graph.byte_strings import as_bytes
 from wasi_nn.graph.datatypes import BYTES
 from wasi_nn.oip.datatypes import checked_shape, dtype_of, strings_array
 from wasi_nn.serving.failures import Reason, ServingError, invalid
+from wasi_nn.serving.long_calls import PIECE, in_pieces
 from wasi_nn.types import dims_text
 
 if TYPE_CHECKING:
@@ -45,7 +47,10 @@ def _flat(what: str, data: Any) -> list[Any]:
     while items and type(items[0]) is list:
         if any(type(item) is not list for item in items):
             raise invalid(f"{what}: 'data' has elements beside lists")
-        items = list(itertools.chain.from_iterable(items))
+        flat: list[Any] = []
+        for _, piece in in_pieces(items):
+            flat.extend(itertools.chain.from_iterable(piece))
+        items = flat
     return items
 
 
@@ -69,38 +74,53 @@ _KINDS: dict[str, tuple[frozenset[type], str]] = {
 
 def _numbers(what: str, datatype: str, dtype: DType, items: list[Any]) -> Array:
     kinds, wanted = _KINDS[dtype.kind]
-    if not kinds.issuperset(map(type, items)):
-        wrong = next(item for item in items if type(item) not in kinds)
-        raise invalid(f"{what}: each element of {datatype} is {wanted}, not {shown(wrong)}")
-    if dtype.kind in "iu" and items:
-        bounds = np.iinfo(dtype)
-        for extreme in (min(items), max(items)):
-            if not bounds.min <= extreme <= bounds.max:
-                raise invalid(f"{what}: {datatype} can't hold {shown(extreme)}")
-    try:
-        with np.errstate(over="ignore"):
-            array: Array = np.array(items, dtype)
-    except OverflowError:
-        raise invalid(f"{what}: {datatype} can't hold one of the numbers") from None
-    if dtype.kind == "f" and not np.isfinite(array).all():
-        wrong = items[int(np.flatnonzero(~np.isfinite(array))[0])]
-        raise invalid(f"{what}: {datatype} can't hold {shown(wrong)}")
+    array: Array = np.empty(len(items), dtype)
+    for place, piece in in_pieces(items):
+        if not kinds.issuperset(map(type, piece)):
+            wrong = next(item for item in piece if type(item) not in kinds)
+            raise invalid(f"{what}: each element of {datatype} is {wanted}, not {shown(wrong)}")
+        if dtype.kind in "iu":
+            bounds = np.iinfo(dtype)
+            for extreme in (min(piece), max(piece)):
+                if not bounds.min <= extreme <= bounds.max:
+                    raise invalid(f"{what}: {datatype} can't hold {shown(extreme)}")
+        part = array[place : place + len(piece)]
+        try:
+            with np.errstate(over="ignore"):
+                part[:] = piece
+        except OverflowError:
+            raise invalid(f"{what}: {datatype} can't hold one of the numbers") from None
+        if dtype.kind == "f" and not np.isfinite(part).all():
+            wrong = piece[int(np.flatnonzero(~np.isfinite(part))[0])]
+            raise invalid(f"{what}: {datatype} can't hold {shown(wrong)}")
     return array
 
 
-def to_json(name: str, datatype: str, array: Array) -> list[Any]:
-    """The elements of an output as a flat list. Raises `ServingError` for values that JSON can't have."""
+def to_json(name: str, datatype: str, array: Array) -> str:
+    """The elements of an output as the text of a flat list. Raises `ServingError` for values that JSON can't have."""
     if datatype in _BINARY_ONLY:
         raise _needs_binary(name, f"is {datatype}, which has no form in JSON")
     if datatype == BYTES:
         try:
-            return [string.decode() for string in as_bytes(array)]
+            return _list_of([string.decode() for string in as_bytes(array)])
         except UnicodeDecodeError:
             raise _needs_binary(name, "has a string that isn't UTF-8") from None
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise _needs_binary(name, "has NaN or infinity, which JSON lacks")
-    items: list[Any] = array.ravel().tolist()
-    return items
+    flat = array.ravel()
+    return _list_of(flat.tolist()) if len(flat) <= PIECE else _joined(piece.tolist() for _, piece in in_pieces(flat))
+
+
+def _list_of(items: list[Any]) -> str:
+    return _joined(piece for _, piece in in_pieces(items)) if len(items) > PIECE else as_text(items)
+
+
+as_text = json.JSONEncoder(separators=(",", ":")).encode
+"""A value as JSON, without spaces."""
+
+
+def _joined(pieces: Iterable[list[Any]]) -> str:
+    return f"[{','.join(as_text(piece)[1:-1] for piece in pieces)}]"
 
 
 def _needs_binary(name: str, why: str) -> ServingError:

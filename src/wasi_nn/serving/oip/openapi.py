@@ -30,6 +30,7 @@ _NUMBER: _Json = {"type": "integer", "minimum": 0}
 _DATATYPE: _Json = {"type": "string", "enum": [*DATATYPES]}
 _SHAPE = _list(_NUMBER)
 _DATA = _list({"type": ["number", "boolean", "string", "array"]})
+_PARTS: _Json = {name: _ref("times") for name in ("compute_input", "compute_infer", "compute_output")}
 _STATE: _Json = {"type": "string", "enum": ["READY", "LOADING", "UNAVAILABLE"]}
 
 _SCHEMAS: _Json = {
@@ -51,6 +52,37 @@ _SCHEMAS: _Json = {
         },
         ["name", "versions", "platform", "inputs", "outputs"],
     ),
+    "config": _object(
+        {
+            "name": _TEXT,
+            "platform": _TEXT,
+            "backend": _TEXT,
+            "max_batch_size": _NUMBER,
+            "input": _list(_ref("configured")),
+            "output": _list(_ref("configured")),
+            "dynamic_batching": _object({"max_queue_delay_microseconds": _NUMBER}, ["max_queue_delay_microseconds"]),
+        },
+        ["name", "platform", "backend", "max_batch_size", "input", "output"],
+    ),
+    "configured": _object(
+        {"name": _TEXT, "data_type": _TEXT, "dims": _list({"type": "integer", "minimum": -1}), "optional": _FLAG},
+        ["name", "data_type", "dims"],
+    ),
+    "times": _object({"count": _NUMBER, "ns": _NUMBER}, ["count", "ns"]),
+    "batch": _object({"batch_size": _NUMBER, **_PARTS}, ["batch_size", *_PARTS]),
+    "counted": _object(
+        {
+            "name": _TEXT,
+            "version": _TEXT,
+            "last_inference": _NUMBER,
+            "inference_count": _NUMBER,
+            "execution_count": _NUMBER,
+            "inference_stats": {"type": "object", "additionalProperties": _ref("times")},
+            "batch_stats": _list(_ref("batch")),
+        },
+        ["name", "version", "last_inference", "inference_count", "execution_count", "inference_stats"],
+    ),
+    "statistics": _object({"model_stats": _list(_ref("counted"))}, ["model_stats"]),
     "input": _object(
         {
             "name": _TEXT | {"minLength": 1},
@@ -129,6 +161,8 @@ def description() -> _Json:
     ):
         metadata = _call(f"model_metadata{suffix}", "A model's inputs and outputs", "model", parameters=names)
         ready = _call(f"model_ready{suffix}", "Whether a model is ready", "ready", parameters=names, is_probe=True)
+        config = _call(f"model_config{suffix}", "A model's configuration", "config", parameters=names)
+        counted = _call(f"statistics{suffix}", "What a model has done", "statistics", parameters=names)
         infer = _call(f"infer{suffix}", "An inference", "response", parameters=names, body="request")
         infer["description"] = (
             "Tensors may also be sent as binary data: their bytes follow the JSON, whose size the header "
@@ -137,6 +171,8 @@ def description() -> _Json:
         binary = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
         infer["responses"]["200"]["content"] |= binary
         paths |= {path: {"get": metadata}, f"{path}/ready": {"get": ready}, f"{path}/infer": {"post": infer}}
+        paths |= {f"{path}/config": {"get": config}, f"{path}/stats": {"get": counted}}
+    paths["/v2/models/stats"] = {"get": _call("all_statistics", "What all models have done", "statistics")}
     repository = "/v2/repository"
     paths[f"{repository}/index"] = {"post": _call("index", "The models and their states", "index", body="wanted_index")}
     for word in ("load", "unload"):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -12,28 +15,49 @@ from wasi_nn.arguments import shown
 from wasi_nn.serving.failures import invalid
 from wasi_nn.serving.http.bodies import read_body
 from wasi_nn.serving.http.disconnects import while_connected
-from wasi_nn.serving.http.door import as_json
+from wasi_nn.serving.http.door import as_json, begin_work
+from wasi_nn.serving.long_calls import LARGE_JSON
 from wasi_nn.serving.models import State
 from wasi_nn.serving.oip import models_view
 from wasi_nn.serving.oip.openapi import description
 from wasi_nn.serving.oip.repository import require_no_changes
-from wasi_nn.serving.oip.rest_request import parameters_of, read_json, read_request
-from wasi_nn.serving.oip.rest_response import JSON_SIZE, write_response
+from wasi_nn.serving.oip.rest_request import (
+    parameters_of,
+    read_json,
+    read_request,
+    takes_long as request_takes_long,
+)
+from wasi_nn.serving.oip.rest_response import JSON_SIZE, takes_long as answer_takes_long, write_response
 from wasi_nn.serving.request import InferenceRequest
+from wasi_nn.serving.summaries import summaries
+from wasi_nn.serving.timeline import stage
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
     from wasi_nn.serving.front import Front
+    from wasi_nn.serving.request_log import FinishedRequest
 
 
 class _ModelName(StringConvertor):
     """The name of a model in a path, which may have slashes. The words at the end of longer paths are no part of it."""
 
-    regex = ".+(?<!/infer)(?<!/ready)"
+    regex = "(?:[^/]+|.+/(?!(?:infer|ready|config|stats)(?:/|$))[^/]*)"
 
 
 register_url_convertor("model", _ModelName())
+
+
+class _Endpoint:
+    """An endpoint without the handling of errors that Starlette puts around functions: the door handles them."""
+
+    def __init__(self, answer: Callable[[Request], Awaitable[Response]]) -> None:
+        self._answer = answer
+        self.__name__ = answer.__name__
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._answer(Request(scope, receive))
+        await response(scope, receive, send)
 
 
 class RestEndpoints:
@@ -50,10 +74,15 @@ class RestEndpoints:
         version = f"{model}/versions/{{version}}"
         repository = "/v2/repository"
         return [
-            Route(f"{version}/infer", self.infer, methods=["POST"]),
-            Route(f"{model}/infer", self.infer, methods=["POST"]),
+            Route(f"{version}/infer", _Endpoint(self.infer), methods=["POST"]),
+            Route(f"{model}/infer", _Endpoint(self.infer), methods=["POST"]),
             Route(f"{version}/ready", self.model_ready),
             Route(f"{model}/ready", self.model_ready),
+            Route(f"{version}/config", self.model_config),
+            Route(f"{model}/config", self.model_config),
+            Route(f"{version}/stats", self.statistics),
+            Route(f"{model}/stats", self.statistics),
+            Route("/v2/models/stats", self.all_statistics),
             Route(version, self.model_metadata),
             Route(model, self.model_metadata),
             Route("/v2/health/live", self.live),
@@ -90,21 +119,58 @@ class RestEndpoints:
         model, graph = await while_connected(request.receive, self._service.graph(*_model_of(request)))
         return as_json(models_view.model_metadata(model.name, graph))
 
+    async def model_config(self, request: Request) -> Response:
+        """The configuration of a model."""
+        model, served = await while_connected(request.receive, self._service.served(*_model_of(request)))
+        return as_json(models_view.model_config(model.name, served))
+
+    async def statistics(self, request: Request) -> Response:
+        """What a model has done."""
+        model = self._service.models.find(*_model_of(request))
+        return as_json({"model_stats": models_view.statistics([model])})
+
+    async def all_statistics(self, request: Request) -> Response:
+        """What all models have done."""
+        if self._service.models.has("stats"):  # the path is that of this model, then
+            request.path_params["name"] = "stats"
+            return await self.model_metadata(request)
+        return as_json({"model_stats": models_view.statistics(self._service.models.all())})
+
     async def infer(self, request: Request) -> Response:
         """An inference."""
         name, version = _model_of(request)
         self._service.models.find(name, version)  # before the body is read
-        facts, limits = request.scope["facts"], self._service.limits
+        facts, limits = begin_work(request), self._service.limits
         with self._front.request_bytes.hold() as held:
-            body = await read_body(request, limits, held)
+            with stage("body"):
+                body = await read_body(request, limits, held)
             facts.bytes_in = len(body)
-            wanted = read_request(body, _json_size(request), limits)
-            names = tuple(wanted.outputs)
-            inference = InferenceRequest(name, version, wanted.inputs, names, self._service.until(wanted.seconds))
-            result = await while_connected(request.receive, self._service.infer(inference))
-            facts.waited, facts.computed = result.waited, result.computed
-            content, headers = write_response(name, wanted, result, limits)
+            answer = self._inferred(name, version, body, _json_size(request), facts)
+            content, headers = await while_connected(request.receive, answer, request.scope.get("connection"))
         return Response(content, headers=headers)
+
+    async def _inferred(
+        self, name: str, version: str, body: bytes, json_size: int | None, facts: FinishedRequest
+    ) -> tuple[bytes, dict[str, str]]:
+        """The body and the headers of the answer to an inference request."""
+        limits, long_calls = self._service.limits, self._front.long_calls
+        until = self._service.until(None)
+        with stage("parse") as parsing:
+            if request_takes_long(body, json_size):
+                reading = partial(read_request, body, json_size, limits, in_pieces=True)
+                wanted = await long_calls.make(reading, until)
+            else:
+                wanted = read_request(body, json_size, limits)
+            parsing.tell(lambda: {"inputs": summaries(wanted.inputs)})
+        until = min(until, self._service.until(wanted.seconds))
+        inference = InferenceRequest(name, version, wanted.inputs, tuple(wanted.outputs), until)
+        result = await self._service.infer(inference)
+        facts.waited, facts.computed = result.waited, result.computed
+        with stage("answer") as answering:
+            answering.tell(lambda: {"outputs": summaries(result.outputs)})
+            if answer_takes_long(wanted, result):
+                return await long_calls.make(partial(write_response, name, wanted, result, limits), until)
+            return write_response(name, wanted, result, limits)
 
     async def index(self, request: Request) -> Response:
         """The models and their states."""
@@ -143,7 +209,10 @@ class RestEndpoints:
         """The body of a request, which may be empty, as JSON."""
         with self._front.request_bytes.hold() as held:
             body = await read_body(request, self._service.limits, held)
-            return read_json(body, self._service.limits) if body else {}
+            if len(body) <= LARGE_JSON:
+                return read_json(body, self._service.limits) if body else {}
+            reading = partial(read_json, body, self._service.limits, in_pieces=True)
+            return await self._front.long_calls.make(reading, self._service.until(None))
 
 
 def _model_of(request: Request) -> tuple[str, str]:

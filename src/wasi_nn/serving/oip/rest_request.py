@@ -5,15 +5,15 @@ Nothing in it is trusted: every error says in one line what is wrong.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from wasi_nn.arguments import shown
 from wasi_nn.errors import printable
 from wasi_nn.oip.datatypes import decoded, name_for_message
 from wasi_nn.serving.failures import Reason, ServingError, as_serving_errors, invalid
+from wasi_nn.serving.long_calls import LARGE_JSON, read_json_text
 from wasi_nn.serving.oip.json_tensors import from_json
 from wasi_nn.serving.oip.parameters import flag_of, require_known, require_no_repeated, seconds_of
 from wasi_nn.serving.request import NamedArrays
@@ -38,36 +38,39 @@ class RestRequest:
     seconds: float | None
 
 
-def read_json(content: bytes | memoryview, limits: ServingLimits) -> Any:
-    """The value of a JSON text. Raises `ServingError`: `too-large`, or `invalid` for what isn't JSON."""
+def read_json(content: bytes | memoryview, limits: ServingLimits, *, in_pieces: bool = False) -> Any:
+    """The value of a JSON text, as `read_json_text` gives it. Raises `ServingError`: `too-large`, or `invalid` for what
+    isn't JSON."""
     if len(content) > limits.json_bytes:
         message = (
             f"{len(content)} bytes of JSON; at most {limits.json_bytes} are allowed ({how_to_raise('json_bytes')})"
         )
         raise ServingError(Reason.TOO_LARGE, f"{message}: send large tensors as binary data")
     try:
-        return json.loads(bytes(content).decode(), parse_constant=_no_constant)
+        return read_json_text(bytes(content).decode(), in_pieces=in_pieces)
     except RecursionError:
         raise invalid("the JSON is nested too deeply") from None
     except ValueError as error:  # also for bytes that aren't UTF-8, and numbers of thousands of digits
         raise invalid(printable(f"the request isn't JSON: {error}")) from None
 
 
-def _no_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number in JSON")
+def takes_long(body: bytes, json_size: int | None) -> bool:
+    """Whether reading a request takes too long for the event loop: much JSON, or many strings."""
+    size = len(body) if json_size is None else json_size
+    return size > LARGE_JSON or (len(body) > LARGE_JSON and b"BYTES" in body[:size])
 
 
 @as_serving_errors()
-def read_request(body: bytes, json_size: int | None, limits: ServingLimits) -> RestRequest:
-    """An inference request. `json_size` is the size of the JSON at the beginning of the body; None: all of it. Raises
-    `ServingError`."""
+def read_request(body: bytes, json_size: int | None, limits: ServingLimits, *, in_pieces: bool = False) -> RestRequest:
+    """An inference request. `json_size` is the size of the JSON at the beginning of the body; None: all of it. With
+    `in_pieces`, other threads have their turn meanwhile. Raises `ServingError`."""
     if json_size is not None and json_size > len(body):
         raise invalid(f"the JSON is said to have {json_size} bytes, of a body of {len(body)}")
     view = memoryview(body)
     head = view if json_size is None else view[:json_size]
     if json_size == 0:
         raise invalid("Inference-Header-Content-Length is 0: raw data without JSON isn't supported")
-    content = _object("the request", read_json(head, limits))
+    content = _object("the request", read_json(head, limits, in_pieces=in_pieces))
     parameters = _parameters("the request", content)
     inputs = _list("the request", content, "inputs", required=True)
     outputs = _list("the request", content, "outputs")

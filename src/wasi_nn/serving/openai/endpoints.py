@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,15 +16,18 @@ from starlette.routing import Route
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.http.bodies import read_body
 from wasi_nn.serving.http.disconnects import while_connected
-from wasi_nn.serving.http.door import as_json
+from wasi_nn.serving.http.door import as_json, begin_work
+from wasi_nn.serving.long_calls import LARGE_JSON
 from wasi_nn.serving.openai.answers import new_answer
 from wasi_nn.serving.openai.event_stream import EventStream
 from wasi_nn.serving.openai.parameters import CHAT, COMPLETION, Known, model_of, read_object, read_text_parameters
 from wasi_nn.serving.openai.prompts import as_base64, messages_of, prompt_of, read_embedding_request
 from wasi_nn.serving.request import InferenceRequest
 from wasi_nn.serving.settings import how_to_raise
+from wasi_nn.serving.texts.conventions import outcome_of_text, wish_for_embeddings, wish_for_text
 from wasi_nn.serving.texts.texts import Messages, TextRequest, Texts
 from wasi_nn.serving.thread_calls import in_thread
+from wasi_nn.serving.timeline import note, stage
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -55,6 +59,11 @@ class OpenAIEndpoints:
             Route("/v1/chat/completions", self.chat_completions, methods=["POST"]),
             Route("/v1/embeddings", self.embeddings, methods=["POST"]),
         ]
+
+    @property
+    def texts(self) -> Texts:
+        """The texts that these paths have written."""
+        return self._texts
 
     async def close(self) -> None:
         """End the processes that render templates."""
@@ -99,10 +108,18 @@ class OpenAIEndpoints:
 
     async def _content(self, request: Request, stack: ExitStack) -> dict[str, Any]:
         """The JSON of a request, whose bytes are held until the stack is closed, and whose model is noted."""
-        facts, limits = request.scope["facts"], self._service.limits
-        body = await read_body(request, limits, stack.enter_context(self._front.request_bytes.hold()))
+        facts, limits = begin_work(request), self._service.limits
+        with stage("body"):
+            body = await read_body(request, limits, stack.enter_context(self._front.request_bytes.hold()))
         facts.bytes_in = len(body)
-        content = read_object(body, limits)
+        with stage("parse"):
+            if len(body) > LARGE_JSON:
+                reading = partial(read_object, body, limits, in_pieces=True)
+                content = await while_connected(
+                    request.receive, self._front.long_calls.make(reading, self._service.until(None))
+                )
+            else:
+                content = read_object(body, limits)
         facts.model = self._service.models.find(model_of(content)).name
         return content
 
@@ -115,19 +132,23 @@ class OpenAIEndpoints:
         wanted, name, is_chat = read_text_parameters(content, known), model_of(content), known is CHAT
         options = wanted.options if is_chat else {"n-predict": _TOKENS_OF_COMPLETIONS, **wanted.options}
         asked = TextRequest(name, prompt, options, wanted.stops, service.until(None))
+        note(lambda: wish_for_text(name, options, is_chat=is_chat, is_stream=wanted.is_stream))
         text = await while_connected(request.receive, self._texts.begin(asked))
+        first = time.monotonic()
         stack.callback(text.close)
         facts.waited = text.waited
 
         def ended() -> None:
             facts.computed = time.monotonic() - began - facts.waited
             self._texts.count(name, text)
+            note(lambda: outcome_of_text(name, answer.id, text.end, first - began))
 
         answer = new_answer(name, is_chat=is_chat)
         if wanted.is_stream:
             idle_time = service.limits.idle_time
             return EventStream(answer, text, stack.pop_all(), ended, idle_time, has_usage=wanted.has_usage)
-        whole = await while_connected(request.receive, text.whole())
+        with stage("text"):
+            whole = await while_connected(request.receive, text.whole())
         ended()
         assert text.end is not None  # the text has come to its end
         return as_json(answer.whole(whole, text.end))
@@ -138,6 +159,7 @@ class OpenAIEndpoints:
         prompt = np.frombuffer(json.dumps(texts).encode(), np.uint8)
         options = np.frombuffer(b'{"batch": true}', np.uint8)
         inputs = [("prompt", prompt), ("options", options)]
+        note(lambda: wish_for_embeddings(model))
         result = await self._service.infer(InferenceRequest(model, "", inputs, ("response", "metadata"), until))
         facts.waited, facts.computed = result.waited, result.computed
         (_, response), (_, metadata) = result.outputs
@@ -146,7 +168,9 @@ class OpenAIEndpoints:
         if sum(map(len, vectors)) > most:
             message = f"the embeddings have more than {most} numbers ({how_to_raise('json_bytes')}): send fewer texts"
             raise ServingError(Reason.TOO_LARGE, message)
-        return vectors, json.loads(metadata.tobytes())["input_tokens"]
+        tokens: int = json.loads(metadata.tobytes())["input_tokens"]
+        note(lambda: {"gen_ai.usage.input_tokens": tokens})
+        return vectors, tokens
 
     def _described(self, model: Model) -> dict[str, Any]:
         return {"id": model.name, "object": "model", "created": self._began, "owned_by": "wasi-nn"}

@@ -12,6 +12,7 @@ from wasi_nn.serving.http.disconnects import while_connected
 from wasi_nn.serving.http.door import STATUS
 from wasi_nn.serving.openai.answers import DONE, Answer, event
 from wasi_nn.serving.openai.errors import error_content
+from wasi_nn.serving.timeline import stage
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -66,9 +67,10 @@ class EventStream:
     async def _give_text(self, give: Callable[..., Awaitable[None]]) -> None:
         answer, more = self._answer, self._more
         begin = answer.role(**more)
-        async for part in self._text:
-            await give(begin + answer.part(part, **more))
-            begin = b""
+        with stage("text"):
+            async for part in self._text:
+                await give(begin + answer.part(part, **more))
+                begin = b""
         end = self._text.end
         assert end is not None  # the text has come to its end
         self._ended()

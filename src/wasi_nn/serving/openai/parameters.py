@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 from wasi_nn.arguments import shown
 from wasi_nn.errors import nearest, printable
 from wasi_nn.serving.failures import Reason, ServingError
+from wasi_nn.serving.long_calls import read_json_text
 from wasi_nn.serving.openai.errors import WrongParameter, unsupported, wrong
 from wasi_nn.serving.settings import ServingLimits, how_to_raise
 
@@ -33,13 +33,14 @@ IGNORED = frozenset(
 """Parameters that have no effect here, and would change nothing in a text."""
 
 
-def read_object(body: bytes, limits: ServingLimits) -> dict[str, Any]:
-    """The object of JSON in a body, without the keys that are null. Raises `ServingError`."""
+def read_object(body: bytes, limits: ServingLimits, *, in_pieces: bool = False) -> dict[str, Any]:
+    """The object of JSON in a body, as `read_json_text` gives it, without the keys that are null. Raises
+    `ServingError`."""
     if len(body) > limits.json_bytes:
         message = f"{len(body)} bytes of JSON; at most {limits.json_bytes} are allowed ({how_to_raise('json_bytes')})"
         raise ServingError(Reason.TOO_LARGE, message)
     try:
-        content = json.loads(body.decode(), parse_constant=_no_constant)
+        content = read_json_text(body.decode(), in_pieces=in_pieces)
     except RecursionError:
         raise ServingError(Reason.INVALID, "the JSON is nested too deeply") from None
     except ValueError as error:  # also for bytes that aren't UTF-8, and numbers of thousands of digits
@@ -47,10 +48,6 @@ def read_object(body: bytes, limits: ServingLimits) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ServingError(Reason.INVALID, f"the request is an object of JSON, not {shown(content)}")
     return {key: value for key, value in content.items() if value is not None}
-
-
-def _no_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number in JSON")
 
 
 def as_text(parameter: str, value: object, wanted: str = "a text") -> str:

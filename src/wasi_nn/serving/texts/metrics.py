@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import Metric
 
-    from wasi_nn.serving.compute_queue import ComputeQueue
+    from wasi_nn.serving.compute_queue import Turns
 
 _FIRST = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _BETWEEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
-Queues = Callable[[], Mapping[str, "ComputeQueue"]]
+Queues = Callable[[], Mapping[str, "Turns"]]
 """The queues of texts, by the names of their models."""
 
 

@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from wasi_nn.backends import RemoteModel
 from wasi_nn.backends.ggml.chat_format import ChatFormat, read_chat_format
+from wasi_nn.backends.openai.graph import OpenAIGraph
 from wasi_nn.errors import NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.loading.choose import choose
 from wasi_nn.process.files import mapped_file
-from wasi_nn.serving.compute_queue import ComputeQueue
+from wasi_nn.serving.compute_queue import ComputeQueue, Turns
 from wasi_nn.serving.failures import Reason, ServingError, of_compute
 from wasi_nn.serving.texts.chat_template import ChatTemplate
 from wasi_nn.serving.texts.metrics import TextMetrics
 from wasi_nn.serving.texts.text import Text, Writing
 from wasi_nn.serving.thread_calls import in_thread
+from wasi_nn.serving.timeline import stage
 from wasi_nn.types import GraphEncoding, parse_enum
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
     from wasi_nn.loading.named_graph import NamedGraph
     from wasi_nn.loading.rules import LoadRules
-    from wasi_nn.serving.models import Model
+    from wasi_nn.serving.models import Model, Models
     from wasi_nn.serving.served_graph import ServedGraph
     from wasi_nn.serving.service import InferenceService
 
@@ -58,10 +61,10 @@ class Texts:
 
     def __init__(self, service: InferenceService, registry: CollectorRegistry) -> None:
         self._service = service
-        self._queues: WeakKeyDictionary[ServedGraph, ComputeQueue] = WeakKeyDictionary()
+        self._queues: WeakKeyDictionary[ServedGraph, Turns] = WeakKeyDictionary()
         self._templates: dict[str, tuple[ServedGraph, ChatTemplate | None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._metrics = TextMetrics(registry, self._queues_now)
+        self._metrics = TextMetrics(registry, self.queues)
 
     async def begin(self, request: TextRequest) -> Text:
         """A text whose first token or end has come; it must be closed. Cancelling the call ends the text. Raises
@@ -77,12 +80,14 @@ class Texts:
             raise ServingError(Reason.UNSUPPORTED, message)
         queue = self._queue(served, options)
         with served.in_use():
-            await queue.turn(request.until)
+            with stage("queue"):
+                await queue.turn(request.until)
             try:
-                prompt = await self._within(request.until, self._prompt(model, served, request.prompt))
+                with stage("prompt"):
+                    prompt, conversation = await self._begun(model, served, request)
                 own_stop = options.get("reverse-prompt")
                 stops = [*request.stops, *([own_stop] if own_stop else [])]
-                chosen = {"seed": options.get("seed", -1), **request.options}
+                chosen = {"seed": options.get("seed", -1), **request.options, **conversation}
                 longest = self._service.limits.request_time
                 writing = Writing(prompt.encode(), chosen, stops, request.until, longest)
                 text = Text(served.graph, writing, self._token_counter(model.name, began))
@@ -98,7 +103,8 @@ class Texts:
                 queue.give_back()
                 raise
         try:
-            await text.begun()
+            with stage("first token"):
+                await text.begun()
         except BaseException:
             text.close()
             raise
@@ -106,7 +112,7 @@ class Texts:
 
     def is_language_model(self, model: Model) -> bool:
         """Whether a model is loaded, and is a language model."""
-        return model.served is not None and _is_language_model(model.served)
+        return model.served is not None and is_language_model(model.served)
 
     async def embedding_model(self, name: str, until: float) -> None:
         """Raise `ServingError` unless the model of this name gives embeddings, as `begin` does for texts."""
@@ -141,6 +147,15 @@ class Texts:
         """Count the tokens of a text that has been sent."""
         if text.end is not None:
             self._metrics.ended(name, text.end.prompt_tokens, text.end.tokens)
+
+    async def _begun(
+        self, model: Model, served: ServedGraph, request: TextRequest
+    ) -> tuple[str, Mapping[str, Messages]]:
+        """The prompt of a text, and the option with its conversation, for a model on another server, whose template
+        isn't known here."""
+        if not isinstance(request.prompt, str) and isinstance(served.graph, OpenAIGraph):
+            return "", {"messages": request.prompt}
+        return await self._within(request.until, self._prompt(model, served, request.prompt)), {}
 
     async def _within(self, until: float, work: Awaitable[str]) -> str:
         try:
@@ -185,40 +200,46 @@ class Texts:
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
-    def _queue(self, served: ServedGraph, options: Mapping[str, Any]) -> ComputeQueue:
+    def _queue(self, served: ServedGraph, options: Mapping[str, Any]) -> Turns:
         queue = self._queues.get(served)
         if queue is None:
             slots = 1 if options.get("reproducible") else options.get("n-parallel", _SLOTS)
-            queue = self._queues[served] = ComputeQueue(slots, self._service.limits.queue)
+            queue = self._queues[served] = Turns(ComputeQueue(slots, self._service.limits.queue))
         return queue
 
-    def _queues_now(self) -> dict[str, ComputeQueue]:
+    def queues(self) -> Mapping[str, Turns]:
+        """The queues of the models that have one now, by their names."""
         models = self._service.models.all()
         now = {model.name: self._queues.get(model.served) for model in models if model.served is not None}
         return {name: queue for name, queue in now.items() if queue is not None}
 
     def _own_options(self, model: Model) -> Mapping[str, Any]:
-        """The operator's options for a model."""
-        try:
-            named = self._service.models.description(model)
-        except NNError:  # the model was removed meanwhile
-            return {}
-        return getattr(named.source, "operator_options", named.options)
+        return operator_options(self._service.models, model)
 
 
-def _end(queue: ComputeQueue, use: AbstractContextManager[None]) -> None:
+def operator_options(models: Models, model: Model) -> Mapping[str, Any]:
+    """The operator's options for a model."""
+    try:
+        named = models.description(model)
+    except NNError:  # the model was removed meanwhile
+        return {}
+    return getattr(named.source, "operator_options", named.options)
+
+
+def _end(queue: Turns, use: AbstractContextManager[None]) -> None:
     use.__exit__(None, None, None)
     queue.give_back()
 
 
 def require_language_model(name: str, served: ServedGraph) -> None:
     """Raise `ServingError` with `unsupported` for a model of another kind."""
-    if not _is_language_model(served):
+    if not is_language_model(served):
         message = f"model {name!r} is no language model: use /v2/models/{name}/infer"
         raise ServingError(Reason.UNSUPPORTED, message)
 
 
-def _is_language_model(served: ServedGraph) -> bool:
+def is_language_model(served: ServedGraph) -> bool:
+    """Whether a loaded model is one."""
     return served.graph.encoding is GraphEncoding.GGML
 
 
@@ -229,6 +250,8 @@ def _chat_format(named: NamedGraph, rules: LoadRules) -> ChatFormat | None:
     if isinstance(source, Graph):
         return None
     model = choose(source, parse_enum(GraphEncoding, named.encoding), named.runtime, rules).model
+    if isinstance(model, RemoteModel):
+        return None
     if not isinstance(model, Path):
         return read_chat_format(model[0])
     with mapped_file(model) as content:

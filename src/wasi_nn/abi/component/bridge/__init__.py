@@ -3,7 +3,7 @@
 The engine passes a list to a host function as one large value for each element, and at most some megabytes of them in
 a call. The bridge takes the guest's lists instead (`wasi_nn.abi.component.compose` puts it beside the guest), and calls
 the host with numbers and strings only. There is one bridge for each published version of wasi:nn, and another one with
-the newest version for guests that also import wasi-nn:ext.
+the newest version for guests that also import wasi-nn:ext. A bridge of its own gives a guest wasi-nn:serving.
 
 `guests/bridge` has the sources; `bridge.c` describes how bytes cross. `guests/build_bridge.py` builds them into this
 folder.
@@ -41,6 +41,14 @@ EXTENSIONS_HOST = "wasi-nn:bridge/extensions"
 
 EXTENDED_FILE = "bridge-ext.wasm"
 EXTENSIONS_FILE, EXTENSIONS_PLACEHOLDER = "host-ext.wasm", "placeholder-ext.wasm"
+
+SERVING_NAMESPACE, SERVING_VERSION = "wasi-nn:serving/", "0.1.0"
+
+SERVING_HOST = "wasi-nn:bridge/serving"
+"""The name of the instance of host functions that the bridge for wasi-nn:serving imports."""
+
+SERVING_FILE = "bridge-serving.wasm"
+SERVING_HOST_FILE, SERVING_PLACEHOLDER = "host-serving.wasm", "placeholder-serving.wasm"
 
 ALLOWED = "allowed"
 """The name of the function in a marker's instance."""
@@ -87,6 +95,11 @@ def extension_of(name: str) -> str | None:
     return interface if interface in EXTENSIONS_INTERFACES and name == extension_name(interface) else None
 
 
+def serving_name(interface: str = "requests") -> str:
+    """The name by which a guest imports an interface of wasi-nn:serving."""
+    return f"{SERVING_NAMESPACE}{interface}@{SERVING_VERSION}"
+
+
 def marker(interface: str) -> str:
     """The name of an instance that a wrapped guest imports if the guest imports an interface of wasi-nn:ext. By that,
     the host sees what the guest uses, also of a compiled guest. The instance has one function, which nothing calls:
@@ -127,6 +140,24 @@ def host() -> bytes:
 def extensions_host() -> bytes:
     """A component that imports `EXTENSIONS_HOST`. Its first type is that of the instance."""
     return _read(EXTENSIONS_FILE)
+
+
+@cache
+def serving() -> bytes:
+    """The bridge for wasi-nn:serving, as a binary."""
+    return _read(SERVING_FILE)
+
+
+@cache
+def serving_host() -> bytes:
+    """A component that imports `SERVING_HOST`. Its first type is that of the instance."""
+    return _read(SERVING_HOST_FILE)
+
+
+@cache
+def serving_placeholder() -> bytes:
+    """A component that imports nothing and exports the types of wasi-nn:serving."""
+    return _read(SERVING_PLACEHOLDER)
 
 
 @cache

@@ -1,0 +1,131 @@
+"""What guests that answer HTTP requests cost, beside a plain echo of Starlette: a request, its sandbox, and bodies.
+
+The server is the command in a process of its own. One guest is a small component in C; the other one has CPython in it
+(18 MB), as componentize-py builds it. Each request gets a fresh sandbox. All of them send a body back that they get.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx_models
+import serving
+from conftest import SUPPORT
+from http_guests import python_guest
+
+from bench.ratios import best, side_by_side
+from bench.serving import Call, memory, posting, rate
+
+ROUNDS = 60
+MANY = 5000  # requests
+SIZES = {"10 bytes": 10, "600 kB": 600_000, "5 MB": 5_000_000}
+
+
+def echo(listening: Any) -> None:
+    """Serve a plain echo by Starlette and uvicorn; tells the port."""
+    import asyncio
+
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    async def back(request: Request) -> Response:
+        return Response(await request.body())
+
+    async def serve() -> None:
+        application = Starlette(routes=[Route("/", back, methods=["POST"])])
+        server = uvicorn.Server(
+            uvicorn.Config(application, http="httptools", port=0, access_log=False, log_level="error")
+        )
+        task = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        listening.send(server.servers[0].sockets[0].getsockname()[1])
+        await task
+
+    asyncio.run(serve())
+
+
+@contextmanager
+def plain_echo() -> Iterator[tuple[str, int]]:
+    """The address of the plain echo, in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=echo, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        yield "127.0.0.1", ours.recv()
+    finally:
+        process.kill()
+        process.join()
+
+
+def makes(server: serving.Command, plain: tuple[str, int], size: int) -> dict[str, Callable[[], Call]]:
+    """What makes the calls of each echo, with a body of this size."""
+    body = bytes(size)
+    return {
+        "a plain echo of Starlette": lambda: posting(plain, "/", body, {}),
+        "a guest in C": lambda: posting(server.http, "/guests/c/echo", body, {}),
+        "a guest in Python": lambda: posting(server.http, "/guests/python/echo", body, {}),
+    }
+
+
+def latencies(server: serving.Command, plain: tuple[str, int]) -> None:
+    """Print the times of one request."""
+    print("| one client, ms: least (median) | " + " | ".join(SIZES) + " |\n|---|---|---|---|")
+    columns = []
+    for size in SIZES.values():
+        calls = {name: make() for name, make in makes(server, plain, size).items()}
+        columns.append(side_by_side(calls, ROUNDS))
+    for name in columns[0]:
+        cells = [f"{1e3 * best(times[name]):.2f} ({1e3 * statistics.median(times[name]):.2f})" for times in columns]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def rates(server: serving.Command, plain: tuple[str, int]) -> None:
+    """Print the requests a second."""
+    print("\n| 10 bytes, requests a second | 1 client | 16 clients |\n|---|---|---|")
+    for name, make in makes(server, plain, 10).items():
+        print(f"| {name} | {rate(make, 1):.0f} | {rate(make, 16):.0f} |")
+
+
+def growth(server: serving.Command, plain: tuple[str, int]) -> None:
+    """Print the memory and the open files of the server after many requests."""
+    calls = [make() for name, make in makes(server, plain, 10_000).items() if "guest" in name]
+    sizes = []
+    for _ in range(5):
+        for _ in range(MANY // 10):
+            for call in calls:
+                call()
+        files = len(os.listdir(f"/proc/{server.process.pid}/fd"))
+        sizes.append(f"{memory(server.process.pid) / 2**20:.1f} ({files})")
+    print(f"\nMiB of the server's own memory (and open files) after each fifth of {MANY} requests: {', '.join(sizes)}")
+
+
+def main() -> None:
+    """Print all tables."""
+    guests = {"c": SUPPORT / "http" / "guest.wasm", "python": python_guest()}
+    with tempfile.TemporaryDirectory() as folder, plain_echo() as plain:
+        graphs = serving.write_graphs(Path(folder), {"net": onnx_models.relu()})
+        with graphs.open("a") as file:
+            file.writelines(f'[guests.{name}]\npath = "{path}"\n' for name, path in guests.items())
+        with serving.command("--graphs", str(graphs)) as server:
+            for name in guests:
+                while server.ask("POST", f"/guests/{name}/echo", b"")[0] != 200:
+                    pass
+            latencies(server, plain)
+            rates(server, plain)
+            growth(server, plain)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Models on servers that speak the Open Inference Protocol over gRPC: Triton, KServe, another `wasi-nn serve`.
+
+A model is at `grpc://HOST:PORT/MODEL` or, with TLS, at `grpcs://HOST:PORT/MODEL`, or at a list of such addresses. Its
+inputs and outputs are those that the server tells. Options beside those of `wasi_nn.backends.remote.settings`:
+`version` (of the model) and `optional` (the names of inputs that need not be set).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wasi_nn.backends.backend import Backend
+from wasi_nn.backends.devices import REMOTE, Device
+from wasi_nn.backends.oip.graph import OipGraph
+from wasi_nn.backends.oip.metadata import described
+from wasi_nn.backends.oip.server import OipServer, imported_grpc
+from wasi_nn.backends.options import Check, is_names, is_text
+from wasi_nn.backends.remote.addresses import RemoteModel
+from wasi_nn.backends.remote.calls import Call
+from wasi_nn.backends.remote.failover import Servers
+from wasi_nn.backends.remote.settings import check, settings_of
+from wasi_nn.errors import ErrorCode, ModelNotFound, NNError
+from wasi_nn.graph.graph import Graph
+from wasi_nn.types import ExecutionTarget, GraphEncoding
+
+_OPTIONS: dict[str, Check] = {"version": is_text, "optional": is_names}
+_TIME_TO_LOAD = 30.0  # seconds for all servers together
+
+
+class OipBackend(Backend):
+    """See `wasi_nn.backends.Backend`."""
+
+    encoding = GraphEncoding.AUTODETECT
+    runtime = "oip"
+    module = "grpc"
+    extra = "remote"
+    schemes = ("grpc", "grpcs")
+    works_in_forks = False
+
+    def sniff(self, model: memoryview) -> bool:
+        return False
+
+    def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "oip runs models on other servers, not those in files")
+
+    def load_remote(self, model: RemoteModel, options: Mapping[str, Any]) -> Graph:
+        self.check_options(options)
+        settings = settings_of(options)
+        for address in model.addresses:
+            settings.require_safe(address, is_encrypted=model.scheme == "grpcs")
+        version = options.get("version", "")
+        made = [OipServer(address, settings, version, has_tls=model.scheme == "grpcs") for address in model.addresses]
+        servers = Servers(made, rotates=settings.rotates, repeats=True)  # a description may always be asked for again
+        call = Call(_TIME_TO_LOAD)
+        try:
+            answer, server = servers.ask(call, lambda server: (server.described(call), server))
+        except NNError as error:
+            if error.code is ErrorCode.NOT_FOUND:
+                raise ModelNotFound(error.message) from None
+            raise
+        inputs, outputs, metadata = described(server.name, answer, options.get("optional", ()))
+        return OipGraph(
+            inputs, outputs, metadata, Servers(made, rotates=settings.rotates, repeats=settings.repeats), settings
+        )
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        check("models at grpc://", options, _OPTIONS)
+
+    def list_devices(self) -> Sequence[Device]:
+        imported_grpc()  # without it, there is no device
+        return [REMOTE]

@@ -1,0 +1,1 @@
+"""What the backends of models on other servers share: addresses, credentials, deadlines and failover."""

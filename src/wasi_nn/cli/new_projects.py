@@ -1,0 +1,100 @@
+"""The languages of `wasi-nn new`: what a new project gets from the SDKs, and the tools that build it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project of one language.
+
+    title     the language's name in words
+    abis      what its guests are: core modules, components
+    vendored  folders and files of the SDKs, and their places in the project
+    build     the command that builds `guest.wasm`
+    tool      the tool that builds, if it is here; else None
+    install   what to install for it
+    """
+
+    title: str
+    abis: str
+    vendored: Mapping[str, str]
+    build: str
+    tool: Callable[[], str | None]
+    install: str
+
+
+def _zig() -> str | None:
+    if find_spec("ziglang") is not None:
+        return "zig (Python package ziglang)"
+    return None
+
+
+def _rust() -> str | None:
+    """Cargo, if its compiler has the standard library for a target of WASI."""
+    rustc = shutil.which("rustc")
+    if rustc is None or shutil.which("cargo") is None:
+        return None
+    try:
+        asked = subprocess.run([rustc, "--print", "sysroot"], capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    for target in ("wasm32-wasip1", "wasm32-wasi"):
+        if Path(asked.stdout.strip(), "lib", "rustlib", target, "lib").is_dir():
+            return f"cargo, target {target}"
+    return None
+
+
+def _npm() -> str | None:
+    return "npm" if shutil.which("npm") is not None else None
+
+
+PROJECTS: Mapping[str, Project] = {
+    "assemblyscript": Project(
+        "AssemblyScript",
+        "core",
+        {"assemblyscript/assembly": "wasi-nn", "assemblyscript/examples/files.ts": "files.ts"},
+        "npm install && npm run build",
+        _npm,
+        "Node.js with npm",
+    ),
+    "c": Project("C", "core, component", {"c/include": "include"}, "make", _zig, "pip install ziglang"),
+    "cpp": Project(
+        "C++",
+        "core, component",
+        {"c/include": "include", "cpp/include": "include"},
+        "make",
+        _zig,
+        "pip install ziglang",
+    ),
+    "rust": Project(
+        "Rust",
+        "core, component",
+        {"rust/Cargo.toml": "wasi-nn-guest/Cargo.toml", "rust/src": "wasi-nn-guest/src"},
+        "make",
+        _rust,
+        "rustup target add wasm32-wasip1; on Debian, apt install cargo libstd-rust-dev-wasm32 lld-14",
+    ),
+}
+
+
+def readme(project: Project, name: str) -> str:
+    """The README of a new project."""
+    sdk = next(iter(project.vendored.values())).partition("/")[0]
+    return f"""# {name}
+
+A guest for wasi-nn in {project.title}. It tells the colour of a red square, by the model `colours.onnx`.
+
+    {project.build}
+    wasi-nn run --graph colours=colours.onnx guest.wasm    # a model that the host's operator names
+    wasi-nn run --dir . guest.wasm                         # the same model, from the guest's own bytes
+
+The build needs: {project.install}. `wasi-nn run --log-calls ...` shows each call of the guest.
+The SDK is in `{sdk}`; `wasi-nn sdk` shows its README and more examples.
+"""

@@ -1,0 +1,131 @@
+"""`HttpGuest`: a component that exports `wasi:http/incoming-handler`. It answers each request in a fresh sandbox."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from wasmtime import Engine, ExitTrap, Store, Trap, WasmtimeError
+from wasmtime.component import Component, ComponentInstanceType, Linker
+
+from wasi_nn.abi.component import bridge
+from wasi_nn.abi.component.linking import add_shared_functions
+from wasi_nn.abi.component.resources import Resources
+from wasi_nn.abi.component.typed_functions import caller
+from wasi_nn.abi.component.values import VALUE_SIZE, Frame
+from wasi_nn.abi.http.functions import add_http
+from wasi_nn.abi.http.types import IncomingRequest, ResponseOutparam, Running
+from wasi_nn.abi.http.vocabulary import own
+from wasi_nn.abi.wasmtime_c_api import ADDRESS, SIZE, require_success, symbol
+from wasi_nn.errors import GuestError, GuestTrap
+from wasi_nn.guests import guest_file
+from wasi_nn.guests.extensions import require_allowed
+from wasi_nn.guests.http.sandbox import Sandbox, opened
+from wasi_nn.guests.http.streams import StreamsHelper, send_stdout_to_stderr
+from wasi_nn.guests.store_limits import MemoryCounts
+from wasi_nn.session.policy import EXTENSIONS
+
+if TYPE_CHECKING:
+    from wasi_nn.abi.http.exchange import Exchange
+    from wasi_nn.session.session import Session
+
+HANDLER = "wasi:http/incoming-handler@0.2."
+"""The beginning of the name of the interface that such a guest exports; the number of a patch follows."""
+
+_MOST_RESOURCES = 1024  # that a guest holds of a request: fields, bodies and so on
+
+_call = symbol("wasmtime_component_func_call", ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE, ADDRESS, SIZE)
+_REQUEST, _OUTPARAM = own("incoming-request"), own("response-outparam")
+
+
+class HttpGuest:
+    """A compiled component. Several threads may use it at once. Raises `GuestError` for one that isn't such a guest."""
+
+    def __init__(
+        self, name: str, component: Component, engine: Engine, counts: MemoryCounts, helper: StreamsHelper
+    ) -> None:
+        self.name = name
+        self._component = component
+        self._engine = engine
+        self._counts = counts
+        self._helper = helper
+        imports = list(component.type.imports(engine))
+        interface = handler_of(component, engine)
+        handle = None
+        if interface is not None:
+            handle = component.get_export_index("handle", component.get_export_index(interface))
+        if handle is None:
+            raise GuestError(f"{name} answers no HTTP requests: it exports no '{HANDLER}x' with its function 'handle'")
+        self._handle = handle
+        require_allowed(name, bridge.marked(imports), EXTENSIONS)
+        self._takes_byte_strings = "byte-strings" in bridge.marked(imports)
+        self._linker = Linker(engine)
+        self._linker.add_wasip2()
+        send_stdout_to_stderr(self._linker, imports)
+        add_http(self._linker, imports)
+        self._nn = add_shared_functions(self._linker, imports, EXTENSIONS)
+
+    def answer(self, exchange: Exchange, sandbox: Sandbox) -> None:
+        """Have the guest answer a request, in a sandbox of its own, on this thread. Returns when the guest has ended.
+
+        Raises `GuestTrap` if it traps, also when it is stopped, and `GuestError` if it can't be run.
+        """
+        session = sandbox.session
+        # The helper, which has no memory, is one instance more; the guest's linker is made already.
+        with opened(self.name, self._engine, self._component, self._counts, sandbox, own_instances=1) as (
+            store,
+            wasi,
+            _,
+        ):
+            wasi.set_in(store)
+            try:
+                self._run(store, exchange, session)
+            except (Trap, WasmtimeError) as error:
+                if session.interruption is not None:
+                    raise session.interruption from None
+                if not isinstance(error, ExitTrap):
+                    raise guest_file.guest_error(self.name, error, sandbox.limits) from None
+        if sandbox.output.excess:
+            raise GuestTrap(sandbox.output.excess)
+
+    def _run(self, store: Store, exchange: Exchange, session: Session) -> None:
+        session.takes_byte_strings = self._takes_byte_strings
+        running = Running(exchange, self._helper.in_store(store))
+        caller.state, caller.resources = running, Resources(_MOST_RESOURCES)
+        caller.nn = _Functions(self._nn(session).function)
+        try:
+            instance = self._linker.instantiate(store, self._component)
+            function = instance.get_func(store, self._handle)
+            assert function is not None  # the component's type has it
+            context = ctypes.cast(store._context(), ADDRESS)
+            frame = Frame(context.value or 0, caller.resources)
+            values = (ctypes.c_char * (2 * VALUE_SIZE))()
+            at = ctypes.addressof(values)
+            _REQUEST.lower(frame, at, IncomingRequest(exchange.request))
+            _OUTPARAM.lower(frame, at + VALUE_SIZE, ResponseOutparam())
+            require_success(_call(ctypes.addressof(function._func), context, at, 2, None, 0))
+        finally:
+            caller.state = None
+            del caller.resources, caller.nn
+
+
+class _Functions(dict[str, Callable[..., object]]):
+    """The functions of one session, each made when it is first called."""
+
+    def __init__(self, make: Callable[[str], Callable[..., object]]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, name: str) -> Callable[..., object]:
+        function = self[name] = self._make(name)
+        return function
+
+
+def handler_of(component: Component, engine: Engine) -> str | None:
+    """The interface by which a component answers HTTP requests, if it exports one."""
+    exports = component.type.exports(engine)
+    return next(
+        (name for name in exports if name.startswith(HANDLER) and isinstance(exports[name].ty, ComponentInstanceType)),
+        None,
+    )

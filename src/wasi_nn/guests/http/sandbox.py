@@ -1,0 +1,80 @@
+"""The sandbox in which a guest answers one request."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wasmtime import Engine, Module, Store
+
+from wasi_nn.guests.component_files import watch_files
+from wasi_nn.guests.run_clock import RunClock
+from wasi_nn.guests.store_limits import MemoryCounts, new_store
+from wasi_nn.guests.wasi import Wasi
+
+if TYPE_CHECKING:
+    from wasmtime.component import Component
+
+    from wasi_nn.guests.arguments import RunArguments
+    from wasi_nn.guests.output import Output
+    from wasi_nn.limits.compute_guard import ComputeGuard
+    from wasi_nn.limits.limits import Limits
+    from wasi_nn.session.session import Session
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """What a guest may use for one request.
+
+    The descriptors are ends of pipes for the bodies, which `opened` closes; `body` is None where the request has none.
+    `stopped_by` gets the function that stops the guest, and at the end None.
+    """
+
+    arguments: RunArguments
+    limits: Limits
+    session: Session
+    guard: ComputeGuard
+    output: Output
+    body: int | None
+    answer: int
+    stopped_by: Callable[[Callable[[str], None] | None], None]
+
+
+@contextmanager
+def opened(
+    name: str,
+    engine: Engine,
+    guest: Module | Component,
+    counts: MemoryCounts,
+    sandbox: Sandbox,
+    environment: Mapping[str, str] | None = None,
+    own_instances: int = 0,
+) -> Iterator[tuple[Store, Wasi, RunClock]]:
+    """A store with a guest's WASI and limits, within the time of the request, on this thread.
+
+    `environment` replaces the guest's. `own_instances` are those of this package that the store has beside the guest's.
+    """
+    arguments, limits = sandbox.arguments, sandbox.limits
+    try:
+        env = arguments.env if environment is None else environment
+        wasi = Wasi([name, *arguments.args], env, arguments.dirs, None, sandbox.output, limits)
+        wasi.connect(sandbox.body, sandbox.answer)
+    finally:
+        for descriptor in (sandbox.body, sandbox.answer):
+            if descriptor is not None:
+                os.close(descriptor)
+    store = new_store(engine, limits, guest, counts, own_instances + wasi.extra_instances(guest))
+    try:
+        with closing(RunClock(engine, store, limits, sandbox.guard)) as clock:
+            sandbox.output.stop = clock.stop
+            sandbox.stopped_by(clock.stop)
+            try:
+                with watch_files(arguments.dirs, limits, None if isinstance(guest, Module) else clock.stop):
+                    yield store, wasi, clock
+            finally:
+                sandbox.stopped_by(None)
+    finally:
+        store.close()

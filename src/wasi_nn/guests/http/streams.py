@@ -1,0 +1,140 @@
+"""The engine's streams for the bodies of a request and its answer.
+
+The engine gives a guest's store two streams of our choice: standard input and standard output. So these two are the
+bodies, as pipes. A component of a few instructions, which is instantiated beside the guest, asks the engine for them:
+the engine gives streams to components only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+from typing import Any
+
+from wasmtime import Engine, Store
+from wasmtime.component import Component, ExportIndex, Linker
+
+from wasi_nn.abi.component.typed_functions import define
+from wasi_nn.abi.component.values import VALUE_SIZE
+from wasi_nn.abi.http.types import Running, Streams
+from wasi_nn.abi.http.vocabulary import STREAM
+from wasi_nn.abi.wasmtime_c_api import ADDRESS, SIZE, require_success, symbol
+
+_HELPER = """
+(component
+  (import "wasi:io/poll@0.2.0" (instance $poll (export "pollable" (type (sub resource)))))
+  (import "wasi:io/streams@0.2.0" (instance $streams
+    (export "input-stream" (type (sub resource)))
+    (export "output-stream" (type (sub resource)))))
+  (alias export $poll "pollable" (type $pollable))
+  (alias export $streams "input-stream" (type $input))
+  (alias export $streams "output-stream" (type $output))
+  (import "wasi:cli/stdin@0.2.0" (instance $stdin
+    (alias outer 1 $input (type $t)) (export "input-stream" (type $stream (eq $t)))
+    (export "get-stdin" (func (result (own $stream))))))
+  (import "wasi:cli/stdout@0.2.0" (instance $stdout
+    (alias outer 1 $output (type $t)) (export "output-stream" (type $stream (eq $t)))
+    (export "get-stdout" (func (result (own $stream))))))
+  (import "wasi:cli/stderr@0.2.0" (instance $stderr
+    (alias outer 1 $output (type $t)) (export "output-stream" (type $stream (eq $t)))
+    (export "get-stderr" (func (result (own $stream))))))
+  (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+    (alias outer 1 $pollable (type $t)) (export "pollable" (type $ready (eq $t)))
+    (export "subscribe-duration" (func (param "when" u64) (result (own $ready))))))
+  (alias export $stdin "get-stdin" (func $get-stdin))
+  (alias export $stdout "get-stdout" (func $get-stdout))
+  (alias export $stderr "get-stderr" (func $get-stderr))
+  (alias export $clock "subscribe-duration" (func $subscribe))
+  (core func $in (canon lower (func $get-stdin)))
+  (core func $out (canon lower (func $get-stdout)))
+  (core func $err (canon lower (func $get-stderr)))
+  (core func $wait (canon lower (func $subscribe)))
+  (core module $code
+    (import "host" "in" (func $in (result i32)))
+    (import "host" "out" (func $out (result i32)))
+    (import "host" "err" (func $err (result i32)))
+    (import "host" "wait" (func $wait (param i64) (result i32)))
+    (func (export "in") (result i32) (call $in))
+    (func (export "out") (result i32) (call $out))
+    (func (export "err") (result i32) (call $err))
+    (func (export "ready") (result i32) (call $wait (i64.const 0))))
+  (core instance $host
+    (export "in" (func $in)) (export "out" (func $out)) (export "err" (func $err)) (export "wait" (func $wait)))
+  (core instance $guest (instantiate $code (with "host" (instance $host))))
+  (alias core export $guest "in" (core func $call-in))
+  (alias core export $guest "out" (core func $call-out))
+  (alias core export $guest "err" (core func $call-err))
+  (alias core export $guest "ready" (core func $call-ready))
+  (func (export "request-body") (result (own $input)) (canon lift (core func $call-in)))
+  (func (export "response-body") (result (own $output)) (canon lift (core func $call-out)))
+  (func (export "errors") (result (own $output)) (canon lift (core func $call-err)))
+  (func (export "ready") (result (own $pollable)) (canon lift (core func $call-ready))))
+"""
+
+_STDOUT = "wasi:cli/stdout@0.2."
+_PAYLOAD = 8  # bytes before the handle in a value
+
+_call = symbol("wasmtime_component_func_call", ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE, ADDRESS, SIZE)
+
+
+class StreamsHelper:
+    """The component that asks for streams, compiled for an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._component = Component(engine, _HELPER)
+        # A linker without the host's own functions: for guests, one of these takes the place of the engine's.
+        self._linker = Linker(engine)
+        self._linker.add_wasip2()
+        self._exports = {name: self._index(name) for name in ("request-body", "response-body", "errors", "ready")}
+
+    def _index(self, name: str) -> ExportIndex:
+        index = self._component.get_export_index(name)
+        assert index is not None  # it is in the text above
+        return index
+
+    def in_store(self, store: Store) -> EngineStreams:
+        """The streams of a store, whose WASI is set."""
+        instance = self._linker.instantiate(store, self._component)
+        functions = {name: instance.get_func(store, index) for name, index in self._exports.items()}
+        return EngineStreams(store, functions)
+
+
+class EngineStreams(Streams):
+    """The streams of a store."""
+
+    def __init__(self, store: Store, functions: dict[str, Any]) -> None:
+        self._context = ctypes.cast(store._context(), ADDRESS)
+        self._functions = functions
+
+    def request_body(self) -> int:
+        return self._get("request-body")
+
+    def response_body(self) -> int:
+        return self._get("response-body")
+
+    def errors(self) -> int:
+        return self._get("errors")
+
+    def ready(self) -> int:
+        return self._get("ready")
+
+    def _get(self, name: str) -> int:
+        result = ctypes.create_string_buffer(VALUE_SIZE)
+        function = ctypes.addressof(self._functions[name]._func)
+        require_success(_call(function, self._context, None, 0, ctypes.addressof(result), 1))
+        return ctypes.c_uint64.from_buffer(result, _PAYLOAD).value
+
+
+def send_stdout_to_stderr(linker: Linker, imports: Iterable[str]) -> None:
+    """Have what a guest prints go to the log with its errors, since standard output is the answer's body here."""
+    linker.allow_shadowing = True
+    with linker.root() as root:
+        for name in imports:
+            if name.startswith(_STDOUT):
+                with root.add_instance(name) as instance:
+                    define(instance, "get-stdout", (), STREAM, _errors)
+    linker.allow_shadowing = False
+
+
+def _errors(running: Running) -> int:
+    return running.streams.errors()

@@ -1,0 +1,1 @@
+"""Guests as endpoints: WebAssembly that a server runs for its requests."""

@@ -1,0 +1,118 @@
+"""`Handler`: a guest of the operator that answers requests, with what it may use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wasi_nn.guests.arguments import RunArguments, run_arguments
+from wasi_nn.guests.directories import Directory
+from wasi_nn.guests.http.cgi_guest import CgiGuest
+from wasi_nn.guests.http.http_guest import HttpGuest
+from wasi_nn.guests.http.sandbox import Sandbox
+from wasi_nn.guests.output import Output
+from wasi_nn.limits.compute_guard import ComputeGuard, Turns as ComputeTurns
+from wasi_nn.serving.compute_queue import ComputeQueue, Turns
+from wasi_nn.serving.failures import Reason, ServingError
+from wasi_nn.serving.http_guests.answer import CgiAnswer, GuestAnswer
+from wasi_nn.session.session import Session
+
+if TYPE_CHECKING:
+    from wasi_nn.abi.http.exchange import Exchange
+    from wasi_nn.limits.usage import Usage
+    from wasi_nn.loading.registry import Registry
+    from wasi_nn.loading.served_guest import ServedGuest
+    from wasi_nn.serving.http_guests.call import GuestCall
+    from wasi_nn.serving.http_guests.pipes import ReadingEnd
+
+_MOST_ABANDONED = 4  # requests of one guest that should have ended
+_FIELDS = 4  # times the bytes of a request's headers, for what a guest holds of fields
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all guests of a server share: its graphs, their turns, the turns of their computes, and the count of what
+    they hold."""
+
+    registry: Registry
+    queue: ComputeQueue
+    compute_turns: ComputeTurns
+    usage: Usage
+    header_bytes: int
+
+
+class Handler:
+    """A guest, its description, its line of requests that wait, and those that it answers now."""
+
+    def __init__(self, name: str, described: ServedGuest, guest: HttpGuest | CgiGuest, shared: Shared) -> None:
+        self.name = name
+        self.turns = Turns(shared.queue)
+        self.calls: set[GuestCall] = set()
+        """The requests whose guest runs."""
+        self.abandoned = 0
+        """How many of them should have ended, and have no turn any more."""
+        self.most_field_bytes = _FIELDS * shared.header_bytes
+        self.described = described
+        """What the operator says about it."""
+        self._guest = guest
+        self._shared = shared
+        self._arguments: RunArguments = run_arguments(
+            described.arguments,
+            described.environment,
+            {path: Directory(it.path, read_only=not it.writable) for path, it in described.directories.items()},
+            None,
+        )
+
+    def require_room(self) -> None:
+        """Raise `ServingError` if too many requests of this guest should have ended and haven't."""
+        if self.abandoned >= _MOST_ABANDONED:
+            text = f"{self.abandoned} requests of this guest don't end: it takes no more until one of them does"
+            raise ServingError(Reason.UNAVAILABLE, text, retry_after=60)
+
+    def stop_all(self) -> None:
+        """Stop all guests that run, since the server ends."""
+        for call in list(self.calls):
+            call.stop(ServingError(Reason.UNAVAILABLE, "the server is ending"))
+
+    def new_answer(self, body: ReadingEnd) -> GuestAnswer:
+        """What hears of the guest's answer to one request, whose bytes come from a pipe."""
+        if isinstance(self._guest, CgiGuest):
+            return CgiAnswer(body, self._shared.header_bytes)
+        return GuestAnswer(body)
+
+    def new_output(self) -> Output:
+        """What keeps the text that the guest prints while it answers one request."""
+        return Output(self.described.limits)
+
+    def until(self, longest: float) -> float:
+        """The deadline of a request that begins now and may end at `longest` at the latest, on `time.monotonic`'s
+        clock."""
+        run_time = self.described.limits.run_time
+        return longest if run_time is None else min(longest, time.monotonic() + run_time)
+
+    def run(
+        self,
+        exchange: Exchange,
+        output: Output,
+        body: int | None,
+        answer: int,
+        until: float,
+        stopped_by: Callable[[Callable[[str], None] | None], None],
+    ) -> None:
+        """Have the guest answer a request, in a fresh sandbox, on this thread. Raises as `HttpGuest.answer` does."""
+        limits, shared = self.described.limits, self._shared
+        guard = ComputeGuard(limits, shared.compute_turns)
+        guard.run_until = until
+        with Session(
+            shared.registry,
+            allow_load=False,
+            allow_names=self.described.graphs,
+            rules=shared.registry.rules,
+            limits=limits,
+            totals=shared.usage,
+            guard=guard,
+        ) as session:
+            sandbox = Sandbox(self._arguments, limits, session, guard, output, body, answer, stopped_by)
+            self._guest.answer(exchange, sandbox)

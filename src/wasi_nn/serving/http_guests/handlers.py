@@ -1,0 +1,160 @@
+"""`Handlers`: the guests of a file of graphs that answer HTTP requests, each under a path of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from starlette.exceptions import HTTPException
+from wasmtime import Module
+
+from wasi_nn.errors import GuestError, WasiNNError, one_line
+from wasi_nn.guests.compile_cache import CompileCache, default_directory
+from wasi_nn.guests.compiler import GuestCompiler
+from wasi_nn.guests.engine import new_engine
+from wasi_nn.guests.engine_start import start_wasi
+from wasi_nn.guests.http.cgi_guest import CgiGuest
+from wasi_nn.guests.http.http_guest import HttpGuest
+from wasi_nn.guests.http.streams import StreamsHelper
+from wasi_nn.guests.runs import Work
+from wasi_nn.guests.store_limits import MemoryCounts
+from wasi_nn.limits.compute_guard import Turns
+from wasi_nn.limits.limits import HostLimits
+from wasi_nn.limits.usage import Usage
+from wasi_nn.loading.served_guest import ServedGuest, Serves
+from wasi_nn.serving.compute_queue import ComputeQueue
+from wasi_nn.serving.failures import Reason, ServingError
+from wasi_nn.serving.guests.kinds import kind_of
+from wasi_nn.serving.http_guests.endpoint import Endpoint
+from wasi_nn.serving.http_guests.handler import Handler, Shared
+from wasi_nn.serving.thread_calls import in_thread
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+    from wasmtime.component import Component
+
+    from wasi_nn.loading.registry import Registry
+    from wasi_nn.serving.front import Front
+
+logger = logging.getLogger("wasi_nn.serving")
+
+PREFIX = "/guests/"
+
+_CLOSE_TIME = 1.0  # seconds for guests to end when the server ends
+
+
+class _Compiler:
+    """Compiles guests for one engine: those that count fuel need another one."""
+
+    def __init__(self, *, fuel: bool) -> None:
+        start_wasi()
+        self.engine = new_engine(fuel=fuel)
+        self.counts = MemoryCounts()
+        self.helper = StreamsHelper(self.engine)
+        directory = default_directory() / "fuel" if fuel else default_directory()
+        self._compiler = GuestCompiler(self.engine, CompileCache(directory), self.counts, fuel=fuel)
+
+    def compile(self, described: ServedGuest) -> Module | Component:
+        work: Work[Module | Component] = Work(described.limits)
+        work.begin(lambda: self._compiler.compile(described.path, described.limits, work))
+        return work.wait()
+
+
+class Handlers:
+    """The application for all paths that the server itself has none for. All methods are called in the event loop."""
+
+    def __init__(self, front: Front, registry: Registry) -> None:
+        limits = front.service.limits
+        self._front = front
+        self._registry = registry
+        queue = ComputeQueue(limits.guests, limits.total_queue, limits.queue)
+        turns, usage = Turns(HostLimits(computes=limits.computes)), Usage(HostLimits())
+        self._shared = Shared(registry, queue, turns, usage, limits.header_bytes)
+        self._compilers: dict[bool, _Compiler] = {}
+        self.handlers: dict[str, Handler] = {}
+        """The guests that are compiled, by their names."""
+        self._endpoints: dict[str, Endpoint] = {}
+        self._mounts: dict[str, str] = {}  # the names by the beginnings of their paths, the longest of them first
+        self._failures: dict[str, str] = {}
+        self._changing = asyncio.Lock()
+
+    async def load(self, changed: frozenset[str] = frozenset()) -> None:
+        """Compile the guests of the registry that are new or changed; the old ones answer until then, and further if
+        the new ones can't be compiled. What fails is logged."""
+        async with self._changing:
+            served = {name: await in_thread(partial(_serves_http, it)) for name, it in self._registry.guests.items()}
+            guests = {name: it for name, it in self._registry.guests.items() if served.get(name)}
+            mounts = sorted(((_mount_of(name, it), name) for name, it in guests.items()), key=lambda it: -len(it[0]))
+            self._mounts = dict(reversed(mounts))  # of two with one path, the first has it
+            self._mounts = {path: self._mounts[path] for path, _ in mounts}
+            for name in set(self.handlers) - set(guests):
+                del self.handlers[name], self._endpoints[name]
+            for name, described in guests.items():
+                if name not in changed and name in self.handlers and self.handlers[name].described == described:
+                    continue
+                prefix = _mount_of(name, described)
+                try:
+                    if self._mounts[prefix] != name:
+                        raise GuestError(f"its path {prefix} is that of guest {self._mounts[prefix]}")
+                    handler = await in_thread(partial(self._handler, name, described))
+                except (WasiNNError, OSError) as error:
+                    self._failures[name] = one_line(error)
+                    logger.error("guest %s can't be served: %s", name, one_line(error))
+                    continue
+                self._failures.pop(name, None)
+                self.handlers[name] = handler
+                self._endpoints[name] = Endpoint(self._front, handler, prefix)
+
+    def places(self) -> list[tuple[str, str, str]]:
+        """For each guest that answers requests or should, its name, its path, and why it isn't ready, or nothing."""
+        return [(name, f"{mount}/", self._reason(name)) for mount, name in sorted(self._mounts.items())]
+
+    def _reason(self, name: str) -> str:
+        return "" if name in self.handlers else self._failures.get(name, "not loaded yet")
+
+    async def close(self) -> None:
+        """Stop all guests, and wait a little for their ends: none should come back into an interpreter that ends."""
+        for handler in self.handlers.values():
+            handler.stop_all()
+        until = asyncio.get_running_loop().time() + _CLOSE_TIME
+        while asyncio.get_running_loop().time() < until and any(it.calls for it in self.handlers.values()):
+            await asyncio.sleep(0.01)
+
+    def _handler(self, name: str, described: ServedGuest) -> Handler:
+        """A guest, compiled. Raises `GuestError`."""
+        if described.reuse:
+            raise GuestError("it can't have reuse = true: each request of HTTP gets a sandbox of its own")
+        fuel = described.limits.fuel is not None
+        compiler = self._compilers.get(fuel) or self._compilers.setdefault(fuel, _Compiler(fuel=fuel))
+        compiled = compiler.compile(described)
+        file, engine, counts = described.path.name, compiler.engine, compiler.counts
+        guest = (
+            CgiGuest(file, compiled, engine, counts)
+            if isinstance(compiled, Module)
+            else HttpGuest(file, compiled, engine, counts, compiler.helper)
+        )
+        return Handler(name, described, guest, self._shared)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["raw_path"].decode("latin-1")
+        name = next((name for mount, name in self._mounts.items() if f"{path}/".startswith(f"{mount}/")), None)
+        if name is None:
+            raise HTTPException(404)
+        if name not in self._endpoints:
+            raise ServingError(Reason.UNAVAILABLE, f"guest {name!r} isn't ready: {self._reason(name)}", retry_after=10)
+        await self._endpoints[name](scope, receive, send)
+
+
+def _mount_of(name: str, described: ServedGuest) -> str:
+    """The path under which a guest answers."""
+    return described.mount or f"{PREFIX}{quote(name, safe='')}"
+
+
+def _serves_http(guest: ServedGuest) -> bool:
+    try:
+        return kind_of(guest) is Serves.HTTP
+    except GuestError:  # it counts as a model, of which clients can ask why it isn't ready
+        return False

@@ -1,0 +1,136 @@
+"""`wasi-nn new`: a project of each language is made, built by its own command, and runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from conftest import need, need_command
+
+from wasi_nn.cli import main
+from wasi_nn.cli.new_projects import PROJECTS
+
+Output = pytest.CaptureFixture[str]
+
+
+def new(*arguments: str) -> int:
+    return main(["new", *arguments])
+
+
+def need_tools(language: str) -> None:
+    """Skip the test where the language's tools aren't here; in continuous integration, fail it."""
+    if language in ("c", "cpp"):
+        need("ziglang", "ziglang==0.17.1")
+    elif language == "assemblyscript":
+        need_command("npm", "npm")
+    else:
+        need_command("/usr/bin/cargo", "cargo rustc libstd-rust-dev-wasm32 lld-14")
+
+
+def build(language: str, folder: Path) -> None:
+    """Build a project by its own command, with the tools that its README names."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    if language == "rust":
+        environment = {key: value for key, value in environment.items() if not key.startswith(("RUST", "CARGO"))}
+        environment["PATH"] = "/usr/bin:/bin"  # Debian's
+    subprocess.run(PROJECTS[language].build, shell=True, cwd=folder, env=environment, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("language", PROJECTS)
+def test_a_new_project_builds_and_runs(
+    language: str, tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch, capfd: Output
+) -> None:
+    need_tools(language)
+    folder = tmp_path / "my-guest"
+    assert new(language, str(folder)) == 0
+    assert PROJECTS[language].build in capfd.readouterr().out
+    build(language, folder)
+    monkeypatch.chdir(folder)
+
+    def run(*options: str) -> tuple[int, str, str]:
+        code = main(["run", *options, "guest.wasm"])
+        return code, *capfd.readouterr()
+
+    assert run("--graph", "colours=colours.onnx") == (0, "red\n", "")
+    code, output, _ = run("--dir", ".")
+    assert (code, output) == (0, "no graph is named colours here: loading colours.onnx\nred\n")
+    code, output, errors = run()
+    assert code == 1
+    assert "colours.onnx" in errors
+    assert "--dir ." in errors
+    code, output, errors = run("--no-load", "--dir", ".")
+    assert code != 0
+    assert "red" not in output
+
+
+@pytest.mark.parametrize("language", PROJECTS)
+def test_a_project_has_a_readme_with_its_commands(language: str, tmp_path: Path) -> None:
+    folder = tmp_path / "a guest"
+    assert new(language, str(folder)) == 0
+    text = (folder / "README.md").read_text()
+    assert text.startswith("# a guest\n")
+    assert f"\n    {PROJECTS[language].build}\n" in text
+    assert "wasi-nn run --graph colours=colours.onnx guest.wasm" in text
+    assert len(text.splitlines()) <= 12
+    assert (folder / "colours.onnx").stat().st_size > 0
+    assert not list(folder.rglob("*.wasm"))
+
+
+def test_the_languages_are_those_with_a_template() -> None:
+    templates = {path.parent.name for path in (Path(__file__).parent.parent / "sdk").glob("*/template")}
+    assert set(PROJECTS) == templates
+
+
+def test_the_list_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    monkeypatch.setattr(shutil, "which", lambda command: None)
+    assert new("--list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["language", "guests", "tool", "here"]
+    assert [line.split()[0] for line in lines[1:] if not line.startswith(" ")] == list(PROJECTS)
+    assert "none: Node.js with npm" in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "LANGUAGE is missing"),
+        (["c"], "DIRECTORY is missing"),
+        (["rst", "x"], "no project is in 'rst': there are assemblyscript, c, cpp, rust; did you mean rust?"),
+        (["\x1b[2J", "x"], "no project is in '\\\\x1b[2J'"),
+        (["--list", "c"], "--list goes without LANGUAGE and DIRECTORY"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_one_line(arguments: Sequence[str], message: str, capsys: Output) -> None:
+    assert new(*arguments) == 2
+    output, errors = capsys.readouterr()
+    assert (output, len(errors.splitlines())) == ("", 1)
+    assert message in errors
+
+
+def test_nothing_is_overwritten(tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for place in (tmp_path, tmp_path / "notes.txt"):
+        assert new("c", str(place)) == 1
+        assert "is there already, and isn't an empty directory" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    (tmp_path / "empty").mkdir()
+    assert new("c", str(tmp_path / "empty")) == 0
+
+
+def test_a_place_that_cant_be_written_is_told(tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "file").write_text("")
+    assert new("c", str(tmp_path / "file" / "guest")) == 1
+    assert "can't be written" in capsys.readouterr().err
+
+
+def test_a_missing_tool_is_told_with_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda command: None)
+    assert new("assemblyscript", str(tmp_path / "guest")) == 0
+    assert "The build needs what isn't here: Node.js with npm" in capsys.readouterr().out

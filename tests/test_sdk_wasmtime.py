@@ -1,0 +1,127 @@
+"""The examples of the SDKs on Wasmtime's command, whose wasi-nn is another one: the same guests, as core modules and as
+components, with OpenVINO's models. What Wasmtime does otherwise is listed here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import classifiers
+import pytest
+import sdk_guests
+from conftest import need
+from sdk_languages.language import Guest
+
+from bench import wasmtime_setup
+
+need("openvino", "'wasi-nn[openvino]'")
+
+OTHERWISE = {
+    "core": {
+        "unknown name": "unsupported-operation, with a message: true",
+        "no inputs": "success",  # it computes on zeros
+        "wrong type": "runtime-error",
+        "no output yet": "success",
+        "no such output": "runtime-error",
+        "small buffer": "too-large, 0 bytes needed",  # it writes no size
+    },
+    "component": {"no inputs": "success", "wrong type": "runtime-error"},
+}
+"""What `tour` says on Wasmtime that it doesn't say here."""
+
+CANT_RUN = sorted(
+    (guest for guest in sdk_guests.GUESTS if guest.abi == "wasmedge" or guest.program == "extensions"), key=str
+)
+"""Guests that import functions which Wasmtime lacks: WasmEdge's, and those of wasi-nn:ext."""
+
+Run = Callable[[Guest, Sequence[str], Sequence[Path], Path], subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    """Runs a guest on Wasmtime, with these folders of OpenVINO's models as graphs and a folder as its own."""
+    command = wasmtime_setup.installed()
+    if command is None:
+        message = "Wasmtime isn't installed: `make test` installs it"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    environment = os.environ | {"LD_LIBRARY_PATH": str(wasmtime_setup.openvino_library())}
+
+    def run_guest(
+        guest: Guest, arguments: Sequence[str], graphs: Sequence[Path], directory: Path
+    ) -> subprocess.CompletedProcess[str]:
+        options = [it for graph in graphs for it in ("-S", f"nn-graph=openvino::{graph}")]
+        line = [str(command), "run", "-S", "nn", *options, "--dir", f"{directory}::.", str(sdk_guests.path_of(guest))]
+        return subprocess.run([*line, *arguments], env=environment, capture_output=True, text=True)
+
+    return run_guest
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the models of `tour`, each in a folder of its name."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    folder = tmp_path_factory.mktemp("models")
+
+    def save(name: str, types: dict[str, str], operation: Callable[[object], object] = lambda it: it) -> None:
+        size = 4 if name == "relu" else 2
+        inputs = [ops.parameter([size], getattr(ov.Type, kind), name=it) for it, kind in types.items()]
+        for tensor, it in zip(inputs, types, strict=True):
+            tensor.output(0).set_names({it})
+        model = ov.Model([ops.result(operation(it)) for it in inputs], inputs, name)
+        (folder / name).mkdir()
+        ov.save_model(model, folder / name / "model.xml", compress_to_fp16=False)
+
+    save("types", {name: name for name in sdk_guests.TYPES})
+    save("bf16", {"x": "bf16"})
+    save("relu", {"x": "f32"}, ops.relu)
+    return folder
+
+
+@pytest.mark.parametrize("guest", sdk_guests.named("tour", ["core", "component"]), ids=str)
+def test_arrays_of_every_type_and_a_model_from_bytes(guest: Guest, run: Run, folder: Path) -> None:
+    arguments = ["openvino", "relu/model.xml", "relu/model.bin"]
+    ran = run(guest, arguments, [folder / "types", folder / "bf16"], folder)
+    lines = [line.partition(": ") for line in sdk_guests.expected(guest).splitlines()]
+    expected = [f"{what}: {OTHERWISE[guest.abi].get(what, answer)}" for what, _, answer in lines]
+    assert (ran.returncode, ran.stdout.splitlines()) == (0, expected), ran.stderr
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    need("torch", "'wasi-nn[pytorch]'")
+    return sdk_guests.photographs(tmp_path_factory.mktemp("photographs"))
+
+
+@pytest.fixture(scope="module")
+def best(pictures: Path) -> str:
+    return sdk_guests.best_labels(pictures)
+
+
+@pytest.mark.parametrize("guest", sdk_guests.named("classify"), ids=str)
+def test_photographs_are_classified(guest: Guest, run: Run, pictures: Path, best: str) -> None:
+    network = classifiers.classifier("openvino")
+    ran = run(guest, [network.name, "image", "labels.txt", *sdk_guests.PHOTOGRAPHS], [network], pictures)
+    assert ran.returncode == 0, ran.stderr
+    assert _best_three(ran.stdout) == _best_three(best)
+
+
+def _best_three(said: str) -> list[set[str]]:
+    """The three best labels of each picture: OpenVINO may compute in a lower precision, which changes the others."""
+    found: list[list[str]] = []
+    for line in said.splitlines():
+        if line.startswith(" "):
+            found[-1].append(line.partition("%  ")[2])
+        else:
+            found.append([])
+    return [set(labels[:3]) for labels in found]
+
+
+@pytest.mark.parametrize("guest", CANT_RUN, ids=str)
+def test_guests_with_functions_that_wasmtime_lacks_are_refused(guest: Guest, run: Run, folder: Path) -> None:
+    ran = run(guest, [], [folder / "types"], folder)
+    assert ran.returncode != 0
+    assert ran.stdout == "", "it isn't even started"
