@@ -1,5 +1,6 @@
-"""What a guest costs as an endpoint: a graph served directly, and through a core module and a component, each in a
-fresh sandbox for each request and in one that is used again.
+"""What a guest costs as an endpoint: a graph served directly, and through guests in fresh and in reused sandboxes.
+
+The guests are a core module and a component of the same program.
 
 The server is the command in a process of its own, the client is http.client, with binary tensors. The graph scores
 colours, and takes a few microseconds. Through the guest the client sends bytes, which the guest turns into floats;

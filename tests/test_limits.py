@@ -279,7 +279,7 @@ class TestTime:
 
         interruptions: list[int] = []
         wait = threads.Call.wait
-        monkeypatch.setattr("wasi_nn.host.link_module", slow_link)
+        monkeypatch.setattr("wasi_nn.guests.running.link_module", slow_link)
         monkeypatch.setattr(threads.Call, "wait", interrupted)
         with pytest.raises(KeyboardInterrupt):
             host.run(module)

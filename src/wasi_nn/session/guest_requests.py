@@ -76,6 +76,10 @@ class GuestRequest:
         """Let nobody wait for the answer any more: it is there, or there will be none."""
         self._settled.set()
 
+    def begin_again(self) -> None:
+        """Let `wait` wait again, for another guest."""
+        self._settled.clear()
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the guest has answered, or will not. Returns whether that is so within `timeout` seconds."""
         return self._settled.wait(timeout)
