@@ -527,6 +527,28 @@ def test_the_settings_of_batches(tmp_path: Path) -> None:
             wasi_nn.Registry({"net": wasi_nn.NamedGraph(ROWS, **dict[str, Any](wrong))})
 
 
+def test_a_reload_takes_other_settings_and_keeps_the_graph_if_they_dont_fit(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(ROWS)
+    (tmp_path / "four.onnx").write_bytes(onnx_models.relu())
+    file = tmp_path / "graphs.toml"
+    file.write_text("[graphs.net]\npath = 'net.onnx'\n")
+
+    async def main(service: InferenceService) -> None:
+        async def most_rows() -> int | None:
+            assert value(await service.infer(request(rows(1)))) == [1]
+            batching = (await service.served("net"))[1].batching
+            return None if batching is None else batching.max_rows
+
+        assert await most_rows() is None
+        for lines, most in (("path = 'net.onnx'\nmax-batch = 4", 4), ("path = 'four.onnx'\nmax-batch = 8", 4)):
+            file.write_text(f"[graphs.net]\n{lines}\n")
+            await service.models.reload()
+            assert await most_rows() == most
+        assert "can't compute in batches" in service.models.find("net").reason
+
+    run(main, wasi_nn.Registry(file))
+
+
 def test_batches_of_an_isolated_graph_outlive_their_worker(isolation: None) -> None:
     registry = wasi_nn.Registry({"net": batched(ROWS, 8, 0.01)}, rules=wasi_nn.LoadRules(isolate=True))
 
