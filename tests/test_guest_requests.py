@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from struct import pack
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import serving_guests as guests
 from checks import refused
+from conftest import REPOSITORY
 from ml_dtypes import bfloat16
 from serving_guests import C_GUESTS, COLOURS, COMPONENT_GUESTS, EXAMPLE, Output, expect, guest, respond
 
@@ -303,3 +305,26 @@ def test_a_compiled_guest_runs_on_many_threads_at_once(host: Host) -> None:
         assert run.wait().exit_code == 0
         assert request.outputs is not None
         assert request.outputs["label"].tolist() == [label]
+
+
+@pytest.mark.parametrize("header", ["wasi_nn_serving.h", "wasi_nn_component_serving.h"])
+def test_the_headers_number_datatypes_and_faults_as_the_host_does(header: str) -> None:
+    text = (REPOSITORY / "sdk" / "c" / "include" / header).read_text()
+    if header == "wasi_nn_serving.h":
+        assert re.findall(r"WASI_NN_DATATYPE_(\w+) = (\d+)", text) == [(it, str(n)) for n, it in enumerate(DATATYPES)]
+        assert re.findall(r"WASI_NN_FAULT_OF_(\w+) = (\d+)", text) == [(it.name, str(it.value)) for it in Fault]
+        assert sorted(re.findall(r'^WASI_NN_SERVING_IMPORT\("(\w+)"\)', text, re.MULTILINE)) == sorted(FUNCTIONS)
+    else:
+        assert re.findall(r"NN_(\w+)_TENSOR,", text) == list(DATATYPES)
+        assert re.findall(r"NN_FAULT_OF_(\w+)", text) == [it.name for it in Fault]
+
+
+def test_the_wit_numbers_datatypes_and_faults_as_the_host_does() -> None:
+    text = (REPOSITORY / "guests" / "bridge" / "wasi-nn-serving.wit").read_text()
+
+    def cases(enum: str) -> list[str]:
+        body = text.partition(f"enum {enum} {{")[2].partition("}")[0]
+        return re.findall(r"(\w+),", re.sub(r"///.*", "", body))
+
+    assert cases("datatype") == list(DATATYPES)
+    assert cases("fault") == [it.name.lower() for it in Fault]
