@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import serving_guests as guests
 from checks import refused
-from conftest import REPOSITORY
+from conftest import REPOSITORY, SUPPORT
 from ml_dtypes import bfloat16
 from serving_guests import C_GUESTS, COLOURS, COMPONENT_GUESTS, EXAMPLE, Output, expect, guest, respond
 
@@ -328,3 +328,36 @@ def test_the_wit_numbers_datatypes_and_faults_as_the_host_does() -> None:
 
     assert cases("datatype") == list(DATATYPES)
     assert cases("fault") == [it.name.lower() for it in Fault]
+
+
+REQUESTS = SUPPORT / "components" / "requests.wasm"
+
+
+@pytest.mark.parametrize("how", ["good", "twice", "two", "size", "rank", "same", "strings", "name", "large", "drop"])
+def test_a_component_may_do_anything_with_a_request(how: str) -> None:
+    requests = [GuestRequest({"x": np.arange(5, dtype=np.int64), "s": [["a", "bc"]]}) for _ in range(2)]
+    with Host(cache=False, limits=Limits(tensor_bytes=2**19)) as host:
+        result = host.run(REQUESTS, [how], requests=iter(requests), capture_output=True)
+    assert (result.exit_code, result.stderr) == (0, b"")
+    for request in requests:
+        assert request.wait(0)
+        if how == "drop":
+            assert not request.is_answered
+        else:
+            assert request.outputs is not None
+            assert request.outputs["y"].tolist() == [1.5]
+
+
+def test_a_component_that_traps_or_hangs_answers_nothing() -> None:
+    with Host(cache=False, limits=Limits(guest_time=0.1)) as host:
+        compiled = host.compile(REQUESTS)
+        for how, reason in (("trap", "unreachable"), ("hang", "of processor time")):
+            request = GuestRequest({})
+            with pytest.raises(GuestTrap, match=reason):
+                host.run(compiled, [how], requests=[request])
+            assert request.wait(0)
+            assert not request.is_answered
+
+
+def test_a_component_without_requests_gets_none() -> None:
+    assert Host(cache=False).run(REQUESTS, ["good"]).exit_code == 0
