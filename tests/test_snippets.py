@@ -309,6 +309,7 @@ def test_few_blocks_are_not_run() -> None:
     reasons = {f"{page}: {block.reason}" for page in PAGES for block in blocks_of(text_of(page)) if block.reason}
     assert reasons == {
         "README.md: it installs packages from a network",
+        "docs/http-guests.md: its first command doesn't end",
         "docs/serve.md: its first command needs a network, and its second one doesn't end",
         "docs/serve.md: it needs a server, as tests/test_serve_openai.py has it",
         "docs/serve.md: it needs a server, as tests/test_serve_triton.py has it",
