@@ -36,7 +36,7 @@ from wasi_nn.loading.file_tables import is_table, require_known
 from wasi_nn.loading.served_guest import GUEST_LIMITS, DeclaredTensor, GuestDirectory, ServedGuest, Serves
 
 _MOUNT = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
-_OWN_PATHS = ("v1", "v2", "guests", "metrics", "openapi.json")  # where a guest would never be asked
+_OWN_PATHS = ("v1", "v2", "guests", "metrics", "openapi.json", "page")  # where a guest would never be asked
 _LARGEST_DIM = 2**32 - 1
 
 
