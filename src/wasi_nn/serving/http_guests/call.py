@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from wasi_nn.abi.http.exchange import Exchange
 from wasi_nn.errors import one_line, printable
 from wasi_nn.serving.failures import Reason, ServingError
+from wasi_nn.serving.guest_stages import guest_stages
 from wasi_nn.serving.thread_calls import call_in_thread
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class GuestCall:
         self._reason = ""
         self._is_abandoned = self.has_ended = False
         self._output: Output = handler.new_output()
+        self._recorder = guest_stages()
         self._alarm = asyncio.get_running_loop().call_at(until, self._expire)
         handler.calls.add(self)
         try:
@@ -77,6 +79,7 @@ class GuestCall:
             answer.other,
             self._until,
             self.stopped_by,
+            self._recorder,
         )
 
     def stopped_by(self, stop: Callable[[str], None] | None) -> None:
