@@ -100,7 +100,9 @@ def growth() -> None:
                     if done >= goal:
                         sizes.append(f"{memory(server.process.pid) / 2**20:.1f}")
                         goal += MANY / 5
-                print(f"MiB of the server after each fifth of {done:.0f} requests, {protocol}, {name}: {', '.join(sizes)}")
+                print(
+                    f"MiB of the server after each fifth of {done:.0f} requests, {protocol}, {name}: {', '.join(sizes)}"
+                )
 
 
 def main() -> None:
