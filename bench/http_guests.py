@@ -24,7 +24,7 @@ from bench.ratios import best, side_by_side
 from bench.serving import Call, memory, posting, rate
 
 ROUNDS = 60
-MANY = 5000  # requests
+COUNTED, MANY = 1500, 5000  # requests
 SIZES = {"10 bytes": 10, "600 kB": 600_000, "5 MB": 5_000_000}
 
 
@@ -56,14 +56,16 @@ def echo(listening: Any) -> None:
 
 
 @contextmanager
-def plain_echo() -> Iterator[tuple[str, int]]:
-    """The address of the plain echo, in a process of its own."""
+def plain_echo() -> Iterator[tuple[tuple[str, int], int]]:
+    """The address of the plain echo, and its process."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=echo, args=(theirs,), daemon=True)
     process.start()
     try:
-        yield "127.0.0.1", ours.recv()
+        port = ours.recv()
+        assert process.pid is not None  # it runs
+        yield ("127.0.0.1", port), process.pid
     finally:
         process.kill()
         process.join()
@@ -98,6 +100,25 @@ def rates(server: serving.Command, plain: tuple[str, int]) -> None:
         print(f"| {name} | {rate(make, 1):.0f} | {rate(make, 16):.0f} |")
 
 
+def processor_time(process: int) -> float:
+    """The seconds that a process has had of processors, to a hundredth."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def costs(server: serving.Command, plain: tuple[str, int], plain_process: int) -> None:
+    """Print the processor time of the server for a request, which other work on the machine hardly changes."""
+    print("\n| 10 bytes | processor time of the server for a request, ms |\n|---|---|")
+    for name, make in makes(server, plain, 10).items():
+        call, process = make(), plain_process if "plain" in name else server.process.pid
+        for _ in range(COUNTED // 10):
+            call()
+        began = processor_time(process)
+        for _ in range(COUNTED):
+            call()
+        print(f"| {name} | {1e3 * (processor_time(process) - began) / COUNTED:.2f} |")
+
+
 def growth(server: serving.Command, plain: tuple[str, int]) -> None:
     """Print the memory and the open files of the server after many requests."""
     calls = [make() for name, make in makes(server, plain, 10_000).items() if "guest" in name]
@@ -114,7 +135,7 @@ def growth(server: serving.Command, plain: tuple[str, int]) -> None:
 def main() -> None:
     """Print all tables."""
     guests = {"c": SUPPORT / "http" / "guest.wasm", "python": python_guest()}
-    with tempfile.TemporaryDirectory() as folder, plain_echo() as plain:
+    with tempfile.TemporaryDirectory() as folder, plain_echo() as (plain, plain_process):
         graphs = serving.write_graphs(Path(folder), {"net": onnx_models.relu()})
         with graphs.open("a") as file:
             file.writelines(f'[guests.{name}]\npath = "{path}"\n' for name, path in guests.items())
@@ -123,6 +144,7 @@ def main() -> None:
                 while server.ask("POST", f"/guests/{name}/echo", b"")[0] != 200:
                     pass
             latencies(server, plain)
+            costs(server, plain, plain_process)
             rates(server, plain)
             growth(server, plain)
 

@@ -12,12 +12,13 @@ import build_bridge
 import pytest
 from build_components import http_wit
 from conftest import need
-from wasmtime import Engine, Store, WasiConfig
+from wasmtime import Engine, Store, WasiConfig, WasmtimeError
 from wasmtime.component import Component, FuncType, Linker
 
 from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component.resources import Resources
-from wasi_nn.abi.component.values import BYTES, TEXT, U16, U64, VALUE_SIZE, Err, Frame, List, Ok, Option, Tuple
+from wasi_nn.abi.component.typed_functions import caller, define
+from wasi_nn.abi.component.values import BYTES, TEXT, U16, U32, U64, VALUE_SIZE, Err, Frame, List, Ok, Option, Tuple
 from wasi_nn.abi.http.fields import FieldBytes, Fields, HeaderError, end_to_end
 from wasi_nn.abi.http.functions import FUNCTIONS, add_http
 from wasi_nn.abi.http.vocabulary import ERROR_CASES, ERROR_CODE, HEADER_RESULT, METHOD, SCHEME, method_of, status_of
@@ -115,6 +116,38 @@ def test_a_long_list_is_refused_before_it_is_copied() -> None:
     for of in (BYTES, TEXT, List(TEXT)):
         with pytest.raises(GuestFault, match=r"1048577 .*: at most 1048576 are allowed"):
             of.lift(Frame(0, Resources(1)), ctypes.addressof(block))
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("own"), KeyboardInterrupt(), SystemExit(3), GeneratorExit(), MemoryError()]
+)
+def test_no_exception_of_a_function_goes_into_the_engine(error: BaseException) -> None:
+    """It traps the guest; the engine would take it for a success without a result, and end the process."""
+
+    def fail(state: object) -> int:
+        raise error
+
+    engine = Engine()
+    component = Component(
+        engine,
+        """(component
+          (import "f" (func $f (result u32)))
+          (core func $lowered (canon lower (func $f)))
+          (core module $code (import "" "f" (func $f (result i32))) (export "g" (func $f)))
+          (core instance $host (export "f" (func $lowered)))
+          (core instance $guest (instantiate $code (with "" (instance $host))))
+          (alias core export $guest "g" (core func $g))
+          (func (export "g") (result u32) (canon lift (core func $g))))""",
+    )
+    linker, store = Linker(engine), Store(engine)
+    with linker.root() as root:
+        define(root, "f", (), U32, fail)
+    caller.state, caller.resources = None, Resources(1)
+    function = linker.instantiate(store, component).get_func(store, "g")
+    assert function is not None
+    with pytest.raises(WasmtimeError, match=f"f: internal error of the host, {type(error).__name__}"):
+        function(store)
+    store.close()
 
 
 def test_resources_are_bounded() -> None:

@@ -107,6 +107,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     },
     "docs/ggml.md": {"model.gguf": language_model, "encoder.gguf": text_encoder},
     "docs/graphs.md": {**COLOURS, **GUESTS},
+    "docs/guest-endpoints.md": {**COLOURS, "serve_colours.wasm": copied(C_GUESTS / "serve_colours.wasm")},
     "docs/guests.md": {**COLOURS, **GUESTS},
     "docs/isolation.md": {**COLOURS, "model.pt": torch_model},
     "docs/limits.md": {
@@ -117,6 +118,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
         "inputs/a.bin": lambda: pack("<4f", 1, -2, 3, -4),
         "inputs/b.bin": lambda: pack("<4f", -5, 6, -7, 8),
     },
+    "docs/map.md": {**COLOURS, **GUESTS},
     "docs/onnx.md": {"classifier.onnx": classifier},
     "docs/python.md": {**COLOURS, **GUESTS},
     "docs/trace.md": {**COLOURS, **GUESTS},
@@ -310,6 +312,10 @@ def test_few_blocks_are_not_run() -> None:
     reasons = {f"{page}: {block.reason}" for page in PAGES for block in blocks_of(text_of(page)) if block.reason}
     assert reasons == {
         "README.md: it installs packages from a network",
+        "docs/guest-endpoints.md: it needs a server, as tests/test_serve_guests.py has it",
+        "docs/remote.md: it needs servers, as tests/test_remote_oip.py has them",
+        "docs/scale-out.md: it installs packages from a network",
+        "docs/scale-out.md: it needs Ray, as tests/test_ray.py has it",
         "docs/serve.md: its first command needs a network, and its second one doesn't end",
         "docs/serve.md: it needs a server, as tests/test_serve_openai.py has it",
         "docs/serve.md: it needs a server, as tests/test_serve_triton.py has it",

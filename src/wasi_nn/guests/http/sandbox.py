@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
 class Sandbox:
     """What a guest may use for one request.
 
-    The descriptors are ends of pipes for the bodies, which `opened` closes; `body` is None where the request has none.
-    `stopped_by` gets the function that stops the guest, and at the end None.
+    The descriptors are ends of pipes for the bodies; `body` is None where the request has none. `stopped_by` gets the
+    function that stops the guest, and at the end None.
     """
 
     arguments: RunArguments
@@ -58,14 +57,9 @@ def opened(
     `environment` replaces the guest's. `own_instances` are those of this package that the store has beside the guest's.
     """
     arguments, limits = sandbox.arguments, sandbox.limits
-    try:
-        env = arguments.env if environment is None else environment
-        wasi = Wasi([name, *arguments.args], env, arguments.dirs, None, sandbox.output, limits)
-        wasi.connect(sandbox.body, sandbox.answer)
-    finally:
-        for descriptor in (sandbox.body, sandbox.answer):
-            if descriptor is not None:
-                os.close(descriptor)
+    env = arguments.env if environment is None else environment
+    wasi = Wasi([name, *arguments.args], env, arguments.dirs, None, sandbox.output, limits)
+    wasi.connect(sandbox.body, sandbox.answer)
     store = new_store(engine, limits, guest, counts, own_instances + wasi.extra_instances(guest))
     try:
         with closing(RunClock(engine, store, limits, sandbox.guard)) as clock:

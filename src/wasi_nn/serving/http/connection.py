@@ -67,6 +67,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # with what uvicorn lacks
         scope["trailers"] = self._trailers
         scope["end_of_chunks"] = partial(_end_of_chunks, self.cycle)
+        scope["is_connected"] = partial(_is_connected, self.cycle)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_in_headers:
@@ -132,6 +133,11 @@ class _BoundedProtocol(HttpToolsProtocol):
         head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         self.transport.write(f"{head}Connection: close\r\n\r\n{body}".encode())
         self.transport.close()
+
+
+def _is_connected(cycle: RequestResponseCycle) -> bool:
+    """Whether the client has the connection open, as far as is seen: the end comes after all that was sent before."""
+    return not cycle.disconnected
 
 
 def _end_of_chunks(cycle: RequestResponseCycle, trailers: Sequence[tuple[str, bytes]]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,6 +12,8 @@ from wasi_nn.abi.http.exchange import Listener, ResponseHead
 from wasi_nn.abi.http.fields import Field
 from wasi_nn.guests.http.cgi_guest import CgiHead
 from wasi_nn.serving.http_guests.pipes import ReadingEnd
+
+_QUICK = 0.002  # seconds
 
 
 class GuestAnswer(Listener):
@@ -23,6 +26,7 @@ class GuestAnswer(Listener):
         self._changed = asyncio.Event()
         self.on_left: Callable[[], None] = lambda: None
         """Called when the guest reads no more of the request's body."""
+        self._quick_until = self._loop.time() + _QUICK
         self.head: ResponseHead | None = None
         self.refusal: tuple[str, str] | None = None
         self.trailers: Sequence[Field] = ()
@@ -34,7 +38,11 @@ class GuestAnswer(Listener):
         """Whether the guest itself has ended, or is given up."""
 
     def answered(self, head: ResponseHead) -> None:
-        self._tell(lambda: setattr(self, "head", head))
+        self.head = head
+        # To wake the event loop costs more than all of this. If the guest is quick, the end of its answer will do that,
+        # or the alarm of `wait_for_head`.
+        if time.monotonic() > self._quick_until:
+            self._tell(lambda: None)
 
     def refused(self, error: str, text: str) -> None:
         self._tell(lambda: setattr(self, "refusal", (error, text)))
@@ -62,6 +70,11 @@ class GuestAnswer(Listener):
         with suppress(RuntimeError):  # the event loop is closed
             self._loop.call_soon_threadsafe(tell)
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the guest has ended the body, and all of it has been read."""
+        return self.is_finished and self._body.is_empty()
+
     def ended(self) -> None:
         """Note that the guest has ended."""
         self.has_ended = True
@@ -69,9 +82,13 @@ class GuestAnswer(Listener):
 
     async def wait_for_head(self) -> None:
         """Wait until there is a head or a refusal, or the guest has ended without one."""
-        while self.head is None and self.refusal is None and not self.has_ended:
-            self._changed.clear()
-            await self._changed.wait()
+        alarm = self._loop.call_at(self._quick_until + _QUICK, self._changed.set)
+        try:
+            while self.head is None and self.refusal is None and not self.has_ended:
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            alarm.cancel()
 
     async def part(self) -> bytes:
         """The next bytes of the body; empty when there are no more, as the guest has ended it or itself."""
@@ -83,16 +100,14 @@ class GuestAnswer(Listener):
             if is_over:
                 return b""
             self._changed.clear()
-            if content is not None:  # the guest has ended, which is told after all that it has done
-                await self._changed.wait()
-                continue
-            readable = asyncio.ensure_future(self._body.wait())
-            changed = asyncio.ensure_future(self._changed.wait())
-            try:
-                await asyncio.wait((readable, changed), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                readable.cancel()
-                changed.cancel()
+            if content is None:  # otherwise the guest has ended, which is told after all that it has done
+                self._body.watch(self._readable)
+            await self._changed.wait()
+
+    def _readable(self) -> None:
+        """Look at the body once: it may be a while until somebody reads it."""
+        self._body.watch(None)
+        self._changed.set()
 
 
 class CgiAnswer(GuestAnswer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -69,15 +70,14 @@ class GuestCall:
             raise
 
     def _work(self) -> None:
-        body, answer = self._pipes
-        self._handler.run(
-            self.exchange,
-            self._output,
-            None if body is None else body.other,
-            answer.other,
-            self._until,
-            self.stopped_by,
-        )
+        body, answer = (None if pipe is None else pipe.other for pipe in self._pipes)
+        assert answer is not None  # each request has an answer
+        try:
+            self._handler.run(self.exchange, self._output, body, answer, self._until, self.stopped_by)
+        finally:  # the guest has ended, and with it the engine's own copies
+            os.close(answer)
+            if body is not None:
+                os.close(body)
 
     def stopped_by(self, stop: Callable[[str], None] | None) -> None:
         """Have `stop` stop the guest; None: nothing any more."""

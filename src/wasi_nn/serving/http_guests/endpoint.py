@@ -31,9 +31,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wasi_nn.serving")
 
 _HELD = 4 * 64 * 2**10  # bytes of a request's bodies that wait here and in the pipes
-_SANDBOX = (b"content-security-policy", b"sandbox allow-scripts allow-forms allow-popups allow-downloads")
-"""A guest's page has no origin for a browser: it must not use the server as the server's own page may."""
-_OF_THE_SERVER = ("date", "x-request-id")  # fields of an answer that the server gives
+_FOR_BROWSERS = [
+    (b"content-security-policy", b"sandbox allow-scripts allow-forms allow-popups allow-downloads"),
+    (b"x-content-type-options", b"nosniff"),
+]
+"""With the policy, beside a guest's own one, a guest's page has no origin for a browser. Otherwise its scripts could
+use the server, and the server's own page, in the name of whoever looks at it."""
+_OF_THE_SERVER = ("date", "service-worker-allowed", "x-content-type-options", "x-request-id")
+"""Fields that only the server gives to an answer."""
 
 
 class Endpoint:
@@ -135,22 +140,23 @@ class Endpoint:
             raise call.failure or ServingError(Reason.FAILED, "the guest gave no answer")
         facts = scope["facts"]
         has_content = call.exchange.has_content(head.status)
-        fields = _headers(head, has_content) + ([_SANDBOX] if self._front.has_page else [])
+        fields = _headers(head, has_content)
         await send({"type": "http.response.start", "status": head.status, "headers": fields})
-        size = 0
-        while part := await answer.part():
+        size, is_last = 0, False
+        while not is_last and (part := await answer.part()):
             size += len(part)
-            if not has_content:
-                continue
-            if head.length is not None and size > head.length:
-                raise ServingError(Reason.FAILED, "the guest's answer has more bytes than its Content-Length")
-            await self._give(send, part, more_body=True)
+            if has_content:
+                _check_length(head, size, is_whole=False)
+                is_last = answer.is_at_end and not answer.trailers and head.length in (None, size)
+                await self._give(send, part, more_body=not is_last)
+        if is_last:
+            return
         if not answer.is_finished:
             failure = call.failure or ServingError(Reason.FAILED, "the guest didn't end its answer")
             logger.warning("guest %s, request %s: %s", self._handler.name, facts.id, failure.message)
             raise failure
-        if has_content and head.length not in (None, size):
-            raise ServingError(Reason.FAILED, "the guest's answer has fewer bytes than its Content-Length")
+        if has_content:
+            _check_length(head, size, is_whole=True)
         await self._end(scope, send, answer.trailers)
 
     async def _refuse(self, scope: Scope, send: Send, error: str, text: str) -> None:
@@ -176,10 +182,16 @@ class Endpoint:
         await self._give(send, end, more_body=False)
 
 
+def _check_length(head: ResponseHead, size: int, *, is_whole: bool) -> None:
+    if head.length is not None and (size > head.length or (is_whole and size < head.length)):
+        comparison = "more" if size > head.length else "fewer"
+        raise ServingError(Reason.FAILED, f"the guest's answer has {comparison} bytes than its Content-Length")
+
+
 def _headers(head: ResponseHead, has_content: bool) -> list[tuple[bytes, bytes]]:
     """The fields of an answer for the client. An answer that has no body by its status has no length either."""
     without = _OF_THE_SERVER if has_content or head.status == 200 else (*_OF_THE_SERVER, "content-length")
-    return [(name.encode(), value) for name, value in head.headers if name not in without]
+    return [*((name.encode(), value) for name, value in head.headers if name not in without), *_FOR_BROWSERS]
 
 
 async def _no_more() -> Message:

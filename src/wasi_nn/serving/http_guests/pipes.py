@@ -8,6 +8,7 @@ import os
 import struct
 import termios
 import threading
+from collections.abc import Callable
 
 _MOST_AT_ONCE = 64 * 2**10  # bytes, as many as a pipe holds
 
@@ -21,21 +22,6 @@ class PipeEnd:
         os.set_blocking(self._descriptor, False)
         self._loop = asyncio.get_running_loop()
         self._is_closed = False
-        self._change: asyncio.Future[None] | None = None
-
-    async def _wait(self, watch: str) -> None:
-        """Wait until the pipe can be read or written (`watch`), or is closed here."""
-        self._change = change = self._loop.create_future()
-        getattr(self._loop, f"add_{watch}")(self._descriptor, self._changed)
-        try:
-            await change
-        finally:
-            if not self._is_closed:
-                getattr(self._loop, f"remove_{watch}")(self._descriptor)
-
-    def _changed(self) -> None:
-        if self._change is not None and not self._change.done():
-            self._change.set_result(None)
 
     def close(self) -> None:
         """Close this end: the guest reads the end of its stream, or can't write any more."""
@@ -44,7 +30,6 @@ class PipeEnd:
             self._loop.remove_reader(self._descriptor)
             self._loop.remove_writer(self._descriptor)
             os.close(self._descriptor)
-            self._changed()
 
     def close_both(self) -> None:
         """Close both ends, where no guest has the other one."""
@@ -57,18 +42,33 @@ class WritingEnd(PipeEnd):
 
     def __init__(self) -> None:
         super().__init__(is_for_reading=False)
+        self._changed = asyncio.Event()
 
-    async def write(self, content: bytes) -> bool:
-        """Write all bytes, as the guest takes them. Returns False if it takes no more."""
-        rest = memoryview(content)
-        while rest and not self._is_closed:
+    def write_some(self, content: memoryview) -> memoryview:
+        """Write as much as the guest takes now; gives the rest, which is empty for a guest that takes no more."""
+        if self._is_closed:
+            return content[:0]
+        try:
+            return content[os.write(self._descriptor, content) :]
+        except BlockingIOError:
+            return content
+        except BrokenPipeError:
+            return content[:0]
+
+    async def write(self, content: memoryview) -> None:
+        """Write all bytes, as the guest takes them."""
+        while content := self.write_some(content):
+            self._changed.clear()
+            self._loop.add_writer(self._descriptor, self._changed.set)
             try:
-                rest = rest[os.write(self._descriptor, rest) :]
-            except BlockingIOError:
-                await self._wait("writer")
-            except BrokenPipeError:
-                return False
-        return not self._is_closed
+                await self._changed.wait()
+            finally:
+                if not self._is_closed:
+                    self._loop.remove_writer(self._descriptor)
+
+    def close(self) -> None:
+        super().close()
+        self._changed.set()
 
 
 class ReadingEnd(PipeEnd):
@@ -91,17 +91,29 @@ class ReadingEnd(PipeEnd):
             self._read += len(content)
         return content
 
-    async def wait(self) -> None:
-        """Wait until there are bytes, or the end."""
-        await self._wait("reader")
+    def watch(self, readable: Callable[[], object] | None) -> None:
+        """Have a function called while there are bytes, or the end, to be read; None: no more."""
+        if self._is_closed:
+            return
+        if readable is None:
+            self._loop.remove_reader(self._descriptor)
+        else:
+            self._loop.add_reader(self._descriptor, readable)
 
     def written(self) -> int:
         """All bytes that the guest has written so far. May be called from any thread."""
         with self._lock:
-            waiting = bytearray(4)
-            if not self._is_closed:
-                fcntl.ioctl(self._descriptor, termios.FIONREAD, waiting)
-            return self._read + int(struct.unpack("i", waiting)[0])
+            return self._read + self._waiting()
+
+    def is_empty(self) -> bool:
+        """Whether all that the guest has written so far has been read."""
+        return not self._waiting()
+
+    def _waiting(self) -> int:
+        count = bytearray(4)
+        if not self._is_closed:
+            fcntl.ioctl(self._descriptor, termios.FIONREAD, count)
+        return int(struct.unpack("i", count)[0])
 
     def close(self) -> None:
         with self._lock:
