@@ -13,7 +13,9 @@ result returns None. `memory` is the caller's memory, or None if the caller expo
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable
+from functools import partial
 from struct import Struct
 from typing import Any
 
@@ -51,13 +53,30 @@ def define(
     signature: FuncType,
     function: HostFunction,
     callers: Callers | None = None,
+    *,
+    many_threads: bool = False,
 ) -> None:
     """Define a host function in a linker, in the fastest way that the engine has. The signature has integers only, and
-    at most one result, an i32."""
+    at most one result, an i32. With `many_threads`, guests on several threads may call the function at once."""
     if RAW_CALLS:
-        define_raw(linker, module, name, signature, function, callers)
+        define_raw(linker, module, name, signature, function, callers, many_threads=many_threads)
     else:
-        define_public(linker, module, name, signature, function)
+        define_public(linker, module, name, signature, function, many_threads=many_threads)
+
+
+def _for_each_thread(make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """A function that calls one of the calling thread's own, which `make` makes. What a function keeps of its last
+    caller is another guest's memory for any other thread."""
+    local = threading.local()
+
+    def call(*arguments: Any) -> Any:
+        try:
+            own = local.call
+        except AttributeError:
+            own = local.call = make()
+        return own(*arguments)
+
+    return call
 
 
 def i32_signature(parameters: int, results: int) -> FuncType:
@@ -65,8 +84,22 @@ def i32_signature(parameters: int, results: int) -> FuncType:
     return FuncType([ValType.i32()] * parameters, [ValType.i32()] * results)
 
 
-def define_public(linker: Linker, module: str, name: str, signature: FuncType, function: HostFunction) -> None:
+def define_public(
+    linker: Linker,
+    module: str,
+    name: str,
+    signature: FuncType,
+    function: HostFunction,
+    *,
+    many_threads: bool = False,
+) -> None:
     """`define` through wasmtime-py's public API only."""
+    make = partial(_public_call, signature, function)
+    call = _for_each_thread(make) if many_threads else make()
+    linker.define_func(module, name, signature, call, access_caller=True)
+
+
+def _public_call(signature: FuncType, function: HostFunction) -> Callable[..., int | None]:
     memory = GuestMemory()
     masks = [2**64 - 1 if parameter == ValType.i64() else 2**32 - 1 for parameter in signature.params]
 
@@ -85,7 +118,7 @@ def define_public(linker: Linker, module: str, name: str, signature: FuncType, f
             raise wasmtime.Trap(str(fault)) from None
         return None if result is None else ctypes.c_int32(result).value
 
-    linker.define_func(module, name, signature, call, access_caller=True)
+    return call
 
 
 def define_raw(
@@ -95,9 +128,27 @@ def define_raw(
     signature: FuncType,
     function: HostFunction,
     callers: Callers | None = None,
+    *,
+    many_threads: bool = False,
 ) -> None:
     """`define` through the engine's unchecked calls."""
-    callers = callers or Callers()
+    make = partial(_raw_call, signature, function, Callers() if callers is None else callers)
+    call = _for_each_thread(make) if many_threads else make()
+    error = _linker_define_func_unchecked(
+        ctypes.cast(linker.ptr(), ADDRESS),
+        module.encode(),
+        len(module.encode()),
+        name.encode(),
+        len(name.encode()),
+        ctypes.cast(signature.ptr(), ADDRESS),
+        ctypes.cast(_ENTER, ADDRESS),
+        keep(call),
+        ctypes.cast(FORGET, ADDRESS),
+    )
+    require_success(error)
+
+
+def _raw_call(signature: FuncType, function: HostFunction, callers: Callers) -> Callable[[int, int], int | None]:
     memory = GuestMemory()
     context: int | None = None  # of the store, if the last caller has a memory
     item = ffi.wasmtime_extern_t()
@@ -131,18 +182,7 @@ def define_raw(
             result_at(values).value = result
         return None
 
-    error = _linker_define_func_unchecked(
-        ctypes.cast(linker.ptr(), ADDRESS),
-        module.encode(),
-        len(module.encode()),
-        name.encode(),
-        len(name.encode()),
-        ctypes.cast(signature.ptr(), ADDRESS),
-        ctypes.cast(_ENTER, ADDRESS),
-        keep(call),
-        ctypes.cast(FORGET, ADDRESS),
-    )
-    require_success(error)
+    return call
 
 
 def _enter(key: int, caller: int, values: int, _: int) -> int | None:
