@@ -78,11 +78,10 @@ class PreparedModule:
 
     def _define(self, module: Module) -> Iterator[str]:
         """Define the functions that a module imports; gives the names of those of the nn functions."""
-        define_wasi(self._linker, self._functions.function(PROC_EXIT), many_threads=True)
+        define_wasi(self._linker, self._functions.function(PROC_EXIT))
         for imported, name, parameters in self.abi.imported(imports_of(module)):
             signature = host_functions.i32_signature(parameters, 1)
-            function = self._functions.function(name)
-            host_functions.define(self._linker, imported, name, signature, function, many_threads=True)
+            host_functions.define(self._linker, imported, name, signature, self._functions.function(name))
             yield name
 
     def link(

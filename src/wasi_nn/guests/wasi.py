@@ -40,12 +40,11 @@ PROC_EXIT = "proc_exit"
 _DESCRIPTORS = "/proc/self/fd"
 
 
-def define_wasi(linker: Linker, proc_exit: Callable[..., int | None], *, many_threads: bool = False) -> None:
+def define_wasi(linker: Linker, proc_exit: Callable[..., int | None]) -> None:
     """Define WASI preview 1 in a linker, with this function in place of the engine's `proc_exit`."""
-    signature = host_functions.i32_signature(1, 0)
     linker.define_wasi()
     linker.allow_shadowing = True
-    host_functions.define(linker, preview1.MODULE, PROC_EXIT, signature, proc_exit, many_threads=many_threads)
+    host_functions.define(linker, preview1.MODULE, PROC_EXIT, host_functions.i32_signature(1, 0), proc_exit)
     linker.allow_shadowing = False
 
 
