@@ -38,10 +38,12 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's
 	$(BIN)/python -m bench.streaming
 	$(BIN)/python -m bench.texts
 	$(BIN)/python -m bench.serving
+	$(BIN)/python -m bench.serving_guests
 	$(BIN)/python -m bench.serving_texts
 	$(BIN)/python -m bench.remote
 	$(BIN)/python -m bench.mapping
 	$(BIN)/python -m bench.peers
+	$(BIN)/python -m bench.sdk
 
 PROTO := wasi_nn/oip/proto/open_inference.proto
 

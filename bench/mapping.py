@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -21,15 +20,12 @@ from bench.ratios import best, ratio, side_by_side
 
 WASI_NN = Path(sys.executable).with_name("wasi-nn")
 GUEST = Path(__file__).parent.parent / "guests" / "c" / "infer.wasm"
+ITEMS, ROUNDS = 20, 5
 SIZE = 384  # of the square matrices of the larger model
 
 
 def main() -> None:
     """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--items", type=int, default=40, help="items of each round")
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         models = {
@@ -40,13 +36,13 @@ def main() -> None:
             (folder / f"{model}.onnx").write_bytes(content)
             shape = [int(dim) for dim in dims.split("x")]
             array = np.full(shape, 1e-3, np.float32)
-            for number in range(options.items):
+            for number in range(ITEMS):
                 (folder / f"{model}-{number}.bin").write_bytes(array.tobytes())
-        commands(folder, options.items, options.rounds)
-        loops(folder, {model: dims for model, (_, dims) in models.items()}, options.items, options.rounds)
+        commands(folder)
+        loops(folder, {model: dims for model, (_, dims) in models.items()})
 
 
-def commands(folder: Path, items: int, rounds: int) -> None:
+def commands(folder: Path) -> None:
     """A loop of a shell, and the command over the same files."""
     graph = f"--graph net={folder}/tiny.onnx --graph-option net:threads=1"
     files = f"{folder}/tiny-*.bin"
@@ -60,19 +56,19 @@ def commands(folder: Path, items: int, rounds: int) -> None:
         "`wasi-nn map --jobs 1`": mapped.format(1),
         "`wasi-nn map --jobs 2`": mapped.format(2),
     }
-    times = side_by_side({name: shell(text) for name, text in calls.items()}, rounds)
+    times = side_by_side({name: shell(text) for name, text in calls.items()}, ROUNDS)
     base = next(iter(times.values()))
     print("\n| a tiny model | for each item | ratio |\n|---|---|---|")
     for name, taken in times.items():
-        print(f"| {name} | {1e3 * best(taken) / items:.1f} ms | {ratio(taken, base)} |")
+        print(f"| {name} | {1e3 * best(taken) / ITEMS:.1f} ms | {ratio(taken, base)} |")
 
 
 def shell(text: str) -> Callable[[], object]:
     """A call of a shell."""
-    return lambda: subprocess.run(["sh", "-c", text], check=True, stdout=subprocess.DEVNULL)
+    return lambda: subprocess.run(["sh", "-c", text], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def loops(folder: Path, dims: dict[str, str], items: int, rounds: int) -> None:
+def loops(folder: Path, dims: dict[str, str]) -> None:
     """Loops of Python in one process, with the models loaded before."""
     named = {name: wasi_nn.NamedGraph(folder / f"{name}.onnx", options={"threads": 1}) for name in dims}
     print("\n| | for each item, by the clock | processor time | ratio of the clock |\n|---|---|---|---|")
@@ -100,11 +96,11 @@ def loops(folder: Path, dims: dict[str, str], items: int, rounds: int) -> None:
             }
             processor: dict[str, list[float]] = {}
             times = side_by_side(
-                {key: counted(call, processor.setdefault(key, [])) for key, call in calls.items()}, rounds
+                {key: counted(call, processor.setdefault(key, [])) for key, call in calls.items()}, ROUNDS
             )
             base = next(iter(times.values()))
             for key, taken in times.items():
-                clock, work = (1e3 * best(part) / items for part in (taken, processor[key]))
+                clock, work = (1e3 * best(part) / ITEMS for part in (taken, processor[key]))
                 print(f"| {name}: {key} | {clock:.2f} ms | {work:.2f} ms | {ratio(taken, base)} |")
 
 

@@ -2,14 +2,13 @@
 
 The server is the command in a process of its own, and serves one model under two names: `single`, and `batched`, whose
 requests are joined to up to 16 rows. The clients are Python's http.client and grpcio. Both names are measured in turns,
-so that a disturbance affects both; the best of the rounds counts.
+so that a disturbance affects both; the best of the rounds counts. With the argument `growth`, the memory is measured.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ import serving
 from onnx import helper, numpy_helper
 
 from bench import serving as bench
-from bench.serving import Call, calling, inferring, memory, rate
+from bench.served import Measured, measure_in_turns, print_table
+from bench.serving import calling, inferring, memory, rate
 
 LAYERS, WIDTH = 8, 1024
 ROWS = 16
@@ -52,36 +52,38 @@ def graphs(folder: Path, model: bytes) -> Path:
     return path
 
 
-def makes(server: serving.Command, array: Any) -> dict[tuple[str, str], Callable[[], Call]]:
-    """The clients, by protocol and model."""
+def kinds(server: serving.Command, array: Any) -> dict[str, Measured]:
+    """The kinds of requests, by their names."""
+    process = server.process.pid
     return {
-        (protocol, name): (
-            (lambda name=name: inferring(server.http, name, array))  # type: ignore[misc]
-            if protocol == "HTTP"
-            else (lambda name=name: calling(server.grpc, name, array))  # type: ignore[misc]
-        )
-        for protocol in ("HTTP", "gRPC")
-        for name in ("single", "batched")
+        "HTTP, single": Measured(lambda: inferring(server.http, "single", array), process),
+        "HTTP, batched": Measured(lambda: inferring(server.http, "batched", array), process),
+        "gRPC, single": Measured(lambda: calling(server.grpc, "single", array), process),
+        "gRPC, batched": Measured(lambda: calling(server.grpc, "batched", array), process),
     }
 
 
 def rates(server: serving.Command, array: Any) -> None:
-    """Print the requests a second, and the ratios."""
-    print("| requests a second | 1 client | 16 clients |\n|---|---|---|")
-    found: dict[tuple[str, str, int], list[float]] = {}
-    clients = makes(server, array)
-    for _ in range(ROUNDS):
-        for (protocol, name), make in clients.items():
-            for count in (1, 16):
-                found.setdefault((protocol, name, count), []).append(rate(make, count))
+    """Print the requests a second, the ratios, and the sizes of batches."""
+    measured = kinds(server, array)
+    measure_in_turns(measured.values(), ROUNDS)
+    print_table(measured)
     for protocol in ("HTTP", "gRPC"):
-        for name in ("single", "batched"):
-            shown = " | ".join(f"{max(found[protocol, name, count]):.0f}" for count in (1, 16))
-            print(f"| {protocol}, {name} | {shown} |")
-        ratios = (max(found[protocol, "batched", each]) / max(found[protocol, "single", each]) for each in (1, 16))
-        print(f"| {protocol}, batched over single | {' | '.join(f'{each:.2f}' for each in ratios)} |")
-    (counted,) = server.ask("GET", "/v2/models/batched/stats")[1]["model_stats"]
-    print(f"\nrows of an execution, mean: {counted['inference_count'] / counted['execution_count']:.1f}")
+        single, batched = measured[f"{protocol}, single"], measured[f"{protocol}, batched"]
+        faster, cheaper = batched.rates[16] / single.rates[16], single.seconds[16] / batched.seconds[16]
+        print(
+            f"\n{protocol}, 16 clients: {faster:.1f} times as many requests, 1/{cheaper:.1f} of the processor for each"
+        )
+    before = counted(server)
+    measured["HTTP, batched"].measure(16)
+    after = counted(server)
+    print(f"\nrows of a batch with 16 clients, mean: {(after[0] - before[0]) / (after[1] - before[1]):.1f}")
+
+
+def counted(server: serving.Command) -> tuple[int, int]:
+    """The rows and the executions of the model in batches so far."""
+    (statistics,) = server.ask("GET", "/v2/models/batched/stats")[1]["model_stats"]
+    return statistics["inference_count"], statistics["execution_count"]
 
 
 def growth() -> None:
@@ -92,17 +94,16 @@ def growth() -> None:
         with serving.command("--graphs", str(path)) as server:
             server.wait_until_ready()
             bench.SECONDS = 2.0
-            for (protocol, name), make in makes(server, row).items():
+            for name, kind in kinds(server, row).items():
                 sizes: list[str] = []
                 done, goal = 0.0, 0.0
                 while done < MANY:
-                    done += rate(make, 16) * bench.SECONDS
+                    done += rate(kind.make, 16) * bench.SECONDS
                     if done >= goal:
                         sizes.append(f"{memory(server.process.pid) / 2**20:.1f}")
                         goal += MANY / 5
-                print(
-                    f"MiB of the server after each fifth of {done:.0f} requests, {protocol}, {name}: {', '.join(sizes)}"
-                )
+                shown = f"{done:.0f} requests, {name}: {', '.join(sizes)}"
+                print(f"MiB of the server after each fifth of {shown}", flush=True)
 
 
 def main() -> None:

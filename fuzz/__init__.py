@@ -40,6 +40,7 @@ TARGETS = (
     "worker_messages",
     "state_files",
     "traces",
+    "remote_answers",
 )
 
 Mutator = Callable[[bytes, int], bytes]

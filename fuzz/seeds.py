@@ -477,6 +477,38 @@ def _state_files() -> Seeds:
     }
 
 
+def _remote_answers() -> Seeds:
+    from fuzz.remote_answers import DESCRIPTION, EMBEDDING, INFERENCE, TEXT
+    from wasi_nn.oip.proto import open_inference_pb2 as messages
+
+    model = messages.ModelMetadataResponse(name="m", versions=["1"], platform="p")
+    model.inputs.add(name="x", datatype="FP32", shape=[-1, 2])
+    model.outputs.add(name="y", datatype="BYTES", shape=[-1])
+    raw, fields = messages.ModelInferResponse(model_name="m"), messages.ModelInferResponse(model_name="m")
+    for answer in (raw, fields):
+        answer.outputs.add(name="y", datatype="FP32", shape=[1, 2])
+        answer.outputs.add(name="s", datatype="BYTES", shape=[2])
+    raw.raw_output_contents.extend([pack("<2f", 1, 2), pack("<I", 1) + b"a" + pack("<I", 0)])
+    fields.outputs[0].contents.fp32_contents.extend([1, 2])
+    fields.outputs[1].contents.bytes_contents.extend([b"a", b""])
+    counts = {"prompt_tokens": 1, "completion_tokens": 2}
+    events: list[Any] = [
+        {"choices": [{"delta": {"content": "a"}, "finish_reason": None}]},
+        {"choices": [{"text": "b", "finish_reason": "stop"}]},
+        {"choices": [], "usage": counts},
+    ]
+    text = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+    vectors = {"data": [{"index": 0, "embedding": [1.5]}, {"index": 1, "embedding": [2]}], "usage": counts}
+    return {
+        "description": bytes([DESCRIPTION]) + model.SerializeToString(),
+        "raw": bytes([INFERENCE]) + raw.SerializeToString(),
+        "fields": bytes([INFERENCE]) + fields.SerializeToString(),
+        "text": bytes([TEXT]) + text + b"data: [DONE]\n\n",
+        "failure": bytes([TEXT]) + b'data: {"error": {"message": "no"}}\n\n',
+        "vectors": bytes([EMBEDDING]) + json.dumps(vectors).encode(),
+    }
+
+
 def _traces() -> Seeds:
     """Recordings, without their times."""
     from tempfile import TemporaryDirectory
@@ -560,6 +592,7 @@ _SEEDS: Mapping[str, Callable[[], Seeds]] = {
     "archives": _archives,
     "pytorch_archive": _pytorch_archive,
     "graphs_file": _graphs_file,
+    "remote_answers": _remote_answers,
     "worker_messages": _worker_messages,
     "state_files": _state_files,
     "traces": _traces,

@@ -15,10 +15,13 @@ from conftest import REPOSITORY
 
 import wasi_nn
 from wasi_nn import ErrorCode, HostLimits, Limits, cli
-from wasi_nn.abi.core import extensions
+from wasi_nn.abi.core import extensions, serving
 from wasi_nn.abi.core.spec import ERRNO, MISSING_MEMORY
 from wasi_nn.backends import available
+from wasi_nn.graph.datatypes import DATATYPES
 from wasi_nn.isolation import Isolation
+from wasi_nn.loading import guest_table
+from wasi_nn.loading.served_guest import GUEST_LIMITS
 from wasi_nn.session.policy import EXTENSIONS
 
 
@@ -170,3 +173,15 @@ def test_every_function_of_the_extensions_is_in_the_table() -> None:
     }
     for interface in EXTENSIONS:
         assert f"\n| `{interface}` | " in page("extensions.md")
+
+
+def test_the_page_of_guest_endpoints_has_every_function_datatype_and_key() -> None:
+    text = page("guest-endpoints.md")
+    rows = re.findall(r"\| `(\w+)\((.*?)\)` \|", text)
+    assert {name: len(parameters.split(", ")) for name, parameters in rows} == serving.FUNCTIONS
+    assert ", ".join(f"{number} {word}" for number, word in enumerate(DATATYPES)) in text
+    for key in guest_table.KEYS:
+        assert f"\n| `{key}` |" in text
+    changed = {name for name, value in asdict(GUEST_LIMITS).items() if value != getattr(Limits(), name)}
+    sizes = {name.replace("-", "_"): int(size) for name, size in re.findall(r"`([\w-]+)` (\d+) MiB", text)}
+    assert sizes == {name: getattr(GUEST_LIMITS, name) // 2**20 for name in changed}

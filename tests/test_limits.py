@@ -279,7 +279,7 @@ class TestTime:
 
         interruptions: list[int] = []
         wait = threads.Call.wait
-        monkeypatch.setattr("wasi_nn.host.link_module", slow_link)
+        monkeypatch.setattr("wasi_nn.guests.running.link_module", slow_link)
         monkeypatch.setattr(threads.Call, "wait", interrupted)
         with pytest.raises(KeyboardInterrupt):
             host.run(module)
@@ -417,10 +417,10 @@ class TestComputes:
     @pytest.mark.parametrize("isolate", [False, True])
     def test_openvino_is_stopped_where_it_can_go_on(self, isolate: bool) -> None:
         rules = wasi_nn.LoadRules(isolate=isolate)
-        graph = wasi_nn.load(onnx_models.matrix_power(1000, 1200), "onnx", runtime="openvino", rules=rules)
+        graph = wasi_nn.load(onnx_models.matrix_power(400, 1600), "onnx", runtime="openvino", rules=rules)
         with wasi_nn.Session({"g": graph}, limits=Limits(compute_time=1)) as session:
             context = session.context(session.init_execution_context(session.load_by_name("g")))
-            context.set_input(0, np.eye(1200, dtype=np.float32))
+            context.set_input(0, np.eye(1600, dtype=np.float32))
             for _ in range(2):
                 with pytest.raises(NNError, match="compute_time"):
                     context.compute()

@@ -16,7 +16,7 @@ from typing import Any
 
 import onnx_models
 import pytest
-from command_guests import ECHOES_STDIN, command
+from command_guests import ECHOES_STDIN, OBEYS, command
 from conftest import C_GUESTS
 
 import wasi_nn
@@ -27,13 +27,6 @@ from wasi_nn.mapping.guest_map import GuestMap
 from wasi_nn.mapping.items import as_item, file_item
 
 EXAMPLE = C_GUESTS.parent / "example"
-OBEYS = command(
-    f"""{ECHOES_STDIN}
-    (if (i32.eq (i32.load8_u (i32.const 64)) (i32.const {ord("L")})) (then (loop $again (br $again))))
-    (if (i32.eq (i32.load8_u (i32.const 64)) (i32.const {ord("T")})) (then (unreachable)))
-    (if (i32.eq (i32.load8_u (i32.const 64)) (i32.const {ord("E")})) (then (call $exit (i32.const 3))))"""
-).encode()
-"""A guest that writes what it reads, and then loops for L, traps for T, and exits with 3 for E."""
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +257,22 @@ def test_files_are_given_by_their_paths(tmp_path: Path, capsys: pytest.CaptureFi
     assert code == 0
     assert results[0]["item"] == str(EXAMPLE / "apple.ppm")
     assert "/item/apple.ppm" in results[0]["stdout"]
+
+
+@pytest.mark.parametrize(("give", "why"), [("path", "is not valid Unicode"), ("content", "can't be read")])
+def test_a_name_that_is_no_unicode_fails_alone(
+    guest: Path, tmp_path: Path, give: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, output = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\n.txt"), tmp_path / "results.jsonl"
+    Path(name).write_text("text")
+    arguments = (guest, name, guest, "--give", give, "--output", output)
+    code, _, error = run(*arguments, capsys=capsys)
+    assert code == 1
+    assert "\\udcff\\n.txt" in error
+    failed, done = lines_of(output)
+    assert (failed["item"], failed["kind"], done["ok"]) == (name, "error", True)
+    assert why in failed["error"]
+    assert "1 were done before, 1 had failed before" in run(*arguments, "--resume", capsys=capsys)[2]
 
 
 @pytest.mark.parametrize("separator", [b"\n", b"\0"])

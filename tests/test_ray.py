@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -14,15 +15,15 @@ from typing import Any
 import numpy as np
 import onnx_models
 import pytest
-from command_guests import ECHOES_STDIN, command
+import serving_guests
+from command_guests import ECHOES_STDIN, OBEYS, command
 from conftest import REPOSITORY, SUPPORT
-from test_map import OBEYS
 
 import wasi_nn
 from wasi_nn.errors import ErrorCode
 from wasi_nn.ray import ComputeGraph, RunGuest
 from wasi_nn.ray.messages import HttpRequest, handed_back, passed_on
-from wasi_nn.ray.model_app import ModelApp
+from wasi_nn.ray.model_app import ModelApp, models_of
 from wasi_nn.serving.settings import ServingLimits
 
 PYTHON = Path(sys.prefix) / "ray" / "bin" / "python"
@@ -125,7 +126,8 @@ def test_a_wrong_row_is_an_error(columns: dict[str, str], value: Any, message: s
 
 def answers(model: bytes, *requests: HttpRequest, **limits: Any) -> list[tuple[int, Any]]:
     async def main() -> list[tuple[int, Any]]:
-        app = ModelApp(wasi_nn.Registry({"a/net": model}), "a/net", ServingLimits(**limits), log_json=False)
+        (deployed,) = models_of(wasi_nn.Registry({"a/net": model}), 60.0)
+        app = ModelApp(pickle.loads(pickle.dumps(deployed)), ServingLimits(**limits), log_json=False)
         await app.load()
         got = [await app.answer(request) for request in requests]
         app.close()
@@ -160,6 +162,32 @@ def test_a_model_that_cannot_be_loaded_says_why() -> None:
     assert content["error"].startswith("model 'a/net' isn't ready: ")
 
 
+def test_a_guest_is_deployed_with_the_graphs_that_it_may_load(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(onnx_models.relu())
+    (tmp_path / "good.wat").write_text(serving_guests.GOOD)
+    tables: dict[str, Any] = {
+        "graphs": {
+            "net": {"path": "net.onnx"},
+            "other": {"path": "net.onnx"},
+            "shared": {"path": "net.onnx", "share-variables": True},
+        },
+        "guests": {
+            "good": serving_guests.small_guest("good.wat", graphs=["n*"]),
+            "learns": serving_guests.small_guest("good.wat", graphs=["*"]),
+        },
+    }
+    (tmp_path / "graphs.toml").write_text(serving_guests.as_toml(tables))
+    models = models_of(wasi_nn.Registry(tmp_path / "graphs.toml"), 60.0)
+    assert [(it.name, sorted(it.graphs), it.guest is None, it.can_repeat) for it in models] == [
+        ("net", ["net"], True, True),
+        ("other", ["other"], True, True),
+        ("shared", ["shared"], True, False),
+        ("good", ["net"], False, True),
+        ("learns", ["net", "other", "shared"], False, False),
+    ]
+    assert list(models[3].registry().guests) == ["good"]
+
+
 def test_tokens_stay_at_the_ingress() -> None:
     headers = [
         (b"authorization", b"Bearer secret"),
@@ -186,12 +214,15 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         message = f"Ray isn't installed: make {PYTHON.parent.parent.with_name('.ray')}"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     folder = tmp_path_factory.mktemp("ray")
-    graphs = {"net": onnx_models.relu(), "loop": onnx_models.loop(), "rows": onnx_models.relu(("batch", 2))}
+    graphs = {"loop": onnx_models.loop(), "rows": onnx_models.relu(("batch", 2))}
     for name, model in graphs.items():
         (folder / f"{name}.onnx").write_bytes(model)
-    (folder / "graphs.toml").write_text(
-        '[graphs."team/net"]\npath = "net.onnx"\n[graphs.loop]\npath = "loop.onnx"\noptions = { threads = 1 }\n'
-    )
+    (folder / "good.wat").write_text(serving_guests.GOOD)
+    tables = {
+        "graphs": {"loop": {"path": "loop.onnx", "options": {"threads": 1}}},
+        "guests": {"team/guest": serving_guests.small_guest("good.wat")},
+    }
+    (folder / "graphs.toml").write_text(serving_guests.as_toml(tables))
     (folder / "rows.toml").write_text('[graphs.rows]\npath = "rows.onnx"\n')
     (folder / "guest.wat").write_bytes(OBEYS)
     (folder / "tokens").write_text(TOKEN)
@@ -199,6 +230,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     environment = os.environ | {
         "PYTHONPATH": str(REPOSITORY / "src"),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_memory_monitor_refresh_ms": "0",  # the memory of this machine is others' too
         "RAY_health_check_period_ms": "1000",  # a node that was killed is missed after five seconds
     }
     ended = subprocess.run(program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -220,6 +252,20 @@ def test_a_pipeline_runs_on_a_cluster(report: dict[str, Any]) -> None:
 
 
 @pytest.mark.timeout(600)
+def test_wrong_arguments_of_an_application_are_refused(report: dict[str, Any]) -> None:
+    none, missing, *others = report["refused"]
+    assert none == "there are no graphs to serve"
+    assert missing.endswith("none.toml: no such file or directory")
+    beginnings = (
+        "deployments: no model is named 'lop'; there are loop, team/guest; did you mean loop?",
+        "the argument graphs is missing: the path of a file of graphs",
+        "no argument is named 'graph'; there are graphs, deployments, ",
+        "no limit is named 'requests'; there are computes, queue, ",
+    )
+    assert [other[: len(beginning)] for other, beginning in zip(others, beginnings, strict=True)] == list(beginnings)
+
+
+@pytest.mark.timeout(600)
 def test_a_cluster_speaks_the_protocol(report: dict[str, Any]) -> None:
     answers = report["served"]["answers"]
     assert {name: status for name, (status, _) in answers.items()} == {
@@ -230,15 +276,23 @@ def test_a_cluster_speaks_the_protocol(report: dict[str, Any]) -> None:
         "metadata": 200,
         "infer": 200,
         "version": 200,
+        "guest": 200,
         "wrong input": 400,
         "no model": 404,
         "no path": 404,
         "page": 403,
     }
-    assert answers["metadata"][1]["name"] == "team/net"
-    assert answers["infer"][1]["outputs"][0]["data"] == [1, 0, 3, 0]
+    assert answers["metadata"][1]["name"] == "loop"
+    assert answers["infer"][1]["outputs"][0]["data"] == [3]
+    assert answers["guest"][1]["outputs"][0]["data"] == [1.5]
     assert answers["version"][1]["model_version"] == "1"
     assert answers["no model"][1] == {"error": "no model is named 'lop'; did you mean loop?"}
+
+
+@pytest.mark.timeout(600)
+def test_a_client_that_goes_ends_its_compute(report: dict[str, Any]) -> None:
+    status, content = report["served"]["after leaving"]
+    assert (status, content["outputs"][0]["data"]) == (200, [3])
 
 
 @pytest.mark.timeout(600)

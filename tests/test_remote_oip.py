@@ -23,10 +23,12 @@ import serving
 from checks import on_threads, refused
 from conftest import C_GUESTS, need_command
 from core_guest import BUSY, F32, SUCCESS, CoreGuest
+from numpy_graphs import Described
 from remote_servers import OipFake, answer, failing, make_certificate, oip_server
 
 import wasi_nn
-from wasi_nn import ErrorCode, Host, Limits, LoadRules, NamedGraph, NNError, Registry, Session
+from wasi_nn import ErrorCode, Host, Limits, LoadRules, NamedGraph, NNError, Registry, Session, backends
+from wasi_nn.backends import Backend, RemoteModel
 from wasi_nn.cli import main
 from wasi_nn.errors import Busy, ModelNotFound
 from wasi_nn.oip.proto import open_inference_pb2 as messages
@@ -165,7 +167,7 @@ def test_inputs_that_need_not_be_set(fake: OipFake, port: int) -> None:
 
 
 def test_a_version_of_the_model(fake: OipFake, port: int, server: serving.Command) -> None:
-    graph = wasi_nn.load(at(port), options={"version": "7"})
+    graph = wasi_nn.load(at(port), options={"version": 7})
     graph.compute({"x": X})
     assert fake.calls[0][0].model_version == "7"
     address = f"grpc://{server.grpc}/net"
@@ -256,6 +258,28 @@ def test_settings_that_are_wrong(settings: dict[str, Any], words: str) -> None:
     assert raised.value.code is ErrorCode.INVALID_ARGUMENT
 
 
+def test_a_package_adds_a_backend_of_models_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Elsewhere(Backend):
+        encoding, runtime, module, schemes = wasi_nn.GraphEncoding.AUTODETECT, "elsewhere", "json", ("else",)
+
+        def sniff(self, model: memoryview) -> bool:
+            raise AssertionError("it is asked for no files")
+
+        def load_path(self, path: Path, target: Any, options: Any) -> wasi_nn.Graph:
+            raise AssertionError("it loads no files")
+
+        def load_remote(self, model: RemoteModel, options: Any) -> wasi_nn.Graph:
+            info = wasi_nn.TensorInfo("x", X.dtype, (4,))
+            assert [(each.host, each.port, each.path) for each in model.addresses] == [("a", 5, "/m")]
+            return Described([info], [info])
+
+    monkeypatch.setattr(backends, "added", lambda: (Elsewhere(),))
+    registry = Registry({"m": NamedGraph("else://a:5/m", runtime="elsewhere")})
+    assert registry.get("m").compute({"x": X})["x"].tolist() == X.tolist()
+    with pytest.raises(NNError, match="isn't in a format known here"):
+        wasi_nn.load(b"else://a:5/m")
+
+
 def test_the_server_chooses_the_device(port: int) -> None:
     refused(ErrorCode.UNSUPPORTED_OPERATION, "oip has no device for gpu here", wasi_nn.load, at(port), target="gpu")
     with pytest.raises(NNError, match="have no encoding that is known here"):
@@ -298,12 +322,13 @@ def test_a_server_that_comes_later(fake: OipFake) -> None:
     raise AssertionError("the graph doesn't find its server again")
 
 
-def test_computes_survive_a_server_that_is_killed(models: dict[str, bytes], tmp_path: Path) -> None:
+def test_computes_survive_a_server_that_is_killed(
+    server: serving.Command, models: dict[str, bytes], tmp_path: Path
+) -> None:
     graphs = serving.write_graphs(tmp_path, {"net": models["net"]})
-    with serving.command("--graphs", str(graphs)) as first, serving.command("--graphs", str(graphs)) as second:
-        for running in (first, second):
-            running.wait_until_ready()
-        graph = wasi_nn.load([f"grpc://{first.grpc}/net", f"grpc://{second.grpc}/net"], options={"balance": "rotate"})
+    with serving.command("--graphs", str(graphs)) as first:
+        first.wait_until_ready()
+        graph = wasi_nn.load([f"grpc://{first.grpc}/net", f"grpc://{server.grpc}/net"], options={"balance": "rotate"})
         done = [0] * 4
         killed = threading.Event()
 
@@ -433,7 +458,7 @@ def test_a_compute_past_its_time_is_cancelled_there(fake: OipFake, port: int) ->
     session = Session({"net": at(port)}, limits=Limits(compute_time=0.5))
     context = session.init_execution_context(session.load_by_name("net"))
     session.set_input(context, 0, X)
-    refused(ErrorCode.TIMEOUT, "the compute took longer than 0.5 s", session.compute, context)
+    refused(ErrorCode.TIMEOUT, "the compute took longer than 0.5 s|within the compute's time", session.compute, context)
     assert ended.wait(60)
     assert 0 < left[0] < 1  # the limit, not the time of computes without one
 
@@ -442,7 +467,7 @@ def test_a_time_for_computes_without_limits(fake: OipFake, port: int) -> None:
     may_end = threading.Event()
     fake.infer = lambda request, context: may_end.wait(60) and remote_servers.same(request, context)
     graph = wasi_nn.load(at(port), options={"timeout": 0.2})
-    refused(ErrorCode.TIMEOUT, "didn't answer in time, 0.2 s at most", graph.compute, {"x": X})
+    refused(ErrorCode.TIMEOUT, "didn't answer within 0.2 s", graph.compute, {"x": X})
     may_end.set()
 
 
@@ -477,24 +502,15 @@ def safe_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str,
     certificate, key = make_certificate(folder)
     (folder / "net.onnx").write_bytes(onnx_models.relu())
     (folder / "token").write_text(f"{TOKEN}\n")
-    arguments = ("--tls-cert", str(certificate), "--tls-key", str(key), "--token-file", str(folder / "token"))
-    with serving.command("--graph", f"net={folder / 'net.onnx'}", *arguments) as running:
-        yield f"grpcs://{running.grpc}/net", folder
-
-
-def loaded_once_ready(address: str, options: dict[str, Any]) -> wasi_nn.Graph:
-    while True:
-        try:
-            return wasi_nn.load(address, options=options)
-        except NNError as error:
-            if "isn't ready" not in str(error):
-                raise
+    settings: dict[str, Any] = {"tls": (certificate, key), "token_file": folder / "token"}
+    with serving.RunningServer({"net": folder / "net.onnx"}, grpc_port=0, **settings) as running:
+        yield f"{running.server.addresses['grpc']}/net", folder
 
 
 def test_tls_and_tokens(safe_server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address, folder = safe_server
     trusting = {"ca-file": str(folder / "cert.pem")}
-    graph = loaded_once_ready(address, trusting | {"token-file": str(folder / "token")})
+    graph = wasi_nn.load(address, options=trusting | {"token-file": str(folder / "token")})
     assert graph.compute({"x": X})["y"].tolist() == [0, 2, 0, 4]
     refused(ErrorCode.SECURITY, "token", wasi_nn.load, address, options=trusting)
     monkeypatch.setenv("THE_TOKEN", "wrong-token-that-is-secret")

@@ -11,7 +11,7 @@ import onnx_models
 import pytest
 import sdk_guests
 from conftest import need, need_command
-from sdk_languages import assemblyscript, building, rust, table
+from sdk_languages import assemblyscript, building, c, rust, table
 from sdk_languages.language import GUESTS as PROGRAMS, SDK, Guest
 
 
@@ -113,6 +113,38 @@ def test_debians_rust_takes_the_crate(target: str, features: str, tmp_path: Path
     command = ["/usr/bin/rustc", *crate, *options, "--target", target, "--out-dir", str(tmp_path), "src/lib.rs"]
     compiled = subprocess.run(command, cwd=rust.CRATE, capture_output=True, text=True)
     assert (compiled.returncode, compiled.stderr) == (0, "")
+
+
+_TWO_FILES = {
+    "main.c": """
+#include <wnn.h>
+wnn_code load(const char *name);
+int main(void) {
+    wnn_code code = load("no such graph");
+    return code == WNN_NOT_FOUND && *wnn_message() ? 0 : 1;
+}
+""",
+    "load.c": """
+#include <wnn.h>
+wnn_code load(const char *name);
+wnn_code load(const char *name) {
+    wnn_graph graph;
+    return wnn_load_by_name(name, &graph);
+}
+""",
+}
+
+
+@pytest.mark.parametrize("abi", ["core", "wasmedge"])
+def test_all_files_of_a_program_in_c_see_the_same_failure(abi: str, tmp_path: Path) -> None:
+    need("ziglang", "ziglang")
+    for name, text in _TWO_FILES.items():
+        (tmp_path / name).write_text(text)
+    built = tmp_path / "built.wasm"
+    options = ["--target=wasm32-wasi", "-O2", "-s", "-std=c11", "-Wall", "-Wextra", "-pedantic", "-Werror"]
+    building.zig("cc", *options, *c.OF_ABI[abi], "-I", str(c.INCLUDE), *_TWO_FILES, "-o", str(built), cwd=tmp_path)
+    ran = sdk_guests.run(Guest("two_files", abi, built, lambda _: None))
+    assert (ran.exit_code, ran.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("abi", ["core", "wasmedge"])

@@ -18,7 +18,7 @@ from isolated_programs import kill_worker_of
 from serving import RunningServer
 
 import wasi_nn
-from wasi_nn.serving import jobs
+from wasi_nn.serving import batches, jobs
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.request import InferenceRequest
 from wasi_nn.serving.service import InferenceService
@@ -197,6 +197,74 @@ def test_a_request_waits_for_others_as_long_as_it_may() -> None:
         assert time.monotonic() - began >= 0.05
 
     run(alone, {"net": batched(graph, 4, 0.05)})
+
+
+def test_a_request_that_a_full_batch_leaves_behind_has_waited_already() -> None:
+    graph = Recorded()
+
+    async def main(service: InferenceService) -> None:
+        first = asyncio.create_task(service.infer(request(rows(0, 0))))
+        graph.may_go.clear()
+        while not graph.sizes:
+            await asyncio.sleep(0)
+        tasks = [asyncio.create_task(service.infer(request(rows(1)))) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        served = service.models.find("net").served
+        assert served is not None
+        computes: Any = served.computes
+        may_go, graph.may_go = graph.may_go, threading.Event()
+        may_go.set()
+        while len(graph.sizes) < 2:
+            await asyncio.sleep(0)
+        assert [(len(group.members), group.is_due) for group in computes._groups.values()] == [(1, True)]
+        graph.may_go.set()
+        await asyncio.gather(first, *tasks)
+
+    run(main, {"net": batched(graph, 2, 0.05)})
+    assert graph.sizes == [2, 2, 1]
+
+
+def test_beside_a_batch_that_computes_only_a_full_one_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "_PATIENCE", 60.0)
+    graph = Recorded()
+
+    async def main(service: InferenceService) -> None:
+        graph.may_go.clear()
+        tasks = [asyncio.create_task(service.infer(request(rows(place)))) for place in range(3)]
+        while not graph.sizes:
+            await asyncio.sleep(0)
+        await turns()
+        assert (service.queue.running, service.queue.waiting) == (1, 2)
+        tasks += [asyncio.create_task(service.infer(request(rows(place, place + 1)))) for place in range(3, 7, 2)]
+        await turns()
+        assert (service.queue.running, service.queue.waiting) == (2, 1)
+        while len(graph.sizes) < 2:
+            await asyncio.sleep(0)
+        graph.may_go.set()
+        results = await asyncio.gather(*tasks)
+        assert [value(each) for each in results] == [[0], [2], [4], [6, 8], [10, 12]]
+
+    run(main, {"net": batched(graph, 4)}, computes=4)
+    assert graph.sizes == [1, 4, 2]
+
+
+def test_a_batch_that_takes_longer_than_usual_keeps_no_other_waiting() -> None:
+    graph = Recorded()
+
+    async def main(service: InferenceService) -> None:
+        assert value(await service.infer(request(rows(1)))) == [2]
+        stuck = graph.may_go = threading.Event()
+        tasks = [asyncio.create_task(service.infer(request(rows(2))))]
+        while len(graph.sizes) < 2:
+            await asyncio.sleep(0)
+        graph.may_go = threading.Event()
+        graph.may_go.set()
+        assert [value(await service.infer(request(rows(place)))) for place in (3, 4)] == [[6], [8]]
+        stuck.set()
+        assert value(await tasks[0]) == [4]
+
+    run(main, {"net": batched(graph)}, computes=2)
+    assert graph.sizes == [1, 1, 1, 1]
 
 
 def test_a_request_that_is_cancelled_or_late_while_it_waits_is_left_out() -> None:

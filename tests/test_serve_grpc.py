@@ -251,6 +251,50 @@ def test_tokens(tmp_path: Path) -> None:
             assert code is Code.PERMISSION_DENIED
 
 
+def never_sent(may_end: threading.Event, *parts: bytes) -> Iterator[bytes]:
+    """The messages of a call that is kept open until `may_end` is set."""
+    yield from parts
+    may_end.wait()
+
+
+def test_a_message_that_doesnt_come_holds_its_place_no_longer_than_its_time() -> None:
+    limits = ServingLimits(body_time=0.5, body_bytes=2**20, total_bytes=2**20)  # one message is received at a time
+    graphs, may_end = {"net": onnx_models.relu()}, threading.Event()
+    with RunningServer(graphs, grpc_port=0, http_port=None, limits=limits) as server:
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            stub: Any = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+            slow = channel.stream_unary(f"{SERVICE}/ModelInfer").future(never_sent(may_end))
+            assert stub.ServerLive(messages.ServerLiveRequest()).live  # a probe waits for no message
+            stub.ModelInfer(request(x=X))
+            code, text = refusal(slow.result)
+            assert code is Code.DEADLINE_EXCEEDED
+            assert text == "the message didn't arrive within 0.5 s (ServingLimits.body_time, --max-body-time)"
+            may_end.set()
+
+
+def test_a_call_without_a_message_and_one_with_several() -> None:
+    may_end = threading.Event()
+    with RunningServer({"net": onnx_models.relu()}, grpc_port=0, http_port=None) as server:
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            infer = channel.stream_unary(f"{SERVICE}/ModelInfer")
+            assert refusal(lambda: infer(iter([]))) == (Code.INVALID_ARGUMENT, "the call has no message")
+            content = request(x=X).SerializeToString()
+            answer = messages.ModelInferResponse.FromString(infer(never_sent(may_end, content, b"more")))
+            assert answer.outputs[0].name == "y"
+            may_end.set()
+
+
+def test_a_call_without_a_token_is_refused_before_its_message(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("0123456789abcdef")
+    may_end = threading.Event()
+    tokens = tmp_path / "tokens"
+    with RunningServer({"net": onnx_models.relu()}, grpc_port=0, http_port=None, token_file=tokens) as server:
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            infer = channel.stream_unary(f"{SERVICE}/ModelInfer")
+            assert refusal(lambda: infer(never_sent(may_end)))[0] is Code.UNAUTHENTICATED
+            may_end.set()
+
+
 def test_a_load_cant_change_the_configuration(stub: Any) -> None:
     load = messages.RepositoryModelLoadRequest(model_name="net")
     load.parameters["config"].string_param = "{}"

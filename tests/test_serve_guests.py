@@ -475,3 +475,15 @@ def test_file_types_by_a_real_model_with_its_preprocessing_in_the_guest(tmp_path
                 label, score = answer["outputs"]
                 assert label["data"] == [*expected.values(), "unknown"]
                 assert min(score["data"][:-1]) > 0.5
+
+
+def test_the_example_of_the_page(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "guest-endpoints.md").read_text()
+    file = tmp_path / "graphs.toml"
+    file.write_text(page.partition("```toml\n")[2].partition("```")[0])
+    for path in (EXAMPLE / "colours.onnx", C_GUESTS / "serve_colours.wasm"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    body = page.partition("/infer \\\n    -d '")[2].partition("'")[0]
+    with RunningServer(file) as server:
+        status, answer, _ = server.ask("POST", "/v2/models/colour-of/infer", body.encode())
+        assert (status, answer["outputs"][0]["data"]) == (200, ["red"])

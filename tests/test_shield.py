@@ -32,6 +32,8 @@ def noisy(tmp_path: Path, write: Write) -> Callable[..., subprocess.CompletedPro
     write("in.bin", b"\0\0\x80\x3f" * 4)
     for kind in ("noisy", "aborts", "crashes"):
         write(f"{kind}.txt", f"noisy {kind}".encode())
+    for module in ("tensorflow", "torch"):  # `backends` imports all runtimes, for seconds, and goes on without these
+        write(f"{module}.py", b"raise ImportError")
     folders = [str(tmp_path), str(SUPPORT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
 

@@ -34,7 +34,8 @@ EXAMPLE = C_GUESTS.parent / "example"
 
 ELSEWHERE = {"docs/what-if.md": "test_what_if.py", "docs/conformance.md": "test_conformance.py"}
 """Pages whose commands other tests run or write."""
-PAGES = {str(path.relative_to(REPOSITORY)) for path in (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"))}
+_FOLDERS = ("*.md", "docs/**/*.md", "sdk/*.md")
+PAGES = {str(path.relative_to(REPOSITORY)) for it in _FOLDERS for path in REPOSITORY.glob(it)}
 HELP = {"run": 1, "map": 2, "replay": 2, "graphs": 0, "inspect": 0, "backends": 0, "serve": 0, "sdk": 2, "new": 0}
 """The subcommands, each with the number of commands that its help text shows and that are run. That of `serve` shows a
 server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds."""
@@ -106,6 +107,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     },
     "docs/ggml.md": {"model.gguf": language_model, "encoder.gguf": text_encoder},
     "docs/graphs.md": {**COLOURS, **GUESTS},
+    "docs/guest-endpoints.md": {**COLOURS, "serve_colours.wasm": copied(C_GUESTS / "serve_colours.wasm")},
     "docs/guests.md": {**COLOURS, **GUESTS},
     "docs/isolation.md": {**COLOURS, "model.pt": torch_model},
     "docs/limits.md": {
@@ -116,6 +118,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
         "inputs/a.bin": lambda: pack("<4f", 1, -2, 3, -4),
         "inputs/b.bin": lambda: pack("<4f", -5, 6, -7, 8),
     },
+    "docs/map.md": {**COLOURS, **GUESTS},
     "docs/onnx.md": {"classifier.onnx": classifier},
     "docs/python.md": {**COLOURS, **GUESTS},
     "docs/trace.md": {**COLOURS, **GUESTS},
@@ -309,7 +312,11 @@ def test_few_blocks_are_not_run() -> None:
     reasons = {f"{page}: {block.reason}" for page in PAGES for block in blocks_of(text_of(page)) if block.reason}
     assert reasons == {
         "README.md: it installs packages from a network",
+        "docs/guest-endpoints.md: it needs a server, as tests/test_serve_guests.py has it",
         "docs/http-guests.md: its first command doesn't end",
+        "docs/remote.md: it needs servers, as tests/test_remote_oip.py has them",
+        "docs/scale-out.md: it installs packages from a network",
+        "docs/scale-out.md: it needs Ray, as tests/test_ray.py has it",
         "docs/serve.md: its first command needs a network, and its second one doesn't end",
         "docs/serve.md: it needs a server, as tests/test_serve_openai.py has it",
         "docs/serve.md: it needs a server, as tests/test_serve_triton.py has it",

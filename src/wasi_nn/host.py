@@ -251,21 +251,9 @@ class Host:
         Raises `GuestError` if the host is closed, if 64 guests that can't be stopped still run, or if the process can
         have no more threads; and `NNError` with `invalid-argument` for arguments that can't be.
         """
-        run, run_guest = self._run_of(
-            guest,
-            args,
-            env,
-            dirs,
-            stdin,
-            capture_output,
-            streams,
-            allow_names,
-            limits,
-            dialect,
-            trace,
-            trace_data,
-            requests,
-        )
+        given = args, env, dirs, stdin, capture_output, streams
+        more = allow_names, limits, dialect, trace, trace_data, requests
+        run, run_guest = self._run_of(guest, *given, *more)
         self._runs.begin(run, run_guest)
         return run
 
@@ -273,22 +261,16 @@ class Host:
         self,
         guest: Module | Component,
         args: Sequence[str],
-        *,
         env: Mapping[str, str],
         dirs: Directories,
-        limits: Limits,
         requests: Iterable[GuestRequest],
         began: Callable[[Run], None],
     ) -> Run:
         """`start` for a guest that answers requests, with captured output; but the guest runs on this thread, which
         saves a change of threads, and has ended when this returns. The thread must be one of
-        `wasi_nn.process.threads`.
-
-        `began` gets the run before the guest runs, so that another thread can stop it.
+        `process.threads`. `began` gets the run before, so that another thread can stop it.
         """
-        run, run_guest = self._run_of(
-            guest, args, env, dirs, b"", True, None, None, limits, None, None, False, requests
-        )
+        run, run_guest = self._run_of(guest, args, env, dirs, b"", True, requests=requests)
         began(run)
         self._runs.begin(run, run_guest, here=True)
         return run
@@ -301,13 +283,13 @@ class Host:
         dirs: Directories | None,
         stdin: bytes | os.PathLike[str] | TextIO | None,
         capture_output: bool,
-        streams: tuple[int, int] | None,
-        allow_names: Collection[str] | None,
-        limits: Limits | None,
-        dialect: Dialect | str | None,
-        trace: str | os.PathLike[str] | CallRecorder | None,
-        trace_data: bool,
-        requests: Iterable[GuestRequest] | None,
+        streams: tuple[int, int] | None = None,
+        allow_names: Collection[str] | None = None,
+        limits: Limits | None = None,
+        dialect: Dialect | str | None = None,
+        trace: str | os.PathLike[str] | CallRecorder | None = None,
+        trace_data: bool = False,
+        requests: Iterable[GuestRequest] | None = None,
     ) -> tuple[Run, Callable[[], RunResult]]:
         """A run as `start` begins it, and the function that runs the guest."""
         self._require_made_here()
@@ -320,9 +302,8 @@ class Host:
         limits = self.limits if limits is None else as_limits(limits)
         dialect = self.dialect if dialect is None else parse_enum(Dialect, dialect)
         if limits.fuel is not None and self.limits.fuel is None:
-            raise GuestError(
-                "this host counts no fuel: give Limits.fuel to the Host itself, Host(limits=Limits(fuel=...))"
-            )
+            message = "this host counts no fuel: give Limits.fuel to the Host itself, Host(limits=Limits(fuel=...))"
+            raise GuestError(message)
         run = Run(limits)
         output = Output(limits, streams) if capture_output or streams is not None else None
         if output is not None:
@@ -379,23 +360,11 @@ class Host:
         `NNError`: with `invalid-argument` for arguments that can't be, such as both `capture_output` and `streams`;
         with `runtime-error` for a trace that can't be written.
         """
-        return self._result_of(
-            self.start(
-                guest,
-                args,
-                env=env,
-                dirs=dirs,
-                stdin=stdin,
-                capture_output=capture_output,
-                streams=streams,
-                allow_names=allow_names,
-                limits=limits,
-                dialect=dialect,
-                trace=trace,
-                trace_data=trace_data,
-                requests=requests,
-            )
-        )
+        given = args, env, dirs, stdin, capture_output, streams
+        more = allow_names, limits, dialect, trace, trace_data, requests
+        run, run_guest = self._run_of(guest, *given, *more)
+        self._runs.begin(run, run_guest)
+        return self._result_of(run)
 
     def _result_of(self, work: Work[Result]) -> Result:
         """Wait for the result of some work; stop the work if the wait is interrupted (Ctrl-C)."""

@@ -37,6 +37,15 @@ def command(body: str, imports: str = "", memory: str = '(memory (export "memory
     return f'(module {exit_} {write} {read} {lookup} {imports} {memory} (func (export "_start") {body}))'
 
 
+OBEYS = command(
+    f"""{ECHOES_STDIN}
+    (if (i32.eq (i32.load8_u (i32.const 64)) (i32.const {ord("L")})) (then (loop $again (br $again))))
+    (if (i32.eq (i32.load8_u (i32.const 64)) (i32.const {ord("T")})) (then (unreachable)))
+    (if (i32.eq (i32.load8_u (i32.const 64)) (i32.const {ord("E")})) (then (call $exit (i32.const 3))))"""
+).encode()
+"""A guest that writes what it reads, and then loops for L, traps for T, and exits with 3 for E."""
+
+
 def says(text: str, stream: int = 1) -> str:
     """Code that writes `text` to a standard stream."""
     stores = "".join(f"(i32.store8 (i32.const {64 + n}) (i32.const {byte}))" for n, byte in enumerate(text.encode()))

@@ -1,8 +1,8 @@
 """Graphs and guests on a cluster of Ray with two nodes, both on this machine; `test_ray.py` runs it in the environment
 that has Ray. Writes what came out as JSON: `ray_cluster.py FOLDER OUTPUT`.
 
-The folder has `graphs.toml` with the graphs `team/net` and `loop`, `rows.toml` with the graph `rows`, `guest.wat`, and
-the file `tokens` with a token.
+The folder has `graphs.toml` with the graph `loop` and the guest `team/guest`, `rows.toml` with the graph `rows`,
+`guest.wat`, and the file `tokens` with a token.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import http.client
 import json
 import logging
 import os
+import socket
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ from ray.cluster_utils import Cluster
 import wasi_nn
 import wasi_nn.ray
 
-SMALL = {"num_cpus": 2, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+HERE = "127.0.0.1"
+SMALL = {"num_cpus": 2, "object_store_memory": 100 * 2**20, "include_dashboard": False, "node_ip_address": HERE}
 QUICK = {"health_check_period_s": 1, "health_check_timeout_s": 5, "graceful_shutdown_timeout_s": 1}
 TURNS = 50_000  # of the loop in the model: some tens of milliseconds
 CLIENTS = 4
@@ -44,6 +47,7 @@ def main(folder: Path, output: Path) -> None:
             ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
             report["nodes"] = sum(node["Alive"] for node in ray.nodes())
             report["pipeline"] = pipeline()
+            report["refused"] = refused()
             report["served"] = served(lambda: cluster.remove_node(worker, allow_graceful=False))
         finally:
             ray.shutdown()
@@ -82,8 +86,26 @@ def pipeline() -> Any:
 # Ray Serve
 
 
+def refused() -> list[str]:
+    """What is said about arguments that are wrong."""
+    messages = []
+    for function, arguments in (
+        (wasi_nn.ray.app, [{}]),
+        (wasi_nn.ray.app, ["none.toml"]),
+        (partial(wasi_nn.ray.app, deployments={"lop": {}}), ["graphs.toml"]),
+        (wasi_nn.ray.build, [{}]),
+        (wasi_nn.ray.build, [{"graph": "graphs.toml"}]),
+        (wasi_nn.ray.build, [{"graphs": "graphs.toml", "limits": {"requests": 1}}]),
+    ):
+        try:
+            function(*arguments)
+        except wasi_nn.NNError as error:
+            messages.append(error.message)
+    return messages
+
+
 def ask(port: int, method: str, path: str, body: Any = None, headers: Any = None) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection = http.client.HTTPConnection(HERE, port, timeout=120)
     try:
         content = body if body is None or isinstance(body, bytes) else json.dumps(body)
         connection.request(method, path, content, headers or {})
@@ -104,7 +126,7 @@ def served(kill: Callable[[], object]) -> dict[str, Any]:
     """The answers of the application before and while a node is killed."""
     port = free_port()
     serve.start(
-        http_options={"host": "127.0.0.1", "port": port},
+        http_options={"host": HERE, "port": port},
         proxy_location="HeadOnly",
         logging_config={"log_level": "ERROR"},
     )
@@ -121,18 +143,32 @@ def served(kill: Callable[[], object]) -> dict[str, Any]:
         "no token": ("GET", "/v2", None, {}),
         "ready": ("GET", "/v2/health/ready", None, {}),
         "server": ("GET", "/v2", None, token),
-        "metadata": ("GET", "/v2/models/team/net", None, token),
-        "infer": ("POST", "/v2/models/team/net/infer", tensor("x", "FP32", [1, -2, 3, -4]), token),
-        "version": ("POST", "/v2/models/team/net/versions/1/infer", tensor("x", "FP32", [1, -2, 3, -4]), token),
-        "wrong input": ("POST", "/v2/models/team/net/infer", tensor("z", "FP32", [1]), token),
+        "metadata": ("GET", "/v2/models/loop", None, token),
+        "infer": ("POST", "/v2/models/loop/infer", tensor("x", "INT64", [3]), token),
+        "version": ("POST", "/v2/models/loop/versions/1/infer", tensor("x", "INT64", [3]), token),
+        "guest": ("POST", "/v2/models/team/guest/infer", tensor("x", "FP32", [1]), token),
+        "wrong input": ("POST", "/v2/models/loop/infer", tensor("z", "FP32", [1]), token),
         "no model": ("GET", "/v2/models/lop", None, token),
         "no path": ("GET", "/v3", None, token),
         "page": ("GET", "/v2", None, {"Origin": "http://localhost", **token}),
     }.items():
         report["answers"][name] = ask(port, method, path, body, headers)
+    report["after leaving"] = after_leaving(port, token)
     report["killed"] = under_load(port, token, kill)
     serve.shutdown()
     return report
+
+
+def after_leaving(port: int, token: dict[str, str]) -> tuple[int, Any]:
+    """The answer to a request behind others that would compute for hours, and whose clients have gone."""
+    content = json.dumps(tensor("x", "INT64", [10**12])).encode()
+    lines = ["POST /v2/models/loop/infer HTTP/1.1", "Host: here", f"Content-Length: {len(content)}"]
+    lines += [f"{name}: {value}" for name, value in token.items()]
+    for _ in range(6):
+        with socket.create_connection((HERE, port)) as client:
+            client.sendall("\r\n".join([*lines, "", ""]).encode() + content)
+            time.sleep(0.2)  # so that some compute, and others wait
+    return ask(port, "POST", "/v2/models/loop/infer", tensor("x", "INT64", [3]), token)
 
 
 def under_load(port: int, token: dict[str, str], kill: Callable[[], object]) -> list[Any]:
@@ -167,9 +203,7 @@ def wait_for_answers(answers: list[Any], count: int) -> None:
 
 
 def free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    with socket.create_server((HERE, 0)) as free:
         return int(free.getsockname()[1])
 
 

@@ -3,6 +3,7 @@ built by Zig."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -158,10 +159,13 @@ OF_ABI = {"core": (), "wasmedge": ("-DWNN_WASMEDGE",), "component": ("-DWNN_COMP
 """The macros that choose an ABI."""
 
 
-def build(source: Path, abi: str, built: Path, compiler: tuple[str, ...] = ("cc", "-std=c11")) -> None:
-    """Build an example for an ABI. The first build of all takes half a minute."""
+COMPILER = ("cc", "-std=c11")
+
+
+def build(source: Path, abi: str, built: Path, compiler: tuple[str, ...] = COMPILER) -> None:
+    """Build a program for an ABI. The first build of all takes half a minute."""
     module = built.absolute() if abi != "component" else built.absolute().with_suffix(".module.wasm")
-    command = (*compiler, *FLAGS, *OF_ABI[abi], str(source.relative_to(SDK)), "-o", str(module))
+    command = (*compiler, *FLAGS, *OF_ABI[abi], os.path.relpath(source, SDK), "-o", str(module))
     try:
         building.zig(*command, cwd=SDK)
         if abi == "component":
@@ -193,5 +197,5 @@ LANGUAGE = Language(
         INCLUDE / "wasi_nn_ext.h": _extensions,
         INCLUDE / "wnn_numbers.h": numbers,
     },
-    tuple(guests_of(SDK / "c" / "examples", ".c", ("cc", "-std=c11"))),
+    tuple(guests_of(SDK / "c" / "examples", ".c", COMPILER)),
 )

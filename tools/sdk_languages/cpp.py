@@ -44,10 +44,10 @@ def words(_: str) -> str:
     return "\n".join([*lines, "} // namespace wnn", "", "#endif"]) + "\n"
 
 
-_COMPILER = ("c++", "-std=c++20", "-fno-exceptions", "-fno-rtti", "-I", "cpp/include")
+COMPILER = ("c++", "-std=c++20", "-fno-exceptions", "-fno-rtti", "-I", "cpp/include")
 
 LANGUAGE = Language(
     "cpp",
     {FOLDER / "include" / "wnn_words.hpp": words},
-    tuple(c.guests_of(FOLDER / "examples", ".cpp", _COMPILER)),
+    tuple(c.guests_of(FOLDER / "examples", ".cpp", COMPILER)),
 )

@@ -138,8 +138,8 @@ def toolchain() -> tuple[str, str] | None:
     return None
 
 
-def build_module(program: str, features: str, built: Path) -> None:
-    """Build an example as a core module. Exits if no `rustc` can."""
+def build_module(source: str, features: str, built: Path) -> None:
+    """Build a program, whose path is absolute or in the crate, as a core module. Exits if no `rustc` can."""
     found = toolchain()
     if found is None:
         raise SystemExit("no rustc has a target for WASI: apt install rustc libstd-rust-dev-wasm32 lld-14")
@@ -153,17 +153,17 @@ def build_module(program: str, features: str, built: Path) -> None:
     crate = ["--crate-name", "wasi_nn_guest", "--crate-type", "rlib", "src/lib.rs", "-C", "embed-bitcode=yes"]
     environment = {key: it for key, it in os.environ.items() if not key.startswith(("RUST", "CARGO"))}
     subprocess.run([*flags, *crate, "-o", str(library)], cwd=CRATE, env=environment, check=True)
-    example = [f"examples/{program}.rs", "--extern", f"wasi_nn_guest={library}", "-o", str(built.absolute())]
+    example = [source, "--extern", f"wasi_nn_guest={library}", "-o", str(built.absolute())]
     subprocess.run([*flags, *example], cwd=CRATE, env=environment, check=True)
 
 
-def build_component(program: str, built: Path) -> None:
-    """Build an example as a component. Exits if no `rustc` can."""
+def build_component(source: str, built: Path) -> None:
+    """Build a program, as `build_module` does, as a component."""
     found = toolchain()
     old = found is not None and found[1] == _OLD_START
     module = built.with_suffix(".module.wasm")
     try:
-        build_module(program, "component old-start" if old else "component", module)
+        build_module(source, "component old-start" if old else "component", module)
         building.componentize(module, built)
     finally:
         module.unlink(missing_ok=True)
@@ -176,15 +176,15 @@ def write_component_type() -> None:
 
 def _guests() -> Iterator[Guest]:
     for program in GUESTS:
-        folder = CRATE / "examples"
+        folder, source = CRATE / "examples", f"examples/{program}.rs"
         core, wasmedge = program == "classify", program != "classify"
         if core or program == "tour":
-            yield Guest(program, "core", folder / f"{program}.wasm", partial(build_module, program, ""))
+            yield Guest(program, "core", folder / f"{program}.wasm", partial(build_module, source, ""))
         if wasmedge:
-            build = partial(build_module, program, "wasmedge")
+            build = partial(build_module, source, "wasmedge")
             yield Guest(program, "wasmedge", folder / f"{program}-wasmedge.wasm", build)
         file = folder / f"{program}-component.wasm"
-        yield Guest(program, "component", file, partial(build_component, program), tools=("npm",))
+        yield Guest(program, "component", file, partial(build_component, source), tools=("npm",))
 
 
 LANGUAGE = Language("rust", {CRATE / "src" / "numbers.rs": numbers}, tuple(_guests()))

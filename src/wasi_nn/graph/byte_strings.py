@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from struct import unpack_from
 from sys import getsizeof
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ MAX_STRINGS = 1 << 20
 
 _MAX_BYTES = 2**32 - 1
 _END = np.dtype("<u4")
+_FEW = 16  # strings
 
 
 def held_bytes(array: Array) -> int:
@@ -70,14 +72,34 @@ def decoded(what: str, content: memoryview, dims: Dims) -> Array:
     if len(content) < start:
         message = f"{what}: the ends of {count} strings take {start} bytes, got {len(content)} bytes in all"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+    if 0 < count <= _FEW:
+        return _few_decoded(what, bytes(content), count, dims)
     ends = np.frombuffer(content[:start], _END).astype(np.int64)
     places = np.concatenate(([0], ends))
     if (np.diff(places) < 0).any() or places[-1] != len(content) - start:
-        message = f"{what}: the ends of its strings must rise to the size of all, {len(content) - start} bytes"
-        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+        raise _wrong_ends(what, len(content) - start)
     strings = bytes(content[start:])
     pairs = zip(places[:-1].tolist(), places[1:].tolist(), strict=True)
     try:
         return as_objects([strings[begin:end] for begin, end in pairs], dims)
     except ValueError as error:  # no strings, yet numpy rejects dimensions whose product is too large
         raise NNError(ErrorCode.INVALID_ARGUMENT, f"{what}: {one_line(error)}") from error
+
+
+def _few_decoded(what: str, content: bytes, count: int, dims: Dims) -> Array:
+    """`decoded` for few strings, without numpy's costs."""
+    begin = start = count * _END.itemsize
+    strings = []
+    for end in unpack_from(f"<{count}I", content):
+        strings.append(content[begin : start + end])
+        if start + end < begin:
+            raise _wrong_ends(what, len(content) - start)
+        begin = start + end
+    if begin != len(content):
+        raise _wrong_ends(what, len(content) - start)
+    return as_objects(strings, dims)
+
+
+def _wrong_ends(what: str, size: int) -> NNError:
+    message = f"{what}: the ends of its strings must rise to the size of all, {size} bytes"
+    return NNError(ErrorCode.INVALID_ARGUMENT, message)

@@ -56,10 +56,11 @@ def link_module(
 
 
 def _start(instance: Instance, store: Store, recorder: StatsRecorder) -> int:
+    exports = instance.exports(store)
     try:
-        instance.exports(store)["_start"](store)  # type: ignore[operator]
+        exports["_start"](store)  # type: ignore[operator]
     finally:
-        recorder.measure_memory(instance, store)
+        recorder.measure_memory(exports, store)
     return 0
 
 

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wasmtime import Instance, Memory, Store
+from wasmtime import Memory, Store
 
 if TYPE_CHECKING:
+    from wasmtime._instance import InstanceExports
+
     from wasi_nn.limits.compute_guard import ComputeGuard
     from wasi_nn.session.session import Session
 
@@ -79,10 +81,10 @@ class StatsRecorder:
         """Note how many memories the guest has, as `MemoryCounts.of` gives it."""
         self._memories = None if counts is None else counts[0]
 
-    def measure_memory(self, instance: Instance, store: Store) -> None:
+    def measure_memory(self, exports: InstanceExports, store: Store) -> None:
         """Note the size of a guest's memories, which never shrink. Called on the guest's thread."""
         sizes = {}  # by address: a memory may be exported under several names
-        for memory in instance.exports(store).values():
+        for memory in exports.values():
             if isinstance(memory, Memory):
                 size = memory.data_len(store)
                 sizes[ctypes.addressof(memory.data_ptr(store).contents) if size else 0] = size

@@ -92,7 +92,7 @@ class Wasi:
                     f"the guest's standard input {os.fspath(stdin)} is a pipe, which may block the host: give its bytes"
                 )
             try:
-                config.stdin_file = stdin
+                config.stdin_file = os.fsencode(stdin)  # the engine refuses a name that is no Unicode
             except WasmtimeError as error:
                 raise GuestError(f"the guest's standard input {os.fspath(stdin)} can't be read") from error
         elif stdin is not None and stdin is sys.stdin:

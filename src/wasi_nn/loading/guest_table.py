@@ -49,7 +49,7 @@ def guest_of(where: str, folder: Path, name: str, keys: Any) -> ServedGuest:
         raise _wrong(where, "a guest's name can't be empty")
     if not is_table(keys):
         raise _wrong(where, "it must be a table with a path")
-    require_known(where, keys, _KEYS, ("path",))
+    require_known(where, keys, KEYS, ("path",))
     path = (folder / keys["path"]).absolute()
     if not os.path.exists(path):
         raise NNError(ErrorCode.NOT_FOUND, f"{where}: no file at {path}")
@@ -194,7 +194,7 @@ def _is_any_table(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-_KEYS: dict[str, Check] = {
+KEYS: dict[str, Check] = {
     "path": is_text,
     "serves": one_of([it.value for it in Serves]),
     "graphs": is_texts,
@@ -207,6 +207,7 @@ _KEYS: dict[str, Check] = {
     "reuse": is_flag,
     "mount": _is_mount,
 }
+"""The keys of a guest."""
 _DIRECTORY_KEYS: dict[str, Check] = {"path": is_text, "writable": is_flag}
 _TENSOR_KEYS: dict[str, Check] = {
     "name": _is_tensor_name,

@@ -30,7 +30,8 @@ def load(
     runtime: str | None = None,
     rules: LoadRules | None = None,
 ) -> Graph:
-    """Load the operator's own model into a graph.
+    """Load the operator's own model into a graph. A `source` that is the text of an address (`grpc://HOST:PORT/MODEL`
+    and others), or a list of such, is a model on other servers.
 
     `options` are options of the backend (`wasi_nn.backends.onnx.backend` lists those for ONNX). `runtime` names the ML
     runtime, if several can run the encoding: its Python module, or its extra of this package. It takes precedence over

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wasi_nn.arguments import as_builders, as_flag, as_mapping, as_options, as_path, as_text, wrong_argument
-from wasi_nn.backends import Buffer
 from wasi_nn.backends.options import cannot_be
 from wasi_nn.backends.remote.addresses import as_remote_model
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable, shortened
@@ -22,13 +21,14 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import failure
 from wasi_nn.limits.stopping import turn
 from wasi_nn.loading.choose import choose, files_at
+from wasi_nn.loading.digest import bytes_of, require_digest
+from wasi_nn.loading.file_states import FileState, state_of
 from wasi_nn.loading.load import load
 from wasi_nn.loading.named_graph import NamedGraph, Source, is_batch, is_delay, is_sha256
 from wasi_nn.loading.rules import LoadRules, as_rules, known_runtime
 from wasi_nn.loading.served_guest import ServedGuest
 from wasi_nn.loading.shared_graph import SharedGraph
 from wasi_nn.process import forks
-from wasi_nn.process.files import files_in, read_regular
 from wasi_nn.settings import how_to_set
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
 
@@ -42,9 +42,6 @@ class GraphSource(Protocol):
 
 _GRAPHS = "a wasi_nn.Registry, a mapping of names to models, or the path of a file of graphs"
 _SOURCE = "a path, bytes, a list of either, or a wasi_nn.Graph"
-_FileState = tuple[str, int, int, int, int]
-"""A file's path, size, times of change and inode."""
-
 
 Graphs = GraphSource | Mapping[str, NamedGraph | Source] | str | os.PathLike[str] | None
 """The named graphs of a host or a session: a `GraphSource`, or the argument to make a `Registry` of: a mapping of names
@@ -60,6 +57,12 @@ def registry_of(graphs: Graphs, rules: LoadRules | None) -> GraphSource:
     raise wrong_argument("graphs", _GRAPHS, graphs)
 
 
+def loaded_in(source: GraphSource, name: str) -> Graph | None:
+    """The graph of this name if the source has it loaded already, and says so."""
+    loaded: Callable[[str], Graph | None] | None = getattr(source, "loaded", None)
+    return None if loaded is None else loaded(name)
+
+
 class _Entry:
     """A graph's description, and the graph once it is loaded."""
 
@@ -69,7 +72,7 @@ class _Entry:
         self.graph: Graph | None = None
         self.shared: SharedGraph | None = None  # the graph on the variables of all guests
         self._files: Sequence[Path] = []
-        self._state: list[_FileState] = []  # of the files before the graph was loaded
+        self._state: list[FileState] = []  # of the files before the graph was loaded
 
     @property
     def is_loaded(self) -> bool:
@@ -78,11 +81,11 @@ class _Entry:
 
     def note_files(self, files: Sequence[Path]) -> None:
         """Note the state of the files from which the graph will be loaded now."""
-        self._files, self._state = files, _state_of(files)
+        self._files, self._state = files, state_of(files)
 
     def is_current(self, named: NamedGraph) -> bool:
         """Whether this is the described graph. If it is loaded, its files must be unchanged too."""
-        return self.named == named and (self.graph is None or self._state == _state_of(self._files))
+        return self.named == named and (self.graph is None or self._state == state_of(self._files))
 
 
 class Registry:
@@ -108,7 +111,7 @@ class Registry:
         """Changes the graphs of the file at each `reload`, as the options of the command do."""
         self.guests: Mapping[str, ServedGuest] = {}
         """The guests of the file, which a server runs; no guest can name them."""
-        self._guest_files: dict[str, list[_FileState]] = {}
+        self._guest_files: dict[str, list[FileState]] = {}
         forks.reset_in_child(self)
         if isinstance(graphs, str | bytes | os.PathLike):
             self._file = Path(as_path("graphs", graphs)).absolute()
@@ -149,7 +152,7 @@ class Registry:
 
     def _change_guests(self, guests: Mapping[str, ServedGuest]) -> list[str]:
         """Have these guests in place of those before; returns the names of those that differ, also by their files."""
-        files = {name: _state_of([guest.path]) for name, guest in guests.items()}
+        files = {name: state_of([guest.path]) for name, guest in guests.items()}
         before, files_before = self.guests, self._guest_files
         self.guests, self._guest_files = guests, files
         return [
@@ -264,9 +267,9 @@ class Registry:
 
             return converted(source) if rules.convert_types else source
         if named.sha256 is not None or _is_paths(source):
-            source = _builders(name, source)
+            source = bytes_of(name, source)
         if named.sha256 is not None:
-            _require_digest(name, source, named.sha256)
+            require_digest(name, source, named.sha256)
         return load(
             source,
             named.encoding,
@@ -293,19 +296,6 @@ def _is_paths(source: Source) -> bool:
         and len(source) > 0
         and all(isinstance(part, str | os.PathLike) for part in source)
     )
-
-
-def _state_of(paths: Sequence[Path]) -> list[_FileState]:
-    """The state of each file, also of those in folders. Files with another state have been changed."""
-    state = []
-    for path in paths:
-        for file in files_in(path):
-            try:
-                stat = file.stat()
-            except OSError:  # the file was removed: loading the graph raises the error
-                continue
-            state.append((str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
-    return state
 
 
 def _validated(name: str, graph: NamedGraph, rules: LoadRules) -> NamedGraph:
@@ -376,28 +366,3 @@ def _existing(path: str | os.PathLike[str]) -> Path:
     except OSError as error:  # for example, the name is too long, or a folder may not be searched
         raise ModelNotFound(f"no such file or directory: {one_line(error)}") from error
     raise ModelNotFound(printable(f"no such file or directory: {path}"))
-
-
-def _builders(name: str, source: Any) -> list[Buffer]:
-    """The bytes of a source that isn't a graph, read once."""
-    try:
-        parts = source if isinstance(source, list | tuple) else [source]
-        return [part if isinstance(part, Buffer) else read_regular(part) for part in parts]
-    except OSError as error:
-        raise NNError(ErrorCode.RUNTIME_ERROR, f"graph {name!r} can't be read: {one_line(error)}") from error
-
-
-def _require_digest(name: str, builders: Sequence[Buffer], expected: str) -> None:
-    import hashlib
-
-    digest = hashlib.sha256()
-    for builder in builders:
-        digest.update(builder)
-    if digest.hexdigest() != expected.strip().lower():
-        from wasi_nn.loading.explanation import what_is
-
-        message = f"graph {name!r} has sha256 {digest.hexdigest()}, not {expected}: it isn't loaded"
-        found = what_is(memoryview(builders[0]).cast("B")) if builders else None
-        if found is not None and found.hides:
-            message += f"; it is {found.name}: {found.advice}"
-        raise NNError(ErrorCode.SECURITY, message)

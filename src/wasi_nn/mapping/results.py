@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wasi_nn.errors import GuestTrap, WasiNNError
+from wasi_nn.errors import GuestTrap, WasiNNError, one_line
 from wasi_nn.guests.run_stats import RunStats
 
 
@@ -42,7 +42,7 @@ class MapResult:
     def failure(self) -> str:
         """Why the item failed, in one line; empty if it didn't."""
         if self.error is not None:
-            return str(self.error).partition("\n")[0]
+            return one_line(WasiNNError(*self.error.args))  # without the last lines of a guest that trapped
         return "" if self.ok else f"the guest ended with the exit code {self.exit_code}"
 
     @property

@@ -30,6 +30,7 @@ UNKNOWN = "UNKNOWN"
 """The word for elements of a type that the protocol lacks, or that the model doesn't tell."""
 
 _DTYPES = {word: dtype_named(name) for word, name in DTYPE_NAMES.items()}
+_WORDS_OF_DTYPES = {dtype: word for word, dtype in _DTYPES.items()}
 _WORDS = {name: word for word, name in DTYPE_NAMES.items()}
 _LENGTH = struct.Struct("<I")
 
@@ -62,7 +63,7 @@ def datatype_of_output(name: str, array: Array) -> str:
     the protocol lacks."""
     if array.dtype == object and holds_texts(array):
         return BYTES
-    word = _WORDS.get(array.dtype.name)
+    word = _WORDS_OF_DTYPES.get(array.dtype) or _WORDS.get(array.dtype.name)
     if word is None:
         kind = "no tensor" if array.dtype == object else dtype_name(array.dtype)
         message = f"output {name!r} is {kind}, for which the protocol has no datatype: ask for other outputs only"

@@ -1,11 +1,12 @@
-"""`app`: the graphs of a registry as an application of Ray Serve, with a deployment for each."""
+"""`app`: the models of a file of graphs as an application of Ray Serve, with a deployment for each."""
 
 from __future__ import annotations
 
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from wasi_nn.arguments import as_mapping, require_kind, shown
 from wasi_nn.errors import ErrorCode, NNError, nearest
 from wasi_nn.loading.registry import Registry
 from wasi_nn.ray.ingress import Ingress, RemoteModel
-from wasi_nn.ray.model_app import ModelApp
+from wasi_nn.ray.model_app import DeployedModel, ModelApp, models_of
 from wasi_nn.serving.settings import ServingLimits
 
 if TYPE_CHECKING:
@@ -32,10 +33,9 @@ _AUTOSCALING = {"min_replicas": 1, "max_replicas": 8, "target_ongoing_requests":
 class _Model:
     """The deployment of a model: each replica loads its graph in its own process."""
 
-    async def __init__(  # type: ignore[misc]  # Ray Serve waits for it, in the event loop of the requests
-        self, name: str, graph: NamedGraph, rules: LoadRules, limits: ServingLimits, log_json: bool
-    ) -> None:
-        self._app = ModelApp(Registry({name: graph}, rules=rules), name, limits, log_json=log_json)
+    async def __init__(self, model: DeployedModel, limits: ServingLimits, log_json: bool) -> None:  # type: ignore[misc]
+        # In the event loop of the requests: Ray Serve waits for it.
+        self._app = ModelApp(model, limits, log_json=log_json)
         await self._app.load()
 
     async def answer(self, request: HttpRequest) -> HttpAnswer:
@@ -72,36 +72,41 @@ def app(
     token_file: str | os.PathLike[str] | None = None,
     log_json: bool = False,
 ) -> Application:
-    """The named graphs as an application of Ray Serve, which speaks the Open Inference Protocol over HTTP.
+    """The named graphs, and the guests of a file that serve models, as an application of Ray Serve. It speaks the Open
+    Inference Protocol over HTTP.
 
-    graphs       a mapping of names to models, or the path of a file of graphs. It is read here; the models' files are
-                 read by each replica, at the same paths
-    deployments  options of Ray Serve for the deployments of graphs, by their names; those of `*` are for all. Without
-                 any, a graph has 1 to 8 replicas, as many as it takes for 2 requests each, with one processor each
+    graphs       a mapping of names to models, or the path of a file of graphs. It is read here; the files of models and
+                 guests are read by each replica, at the same paths
+    deployments  options of Ray Serve for the deployments of models, by their names; those of `*` are for all. Without
+                 any, a model has 1 to 8 replicas, as many as it takes for 2 requests each, with one processor each
     ingress      options of Ray Serve for the deployment that takes the requests
     rules        how models are loaded. None: `LoadRules()`
     limits       the limits of each replica. None: `ServingLimits()` with a compute at a time for each processor of it
     token_file   the file of the tokens that requests need, at this path on each node. None: they need none
     log_json     whether each replica logs its requests as lines of JSON on stderr
 
-    Raises `NNError` as `Registry` does, and with `invalid-argument` for options of a graph that there isn't.
+    Raises `NNError` as `Registry` does, and with `invalid-argument` for options of a model that there isn't.
     """
-    registry = Registry(graphs, rules=rules)
-    names = list(registry)
-    if not names:
+    models = models_of(Registry(graphs, rules=rules), (limits or ServingLimits()).request_time)
+    if not models:
         raise NNError(ErrorCode.INVALID_ARGUMENT, "there are no graphs to serve")
-    options = _options(names, deployments)
-    labels = _labels(names)
+    names = [model.name for model in models]
+    options, labels = _options(names, deployments), _labels(names)
     token_path = None if token_file is None else Path(token_file).absolute()
     handles = {}
-    for name in names:
-        chosen = options[name]
+    for model in models:
+        chosen = options[model.name]
         own = limits or ServingLimits(computes=_processors_of(chosen))
         waiting = own.computes + own.queue
-        settings = {"max_ongoing_requests": waiting, "max_queued_requests": waiting, "name": labels[name], **chosen}
+        settings = {
+            "max_ongoing_requests": waiting,
+            "max_queued_requests": waiting,
+            "name": labels[model.name],
+            **chosen,
+        }
         deployment = serve.deployment(_Model).options(**settings)
-        handles[name] = deployment.bind(name, registry.named(name), registry.rules, own, log_json)
-    unrepeatable = tuple(name for name in names if registry.named(name).share_variables)
+        handles[model.name] = deployment.bind(model, own, log_json)
+    unrepeatable = tuple(model.name for model in models if not model.can_repeat)
     settings = {"num_replicas": 1, "max_ongoing_requests": 1000, "name": _INGRESS, **(ingress or {})}
     arguments = (handles, unrepeatable, limits or ServingLimits(), token_path, log_json)
     application: Application = serve.deployment(_Ingress).options(**settings).bind(*arguments)
@@ -111,20 +116,22 @@ def app(
 def build(arguments: dict[str, Any]) -> Application:
     """`app` with its arguments in a mapping, for the files of `serve deploy` and KubeRay: `limits` is a mapping of
     fields of `ServingLimits`. Raises `NNError` as `app` does, also for an argument that there isn't."""
-    known = ("graphs", "deployments", "ingress", "limits", "token_file", "log_json")
-    for name in arguments:
-        if name not in known:
-            message = f"no argument is named {shown(name)}; there are {', '.join(known)}{nearest(name, known)}"
-            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
+    _require_known("argument", arguments, ("graphs", "deployments", "ingress", "limits", "token_file", "log_json"))
     if "graphs" not in arguments:
         raise NNError(ErrorCode.INVALID_ARGUMENT, "the argument graphs is missing: the path of a file of graphs")
     given = dict(arguments)
-    if isinstance(given.get("limits"), Mapping):
-        try:
-            given["limits"] = ServingLimits(**given["limits"])
-        except TypeError as error:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, f"limits: {error}") from error
+    if "limits" in given:
+        limits = as_mapping("limits", given["limits"], "a mapping of fields of ServingLimits to numbers")
+        _require_known("limit", limits, [field.name for field in fields(ServingLimits)])
+        given["limits"] = ServingLimits(**limits)
     return app(**given)
+
+
+def _require_known(kind: str, given: Iterable[str], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            message = f"no {kind} is named {shown(name)}; there are {', '.join(known)}{nearest(str(name), known)}"
+            raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
 def _options(names: list[str], given: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
@@ -133,7 +140,7 @@ def _options(names: list[str], given: Mapping[str, Mapping[str, Any]] | None) ->
     for name, options in given.items():
         if name not in (*names, "*"):
             message = (
-                f"deployments: no graph is named {shown(name)}; there are {', '.join(names)}{nearest(name, names)}"
+                f"deployments: no model is named {shown(name)}; there are {', '.join(names)}{nearest(name, names)}"
             )
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)
         require_kind(f"deployments[{name!r}]", options, Mapping, "a mapping of options of Ray Serve")

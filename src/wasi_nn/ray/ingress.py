@@ -111,15 +111,15 @@ class Ingress:
 
     async def model(self, request: Request) -> Response:
         """A request for a model, which its deployment answers."""
-        path = request.url.path
-        name = self._name_in(path.removeprefix(MODELS))
+        path = str(request.path_params["path"])
+        name = self._name_in(path)
         facts = request.scope["facts"]
         facts.model = name
         with self._request_bytes.hold() as held:
             body = await read_body(request, self._limits, held)
             facts.bytes_in = len(body)
             headers = passed_on(request.headers.raw, body, facts.id)
-            passed = HttpRequest(request.method, path, request.scope["query_string"], headers, body)
+            passed = HttpRequest(request.method, MODELS + path, request.scope["query_string"], headers, body)
             answer = await while_connected(request.receive, self._answer(name, passed))
         response = Response(answer.body, answer.status)
         response.raw_headers = answer.headers
@@ -143,14 +143,12 @@ class Ingress:
             async with asyncio.timeout(self._limits.request_time):
                 while True:
                     try:
-                        answer: HttpAnswer = await model.handle.answer.remote(request)
+                        return await self._asked(model, request)
                     except _GONE as error:
                         if not model.can_repeat:
                             message = f"the replica of model {name!r} is gone, and its requests can't be repeated"
                             raise ServingError(Reason.UNAVAILABLE, message, retry_after=1) from error
                         await asyncio.sleep(_PAUSE)
-                    else:
-                        return answer
         except TimeoutError:
             message = f"model {name!r} didn't answer within the request's time"
             raise ServingError(Reason.LATE, message) from None
@@ -159,3 +157,13 @@ class Ingress:
             raise ServingError(Reason.OVERLOADED, message, retry_after=1) from None
         except RayError as error:
             raise ServingError(Reason.FAILED, f"model {name!r} failed: {one_line(error)[:500]}") from error
+
+    async def _asked(self, model: RemoteModel, request: HttpRequest) -> HttpAnswer:
+        """The answer of some replica. Cancelling the call ends the compute there."""
+        response = model.handle.answer.remote(request)
+        try:
+            answer: HttpAnswer = await response
+        except asyncio.CancelledError:
+            response.cancel()
+            raise
+        return answer

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Router
 
+from wasi_nn.loading.registry import Registry
 from wasi_nn.ray.messages import HttpAnswer, HttpRequest, handed_back
 from wasi_nn.serving.access import Tokens
 from wasi_nn.serving.failures import ServingError
 from wasi_nn.serving.front import Front
+from wasi_nn.serving.guests.model_registry import ModelRegistry
 from wasi_nn.serving.http.door import Door
 from wasi_nn.serving.metrics import Metrics
 from wasi_nn.serving.oip.rest import RestEndpoints
@@ -24,7 +29,9 @@ from wasi_nn.serving.request_log import RequestLog
 from wasi_nn.serving.service import InferenceService
 
 if TYPE_CHECKING:
-    from wasi_nn.loading.registry import Registry
+    from wasi_nn.loading.named_graph import NamedGraph
+    from wasi_nn.loading.rules import LoadRules
+    from wasi_nn.loading.served_guest import ServedGuest
     from wasi_nn.serving.settings import ServingLimits
 
 MODELS = "/v2/models/"
@@ -36,12 +43,50 @@ def front_of(service: InferenceService, tokens: Tokens, *, log_json: bool) -> Fr
     return Front(service, tokens, RequestLog(is_on=log_json), Metrics(service, request_bytes), request_bytes)
 
 
-class ModelApp:
-    """Answers the requests for one model of a registry. All methods are called in the event loop."""
+@dataclass(frozen=True)
+class DeployedModel:
+    """A model as the operator describes it, to be sent to where it is loaded: a graph, or a guest that serves a model
+    with the graphs that it may load. `rules` say how graphs are loaded."""
 
-    def __init__(self, registry: Registry, name: str, limits: ServingLimits, *, log_json: bool) -> None:
-        self._name = name
-        self._service = InferenceService(registry, limits)
+    name: str
+    graphs: Mapping[str, NamedGraph]
+    rules: LoadRules
+    guest: ServedGuest | None = None
+
+    @property
+    def can_repeat(self) -> bool:
+        """Whether a request may be computed twice: not where requests change what graphs know."""
+        return not any(graph.share_variables for graph in self.graphs.values())
+
+    def registry(self) -> Registry:
+        """A registry of this model alone."""
+        registry = Registry(self.graphs, rules=self.rules)
+        if self.guest is not None:
+            registry.guests = {self.name: self.guest}
+        return registry
+
+
+def models_of(registry: Registry, longest: float) -> list[DeployedModel]:
+    """The models of a registry, each by itself: its graphs, and the guests of its file that serve models. `longest` is
+    the time in seconds of a request."""
+    graphs = {name: registry.named(name) for name in registry}
+    models = []
+    for name in ModelRegistry(registry, longest):
+        guest = registry.guests.get(name)
+        if guest is None:
+            own = {name: graphs[name]}
+        else:
+            own = {key: graph for key, graph in graphs.items() if any(fnmatchcase(key, it) for it in guest.graphs)}
+        models.append(DeployedModel(name, own, registry.rules, guest))
+    return models
+
+
+class ModelApp:
+    """Answers the requests for one model. All methods are called in the event loop."""
+
+    def __init__(self, model: DeployedModel, limits: ServingLimits, *, log_json: bool) -> None:
+        self._name = model.name
+        self._service = InferenceService(model.registry(), limits)
         front = front_of(self._service, Tokens(None), log_json=log_json)
         routes = [route for route in RestEndpoints(front).routes() if route.path.startswith(MODELS)]
         self._door: Any = Door(front, Router(routes, redirect_slashes=False))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.errors import Busy, ErrorCode, NNError
 from wasi_nn.graph.named_tensors import named_inputs
 from wasi_nn.graph.runner import ABSENT
 from wasi_nn.serving.batching import Batching, Kind, NotByRows, joined, kind_of, rows_of, split
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wasi_nn.types import Array
 
 _numbers = itertools.count()
+_PATIENCE = 0.01  # seconds that a batch may take beyond the double of the usual, before others begin beside it
 _MANY_STRINGS = 1000  # of a request: looking at each of them takes too long for the event loop
 
 
@@ -39,7 +40,9 @@ class _Member:
         self.arrays = arrays
         self.rows = rows
         self.kind = kind_of(arrays)
-        self.outcome: asyncio.Future[Computed] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.outcome: asyncio.Future[Computed] = loop.create_future()
+        self.arrived = loop.time()
         self.number = next(_numbers)
         self.is_waiting = False
         """Whether it waits for a turn."""
@@ -68,6 +71,8 @@ class _Group:
         self.rows = 0
         self.is_due = False
         """Whether the first request has waited for others as long as it may."""
+        self.is_overdue = False
+        """Whether it has also waited for the end of a batch that takes longer than usual."""
         self.alarm: asyncio.TimerHandle | None = None
 
     def take(self, most: int) -> list[_Member]:
@@ -91,7 +96,8 @@ class BatchComputes:
 
     Requests whose inputs have the same types and dims, but for the first dim, are joined along it. A turn goes to the
     kind of requests whose first one has waited longest, of those that have waited for others long enough or fill a
-    batch.
+    batch. While a batch of the graph computes, only a full one begins beside it, so that requests gather: two halves of
+    a batch take longer than the whole. One that takes much longer than usual is waited for no more.
     """
 
     def __init__(self, queue: ComputeQueue, served: ServedGraph, batching: Batching, executed: Executed) -> None:
@@ -100,6 +106,7 @@ class BatchComputes:
         self._batching = batching
         self._executed = executed
         self._groups: dict[Kind, _Group] = {}
+        self._usual = 0.0  # seconds of a batch: the longest lately
 
     async def compute(self, request: InferenceRequest) -> Computed:
         """The outputs that a request asks for, as `Computes.compute` gives them. The request's time is over at its
@@ -134,20 +141,30 @@ class BatchComputes:
         group.members.append(member)
         group.rows += member.rows
         if len(group.members) == 1:
-            self._watch(group)
+            group.is_due = self._batching.max_delay == 0
         self._line.offer()
+        if member.is_waiting and group.members[0] is member:
+            self._set_alarm(group)
 
-    def _watch(self, group: _Group) -> None:
-        """Have the first request of a group wait for others no longer than it may."""
+    def _set_alarm(self, group: _Group) -> None:
+        """Have the first request of a group wait no longer than it may, be it for others or for a batch's end."""
         if group.alarm is not None:
             group.alarm.cancel()
-        group.is_due = self._batching.max_delay == 0
-        if not group.is_due:
-            group.alarm = asyncio.get_running_loop().call_later(self._batching.max_delay, self._due, group)
+        due, overdue = self._times(group)
+        if not group.is_overdue:
+            at = overdue if group.is_due else due
+            group.alarm = asyncio.get_running_loop().call_at(at, self._ring, group)
 
-    def _due(self, group: _Group) -> None:
-        group.is_due = True
+    def _times(self, group: _Group) -> tuple[float, float]:
+        """When the first request of a group is due, and overdue."""
+        due = group.members[0].arrived + self._batching.max_delay
+        return due, due + 2 * self._usual + _PATIENCE
+
+    def _ring(self, group: _Group) -> None:
+        group.is_due, group.is_overdue = True, group.is_due
         self._line.offer()
+        if group.members:
+            self._set_alarm(group)
 
     def _expire(self, member: _Member) -> None:
         if not member.outcome.done():
@@ -175,28 +192,42 @@ class BatchComputes:
     @property
     def is_ready(self) -> bool:
         """Whether a batch can begin."""
-        return any(map(self._can_begin, self._groups.values()))
+        return bool(self._that_can_begin(beside=self._line.running))
 
-    def _can_begin(self, group: _Group) -> bool:
-        return group.is_due or group.rows >= self._batching.max_rows
+    def _that_can_begin(self, beside: int) -> list[tuple[Kind, _Group]]:
+        """The groups of which a batch can begin beside so many others."""
+        return [
+            (kind, group)
+            for kind, group in self._groups.items()
+            if group.rows >= self._batching.max_rows or (group.is_overdue if beside else group.is_due)
+        ]
+
+    def _give_back(self) -> None:
+        self._line.give_back()
+        self._line.offer()  # what has waited for the end of the batch
+
+    def _ended(self, execution: Execution) -> None:
+        self._usual = max(execution.seconds, self._usual / 2)
+        self._executed(execution)
 
     def begin(self) -> None:
-        """Begin the batch whose first request has waited longest."""
-        kind, group = min(
-            (item for item in self._groups.items() if self._can_begin(item[1])),
-            key=lambda item: item[1].members[0].number,
-        )
+        """Begin the batch whose first request has waited longest. Its own turn is counted already."""
+        ready = self._that_can_begin(beside=self._line.running - 1)
+        kind, group = min(ready, key=lambda item: item[1].members[0].number)
         members = group.take(self._batching.max_rows)
         self._line.leave(len(members))
         if group.members:
-            self._watch(group)
+            due, overdue = self._times(group)
+            now = asyncio.get_running_loop().time()
+            group.is_due, group.is_overdue = due <= now, overdue <= now
+            self._set_alarm(group)
         else:
             self._forget(kind)
-        batch = _Batch(self._served.graph, members, self._executed)
+        batch = _Batch(self._served.graph, members, self._ended)
         for member in members:
             member.is_waiting, member.batch = False, batch
         try:
-            batch.start(self._line.give_back, self._served)
+            batch.start(self._give_back, self._served)
         except ServingError as error:
             for member in members:
                 member.settle(error)
@@ -244,7 +275,8 @@ class _Batch:
             self._compute(guarded, members)
             return
         except NNError as failed:
-            if len(members) == 1 or failed.code is ErrorCode.TIMEOUT or isinstance(failed, NotByRows):
+            is_of_all = failed.code is ErrorCode.TIMEOUT or isinstance(failed, NotByRows | Busy)
+            if len(members) == 1 or is_of_all:
                 raise
         except Exception:
             if len(members) == 1:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from wasi_nn.errors import Busy, ErrorCode, NNError, WasiNNError
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
 class Reason(enum.Enum):
@@ -70,10 +74,14 @@ def of_compute(error: NNError) -> ServingError:
     return ServingError(_OF_COMPUTES[error.code], error.message)
 
 
-@contextmanager
-def as_serving_errors() -> Iterator[None]:
-    """Turn an `NNError` for a tensor of a request or of its answer into a `ServingError`."""
-    try:
-        yield
-    except NNError as error:
-        raise of_compute(error) from error
+def with_serving_errors(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Decorates a function whose `NNError`, for a tensor of a request or of its answer, becomes a `ServingError`."""
+
+    @wraps(function)
+    def call(*arguments: Parameters.args, **more: Parameters.kwargs) -> Result:
+        try:
+            return function(*arguments, **more)
+        except NNError as error:
+            raise of_compute(error) from error
+
+    return call

@@ -51,6 +51,7 @@ class Front:
     def noting(self, request: FinishedRequest) -> Iterator[FinishedRequest]:
         """Count and log a request at the end of the block. An error of the block is its outcome."""
         request.began = time.monotonic()
+        self.metrics.under_way += 1
         for observer in self.observers:
             observer.begun(request)
         if request.timeline is not None:
@@ -68,6 +69,7 @@ class Front:
             raise
         finally:
             request.seconds = time.monotonic() - request.began
+            self.metrics.under_way -= 1
             self.metrics.count(request)
             for observer in self.observers:
                 observer.ended(request)

@@ -6,16 +6,40 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
+import wasi_nn
+
 if TYPE_CHECKING:
+    from wasi_nn.serving.compute_queue import ComputeQueue
     from wasi_nn.serving.executions import Execution
     from wasi_nn.serving.request_bytes import RequestBytes
     from wasi_nn.serving.request_log import FinishedRequest
     from wasi_nn.serving.service import InferenceService
 
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+# Small networks take a tenth of a millisecond, and texts take minutes.
+_SECONDS = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+    30,
+    60,
+    300,
+)
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -70,6 +94,11 @@ class Metrics:
         self._gauge("wasi_nn_queue_requests", "Requests that wait for a compute", lambda: service.queue.waiting)
         self._gauge("wasi_nn_running_computes", "Computes that run", lambda: service.queue.running)
         self._gauge("wasi_nn_held_bytes", "Bytes of requests that are under way", lambda: request_bytes.held)
+        self._gauge("wasi_nn_running_requests", "Requests that are under way", lambda: self.under_way)
+        Info("wasi_nn_build", "The server's version", registry=registry).info({"version": wasi_nn.__version__})
+        ProcessCollector(registry=registry)
+        self.under_way = 0
+        """The requests that have begun and not ended."""
         self._ready = Gauge("wasi_nn_model_ready", "Whether a model is ready", ("model",), registry=registry)
 
     def _gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
@@ -84,9 +113,15 @@ class Metrics:
         """Have the metrics tell the number of connections of HTTP."""
         self._gauge("wasi_nn_http_connections", "Connections of HTTP", count)
 
+    def watch_guests(self, queue: ComputeQueue) -> None:
+        """Have the metrics tell of the guests that answer requests over HTTP."""
+        self._gauge("wasi_nn_running_guests", "Guests that answer a request of HTTP", lambda: queue.running)
+        self._gauge("wasi_nn_queue_guests", "Requests of HTTP that wait for a guest", lambda: queue.waiting)
+
     def count(self, request: FinishedRequest) -> None:
         """Count a request that has ended."""
-        model = request.model if self._service.models.has(request.model) else ""
+        is_known = self._service.models.has(request.model) or request.call == "guest"
+        model = request.model if is_known else ""
         key = (request.protocol, request.call, model, request.outcome)
         # Looking each one up by its labels takes longer than counting.
         series = self._series.get(key) or self._series.setdefault(key, self._series_of(*key))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from wasi_nn.graph.variables import Variables
     from wasi_nn.limits.compute_guard import ComputeGuard
     from wasi_nn.limits.usage import Usage
+    from wasi_nn.session.guest_requests import GuestRequests
     from wasi_nn.session.handles import HandleTable
     from wasi_nn.session.policy import Policy
     from wasi_nn.types import Array, Dims
@@ -44,8 +45,10 @@ Result = TypeVar("Result")
 
 
 class ExtensionCalls(ABC):
-    """The calls of wasi-nn:ext. `Session` describes handles and errors."""
+    """The calls of wasi-nn:ext, and the requests of wasi-nn:serving. `Session` describes handles and errors."""
 
+    requests: GuestRequests | None = None
+    """The requests that the guest answers, by wasi-nn:serving. None: there are none."""
     takes_byte_strings = False
     """Whether outputs of byte strings become tensors; else they are errors, as in wasi:nn. The ABI sets it for a guest
     that imports the interface byte-strings."""
@@ -59,6 +62,12 @@ class ExtensionCalls(ABC):
     @abstractmethod
     def context(self, handle: int) -> ExecutionContext:
         """The execution context behind a handle."""
+
+    def require_requests(self) -> GuestRequests:
+        """The requests of the guest. Raises `NNError` with `invalid-argument` if there are none."""
+        if self.requests is None:
+            raise NNError(ErrorCode.INVALID_ARGUMENT, "there is no request: the guest doesn't run to answer requests")
+        return self.requests
 
     @property
     def extensions(self) -> frozenset[str]:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 
-_NUMBERS = {name: DATATYPES.index(word) for word, name in DTYPE_NAMES.items()}
+_DTYPES = [dtype_named(name) for name in DTYPE_NAMES.values()]  # by the numbers of datatypes
+_NUMBERS = {dtype: number for number, dtype in enumerate(_DTYPES)}
 _STRINGS = DATATYPES.index(BYTES)
 _BYTES_OF_A_STRING = 60  # which the host takes for each, beside its own
 _LONGEST_MESSAGE = 1000  # characters of a guest's message that a client gets
@@ -75,6 +76,10 @@ class GuestRequest:
         """Let nobody wait for the answer any more: it is there, or there will be none."""
         self._settled.set()
 
+    def begin_again(self) -> None:
+        """Let `wait` wait again, for another guest."""
+        self._settled.clear()
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the guest has answered, or will not. Returns whether that is so within `timeout` seconds."""
         return self._settled.wait(timeout)
@@ -83,7 +88,7 @@ class GuestRequest:
 def _has_datatype(array: Array) -> bool:
     if array.dtype == object:
         return all(isinstance(item, bytes | str) for item in array.reshape(-1).tolist())
-    return array.dtype.name in _NUMBERS or array.dtype.kind in "SU"
+    return array.dtype in _NUMBERS or array.dtype.kind in "SU"
 
 
 class Limited(Protocol):
@@ -169,7 +174,7 @@ class GuestRequests:
 
 def datatype_number(array: Array) -> int:
     """The number of an array's type: the place of its word in `DATATYPES`."""
-    return _NUMBERS.get(array.dtype.name, _STRINGS)
+    return _NUMBERS.get(array.dtype, _STRINGS)
 
 
 def tensor_bytes(array: Array) -> memoryview:
@@ -216,7 +221,7 @@ class Answer:
         if datatype == _STRINGS:
             self._take_room(len(content) + _BYTES_OF_A_STRING * min(prod(dims), byte_strings.MAX_STRINGS))
             return byte_strings.decoded(what, content, dims)
-        dtype = dtype_named(DTYPE_NAMES[DATATYPES[datatype]])
+        dtype = _DTYPES[datatype]
         size = prod(dims) * dtype.itemsize
         if size != len(content):
             message = f"{what}: {DATATYPES[datatype]}{dims_text(dims)} has {size} bytes, got {len(content)}"

@@ -24,7 +24,7 @@ from wasi_nn.limits.timed_load import load_within
 from wasi_nn.limits.usage import HeldBytes, Usage
 from wasi_nn.loading.choose import ChosenModel, choose
 from wasi_nn.loading.load import open_model
-from wasi_nn.loading.registry import registry_of
+from wasi_nn.loading.registry import loaded_in, registry_of
 from wasi_nn.loading.rules import LoadRules, as_rules
 from wasi_nn.process.descriptors import require_free_descriptors, reserve
 from wasi_nn.session import guest_images
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     from wasi_nn.backends.ggml.image_option import FileReader
     from wasi_nn.loading.registry import Graphs
-    from wasi_nn.session.guest_requests import GuestRequests
     from wasi_nn.types import Array, Dims, DType
 
 _MAX_BUILDERS = 1024
@@ -52,9 +51,8 @@ _MAX_BUILDERS = 1024
 def require_builder_count(count: int) -> None:
     """Raise `NNError` with `invalid-argument` if a guest announces more builders than any graph has (1024)."""
     if count > _MAX_BUILDERS:
-        raise NNError(
-            ErrorCode.INVALID_ARGUMENT, f"the graph has {count} builders: at most {_MAX_BUILDERS} are allowed"
-        )
+        message = f"the graph has {count} builders: at most {_MAX_BUILDERS} are allowed"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
 class Session(ExtensionCalls):
@@ -99,8 +97,6 @@ class Session(ExtensionCalls):
         self.interruption: BaseException | None = None
         """The exception that stopped the guest during an nn call, such as `KeyboardInterrupt`; the code that runs the
         guest raises it again."""
-        self.requests: GuestRequests | None = None
-        """The requests that the guest answers, by wasi-nn:serving. None: there are none."""
         self.calls = 0
         """The number of nn calls that an ABI has made for the guest. It doesn't count those on tensors and errors."""
         self.failures = FailureLog()
@@ -203,7 +199,7 @@ class Session(ExtensionCalls):
         if not self._policy.lets_name(as_text("name", name)):
             raise no_graph_named(name)
         configuration = memoryview(bytes(as_json("config", config)))
-        loaded = None if configuration else self._loaded(name)
+        loaded = None if configuration else loaded_in(self.registry, name)
         if loaded is not None:
             return self._handles.add(loaded), configuration
 
@@ -224,11 +220,6 @@ class Session(ExtensionCalls):
             if self._policy.allow_names is not None:
                 raise no_graph_named(name) from None  # the registry's message lists names that this guest may not see
             raise
-
-    def _loaded(self, name: str) -> Graph | None:
-        """The graph of this name if it is loaded already, which saves the change of threads that a load takes."""
-        loaded: Callable[[str], Graph | None] | None = getattr(self.registry, "loaded", None)
-        return None if loaded is None else loaded(name)
 
     def graph(self, handle: int) -> Graph:
         """The graph behind a handle."""
@@ -360,12 +351,6 @@ class Session(ExtensionCalls):
     def require_tensor_bytes(self, size: int) -> None:
         """Raise `NNError` with `too-large` if the guest may not hold another tensor of this size in bytes."""
         self._usage.require("tensor_bytes", size)
-
-    def require_requests(self) -> GuestRequests:
-        """The requests of the guest. Raises `NNError` with `invalid-argument` if there are none."""
-        if self.requests is None:
-            raise NNError(ErrorCode.INVALID_ARGUMENT, "there is no request: the guest doesn't run to answer requests")
-        return self.requests
 
     def held_bytes(self) -> HeldBytes:
         """A new count of bytes that an ABI keeps for the guest, within the limit on tensors."""

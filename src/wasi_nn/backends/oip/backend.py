@@ -16,7 +16,7 @@ from wasi_nn.backends.devices import REMOTE, Device
 from wasi_nn.backends.oip.graph import OipGraph
 from wasi_nn.backends.oip.metadata import described
 from wasi_nn.backends.oip.server import OipServer, imported_grpc
-from wasi_nn.backends.options import Check, is_names, is_text
+from wasi_nn.backends.options import Check, is_names, is_text, taking
 from wasi_nn.backends.remote.addresses import RemoteModel
 from wasi_nn.backends.remote.calls import Call
 from wasi_nn.backends.remote.failover import Servers
@@ -25,7 +25,13 @@ from wasi_nn.errors import ErrorCode, ModelNotFound, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
-_OPTIONS: dict[str, Check] = {"version": is_text, "optional": is_names}
+
+@taking("the version of a model, such as 3")
+def _is_version(value: Any) -> bool:
+    return is_text(value) or type(value) is int
+
+
+_OPTIONS: dict[str, Check] = {"version": _is_version, "optional": is_names}
 _TIME_TO_LOAD = 30.0  # seconds for all servers together
 
 
@@ -50,7 +56,7 @@ class OipBackend(Backend):
         settings = settings_of(options)
         for address in model.addresses:
             settings.require_safe(address, is_encrypted=model.scheme == "grpcs")
-        version = options.get("version", "")
+        version = str(options.get("version", ""))
         made = [OipServer(address, settings, version, has_tls=model.scheme == "grpcs") for address in model.addresses]
         servers = Servers(made, rotates=settings.rotates, repeats=True)  # a description may always be asked for again
         call = Call(_TIME_TO_LOAD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from wasi_nn.backends.remote.failover import Unanswered
 from wasi_nn.errors import Busy, ErrorCode, NNError, printable, shortened
@@ -49,7 +50,7 @@ class OipServer:
         from wasi_nn.oip.proto import open_inference_pb2 as messages
 
         self.name = f"{address.text.partition('://')[0]}://{address.host_and_port(_PORT)}"
-        self.model, self.version = address.path.removeprefix("/"), version
+        self.model, self.version = unquote(address.path.removeprefix("/")), version
         if not self.model or address.fragment:
             message = f"{printable(shortened(address.text))} names no model: it takes grpc://HOST:PORT/MODEL"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message)

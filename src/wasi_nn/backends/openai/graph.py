@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from wasi_nn.arguments import as_json
 from wasi_nn.backends.ggml.options import GUESTS_OPTIONS
 from wasi_nn.backends.openai.completion import Completion
+from wasi_nn.backends.openai.embedding import embedded
 from wasi_nn.backends.openai.options import MESSAGES, guest_options, most_tokens, parameters
 from wasi_nn.backends.remote.calls import CallingRunner
 from wasi_nn.backends.text_tensors import bytes_of, text_of
+from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.runner import ABSENT, Runner
@@ -65,7 +67,7 @@ class OpenAIGraph(Graph):
 
     def read_options(self, data: memoryview) -> dict[str, Any]:
         """The options in a guest's JSON. Raises `NNError`."""
-        return guest_options(data, frozenset(self.operator_options.get("ignore", ())))
+        return guest_options(data, self.operator_options)
 
     def runner(self) -> Runner:
         return _OpenAIRunner(self)
@@ -84,7 +86,11 @@ class _OpenAIRunner(CallingRunner):
             self._graph.read_options(data)
 
     def __call__(self, inputs: Sequence[Array], _: Sequence[Array] | None) -> Sequence[Array]:
-        options = self._graph.options(inputs[1])
+        graph, options = self._graph, self._graph.options(inputs[1])
+        if graph.operator_options.get("embedding"):
+            several = options.get("batch", False)
+            text, tokens = embedded(graph.servers, self.new_call(), text_of(inputs[0]), has_several=several)
+            return [bytes_of(text), _metadata(tokens, 0)]
         completion = self._begun(inputs[0], options, with_stop=True)
         sink = self.text_sink if options.get("stream-stdout") is True else None
         for piece in completion:
@@ -95,6 +101,9 @@ class _OpenAIRunner(CallingRunner):
     def steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array]]:
         """A piece for each event of the server, which has one token or some. There are as many pieces as tokens: the
         last ones are empty where an event had several. As with ggml, `reverse-prompt` doesn't end such a text."""
+        if self._graph.operator_options.get("embedding"):
+            message = "an embedding comes all at once, not piece by piece: call compute"
+            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         completion = self._begun(inputs[0], self._graph.options(inputs[1]), with_stop=False)
         pieces = 0
         for piece in completion:

@@ -116,7 +116,7 @@ def _errors(name: str, call: Call, *, was_sent: bool | None) -> Iterator[None]:
     server can be asked."""
     try:
         yield
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last for names that no host has
         call.seconds_left()  # raises if the call was stopped, or its time is over
         if isinstance(error, TimeoutError) and was_sent is not False:
             raise call.late() from None

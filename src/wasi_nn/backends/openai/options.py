@@ -37,7 +37,9 @@ _PARAMETERS = {
 _OWN = ("model", "prompt", MESSAGES, "stream", "stream_options", "max_tokens", "n", "stop", "echo", "logprobs")
 """Parameters that an operator can't set: they decide the form of the answer."""
 
-_READ_BY_RUNNER = ("n-predict", "reverse-prompt", "stream-stdout")
+_READ_BY_RUNNER = ("n-predict", "reverse-prompt")
+_OF_EMBEDDINGS = ("embedding", "batch")
+_EUCLIDEAN = 2  # the norm of embeddings that servers give
 _REFUSABLE = (COMPLETING.keys() | EMBEDDING.keys() | {"embedding", "reranking"}) - _PARAMETERS.keys()
 _GUEST = GuestPolicy({"allow-grammar": True}, in_worker=False)  # a grammar is refused here, for another reason
 
@@ -59,6 +61,7 @@ def _is_extra(value: Any) -> bool:
 
 OPERATORS: dict[str, Check] = {
     "chat": is_flag,
+    "embedding": is_flag,
     "max-predict": _whole(1, _LONGEST_TEXT),
     "n-parallel": _whole(1, 4096),
     "ignore": is_names,
@@ -67,12 +70,14 @@ OPERATORS: dict[str, Check] = {
 """The operator's options beside those of all models on other servers."""
 
 
-def guest_options(data: memoryview | bytes, ignored: frozenset[str]) -> dict[str, Any]:
-    """The options in a guest's JSON. Raises `NNError` as `ggml.options.from_guest` does, and `unsupported-operation`
-    for one that the API lacks; `ignored` are those that the operator has ignored."""
+def guest_options(data: memoryview | bytes, operators: Mapping[str, Any]) -> dict[str, Any]:
+    """The options in a guest's JSON, for a graph with these options of the operator. Raises `NNError` as
+    `ggml.options.from_guest` does, and `unsupported-operation` for one that the API lacks."""
     options = from_guest(data, _GUEST)
+    allowed = {*_READ_BY_RUNNER, *operators.get("ignore", ()), *(_OF_EMBEDDINGS if operators.get("embedding") else ())}
     for name, value in options.items():
-        if name in _REFUSABLE and name not in _READ_BY_RUNNER and name not in ignored and value not in (False, "", b""):
+        is_usual = value in (False, "", b"") or (name == "embd-normalize" and value == _EUCLIDEAN)
+        if name in _REFUSABLE and name not in allowed and not is_usual:
             how = how_to_set_option("ignore", [name])
             message = f"option {name!r} has no effect on a model behind OpenAI's API: leave it out ({how})"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)

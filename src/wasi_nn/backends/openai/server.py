@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from wasi_nn.backends.openai.http_exchange import Answer, exchange, server_name
 from wasi_nn.backends.remote.failover import Unanswered
@@ -21,6 +22,8 @@ _LONGEST_LINE = 1 << 20  # bytes of an event
 _LONGEST_ERROR = 1 << 16  # bytes
 _LONGEST_REASON = 600  # characters
 _MOST_LISTED = 10
+_TOO_LONG = {"context_length_exceeded", "exceed_context_size_error"}
+"""How OpenAI and llama.cpp's server say that a prompt doesn't fit; vLLM says it in words."""
 
 _STATUS = {
     400: ErrorCode.INVALID_ARGUMENT,
@@ -44,7 +47,7 @@ class OpenAIServer:
         self._context = _context(settings) if has_tls else None
         self.name = server_name(address, has_tls=has_tls)
         self.model = address.fragment
-        self._path = address.path.rstrip("/") or "/v1"
+        self._path = quote(address.path.rstrip("/"), safe="/%~!$&'()*+,;=:@") or "/v1"
 
     def find_model(self, call: Call) -> str:
         """Look whether the server has the model; returns the model's name, which is the only one there if the address
@@ -62,6 +65,12 @@ class OpenAIServer:
         shown = printable(", ".join(names[:_MOST_LISTED])) or "none"
         wanted = f"no model is named {self.model!r}" if self.model else "the address names no model after a #"
         raise ModelNotFound(f"{self.name}: {wanted}; there are {shown}")
+
+    def answer(self, call: Call, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to a request, an object of JSON. Raises `NNError`, `Unanswered` and `Busy`."""
+        with self._exchange(call, path, body) as answer:
+            self._require_success(answer)
+            return self._json(answer.whole(self._settings.max_answer_bytes))
 
     @contextmanager
     def events(self, call: Call, path: str, body: Mapping[str, Any]) -> Iterator[Iterator[dict[str, Any]]]:
@@ -122,7 +131,7 @@ class OpenAIServer:
         text = str(details.get("message") or details.get("detail") or "")
         reason = self._settings.credentials.without_tokens(printable(" ".join(text.split())))[:_LONGEST_REASON]
         message = f"{self.name}: {reason or f'HTTP status {status}'}"
-        if details.get("code") == "context_length_exceeded":
+        if _TOO_LONG & {str(details.get("code")), str(details.get("type"))} or "maximum context length" in text:
             return PromptTooLong(message)
         if status == 429:
             return Busy(message)

@@ -27,7 +27,8 @@ class RemoteModel:
 
 @dataclass(frozen=True)
 class Address:
-    """The address of a model on one server: `SCHEME://HOST:PORT/PATH#FRAGMENT`. `port` is None if it isn't given."""
+    """The address of a model on one server: `SCHEME://HOST:PORT/PATH#FRAGMENT`. `port` is None if it isn't given. In
+    `path`, `%20` still stands for a space."""
 
     text: str
     host: str
@@ -93,7 +94,7 @@ def _parsed(text: str) -> Address:
         raise _wrong("an address has no user, password or query: give a token by the option token-file")
     if not host or not text.isprintable() or " " in text:
         raise _wrong(f"{printable(shortened(text))!r} is no address: it takes SCHEME://HOST:PORT/...")
-    return Address(text, host, port, unquote(parts.path), unquote(parts.fragment))
+    return Address(text, host, port, parts.path, unquote(parts.fragment))
 
 
 def _wrong(message: str) -> NNError:

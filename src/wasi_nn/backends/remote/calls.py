@@ -40,7 +40,9 @@ class Call:
 
     def late(self) -> NNError:
         """The error for a call whose time is over."""
-        return NNError(ErrorCode.TIMEOUT, f"the server didn't answer in time, {self._seconds:g} s at most")
+        if self._deadline() < self._until:
+            return NNError(ErrorCode.TIMEOUT, "the server didn't answer within the compute's time")
+        return NNError(ErrorCode.TIMEOUT, f"the server didn't answer within {self._seconds:g} s (option timeout)")
 
     @contextmanager
     def ended_by(self, end: Callable[[], object]) -> Iterator[None]:

@@ -31,12 +31,12 @@ def checked_outputs(graph: GuestGraph, outputs: Mapping[str, Array]) -> list[Arr
 
 
 def _require_fit(graph: GuestGraph, info: TensorInfo, array: Array) -> None:
-    given = datatype_of_output(info.name, array)
     dims = info.dims or ()
     fits = len(dims) == array.ndim and all(
         not isinstance(dim, int) or dim == size for dim, size in zip(dims, array.shape, strict=False)
     )
-    if given != datatype_of(info) or not fits:
+    if array.dtype != info.dtype or not fits:
+        given = datatype_of_output(info.name, array)
         wanted = f"{datatype_of(info)}{dims_text(tuple(shape_of(info)))}"
         raise graph.failed(f"output {info.name!r} of its answer is {given}{dims_text(array.shape)}, declared {wanted}")
 

@@ -49,6 +49,7 @@ class GuestGraph(Graph):
         super().__init__(map(_info, guest.inputs), map(_info, guest.outputs))
         self.name = name
         self.guest = guest
+        self._lock = threading.Lock()
         self._sandboxes: set[_Sandbox] = set()
         self._host = Host(
             registry,
@@ -96,13 +97,7 @@ class GuestGraph(Graph):
         """Have the guest answer one request in a fresh sandbox, on this thread. `began` gets the run before that."""
         guest = self.guest
         return self._host.answer_here(
-            self._compiled,
-            guest.arguments,
-            env=guest.environment,
-            dirs=self._dirs,
-            limits=guest.limits,
-            requests=_taken_once(request),
-            began=began,
+            self._compiled, guest.arguments, guest.environment, self._dirs, _taken_once(request), began
         )
 
     def runner(self) -> Runner:
@@ -121,16 +116,18 @@ class GuestGraph(Graph):
 
     def new_sandbox(self) -> _Sandbox:
         """A guest that answers requests until it is told that there are no more."""
-        self.require_usable()
-        sandbox = _Sandbox(self)
-        self._sandboxes = {it for it in self._sandboxes if not it.run.has_ended} | {sandbox}
+        with self._lock:
+            self.require_usable()
+            sandbox = _Sandbox(self)
+            self._sandboxes = {it for it in self._sandboxes if not it.run.has_ended} | {sandbox}
         return sandbox
 
     def close(self) -> None:
         """End the guest's idle sandboxes, and start it no more."""
         super().close()
-        for sandbox in self._sandboxes:
-            sandbox.requests.end()
+        with self._lock:
+            for sandbox in self._sandboxes:
+                sandbox.requests.end()
         Call(self._host.close)  # which may wait for guests
 
 
@@ -213,8 +210,8 @@ class _FreshRunner(_GuestRunner):
             raise self._why(run, request)
         try:
             self._graph.log(run.wait().stderr)
-        except GuestTrap as trap:  # after its answer, which counts
-            self._graph.log(trap.stderr)
+        except GuestError as error:  # after its answer, which counts
+            self._graph.log(getattr(error, "stderr", b""))
 
 
 class _ReusingRunner(_GuestRunner):
@@ -225,25 +222,33 @@ class _ReusingRunner(_GuestRunner):
         self._sandbox: _Sandbox | None = None
 
     def _answer(self, request: GuestRequest) -> None:
-        sandbox = self._sandbox_for(request)
+        sandbox, self._sandbox = self._sandbox, None
+        if sandbox is None or not self._takes(sandbox, request):
+            sandbox = self._graph.new_sandbox()
+            sandbox.requests.put(request)
+            self._wait_for(request, sandbox)
+        if not request.is_answered:
+            raise self._why(sandbox.run, request)
+        self._sandbox = sandbox
+        self._graph.log(sandbox.run.take_output()[1])
+
+    def _takes(self, sandbox: _Sandbox, request: GuestRequest) -> bool:
+        """Have a guest that has answered requests before answer a further one. Returns whether it has taken the
+        request: it may have ended, or be about to."""
+        if not sandbox.requests.put(request):
+            return False
+        self._wait_for(request, sandbox)
+        if request.is_taken or self._is_interrupted:
+            return True
+        request.begin_again()
+        return False
+
+    def _wait_for(self, request: GuestRequest, sandbox: _Sandbox) -> None:
+        """Wait until a request is answered, or will not be: its guest has ended, or is stopped."""
         self._begin(sandbox.run, request)
         limit = self._graph.guest.limits.run_time
-        in_time = request.wait(limit)
-        if request.is_answered:
-            self._graph.log(sandbox.run.take_output()[1])
-            return
-        self._sandbox = None
-        if not in_time:
+        if not request.wait(limit):
             sandbox.run.stop(f"it ran longer than {limit:g} s")
-        raise self._why(sandbox.run, request)
-
-    def _sandbox_for(self, request: GuestRequest) -> _Sandbox:
-        """The sandbox that the request was given to: that of the request before, or a new one."""
-        sandbox = self._sandbox
-        if sandbox is None or not sandbox.requests.put(request):
-            sandbox = self._sandbox = self._graph.new_sandbox()
-            sandbox.requests.put(request)
-        return sandbox
 
 
 def _taken_once(request: GuestRequest) -> Iterable[GuestRequest]:

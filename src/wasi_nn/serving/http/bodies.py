@@ -21,11 +21,12 @@ _STEP_IN, _STEP_OUT = 64 * 2**10, 2**20  # bytes that are decompressed before ot
 
 async def read_body(request: Request, limits: ServingLimits, held: HeldRequest) -> bytes:
     """The body of a request, decompressed, whose bytes `held` counts. Raises `ServingError`."""
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    headers = request.scope["facts"].headers
+    encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity" and encoding not in _WINDOWS:
         message = f"no compression is named {shown(encoding)} here; there are {', '.join(_WINDOWS)}"
         raise ServingError(Reason.UNSUPPORTED, message)
-    length = request.headers.get("content-length", "")
+    length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > limits.body_bytes:
         raise too_large(limits, "the body")
     try:

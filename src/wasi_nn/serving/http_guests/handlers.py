@@ -71,7 +71,8 @@ class Handlers:
         limits = front.service.limits
         self._front = front
         self._registry = registry
-        queue = ComputeQueue(limits.guests, limits.total_queue, limits.queue)
+        self.queue = queue = ComputeQueue(limits.guests, limits.total_queue, limits.queue)
+        front.metrics.watch_guests(queue)
         turns, usage = Turns(HostLimits(computes=limits.computes)), Usage(HostLimits())
         self._shared = Shared(registry, queue, turns, usage, limits.header_bytes)
         self._compilers: dict[bool, _Compiler] = {}

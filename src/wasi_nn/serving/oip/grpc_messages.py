@@ -20,17 +20,17 @@ class MessageReader:
         self._turns = asyncio.Semaphore(max(1, limits.total_bytes // limits.body_bytes))
 
     async def read(self, context: Any) -> bytes:
-        """The message of a call. Raises `ServingError`: `overloaded` if its turn doesn't come, and `too-slow` if it
-        doesn't arrive, within the time of a body, `invalid` if there is none."""
-        seconds = self._limits.body_time
+        """The message of a call. Raises `ServingError`: `late` if its turn doesn't come within the time of a request,
+        `too-slow` if it doesn't arrive within the time of a body then, `invalid` if there is none."""
         if self._turns.locked():
             try:
-                await asyncio.wait_for(self._turns.acquire(), seconds)
+                await asyncio.wait_for(self._turns.acquire(), self._limits.request_time)
             except TimeoutError:
-                message = f"other messages took all of the {seconds:g} s for receiving ({how_to_raise('body_time')})"
-                raise ServingError(Reason.OVERLOADED, message, retry_after=1) from None
+                message = "the request's time was over before its message could be received"
+                raise ServingError(Reason.LATE, message) from None
         else:
             await self._turns.acquire()
+        seconds = self._limits.body_time
         try:
             async with asyncio.timeout(seconds):
                 content = await context.read()

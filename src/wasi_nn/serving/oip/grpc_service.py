@@ -98,9 +98,10 @@ class GrpcService:
                     self._front.admit(facts, metadata.get("authorization"), is_probe=call in _PROBES)
                     if facts.trace_file:
                         context.set_trailing_metadata(((TOLD_BY, facts.trace_file),))
-                    content = (
-                        b"" if call in _PROBES else await self._messages.read(context)
-                    )  # a probe waits for nothing
+                    content = b""  # of a probe, which waits for nothing
+                    if call not in _PROBES:
+                        with stage("body"):
+                            content = await self._messages.read(context)
                     facts.bytes_in = len(content)
                     held.add(len(content))
                     response: bytes = (await answer(_decoded(kind, content), facts, context)).SerializeToString()

@@ -9,7 +9,7 @@ from wasi_nn.graph.datatypes import BYTES
 from wasi_nn.oip.contents import FIELDS, from_contents, into_contents
 from wasi_nn.oip.datatypes import datatype_of_output, decoded, encoded, name_for_message
 from wasi_nn.oip.proto import open_inference_pb2 as messages
-from wasi_nn.serving.failures import Reason, ServingError, as_serving_errors, invalid
+from wasi_nn.serving.failures import Reason, ServingError, invalid, with_serving_errors
 from wasi_nn.serving.long_calls import LARGE_ARRAY, LARGE_JSON
 from wasi_nn.serving.oip.parameters import require_known, require_no_repeated, seconds_of
 from wasi_nn.serving.request import InferenceResult, NamedArrays
@@ -37,7 +37,7 @@ def takes_long(request: messages.ModelInferRequest) -> bool:
     )
 
 
-@as_serving_errors()
+@with_serving_errors
 def read_request(
     request: messages.ModelInferRequest, limits: ServingLimits
 ) -> tuple[NamedArrays, tuple[str, ...], float | None]:
@@ -74,7 +74,7 @@ def answer_takes_long(request: messages.ModelInferRequest, result: InferenceResu
     return any(array.size > LARGE_ARRAY and (in_fields or array.dtype == object) for _, array in result.outputs)
 
 
-@as_serving_errors()
+@with_serving_errors
 def write_response(request: messages.ModelInferRequest, result: InferenceResult) -> messages.ModelInferResponse:
     """The answer, in the form that the request has: raw, or contents if all outputs have such. Raises `ServingError`
     for an output of a type that the protocol lacks."""

@@ -220,7 +220,7 @@ def _model_of(request: Request) -> tuple[str, str]:
 
 
 def _json_size(request: Request) -> int | None:
-    text = request.headers.get(JSON_SIZE)
+    text = request.scope["facts"].headers.get(JSON_SIZE.lower())
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal()) or len(text) > 18:

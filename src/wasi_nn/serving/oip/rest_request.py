@@ -12,7 +12,7 @@ from typing import Any
 from wasi_nn.arguments import shown
 from wasi_nn.errors import printable
 from wasi_nn.oip.datatypes import decoded, name_for_message
-from wasi_nn.serving.failures import Reason, ServingError, as_serving_errors, invalid
+from wasi_nn.serving.failures import Reason, ServingError, invalid, with_serving_errors
 from wasi_nn.serving.long_calls import LARGE_JSON, read_json_text
 from wasi_nn.serving.oip.json_tensors import from_json
 from wasi_nn.serving.oip.parameters import flag_of, require_known, require_no_repeated, seconds_of
@@ -60,7 +60,7 @@ def takes_long(body: bytes, json_size: int | None) -> bool:
     return size > LARGE_JSON or (len(body) > LARGE_JSON and b"BYTES" in body[:size])
 
 
-@as_serving_errors()
+@with_serving_errors
 def read_request(body: bytes, json_size: int | None, limits: ServingLimits, *, in_pieces: bool = False) -> RestRequest:
     """An inference request. `json_size` is the size of the JSON at the beginning of the body; None: all of it. With
     `in_pieces`, other threads have their turn meanwhile. Raises `ServingError`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wasi_nn.oip.datatypes import datatype_of_output, encoded
-from wasi_nn.serving.failures import Reason, ServingError, as_serving_errors
+from wasi_nn.serving.failures import Reason, ServingError, with_serving_errors
 from wasi_nn.serving.long_calls import LARGE_ARRAY
 from wasi_nn.serving.oip.json_tensors import as_text, to_json
 from wasi_nn.serving.oip.rest_request import RestRequest
@@ -32,7 +32,7 @@ def _is_binary(request: RestRequest, name: str) -> bool:
     return request.binary if wish is None else wish
 
 
-@as_serving_errors()
+@with_serving_errors
 def write_response(
     model: str, request: RestRequest, result: InferenceResult, limits: ServingLimits
 ) -> tuple[bytes, dict[str, str]]:

@@ -132,13 +132,15 @@ class Activity:
 
     @property
     def running(self) -> int:
-        """The computes and texts that run."""
-        return self._service.queue.running + self._of_texts(lambda queue: queue.running)
+        """The computes, texts and guests that run."""
+        guests = self.guests.queue.running if self.guests is not None else 0
+        return self._service.queue.running + guests + self._of_texts(lambda queue: queue.running)
 
     @property
     def waiting(self) -> int:
-        """The requests that wait for a compute or a text."""
-        return self._service.queue.waiting + self._of_texts(lambda queue: queue.waiting)
+        """The requests that wait for a compute, a text or a guest."""
+        guests = self.guests.queue.waiting if self.guests is not None else 0
+        return self._service.queue.waiting + guests + self._of_texts(lambda queue: queue.waiting)
 
     @property
     def held_bytes(self) -> int:
