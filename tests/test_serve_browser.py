@@ -177,8 +177,7 @@ def test_types_of_numbers(page: Page) -> None:
 
 def test_several_inputs_strings_and_errors_of_the_model(page: Page) -> None:
     page.model("two")
-    inputs = len(page.driver.find_elements("css selector", "article fieldset"))
-    assert inputs == 2
+    page.until(lambda: len(page.driver.find_elements("css selector", "article fieldset")) == 2)
     page.run()
     assert len(page.driver.find_elements("css selector", "article .output")) == 2
     page.model("strings")
@@ -283,6 +282,7 @@ def test_keys_alone(page: Page) -> None:
     tab_to(lambda element: element.get_attribute("data-model") == "net")
     press(Keys.ENTER)
     page.until(lambda: page.driver.switch_to.active_element.text == "net")  # the heading, so that it is read out
+    page.one("article textarea")
     tab_to(lambda element: element.tag_name == "textarea")
     ActionChains(page.driver).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).perform()
     press("5 6 7 8")

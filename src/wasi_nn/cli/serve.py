@@ -23,6 +23,8 @@ Clients speak the Open Inference Protocol, as those of Triton and KServe do:
   curl localhost:8000/v2/models/net/infer -d \\
       '{"inputs": [{"name": "x", "datatype": "FP32", "shape": [4], "data": [1, -2, 3, -4]}]}'
 
+A file of graphs may describe guests too, each as a model that answers in a sandbox: see docs/guest-endpoints.md.
+
 For graphs of llama.cpp, OpenAI's client works too, with http://localhost:8000/v1 as its base_url.
 
 SIGTERM ends the server once the requests that are under way have ended. SIGHUP has it read the files of graphs and of
