@@ -1,5 +1,5 @@
 """What `wasi-nn map` and `map_guests` cost for each item: beside a shell's loop of `wasi-nn run`, and beside a loop of
-`Host.run`. The guest is `infer`, and the models a tiny one and one whose computes take some tens of milliseconds on one thread.
+`Host.run`. The guest is `infer`, and the models a tiny one and one whose computes take some tens of milliseconds.
 """
 
 from __future__ import annotations
