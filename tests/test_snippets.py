@@ -317,7 +317,6 @@ def test_few_blocks_are_not_run() -> None:
         "docs/remote.md: it needs servers, as tests/test_remote_oip.py has them",
         "docs/scale-out.md: it installs packages from a network",
         "docs/scale-out.md: it needs Ray, as tests/test_ray.py has it",
-        "docs/http-guests.md: its first command doesn't end",
         "docs/serve.md: its first command needs a network, and its second one doesn't end",
         "docs/serve.md: it needs a server, as tests/test_serve_openai.py has it",
         "docs/serve.md: it needs a server, as tests/test_serve_triton.py has it",
