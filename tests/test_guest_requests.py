@@ -367,7 +367,8 @@ def test_a_component_without_requests_gets_none() -> None:
 
 def test_guests_of_one_module_on_many_threads_never_see_each_others_memory(host: Host) -> None:
     """They share a linker, and the interpreter changes threads within their host functions."""
-    compiled, wrong = host.compile(guests.ECHO.encode()), []
+    compiled = host.compile(guests.ECHO.encode())
+    wrong: list[object] = []
 
     def echo_often(number: int) -> None:
         for _ in range(40):

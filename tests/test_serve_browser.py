@@ -13,6 +13,7 @@ import numpy as np
 import onnx_models
 import pytest
 import serving
+from conftest import SUPPORT
 from onnx import TensorProto, helper
 from serving import RunningServer
 
@@ -315,6 +316,24 @@ def test_how_the_server_is(page: Page, server: RunningServer) -> None:
     page.until(lambda: "p99" in page.text("#moments table"))
 
 
+def test_every_field_has_a_label(page: Page) -> None:
+    script = """
+        const fields = [...document.querySelectorAll("input, select, textarea")];
+        return fields.filter((each) => !each.labels?.length && !each.ariaLabel).map((each) => each.outerHTML);
+    """
+    for model, selector in (
+        ("means", "canvas"),
+        ("strings", "textarea"),
+        ("letters", "textarea"),
+        ("vectors", "textarea"),
+    ):
+        page.model(model)
+        page.one(f"article {selector}")
+        assert page.driver.execute_script(script) == []
+    headings = page.driver.find_elements("css selector", "h1, h2, h3")
+    assert [heading.tag_name for heading in headings][:2] == ["h1", "h2"]
+
+
 @pytest.mark.parametrize("is_dark", [False, True])
 @pytest.mark.parametrize("width", [browser.WIDE, browser.NARROW])
 def test_widths_and_colours(page: Page, tmp_path: Path, width: int, is_dark: bool) -> None:
@@ -380,4 +399,25 @@ def test_other_sites_cant_use_the_server(driver: Any, server: RunningServer) -> 
             "requests"
         ]
         assert after == before
+        driver.get_log("browser")
+
+
+def test_a_guests_page_cant_use_the_server(driver: Any, tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(serving.models()["net"])
+    guest = f'[guests.web]\npath = "{SUPPORT / "http" / "guest.wasm"}"\n'
+    (tmp_path / "graphs.toml").write_text(f'[graphs.net]\npath = "net.onnx"\n{guest}')
+    with RunningServer(str(tmp_path / "graphs.toml")) as server:
+        server.wait_for_guests()
+        page = Page(driver, server)
+        assert page.one("#guests a").get_property("href") == f"{page.address}guests/web/"
+        driver.get(f"{page.address}guests/web/")
+        assert driver.find_element("css selector", "body").text == "hello"
+        assert driver.execute_script("return self.origin") == "null"
+        script = """
+            const done = arguments[0];
+            const outcome = (path, way) => fetch(path, way).then((each) => each.type, () => "refused");
+            Promise.all([outcome("/page/status"), outcome("/v2/models/net/infer", { method: "POST" })]).then(done);
+        """
+        assert driver.execute_async_script(script) == ["refused", "refused"]
+        driver.get("about:blank")
         driver.get_log("browser")

@@ -137,6 +137,9 @@ def test_a_request_without_its_token_writes_nothing(tmp_path: Path) -> None:
     (tmp_path / "traces").mkdir()
     with RunningServer({}, token_file=tmp_path / "tokens", trace_dir=tmp_path / "traces") as closed:
         assert closed.ask("POST", INFER, INPUTS, ASK)[0] == 401
+        for path in ("/v2/health/live", "/", "/page/main.js"):  # which need no token
+            status, _, headers = closed.ask("GET", path, headers=ASK)
+            assert (status, "x-trace-file" in headers) == (200, False)
     assert os.listdir(tmp_path / "traces") == []
 
 
