@@ -310,7 +310,7 @@ def test_a_guest_that_cant_serve_is_a_model_that_isnt_ready(tmp_path: Path) -> N
     described["undeclared"] = described["vague"] = {}
     described["undeclared"] = {"path": "undeclared.wat"}
     described["vague"] = {"path": "vague.wat"}
-    described["slow"] |= {"limits": {"run-time": 0.2}}
+    described["slow"] |= {"limits": {"guest-time": 0.2}}
     described["http"] = {"path": "vague.wat", "serves": "http"}
     file = tmp_path / "graphs.toml"
     file.write_text(as_toml({"guests": described}))
@@ -323,7 +323,7 @@ def test_a_guest_that_cant_serve_is_a_model_that_isnt_ready(tmp_path: Path) -> N
         "library": "is a library, not a command",
         "broken": "is not valid WebAssembly text",
         "lacking": "wasi_nn_serving.reply",
-        "slow": "ran longer than 0.2 s",
+        "slow": "it took more than 0.2 s of processor time",
     }.items():
         assert words in reasons[name]
 

@@ -130,7 +130,7 @@ def define_raw(
 
 def _memory_of_any(caller: int) -> GuestMemory | None:
     """The memory of a caller. Others may call meanwhile, so that nothing is kept for a further call."""
-    item = ffi.wasmtime_extern_t()
+    item: Any = ffi.wasmtime_extern_t()  # whose fields are ints, where wasmtime-py declares types of C
     address = ctypes.addressof(item)
     if not _caller_export_get(caller, b"memory", 6, address) or item.kind != _MEMORY:
         return None
