@@ -305,6 +305,7 @@ def test_names_and_errors_are_text(page: Page) -> None:
 def test_how_the_server_is(page: Page, server: RunningServer) -> None:
     server.ask("POST", "/v2/models/net/infer", {"inputs": []}, {"X-Request-ID": "the-wrong-one"})
     page.until(lambda: "of 13 models ready" in page.text("#state"))
+    page.driver.execute_script("document.dispatchEvent(new Event('visibilitychange'))")  # it is looked at: so it asks
     page.until(lambda: "id the-wrong-one" in page.text("#errors"))
     assert "compare it with the inputs of the model" in page.text("#errors")
     assert "None at the moment." in page.text("#requests")

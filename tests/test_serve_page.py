@@ -134,6 +134,7 @@ OURS = Origins(has_page=True)
         ("[::1]:8000", "http://[::1]:8000"),
         ("machine", "https://machine"),
         ("a.localhost:1", "http://a.localhost:1"),
+        ("host.docker.internal:8000", "http://host.docker.internal:8000"),
         ("LocalHost:8000", "http://localhost:8000"),
     ],
 )
