@@ -233,7 +233,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "RAY_memory_monitor_refresh_ms": "0",  # the memory of this machine is others' too
         "RAY_health_check_period_ms": "1000",  # a node that was killed is missed after five seconds
     }
-    ended = subprocess.run(program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    pipe: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    ended = subprocess.run(program, env=environment, timeout=540, **pipe)  # with the program, all of Ray ends
     assert ended.returncode == 0, ended.stdout[-5000:]
     found: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return found
