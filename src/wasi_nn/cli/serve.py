@@ -104,7 +104,8 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument(
         "--trace-dir",
         metavar="DIR",
-        help="write traces of requests that ask for one (X-Trace: 1) into this directory, which exists; answers name the file",
+        help="write traces of requests that ask for one (X-Trace: 1) into this directory, which must exist; "
+        "answers name the file",
     )
     group = parser.add_argument_group(
         "limits of the server", "BYTES: 65536, 512M, 2G. TIME: 10 (seconds), 500ms, 10m, 1h. N: a whole number."
