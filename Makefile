@@ -38,6 +38,7 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's
 	$(BIN)/python -m bench.streaming
 	$(BIN)/python -m bench.texts
 	$(BIN)/python -m bench.serving
+	$(BIN)/python -m bench.serving_batches
 	$(BIN)/python -m bench.serving_guests
 	$(BIN)/python -m bench.serving_texts
 	$(BIN)/python -m bench.remote

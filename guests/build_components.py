@@ -212,6 +212,12 @@ def build_extended_driver(directory: Path) -> Path:
     return componentize(source, _NEWEST, "driver", wit + nn_wit(_NEWEST) + ext_wit(), directory / "driver-ext.wasm")
 
 
+def build_requests(directory: Path) -> Path:
+    """Build the tests' component that answers requests into a directory; gives the built file."""
+    source = DRIVER.with_name("requests.c")
+    return componentize(source, _NEWEST, "guest", guest_wit(serves=True), directory / "requests.wasm")
+
+
 def componentize(source: Path, version: str, world: str, wit: str, built: Path) -> Path:
     """Build a freestanding component from one file of C and its WIT."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -241,6 +247,7 @@ def main() -> None:
         elsewhere = Path(arguments[0]).absolute() if arguments else None
         built = [build_driver(version, elsewhere or DRIVER.parent) for version in VERSIONS]
         built.append(build_extended_driver(elsewhere or DRIVER.parent))
+        built.append(build_requests(elsewhere or DRIVER.parent))
         built.append(build_http(elsewhere or HTTP_GUEST.parent))
         built += [build_c(name, elsewhere or COMPONENTS) for name in (*C_GUESTS, *EXTENDED_C_GUESTS, *SERVING_C_GUESTS)]
     for path in built:

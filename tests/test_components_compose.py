@@ -297,3 +297,4 @@ def test_the_driver_is_what_its_source_builds(tmp_path: Path) -> None:
     for version, driver in zip(VERSIONS, DRIVERS, strict=True):
         assert (tmp_path / f"driver-{version.partition('-rc-')[2]}.wasm").read_bytes() == driver
     assert (tmp_path / "driver-ext.wasm").read_bytes() == EXTENDED
+    assert (tmp_path / "requests.wasm").read_bytes() == (HERE / "requests.wasm").read_bytes()

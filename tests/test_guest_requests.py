@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from struct import pack
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 import serving_guests as guests
 from checks import refused
+from conftest import REPOSITORY, SUPPORT
 from ml_dtypes import bfloat16
 from serving_guests import C_GUESTS, COLOURS, COMPONENT_GUESTS, EXAMPLE, Output, expect, guest, respond
 
@@ -303,3 +307,87 @@ def test_a_compiled_guest_runs_on_many_threads_at_once(host: Host) -> None:
         assert run.wait().exit_code == 0
         assert request.outputs is not None
         assert request.outputs["label"].tolist() == [label]
+
+
+@pytest.mark.parametrize("header", ["wasi_nn_serving.h", "wasi_nn_component_serving.h"])
+def test_the_headers_number_datatypes_and_faults_as_the_host_does(header: str) -> None:
+    text = (REPOSITORY / "sdk" / "c" / "include" / header).read_text()
+    if header == "wasi_nn_serving.h":
+        assert re.findall(r"WASI_NN_DATATYPE_(\w+) = (\d+)", text) == [(it, str(n)) for n, it in enumerate(DATATYPES)]
+        assert re.findall(r"WASI_NN_FAULT_OF_(\w+) = (\d+)", text) == [(it.name, str(it.value)) for it in Fault]
+        assert sorted(re.findall(r'^WASI_NN_SERVING_IMPORT\("(\w+)"\)', text, re.MULTILINE)) == sorted(FUNCTIONS)
+    else:
+        assert re.findall(r"NN_(\w+)_TENSOR,", text) == list(DATATYPES)
+        assert re.findall(r"NN_FAULT_OF_(\w+)", text) == [it.name for it in Fault]
+
+
+def test_the_wit_numbers_datatypes_and_faults_as_the_host_does() -> None:
+    text = (REPOSITORY / "guests" / "bridge" / "wasi-nn-serving.wit").read_text()
+
+    def cases(enum: str) -> list[str]:
+        body = text.partition(f"enum {enum} {{")[2].partition("}")[0]
+        return re.findall(r"(\w+),", re.sub(r"///.*", "", body))
+
+    assert cases("datatype") == list(DATATYPES)
+    assert cases("fault") == [it.name.lower() for it in Fault]
+
+
+REQUESTS = SUPPORT / "components" / "requests.wasm"
+
+
+@pytest.mark.parametrize("how", ["good", "twice", "two", "size", "rank", "same", "strings", "name", "large", "drop"])
+def test_a_component_may_do_anything_with_a_request(how: str) -> None:
+    requests = [GuestRequest({"x": np.arange(5, dtype=np.int64), "s": [["a", "bc"]]}) for _ in range(2)]
+    with Host(cache=False, limits=Limits(tensor_bytes=2**19)) as host:
+        result = host.run(REQUESTS, [how], requests=iter(requests), capture_output=True)
+    assert (result.exit_code, result.stderr) == (0, b"")
+    for request in requests:
+        assert request.wait(0)
+        if how == "drop":
+            assert not request.is_answered
+        else:
+            assert request.outputs is not None
+            assert request.outputs["y"].tolist() == [1.5]
+
+
+def test_a_component_that_traps_or_hangs_answers_nothing() -> None:
+    with Host(cache=False, limits=Limits(guest_time=0.1)) as host:
+        compiled = host.compile(REQUESTS)
+        for how, reason in (("trap", "unreachable"), ("hang", "of processor time")):
+            request = GuestRequest({})
+            with pytest.raises(GuestTrap, match=reason):
+                host.run(compiled, [how], requests=[request])
+            assert request.wait(0)
+            assert not request.is_answered
+
+
+def test_a_component_without_requests_gets_none() -> None:
+    assert Host(cache=False).run(REQUESTS, ["good"]).exit_code == 0
+
+
+def test_guests_of_one_module_on_many_threads_never_see_each_others_memory(host: Host) -> None:
+    """They share a linker, and the interpreter changes threads within their host functions."""
+    compiled = host.compile(guests.ECHO.encode())
+    wrong: list[object] = []
+
+    def echo_often(number: int) -> None:
+        for _ in range(40):
+            requests = [GuestRequest({"x": np.full(200 * number, number)}) for _ in range(3)]
+            host.run(compiled, requests=iter(requests), capture_output=True)
+            wrong.extend(
+                request.outputs
+                for request in requests
+                if request.outputs is None or request.outputs["x"].tolist() != [number] * 200 * number
+            )
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=echo_often, args=(number,)) for number in range(1, 5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import nan
 from pathlib import Path
 from typing import Any
 
+import isolated_programs
 import numpy as np
 import onnx_models
 import pytest
@@ -271,14 +273,15 @@ def test_a_request_that_is_cancelled_or_late_while_it_waits_is_left_out() -> Non
     graph = Recorded()
 
     async def main(service: InferenceService) -> None:
-        late = request(rows(3), seconds=0.01)
-        tasks = await piled_up(service, graph, request(rows(1)), request(rows(2)), late, request(rows(4)))
+        tasks = await piled_up(service, graph, *(request(rows(place)) for place in (1, 2, 4)))
         tasks[2].cancel()
-        assert reason((await asyncio.gather(tasks[3], return_exceptions=True))[0]) is Reason.LATE
+        with pytest.raises(ServingError, match="before its turn came") as raised:
+            await service.infer(request(rows(3), seconds=0.01))
+        assert raised.value.reason is Reason.LATE
         assert service.queue.waiting == 2
         graph.may_go.set()
         assert value(await tasks[1]) == [2]
-        assert value(await tasks[4]) == [8]
+        assert value(await tasks[3]) == [8]
         assert service.queue.waiting == 0
 
     run(main, {"net": batched(graph)})
@@ -289,8 +292,12 @@ def test_members_that_go_while_the_batch_computes_hurt_no_others() -> None:
     graph = Recorded()
 
     async def main(service: InferenceService) -> None:
-        requests = [request(rows(place), seconds=0.2 if place == 2 else 60) for place in range(4)]
-        tasks = await piled_up(service, graph, *requests)
+        tasks = await piled_up(service, graph, *(request(rows(place)) for place in range(4)))
+        served = service.models.find("net").served
+        assert served is not None
+        computes: Any = served.computes
+        ((_, group),) = computes._groups.items()
+        late = group.members[2]
         graph.sizes.clear()
         tasks[0].cancel()
         first_may_go, graph.may_go = graph.may_go, threading.Event()
@@ -299,6 +306,7 @@ def test_members_that_go_while_the_batch_computes_hurt_no_others() -> None:
             await asyncio.sleep(0)
         tasks[2].cancel()
         outcomes = asyncio.gather(*tasks, return_exceptions=True)
+        computes._expire(late)  # as its alarm does
         with pytest.raises(ServingError, match="didn't end within the request's time"):
             await tasks[3]
         graph.may_go.set()
@@ -356,6 +364,50 @@ def test_only_the_member_whose_data_is_the_cause_fails() -> None:
 
     run(main, {"net": batched(graph)})
     assert graph.sizes == [1, 4, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.002])
+def test_whatever_some_requests_do_the_others_get_their_own_rows(delay: float) -> None:
+    """Requests of any sizes and kinds, some of which fail, are cancelled or have too little time."""
+    graph, random = Recorded(), np.random.default_rng(5)
+    outcomes: Counter[str] = Counter()
+
+    async def client(service: InferenceService, number: int) -> None:
+        array = np.full((random.integers(0, 7), random.integers(1, 4)), number + 100, np.float32)
+        fate = random.choice(["none", "none", "fails", "cancelled", "late"])
+        if fate == "fails" and array.size:
+            array[-1, -1] = 13
+        await asyncio.sleep(random.random() / 20)
+        seconds = random.random() / 200 if fate == "late" else 60.0
+        task = asyncio.create_task(service.infer(request(array, seconds=seconds)))
+        if fate == "cancelled":
+            await asyncio.sleep(random.random() / 200)
+            task.cancel()
+        outcome: Any = (await asyncio.gather(task, return_exceptions=True))[0]
+        if isinstance(outcome, ServingError):
+            assert outcome.reason is {"fails": Reason.FAILED, "late": Reason.LATE}[fate], outcome
+        elif isinstance(outcome, asyncio.CancelledError):
+            assert fate == "cancelled"
+        else:
+            assert fate != "fails" or not array.size
+            assert np.array_equal(outcome.outputs[0][1], 2 * array)
+        outcomes[type(outcome).__name__] += 1
+
+    async def main(service: InferenceService) -> None:
+        await asyncio.gather(*(client(service, number) for number in range(250)))
+        while service.queue.running:  # a batch whose requests are all gone
+            await asyncio.sleep(0.001)
+        model = service.models.find("net")
+        assert model.served is not None
+        computes: Any = model.served.computes
+        assert (service.queue.waiting, computes._groups, model.served.abandoned) == (0, {}, 0)
+        assert model.statistics.successes.count == outcomes["InferenceResult"]
+        assert model.statistics.successes.count + model.statistics.failures.count == 250
+        assert value(await service.infer(request(rows(1)))) == [2]
+
+    run(main, {"net": batched(graph, 5, delay)}, computes=3, queue=250, total_queue=250)
+    assert len(outcomes) == 3
+    assert max(graph.sizes) <= 6
 
 
 def test_a_request_that_doesnt_fit_is_refused_before_it_joins() -> None:
@@ -481,6 +533,28 @@ def test_the_settings_of_batches(tmp_path: Path) -> None:
             wasi_nn.Registry({"net": wasi_nn.NamedGraph(ROWS, **dict[str, Any](wrong))})
 
 
+def test_a_reload_takes_other_settings_and_keeps_the_graph_if_they_dont_fit(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(ROWS)
+    (tmp_path / "four.onnx").write_bytes(onnx_models.relu())
+    file = tmp_path / "graphs.toml"
+    file.write_text("[graphs.net]\npath = 'net.onnx'\n")
+
+    async def main(service: InferenceService) -> None:
+        async def most_rows() -> int | None:
+            assert value(await service.infer(request(rows(1)))) == [1]
+            batching = (await service.served("net"))[1].batching
+            return None if batching is None else batching.max_rows
+
+        assert await most_rows() is None
+        for lines, most in (("path = 'net.onnx'\nmax-batch = 4", 4), ("path = 'four.onnx'\nmax-batch = 8", 4)):
+            file.write_text(f"[graphs.net]\n{lines}\n")
+            await service.models.reload()
+            assert await most_rows() == most
+        assert "can't compute in batches" in service.models.find("net").reason
+
+    run(main, wasi_nn.Registry(file))
+
+
 def test_batches_of_an_isolated_graph_outlive_their_worker(isolation: None) -> None:
     registry = wasi_nn.Registry({"net": batched(ROWS, 8, 0.01)}, rules=wasi_nn.LoadRules(isolate=True))
 
@@ -494,6 +568,26 @@ def test_batches_of_an_isolated_graph_outlive_their_worker(isolation: None) -> N
         await some()
 
     run(main, registry)
+
+
+def test_a_request_that_crashes_the_worker_costs_the_others_of_its_batch_nothing(isolation: None) -> None:
+    graph = isolated_programs.program("""
+        import os
+        def run(x):
+            if (x == 13).any():
+                os.abort()
+            return 2 * x
+    """)
+
+    async def main(service: InferenceService) -> None:
+        values = [1, 13, 3, 4]
+        requests = [request(np.array([each], np.float32)) for each in values]
+        results: list[Any] = await asyncio.gather(*map(service.infer, requests), return_exceptions=True)
+        assert [results[place].outputs[0][1].tolist() for place in (0, 2, 3)] == [[2], [6], [8]]
+        assert reason(results[1]) is Reason.FAILED
+        assert "SIGABRT" in str(results[1])
+
+    run(main, {"net": batched(graph, 4, 60.0)})
 
 
 def test_answers_are_those_without_batches_over_both_protocols() -> None:

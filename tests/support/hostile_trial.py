@@ -34,7 +34,7 @@ _ROOM_OF_GGML = 4 << 30  # with less, the host would refuse some models before t
 _PATIENCE = 3  # seconds until a compute is interrupted
 _PATIENCE_WITH_ENDLESS = 0.5
 _LOOKED_AT = 1 << 20  # bytes of an output that are recorded
-_USES = 40  # models per worker
+_USES = 100  # models per worker
 _MAX_RANK = 64  # of a numpy array
 
 

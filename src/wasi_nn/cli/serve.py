@@ -23,7 +23,10 @@ Clients speak the Open Inference Protocol, as those of Triton and KServe do:
   curl localhost:8000/v2/models/net/infer -d \\
       '{"inputs": [{"name": "x", "datatype": "FP32", "shape": [4], "data": [1, -2, 3, -4]}]}'
 
-For graphs of llama.cpp, OpenAI's client works too, with http://localhost:8000/v1 as its base_url.
+A file of graphs may describe guests too, each as a model that answers in a sandbox: see docs/guest-endpoints.md.
+
+For graphs of llama.cpp, OpenAI's client works too, with http://localhost:8000/v1 as its base_url. In a browser,
+http://localhost:8000 is a page that shows how the server does, and lets you try each model.
 
 SIGTERM ends the server once the requests that are under way have ended. SIGHUP has it read the files of graphs and of
 tokens again, while requests go on.

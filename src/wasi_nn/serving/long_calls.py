@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.thread_calls import in_thread
+from wasi_nn.serving.thread_calls import call_in_thread, settle
 
 Result = TypeVar("Result")
 
@@ -36,11 +36,23 @@ class LongCalls:
 
     async def make(self, call: Callable[[], Result], until: float) -> Result:
         """The result of a call. Raises the call's errors, and `ServingError` with `late` if it hasn't ended by `until`,
-        a time of the event loop."""
+        a time of the event loop. A call for which nobody waits any more keeps its turn until it ends."""
+        outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+        def ended(result: Result | None, failure: BaseException | None) -> None:
+            self._turn.release()
+            settle(outcome, result, failure)
+
         time = asyncio.timeout_at(until)
         try:
-            async with time, self._turn:
-                return await in_thread(partial(_giving_way, call))
+            async with time:
+                await self._turn.acquire()
+                try:
+                    call_in_thread(partial(_giving_way, call), ended)
+                except BaseException:
+                    self._turn.release()
+                    raise
+                return await outcome
         except TimeoutError:
             if not time.expired():
                 raise

@@ -5,10 +5,13 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from wasi_nn.arguments import shown
 from wasi_nn.errors import shortened
 from wasi_nn.serving.failures import Reason, ServingError
+
+_PRIVATE = (".localhost", ".internal")  # ends of names that nobody can register
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,17 @@ class Origins:
 
     def _is_known(self, host: str) -> bool:
         name = _without_port(host).lower().rstrip(".")
-        if "." not in name or name.endswith(".localhost") or name in self.names:  # no site's name is without a dot
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
+        # No site's name is without a dot.
+        return "." not in name or name.endswith(_PRIVATE) or name in self.names or _is_address(name)
+
+
+@lru_cache(16)  # each request has a name
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _without_port(host: str) -> str:
