@@ -228,6 +228,7 @@ class _ReusingRunner(_GuestRunner):
             sandbox.requests.put(request)
             self._wait_for(request, sandbox)
         if not request.is_answered:
+            sandbox.requests.end()  # a guest that has left it, and waits for another one, ends
             raise self._why(sandbox.run, request)
         self._sandbox = sandbox
         self._graph.log(sandbox.run.take_output()[1])
