@@ -473,6 +473,22 @@ def test_a_guest_that_is_changed(tmp_path: Path) -> None:
         assert get(server, "/")[0] == 404
 
 
+def test_a_guest_that_is_moved_and_cannot_be_compiled_any_more(tmp_path: Path) -> None:
+    """The old one goes on, behind the new path."""
+    copy = tmp_path / "copy.wasm"
+    copy.write_bytes(GUEST.read_bytes())
+    text = f'[graphs.net]\npath = "net.onnx"\n[guests.web]\npath = "{copy}"\nserves = "http"\n'
+    file = write_file(tmp_path, text)
+    with RunningServer(str(file), limits=LIMITS) as server:
+        server.wait_for_guests()
+        copy.write_bytes(b"(module broken)")
+        write_file(tmp_path, f'{text}mount = "/x"\n')
+        server.wait_for(server.server._reload())
+        content = server.ask("GET", "/x/head?a=1")[1]
+        assert b"path /head?a=1\n" in content
+        assert b"x-forwarded-prefix=/x;" in content
+
+
 def test_two_guests_with_one_path(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
     server.wait_for_guests()
     assert "guest second can't be served: its path /api is that of guest mounted" in caplog.text
