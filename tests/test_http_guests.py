@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 import socket
 import threading
@@ -16,6 +18,8 @@ from build_components import build_http
 from conftest import SUPPORT, need
 from serving import RunningServer, command
 
+from wasi_nn.serving.http_guests.answer import GuestAnswer
+from wasi_nn.serving.http_guests.pipes import ReadingEnd
 from wasi_nn.serving.settings import ServingLimits
 
 GUEST = SUPPORT / "http" / "guest.wasm"
@@ -311,6 +315,24 @@ def test_an_answer_is_cut_at_its_deadline(server: RunningServer) -> None:
     for path in ("/spin/1", "/flood"):
         assert is_cut(server, path, "quick")  # or an error, on a machine so slow that it hadn't begun
         assert is_idle(server, "quick")
+
+
+def test_an_answer_is_not_whole_if_its_end_was_dropped_with_the_guest() -> None:
+    """A guest that goes on after its answer is stopped, while its client hasn't taken all of it."""
+
+    async def main(*, is_read: bool) -> tuple[bytes, bool]:
+        end = ReadingEnd()
+        answer = GuestAnswer(end)
+        os.write(end.other, b"all of it")
+        answer.finished([])
+        await asyncio.sleep(0)
+        content = await answer.part() if is_read else b""
+        os.close(end.other)
+        end.close()
+        return content + await answer.part(), answer.is_whole
+
+    assert asyncio.run(main(is_read=True)) == (b"all of it", True)
+    assert asyncio.run(main(is_read=False)) == (b"", False)
 
 
 def test_a_guest_that_takes_too_much_memory(server: RunningServer) -> None:

@@ -133,7 +133,7 @@ class Endpoint:
             logger.warning("guest %s, request %s: %s", self._handler.name, scope["facts"].id, one_line(error))
             raise ServingError(Reason.FAILED, "the guest gave no answer") from None
         head = answer.head
-        if head is None or (call.failure is not None and not answer.is_finished):
+        if head is None or (call.failure is not None and not answer.is_whole):
             if answer.refusal is not None and call.failure is None:
                 await self._refuse(scope, send, *answer.refusal)
                 return
@@ -151,7 +151,7 @@ class Endpoint:
                 await self._give(send, part, more_body=not is_last)
         if is_last:
             return
-        if not answer.is_finished:
+        if not answer.is_whole:
             failure = call.failure or ServingError(Reason.FAILED, "the guest didn't end its answer")
             logger.warning("guest %s, request %s: %s", self._handler.name, facts.id, failure.message)
             raise failure
