@@ -314,6 +314,8 @@ def test_few_blocks_are_not_run() -> None:
         "README.md: it installs packages from a network",
         "docs/guest-endpoints.md: it needs a server, as tests/test_serve_guests.py has it",
         "docs/http-guests.md: its first command doesn't end",
+        "docs/observe.md: it needs a network and a collector",
+        "docs/observe.md: it needs a server, as tests/test_serve_traces.py has it",
         "docs/remote.md: it needs servers, as tests/test_remote_oip.py has them",
         "docs/scale-out.md: it installs packages from a network",
         "docs/scale-out.md: it needs Ray, as tests/test_ray.py has it",
