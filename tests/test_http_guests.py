@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import threading
@@ -17,7 +18,9 @@ from build_components import build_http
 from conftest import SUPPORT, need
 from serving import RunningServer, command
 
+from wasi_nn.serving.http_guests.answer import GuestAnswer
 from wasi_nn.serving.http_guests.handlers import Handlers
+from wasi_nn.serving.http_guests.pipes import ReadingEnd
 from wasi_nn.serving.settings import ServingLimits
 
 GUEST = SUPPORT / "http" / "guest.wasm"
@@ -315,6 +318,24 @@ def test_an_answer_is_cut_at_its_deadline(server: RunningServer) -> None:
         assert is_idle(server, "quick")
 
 
+def test_an_answer_is_not_whole_if_its_end_was_dropped_with_the_guest() -> None:
+    """A guest that goes on after its answer is stopped, while its client hasn't taken all of it."""
+
+    async def main(*, is_read: bool) -> tuple[bytes, bool]:
+        end = ReadingEnd()
+        answer = GuestAnswer(end)
+        os.write(end.other, b"all of it")
+        answer.finished([])
+        await asyncio.sleep(0)
+        content = await answer.part() if is_read else b""
+        os.close(end.other)
+        end.close()
+        return content + await answer.part(), answer.is_whole
+
+    assert asyncio.run(main(is_read=True)) == (b"all of it", True)
+    assert asyncio.run(main(is_read=False)) == (b"", False)
+
+
 def test_a_guest_that_takes_too_much_memory(server: RunningServer) -> None:
     assert get(server, "/grow", "terse")[0] == 500
     assert get(server, "/echo", "terse") == (200, b"")
@@ -473,6 +494,22 @@ def test_a_guest_that_is_changed(tmp_path: Path) -> None:
         server.wait_for(server.server._reload())
         assert get(server, "/infer/net", "other")[1].startswith(b"no graph is named 'net', or")
         assert get(server, "/")[0] == 404
+
+
+def test_a_guest_that_is_moved_and_cannot_be_compiled_any_more(tmp_path: Path) -> None:
+    """The old one goes on, behind the new path."""
+    copy = tmp_path / "copy.wasm"
+    copy.write_bytes(GUEST.read_bytes())
+    text = f'[graphs.net]\npath = "net.onnx"\n[guests.web]\npath = "{copy}"\nserves = "http"\n'
+    file = write_file(tmp_path, text)
+    with RunningServer(str(file), limits=LIMITS) as server:
+        server.wait_for_guests()
+        copy.write_bytes(b"(module broken)")
+        write_file(tmp_path, f'{text}mount = "/x"\n')
+        server.wait_for(server.server._reload())
+        content = server.ask("GET", "/x/head?a=1")[1]
+        assert b"path /head?a=1\n" in content
+        assert b"x-forwarded-prefix=/x;" in content
 
 
 def test_two_guests_with_one_path(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:

@@ -22,7 +22,7 @@ from conftest import C_GUESTS
 import wasi_nn
 from wasi_nn import cli
 from wasi_nn.abi.core import host_functions
-from wasi_nn.cli.map_results import record
+from wasi_nn.cli.map_results import Results, record
 from wasi_nn.cli.progress import Progress, progress_line
 from wasi_nn.mapping.guest_map import GuestMap
 from wasi_nn.mapping.items import as_item, file_item
@@ -378,7 +378,6 @@ def test_a_file_of_something_else_is_not_changed(guest: Path, items: Path, capsy
 
 
 def test_two_maps_do_not_write_one_file(guest: Path, items: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from wasi_nn.cli.map_results import Results
 
     output = items.with_name("results.jsonl")
     with Results(str(output), resumes=False):
@@ -432,6 +431,20 @@ def test_an_output_that_is_no_json_is_a_failure(output: bytes) -> None:
     assert (content["ok"], content["kind"]) == (False, "output")
     assert content["error"].startswith("the guest's output isn't JSON: ")
     assert content["stdout"] == output.decode()
+
+
+def test_an_output_that_is_as_deep_as_it_may_be_can_be_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "results.jsonl"
+    written = 0
+    with Results(str(file), resumes=False) as results:
+        for depth in range(800, 1100):
+            content = record(wasi_nn.MapResult(str(depth), 0, 0, b"[" * depth + b"]" * depth), parses=True)
+            written += content["ok"]
+            results.write(content)
+    assert 0 < written < 300
+    with Results(str(file), resumes=True) as results:
+        assert results.has_done("800")
+        assert results.has_failed("1099")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

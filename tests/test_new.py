@@ -128,6 +128,13 @@ def test_a_place_that_cant_be_written_is_told(tmp_path: Path, capsys: Output) ->
     assert "can't be written" in capsys.readouterr().err
 
 
+def test_a_name_that_is_no_unicode(tmp_path: Path, capsys: Output) -> None:
+    folder = Path(f"{tmp_path}/guest\udcff")
+    assert new("c", str(folder)) == 0
+    assert (folder / "README.md").read_text().startswith("# guest")
+    assert "\udcff" not in capsys.readouterr().out
+
+
 def test_a_missing_tool_is_told_with_the_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:

@@ -378,6 +378,11 @@ def test_a_token_is_never_shown(fake: HttpFake, folder: Path) -> None:
         handler, 403, {"error": {"message": f"not {handler.headers['Authorization']}"}}
     )
     refused(ErrorCode.SECURITY, r": not Bearer \[token\]$", written, graph)
+    fake.answer = lambda handler: handler.wfile.write(f"it was {TOKEN}\r\n".encode())  # no line of HTTP
+    refused(ErrorCode.RUNTIME_ERROR, r": it was \[token\]$", written, graph)
+    fake.models = {"data": [{"id": "a"}, {"id": TOKEN}]}
+    options = {"token-file": str(folder / "token")}
+    refused(ErrorCode.NOT_FOUND, r"there are a, \[token\]$", wasi_nn.load, at(fake), options=options)
     assert TOKEN not in repr(graph.__dict__)
     with pytest.raises(NNError, match="without encryption") as raised:
         wasi_nn.load("openai+http://server.invalid#m", options={"token-file": str(folder / "token")})

@@ -184,6 +184,26 @@ def test_a_turn_that_comes_with_the_cancellation_isnt_lost() -> None:
     asyncio.run(main())
 
 
+def test_a_turn_that_comes_just_after_the_cancellation_isnt_lost() -> None:
+    async def main(others: int) -> None:
+        queue = Turns(ComputeQueue(1, 10))
+        await queue.turn(inf_soon())
+        cancelled, *waiting = [asyncio.create_task(queue.turn(inf_soon())) for _ in range(1 + others)]
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        queue.give_back()  # before the task of the cancelled one goes on
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        for each in waiting:
+            await each
+            queue.give_back()
+        await queue.turn(inf_soon())
+        assert (queue.running, queue.waiting) == (1, 0)
+
+    for others in (0, 2):
+        asyncio.run(main(others))
+
+
 def test_the_outputs_of_a_request() -> None:
     async def main(service: InferenceService) -> Any:
         return await service.infer(request("net", np.array([-1, 2, -3, 4], np.float32)))

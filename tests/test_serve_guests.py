@@ -91,6 +91,8 @@ def _described(folder: Path) -> dict[str, Any]:
         "outputs": [{"name": "s", "datatype": "BYTES", "shape": [-1, 2]}],
     }
     described["counts"] = small_guest(written("counts", guests.COUNTS), "INT32")
+    leaves = SUPPORT / "components" / "requests.wasm"
+    described["leaves"] = small_guest(leaves, arguments=["drop"])
     described["sometimes"] = small_guest(written("sometimes", SOMETIMES))
     described["endless"] = small_guest(written("endless", guests.ENDLESS))
     described["once"] = small_guest(written("once", guest(respond(), [guests.ONE], once=True)))
@@ -222,6 +224,14 @@ def test_a_guest_that_ends_after_each_request_may_be_reused_all_the_same(server:
     for name in ("once", "once, reused"):
         for _ in range(5):
             assert _infer(server, name)[0] == 200
+
+
+def test_a_guest_that_leaves_a_request_and_asks_for_another(server: RunningServer) -> None:
+    """It is told that there are no more, and isn't waited for."""
+    for name in ("leaves", "leaves, reused", "leaves, reused"):
+        status, answer = _infer(server, name, [])
+        assert status == 500
+        assert answer["error"].endswith("the guest ended with exit code 0 without answering its request")
 
 
 @pytest.mark.parametrize("name", ["endless", "endless, reused"])

@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -507,3 +508,47 @@ def test_rows_that_clients_choose_fill_no_memory() -> None:
     for size in range(5000):
         counted.executed(Execution(1, size, 0.0, 0.0, 0.0, 0.0))
     assert (counted.executions, len(counted.batches)) == (5000, 1024)
+
+
+_UPGRADE = "Host: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAA\r\n"
+_HIDDEN = b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n"
+_LAST = b"GET /v2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+def _with_upgrade(body: bytes, framing: str) -> list[bytes]:
+    head = f"POST {INFER} HTTP/1.1\r\n{_UPGRADE}{framing}\r\n\r\n".encode()
+    return [head + body[:7], body[7:] + _LAST]
+
+
+def test_a_request_that_may_be_upgraded_keeps_its_body(server: RunningServer) -> None:
+    """Java's client asks for HTTP/2 so by default."""
+    body = json.dumps({"inputs": [tensor()]}).encode()
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:20], body[20:])) + b"0\r\n\r\n"
+    for framing, sent in ((f"Content-Length: {len(body)}", body), ("Transfer-Encoding: chunked", chunks)):
+        answer = server.say(*_with_upgrade(sent, framing))
+        assert answer.count(b"HTTP/1.1 200 OK") == 2
+        assert b"[0.0,2.0,0.0,4.5]" in answer
+        assert b'"name": "wasi-nn"' in answer
+
+
+def test_no_request_is_hidden_in_the_body_of_one_that_may_be_upgraded(server: RunningServer) -> None:
+    head, *_ = _with_upgrade(b"", f"Content-Length: {len(_HIDDEN)}")
+    with socket.create_connection(server.address) as client:
+        client.sendall(head)
+        time.sleep(0.05)  # so that the body is a packet of its own
+        client.sendall(_HIDDEN + _LAST)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert b"live" not in answer
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_request_without_a_body_that_may_be_upgraded(server: RunningServer) -> None:
+    get = f"GET /v2/health/live HTTP/1.1\r\n{_UPGRADE}\r\n".encode()
+    assert server.say(get + get, get + _LAST).count(b'{"live": true}') == 3
+
+
+def test_a_request_for_a_tunnel_is_refused(server: RunningServer) -> None:
+    for target in ("localhost:80", "/v2"):
+        answer = server.say(f"CONNECT {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode() + _LAST)
+        assert answer.startswith(b"HTTP/1.1 501 ")
+        assert answer.count(b"HTTP/1.1") == 1

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from wasi_nn.mapping.results import MapResult
 
 
+_MARGIN = 50  # levels by which an output may be less deep than can be read here: it is read again within a result
+
+
 def record(result: MapResult, *, parses: bool) -> dict[str, Any]:
     """A result as a JSON object. With `parses`, the guest's output is JSON itself, and becomes `output`."""
     content: dict[str, Any] = {"item": result.item, "ok": result.ok}
@@ -45,8 +48,10 @@ def _parsed(output: bytes) -> Any:
     def refuse(word: str) -> Any:
         raise ValueError(f"JSON has no {word}")
 
-    value = json.loads(output, parse_constant=refuse)
-    json.dumps(value, allow_nan=False)  # numbers that are too large for floats are infinite
+    value = nested = json.loads(output, parse_constant=refuse)
+    for _ in range(_MARGIN):
+        nested = [nested]
+    json.dumps(nested, allow_nan=False)  # numbers that are too large for floats are infinite
     return value
 
 

@@ -87,6 +87,7 @@ def _make(language: str, directory: Path, folder: Path, languages: Path) -> None
     from shutil import copyfile
 
     from wasi_nn.cli.new_projects import PROJECTS, readme
+    from wasi_nn.errors import printable
 
     project = PROJECTS[language]
     files = {directory / "colours.onnx": folder / "example" / "colours.onnx"}
@@ -97,7 +98,7 @@ def _make(language: str, directory: Path, folder: Path, languages: Path) -> None
     for destination, file in files.items():
         destination.parent.mkdir(parents=True, exist_ok=True)
         copyfile(file, destination)
-    (directory / "README.md").write_text(readme(project, directory.absolute().name), encoding="utf-8")
+    (directory / "README.md").write_text(readme(project, printable(directory.absolute().name)), encoding="utf-8")
 
 
 def _print_languages() -> None:

@@ -168,14 +168,15 @@ class Turns:
     @property
     def is_ready(self) -> bool:
         """Whether a request waits."""
-        return self._line.waiting > 0
+        # One that was cancelled is still counted until its task goes on.
+        while self._waiting and self._waiting[0].done():
+            self._waiting.popleft()
+        return bool(self._waiting)
 
     def begin(self) -> None:
-        """Give the turn to the request that has waited longest."""
-        while (turn := self._waiting.popleft()).done():
-            pass
+        """Give the turn to the request that has waited longest. There is one, since `is_ready` was looked at."""
         self._line.leave()
-        turn.set_result(None)
+        self._waiting.popleft().set_result(None)
 
     def _expire(self, turn: asyncio.Future[None]) -> None:
         if not turn.done():

@@ -29,13 +29,14 @@ _PART = 65536  # bytes that are read at once, at most
 class Answer:
     """The answer to a request, whose body is read in parts. Every wait ends with the call."""
 
-    def __init__(self, name: str, response: Any, opened: socket.socket, call: Call, most: int) -> None:
+    def __init__(self, name: str, response: Any, opened: socket.socket, call: Call, settings: RemoteSettings) -> None:
         self.status: int = response.status
         self._name = name
         self._response = response
         self._socket = opened
         self._call = call
-        self._left = self._most = most
+        self._settings = settings
+        self._left = self._most = settings.max_answer_bytes
 
     def part(self) -> bytes:
         """The next bytes of the body as they come; empty at its end. Raises `NNError`: `too-large`, `timeout`, and
@@ -43,7 +44,7 @@ class Answer:
         if self._left <= 0:
             message = f"{self._name}: the answer has more than {self._most} bytes (option max-answer-bytes)"
             raise NNError(ErrorCode.TOO_LARGE, message)
-        with _errors(self._name, self._call, was_sent=None):
+        with _errors(self._name, self._settings, self._call, was_sent=None):
             self._socket.settimeout(self._call.seconds_left())
             content: bytes = self._response.read1(_PART)
         if not content:  # the socket may have been shut down
@@ -76,19 +77,19 @@ def exchange(
     seconds = min(settings.connect_timeout, call.seconds_left())
     connection, alarm = _connection(address, context, seconds), Alarm()
     try:
-        with _errors(name, call, was_sent=False):
+        with _errors(name, settings, call, was_sent=False):
             connection.connect()
         opened = connection.sock
         # The timeout of a socket begins anew with each byte: the alarm ends what comes byte by byte.
         alarm.set(call.until, lambda: _shut(opened))
         with call.ended_by(lambda: _shut(opened)):
-            with _errors(name, call, was_sent=True):
+            with _errors(name, settings, call, was_sent=True):
                 opened.settimeout(call.seconds_left())
                 connection.request("GET" if content is None else "POST", path, content, headers)
                 opened.settimeout(call.seconds_left())
                 response = connection.getresponse()
             with response:
-                yield Answer(name, response, opened, call, settings.max_answer_bytes)
+                yield Answer(name, response, opened, call, settings)
     finally:
         alarm.discard()
         connection.close()
@@ -111,7 +112,7 @@ def _shut(opened: socket.socket) -> None:
 
 
 @contextmanager
-def _errors(name: str, call: Call, *, was_sent: bool | None) -> Iterator[None]:
+def _errors(name: str, settings: RemoteSettings, call: Call, *, was_sent: bool | None) -> Iterator[None]:
     """Turn errors of the connection into those of wasi-nn. `was_sent` is None where an answer has begun: then no other
     server can be asked."""
     try:
@@ -120,7 +121,7 @@ def _errors(name: str, call: Call, *, was_sent: bool | None) -> Iterator[None]:
         call.seconds_left()  # raises if the call was stopped, or its time is over
         if isinstance(error, TimeoutError) and was_sent is not False:
             raise call.late() from None
-        reason = printable(one_line(error))[:300]
+        reason = settings.credentials.without_tokens(printable(one_line(error)))[:300]  # it may have the server's words
         message = f"{name} can't be reached: {reason}" if was_sent is False else f"{name}: {reason}"
         if was_sent is None:
             raise NNError(ErrorCode.RUNTIME_ERROR, f"{message}, in the middle of the answer") from None

@@ -62,7 +62,7 @@ class OpenAIServer:
         names = [str(model["id"]) for model in models if isinstance(model, dict) and "id" in model]
         if self.model in names or (not self.model and len(names) == 1):
             return self.model or names[0]
-        shown = printable(", ".join(names[:_MOST_LISTED])) or "none"
+        shown = self._text(", ".join(names[:_MOST_LISTED])) or "none"
         wanted = f"no model is named {self.model!r}" if self.model else "the address names no model after a #"
         raise ModelNotFound(f"{self.name}: {wanted}; there are {shown}")
 
@@ -129,7 +129,7 @@ class OpenAIServer:
         error = content.get("error", content)
         details = error if isinstance(error, Mapping) else {"message": error}
         text = str(details.get("message") or details.get("detail") or "")
-        reason = self._settings.credentials.without_tokens(printable(" ".join(text.split())))[:_LONGEST_REASON]
+        reason = self._text(text)
         message = f"{self.name}: {reason or f'HTTP status {status}'}"
         if _TOO_LONG & {str(details.get("code")), str(details.get("type"))} or "maximum context length" in text:
             return PromptTooLong(message)
@@ -140,6 +140,9 @@ class OpenAIServer:
         if 300 <= status < 400:
             message = f"{self.name}: HTTP status {status}: redirects aren't followed"
         return NNError(_STATUS.get(status, ErrorCode.RUNTIME_ERROR), message)
+
+    def _text(self, text: str) -> str:
+        return self._settings.credentials.without_tokens(printable(" ".join(text.split())))[:_LONGEST_REASON]
 
 
 def _context(settings: RemoteSettings) -> ssl.SSLContext:

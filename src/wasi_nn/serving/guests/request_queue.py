@@ -33,6 +33,7 @@ class RequestQueue:
     def __next__(self) -> GuestRequest:
         request = self._queue.get()
         if request is None:
+            self.end()  # for a guest that asks again
             raise StopIteration
         request.is_taken = True
         return request

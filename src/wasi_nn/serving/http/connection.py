@@ -9,6 +9,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from wasi_nn.serving.http.request_parser import RequestParser
 from wasi_nn.serving.settings import ServingLimits
 
 
@@ -29,6 +30,8 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
+        self.parser: Any = RequestParser(self)
+        self.is_in_body = False
         self._alarm: asyncio.TimerHandle | None = None
         self._header_bytes = 0
         self._is_in_headers = False
@@ -54,14 +57,30 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self.when_lost is not None:
             self.when_lost()
 
+    def framing(self) -> bytes:
+        """The headers that say how long the body of the request is, as `Reader` has it."""
+        framing = ((name, value) for name, value in self.headers if name in (b"transfer-encoding", b"content-length"))
+        return b"".join(name + b": " + value + b"\r\n" for name, value in framing if value.strip(b"0"))
+
     def on_message_begin(self) -> None:
+        if self.is_in_body:
+            return
         self._expect_headers()
         self._is_in_headers = True
         self._trailers = []
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        if not self.is_in_body:
+            super().on_url(url)
+
     def on_headers_complete(self) -> None:
+        if self.is_in_body:
+            return
         self._headers_are_here()
+        if self.parser.get_method() == b"CONNECT":  # what follows would be no request
+            self._refuse("501 Not Implemented", "this server connects to no others")
+            return
         self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]  # for `while_connected`
         super().on_headers_complete()
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # with what uvicorn lacks
@@ -69,7 +88,14 @@ class _BoundedProtocol(HttpToolsProtocol):
         scope["end_of_chunks"] = partial(_end_of_chunks, self.cycle)
         scope["is_connected"] = partial(_is_connected, self.cycle)
 
+    def on_message_complete(self) -> None:
+        has_rest = self.parser.should_upgrade() and self.framing()  # the body comes after this end
+        if not (has_rest or self.transport.is_closing()):
+            super().on_message_complete()
+
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self.is_in_body:
+            return
         if self._is_in_headers:
             super().on_header(name, value)
             return

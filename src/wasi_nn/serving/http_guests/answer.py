@@ -73,7 +73,12 @@ class GuestAnswer(Listener):
     @property
     def is_at_end(self) -> bool:
         """Whether the guest has ended the body, and all of it has been read."""
-        return self.is_finished and self._body.is_empty()
+        return self.is_whole and self._body.is_empty()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the guest has ended the body, and no part of it was dropped when the guest was stopped."""
+        return self.is_finished and not self._body.has_lost_bytes
 
     def ended(self) -> None:
         """Note that the guest has ended."""

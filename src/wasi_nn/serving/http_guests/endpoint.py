@@ -42,21 +42,21 @@ _OF_THE_SERVER = ("date", "service-worker-allowed", "x-content-type-options", "x
 
 
 class Endpoint:
-    """An application for the requests of one guest; `prefix` is the path where the guest's own paths begin."""
+    """Answers the requests of one guest."""
 
-    def __init__(self, front: Front, handler: Handler, prefix: str) -> None:
+    def __init__(self, front: Front, handler: Handler) -> None:
         self._front = front
         self._handler = handler
-        self._prefix = prefix
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(self, prefix: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request whose path begins with `prefix`, behind which the guest's own path is."""
         limits, facts = self._front.service.limits, scope["facts"]
         facts.call, facts.model, facts.is_work = "guest", self._handler.name, True
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > limits.body_bytes:
             raise too_large(limits, "the body")
-        request = self._request(scope, headers)
+        request = self._request(prefix, scope, headers)
         has_body = length != "0" or "transfer-encoding" in headers
         self._handler.require_room()
         until = self._handler.until(self._front.service.until(None))
@@ -107,22 +107,22 @@ class Endpoint:
             undo.pop_all()
         return call, reading, writing
 
-    def _request(self, scope: Scope, headers: dict[str, str]) -> RequestHead:
+    def _request(self, prefix: str, scope: Scope, headers: dict[str, str]) -> RequestHead:
         own = {"authorization"} if self._front.tokens.are_needed else set()
         own |= {"x-forwarded-prefix", "x-request-id"}
         fields = end_to_end((name.decode("latin-1"), value) for name, value in scope["headers"])
         fields = [field for field in fields if field[0] not in own]
-        fields += [("x-forwarded-prefix", self._prefix.encode()), ("x-request-id", scope["facts"].id.encode())]
-        path = scope["raw_path"].decode("latin-1")[len(self._prefix) :] or "/"
+        fields += [("x-forwarded-prefix", prefix.encode()), ("x-request-id", scope["facts"].id.encode())]
+        path = scope["raw_path"].decode("latin-1")[len(prefix) :] or "/"
         query = scope["query_string"].decode("latin-1")
         target = f"{path}?{query}" if query else path
-        decoded = scope["path"][len(unquote(self._prefix)) :] or "/"
+        decoded = scope["path"][len(unquote(prefix)) :] or "/"
         if "\0" in decoded:
             raise ServingError(Reason.INVALID, "the path has a zero byte in it")
         client = scope["client"][0] if scope["client"] else ""
         authority, version = headers.get("host"), scope["http_version"]
         return RequestHead(
-            scope["method"], target, scope["scheme"], authority, fields, self._prefix, decoded, client, version
+            scope["method"], target, scope["scheme"], authority, fields, prefix, decoded, client, version
         )
 
     async def _respond(self, scope: Scope, send: Send, call: GuestCall) -> None:
@@ -133,7 +133,7 @@ class Endpoint:
             logger.warning("guest %s, request %s: %s", self._handler.name, scope["facts"].id, one_line(error))
             raise ServingError(Reason.FAILED, "the guest gave no answer") from None
         head = answer.head
-        if head is None or (call.failure is not None and not answer.is_finished):
+        if head is None or (call.failure is not None and not answer.is_whole):
             if answer.refusal is not None and call.failure is None:
                 await self._refuse(scope, send, *answer.refusal)
                 return
@@ -151,7 +151,7 @@ class Endpoint:
                 await self._give(send, part, more_body=not is_last)
         if is_last:
             return
-        if not answer.is_finished:
+        if not answer.is_whole:
             failure = call.failure or ServingError(Reason.FAILED, "the guest didn't end its answer")
             logger.warning("guest %s, request %s: %s", self._handler.name, facts.id, failure.message)
             raise failure

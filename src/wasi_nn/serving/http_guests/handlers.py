@@ -107,7 +107,7 @@ class Handlers:
                     continue
                 self._failures.pop(name, None)
                 self.handlers[name] = handler
-                self._endpoints[name] = Endpoint(self._front, handler, prefix)
+                self._endpoints[name] = Endpoint(self._front, handler)
 
     def places(self) -> list[tuple[str, str, str]]:
         """For each guest that answers requests or should, its name, its path, and why it isn't ready, or nothing."""
@@ -141,12 +141,13 @@ class Handlers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["raw_path"].decode("latin-1")
-        name = next((name for mount, name in self._mounts.items() if f"{path}/".startswith(f"{mount}/")), None)
-        if name is None:
+        found = next((item for item in self._mounts.items() if f"{path}/".startswith(f"{item[0]}/")), None)
+        if found is None:
             raise HTTPException(404)
+        mount, name = found
         if name not in self._endpoints:
             raise ServingError(Reason.UNAVAILABLE, f"guest {name!r} isn't ready: {self._reason(name)}", retry_after=10)
-        await self._endpoints[name](scope, receive, send)
+        await self._endpoints[name].answer(mount, scope, receive, send)
 
 
 def _mount_of(name: str, described: ServedGuest) -> str:

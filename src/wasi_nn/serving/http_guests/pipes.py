@@ -78,6 +78,8 @@ class ReadingEnd(PipeEnd):
         super().__init__(is_for_reading=True)
         self._lock = threading.Lock()
         self._read = 0
+        self.has_lost_bytes = False
+        """Whether it was closed before all that the guest had written was read."""
 
     def read(self) -> bytes | None:
         """The bytes that are there, at most 64 KiB; empty at the end, and None if there are none yet."""
@@ -117,4 +119,5 @@ class ReadingEnd(PipeEnd):
 
     def close(self) -> None:
         with self._lock:
+            self.has_lost_bytes |= self._waiting() > 0
             super().close()
