@@ -2,7 +2,7 @@
 
 Each guest makes the same three calls in a loop: it sets the input, computes, and reads the output into its own array.
 The time of an inference is that of many, less that of few. `sdk_loops` has the loops; they are built into `build/sdk`,
-which needs Zig, npm (components) and Debian's `rustc`. A language whose tools aren't here is left out.
+which needs Zig, npm and Debian's `rustc`. A language whose tools aren't here is left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def loops() -> dict[str, dict[str, Build]]:
     import sys
 
     sys.path.append(str(LOOPS.parent.parent / "tools"))
-    from sdk_languages import c, cpp, rust
+    from sdk_languages import assemblyscript, c, cpp, rust
 
     found: dict[str, dict[str, Build]] = {}
     for abi in ("core", "component"):
@@ -39,6 +39,7 @@ def loops() -> dict[str, dict[str, Build]]:
         source = str(LOOPS / "loop.rs")
         rusts: Build = partial(rust.build_module, source, "")
         found[abi]["Rust"] = partial(rust.build_component, source) if abi == "component" else rusts
+    found["core"]["AssemblyScript"] = partial(assemblyscript.build, str(LOOPS / "loop"), False)
     return found
 
 

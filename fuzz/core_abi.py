@@ -1,8 +1,8 @@
 """Target: core guests that make any calls with any arguments, over a memory with any content, in each dialect.
 
 An input is the dialect, followed by steps: a call of one of its functions, bytes that the guest writes into its memory,
-or a call of one of the extensions' functions. Each call gives an errno or a deliberate trap, the host has no fault, and
-the call changes only the memory that it may write.
+or a call of one of the functions of wasi-nn:ext or wasi-nn:serving. Each call gives an errno or a deliberate trap, the
+host has no fault, and the call changes only the memory that it may write.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from fuzz.checks import no_faults
 from fuzz.choices import Choices
 from wasi_nn import Session
 from wasi_nn.abi.call_boundary import GuestFault
-from wasi_nn.abi.core import extensions
+from wasi_nn.abi.core import extensions, serving
 from wasi_nn.abi.core.guest_memory import GuestMemory
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.abi.core.wamr import WamrAbi
 from wasi_nn.abi.core.wasmedge import END_OF_SEQUENCE, MODEL_NOT_FOUND, WasmEdgeAbi
+from wasi_nn.session.guest_requests import GuestRequest, GuestRequests
 from wasi_nn.session.state_files import written
 
 MAX_SIZE = 2048
@@ -56,9 +57,11 @@ WIDE = 255
 _MAX_STEPS = 64
 _TOO_LARGE, _LAST_ERRNO = 7, 8
 _GIVE_OUTPUT = {"get_output", "get_output_single", "describe", "describe_output", "state_get", "get_byte_strings"}
+_GIVE_OUTPUT |= {"read_request"}
 _GIVE_HANDLE = {"load", "load_by_name", "load_by_name_with_config", "init_execution_context"}
-_GIVE_HANDLE |= {"use_signature", "next_of_sequence"}
-EXTENSIONS = tuple(extensions.FUNCTIONS)
+_GIVE_HANDLE |= {"use_signature", "next_of_sequence", "next_request"}
+EXTENSIONS = (*extensions.FUNCTIONS, *serving.FUNCTIONS)
+_REQUESTS = 3
 _REGISTRY = graphs.registry()
 
 
@@ -67,6 +70,8 @@ def run(data: bytes) -> None:
     choices = Choices(data)
     dialect = choices.of(DIALECTS)
     with no_faults(), Session(_REGISTRY, allow_load=["onnx"]) as session:
+        inputs = {"s": np.array([b"a", b"bc"], object), "x": np.arange(3, dtype=np.int16)}
+        session.requests = GuestRequests(GuestRequest(inputs) for _ in range(_REQUESTS))
         guest = _Guest(dialect(session))
         for _ in range(_MAX_STEPS):
             if not choices:
@@ -79,6 +84,7 @@ class _Guest:
         self.abi = abi
         self.functions = sorted(abi.functions)
         self.parameters = {**abi.functions, **{name: it.parameters for name, it in extensions.FUNCTIONS.items()}}
+        self.parameters |= serving.FUNCTIONS
         self.calls = {name: abi.function(name) for name in self.parameters}
         self.content = bytearray(_memory(abi))
         self.memory = GuestMemory()

@@ -38,6 +38,11 @@ world guest {{
   export wasi:cli/run@0.2.0;
 }}
 
+/// The imports alone, for a program with a library of C: the adapter of WASI preview 1 makes its main function `run`.
+world imports {{
+{imports}
+}}
+
 /// A guest in C without a library of C, with the WASI that `component/guest.h` calls.
 world guest-in-c {{
   include guest;

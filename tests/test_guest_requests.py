@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from struct import pack
@@ -361,3 +363,31 @@ def test_a_component_that_traps_or_hangs_answers_nothing() -> None:
 
 def test_a_component_without_requests_gets_none() -> None:
     assert Host(cache=False).run(REQUESTS, ["good"]).exit_code == 0
+
+
+def test_guests_of_one_module_on_many_threads_never_see_each_others_memory(host: Host) -> None:
+    """They share a linker, and the interpreter changes threads within their host functions."""
+    compiled = host.compile(guests.ECHO.encode())
+    wrong: list[object] = []
+
+    def echo_often(number: int) -> None:
+        for _ in range(40):
+            requests = [GuestRequest({"x": np.full(200 * number, number)}) for _ in range(3)]
+            host.run(compiled, requests=iter(requests), capture_output=True)
+            wrong.extend(
+                request.outputs
+                for request in requests
+                if request.outputs is None or request.outputs["x"].tolist() != [number] * 200 * number
+            )
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=echo_often, args=(number,)) for number in range(1, 5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []

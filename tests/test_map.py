@@ -21,6 +21,7 @@ from conftest import C_GUESTS
 
 import wasi_nn
 from wasi_nn import cli
+from wasi_nn.abi.core import host_functions
 from wasi_nn.cli.map_results import Results, record
 from wasi_nn.cli.progress import Progress, progress_line
 from wasi_nn.mapping.guest_map import GuestMap
@@ -190,6 +191,42 @@ def test_a_map_with_a_model_loads_it_once(tmp_path: Path) -> None:
         results = list(wasi_nn.map_guests(host, C_GUESTS / "classify.wasm", items, args, jobs=2, dirs={"/l": EXAMPLE}))
         assert host.registry.get("colours") is graph
     assert all(b"red" in result.stdout for result in results)
+
+
+class Meeting:
+    """A source of graphs that gives the first graph only once the second run has had one."""
+
+    def __init__(self) -> None:
+        self._source = wasi_nn.Registry({"net": onnx_models.relu()})
+        self._asked = itertools.count()
+        self._second = threading.Event()
+
+    def get(self, name: str) -> wasi_nn.Graph:
+        """A graph."""
+        if next(self._asked) == 0:
+            assert self._second.wait(60)
+        return self._source.get(name)
+
+    def end(self) -> None:
+        """Let the first run go on."""
+        self._second.set()
+
+
+@pytest.mark.parametrize("is_raw", [True, False])
+def test_runs_at_once_have_memories_of_their_own(is_raw: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_functions, "RAW_CALLS", is_raw)
+    guest = command(
+        """(i32.store (i32.const 100) (i32.const 0x74656e)) ;; "net"
+        (i32.store (i32.const 0) (i32.const 77))
+        (drop (call $lookup (i32.const 100) (i32.const 3) (i32.const 0)))
+        (call $exit (i32.eq (i32.load (i32.const 0)) (i32.const 77)))"""
+    ).encode()
+    meeting = Meeting()
+    with wasi_nn.Host(meeting, cache=False) as host:
+        results = wasi_nn.map_guests(host, guest, [b"", b""], jobs=2, ordered=False)
+        assert next(results).exit_code == 0
+        meeting.end()
+        assert next(results).exit_code == 0, "the handle was written into the memory of another guest"
 
 
 # The command

@@ -233,7 +233,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "RAY_memory_monitor_refresh_ms": "0",  # the memory of this machine is others' too
         "RAY_health_check_period_ms": "1000",  # a node that was killed is missed after five seconds
     }
-    ended = subprocess.run(program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    pipe: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    ended = subprocess.run(program, env=environment, timeout=540, **pipe)  # with the program, all of Ray ends
     assert ended.returncode == 0, ended.stdout[-5000:]
     found: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return found
@@ -299,5 +300,6 @@ def test_a_client_that_goes_ends_its_compute(report: dict[str, Any]) -> None:
 def test_no_request_is_lost_when_a_node_dies(report: dict[str, Any]) -> None:
     answers = report["served"]["killed"]
     turns = report["served"]["turns"]
-    assert len(answers) >= 40
+    assert len(answers) >= 28
+    assert report["served"]["nodes left"] == 1
     assert [answer for answer in answers if answer != [200, [turns]]] == []

@@ -273,14 +273,15 @@ def test_a_request_that_is_cancelled_or_late_while_it_waits_is_left_out() -> Non
     graph = Recorded()
 
     async def main(service: InferenceService) -> None:
-        late = request(rows(3), seconds=0.01)
-        tasks = await piled_up(service, graph, request(rows(1)), request(rows(2)), late, request(rows(4)))
+        tasks = await piled_up(service, graph, *(request(rows(place)) for place in (1, 2, 4)))
         tasks[2].cancel()
-        assert reason((await asyncio.gather(tasks[3], return_exceptions=True))[0]) is Reason.LATE
+        with pytest.raises(ServingError, match="before its turn came") as raised:
+            await service.infer(request(rows(3), seconds=0.01))
+        assert raised.value.reason is Reason.LATE
         assert service.queue.waiting == 2
         graph.may_go.set()
         assert value(await tasks[1]) == [2]
-        assert value(await tasks[4]) == [8]
+        assert value(await tasks[3]) == [8]
         assert service.queue.waiting == 0
 
     run(main, {"net": batched(graph)})
@@ -291,8 +292,12 @@ def test_members_that_go_while_the_batch_computes_hurt_no_others() -> None:
     graph = Recorded()
 
     async def main(service: InferenceService) -> None:
-        requests = [request(rows(place), seconds=0.2 if place == 2 else 60) for place in range(4)]
-        tasks = await piled_up(service, graph, *requests)
+        tasks = await piled_up(service, graph, *(request(rows(place)) for place in range(4)))
+        served = service.models.find("net").served
+        assert served is not None
+        computes: Any = served.computes
+        ((_, group),) = computes._groups.items()
+        late = group.members[2]
         graph.sizes.clear()
         tasks[0].cancel()
         first_may_go, graph.may_go = graph.may_go, threading.Event()
@@ -301,6 +306,7 @@ def test_members_that_go_while_the_batch_computes_hurt_no_others() -> None:
             await asyncio.sleep(0)
         tasks[2].cancel()
         outcomes = asyncio.gather(*tasks, return_exceptions=True)
+        computes._expire(late)  # as its alarm does
         with pytest.raises(ServingError, match="didn't end within the request's time"):
             await tasks[3]
         graph.may_go.set()

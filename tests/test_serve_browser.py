@@ -13,6 +13,7 @@ import numpy as np
 import onnx_models
 import pytest
 import serving
+from conftest import SUPPORT
 from onnx import TensorProto, helper
 from serving import RunningServer
 
@@ -177,8 +178,7 @@ def test_types_of_numbers(page: Page) -> None:
 
 def test_several_inputs_strings_and_errors_of_the_model(page: Page) -> None:
     page.model("two")
-    inputs = len(page.driver.find_elements("css selector", "article fieldset"))
-    assert inputs == 2
+    page.until(lambda: len(page.driver.find_elements("css selector", "article fieldset")) == 2)
     page.run()
     assert len(page.driver.find_elements("css selector", "article .output")) == 2
     page.model("strings")
@@ -283,6 +283,7 @@ def test_keys_alone(page: Page) -> None:
     tab_to(lambda element: element.get_attribute("data-model") == "net")
     press(Keys.ENTER)
     page.until(lambda: page.driver.switch_to.active_element.text == "net")  # the heading, so that it is read out
+    page.one("article textarea")
     tab_to(lambda element: element.tag_name == "textarea")
     ActionChains(page.driver).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).perform()
     press("5 6 7 8")
@@ -304,6 +305,7 @@ def test_names_and_errors_are_text(page: Page) -> None:
 def test_how_the_server_is(page: Page, server: RunningServer) -> None:
     server.ask("POST", "/v2/models/net/infer", {"inputs": []}, {"X-Request-ID": "the-wrong-one"})
     page.until(lambda: "of 13 models ready" in page.text("#state"))
+    page.driver.execute_script("document.dispatchEvent(new Event('visibilitychange'))")  # it is looked at: so it asks
     page.until(lambda: "id the-wrong-one" in page.text("#errors"))
     assert "compare it with the inputs of the model" in page.text("#errors")
     assert "None at the moment." in page.text("#requests")
@@ -313,6 +315,24 @@ def test_how_the_server_is(page: Page, server: RunningServer) -> None:
     ]
     page.one("#moments summary").click()
     page.until(lambda: "p99" in page.text("#moments table"))
+
+
+def test_every_field_has_a_label(page: Page) -> None:
+    script = """
+        const fields = [...document.querySelectorAll("input, select, textarea")];
+        return fields.filter((each) => !each.labels?.length && !each.ariaLabel).map((each) => each.outerHTML);
+    """
+    for model, selector in (
+        ("means", "canvas"),
+        ("strings", "textarea"),
+        ("letters", "textarea"),
+        ("vectors", "textarea"),
+    ):
+        page.model(model)
+        page.one(f"article {selector}")
+        assert page.driver.execute_script(script) == []
+    headings = page.driver.find_elements("css selector", "h1, h2, h3")
+    assert [heading.tag_name for heading in headings][:2] == ["h1", "h2"]
 
 
 @pytest.mark.parametrize("is_dark", [False, True])
@@ -380,4 +400,25 @@ def test_other_sites_cant_use_the_server(driver: Any, server: RunningServer) -> 
             "requests"
         ]
         assert after == before
+        driver.get_log("browser")
+
+
+def test_a_guests_page_cant_use_the_server(driver: Any, tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(serving.models()["net"])
+    guest = f'[guests.web]\npath = "{SUPPORT / "http" / "guest.wasm"}"\n'
+    (tmp_path / "graphs.toml").write_text(f'[graphs.net]\npath = "net.onnx"\n{guest}')
+    with RunningServer(str(tmp_path / "graphs.toml")) as server:
+        server.wait_for_guests()
+        page = Page(driver, server)
+        assert page.one("#guests a").get_property("href") == f"{page.address}guests/web/"
+        driver.get(f"{page.address}guests/web/")
+        assert driver.find_element("css selector", "body").text == "hello"
+        assert driver.execute_script("return self.origin") == "null"
+        script = """
+            const done = arguments[0];
+            const outcome = (path, way) => fetch(path, way).then((each) => each.type, () => "refused");
+            Promise.all([outcome("/page/status"), outcome("/v2/models/net/infer", { method: "POST" })]).then(done);
+        """
+        assert driver.execute_async_script(script) == ["refused", "refused"]
+        driver.get("about:blank")
         driver.get_log("browser")

@@ -35,6 +35,7 @@ from serving_guests import (
 
 from wasi_nn.serving.settings import ServingLimits
 
+REQUESTS = SUPPORT / "components" / "requests.wasm"
 RED = {"name": "picture", "datatype": "UINT8", "shape": [1, 1, 3], "data": [200, 20, 20]}
 ONE = [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1.5]}]
 
@@ -320,7 +321,7 @@ def test_a_guest_that_cant_serve_is_a_model_that_isnt_ready(tmp_path: Path) -> N
     described["undeclared"] = described["vague"] = {}
     described["undeclared"] = {"path": "undeclared.wat"}
     described["vague"] = {"path": "vague.wat"}
-    described["slow"] |= {"limits": {"run-time": 0.2}}
+    described["slow"] |= {"limits": {"guest-time": 0.2}}
     described["http"] = {"path": "vague.wat", "serves": "http"}
     file = tmp_path / "graphs.toml"
     file.write_text(as_toml({"guests": described}))
@@ -333,7 +334,7 @@ def test_a_guest_that_cant_serve_is_a_model_that_isnt_ready(tmp_path: Path) -> N
         "library": "is a library, not a command",
         "broken": "is not valid WebAssembly text",
         "lacking": "wasi_nn_serving.reply",
-        "slow": "ran longer than 0.2 s",
+        "slow": "it took more than 0.2 s of processor time",
     }.items():
         assert words in reasons[name]
 
@@ -497,3 +498,22 @@ def test_the_example_of_the_page(tmp_path: Path) -> None:
     with RunningServer(file) as server:
         status, answer, _ = server.ask("POST", "/v2/models/colour-of/infer", body.encode())
         assert (status, answer["outputs"][0]["data"]) == (200, ["red"])
+
+
+def test_a_component_that_drops_its_request_costs_this_request_only(tmp_path: Path) -> None:
+    described = {
+        f"{how}{', reused' if reuse else ''}": small_guest(REQUESTS, arguments=[how], reuse=reuse)
+        for how in ("good", "drop", "two", "twice")
+        for reuse in (False, True)
+    }
+    file = tmp_path / "graphs.toml"
+    file.write_text(as_toml({"guests": described}))
+    with RunningServer(file) as server:
+        for name in described:
+            for _ in range(2):
+                status, answer = _infer(server, name)
+                if name.startswith("drop"):
+                    error = f"guest {name!r}: the guest ended with exit code 0 without answering its request"
+                    assert (status, answer) == (500, {"error": error})
+                else:
+                    assert (status, answer["outputs"][0]["data"]) == (200, [1.5])

@@ -9,20 +9,32 @@ from typing import Any
 import ggml_models
 import pytest
 import serving
-from conftest import REPOSITORY
+from conftest import REPOSITORY, SUPPORT
 from prometheus_client.parser import text_string_to_metric_families
 from serving import RunningServer
-
-import wasi_nn
 
 INPUTS = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [4], "data": [-1, 2, -3, 4]}]}
 
 
+DESCRIBED = f"""
+[graphs]
+net = {{ path = "net.onnx" }}
+many = {{ path = "many.onnx", max-batch = 8 }}
+letters = {{ path = "letters.gguf" }}
+[guests]
+web = {{ path = "{SUPPORT / "http" / "guest.wasm"}" }}
+"""
+
+
 @pytest.fixture(scope="module")
-def server() -> Iterator[RunningServer]:
-    models = serving.models()
-    graphs = {"net": models["net"], "many": wasi_nn.NamedGraph(models["fp32"], max_batch=8)}
-    with RunningServer(graphs | {"letters": ggml_models.steady()}) as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    folder, models = tmp_path_factory.mktemp("served"), serving.models()
+    (folder / "net.onnx").write_bytes(models["net"])
+    (folder / "many.onnx").write_bytes(models["fp32"])
+    (folder / "letters.gguf").write_bytes(ggml_models.steady())
+    (folder / "graphs.toml").write_text(DESCRIBED)
+    with RunningServer(str(folder / "graphs.toml")) as running:
+        running.wait_for_guests()
         yield running
 
 
@@ -44,6 +56,7 @@ def test_the_table_has_every_metric_with_its_type_and_labels(server: RunningServ
     server.ask("POST", "/v2/models/net/infer", INPUTS)
     rows = {"inputs": [INPUTS["inputs"][0] | {"shape": [2, 2]}]}
     assert server.ask("POST", "/v2/models/many/infer", rows)[0] == 200
+    assert server.ask("GET", "/guests/web")[0] == 200
     server.ask("POST", "/v1/completions", {"model": "letters", "prompt": "a", "max_tokens": 3})
     served = {
         name: (family.type, {label for sample in family.samples for label in sample.labels} - {"le"})

@@ -6,22 +6,29 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 import serving
-from conftest import SUPPORT
+from conftest import REPOSITORY, SUPPORT
 from serving import HungGraph, RunningServer
 
 import wasi_nn
 from wasi_nn.serving import page
+from wasi_nn.serving.access import Tokens
 from wasi_nn.serving.failures import Reason, ServingError
+from wasi_nn.serving.front import Front
 from wasi_nn.serving.http.origins import Origins, is_loopback
+from wasi_nn.serving.metrics import Metrics
+from wasi_nn.serving.oip.rest import RestEndpoints
+from wasi_nn.serving.openai.endpoints import OpenAIEndpoints
 from wasi_nn.serving.page.activity import EVERY, Activity, percentiles
 from wasi_nn.serving.page.advice import ADVICE
+from wasi_nn.serving.page.endpoints import PageEndpoints
 from wasi_nn.serving.request_bytes import RequestBytes
-from wasi_nn.serving.request_log import FinishedRequest
+from wasi_nn.serving.request_log import FinishedRequest, RequestLog
 from wasi_nn.serving.service import InferenceService
 from wasi_nn.serving.settings import ServingLimits
 
@@ -127,6 +134,7 @@ OURS = Origins(has_page=True)
         ("[::1]:8000", "http://[::1]:8000"),
         ("machine", "https://machine"),
         ("a.localhost:1", "http://a.localhost:1"),
+        ("host.docker.internal:8000", "http://host.docker.internal:8000"),
         ("LocalHost:8000", "http://localhost:8000"),
     ],
 )
@@ -369,3 +377,17 @@ def test_guests_over_http(tmp_path: Path) -> None:
         assert (good["name"], good["path"], good["reason"], good["requests"]) == ("a b", "/guests/a%20b/", "", 1)
         assert (bad["name"], bad["requests"]) == ("bad", 0)
         assert "WebAssembly" in bad["reason"]
+
+
+def test_the_table_of_endpoints_has_every_path() -> None:
+    """SECURITY.md says of each path what a stranger may do."""
+    service, counted = InferenceService(wasi_nn.Registry({}), ServingLimits()), RequestBytes(1)
+    front = Front(service, Tokens(None), RequestLog(is_on=False), Metrics(service, counted), counted)
+    routes = [*RestEndpoints(front).routes(), *OpenAIEndpoints(front).routes()]
+    routes += PageEndpoints(service, Activity(service, counted), shows_requests=True).routes()
+    table = (REPOSITORY / "SECURITY.md").read_text().partition("\n| endpoint |")[2].partition("\n\n")[0]
+    rows = [re.findall(r"`(\S+?)`", row.split("|")[1]) for row in table.splitlines()[2:]]
+    known = [path.replace("...", "*") for row in rows for path in row if "/" in path]
+    for route in routes:
+        path = re.sub(r"\{\w+(:\w+)?\}", "NAME", route.path).replace("/versions/NAME", "")
+        assert any(fnmatchcase(path, each) for each in known), path

@@ -15,6 +15,7 @@ import grpc
 import numpy as np
 import pytest
 import serving
+from conftest import SUPPORT
 from serving import RunningServer
 
 from wasi_nn.cli import main
@@ -98,8 +99,13 @@ def test_a_trace_over_grpc(server: RunningServer, folder: Path) -> None:
     with grpc.insecure_channel(server.grpc_address) as channel:
         stub: Any = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
         _, call = stub.ModelInfer.with_call(request, metadata=(("x-trace", "1"),))
+        with pytest.raises(grpc.RpcError) as failed:
+            stub.ModelInfer(messages.ModelInferRequest(model_name="net"), metadata=(("x-trace", "1"),))
     found = stages(folder, dict(call.trailing_metadata())["x-trace-file"])
     assert list(found) == ["infer", "body", "parse", "load", "queue", "inputs", "compute", "outputs", "answer"]
+    error: Any = failed.value
+    found = stages(folder, dict(error.trailing_metadata())["x-trace-file"])
+    assert found["infer"]["args"]["outcome"] == "invalid"
 
 
 @pytest.mark.parametrize("value", ["../../etc/x", "/tmp/x", "1\t", "x" * 1000])
@@ -132,6 +138,9 @@ def test_a_request_without_its_token_writes_nothing(tmp_path: Path) -> None:
     (tmp_path / "traces").mkdir()
     with RunningServer({}, token_file=tmp_path / "tokens", trace_dir=tmp_path / "traces") as closed:
         assert closed.ask("POST", INFER, INPUTS, ASK)[0] == 401
+        for path in ("/v2/health/live", "/", "/page/main.js"):  # which need no token
+            status, _, headers = closed.ask("GET", path, headers=ASK)
+            assert (status, "x-trace-file" in headers) == (200, False)
     assert os.listdir(tmp_path / "traces") == []
 
 
@@ -183,3 +192,22 @@ def test_the_command_refuses_a_directory_that_isnt_there(tmp_path: Path, capsys:
     options = ["--http-port", "0", "--grpc-port", "none", "--trace-dir", str(tmp_path / "no")]
     assert main(["serve", "--graph", f"net={tmp_path / 'net.onnx'}", *options]) == 1
     assert "no traces can be written to" in capsys.readouterr().err
+
+
+def test_a_trace_of_a_guest_has_its_nn_calls(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(serving.models()["net"])
+    guest = SUPPORT / "http" / "guest.wasm"
+    described = f'[graphs.net]\npath = "net.onnx"\n[guests.web]\npath = "{guest}"\ngraphs = ["net"]\n'
+    (tmp_path / "graphs.toml").write_text(described)
+    (tmp_path / "traces").mkdir()
+    with RunningServer(str(tmp_path / "graphs.toml"), trace_dir=tmp_path / "traces") as server:
+        server.wait_for_guests()
+        status, _, headers = server.ask("GET", "/guests/web/infer/net", headers=ASK)
+        assert status == 200
+        found = stages(tmp_path / "traces", headers["x-trace-file"])
+    calls = {name: event["args"] for name, event in found.items() if event["tid"] == 2}
+    assert {name for name, event in found.items() if event["tid"] == 1} == {"guest", "queue", "answering"}
+    assert calls["load_by_name"]["name"] == "net"
+    assert calls["load_by_name"]["result"]["runtime"] == "onnxruntime"
+    (output,) = (each for name, each in calls.items() if "result" in each and name.startswith("compute"))
+    assert output

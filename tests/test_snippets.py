@@ -313,10 +313,12 @@ def test_few_blocks_are_not_run() -> None:
     assert reasons == {
         "README.md: it installs packages from a network",
         "docs/guest-endpoints.md: it needs a server, as tests/test_serve_guests.py has it",
+        "docs/http-guests.md: its first command doesn't end",
+        "docs/observe.md: it needs a network and a collector",
+        "docs/observe.md: it needs a server, as tests/test_serve_traces.py has it",
         "docs/remote.md: it needs servers, as tests/test_remote_oip.py has them",
         "docs/scale-out.md: it installs packages from a network",
         "docs/scale-out.md: it needs Ray, as tests/test_ray.py has it",
-        "docs/http-guests.md: its first command doesn't end",
         "docs/serve.md: its first command needs a network, and its second one doesn't end",
         "docs/serve.md: it needs a server, as tests/test_serve_openai.py has it",
         "docs/serve.md: it needs a server, as tests/test_serve_triton.py has it",

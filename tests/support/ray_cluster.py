@@ -30,7 +30,7 @@ import wasi_nn
 import wasi_nn.ray
 
 HERE = "127.0.0.1"
-SMALL = {"num_cpus": 2, "object_store_memory": 100 * 2**20, "include_dashboard": False, "node_ip_address": HERE}
+SMALL = {"num_cpus": 2, "object_store_memory": 100 * 2**20, "include_dashboard": False}
 QUICK = {"health_check_period_s": 1, "health_check_timeout_s": 5, "graceful_shutdown_timeout_s": 1}
 TURNS = 50_000  # of the loop in the model: some tens of milliseconds
 CLIENTS = 4
@@ -155,6 +155,7 @@ def served(kill: Callable[[], object]) -> dict[str, Any]:
         report["answers"][name] = ask(port, method, path, body, headers)
     report["after leaving"] = after_leaving(port, token)
     report["killed"] = under_load(port, token, kill)
+    report["nodes left"] = sum(node["Alive"] for node in ray.nodes())
     serve.shutdown()
     return report
 
@@ -189,7 +190,8 @@ def under_load(port: int, token: dict[str, str], kill: Callable[[], object]) -> 
         each.start()
     wait_for_answers(answers, 3 * CLIENTS)
     kill()
-    wait_for_answers(answers, len(answers) + 8 * CLIENTS)
+    wait_until(lambda: sum(node["Alive"] for node in ray.nodes()) == 1)
+    wait_for_answers(answers, len(answers) + 4 * CLIENTS)
     is_over.set()
     for each in clients:
         each.join()
@@ -197,8 +199,12 @@ def under_load(port: int, token: dict[str, str], kill: Callable[[], object]) -> 
 
 
 def wait_for_answers(answers: list[Any], count: int) -> None:
+    wait_until(lambda: len(answers) >= count)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
     until = time.monotonic() + 120
-    while len(answers) < count and time.monotonic() < until:
+    while not is_so() and time.monotonic() < until:
         time.sleep(0.05)
 
 

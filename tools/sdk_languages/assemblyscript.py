@@ -131,7 +131,7 @@ def tools() -> Path:
 
 
 def build(program: str, is_wasmedge: bool, built: Path) -> None:
-    """Build an example."""
+    """Build an example, or the program whose absolute path this is, without its suffix."""
     asc, source = tools() / "assemblyscript" / "bin" / "asc.js", PACKAGE / "examples" / f"{program}.ts"
     # asc takes a configuration's own paths relative to the present folder, unless the configuration's is so too.
     arguments = ["node", str(asc), str(source), "--config", "node_modules/@assemblyscript/wasi-shim/asconfig.json"]

@@ -170,7 +170,8 @@ static inline int wnn_encoding_named(const char *name) {
  * function and says what the code means, and the host's log has the reason. It stays until the next failure. */
 static inline const char *wnn_message(void);
 
-/** After WNN_TOO_LARGE for a buffer that is too small: the bytes that it needs. 0 after any other failure. */
+/** After WNN_TOO_LARGE for a buffer that is too small: the bytes that it needs. 0 after any other failure, and in a core
+ * module where the host doesn't tell it. */
 static inline uint32_t wnn_needed(void);
 
 /** Load a model of `count` builders. The bytes may be freed as soon as this returns. */

@@ -15,6 +15,7 @@ struct wnn_context {
     wasi_nn_context handle;
     wnn_graph graph;
     uint32_t last_size; /* of the output that was read last: the first guess for the next one */
+    wnn_description description; /* once the host was asked for it; its `memory` is NULL before */
 };
 
 static inline wnn_code wnn_checked(wasi_nn_error error, const char *what) {
@@ -122,6 +123,7 @@ static inline void wnn_context_free(wnn_context *context) {
     wasi_nn_finalize_execution_context(context->handle);
 #endif
     wnn_give_back(context->graph.handle);
+    wnn_description_free(&context->description);
     memset(context, 0, sizeof *context);
 }
 
@@ -141,16 +143,15 @@ static inline wnn_code wnn_set_input_at(wnn_context *context, uint32_t index, co
 }
 
 static inline wnn_code wnn_set_input_named(wnn_context *context, const char *name, const wnn_tensor *tensor) {
-    wnn_description description;
-    wnn_code code = wnn_describe(&context->graph, &description);
+    const wnn_description *graph = &context->description;
+    wnn_code code = graph->memory ? WNN_SUCCESS : wnn_describe(&context->graph, &context->description);
     if (code) return code;
-    uint32_t index = 0;
-    while (index < description.input_count && (description.inputs[index].name.size != strlen(name) ||
-           memcmp(description.inputs[index].name.data, name, strlen(name)))) index++;
-    bool found = index < description.input_count;
-    wnn_description_free(&description);
-    return found ? wnn_set_input(context, index, tensor)
-                 : wnn_fail(WNN_INVALID_ARGUMENT, "no input is named ", name, strlen(name));
+    uint32_t size = strlen(name);
+    for (uint32_t index = 0; index < graph->input_count; index++) {
+        wnn_text input = graph->inputs[index].name;
+        if (input.size == size && !memcmp(input.data, name, size)) return wnn_set_input(context, index, tensor);
+    }
+    return wnn_fail(WNN_INVALID_ARGUMENT, "no input is named ", name, size);
 }
 
 static inline wnn_code wnn_compute(wnn_context *context) {

@@ -58,7 +58,7 @@ inline std::optional<Encoding> encoding_named(const std::string &name) {
 struct Error {
     Code code;           /**< The reason as a code. */
     std::string message; /**< The reason in words: see wnn_message(). */
-    uint32_t needed = 0; /**< Of a buffer that is too small: the bytes that it needs. */
+    uint32_t needed = 0; /**< Of a buffer that is too small: the bytes that it needs. See wnn_needed(). */
 
     /** The last failure of the SDK for C. */
     static Error last(wnn_code code) { return {static_cast<Code>(code), wnn_message(), wnn_needed()}; }

@@ -37,7 +37,8 @@ impl Error {
         &self.message
     }
 
-    /// Of a buffer that is too small: the bytes that it needs. 0 for any other error.
+    /// Of a buffer that is too small: the bytes that it needs. 0 for any other error, and in a core module where the host
+    /// doesn't tell it.
     pub fn needed(&self) -> usize {
         self.needed
     }

@@ -8,8 +8,8 @@ function around both would add a Python frame to every call.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 from wasi_nn.errors import NNError
 from wasi_nn.session.failures import logger
@@ -36,6 +36,19 @@ class CallBoundary(ABC, Generic[Answer]):
     def __init__(self, session: Session) -> None:
         self.session = session
         self.failures = session.failures
+
+    def guarded(self, name: str, method: Callable[..., Any], counted: int) -> Callable[..., Any]:
+        """A function that makes a call, counts it as so many nn calls, and raises nothing but `GuestFault`."""
+        session = self.session
+
+        def call(*arguments: object) -> Any:
+            session.calls += counted
+            try:
+                return method(*arguments)
+            except BaseException as error:
+                return self.failed(name, arguments, error)
+
+        return call
 
     def failed(self, name: str, arguments: Sequence[object], error: BaseException) -> Answer:
         """Answer a call that raised an exception. Call this while the exception is handled.

@@ -70,7 +70,7 @@ class _Names:
         self._sorted: Any = None
 
     def __len__(self) -> int:
-        return len(self._halves) // 2
+        return len(self._halves) // 2 if self._sorted is None else len(self._sorted)
 
     def add(self, name: str) -> None:
         """Add a name. Before the first look-up only."""
@@ -82,6 +82,8 @@ class _Names:
         if self._sorted is None:
             halves = np.frombuffer(self._halves, np.uint64).reshape(-1, 2)
             self._sorted = halves[np.argsort(halves[:, 0])]
+            del halves
+            self._halves = array("Q")  # which took as much memory again
         first, second = np.frombuffer(_hash(name), np.uint64)
         place = int(np.searchsorted(self._sorted[:, 0], first))
         while place < len(self._sorted) and self._sorted[place, 0] == first:

@@ -25,7 +25,8 @@ Clients speak the Open Inference Protocol, as those of Triton and KServe do:
 
 A file of graphs may describe guests too, each as a model that answers in a sandbox: see docs/guest-endpoints.md.
 
-For graphs of llama.cpp, OpenAI's client works too, with http://localhost:8000/v1 as its base_url.
+For graphs of llama.cpp, OpenAI's client works too, with http://localhost:8000/v1 as its base_url. In a browser,
+http://localhost:8000 is a page that shows how the server does, and lets you try each model.
 
 SIGTERM ends the server once the requests that are under way have ended. SIGHUP has it read the files of graphs and of
 tokens again, while requests go on.

@@ -37,10 +37,10 @@ class Front:
 
     def admit(self, request: FinishedRequest, authorization: str | None, *, is_probe: bool) -> None:
         """Let a request in. Raises `ServingError`: `unauthenticated` without a token that it needs, `forbidden` for one
-        that asks for a trace where there are none."""
+        that asks for a trace where there are none. A probe needs no token, and has no trace."""
         if not is_probe:
             self.tokens.require(authorization)
-        self.traces.begin(request)
+            self.traces.begin(request)
 
     def require_admin(self) -> None:
         """Raise `ServingError` with `forbidden` unless the operator allows calls that list, load and unload models."""

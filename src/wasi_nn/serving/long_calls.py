@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.thread_calls import call_in_thread
+from wasi_nn.serving.thread_calls import call_in_thread, settle
 
 Result = TypeVar("Result")
 
@@ -41,12 +41,7 @@ class LongCalls:
 
         def ended(result: Result | None, failure: BaseException | None) -> None:
             self._turn.release()
-            if outcome.done():
-                return
-            if failure is not None:
-                outcome.set_exception(failure)
-            else:
-                outcome.set_result(result)  # type: ignore[arg-type]  # a call without an error has a result
+            settle(outcome, result, failure)
 
         time = asyncio.timeout_at(until)
         try:

@@ -114,7 +114,8 @@ class Metrics:
         self._gauge("wasi_nn_http_connections", "Connections of HTTP", count)
 
     def watch_guests(self, queue: ComputeQueue) -> None:
-        """Have the metrics tell of the requests that wait for guests over HTTP."""
+        """Have the metrics tell of the guests that answer requests over HTTP."""
+        self._gauge("wasi_nn_running_guests", "Guests that answer a request of HTTP", lambda: queue.running)
         self._gauge("wasi_nn_queue_guests", "Requests of HTTP that wait for a guest", lambda: queue.waiting)
 
     def count(self, request: FinishedRequest) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable, shortened
 from wasi_nn.serving.failures import Reason, ServingError
+from wasi_nn.serving.guest_stages import ROW as GUEST_ROW
 from wasi_nn.serving.timeline import Timeline, follow
 from wasi_nn.tracing.trace_file import Trace
 
@@ -96,9 +97,11 @@ def _write(path: Path, request: FinishedRequest, timeline: Timeline) -> None:
     about |= {"trace_id": request.trace_id} if request.trace_id else {}
     ended = timeline.began + round(1e9 * request.seconds)
     trace.write(request.call, _ROW, about | timeline.about, timeline.began, ended, _CATEGORY)
+    if any(stage.row == GUEST_ROW for stage in timeline.stages):
+        trace.name_row(GUEST_ROW, "the guest's nn calls")
     for stage in timeline.stages:
         facts = {**stage.about, **({"error": stage.error[:_LONGEST_ERROR]} if stage.error else {})}
-        trace.write(stage.name, _ROW, facts, stage.began, stage.ended, _CATEGORY)
+        trace.write(stage.name, stage.row, facts, stage.began, stage.ended, _CATEGORY)
     trace.close()
     try:
         os.replace(unfinished, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from wasi_nn.process.threads import Call
@@ -42,14 +43,15 @@ def call_in_thread(
 async def in_thread(function: Callable[[], Result]) -> Result:
     """The result of a call on a thread of its own. A call whose caller is cancelled goes on."""
     outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-
-    def ended(result: Result | None, failure: BaseException | None) -> None:
-        if outcome.done():
-            return
-        if failure is not None:
-            outcome.set_exception(failure)
-        else:
-            outcome.set_result(result)  # type: ignore[arg-type]  # a call without an error has a result
-
-    call_in_thread(function, ended)
+    call_in_thread(function, partial(settle, outcome))
     return await outcome
+
+
+def settle(outcome: asyncio.Future[Result], result: Result | None, failure: BaseException | None) -> None:
+    """Give a future the result or the error of a call, unless nobody waits for it any more."""
+    if outcome.done():
+        return
+    if failure is not None:
+        outcome.set_exception(failure)
+    else:
+        outcome.set_result(result)  # type: ignore[arg-type]  # a call without an error has a result

@@ -17,13 +17,14 @@ About = Mapping[str, Any]
 @dataclass(frozen=True)
 class Stage:
     """A part of a request's time: from `began` to `ended`, nanoseconds of `time.monotonic_ns`. `about` has facts
-    that have a form in JSON; `error` is the text of the error that ended it, or empty."""
+    that have a form in JSON; `error` is the text of the error that ended it, or empty. `row` is its row in a trace."""
 
     name: str
     began: int
     ended: int
     about: About
     error: str = ""
+    row: int = 1
 
 
 @dataclass
@@ -54,6 +55,12 @@ _current: ContextVar[Timeline | None] = ContextVar("wasi_nn_timeline", default=N
 def follow(timeline: Timeline) -> None:
     """Have the stages of this task's request noted in a timeline."""
     _current.set(timeline)
+
+
+def detailed_timeline() -> Timeline | None:
+    """The timeline of this task's request, if its stages have facts of their own."""
+    timeline = _current.get()
+    return timeline if timeline is not None and timeline.has_details else None
 
 
 def note(facts: Callable[[], About]) -> None:

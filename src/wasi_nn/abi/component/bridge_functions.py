@@ -109,17 +109,9 @@ class ComponentAbi(CallBoundary["int | bytes"]):
     def function(self, name: str) -> HostFunction:
         """The host function for a name. It raises nothing but `GuestFault`."""
         method: HostFunction = getattr(self, name.replace("-", "_"))
-        session = self.session
         counted = 0 if name.startswith(("memory-", "tensor-", "error-")) or name in ("drop", "compute-outputs") else 1
 
-        def call(*arguments: int | memoryview) -> int | Text | None:
-            session.calls += counted
-            try:
-                return method(*arguments)
-            except BaseException as error:
-                return self.failed(name, arguments, error)
-
-        return call
+        return self.guarded(name, method, counted)
 
     def shown(self, name: str, arguments: Sequence[object]) -> tuple[str, Sequence[object]]:
         if name == "compute-kept":

@@ -57,17 +57,9 @@ class ServingAbi(CallBoundary["int | bytes"]):
     def function(self, name: str) -> HostFunction:
         """The host function for a name. It raises nothing but `GuestFault`."""
         method: HostFunction = getattr(self, name.replace("-", "_"))
-        session = self.session
         counted = 1 if name in ("next-request", "read-request", "respond", "fail-request") else 0
 
-        def call(*arguments: int | memoryview) -> int | Text | None:
-            session.calls += counted
-            try:
-                return method(*arguments)
-            except BaseException as error:
-                return self.failed(name, arguments, error)
-
-        return call
+        return self.guarded(name, method, counted)
 
     def rejected(self, name: str, arguments: Sequence[object], error: Exception) -> int | bytes:
         assert isinstance(error, NNError)

@@ -53,7 +53,8 @@ def define(
     callers: Callers | None = None,
 ) -> None:
     """Define a host function in a linker, in the fastest way that the engine has. The signature has integers only, and
-    at most one result, an i32."""
+    at most one result, an i32. `callers` call it one at a time; without them, several guests may call it at once, each
+    on its thread."""
     if RAW_CALLS:
         define_raw(linker, module, name, signature, function, callers)
     else:
@@ -67,7 +68,6 @@ def i32_signature(parameters: int, results: int) -> FuncType:
 
 def define_public(linker: Linker, module: str, name: str, signature: FuncType, function: HostFunction) -> None:
     """`define` through wasmtime-py's public API only."""
-    memory = GuestMemory()
     masks = [2**64 - 1 if parameter == ValType.i64() else 2**32 - 1 for parameter in signature.params]
 
     def call(caller: wasmtime.Caller, *arguments: int) -> int | None:
@@ -75,8 +75,8 @@ def define_public(linker: Linker, module: str, name: str, signature: FuncType, f
         callers_memory = None
         if isinstance(exported, Memory):
             size = exported.data_len(caller)
-            memory.look(ctypes.addressof(exported.data_ptr(caller).contents) if size else 0, size)
-            callers_memory = memory
+            callers_memory = GuestMemory()  # other guests may call meanwhile
+            callers_memory.look(ctypes.addressof(exported.data_ptr(caller).contents) if size else 0, size)
         try:
             result = function(
                 callers_memory, *(argument & mask for argument, mask in zip(arguments, masks, strict=True))
@@ -97,32 +97,15 @@ def define_raw(
     callers: Callers | None = None,
 ) -> None:
     """`define` through the engine's unchecked calls."""
-    callers = callers or Callers()
-    memory = GuestMemory()
-    context: int | None = None  # of the store, if the last caller has a memory
-    item = ffi.wasmtime_extern_t()
-    item_address = ctypes.addressof(item)
-    memory_address = item_address + offset_of(ffi.wasmtime_extern_t, "of")
-    kind = ctypes.c_uint8.from_buffer(item)  # keeps `item` alive as long as the function
     # An argument is the first bytes of its raw value. The result takes the place of the first argument.
     parameters = signature.params
     arguments = Struct("<" + "".join("Q8x" if parameter == ValType.i64() else "I12x" for parameter in parameters))
     block_at, result_at = (ctypes.c_char * arguments.size).from_address, ctypes.c_uint32.from_address
-    find_export, context_of = _caller_export_get, _caller_context
-    data_of, size_of = _memory_data, _memory_data_size
+    memory_of = _memory_of_any if callers is None else _memory_of_one_at_a_time(callers)
 
     def call(caller: int, values: int) -> int | None:
-        nonlocal context
         try:
-            if context is None or not callers.are_one:
-                is_there = find_export(caller, b"memory", 6, item_address) and kind.value == _MEMORY
-                context = context_of(caller) if is_there else None
-                if is_there:
-                    memory.look(data_of(context, memory_address) or 0, size_of(context, memory_address))
-            elif size_of(context, memory_address) != memory.size:  # a memory moves only when it grows
-                memory.look(data_of(context, memory_address) or 0, size_of(context, memory_address))
-            callers_memory = None if context is None else memory
-            result = function(callers_memory, *arguments.unpack_from(block_at(values)))
+            result = function(memory_of(caller), *arguments.unpack_from(block_at(values)))
         except BaseException as fault:
             message = str(fault).encode("utf-8", "replace")
             trap: int = _trap_new(message, len(message))
@@ -145,6 +128,43 @@ def define_raw(
     require_success(error)
 
 
+def _memory_of_any(caller: int) -> GuestMemory | None:
+    """The memory of a caller. Others may call meanwhile, so that nothing is kept for a further call."""
+    item: Any = ffi.wasmtime_extern_t()  # whose fields are ints, where wasmtime-py declares types of C
+    address = ctypes.addressof(item)
+    if not _caller_export_get(caller, b"memory", 6, address) or item.kind != _MEMORY:
+        return None
+    context, memory_address = _caller_context(caller), address + _OF
+    memory = GuestMemory()
+    memory.look(_memory_data(context, memory_address) or 0, _memory_data_size(context, memory_address))
+    return memory
+
+
+def _memory_of_one_at_a_time(callers: Callers) -> Callable[[int], GuestMemory | None]:
+    """A function that gives the memory of a caller, and keeps what it found for the next call."""
+    memory = GuestMemory()
+    context: int | None = None  # of the store, if the last caller has a memory
+    item = ffi.wasmtime_extern_t()
+    item_address = ctypes.addressof(item)
+    memory_address = item_address + _OF
+    kind = ctypes.c_uint8.from_buffer(item)  # keeps `item` alive as long as the function
+    find_export, context_of = _caller_export_get, _caller_context
+    data_of, size_of = _memory_data, _memory_data_size
+
+    def memory_of(caller: int) -> GuestMemory | None:
+        nonlocal context
+        if context is None or not callers.are_one:
+            is_there = find_export(caller, b"memory", 6, item_address) and kind.value == _MEMORY
+            context = context_of(caller) if is_there else None
+            if is_there:
+                memory.look(data_of(context, memory_address) or 0, size_of(context, memory_address))
+        elif size_of(context, memory_address) != memory.size:  # a memory moves only when it grows
+            memory.look(data_of(context, memory_address) or 0, size_of(context, memory_address))
+        return None if context is None else memory
+
+    return memory_of
+
+
 def _enter(key: int, caller: int, values: int, _: int) -> int | None:
     result: int | None = kept[key](caller, values)
     return result
@@ -153,6 +173,7 @@ def _enter(key: int, caller: int, values: int, _: int) -> int | None:
 # One C callback serves all functions, and the key tells them apart: no run of a guest makes or frees a C callback.
 _ENTER = ctypes.CFUNCTYPE(ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE)(_enter)
 _MEMORY = ffi.WASMTIME_EXTERN_MEMORY.value
+_OF: int = getattr(getattr(ffi.wasmtime_extern_t, "of", None), "offset", 0)
 
 
 def _raw_calls_fit() -> bool:

@@ -29,9 +29,7 @@ _PART = 65536  # bytes that are read at once, at most
 class Answer:
     """The answer to a request, whose body is read in parts. Every wait ends with the call."""
 
-    def __init__(
-        self, name: str, response: Any, opened: socket.socket, call: Call, settings: RemoteSettings
-    ) -> None:
+    def __init__(self, name: str, response: Any, opened: socket.socket, call: Call, settings: RemoteSettings) -> None:
         self.status: int = response.status
         self._name = name
         self._response = response

@@ -17,7 +17,7 @@ from wasi_nn.abi.component.values import VALUE_SIZE, Frame
 from wasi_nn.abi.http.functions import add_http
 from wasi_nn.abi.http.types import IncomingRequest, ResponseOutparam, Running
 from wasi_nn.abi.http.vocabulary import own
-from wasi_nn.abi.wasmtime_c_api import ADDRESS, SIZE, require_success, symbol
+from wasi_nn.abi.wasmtime_c_api import ADDRESS, SIZE, quick_symbol, require_success, symbol
 from wasi_nn.errors import GuestError, GuestTrap
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.extensions import require_allowed
@@ -36,6 +36,7 @@ HANDLER = "wasi:http/incoming-handler@0.2."
 _MOST_RESOURCES = 1024  # that a guest holds of a request: fields, bodies and so on
 
 _call = symbol("wasmtime_component_func_call", ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE, ADDRESS, SIZE)
+_delete = quick_symbol("wasmtime_component_val_delete", None, ADDRESS)
 _REQUEST, _OUTPARAM = own("incoming-request"), own("response-outparam")
 
 
@@ -104,7 +105,11 @@ class HttpGuest:
             at = ctypes.addressof(values)
             _REQUEST.lower(frame, at, IncomingRequest(exchange.request))
             _OUTPARAM.lower(frame, at + VALUE_SIZE, ResponseOutparam())
-            require_success(_call(ctypes.addressof(function._func), context, at, 2, None, 0))
+            try:
+                require_success(_call(ctypes.addressof(function._func), context, at, 2, None, 0))
+            finally:
+                for place in range(2):  # the engine has copies
+                    _delete(at + place * VALUE_SIZE)
         finally:
             caller.state = None
             del caller.resources, caller.nn

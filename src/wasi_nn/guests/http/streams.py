@@ -11,9 +11,10 @@ import ctypes
 from collections.abc import Iterable
 from typing import Any
 
-from wasmtime import Engine, Store
+from wasmtime import Engine, Store, Trap, WasmtimeError
 from wasmtime.component import Component, ExportIndex, Linker
 
+from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component.typed_functions import define
 from wasi_nn.abi.component.values import VALUE_SIZE
 from wasi_nn.abi.http.types import Running, Streams
@@ -121,7 +122,11 @@ class EngineStreams(Streams):
     def _get(self, name: str) -> int:
         result = ctypes.create_string_buffer(VALUE_SIZE)
         function = ctypes.addressof(self._functions[name]._func)
-        require_success(_call(function, self._context, None, 0, ctypes.addressof(result), 1))
+        try:
+            require_success(_call(function, self._context, None, 0, ctypes.addressof(result), 1))
+        except (Trap, WasmtimeError) as error:  # the guest was stopped, and its end found the helper at work
+            text = str(error)
+            raise GuestFault(" ".join((text.partition("Caused by:")[2] or text).split())) from None
         return ctypes.c_uint64.from_buffer(result, _PAYLOAD).value
 
 

@@ -66,10 +66,8 @@ class GuestGraph(Graph):
         self._try_out(longest)
 
     def _try_out(self, longest: float) -> None:
-        limits = self.guest.limits
-        time = longest if limits.run_time is None else min(longest, limits.run_time)
         try:
-            result = self.start([], run_time=time).wait()
+            result = self.start([], run_time=longest).wait()  # longer than a request may have: it may load graphs
         except GuestError as error:
             self.log(getattr(error, "stderr", b""))
             raise
@@ -136,6 +134,8 @@ class _Sandbox:
 
     def __init__(self, graph: GuestGraph) -> None:
         self.requests = RequestQueue()
+        self.is_stopped = False
+        """Whether its run was stopped for a request that took too long."""
         self.run = graph.start(self.requests, run_time=None)
 
 
@@ -155,8 +155,9 @@ class _GuestRunner(Runner):
         try:
             self._answer(request)
         finally:
-            self._run = self._request = None
-            self._is_interrupted = False
+            with self._lock:
+                self._run = self._request = None
+                self._is_interrupted = False
         if request.fault is not None:
             code = ErrorCode.INVALID_ARGUMENT if request.fault is Fault.REQUEST else ErrorCode.RUNTIME_ERROR
             raise NNError(code, f"guest {self._graph.name!r}: {request.message}")
@@ -228,10 +229,15 @@ class _ReusingRunner(_GuestRunner):
             sandbox.requests.put(request)
             self._wait_for(request, sandbox)
         if not request.is_answered:
-            sandbox.requests.end()  # a guest that has left it, and waits for another one, ends
+            sandbox.requests.end()  # for a guest that dropped the request, and goes on
             raise self._why(sandbox.run, request)
-        self._sandbox = sandbox
         self._graph.log(sandbox.run.take_output()[1])
+        with self._lock:
+            self._run = None  # which is stopped no more
+            if self._is_interrupted or sandbox.is_stopped:  # in the moment of its answer: it will trap
+                sandbox.requests.end()
+            else:
+                self._sandbox = sandbox
 
     def _takes(self, sandbox: _Sandbox, request: GuestRequest) -> bool:
         """Have a guest that has answered requests before answer a further one. Returns whether it has taken the
@@ -249,6 +255,7 @@ class _ReusingRunner(_GuestRunner):
         self._begin(sandbox.run, request)
         limit = self._graph.guest.limits.run_time
         if not request.wait(limit):
+            sandbox.is_stopped = True
             sandbox.run.stop(f"it ran longer than {limit:g} s")
 
 

@@ -11,6 +11,8 @@ from wasi_nn.arguments import shown
 from wasi_nn.errors import shortened
 from wasi_nn.serving.failures import Reason, ServingError
 
+_PRIVATE = (".localhost", ".internal")  # ends of names that nobody can register
+
 
 @dataclass(frozen=True)
 class Origins:
@@ -50,7 +52,7 @@ class Origins:
     def _is_known(self, host: str) -> bool:
         name = _without_port(host).lower().rstrip(".")
         # No site's name is without a dot.
-        return "." not in name or name.endswith(".localhost") or name in self.names or _is_address(name)
+        return "." not in name or name.endswith(_PRIVATE) or name in self.names or _is_address(name)
 
 
 @lru_cache(16)  # each request has a name

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from wasi_nn.abi.http.exchange import Exchange
 from wasi_nn.errors import one_line, printable
 from wasi_nn.serving.failures import Reason, ServingError
+from wasi_nn.serving.guest_stages import guest_stages
 from wasi_nn.serving.thread_calls import call_in_thread
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class GuestCall:
         self._reason = ""
         self._is_abandoned = self.has_ended = False
         self._output: Output = handler.new_output()
+        self._recorder = guest_stages()
         self._alarm = asyncio.get_running_loop().call_at(until, self._expire)
         handler.calls.add(self)
         try:
@@ -73,7 +75,7 @@ class GuestCall:
         body, answer = (None if pipe is None else pipe.other for pipe in self._pipes)
         assert answer is not None  # each request has an answer
         try:
-            self._handler.run(self.exchange, self._output, body, answer, self._until, self.stopped_by)
+            self._handler.run(self.exchange, self._output, body, answer, self._until, self.stopped_by, self._recorder)
         finally:  # the guest has ended, and with it the engine's own copies
             os.close(answer)
             if body is not None:

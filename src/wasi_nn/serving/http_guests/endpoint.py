@@ -74,7 +74,7 @@ class Endpoint:
             passing = asyncio.ensure_future(pass_body(scope, receive, call, reading, limits))
             is_answered = False
             try:
-                with stage("guest"):
+                with stage("answering"):
                     await self._respond(scope, send, call)
                 is_answered = True
             finally:

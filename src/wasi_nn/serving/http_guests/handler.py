@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wasi_nn.guests.arguments import RunArguments, run_arguments
@@ -18,6 +19,7 @@ from wasi_nn.serving.compute_queue import ComputeQueue, Turns
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.http_guests.answer import CgiAnswer, GuestAnswer
 from wasi_nn.session.session import Session
+from wasi_nn.tracing.recording import RecordingSession
 
 if TYPE_CHECKING:
     from wasi_nn.abi.http.exchange import Exchange
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from wasi_nn.loading.served_guest import ServedGuest
     from wasi_nn.serving.http_guests.call import GuestCall
     from wasi_nn.serving.http_guests.pipes import ReadingEnd
+    from wasi_nn.tracing.call_recorder import CallRecorder
 
 _MOST_ABANDONED = 4  # requests of one guest that should have ended
 _FIELDS = 4  # times the bytes of a request's headers, for what a guest holds of fields
@@ -100,12 +103,15 @@ class Handler:
         answer: int,
         until: float,
         stopped_by: Callable[[Callable[[str], None] | None], None],
+        recorder: CallRecorder | None,
     ) -> None:
-        """Have the guest answer a request, in a fresh sandbox, on this thread. Raises as `HttpGuest.answer` does."""
+        """Have the guest answer a request, in a fresh sandbox, on this thread. `recorder` gets its nn calls. Raises as
+        `HttpGuest.answer` does."""
         limits, shared = self.described.limits, self._shared
         guard = ComputeGuard(limits, shared.compute_turns)
         guard.run_until = until
-        with Session(
+        new_session = Session if recorder is None else partial(RecordingSession, recorder)
+        with new_session(
             shared.registry,
             allow_load=False,
             allow_names=self.described.graphs,

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from prometheus_client import Gauge
 from starlette.exceptions import HTTPException
 from wasmtime import Module
 
@@ -81,9 +80,6 @@ class Handlers:
         self._endpoints: dict[str, Endpoint] = {}
         self._mounts: dict[str, str] = {}  # the names by the beginnings of their paths, the longest of them first
         self._failures: dict[str, str] = {}
-        self._running = Gauge(
-            "wasi_nn_running_guests", "Requests whose guest runs", ("guest",), registry=front.metrics.registry
-        )
         self._changing = asyncio.Lock()
 
     async def load(self, changed: frozenset[str] = frozenset()) -> None:
@@ -97,7 +93,6 @@ class Handlers:
             self._mounts = {path: self._mounts[path] for path, _ in mounts}
             for name in set(self.handlers) - set(guests):
                 del self.handlers[name], self._endpoints[name]
-                self._running.remove(name)
             for name, described in guests.items():
                 if name not in changed and name in self.handlers and self.handlers[name].described == described:
                     continue
@@ -112,7 +107,6 @@ class Handlers:
                     continue
                 self._failures.pop(name, None)
                 self.handlers[name] = handler
-                self._running.labels(name).set_function(partial(_running_of, handler))
                 self._endpoints[name] = Endpoint(self._front, handler)
 
     def places(self) -> list[tuple[str, str, str]]:
@@ -154,10 +148,6 @@ class Handlers:
         if name not in self._endpoints:
             raise ServingError(Reason.UNAVAILABLE, f"guest {name!r} isn't ready: {self._reason(name)}", retry_after=10)
         await self._endpoints[name].answer(mount, scope, receive, send)
-
-
-def _running_of(handler: Handler) -> int:
-    return len(handler.calls)
 
 
 def _mount_of(name: str, described: ServedGuest) -> str:

@@ -114,8 +114,9 @@ class GrpcService:
                     facts.status = grpc.StatusCode.CANCELLED.name
                     raise
         except ServingError as error:
-            trailers = (("retry-after", str(error.retry_after)),) if error.retry_after else ()
-            await context.abort(CODES[error.reason], _short(error.message), trailers)
+            trailers = [(TOLD_BY, facts.trace_file)] if facts.trace_file else []
+            trailers += [("retry-after", str(error.retry_after))] if error.retry_after else []
+            await context.abort(CODES[error.reason], _short(error.message), tuple(trailers))
         except Exception as error:
             logger.exception("request %s failed: %s", facts.id, one_line(error))
             await context.abort(grpc.StatusCode.INTERNAL, "the server failed; its log has more")

@@ -51,12 +51,14 @@ const ERRORS = 6; // that are shown at once
 
 let chosen = null;
 let shown = "";
+let latestMoments = null;
 let shownGuests = "";
 let shownErrors = "";
 let errorsUntil = 0;
 
 export function placeCharts() {
   byId("charts").append(...Object.values(CHARTS).map((chart) => chart.element));
+  byId("moments").addEventListener("toggle", () => { if (latestMoments) showTable(...latestMoments); });
 }
 
 export function choose(model) {
@@ -108,6 +110,7 @@ function showCharts({ moments, limits, now }) {
   CHARTS.queue.show(data, every, [String(now.running), make("small", {}, ` running, ${now.waiting} waiting`)]);
   CHARTS.memory.show(data, every, [latest("resident_bytes") ? bytes(latest("resident_bytes")) : "–"]);
   CHARTS.queue.element.title = `${limits.computes} computes at once, and ${limits.queue} requests that wait`;
+  latestMoments = [data, every];
   if (byId("moments").open) showTable(data, every);
 }
 
