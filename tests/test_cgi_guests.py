@@ -55,6 +55,7 @@ SAYS = r"""(module
 
 ANSWERS: Mapping[str, tuple[bytes, str]] = {
     "status": (b"Status: 404 Not here\nX-A: 1\nX-A: 2\n\nnot here", ""),
+    "origin": (b"Status: 200\nAlt-Svc: clear\nClear-Site-Data: *\nNEL: {}\nX-Trace-File: a\nX-B: 1\n\n", ""),
     "location": (b"Location: https://example.org/\n\n", ""),
     "length": (b"Content-Type: a/b\nContent-Length: 4\n\nfour", ""),
     "short": (b"Content-Type: a/b\nContent-Length: 9\n\nfour", ""),
@@ -89,6 +90,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     with RunningServer(str(folder / "graphs.toml"), limits=LIMITS) as running:
         running.wait_for_guests()
         yield running
+
+
+def test_fields_about_all_paths_of_the_server_are_dropped(server: RunningServer) -> None:
+    status, _, headers = server.ask("GET", "/guests/origin")
+    assert (status, headers["x-b"]) == (200, "1")
+    assert not {"alt-svc", "clear-site-data", "nel", "x-trace-file"} & set(headers)
 
 
 def test_a_request_in_the_environment(server: RunningServer) -> None:

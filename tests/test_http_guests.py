@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -510,6 +511,25 @@ def test_a_guest_that_is_moved_and_cannot_be_compiled_any_more(tmp_path: Path) -
         content = server.ask("GET", "/x/head?a=1")[1]
         assert b"path /head?a=1\n" in content
         assert b"x-forwarded-prefix=/x;" in content
+
+
+def test_requests_of_a_guest_that_was_changed_are_stopped_with_the_server(tmp_path: Path) -> None:
+    limits = replace(LIMITS, drain_time=30)
+    with RunningServer(str(write_file(tmp_path)), limits=limits) as server:
+        server.wait_for_guests()
+        handler = server.handler("web")
+        client = server.connection()
+        client.request("GET", "/guests/web/flood")
+        until(lambda: handler.calls)
+        write_file(tmp_path, DESCRIBED.replace('["net"]', "[]"))
+        server.wait_for(server.server._reload())
+        assert server.handler("web") is not handler
+        assert handler.calls
+        handlers = server.server.handlers
+        assert handlers is not None
+        server.wait_for(handlers.close())
+        assert not handler.calls
+        client.close()
 
 
 def test_two_guests_with_one_path(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:

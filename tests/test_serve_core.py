@@ -204,6 +204,43 @@ def test_a_turn_that_comes_just_after_the_cancellation_isnt_lost() -> None:
         asyncio.run(main(others))
 
 
+@pytest.mark.parametrize(("end", "max_batch"), [("_ended", None), ("_ended", 8), ("_abandon", None)])
+def test_a_cancellation_just_after_the_end_gives_no_turn_back_twice(
+    end: str, max_batch: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the task of the request goes on."""
+    tasks: list[asyncio.Task[Any]] = []
+    real, is_cancelled = getattr(jobs.Job, end), asyncio.Event()
+
+    def cancelled_after(job: Any, *arguments: Any) -> None:
+        real(job, *arguments)
+        tasks[-1].cancel()
+        is_cancelled.set()
+
+    async def main(service: InferenceService) -> None:
+        served = await service.models.served(service.models.find("net"), inf_soon())
+        tasks.append(asyncio.create_task(service.infer(request("net", array, seconds=seconds))))
+        await asyncio.wait(tasks)
+        await is_cancelled.wait()
+        await asyncio.sleep(0.1)
+        assert served.abandoned == (end == "_abandon")
+        assert service.queue.running == 0
+        hung.may_end.set()
+        while served.abandoned:
+            await asyncio.sleep(0.01)
+        assert (service.queue.running, service.queue.waiting) == (0, 0)
+
+    hung = HungGraph()
+    graph: Any = wasi_nn.NamedGraph(onnx_models.relu(("n", 4)), max_batch=max_batch)
+    array: Any = np.zeros((1, 4), np.float32)
+    seconds = 60.0
+    if end == "_abandon":
+        graph, array, seconds = hung, ONE, 0.1
+    monkeypatch.setattr(jobs, "_GRACE", 0.02)
+    monkeypatch.setattr(jobs.Job, end, cancelled_after)
+    run(main, {"net": graph})
+
+
 def test_the_outputs_of_a_request() -> None:
     async def main(service: InferenceService) -> Any:
         return await service.infer(request("net", np.array([-1, 2, -3, 4], np.float32)))

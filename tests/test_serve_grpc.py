@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from serving import HungGraph, RunningServer
 
 from wasi_nn.oip.proto import open_inference_pb2 as messages
 from wasi_nn.oip.proto.open_inference_pb2_grpc import GRPCInferenceServiceStub
+from wasi_nn.serving.oip.grpc_messages import MessageReader
 from wasi_nn.serving.settings import ServingLimits
 
 Code = grpc.StatusCode
@@ -382,3 +384,38 @@ def test_many_clients_at_once(stub: Any) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+class _Silent:
+    """A call whose message comes when it is told so."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+        self.may_come = asyncio.Event()
+
+    def peer(self) -> str:
+        return self._peer
+
+    async def read(self) -> bytes:
+        await self.may_come.wait()
+        return b"it"
+
+
+def test_calls_of_one_machine_whose_messages_do_not_come_hold_up_no_other_machine() -> None:
+    async def main() -> None:
+        reader = MessageReader(ServingLimits(total_bytes=4 * 2**20, body_bytes=2**20))
+        calls = [_Silent(f"ipv4:192.0.2.1:{port}") for port in range(6)]
+        silent = [asyncio.create_task(reader.read(call)) for call in calls]
+        await asyncio.sleep(0)
+        other = _Silent("ipv6:%5B2001:db8::1%5D:5000")
+        other.may_come.set()
+        assert await asyncio.wait_for(reader.read(other), 30) == b"it"
+        for task in silent[:4]:  # two that have a turn, and two that wait for one
+            task.cancel()
+        for call in calls:
+            call.may_come.set()
+        results = await asyncio.gather(*silent, return_exceptions=True)
+        assert results[4:] == [b"it", b"it"]
+        assert await asyncio.gather(*(reader.read(call) for call in calls)) == [b"it"] * 6
+
+    asyncio.run(main())

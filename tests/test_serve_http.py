@@ -547,6 +547,12 @@ def test_a_request_without_a_body_that_may_be_upgraded(server: RunningServer) ->
     assert server.say(get + get, get + _LAST).count(b'{"live": true}') == 3
 
 
+def test_a_request_with_two_hosts_is_refused(server: RunningServer) -> None:
+    answer = server.say(b"GET /v2 HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b'{"error": "the request has more than one Host"}')
+
+
 def test_a_request_for_a_tunnel_is_refused(server: RunningServer) -> None:
     for target in ("localhost:80", "/v2"):
         answer = server.say(f"CONNECT {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode() + _LAST)

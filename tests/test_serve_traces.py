@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,19 @@ def test_a_directory_that_is_gone_is_told_of(tmp_path: Path, caplog: pytest.LogC
     assert "request 1 has no trace: no trace can be written to" in caplog.text
     with pytest.raises(NNError, match=r"no traces can be written to .*traces: "):
         RequestTraces(tmp_path / "traces", 2)
+
+
+def test_a_trace_that_cannot_be_begun_leaves_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As on a full disk."""
+    traces = RequestTraces(tmp_path, 2)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        traced(traces)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "request 1 has no trace: no trace can be written to" in caplog.text
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_command_refuses_a_directory_that_isnt_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

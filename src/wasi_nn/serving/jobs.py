@@ -50,7 +50,7 @@ class Job(Generic[Result]):
         self._loop = asyncio.get_running_loop()
         self._context = served.take_context()
         self._context.guard.run_until = until
-        self._is_abandoned = False
+        self._is_abandoned = self._has_ended = False
         self.is_stopped = False
         """Whether nobody waits for the work any more."""
         self._use = served.in_use()
@@ -63,8 +63,9 @@ class Job(Generic[Result]):
         self._alarm = self._loop.call_at(until + _GRACE, self._abandon)
 
     def stop(self) -> None:
-        """Interrupt the work, for which nobody waits any more."""
-        if self.is_stopped:
+        """Interrupt the work, for which nobody waits any more. Without effect on work that has ended or was given up:
+        that may have come just before."""
+        if self.is_stopped or self._has_ended or self._is_abandoned:
             return
         self.is_stopped = True
         self._context.guard.stop()
@@ -85,6 +86,7 @@ class Job(Generic[Result]):
             self._give_back()
 
     def _ended(self, result: Result | None, failure: BaseException | None) -> None:
+        self._has_ended = True
         self._alarm.cancel()
         error = None if failure is None else serving_error(failure)
         is_late = error is not None and error.reason is Reason.LATE

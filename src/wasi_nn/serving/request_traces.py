@@ -79,10 +79,16 @@ class RequestTraces:
             _write(self._directory / request.trace_file, request, request.timeline)
         except NNError as error:
             logger.error("request %s has no trace: %s", request.id, error.message)
+            with suppress(OSError):  # a file that was begun, as on a full disk
+                os.unlink(_unfinished(self._directory / request.trace_file))
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}")
 
 
 def _write(path: Path, request: FinishedRequest, timeline: Timeline) -> None:
-    unfinished = path.with_name(f".{path.name}")
+    unfinished = _unfinished(path)
     row = shortened(request.model) or "server"
     trace = Trace(unfinished, title=f"request {request.id}", first_row=row, zero=timeline.began)
     about: dict[str, Any] = {name: getattr(request, name) for name in _ABOUT}

@@ -133,6 +133,8 @@ class Door:
         if len(scope["raw_path"]) + sum(len(name) + len(value) for name, value in scope["headers"]) > most:
             message = f"the headers have more than {most} bytes ({how_to_raise('header_bytes')})"
             raise ServingError(Reason.TOO_LARGE, message)
+        if sum(name == b"host" for name, _ in scope["headers"]) > 1:  # a proxy may have looked at another one
+            raise ServingError(Reason.INVALID, "the request has more than one Host")
         path = scope["path"]
         self._origins.check(headers, is_for_page=path == "/" or path.startswith("/page/"))
         self._front.admit(facts, headers.get("authorization"), is_probe=path in self._open_paths)

@@ -37,8 +37,12 @@ _FOR_BROWSERS = [
 ]
 """With the policy, beside a guest's own one, a guest's page has no origin for a browser. Otherwise its scripts could
 use the server, and the server's own page, in the name of whoever looks at it."""
-_OF_THE_SERVER = ("date", "service-worker-allowed", "x-content-type-options", "x-request-id")
-"""Fields that only the server gives to an answer."""
+_OF_THE_SERVER = (
+    *("date", "x-content-type-options", "x-request-id", "x-trace-file"),
+    *("alt-svc", "clear-site-data", "nel", "origin-agent-cluster", "report-to", "reporting-endpoints"),
+    *("service-worker-allowed", "strict-transport-security"),
+)
+"""Fields that only the server gives to an answer; for browsers, the last ones are about all of its paths."""
 
 
 class Endpoint:

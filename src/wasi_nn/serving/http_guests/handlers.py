@@ -80,6 +80,7 @@ class Handlers:
         self._endpoints: dict[str, Endpoint] = {}
         self._mounts: dict[str, str] = {}  # the names by the beginnings of their paths, the longest of them first
         self._failures: dict[str, str] = {}
+        self._retired: list[Handler] = []  # that others have taken the place of, with requests that go on
         self._changing = asyncio.Lock()
 
     async def load(self, changed: frozenset[str] = frozenset()) -> None:
@@ -92,7 +93,8 @@ class Handlers:
             self._mounts = dict(reversed(mounts))  # of two with one path, the first has it
             self._mounts = {path: self._mounts[path] for path, _ in mounts}
             for name in set(self.handlers) - set(guests):
-                del self.handlers[name], self._endpoints[name]
+                self._retire(self.handlers.pop(name))
+                del self._endpoints[name]
             for name, described in guests.items():
                 if name not in changed and name in self.handlers and self.handlers[name].described == described:
                     continue
@@ -106,6 +108,8 @@ class Handlers:
                     logger.error("guest %s can't be served: %s", name, one_line(error))
                     continue
                 self._failures.pop(name, None)
+                if name in self.handlers:
+                    self._retire(self.handlers[name])
                 self.handlers[name] = handler
                 self._endpoints[name] = Endpoint(self._front, handler)
 
@@ -113,15 +117,19 @@ class Handlers:
         """For each guest that answers requests or should, its name, its path, and why it isn't ready, or nothing."""
         return [(name, f"{mount}/", self._reason(name)) for mount, name in sorted(self._mounts.items())]
 
+    def _retire(self, handler: Handler) -> None:
+        self._retired = [it for it in (*self._retired, handler) if it.calls]
+
     def _reason(self, name: str) -> str:
         return "" if name in self.handlers else self._failures.get(name, "not loaded yet")
 
     async def close(self) -> None:
         """Stop all guests, and wait a little for their ends: none should come back into an interpreter that ends."""
-        for handler in self.handlers.values():
+        handlers = [*self.handlers.values(), *self._retired]
+        for handler in handlers:
             handler.stop_all()
         until = asyncio.get_running_loop().time() + _CLOSE_TIME
-        while asyncio.get_running_loop().time() < until and any(it.calls for it in self.handlers.values()):
+        while asyncio.get_running_loop().time() < until and any(it.calls for it in handlers):
             await asyncio.sleep(0.01)
 
     def _handler(self, name: str, described: ServedGuest) -> Handler:
