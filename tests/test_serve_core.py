@@ -232,7 +232,8 @@ def test_a_cancellation_just_after_the_end_gives_no_turn_back_twice(
 
     hung = HungGraph()
     graph: Any = wasi_nn.NamedGraph(onnx_models.relu(("n", 4)), max_batch=max_batch)
-    array, seconds = np.zeros((1, 4), np.float32), 60.0
+    array: Any = np.zeros((1, 4), np.float32)
+    seconds = 60.0
     if end == "_abandon":
         graph, array, seconds = hung, ONE, 0.1
     monkeypatch.setattr(jobs, "_GRACE", 0.02)
