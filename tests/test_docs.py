@@ -115,6 +115,11 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+@pytest.mark.parametrize("path", [*PAGES, *REPOSITORY.glob("sdk/**/*.md")], ids=lambda path: path.name)
+def test_no_page_has_the_marks_of_a_merge(path: Path) -> None:
+    assert not re.search(r"^(<<<<<<<|=======|>>>>>>>)( |$)", path.read_text(), re.MULTILINE)
+
+
 def wit_words(text: str) -> str:
     """The words of WIT without comments and uses: a space between each two."""
     lines = (line.partition("//")[0] for line in text.splitlines() if not line.strip().startswith("use "))

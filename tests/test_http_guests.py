@@ -20,6 +20,7 @@ from conftest import SUPPORT, need
 from serving import RunningServer, command
 
 from wasi_nn.serving.http_guests.answer import GuestAnswer
+from wasi_nn.serving.http_guests.handlers import Handlers
 from wasi_nn.serving.http_guests.pipes import ReadingEnd
 from wasi_nn.serving.settings import ServingLimits
 
@@ -550,6 +551,27 @@ def test_a_guest_that_cannot_be_served(tmp_path: Path, caplog: pytest.LogCapture
             status, content = get(server, "/", name)
             assert (status, content["error"].partition(":")[0]) == (503, f"guest {name!r} isn't ready")
     assert "guest broken can't be served: broken.wasm is not valid WebAssembly text" in caplog.text
+
+
+def test_a_server_is_not_ready_before_its_guests_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that can't be compiled keeps the server from nothing."""
+    load, may_load = Handlers.load, threading.Event()
+
+    async def late(handlers: Handlers, changed: frozenset[str] = frozenset()) -> None:
+        await asyncio.to_thread(may_load.wait)
+        await load(handlers, changed)
+
+    monkeypatch.setattr(Handlers, "load", late)
+    broken = '[guests.broken]\npath = "broken.wasm"\nserves = "http"\n'
+    (tmp_path / "broken.wasm").write_text("(module")
+    with RunningServer(str(write_file(tmp_path, DESCRIBED + broken)), limits=LIMITS) as server:
+        try:
+            until(lambda: server.ask("GET", "/v2/models/net/ready")[0] == 200)
+            assert server.ask("GET", "/v2/health/ready")[0] == 503
+        finally:
+            may_load.set()
+        until(lambda: server.ask("GET", "/v2/health/ready")[0] == 200)
+        assert get(server, "/") == (200, b"hello")
 
 
 def until(holds: Callable[[], object]) -> None:

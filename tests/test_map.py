@@ -413,6 +413,18 @@ def test_an_unknown_option_is_named(guest: Path, capsys: pytest.CaptureFixture[s
     assert "no option --unorderd; did you mean --unordered?" in capsys.readouterr().err
 
 
+def test_an_option_of_the_guest_that_comes_too_early_is_explained(
+    guest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hint = "the guest's own options come after --"
+    with pytest.raises(SystemExit):
+        run(guest, "a", "--labels", "b", capsys=capsys)
+    assert f"no option --labels; {hint}" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(guest, "a", "--quite", "--", "--labels", "b", capsys=capsys)
+    assert hint not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("output", [b"", b"{", b"NaN", b"1e999", b"[" * 100000, b"1" * 5000])
 def test_an_output_that_is_no_json_is_a_failure(output: bytes) -> None:
     content = record(wasi_nn.MapResult("a", 0, 0, output), parses=True)

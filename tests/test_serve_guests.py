@@ -350,7 +350,7 @@ def test_a_guest_that_cant_serve_is_a_model_that_isnt_ready(tmp_path: Path) -> N
     assert sorted(reasons) == sorted(texts)
     for name, words in {
         "undeclared": "has no outputs",
-        "vague": "has no outputs",
+        "vague": 'one that answers HTTP has serves = "http"',
         "library": "is a library, not a command",
         "broken": "is not valid WebAssembly text",
         "lacking": "wasi_nn_serving.reply",

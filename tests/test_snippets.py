@@ -109,6 +109,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     "docs/graphs.md": {**COLOURS, **GUESTS},
     "docs/guest-endpoints.md": {**COLOURS, "serve_colours.wasm": copied(C_GUESTS / "serve_colours.wasm")},
     "docs/guests.md": {**COLOURS, **GUESTS},
+    "docs/http-guests.md": COLOURS,
     "docs/isolation.md": {**COLOURS, "model.pt": torch_model},
     "docs/limits.md": {
         "guest.wasm": lambda: EMPTY,
@@ -130,6 +131,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "docs/core-abi.md": ("ziglang",),
     "docs/ggml.md": ("xllamacpp",),
     "docs/graphs.md": ("openvino",),
+    "docs/http-guests.md": ("ziglang",),
     "docs/isolation.md": ("torch",),
     "docs/pytorch.md": ("torch", "sklearn"),
     "docs/tensorflow.md": ("tensorflow", "sklearn"),

@@ -55,7 +55,8 @@ class Parser(argparse.ArgumentParser):
             getattr(parsed, self.words_to).extend(rest)
             rest = []
         if rest:
-            self.error(self._why_unknown(rest[0]))
+            others = "; the guest's own options come after --" if self.behind_to and behind is None else ""
+            self.error(self._why_unknown(rest[0]) + others)
         return parsed, rest
 
     def _knows(self, argument: str) -> bool:

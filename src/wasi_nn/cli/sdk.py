@@ -15,7 +15,8 @@ _EPILOG = """\
 The folder has
 
   c          guests, built and as sources in C: classify, infer, run_any,
-             stream, train, chat, identify, measure
+             stream, train, chat, identify, measure, and for wasi-nn serve:
+             serve_colours, serve_files
   component  guests that are components, in C, Python and JavaScript
   include    headers for guests in C
   wit        a folder for each version of wasi:nn, and ext for wasi-nn:ext,

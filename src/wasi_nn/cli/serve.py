@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 _EPILOG = """\
 Clients speak the Open Inference Protocol, as those of Triton and KServe do:
 
-  wasi-nn serve --graphs graphs.toml
-  curl localhost:8000/v2/models/net
-  curl localhost:8000/v2/models/net/infer -d \\
-      '{"inputs": [{"name": "x", "datatype": "FP32", "shape": [4], "data": [1, -2, 3, -4]}]}'
+  wasi-nn serve --graph colours=colours.onnx
+  curl localhost:8000/v2/models/colours
+  curl localhost:8000/v2/models/colours/infer -d \\
+      '{"inputs": [{"name": "picture", "datatype": "FP32", "shape": [1, 3, 1, 1], "data": [0.9, -0.9, -0.9]}]}'
 
-A file of graphs may describe guests too, each as a model that answers in a sandbox: see docs/guest-endpoints.md.
+The model is in the folder of the example that wasi-nn sdk names.
+
+A file of graphs may describe guests too, each as a model that answers in a sandbox (docs/guest-endpoints.md) or as a
+program that answers HTTP (docs/http-guests.md).
 
 For graphs of llama.cpp, OpenAI's client works too, with http://localhost:8000/v1 as its base_url. In a browser,
 http://localhost:8000 is a page that shows how the server does, and lets you try each model.
@@ -101,7 +104,8 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument(
         "--trace-dir",
         metavar="DIR",
-        help="write traces of requests that ask for one (X-Trace: 1) into this directory; answers name the file",
+        help="write traces of requests that ask for one (X-Trace: 1) into this directory, which must exist; "
+        "answers name the file",
     )
     group = parser.add_argument_group(
         "limits of the server", "BYTES: 65536, 512M, 2G. TIME: 10 (seconds), 500ms, 10m, 1h. N: a whole number."

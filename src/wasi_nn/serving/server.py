@@ -176,13 +176,20 @@ class Server:
             for number in actions:
                 loop.remove_signal_handler(number)
 
+    async def _load_guests(self, handlers: Handlers) -> None:
+        try:
+            await handlers.load()
+        finally:
+            self.service.is_starting = False
+
     def _listen_for_http(self, front: Front, port: int, activity: Activity | None) -> Stop:
         settings, limits = self._settings, self._settings.limits
         listener = _listener(settings.host, port)
         language = OpenAIEndpoints(front)
         routes = [*RestEndpoints(front).routes(), *language.routes()]
         self.handlers = handlers = Handlers(front, self._registry)
-        self._start(handlers.load())
+        self.service.is_starting = True
+        self._start(self._load_guests(handlers))
         is_local, is_open = is_loopback(listener.getsockname()[0]), settings.token_file is None
         open_paths = [*OPEN_PATHS]
         if activity is not None:

@@ -34,11 +34,13 @@ class InferenceService:
         """Called after each execution of a graph that computes in batches, with the name of its model."""
         self.is_draining = False
         """Whether the server is about to end: balancers should send it no more requests."""
+        self.is_starting = False
+        """Whether the guests that answer HTTP requests are being compiled for the first time."""
 
     @property
     def is_ready(self) -> bool:
-        """Whether the server takes requests, and all of its models are ready."""
-        return not self.is_draining and self.models.are_ready
+        """Whether the server takes requests, all of its models are ready, and its guests over HTTP are or failed."""
+        return not self.is_draining and not self.is_starting and self.models.are_ready
 
     def until(self, seconds: float | None) -> float:
         """The end of a request that begins now, on the clock of the event loop; `seconds` is the time that the client

@@ -42,7 +42,7 @@ class FailureLog:
 
 def no_graph_named(name: str) -> NNError:
     """The error for a name of a graph that a guest may not load, or that no graph has: the guest can't tell these."""
-    how = how_to_set("allow_names", "--allow-name")
+    how = how_to_set("allow_names", "--allow-name", "graphs of [guests.NAME]")
     message = f"no graph is named {shortened(name)!r}, or this guest may not load the graph ({how})"
     return NNError(ErrorCode.NOT_FOUND, message)
 

@@ -64,7 +64,8 @@ class ModelRegistry:
         if loaded is not None and loaded[0] is guest:
             return loaded[1]
         if not guest.outputs:
-            raise GuestError("the guest has no outputs: a guest that serves a model declares its inputs and outputs")
+            reason = "a guest that serves a model declares its inputs and outputs"
+            raise GuestError(f'the guest has no outputs: {reason}, and one that answers HTTP has serves = "http"')
         graph = GuestGraph(name, guest, self._registry, self._longest)
         with self._lock:
             self._loaded[name] = guest, graph
