@@ -261,6 +261,26 @@ def _wait_for_idle(server: RunningServer) -> None:
     assert not server.server.service.queue.running
 
 
+def test_a_sandbox_ends_with_the_context_of_a_request_that_was_given_up(server: RunningServer) -> None:
+    """Such a context isn't used again, and the sandbox would wait for ever."""
+    served = server.server.service.models.find("good, reused").served
+    assert served is not None
+    graph: Any = served.graph
+
+    def waiting() -> int:
+        return sum(not sandbox.run.has_ended for sandbox in graph._sandboxes)
+
+    before = waiting()
+    context = graph.init_execution_context()
+    context.compute_named([("x", np.ones(1, np.float32))])
+    assert waiting() == before + 1
+    del context
+    until = time.monotonic() + 20
+    while waiting() > before and time.monotonic() < until:
+        time.sleep(0.01)
+    assert waiting() == before
+
+
 def test_many_clients_at_once(server: RunningServer) -> None:
     pictures = {"red": [200, 20, 20], "white": [250, 250, 250], "black": [0, 0, 0], "blue": [10, 10, 250]}
     wrong = []

@@ -222,6 +222,12 @@ class _ReusingRunner(_GuestRunner):
         super().__init__(graph)
         self._sandbox: _Sandbox | None = None
 
+    def __del__(self) -> None:
+        """End the idle sandbox, which nobody else can use. A runner isn't kept after a request that was given up."""
+        sandbox = getattr(self, "_sandbox", None)
+        if sandbox is not None:
+            sandbox.requests.end()
+
     def _answer(self, request: GuestRequest) -> None:
         sandbox, self._sandbox = self._sandbox, None
         if sandbox is None or not self._takes(sandbox, request):
