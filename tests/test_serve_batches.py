@@ -367,8 +367,9 @@ def test_only_the_member_whose_data_is_the_cause_fails() -> None:
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.002])
-def test_whatever_some_requests_do_the_others_get_their_own_rows(delay: float) -> None:
+def test_whatever_some_requests_do_the_others_get_their_own_rows(delay: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests of any sizes and kinds, some of which fail, are cancelled or have too little time."""
+    monkeypatch.setattr(jobs, "_GRACE", 60.0)  # no compute is given up, however slow the machine is
     graph, random = Recorded(), np.random.default_rng(5)
     outcomes: Counter[str] = Counter()
 
@@ -385,7 +386,7 @@ def test_whatever_some_requests_do_the_others_get_their_own_rows(delay: float) -
             task.cancel()
         outcome: Any = (await asyncio.gather(task, return_exceptions=True))[0]
         if isinstance(outcome, ServingError):
-            assert outcome.reason is {"fails": Reason.FAILED, "late": Reason.LATE}[fate], outcome
+            assert outcome.reason is {"fails": Reason.FAILED, "late": Reason.LATE}.get(str(fate)), (fate, outcome)
         elif isinstance(outcome, asyncio.CancelledError):
             assert fate == "cancelled"
         else:
