@@ -8,11 +8,11 @@ from wasmtime import Engine, Store
 from wasmtime.component import Component, ComponentInstanceType, ExportIndex, FuncType, Linker, ResultType
 
 from wasi_nn.abi.component import bridge, host_functions
-from wasi_nn.abi.component.linking import abis_of, add_functions, define_functions, signatures_of
+from wasi_nn.abi.component.linking import abis_of, add_functions, define_functions
 from wasi_nn.errors import GuestError
 from wasi_nn.guests.extensions import require_allowed
 from wasi_nn.guests.makes import listed, make_of_component
-from wasi_nn.guests.prepared import FunctionsOfRuns
+from wasi_nn.guests.prepared import FunctionsOfRuns, MadeWhenCalled
 from wasi_nn.guests.wasi import Wasi, define_wasip2
 from wasi_nn.session.session import Session
 
@@ -52,11 +52,6 @@ class PreparedComponent:
         if http and not allow_http:
             self._linker.define_unknown_imports_as_traps(component)
         self._run = run_of(name, component, engine, self._imports)
-        self._names = [
-            (instance, function)
-            for instance, functions in signatures_of(self._imports).items()
-            for function in functions
-        ]
 
     def _function(self, instance: str, function: str) -> host_functions.HostFunction:
         return self._functions.function(f"{instance}/{function}")
@@ -66,10 +61,13 @@ class PreparedComponent:
         require_allowed(self._name, self._used, session.extensions)
         wasi.set_in(store, http=self._has_http)
         abis = abis_of(session, self._imports)
-        functions = {f"{instance}/{name}": abis[instance].function(name) for instance, name in self._names}
+
+        def function(name: str) -> host_functions.HostFunction:
+            instance, _, own_name = name.rpartition("/")
+            return abis[instance].function(own_name)
 
         def start() -> int:
-            with self._functions.those_of(functions):
+            with self._functions.those_of(MadeWhenCalled(function)):
                 return _call(self._linker, store, component, self._run)
 
         return start

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from wasmtime import Engine, ExitTrap, Instance, Linker, Module, Store, Trap, WasmtimeError
 
@@ -15,7 +15,7 @@ from wasi_nn.errors import GuestTrap
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.extensions import require_allowed
 from wasi_nn.guests.output import Output
-from wasi_nn.guests.prepared import FunctionsOfRuns
+from wasi_nn.guests.prepared import FunctionsOfRuns, MadeWhenCalled
 from wasi_nn.guests.run_clock import RunClock
 from wasi_nn.guests.run_stats import StatsRecorder
 from wasi_nn.guests.runs import RunResult
@@ -73,16 +73,15 @@ class PreparedModule:
         self._interfaces = interfaces_of(imports_of(module))
         self._functions = FunctionsOfRuns()
         self._linker = Linker(engine)
-        self._names = list(self._define(module))
+        self._define(module)
         guest_file.require_command(name, module, abi, self._linker, store)
 
-    def _define(self, module: Module) -> Iterator[str]:
-        """Define the functions that a module imports; gives the names of those of the nn functions."""
+    def _define(self, module: Module) -> None:
+        """Define the functions that a module imports."""
         define_wasi(self._linker, self._functions.function(PROC_EXIT))
         for imported, name, parameters in self.abi.imported(imports_of(module)):
             signature = host_functions.i32_signature(parameters, 1)
             host_functions.define(self._linker, imported, name, signature, self._functions.function(name))
-            yield name
 
     def link(
         self, module: Module, store: Store, wasi: Wasi, session: Session, recorder: StatsRecorder
@@ -91,7 +90,7 @@ class PreparedModule:
         require_allowed(self._name, self._interfaces, session.extensions)
         wasi.set_in(store)
         nn = self.abi(session)
-        functions: dict[str, Callable[..., int | None]] = {name: nn.function(name) for name in self._names}
+        functions = MadeWhenCalled(nn.function)
         functions[PROC_EXIT] = wasi.proc_exit
 
         def start() -> int:

@@ -37,3 +37,15 @@ class FunctionsOfRuns:
             yield
         finally:
             self._local.functions = before
+
+
+class MadeWhenCalled(dict[str, Callable[..., Any]]):
+    """Functions by name, each of which is made when it is first looked up: a short run calls some of many."""
+
+    def __init__(self, make: Callable[[str], Callable[..., Any]]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, name: str) -> Callable[..., Any]:
+        function = self[name] = self._make(name)
+        return function

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wasmtime import Engine, ExitTrap, Store, Trap, WasmtimeError
@@ -23,6 +22,7 @@ from wasi_nn.guests import guest_file
 from wasi_nn.guests.extensions import require_allowed
 from wasi_nn.guests.http.sandbox import Sandbox, opened
 from wasi_nn.guests.http.streams import StreamsHelper, send_stdout_to_stderr
+from wasi_nn.guests.prepared import MadeWhenCalled
 from wasi_nn.guests.store_limits import MemoryCounts
 from wasi_nn.session.policy import EXTENSIONS
 
@@ -94,7 +94,7 @@ class HttpGuest:
         session.takes_byte_strings = self._takes_byte_strings
         running = Running(exchange, self._helper.in_store(store))
         caller.state, caller.resources = running, Resources(_MOST_RESOURCES)
-        caller.nn = _Functions(self._nn(session).function)
+        caller.nn = MadeWhenCalled(self._nn(session).function)
         try:
             instance = self._linker.instantiate(store, self._component)
             function = instance.get_func(store, self._handle)
@@ -113,18 +113,6 @@ class HttpGuest:
         finally:
             caller.state = None
             del caller.resources, caller.nn
-
-
-class _Functions(dict[str, Callable[..., object]]):
-    """The functions of one session, each made when it is first called."""
-
-    def __init__(self, make: Callable[[str], Callable[..., object]]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, name: str) -> Callable[..., object]:
-        function = self[name] = self._make(name)
-        return function
 
 
 def handler_of(component: Component, engine: Engine) -> str | None:
