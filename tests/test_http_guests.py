@@ -351,7 +351,7 @@ def test_what_guests_print_goes_to_the_log(server: RunningServer, caplog: pytest
     assert get(server, "/print/2", **{"X-Request-ID": "printing"}) == (200, b"printed")
     assert is_idle(server)
     assert (
-        "guest web, request printing, printed:\n"
+        "guest 'web', request printing, printed:\n"
         "  | a line that the guest prints, whose number is 0\n"
         "  | a line that the guest prints, whose number is 1"
     ) in caplog.text
@@ -534,7 +534,7 @@ def test_requests_of_a_guest_that_was_changed_are_stopped_with_the_server(tmp_pa
 
 def test_two_guests_with_one_path(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
     server.wait_for_guests()
-    assert "guest second can't be served: its path /api is that of guest mounted" in caplog.text
+    assert "guest 'second' can't be served: its path /api is that of guest 'mounted'" in caplog.text
 
 
 def test_a_guest_that_cannot_be_served(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -550,7 +550,7 @@ def test_a_guest_that_cannot_be_served(tmp_path: Path, caplog: pytest.LogCapture
         for name in ("broken", "core", "used-again"):
             status, content = get(server, "/", name)
             assert (status, content["error"].partition(":")[0]) == (503, f"guest {name!r} isn't ready")
-    assert "guest broken can't be served: broken.wasm is not valid WebAssembly text" in caplog.text
+    assert "guest 'broken' can't be served: broken.wasm is not valid WebAssembly text" in caplog.text
 
 
 def test_a_server_is_not_ready_before_its_guests_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,8 @@ from serving_guests import (
     small_guest,
 )
 
+import wasi_nn
+from wasi_nn.serving.guests.model_registry import ModelRegistry
 from wasi_nn.serving.settings import ServingLimits
 
 REQUESTS = SUPPORT / "components" / "requests.wasm"
@@ -357,6 +359,21 @@ def test_a_guest_that_cant_serve_is_a_model_that_isnt_ready(tmp_path: Path) -> N
         "slow": "it took more than 0.2 s of processor time",
     }.items():
         assert words in reasons[name]
+
+
+def test_a_guest_whose_graph_isnt_there_is_told_before_any_request(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "guest.wat").write_text("(module)")
+    (tmp_path / "net.onnx").write_bytes(onnx_models.relu())
+    about = {"path": "guest.wat", "serves": "http", "graphs": ["colour", "net-*", "c*"]}
+    file = tmp_path / "graphs.toml"
+    file.write_text(as_toml({"graphs": {"colours": {"path": "net.onnx"}}, "guests": {"mine": about}}))
+    ModelRegistry(wasi_nn.Registry(file), 1.0)
+    assert caplog.messages == [
+        "guest 'mine' may load the graph 'colour', and no graph has this name; did you mean colours?",
+        "guest 'mine' may load the graph 'net-*', and no graph has this name",
+    ]
 
 
 def test_a_reload_brings_new_guests_and_keeps_old_ones_that_work(tmp_path: Path) -> None:

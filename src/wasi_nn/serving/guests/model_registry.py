@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from wasi_nn.errors import GuestError
+from wasi_nn.errors import GuestError, nearest
 from wasi_nn.loading.named_graph import NamedGraph
 from wasi_nn.loading.served_guest import Serves
 from wasi_nn.serving.guests.kinds import kind_of
@@ -99,6 +99,11 @@ class ModelRegistry:
     def _read_guests(self) -> None:
         self._guests = {name: guest for name, guest in self._registry.guests.items() if _serves_model(guest)}
         self._described = {name: NamedGraph(guest.path) for name, guest in self._guests.items()}
+        for name, guest in self._registry.guests.items():
+            for pattern in guest.graphs:
+                if not any(fnmatchcase(graph, pattern) for graph in self._registry):
+                    near = nearest(pattern, self._registry)
+                    logger.warning("guest %r may load the graph %r, and no graph has this name%s", name, pattern, near)
 
 
 def _serves_model(guest: ServedGuest) -> bool:

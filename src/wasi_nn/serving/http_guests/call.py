@@ -133,9 +133,9 @@ class GuestCall:
             lines = [f"  | {printable(line)}" for line in printed[:_MOST_SHOWN].decode("utf-8", "replace").splitlines()]
             if len(printed) > _MOST_SHOWN:
                 lines.append(f"  ... {len(printed) - _MOST_SHOWN} bytes more")
-            logger.warning("guest %s, request %s, printed:\n%s", self._handler.name, self._id, "\n".join(lines))
+            logger.warning("guest %r, request %s, printed:\n%s", self._handler.name, self._id, "\n".join(lines))
         if failure is not None and not self._reason:
-            logger.warning("guest %s, request %s: %s", self._handler.name, self._id, one_line(failure))
+            logger.warning("guest %r, request %s: %s", self._handler.name, self._id, one_line(failure))
             if self.failure is None:
                 is_late = asyncio.get_running_loop().time() >= self._until  # then the guest's own clock was quicker
                 self.failure = _late() if is_late else ServingError(Reason.FAILED, _FAILED)

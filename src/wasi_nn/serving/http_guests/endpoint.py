@@ -134,7 +134,7 @@ class Endpoint:
         try:
             await answer.wait_for_head()
         except GuestError as error:
-            logger.warning("guest %s, request %s: %s", self._handler.name, scope["facts"].id, one_line(error))
+            logger.warning("guest %r, request %s: %s", self._handler.name, scope["facts"].id, one_line(error))
             raise ServingError(Reason.FAILED, "the guest gave no answer") from None
         head = answer.head
         if head is None or (call.failure is not None and not answer.is_whole):
@@ -157,7 +157,7 @@ class Endpoint:
             return
         if not answer.is_whole:
             failure = call.failure or ServingError(Reason.FAILED, "the guest didn't end its answer")
-            logger.warning("guest %s, request %s: %s", self._handler.name, facts.id, failure.message)
+            logger.warning("guest %r, request %s: %s", self._handler.name, facts.id, failure.message)
             raise failure
         if has_content:
             _check_length(head, size, is_whole=True)
@@ -168,7 +168,7 @@ class Endpoint:
         facts = scope["facts"]
         facts.status, facts.outcome, facts.error = status, Reason.FAILED.value, error
         if text:
-            logger.warning("guest %s, request %s: %s: %s", self._handler.name, facts.id, error, printable(text[:1000]))
+            logger.warning("guest %r, request %s: %s: %s", self._handler.name, facts.id, error, printable(text[:1000]))
         response = as_json({"error": f"the guest refused the request: {error}"}, status)
         await response(scope, _no_more, send)
 

@@ -101,11 +101,11 @@ class Handlers:
                 prefix = _mount_of(name, described)
                 try:
                     if self._mounts[prefix] != name:
-                        raise GuestError(f"its path {prefix} is that of guest {self._mounts[prefix]}")
+                        raise GuestError(f"its path {prefix} is that of guest {self._mounts[prefix]!r}")
                     handler = await in_thread(partial(self._handler, name, described))
                 except (WasiNNError, OSError) as error:
                     self._failures[name] = one_line(error)
-                    logger.error("guest %s can't be served: %s", name, one_line(error))
+                    logger.error("guest %r can't be served: %s", name, one_line(error))
                     continue
                 self._failures.pop(name, None)
                 if name in self.handlers:
