@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager
 
 from wasmtime import Engine, Store
 from wasmtime.component import Component, ComponentInstanceType, ExportIndex, FuncType, Linker, ResultType
@@ -36,38 +37,52 @@ def link_component(
     return lambda: _call(linker, store, component, run)
 
 
-class PreparedComponent:
-    """A component that is linked once for many runs. Raises `GuestError` as `link_component` does."""
+class SharedFunctions:
+    """The host functions of a component in a linker for many runs, each of which has its own session."""
 
-    def __init__(self, name: str, component: Component, engine: Engine, allow_http: bool) -> None:
-        self._name = name
-        self._imports = list(component.type.imports(engine))
-        self._used = bridge.marked(self._imports)
+    def __init__(self, linker: Linker, imports: Collection[str]) -> None:
+        self._imports = imports
         self._functions = FunctionsOfRuns()
-        self._linker = Linker(engine)
-        http = any(imported.startswith("wasi:http/") for imported in self._imports)
-        self._has_http = http and allow_http
-        define_wasip2(self._linker, http=self._has_http)
-        define_functions(self._linker, host_functions.define, self._imports, self._used, self._function)
-        if http and not allow_http:
-            self._linker.define_unknown_imports_as_traps(component)
-        self._run = run_of(name, component, engine, self._imports)
+        define_functions(linker, host_functions.define, imports, bridge.marked(imports), self._function)
 
     def _function(self, instance: str, function: str) -> host_functions.HostFunction:
         return self._functions.function(f"{instance}/{function}")
 
-    def link(self, component: Component, store: Store, wasi: Wasi, session: Session) -> Callable[[], int]:
-        """`link_component` for one run."""
-        require_allowed(self._name, self._used, session.extensions)
-        wasi.set_in(store, http=self._has_http)
+    def those_of(self, session: Session) -> AbstractContextManager[None]:
+        """A block that runs the component on this thread, over this session."""
         abis = abis_of(session, self._imports)
 
         def function(name: str) -> host_functions.HostFunction:
             instance, _, own_name = name.rpartition("/")
             return abis[instance].function(own_name)
 
+        return self._functions.those_of(MadeWhenCalled(function))
+
+
+class PreparedComponent:
+    """A component that is linked once for many runs. Raises `GuestError` as `link_component` does."""
+
+    def __init__(self, name: str, component: Component, engine: Engine, allow_http: bool) -> None:
+        self._name = name
+        imports = list(component.type.imports(engine))
+        self._used = bridge.marked(imports)
+        self._linker = Linker(engine)
+        http = any(imported.startswith("wasi:http/") for imported in imports)
+        self._has_http = http and allow_http
+        define_wasip2(self._linker, http=self._has_http)
+        self._functions = SharedFunctions(self._linker, imports)
+        if http and not allow_http:
+            self._linker.define_unknown_imports_as_traps(component)
+        self._run = run_of(name, component, engine, imports)
+
+    def link(self, component: Component, store: Store, wasi: Wasi, session: Session) -> Callable[[], int]:
+        """`link_component` for one run."""
+        require_allowed(self._name, self._used, session.extensions)
+        wasi.set_in(store, http=self._has_http)
+        functions = self._functions.those_of(session)
+
         def start() -> int:
-            with self._functions.those_of(MadeWhenCalled(function)):
+            with functions:
                 return _call(self._linker, store, component, self._run)
 
         return start

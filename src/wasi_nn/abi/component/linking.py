@@ -11,7 +11,6 @@ from wasmtime.component import Component, Linker, LinkerInstance
 from wasi_nn.abi.component import bridge, host_functions
 from wasi_nn.abi.component.bridge_functions import FUNCTIONS, ComponentAbi, Signature
 from wasi_nn.abi.component.host_functions import HostFunction
-from wasi_nn.abi.component.typed_functions import caller
 from wasi_nn.arguments import require_kind
 from wasi_nn.session.session import Session
 
@@ -97,21 +96,6 @@ def abis_of(session: Session, imports: Collection[str]) -> dict[str, ComponentAb
 
         abis[bridge.SERVING_HOST] = ServingAbi(session)
     return abis
-
-
-def add_shared_functions(linker: Linker, imports: Collection[str], extensions: Collection[str]) -> type[ComponentAbi]:
-    """`add_functions` for a linker that several guests use at once: each function is looked up among those that the
-    thread of a guest has (`typed_functions.caller.nn`). Returns the class that makes them for a session, whose
-    `extensions` must be these."""
-
-    def define_shared(
-        instance: LinkerInstance, name: str, parameters: tuple[str, ...], result: str | None, function: HostFunction
-    ) -> None:
-        if function is not _do_nothing:
-            function = lambda *arguments: caller.nn[name](*arguments)  # noqa: E731
-        host_functions.define(instance, name, parameters, result, function)
-
-    return type(add_functions(linker, Session(extensions=extensions), define_shared, imports))
 
 
 def _do_nothing() -> None:

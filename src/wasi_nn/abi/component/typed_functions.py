@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wasmtime.component import LinkerInstance, ResourceType
@@ -30,8 +30,6 @@ class Caller(threading.local):
     """What `define` gives to functions."""
     resources: Resources
     """The objects behind the guest's resources."""
-    nn: Mapping[str, Callable[..., Any]]
-    """The functions behind wasi:nn (`linking.add_shared_functions`)."""
 
 
 caller = Caller()

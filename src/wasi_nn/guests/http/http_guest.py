@@ -9,7 +9,6 @@ from wasmtime import Engine, ExitTrap, Store, Trap, WasmtimeError
 from wasmtime.component import Component, ComponentInstanceType, Linker
 
 from wasi_nn.abi.component import bridge
-from wasi_nn.abi.component.linking import add_shared_functions
 from wasi_nn.abi.component.resources import Resources
 from wasi_nn.abi.component.typed_functions import caller
 from wasi_nn.abi.component.values import VALUE_SIZE, Frame
@@ -19,16 +18,15 @@ from wasi_nn.abi.http.vocabulary import own
 from wasi_nn.abi.wasmtime_c_api import ADDRESS, SIZE, quick_symbol, require_success, symbol
 from wasi_nn.errors import GuestError, GuestTrap
 from wasi_nn.guests import guest_file
+from wasi_nn.guests.component_linking import SharedFunctions
 from wasi_nn.guests.extensions import require_allowed
 from wasi_nn.guests.http.sandbox import Sandbox, opened
 from wasi_nn.guests.http.streams import StreamsHelper, send_stdout_to_stderr
-from wasi_nn.guests.prepared import MadeWhenCalled
 from wasi_nn.guests.store_limits import MemoryCounts
 from wasi_nn.session.policy import EXTENSIONS
 
 if TYPE_CHECKING:
     from wasi_nn.abi.http.exchange import Exchange
-    from wasi_nn.session.session import Session
 
 HANDLER = "wasi:http/incoming-handler@0.2."
 """The beginning of the name of the interface that such a guest exports; the number of a patch follows."""
@@ -60,12 +58,11 @@ class HttpGuest:
             raise GuestError(f"{name} answers no HTTP requests: it exports no '{HANDLER}x' with its function 'handle'")
         self._handle = handle
         require_allowed(name, bridge.marked(imports), EXTENSIONS)
-        self._takes_byte_strings = "byte-strings" in bridge.marked(imports)
         self._linker = Linker(engine)
         self._linker.add_wasip2()
         send_stdout_to_stderr(self._linker, imports)
         add_http(self._linker, imports)
-        self._nn = add_shared_functions(self._linker, imports, EXTENSIONS)
+        self._functions = SharedFunctions(self._linker, imports)
 
     def answer(self, exchange: Exchange, sandbox: Sandbox) -> None:
         """Have the guest answer a request, in a sandbox of its own, on this thread. Returns when the guest has ended.
@@ -81,7 +78,8 @@ class HttpGuest:
         ):
             wasi.set_in(store)
             try:
-                self._run(store, exchange, session)
+                with self._functions.those_of(session):
+                    self._run(store, exchange)
             except (Trap, WasmtimeError) as error:
                 if session.interruption is not None:
                     raise session.interruption from None
@@ -90,11 +88,9 @@ class HttpGuest:
         if sandbox.output.excess:
             raise GuestTrap(sandbox.output.excess)
 
-    def _run(self, store: Store, exchange: Exchange, session: Session) -> None:
-        session.takes_byte_strings = self._takes_byte_strings
+    def _run(self, store: Store, exchange: Exchange) -> None:
         running = Running(exchange, self._helper.in_store(store))
         caller.state, caller.resources = running, Resources(_MOST_RESOURCES)
-        caller.nn = MadeWhenCalled(self._nn(session).function)
         try:
             instance = self._linker.instantiate(store, self._component)
             function = instance.get_func(store, self._handle)
@@ -112,7 +108,7 @@ class HttpGuest:
                     _delete(at + place * VALUE_SIZE)
         finally:
             caller.state = None
-            del caller.resources, caller.nn
+            del caller.resources
 
 
 def handler_of(component: Component, engine: Engine) -> str | None:

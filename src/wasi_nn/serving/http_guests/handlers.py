@@ -90,8 +90,9 @@ class Handlers:
             served = {name: await in_thread(partial(_serves_http, it)) for name, it in self._registry.guests.items()}
             guests = {name: it for name, it in self._registry.guests.items() if served.get(name)}
             mounts = sorted(((_mount_of(name, it), name) for name, it in guests.items()), key=lambda it: -len(it[0]))
-            self._mounts = dict(reversed(mounts))  # of two with one path, the first has it
-            self._mounts = {path: self._mounts[path] for path, _ in mounts}
+            self._mounts = {}
+            for path, name in mounts:
+                self._mounts.setdefault(path, name)  # of two with one path, the first has it
             for name in set(self.handlers) - set(guests):
                 self._retire(self.handlers.pop(name))
                 del self._endpoints[name]
