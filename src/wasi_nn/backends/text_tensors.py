@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,3 +24,19 @@ def text_of(data: Array) -> str:
 def bytes_of(text: str) -> Array:
     """A text in UTF-8: u8[bytes]."""
     return np.frombuffer(bytearray(text.encode()), np.uint8)
+
+
+def read_all(pieces: Iterable[str], options: Mapping[str, Any], sink: Callable[[bytes], object] | None) -> None:
+    """Have a text written to its end; each piece goes to `sink` as it comes, if the guest's options ask for that."""
+    if options.get("stream-stdout") is not True:
+        sink = None
+    for piece in pieces:
+        if sink is not None:
+            sink(piece.encode())
+
+
+def require_pieces(*, is_embedding: bool) -> None:
+    """Raise `NNError` with `unsupported-operation` for an embedding, of which there are no pieces."""
+    if is_embedding:
+        message = "an embedding comes all at once, not piece by piece: call compute"
+        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)

@@ -15,7 +15,7 @@ from wasi_nn.backends.ggml.embedding import embedded, has_several_texts
 from wasi_nn.backends.ggml.image_option import IMAGE
 from wasi_nn.backends.ggml.images import MAX_PROMPT, text_bytes
 from wasi_nn.backends.ggml.slots import Waiter
-from wasi_nn.backends.text_tensors import bytes_of, text_of
+from wasi_nn.backends.text_tensors import bytes_of, read_all, require_pieces, text_of
 from wasi_nn.errors import ErrorCode, NNError, PromptTooLong
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.runner import Runner
@@ -53,19 +53,13 @@ class GgmlRunner(Runner):
                 text, tokens = embedded(engine, prompt, options, work)
             return [bytes_of(text), _metadata(tokens, 0)]
         completion = self._begun(engine, prompt, options, self._graph.completion_request(options))
-        sink = self.text_sink if options.get("stream-stdout") is True else None
-        for piece in completion:
-            if sink is not None:
-                sink(piece.encode())
+        read_all(completion, options, self.text_sink)
         return _outputs(completion)
 
     def steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array]]:
         """A piece for each token. It is empty for a token that is part of a character, except for the last part."""
         engine, prompt, options = self._prepare(*inputs)
-        if engine.settings.embedding:
-            raise NNError(
-                ErrorCode.UNSUPPORTED_OPERATION, "an embedding comes all at once, not piece by piece: call compute"
-            )
+        require_pieces(is_embedding=engine.settings.embedding)
         completion_request = self._graph.completion_request(options)
         completion_request.pop("stop", None)  # as in WasmEdge: its guests see the whole text, and may end it themselves
         completion = self._begun(engine, prompt, options, completion_request)

@@ -8,22 +8,20 @@ inputs and outputs are those that the server tells. Options beside those of `was
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from wasi_nn.backends.backend import Backend
-from wasi_nn.backends.devices import REMOTE, Device
+from wasi_nn.backends.devices import Device
 from wasi_nn.backends.oip.graph import OipGraph
 from wasi_nn.backends.oip.metadata import described
 from wasi_nn.backends.oip.server import OipServer, imported_grpc
 from wasi_nn.backends.options import Check, is_names, is_text, taking
 from wasi_nn.backends.remote.addresses import RemoteModel
-from wasi_nn.backends.remote.calls import Call
 from wasi_nn.backends.remote.failover import Servers
 from wasi_nn.backends.remote.settings import check, settings_of
+from wasi_nn.backends.remote_backend import RemoteBackend, ask_about
 from wasi_nn.errors import ErrorCode, ModelNotFound, NNError
 from wasi_nn.graph.graph import Graph
-from wasi_nn.types import ExecutionTarget, GraphEncoding
+from wasi_nn.types import GraphEncoding
 
 
 @taking("the version of a model, such as 3")
@@ -32,10 +30,9 @@ def _is_version(value: Any) -> bool:
 
 
 _OPTIONS: dict[str, Check] = {"version": _is_version, "optional": is_names}
-_TIME_TO_LOAD = 30.0  # seconds for all servers together
 
 
-class OipBackend(Backend):
+class OipBackend(RemoteBackend):
     """See `wasi_nn.backends.Backend`."""
 
     encoding = GraphEncoding.AUTODETECT
@@ -45,23 +42,13 @@ class OipBackend(Backend):
     schemes = ("grpc", "grpcs")
     works_in_forks = False
 
-    def sniff(self, model: memoryview) -> bool:
-        return False
-
-    def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        raise NNError(ErrorCode.UNSUPPORTED_OPERATION, "oip runs models on other servers, not those in files")
-
     def load_remote(self, model: RemoteModel, options: Mapping[str, Any]) -> Graph:
         self.check_options(options)
         settings = settings_of(options)
-        for address in model.addresses:
-            settings.require_safe(address, is_encrypted=model.scheme == "grpcs")
-        version = str(options.get("version", ""))
-        made = [OipServer(address, settings, version, has_tls=model.scheme == "grpcs") for address in model.addresses]
-        servers = Servers(made, rotates=settings.rotates, repeats=True)  # a description may always be asked for again
-        call = Call(_TIME_TO_LOAD)
+        has_tls, version = self.has_tls(model, settings), str(options.get("version", ""))
+        made = [OipServer(address, settings, version, has_tls=has_tls) for address in model.addresses]
         try:
-            answer, server = servers.ask(call, lambda server: (server.described(call), server))
+            answer, server = ask_about(made, settings, lambda server, call: (server.described(call), server))
         except NNError as error:
             if error.code is ErrorCode.NOT_FOUND:
                 raise ModelNotFound(error.message) from None
@@ -76,4 +63,4 @@ class OipBackend(Backend):
 
     def list_devices(self) -> Sequence[Device]:
         imported_grpc()  # without it, there is no device
-        return [REMOTE]
+        return super().list_devices()

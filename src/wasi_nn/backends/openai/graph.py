@@ -12,8 +12,7 @@ from wasi_nn.backends.openai.completion import Completion
 from wasi_nn.backends.openai.embedding import embedded
 from wasi_nn.backends.openai.options import MESSAGES, guest_options, most_tokens, parameters
 from wasi_nn.backends.remote.calls import CallingRunner
-from wasi_nn.backends.text_tensors import bytes_of, text_of
-from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.backends.text_tensors import bytes_of, read_all, require_pieces, text_of
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.outputs import Outputs
 from wasi_nn.graph.runner import ABSENT, Runner
@@ -92,18 +91,13 @@ class _OpenAIRunner(CallingRunner):
             text, tokens = embedded(graph.servers, self.new_call(), text_of(inputs[0]), has_several=several)
             return [bytes_of(text), _metadata(tokens, 0)]
         completion = self._begun(inputs[0], options, with_stop=True)
-        sink = self.text_sink if options.get("stream-stdout") is True else None
-        for piece in completion:
-            if sink is not None:
-                sink(piece.encode())
+        read_all(completion, options, self.text_sink)
         return _outputs(completion)
 
     def steps(self, inputs: Sequence[Array]) -> Generator[Sequence[Array], None, Sequence[Array]]:
         """A piece for each event of the server, which has one token or some. There are as many pieces as tokens: the
         last ones are empty where an event had several. As with ggml, `reverse-prompt` doesn't end such a text."""
-        if self._graph.operator_options.get("embedding"):
-            message = "an embedding comes all at once, not piece by piece: call compute"
-            raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
+        require_pieces(is_embedding=bool(self._graph.operator_options.get("embedding")))
         completion = self._begun(inputs[0], self._graph.options(inputs[1]), with_stop=False)
         pieces = 0
         for piece in completion:
