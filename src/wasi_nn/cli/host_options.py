@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from wasi_nn.cli import PROGRAM, UsageError, extension_options, graph_options, limit_options
@@ -94,14 +94,10 @@ def environment(options: argparse.Namespace) -> Mapping[str, str]:
 
 def directories(options: argparse.Namespace) -> Mapping[str, Directory]:
     """The directories that the options give the guest. Raises `UsageError`."""
-    return _directories(options.dir)
-
-
-def _directories(texts: Sequence[str]) -> dict[str, Directory]:
     from wasi_nn.errors import GuestError
     from wasi_nn.guests.directories import require_distinct
 
-    dirs = [_directory(text) for text in texts]
+    dirs = [_directory(text) for text in options.dir]
     try:
         require_distinct(path for path, _ in dirs)
     except GuestError as error:

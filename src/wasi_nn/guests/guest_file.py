@@ -15,6 +15,7 @@ from wasi_nn.abi.core import extensions, serving
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER, end_if_cut_short
 from wasi_nn.errors import GuestError, GuestTrap, one_line, printable
+from wasi_nn.guests.engine import SOURCE_LINES
 from wasi_nn.guests.makes import is_core_of_component, listed, make_of_module, why_not_compiled
 from wasi_nn.guests.store_limits import COMPONENT_MEMORIES, MODULE_MEMORIES
 from wasi_nn.limits.limits import Limits, how_to_raise
@@ -179,7 +180,7 @@ def _has(linker: Linker, store: Store, item: wasmtime.ImportType) -> bool:
     return True
 
 
-_ADVICE = "note: using the `WASMTIME_BACKTRACE_DETAILS"  # which the command follows by itself
+_ADVICE = f"note: using the `{SOURCE_LINES}"  # which the command follows by itself
 
 
 def guest_error(name: str, error: Trap | WasmtimeError, limits: Limits) -> GuestError:

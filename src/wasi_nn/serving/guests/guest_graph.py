@@ -16,11 +16,11 @@ from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.guest_types import STRINGS
 from wasi_nn.graph.runner import ABSENT, Runner
 from wasi_nn.graph.tensor_info import TensorInfo
-from wasi_nn.guests.directories import Directory
 from wasi_nn.host import Host
 from wasi_nn.limits.limits import HostLimits
 from wasi_nn.process.threads import Call
 from wasi_nn.serving.guests.answers import checked_outputs
+from wasi_nn.serving.guests.kinds import directories_of
 from wasi_nn.serving.guests.request_queue import RequestQueue
 from wasi_nn.session.guest_requests import Fault, GuestRequest
 from wasi_nn.types import dtype_named
@@ -58,10 +58,7 @@ class GuestGraph(Graph):
             limits=guest.limits,
             totals=HostLimits(computes=None, workers=None),
         )
-        self._dirs = {
-            path: Directory(directory.path, read_only=not directory.writable)
-            for path, directory in guest.directories.items()
-        }
+        self._dirs = directories_of(guest)
         self._compiled = self._host.compile(guest.path)
         self._try_out(longest)
 

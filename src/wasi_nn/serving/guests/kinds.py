@@ -1,4 +1,5 @@
-"""What a guest of a file of graphs serves: what the operator says, or what its imports and exports show."""
+"""What a guest of a file of graphs serves: what the operator says, or what its imports and exports show. And the
+directories that it has."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from wasi_nn.abi.core import serving
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER, Malformed, WasmReader, sections
 from wasi_nn.errors import GuestError
 from wasi_nn.guests import guest_file
+from wasi_nn.guests.directories import Directory
 from wasi_nn.loading.served_guest import ServedGuest, Serves
 
 _HTTP_HANDLER = re.compile(r"wasi:http/incoming-handler@0\.2\.")
@@ -33,6 +35,11 @@ def kind_of(guest: ServedGuest) -> Serves:
         f"{guest_file.name_of(guest.path)} neither imports wasi-nn:serving nor exports wasi:http/incoming-handler: "
         'say what it serves, serves = "model" or serves = "http"'
     )
+
+
+def directories_of(guest: ServedGuest) -> dict[str, Directory]:
+    """The directories of a guest, as a run takes them."""
+    return {path: Directory(it.path, read_only=not it.writable) for path, it in guest.directories.items()}
 
 
 def _imports_and_exports(wasm: bytes) -> Iterator[str]:

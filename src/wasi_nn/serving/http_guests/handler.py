@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from wasi_nn.guests.arguments import RunArguments, run_arguments
-from wasi_nn.guests.directories import Directory
 from wasi_nn.guests.http.cgi_guest import CgiGuest
 from wasi_nn.guests.http.http_guest import HttpGuest
 from wasi_nn.guests.http.sandbox import Sandbox
@@ -17,6 +16,7 @@ from wasi_nn.guests.output import Output
 from wasi_nn.limits.compute_guard import ComputeGuard, Turns as ComputeTurns
 from wasi_nn.serving.compute_queue import ComputeQueue, Turns
 from wasi_nn.serving.failures import Reason, ServingError
+from wasi_nn.serving.guests.kinds import directories_of
 from wasi_nn.serving.http_guests.answer import CgiAnswer, GuestAnswer
 from wasi_nn.session.session import Session
 from wasi_nn.tracing.recording import RecordingSession
@@ -62,10 +62,7 @@ class Handler:
         self._guest = guest
         self._shared = shared
         self._arguments: RunArguments = run_arguments(
-            described.arguments,
-            described.environment,
-            {path: Directory(it.path, read_only=not it.writable) for path, it in described.directories.items()},
-            None,
+            described.arguments, described.environment, directories_of(described), None
         )
 
     def require_room(self) -> None:
