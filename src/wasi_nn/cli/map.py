@@ -104,7 +104,8 @@ def main(options: argparse.Namespace) -> int:
         raise UsageError("--retry-failed needs --resume")
     from wasi_nn.cli.map_inputs import Inputs
     from wasi_nn.cli.map_results import Results
-    from wasi_nn.mapping.guest_map import GuestMap, processors
+    from wasi_nn.mapping.guest_map import GuestMap
+    from wasi_nn.process.processors import processors
 
     dirs, env = host_options.directories(options), host_options.environment(options)
     inputs = Inputs(options.inputs, options.from_file, options.give, b"\0" if options.null else b"\n")

@@ -6,7 +6,6 @@ them, it ends the process. A guest could cause that: it uses up all descriptors 
 
 from __future__ import annotations
 
-import os
 import threading
 
 from wasmtime import Linker, Module, Store, WasiConfig
@@ -15,6 +14,7 @@ from wasi_nn.errors import GuestError, NNError, one_line
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.process import forks
 from wasi_nn.process.descriptors import require_free_descriptors
+from wasi_nn.process.processors import processors
 from wasi_nn.process.threads import Call, require_threads
 
 _DESCRIPTORS = 8  # wasmtime 49 was seen to open three: a poll, a copy of it, and the descriptor that wakes it
@@ -48,7 +48,7 @@ class _Start:
             try:
                 forks.start("wasmtime's WASI")
                 require_free_descriptors(_DESCRIPTORS)
-                require_threads(1 + _processors())
+                require_threads(1 + processors())  # the engine starts a thread for each
                 call = Call(_write_nothing)
             except (NNError, RuntimeError) as error:
                 raise GuestError(f"WASI can't be started: {one_line(error)}") from error
@@ -73,11 +73,6 @@ def start_wasi() -> None:
     started WASI.
     """
     _start.make()
-
-
-def _processors() -> int:
-    """The number of processors that this process may use: the engine starts a thread for each."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _write_nothing() -> None:

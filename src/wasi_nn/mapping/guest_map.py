@@ -21,6 +21,7 @@ from wasi_nn.guests.arguments import run_arguments
 from wasi_nn.mapping.items import MapItem, as_item, name_of
 from wasi_nn.mapping.results import MapResult
 from wasi_nn.mapping.room import Room
+from wasi_nn.process.processors import processors
 
 if TYPE_CHECKING:
     from wasmtime import Module
@@ -37,11 +38,6 @@ Item = str | bytes | os.PathLike[str] | MapItem
 _AHEAD = 16  # items for each job that are under way, or that wait for the result of an earlier item
 _MOST_BYTES = 64 * 2**20  # of results that wait; further items begin when there are fewer
 _LOOK_EVERY = 0.05  # seconds: how often a map that was stopped sees whether its guests have ended
-
-
-def processors() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def as_jobs(jobs: Any) -> int:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 
 from wasi_nn.limits.limits import require_positive
+from wasi_nn.process.processors import processors
 from wasi_nn.settings import how_to_set
 
 _LONGEST = 10.0**9  # seconds: more is no time that a clock of the event loop takes
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class ServingLimits:
     Raises `NNError` with `invalid-argument` for a value that isn't positive.
     """
 
-    computes: int = field(default_factory=_processors)
+    computes: int = field(default_factory=processors)
     queue: int = 64
     total_queue: int = 256
     request_time: float = 60.0

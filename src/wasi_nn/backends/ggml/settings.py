@@ -13,6 +13,7 @@ from wasi_nn.backends.ggml.files import ExtraFiles
 from wasi_nn.backends.ggml.gguf import Header
 from wasi_nn.backends.ggml.options import BATCH, FLASH_ATTENTION, Options
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.process.processors import processors
 from wasi_nn.settings import how_to_set_option
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def load_settings(operator_options: Options, guest_options: Options, header: Hea
     ubatch = batch if embedding else min(options.get("ubatch-size", 512), batch)
     if operator_options.get("mmproj"):  # llama.cpp ends the process for an image that doesn't fit into one batch
         batch = ubatch = max(ubatch, min(_WHOLE_BATCH, context))
-    cores = len(os.sched_getaffinity(0))
+    cores = processors()
     threads = min(options.get("threads", 0) or cores, cores)
     layers = options.get("n-gpu-layers", -1)
     return LoadSettings(
