@@ -37,7 +37,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--atol",
         type=float,
         metavar="A",
-        help="how far floats may differ on top of --rtol (defaults by type: docs/trace.md)",
+        help="how far floats may differ on top of --rtol (defaults by type: docs/how-to/trace.md)",
     )
     parser.add_argument("trace", metavar="FILE", help="the trace; FILE.data has its data")
     parser.set_defaults(main=main, module="wasi_nn.tracing.replay")
