@@ -82,7 +82,9 @@ def _switch(head: str, title: str, of: str, cases: list[tuple[str, str]], otherw
 def _names(name: str, words: list[Word], prefix: str) -> Iterator[str]:
     cases = [(_spelled(word, prefix), f'"{word.name}"') for word in words]
     otherwise = f'"{name}(" + strconv.Itoa(int({name[0].lower()})) + ")"'
-    yield from _switch(f"({name[0].lower()} {name}) String() string", "String gives the word.", name[0].lower(), cases, otherwise)
+    yield from _switch(
+        f"({name[0].lower()} {name}) String() string", "String gives the word.", name[0].lower(), cases, otherwise
+    )
 
 
 def _numbers(name: str, words: list[Word], core: Callable[[Word], int | None]) -> Iterator[str]:
