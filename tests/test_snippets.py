@@ -28,6 +28,7 @@ from page_blocks import RUNNABLE, blocks_of, commands, indented_commands, same
 
 import wasi_nn
 from wasi_nn import cli
+from wasi_nn.guests.engine import SOURCE_LINES
 
 COMPONENTS = C_GUESTS.parent / "component"
 EXAMPLE = C_GUESTS.parent / "example"
@@ -267,9 +268,10 @@ def need_all_of(pages: Sequence[str]) -> None:
 
 
 def test_the_guest_in_python_that_a_page_builds(
-    folder_after: Callable[..., Path], write: Callable[[str, bytes], Path]
+    folder_after: Callable[..., Path], write: Callable[[str, bytes], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need_all_of(["docs/reference/components.md"])
+    monkeypatch.setenv(SOURCE_LINES, "1")  # as in the command, whose compiled guest this host takes
     folder = folder_after("docs/reference/components.md")
     guest, compiled = folder / "there" / "app.wasm", folder / "home" / ".cache" / "wasi-nn" / "compiled"
     host = wasi_nn.Host({"relu": onnx_models.relu(["n"])}, cache=compiled)
