@@ -55,12 +55,17 @@
   (global $contexts (mut i32) (i32.const 0))
   (global $last_handle (mut i32) (i32.const 0)) ;; handles are never used again
 
-  ;; The name of an input, written to a place in memory; returns its length, of at most $longest_name bytes.
+  ;; The names of inputs. `wasi-nn component` writes other functions here if it knows names: $names_of gives the number
+  ;; of a named graph's names, $has_input whether there is an input of an index, and $write_name writes its name into
+  ;; memory and returns its length, of at most $longest_name bytes.
   ;; names: begin
   (global $longest_name i32 (i32.const 10))
 
   (func $names_of (param $graph i32) (param $length i32) (result i32)
     (i32.const 0))
+
+  (func $has_input (param $names i32) (param $index i32) (result i32)
+    (i32.const 1))
 
   (func $write_name (param $names i32) (param $index i32) (param $to i32) (result i32)
     (call $write_number (local.get $index) (local.get $to)))
@@ -84,14 +89,18 @@
   (func $pointer_out_of_bounds
     unreachable)
 
-  ;; Trap unless so many items of a size are in memory. No items may be anywhere.
+  ;; Trap unless so many items of a size are in memory, and outside of the adapter's page. No items may be anywhere.
   (func $check (param $at i32) (param $count i32) (param $size i64)
-    (if (i32.and
-          (i32.ne (local.get $count) (i32.const 0))
-          (i64.gt_u
-            (i64.add (i64.extend_i32_u (local.get $at))
-              (i64.mul (i64.extend_i32_u (local.get $count)) (local.get $size)))
-            (i64.shl (i64.extend_i32_u (memory.size)) (i64.const 16))))
+    (local $begin i64) (local $end i64) (local $page i64)
+    (if (i32.eqz (local.get $count)) (then (return)))
+    (local.set $begin (i64.extend_i32_u (local.get $at)))
+    (local.set $end
+      (i64.add (local.get $begin) (i64.mul (i64.extend_i32_u (local.get $count)) (local.get $size))))
+    (if (i64.gt_u (local.get $end) (i64.shl (i64.extend_i32_u (memory.size)) (i64.const 16)))
+      (then (call $pointer_out_of_bounds)))
+    (local.set $page (i64.extend_i32_u (global.get $page)))
+    (if (i32.and (i64.lt_u (local.get $begin) (i64.add (local.get $page) (i64.const 65536)))
+          (i32.and (i64.gt_u (local.get $end) (local.get $page)) (i64.ne (local.get $page) (i64.const 0))))
       (then (call $pointer_out_of_bounds))))
 
   ;; An address for so many bytes: no address at all if there are none, so that the host doesn't look at it.
@@ -318,6 +327,8 @@
     (if (i32.or (i32.gt_u (local.get $rank) (i32.const 64)) (i32.gt_u (local.get $type) (i32.const 5)))
       (then (return (i32.const 1))))
     (if (i32.eqz (local.tee $context (call $find (global.get $contexts) (local.get $context))))
+      (then (return (i32.const 1))))
+    (if (i32.eqz (call $has_input (i32.load offset=12 (local.get $context)) (local.get $index)))
       (then (return (i32.const 1))))
     (drop (call $begin))
     (if (local.get $rank)

@@ -22,8 +22,8 @@ _DIGITS = 10  # of the largest index
 
 
 def with_names(text: str, names: Mapping[str | None, Sequence[str]]) -> str:
-    """The adapter's text with the names of the inputs of graphs, by the names of the graphs. Those of None are for all
-    other graphs. An input without a name keeps its index."""
+    """The adapter's text with the names of all inputs of graphs, by the names of the graphs. Those of None are for all
+    other graphs; without them, the inputs of other graphs have their indexes as names."""
     before, _, rest = text.partition(_BEGIN)
     after = rest.partition(_END)[2]
     return f"{before}{_BEGIN}{_functions(names)}{_END}{after}"
@@ -45,11 +45,19 @@ def _functions(names: Mapping[str | None, Sequence[str]]) -> str:
         for graph, inputs in names.items()
         for index, name in enumerate(inputs)
     )
+    counted = "".join(
+        f"    (if (i32.eq (local.get $names) (i32.const {numbers[graph]})) (then\n"
+        f"      (return (i32.lt_u (local.get $index) (i32.const {len(inputs)})))))\n"
+        for graph, inputs in names.items()
+    )
     return f"""\
   (global $longest_name i32 (i32.const {longest}))
 
   (func $names_of (param $graph i32) (param $length i32) (result i32)
 {found}    (i32.const 0))
+
+  (func $has_input (param $names i32) (param $index i32) (result i32)
+{counted}    (i32.const 1))
 
   (func $write_name (param $names i32) (param $index i32) (param $to i32) (result i32)
 {written}    (call $write_number (local.get $index) (local.get $to)))
