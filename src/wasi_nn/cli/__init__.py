@@ -19,7 +19,21 @@ from typing import NoReturn
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 PROGRAM = "wasi-nn"
-_SUBCOMMANDS = ("run", "map", "replay", "graphs", "inspect", "backends", "serve", "sdk", "new", "component")
+_SECTIONS = {
+    "run guests": ("run", "map", "replay"),
+    "look at models, guests and this machine": ("inspect", "graphs", "backends"),
+    "serve graphs and guests": ("serve",),
+    "make guests": ("new", "sdk", "component"),
+}
+"""The subcommands, each the name of a module of this package, as `--help` groups them."""
+_SUBCOMMANDS = tuple(name for names in _SECTIONS.values() for name in names)
+_EPILOG = """\
+To begin, let a guest of this package tell the colour of a picture:
+
+  cp "$(wasi-nn sdk)"/c/*.wasm "$(wasi-nn sdk)"/example/* .
+  wasi-nn run --graph colours=colours.onnx --dir . classify.wasm \\
+      --graph colours --labels colours.txt apple.ppm
+"""
 FAILURE, USAGE, TRAP = 1, 2, 134
 
 ENCODINGS = tuple(encoding.value for encoding in GraphEncoding)
@@ -63,14 +77,22 @@ def command() -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
     """Run the command; returns its exit code. `own_process`: whether this process does nothing else."""
+    from argparse import RawDescriptionHelpFormatter
+
     from wasi_nn import __version__
     from wasi_nn.cli.parser import Parser
 
-    parser = Parser(PROGRAM, description="Run WebAssembly guests that do machine-learning inference through wasi-nn.")
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    subcommands = parser.add_subparsers(
-        title="commands, each with a --help", metavar="COMMAND", required=True, prog=PROGRAM
+    parser = Parser(
+        PROGRAM,
+        usage=f"{PROGRAM} COMMAND [OPTIONS] ...",
+        description="Run WebAssembly guests that do machine-learning inference through wasi-nn.\n"
+        f"{PROGRAM} COMMAND --help has the options of a command, and an example.",
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
     )
+    parser.sections = _SECTIONS
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    subcommands = parser.add_subparsers(metavar="COMMAND", required=True, prog=PROGRAM)
     given = (sys.argv[1:] if arguments is None else arguments)[:1]
     for name in [name for name in _SUBCOMMANDS if name in given] or _SUBCOMMANDS:
         import_module(f"{__name__}.{name}").add_parser(subcommands)

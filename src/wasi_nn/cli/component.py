@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
+    from wasi_nn.cli.parser import Parser
+
 _EPILOG = """\
 For example:
 
@@ -25,14 +27,14 @@ for some encodings only.
 _SUFFIX = "-component.wasm"
 
 
-def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     """Add `component` to the command's parser."""
     parser = subcommands.add_parser(
         "component",
         usage=f"{PROGRAM} component [OPTIONS] GUEST",
         help="make a component of a guest that is a core module",
-        description="Make a component of a guest that is a core module, for hosts of components. It imports wasi:nn "
-        "instead of wasi_ephemeral_nn.",
+        description="Make a component of a guest that is a core module, for hosts that have components\nonly. It imports "
+        "wasi:nn instead of wasi_ephemeral_nn.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -55,6 +57,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "or .reactor.wasm for a library, in the current directory)",
     )
     graph_options.add(parser, "graphs whose models tell the names of their inputs")
+    parser.first_options = ("--output", "--graph", "--inputs", "--wasi")
     parser.set_defaults(main=main, module="wasi_nn.guests.guest_file")
 
 
@@ -63,7 +66,7 @@ def main(options: argparse.Namespace) -> int:
     import sys
     from pathlib import Path
 
-    from wasi_nn.abi.wasm_binary import Malformed, module_exports, module_imports
+    from wasi_nn.abi.wasm_binary import Malformed, module_exports, module_imports, producers_of
     from wasi_nn.cli import adapter
     from wasi_nn.cli.sdk import NO_SDK, sdk_folders
     from wasi_nn.errors import GuestError
@@ -82,6 +85,11 @@ def main(options: argparse.Namespace) -> int:
     except Malformed as error:
         raise GuestError(f"{name} is not valid WebAssembly: {error}") from error
     _require_known(name, imports)
+    if any(language.startswith("Go ") for language in producers_of(content).get("language", ())):
+        raise GuestError(
+            f"{name} is built by Go, whose heap grows into the memory that adapters take, also the one of WASI "
+            "preview 1: it would go wrong when it has some megabytes; run it as it is"
+        )
     adapters = {}
     modules = {module for module, _ in imports}
     if adapter.PREVIEW_1 in modules:
