@@ -48,15 +48,6 @@ def scratch() -> Path:
 _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
-def text_guest(text: str, name: str = "guest") -> Path:
-    """A guest in WebAssembly text as an adapted component."""
-    import wasmtime
-
-    module = scratch() / f"{name}.module.wasm"
-    module.write_bytes(bytes(wasmtime.wat2wasm(text)))
-    return adapt(module, scratch() / f"{name}.wasm")
-
-
 def main(arguments: Sequence[str]) -> None:
     """Run the suite's core cases as adapted guests, and print those that differ from the rule."""
     from conformance import report

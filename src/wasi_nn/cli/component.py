@@ -33,7 +33,7 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
         "component",
         usage=f"{PROGRAM} component [OPTIONS] GUEST",
         help="make a component of a guest that is a core module",
-        description="Make a component of a guest that is a core module, for hosts that have components\nonly. It imports "
+        description="Make a component of a guest that is a core module, for hosts that have only\ncomponents. It imports "
         "wasi:nn instead of wasi_ephemeral_nn.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -56,7 +56,7 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
         help="the adapter of WASI preview 1, of a release of Wasmtime (default: wasi_snapshot_preview1.command.wasm, "
         "or .reactor.wasm for a library, in the current directory)",
     )
-    graph_options.add(parser, "graphs whose models tell the names of their inputs")
+    graph_options.add(parser, "graphs whose models name their inputs")
     parser.first_options = ("--output", "--graph", "--inputs", "--wasi")
     parser.set_defaults(main=main, module="wasi_nn.guests.guest_file")
 
