@@ -23,7 +23,7 @@ _SECTIONS = {
     "run guests": ("run", "map", "replay"),
     "look at models, guests and this machine": ("inspect", "graphs", "backends"),
     "serve graphs and guests": ("serve",),
-    "make guests": ("new", "sdk"),
+    "make guests": ("new", "sdk", "component"),
 }
 """The subcommands, each the name of a module of this package, as `--help` groups them."""
 _SUBCOMMANDS = tuple(name for names in _SECTIONS.values() for name in names)
