@@ -21,7 +21,7 @@ from wasi_nn.types import ExecutionTarget, GraphEncoding
 PROGRAM = "wasi-nn"
 _SECTIONS = {
     "run guests": ("run", "map", "replay"),
-    "look at models, guests and this machine": ("inspect", "graphs", "backends"),
+    "look at models, guests and this machine": ("inspect", "graphs", "backends", "doctor", "cache"),
     "serve graphs and guests": ("serve",),
     "make guests": ("new", "sdk"),
 }
@@ -79,7 +79,6 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
     """Run the command; returns its exit code. `own_process`: whether this process does nothing else."""
     from argparse import RawDescriptionHelpFormatter
 
-    from wasi_nn import __version__
     from wasi_nn.cli.parser import Parser
 
     parser = Parser(
@@ -91,8 +90,14 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.sections = _SECTIONS
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    subcommands = parser.add_subparsers(metavar="COMMAND", required=True, prog=PROGRAM)
+    parser.add_argument("--version", action="store_true", help="print the version of this package")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        dest="version_as_json",
+        help="with --version: print JSON with the versions of all that matters, for a report of a bug",
+    )
+    subcommands = parser.add_subparsers(metavar="COMMAND", prog=PROGRAM)
     given = (sys.argv[1:] if arguments is None else arguments)[:1]
     for name in [name for name in _SUBCOMMANDS if name in given] or _SUBCOMMANDS:
         import_module(f"{__name__}.{name}").add_parser(subcommands)
@@ -104,6 +109,13 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
             "(default: drop them)",
         )
     options = parser.parse_args(arguments)
+    if options.version:
+        _print_version(as_json=options.version_as_json)
+        return 0
+    if options.version_as_json:
+        parser.error("--json goes with --version here, and after a COMMAND with that command")
+    if not hasattr(options, "main"):
+        parser.error(f"COMMAND is missing: {', '.join(_SUBCOMMANDS)}")
 
     from wasi_nn.cli.shield import shield
     from wasi_nn.errors import GuestTrap, WasiNNError
@@ -134,6 +146,18 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
         _print_error(str(error))
         return FAILURE
     return exit_code
+
+
+def _print_version(*, as_json: bool) -> None:
+    from wasi_nn import __version__
+
+    if not as_json:
+        print(f"{PROGRAM} {__version__}")
+        return
+    from wasi_nn.cli.json_output import print_json
+    from wasi_nn.cli.versions import versions
+
+    print_json(versions())
 
 
 def _import_for(module: str) -> None:
