@@ -55,14 +55,14 @@ fuzz: $(VENV)/.dev  ## hostile bytes against what reads them: SECONDS=600 for lo
 soak: $(VENV)/.dev  ## ten thousand guests that leave everything behind, and what is left of them
 	$(BIN)/python -m bench.soak
 
-types: $(VENV)/.dev  ## docs/types.md: every type tried in every backend
+types: $(VENV)/.dev  ## docs/reference/types.md: every type tried in every backend
 	$(BIN)/python tests/support/types_table.py
 
-conformance: $(VENV)/.dev  ## docs/conformance.md: the conformance suite on this host and on Wasmtime
+conformance: $(VENV)/.dev  ## docs/reference/conformance.md: the conformance suite on this host and on Wasmtime
 	OPENVINO_LIBRARY_PATH="$$($(BIN)/python -c 'from bench.wasmtime_setup import openvino_library; print(openvino_library())')" \
 	$(BIN)/python -m conformance --host wasi-nn-library=$(BIN)/python \
 		--host wasmtime="$$($(BIN)/python -c 'from bench.wasmtime_setup import install; print(install())')" \
-		--page docs/conformance.md || test $$? -eq 1  # 1: a host does otherwise
+		--page docs/reference/conformance.md || test $$? -eq 1  # 1: a host does otherwise
 
 stubs: $(VENV)/.dev  ## the modules of gRPC that are generated from the .proto file
 	cd src && ../$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO)

@@ -39,7 +39,7 @@ def add(parser: argparse.ArgumentParser, purpose: str = "graphs that the guest c
         "--graphs",
         action=_Once,
         metavar="FILE",
-        help="a file that describes graphs, such as graphs.toml (only once; see docs/graphs.md)",
+        help="a file that describes graphs, such as graphs.toml (only once; see docs/reference/graphs.md)",
     )
     graphs.add_argument(
         "--nn-graph",

@@ -41,7 +41,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--atol",
         type=float,
         metavar="A",
-        help="how far floats may differ on top of --rtol (defaults by type: docs/trace.md)",
+        help="how far floats may differ on top of --rtol (defaults by type: docs/how-to/trace.md)",
     )
     json_output.add_option(parser)
     parser.add_argument("trace", metavar="FILE", help="the trace; FILE.data has its data")

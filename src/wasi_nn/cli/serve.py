@@ -33,8 +33,8 @@ Clients speak the Open Inference Protocol, as those of Triton and KServe do:
 The model is in the folder of the example that wasi-nn sdk names.
 
 A file of graphs may describe guests too, each as a model that answers in a
-sandbox (docs/guest-endpoints.md) or as a program that answers HTTP
-(docs/http-guests.md).
+sandbox (docs/how-to/guest-endpoints.md) or as a program that answers
+HTTP (docs/how-to/http-guests.md).
 
 For graphs of llama.cpp, OpenAI's client works too, with
 http://localhost:8000/v1 as its base_url. In a browser, http://localhost:8000

@@ -68,7 +68,7 @@ _CGROUP_FILES = (
 )
 # Only for reading: the kernel counts shared memory of /dev/zero as no process's.
 _DEVICES = ("/dev/zero", "/dev/random", "/dev/urandom")
-READABLE = (*_SYSTEM, *_DEVICES, "/dev/null", _CGROUPS)  # the system's files and folders; docs/isolation.md lists them
+READABLE = (*_SYSTEM, *_DEVICES, "/dev/null", _CGROUPS)  # the system's files; docs/explanation/isolation.md has a list
 
 _CALLS = (
     "brk mmap2 munmap mprotect madvise mlock mlock2 munlock msync mincore membarrier get_mempolicy",
