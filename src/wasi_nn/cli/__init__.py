@@ -14,9 +14,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from wasi_nn.types import ExecutionTarget, GraphEncoding
+
+if TYPE_CHECKING:
+    from wasi_nn.cli.parser import Parser
 
 PROGRAM = "wasi-nn"
 _SECTIONS = {
@@ -24,6 +27,7 @@ _SECTIONS = {
     "look at models, guests and this machine": ("inspect", "graphs", "backends", "doctor", "cache"),
     "serve graphs and guests": ("serve",),
     "make guests": ("new", "sdk"),
+    "set up": ("completion",),
 }
 """The subcommands, each the name of a module of this package, as `--help` groups them."""
 _SUBCOMMANDS = tuple(name for names in _SECTIONS.values() for name in names)
@@ -75,8 +79,8 @@ def command() -> NoReturn:
     os._exit(exit_code)
 
 
-def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
-    """Run the command; returns its exit code. `own_process`: whether this process does nothing else."""
+def parser_of(subcommands: Sequence[str] = ()) -> Parser:
+    """The parser of the command line, with these subcommands only; with none given, with all."""
     from argparse import RawDescriptionHelpFormatter
 
     from wasi_nn.cli.parser import Parser
@@ -97,17 +101,23 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
         dest="version_as_json",
         help="with --version: print JSON with the versions of all that matters, for a report of a bug",
     )
-    subcommands = parser.add_subparsers(metavar="COMMAND", prog=PROGRAM)
-    given = (sys.argv[1:] if arguments is None else arguments)[:1]
-    for name in [name for name in _SUBCOMMANDS if name in given] or _SUBCOMMANDS:
-        import_module(f"{__name__}.{name}").add_parser(subcommands)
-    for subparser in subcommands.choices.values():
+    added = parser.add_subparsers(metavar="COMMAND", prog=PROGRAM)
+    for name in subcommands or _SUBCOMMANDS:
+        import_module(f"{__name__}.{name}").add_parser(added)
+    for subparser in added.choices.values():
         subparser.add_argument(
             "--show-runtime-output",
             action="store_true",
             help="show on stderr the messages that ML runtimes print, also in the worker processes of isolated graphs "
             "(default: drop them)",
         )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
+    """Run the command; returns its exit code. `own_process`: whether this process does nothing else."""
+    given = (sys.argv[1:] if arguments is None else arguments)[:1]
+    parser = parser_of([name for name in _SUBCOMMANDS if name in given])
     options = parser.parse_args(arguments)
     if options.version:
         _print_version(as_json=options.version_as_json)
@@ -181,4 +191,6 @@ def _show_output_of_workers() -> None:
 
 
 def _print_error(*lines: str) -> None:
-    print(f"{PROGRAM}:", "\n".join(lines), file=sys.stderr)
+    from wasi_nn.cli.colours import Colours
+
+    print(Colours(sys.stderr).painted(f"{PROGRAM}:", "bold", "red"), "\n".join(lines), file=sys.stderr)

@@ -28,8 +28,8 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "doctor",
         usage=f"{PROGRAM} doctor [--json] [CHECK ...]",
         help="check this machine, and say what to do where something is wrong",
-        description="Check what guests and models need of this machine. Each runtime that is\ninstalled computes a tiny "
-        "model, once here and once in isolation.",
+        description="Check what guests and models need of this machine. Each runtime that is\ninstalled computes a "
+        "tiny model, once here and once in isolation.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -141,8 +141,8 @@ def _isolation() -> Findings:
 
     reason = sandbox.unavailable()
     if reason:
-        advice = "models of some runtimes are then refused from guests' bytes; docs/isolation.md says what is needed"
-        yield Finding("isolation", FAILED, reason, advice)
+        advice = "some models are then refused from guests' bytes; docs/explanation/isolation.md says what is needed"
+        yield Finding("isolation", FAILED if sys.platform == "linux" else WARNING, reason, advice)
         return
     from landlock.plumbing import landlock_abi_version
 
@@ -152,8 +152,8 @@ def _isolation() -> Findings:
         why = os.strerror(error) if error > 0 else f"signal {-error}"
         advice = (
             "isolated graphs have no scratch folder then, and runtimes that need sockets can't be isolated: see "
-            "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns and user.max_user_namespaces "
-            "(sysctl), or the seccomp profile of the container"
+            "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns and "
+            "user.max_user_namespaces (sysctl), or the seccomp profile of the container"
         )
         yield Finding("isolation", WARNING, f"the kernel gives this user no namespaces: {why}", advice)
     else:
@@ -181,7 +181,7 @@ def _runtime(runtime: str) -> Findings:
         yield Finding(runtime, FAILED, f"{version} doesn't compute: {here['error']}", advice)
     elif isolated is not None and "error" in isolated:
         found = f"{version} computes here, but not in isolation: {isolated['error']}"
-        yield Finding(runtime, FAILED, found, "see docs/isolation.md, and the checks of isolation above")
+        yield Finding(runtime, FAILED, found, "see docs/explanation/isolation.md, and the checks of isolation above")
     else:
         where = "here" if isolated is None else "here and in isolation"
         yield _version_finding(runtime, name, version, f"{version} computes on {here['device']}, {where}")

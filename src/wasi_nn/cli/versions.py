@@ -67,7 +67,7 @@ def requirements() -> Mapping[str, Mapping[str, str]]:
 
 
 def versions() -> dict[str, Any]:
-    """What a report of a bug needs. docs/command.md has the keys."""
+    """What a report of a bug needs. docs/reference/command.md has the keys."""
     from wasi_nn import __version__
 
     extras = {name: all(map(_is_met, needed)) for name, needed in requirements().items() if name}
