@@ -18,6 +18,10 @@ from typing import NoReturn
 
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
+TYPE_CHECKING = False  # as that of `typing`, without the time that its import takes
+if TYPE_CHECKING:
+    from wasi_nn.cli.parser import Parser
+
 PROGRAM = "wasi-nn"
 _SUBCOMMANDS = ("run", "map", "replay", "graphs", "inspect", "backends", "serve", "sdk", "new")
 FAILURE, USAGE, TRAP = 1, 2, 134
@@ -63,24 +67,8 @@ def command() -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
     """Run the command; returns its exit code. `own_process`: whether this process does nothing else."""
-    from wasi_nn import __version__
-    from wasi_nn.cli.parser import Parser
-
-    parser = Parser(PROGRAM, description="Run WebAssembly guests that do machine-learning inference through wasi-nn.")
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    subcommands = parser.add_subparsers(
-        title="commands, each with a --help", metavar="COMMAND", required=True, prog=PROGRAM
-    )
     given = (sys.argv[1:] if arguments is None else arguments)[:1]
-    for name in [name for name in _SUBCOMMANDS if name in given] or _SUBCOMMANDS:
-        import_module(f"{__name__}.{name}").add_parser(subcommands)
-    for subparser in subcommands.choices.values():
-        subparser.add_argument(
-            "--show-runtime-output",
-            action="store_true",
-            help="show on stderr the messages that ML runtimes print, also in the worker processes of isolated graphs "
-            "(default: drop them)",
-        )
+    parser = parser_of([name for name in _SUBCOMMANDS if name in given] or _SUBCOMMANDS)
     options = parser.parse_args(arguments)
 
     from wasi_nn.cli.shield import shield
@@ -112,6 +100,28 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
         _print_error(str(error))
         return FAILURE
     return exit_code
+
+
+def parser_of(names: Sequence[str] = _SUBCOMMANDS) -> Parser:
+    """The parser of the command, with these subcommands."""
+    from wasi_nn import __version__
+    from wasi_nn.cli.parser import Parser
+
+    parser = Parser(PROGRAM, description="Run WebAssembly guests that do machine-learning inference through wasi-nn.")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    subcommands = parser.add_subparsers(
+        title="commands, each with a --help", metavar="COMMAND", required=True, prog=PROGRAM
+    )
+    for name in names:
+        import_module(f"{__name__}.{name}").add_parser(subcommands)
+    for subparser in subcommands.choices.values():
+        subparser.add_argument(
+            "--show-runtime-output",
+            action="store_true",
+            help="show on stderr the messages that ML runtimes print, also in the worker processes of isolated graphs "
+            "(default: drop them)",
+        )
+    return parser
 
 
 def _import_for(module: str) -> None:
