@@ -137,9 +137,14 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "docs/reference/tensorflow.md": ("tensorflow", "sklearn"),
     "docs/reference/tflite.md": ("tensorflow", "ai_edge_litert", "sklearn"),
     "docs/how-to/trace.md": ("openvino",),
+    "docs/tutorial/first-guest.md": ("ziglang",),
 }
 
-TOGETHER = (("docs/reference/tensorflow.md", "docs/reference/tflite.md", "docs/reference/extensions.md"),)
+TUTORIAL = tuple(f"docs/tutorial/{name}.md" for name in ("first-inference", "first-guest", "isolated-guest"))
+TOGETHER = (
+    ("docs/reference/tensorflow.md", "docs/reference/tflite.md", "docs/reference/extensions.md"),
+    TUTORIAL,
+)
 """Pages that go on with each other's files: one makes a model, the next one converts it, the last one trains it."""
 
 
@@ -321,6 +326,8 @@ def test_few_blocks_are_not_run() -> None:
         "docs/how-to/remote.md: it needs servers, as tests/test_remote_oip.py has them",
         "docs/how-to/scale-out.md: it installs packages from a network",
         "docs/how-to/scale-out.md: it needs Ray, as tests/test_ray.py has it",
+        "docs/tutorial/first-guest.md: it installs packages from a network",
+        "docs/tutorial/first-inference.md: it installs packages from a network",
         "docs/how-to/serve.md: its first command needs a network, and its second one doesn't end",
         "docs/how-to/serve.md: it needs a server, as tests/test_serve_openai.py has it",
         "docs/how-to/serve.md: it needs a server, as tests/test_serve_triton.py has it",
