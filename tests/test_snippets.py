@@ -114,15 +114,23 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     "docs/reference/limits.md": {
         "guest.wasm": lambda: EMPTY,
         "photos/photo.ppm": COLOURS["apple.ppm"],
-        "infer.wasm": GUESTS["infer.wasm"],
-        "net.onnx": onnx_models.relu,
-        "inputs/a.bin": lambda: pack("<4f", 1, -2, 3, -4),
-        "inputs/b.bin": lambda: pack("<4f", -5, 6, -7, 8),
     },
     "docs/how-to/map.md": {**COLOURS, **GUESTS},
     "docs/reference/onnx.md": {"classifier.onnx": classifier},
     "docs/how-to/python.md": {**COLOURS, **GUESTS},
     "docs/how-to/trace.md": {**COLOURS, **GUESTS},
+    "docs/how-to/custom-backend.md": GUESTS,
+    "docs/how-to/migrate.md": {**COLOURS, **GUESTS},
+    "docs/how-to/production-limits.md": {**COLOURS, **GUESTS},
+    "docs/how-to/streaming.md": {"model.gguf": language_model, "stream.wasm": copied(C_GUESTS / "stream.wasm")},
+    "docs/how-to/threads-and-asyncio.md": {
+        "infer.wasm": GUESTS["infer.wasm"],
+        "net.onnx": onnx_models.relu,
+        "inputs/a.bin": lambda: pack("<4f", 1, -2, 3, -4),
+        "inputs/b.bin": lambda: pack("<4f", -5, 6, -7, 8),
+    },
+    "docs/how-to/untrusted.md": {**COLOURS, **GUESTS},
+    "docs/how-to/web-service.md": {**COLOURS, **GUESTS},
     **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "map", "replay")},
 }
 
@@ -136,7 +144,9 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "docs/reference/pytorch.md": ("torch", "sklearn"),
     "docs/reference/tensorflow.md": ("tensorflow", "sklearn"),
     "docs/reference/tflite.md": ("tensorflow", "ai_edge_litert", "sklearn"),
+    "docs/how-to/streaming.md": ("xllamacpp",),
     "docs/how-to/trace.md": ("openvino",),
+    "docs/how-to/web-service.md": ("starlette", "httpx"),
     "docs/tutorial/first-guest.md": ("ziglang",),
 }
 

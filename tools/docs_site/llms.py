@@ -38,6 +38,6 @@ def _summary(text: str) -> str:
     prose = _FENCE_OR_COMMENT.sub("", text)
     paragraphs = (" ".join(it.split()) for it in prose.split("\n\n"))
     first = next((it for it in paragraphs if it and not it.startswith(("#", ":::", "|"))), "")
-    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)|[`*]", lambda found: found[1] or "", first)
-    sentence = re.split(r"(?<=[.:]) ", plain)[0].rstrip(":")
+    plain = re.sub("[`*]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", first))
+    sentence = re.split(r"(?<=\.) ", plain)[0].rstrip(":")
     return sentence if len(sentence) <= _MOST_CHARACTERS else f"{sentence[:_MOST_CHARACTERS].rsplit(' ', 1)[0]} ..."

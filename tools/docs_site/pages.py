@@ -65,6 +65,7 @@ def stage(filled: Callable[[str, str], str]) -> None:
     for origin, path in places.items():
         text = _relinked((REPOSITORY / origin).read_text(), PurePosixPath(origin), path, places, sources)
         _write(path, filled(path, text))
+    shutil.copy(REPOSITORY / "docs" / "site.css", STAGED)
     for source in sorted(sources):
         _write_source(source)
 
