@@ -36,7 +36,7 @@ ELSEWHERE = {"docs/reference/what-if.md": "test_what_if.py", "docs/reference/con
 """Pages whose commands other tests run or write."""
 _FOLDERS = ("*.md", "docs/**/*.md", "sdk/*.md")
 PAGES = {str(path.relative_to(REPOSITORY)) for it in _FOLDERS for path in REPOSITORY.glob(it)}
-HELP = {"run": 1, "map": 2, "replay": 2, "graphs": 0, "inspect": 0, "backends": 0, "serve": 0, "sdk": 2, "new": 0}
+HELP = {"run": 1, "map": 2, "replay": 2, "graphs": 1, "inspect": 2, "backends": 2, "serve": 0, "sdk": 2, "new": 0}
 """The subcommands, each with the number of commands that its help text shows and that are run. That of `serve` shows a
 server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds."""
 
@@ -131,7 +131,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     },
     "docs/how-to/untrusted.md": {**COLOURS, **GUESTS},
     "docs/how-to/web-service.md": {**COLOURS, **GUESTS},
-    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "map", "replay")},
+    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "map", "replay", "graphs", "inspect")},
 }
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -357,7 +357,7 @@ def test_every_subcommand_has_its_help_text_tested(installation: Installation, t
     program = [str(installation.folder / "bin" / "wasi-nn"), "--help"]
     environment = installation.environment(tmp_path)
     shown = subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
-    assert set(re.findall(r"^    (\w+)  ", shown, re.MULTILINE)) == set(HELP)
+    assert set(re.findall(r"^  (\w+)  ", shown, re.MULTILINE)) == set(HELP)
 
 
 def test_a_failure_is_noticed(installation: Installation, tmp_path: Path) -> None:

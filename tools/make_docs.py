@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from docs_site import api, links, llms, options
-from docs_site.pages import CONFIGURATION, REPOSITORY, SITE, navigation, pages, stage
+from docs_site.pages import CONFIGURATION, REPOSITORY, SITE, STAGED, navigation, pages, stage
 
 
 def fill(path: str, text: str) -> str:
@@ -30,16 +30,17 @@ def unlisted() -> Iterator[str]:
 
 def build() -> Iterator[str]:
     """Build the site; gives the mistakes that were found, one line each."""
-    yield from unlisted()
-    yield from api.problems()
+    if wrong := [*unlisted(), *api.problems()]:
+        yield from wrong
+        return
     stage(fill)
-    zensical = Path(sys.executable).with_name("zensical")
-    command = [zensical, "build", "--clean", "--strict", "-f", CONFIGURATION]
+    zensical = str(Path(sys.executable).with_name("zensical"))
+    command = [zensical, "build", "--clean", "--strict", "-f", str(CONFIGURATION)]
     ended = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if ended.returncode != 0:
         yield ended.stdout
         return
-    llms.write(SITE)
+    llms.write(STAGED, SITE)
     yield from links.broken(SITE)
 
 

@@ -1,8 +1,8 @@
 """Docstrings as Markdown: the lists of parameters in them become tables.
 
-    graphs         the graphs that guests may load by name
-    allow_load     the models that guests may load from
-                   their own bytes
+graphs         the graphs that guests may load by name
+allow_load     the models that guests may load from
+               their own bytes
 """
 
 from __future__ import annotations

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
-from docs_site.pages import STAGED, navigation
+from docs_site import api
+from docs_site.pages import navigation
 
 _FENCE_OR_COMMENT = re.compile(r"^```.*?^```$|<!--.*?-->", re.DOTALL | re.MULTILINE)
 _MOST_CHARACTERS = 200  # of a summary
 
 
-def write(site: Path) -> None:
-    """Write both files into the built site, and the Markdown of each page beside its HTML, which `llms.txt` links to."""
-    for _, path in navigation():
+def write(staged: Path, site: Path) -> None:
+    """Write both files into a folder, and the Markdown of each page, to which the links of `llms.txt` lead."""
+    texts = {path: api.as_text((staged / path).read_text()) for _, path in navigation()}
+    for path, text in texts.items():
         (site / path).parent.mkdir(parents=True, exist_ok=True)
-        (site / path).write_text((STAGED / path).read_text())
-    (site / "llms.txt").write_text("\n".join(_list()) + "\n")
-    texts = (f"<!-- {path} -->\n\n{(STAGED / path).read_text()}" for _, path in navigation())
-    (site / "llms-full.txt").write_text("\n\n".join(texts))
+        (site / path).write_text(text)
+    (site / "llms.txt").write_text("\n".join(_list(texts)) + "\n")
+    (site / "llms-full.txt").write_text("\n\n".join(f"<!-- {path} -->\n\n{text}" for path, text in texts.items()))
 
 
-def _list() -> Iterator[str]:
-    yield f"# wasi-nn\n\n> {_summary((STAGED / 'index.md').read_text())}"
+def _list(texts: Mapping[str, str]) -> Iterator[str]:
+    yield f"# wasi-nn\n\n> {_summary(texts['index.md'])}"
     for part, entries in groupby(navigation(), key=lambda entry: entry[0]):
         yield f"\n## {part}\n"
         for _, path in entries:
-            text = (STAGED / path).read_text()
-            title = re.search(r"^# (.*)$", text, re.MULTILINE)
-            yield f"- [{title[1] if title else path}]({path}): {_summary(text)}"
+            title = re.search(r"^# (.*)$", texts[path], re.MULTILINE)
+            assert title is not None, path
+            yield f"- [{title[1]}]({path}): {_summary(texts[path])}"
 
 
 def _summary(text: str) -> str:

@@ -27,6 +27,7 @@ _ELSEWHERE = {
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"(^ *```.*?^ *```$)", re.DOTALL | re.MULTILINE)
 _SOURCES = PurePosixPath("source")
+_SHOWN = (".c", ".h", ".js", ".py", ".rs", ".ts", ".go", ".wit")  # the files of a folder that a page links to
 
 
 def pages() -> dict[str, str]:
@@ -56,18 +57,19 @@ def navigation() -> Iterator[tuple[str, str]]:
     yield from walk(yaml.safe_load(CONFIGURATION.read_text())["nav"], "")
 
 
-def stage(filled: Callable[[str, str], str]) -> None:
-    """Write all pages into `build/docs`, with links that hold there. `filled(path, text)` fills in what is generated
-    for a page."""
-    shutil.rmtree(STAGED, ignore_errors=True)
+def stage(filled: Callable[[str, str], str], into: Path = STAGED) -> None:
+    """Write all pages into a folder that is made anew, with links that hold there. `filled(path, text)` fills in what
+    is generated for a page."""
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(parents=True)
     places = pages()
     sources: set[PurePosixPath] = set()
     for origin, path in places.items():
         text = _relinked((REPOSITORY / origin).read_text(), PurePosixPath(origin), path, places, sources)
-        _write(path, filled(path, text))
-    shutil.copy(REPOSITORY / "docs" / "site.css", STAGED)
+        _write(into / path, filled(path, text))
+    shutil.copy(REPOSITORY / "docs" / "site.css", into)
     for source in sorted(sources):
-        _write_source(source)
+        _write_source(source, into)
 
 
 def _relinked(
@@ -98,20 +100,20 @@ def _place_of(source: PurePosixPath) -> str:
     return f"{_SOURCES / source}{'.md' if (REPOSITORY / source).is_dir() else '.txt'}"
 
 
-def _write_source(source: PurePosixPath) -> None:
+def _write_source(source: PurePosixPath, into: Path) -> None:
     original = REPOSITORY / source
     if not original.is_dir():
-        _write(_place_of(source), original.read_text())
+        _write(into / _place_of(source), original.read_text())
         return
-    files = [file for file in sorted(original.rglob("*")) if file.suffix in (".c", ".h", ".js", ".py", ".txt")]
     lines = []
-    for file in files:
-        inner = PurePosixPath(file.relative_to(REPOSITORY).as_posix())
-        _write_source(inner)
-        lines.append(f"- [`{file.relative_to(original)}`]({source.name}/{file.relative_to(original)}.txt)\n")
-    _write(_place_of(source), f"# `{source}`\n\n{''.join(lines)}")
+    for file in sorted(original.rglob("*")):
+        if file.suffix in _SHOWN:
+            _write_source(PurePosixPath(file.relative_to(REPOSITORY).as_posix()), into)
+            name = file.relative_to(original)
+            lines.append(f"- [`{name}`]({source.name}/{name}.txt)\n")
+    _write(into / _place_of(source), f"# `{source}`\n\n{''.join(lines)}")
 
 
-def _write(path: str, text: str) -> None:
-    (STAGED / path).parent.mkdir(parents=True, exist_ok=True)
-    (STAGED / path).write_text(text)
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)

@@ -23,7 +23,21 @@ if TYPE_CHECKING:
     from wasi_nn.cli.parser import Parser
 
 PROGRAM = "wasi-nn"
-_SUBCOMMANDS = ("run", "map", "replay", "graphs", "inspect", "backends", "serve", "sdk", "new")
+_SECTIONS = {
+    "run guests": ("run", "map", "replay"),
+    "look at models, guests and this machine": ("inspect", "graphs", "backends"),
+    "serve graphs and guests": ("serve",),
+    "make guests": ("new", "sdk"),
+}
+"""The subcommands, each the name of a module of this package, as `--help` groups them."""
+_SUBCOMMANDS = tuple(name for names in _SECTIONS.values() for name in names)
+_EPILOG = """\
+To begin, let a guest of this package tell the colour of a picture:
+
+  cp "$(wasi-nn sdk)"/c/*.wasm "$(wasi-nn sdk)"/example/* .
+  wasi-nn run --graph colours=colours.onnx --dir . classify.wasm \\
+      --graph colours --labels colours.txt apple.ppm
+"""
 FAILURE, USAGE, TRAP = 1, 2, 134
 
 ENCODINGS = tuple(encoding.value for encoding in GraphEncoding)
@@ -104,14 +118,22 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
 
 def parser_of(names: Sequence[str] = _SUBCOMMANDS) -> Parser:
     """The parser of the command, with these subcommands."""
+    from argparse import RawDescriptionHelpFormatter
+
     from wasi_nn import __version__
     from wasi_nn.cli.parser import Parser
 
-    parser = Parser(PROGRAM, description="Run WebAssembly guests that do machine-learning inference through wasi-nn.")
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    subcommands = parser.add_subparsers(
-        title="commands, each with a --help", metavar="COMMAND", required=True, prog=PROGRAM
+    parser = Parser(
+        PROGRAM,
+        usage=f"{PROGRAM} COMMAND [OPTIONS] ...",
+        description="Run WebAssembly guests that do machine-learning inference through wasi-nn.\n"
+        f"{PROGRAM} COMMAND --help has the options of a command, and an example.",
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
     )
+    parser.sections = _SECTIONS
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    subcommands = parser.add_subparsers(metavar="COMMAND", required=True, prog=PROGRAM)
     for name in names:
         import_module(f"{__name__}.{name}").add_parser(subcommands)
     for subparser in subcommands.choices.values():

@@ -6,25 +6,35 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS, graph_options
+from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS, graph_options, json_output
 from wasi_nn.cli.table import Columns, hanging, table, terminal_width
 from wasi_nn.settings import how_to_set_option
 
 if TYPE_CHECKING:
+    from wasi_nn.cli.parser import Parser
     from wasi_nn.graph.graph import Graph
     from wasi_nn.graph.tensor_info import TensorInfo
 
 _LONGEST_VALUE = 100  # characters of a model's metadata that are shown
 
+_EPILOG = """\
+With the files of the example that wasi-nn sdk names:
 
-def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+  wasi-nn inspect colours.onnx
+  wasi-nn inspect classify.wasm
+"""
+
+
+def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     """Add `inspect` to the command's parser."""
     parser = subcommands.add_parser(
         "inspect",
         usage=f"{PROGRAM} inspect [OPTIONS] MODEL [WEIGHTS]",
         help="show a model's inputs and outputs, or a guest's imports",
-        description="Load a model, and show its inputs and outputs. Or read a guest (a .wasm or .wat file) without "
-        "running it, and show its imports, its dialect, and the problems that keep it from running on this host.",
+        description="Load a model, and show its inputs and outputs. Or read a guest (a .wasm\nor .wat file) without "
+        "running it, and show its imports, its dialect, and the\nproblems that keep it from running on this host.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "model",
@@ -50,7 +60,8 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="a setting as in a file of graphs: an option of the backend, such as signature=NAME or "
         "'tags=[\"serve\"]', or runtime, sha256, convert-types; VALUE is JSON or plain text (may be repeated)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    json_output.add_option(parser)
+    parser.first_options = ("--encoding", "--target", "--runtime", "--option", "--json")
     parser.set_defaults(main=main, module="wasi_nn.guests.inspection")
 
 
@@ -69,8 +80,6 @@ def main(options: argparse.Namespace) -> int:
     name = options.model[0]
     graph = Registry({name: named}, rules=graph_options.rules(options)).get(name)
     if options.json:
-        import json
-
         description = {
             "encoding": graph.encoding.value,
             "runtime": graph.runtime,
@@ -79,7 +88,7 @@ def main(options: argparse.Namespace) -> int:
             "outputs": None if graph.outputs_vary else [_as_json(info) for info in graph.outputs],
             "metadata": graph.metadata,
         }
-        print(json.dumps(description, indent=2))
+        json_output.print_json(description)
         return 0
     _print_model(graph)
     return 0
@@ -143,9 +152,7 @@ def _show_guest(options: argparse.Namespace) -> int:
 
     report = report_on(options.model[0])
     if options.json:
-        import json
-
-        print(json.dumps(asdict(report), indent=2))
+        json_output.print_json(asdict(report))
         return 0
     width = terminal_width()
     facts = [("abi", "core module" if report.abi == "core" else report.abi)]

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from wasi_nn.cli.parser import Parser
     from wasi_nn.mapping.guest_map import GuestMap, Item
 
+_FIRST = (
+    *("--graph", "--graphs", "--dir", "--output", "--resume", "--retry-failed"),
+    *("--jobs", "--give", "--from-file", "--json"),
+)
 _EPILOG = """\
 Each item is a run in a sandbox of its own, and its result a line of JSON. The
 guest's arguments come after --, where {} stands for the item. With the files of
@@ -34,7 +38,8 @@ With --output and --resume, a map that was interrupted goes on where it ended:
   wasi-nn map --graph colours=colours.onnx --dir .:ro classify.wasm *.ppm \\
       --output results.jsonl --resume -- --graph colours --labels colours.txt
 
-The exit code is 1 if an item failed. docs/how-to/map.md has the fields of a result.
+The exit code is 1 if an item failed. docs/how-to/map.md has the fields of a
+result.
 """
 
 
@@ -78,6 +83,7 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     host_options.add_limits(parser)
     parser.add_argument("guest", metavar="GUEST", help="a .wasm or .wat file")
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help="a file; - for a list of files, or lines, on stdin")
+    parser.first_options = _FIRST
     parser.set_defaults(main=main, module="wasi_nn.mapping.guest_map")
 
 

@@ -63,8 +63,8 @@ class HostLimits:
     """The limits of all guests of a host together. None means no limit.
 
     `computes`: computes at the same time. A further one waits for its turn; waiting counts as its compute time.
-    `model_bytes`, `tensor_bytes`, `graphs`, `workers` and `contexts` are as in `Limits`, for all guests together. Raises
-    `NNError` with `invalid-argument` for a value that isn't positive.
+    `model_bytes`, `tensor_bytes`, `graphs`, `workers` and `contexts` are as in `Limits`, for all guests together.
+    Raises `NNError` with `invalid-argument` for a value that isn't positive.
     """
 
     computes: int | None = 64
