@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo demo-image demo-chat demo-any test check bench soak fuzz types conformance stubs guests sdk format
+.PHONY: demo demo-image demo-chat demo-any test check bench soak fuzz types conformance stubs guests sdk format docs
 
 demo: $(VENV)/.onnx  ## a guest tells file types with a real model
 	$(BIN)/python demo/identify.py
@@ -27,7 +27,12 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell
+	$(BIN)/python tools/make_docs.py
 	$(BIN)/python tools/audit.py
+
+docs: $(VENV)/.dev  ## the documentation as a site: build/site/index.html
+	$(BIN)/python tools/make_docs.py
 
 bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's host, as tables
 	$(BIN)/python -m bench.core_abi

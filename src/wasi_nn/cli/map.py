@@ -38,7 +38,8 @@ With --output and --resume, a map that was interrupted goes on where it ended:
   wasi-nn map --graph colours=colours.onnx --dir .:ro classify.wasm *.ppm \\
       --output results.jsonl --resume -- --graph colours --labels colours.txt
 
-The exit code is 1 if an item failed. docs/how-to/map.md has the fields of a result.
+The exit code is 1 if an item failed. docs/how-to/map.md has the fields of a
+result.
 """
 
 

@@ -61,8 +61,9 @@ def data_path(path: Path) -> str:
 class Trace(CallRecorder):
     """Writes a trace. Raises `NNError` with `runtime-error` if its files can't be opened.
 
-    `first_row` is the name of row 1, and `zero` the time at which the trace begins, on the clock of the times that
-    `write` gets; by default it is now, on that of `time.perf_counter_ns`.
+    `data` tells whether the trace has models, inputs and outputs, in a file of their own. `first_row` is the name of
+    row 1, and `zero` the time at which the trace begins, on the clock of the times that `write` gets; by default it is
+    now, on that of `time.perf_counter_ns`.
     """
 
     def __init__(
