@@ -34,7 +34,7 @@ def link_component(
         linker.define_unknown_imports_as_traps(component)
     run = run_of(name, component, engine, imports)
 
-    return lambda: _call(linker, store, component, run)
+    return lambda: _call(linker, store, component, run, session)
 
 
 class SharedFunctions:
@@ -83,15 +83,18 @@ class PreparedComponent:
 
         def start() -> int:
             with functions:
-                return _call(self._linker, store, component, self._run)
+                return _call(self._linker, store, component, self._run, session)
 
         return start
 
 
-def _call(linker: Linker, store: Store, component: Component, run: ExportIndex) -> int:
-    function = linker.instantiate(store, component).get_func(store, run)
+def _call(linker: Linker, store: Store, component: Component, run: ExportIndex, session: Session) -> int:
+    with session.phase("instantiate"):
+        instance = linker.instantiate(store, component)
+    function = instance.get_func(store, run)
     assert function is not None  # `run_of` has checked the export's type
-    return 0 if function(store).tag == "ok" else 1
+    with session.guest_code():
+        return 0 if function(store).tag == "ok" else 1
 
 
 def run_of(name: str, component: Component, engine: Engine, imports: Iterable[str]) -> ExportIndex:

@@ -9,4 +9,5 @@ from wasi_nn.tracing.call_log import CallLog as CallLog
 from wasi_nn.tracing.call_recorder import CallRecorder as CallRecorder
 from wasi_nn.tracing.recording import RecordingSession as RecordingSession
 from wasi_nn.tracing.replay import Difference as Difference, Replayed as Replayed, replay as replay
-from wasi_nn.tracing.trace_file import Trace as Trace, TraceReader as TraceReader
+from wasi_nn.tracing.trace_file import TraceReader as TraceReader
+from wasi_nn.tracing.trace_writer import Trace as Trace

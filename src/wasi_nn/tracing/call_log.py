@@ -41,6 +41,21 @@ class CallLog(CallRecorder):
         if self._also is not None:
             self._also.name_row(row, name)
 
+    def for_run(self, title: str) -> CallRecorder:
+        return self if self._also is None else CallLog(self._show, self._also.for_run(title))
+
+    def phase(self, name: str, began: int, ended: int, about: Described) -> None:
+        if self._also is not None:
+            self._also.phase(name, began, ended, about)
+
+    def guest_goes_on(self) -> None:
+        if self._also is not None:
+            self._also.guest_goes_on()
+
+    def guest_ended(self) -> None:
+        if self._also is not None:
+            self._also.guest_ended()
+
     def close(self) -> None:
         if self._also is not None:
             self._also.close()

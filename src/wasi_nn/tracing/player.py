@@ -45,6 +45,10 @@ class Player:
         # From recorded handles to those of this session; to None if this session couldn't make the item.
         self._handles: dict[int, int | None] = {}
 
+    def close(self) -> None:
+        """Close the session."""
+        self._session.close()
+
     def _handle(self, arguments: Mapping[str, Any], name: str) -> int:
         handle = self._handles.get(read_integer(arguments, name), _NO_HANDLE)
         if handle is None:
