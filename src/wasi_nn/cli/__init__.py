@@ -19,7 +19,7 @@ from typing import NoReturn
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
 PROGRAM = "wasi-nn"
-_SUBCOMMANDS = ("run", "map", "replay", "graphs", "inspect", "backends", "serve", "sdk", "new")
+_SUBCOMMANDS = ("run", "map", "trace", "replay", "graphs", "inspect", "backends", "serve", "sdk", "new")
 FAILURE, USAGE, TRAP = 1, 2, 134
 
 ENCODINGS = tuple(encoding.value for encoding in GraphEncoding)

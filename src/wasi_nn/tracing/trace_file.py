@@ -44,7 +44,7 @@ Path = str | os.PathLike[str]
 FORMAT = "wasi-nn 1"
 OPENING, CLOSING = b'{"traceEvents": [\n', b"\n]}\n"
 MAX_RUNS = 100_000
-"""Runs of a trace whose titles are read."""
+"""Runs of a trace, and rows, whose names are read."""
 _MAX_TITLE = 4096  # characters
 _MAX_NUMBER = 2**32 - 1  # of a run or a row
 _MAX_TIME = 1e18  # microseconds
@@ -99,6 +99,8 @@ class TraceReader:
         """Whether the trace has data, and the file of the data is there."""
         self.titles: dict[int, str] = {}
         """The titles of the runs that were read so far, by their numbers."""
+        self.rows: dict[tuple[int, int], str] = {}
+        """The names of the rows that were read so far, by the numbers of the run and of the row."""
         self._needs_data = needs_data
         self._path = path = as_path("trace", path)
         self._stored = memoryview(b"")
@@ -128,6 +130,10 @@ class TraceReader:
                 yield RecordedCall(self._line, name, arguments, run, row, category, began, time)
             elif name == "process_name":
                 self._name_run(event)
+            elif name == "thread_name":
+                title = _name_in(event)
+                if title is not None and len(self.rows) < MAX_RUNS:
+                    self.rows[self._small(event, "pid"), self._small(event, "tid")] = title
 
     def _small(self, event: dict[str, Any], key: str) -> int:
         """The number of a run or a row."""
@@ -137,10 +143,9 @@ class TraceReader:
         return int(value)
 
     def _name_run(self, event: dict[str, Any]) -> None:
-        run, about = self._small(event, "pid"), event.get("args")
-        title = about.get("name") if isinstance(about, dict) else None
-        if isinstance(title, str) and (len(self.titles) < MAX_RUNS or run in self.titles):
-            self.titles[run] = title[:_MAX_TITLE]
+        run, title = self._small(event, "pid"), _name_in(event)
+        if title is not None and (len(self.titles) < MAX_RUNS or run in self.titles):
+            self.titles[run] = title
 
     @property
     def where(self) -> str:
@@ -234,6 +239,13 @@ def _open(path: Path) -> BinaryIO:
         raise NNError(ErrorCode.NOT_FOUND, f"no such file: {path}") from error
     except OSError as error:
         raise NNError(ErrorCode.RUNTIME_ERROR, f"{path} can't be read: {one_line(error)}") from error
+
+
+def _name_in(event: dict[str, Any]) -> str | None:
+    """The name that an event gives to a run or a row."""
+    about = event.get("args")
+    name = about.get("name") if isinstance(about, dict) else None
+    return name[:_MAX_TITLE] if isinstance(name, str) else None
 
 
 def _number(value: object) -> float:

@@ -18,7 +18,17 @@ from typing import Any, Self
 
 from wasi_nn.arguments import as_flag, as_path, as_text
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable
-from wasi_nn.tracing.call_recorder import CATEGORY, FAILURE, GRAPHS_ROW, GUEST_ROW, OWN_TIME, PHASE, REFUSED, CallRecorder, Described
+from wasi_nn.tracing.call_recorder import (
+    CATEGORY,
+    FAILURE,
+    GRAPHS_ROW,
+    GUEST_ROW,
+    OWN_TIME,
+    PHASE,
+    REFUSED,
+    CallRecorder,
+    Described,
+)
 from wasi_nn.tracing.trace_file import CLOSING, FORMAT, OPENING, Path, data_path
 
 logger = logging.getLogger("wasi_nn")
