@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "wasi-nn"
 _SECTIONS = {
-    "run guests": ("run", "map", "replay"),
+    "run guests": ("run", "map", "trace", "replay"),
     "look at models, guests and this machine": ("inspect", "graphs", "backends", "doctor", "cache"),
     "serve graphs and guests": ("serve",),
     "make guests": ("new", "sdk", "component"),

@@ -35,7 +35,7 @@ def link_component(
         linker.define_unknown_imports_as_traps(component)
     run = run_of(name, component, engine, imports)
 
-    return lambda: _call(linker, store, component, run)
+    return lambda: _call(linker, store, component, run, session)
 
 
 class SharedFunctions:
@@ -84,15 +84,18 @@ class PreparedComponent:
 
         def start() -> int:
             with functions:
-                return _call(self._linker, store, component, self._run)
+                return _call(self._linker, store, component, self._run, session)
 
         return start
 
 
-def _call(linker: Linker, store: GuestStore, component: Component, run: ExportIndex) -> int:
-    function = store.instantiate(linker, component).get_func(store, run)
+def _call(linker: Linker, store: GuestStore, component: Component, run: ExportIndex, session: Session) -> int:
+    with session.phase("instantiate"):
+        instance = store.instantiate(linker, component)
+    function = instance.get_func(store, run)
     assert function is not None  # `run_of` has checked the export's type
-    return 0 if function(store).tag == "ok" else 1
+    with session.guest_code():
+        return 0 if function(store).tag == "ok" else 1
 
 
 def run_of(name: str, component: Component, engine: Engine, imports: Iterable[str]) -> ExportIndex:
