@@ -24,6 +24,7 @@ _SECTIONS = {
     "look at models, guests and this machine": ("inspect", "graphs", "backends"),
     "serve graphs and guests": ("serve",),
     "make guests": ("new", "sdk"),
+    "guests in registries": ("pull", "push"),
 }
 """The subcommands, each the name of a module of this package, as `--help` groups them."""
 _SUBCOMMANDS = tuple(name for names in _SECTIONS.values() for name in names)
