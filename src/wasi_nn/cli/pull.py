@@ -25,8 +25,9 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
         "pull",
         usage=f"{PROGRAM} pull [OPTIONS] oci://HOST/NAME[:TAG][@DIGEST] DIRECTORY",
         help="get a guest from a registry",
-        description="Get a guest from an OCI registry into a new directory, with the files that were\npushed beside it, "
-        "such as a file of graphs and its models. Look at a file of\ngraphs of someone else before you use it.",
+        description="Get a guest from an OCI registry into a new directory, with the files that were\n"
+        "pushed beside it, such as a file of graphs and its models. Look at a file of\n"
+        "graphs of someone else before you use it.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

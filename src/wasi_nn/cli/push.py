@@ -27,8 +27,8 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
         "push",
         usage=f"{PROGRAM} push [OPTIONS] GUEST oci://HOST/NAME[:TAG]",
         help="put a guest into a registry",
-        description="Put a guest into an OCI registry, and print its reference with the digest, which\nnames just these "
-        "bytes. The credentials are those that docker login or podman\nlogin keep.",
+        description="Put a guest into an OCI registry, and print its reference with the digest, which\n"
+        "names just these bytes. The credentials are those that docker login or podman\nlogin keep.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -140,7 +140,7 @@ def _paths(reference: Reference, artifact: Artifact) -> dict[PurePosixPath, Laye
     paths: dict[PurePosixPath, Layer] = {}
     for layer in titled:
         try:
-            path = file_path(layer.title or _file_name(reference))
+            path = file_path(_file_name(reference) if layer.title is None else layer.title)
         except ValueError as error:
             raise GuestError(f"{reference} can't be pulled: {error}") from error
         clash = path in paths or any(path in other.parents or other in path.parents for other in paths)
@@ -161,7 +161,7 @@ def _kept(folder: Path, digest: str, reference: Reference) -> Path | None:
             return None
         guest = parse(manifest).guest
         with open_regular(path) as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it has readinto
     except (OSError, ValueError):
         return None
     return path if f"sha256:{found}" == guest.digest else None

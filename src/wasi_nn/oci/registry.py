@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ LARGEST_MANIFEST = 4 * 2**20
 
 _TIMES = (10, 60)  # seconds to connect, and between two parts of an answer
 _CHUNK = 2**20
+_NO_CREDENTIALS = "it takes credentials, as docker login or podman login keep them"
+_CREDENTIALS = {"DOCKER_CONFIG": "config.json", "XDG_RUNTIME_DIR": "containers/auth.json"}
 _SCHEMES = {"basic": "basic", "bearer": "token"}
 
 
@@ -48,7 +51,7 @@ class Repository:
         with self._told("reached"):
             self._client = _client(reference, insecure)
             place = f"{reference.host}/{reference.name}:{reference.tag}"
-            self._client.auth.load_configs(oras.container.Container(place))
+            self._client.auth.load_configs(oras.container.Container(place), _files_of_credentials())
 
     def manifest(self) -> bytes:
         """The manifest that the reference names, of at most `LARGEST_MANIFEST` bytes. A digest is checked."""
@@ -83,7 +86,7 @@ class Repository:
         """Push a blob, unless the registry has it; returns its digest."""
         digest = digest_of(content)
         with self._told("pushed"):
-            if self._client.do_request(f"{self._address}/blobs/{digest}", "HEAD").status_code == 200:
+            if self._answer("HEAD", f"{self._address}/blobs/{digest}").status_code == 200:
                 return digest
             with self._ask("POST", f"{self._address}/blobs/uploads/") as answer:
                 place = answer.headers.get("Location", "")
@@ -104,11 +107,17 @@ class Repository:
     @contextmanager
     def _ask(self, method: str, address: str, **what: Any) -> Iterator[Any]:
         """An answer of the registry that is no error."""
-        what["headers"] = dict(what.get("headers", {}))  # the client adds its credentials to it
-        with self._client.do_request(address, method, **what) as answer:
+        with self._answer(method, address, **what) as answer:
             if answer.status_code >= 300:
                 raise _Refused(_reason(answer))
             yield answer
+
+    def _answer(self, method: str, address: str, **what: Any) -> Any:
+        what["headers"] = dict(what.get("headers", {}))  # the client adds its credentials to it
+        try:
+            return self._client.do_request(address, method, **what)
+        except AttributeError as error:  # a user and a password are asked for, and oras has none for this host
+            raise _Refused(f"the registry asks for a user: {_NO_CREDENTIALS}") from error
 
     @contextmanager
     def _told(self, done: str) -> Iterator[None]:
@@ -140,7 +149,7 @@ def _client(reference: Reference, insecure: bool) -> Any:
         def send(self, *arguments: Any, **settings: Any) -> Any:
             return super().send(*arguments, **settings | {"timeout": _TIMES})
 
-    class Client(Registry):
+    class Client(Registry):  # type: ignore[misc]  # its package has no types
         # Without oras's own repeats, which wait for a minute and more before they tell that there is no registry.
         do_request = inspect.unwrap(Registry.do_request)
 
@@ -155,6 +164,16 @@ def _client(reference: Reference, insecure: bool) -> Any:
     return client if _SCHEMES.get(scheme) != "basic" else Client("basic")
 
 
+def _files_of_credentials() -> list[str]:
+    """The files that docker login and podman login write, apart from ~/.docker/config.json, which oras reads itself."""
+    places = [
+        os.environ.get("REGISTRY_AUTH_FILE"),
+        *(os.path.join(os.environ[name], file) for name, file in _CREDENTIALS.items() if os.environ.get(name)),
+        os.path.expanduser("~/.config/containers/auth.json"),
+    ]
+    return [place for place in places if place and os.path.isfile(place)]
+
+
 def _reason(answer: Any) -> str:
     """Why a registry refuses, in its own words where it has some."""
     try:
@@ -163,5 +182,5 @@ def _reason(answer: Any) -> str:
         told = ""
     status = f"the registry answers {answer.status_code} {answer.reason}"
     if answer.status_code in (401, 403):
-        told = told or "it takes credentials, as docker login or podman login keep them"
+        told = told or _NO_CREDENTIALS
     return f"{status}: {told[:500]}" if told else status
