@@ -100,7 +100,7 @@ $(VENV)/.ggml: pyproject.toml constraints.txt | $(VENV)/.made
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
-	$(INSTALL) -e '.[all,serve,otel,dev]'
+	$(INSTALL) -e '.[all,serve,otel,oci,dev]'
 	touch $@ $(VENV)/.onnx $(VENV)/.ggml
 
 # Triton's client, for tests of the server, wants other versions of packages than the rest.

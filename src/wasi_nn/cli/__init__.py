@@ -27,6 +27,7 @@ _SECTIONS = {
     "look at models, guests and this machine": ("inspect", "graphs", "backends", "doctor", "cache"),
     "serve graphs and guests": ("serve",),
     "make guests": ("new", "sdk", "component"),
+    "guests in registries": ("pull", "push"),
     "set up": ("completion",),
 }
 """The subcommands, each the name of a module of this package, as `--help` groups them."""

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS, UsageError, graph_options, json_output
+from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS, UsageError, graph_options, json_output, registry_options
 from wasi_nn.cli.table import Columns, hanging, table, terminal_width
 from wasi_nn.settings import how_to_set_option
 
@@ -42,7 +42,7 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
         "model",
         metavar="MODEL",
         nargs="+",
-        help="a model: its file (OpenVINO: its .xml and .bin file), or a directory with one; or a guest",
+        help="a model: its file (OpenVINO: its .xml and .bin file), or a directory with one; or a guest, also oci://HOST/NAME:TAG",
     )
     parser.add_argument(
         "--encoding",
@@ -62,6 +62,7 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
         help="a setting as in a file of graphs: an option of the backend, such as signature=NAME or "
         "'tags=[\"serve\"]', or runtime, sha256, convert-types; VALUE is JSON or plain text (may be repeated)",
     )
+    registry_options.add(parser)
     json_output.add_option(parser)
     parser.add_argument("--html", metavar="OUT", help="write a page of a model for browsers that needs no other file")
     parser.first_options = ("--encoding", "--target", "--runtime", "--option", "--json")
@@ -70,6 +71,8 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Show the model or the guest; returns the exit code."""
+    if len(options.model) == 1:
+        options.model = [registry_options.file_of(options.model[0], options)]
     if len(options.model) == 1 and _is_guest(options.model[0]):
         if options.html:
             raise UsageError("--html writes a page of a model: of a guest, there is none")
