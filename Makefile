@@ -20,7 +20,7 @@ demo-any: $(VENV)/.dev  ## a guest runs five models by their descriptions
 
 test: $(VENV)/.dev $(VENV)/.triton_client $(VENV)/.ray $(VENV)/.go
 	-$(BIN)/python -c 'from bench.wasmtime_setup import install; install()'
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder  # in the order of tests/conftest.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
