@@ -98,6 +98,12 @@ def test_links_that_lead_nowhere_are_noticed(tmp_path: Path) -> None:
     ]
 
 
+def test_links_show_the_titles_of_pages(staged: Path) -> None:
+    assert "([Isolated graphs](../explanation/isolation.md))" in (staged / "reference" / "limits.md").read_text()
+    for page in staged.rglob("*.md"):
+        assert not re.search(r"\[[\w-]+\.md\]\(", page.read_text()), page
+
+
 def test_pages_link_to_copies_of_the_sources(staged: Path) -> None:
     page = (staged / "reference" / "core-abi.md").read_text()
     assert "(../source/sdk/c/include/wasi_nn.h.txt)" in page
