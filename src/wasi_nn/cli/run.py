@@ -56,7 +56,8 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument(
         "--stats-json",
         metavar="FILE",
-        help="write these facts into FILE as JSON, with the exit code or the error (docs/reference/command.md has its keys)",
+        help="write these facts into FILE as JSON, with the exit code or the error (docs/reference/command.md has its "
+        "keys)",
     )
     host_options.add_limits(parser)
     parser.add_argument("guest", metavar="GUEST", help="a .wasm or .wat file")
