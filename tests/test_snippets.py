@@ -28,6 +28,7 @@ from page_blocks import RUNNABLE, blocks_of, commands, indented_commands, same
 
 import wasi_nn
 from wasi_nn import cli
+from wasi_nn.guests.engine import SOURCE_LINES
 
 COMPONENTS = C_GUESTS.parent / "component"
 EXAMPLE = C_GUESTS.parent / "example"
@@ -36,7 +37,20 @@ ELSEWHERE = {"docs/reference/what-if.md": "test_what_if.py", "docs/reference/con
 """Pages whose commands other tests run or write."""
 _FOLDERS = ("*.md", "docs/**/*.md", "sdk/*.md")
 PAGES = {str(path.relative_to(REPOSITORY)) for it in _FOLDERS for path in REPOSITORY.glob(it)}
-HELP = {"run": 1, "map": 2, "replay": 2, "graphs": 1, "inspect": 2, "backends": 2, "serve": 0, "sdk": 2, "new": 0}
+HELP = {
+    "run": 1,
+    "map": 2,
+    "replay": 2,
+    "graphs": 1,
+    "inspect": 2,
+    "backends": 2,
+    "serve": 0,
+    "pull": 0,
+    "push": 0,
+    "sdk": 2,
+    "new": 0,
+    "component": 2,
+}
 """The subcommands, each with the number of commands that its help text shows and that are run. That of `serve` shows a
 server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds."""
 
@@ -282,9 +296,10 @@ def need_all_of(pages: Sequence[str]) -> None:
 
 
 def test_the_guest_in_python_that_a_page_builds(
-    folder_after: Callable[..., Path], write: Callable[[str, bytes], Path]
+    folder_after: Callable[..., Path], write: Callable[[str, bytes], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need_all_of(["docs/reference/components.md"])
+    monkeypatch.setenv(SOURCE_LINES, "1")  # as in the command, whose compiled guest this host takes
     folder = folder_after("docs/reference/components.md")
     guest, compiled = folder / "there" / "app.wasm", folder / "home" / ".cache" / "wasi-nn" / "compiled"
     host = wasi_nn.Host({"relu": onnx_models.relu(["n"])}, cache=compiled)
@@ -333,6 +348,8 @@ def test_few_blocks_are_not_run() -> None:
         "docs/how-to/http-guests.md: its first command doesn't end",
         "docs/how-to/observe.md: it needs a network and a collector",
         "docs/how-to/observe.md: it needs a server, as tests/test_serve_traces.py has it",
+        "docs/how-to/registries.md: it installs packages from a network",
+        "docs/how-to/registries.md: it needs a registry, as tests/test_oci.py has it",
         "docs/how-to/remote.md: it needs servers, as tests/test_remote_oip.py has them",
         "docs/how-to/scale-out.md: it installs packages from a network",
         "docs/how-to/scale-out.md: it needs Ray, as tests/test_ray.py has it",

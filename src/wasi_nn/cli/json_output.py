@@ -1,5 +1,4 @@
-"""`--json`: the output of a subcommand for programs. Its keys stay: docs/reference/command.md lists them, and a test
-compares."""
+"""`--json`: the output of a subcommand for programs. Its keys stay: docs/reference/command.md lists them."""
 
 from __future__ import annotations
 
