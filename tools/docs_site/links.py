@@ -1,5 +1,5 @@
-"""The links of the built site: each leads to a file that is there, and to an anchor in it, and a page loads nothing from
-other servers."""
+"""The links of the built site: each leads to a file that is there, and to an anchor in it, and a page loads nothing
+from other servers."""
 
 from __future__ import annotations
 
