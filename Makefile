@@ -31,7 +31,7 @@ check: $(VENV)/.dev
 	$(BIN)/python tools/make_docs.py
 	$(BIN)/python tools/audit.py
 
-docs: $(VENV)/.dev  ## the documentation as a site: build/site/index.html
+docs: $(VENV)/.dev  ## the documentation as a site: build/site/index.html (its search needs `python3 -m http.server -d build/site`)
 	$(BIN)/python tools/make_docs.py
 
 bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's host, as tables

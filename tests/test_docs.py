@@ -104,6 +104,14 @@ def test_the_sources_that_a_page_names_exist(path: Path) -> None:
         assert found, name
 
 
+def test_the_pages_that_sources_name_exist() -> None:
+    sources = [REPOSITORY / "Makefile", *(path for folder in FOLDERS for path in (REPOSITORY / folder).rglob("*.*"))]
+    for path in sources:
+        if path.suffix in ("", ".py", ".h", ".hpp", ".go", ".rs", ".ts", ".js", ".wit"):
+            for name in set(re.findall(r"(?<![\w/])docs/[\w/-]+\.md(?!` of ggml)", path.read_text())):
+                assert (REPOSITORY / name).exists(), f"{path}: {name}"
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
