@@ -135,9 +135,12 @@ def test_the_columns_of_backends_line_up_where_runtimes_are_missing(
     [
         (
             [],
-            "COMMAND is missing: run, map, replay, graphs, inspect, backends, serve, sdk, new (help: wasi-nn --help)",
+            "COMMAND is missing: run, map, trace, replay, graphs, inspect, backends, serve, sdk, new (help: wasi-nn --help)",
         ),
-        (["rum"], "'rum' isn't one of run, map, replay, graphs, inspect, backends, serve, sdk, new; did you mean run?"),
+        (
+            ["rum"],
+            "'rum' isn't one of run, map, trace, replay, graphs, inspect, backends, serve, sdk, new; did you mean run?",
+        ),
         (["inspect", "--stats", "net.onnx"], "wasi-nn inspect: no option --stats (help"),
         (["--versoin"], "no option --versoin; did you mean --version?"),
         (["run"], "wasi-nn run: GUEST is missing: a .wasm or .wat file (help: wasi-nn run --help)"),
@@ -172,7 +175,7 @@ def test_the_guests_own_options_are_not_checked(capsys: pytest.CaptureFixture[st
     assert "no guest at" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["replay"], ["graphs"], ["inspect"], ["backends"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["trace"], ["replay"], ["graphs"], ["inspect"], ["backends"]])
 def test_help_fits_a_terminal_of_80_columns(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

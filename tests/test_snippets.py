@@ -36,7 +36,18 @@ ELSEWHERE = {"docs/what-if.md": "test_what_if.py", "docs/conformance.md": "test_
 """Pages whose commands other tests run or write."""
 _FOLDERS = ("*.md", "docs/**/*.md", "sdk/*.md")
 PAGES = {str(path.relative_to(REPOSITORY)) for it in _FOLDERS for path in REPOSITORY.glob(it)}
-HELP = {"run": 1, "map": 2, "replay": 2, "graphs": 0, "inspect": 0, "backends": 0, "serve": 0, "sdk": 2, "new": 0}
+HELP = {
+    "run": 1,
+    "map": 2,
+    "trace": 5,
+    "replay": 2,
+    "graphs": 0,
+    "inspect": 0,
+    "backends": 0,
+    "serve": 0,
+    "sdk": 2,
+    "new": 0,
+}
 """The subcommands, each with the number of commands that its help text shows and that are run. That of `serve` shows a
 server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds."""
 
@@ -123,7 +134,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     "docs/onnx.md": {"classifier.onnx": classifier},
     "docs/python.md": {**COLOURS, **GUESTS},
     "docs/trace.md": {**COLOURS, **GUESTS},
-    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "map", "replay")},
+    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "map", "trace", "replay")},
 }
 
 NEEDS: Mapping[str, tuple[str, ...]] = {

@@ -59,6 +59,8 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def main(options: argparse.Namespace) -> int:
     """Show the model or the guest; returns the exit code."""
+    if options.json and options.html:
+        raise UsageError("--json and --html: give one of them")
     if len(options.model) == 1 and _is_guest(options.model[0]):
         if options.html:
             raise UsageError("--html writes a page of a model: of a guest, there is none")
@@ -92,7 +94,7 @@ def main(options: argparse.Namespace) -> int:
             "inputs": [_as_json(info) for info in graph.inputs],
             "outputs": None if graph.outputs_vary else [_as_json(info) for info in graph.outputs],
             "metadata": graph.metadata,
-            operators.noun if operators else "operators": dict(operators.counts) if operators else None,
+            operators.key if operators else "operators": dict(operators.counts) if operators else None,
         }
         print(json.dumps(description, indent=2))
         return 0

@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 CALL is a call's number in the table. Where a call has several tensors, it is
-NUMBER:NAME, or NUMBER:input.NAME and NUMBER:output.NAME.
+NUMBER:NAME, or NUMBER:input.NAME and NUMBER:output.NAME. With the files of
+the example that wasi-nn sdk names:
 
+  wasi-nn run --trace t.json --trace-data --graph colours=colours.onnx \\
+      --dir . classify.wasm --graph colours --labels colours.txt apple.ppm
   wasi-nn trace t.json
   wasi-nn trace t.json --dump 3 input.npy
-  wasi-nn trace right.json --compare wrong.json
+  wasi-nn trace t.json --compare t.json
   wasi-nn trace t.json --html t.html
 """
 
@@ -56,6 +59,8 @@ def main(options: argparse.Namespace) -> int:
     """Show the trace; returns the exit code."""
     if options.dump and (options.compare or options.json or options.html):
         raise UsageError("--dump writes a tensor: leave --compare, --json and --html out")
+    if options.json and options.html:
+        raise UsageError("--json and --html: give one of them")
     if (options.rtol is not None or options.atol is not None) and not options.compare:
         raise UsageError("--rtol and --atol are for --compare OTHER")
     if options.dump:

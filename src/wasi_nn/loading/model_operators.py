@@ -34,16 +34,22 @@ class ModelOperators:
     noun: str
     counts: Mapping[str, int]
 
+    @property
+    def key(self) -> str:
+        """The name of the counts in JSON."""
+        return "operators" if self.noun == _OPERATORS else "tensor_types"
 
+
+_OPERATORS = "operators"
 _Reader = Callable[[memoryview], Counter[str] | None]
 
 _READERS: tuple[tuple[_Reader, str], ...] = (
-    (tflite_operators, "operators"),
+    (tflite_operators, _OPERATORS),
     (tensor_types, "types of tensors"),
-    (openvino_operators, "operators"),
-    (pytorch_operators, "operators"),
-    (tensorflow_operators, "operators"),
-    (onnx_operators, "operators"),
+    (openvino_operators, _OPERATORS),
+    (pytorch_operators, _OPERATORS),
+    (tensorflow_operators, _OPERATORS),
+    (onnx_operators, _OPERATORS),
 )
 
 
@@ -62,10 +68,18 @@ def operators_of(path: Path) -> ModelOperators | None:
     try:
         with mapped_file(path) as content:
             for reader, noun in _READERS:
-                counts = reader(content)
+                counts = _counted(reader, content)
                 if counts is not None:
                     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MOST_NAMES]
                     return ModelOperators(noun, dict(ranked))
-    except (OSError, ValueError, NNError, RecursionError):
+    except (OSError, ValueError):  # there is no such file, or it is empty
         pass
     return None
+
+
+def _counted(reader: _Reader, content: memoryview) -> Counter[str] | None:
+    """What a reader counts; None for a damaged model, whose error has gone when the file is unmapped."""
+    try:
+        return reader(content)
+    except (ValueError, NNError, RecursionError):
+        return None

@@ -28,7 +28,7 @@ function operators() {
     const shown = data.operators.filter(([text]) => text.toLowerCase().includes(words.value.trim().toLowerCase()));
     body.replaceChildren(...shown.map(([text, count]) => make("tr", {}, make("td", {}, name(text)), make("td", { class: "number" }, count.toLocaleString("en")),
       make("td", { class: "share" }, draw("svg", { viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" },
-        draw("rect", { width: Math.max(0.5, (100 * count) / most), height: 6, rx: 1 }))))));
+        draw("rect", { width: Math.max(0.5, (100 * count) / most), height: 6 }))))));
     status.textContent = `${shown.length.toLocaleString("en")} of ${data.operators.length.toLocaleString("en")} kinds, ${all.toLocaleString("en")} in all`;
   }
   fillIn();
