@@ -135,7 +135,7 @@ def test_the_columns_of_backends_line_up_where_runtimes_are_missing(
     [
         (
             [],
-            "COMMAND is missing: run, map, trace, replay, graphs, inspect, backends, serve, sdk, new (help: wasi-nn --help)",
+            "COMMAND is missing: run, map, trace, replay, graphs, inspect, backends, serve, sdk, new (help: wasi-nn",
         ),
         (
             ["rum"],

@@ -1,4 +1,4 @@
-"""The operators of models, counted without their runtimes. Those of TensorFlow's and PyTorch's are in the tests of these."""
+"""The operators of models, counted without their runtimes. Other files have those of TensorFlow and PyTorch."""
 
 from __future__ import annotations
 
