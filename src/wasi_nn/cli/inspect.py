@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS, UsageError, graph_options
+from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS, UsageError, graph_options, json_output, registry_options
 from wasi_nn.cli.table import Columns, hanging, table, terminal_width
 from wasi_nn.settings import how_to_set_option
 
 if TYPE_CHECKING:
+    from wasi_nn.cli.parser import Parser
     from wasi_nn.graph.graph import Graph
     from wasi_nn.graph.tensor_info import TensorInfo
     from wasi_nn.loading.model_operators import ModelOperators
@@ -18,21 +19,30 @@ if TYPE_CHECKING:
 _LONGEST_VALUE = 100  # characters of a model's metadata that are shown
 _MOST_OPERATORS = 50  # kinds of operators that are shown
 
+_EPILOG = """\
+With the files of the example that wasi-nn sdk names:
 
-def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+  wasi-nn inspect colours.onnx
+  wasi-nn inspect classify.wasm
+"""
+
+
+def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     """Add `inspect` to the command's parser."""
     parser = subcommands.add_parser(
         "inspect",
         usage=f"{PROGRAM} inspect [OPTIONS] MODEL [WEIGHTS]",
         help="show a model's inputs and outputs, or a guest's imports",
-        description="Load a model, and show its inputs and outputs. Or read a guest (a .wasm or .wat file) without "
-        "running it, and show its imports, its dialect, and the problems that keep it from running on this host.",
+        description="Load a model, and show its inputs and outputs. Or read a guest (a .wasm\nor .wat file) without "
+        "running it, and show its imports, its dialect, and the\nproblems that keep it from running on this host.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "model",
         metavar="MODEL",
         nargs="+",
-        help="a model: its file (OpenVINO: its .xml and .bin file), or a directory with one; or a guest",
+        help="a model: its file (OpenVINO: its .xml and .bin file), or a directory with one; or a guest, also oci://HOST/NAME:TAG",
     )
     parser.add_argument(
         "--encoding",
@@ -52,8 +62,10 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="a setting as in a file of graphs: an option of the backend, such as signature=NAME or "
         "'tags=[\"serve\"]', or runtime, sha256, convert-types; VALUE is JSON or plain text (may be repeated)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    registry_options.add(parser)
+    json_output.add_option(parser)
     parser.add_argument("--html", metavar="OUT", help="write a page of a model for browsers that needs no other file")
+    parser.first_options = ("--encoding", "--target", "--runtime", "--option", "--json")
     parser.set_defaults(main=main, module="wasi_nn.guests.inspection")
 
 
@@ -61,6 +73,8 @@ def main(options: argparse.Namespace) -> int:
     """Show the model or the guest; returns the exit code."""
     if options.json and options.html:
         raise UsageError("--json and --html: give one of them")
+    if len(options.model) == 1:
+        options.model = [registry_options.file_of(options.model[0], options)]
     if len(options.model) == 1 and _is_guest(options.model[0]):
         if options.html:
             raise UsageError("--html writes a page of a model: of a guest, there is none")
@@ -85,8 +99,6 @@ def main(options: argparse.Namespace) -> int:
         print(f"{printable(options.html)}: a page of {printable(name)}")
         return 0
     if options.json:
-        import json
-
         description = {
             "encoding": graph.encoding.value,
             "runtime": graph.runtime,
@@ -96,7 +108,7 @@ def main(options: argparse.Namespace) -> int:
             "metadata": graph.metadata,
             operators.key if operators else "operators": dict(operators.counts) if operators else None,
         }
-        print(json.dumps(description, indent=2))
+        json_output.print_json(description)
         return 0
     _print_model(graph, operators)
     return 0
@@ -168,9 +180,7 @@ def _show_guest(options: argparse.Namespace) -> int:
 
     report = report_on(options.model[0])
     if options.json:
-        import json
-
-        print(json.dumps(asdict(report), indent=2))
+        json_output.print_json(asdict(report))
         return 0
     width = terminal_width()
     facts = [("abi", "core module" if report.abi == "core" else report.abi)]

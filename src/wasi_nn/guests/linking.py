@@ -21,6 +21,7 @@ from wasi_nn.guests.prepared import FunctionsOfRuns, MadeWhenCalled
 from wasi_nn.guests.run_clock import RunClock
 from wasi_nn.guests.run_stats import StatsRecorder
 from wasi_nn.guests.runs import RunResult
+from wasi_nn.guests.store_limits import GuestStore
 from wasi_nn.guests.wasi import PROC_EXIT, Wasi, define_wasi
 from wasi_nn.session.session import Session
 
@@ -29,7 +30,7 @@ def link_module(
     name: str,
     module: Module,
     engine: Engine,
-    store: Store,
+    store: GuestStore,
     wasi: Wasi,
     session: Session,
     abi: type[CoreAbi],
@@ -51,7 +52,7 @@ def link_module(
 
     def start() -> int:
         with session.phase("instantiate"):
-            instance = linker.instantiate(store, module)
+            instance = store.instantiate(linker, module)
         nn.callers.are_one = True
         with session.guest_code():
             return _start(instance, store, recorder)
@@ -88,7 +89,7 @@ class PreparedModule:
             host_functions.define(self._linker, imported, name, signature, self._functions.function(name))
 
     def link(
-        self, module: Module, store: Store, wasi: Wasi, session: Session, recorder: StatsRecorder
+        self, module: Module, store: GuestStore, wasi: Wasi, session: Session, recorder: StatsRecorder
     ) -> Callable[[], int]:
         """`link_module` for one run."""
         require_allowed(self._name, self._interfaces, session.extensions)
@@ -100,7 +101,7 @@ class PreparedModule:
         def start() -> int:
             with self._functions.those_of(functions):
                 with session.phase("instantiate"):
-                    instance = self._linker.instantiate(store, module)
+                    instance = store.instantiate(self._linker, module)
                 with session.guest_code():
                     return _start(instance, store, recorder)
 

@@ -20,7 +20,7 @@ from wasi_nn.guests.engine_start import start_wasi, wasi_is_started
 from wasi_nn.guests.guest_files import GuestFiles
 from wasi_nn.guests.linking import PreparedModule, link_module, run_linked
 from wasi_nn.guests.run_clock import RunClock
-from wasi_nn.guests.store_limits import MemoryCounts, new_store
+from wasi_nn.guests.store_limits import GuestStore, MemoryCounts, new_store
 from wasi_nn.guests.wasi import Wasi
 from wasi_nn.limits.compute_guard import ComputeGuard, Turns
 
@@ -124,7 +124,7 @@ class GuestRuns:
         module: Module,
         is_kept: bool,
         dialect: Dialect,
-        store: Store,
+        store: GuestStore,
         wasi: Wasi,
         session: Session,
         recorder: StatsRecorder,
@@ -138,7 +138,7 @@ class GuestRuns:
         return known.link(module, store, wasi, session, recorder)
 
     def _link_component(
-        self, name: str, component: Component, is_kept: bool, store: Store, wasi: Wasi, session: Session
+        self, name: str, component: Component, is_kept: bool, store: GuestStore, wasi: Wasi, session: Session
     ) -> Callable[[], int]:
         from wasi_nn.guests.component_linking import PreparedComponent, link_component
 

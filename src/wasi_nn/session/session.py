@@ -68,6 +68,8 @@ class Session(ObservedRuns, ExtensionCalls):
     guard          stops computes at their deadline. None: a new guard
     extensions, show_metadata  what of wasi-nn:ext the guest may use: as for `Host`
 
+    `registry` has the graphs by name. `bindings` is for the component ABI.
+
     Every method that takes a handle raises `NNError` with `invalid-argument` if no item of that kind has the handle.
     """
 

@@ -47,7 +47,8 @@ _MAX_RUNS = 100  # at once: each has a session
 
 @dataclass(frozen=True)
 class Difference:
-    """A call whose result isn't the recorded one: the call's number (from 1) and name, and the difference."""
+    """A call whose result isn't the recorded one: the call's number (from 1) and name, and the
+    difference as a text."""
 
     call: int
     name: str
