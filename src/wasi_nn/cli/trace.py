@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import FAILURE, PROGRAM, UsageError
+from wasi_nn.cli import FAILURE, PROGRAM, UsageError, json_output
 
 if TYPE_CHECKING:
     from wasi_nn.tracing.trace_comparison import TraceComparison
@@ -36,7 +36,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    json_output.add_option(parser)
     parser.add_argument(
         "--dump",
         nargs=2,
@@ -121,8 +121,7 @@ def _print_comparison(comparison: TraceComparison) -> None:
 
 
 def _print_json_of(comparison: TraceComparison) -> None:
-    import json
     from dataclasses import asdict
 
     facts = asdict(comparison) | {"ratio": comparison.ratio, "compute_ratio": comparison.compute_ratio}
-    print(json.dumps(facts, indent=2))
+    json_output.print_json(facts)
