@@ -82,6 +82,8 @@ def test_types_of_tensors_of_gguf(tmp_path: Path) -> None:
     operators = operators_of(tmp_path / "model.gguf")
     assert operators is not None
     assert (operators.noun, operators.key, dict(operators.counts)) == ("types of tensors", "tensor_types", {"F32": 21})
+    assert operators.header["general.architecture"] == "llama"
+    assert operators.header["tokenizer.ggml.tokens"] == "290 elements"
 
 
 @pytest.mark.parametrize(

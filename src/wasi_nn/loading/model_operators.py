@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from wasi_nn.backends.ggml.tensor_types import tensor_types
+from wasi_nn.backends.ggml.tensor_types import header_texts, tensor_types
 from wasi_nn.backends.onnx.operator_counts import onnx_operators
 from wasi_nn.backends.openvino.operator_counts import openvino_operators
 from wasi_nn.backends.pytorch.operator_counts import pytorch_operators
@@ -29,10 +29,12 @@ _MOST_NAMES = 10_000
 
 @dataclass(frozen=True)
 class ModelOperators:
-    """The operators of a model: how many of each kind it has, most frequent first. `noun` says what is counted."""
+    """The operators of a model: how many of each kind it has, most frequent first. `noun` says what is counted.
+    `header` has the keys of the file's header, of a GGUF file."""
 
     noun: str
     counts: Mapping[str, int]
+    header: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -71,7 +73,7 @@ def operators_of(path: Path) -> ModelOperators | None:
                 counts = _counted(reader, content)
                 if counts is not None:
                     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MOST_NAMES]
-                    return ModelOperators(noun, dict(ranked))
+                    return ModelOperators(noun, dict(ranked), header_texts(content) or {})
     except (OSError, ValueError):  # there is no such file, or it is empty
         pass
     return None
