@@ -1,5 +1,7 @@
-"""Counts the tensors of a GGUF file by their types, since llama.cpp makes the operators by the architecture; and reads the
-keys of its header."""
+"""Counts the tensors of a GGUF file by their types, and reads the keys of its header.
+
+The file has no operators: llama.cpp makes them by the architecture.
+"""
 
 from __future__ import annotations
 
@@ -31,4 +33,4 @@ def header_texts(model: memoryview) -> dict[str, str] | None:
         return None
     header = read_header(model)
     texts = {key: str(value) for key, value in header.keys.items()}
-    return texts | {key: f"{length:,} elements" for key, length in header.lengths.items()}
+    return texts | {key: f"{length:,} element{'' if length == 1 else 's'}" for key, length in header.lengths.items()}
