@@ -40,6 +40,7 @@ PAGES = {str(path.relative_to(REPOSITORY)) for it in _FOLDERS for path in REPOSI
 HELP = {
     "run": 1,
     "map": 2,
+    "trace": 5,
     "replay": 2,
     "graphs": 1,
     "inspect": 2,
@@ -145,7 +146,10 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     },
     "docs/how-to/untrusted.md": {**COLOURS, **GUESTS},
     "docs/how-to/web-service.md": {**COLOURS, **GUESTS},
-    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "map", "replay", "graphs", "inspect")},
+    **{
+        f"wasi-nn {name} --help": {**COLOURS, **GUESTS}
+        for name in ("run", "map", "trace", "replay", "graphs", "inspect")
+    },
 }
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
