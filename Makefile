@@ -45,6 +45,7 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's
 	$(BIN)/python -m bench.mapping
 	$(BIN)/python -m bench.peers
 	$(BIN)/python -m bench.sdk
+	$(BIN)/python -m bench.adapter
 
 PROTO := wasi_nn/oip/proto/open_inference.proto
 

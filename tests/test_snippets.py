@@ -36,7 +36,18 @@ ELSEWHERE = {"docs/reference/what-if.md": "test_what_if.py", "docs/reference/con
 """Pages whose commands other tests run or write."""
 _FOLDERS = ("*.md", "docs/**/*.md", "sdk/*.md")
 PAGES = {str(path.relative_to(REPOSITORY)) for it in _FOLDERS for path in REPOSITORY.glob(it)}
-HELP = {"run": 1, "map": 2, "replay": 2, "graphs": 1, "inspect": 2, "backends": 2, "serve": 0, "sdk": 2, "new": 0, "component": 2}
+HELP = {
+    "run": 1,
+    "map": 2,
+    "replay": 2,
+    "graphs": 1,
+    "inspect": 2,
+    "backends": 2,
+    "serve": 0,
+    "sdk": 2,
+    "new": 0,
+    "component": 2,
+}
 """The subcommands, each with the number of commands that its help text shows and that are run. That of `serve` shows a
 server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds."""
 

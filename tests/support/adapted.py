@@ -1,6 +1,6 @@
 """Core guests that the adapter makes components of, and the cases of the conformance suite as such.
 
-    python tests/support/adapted.py HOST=PATH [CASE]...     # the suite's core cases, adapted, on one of its hosts
+python tests/support/adapted.py HOST=PATH [CASE]...     # the suite's core cases, adapted, on one of its hosts
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def main(arguments: Sequence[str]) -> None:
     def run_adapted(guest: Path, graphs: Sequence[Graph], folder: Path, timeout: float) -> Outcome:
         built = scratch() / str(guest.relative_to(CASES)).replace("/", "-")
         try:
-            names = {graph.name: input_names(graph.folder.resolve()) for graph in graphs} if name == "wasmtime" else {}
+            names: dict[str | None, Sequence[str]] = {}
+            if name == "wasmtime":
+                names = {graph.name: input_names(graph.folder.resolve()) for graph in graphs}
             return run(adapt(guest, built, names), graphs, folder, timeout)
         except GuestError as error:
             return Outcome([], REFUSED, str(error))
@@ -74,7 +76,9 @@ def main(arguments: Sequence[str]) -> None:
     results = run_all(choose(all_cases().values(), arguments[1:] or ["core"]), host)
     for result in results:
         if result.status != PASSED and result.outcome is not None:
-            print(f"{result.status:9} {result.case.name}: {' '.join(result.outcome.shown[-1:])}; {result.case.expect[-1]}")
+            print(
+                f"{result.status:9} {result.case.name}: {' '.join(result.outcome.shown[-1:])}; {result.case.expect[-1]}"
+            )
     print(report.summary(results))
 
 
