@@ -73,6 +73,7 @@ guests: $(VENV)/.dev  ## rebuild the committed guests and the bridge, and build 
 	$(BIN)/python guests/build_components.py
 	$(BIN)/python guests/build_bridge.py
 	$(BIN)/python guests/build_sdk.py
+	$(BIN)/python guests/build_adapter.py
 	mkdir -p build/guests
 	$(BIN)/python guests/build_components.py --python build/guests/infer-python.wasm
 	$(BIN)/python guests/build_components.py --js build/guests/infer-js.wasm

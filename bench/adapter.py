@@ -28,7 +28,9 @@ def main() -> None:
     library, command, measured = wasmtime_setup.openvino_library(), wasmtime_setup.install(), models()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # also of the processes that this one starts
     core, component = GUESTS / "c" / "measure.wasm", GUESTS / "component" / "measure.wasm"
-    print(f"| host, model | guest | {' | '.join(STEPS)} | all | ratio to the core module |\n|---|---|---|---|---|---|---|")
+    print(
+        f"| host, model | guest | {' | '.join(STEPS)} | all | ratio to the core module |\n|---|---|---|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory() as scratch:
         guests = {"core module": core, "adapted": adapted.adapt(core, Path(scratch, "adapted.wasm"), {None: ["image"]})}
         guests["component"] = component

@@ -11,13 +11,17 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from sdk_languages import building
-
 import wasi_nn
 from wasi_nn.abi.wasm_binary import module_imports
 from wasi_nn.cli import adapter
 
-GUESTS = Path(building.__file__).parents[2] / "guests"
+REPOSITORY = Path(__file__).parents[2]
+sys.path.append(str(REPOSITORY / "tools"))
+sys.path.append(str(REPOSITORY))
+
+from sdk_languages import building
+
+GUESTS = REPOSITORY / "guests"
 Names = Mapping[str | None, Sequence[str]]
 
 
