@@ -1,10 +1,10 @@
-"""The cost of the adapter: inferences in a core guest, in the same guest as an adapted component, and in a component that
-was written as one, here and on Wasmtime's command.
+"""The cost of the adapter: inferences in a core guest, in the same guest as an adapted component, and in a component
+that was written as one, here and on Wasmtime's command.
 
     python -m bench.adapter
 
-The guests are `guests/c/measure.wasm` and `guests/component/measure.wasm`, which time their own calls, on OpenVINO. They
-take turns, each run in a process of its own, on one processor.
+The guests are `guests/c/measure.wasm` and `guests/component/measure.wasm`, which time their own calls, on OpenVINO.
+They take turns, each run in a process of its own, on one processor.
 """
 
 from __future__ import annotations

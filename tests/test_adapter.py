@@ -3,14 +3,16 @@ they do otherwise is listed here."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from struct import pack
+from struct import pack, unpack
 
 import adapted
 import onnx_models as models
@@ -241,6 +243,7 @@ HEAD = """(module
     (i32.store (i32.const 116) (i32.mul (i32.const 4) (local.get $count))))
 """
 """The beginning of a guest that exits with 0, with a code of its own, or with 100 and an errno."""
+WRITE = '(import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))'
 BEGIN = """
     (call $done (call $load (i32.const 64) (i32.const 3) (i32.const 0)))
     (call $done (call $init (i32.load (i32.const 0)) (i32.const 4)))"""
@@ -377,6 +380,66 @@ def test_inputs_have_the_names_that_are_given_for_their_graph(built: Built, tmp_
     graphs = {"net": difference("1", "0"), "ne": difference(*names["ne"]), "n": difference("only one")}
     with Host(graphs) as host:
         assert host.run(built(module, names), capture_output=True).exit_code == 0
+
+
+def random_calls(seed: int) -> str:
+    """Calls in any order, with handles that there are or not. Each errno, and what `get_output` writes, is logged."""
+    choose = random.Random(seed)
+    log = "(i32.store (local.tee $i (i32.add (local.get $i) (i32.const 4))) "
+    graphs, contexts, body = [1000, 1004], [1008, 1012, 1016], ["(i32.store (i32.const 1016) (i32.const 777))"]
+    for number in range(200):
+        context = f"(i32.load (i32.const {choose.choice(contexts)}))"
+        index, size = choose.choice([0, 1, 1, 2]), choose.choice([0, 15, 16, 40])
+        calls = [
+            f"(call $load (i32.const 64) (i32.const {choose.choice([3, 3, 2])}) (i32.const {choose.choice(graphs)}))",
+            f"(call $init (i32.load (i32.const {choose.choice(graphs)})) (i32.const {choose.choice(contexts[:2])}))",
+            f"(call $set {context} (i32.const {index}) (i32.const 100))",
+            f"(call $compute {context})",
+            f"(call $get {context} (i32.const {index % 2}) (i32.const 300) (i32.const {size}) (i32.const 8))",
+        ]
+        at = number // 8 if number < 16 else choose.choices(range(5), [1, 1, 8, 6, 6])[0]
+        body.append(f"(f32.store (i32.const 65536) (f32.const {choose.randrange(100)}))" + log + calls[at] + ")")
+        body += [f"{log}(i32.load (i32.const {place})))" for place in (8, 300, 312)]
+    return "".join(body)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_calls_in_any_order_answer_as_in_a_core_module(seed: int, built: Built, tmp_path: Path) -> None:
+    import wasmtime
+
+    text = f"""{HEAD.replace("  (memory", WRITE + "  (memory", 1)}
+      (func (export "_start") (local $i i32)
+        (call $elements (i32.const 4)) (local.set $i (i32.const 200000))
+        {random_calls(seed)}
+        (i32.store (i32.const 16) (i32.const 200004))
+        (i32.store (i32.const 20) (i32.sub (local.get $i) (i32.const 200000)))
+        (drop (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 24)))))"""
+    module = tmp_path / "guest.wasm"
+    module.write_bytes(bytes(wasmtime.wat2wasm(text)))
+    values = {name: (1, [4]) for name in ("a", "b")}
+    nodes = [helper.make_node("Sub", ["a", "b"], ["y"]), helper.make_node("Neg", ["a"], ["z"])]
+    model = models.build(nodes, values, {"y": (1, [4]), "z": (1, [4])})
+    with Host({"net": model}) as host:
+        core, component = (
+            host.run(guest, capture_output=True).stdout for guest in (module, built(module, {None: ["a", "b"]}))
+        )
+    logged = unpack(f"<{len(core) // 4}I", core)
+    assert {0, 1, 5, 7, 8} <= set(logged[::4]), "the calls succeed and fail in all ways"
+    assert core == component
+
+
+@pytest.mark.parametrize("byte", [0, 1, 0xFF])
+def test_a_guest_that_overwrites_the_adapter_hurts_itself_only(byte: int, built: Built, tmp_path: Path) -> None:
+    body = f"""{BEGIN}
+    (call $elements (i32.const 4))
+    (call $done (call $set (i32.load (i32.const 4)) (i32.const 0) (i32.const 100)))
+    (call $done (call $compute (i32.load (i32.const 4))))
+    (memory.fill (i32.const 524288) (i32.const {byte})
+      (i32.sub (i32.shl (memory.size) (i32.const 16)) (i32.const 524288)))
+    (call $done (call $set (i32.load (i32.const 4)) (i32.const 0) (i32.const 100)))
+    (call $done (call $compute (i32.load (i32.const 4))))"""
+    with contextlib.suppress(GuestTrap):
+        assert exit_code(body, built, tmp_path) != 0
 
 
 def test_the_built_adapter_is_that_of_its_source(tmp_path: Path) -> None:
