@@ -1,4 +1,4 @@
-"""`--json`: the output of a subcommand for programs. Its keys stay: docs/command.md lists them, and a test compares."""
+"""`--json`: the output of a subcommand for programs. Its keys stay: docs/reference/command.md lists them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 
 
 def add_option(
-    parser: argparse.ArgumentParser, text: str = "print JSON, for programs (docs/command.md has its keys)"
+    parser: argparse.ArgumentParser, text: str = "print JSON, for programs (docs/reference/command.md has its keys)"
 ) -> None:
     """Add `--json`."""
     parser.add_argument("--json", action="store_true", help=text)

@@ -116,7 +116,10 @@ class Parser(argparse.ArgumentParser):
             message = self._why_missing(message.removeprefix(_REQUIRED).split(", ")[0])
         elif no_value := _NO_VALUE.match(message):
             message = f"{no_value[1]} needs a value: {self._option_string_actions[no_value[1]].metavar}"
-        print(f"{self.prog}: {message} (help: {self.prog} --help)", file=sys.stderr)
+        from wasi_nn.cli.colours import Colours
+
+        name = Colours(sys.stderr).painted(f"{self.prog}:", "bold", "red")
+        print(f"{name} {message} (help: {self.prog} --help)", file=sys.stderr)
         sys.exit(_USAGE_EXIT_CODE)
 
     def _why_missing(self, name: str) -> str:

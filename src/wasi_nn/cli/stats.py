@@ -31,7 +31,7 @@ class Report:
         return self.failure.stats if isinstance(self.failure, GuestTrap) else None
 
     def as_json(self, guest: str) -> dict[str, Any]:
-        """The facts for programs. docs/command.md has the keys."""
+        """The facts for programs. docs/reference/command.md has the keys."""
         from wasi_nn.guests.run_stats import RunStats
 
         exit_code = None if self.result is None else self.result.exit_code & 0xFF
