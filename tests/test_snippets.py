@@ -28,6 +28,7 @@ from page_blocks import RUNNABLE, blocks_of, commands, indented_commands, same
 
 import wasi_nn
 from wasi_nn import cli
+from wasi_nn.guests.engine import SOURCE_LINES
 
 COMPONENTS = C_GUESTS.parent / "component"
 EXAMPLE = C_GUESTS.parent / "example"
@@ -37,12 +38,25 @@ ELSEWHERE = {"docs/reference/what-if.md": "test_what_if.py", "docs/reference/con
 _FOLDERS = ("*.md", "docs/**/*.md", "sdk/*.md")
 PAGES = {str(path.relative_to(REPOSITORY)) for it in _FOLDERS for path in REPOSITORY.glob(it)}
 HELP = {
-    **{"run": 1, "map": 2, "replay": 2, "inspect": 2, "graphs": 1, "backends": 2, "doctor": 0, "cache": 2, "serve": 0},
-    **{"new": 0, "sdk": 2, "completion": 3},
+    "run": 1,
+    "map": 2,
+    "replay": 2,
+    "inspect": 2,
+    "graphs": 1,
+    "backends": 2,
+    "doctor": 0,
+    "cache": 2,
+    "serve": 0,
+    "pull": 0,
+    "push": 0,
+    "new": 0,
+    "sdk": 2,
+    "component": 2,
+    "completion": 3,
 }
 """The subcommands, each with the number of commands that its help text shows and that are run. That of `serve` shows a
-server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds. That of `doctor` tries all
-runtimes; `test_doctor.py` does so too."""
+server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds. That
+of `doctor` tries all runtimes; `test_doctor.py` does so too."""
 
 
 # The files that the pages say are there
@@ -118,15 +132,23 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     "docs/reference/limits.md": {
         "guest.wasm": lambda: EMPTY,
         "photos/photo.ppm": COLOURS["apple.ppm"],
-        "infer.wasm": GUESTS["infer.wasm"],
-        "net.onnx": onnx_models.relu,
-        "inputs/a.bin": lambda: pack("<4f", 1, -2, 3, -4),
-        "inputs/b.bin": lambda: pack("<4f", -5, 6, -7, 8),
     },
     "docs/how-to/map.md": {**COLOURS, **GUESTS},
     "docs/reference/onnx.md": {"classifier.onnx": classifier},
     "docs/how-to/python.md": {**COLOURS, **GUESTS},
     "docs/how-to/trace.md": {**COLOURS, **GUESTS},
+    "docs/how-to/custom-backend.md": GUESTS,
+    "docs/how-to/migrate.md": {**COLOURS, **GUESTS},
+    "docs/how-to/production-limits.md": {**COLOURS, **GUESTS},
+    "docs/how-to/streaming.md": {"model.gguf": language_model, "stream.wasm": copied(C_GUESTS / "stream.wasm")},
+    "docs/how-to/threads-and-asyncio.md": {
+        "infer.wasm": GUESTS["infer.wasm"],
+        "net.onnx": onnx_models.relu,
+        "inputs/a.bin": lambda: pack("<4f", 1, -2, 3, -4),
+        "inputs/b.bin": lambda: pack("<4f", -5, 6, -7, 8),
+    },
+    "docs/how-to/untrusted.md": {**COLOURS, **GUESTS},
+    "docs/how-to/web-service.md": {**COLOURS, **GUESTS},
     **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "map", "replay", "graphs", "inspect")},
 }
 
@@ -140,10 +162,17 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "docs/reference/pytorch.md": ("torch", "sklearn"),
     "docs/reference/tensorflow.md": ("tensorflow", "sklearn"),
     "docs/reference/tflite.md": ("tensorflow", "ai_edge_litert", "sklearn"),
+    "docs/how-to/streaming.md": ("xllamacpp",),
     "docs/how-to/trace.md": ("openvino",),
+    "docs/how-to/web-service.md": ("starlette", "httpx"),
+    "docs/tutorial/first-guest.md": ("ziglang",),
 }
 
-TOGETHER = (("docs/reference/tensorflow.md", "docs/reference/tflite.md", "docs/reference/extensions.md"),)
+TUTORIAL = tuple(f"docs/tutorial/{name}.md" for name in ("first-inference", "first-guest", "isolated-guest"))
+TOGETHER = (
+    ("docs/reference/tensorflow.md", "docs/reference/tflite.md", "docs/reference/extensions.md"),
+    TUTORIAL,
+)
 """Pages that go on with each other's files: one makes a model, the next one converts it, the last one trains it."""
 
 
@@ -271,9 +300,10 @@ def need_all_of(pages: Sequence[str]) -> None:
 
 
 def test_the_guest_in_python_that_a_page_builds(
-    folder_after: Callable[..., Path], write: Callable[[str, bytes], Path]
+    folder_after: Callable[..., Path], write: Callable[[str, bytes], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need_all_of(["docs/reference/components.md"])
+    monkeypatch.setenv(SOURCE_LINES, "1")  # as in the command, whose compiled guest this host takes
     folder = folder_after("docs/reference/components.md")
     guest, compiled = folder / "there" / "app.wasm", folder / "home" / ".cache" / "wasi-nn" / "compiled"
     host = wasi_nn.Host({"relu": onnx_models.relu(["n"])}, cache=compiled)
@@ -322,9 +352,13 @@ def test_few_blocks_are_not_run() -> None:
         "docs/how-to/http-guests.md: its first command doesn't end",
         "docs/how-to/observe.md: it needs a network and a collector",
         "docs/how-to/observe.md: it needs a server, as tests/test_serve_traces.py has it",
+        "docs/how-to/registries.md: it installs packages from a network",
+        "docs/how-to/registries.md: it needs a registry, as tests/test_oci.py has it",
         "docs/how-to/remote.md: it needs servers, as tests/test_remote_oip.py has them",
         "docs/how-to/scale-out.md: it installs packages from a network",
         "docs/how-to/scale-out.md: it needs Ray, as tests/test_ray.py has it",
+        "docs/tutorial/first-guest.md: it installs packages from a network",
+        "docs/tutorial/first-inference.md: it installs packages from a network",
         "docs/how-to/serve.md: its first command needs a network, and its second one doesn't end",
         "docs/how-to/serve.md: it needs a server, as tests/test_serve_openai.py has it",
         "docs/how-to/serve.md: it needs a server, as tests/test_serve_triton.py has it",

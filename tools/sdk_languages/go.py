@@ -14,7 +14,9 @@ from sdk_languages import building, table
 from sdk_languages.language import GUESTS, SDK, Guest, Language
 from sdk_languages.table import Word
 
-PACKAGE = SDK / "go"
+FOLDER = SDK / "go"
+PACKAGE = FOLDER / "wasinn"
+CACHE = building.BUILD / "go-cache"
 INSTALL = "make .venv/.go, or Go 1.25 or later"
 _OURS = Path(sys.prefix) / "go" / "bin" / "go"
 
@@ -166,31 +168,32 @@ def toolchain() -> str | None:
     return str(_OURS) if _OURS.exists() else shutil.which("go")
 
 
-def run(*arguments: str, cwd: Path = PACKAGE) -> str:
+def run(*arguments: str, cwd: Path = FOLDER) -> str:
     """Run `go` for WASI, without a network; gives its standard output. Exits if there is no `go`."""
     command = toolchain()
     if command is None:
         raise SystemExit(f"no Go is here: {INSTALL}")
     environment = {key: it for key, it in os.environ.items() if not key.startswith(("GO", "CGO"))}
     environment |= {"GOOS": "wasip1", "GOARCH": "wasm", "GOPROXY": "off", "GOTOOLCHAIN": "local", "GOENV": "off"}
-    environment |= {"GOFLAGS": "-mod=mod", "GOCACHE": str(building.BUILD / "go-cache")}
+    environment |= {"GOFLAGS": "-mod=mod", "GOCACHE": str(CACHE)}
     environment.setdefault("GOPATH", str(building.BUILD / "go-path"))
     return subprocess.run([command, *arguments], cwd=cwd, env=environment, check=True, stdout=-1, text=True).stdout
 
 
 def build(source: str, is_wasmedge: bool, built: Path) -> None:
-    """Build the program of a folder, whose path is absolute or in the module. Exits if there is no `go`."""
+    """Build the program of a folder, whose path is absolute or in the SDK's module. Exits if there is no `go`."""
     tags = ["-tags", "wasmedge"] if is_wasmedge else []
     run("build", "-trimpath", "-ldflags=-s -w", *tags, "-o", str(built.absolute()), source)
 
 
 def _guests() -> Iterator[Guest]:
+    tools = (toolchain() or "go",)
     for program in GUESTS:
         for is_wasmedge in (False, True):
             if program != ("classify" if is_wasmedge else "extensions"):
                 abi = "wasmedge" if is_wasmedge else "core"
                 file, source = building.BUILD / f"go-{program}-{abi}.wasm", f"./examples/{program}"
-                yield Guest(program, abi, file, partial(build, source, is_wasmedge), committed=False)
+                yield Guest(program, abi, file, partial(build, source, is_wasmedge), committed=False, tools=tools)
 
 
 LANGUAGE = Language("go", {PACKAGE / "numbers.go": numbers}, tuple(_guests()))

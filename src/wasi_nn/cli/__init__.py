@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 PROGRAM = "wasi-nn"
 _SECTIONS = {
-    "run guests": ("run", "map", "replay"),
+    "run guests": ("run", "map", "trace", "replay"),
     "look at models, guests and this machine": ("inspect", "graphs", "backends", "doctor", "cache"),
     "serve graphs and guests": ("serve",),
-    "make guests": ("new", "sdk"),
+    "make guests": ("new", "sdk", "component"),
+    "guests in registries": ("pull", "push"),
     "set up": ("completion",),
 }
 """The subcommands, each the name of a module of this package, as `--help` groups them."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import UsageError, extension_options, graph_options, limit_options
+from wasi_nn.cli import UsageError, extension_options, graph_options, limit_options, registry_options
 from wasi_nn.cli.steps import report_steps
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     graph_options.add_load(parser)
     parser.add_argument("--allow-http", action="store_true", help="let a component make HTTP requests (wasi:http)")
     extension_options.add(parser)
+    registry_options.add(parser)
     parser.add_argument(
         "--dialect",
         choices=("auto", "spec", "wasmedge", "wamr"),

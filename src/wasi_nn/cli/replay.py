@@ -45,6 +45,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="how far floats may differ on top of --rtol (defaults by type: docs/how-to/trace.md)",
     )
     json_output.add_option(parser)
+    parser.add_argument("--html", metavar="OUT", help="also write a page of the trace with these differences")
     parser.add_argument("trace", metavar="FILE", help="the trace; FILE.data has its data")
     parser.set_defaults(main=main, module="wasi_nn.tracing.replay")
 
@@ -76,6 +77,10 @@ def main(options: argparse.Namespace) -> int:
     counts += [f"{replayed.left_out} left out for a missing graph"] if replayed.left_out else []
     counts += [f"{_counted(replayed.outputs, 'output')} compared", _counted(len(replayed.differences), "difference")]
     print(hanging(", ".join(counts), width))
+    if options.html:
+        from wasi_nn.cli.pages.trace_page import write_trace_page
+
+        print(write_trace_page(options.html, options.trace, replayed=replayed, outcome=", ".join(counts)))
     return FAILURE if replayed.differences else 0
 
 

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.cli import PROGRAM, UsageError, host_options, keep, limit_options
+from wasi_nn.cli import PROGRAM, UsageError, host_options, keep, limit_options, registry_options
 
 if TYPE_CHECKING:
     from wasi_nn.cli.parser import Parser
@@ -59,7 +59,7 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
         help="write these facts into FILE as JSON, with the exit code or the error",
     )
     host_options.add_limits(parser)
-    parser.add_argument("guest", metavar="GUEST", help="a .wasm or .wat file")
+    parser.add_argument("guest", metavar="GUEST", help="a .wasm or .wat file, or oci://HOST/NAME:TAG")
     parser.add_argument("args", metavar="ARGS", nargs=argparse.REMAINDER, help="the guest's arguments")
     parser.first_options = _FIRST
     parser.set_defaults(main=main, module="wasi_nn.host")
@@ -79,6 +79,7 @@ def main(options: argparse.Namespace) -> int:
     host = host_options.host(options, limits, totals)
     if options.streams is not None:  # the process does nothing else
         keep(host)
+    options.guest = registry_options.file_of(options.guest, options)
     settings: dict[str, Any] = {"env": env, "dirs": dirs, "stdin": sys.stdin, "streams": streams}
     if not (options.stats or options.stats_json):
         return host.run(options.guest, options.args, **settings, **_recording(options)).exit_code & 0xFF

@@ -18,6 +18,7 @@ The folder has
              stream, train, chat, identify, measure, and for wasi-nn serve:
              serve_colours, serve_files
   component  guests that are components, in C, Python and JavaScript
+  adapter    what makes components of core guests, for wasm-tools
   include    headers for guests in C
   wit        a folder for each version of wasi:nn, and ext for wasi-nn:ext,
              with a world for tools that build components

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 from wasmtime import WasmtimeError, _ffi as ffi
 
 from wasi_nn.guests.engine import has_source_lines
+from wasi_nn.process.cache_folders import cache_folder
 
 if TYPE_CHECKING:
     from wasmtime import Module
@@ -37,13 +38,7 @@ _MAX_BYTES = 2 * 2**30
 
 def default_directory() -> Path:
     """The default directory for compiled guests."""
-    if sys.platform == "linux":
-        given = os.environ.get("XDG_CACHE_HOME", "")
-        caches = given if os.path.isabs(given) else os.path.expanduser("~/.cache")
-        return Path(caches, "wasi-nn", "compiled")
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("wasi-nn", appauthor=False)) / "compiled"
+    return cache_folder("compiled")
 
 
 class CompileCache:

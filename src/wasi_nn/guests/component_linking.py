@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 
-from wasmtime import Engine
+from wasmtime import Engine, WasmtimeError, _ffi as ffi
 from wasmtime.component import Component, ComponentInstanceType, ExportIndex, FuncType, Linker, ResultType
 
 from wasi_nn.abi.component import bridge, host_functions
@@ -35,7 +36,7 @@ def link_component(
         linker.define_unknown_imports_as_traps(component)
     run = run_of(name, component, engine, imports)
 
-    return lambda: _call(linker, store, component, run)
+    return lambda: _call(linker, store, component, run, session)
 
 
 class SharedFunctions:
@@ -84,15 +85,25 @@ class PreparedComponent:
 
         def start() -> int:
             with functions:
-                return _call(self._linker, store, component, self._run)
+                return _call(self._linker, store, component, self._run, session)
 
         return start
 
 
-def _call(linker: Linker, store: GuestStore, component: Component, run: ExportIndex) -> int:
-    function = store.instantiate(linker, component).get_func(store, run)
+def _call(linker: Linker, store: GuestStore, component: Component, run: ExportIndex, session: Session) -> int:
+    with session.phase("instantiate"):
+        instance = store.instantiate(linker, component)
+    function = instance.get_func(store, run)
     assert function is not None  # `run_of` has checked the export's type
-    return 0 if function(store).tag == "ok" else 1
+    # wasmtime-py would ask the engine for the function's type, and convert its result by that.
+    result = ffi.wasmtime_component_val_t()
+    with session.guest_code():
+        error = ffi.wasmtime_component_func_call(
+            ctypes.byref(function._func), store._context(), None, 0, ctypes.byref(result), 1
+        )
+    if error:
+        raise WasmtimeError._from_ptr(error)
+    return 0 if result.of.result.is_ok else 1
 
 
 def run_of(name: str, component: Component, engine: Engine, imports: Iterable[str]) -> ExportIndex:

@@ -94,7 +94,7 @@ class Registry:
     """Graphs by name, loaded lazily, each once. Safe to use from any number of threads.
 
     `graphs` maps names to graphs, or is the path of a file that does (`wasi_nn.loading.graphs_file`), which `reload`
-    reads again. Raises `NNError` as `add` does, and for errors in the file.
+    reads again. `rules` say how the models are loaded. Raises `NNError` as `add` does, and for errors in the file.
     """
 
     def __init__(
