@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS, UsageError, graph_options, json_output, registry_options
+from wasi_nn.cli.steps import report_steps
 from wasi_nn.cli.table import Columns, hanging, table, terminal_width
 from wasi_nn.settings import how_to_set_option
 
@@ -84,6 +85,7 @@ def main(options: argparse.Namespace) -> int:
     from wasi_nn.loading.named_graph import NamedGraph
     from wasi_nn.loading.registry import Registry
 
+    report_steps()
     source = options.model[0] if len(options.model) == 1 else options.model
     named = NamedGraph(source, options.encoding, options.target)
     for text in options.option:
@@ -195,7 +197,13 @@ def _show_guest(options: argparse.Namespace) -> int:
             print(heading)
             for imported in imports:
                 print(f"  {printable(imported)}")
-    print("runs here" if not report.problems else "does not run here")
+    from wasi_nn.cli.colours import Colours
+
+    colours = Colours()
+    if report.problems:
+        print(colours.painted("does not run here", "red"))
+    else:
+        print(colours.painted("runs here", "green"))
     for problem in report.problems:
         print(hanging(f"  it {printable(problem)}", width))
     return 0

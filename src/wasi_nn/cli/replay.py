@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from wasi_nn.cli import FAILURE, PROGRAM, UsageError, graph_options, json_output
+from wasi_nn.cli.steps import report_steps
 
 if TYPE_CHECKING:
     from wasi_nn.tracing.replay import Replayed
@@ -51,8 +52,6 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def main(options: argparse.Namespace) -> int:
     """Replay the trace; returns the exit code."""
-    import logging
-
     if options.json and options.html:
         raise UsageError("--json and --html: give one of them")
     from wasi_nn.cli.table import hanging, terminal_width
@@ -61,7 +60,7 @@ def main(options: argparse.Namespace) -> int:
     width = terminal_width()
     rules = graph_options.rules(options)
     graphs = graph_options.registry(options, rules)
-    logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
+    report_steps()
     replayed = replay(
         options.trace,
         graphs,
