@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -186,17 +187,30 @@ def build(source: str, is_wasmedge: bool, built: Path) -> None:
     run("build", "-trimpath", "-ldflags=-s -w", *tags, "-o", str(built.absolute()), source)
 
 
+def _sources() -> str:
+    """A hash of the SDK's sources. It is in the names of built guests, so that none is older than its sources."""
+    digest = hashlib.blake2b(digest_size=6)
+    for path in sorted(path for pattern in ("*.go", "go.mod") for path in FOLDER.rglob(pattern)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _build_anew(name: str, program: str, is_wasmedge: bool, built: Path) -> None:
+    """Build an example, and remove those that are built of other sources."""
+    for old in built.parent.glob(f"{name}-*.wasm"):
+        old.unlink(missing_ok=True)
+    build(f"./examples/{program}", is_wasmedge, built)
+
+
 def _guests() -> Iterator[Guest]:
-    tools = (toolchain() or "go",)
+    tools, sources = (toolchain() or "go",), _sources()
     for program in (*GUESTS, *TASKS):
         for abi in ("core", "wasmedge"):
             if abi == "core" if program == "extensions" else abi == "wasmedge" and program != "tour":
                 continue
-            file, make = (
-                building.BUILD / f"go-{program}-{abi}.wasm",
-                partial(build, f"./examples/{program}", abi != "core"),
-            )
-            yield Guest(program, abi, file, make, committed=False, tools=tools)
+            name = f"go-{program}-{abi}"
+            make = partial(_build_anew, name, program, abi == "wasmedge")
+            yield Guest(program, abi, building.BUILD / f"{name}-{sources}.wasm", make, committed=False, tools=tools)
 
 
 LANGUAGE = Language("go", {PACKAGE / "numbers.go": numbers}, tuple(_guests()))
