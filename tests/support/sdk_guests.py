@@ -174,6 +174,7 @@ def run(
     graphs: Mapping[str, Graph | bytes | Path] | None = None,
     directory: Path | None = None,
     guest_directory: str = ".",
+    stdin: bytes = b"",
 ) -> Ran:
     """Run a guest with these graphs. It sees the directory as its own, by this name."""
     totals = Usage(HostLimits())
@@ -181,6 +182,8 @@ def run(
         wasi, files = WasiConfig(), [Path(scratch, name) for name in ("stdout", "stderr")]
         wasi.argv = [guest.program, *arguments]
         wasi.stdout_file, wasi.stderr_file = map(str, files)
+        Path(scratch, "stdin").write_bytes(stdin)
+        wasi.stdin_file = str(Path(scratch, "stdin"))
         if directory is not None:
             wasi.preopen_dir(str(directory), guest_directory)
         store = Store(_engine())
@@ -192,7 +195,7 @@ def run(
             code = trap.code
         left = {name: totals.used(name) for name in ("graphs", "contexts", "handles")}
         store.close()
-        return Ran(code, files[0].read_text(), files[1].read_text(), left)
+        return Ran(code, files[0].read_bytes().decode(), files[1].read_bytes().decode(), left)
 
 
 @cache
