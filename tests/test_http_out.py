@@ -276,6 +276,8 @@ def test_tls_is_verified(tmp_path: Path) -> None:
         assert send(server, to, guest="wary") == error("TLS-certificate-error")
         to = f"GET https 127.0.0.2:{upstream.port} /"  # another name than the certificate's
         assert send(server, to, guest="trusting") == error("TLS-certificate-error")
+        (tmp_path / "cert.pem").write_text("no certificate")
+        assert send(server, to, guest="trusting") == error("configuration-error")
     upstream.close()
 
 

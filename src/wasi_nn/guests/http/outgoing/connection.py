@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import http.client
+import os
 import socket
 import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,7 @@ def _client(place: Place, opened: socket.socket, ca_file: Path | None) -> http.c
     connection.response_class = _WholeHead
     connection.sock = opened
     if place.scheme == "https":
-        connection.sock = _tls(ca_file).wrap_socket(opened, server_hostname=place.host)
+        connection.sock = _tls_of(ca_file).wrap_socket(opened, server_hostname=place.host)
     return connection
 
 
@@ -117,8 +118,16 @@ class _Lines:
         return line
 
 
-@cache
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
+def _tls_of(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return _tls(ca_file, 0 if ca_file is None else os.stat(ca_file).st_mtime_ns)
+    except OSError as error:
+        reason = f"the certificates of {ca_file or 'the system'} can't be read: {one_line(error)}"
+        raise HttpError("configuration-error", reason=reason) from None
+
+
+@lru_cache(maxsize=16)
+def _tls(ca_file: Path | None, _: int) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca_file)
     context.set_alpn_protocols(["http/1.1"])
     return context
