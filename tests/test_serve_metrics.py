@@ -57,6 +57,7 @@ def test_the_table_has_every_metric_with_its_type_and_labels(server: RunningServ
     rows = {"inputs": [INPUTS["inputs"][0] | {"shape": [2, 2]}]}
     assert server.ask("POST", "/v2/models/many/infer", rows)[0] == 200
     assert server.ask("GET", "/guests/web")[0] == 200
+    assert server.ask("GET", "/guests/out/get", None, {"to": "GET http 127.0.0.1:2 /"})[0] == 200  # which is denied
     server.ask("POST", "/v1/completions", {"model": "letters", "prompt": "a", "max_tokens": 3})
     served = {
         name: (family.type, {label for sample in family.samples for label in sample.labels} - {"le"})
