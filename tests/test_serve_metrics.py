@@ -23,6 +23,7 @@ many = {{ path = "many.onnx", max-batch = 8 }}
 letters = {{ path = "letters.gguf" }}
 [guests]
 web = {{ path = "{SUPPORT / "http" / "guest.wasm"}" }}
+out = {{ path = "{SUPPORT / "http" / "sender.wasm"}", http-out = ["http://127.0.0.1:1"] }}
 """
 
 
