@@ -160,6 +160,11 @@ class Handlers:
             guest = CgiGuest(file, compiled, engine, counts)
         return Handler(name, described, guest, self._shared)
 
+    async def on_own_port(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application of a port that has only guests: their pages are of another origin than the server's."""
+        scope["is_on_own_port"] = True
+        await self(scope, receive, send)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["raw_path"].decode("latin-1")
         found = next((item for item in self._mounts.items() if f"{path}/".startswith(f"{item[0]}/")), None)
