@@ -34,8 +34,8 @@ _HELD = 4 * 64 * 2**10  # bytes of a request's bodies that wait here and in the 
 _FOR_BROWSERS = [(b"x-content-type-options", b"nosniff")]
 _CONFINED = [(b"content-security-policy", b"sandbox allow-scripts allow-forms allow-popups allow-downloads")]
 """With the policy, beside a guest's own one, a guest's page has no origin for a browser. Otherwise its scripts could
-use the server, and the server's own page, in the name of whoever looks at it. On a port of their own, guests' pages have
-another origin than the server's."""
+use the server, and the server's own page, in the name of whoever looks at it. On a port of their own, guests' pages
+have another origin than the server's."""
 _OF_THE_SERVER = (
     *("date", "x-content-type-options", "x-request-id", "x-trace-file"),
     *("alt-svc", "clear-site-data", "nel", "origin-agent-cluster", "report-to", "reporting-endpoints"),
