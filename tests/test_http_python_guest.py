@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import onnx_models
 import pytest
-from http_guests import python_guest
+from build_components import HTTP_SCRIPT
+from python_guests import python_guest
 from serving import RunningServer
 
 
@@ -40,7 +41,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, other: HTTPServer) -> Itera
     folder = tmp_path_factory.mktemp("python")
     (folder / "net.onnx").write_bytes(onnx_models.relu())
     file = folder / "graphs.toml"
-    web = f'[guests.web]\npath = "{python_guest()}"\ngraphs = ["net"]\nhttp-out = ["http://127.0.0.1:{other.server_port}"]'
+    guest, place = python_guest(HTTP_SCRIPT), f"http://127.0.0.1:{other.server_port}"
+    web = f'[guests.web]\npath = "{guest}"\ngraphs = ["net"]\nhttp-out = ["{place}"]'
     file.write_text(f'[graphs.net]\npath = "net.onnx"\n{web}\n')
     with RunningServer(str(file)) as running:
         running.wait_for_guests()

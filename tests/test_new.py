@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import need, need_command
+from sdk_languages import go
 
 from wasi_nn.cli import main
 from wasi_nn.cli.new_projects import PROJECTS
@@ -28,6 +29,8 @@ def need_tools(language: str) -> None:
         need("ziglang", "ziglang==0.17.1")
     elif language == "assemblyscript":
         need_command("npm", "npm")
+    elif language == "go":
+        need_command(go.toolchain() or "go", go.INSTALL)
     else:
         need_command("/usr/bin/cargo", "cargo rustc libstd-rust-dev-wasm32 lld-14")
 
@@ -35,6 +38,9 @@ def need_tools(language: str) -> None:
 def build(language: str, folder: Path) -> None:
     """Build a project by its own command, with the tools that its README names."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    if language == "go":
+        environment |= {"GOPROXY": "off", "GOTOOLCHAIN": "local", "GOCACHE": str(go.CACHE)}
+        environment["PATH"] = f"{Path(go.toolchain() or '').parent}:{os.environ['PATH']}"
     if language == "rust":
         environment = {key: value for key, value in environment.items() if not key.startswith(("RUST", "CARGO"))}
         environment["PATH"] = "/usr/bin:/bin"  # Debian's
@@ -100,7 +106,7 @@ def test_the_list_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: 
     [
         ([], "LANGUAGE is missing"),
         (["c"], "DIRECTORY is missing"),
-        (["rst", "x"], "no project is in 'rst': there are assemblyscript, c, cpp, rust; did you mean rust?"),
+        (["rst", "x"], "no project is in 'rst': there are assemblyscript, c, cpp, go, rust; did you mean rust?"),
         (["\x1b[2J", "x"], "no project is in '\\\\x1b[2J'"),
         (["--list", "c"], "--list goes without LANGUAGE and DIRECTORY"),
     ],

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import sys
 
-from sdk_languages import assemblyscript, c, cpp, rust
+from sdk_languages import assemblyscript, c, cpp, go, rust
 from sdk_languages.language import Language
 from sdk_languages.table import REPOSITORY
 
-LANGUAGES: tuple[Language, ...] = (assemblyscript.LANGUAGE, c.LANGUAGE, cpp.LANGUAGE, rust.LANGUAGE)
+LANGUAGES: tuple[Language, ...] = tuple(it.LANGUAGE for it in (assemblyscript, c, cpp, go, rust))
 
 
 def stale_numbers() -> dict[str, str]:

@@ -173,15 +173,16 @@ def run(
     arguments: Sequence[str] = (),
     graphs: Mapping[str, Graph | bytes | Path] | None = None,
     directory: Path | None = None,
+    guest_directory: str = ".",
 ) -> Ran:
-    """Run a guest with these graphs. It sees the directory as its own, `.`."""
+    """Run a guest with these graphs. It sees the directory as its own, by this name."""
     totals = Usage(HostLimits())
     with tempfile.TemporaryDirectory() as scratch, Session(dict(graphs or {}), totals=totals) as session:
         wasi, files = WasiConfig(), [Path(scratch, name) for name in ("stdout", "stderr")]
         wasi.argv = [guest.program, *arguments]
         wasi.stdout_file, wasi.stderr_file = map(str, files)
         if directory is not None:
-            wasi.preopen_dir(str(directory), ".")
+            wasi.preopen_dir(str(directory), guest_directory)
         store = Store(_engine())
         store.set_wasi(wasi)
         try:

@@ -305,7 +305,7 @@ def _listeners(host: str, ports: Sequence[int]) -> list[socket.socket]:
     listeners: list[socket.socket] = []
     try:
         for port in ports:
-            listeners.append(_listener(host, port))
+            listeners += [_listener(host, port)]
     except NNError:
         for listener in listeners:
             listener.close()

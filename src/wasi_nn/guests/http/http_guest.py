@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from wasmtime import Engine, ExitTrap, Store, Trap, WasmtimeError
+from wasmtime import Engine, ExitTrap, Trap, WasmtimeError
 from wasmtime.component import Component, ComponentInstanceType, Linker
 
 from wasi_nn.abi.component import bridge
@@ -26,7 +26,7 @@ from wasi_nn.guests.http.outgoing.engine_exchanges import INSTANCES, OutgoingHel
 from wasi_nn.guests.http.outgoing.outgoing import Outgoing
 from wasi_nn.guests.http.sandbox import Sandbox, opened
 from wasi_nn.guests.http.streams import StreamsHelper, send_stdout_to_stderr
-from wasi_nn.guests.store_limits import MemoryCounts
+from wasi_nn.guests.store_limits import GuestStore, MemoryCounts
 from wasi_nn.session.policy import EXTENSIONS
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class HttpGuest:
 
     @contextmanager
     def _outgoing(
-        self, store: Store, exchange: Exchange, sandbox: Sandbox, clock: RunClock
+        self, store: GuestStore, exchange: Exchange, sandbox: Sandbox, clock: RunClock
     ) -> Iterator[Outgoing | None]:
         """What makes the guest's own requests within a block, if it may make any."""
         helper = self._outgoing_helper
@@ -125,11 +125,11 @@ class HttpGuest:
         finally:
             outgoing.close()
 
-    def _run(self, store: Store, exchange: Exchange, sender: Outgoing | None) -> None:
+    def _run(self, store: GuestStore, exchange: Exchange, sender: Outgoing | None) -> None:
         running = Running(exchange, self._helper.in_store(store), sender=sender)
         caller.state, caller.resources = running, Resources(_MOST_RESOURCES)
         try:
-            instance = self._linker.instantiate(store, self._component)
+            instance = store.instantiate(self._linker, self._component)
             function = instance.get_func(store, self._handle)
             assert function is not None  # the component's type has it
             context = ctypes.cast(store._context(), ADDRESS)
