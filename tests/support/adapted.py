@@ -1,6 +1,6 @@
 """Core guests that the adapter makes components of, and the cases of the conformance suite as such.
 
-    python tests/support/adapted.py HOST=PATH [CASE]...     # the suite's core cases, adapted, on one of its hosts
+python tests/support/adapted.py HOST=PATH [CASE]...     # the suite's core cases, adapted, on one of its hosts
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def main(arguments: Sequence[str]) -> None:
     results = run_all(choose(all_cases().values(), arguments[1:] or ["core"]), host)
     for result in results:
         if result.status != PASSED and result.outcome is not None:
-            print(f"{result.status:9} {result.case.name}: {' '.join(result.outcome.shown[-1:])}; {result.case.expect[-1]}")
+            print(
+                f"{result.status:9} {result.case.name}: {' '.join(result.outcome.shown[-1:])}; {result.case.expect[-1]}"
+            )
     print(report.summary(results))
 
 

@@ -143,13 +143,14 @@ def main(options: argparse.Namespace) -> int:
     settings = _settings(options)
     registry = graph_options.registry(options, graph_options.rules(options))
     logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
+    from wasi_nn.serving.event_loop import loop_factory
     from wasi_nn.serving.server import Server
     from wasi_nn.serving.telemetry import set_up_by_environment
 
     if settings.host not in ("127.0.0.1", "::1", "localhost") and settings.token_file is None:
         print(f"{PROGRAM}: whoever reaches {settings.host} may use the server: see --token-file", file=sys.stderr)
-    with set_up_by_environment():
-        asyncio.run(Server(registry, settings).run(_announce_as_json if options.json else _announce))
+    with set_up_by_environment(), asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(Server(registry, settings).run(_announce_as_json if options.json else _announce))
     return 0
 
 
@@ -159,7 +160,7 @@ def _announce(addresses: dict[str, str]) -> None:
 
 
 def _announce_as_json(addresses: dict[str, str]) -> None:
-    print(json.dumps({"http": addresses.get("http"), "grpc": addresses.get("grpc")}), flush=True)
+    print(json.dumps({"http": None, "grpc": None} | addresses), flush=True)
 
 
 def _settings(options: argparse.Namespace) -> ServerSettings:
