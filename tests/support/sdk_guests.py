@@ -5,6 +5,7 @@ A test of all languages takes `GUESTS`. The output is the same in each language,
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -148,12 +149,17 @@ def path_of(guest: Guest) -> Path:
     """The built file. One that isn't committed is built. Without a tool for that, the test is skipped; in continuous
     integration, it fails."""
     if not guest.committed and not guest.file.exists():
+        guest.file.parent.mkdir(parents=True, exist_ok=True)
         for tool in guest.tools:
             if shutil.which(tool) is None:
                 message = f"{guest} needs {tool} to be built"
                 pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-        guest.file.parent.mkdir(parents=True, exist_ok=True)
-        guest.build(guest.file)
+        with guest.file.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may need it at the same time
+            if not guest.file.exists():
+                part = guest.file.with_suffix(".part")
+                guest.build(part)
+                part.rename(guest.file)
     assert guest.file.exists(), f"run: python tools/make_sdk.py guests {guest.language}"
     return guest.file
 
@@ -185,8 +191,7 @@ def run(
         store = Store(_engine())
         store.set_wasi(wasi)
         try:
-            (_run_component if guest.abi == "component" else _run_core)(path_of(guest), session, store)
-            code = 0
+            code = (_run_component if guest.abi == "component" else _run_core)(path_of(guest), session, store)
         except ExitTrap as trap:
             code = trap.code
         left = {name: totals.used(name) for name in ("graphs", "contexts", "handles")}
@@ -207,16 +212,17 @@ def _compiled(path: Path) -> component.Component | Module:
     return component.Component(_engine(), wasi_nn.wrap_component(content))
 
 
-def _run_core(path: Path, session: Session, store: Store) -> None:
+def _run_core(path: Path, session: Session, store: Store) -> int:
     module, linker = _compiled(path), Linker(_engine())
     assert isinstance(module, Module)
     linker.define_wasi()
     wasi_nn.add_to_linker(linker, session, "auto", guest=module)
     instance = linker.instantiate(store, module)
     instance.exports(store)["_start"](store)  # type: ignore[operator]
+    return 0
 
 
-def _run_component(path: Path, session: Session, store: Store) -> None:
+def _run_component(path: Path, session: Session, store: Store) -> int:
     guest, linker = _compiled(path), component.Linker(_engine())
     assert isinstance(guest, component.Component)
     linker.add_wasip2()
@@ -229,7 +235,7 @@ def _run_component(path: Path, session: Session, store: Store) -> None:
     assert place is not None
     function = instance.get_func(store, place)
     assert function is not None
-    function(store)
+    return int(function(store).tag == "err")
 
 
 def named(program: str, abis: Iterable[str] = ("core", "wasmedge", "component")) -> list[Guest]:
