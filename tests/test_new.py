@@ -26,6 +26,8 @@ def need_tools(language: str) -> None:
     """Skip the test where the language's tools aren't here; in continuous integration, fail it."""
     if language in ("c", "cpp"):
         need("ziglang", "ziglang==0.17.1")
+    elif language == "python":
+        need("componentize_py", "componentize-py==0.25.1")
     elif language == "assemblyscript":
         need_command("npm", "npm")
     else:
@@ -100,7 +102,7 @@ def test_the_list_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: 
     [
         ([], "LANGUAGE is missing"),
         (["c"], "DIRECTORY is missing"),
-        (["rst", "x"], "no project is in 'rst': there are assemblyscript, c, cpp, rust; did you mean rust?"),
+        (["rst", "x"], "no project is in 'rst': there are assemblyscript, c, cpp, python, rust; did you mean rust?"),
         (["\x1b[2J", "x"], "no project is in '\\\\x1b[2J'"),
         (["--list", "c"], "--list goes without LANGUAGE and DIRECTORY"),
     ],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import make_sdk
@@ -11,7 +13,7 @@ import onnx_models
 import pytest
 import sdk_guests
 from conftest import need, need_command
-from sdk_languages import assemblyscript, building, c, rust, table
+from sdk_languages import assemblyscript, building, c, python, rust, table
 from sdk_languages.language import GUESTS as PROGRAMS, SDK, Guest
 
 
@@ -89,7 +91,38 @@ def test_a_failure_is_told_with_its_reason(guest: Guest, photographs: Path) -> N
     assert "not-found" in ran.stderr
 
 
+# What they don't show
+
+
+def test_buffers_freeing_and_refusals_in_python() -> None:
+    ran = sdk_guests.run(python.CHECKING, [], sdk_guests.graphs())
+    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", "")
+    _gave_back(python.CHECKING, ran)
+
+
+def test_an_exception_of_a_guest_in_python_is_told_with_its_place() -> None:
+    ran = sdk_guests.run(python.CHECKING, ["trap"], sdk_guests.graphs())
+    assert (ran.exit_code, ran.stderr.splitlines()[-1]) == (1, "KeyError: 'told with its place'")
+    assert "in mistakes_of_python" in ran.stderr
+    _gave_back(python.CHECKING, ran)
+
+
 # How they are built
+
+
+def test_the_sdk_for_python_is_typed(tmp_path: Path) -> None:
+    need("componentize_py", "componentize-py")
+    python.write_bindings(tmp_path / "stubs")
+    options = ["--config-file=", "--strict", "--python-version=3.14", f"--cache-dir={tmp_path}"]
+    files = [python.PACKAGE, *sorted(python.EXAMPLES.glob("*.py")), python.FOLDER / "template" / "guest.py"]
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, *map(str, files)],
+        cwd=python.FOLDER,
+        env={**os.environ, "MYPYPATH": str(tmp_path / "stubs")},
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_the_crate_has_the_wit_of_its_imports() -> None:

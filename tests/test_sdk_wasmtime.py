@@ -52,7 +52,8 @@ def run() -> Run:
         guest: Guest, arguments: Sequence[str], graphs: Sequence[Path], directory: Path
     ) -> subprocess.CompletedProcess[str]:
         options = [it for graph in graphs for it in ("-S", f"nn-graph=openvino::{graph}")]
-        line = [str(command), "run", "-S", "nn", *options, "--dir", f"{directory}::.", str(sdk_guests.path_of(guest))]
+        line = [str(command), "run", "-S", "nn", *options, "--dir", f"{directory}::.", "--argv0", guest.program]
+        line.append(str(sdk_guests.path_of(guest)))
         return subprocess.run([*line, *arguments], env=environment, capture_output=True, text=True)
 
     return run_guest

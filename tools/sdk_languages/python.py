@@ -76,6 +76,14 @@ def wit(_: str) -> str:
     return building.worlds()
 
 
+_COMMAND = Path(sys.executable).with_name("componentize-py")
+
+
+def write_bindings(folder: Path) -> None:
+    """Write the modules of the world `guest-ext`, which are made for each component, for type checkers."""
+    subprocess.run([_COMMAND, "-d", PACKAGE / "guest.wit", "-w", "guest-ext", "bindings", folder], check=True)
+
+
 def build(programs: Sequence[str], world: str, built: Path, folders: Sequence[Path] = (EXAMPLES,)) -> None:
     """Build a component of some programs in these folders. The name that it is run by says which of them runs. It takes
     ten seconds."""

@@ -51,6 +51,10 @@ def _rust() -> str | None:
     return None
 
 
+def _componentize_py() -> str | None:
+    return "componentize-py" if shutil.which("componentize-py") is not None else None
+
+
 def _npm() -> str | None:
     return "npm" if shutil.which("npm") is not None else None
 
@@ -72,6 +76,14 @@ PROJECTS: Mapping[str, Project] = {
         "make",
         _zig,
         "pip install ziglang",
+    ),
+    "python": Project(
+        "Python",
+        "component",
+        {"python/wasi_nn_guest": "wasi_nn_guest"},
+        "make",
+        _componentize_py,
+        "pip install componentize-py==0.25.1",
     ),
     "rust": Project(
         "Rust",
