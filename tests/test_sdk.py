@@ -13,7 +13,7 @@ import onnx_models
 import pytest
 import sdk_guests
 from conftest import need, need_command
-from sdk_languages import assemblyscript, building, c, python, rust, table
+from sdk_languages import assemblyscript, building, c, javascript, python, rust, table
 from sdk_languages.language import GUESTS as PROGRAMS, SDK, Guest
 
 
@@ -107,6 +107,27 @@ def test_an_exception_of_a_guest_in_python_is_told_with_its_place() -> None:
     _gave_back(python.CHECKING, ran)
 
 
+def test_arrays_freeing_and_refusals_in_javascript(tmp_path: Path) -> None:
+    (tmp_path / "a-file").write_text("content")
+    ran = sdk_guests.run(javascript.CHECKING, [], sdk_guests.graphs(), tmp_path)
+    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", "")
+    _gave_back(javascript.CHECKING, ran)
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("fail", "a reason\u00e9\n"),
+        ("error", "not-found: no graph is named 'none'"),
+        ("throw", "RangeError: told with its place\n    at "),
+    ],
+)
+def test_an_error_of_a_guest_in_javascript_is_told(how: str, told: str) -> None:
+    ran = sdk_guests.run(javascript.CHECKING, [how], sdk_guests.graphs())
+    assert (ran.exit_code, ran.stdout) == (1, "")
+    assert ran.stderr.startswith(told)
+
+
 # How they are built
 
 
@@ -123,6 +144,15 @@ def test_the_sdk_for_python_is_typed(tmp_path: Path) -> None:
         text=True,
     )
     assert checked.returncode == 0, checked.stdout
+
+
+def test_typescript_takes_the_examples_in_javascript() -> None:
+    need_command("npm", "npm")
+    options = "--noEmit --allowJs --checkJs --strictNullChecks --target esnext --module esnext --lib esnext"
+    files = sorted((javascript.FOLDER / "examples").glob("*.js"))
+    command = ["node", javascript.tools() / "tsc", *options.split(), "--moduleResolution", "bundler", *files]
+    checked = subprocess.run(command, capture_output=True, text=True)
+    assert (checked.returncode, checked.stdout) == (0, "")
 
 
 def test_the_crate_has_the_wit_of_its_imports() -> None:

@@ -3,6 +3,7 @@ built by componentize-qjs from npm."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -73,15 +74,23 @@ def wit(_: str) -> str:
     return building.worlds(build_components.WASI)
 
 
-def tools(package: str = "componentize-qjs") -> Path:
-    """The command of a package that npm installs, in the version of the SDK's package."""
+def tools() -> Path:
+    """The folder of the commands that npm installs, in the versions of the SDK's package."""
     folder = building.BUILD / "javascript"
     wanted = json.loads((FOLDER / "package.json").read_text())
     installed = folder / "package.json"
-    if not (folder / "node_modules" / package).exists() or json.loads(installed.read_text()) != wanted:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(FOLDER / "package.json", folder)
-        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund"], cwd=folder, check=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests in several processes may install at once
+        if not installed.exists() or json.loads(installed.read_text()) != wanted:
+            part = folder / "part"
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            shutil.copy(FOLDER / "package.json", part)
+            subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund"], cwd=part, check=True)
+            shutil.rmtree(folder / "node_modules", ignore_errors=True)
+            (part / "node_modules").rename(folder / "node_modules")
+            (part / "package.json").rename(installed)
     return folder / "node_modules" / ".bin"
 
 

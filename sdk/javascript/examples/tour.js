@@ -8,14 +8,15 @@
 import { Graph, Tensor, encode } from '../wasi-nn/index.js';
 import { args, command, fail, print, readFile } from '../wasi-nn/wasi.js';
 
-const ARRAYS = {
-  f16: Uint16Array.of(0x3c00, 0xc000),
-  f32: Float32Array.of(1, -2),
-  f64: Float64Array.of(1, -2),
-  u8: Uint8Array.of(1, 254),
-  i32: Int32Array.of(1, -2),
-  i64: BigInt64Array.of(1n, -9007199254740993n),
-};
+const NAMES = /** @type {const} */ (['f16', 'f32', 'f64', 'u8', 'i32', 'i64']);
+const ARRAYS = [
+  Uint16Array.of(0x3c00, 0xc000), // the bits of 1 and -2
+  Float32Array.of(1, -2),
+  Float64Array.of(1, -2),
+  Uint8Array.of(1, 254),
+  Int32Array.of(1, -2),
+  BigInt64Array.of(1n, -9007199254740993n),
+];
 
 export const run = command(() => {
   const [encoding, ...paths] = args();
@@ -43,12 +44,10 @@ function mistakes(graph) {
 
 function arrays(graph) {
   using context = graph.context();
-  Object.entries(ARRAYS).forEach(([name, array], index) => {
-    context.setInputAt(index, name, new Tensor([2], array, name));
-  });
+  NAMES.forEach((name, index) => context.setInputAt(index, name, new Tensor([2], ARRAYS[index], name)));
   print(`no output yet: ${code(() => context.output(1))}`);
   for (let time = 0; time < 2; time++) context.compute(); // inputs stay set
-  Object.keys(ARRAYS).forEach((name, index) => print(`${name}: ${list(context.output(index, name))}`));
+  NAMES.forEach((name, index) => print(`${name}: ${list(context.output(index, name))}`));
   print(`no such output: ${code(() => context.output(6))}`);
 
   const small = failure(() => context.outputInto(5, new BigInt64Array(1)));

@@ -168,7 +168,7 @@ export class Context {
     this.#handle();
     const count = this.#outputs.length;
     if (!count) throw new NNError('runtime-error', 'there is no output: compute first');
-    const found = this.#outputs[index];
+    const found = Number.isInteger(index) ? this.#outputs[index] : undefined;
     if (!found) throw new NNError('invalid-argument', `no output has the index ${String(index)}: there are ${count}`);
     return found;
   }

@@ -20,6 +20,7 @@ class Project:
     build     the command that builds `guest.wasm`
     tool      the tool that builds, if it is here; else None
     install   what to install for it
+    template  the folder in the SDKs with the project's own files; if empty, that of the language
     """
 
     title: str
@@ -28,6 +29,7 @@ class Project:
     build: str
     tool: Callable[[], str | None]
     install: str
+    template: str = ""
 
 
 def _zig() -> str | None:
@@ -77,6 +79,14 @@ PROJECTS: Mapping[str, Project] = {
         _zig,
         "pip install ziglang",
     ),
+    "javascript": Project(
+        "JavaScript",
+        "component",
+        {"javascript/wasi-nn": "wasi-nn"},
+        "npm install && npm run build",
+        _npm,
+        "Node.js with npm",
+    ),
     "python": Project(
         "Python",
         "component",
@@ -92,6 +102,15 @@ PROJECTS: Mapping[str, Project] = {
         "make",
         _rust,
         "rustup target add wasm32-wasip1; on Debian, apt install cargo libstd-rust-dev-wasm32 lld-14",
+    ),
+    "typescript": Project(
+        "TypeScript",
+        "component",
+        {"javascript/wasi-nn": "wasi-nn"},
+        "npm install && npm run build",
+        _npm,
+        "Node.js with npm",
+        template="javascript/template-typescript",
     ),
 }
 
