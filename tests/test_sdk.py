@@ -150,8 +150,8 @@ def test_typescript_takes_the_examples_in_javascript() -> None:
     need_command("npm", "npm")
     options = "--noEmit --allowJs --checkJs --strictNullChecks --target esnext --module esnext --lib esnext"
     files = sorted((javascript.FOLDER / "examples").glob("*.js"))
-    command = ["node", javascript.tools() / "tsc", *options.split(), "--moduleResolution", "bundler", *files]
-    checked = subprocess.run(command, capture_output=True, text=True)
+    command = ["node", str(javascript.tools() / "tsc"), *options.split(), "--moduleResolution", "bundler"]
+    checked = subprocess.run([*command, *map(str, files)], capture_output=True, text=True)
     assert (checked.returncode, checked.stdout) == (0, "")
 
 

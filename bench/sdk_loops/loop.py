@@ -8,7 +8,7 @@ from wasi_nn_guest import Graph, Tensor, command
 
 def main() -> None:
     name, input_name, rounds, *count = sys.argv[1:]
-    x = array("f", [1, -1, 2, -2]) * (int(*count or [4]) // 4)
+    x = array("f", [1, -1, 2, -2]) * (int(count[0]) // 4 if count else 1)
     y = array("f", bytes(4 * len(x)))
     with Graph.load_by_name(name) as graph, graph.context() as context:
         for _ in range(int(rounds)):

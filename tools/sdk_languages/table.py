@@ -154,7 +154,7 @@ def wit_tensor_type(word: Word) -> str:
     """WIT's own word for a type, such as `FP32` for `f32`."""
     assert word.wit is not None
     wit = (REPOSITORY / "guests" / "bridge" / "wasi-nn.wit").read_text()
-    [names] = re.findall(r"enum tensor-type \{([^}]*)\}", wit)
+    names = wit.partition("enum tensor-type {")[2].partition("}")[0]
     return names.split(",")[word.wit].strip()
 
 
