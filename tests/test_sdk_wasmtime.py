@@ -53,6 +53,7 @@ def run() -> Run:
     ) -> subprocess.CompletedProcess[str]:
         options = [it for graph in graphs for it in ("-S", f"nn-graph=openvino::{graph}")]
         line = [str(command), "run", "-S", "nn", *options, "--dir", f"{directory}::.", "--argv0", guest.program]
+        line += [] if guest.committed else ["-O", "opt-level=0"]  # it is large, and compiled in half the time so
         line.append(str(sdk_guests.path_of(guest)))
         return subprocess.run([*line, *arguments], env=environment, capture_output=True, text=True)
 

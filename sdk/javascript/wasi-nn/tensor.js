@@ -23,6 +23,9 @@ const OF_ARRAY = {
   BigInt64Array: 'i64',
 };
 
+/** The arrays that may have the bytes of any type. */
+const RAW = new Set(['Uint8Array', 'ArrayBuffer', 'DataView']);
+
 /** Elements in row-major order, with dims and a type: index.d.ts says more. */
 export class Tensor {
   constructor(dims, elements, type) {
@@ -53,24 +56,24 @@ export function bytesOf(array) {
 }
 
 function kindOf(array) {
-  return Object.prototype.toString.call(array).slice('[object '.length, -1);
+  return array[Symbol.toStringTag];
 }
 
 /** Whether an array has elements of a type, or their bytes. */
 function holds(kind, type) {
-  return OF_ARRAY[kind] === type || ARRAYS[type].name === kind || ['Uint8Array', 'ArrayBuffer', 'DataView'].includes(kind);
+  return OF_ARRAY[kind] === type || ARRAYS[type].name === kind || RAW.has(kind);
 }
 
 function dimsOf(given, size, type) {
   const dims = Array.from(given);
-  let count = 1n;
+  let count = sizes[type]; // a product that is too great for a number's digits is none of a size
   for (const dim of dims) {
     if (!Number.isInteger(dim) || dim < 0 || dim > 0xffffffff) {
       throw new NNError('invalid-argument', `${String(dim)} is no dimension`);
     }
-    count *= BigInt(dim);
+    count *= dim;
   }
-  if (count * BigInt(sizes[type]) !== BigInt(size)) {
+  if (count !== size) {
     const elements = Math.trunc(size / sizes[type]);
     throw new NNError('invalid-argument', `${elements} elements don't fit the dims [${dims.join(', ')}]`);
   }
