@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import sdk_guests
 from conftest import need, need_command
 from sdk_languages import assemblyscript, building, c, javascript, python, rust, table
-from sdk_languages.language import GUESTS as PROGRAMS, SDK, Guest
+from sdk_languages.language import GUESTS as PROGRAMS, SDK, Guest, readme_block
 
 
 def test_the_numbers_of_the_sdks_are_the_hosts() -> None:
@@ -121,11 +122,27 @@ def test_arrays_freeing_and_refusals_in_javascript(tmp_path: Path) -> None:
         ("error", "not-found: no graph is named 'none'"),
         ("throw", "RangeError: told with its place\n    at "),
     ],
+    ids=["fail", "error", "throw"],
 )
 def test_an_error_of_a_guest_in_javascript_is_told(how: str, told: str) -> None:
     ran = sdk_guests.run(javascript.CHECKING, [how], sdk_guests.graphs())
     assert (ran.exit_code, ran.stdout) == (1, "")
     assert ran.stderr.startswith(told)
+
+
+def test_the_program_of_the_readme_for_python() -> None:
+    ran = sdk_guests.run(python.README, [], {"net": onnx_models.relu([1, 4])})
+    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", "array('f', [0.5, 0.0, 2.0, 3.0])\n")
+
+
+def test_the_program_of_the_readme_for_javascript(tmp_path: Path) -> None:
+    need_command("npm", "npm")
+    shutil.copytree(javascript.LIBRARY, tmp_path / "wasi-nn")
+    (tmp_path / "readme.js").write_text(readme_block(javascript.FOLDER, "js"))
+    guest = Guest("readme", "component", tmp_path / "readme.wasm", lambda _: None)
+    javascript.build(tmp_path / "readme.js", "guest", guest.file, root=tmp_path)
+    ran = sdk_guests.run(guest, [], {"net": onnx_models.relu([1, 4])})
+    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", "0.5 0 2 3\n")
 
 
 # How they are built

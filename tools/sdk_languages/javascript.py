@@ -94,10 +94,10 @@ def tools() -> Path:
     return folder / "node_modules" / ".bin"
 
 
-def build(source: Path, world: str, built: Path) -> None:
-    """Build a program. It takes some seconds."""
+def build(source: Path, world: str, built: Path, root: Path = REPOSITORY) -> None:
+    """Build a program, which imports nothing outside of the folder `root`. It takes some seconds."""
     command = [str(tools() / "componentize-qjs"), "--wit", str(LIBRARY / "guest.wit"), "-n", world, "--sync"]
-    command += ["--opt-size", "--module-root", str(REPOSITORY), "--js", str(source), "-o", str(built.absolute())]
+    command += ["--opt-size", "--module-root", str(root), "--js", str(source), "-o", str(built.absolute())]
     subprocess.run(command, check=True, capture_output=True)
 
 

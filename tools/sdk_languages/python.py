@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from sdk_languages import building, table
+from sdk_languages import building, language, table
 from sdk_languages.language import SDK, Guest, Language
 from sdk_languages.table import REPOSITORY, Word
 
@@ -89,13 +89,8 @@ def build(programs: Sequence[str], world: str, built: Path, folders: Sequence[Pa
     ten seconds."""
     with tempfile.TemporaryDirectory() as scratch:
         Path(scratch, "app.py").write_text(_APP.format(programs=", ".join(programs)))
-        command = [
-            str(Path(sys.executable).with_name("componentize-py")),
-            "-d",
-            str(PACKAGE / "guest.wit"),
-            "-w",
-            world,
-        ]
+        Path(scratch, f"{README_PROGRAM}.py").write_text(language.readme_block(FOLDER, "python"))
+        command = [str(_COMMAND), "-d", str(PACKAGE / "guest.wit"), "-w", world]
         command += ["componentize", "app", "-o", str(built.absolute())]
         command += [it for folder in (scratch, *folders, FOLDER) for it in ("-p", str(folder))]
         subprocess.run(command, check=True, capture_output=True)
@@ -113,16 +108,19 @@ def together(programs: Sequence[str], world: str, folders: Sequence[Path] = (EXA
     """Programs in one component, because each has 18 MB and takes so long to build. A change of a source changes the
     file's name."""
     sources = [path for folder in (*folders, PACKAGE) for path in sorted(folder.glob("*")) if path.is_file()]
-    content = hashlib.sha256(_APP.encode() + b"".join(path.read_bytes() for path in sources))
+    texts = (_APP, *programs, language.readme_block(FOLDER, "python"))
+    content = hashlib.sha256("".join(texts).encode() + b"".join(path.read_bytes() for path in sources))
     file = building.BUILD / f"python-{world}-{content.hexdigest()[:16]}.wasm"
     make = partial(build, programs, world, folders=folders)
     of_abi = partial(Guest, abi="component", file=file, build=make, committed=False)
     return [of_abi(program) for program in programs]
 
 
+README_PROGRAM = "readme"
+"""The name of the program that the README shows."""
 CHECKS = REPOSITORY / "tests" / "support" / "sdk_python"
 """The folder of a program that only tests run: `sdk_checks`."""
-*_PORTABLE, CHECKING = together(["classify", "tour", "sdk_checks"], "guest", (EXAMPLES, CHECKS))
+*_PORTABLE, CHECKING, README = together(["classify", "tour", "sdk_checks", README_PROGRAM], "guest", (EXAMPLES, CHECKS))
 
 LANGUAGE = Language(
     "python",

@@ -16,7 +16,7 @@ except ImportError:  # a world without wasi-nn:ext
 
 from .error import NNError, call, lacking
 from .numbers import Code, Type
-from .tensor import Tensor, array_of, copy_into
+from .tensor import Tensor, array_of, bytes_of, copy_into
 
 
 class Context:
@@ -56,16 +56,16 @@ class Context:
         """Set the input that has this index and this name: by its name, as every host takes it."""
         self.set_input_named(name, tensor)
 
-    def set_strings(self, index: int, dims: Sequence[int], strings: Iterable[bytes]) -> None:
+    def set_strings(self, index: int, dims: Sequence[int], strings: Iterable[Buffer]) -> None:
         """Set an input of byte strings, in row-major order. (Extension.)"""
         self.set_strings_at(index, str(index), dims, strings)
 
-    def set_strings_at(self, index: int, name: str, dims: Sequence[int], strings: Iterable[bytes]) -> None:
+    def set_strings_at(self, index: int, name: str, dims: Sequence[int], strings: Iterable[Buffer]) -> None:
         """Set the input of byte strings that has this index and this name. (Extension.)"""
         if byte_strings is None:
             raise lacking("byte-strings")
         self._end()
-        new, sizes, texts = byte_strings.new, list(dims), [bytes(it) for it in strings]
+        new, sizes, texts = byte_strings.new, list(dims), [bytes_of(it) for it in strings]
         self._inputs[name] = lambda: call(new, sizes, texts)
 
     # Computes

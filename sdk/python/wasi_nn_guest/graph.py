@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Buffer, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +17,7 @@ from .context import Context
 from .description import Description, description_of
 from .error import NNError, call, lacking
 from .numbers import Code, Encoding, Target
+from .tensor import bytes_of
 
 
 class Graph:
@@ -33,14 +34,14 @@ class Graph:
         self._resource: wit.Graph | None = resource
 
     @classmethod
-    def load(cls, builders: Iterable[bytes], encoding: Encoding, target: Target = Target.CPU) -> Self:
-        """Load a model from its bytes: one builder for most encodings, the `.xml` and the `.bin` for OpenVINO.
+    def load(cls, builders: Iterable[Buffer], encoding: Encoding, target: Target = Target.CPU) -> Self:
+        """Load a model from its bytes: a list of one builder for most encodings, of the `.xml` and the `.bin` for OpenVINO.
 
         Raises `NNError`, such as with `invalid-argument` for bytes that are no model, or `security` where the host's
         operator doesn't allow it.
         """
         of_host = wit.GraphEncoding(encoding.number), wit.ExecutionTarget(target.number)
-        return cls(call(wit.load, [bytes(it) for it in builders], *of_host))
+        return cls(call(wit.load, [bytes_of(it) for it in builders], *of_host))
 
     @classmethod
     def load_by_name(cls, name: str) -> Self:
@@ -75,7 +76,7 @@ class Graph:
             raise lacking("state")
         return call(state.state_get, self._handle())
 
-    def set_state(self, content: bytes) -> None:
+    def set_state(self, content: Buffer) -> None:
         """Set variables to the values in a safetensors file.
 
         Raises `NNError` with `invalid-argument`, and changes nothing, for a name, a type or dimensions that the graph
@@ -83,7 +84,7 @@ class Graph:
         """
         if state is None:
             raise lacking("state")
-        call(state.state_set, self._handle(), bytes(content))
+        call(state.state_set, self._handle(), bytes_of(content))
 
     def close(self) -> None:
         """Give the graph back. It can't be used any more; its contexts can."""

@@ -61,7 +61,7 @@ class Tensor:
                 raise NNError(Code.INVALID_ARGUMENT, f"{count} elements don't fit the dims {list(sizes)}")
             self._dims = sizes
             self._type = type
-            self._data = elements if isinstance(elements, bytes) else view.tobytes()
+            self._data = bytes_of(elements)
 
     @property
     def dims(self) -> tuple[int, ...]:
@@ -95,6 +95,11 @@ class Tensor:
 
     def __repr__(self) -> str:
         return f"<Tensor {self._type} {list(self._dims)}>"
+
+
+def bytes_of(buffer: Buffer) -> bytes:
+    """The bytes of a buffer, which may change afterwards. Raises `TypeError` for anything else."""
+    return buffer if type(buffer) is bytes else memoryview(buffer).tobytes()
 
 
 def type_of(view: memoryview) -> Type:

@@ -163,7 +163,13 @@ def without_extensions() -> None:
 
 def mistakes_of_python() -> None:
     """A Python program's own mistakes are Python's exceptions."""
-    for action in (lambda: Tensor([1], [1.0]), lambda: Tensor([1.0], b"a"), lambda: Tensor([1], "text")):
+    for action in (
+        lambda: Tensor([1], [1.0]),
+        lambda: Tensor([1.0], b"a"),
+        lambda: Tensor([1], "text"),
+        lambda: Graph.load(b"not in a list", Encoding.ONNX),
+        lambda: Graph.load([1], Encoding.ONNX),
+    ):
         try:
             action()
         except TypeError:
