@@ -35,7 +35,7 @@ class Graph:
 
     @classmethod
     def load(cls, builders: Iterable[Buffer], encoding: Encoding, target: Target = Target.CPU) -> Self:
-        """Load a model from its bytes: a list of one builder for most encodings, of the `.xml` and the `.bin` for OpenVINO.
+        """Load a model from its bytes: a list of one for most encodings, of the `.xml` and the `.bin` for OpenVINO.
 
         Raises `NNError`, such as with `invalid-argument` for bytes that are no model, or `security` where the host's
         operator doesn't allow it.
