@@ -9,8 +9,8 @@
 Those in C are committed, and the same tools build the same bytes. All but those in JavaScript are built with what the
 extra `dev` installs; those need `npm`, by which they get QuickJS into `build/npm`. APP is a script beside `app`: `ext`
 or `web` in Python, `stream` in JavaScript. The WIT has the world `guest`: wasi:nn, these interfaces of wasi-nn:ext, and
-the WASI 0.2 that the guests in C call; the interface `requests` is that of wasi-nn:serving. docs/components.md says
-how to build a component with it.
+the WASI 0.2 that the guests in C call; the interface `requests` is that of wasi-nn:serving.
+docs/reference/components.md says how to build a component with it.
 """
 
 from __future__ import annotations

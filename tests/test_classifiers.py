@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 import classifiers
 import models as real_models
 import numpy as np
@@ -12,7 +15,7 @@ for _module, _extra in (("openvino", "openvino"), ("torch", "pytorch"), ("tensor
     need(_module, f"'wasi-nn[{_extra}]'")
 
 import wasi_nn  # noqa: E402
-from wasi_nn import Host, NamedGraph, Registry  # noqa: E402
+from wasi_nn import Graph, Host, Registry  # noqa: E402
 
 EVERYWHERE = [
     ("onnx", "onnxruntime"),
@@ -29,7 +32,16 @@ EVERYWHERE = [
 ]
 
 
-def what_the_guest_says(graph: NamedGraph) -> str:
+Loaded = Callable[[str, str], Graph]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Loaded:
+    """A function that loads the network from one format, on one runtime, once."""
+    return cache(lambda kind, runtime: wasi_nn.load(classifiers.classifier(kind), runtime=runtime))
+
+
+def what_the_guest_says(graph: Graph) -> str:
     """The output of the guest `classify` for three photographs."""
     labels = real_models.efficientnet().labels.relative_to(REPOSITORY)
     pictures = [str(path.relative_to(REPOSITORY)) for path in real_models.photographs().values()]
@@ -41,17 +53,17 @@ def what_the_guest_says(graph: NamedGraph) -> str:
 
 
 @pytest.fixture(scope="module")
-def expected() -> str:
+def expected(loaded: Loaded) -> str:
     """The guest's output with the ONNX model on ONNX Runtime."""
-    output = what_the_guest_says(NamedGraph(classifiers.classifier("onnx"), runtime="onnxruntime"))
+    output = what_the_guest_says(loaded("onnx", "onnxruntime"))
     for word in ("tiger cat", "espresso", "missile"):
         assert word in output, "the weights are real, and the network is right"
     return output
 
 
 @pytest.mark.parametrize(("kind", "runtime"), EVERYWHERE)
-def test_the_same_guest_gives_the_same_answers(kind: str, runtime: str, expected: str) -> None:
-    output = what_the_guest_says(NamedGraph(classifiers.classifier(kind), runtime=runtime))
+def test_the_same_guest_gives_the_same_answers(kind: str, runtime: str, loaded: Loaded, expected: str) -> None:
+    output = what_the_guest_says(loaded(kind, runtime))
     assert _labels(output) == _labels(expected)
 
 
@@ -64,10 +76,10 @@ def _labels(output: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("kind", "runtime"), EVERYWHERE)
-def test_the_same_numbers_within_what_f32_can_tell(kind: str, runtime: str) -> None:
+def test_the_same_numbers_within_what_f32_can_tell(kind: str, runtime: str, loaded: Loaded) -> None:
     image = np.random.default_rng(5).standard_normal((1, 3, 224, 224), np.float32)
-    [reference] = wasi_nn.load(classifiers.classifier("onnx")).compute({"0": image}).values()
-    graph = wasi_nn.load(classifiers.classifier(kind), runtime=runtime)
+    [reference] = loaded("onnx", "onnxruntime").compute({"0": image}).values()
+    graph = loaded(kind, runtime)
     [logits] = graph.compute({"0": image}).values()
     np.testing.assert_allclose(logits, reference, atol=1e-4)
     assert graph.runtime == runtime

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import onnx_models
 import pytest
-from build_components import EXTENDED_C_GUESTS as NAMES, build_c, build_js, build_python
+from build_components import EXTENDED_C_GUESTS as NAMES, build_c, build_js
 from conftest import REPOSITORY, need, need_command
 from extension_graphs import Echo, Learner, Speller
+from python_guests import python_guest
 
 from wasi_nn import Graph, GuestError, Host, TensorType
 from wasi_nn.cli import main
@@ -25,14 +26,8 @@ GUESTS = REPOSITORY / "guests" / "component"
 RUN_ANY, STREAM = GUESTS / "run_any.wasm", GUESTS / "stream.wasm"
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache for the guests of these tests: to compile the one in Python takes ten seconds."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
-def host(cache: Path) -> Host:
+def host() -> Host:
     """A host with graphs."""
     graphs: dict[str, Graph | bytes] = {
         "relu": onnx_models.relu(["batch", 3, "?"]),
@@ -42,7 +37,7 @@ def host(cache: Path) -> Host:
         "echo": Echo(),
         **{kind.value: onnx_models.identity(kind, ["n"]) for kind in TensorType},
     }
-    return Host(graphs, cache=cache)
+    return Host(graphs)
 
 
 def output(host: Host, guest: Path, arguments: list[str], directory: Path | None = None) -> list[str]:
@@ -169,10 +164,9 @@ def test_a_text_is_printed_piece_by_piece(host: Host) -> None:
 
 
 @pytest.fixture(scope="module")
-def in_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The guest in Python, which takes ten seconds to build."""
-    need("componentize_py", "componentize-py")
-    return build_python(tmp_path_factory.mktemp("python") / "ext.wasm", "ext")
+def in_python() -> Path:
+    """The guest in Python."""
+    return python_guest("ext")
 
 
 def prints_piece_by_piece(host: Host, guest: Path, arguments: list[str], code: str) -> None:
@@ -195,7 +189,7 @@ def test_a_text_is_printed_by_a_guest_in_javascript(host: Host, tmp_path: Path) 
     prints_piece_by_piece(host, build_js(tmp_path / "stream.wasm", "stream"), [], "not-found")
 
 
-def test_a_guest_in_python_learns_and_goes_on_later(in_python: Path, cache: Path, tmp_path: Path) -> None:
+def test_a_guest_in_python_learns_and_goes_on_later(in_python: Path, tmp_path: Path) -> None:
     """A network for digits, in TorchScript: a second run begins with the variables that the first one has saved."""
     need("torch", "'wasi-nn[pytorch]'")
     need("sklearn", "scikit-learn")
@@ -205,7 +199,7 @@ def test_a_guest_in_python_learns_and_goes_on_later(in_python: Path, cache: Path
     images, digits = load_digits(return_X_y=True)
     (tmp_path / "x").write_bytes((images[:600] / 16).astype(np.float32).tobytes())
     (tmp_path / "y").write_bytes(digits[:600].astype(np.int64).tobytes())
-    host = Host({"digits": pytorch_models.script(pytorch_models.Digits())}, cache=cache)
+    host = Host({"digits": pytorch_models.script(pytorch_models.Digits())})
 
     def learn(steps: int) -> tuple[list[float], int]:
         """The losses of the steps, and the number of rows that are told right."""

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import onnx_models
 import pytest
-from http_guests import python_guest
+from build_components import HTTP_SCRIPT
+from python_guests import python_guest
 from serving import RunningServer
 
 
@@ -16,7 +17,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("python")
     (folder / "net.onnx").write_bytes(onnx_models.relu())
     file = folder / "graphs.toml"
-    file.write_text(f'[graphs.net]\npath = "net.onnx"\n[guests.web]\npath = "{python_guest()}"\ngraphs = ["net"]\n')
+    guest = python_guest(HTTP_SCRIPT)
+    file.write_text(f'[graphs.net]\npath = "net.onnx"\n[guests.web]\npath = "{guest}"\ngraphs = ["net"]\n')
     with RunningServer(str(file)) as running:
         running.wait_for_guests()
         yield running

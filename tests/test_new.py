@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import need, need_command
+from sdk_languages import go
 
 from wasi_nn.cli import main
 from wasi_nn.cli.new_projects import PROJECTS
@@ -30,6 +31,8 @@ def need_tools(language: str) -> None:
         need("componentize_py", "componentize-py==0.25.1")
     elif language in ("assemblyscript", "javascript", "typescript"):
         need_command("npm", "npm")
+    elif language == "go":
+        need_command(go.toolchain() or "go", go.INSTALL)
     else:
         need_command("/usr/bin/cargo", "cargo rustc libstd-rust-dev-wasm32 lld-14")
 
@@ -37,6 +40,9 @@ def need_tools(language: str) -> None:
 def build(language: str, folder: Path) -> None:
     """Build a project by its own command, with the tools that its README names."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    if language == "go":
+        environment |= {"GOPROXY": "off", "GOTOOLCHAIN": "local", "GOCACHE": str(go.CACHE)}
+        environment["PATH"] = f"{Path(go.toolchain() or '').parent}:{os.environ['PATH']}"
     if language == "rust":
         environment = {key: value for key, value in environment.items() if not key.startswith(("RUST", "CARGO"))}
         environment["PATH"] = "/usr/bin:/bin"  # Debian's
@@ -103,10 +109,7 @@ def test_the_list_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: 
     [
         ([], "LANGUAGE is missing"),
         (["c"], "DIRECTORY is missing"),
-        (
-            ["rst", "x"],
-            f"no project is in 'rst': there are {', '.join(PROJECTS)}; did you mean rust?",
-        ),
+        (["rst", "x"], f"no project is in 'rst': there are {', '.join(PROJECTS)}; did you mean rust?"),
         (["\x1b[2J", "x"], "no project is in '\\\\x1b[2J'"),
         (["--list", "c"], "--list goes without LANGUAGE and DIRECTORY"),
     ],

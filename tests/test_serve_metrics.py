@@ -47,7 +47,8 @@ def metrics(server: RunningServer) -> dict[str, Any]:
 
 def table() -> dict[str, tuple[str, set[str]]]:
     """The metrics of the documentation: each with its type and its labels."""
-    section = (REPOSITORY / "docs" / "observe.md").read_text().partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    page = (REPOSITORY / "docs" / "how-to" / "observe.md").read_text()
+    section = page.partition("\n## Metrics\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\| [^|]+ \|[^|]*\|[^|]*\|$", section, re.MULTILINE)
     return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
 

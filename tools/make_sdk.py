@@ -11,18 +11,11 @@ from __future__ import annotations
 
 import sys
 
-from sdk_languages import assemblyscript, c, cpp, javascript, python, rust
+from sdk_languages import assemblyscript, c, cpp, go, javascript, python, rust
 from sdk_languages.language import Language
 from sdk_languages.table import REPOSITORY
 
-LANGUAGES: tuple[Language, ...] = (
-    assemblyscript.LANGUAGE,
-    c.LANGUAGE,
-    cpp.LANGUAGE,
-    javascript.LANGUAGE,
-    python.LANGUAGE,
-    rust.LANGUAGE,
-)
+LANGUAGES: tuple[Language, ...] = tuple(it.LANGUAGE for it in (assemblyscript, c, cpp, go, javascript, python, rust))
 
 
 def stale_numbers() -> dict[str, str]:

@@ -90,6 +90,8 @@ class Host:
     extensions     the interfaces of wasi-nn:ext that guests may import, such as `['describe']`. True: all. False: none
     show_metadata  whether guests that ask for a description of a graph get what its model says about itself
 
+    `registry` has the host's graphs, and `engine` is its `wasmtime.Engine`, for a Store of your own.
+
     Several threads may use a host at once. `close`, or the end of a `with` block, stops the guests that still run.
 
     Raises `NNError` with `invalid-argument` for a setting of the wrong type, and otherwise as `Registry` does.

@@ -35,9 +35,7 @@ class Installation:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "XDG_", "WASI_NN"))}
         folders = (self.folder / "bin", Path(sys.executable).parent, kept.get("PATH", os.defpath))
         path = os.pathsep.join(map(str, folders))
-        compiled = Path.home() / ".cache" / "zig"  # Zig's libraries, which take half a minute to compile
-        own = {"PATH": path, "HOME": str(home), "VIRTUAL_ENV": str(self.folder), "ZIG_GLOBAL_CACHE_DIR": str(compiled)}
-        return kept | own
+        return kept | {"PATH": path, "HOME": str(home), "VIRTUAL_ENV": str(self.folder)}
 
 
 def install(folder: Path) -> Installation:

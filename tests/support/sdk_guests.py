@@ -179,10 +179,11 @@ def run(
     arguments: Sequence[str] = (),
     graphs: Mapping[str, Graph | bytes | Path] | None = None,
     directory: Path | None = None,
+    guest_directory: str = ".",
     *,
     is_timed: bool = False,
 ) -> Ran:
-    """Run a guest with these graphs. It sees the directory as its own, `.`. A large guest is compiled without
+    """Run a guest with these graphs. It sees the directory as its own, by this name. A large guest is compiled without
     optimizations, which takes half the time, unless the run `is_timed`."""
     totals = Usage(HostLimits())
     with tempfile.TemporaryDirectory() as scratch, Session(dict(graphs or {}), totals=totals) as session:
@@ -190,7 +191,7 @@ def run(
         wasi.argv = [guest.program, *arguments]
         wasi.stdout_file, wasi.stderr_file = map(str, files)
         if directory is not None:
-            wasi.preopen_dir(str(directory), ".")
+            wasi.preopen_dir(str(directory), guest_directory)
         engine = _engine(is_optimized=guest.committed or is_timed)
         store = Store(engine)
         store.set_wasi(wasi)

@@ -6,25 +6,37 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.cli import FAILURE, PROGRAM, UsageError, graph_options
+from wasi_nn.cli import FAILURE, PROGRAM, UsageError, graph_options, json_output
 
 if TYPE_CHECKING:
+    from wasi_nn.cli.parser import Parser
     from wasi_nn.graph.graph import Graph
     from wasi_nn.loading.named_graph import NamedGraph
     from wasi_nn.loading.registry import Registry
 
+_EPILOG = """\
+With the model of the example that wasi-nn sdk names:
 
-def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+  wasi-nn graphs --graph colours=colours.onnx --check
+
+A file of graphs is checked alike: wasi-nn graphs --graphs graphs.toml --check
+"""
+
+
+def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     """Add `graphs` to the command's parser."""
     parser = subcommands.add_parser(
         "graphs",
         usage=f"{PROGRAM} graphs [OPTIONS]",
         help="list named graphs, and check them",
-        description="List the graphs that a guest can load by name. The exit code is 1 if one fails --check.",
+        description="List the graphs that a guest can load by name.\nThe exit code is 1 if one fails --check.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     graph_options.add(parser)
     parser.add_argument("--check", action="store_true", help="load each graph, and run it once on zeros")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    json_output.add_option(parser)
+    parser.first_options = ("--graph", "--graphs", "--check", "--json", "--graph-option")
     parser.set_defaults(main=main, module="wasi_nn.loading.registry")
 
 
@@ -40,7 +52,7 @@ def main(options: argparse.Namespace) -> int:
     if options.json:
         if options.check:
             rows = [row | _check(registry, row["name"]) for row in rows]
-        print(json.dumps(rows, indent=2))
+        json_output.print_json(rows)
     else:
         longest = [_LONGEST] if options.check else []
         columns = Columns([_HEADINGS, *map(_cells, rows), *longest], width=terminal_width())

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import PROGRAM, UsageError, extension_options, graph_options, limit_options
+from wasi_nn.cli import PROGRAM, UsageError, extension_options, graph_options, limit_options, registry_options
 
 if TYPE_CHECKING:
     from wasi_nn.guests.directories import Directory
@@ -23,6 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     graph_options.add_load(parser)
     parser.add_argument("--allow-http", action="store_true", help="let a component make HTTP requests (wasi:http)")
     extension_options.add(parser)
+    registry_options.add(parser)
     parser.add_argument(
         "--dialect",
         choices=("auto", "spec", "wasmedge", "wamr"),

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.cli import FAILURE, PROGRAM, UsageError, host_options, keep, limit_options
+from wasi_nn.cli import FAILURE, PROGRAM, UsageError, host_options, keep, limit_options, registry_options
 from wasi_nn.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from wasi_nn.cli.parser import Parser
     from wasi_nn.mapping.guest_map import GuestMap, Item
 
+_FIRST = (
+    *("--graph", "--graphs", "--dir", "--output", "--resume", "--retry-failed"),
+    *("--jobs", "--give", "--from-file", "--json"),
+)
 _EPILOG = """\
 Each item is a run in a sandbox of its own, and its result a line of JSON. The
 guest's arguments come after --, where {} stands for the item. With the files of
@@ -34,7 +38,8 @@ With --output and --resume, a map that was interrupted goes on where it ended:
   wasi-nn map --graph colours=colours.onnx --dir .:ro classify.wasm *.ppm \\
       --output results.jsonl --resume -- --graph colours --labels colours.txt
 
-The exit code is 1 if an item failed. docs/map.md has the fields of a result.
+The exit code is 1 if an item failed. docs/how-to/map.md has the fields of a
+result.
 """
 
 
@@ -76,8 +81,9 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     results.add_argument("--quiet", action="store_true", help="show neither progress nor a summary on stderr")
     host_options.add(parser)
     host_options.add_limits(parser)
-    parser.add_argument("guest", metavar="GUEST", help="a .wasm or .wat file")
+    parser.add_argument("guest", metavar="GUEST", help="a .wasm or .wat file, or oci://HOST/NAME:TAG")
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help="a file; - for a list of files, or lines, on stdin")
+    parser.first_options = _FIRST
     parser.set_defaults(main=main, module="wasi_nn.mapping.guest_map")
 
 
@@ -116,6 +122,7 @@ def main(options: argparse.Namespace) -> int:
     host = host_options.host(options, limits, totals)
     if options.streams is not None:  # the process does nothing else
         keep(host)
+    options.guest = registry_options.file_of(options.guest, options)
     counts, began = _Counts(), time.monotonic()
     with Results(options.output, resumes=options.resume) as results:
         if results.mended:

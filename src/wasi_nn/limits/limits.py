@@ -62,8 +62,9 @@ class Limits:
 class HostLimits:
     """The limits of all guests of a host together. None means no limit.
 
-    `computes`: computes at the same time. A further one waits for its turn; waiting counts as its compute time. The
-    other fields are as in `Limits`. Raises `NNError` with `invalid-argument` for a value that isn't positive.
+    `computes`: computes at the same time. A further one waits for its turn; waiting counts as its compute time.
+    `model_bytes`, `tensor_bytes`, `graphs`, `workers` and `contexts` are as in `Limits`, for all guests together.
+    Raises `NNError` with `invalid-argument` for a value that isn't positive.
     """
 
     computes: int | None = 64

@@ -16,7 +16,7 @@ from wasi_nn.errors import ErrorCode, NNError, one_line, printable, shortened
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.guest_stages import ROW as GUEST_ROW
 from wasi_nn.serving.timeline import Timeline, follow
-from wasi_nn.tracing.trace_file import Trace
+from wasi_nn.tracing.trace_writer import Trace
 
 if TYPE_CHECKING:
     from wasi_nn.serving.request_log import FinishedRequest

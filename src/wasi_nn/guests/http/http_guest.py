@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from wasmtime import Engine, ExitTrap, Store, Trap, WasmtimeError
+from wasmtime import Engine, ExitTrap, Trap, WasmtimeError
 from wasmtime.component import Component, ComponentInstanceType, Linker
 
 from wasi_nn.abi.component import bridge
@@ -22,7 +22,7 @@ from wasi_nn.guests.component_linking import SharedFunctions
 from wasi_nn.guests.extensions import require_allowed
 from wasi_nn.guests.http.sandbox import Sandbox, opened
 from wasi_nn.guests.http.streams import StreamsHelper, send_stdout_to_stderr
-from wasi_nn.guests.store_limits import MemoryCounts
+from wasi_nn.guests.store_limits import GuestStore, MemoryCounts
 from wasi_nn.session.policy import EXTENSIONS
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ class HttpGuest:
         if sandbox.output.excess:
             raise GuestTrap(sandbox.output.excess)
 
-    def _run(self, store: Store, exchange: Exchange) -> None:
+    def _run(self, store: GuestStore, exchange: Exchange) -> None:
         running = Running(exchange, self._helper.in_store(store))
         caller.state, caller.resources = running, Resources(_MOST_RESOURCES)
         try:
-            instance = self._linker.instantiate(store, self._component)
+            instance = store.instantiate(self._linker, self._component)
             function = instance.get_func(store, self._handle)
             assert function is not None  # the component's type has it
             context = ctypes.cast(store._context(), ADDRESS)

@@ -7,11 +7,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wasmtime import Engine, Module, Store
+from wasmtime import Engine, Module
 
 from wasi_nn.guests.component_files import watch_files
 from wasi_nn.guests.run_clock import RunClock
-from wasi_nn.guests.store_limits import MemoryCounts, new_store
+from wasi_nn.guests.store_limits import GuestStore, MemoryCounts, new_store
 from wasi_nn.guests.wasi import Wasi
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def opened(
     sandbox: Sandbox,
     environment: Mapping[str, str] | None = None,
     own_instances: int = 0,
-) -> Iterator[tuple[Store, Wasi, RunClock]]:
+) -> Iterator[tuple[GuestStore, Wasi, RunClock]]:
     """A store with a guest's WASI and limits, within the time of the request, on this thread.
 
     `environment` replaces the guest's. `own_instances` are those of this package that the store has beside the guest's.
