@@ -51,3 +51,8 @@ class Language:
     """Its files with numbers. Each has a function that gives the whole new text for the present one (empty if there is
     no file yet)."""
     guests: tuple[Guest, ...] = ()
+
+
+def readme_block(folder: Path, language: str) -> str:
+    """The first block of code in this language in a folder's README."""
+    return (folder / "README.md").read_text().partition(f"\n```{language}\n")[2].partition("```")[0]
