@@ -1,7 +1,7 @@
 """Two frameworks that are compiled to WebAssembly: ONNX Runtime for the web, from npm, and ncnn, which is built here.
 
-All of it goes into `build/compiled`. The build of ncnn takes some minutes: Zig compiles the layers that the network has,
-with WebAssembly's SIMD. ncnn has no kernels for WebAssembly of its own, so the compiler vectorizes its plain C++.
+All of it goes into `build/compiled`. The build of ncnn takes some minutes: Zig compiles the layers that the network
+has, with WebAssembly's SIMD. ncnn has no kernels for WebAssembly of its own, so the compiler vectorizes its plain C++.
 """
 
 from __future__ import annotations
