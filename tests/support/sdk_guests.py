@@ -180,6 +180,7 @@ def run(
     graphs: Mapping[str, Graph | bytes | Path] | None = None,
     directory: Path | None = None,
     guest_directory: str = ".",
+    stdin: bytes = b"",
     *,
     is_timed: bool = False,
 ) -> Ran:
@@ -190,6 +191,8 @@ def run(
         wasi, files = WasiConfig(), [Path(scratch, name) for name in ("stdout", "stderr")]
         wasi.argv = [guest.program, *arguments]
         wasi.stdout_file, wasi.stderr_file = map(str, files)
+        Path(scratch, "stdin").write_bytes(stdin)
+        wasi.stdin_file = str(Path(scratch, "stdin"))
         if directory is not None:
             wasi.preopen_dir(str(directory), guest_directory)
         engine = _engine(is_optimized=guest.committed or is_timed)
@@ -201,7 +204,7 @@ def run(
             code = trap.code
         left = {name: totals.used(name) for name in ("graphs", "contexts", "handles")}
         store.close()
-        return Ran(code, files[0].read_text(), files[1].read_text(), left)
+        return Ran(code, files[0].read_bytes().decode(), files[1].read_bytes().decode(), left)
 
 
 @cache

@@ -11,6 +11,8 @@ from sdk_languages.table import REPOSITORY
 SDK = REPOSITORY / "sdk"
 GUESTS = ("classify", "tour", "extensions")
 """The programs that every SDK has in `sdk/LANGUAGE/examples`. sdk/README.md says what they do."""
+TASKS = ("identify", "chat")
+"""Further programs, which some SDKs have."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Guest:
     """A built example of an SDK."""
 
     program: str
-    """One of `GUESTS`."""
+    """One of `GUESTS` or `TASKS`."""
     abi: str
     """`core`, `wasmedge` (core, with WasmEdge's functions) or `component`."""
     file: Path
