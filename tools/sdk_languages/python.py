@@ -123,10 +123,12 @@ README_PROGRAM = "readme"
 """The name of the program that the README shows."""
 CHECKS = REPOSITORY / "tests" / "support" / "sdk_python"
 """The folder of a program that only tests run: `sdk_checks`."""
-*_PORTABLE, CHECKING, README = together(["classify", "tour", "sdk_checks", README_PROGRAM], "guest", (EXAMPLES, CHECKS))
+*_PORTABLE, CHECKING, README = together(
+    ["classify", "tour", "identify", "sdk_checks", README_PROGRAM], "guest", (EXAMPLES, CHECKS)
+)
 
 LANGUAGE = Language(
     "python",
     {PACKAGE / "numbers.py": numbers, PACKAGE / "guest.wit": wit},
-    (*_PORTABLE, *together(["extensions"], "guest-ext")),
+    (*_PORTABLE, *together(["extensions", "chat"], "guest-ext")),
 )
