@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from command_guests import LOOPS
-from conftest import REPOSITORY
+from conftest import LONGEST, REPOSITORY
 
 import wasi_nn
 from wasi_nn import ErrorCode, HostLimits, Limits, cli
@@ -211,3 +211,9 @@ def test_the_page_of_guest_endpoints_has_every_function_datatype_and_key() -> No
     changed = {name for name, value in asdict(GUEST_LIMITS).items() if value != getattr(Limits(), name)}
     sizes = {name.replace("-", "_"): int(size) for name, size in re.findall(r"`([\w-]+)` (\d+) MiB", text)}
     assert sizes == {name: getattr(GUEST_LIMITS, name) // 2**20 for name in changed}
+
+
+def test_the_files_of_tests_that_begin_first_are_there() -> None:
+    tests = REPOSITORY / "tests"
+    assert [name for name in LONGEST if not (tests / f"test_{name}.py").is_file()] == []
+    assert len(set(LONGEST)) == len(LONGEST)
