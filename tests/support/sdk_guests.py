@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -160,8 +161,18 @@ def path_of(guest: Guest) -> Path:
                 part = guest.file.with_suffix(".part")
                 guest.build(part)
                 part.rename(guest.file)
+                _remove_older(guest.file)
     assert guest.file.exists(), f"run: python tools/make_sdk.py guests {guest.language}"
     return guest.file
+
+
+def _remove_older(built: Path) -> None:
+    """Remove the files of older sources, where a file's name ends with the hash of its own."""
+    name, _, key = built.stem.rpartition("-")
+    if re.fullmatch("[0-9a-f]{16}", key):
+        for other in built.parent.glob(f"{name}-{'[0-9a-f]' * 16}.wasm"):
+            if other != built:
+                other.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
