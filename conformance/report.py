@@ -54,7 +54,7 @@ def data(versions: Mapping[str, str], results: Mapping[str, Sequence[Result]]) -
 _INTRODUCTION = """\
 # Conformance
 
-What each host of wasi-nn does in the cases of [the conformance suite](../conformance/README.md). `make conformance`
+What each host of wasi-nn does in the cases of [the conformance suite](../../conformance/README.md). `make conformance`
 wrote this page.
 
 - **passed**: the output is that of the rule, which the case states.

@@ -9,8 +9,8 @@
 Those in C are committed, and the same tools build the same bytes. All but those in JavaScript are built with what the
 extra `dev` installs; those need `npm`, by which they get QuickJS into `build/npm`. APP is a script beside `app`: `ext`
 or `web` in Python, `stream` in JavaScript. The WIT has the world `guest`: wasi:nn, these interfaces of wasi-nn:ext, and
-the WASI 0.2 that the guests in C call; the interface `requests` is that of wasi-nn:serving. docs/components.md says
-how to build a component with it.
+the WASI 0.2 that the guests in C call; the interface `requests` is that of wasi-nn:serving.
+docs/reference/components.md says how to build a component with it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ HTTP_SCRIPT = "web"
 COMPONENTIZE_QJS = "componentize-qjs@0.4.5"
 DRIVER = HERE.parent / "tests" / "support" / "components" / "driver.c"
 HTTP_GUEST = HERE.parent / "tests" / "support" / "http" / "guest.c"
+HTTP_SENDER = HTTP_GUEST.with_name("sender.c")
 
 _NAMED = """
   export compute: func(context: u32, names: list<string>, tensors: list<u32>) -> u64;
@@ -117,9 +118,9 @@ def http_wit() -> str:
     return _HTTP_WORLD.format(version=_NEWEST) + nn_wit(_NEWEST) + (COMPONENTS / "http.wit").read_text()
 
 
-def build_http(directory: Path) -> Path:
-    """Build the tests' guest that answers HTTP requests into a directory; gives the built file."""
-    return componentize(HTTP_GUEST, _NEWEST, "http-guest", http_wit(), directory / "guest.wasm")
+def build_http(directory: Path, source: Path = HTTP_GUEST) -> Path:
+    """Build a guest of the tests that answers HTTP requests into a directory; gives the built file."""
+    return componentize(source, _NEWEST, "http-guest", http_wit(), directory / f"{source.stem}.wasm")
 
 
 def _imports(extensions: Iterable[str]) -> str:
@@ -248,7 +249,7 @@ def main() -> None:
         built = [build_driver(version, elsewhere or DRIVER.parent) for version in VERSIONS]
         built.append(build_extended_driver(elsewhere or DRIVER.parent))
         built.append(build_requests(elsewhere or DRIVER.parent))
-        built.append(build_http(elsewhere or HTTP_GUEST.parent))
+        built += [build_http(elsewhere or it.parent, it) for it in (HTTP_GUEST, HTTP_SENDER)]
         built += [build_c(name, elsewhere or COMPONENTS) for name in (*C_GUESTS, *EXTENDED_C_GUESTS, *SERVING_C_GUESTS)]
     for path in built:
         print(f"{path} {path.stat().st_size} bytes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
@@ -135,9 +136,9 @@ def test_the_columns_of_backends_line_up_where_runtimes_are_missing(
     [
         (
             [],
-            "COMMAND is missing: run, map, replay, graphs, inspect, backends, serve, sdk, new (help: wasi-nn --help)",
+            f"COMMAND is missing: {', '.join(cli._SUBCOMMANDS)} (help: wasi-nn --help)",
         ),
-        (["rum"], "'rum' isn't one of run, map, replay, graphs, inspect, backends, serve, sdk, new; did you mean run?"),
+        (["rum"], f"'rum' isn't one of {', '.join(cli._SUBCOMMANDS)}; did you mean run?"),
         (["inspect", "--stats", "net.onnx"], "wasi-nn inspect: no option --stats (help"),
         (["--versoin"], "no option --versoin; did you mean --version?"),
         (["run"], "wasi-nn run: GUEST is missing: a .wasm or .wat file (help: wasi-nn run --help)"),
@@ -172,7 +173,7 @@ def test_the_guests_own_options_are_not_checked(capsys: pytest.CaptureFixture[st
     assert "no guest at" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["replay"], ["graphs"], ["inspect"], ["backends"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in cli._SUBCOMMANDS)])
 def test_help_fits_a_terminal_of_80_columns(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,3 +184,28 @@ def test_help_fits_a_terminal_of_80_columns(
     assert ended.value.code == 0
     assert max(map(len, output.splitlines())) <= 80
     assert output.startswith(" ".join(["usage: wasi-nn", *command]))
+    assert "wasi-nn" in output.partition("\n\n")[2], "each help has an example"
+
+
+def test_help_has_the_options_first_that_most_people_need(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, first in (("run", "--graph"), ("map", "--graph"), ("serve", "--graph"), ("inspect", "--encoding")):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        output = capsys.readouterr().out
+        options = re.findall(r"^  (--?[a-z-]+)", output, re.MULTILINE)
+        assert options[0] == first
+        assert 5 <= options.index("-h") <= 10
+        assert len(set(options)) == len(options)
+
+
+def test_every_module_of_a_subcommand_is_in_a_section_of_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    modules = Path(cli.__file__).parent.glob("*.py")
+    subcommands = {path.stem for path in modules if "def add_parser(subcommands" in path.read_text()}
+    assert subcommands == set(cli._SUBCOMMANDS)
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    output = capsys.readouterr().out
+    for title, names in cli._SECTIONS.items():
+        assert re.findall(r"^  (\w+)  ", output.partition(f"\n{title}:\n")[2].partition("\n\n")[0], re.MULTILINE) == [
+            *names
+        ]

@@ -42,6 +42,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Way:
     or through the bridge, since the guest has no shim."""
     if request.param == "not found":
         monkeypatch.setattr(memories, "_BEHIND_A_GUARD", re.compile(b"no such mapping"))
+        monkeypatch.setattr(memories, "_earlier", ())
     return str(request.param)
 
 
@@ -232,11 +233,26 @@ def test_the_host_searches_once_if_it_finds_nothing(session: Session, monkeypatc
             return []
 
     monkeypatch.setattr(memories, "_BEHIND_A_GUARD", Nowhere())
+    monkeypatch.setattr(memories, "_earlier", ())
     guest = raw(session, "not found")
     for _ in range(10):
         guest.call("grow", 1)
         guest.call("drop", guest.call("new", 0, 0, U8, 0, 4096))
     assert searches == 1
+
+
+def test_a_memory_where_an_earlier_one_was_is_found_without_a_search(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = raw(session, "direct")
+    address, memory = guest.memories._found[0]
+    monkeypatch.setattr(memories, "_BEHIND_A_GUARD", re.compile(b"no such mapping"))
+    mark = b"8 bytes!"
+    for place in (address, address + 8):  # the second one isn't the beginning of a memory
+        memory[place - address :][:8] = np.frombuffer(mark, np.uint8)
+        monkeypatch.setattr(memories, "_earlier", (place,))
+        assert memories._with_mark(mark, None, 0) == (address if place == address else None)
+    assert memories._with_mark(b"another.", None, 0) is None
 
 
 @pytest.mark.parametrize("file", ["/proc/self/maps", "/proc/self/mem"])
@@ -249,6 +265,7 @@ def test_without_the_files_of_the_process(session: Session, monkeypatch: pytest.
         return open_(path, *arguments)
 
     monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(memories, "_earlier", ())
     guest = raw(session, "not found")
     tensor = guest.call("new", 0, 0, U8, 0, 4)
     assert guest.read(tensor) == bytes(4)

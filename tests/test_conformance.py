@@ -106,7 +106,7 @@ def test_wasmtime_runs_the_suite_to_its_end(wasmtimes: dict[str, Result]) -> Non
 def test_the_page_says_what_the_hosts_do(ours: dict[str, Result], wasmtimes: dict[str, Result]) -> None:
     if os.environ.get("WASMTIME"):
         pytest.skip("the page is of the pinned Wasmtime")
-    at = REPOSITORY / "docs" / "conformance.md"
+    at = REPOSITORY / "docs" / "reference" / "conformance.md"
     results = {"wasi-nn-library": list(ours.values()), "wasmtime": list(wasmtimes.values())}
     page = report.page({"wasi-nn-library": "", "wasmtime": ""}, results, at)
 

@@ -39,16 +39,16 @@ def page(name: str) -> str:
 
 def test_every_error_is_in_the_tables() -> None:
     for code in ErrorCode:
-        assert f"\n  | {code.value} | " in page("components.md")
+        assert f"\n  | {code.value} | " in page("reference/components.md")
     for errno in {0, MISSING_MEMORY, *ERRNO.values()}:
-        assert f"\n| {errno} " in page("core-abi.md")
+        assert f"\n| {errno} " in page("reference/core-abi.md")
 
 
 def test_every_limit_is_in_the_table() -> None:
     for field in fields(Limits):
-        assert f"\n| `{field.name}`, `--max-{field.name.replace('_', '-')}` | " in page("limits.md")
+        assert f"\n| `{field.name}`, `--max-{field.name.replace('_', '-')}` | " in page("reference/limits.md")
     for field in (*fields(HostLimits), *fields(Isolation)):
-        assert f"{field.name}`" in page("limits.md") + page("isolation.md")
+        assert f"{field.name}`" in page("reference/limits.md") + page("explanation/isolation.md")
 
 
 def value_of(text: str) -> float | bool | None:
@@ -60,13 +60,13 @@ def value_of(text: str) -> float | bool | None:
 
 
 def test_every_default_of_a_limit_is_in_the_table() -> None:
-    flagged = re.findall(r"^\| `(\w+)`, `--max-[\w-]+` \| ([^|]+) \|", page("limits.md"), re.MULTILINE)
+    flagged = re.findall(r"^\| `(\w+)`, `--max-[\w-]+` \| ([^|]+) \|", page("reference/limits.md"), re.MULTILINE)
     assert {name: value_of(text) for name, text in flagged} == asdict(Limits())
-    isolated = page("isolation.md").partition("| `wasi_nn.Isolation(...)` |")[2].partition("\n\n")[0]
+    isolated = page("explanation/isolation.md").partition("| `wasi_nn.Isolation(...)` |")[2].partition("\n\n")[0]
     assert {
         name: value_of(text) for name, text in re.findall(r"^\| `(\w+)` \| ([^|]+) \|", isolated, re.MULTILINE)
     } == asdict(Isolation())
-    totals = re.findall(r"`(\w+)`(?: \(`[\w-]+`,)?\s\(?default (\d+)\)", page("limits.md"))
+    totals = re.findall(r"`(\w+)`(?: \(`[\w-]+`,)?\s\(?default (\d+)\)", page("reference/limits.md"))
     given = {name: value for name, value in asdict(HostLimits()).items() if value is not None}
     assert {name: value_of(text) for name, text in totals} == given
 
@@ -104,6 +104,14 @@ def test_the_sources_that_a_page_names_exist(path: Path) -> None:
         assert found, name
 
 
+def test_the_pages_that_sources_name_exist() -> None:
+    sources = [REPOSITORY / "Makefile", *(path for folder in FOLDERS for path in (REPOSITORY / folder).rglob("*.*"))]
+    for path in sources:
+        if path.suffix in ("", ".py", ".h", ".hpp", ".go", ".rs", ".ts", ".js", ".wit"):
+            for name in set(re.findall(r"(?<![\w/])docs/[\w/-]+\.md(?!` of ggml)", path.read_text())):
+                assert (REPOSITORY / name).exists(), f"{path}: {name}"
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
@@ -126,7 +134,7 @@ def wit_words(text: str) -> str:
     return " ".join(" ".join(lines).split())
 
 
-@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("docs/proposals/*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("docs/explanation/proposals/*.md")), ids=lambda path: path.name)
 def test_the_interfaces_of_a_proposal_are_those_that_the_host_has(path: Path) -> None:
     there = wit_words((REPOSITORY / "guests" / "bridge" / "wasi-nn-ext.wit").read_text())
     blocks = re.findall(r"^```wit\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
@@ -141,13 +149,13 @@ def test_stopping_a_run_that_takes_too_long(
     (tmp_path / "guest.wasm").write_bytes(LOOPS)
     (tmp_path / "photos").mkdir()
     monkeypatch.chdir(tmp_path)
-    text = example("docs/limits.md", "## Stopping a run")
+    text = example("docs/reference/limits.md", "## Stopping a run")
     exec(text.replace("timeout=30", "timeout=0.1"), {})
     assert capsys.readouterr().out == "it takes too long\n"
 
 
 def test_the_table_of_models_from_a_guests_bytes() -> None:
-    rows = re.findall(r"^\| (.*?) \| .*? \| (yes|isolated only|by name) \| ", page("limits.md"), re.MULTILINE)
+    rows = re.findall(r"^\| (.*?) \| .*? \| (yes|isolated only|by name) \| ", page("reference/limits.md"), re.MULTILINE)
     modules = {"ONNX Runtime": "onnxruntime", "LiteRT": "ai_edge_litert", "llama.cpp": "xllamacpp"}
     table = {modules.get(runtime, runtime.lower()): default for runtime, default in rows}
     for backend in available():
@@ -157,7 +165,7 @@ def test_the_table_of_models_from_a_guests_bytes() -> None:
 
 
 def test_every_benchmark_explains_itself() -> None:
-    performance = page("performance.md")
+    performance = page("explanation/performance.md")
     for path in (REPOSITORY / "bench").glob("*.py"):
         if '\nif __name__ == "__main__":' in (text := path.read_text()):
             command = [sys.executable, "-m", f"bench.{path.stem}", "--help"]
@@ -172,16 +180,16 @@ def test_the_example_of_the_host() -> None:
 
 
 def test_every_function_of_the_extensions_is_in_the_table() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| `([\w-]+)` \| (.*) \|$", page("extensions.md"), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| `([\w-]+)` \| (.*) \|$", page("reference/extensions.md"), re.MULTILINE)
     assert {name: (len(parameters.split(", ")), interface) for name, interface, parameters in rows} == {
         name: (function.parameters, function.interface) for name, function in extensions.FUNCTIONS.items()
     }
     for interface in EXTENSIONS:
-        assert f"\n| `{interface}` | " in page("extensions.md")
+        assert f"\n| `{interface}` | " in page("reference/extensions.md")
 
 
 def test_the_page_of_guest_endpoints_has_every_function_datatype_and_key() -> None:
-    text = page("guest-endpoints.md")
+    text = page("how-to/guest-endpoints.md")
     rows = re.findall(r"\| `(\w+)\((.*?)\)` \|", text)
     assert {name: len(parameters.split(", ")) for name, parameters in rows} == serving.FUNCTIONS
     assert ", ".join(f"{number} {word}" for number, word in enumerate(DATATYPES)) in text

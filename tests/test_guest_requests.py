@@ -350,6 +350,14 @@ def test_a_component_may_do_anything_with_a_request(how: str) -> None:
             assert request.outputs["y"].tolist() == [1.5]
 
 
+def test_an_answer_of_a_component_may_be_larger_than_a_call_of_the_host() -> None:
+    requests = [GuestRequest({}) for _ in range(2)]
+    Host(cache=False).run(REQUESTS, ["parts"], requests=iter(requests))
+    for request in requests:
+        assert request.outputs is not None
+        np.testing.assert_array_equal(request.outputs["y"], (np.arange(300_000) % 251).astype(np.uint8))
+
+
 def test_a_component_that_traps_or_hangs_answers_nothing() -> None:
     with Host(cache=False, limits=Limits(guest_time=0.1)) as host:
         compiled = host.compile(REQUESTS)

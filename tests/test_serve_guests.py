@@ -526,7 +526,7 @@ def test_file_types_by_a_real_model_with_its_preprocessing_in_the_guest(tmp_path
 
 
 def test_the_example_of_the_page(tmp_path: Path) -> None:
-    page = (REPOSITORY / "docs" / "guest-endpoints.md").read_text()
+    page = (REPOSITORY / "docs" / "how-to" / "guest-endpoints.md").read_text()
     file = tmp_path / "graphs.toml"
     file.write_text(page.partition("```toml\n")[2].partition("```")[0])
     for path in (EXAMPLE / "colours.onnx", C_GUESTS / "serve_colours.wasm"):

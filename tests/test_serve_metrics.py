@@ -23,6 +23,7 @@ many = {{ path = "many.onnx", max-batch = 8 }}
 letters = {{ path = "letters.gguf" }}
 [guests]
 web = {{ path = "{SUPPORT / "http" / "guest.wasm"}" }}
+out = {{ path = "{SUPPORT / "http" / "sender.wasm"}", http-out = ["http://127.0.0.1:1"] }}
 """
 
 
@@ -47,7 +48,8 @@ def metrics(server: RunningServer) -> dict[str, Any]:
 
 def table() -> dict[str, tuple[str, set[str]]]:
     """The metrics of the documentation: each with its type and its labels."""
-    section = (REPOSITORY / "docs" / "observe.md").read_text().partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    page = (REPOSITORY / "docs" / "how-to" / "observe.md").read_text()
+    section = page.partition("\n## Metrics\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\| [^|]+ \|[^|]*\|[^|]*\|$", section, re.MULTILINE)
     return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
 
@@ -57,6 +59,7 @@ def test_the_table_has_every_metric_with_its_type_and_labels(server: RunningServ
     rows = {"inputs": [INPUTS["inputs"][0] | {"shape": [2, 2]}]}
     assert server.ask("POST", "/v2/models/many/infer", rows)[0] == 200
     assert server.ask("GET", "/guests/web")[0] == 200
+    assert server.ask("GET", "/guests/out/get", None, {"to": "GET http 127.0.0.1:2 /"})[0] == 200  # which is denied
     server.ask("POST", "/v1/completions", {"model": "letters", "prompt": "a", "max_tokens": 3})
     served = {
         name: (family.type, {label for sample in family.samples for label in sample.labels} - {"le"})

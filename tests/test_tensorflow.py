@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -31,6 +32,8 @@ from tensorflow_models import tf, v1  # noqa: E402
 
 from wasi_nn.backends import choose_device  # noqa: E402
 from wasi_nn.backends.tensorflow.backend import as_devices  # noqa: E402
+from wasi_nn.backends.tensorflow.operator_counts import tensorflow_operators  # noqa: E402
+from wasi_nn.loading.model_operators import operators_of  # noqa: E402
 
 X = onnx_models.f32([1, -1, 2, -2])
 SECRET = "what only the host may read"
@@ -96,6 +99,18 @@ def test_variables_that_arent_there(tmp_path: Path) -> None:
     assert load((constant / "saved_model.pb").read_bytes()).compute({"x": X})["y"].tolist() == [2, 0, 3, -1]
     unfrozen = models.frozen(lambda: tf.identity(v1.get_variable("weights", [4]).read_value(), name="y"))
     refused(ErrorCode.RUNTIME_ERROR, "isn't frozen: its variable 'weights'", load, unfrozen)
+
+
+def test_operations_are_counted_without_tensorflow(tmp_path: Path) -> None:
+    frozen = tensorflow_operators(memoryview(models.relu()))
+    assert frozen is not None
+    assert frozen["Relu"] == 1
+    assert frozen == Counter(node.op for node in v1.GraphDef.FromString(models.relu()).node)
+    folder = models.affine(tmp_path)
+    saved = operators_of(folder / model_formats.SAVED_MODEL)
+    assert saved is not None
+    assert "MatMul" in saved.counts or "Mul" in saved.counts  # it is in a function
+    assert tensorflow_operators(memoryview(b"no model")) is None
 
 
 def test_formats_are_told_from_each_other_and_from_others(tmp_path: Path) -> None:

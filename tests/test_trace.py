@@ -41,6 +41,7 @@ from wasi_nn import (
 from wasi_nn.abi.component.bridge import VERSIONS
 from wasi_nn.session.extension_calls import ExtensionCalls
 from wasi_nn.tracing import Difference, RecordingSession, Replayed, Trace, TraceReader, replay
+from wasi_nn.tracing.call_recorder import CATEGORY, REFUSED
 from wasi_nn.tracing.comparison import difference
 from wasi_nn.tracing.extension_recording import ExtensionRecording
 
@@ -89,7 +90,7 @@ def events(trace: Path) -> list[dict[str, Any]]:
 
 
 def calls(trace: Path) -> list[dict[str, Any]]:
-    return [event for event in events(trace) if event["ph"] == "X"]
+    return [event for event in events(trace) if event.get("cat") in (CATEGORY, REFUSED)]
 
 
 def rewrite(trace: Path, edit: Callable[[list[dict[str, Any]]], object]) -> None:
@@ -730,4 +731,5 @@ def test_the_tier_for_tools_has_the_names_of_tracing() -> None:
         wasi_nn.Replayed,
         wasi_nn.Difference,
     )
-    assert Trace.__module__ == TraceReader.__module__ == "wasi_nn.tracing.trace_file"
+    assert Trace.__module__ == "wasi_nn.tracing.trace_writer"
+    assert TraceReader.__module__ == "wasi_nn.tracing.trace_file"

@@ -1,4 +1,4 @@
-"""The page `docs/what-if.md` is true: its commands and its Python give the answers that it shows."""
+"""The page `docs/reference/what-if.md` is true: its commands and its Python give the answers that it shows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from page_blocks import commands, same
 import wasi_nn
 from wasi_nn import cli
 
-PAGE = (REPOSITORY / "docs" / "what-if.md").read_text()
+PAGE = (REPOSITORY / "docs" / "reference" / "what-if.md").read_text()
 CASES: Mapping[str, str] = dict(re.findall(r"^### (.*)\n((?:(?!##).*\n)*)", PAGE, re.MULTILINE))
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _WITHOUT = re.compile(r"^<!-- without (.*) -->$", re.MULTILINE)

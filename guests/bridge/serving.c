@@ -1,7 +1,9 @@
 /* The bridge for guests that import wasi-nn:serving: it gives them wasi-nn-serving.wit. It needs no wasi:nn.
  *
  * Bytes cross as text in two planes, as in bridge.c. A request comes as it lies in memory: the bridge tells the host the
- * address. An answer goes output by output, and the bytes of each, data first and then its dims, in parts.
+ * address. A small answer goes in one text: a head for each output, of four u32s (the sizes of its name, its datatype, its
+ * rank, the size of its data), and then the name, the dims and the data of each. A larger answer goes output by output, and
+ * the bytes of each, data first and then its dims, in parts.
  *
  * A status is 0, or 1 for an error, whose text `failure` gives. The representation of a request is its number. */
 #include "memory.h"
@@ -14,6 +16,8 @@
     void POST(__LINE__)(void *result) { (void)result; give_back(); } \
     EXPORT(name)
 
+enum { MOST_AT_ONCE = 16 << 10 }; /* bytes of an answer in one text: it is copied once more than a larger one */
+
 typedef struct { bytes name; uint8_t datatype; const uint32_t *dims; uint32_t rank; bytes data; } tensor;
 typedef struct { uint8_t is_error; union { bytes error; struct { uint8_t has_request; int32_t request; }; }; } next_result;
 typedef struct { uint8_t is_error; union { bytes error; struct { const tensor *tensors; uint32_t count; }; }; } inputs_result;
@@ -25,6 +29,7 @@ HOST("begin-answer") uint32_t host_begin_answer(uint32_t request, uint32_t count
 HOST("begin-output") uint32_t host_begin_output(const void *name, uint32_t length, uint32_t datatype, uint32_t size, uint32_t rank);
 HOST("write-output") uint32_t host_write_output(uint32_t offset, const void *text, uint32_t length);
 HOST("respond") uint32_t host_respond(uint32_t request);
+HOST("respond-at-once") uint32_t host_respond_at_once(uint32_t request, uint32_t count, const void *text, uint32_t length);
 HOST("fail-request") uint32_t host_fail_request(uint32_t request, uint32_t fault, const void *message, uint32_t length);
 HOST("drop-request") void host_drop_request(uint32_t request);
 HOST("failure") void host_failure(bytes *text);
@@ -83,8 +88,37 @@ static uint32_t write_output(uint32_t offset, const uint8_t *from, uint32_t size
     return 0;
 }
 
+static uint8_t *put(uint8_t *at, const void *from, uint32_t size) {
+    if (size) __builtin_memcpy(at, from, size);
+    return at + size;
+}
+
+/* The bytes of an answer in one text. */
+static uint64_t whole_size(const tensor *outputs, uint32_t count) {
+    uint64_t size = 16ull * count;
+    for (uint32_t i = 0; i < count; i++) size += (uint64_t)outputs[i].name.size + 4ull * outputs[i].rank + outputs[i].data.size;
+    return size;
+}
+
+static uint32_t respond_at_once(uint32_t request, const tensor *outputs, uint32_t count, uint32_t size) {
+    uint8_t *whole = take(size), *text = take(2 * size), *at = whole;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t head[] = {outputs[i].name.size, outputs[i].datatype, outputs[i].rank, outputs[i].data.size};
+        at = put(at, head, sizeof head);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        at = put(at, outputs[i].name.data, outputs[i].name.size);
+        at = put(at, outputs[i].dims, 4 * outputs[i].rank);
+        at = put(at, outputs[i].data.data, outputs[i].data.size);
+    }
+    split(whole, size, text, text + size);
+    return host_respond_at_once(request, count, text, 2 * size);
+}
+
 EXPORT_POINTER("[method]request.respond")
 status_result *request_respond(uint32_t request, const tensor *outputs, uint32_t count) {
+    uint64_t size = whole_size(outputs, count);
+    if (size <= MOST_AT_ONCE) return status(respond_at_once(request, outputs, count, (uint32_t)size));
     uint32_t failed = host_begin_answer(request, count);
     uint8_t *text = take(2 * PART);
     for (uint32_t i = 0; i < count && !failed; i++) {

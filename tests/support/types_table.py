@@ -1,4 +1,4 @@
-"""Tries each element type in each backend; `make types` writes the results to `docs/types.md`.
+"""Tries each element type in each backend; `make types` writes the results to `docs/reference/types.md`.
 
 For each type, there are two small networks in each format: one casts an input of the type to f32 (or passes it through,
 if it isn't a number), the other casts f32 to an output of the type. A session runs them, as it would for a guest.
@@ -25,7 +25,7 @@ from onnx import TensorProto
 import wasi_nn
 from wasi_nn import LoadRules, NNError, TensorType
 
-PAGE = Path(__file__).parents[2] / "docs" / "types.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "types.md"
 
 SPECIFIED = [kind.value for kind in TensorType]
 OTHERS = ["i8", "i16", "u16", "u32", "u64", "bool", "string"]

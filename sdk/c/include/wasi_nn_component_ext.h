@@ -1,5 +1,5 @@
 /* wasi-nn:ext for components in C: its functions as a core module imports them, beside wasi_nn_component.h for the newest
- * version. docs/extensions.md says what they do.
+ * version. docs/reference/extensions.md says what they do.
  *
  * What a call returns by pointer lies in memory that came from the guest's own `cabi_realloc`. Tensors given to
  * nn_begin_sequence are gone afterwards.

@@ -1,5 +1,5 @@
 /* wasi-nn:serving for components in C: its functions as a core module imports them, lowered by hand, as
- * wasi_nn_component.h has wasi:nn. docs/guest-endpoints.md explains them.
+ * wasi_nn_component.h has wasi:nn. docs/how-to/guest-endpoints.md explains them.
  *
  * A request is the guest's to drop. What a call returns by pointer lies in memory that came from the guest's own
  * `cabi_realloc`.

@@ -1,4 +1,5 @@
-/* wasi_nn_ext.h: the extensions of wasi-nn for core modules, for guests in C and C++. docs/extensions.md explains them.
+/* wasi_nn_ext.h: the extensions of wasi-nn for core modules, for guests in C and C++.
+ * docs/reference/extensions.md explains them.
  *
  * A guest may import any of these functions beside those of any dialect. They are the interfaces of wasi-nn:ext:
  *

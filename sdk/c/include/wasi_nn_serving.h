@@ -1,5 +1,5 @@
-/* wasi_nn_serving.h: requests that a guest answers, for guests in C and C++ that are core modules. docs/guest-endpoints.md
- * explains them.
+/* wasi_nn_serving.h: requests that a guest answers, for guests in C and C++ that are core modules.
+ * docs/how-to/guest-endpoints.md explains them.
  *
  * A guest asks for one request after another until there are no more, and answers each:
  *

@@ -13,7 +13,9 @@ COMPONENT_HEADER = b"\0asm\x0d\0\x01\0"
 _LAST_SECTION = 13  # the highest number of a section
 _SECTION_COUNTS = 32  # bytes: reading a section takes about as long as so many
 _CUSTOM = 0
-_MODULES_MEMORIES = 5
+_MODULES_IMPORTS, _MODULES_MEMORIES, _MODULES_EXPORTS = 2, 5, 7
+_FUNCTION, _TABLE, _MEMORY, _GLOBAL, _TAG = range(5)
+_HAS_MAXIMUM = 1
 _COMPONENTS_MODULE, _COMPONENTS_COMPONENT, _COMPONENTS_CANON = 1, 4, 8
 _PRODUCERS = ("language", "processed-by", "sdk")  # the fields of such a section
 _MOST_PRODUCERS = 16  # of a field; a guest has two or three
@@ -132,6 +134,45 @@ def memories_of(content: bytes | memoryview) -> int:
             with suppress(Malformed):
                 count += WasmReader(body).u32()
     return count
+
+
+def module_imports(module: bytes | memoryview) -> Iterator[tuple[str, str]]:
+    """The imports of a core module, each a module and a name. Raises `Malformed`."""
+    for number, body in sections(module, MODULE_HEADER):
+        if number == _MODULES_IMPORTS:
+            reader = WasmReader(body)
+            for _ in range(reader.u32()):
+                yield reader.name(), reader.name()
+                _skip_type(reader)
+
+
+def _skip_type(reader: WasmReader) -> None:
+    """Read the kind and the type of an import."""
+    kind = reader.byte()
+    if kind == _FUNCTION:
+        reader.u32()
+    elif kind in (_TABLE, _MEMORY):
+        if kind == _TABLE:
+            reader.byte()
+        has_maximum = reader.u32() & _HAS_MAXIMUM
+        reader.u32()
+        if has_maximum:
+            reader.u32()
+    elif kind in (_GLOBAL, _TAG):
+        reader.take(2)
+    else:
+        raise Malformed(f"it has an import of an unknown kind ({kind})")
+
+
+def module_exports(module: bytes | memoryview) -> Iterator[str]:
+    """The names of a core module's exports. Raises `Malformed`."""
+    for number, body in sections(module, MODULE_HEADER):
+        if number == _MODULES_EXPORTS:
+            reader = WasmReader(body)
+            for _ in range(reader.u32()):
+                yield reader.name()
+                reader.byte()
+                reader.u32()
 
 
 def producers_of(content: bytes | memoryview) -> dict[str, tuple[str, ...]]:

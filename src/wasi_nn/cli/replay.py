@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
-from wasi_nn.cli import FAILURE, PROGRAM, graph_options
+from wasi_nn.cli import FAILURE, PROGRAM, UsageError, graph_options, json_output
+from wasi_nn.cli.steps import report_steps
+
+if TYPE_CHECKING:
+    from wasi_nn.tracing.replay import Replayed
 
 _EPILOG = """\
 A name may now stand for another model, encoding, runtime or target than in
@@ -37,23 +42,25 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--atol",
         type=float,
         metavar="A",
-        help="how far floats may differ on top of --rtol (defaults by type: docs/trace.md)",
+        help="how far floats may differ on top of --rtol (defaults by type: docs/how-to/trace.md)",
     )
+    json_output.add_option(parser)
+    parser.add_argument("--html", metavar="OUT", help="also write a page of the trace with these differences")
     parser.add_argument("trace", metavar="FILE", help="the trace; FILE.data has its data")
     parser.set_defaults(main=main, module="wasi_nn.tracing.replay")
 
 
 def main(options: argparse.Namespace) -> int:
     """Replay the trace; returns the exit code."""
-    import logging
-
+    if options.json and options.html:
+        raise UsageError("--json and --html: give one of them")
     from wasi_nn.cli.table import hanging, terminal_width
     from wasi_nn.tracing.replay import replay
 
     width = terminal_width()
     rules = graph_options.rules(options)
     graphs = graph_options.registry(options, rules)
-    logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
+    report_steps()
     replayed = replay(
         options.trace,
         graphs,
@@ -61,15 +68,32 @@ def main(options: argparse.Namespace) -> int:
         rules=rules,
         rtol=options.rtol,
         atol=options.atol,
-        report=lambda difference: print(hanging(str(difference), width), flush=True),
+        report=None if options.json else lambda difference: print(hanging(str(difference), width), flush=True),
     )
+    if options.json:
+        json_output.print_json(_as_json(replayed))
+        return FAILURE if replayed.differences else 0
     if replayed.cut_short:
         print("the trace ends in the middle: all its complete calls were replayed")
     counts = [_counted(replayed.calls, "call")]
     counts += [f"{replayed.left_out} left out for a missing graph"] if replayed.left_out else []
     counts += [f"{_counted(replayed.outputs, 'output')} compared", _counted(len(replayed.differences), "difference")]
     print(hanging(", ".join(counts), width))
+    if options.html:
+        from wasi_nn.cli.pages.trace_page import write_trace_page
+
+        print(write_trace_page(options.html, options.trace, replayed=replayed, outcome=", ".join(counts)))
     return FAILURE if replayed.differences else 0
+
+
+def _as_json(replayed: Replayed) -> dict[str, Any]:
+    return {
+        "calls": replayed.calls,
+        "outputs": replayed.outputs,
+        "left_out": replayed.left_out,
+        "cut_short": replayed.cut_short,
+        "differences": [{"call": it.call, "name": it.name, "text": it.text} for it in replayed.differences],
+    }
 
 
 def _counted(number: int, noun: str) -> str:

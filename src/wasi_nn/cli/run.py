@@ -5,10 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wasi_nn.cli import PROGRAM, UsageError, host_options, keep, limit_options
+from wasi_nn.cli import PROGRAM, UsageError, host_options, keep, limit_options, registry_options
 
+if TYPE_CHECKING:
+    from wasi_nn.cli.parser import Parser
+
+_FIRST = (
+    *("--graph", "--graphs", "--dir", "--env", "--runtime"),
+    *("--isolate", "--allow-http", "--log-calls", "--stats", "--trace"),
+)
 _EPILOG = """\
 The guest's own options come after its name. With the files of the example
 that wasi-nn sdk names:
@@ -18,7 +25,7 @@ that wasi-nn sdk names:
 """
 
 
-def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     """Add `run` to the command's parser."""
     parser = subcommands.add_parser(
         "run",
@@ -46,9 +53,15 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument(
         "--stats", action="store_true", help="print the times, memory and number of nn calls of the run on stderr"
     )
+    parser.add_argument(
+        "--stats-json",
+        metavar="FILE",
+        help="write these facts into FILE as JSON, with the exit code or the error",
+    )
     host_options.add_limits(parser)
-    parser.add_argument("guest", metavar="GUEST", help="a .wasm or .wat file")
+    parser.add_argument("guest", metavar="GUEST", help="a .wasm or .wat file, or oci://HOST/NAME:TAG")
     parser.add_argument("args", metavar="ARGS", nargs=argparse.REMAINDER, help="the guest's arguments")
+    parser.first_options = _FIRST
     parser.set_defaults(main=main, module="wasi_nn.host")
 
 
@@ -57,8 +70,6 @@ def main(options: argparse.Namespace) -> int:
     dirs, env = host_options.directories(options), host_options.environment(options)
     if options.trace_data and not options.trace:
         raise UsageError("--trace-data needs --trace FILE")
-    from wasi_nn.errors import GuestTrap
-
     limits, totals = limit_options.limits(options)
     if not hasattr(options, "max_output_bytes"):
         limits = replace(limits, output_bytes=None)  # the output is passed on, not kept in memory
@@ -68,26 +79,14 @@ def main(options: argparse.Namespace) -> int:
     host = host_options.host(options, limits, totals)
     if options.streams is not None:  # the process does nothing else
         keep(host)
-    stats = None
-    try:
-        result = host.run(
-            options.guest,
-            options.args,
-            env=env,
-            dirs=dirs,
-            stdin=sys.stdin,
-            streams=streams,
-            **_recording(options),
-        )
-        stats = result.stats
-    except GuestTrap as trap:
-        stats = trap.stats
-        raise
-    finally:
-        if options.stats and stats is not None:
-            from wasi_nn.cli.stats import print_stats
+    options.guest = registry_options.file_of(options.guest, options)
+    settings: dict[str, Any] = {"env": env, "dirs": dirs, "stdin": sys.stdin, "streams": streams}
+    if not (options.stats or options.stats_json):
+        return host.run(options.guest, options.args, **settings, **_recording(options)).exit_code & 0xFF
+    from wasi_nn.cli.stats import reported
 
-            print_stats(stats)
+    with reported(options.guest, shows=options.stats, path=options.stats_json) as report:
+        result = report.result = host.run(options.guest, options.args, **settings, **_recording(options))
     return result.exit_code & 0xFF
 
 

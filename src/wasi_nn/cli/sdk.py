@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import FAILURE, PROGRAM
-from wasi_nn.errors import printable
+from wasi_nn.cli import FAILURE, PROGRAM, json_output
+from wasi_nn.errors import nearest, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +18,7 @@ The folder has
              stream, train, chat, identify, measure, and for wasi-nn serve:
              serve_colours, serve_files
   component  guests that are components, in C, Python and JavaScript
+  adapter    what makes components of core guests, for wasm-tools
   include    headers for guests in C
   wit        a folder for each version of wasi:nn, and ext for wasi-nn:ext,
              with a world for tools that build components
@@ -38,13 +39,14 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     """Add `sdk` to the command's parser."""
     parser = subcommands.add_parser(
         "sdk",
-        usage=f"{PROGRAM} sdk [LANGUAGE]",
+        usage=f"{PROGRAM} sdk [LANGUAGE] [--json]",
         help="show the folder with guests that are built, SDKs, C headers, WIT and an example",
-        description="Print the path of the folder with files for makers of guests. Copy from there what you need.",
+        description="Print the path of the folder with files for makers of guests. Copy from there\nwhat you need.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("language", nargs="?", metavar="LANGUAGE", help="a language's SDK: c, cpp, rust ...")
+    json_output.add_option(parser)
     parser.set_defaults(main=main, module="wasi_nn.errors")
 
 
@@ -57,15 +59,25 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"{PROGRAM}: {NO_SDK}", file=sys.stderr)
         return FAILURE
     folder, languages = folders
-    if arguments.language is None:
-        print(folder)
-        return 0
     known = sorted(path.name for path in languages.iterdir() if path.is_dir())
+    if arguments.language is None:
+        if arguments.json:
+            sdks = {name: str(languages / name) for name in known}
+            json_output.print_json({"folder": str(folder), "languages": sdks})
+        else:
+            print(folder)
+        return 0
     if arguments.language not in known:
         shown = printable(arguments.language)
-        print(f"{PROGRAM}: no SDK is for {shown!r}: there are {', '.join(known)}", file=sys.stderr)
+        print(
+            f"{PROGRAM}: no SDK is for {shown!r}: there are {', '.join(known)}{nearest(arguments.language, known)}",
+            file=sys.stderr,
+        )
         return FAILURE
-    print(languages / arguments.language)
+    if arguments.json:
+        json_output.print_json({"language": arguments.language, "folder": str(languages / arguments.language)})
+    else:
+        print(languages / arguments.language)
     return 0
 
 

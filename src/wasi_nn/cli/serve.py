@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.cli import PROGRAM, UsageError, graph_options
+from wasi_nn.cli import PROGRAM, UsageError, graph_options, json_output
 from wasi_nn.cli.limit_options import count, seconds, size
+from wasi_nn.cli.steps import report_steps
 
 if TYPE_CHECKING:
+    from wasi_nn.cli.parser import Parser
     from wasi_nn.serving.server import ServerSettings
 
+_FIRST = (
+    *("--graph", "--graphs", "--host", "--http-port", "--grpc-port"),
+    *("--token-file", "--tls-cert", "--tls-key", "--admin", "--log-json"),
+)
 _EPILOG = """\
 Clients speak the Open Inference Protocol, as those of Triton and KServe do:
 
   wasi-nn serve --graph colours=colours.onnx
   curl localhost:8000/v2/models/colours
   curl localhost:8000/v2/models/colours/infer -d \\
-      '{"inputs": [{"name": "picture", "datatype": "FP32", "shape": [1, 3, 1, 1], "data": [0.9, -0.9, -0.9]}]}'
+      '{"inputs": [{"name": "picture", "datatype": "FP32",
+                    "shape": [1, 3, 1, 1], "data": [0.9, -0.9, -0.9]}]}'
 
 The model is in the folder of the example that wasi-nn sdk names.
 
-A file of graphs may describe guests too, each as a model that answers in a sandbox (docs/guest-endpoints.md) or as a
-program that answers HTTP (docs/http-guests.md).
+A file of graphs may describe guests too, each as a model that answers in a
+sandbox (docs/how-to/guest-endpoints.md) or as a program that answers
+HTTP (docs/how-to/http-guests.md).
 
-For graphs of llama.cpp, OpenAI's client works too, with http://localhost:8000/v1 as its base_url. In a browser,
-http://localhost:8000 is a page that shows how the server does, and lets you try each model.
+For graphs of llama.cpp, OpenAI's client works too, with
+http://localhost:8000/v1 as its base_url. In a browser, http://localhost:8000
+is a page that shows how the server does, and lets you try each model.
 
-SIGTERM ends the server once the requests that are under way have ended. SIGHUP has it read the files of graphs and of
-tokens again, while requests go on.
+SIGTERM ends the server once the requests that are under way have ended. SIGHUP
+has it read the files of graphs and of tokens again, while requests go on.
 """
 
 _LIMITS: dict[str, tuple[Any, str, str]] = {
@@ -57,17 +66,17 @@ _LIMITS: dict[str, tuple[Any, str, str]] = {
 _NEEDED = ("starlette", "uvicorn", "httptools", "grpc", "google.protobuf", "prometheus_client", "jinja2")
 
 
-def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     """Add `serve` to the command's parser."""
     parser = subcommands.add_parser(
         "serve",
         usage=f"{PROGRAM} serve [OPTIONS]",
         help="serve graphs over HTTP and gRPC",
-        description="Serve named graphs over HTTP and gRPC, by the Open Inference Protocol (version 2).",
+        description="Serve named graphs over HTTP and gRPC, by the Open Inference Protocol\n(version 2).",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    graph_options.add(parser, "graphs to serve, each as a model with its name")
+    graph_options.add(parser, "graphs to serve, each as a model of its name")
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -83,6 +92,13 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
             f"(default: {port})",
         )
     parser.add_argument(
+        "--guests-port",
+        type=_port,
+        metavar="PORT",
+        help="a further port for guests that answer HTTP, where their pages are no part of the server's for a browser; "
+        "0 for a free one (default: none)",
+    )
+    parser.add_argument(
         "--token-file",
         metavar="FILE",
         help="a file of tokens, one a line: each request must have one (Authorization: Bearer TOKEN), but for health",
@@ -93,6 +109,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--admin", action="store_true", help="let clients list, load and unload models (the model repository calls)"
     )
     parser.add_argument("--log-json", action="store_true", help="log each request on stderr as a line of JSON")
+    json_output.add_option(parser, "print the addresses as a line of JSON, once the server listens")
     parser.add_argument("--no-page", action="store_true", help="have no page for browsers at /")
     parser.add_argument(
         "--allow-host",
@@ -108,11 +125,12 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         "answers name the file",
     )
     group = parser.add_argument_group(
-        "limits of the server", "BYTES: 65536, 512M, 2G. TIME: 10 (seconds), 500ms, 10m, 1h. N: a whole number."
+        "limits of the server", "BYTES: 65536, 512M, 2G. TIME: 10 (seconds), 500ms, 10m, 1h.\nN: a whole number."
     )
     for name, (kind, metavar, text) in _LIMITS.items():
         flag = f"--max-{name.replace('_', '-')}"
         group.add_argument(flag, type=kind, default=argparse.SUPPRESS, metavar=metavar, help=text)
+    parser.first_options = _FIRST
     parser.set_defaults(main=main, module="wasi_nn.loading.registry")
 
 
@@ -124,19 +142,25 @@ def main(options: argparse.Namespace) -> int:
         raise UsageError("there are no graphs to serve: name some by --graphs FILE or --graph NAME=PATH")
     settings = _settings(options)
     registry = graph_options.registry(options, graph_options.rules(options))
-    logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
+    report_steps()
+    from wasi_nn.serving.event_loop import loop_factory
     from wasi_nn.serving.server import Server
     from wasi_nn.serving.telemetry import set_up_by_environment
 
     if settings.host not in ("127.0.0.1", "::1", "localhost") and settings.token_file is None:
         print(f"{PROGRAM}: whoever reaches {settings.host} may use the server: see --token-file", file=sys.stderr)
-    with set_up_by_environment():
-        asyncio.run(Server(registry, settings).run(_announce))
+    with set_up_by_environment(), asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(Server(registry, settings).run(_announce_as_json if options.json else _announce))
     return 0
 
 
 def _announce(addresses: dict[str, str]) -> None:
-    print(f"serving on {' and '.join(addresses.values())}", flush=True)
+    told = [f"{address} (guests)" if name == "guests" else address for name, address in addresses.items()]
+    print(f"serving on {' and '.join(told)}", flush=True)
+
+
+def _announce_as_json(addresses: dict[str, str]) -> None:
+    print(json.dumps({"http": None, "grpc": None} | addresses), flush=True)
 
 
 def _settings(options: argparse.Namespace) -> ServerSettings:
@@ -149,6 +173,8 @@ def _settings(options: argparse.Namespace) -> ServerSettings:
 
     if options.http_port is None and options.grpc_port is None:
         raise UsageError("there is nothing to serve: --http-port and --grpc-port are both none")
+    if options.http_port is None and options.guests_port is not None:
+        raise UsageError("--guests-port is a further port of HTTP: it can't be with --http-port none")
     if (options.tls_cert is None) != (options.tls_key is None):
         raise UsageError("--tls-cert and --tls-key belong together: give both")
     values = {name: getattr(options, f"max_{name}") for name in _LIMITS if hasattr(options, f"max_{name}")}
@@ -156,6 +182,7 @@ def _settings(options: argparse.Namespace) -> ServerSettings:
         host=options.host,
         http_port=options.http_port,
         grpc_port=options.grpc_port,
+        guests_port=options.guests_port,
         token_file=None if options.token_file is None else Path(options.token_file),
         tls=None if options.tls_cert is None else (Path(options.tls_cert), Path(options.tls_key)),
         has_admin=options.admin,

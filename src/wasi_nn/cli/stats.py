@@ -1,14 +1,62 @@
-"""Prints the facts about a run (`wasi-nn run --stats`)."""
+"""Prints the facts about a run (`wasi-nn run --stats`), or writes them as JSON (`--stats-json`)."""
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from wasi_nn.cli import PROGRAM
+from wasi_nn.errors import GuestTrap, WasiNNError, printable
 
 if TYPE_CHECKING:
     from wasi_nn.guests.run_stats import RunStats
+    from wasi_nn.guests.runs import RunResult
+
+
+class Report:
+    """What became of a run: its result, or why there is none."""
+
+    result: RunResult | None = None
+    failure: WasiNNError | None = None
+
+    @property
+    def stats(self) -> RunStats | None:
+        """The facts about the run, if the guest ran."""
+        if self.result is not None:
+            return self.result.stats
+        return self.failure.stats if isinstance(self.failure, GuestTrap) else None
+
+    def as_json(self, guest: str) -> dict[str, Any]:
+        """The facts for programs. docs/reference/command.md has the keys."""
+        from wasi_nn.guests.run_stats import RunStats
+
+        exit_code = None if self.result is None else self.result.exit_code & 0xFF
+        error = None if self.failure is None else str(self.failure)
+        facts = asdict(self.stats or RunStats())
+        return {"guest": guest, "exit_code": exit_code, "error": error, **facts}
+
+
+@contextmanager
+def reported(guest: str, *, shows: bool, path: str | None) -> Iterator[Report]:
+    """Tell of a run in the block, however it ends: on stderr if `shows`, and in the file at `path`. Raises `OSError`
+    before the run for a file that can't be written."""
+    report = Report()
+    with ExitStack() as stack:
+        file = None if path is None else stack.enter_context(open(path, "w", encoding="utf-8"))
+        try:
+            yield report
+        except WasiNNError as error:
+            report.failure = error
+            raise
+        finally:
+            if shows and report.stats is not None:
+                print_stats(report.stats)
+            if file is not None:
+                file.write(json.dumps(report.as_json(printable(guest)), indent=2) + "\n")
 
 
 def print_stats(stats: RunStats) -> None:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 class Graph(ABC):
     """A loaded model, ready to be run from any number of threads.
 
-    `inputs` and `outputs` are in the model's own order, which is the order of the core ABI's indexes. `device` is the
-    device that the graph really runs on (`cpu`, `cuda:0` ...; `remote` on another server). `metadata` are
-    texts that the model has about itself.
+    `inputs` and `outputs` are in the model's own order, which is the order of the core ABI's indexes. `encoding` is
+    the model's. `device` is the device that the graph really runs on (`cpu`, `cuda:0` ...; `remote` on another server).
+    `metadata` are texts that the model has about itself.
     `outputs_vary` is true for a model that doesn't declare its outputs: `outputs` is empty then, and runners return
     `Outputs.named(...)`.
     """

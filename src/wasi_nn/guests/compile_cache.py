@@ -15,12 +15,14 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from wasmtime import WasmtimeError, _ffi as ffi
 
 from wasi_nn.guests.engine import has_source_lines
+from wasi_nn.process.cache_folders import cache_folder
 
 if TYPE_CHECKING:
     from wasmtime import Module
@@ -36,13 +38,7 @@ _MAX_BYTES = 2 * 2**30
 
 def default_directory() -> Path:
     """The default directory for compiled guests."""
-    if sys.platform == "linux":
-        given = os.environ.get("XDG_CACHE_HOME", "")
-        caches = given if os.path.isabs(given) else os.path.expanduser("~/.cache")
-        return Path(caches, "wasi-nn", "compiled")
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("wasi-nn", appauthor=False)) / "compiled"
+    return cache_folder("compiled")
 
 
 class CompileCache:
@@ -143,20 +139,55 @@ class CompileCache:
             logger.debug("the compiled guest can't be kept in %s: %s", self.directory, error)
 
     def _make_room(self, directory: int) -> None:
-        files = []
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):  # another process has removed the file, or renamed its new file
-                    state = entry.stat(follow_symlinks=False)
-                    if stat.S_ISREG(state.st_mode):
-                        files.append((state.st_mtime, state.st_size, entry.name))
-        excess = sum(size for _, size, _ in files) - self.max_bytes
-        for _, size, name in sorted(files):
+        files = _files(directory)
+        excess = sum(file.size for file in files) - self.max_bytes
+        for file in sorted(files, key=lambda file: file.used):
             if excess <= 0:
                 return
             with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=directory)
-            excess -= size
+                os.unlink(file.name, dir_fd=directory)
+            excess -= file.size
+
+    def files(self) -> list[CachedFile]:
+        """The files of compiled guests; none if the directory doesn't exist or isn't used."""
+        try:
+            with self._opened() as directory:
+                return _files(directory)
+        except OSError:
+            return []
+
+    def clear(self) -> int:
+        """Remove the files of compiled guests; returns how many there were. Raises `OSError` for one that can't be
+        removed. Guests that run aren't concerned."""
+        if not self.directory.exists():
+            return 0
+        removed = 0
+        with self._opened() as directory:
+            for file in _files(directory):
+                with suppress(FileNotFoundError):
+                    os.unlink(file.name, dir_fd=directory)
+                    removed += 1
+        return removed
+
+
+@dataclass(frozen=True)
+class CachedFile:
+    """A file of the cache: its name, its bytes, and when it was last used, in seconds of the system's clock."""
+
+    name: str
+    size: int
+    used: float
+
+
+def _files(directory: int) -> list[CachedFile]:
+    files = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # another process has removed the file, or renamed its new file
+                state = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(state.st_mode):
+                    files.append(CachedFile(entry.name, state.st_size, state.st_mtime))
+    return files
 
 
 def is_trusted(state: os.stat_result) -> bool:

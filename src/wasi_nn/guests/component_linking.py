@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 
-from wasmtime import Engine, Store
+from wasmtime import Engine, WasmtimeError, _ffi as ffi
 from wasmtime.component import Component, ComponentInstanceType, ExportIndex, FuncType, Linker, ResultType
 
 from wasi_nn.abi.component import bridge, host_functions
@@ -14,6 +15,7 @@ from wasi_nn.errors import GuestError
 from wasi_nn.guests.extensions import require_allowed
 from wasi_nn.guests.makes import listed, make_of_component
 from wasi_nn.guests.prepared import FunctionsOfRuns, MadeWhenCalled
+from wasi_nn.guests.store_limits import GuestStore
 from wasi_nn.guests.wasi import Wasi, define_wasip2
 from wasi_nn.session.session import Session
 
@@ -21,7 +23,7 @@ _RUN = "wasi:cli/run@0.2."
 
 
 def link_component(
-    name: str, component: Component, engine: Engine, store: Store, wasi: Wasi, session: Session, allow_http: bool
+    name: str, component: Component, engine: Engine, store: GuestStore, wasi: Wasi, session: Session, allow_http: bool
 ) -> Callable[[], int]:
     """Link a component; returns the function that runs it and returns its exit code."""
     linker = Linker(engine)
@@ -34,7 +36,7 @@ def link_component(
         linker.define_unknown_imports_as_traps(component)
     run = run_of(name, component, engine, imports)
 
-    return lambda: _call(linker, store, component, run)
+    return lambda: _call(linker, store, component, run, session)
 
 
 class SharedFunctions:
@@ -75,7 +77,7 @@ class PreparedComponent:
             self._linker.define_unknown_imports_as_traps(component)
         self._run = run_of(name, component, engine, imports)
 
-    def link(self, component: Component, store: Store, wasi: Wasi, session: Session) -> Callable[[], int]:
+    def link(self, component: Component, store: GuestStore, wasi: Wasi, session: Session) -> Callable[[], int]:
         """`link_component` for one run."""
         require_allowed(self._name, self._used, session.extensions)
         wasi.set_in(store, http=self._has_http)
@@ -83,15 +85,25 @@ class PreparedComponent:
 
         def start() -> int:
             with functions:
-                return _call(self._linker, store, component, self._run)
+                return _call(self._linker, store, component, self._run, session)
 
         return start
 
 
-def _call(linker: Linker, store: Store, component: Component, run: ExportIndex) -> int:
-    function = linker.instantiate(store, component).get_func(store, run)
+def _call(linker: Linker, store: GuestStore, component: Component, run: ExportIndex, session: Session) -> int:
+    with session.phase("instantiate"):
+        instance = store.instantiate(linker, component)
+    function = instance.get_func(store, run)
     assert function is not None  # `run_of` has checked the export's type
-    return 0 if function(store).tag == "ok" else 1
+    # wasmtime-py would ask the engine for the function's type, and convert its result by that.
+    result = ffi.wasmtime_component_val_t()
+    with session.guest_code():
+        error = ffi.wasmtime_component_func_call(
+            ctypes.byref(function._func), store._context(), None, 0, ctypes.byref(result), 1
+        )
+    if error:
+        raise WasmtimeError._from_ptr(error)
+    return 0 if result.of.result.is_ok else 1
 
 
 def run_of(name: str, component: Component, engine: Engine, imports: Iterable[str]) -> ExportIndex:

@@ -15,7 +15,8 @@ from wasi_nn.errors import GuestError
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory for a guest, with all files in it. The guest may write into it unless it is `read_only`."""
+    """A directory of this machine for a guest: `path`, with all files in it. The guest may write into it unless it is
+    `read_only`."""
 
     path: str | os.PathLike[str]
     read_only: bool = False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any
 
 from wasmtime import Engine, ExitTrap, Instance, Linker, Module, Store, Trap, WasmtimeError
 
@@ -11,7 +13,7 @@ from wasi_nn.abi.core.dialects import imports_of
 from wasi_nn.abi.core.extensions import interfaces_of
 from wasi_nn.abi.core.serving import imports_serving
 from wasi_nn.abi.core.spec import CoreAbi
-from wasi_nn.errors import GuestTrap
+from wasi_nn.errors import GuestTrap, one_line
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.extensions import require_allowed
 from wasi_nn.guests.output import Output
@@ -19,6 +21,7 @@ from wasi_nn.guests.prepared import FunctionsOfRuns, MadeWhenCalled
 from wasi_nn.guests.run_clock import RunClock
 from wasi_nn.guests.run_stats import StatsRecorder
 from wasi_nn.guests.runs import RunResult
+from wasi_nn.guests.store_limits import GuestStore
 from wasi_nn.guests.wasi import PROC_EXIT, Wasi, define_wasi
 from wasi_nn.session.session import Session
 
@@ -27,7 +30,7 @@ def link_module(
     name: str,
     module: Module,
     engine: Engine,
-    store: Store,
+    store: GuestStore,
     wasi: Wasi,
     session: Session,
     abi: type[CoreAbi],
@@ -48,9 +51,11 @@ def link_module(
     guest_file.require_command(name, module, abi, linker, store)
 
     def start() -> int:
-        instance = linker.instantiate(store, module)
+        with session.phase("instantiate"):
+            instance = store.instantiate(linker, module)
         nn.callers.are_one = True
-        return _start(instance, store, recorder)
+        with session.guest_code():
+            return _start(instance, store, recorder)
 
     return start
 
@@ -84,7 +89,7 @@ class PreparedModule:
             host_functions.define(self._linker, imported, name, signature, self._functions.function(name))
 
     def link(
-        self, module: Module, store: Store, wasi: Wasi, session: Session, recorder: StatsRecorder
+        self, module: Module, store: GuestStore, wasi: Wasi, session: Session, recorder: StatsRecorder
     ) -> Callable[[], int]:
         """`link_module` for one run."""
         require_allowed(self._name, self._interfaces, session.extensions)
@@ -95,18 +100,39 @@ class PreparedModule:
 
         def start() -> int:
             with self._functions.those_of(functions):
-                return _start(self._linker.instantiate(store, module), store, recorder)
+                with session.phase("instantiate"):
+                    instance = store.instantiate(self._linker, module)
+                with session.guest_code():
+                    return _start(instance, store, recorder)
 
         return start
 
 
 def run_linked(name: str, start: Callable[[], int], session: Session, wasi: Wasi, clock: RunClock) -> RunResult:
     """Run a linked guest to its end; returns its exit code and output. Raises `GuestTrap` or `GuestError`."""
+    about: dict[str, Any] = {}
+    began = perf_counter_ns()
+    try:
+        result = _run_to_end(name, start, session, wasi, clock)
+        about["exit_code"] = result.exit_code
+        return result
+    except Exception as error:
+        about["error"] = one_line(error)
+        raise
+    finally:
+        session.note_phase("run", began, perf_counter_ns(), about)
+
+
+def _run_to_end(name: str, start: Callable[[], int], session: Session, wasi: Wasi, clock: RunClock) -> RunResult:
     output = wasi.output or Output(session.limits)
     output.stop = clock.stop
+    if wasi.feed is not None:
+        wasi.feed.stop, clock.end_input = clock.stop, wasi.feed.end
+        wasi.feed.start()
     try:
         exit_code = start()
     except (Trap, WasmtimeError) as error:
+        wasi.end_streams()
         if session.interruption is not None:
             raise session.interruption from None
         if isinstance(error, ExitTrap):
@@ -118,8 +144,9 @@ def run_linked(name: str, start: Callable[[], int], session: Session, wasi: Wasi
             if isinstance(failure, GuestTrap):
                 failure.stdout, failure.stderr = output.kept()
             raise failure from None
-    if output.excess:
-        trap = GuestTrap(output.excess)
+    wasi.end_streams()
+    if output.excess or clock.input_ended:
+        trap = GuestTrap(output.excess or clock.input_ended)
         trap.stdout, trap.stderr = output.kept()
         raise trap
     return RunResult(exit_code, *output.kept())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from time import perf_counter_ns
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -19,7 +20,7 @@ from wasi_nn.guests.engine_start import start_wasi, wasi_is_started
 from wasi_nn.guests.guest_files import GuestFiles
 from wasi_nn.guests.linking import PreparedModule, link_module, run_linked
 from wasi_nn.guests.run_clock import RunClock
-from wasi_nn.guests.store_limits import MemoryCounts, new_store
+from wasi_nn.guests.store_limits import GuestStore, MemoryCounts, new_store
 from wasi_nn.guests.wasi import Wasi
 from wasi_nn.limits.compute_guard import ComputeGuard, Turns
 
@@ -79,9 +80,12 @@ class GuestRuns:
         name, recorder = guest_file.name_of(guest), run.recorder
         compiled: Module | Component
         if isinstance(guest, bytes | str | os.PathLike):
+            began = perf_counter_ns()
             with recorder.compiling():
                 compiled = self._compiler.compile(guest, limits, run)
+            compile_times = [(began, perf_counter_ns())]
         else:
+            compile_times = []
             compiled = guest
         recorder.count_memories(self._memory_counts.of(compiled))
         if not wasi_is_started() and guest_file.imports_wasi(compiled, self._engine):
@@ -91,15 +95,20 @@ class GuestRuns:
         guard = ComputeGuard(limits, self._turns)
         guard.run_until = run.until
         try:
-            with closing(GuestFiles(arguments.dirs)) as files_of_guest, settings.new_session(guard) as session:
+            files_of_guest = GuestFiles(arguments.dirs)
+            with closing(wasi), closing(files_of_guest), settings.new_session(guard) as session:
+                for began, ended in compile_times:
+                    session.note_phase("compile", began, ended, {"cached": not recorder.compiles})
                 session.text_sink = wasi.write_stdout
                 session.file_reader = files_of_guest.read
                 session.requests = settings.requests
                 is_kept = compiled is guest
-                if isinstance(compiled, Module):
-                    call = self._link_module(name, compiled, is_kept, settings.dialect, store, wasi, session, recorder)
-                else:
-                    call = self._link_component(name, compiled, is_kept, store, wasi, session)
+                with session.phase("link"):
+                    if isinstance(compiled, Module):
+                        dialect = settings.dialect
+                        call = self._link_module(name, compiled, is_kept, dialect, store, wasi, session, recorder)
+                    else:
+                        call = self._link_component(name, compiled, is_kept, store, wasi, session)
                 with closing(RunClock(self._engine, store, limits, guard)) as clock:
                     stop = None if isinstance(compiled, Module) else clock.stop  # a module's files are counted
                     files = watch_files(arguments.dirs, limits, stop)
@@ -116,7 +125,7 @@ class GuestRuns:
         module: Module,
         is_kept: bool,
         dialect: Dialect,
-        store: Store,
+        store: GuestStore,
         wasi: Wasi,
         session: Session,
         recorder: StatsRecorder,
@@ -130,7 +139,7 @@ class GuestRuns:
         return known.link(module, store, wasi, session, recorder)
 
     def _link_component(
-        self, name: str, component: Component, is_kept: bool, store: Store, wasi: Wasi, session: Session
+        self, name: str, component: Component, is_kept: bool, store: GuestStore, wasi: Wasi, session: Session
     ) -> Callable[[], int]:
         from wasi_nn.guests.component_linking import PreparedComponent, link_component
 

@@ -23,6 +23,10 @@ Source = backends.Source | Sequence[str | os.PathLike[str]] | backends.RemoteMod
 class NamedGraph:
     """A graph as the operator describes it: a model, and how it is loaded.
 
+    source           the model: a path, bytes, the builders one after another, or an address on another server
+    encoding         the model's encoding, or `autodetect`
+    target           the execution target: `cpu`, `gpu` or `tpu`
+    options          the options of its backend, such as `{"threads": 4}`
     runtime          the ML runtime. None: as the registry's rules say
     sha256           the expected digest, hexadecimal, of the model's file, or of its builders one after another. The
                      bytes that are checked are the bytes that are loaded, so such a graph can't be a directory or have

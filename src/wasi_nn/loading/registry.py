@@ -10,13 +10,14 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 from wasi_nn.arguments import as_builders, as_flag, as_mapping, as_options, as_path, as_text, wrong_argument
 from wasi_nn.backends.options import cannot_be
 from wasi_nn.backends.remote.addresses import as_remote_model
-from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, one_line, printable, shortened
+from wasi_nn.errors import ErrorCode, ModelNotFound, NNError, nearest, one_line, printable, shortened
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.runner import failure
 from wasi_nn.limits.stopping import turn
@@ -40,6 +41,7 @@ class GraphSource(Protocol):
         """The graph of this name. Raises `NNError`: `not-found` for an unknown name, and those of loading the graph."""
 
 
+_MOST_COMPARED = 1000  # names that are compared with a wrong one, which a guest may send again and again
 _GRAPHS = "a wasi_nn.Registry, a mapping of names to models, or the path of a file of graphs"
 _SOURCE = "a path, bytes, a list of either, or a wasi_nn.Graph"
 
@@ -92,7 +94,7 @@ class Registry:
     """Graphs by name, loaded lazily, each once. Safe to use from any number of threads.
 
     `graphs` maps names to graphs, or is the path of a file that does (`wasi_nn.loading.graphs_file`), which `reload`
-    reads again. Raises `NNError` as `add` does, and for errors in the file.
+    reads again. `rules` say how the models are loaded. Raises `NNError` as `add` does, and for errors in the file.
     """
 
     def __init__(
@@ -287,7 +289,8 @@ class Registry:
 
     def _unknown(self, name: str) -> NNError:
         names = ", ".join(map(repr, self)) or "none"
-        return NNError(ErrorCode.NOT_FOUND, f"no graph is named {shortened(name)!r}; the names here: {names}")
+        meant = nearest(name, islice(self, _MOST_COMPARED))
+        return NNError(ErrorCode.NOT_FOUND, f"no graph is named {shortened(name)!r}; the names here: {names}{meant}")
 
 
 def _is_paths(source: Source) -> bool:

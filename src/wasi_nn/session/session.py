@@ -32,6 +32,7 @@ from wasi_nn.session.bindings import Bindings
 from wasi_nn.session.extension_calls import ExtensionCalls
 from wasi_nn.session.failures import FailureLog, no_graph_named, with_graph
 from wasi_nn.session.handles import HandleTable
+from wasi_nn.session.observed_runs import ObservedRuns
 from wasi_nn.session.policy import Policy
 from wasi_nn.session.shared_variables import SharedVariables
 from wasi_nn.session.tensor import Tensor, as_tensor
@@ -55,7 +56,7 @@ def require_builder_count(count: int) -> None:
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
 
 
-class Session(ExtensionCalls):
+class Session(ObservedRuns, ExtensionCalls):
     """The nn calls of one guest.
 
     graphs         the graphs that the guest may load by name: as for `Host`
@@ -66,6 +67,8 @@ class Session(ExtensionCalls):
     totals, turns  the counts that the guests of a host share: its memory of models and tensors, its computes at once
     guard          stops computes at their deadline. None: a new guard
     extensions, show_metadata  what of wasi-nn:ext the guest may use: as for `Host`
+
+    `registry` has the graphs by name. `bindings` is for the component ABI.
 
     Every method that takes a handle raises `NNError` with `invalid-argument` if no item of that kind has the handle.
     """
@@ -378,9 +381,6 @@ class Session(ExtensionCalls):
     def used(self, limit: str) -> int:
         """The amount in use of a limit, by its name in `Limits`, such as `handles` or `tensor_bytes`."""
         return self._usage.used(limit)
-
-    def on_abi_error(self, name: str, arguments: Sequence[object], error: Exception) -> None:
-        """Called when an ABI rejects a call."""
 
     def close(self) -> None:
         """Release everything that the guest held."""

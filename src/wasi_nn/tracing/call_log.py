@@ -7,15 +7,11 @@ compute context 2 FAILED, invalid-argument: input 0 ('picture') isn't set  (8 us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from wasi_nn.errors import printable, shortened
-from wasi_nn.tracing.call_recorder import CATEGORY, CallRecorder, Described
-from wasi_nn.types import dims_text
-
-_MOST_SHOWN = 8  # tensors, builders or numbers of a call
-_WORDS = ("encoding", "target", "runtime", "device")
+from wasi_nn.tracing.call_recorder import CallRecorder, Described
+from wasi_nn.tracing.call_words import line_of
 
 
 class CallLog(CallRecorder):
@@ -30,7 +26,7 @@ class CallLog(CallRecorder):
         self._also = also
 
     def write(self, name: str, row: int, arguments: Described, began: int, ended: int, category: str) -> None:
-        self._show(_line(name, arguments, ended - began, category))
+        self._show(line_of(name, arguments, ended - began, category))
         if self._also is not None:
             self._also.write(name, row, arguments, began, ended, category)
 
@@ -41,62 +37,21 @@ class CallLog(CallRecorder):
         if self._also is not None:
             self._also.name_row(row, name)
 
+    def for_run(self, title: str) -> CallRecorder:
+        return self if self._also is None else CallLog(self._show, self._also.for_run(title))
+
+    def phase(self, name: str, began: int, ended: int, about: Described) -> None:
+        if self._also is not None:
+            self._also.phase(name, began, ended, about)
+
+    def guest_goes_on(self) -> None:
+        if self._also is not None:
+            self._also.guest_goes_on()
+
+    def guest_ended(self) -> None:
+        if self._also is not None:
+            self._also.guest_ended()
+
     def close(self) -> None:
         if self._also is not None:
             self._also.close()
-
-
-def _line(name: str, arguments: Described, nanoseconds: int, category: str) -> str:
-    given = {key: value for key, value in arguments.items() if key not in ("result", "error")}
-    parts = [name, _described(given)]
-    if error := arguments.get("error"):
-        how = "FAILED" if category == CATEGORY else "REFUSED"
-        parts.append(f"{how}, {error['code']}: {printable(error['message'])}")
-    elif result := arguments.get("result"):
-        parts.append(f"-> {_described(result)}")
-    return f"{' '.join(filter(None, parts))}  ({_time(nanoseconds)})"
-
-
-def _described(values: Mapping[str, Any]) -> str:
-    """Arguments or results in words, such as `context 2, input 0, fp32[4] of 16 bytes`."""
-    words = [_value(key, value) for key, value in values.items() if key not in _OF_TENSORS]
-    if "dims" in values:
-        words.append(_tensor(values))
-    elif "bytes" in values:
-        words.append(f"{values['bytes']:,} bytes")
-    return ", ".join(filter(None, words))
-
-
-_OF_TENSORS = frozenset(("type", "dims", "bytes", "data", "min", "max", "mean", "nonfinite", "hash"))
-
-
-def _value(key: str, value: Any) -> str:
-    if isinstance(value, str):
-        shown = printable(shortened(value))
-        return shown if key in _WORDS else f'"{shown}"' if key == "name" else f'{key} "{shown}"'
-    if isinstance(value, list):
-        shown = ", ".join(_described(item) if isinstance(item, Mapping) else str(item) for item in value[:_MOST_SHOWN])
-        return f"{key} ({shown}{', ...' if len(value) > _MOST_SHOWN else ''})"
-    if isinstance(value, Mapping):
-        return f"{key} ({_described(value)})"
-    return key if value is True else f"{key} {value}"
-
-
-def _tensor(described: Mapping[str, Any]) -> str:
-    text = f"{described.get('type', 'string')}{dims_text(tuple(described['dims']))}"
-    if "bytes" in described:
-        text += f" of {described['bytes']:,} bytes"
-    if "min" in described:
-        text += f", {described['min']:g} to {described['max']:g}"
-    if "mean" in described:
-        text += f", mean {described['mean']:g}"
-    if "nonfinite" in described:
-        text += f", {described['nonfinite']:,} NaN or infinite"
-    return text
-
-
-def _time(nanoseconds: int) -> str:
-    for unit, size in (("s", 10**9), ("ms", 10**6)):
-        if nanoseconds >= size:
-            return f"{nanoseconds / size:.3g} {unit}"
-    return f"{nanoseconds / 1000:.0f} us"

@@ -30,8 +30,12 @@ Described = Mapping[str, Any]
 
 CATEGORY, REFUSED = "wasi-nn", "wasi-nn refused"
 """Calls that reach the session, and calls that an ABI refuses before."""
-GRAPHS_ROW = 1
-"""The row of calls on graphs; calls on an execution context have the row of its handle."""
+PHASE, FAILURE = "wasi-nn run", "wasi-nn failure"
+"""Parts of a guest's run, and marks on calls that failed."""
+RUN, OWN_TIME = "run", "guest"
+"""The names of two parts: the whole run, and the time of the guest's own code between two calls."""
+GRAPHS_ROW, GUEST_ROW = 1, 2**31 - 1
+"""The row of calls on graphs, and that of the guest's run; calls on an execution context have the row of its handle."""
 STRINGS = "string"
 """The type of a tensor of strings, whose content is in the encoding of `wasi_nn.graph.byte_strings`."""
 
@@ -64,6 +68,22 @@ class CallRecorder(ABC):
 
     def name_row(self, row: int, name: str) -> None:
         """Name a row of the timeline, for a subclass that has one."""
+        return
+
+    def for_run(self, title: str) -> CallRecorder:
+        """The recorder for a run with a title, for a subclass that tells runs apart."""
+        return self
+
+    def phase(self, name: str, began: int, ended: int, about: Described) -> None:
+        """Take a part of the guest's run that has ended, such as compiling it, for a subclass that shows it."""
+        return
+
+    def guest_goes_on(self) -> None:
+        """Note that the guest's own code runs from now on, but for its calls."""
+        return
+
+    def guest_ended(self) -> None:
+        """Note that the guest's own code has ended."""
         return
 
     def close(self) -> None:

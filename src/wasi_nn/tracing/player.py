@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from wasi_nn.errors import NNError, one_line
-from wasi_nn.graph.byte_strings import as_bytes, as_objects, decoded
+from wasi_nn.graph.byte_strings import as_bytes, as_objects
 from wasi_nn.graph.guest_types import holds_texts
 from wasi_nn.session.session import Session
-from wasi_nn.tracing.call_recorder import STRINGS
 from wasi_nn.tracing.comparison import TOLERANCES, difference
-from wasi_nn.tracing.recorded_arguments import TYPES, read_dims, read_dtype, read_integer, read_objects, read_text
-from wasi_nn.tracing.trace_file import BadTrace, TraceReader
-from wasi_nn.types import dims_text, dtype_name
+from wasi_nn.tracing.recorded_arguments import TYPES, read_integer, read_objects, read_text
+from wasi_nn.tracing.recorded_tensors import array_of, content_of
+from wasi_nn.tracing.trace_file import TraceReader
 
 if TYPE_CHECKING:
     from wasi_nn.types import Array
@@ -45,6 +40,10 @@ class Player:
         # From recorded handles to those of this session; to None if this session couldn't make the item.
         self._handles: dict[int, int | None] = {}
 
+    def close(self) -> None:
+        """Close the session."""
+        self._session.close()
+
     def _handle(self, arguments: Mapping[str, Any], name: str) -> int:
         handle = self._handles.get(read_integer(arguments, name), _NO_HANDLE)
         if handle is None:
@@ -55,31 +54,13 @@ class Player:
         return [self._content(item) for item in read_objects(arguments, "builders")]
 
     def _content(self, described: object) -> memoryview:
-        if not isinstance(described, dict) or "data" not in described:
-            raise BadTrace("there is no data for a tensor, a model, a configuration, a state or a description")
-        return self._reader.content(described["data"])
+        return content_of(self._reader, described)
 
     def _named_arrays(self, arguments: Mapping[str, Any]) -> list[tuple[str, Array]]:
         return [(read_text(item, "name"), self._array(item)) for item in read_objects(arguments, "inputs")]
 
     def _array(self, described: Mapping[str, Any]) -> Array:
-        if described.get("type") == STRINGS:
-            return self._strings(described)
-        dtype, dims, content = read_dtype(described), read_dims(described), self._content(described)
-        if prod(dims) * dtype.itemsize != len(content):
-            raise BadTrace(f"{dtype_name(dtype)}{dims_text(dims)} isn't {len(content)} bytes")
-        try:
-            array: Array = np.frombuffer(content, dtype).reshape(dims)
-        except ValueError as error:  # no elements, yet numpy rejects dimensions whose product is too large
-            raise BadTrace(one_line(error)) from None
-        return array
-
-    def _strings(self, described: Mapping[str, Any]) -> Array:
-        dims, content = read_dims(described), self._content(described)
-        try:
-            return decoded("a tensor", content, dims)
-        except NNError as error:
-            raise BadTrace(error.message) from None
+        return array_of(self._reader, described)
 
     def _outputs_differ(self, result: Mapping[str, Any], outputs: NamedArrays) -> Iterator[str]:
         """A line for each output that differs from the recorded one."""

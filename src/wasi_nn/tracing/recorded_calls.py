@@ -14,7 +14,7 @@ from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.session.guest_images import inputs_with_image
 from wasi_nn.session.session import Session
 from wasi_nn.tracing.call_recorder import GRAPHS_ROW, CallRecorder
-from wasi_nn.tracing.trace_file import Trace
+from wasi_nn.tracing.trace_writer import Trace
 from wasi_nn.types import TensorType
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class RecordedCalls(Session):
     ) -> None:
         super().__init__(graphs, **session)
         self.bindings.sees_computes = True
-        self._trace = trace if isinstance(trace, CallRecorder) else Trace(trace, data=data, title=title)
+        recorder = trace if isinstance(trace, CallRecorder) else Trace(trace, data=data, title=title)
+        self._trace = recorder.for_run(title)
         self._names: dict[int, str] = {}  # the names of graphs on the timeline, by handle
 
     def _load(self, call: str, arguments: Described, load: Callable[[], int], name: str) -> int:

@@ -6,8 +6,10 @@ trace costs nothing. An ABI reports its own errors, such as an unknown number of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from wasi_nn.arguments import as_builders, as_flag, as_json, as_path, as_text
@@ -150,6 +152,25 @@ class RecordingSession(ExtensionRecording):
     def on_abi_error(self, name: str, arguments: Sequence[object], error: Exception) -> None:
         numbers = [argument for argument in arguments if isinstance(argument, int)]
         self._trace.refused(name.replace("-", "_"), {"arguments": numbers}, error)
+
+    def note_phase(self, name: str, began: int, ended: int, about: Described) -> None:
+        self._trace.phase(name, began, ended, about)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        began = perf_counter_ns()
+        try:
+            yield
+        finally:
+            self._trace.phase(name, began, perf_counter_ns(), {})
+
+    @contextmanager
+    def guest_code(self) -> Iterator[None]:
+        self._trace.guest_goes_on()
+        try:
+            yield
+        finally:
+            self._trace.guest_ended()
 
     def close(self) -> None:
         super().close()

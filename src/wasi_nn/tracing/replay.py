@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,9 @@ import numpy as np
 from wasi_nn.arguments import as_number, require_function
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.graph.fitting import find
+from wasi_nn.loading.registry import registry_of
 from wasi_nn.session.session import Session
-from wasi_nn.tracing.call_recorder import STRINGS, as_nn_error, kind_of
+from wasi_nn.tracing.call_recorder import CATEGORY, PHASE, RUN, STRINGS, as_nn_error, kind_of
 from wasi_nn.tracing.extension_replay import EXTENSION_CALLS, Comparison, ExtensionPlayer
 from wasi_nn.tracing.player import LeftOut, NamedArrays
 from wasi_nn.tracing.recorded_arguments import (
@@ -40,9 +42,13 @@ if TYPE_CHECKING:
     from wasi_nn.loading.rules import LoadRules
 
 
+_MAX_RUNS = 100  # at once: each has a session
+
+
 @dataclass(frozen=True)
 class Difference:
-    """A call whose result isn't the recorded one: the call's number (from 1) and name, and the difference."""
+    """A call whose result isn't the recorded one: the call's number (from 1) and name, and the
+    difference as a text."""
 
     call: int
     name: str
@@ -78,6 +84,7 @@ def replay(
     report: Callable[[Difference], object] | None = None,
 ) -> Replayed:
     """Make the calls of a trace again, and compare their results with the recorded ones. The trace must have data.
+    Each run of a trace of several has a session of its own.
 
     trace                      the path of the trace
     graphs, allow_load, rules  as for `Session`
@@ -94,12 +101,22 @@ def replay(
     if report is not None:
         require_function("report", report)
     differences = []
-    with TraceReader(trace) as reader, Session(graphs, allow_load=allow_load, rules=rules) as session:
-        player = _Player(reader, session, rtol, atol)
+    registry = registry_of(graphs, rules)
+    with (
+        TraceReader(trace) as reader,
+        closing(
+            _Runs(lambda: _Player(reader, Session(registry, allow_load=allow_load, rules=rules), rtol, atol))
+        ) as runs,
+    ):
         number = left_out = 0
-        for number, call in enumerate(reader.calls(), 1):
+        for call in reader.calls_and_phases():
+            if call.category == PHASE and call.name == RUN:
+                runs.end(call.run)
+            if call.category != CATEGORY:
+                continue
+            number += 1
             try:
-                texts = list(player.play(call))
+                texts = list(runs.player(call.run).play(call))
             except LeftOut:
                 left_out += 1
                 continue
@@ -109,7 +126,41 @@ def replay(
                 differences.append(Difference(number, call.name, text))
                 if report is not None:
                     report(differences[-1])
-        return Replayed(number - left_out, player.outputs, left_out, reader.cut_short, tuple(differences))
+        return Replayed(number - left_out, runs.outputs, left_out, reader.cut_short, tuple(differences))
+
+
+class _Runs:
+    """The runs of a trace that are under way, each with a player."""
+
+    def __init__(self, new_player: Callable[[], _Player]) -> None:
+        self._new_player = new_player
+        self._players: dict[int, _Player] = {}
+        self._outputs = 0
+
+    @property
+    def outputs(self) -> int:
+        """The number of outputs that were compared."""
+        return self._outputs + sum(player.outputs for player in self._players.values())
+
+    def player(self, run: int) -> _Player:
+        """The player of a run. Raises `BadTrace` for too many runs."""
+        if run not in self._players:
+            if len(self._players) >= _MAX_RUNS:
+                raise BadTrace(f"more than {_MAX_RUNS} runs are under way at once")
+            self._players[run] = self._new_player()
+        return self._players[run]
+
+    def end(self, run: int) -> None:
+        """End a run, which frees its graphs."""
+        player = self._players.pop(run, None)
+        if player is not None:
+            self._outputs += player.outputs
+            player.close()
+
+    def close(self) -> None:
+        """End all runs."""
+        for run in list(self._players):
+            self.end(run)
 
 
 class _Player(ExtensionPlayer):

@@ -1,4 +1,4 @@
-"""Trace files: `Trace` writes the calls of a guest, and `TraceReader` reads them.
+"""Trace files: their format, and `TraceReader`, which reads them. `wasi_nn.tracing.trace_writer` writes them.
 
 A trace is JSON in Chrome's trace-event format, one event a line. Perfetto and other viewers show it as a timeline:
 
@@ -11,167 +11,49 @@ The file is valid JSON after every event: one write replaces the closing bracket
 
 `args` has a call's arguments by name, and either its `result` or its `error`: code, message, and `kind` (the class of
 the error) if that isn't `NNError`. Row 1 shows the calls on graphs. Each execution context has the row of its handle.
+A call that failed is followed by a mark, an event over the same time. Row 2147483647 shows the parts of the run:
+compiling, linking and instantiating the guest, the run, and the guest's own time between its calls.
+
+A trace may have several runs of guests. Each has its own `pid`, from 1 on, whose `process_name` is the run's title.
 
 A tensor has a `type`, `dims`, `bytes` (its size) and a summary of its elements (`wasi_nn.tracing.tensor_summary`). A
 trace with data also stores contents of tensors, models and configurations in the file `FILE.data`, each content once,
 and the event has `{"offset", "bytes", "sha256"}` of the content. This file is separate because viewers read the whole
 trace, and base64 would make contents a third larger.
-
-If a file can't be written any more, for example on a full disk, the trace ends there, the log says so, and the guest
-goes on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import mmap
 import os
-import stat
 from bisect import bisect_right, insort
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from time import perf_counter_ns
 from typing import Any, BinaryIO, NoReturn
 
-from wasi_nn.arguments import as_flag, as_path, as_text
-from wasi_nn.errors import ErrorCode, NNError, one_line, printable
+from wasi_nn.arguments import as_path
+from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.process.files import open_regular
 from wasi_nn.settings import how_to_set
-from wasi_nn.tracing.call_recorder import CATEGORY, GRAPHS_ROW, CallRecorder, Described
-
-logger = logging.getLogger("wasi_nn")
+from wasi_nn.tracing.call_recorder import CATEGORY, PHASE, REFUSED
 
 Path = str | os.PathLike[str]
 
 FORMAT = "wasi-nn 1"
-_OPENING, _CLOSING = b'{"traceEvents": [\n', b"\n]}\n"
-_WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-_MAX_DIGESTS = 100_000  # of stored contents, some 20 MB: a content with a kept digest isn't stored again
+OPENING, CLOSING = b'{"traceEvents": [\n', b"\n]}\n"
+MAX_RUNS = 100_000
+"""Runs of a trace, and rows, whose names are read."""
+_MAX_TITLE = 4096  # characters
+_MAX_NUMBER = 2**32 - 1  # of a run or a row
+_MAX_TIME = 1e18  # microseconds
 _MAX_LINE = 4 << 20  # bytes: every event is shorter, since a name has at most 65536 characters
 
 
 def data_path(path: Path) -> str:
     """The path of the file that has the contents of a trace's tensors and models."""
     return f"{os.fspath(path)}.data"
-
-
-class Trace(CallRecorder):
-    """Writes a trace. Raises `NNError` with `runtime-error` if its files can't be opened.
-
-    `first_row` is the name of row 1, and `zero` the time at which the trace begins, on the clock of the times that
-    `write` gets; by default it is now, on that of `time.perf_counter_ns`.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        data: bool = False,
-        title: str = "wasi-nn",
-        first_row: str = "graphs",
-        zero: int | None = None,
-    ) -> None:
-        super().__init__()
-        path, title = as_path("trace", path), as_text("title", title)
-        self.data = as_flag("data", data)
-        self._files: list[int] = []
-        self._stored: dict[bytes, int] = {}  # the offsets of contents, by their digests
-        self._data_end = 0
-        self._began = perf_counter_ns() if zero is None else zero
-        header = {"name": printable(title), "format": FORMAT, "data": data}
-        first_event = _encoded({"name": "process_name", "ph": "M", "pid": 1, "tid": GRAPHS_ROW, "args": header})
-        self._end = 0
-        try:
-            for name in [path, data_path(path)] if data else [path]:
-                self._files.append(os.open(name, _WRITE_FLAGS, 0o666))
-                if not stat.S_ISREG(os.fstat(self._files[-1]).st_mode):
-                    raise OSError("it is no regular file")
-            self._append(_OPENING + first_event)
-        except (OSError, ValueError) as error:
-            self.close()
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
-            raise NNError(ErrorCode.RUNTIME_ERROR, f"no trace can be written to {path}: {reason}") from error
-        self.name_row(GRAPHS_ROW, first_row)
-
-    def name_row(self, row: int, name: str) -> None:
-        """Name a row of the timeline."""
-        self._add({"name": "thread_name", "ph": "M", "pid": 1, "tid": row, "args": {"name": printable(name)}})
-
-    def content(self, content: memoryview) -> dict[str, Any]:
-        """The description of some bytes: their number and, if the trace has data, the place where they are stored."""
-        described = super().content(content)
-        if not (self.data and self._files):
-            return described
-        digest = hashlib.sha256(content)
-        offset = self._stored.get(digest.digest())
-        if offset is None:
-            offset = self._data_end
-            try:
-                _write_all(self._files[1], content, offset)
-            except OSError as error:
-                self._give_up(error)
-                return described
-            self._data_end += content.nbytes
-            if len(self._stored) >= _MAX_DIGESTS:
-                self._stored.clear()
-            self._stored[digest.digest()] = offset
-        return described | {"data": {"offset": offset, "sha256": digest.hexdigest(), **described}}
-
-    def close(self) -> None:
-        """End the trace. Has no effect on a trace that has ended."""
-        files, self._files = self._files, []
-        for file in files:
-            with suppress(OSError):
-                os.close(file)
-
-    def write(self, name: str, row: int, arguments: Described, began: int, ended: int, category: str) -> None:
-        event = {
-            "name": name,
-            "cat": category,
-            "ph": "X",
-            "pid": 1,
-            "tid": row,
-            "ts": (began - self._began) / 1000,
-            "dur": (ended - began) / 1000,
-            "args": arguments,
-        }
-        self._add(event)
-
-    def _add(self, event: Described) -> None:
-        if not self._files:
-            return
-        try:
-            self._append(b",\n" + _encoded(event))
-        except OSError as error:
-            self._give_up(error)
-
-    def _append(self, text: bytes) -> None:
-        _write_all(self._files[0], text + _CLOSING, self._end)
-        self._end += len(text)
-
-    def _give_up(self, error: OSError) -> None:
-        logger.warning("the trace ends here, since it can't be written any more: %s", one_line(error))
-        with suppress(OSError):  # without the incomplete event, the file is valid JSON
-            os.ftruncate(self._files[0], self._end)
-            _write_all(self._files[0], _CLOSING, self._end)
-        self.close()
-
-
-def _write_all(file: int, content: bytes | memoryview, offset: int) -> None:
-    left = memoryview(content)
-    while left:
-        written = os.pwrite(file, left, offset)
-        left, offset = left[written:], offset + written
-
-
-_encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False)
-
-
-def _encoded(event: Described) -> bytes:
-    return _encoder.encode(event).encode()
 
 
 _DATA_FORM = "stored data is an offset, a number of bytes and a sha256"
@@ -186,23 +68,40 @@ class BadTrace(NNError):
 
 @dataclass(frozen=True)
 class RecordedCall:
-    """A call in a trace: the number of its line, its name, and its arguments, which aren't checked yet."""
+    """A call in a trace, or a part of a run: the number of its line, its name, and its arguments, which aren't checked
+    yet. `run` is the number of the run, `row` that of the row. The times are in microseconds; 0 where the trace has no
+    number."""
 
     line: int
     name: str
     arguments: dict[str, Any]
+    run: int = 1
+    row: int = 1
+    category: str = CATEGORY
+    began: float = 0.0
+    time: float = 0.0
 
 
 class TraceReader:
     """Reads a trace. The file is untrusted: all of it is checked, and no part of it is used as a path.
 
+    needs_data  whether a trace without data is refused, with `unsupported-operation`. Otherwise `has_data` says whether
+                there is some
+
     Raises `NNError` with `not-found` or `runtime-error` for a file that can't be read, and `BadTrace` for a file that
     isn't a trace.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, needs_data: bool = True) -> None:
         self.cut_short = False
         """Whether the file ends in the middle of an event. All calls before the end are read."""
+        self.has_data = False
+        """Whether the trace has data, and the file of the data is there."""
+        self.titles: dict[int, str] = {}
+        """The titles of the runs that were read so far, by their numbers."""
+        self.rows: dict[tuple[int, int], str] = {}
+        """The names of the rows that were read so far, by the numbers of the run and of the row."""
+        self._needs_data = needs_data
         self._path = path = as_path("trace", path)
         self._stored = memoryview(b"")
         self._checked: set[tuple[int, int, str]] = set()
@@ -217,12 +116,36 @@ class TraceReader:
 
     def calls(self) -> Iterator[RecordedCall]:
         """The calls, in the order in which the guest made them."""
+        return (call for call in self.calls_and_phases() if call.category == CATEGORY)
+
+    def calls_and_phases(self) -> Iterator[RecordedCall]:
+        """The calls, those that an ABI refused before they reached a graph, and the parts of runs."""
         for event in self._events():
-            if event.get("cat") == CATEGORY:
-                name, arguments = event.get("name"), event.get("args")
+            category, name, arguments = event.get("cat"), event.get("name"), event.get("args")
+            if category in (CATEGORY, REFUSED, PHASE):
                 if not (isinstance(name, str) and isinstance(arguments, dict)):
                     raise BadTrace(f"{self.where}: a call needs a name and args")
-                yield RecordedCall(self._line, name, arguments)
+                run, row = self._small(event, "pid"), self._small(event, "tid")
+                began, time = _number(event.get("ts")), _number(event.get("dur"))
+                yield RecordedCall(self._line, name, arguments, run, row, category, began, time)
+            elif name == "process_name":
+                self._name_run(event)
+            elif name == "thread_name":
+                title = _name_in(event)
+                if title is not None and len(self.rows) < MAX_RUNS:
+                    self.rows[self._small(event, "pid"), self._small(event, "tid")] = title
+
+    def _small(self, event: dict[str, Any], key: str) -> int:
+        """The number of a run or a row."""
+        value = event.get(key, 1)
+        if not (_is_count(value) and value <= _MAX_NUMBER):
+            raise BadTrace(f"{self.where}: {key!r} must be a number of 32 bits")
+        return int(value)
+
+    def _name_run(self, event: dict[str, Any]) -> None:
+        run, title = self._small(event, "pid"), _name_in(event)
+        if title is not None and (len(self.titles) < MAX_RUNS or run in self.titles):
+            self.titles[run] = title
 
     @property
     def where(self) -> str:
@@ -268,11 +191,15 @@ class TraceReader:
             raise BadTrace(f"data at {offset} overlaps with other data")
 
     def _read_header(self) -> None:
-        if self._read_line() != _OPENING.rstrip():
+        if self._read_line() != OPENING.rstrip():
             raise BadTrace(f"{self._path} is no trace of wasi-nn's: it doesn't begin like one")
-        header = next(self._events(), {}).get("args")
+        event = next(self._events(), {})
+        header = event.get("args")
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise BadTrace(f"{self._path} is no trace of wasi-nn's, or not of the format {FORMAT!r}")
+        self._name_run(event)
+        if not self._needs_data and not (header.get("data") is True and os.path.lexists(data_path(self._path))):
+            return
         if header.get("data") is not True:
             how = how_to_set("trace_data=True", "--trace-data")
             message = f"{self._path} has no data to be replayed: record it with its data ({how})"
@@ -280,9 +207,10 @@ class TraceReader:
         with _open(data_path(self._path)) as file:
             if os.fstat(file.fileno()).st_size:
                 self._stored = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        self.has_data = True
 
     def _events(self) -> Iterator[dict[str, Any]]:
-        while (line := self._read_line()) != _CLOSING.strip():
+        while (line := self._read_line()) != CLOSING.strip():
             try:
                 event = json.loads(line.removesuffix(b","), parse_constant=_no_number)
                 if not isinstance(event, dict):
@@ -311,6 +239,18 @@ def _open(path: Path) -> BinaryIO:
         raise NNError(ErrorCode.NOT_FOUND, f"no such file: {path}") from error
     except OSError as error:
         raise NNError(ErrorCode.RUNTIME_ERROR, f"{path} can't be read: {one_line(error)}") from error
+
+
+def _name_in(event: dict[str, Any]) -> str | None:
+    """The name that an event gives to a run or a row."""
+    about = event.get("args")
+    name = about.get("name") if isinstance(about, dict) else None
+    return name[:_MAX_TITLE] if isinstance(name, str) else None
+
+
+def _number(value: object) -> float:
+    """A time in microseconds; 0 for anything else."""
+    return float(value) if type(value) in (int, float) and abs(value) < _MAX_TIME else 0.0  # type: ignore[arg-type]
 
 
 def _is_count(value: object) -> bool:

@@ -63,7 +63,7 @@ from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER, Malformed, 
 from wasi_nn.arguments import as_bytes, as_flag, as_text
 from wasi_nn.errors import GuestError, printable
 
-FORMAT = "-w7"
+FORMAT = "-w9"
 """Names the current way to wrap a guest, for those who keep wrapped guests. Each change of the result changes it."""
 
 _MAX_DEFINITIONS = 4 << 20  # bytes: reading them takes seconds; a guest in Python has 80 thousand

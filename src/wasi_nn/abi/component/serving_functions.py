@@ -7,6 +7,7 @@ asks for the text of the error.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from struct import Struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +37,7 @@ SERVING_FUNCTIONS = {
     "begin-output": Signature((STRING, U32, U32, U32), U32, status),
     "write-output": Signature((U32, STRING), U32, status),
     "respond": Signature((U32,), U32, status),
+    "respond-at-once": Signature((U32, U32, STRING), U32, status),
     "fail-request": Signature((U32, U32, STRING), U32, status),
     "drop-request": Signature((U32,), None, None),
     "failure": Signature((), STRING, None),
@@ -43,6 +45,10 @@ SERVING_FUNCTIONS = {
 """The functions that the bridge imports, as in `guests/bridge/serving.wit`."""
 
 _FAILED = 1
+_COUNTED = ("next-request", "read-request", "respond", "respond-at-once", "fail-request")
+_HEAD = Struct(
+    "<4I"
+)  # of an output in `respond-at-once`: the sizes of its name, its datatype, its rank, its data's size
 
 
 class ServingAbi(CallBoundary["int | bytes"]):
@@ -57,13 +63,17 @@ class ServingAbi(CallBoundary["int | bytes"]):
     def function(self, name: str) -> HostFunction:
         """The host function for a name. It raises nothing but `GuestFault`."""
         method: HostFunction = getattr(self, name.replace("-", "_"))
-        counted = 1 if name in ("next-request", "read-request", "respond", "fail-request") else 0
+        counted = 1 if name in _COUNTED else 0
 
         return self.guarded(name, method, counted)
+
+    def shown(self, name: str, arguments: Sequence[object]) -> tuple[str, Sequence[object]]:
+        return ("respond", arguments[:1]) if name == "respond-at-once" else (name, arguments)
 
     def rejected(self, name: str, arguments: Sequence[object], error: Exception) -> int | bytes:
         assert isinstance(error, NNError)
         fail = SERVING_FUNCTIONS[name].fail
+        name, _ = self.shown(name, arguments)
         if fail is None:
             raise GuestFault(f"{name}: {error}") from None
         self.failures.add(f"{name} failed: {error} [{error.code.value}]")
@@ -113,6 +123,26 @@ class ServingAbi(CallBoundary["int | bytes"]):
         self.session.require_requests().respond(request, answer)
         return 0
 
+    def respond_at_once(self, request: int, count: int, text: memoryview) -> int:
+        requests = self.session.require_requests()
+        requests.held(request)
+        answer = Answer(self.session, count)
+        row: Array = np.empty(len(text) // 2, np.uint8)
+        join(text, row)
+        content, at = row.data, count * _HEAD.size
+        if at > len(row):
+            raise _no_answer()
+        for name, datatype, rank, size in _HEAD.iter_unpack(content[:at]):
+            dims_at = at + name
+            data_at = dims_at + 4 * rank
+            end = data_at + size
+            if end > len(row):
+                raise _no_answer()
+            answer.add(content[at:dims_at], datatype, content[dims_at:data_at], content[data_at:end])
+            at = end
+        requests.respond(request, answer)
+        return 0
+
     def fail_request(self, request: int, fault: int, message: memoryview) -> int:
         self.session.require_requests().fail(request, Fault(fault), text_of(message[:MAX_ERROR_TEXT]))
         return 0
@@ -135,6 +165,10 @@ class ServingAbi(CallBoundary["int | bytes"]):
         if output is not None:
             data, dims = output.row[: output.size], output.row[output.size :]
             answer.add(output.name, output.datatype, dims.data, data.data)
+
+
+def _no_answer() -> GuestFault:
+    return GuestFault("respond: the answer is cut short")
 
 
 class _Output:

@@ -10,6 +10,8 @@ Source: the GGUF specification (`docs/gguf.md` of ggml), versions 2 and 3.
 from __future__ import annotations
 
 import struct
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 
@@ -50,13 +52,14 @@ _FILE_TYPES = {
 
 @dataclass(frozen=True)
 class Header:
-    """The metadata of a GGUF file: its scalar keys, the lengths and places of its arrays, and the number of its
-    parameters."""
+    """The metadata of a GGUF file: its scalar keys, the lengths and places of its arrays, the number of its
+    parameters, and how many tensors have each type, by the type's number."""
 
     keys: dict[str, Value] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
     parameters: int = 0
     places: dict[str, int] = field(default_factory=dict)
+    tensor_types: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def architecture(self) -> str:
@@ -111,8 +114,8 @@ def read_header(model: memoryview) -> Header:
         else:
             keys[key] = reader.value(kind, key)
     tensors = reader.plausible(tensors, _LEAST_TENSOR, "tensors")
-    parameters = _read_tensors(reader, tensors, keys.get("general.alignment", 32))
-    header = Header(keys, lengths, parameters, places)
+    parameters, types = _read_tensors(reader, tensors, keys.get("general.alignment", 32))
+    header = Header(keys, lengths, parameters, places, types)
     _check_model(header)
     return header
 
@@ -130,12 +133,14 @@ def read_token(model: memoryview, header: Header, number: int) -> str:
     return reader.text()
 
 
-def _read_tensors(reader: _HeaderReader, count: int, alignment: Value) -> int:
-    """Read the descriptions of the tensors, check the places of their data, and return the number of all elements."""
+def _read_tensors(reader: _HeaderReader, count: int, alignment: Value) -> tuple[int, Mapping[int, int]]:
+    """Read the descriptions of the tensors, check the places of their data, and return the number of all elements, and
+    how many tensors have each type."""
     if type(alignment) is not int or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
         raise _wrong(f"general.alignment is {alignment!r}, which isn't a power of 2 up to 2^20")
     places: list[tuple[int, int, str]] = []
     names: set[str] = set()
+    types = Counter[int]()
     elements = 0
     for _ in range(count):
         name = reader.text(_MAX_TENSOR_NAME)
@@ -156,6 +161,7 @@ def _read_tensors(reader: _HeaderReader, count: int, alignment: Value) -> int:
             raise _wrong(f"the tensor {name!r} has dims {dims}, which aren't whole blocks of {block}")
         places.append((offset, prod(dims) // block * size, name))
         elements += prod(dims)
+        types[kind] += 1
     data = max(len(reader.model) - (reader.at + -reader.at % alignment), 0)
     end = 0
     for offset, nbytes, name in sorted(places):
@@ -164,7 +170,7 @@ def _read_tensors(reader: _HeaderReader, count: int, alignment: Value) -> int:
         end = offset + nbytes
         if end > data:
             raise _wrong(f"it is cut short: the tensor {name!r} ends {end - data} bytes after the file's end")
-    return elements
+    return elements, types
 
 
 # Numbers by which llama.cpp divides, allocates or indexes, and the range in which it survives that.

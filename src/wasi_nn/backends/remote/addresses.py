@@ -16,7 +16,7 @@ _MOST = 64  # servers of one model
 
 @dataclass(frozen=True)
 class RemoteModel:
-    """A model on other servers: the address of each server that has it. `scheme` begins all of them."""
+    """A model on other servers: `addresses` has the address of each server. `scheme` begins all of them."""
 
     scheme: str
     addresses: tuple[Address, ...]

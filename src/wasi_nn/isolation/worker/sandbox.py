@@ -68,7 +68,7 @@ _CGROUP_FILES = (
 )
 # Only for reading: the kernel counts shared memory of /dev/zero as no process's.
 _DEVICES = ("/dev/zero", "/dev/random", "/dev/urandom")
-READABLE = (*_SYSTEM, *_DEVICES, "/dev/null", _CGROUPS)  # the system's files and folders; docs/isolation.md lists them
+READABLE = (*_SYSTEM, *_DEVICES, "/dev/null", _CGROUPS)  # the system's files; docs/explanation/isolation.md has a list
 
 _CALLS = (
     "brk mmap2 munmap mprotect madvise mlock mlock2 munlock msync mincore membarrier get_mempolicy",
@@ -89,6 +89,7 @@ _CALLS = (
 _SOCKET_CALLS = ("bind", "listen", "accept", "accept4")
 
 _CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWNET = 0x20000, 0x08000000, 0x10000000, 0x40000000
+NAMESPACES = _CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWNET | _CLONE_NEWIPC  # those that a worker enters
 _CLONE_THREAD = 0x10000
 _MAP_SHARED, _MAP_ANONYMOUS, _MAP_GROWSDOWN = 0x01, 0x20, 0x0100
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
@@ -226,7 +227,7 @@ def _enter_namespaces(memory: int, readable: Sequence[str]) -> str:
         return ""
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.geteuid(), os.getegid()
-    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWNET | _CLONE_NEWIPC) != 0:
+    if libc.unshare(NAMESPACES) != 0:
         return ""
     try:
         Path("/proc/self/setgroups").write_text("deny")

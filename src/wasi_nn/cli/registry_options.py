@@ -1,0 +1,46 @@
+"""Options of guests in registries, and the file of a guest that is named by its reference."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+_SCHEME = "oci://"  # as in `wasi_nn.oci`, which only a guest in a registry imports
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a subcommand that takes a guest."""
+    add_digest(parser)
+    add_plain_http(parser)
+
+
+def add_digest(parser: argparse.ArgumentParser) -> None:
+    """Add `--require-digest`."""
+    parser.add_argument(
+        "--require-digest",
+        action="store_true",
+        help="take a guest from a registry only by its digest, oci://HOST/NAME@sha256:DIGEST",
+    )
+
+
+def add_plain_http(parser: argparse.ArgumentParser) -> None:
+    """Add `--plain-http`."""
+    parser.add_argument(
+        "--plain-http",
+        action="store_true",
+        help="ask a registry without TLS (default: only one on this machine)",
+    )
+
+
+def settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `wasi_nn.oci`'s functions that the options give."""
+    return {key: getattr(options, key) for key in ("require_digest", "plain_http") if hasattr(options, key)}
+
+
+def file_of(guest: str, options: argparse.Namespace) -> str:
+    """The path of a guest: its own, or that of the file which is pulled for its reference. Raises `GuestError`."""
+    if not guest.startswith(_SCHEME):
+        return guest
+    from wasi_nn.oci import pull_guest
+
+    return str(pull_guest(guest, **settings(options)))

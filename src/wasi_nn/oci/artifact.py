@@ -1,0 +1,90 @@
+"""The artifact of a guest: its manifest, and the layers of the guest and of files beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from wasi_nn.errors import printable, shortened
+
+GUEST = "application/wasm"
+FILE = "application/octet-stream"
+CONFIG = "application/vnd.wasm.config.v0+json"
+TITLE = "org.opencontainers.image.title"
+"""The annotation of a layer with the name of its file."""
+
+_INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+_DIGEST = re.compile("sha256:[0-9a-f]{64}")
+_MOST_LAYERS = 1000
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A blob of an artifact. `size` is in bytes; `title` is the name of its file, if it has one."""
+
+    media_type: str
+    digest: str
+    size: int
+    title: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The layer as a manifest describes it."""
+        table: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+        return table if self.title is None else {**table, "annotations": {TITLE: self.title}}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A guest, and the files that were pushed beside it."""
+
+    guest: Layer
+    files: Sequence[Layer]
+
+
+def parse(manifest: bytes) -> Artifact:
+    """The artifact that a manifest describes. Raises `ValueError` for one that isn't a guest."""
+    try:
+        table = json.loads(manifest)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("its manifest is no JSON") from error
+    if not isinstance(table, dict) or not isinstance(table.get("layers"), list):
+        if isinstance(table, dict) and table.get("mediaType") in _INDEXES:
+            raise ValueError("it is an index of several artifacts, not a guest: name one of them by its digest")
+        raise ValueError("its manifest has no list of layers")
+    if len(table["layers"]) > _MOST_LAYERS:
+        raise ValueError(f"its manifest has more than {_MOST_LAYERS} layers")
+    layers = [_layer(layer) for layer in table["layers"]]
+    guests = [layer for layer in layers if layer.media_type == GUEST]
+    if len(guests) != 1:
+        kinds = ", ".join(sorted({layer.media_type for layer in layers})) or "none"
+        count = f"{len(guests)} layers of the type {GUEST}" if guests else f"no layer of the type {GUEST}"
+        raise ValueError(f"it has {count}, where a guest has one (the types of its layers: {shortened(kinds)})")
+    return Artifact(guests[0], [layer for layer in layers if layer is not guests[0]])
+
+
+def _layer(table: Any) -> Layer:
+    if not isinstance(table, dict):
+        raise ValueError("a layer of its manifest is no table")
+    media_type, digest, size = (table.get(key) for key in ("mediaType", "digest", "size"))
+    if not isinstance(media_type, str):
+        raise ValueError("a layer of its manifest has no media type")
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise ValueError("a layer of its manifest has no sha256 digest")
+    if type(size) is not int or size < 0:
+        raise ValueError("a layer of its manifest has no size")
+    annotations = table.get("annotations")
+    title = annotations.get(TITLE) if isinstance(annotations, dict) else None
+    return Layer(media_type, digest, size, title if isinstance(title, str) else None)
+
+
+def file_path(title: str) -> PurePosixPath:
+    """The relative path that a title is. Raises `ValueError` for one that could leave its folder."""
+    path = PurePosixPath(title)
+    parts = title.split("/")
+    if not title.isprintable() or "\\" in title or ":" in title or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"a file of it has a name that isn't a path below a folder: {printable(shortened(title))}")
+    return path

@@ -1,0 +1,203 @@
+"""Pulls guests from registries. A guest is kept by the digest of its artifact, and checked each time it is used."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from wasi_nn.errors import GuestError, one_line
+from wasi_nn.oci.artifact import Artifact, Layer, file_path, parse
+from wasi_nn.oci.reference import Reference
+from wasi_nn.oci.registry import LARGEST_MANIFEST, Repository, digest_of
+from wasi_nn.process.cache_folders import cache_folder
+from wasi_nn.process.files import open_regular
+
+logger = logging.getLogger("wasi_nn")
+
+LARGEST_GUEST = 2**30
+"""Bytes."""
+LARGEST_FILES = 64 * 2**30
+"""Bytes of the files beside a guest, all together."""
+
+
+def pull_guest(
+    reference: str | Reference,
+    *,
+    require_digest: bool = False,
+    plain_http: bool = False,
+    cache: str | os.PathLike[str] | None = None,
+) -> Path:
+    """The file of a guest that a registry has, pulled once and kept.
+
+    A reference with a digest is answered from the cache, without the registry; one with a tag asks the registry, each
+    time, for the digest that the tag has now. Both give the bytes of that digest or an error.
+
+    reference       `oci://HOST/NAME:TAG`, `oci://HOST/NAME@sha256:DIGEST`, or either as a `Reference`
+    require_digest  whether a reference without a digest is an error
+    plain_http      whether the registry is asked without TLS. One on this machine always is
+    cache           the folder for pulled guests. None: `guests` in the user's folder of caches
+
+    Raises `GuestError`: the reference is malformed, there is no such artifact, the registry refuses or can't be
+    reached, the artifact is no guest, or its bytes aren't those of the digest.
+    """
+    known = _parsed(reference, require_digest)
+    folder = Path(cache) if cache is not None else default_cache()
+    if known.digest is not None:
+        kept = _kept(folder, known.digest, known)
+        if kept is not None:
+            return kept
+    repository = Repository(known, plain_http=plain_http)
+    manifest = repository.manifest()
+    digest = digest_of(manifest)
+    if known.digest is None:
+        logger.info("%s is %s", known, known.with_digest(digest))
+        kept = _kept(folder, digest, known)
+        if kept is not None:
+            return kept
+    guest = _artifact(known, manifest).guest
+    if guest.size > LARGEST_GUEST:
+        raise GuestError(f"{known} can't be pulled: its guest has {guest.size} bytes, more than {LARGEST_GUEST}")
+    place = _place(folder, digest)
+    try:
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _replaced(place / _file_name(known)) as file:
+            repository.read_blob(guest.digest, guest.size, file)
+        with _replaced(place / _MANIFEST) as file:  # last: a folder with a manifest is complete
+            file.write(manifest)
+    except OSError as error:
+        raise GuestError(f"{known} can't be kept in {folder}: {one_line(error)}") from error
+    return place / _file_name(known)
+
+
+def pull_files(
+    reference: str | Reference,
+    folder: str | os.PathLike[str],
+    *,
+    require_digest: bool = False,
+    plain_http: bool = False,
+) -> list[Path]:
+    """Pull a guest and the files that were pushed with it into a new or empty folder; returns their paths, the guest's
+    first. Raises `GuestError` as `pull_guest` does, and if the folder has files already."""
+    known = _parsed(reference, require_digest)
+    target = Path(folder)
+    repository = Repository(known, plain_http=plain_http)
+    manifest = repository.manifest()
+    artifact = _artifact(known, manifest)
+    paths = _paths(known, artifact)
+    total = sum(layer.size for layer in paths.values())
+    if total > LARGEST_FILES:
+        raise GuestError(f"{known} can't be pulled: its files have {total} bytes, more than {LARGEST_FILES}")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        if any(target.iterdir()):
+            raise GuestError(f"{known} can't be pulled into {target}: the folder isn't empty")
+        for path, layer in paths.items():
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            with _replaced(target / path) as file:
+                repository.read_blob(layer.digest, layer.size, file)
+    except OSError as error:
+        raise GuestError(f"{known} can't be pulled into {target}: {one_line(error)}") from error
+    logger.info("%s is %s", known, known.with_digest(digest_of(manifest)))
+    return [target / path for path in paths]
+
+
+def kept_guests(cache: str | os.PathLike[str] | None = None) -> dict[Path, int]:
+    """The folders of the pulled guests that are kept, with the bytes of each."""
+    folder = Path(cache) if cache is not None else default_cache()
+    return {
+        path.parent: sum(file.stat().st_size for file in path.parent.iterdir())
+        for path in folder.glob(f"*/{_MANIFEST}")
+    }
+
+
+def remove_guests(cache: str | os.PathLike[str] | None = None) -> int:
+    """Remove the pulled guests that are kept; returns how many there were. Raises `OSError`."""
+    kept = kept_guests(cache)
+    for folder in kept:
+        shutil.rmtree(folder)
+    return len(kept)
+
+
+def default_cache() -> Path:
+    """The folder for pulled guests, unless another one is named."""
+    return cache_folder("guests")
+
+
+_MANIFEST = "manifest.json"
+
+
+def _parsed(reference: str | Reference, require_digest: bool) -> Reference:
+    known = Reference.parse(reference) if isinstance(reference, str) else reference
+    if require_digest and known.digest is None:
+        raise GuestError(f"{known} has no digest, which is required: its tag may name another guest tomorrow")
+    return known
+
+
+def _place(folder: Path, digest: str) -> Path:
+    return folder / digest.removeprefix("sha256:")
+
+
+def _file_name(reference: Reference) -> str:
+    """The name of a kept guest: its argv[0], and its name in messages."""
+    name = reference.name.rpartition("/")[2]
+    return name if name.endswith(".wasm") else f"{name}.wasm"
+
+
+def _artifact(reference: Reference, manifest: bytes) -> Artifact:
+    try:
+        return parse(manifest)
+    except ValueError as error:
+        raise GuestError(f"{reference} is no guest: {error}") from error
+
+
+def _paths(reference: Reference, artifact: Artifact) -> dict[PurePosixPath, Layer]:
+    """The layers with their paths below a folder. Layers without a title, which other tools add, have none."""
+    titled = [artifact.guest, *(layer for layer in artifact.files if layer.title is not None)]
+    paths: dict[PurePosixPath, Layer] = {}
+    for layer in titled:
+        try:
+            path = file_path(_file_name(reference) if layer.title is None else layer.title)
+        except ValueError as error:
+            raise GuestError(f"{reference} can't be pulled: {error}") from error
+        clash = path in paths or any(path in other.parents or other in path.parents for other in paths)
+        if clash:
+            raise GuestError(f"{reference} can't be pulled: two of its files are named {path}")
+        paths[path] = layer
+    return paths
+
+
+def _kept(folder: Path, digest: str, reference: Reference) -> Path | None:
+    """The guest of an artifact in the cache, if it is there undamaged."""
+    place = _place(folder, digest)
+    path = place / _file_name(reference)
+    try:
+        with open_regular(place / _MANIFEST) as file:
+            manifest = file.read(LARGEST_MANIFEST + 1)
+        if digest_of(manifest) != digest:
+            return None
+        guest = parse(manifest).guest
+        with open_regular(path) as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it has readinto
+    except (OSError, ValueError):
+        return None
+    return path if f"sha256:{found}" == guest.digest else None
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[BinaryIO]:
+    """A new file, which gets its name when it is complete."""
+    descriptor, unfinished = tempfile.mkstemp(prefix=".pulled-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        os.replace(unfinished, path)
+    except BaseException:
+        os.unlink(unfinished)
+        raise

@@ -1,0 +1,108 @@
+"""Pushes guests to registries, as artifacts that other WebAssembly tools pull too."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from wasmtime import Engine, WasmtimeError
+
+from wasi_nn.errors import GuestError, one_line
+from wasi_nn.guests import guest_file
+from wasi_nn.guests.guest_file import Guest
+from wasi_nn.oci.artifact import CONFIG, FILE, GUEST, Layer, file_path
+from wasi_nn.oci.reference import Reference
+from wasi_nn.oci.registry import MANIFEST, Repository, digest_of
+from wasi_nn.process.files import read_regular
+
+
+def push_guest(
+    guest: Guest,
+    reference: str | Reference,
+    *,
+    files: Mapping[str, str | os.PathLike[str]] | None = None,
+    plain_http: bool = False,
+) -> Reference:
+    """Push a guest under a tag; returns the reference with the digest, by which it can be pinned.
+
+    guest       a `.wasm` or `.wat` file, or the bytes of either. Its file's name is its name in the artifact
+    files       files beside it, by their paths relative to the guest's, with `/` between parts
+    plain_http  whether the registry is asked without TLS. One on this machine always is
+
+    The same guest and files give the same digest: the artifact's time is SOURCE_DATE_EPOCH or 1970. Raises
+    `GuestError`: the guest or a file can't be read, or the registry refuses or can't be reached.
+    """
+    place = Reference.parse(reference) if isinstance(reference, str) else reference
+    if place.digest is not None:
+        raise GuestError(f"{place} can't be pushed: a digest is the result, so the reference takes a tag")
+    wasm = guest_file.read(guest)
+    title = f"{guest_file.name_of(guest).removesuffix('.wat').removesuffix('.wasm')}.wasm"
+    try:
+        contents = {title: wasm, **{name: read_regular(path) for name, path in (files or {}).items()}}
+        for name in contents:
+            file_path(name)
+    except (OSError, ValueError) as error:
+        raise GuestError(f"{place} can't be pushed: {one_line(error)}") from error
+    layers = [
+        Layer(FILE if number else GUEST, digest_of(content), len(content), name)
+        for number, (name, content) in enumerate(contents.items())
+    ]
+    config = _json(_config(guest_file.name_of(guest), wasm, layers))
+    repository = Repository(place, plain_http=plain_http)
+    for content in (*contents.values(), config):
+        repository.write_blob(content)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": Layer(CONFIG, digest_of(config), len(config), None).as_json(),
+        "layers": [layer.as_json() for layer in layers],
+    }
+    return place.with_digest(repository.write_manifest(_json(manifest)))
+
+
+def files_of_graphs(path: str | os.PathLike[str], graphs: Mapping[str, Any]) -> dict[str, Path]:
+    """The file of graphs and the models that it names, by their paths relative to its folder. `graphs` are the file's
+    graphs, each with a path or a list of paths. Raises `GuestError` for a model elsewhere."""
+    folder = Path(path).absolute().parent
+    found = {Path(path).name: Path(path)}
+    for name, paths in graphs.items():
+        for model in paths if isinstance(paths, list | tuple) else [paths]:
+            whole = folder / os.fspath(model)
+            if not whole.resolve().is_relative_to(folder.resolve()):
+                raise GuestError(
+                    f"graph {name!r}: {model} isn't in the folder of {path}, so it can't be pushed with it"
+                )
+            members = sorted(whole.rglob("*")) if whole.is_dir() else [whole]
+            found |= {str(member.relative_to(folder)): member for member in members if not member.is_dir()}
+    return found
+
+
+def _config(name: str, wasm: bytes, layers: list[Layer]) -> dict[str, Any]:
+    """The configuration, which says for what the guest is made."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    created = datetime.fromtimestamp(int(epoch) if epoch.isdecimal() else 0, UTC)
+    table = {
+        "created": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "architecture": "wasm",
+        "os": "wasip1",
+        "layerDigests": [layer.digest for layer in layers],
+    }
+    if not guest_file.is_component(wasm):
+        return table
+    from wasmtime.component import Component
+
+    engine = Engine()
+    try:
+        kind = Component(engine, wasm).type
+    except WasmtimeError as error:
+        raise guest_file.invalid(name, wasm, error) from error
+    interfaces = {"exports": sorted(kind.exports(engine)), "imports": sorted(kind.imports(engine))}
+    return {**table, "os": "wasip2", "component": interfaces}
+
+
+def _json(table: Mapping[str, Any]) -> bytes:
+    return json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,0 +1,186 @@
+"""A registry, by the package oras: requests with the user's credentials, and content that is checked by its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from wasi_nn.errors import GuestError, one_line, printable
+from wasi_nn.oci.reference import Reference
+from wasi_nn.settings import how_to_install
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+LARGEST_MANIFEST = 4 * 2**20
+"""Bytes: as much as registries have to take."""
+
+_TIMES = (10, 60)  # seconds to connect, and between two parts of an answer
+_CHUNK = 2**20
+_NO_CREDENTIALS = "it takes credentials, as docker login or podman login keep them"
+_CREDENTIALS = {"DOCKER_CONFIG": "config.json", "XDG_RUNTIME_DIR": "containers/auth.json"}
+_SCHEMES = {"basic": "basic", "bearer": "token"}
+
+
+def digest_of(content: bytes) -> str:
+    """The digest of some content, as registries write it."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+class Repository:
+    """The artifacts of one name in a registry. Its methods raise `GuestError`.
+
+    `plain_http` has it speak HTTP without TLS, as it does with a registry on this machine in any case.
+    """
+
+    def __init__(self, reference: Reference, *, plain_http: bool = False) -> None:
+        self._reference = reference
+        try:
+            import oras.container
+            import oras.logger
+            import oras.provider
+        except ModuleNotFoundError as error:
+            raise GuestError(f"{reference} needs the package {error.name}: {how_to_install('oci')}") from error
+        oras.logger.logger.logger.setLevel(logging.CRITICAL)  # its lines repeat the errors that are raised here
+        insecure = plain_http or reference.is_local
+        self._address = f"{'http' if insecure else 'https'}://{reference.host}/v2/{reference.name}"
+        with self._told("reached"):
+            self._client = _client(reference, insecure)
+            place = f"{reference.host}/{reference.name}:{reference.tag}"
+            self._client.auth.load_configs(oras.container.Container(place), _files_of_credentials())
+
+    def manifest(self) -> bytes:
+        """The manifest that the reference names, of at most `LARGEST_MANIFEST` bytes. A digest is checked."""
+        wanted = self._reference.digest
+        address = f"{self._address}/manifests/{wanted or self._reference.tag}"
+        with self._told("pulled"), self._ask("GET", address, headers={"Accept": MANIFEST}, stream=True) as answer:
+            content: bytes = answer.raw.read(LARGEST_MANIFEST + 1, decode_content=True)
+        if len(content) > LARGEST_MANIFEST:
+            raise self._failure("pulled", f"its manifest has more than {LARGEST_MANIFEST} bytes")
+        if wanted is not None and digest_of(content) != wanted:
+            raise self._failure("pulled", f"the registry sent another manifest, {digest_of(content)}")
+        return content
+
+    def read_blob(self, digest: str, size: int, into: BinaryIO) -> None:
+        """Write a blob of a known digest and size, in bytes, into a file."""
+        found, count = hashlib.sha256(), 0
+        address = f"{self._address}/blobs/{digest}"
+        with self._told("pulled"), self._ask("GET", address, stream=True) as answer:
+            for piece in answer.iter_content(_CHUNK):
+                count += len(piece)
+                if count > size:
+                    break
+                found.update(piece)
+                into.write(piece)
+        if count != size:
+            more = "more" if count > size else str(count)
+            raise self._failure("pulled", f"{digest} has {more} bytes where its manifest says {size}")
+        if found.hexdigest() != digest.removeprefix("sha256:"):
+            raise self._failure("pulled", f"the registry sent other bytes for {digest}")
+
+    def write_blob(self, content: bytes) -> str:
+        """Push a blob, unless the registry has it; returns its digest."""
+        digest = digest_of(content)
+        with self._told("pushed"):
+            if self._answer("HEAD", f"{self._address}/blobs/{digest}").status_code == 200:
+                return digest
+            with self._ask("POST", f"{self._address}/blobs/uploads/") as answer:
+                place = answer.headers.get("Location", "")
+            if not place.startswith("http"):
+                place = re.sub(r"/v2/.*", "", self._address) + place
+            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(len(content))}
+            place += f"{'&' if '?' in place else '?'}digest={digest}"
+            with self._ask("PUT", place, headers=headers, data=content):
+                return digest
+
+    def write_manifest(self, content: bytes) -> str:
+        """Push a manifest under the reference's tag; returns its digest."""
+        with self._told("pushed"):
+            address = f"{self._address}/manifests/{self._reference.tag}"
+            with self._ask("PUT", address, headers={"Content-Type": MANIFEST}, data=content):
+                return digest_of(content)
+
+    @contextmanager
+    def _ask(self, method: str, address: str, **what: Any) -> Iterator[Any]:
+        """An answer of the registry that is no error."""
+        with self._answer(method, address, **what) as answer:
+            if answer.status_code >= 300:
+                raise _Refused(_reason(answer))
+            yield answer
+
+    def _answer(self, method: str, address: str, **what: Any) -> Any:
+        what["headers"] = dict(what.get("headers", {}))  # the client adds its credentials to it
+        try:
+            return self._client.do_request(address, method, **what)
+        except AttributeError as error:  # a user and a password are asked for, and oras has none for this host
+            raise _Refused(f"the registry asks for a user: {_NO_CREDENTIALS}") from error
+
+    @contextmanager
+    def _told(self, done: str) -> Iterator[None]:
+        """Raise what goes wrong as a `GuestError`."""
+        import requests
+
+        try:
+            yield
+        except _Refused as error:
+            raise self._failure(done, str(error)) from None
+        except (requests.RequestException, ValueError, KeyError, OSError) as error:
+            # ValueError and KeyError: what oras makes of a registry's odd answers
+            raise self._failure(done, one_line(error)) from error
+
+    def _failure(self, done: str, reason: str) -> GuestError:
+        return GuestError(f"{self._reference} can't be {done}: {printable(reason)}")
+
+
+class _Refused(Exception):
+    """The registry's answer is an error."""
+
+
+def _client(reference: Reference, insecure: bool) -> Any:
+    """oras's client of a registry, with the kind of credentials that the registry asks for."""
+    import requests
+    from oras.provider import Registry
+
+    class InTime(requests.adapters.HTTPAdapter):
+        def send(self, *arguments: Any, **settings: Any) -> Any:
+            return super().send(*arguments, **settings | {"timeout": _TIMES})
+
+    class Client(Registry):  # type: ignore[misc]  # its package has no types
+        # Without oras's own repeats, which wait for a minute and more before they tell that there is no registry.
+        do_request = inspect.unwrap(Registry.do_request)
+
+        def __init__(self, backend: str) -> None:
+            super().__init__(reference.host, insecure=insecure, auth_backend=backend)
+            for scheme in ("http://", "https://"):
+                self.session.mount(scheme, InTime())
+
+    client = Client("token")
+    asks = client.session.get(f"{client.prefix}://{reference.host}/v2/")
+    scheme = asks.headers.get("WWW-Authenticate", "bearer").split(" ")[0].lower()
+    return client if _SCHEMES.get(scheme) != "basic" else Client("basic")
+
+
+def _files_of_credentials() -> list[str]:
+    """The files that docker login and podman login write, apart from ~/.docker/config.json, which oras reads itself."""
+    places = [
+        os.environ.get("REGISTRY_AUTH_FILE"),
+        *(os.path.join(os.environ[name], file) for name, file in _CREDENTIALS.items() if os.environ.get(name)),
+        os.path.expanduser("~/.config/containers/auth.json"),
+    ]
+    return [place for place in places if place and os.path.isfile(place)]
+
+
+def _reason(answer: Any) -> str:
+    """Why a registry refuses, in its own words where it has some."""
+    try:
+        told = "; ".join(error.get("message") or error["code"] for error in answer.json()["errors"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        told = ""
+    status = f"the registry answers {answer.status_code} {answer.reason}"
+    if answer.status_code in (401, 403):
+        told = told or _NO_CREDENTIALS
+    return f"{status}: {told[:500]}" if told else status

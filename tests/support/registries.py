@@ -1,0 +1,106 @@
+"""Registries for tests: Debian's docker-registry on this machine, and one that sends what a test wants."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from conftest import need_command
+
+USER, PASSWORD = "maker", "secret"
+_HASH = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW"  # bcrypt's of the password
+_CONFIG = """\
+version: 0.1
+log: {{level: error}}
+storage: {{filesystem: {{rootdirectory: {folder}}}, delete: {{enabled: true}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+"""
+_AUTH = "auth: {{htpasswd: {{realm: makers, path: {folder}/htpasswd}}}}\n"
+
+
+@contextmanager
+def registry(folder: Path, *, has_users: bool = False) -> Iterator[str]:
+    """A registry that keeps its artifacts in a folder; yields its host and port. With users, only one may use it."""
+    need_command("docker-registry", "docker-registry")
+    for _ in range(10):  # another process may take the port first
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        config = folder / "config.yml"
+        config.write_text((_CONFIG + (_AUTH if has_users else "")).format(folder=folder, port=port))
+        (folder / "htpasswd").write_text(f"{USER}:{_HASH}\n")
+        process = subprocess.Popen(
+            ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            if _answers(process, port):
+                yield f"127.0.0.1:{port}"
+                return
+        finally:
+            process.terminate()
+            process.wait()
+    raise RuntimeError("docker-registry doesn't begin")
+
+
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until a registry answers; whether it does."""
+    while process.poll() is None:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/").close()
+        except urllib.error.HTTPError:
+            return True  # it asks for a user
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
+
+
+def credentials(folder: Path, host: str) -> Path:
+    """A folder with the file of credentials that docker login would have made, for DOCKER_CONFIG."""
+    from base64 import b64encode
+
+    auth = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    (folder / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}}))
+    return folder
+
+
+class HostileRegistry(BaseHTTPRequestHandler):
+    """A registry that answers each path with the bytes that the test gave it, and anything else with 404."""
+
+    answers: Mapping[str, tuple[int, Mapping[str, str], bytes]] = {}
+
+    def do_GET(self) -> None:
+        status, headers, content = self.answers.get(self.path, (404, {}, b""))
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if "Content-Length" not in headers:
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def hostile_registry(answers: Mapping[str, tuple[int, Mapping[str, str], bytes]]) -> Iterator[str]:
+    """A registry that answers so; yields its host and port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (HostileRegistry,), {"answers": answers})) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
