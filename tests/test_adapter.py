@@ -352,9 +352,12 @@ def test_many_contexts_have_inputs_and_outputs_of_their_own(built: Built, tmp_pa
 
 
 def test_a_tensor_that_the_host_has_no_room_for_traps(built: Built, tmp_path: Path) -> None:
-    body = BEGIN + """
+    body = (
+        BEGIN
+        + """
     (call $elements (i32.const 4000))
     (call $done (call $set (i32.load (i32.const 4)) (i32.const 0) (i32.const 100)))"""
+    )
     assert exit_code(body, built, tmp_path, limits=Limits(tensor_bytes=40_000)) == 0
     with pytest.raises(GuestTrap):
         exit_code(body, built, tmp_path, limits=Limits(tensor_bytes=30_000))
