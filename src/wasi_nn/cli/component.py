@@ -51,13 +51,19 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
         "(may be repeated)",
     )
     parser.add_argument(
+        "--describe",
+        action="store_true",
+        help="have the component ask the host for the names, by the extension wasi-nn:ext (only on hosts that have it, "
+        "such as this one)",
+    )
+    parser.add_argument(
         "--wasi",
         metavar="FILE",
         help="the adapter of WASI preview 1, of a release of Wasmtime (default: wasi_snapshot_preview1.command.wasm, "
         "or .reactor.wasm for a library, in the current directory)",
     )
     graph_options.add(parser, "graphs whose models name their inputs")
-    parser.first_options = ("--output", "--graph", "--inputs", "--wasi")
+    parser.first_options = ("--output", "--graph", "--inputs", "--describe", "--wasi")
     parser.set_defaults(main=main, module="wasi_nn.guests.guest_file")
 
 
@@ -95,7 +101,10 @@ def main(options: argparse.Namespace) -> int:
     if adapter.PREVIEW_1 in modules:
         adapters[adapter.PREVIEW_1] = _preview_1(options.wasi, is_command="_start" in exports)
     built = Path(options.output) if options.output is not None else Path(Path(name).stem + _SUFFIX)
-    with adapter.adapter_with(folder, _names(options)) as path:
+    names = _names(options)
+    if names and options.describe:
+        raise UsageError("--describe goes without names: leave out --graph and --inputs, or --describe")
+    with adapter.adapter_with(folder, names, describes=options.describe) as path:
         if "wasi_ephemeral_nn" in modules:
             adapters["wasi_ephemeral_nn"] = path
         adapter.componentize(content, adapters, built)
