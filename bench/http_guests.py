@@ -17,8 +17,9 @@ from typing import Any
 
 import onnx_models
 import serving
+from build_components import HTTP_SCRIPT
 from conftest import SUPPORT
-from http_guests import python_guest
+from python_guests import python_guest
 
 from bench.ratios import best, side_by_side
 from bench.serving import Call, memory, posting, rate
@@ -134,7 +135,7 @@ def growth(server: serving.Command, plain: tuple[str, int]) -> None:
 
 def main() -> None:
     """Print all tables."""
-    guests = {"c": SUPPORT / "http" / "guest.wasm", "python": python_guest()}
+    guests = {"c": SUPPORT / "http" / "guest.wasm", "python": python_guest(HTTP_SCRIPT)}
     with tempfile.TemporaryDirectory() as folder, plain_echo() as (plain, plain_process):
         graphs = serving.write_graphs(Path(folder), {"net": onnx_models.relu()})
         with graphs.open("a") as file:

@@ -1,5 +1,6 @@
 """Builds the bridge: one component for each version of wasi:nn, one for guests that import wasi-nn:ext, one for those
-that import wasi-nn:serving, the types of the host's functions, the placeholders, and the modules of the shim.
+that import wasi-nn:serving, one that makes requests of HTTP, the types of the host's functions, the placeholders, and
+the modules of the shim.
 
     python guests/build_bridge.py [DIRECTORY]     # into the package, where the host reads them, or elsewhere
 
@@ -20,6 +21,7 @@ from wasi_nn.abi.component.bridge import (
     EXTENSIONS_FILE,
     EXTENSIONS_PLACEHOLDER,
     HOST_FILE,
+    OUTGOING_FILE,
     PLACEHOLDER,
     SERVING_FILE,
     SERVING_HOST_FILE,
@@ -92,6 +94,11 @@ def serving_bridge_wit() -> str:
     return (SOURCES / "serving.wit").read_text() + serving_wit()
 
 
+def outgoing_wit() -> str:
+    """The WIT of the component that makes requests of HTTP."""
+    return (SOURCES / "outgoing.wit").read_text() + (SOURCES.parent / "component" / "http.wit").read_text()
+
+
 def bridge_wit(version: str) -> str:
     """The bridge's WIT for a version of wasi:nn."""
     return (SOURCES / "bridge.wit").read_text().replace("{version}", version) + nn_wit(version, direct=True)
@@ -124,8 +131,13 @@ def build_serving(directory: Path) -> Path:
     return _build_bridge("serving", VERSIONS[-1], serving_bridge_wit(), directory / SERVING_FILE)
 
 
+def build_outgoing(directory: Path) -> Path:
+    """Build, into a directory, the component that makes requests of HTTP for a guest; returns the built file."""
+    return _build_bridge("outgoing", VERSIONS[-1], outgoing_wit(), directory / OUTGOING_FILE)
+
+
 def _build_bridge(source: str, version: str, wit: str, built: Path) -> Path:
-    world = {"bridge": "bridge", "ext": "extended-bridge", "serving": "serving-bridge"}[source]
+    world = {"bridge": "bridge", "ext": "extended-bridge", "serving": "serving-bridge", "outgoing": "outgoing"}[source]
     with tempfile.TemporaryDirectory() as scratch:
         module, text = Path(scratch, "module.wasm"), Path(scratch, "bridge.wit")
         text.write_text(wit)
@@ -201,7 +213,8 @@ def main() -> None:
     bridges = [build(version, directory) for version in VERSIONS]
     shim = [build_shim(module, directory) for module in SHIM_MODULES]
     hosts, placeholders = build_hosts(directory), build_placeholders(directory)
-    for built in (*bridges, build_extended(directory), build_serving(directory), *hosts, *placeholders, *shim):
+    others = build_extended(directory), build_serving(directory), build_outgoing(directory)
+    for built in (*bridges, *others, *hosts, *placeholders, *shim):
         print(f"{built} {built.stat().st_size} bytes")
 
 

@@ -36,6 +36,7 @@ HTTP_SCRIPT = "web"
 COMPONENTIZE_QJS = "componentize-qjs@0.4.5"
 DRIVER = HERE.parent / "tests" / "support" / "components" / "driver.c"
 HTTP_GUEST = HERE.parent / "tests" / "support" / "http" / "guest.c"
+HTTP_SENDER = HTTP_GUEST.with_name("sender.c")
 
 _NAMED = """
   export compute: func(context: u32, names: list<string>, tensors: list<u32>) -> u64;
@@ -117,9 +118,9 @@ def http_wit() -> str:
     return _HTTP_WORLD.format(version=_NEWEST) + nn_wit(_NEWEST) + (COMPONENTS / "http.wit").read_text()
 
 
-def build_http(directory: Path) -> Path:
-    """Build the tests' guest that answers HTTP requests into a directory; gives the built file."""
-    return componentize(HTTP_GUEST, _NEWEST, "http-guest", http_wit(), directory / "guest.wasm")
+def build_http(directory: Path, source: Path = HTTP_GUEST) -> Path:
+    """Build a guest of the tests that answers HTTP requests into a directory; gives the built file."""
+    return componentize(source, _NEWEST, "http-guest", http_wit(), directory / f"{source.stem}.wasm")
 
 
 def _imports(extensions: Iterable[str]) -> str:
@@ -248,7 +249,7 @@ def main() -> None:
         built = [build_driver(version, elsewhere or DRIVER.parent) for version in VERSIONS]
         built.append(build_extended_driver(elsewhere or DRIVER.parent))
         built.append(build_requests(elsewhere or DRIVER.parent))
-        built.append(build_http(elsewhere or HTTP_GUEST.parent))
+        built += [build_http(elsewhere or it.parent, it) for it in (HTTP_GUEST, HTTP_SENDER)]
         built += [build_c(name, elsewhere or COMPONENTS) for name in (*C_GUESTS, *EXTENDED_C_GUESTS, *SERVING_C_GUESTS)]
     for path in built:
         print(f"{path} {path.stat().st_size} bytes")

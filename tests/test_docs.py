@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from command_guests import LOOPS
-from conftest import REPOSITORY
+from conftest import LONGEST, REPOSITORY
 
 import wasi_nn
 from wasi_nn import ErrorCode, HostLimits, Limits, cli
@@ -104,6 +104,14 @@ def test_the_sources_that_a_page_names_exist(path: Path) -> None:
         assert found, name
 
 
+def test_the_pages_that_sources_name_exist() -> None:
+    sources = [REPOSITORY / "Makefile", *(path for folder in FOLDERS for path in (REPOSITORY / folder).rglob("*.*"))]
+    for path in sources:
+        if path.suffix in ("", ".py", ".h", ".hpp", ".go", ".rs", ".ts", ".js", ".wit"):
+            for name in set(re.findall(r"(?<![\w/])docs/[\w/-]+\.md(?!` of ggml)", path.read_text())):
+                assert (REPOSITORY / name).exists(), f"{path}: {name}"
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
@@ -190,3 +198,9 @@ def test_the_page_of_guest_endpoints_has_every_function_datatype_and_key() -> No
     changed = {name for name, value in asdict(GUEST_LIMITS).items() if value != getattr(Limits(), name)}
     sizes = {name.replace("-", "_"): int(size) for name, size in re.findall(r"`([\w-]+)` (\d+) MiB", text)}
     assert sizes == {name: getattr(GUEST_LIMITS, name) // 2**20 for name in changed}
+
+
+def test_the_files_of_tests_that_begin_first_are_there() -> None:
+    tests = REPOSITORY / "tests"
+    assert [name for name in LONGEST if not (tests / f"test_{name}.py").is_file()] == []
+    assert len(set(LONGEST)) == len(LONGEST)

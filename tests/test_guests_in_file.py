@@ -12,6 +12,7 @@ import pytest
 from checks import refused
 
 from wasi_nn import ErrorCode, Limits, Registry
+from wasi_nn.loading.http_out import HttpOut, Place
 from wasi_nn.loading.served_guest import GUEST_LIMITS, DeclaredTensor, GuestDirectory, ServedGuest, Serves
 
 Write = Callable[[str, bytes], Path]
@@ -87,6 +88,34 @@ def test_all_that_can_be_said_of_a_guest(write: Write, tmp_path: Path) -> None:
         ("path = 'guest.wat'\nserves = 'grpc'", "serves can't be 'grpc': it takes one of model, http"),
         ("path = 'guest.wat'\nserves = 'model'", "a guest that serves a model needs outputs"),
         (f"path = 'guest.wat'\nserves = 'http'\n{OUTPUTS}", "belong to a guest that serves a model"),
+        (f"path = 'guest.wat'\nhttp-out = ['http://a']\n{OUTPUTS}", "http-out is for a guest that serves http"),
+        *(
+            (f"path = 'guest.wat'\nhttp-out = {value}", f".*http-out.*{reason}")
+            for value, reason in (
+                ("'http://a'", "it takes a list of places"),
+                ("[1]", "url can't be 1"),
+                ("['a']", "'a' is no place of the form https://HOST"),
+                ("['ftp://a']", "is no place"),
+                ("['http://']", "is no place"),
+                ("['http://a b']", "is no place"),
+                ("['http://u@a']", "is no place"),
+                ("['http://a:0']", "is no place"),
+                ("['http://a:99999']", "is no place"),
+                ("['http://*.a']", "is no place"),
+                ("['http://[::g]']", "is no place"),
+                ("['http://a/?b']", "is no place"),
+                ("['http://a/#b']", "is no place"),
+                ("[{ private = true }]", "the key 'url' is missing"),
+                ("[{ url = 'http://a', private = 1 }]", "private can't be 1"),
+                ("{ requests = 1 }", "the key 'to' is missing"),
+                ("{ to = ['http://a'], request = 1 }", "unknown key 'request'; .*did you mean requests"),
+                ("{ to = ['http://a'], requests = 0 }", "requests can't be 0: it takes a positive number"),
+                ("{ to = ['http://a'], requests = 1.5 }", "requests can't be 1.5"),
+                ("{ to = ['http://a'], answer-bytes = 'x' }", "'x' is no size"),
+                ("{ to = ['http://a'], connect-time = true }", "connect-time can't be True"),
+                ("{ to = ['http://a'], connect-time = inf }", "connect-time can't be inf"),
+            )
+        ),
         (f"path = 'guest.wat'\nmount = '/a'\n{OUTPUTS}", "mount is the path of a guest that serves http"),
         *(
             (
@@ -144,7 +173,8 @@ def test_a_mistake_in_a_guest_is_an_error_that_names_it(write: Write, lines: str
 
 
 def test_a_guest_and_its_directories_must_exist(write: Write) -> None:
-    for lines in ("path = 'gone.wasm'", "path = 'guest.wat'\ndirectories = { '/d' = 'gone' }"):
+    for lines in ("path = 'gone.wasm'", "directories = { '/d' = 'gone' }", "http-out = { to = [], ca-file = 'gone' }"):
+        lines = lines if lines.startswith("path") else f"path = 'guest.wat'\n{lines}"
         refused(ErrorCode.NOT_FOUND, r"guest 'net'.*gone", _registry, write, f"[guests.net]\n{lines}")
     refused(ErrorCode.INVALID_ARGUMENT, "can't be empty", _registry, write, "[guests.'']\npath = 'guest.wat'")
 
@@ -175,3 +205,40 @@ def test_reload_tells_which_guests_have_changed(write: Write) -> None:
     write("graphs.toml", b"[guests.a]\npath = 'gone.wat'")
     refused(ErrorCode.NOT_FOUND, "gone.wat", registry.reload)
     assert list(registry.guests) == ["a", "b", "d"]
+
+
+def test_where_a_guest_may_send_requests(write: Write, tmp_path: Path) -> None:
+    write("ca.pem", b"")
+    registry = _registry(
+        write,
+        """
+        [guests.short]
+        path = "guest.wat"
+        http-out = ["HTTPS://API.example.com/v1/", "http://[0:0::1]:8080", "http://10.0.0.7"]
+
+        [guests.long]
+        path = "guest.wat"
+        [guests.long.http-out]
+        to = [{ url = "http://a.lan", private = true }]
+        requests = 2
+        request-bytes = 10
+        answer-bytes = "1K"
+        connect-time = "500ms"
+        first-byte-time = 1.5
+        between-time = 2
+        ca-file = "ca.pem"
+
+        [guests.none]
+        path = "guest.wat"
+        http-out = []
+        """,
+    )
+    places = (
+        Place("https", "api.example.com", 443, "/v1"),
+        Place("http", "::1", 8080, private=True),
+        Place("http", "10.0.0.7", 80, private=True),
+    )
+    assert registry.guests["short"].http_out == HttpOut(places)
+    own = Place("http", "a.lan", 80, private=True)
+    assert registry.guests["long"].http_out == HttpOut((own,), 2, 10, 1024, 0.5, 1.5, 2, tmp_path / "ca.pem")
+    assert registry.guests["none"].http_out is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ import onnx_models
 import pytest
 from build_components import build_http
 from conftest import SUPPORT, need
-from serving import RunningServer, command
+from serving import RunningServer, ask, command
 
 from wasi_nn.serving.http_guests.answer import GuestAnswer
 from wasi_nn.serving.http_guests.handlers import Handlers
@@ -77,7 +78,7 @@ def write_file(folder: Path, text: str = DESCRIBED) -> Path:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with RunningServer(str(write_file(tmp_path_factory.mktemp("guests"))), limits=LIMITS) as running:
+    with RunningServer(str(write_file(tmp_path_factory.mktemp("guests"))), limits=LIMITS, guests_port=0) as running:
         running.wait_for_guests()
         yield running
 
@@ -469,6 +470,24 @@ def test_a_page_of_a_guest_belongs_to_no_site(server: RunningServer) -> None:
     assert headers["content-security-policy"].startswith("sandbox allow-")
     assert "allow-same-origin" not in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_port_of_their_own_has_guests_without_the_policy_and_nothing_else(server: RunningServer) -> None:
+    host = server.server.addresses["guests"].removeprefix("http://")
+
+    def ask_there(path: str, **headers: str) -> tuple[int, Any, Any]:
+        return ask(http.client.HTTPConnection(host), "GET", path, None, headers)
+
+    status, content, headers = ask_there("/guests/web", Origin=f"http://{host}")  # a page of its own
+    assert (status, content) == (200, b"hello")
+    assert "content-security-policy" not in headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert ask_there("/api/v3/x")[0] == 200
+    for path in ("/", "/v2", "/v2/health/live", "/v2/models/net", "/metrics", "/page/status", "/openapi.json"):
+        assert ask_there(path)[0] == 404, path
+    assert ask_there("/guests/web", Origin="http://{}:{}".format(*server.address))[0] == 403
+    assert ask_there("/guests/web", Host="site.example")[0] == 403
+    assert get(server, "/", Origin=f"http://{host}")[0] == 403  # a guest's page can't use the server
 
 
 def test_a_page_in_a_browser_is_refused(server: RunningServer) -> None:

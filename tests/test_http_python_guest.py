@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import onnx_models
 import pytest
@@ -12,13 +13,37 @@ from python_guests import python_guest
 from serving import RunningServer
 
 
+class Other(BaseHTTPRequestHandler):
+    """Answers each request with its path, many times."""
+
+    def do_GET(self) -> None:
+        content = 10_000 * self.path.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def other() -> Iterator[HTTPServer]:
+    """Another server on this machine, to which the guest may send requests."""
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, other: HTTPServer) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("python")
     (folder / "net.onnx").write_bytes(onnx_models.relu())
     file = folder / "graphs.toml"
-    guest = python_guest(HTTP_SCRIPT)
-    file.write_text(f'[graphs.net]\npath = "net.onnx"\n[guests.web]\npath = "{guest}"\ngraphs = ["net"]\n')
+    guest, place = python_guest(HTTP_SCRIPT), f"http://127.0.0.1:{other.server_port}"
+    web = f'[guests.web]\npath = "{guest}"\ngraphs = ["net"]\nhttp-out = ["{place}"]'
+    file.write_text(f'[graphs.net]\npath = "net.onnx"\n{web}\n')
     with RunningServer(str(file)) as running:
         running.wait_for_guests()
         yield running
@@ -60,3 +85,10 @@ def test_trailers(server: RunningServer) -> None:
         b"POST /guests/web/echo HTTP/1.1\r\nHost: h\r\nTE: trailers\r\nConnection: close\r\nContent-Length: 5\r\n\r\n"
     )
     assert server.say(head + b"hello").endswith(b"5\r\nhello\r\n0\r\nx-size: 5\r\n\r\n")
+
+
+def test_requests_of_the_guest(server: RunningServer, other: HTTPServer) -> None:
+    place = f"http://127.0.0.1:{other.server_port}"
+    assert server.ask("GET", f"/guests/web/fetch?{place}/a")[:2] == (200, 10_000 * b"/a")
+    refused = (502, b"ErrorCode_HttpRequestDenied")
+    assert server.ask("GET", f"/guests/web/fetch?http://127.0.0.1:{other.server_port + 1}/a")[:2] == refused

@@ -204,12 +204,15 @@ def test_a_port_in_use_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture
         assert capsys.readouterr().err.startswith(f"wasi-nn: HTTP can't listen on 127.0.0.1:{port}: ")
         assert main(["serve", *graph, "--http-port", "none", "--grpc-port", port]) == 1
         assert capsys.readouterr().err.startswith(f"wasi-nn: gRPC can't listen on 127.0.0.1:{port}: ")
+        assert main(["serve", *graph, "--http-port", "0", "--guests-port", port, "--grpc-port", "none"]) == 1
+        assert capsys.readouterr().err.startswith(f"wasi-nn: HTTP can't listen on 127.0.0.1:{port}: ")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ([], "there are no graphs to serve: name some by --graphs FILE or --graph NAME=PATH"),
+        (["--graph", "a=b", "--http-port", "none", "--guests-port", "0"], "--guests-port is a further port of HTTP"),
         (["--graph", "a=b", "--http-port", "none", "--grpc-port", "none"], "there is nothing to serve: "),
         (["--graph", "a=b", "--tls-cert", "c"], "--tls-cert and --tls-key belong together: give both"),
     ],

@@ -23,6 +23,7 @@ many = {{ path = "many.onnx", max-batch = 8 }}
 letters = {{ path = "letters.gguf" }}
 [guests]
 web = {{ path = "{SUPPORT / "http" / "guest.wasm"}" }}
+out = {{ path = "{SUPPORT / "http" / "sender.wasm"}", http-out = ["http://127.0.0.1:1"] }}
 """
 
 
@@ -58,6 +59,7 @@ def test_the_table_has_every_metric_with_its_type_and_labels(server: RunningServ
     rows = {"inputs": [INPUTS["inputs"][0] | {"shape": [2, 2]}]}
     assert server.ask("POST", "/v2/models/many/infer", rows)[0] == 200
     assert server.ask("GET", "/guests/web")[0] == 200
+    assert server.ask("GET", "/guests/out/get", None, {"to": "GET http 127.0.0.1:2 /"})[0] == 200  # which is denied
     server.ask("POST", "/v1/completions", {"model": "letters", "prompt": "a", "max_tokens": 3})
     served = {
         name: (family.type, {label for sample in family.samples for label in sample.labels} - {"le"})

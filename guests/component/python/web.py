@@ -2,6 +2,7 @@
 
 POST /infer/GRAPH   a list of numbers in JSON: the first input of the graph; the answer is its outputs in JSON
 POST /echo          the body comes back, piece by piece, with its size as a trailer
+GET /fetch?URL      the answer of another server, if the file of graphs lists it (http-out)
 """
 
 import array
@@ -9,10 +10,19 @@ import json
 
 from componentize_py_types import Err, Ok
 from wit_world import exports
-from wit_world.imports import errors, graph
+from wit_world.imports import errors, graph, outgoing_handler
 from wit_world.imports.streams import StreamError_Closed
 from wit_world.imports.tensor import Tensor, TensorType
-from wit_world.imports.types import Fields, IncomingBody, OutgoingBody, OutgoingResponse, ResponseOutparam
+from wit_world.imports.types import (
+    Fields,
+    IncomingBody,
+    OutgoingBody,
+    OutgoingRequest,
+    OutgoingResponse,
+    ResponseOutparam,
+    Scheme_Http,
+    Scheme_Https,
+)
 
 PIECE = 4096  # bytes that may be written at once
 
@@ -47,9 +57,38 @@ def infer(name, values):
         return outputs
 
 
+def fetch(url):
+    """The status and the body of a server's answer. Raises `Err` with an `ErrorCode` if there is none."""
+    scheme, _, rest = url.partition("://")
+    authority, _, path = rest.partition("/")
+    request = OutgoingRequest(Fields())
+    request.set_scheme(Scheme_Https() if scheme == "https" else Scheme_Http())
+    request.set_authority(authority)
+    request.set_path_with_query(f"/{path}")
+    with outgoing_handler.handle(request, None) as future:
+        with future.subscribe() as ready:
+            ready.block()
+        outcome = future.get().value
+        if isinstance(outcome, Err):
+            raise outcome
+        with outcome.value as response, response.consume() as body:
+            return response.status(), b"".join(pieces(body))
+
+
 def answer(request, response_out):
-    path = request.path_with_query().split("?")[0]
+    path, _, query = request.path_with_query().partition("?")
     body = request.consume()
+    if path == "/fetch":
+        try:
+            status, content = fetch(query)
+        except Err as failure:
+            status, content = 502, type(failure.value).__name__.encode()
+        out = begin(response_out, status, "application/octet-stream")
+        with out.write() as stream:
+            for at in range(0, len(content), PIECE):
+                stream.blocking_write_and_flush(content[at : at + PIECE])
+        OutgoingBody.finish(out, None)
+        return
     if path == "/echo":
         out, size = begin(response_out, 200, "application/octet-stream"), 0
         with out.write() as stream:

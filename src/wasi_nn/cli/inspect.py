@@ -66,12 +66,14 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     registry_options.add(parser)
     json_output.add_option(parser)
     parser.add_argument("--html", metavar="OUT", help="write a page of a model for browsers that needs no other file")
-    parser.first_options = ("--encoding", "--target", "--runtime", "--option", "--json")
+    parser.first_options = ("--encoding", "--target", "--runtime", "--option", "--json", "--html")
     parser.set_defaults(main=main, module="wasi_nn.guests.inspection")
 
 
 def main(options: argparse.Namespace) -> int:
     """Show the model or the guest; returns the exit code."""
+    if options.json and options.html:
+        raise UsageError("--json and --html: give one of them")
     if len(options.model) == 1:
         options.model = [registry_options.file_of(options.model[0], options)]
     if len(options.model) == 1 and _is_guest(options.model[0]):
@@ -106,7 +108,8 @@ def main(options: argparse.Namespace) -> int:
             "inputs": [_as_json(info) for info in graph.inputs],
             "outputs": None if graph.outputs_vary else [_as_json(info) for info in graph.outputs],
             "metadata": graph.metadata,
-            operators.noun if operators else "operators": dict(operators.counts) if operators else None,
+            **dict.fromkeys(("operators", "tensor_types")),
+            **({} if operators is None else {operators.key: operators.counts}),
         }
         json_output.print_json(description)
         return 0

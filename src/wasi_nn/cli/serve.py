@@ -92,6 +92,13 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
             f"(default: {port})",
         )
     parser.add_argument(
+        "--guests-port",
+        type=_port,
+        metavar="PORT",
+        help="a further port for guests that answer HTTP, where their pages are no part of the server's for a browser; "
+        "0 for a free one (default: none)",
+    )
+    parser.add_argument(
         "--token-file",
         metavar="FILE",
         help="a file of tokens, one a line: each request must have one (Authorization: Bearer TOKEN), but for health",
@@ -136,22 +143,24 @@ def main(options: argparse.Namespace) -> int:
     settings = _settings(options)
     registry = graph_options.registry(options, graph_options.rules(options))
     report_steps()
+    from wasi_nn.serving.event_loop import loop_factory
     from wasi_nn.serving.server import Server
     from wasi_nn.serving.telemetry import set_up_by_environment
 
     if settings.host not in ("127.0.0.1", "::1", "localhost") and settings.token_file is None:
         print(f"{PROGRAM}: whoever reaches {settings.host} may use the server: see --token-file", file=sys.stderr)
-    with set_up_by_environment():
-        asyncio.run(Server(registry, settings).run(_announce_as_json if options.json else _announce))
+    with set_up_by_environment(), asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(Server(registry, settings).run(_announce_as_json if options.json else _announce))
     return 0
 
 
 def _announce(addresses: dict[str, str]) -> None:
-    print(f"serving on {' and '.join(addresses.values())}", flush=True)
+    told = [f"{address} (guests)" if name == "guests" else address for name, address in addresses.items()]
+    print(f"serving on {' and '.join(told)}", flush=True)
 
 
 def _announce_as_json(addresses: dict[str, str]) -> None:
-    print(json.dumps({"http": addresses.get("http"), "grpc": addresses.get("grpc")}), flush=True)
+    print(json.dumps({"http": None, "grpc": None} | addresses), flush=True)
 
 
 def _settings(options: argparse.Namespace) -> ServerSettings:
@@ -164,6 +173,8 @@ def _settings(options: argparse.Namespace) -> ServerSettings:
 
     if options.http_port is None and options.grpc_port is None:
         raise UsageError("there is nothing to serve: --http-port and --grpc-port are both none")
+    if options.http_port is None and options.guests_port is not None:
+        raise UsageError("--guests-port is a further port of HTTP: it can't be with --http-port none")
     if (options.tls_cert is None) != (options.tls_key is None):
         raise UsageError("--tls-cert and --tls-key belong together: give both")
     values = {name: getattr(options, f"max_{name}") for name in _LIMITS if hasattr(options, f"max_{name}")}
@@ -171,6 +182,7 @@ def _settings(options: argparse.Namespace) -> ServerSettings:
         host=options.host,
         http_port=options.http_port,
         grpc_port=options.grpc_port,
+        guests_port=options.guests_port,
         token_file=None if options.token_file is None else Path(options.token_file),
         tls=None if options.tls_cert is None else (Path(options.tls_cert), Path(options.tls_key)),
         has_admin=options.admin,

@@ -9,6 +9,7 @@
     environment = { LANG = "C" }
     arguments = ["--top", "3"]
     mount = "/labels"                        # the path of a guest that serves http; default: /guests/NAME
+    http-out = ["https://api.example.com"]   # where a guest that serves http may send requests; default: nowhere
     reuse = false                            # whether a sandbox answers more than one request
     inputs = [{ name = "picture", datatype = "UINT8", shape = [-1, -1, 3] }]
     outputs = [{ name = "label", datatype = "BYTES", shape = [1] }]
@@ -33,6 +34,7 @@ from wasi_nn.graph.fitting import MAX_RANK
 from wasi_nn.limits import units
 from wasi_nn.limits.limits import Limits
 from wasi_nn.loading.file_tables import is_table, require_known
+from wasi_nn.loading.http_out import http_out_of
 from wasi_nn.loading.served_guest import GUEST_LIMITS, DeclaredTensor, GuestDirectory, ServedGuest, Serves
 
 _MOUNT = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
@@ -60,6 +62,8 @@ def guest_of(where: str, folder: Path, name: str, keys: Any) -> ServedGuest:
         raise _wrong(where, "inputs and outputs belong to a guest that serves a model, not to one that serves http")
     if "mount" in keys and (serves is Serves.MODEL or inputs or outputs):
         raise _wrong(where, "mount is the path of a guest that serves http: a model has its name")
+    if "http-out" in keys and (serves is Serves.MODEL or inputs or outputs):
+        raise _wrong(where, "http-out is for a guest that serves http: one that serves a model makes no requests")
     if not outputs and (serves is Serves.MODEL or inputs):
         raise _wrong(where, "a guest that serves a model needs outputs, such as " + _EXAMPLE)
     return ServedGuest(
@@ -74,6 +78,7 @@ def guest_of(where: str, folder: Path, name: str, keys: Any) -> ServedGuest:
         outputs,
         keys.get("reuse", False),
         keys.get("mount", ""),
+        http_out_of(where, folder, keys["http-out"]) if "http-out" in keys else None,
     )
 
 
@@ -194,6 +199,11 @@ def _is_any_table(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+@taking('a list of places, such as ["https://api.example.com"], or a table with such a list as to')
+def _is_http_out(value: Any) -> bool:
+    return isinstance(value, list | dict)
+
+
 KEYS: dict[str, Check] = {
     "path": is_text,
     "serves": one_of([it.value for it in Serves]),
@@ -206,6 +216,7 @@ KEYS: dict[str, Check] = {
     "outputs": _is_list,
     "reuse": is_flag,
     "mount": _is_mount,
+    "http-out": _is_http_out,
 }
 """The keys of a guest."""
 _DIRECTORY_KEYS: dict[str, Check] = {"path": is_text, "writable": is_flag}

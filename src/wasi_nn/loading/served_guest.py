@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wasi_nn.limits.limits import Limits
+from wasi_nn.loading.http_out import HttpOut
 
 
 class Serves(enum.Enum):
@@ -57,6 +58,7 @@ class ServedGuest:
     inputs       what clients send to a guest that serves a model
     outputs      what such a guest answers
     mount        the path under which a guest that serves http answers. Empty: `/guests/NAME`
+    http_out     the requests that a guest that serves http may make. None: none
     reuse        whether one sandbox answers many requests, one after another. Otherwise each request gets a fresh one
     """
 
@@ -71,3 +73,4 @@ class ServedGuest:
     outputs: tuple[DeclaredTensor, ...] = ()
     reuse: bool = False
     mount: str = ""
+    http_out: HttpOut | None = None

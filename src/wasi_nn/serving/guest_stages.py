@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from wasi_nn.serving.timeline import Stage, Timeline, detailed_timeline
 from wasi_nn.tracing.call_recorder import CallRecorder, Described
 
+if TYPE_CHECKING:
+    from wasi_nn.guests.http.outgoing.outgoing import OutgoingFacts
+
 ROW = 2
 """The row of a guest's calls in a trace."""
+OUTGOING_ROW = 3
+"""The row of its requests over HTTP."""
 
 _LONGEST_TEXT = 200  # characters of a text that a guest gives
 
@@ -27,3 +34,10 @@ def guest_stages() -> GuestStages | None:
     """What notes the nn calls of a guest for the request that this task serves, if the request has a trace."""
     timeline = detailed_timeline()
     return None if timeline is None else GuestStages(timeline)
+
+
+def outgoing_stage(facts: OutgoingFacts) -> Stage:
+    """A request that a guest has made, as a stage: without its path and headers, which may have secrets."""
+    about = {"place": facts.place[:_LONGEST_TEXT], "outcome": facts.outcome}
+    sizes = {"bytes_out": facts.bytes_out, "bytes_in": facts.bytes_in}
+    return Stage(f"HTTP {facts.method}", facts.began, facts.ended, about | sizes, row=OUTGOING_ROW)

@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 import wasi_nn
 
 if TYPE_CHECKING:
+    from wasi_nn.guests.http.outgoing.outgoing import OutgoingFacts
     from wasi_nn.serving.compute_queue import ComputeQueue
     from wasi_nn.serving.executions import Execution
     from wasi_nn.serving.request_bytes import RequestBytes
@@ -91,6 +92,11 @@ class Metrics:
         service.watchers.append(self._count_execution)
         self._bytes_in = Counter("wasi_nn_request_bytes", "Bytes of requests", labels, registry=registry)
         self._bytes_out = Counter("wasi_nn_response_bytes", "Bytes of answers", labels, registry=registry)
+        outgoing = ("guest", "outcome")  # an outcome is a status, or a case of error-code
+        self._outgoing = Counter("wasi_nn_guest_requests", "Requests of guests", outgoing, registry=registry)
+        self._outgoing_seconds = Histogram(
+            "wasi_nn_guest_request_seconds", "Seconds of these", ("guest",), buckets=_SECONDS, registry=registry
+        )
         self._gauge("wasi_nn_queue_requests", "Requests that wait for a compute", lambda: service.queue.waiting)
         self._gauge("wasi_nn_running_computes", "Computes that run", lambda: service.queue.running)
         self._gauge("wasi_nn_held_bytes", "Bytes of requests that are under way", lambda: request_bytes.held)
@@ -132,6 +138,11 @@ class Metrics:
         if request.computed is not None:
             series.compute.observe(request.computed)
             series.waited.observe(request.waited)
+
+    def count_outgoing(self, guest: str, facts: OutgoingFacts) -> None:
+        """Count a request that a guest has made. May be called on any thread."""
+        self._outgoing.labels(guest, facts.outcome).inc()
+        self._outgoing_seconds.labels(guest).observe((facts.ended - facts.began) / 1e9)
 
     def _count_execution(self, model: str, execution: Execution) -> None:
         if not (series := self._batch_series.get(model)):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable, shortened
 from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.guest_stages import ROW as GUEST_ROW
+from wasi_nn.serving.guest_stages import OUTGOING_ROW, ROW as GUEST_ROW
 from wasi_nn.serving.timeline import Timeline, follow
 from wasi_nn.tracing.trace_writer import Trace
 
@@ -30,6 +30,7 @@ TOLD_BY = "x-trace-file"
 
 _OUR_FILES = re.compile(r"request-\d{8}T\d{6}-[0-9a-f]{16}\.json")
 _ROW, _CATEGORY = 1, "wasi-nn request"
+_GUEST_ROWS = {GUEST_ROW: "the guest's nn calls", OUTGOING_ROW: "the guest's requests"}
 _ABOUT = ("id", "protocol", "outcome", "status", "bytes_in", "bytes_out")
 _LONGEST_ERROR = 1000  # characters
 
@@ -89,16 +90,17 @@ def _unfinished(path: Path) -> Path:
 
 def _write(path: Path, request: FinishedRequest, timeline: Timeline) -> None:
     unfinished = _unfinished(path)
-    row = shortened(request.model) or "server"
-    trace = Trace(unfinished, title=f"request {request.id}", first_row=row, zero=timeline.began)
+    first = shortened(request.model) or "server"
+    trace = Trace(unfinished, title=f"request {request.id}", first_row=first, zero=timeline.began)
     about: dict[str, Any] = {name: getattr(request, name) for name in _ABOUT}
     about["model"] = shortened(request.model)
     about |= {"error": request.error[:_LONGEST_ERROR]} if request.error else {}
     about |= {"trace_id": request.trace_id} if request.trace_id else {}
     ended = timeline.began + round(1e9 * request.seconds)
     trace.write(request.call, _ROW, about | timeline.about, timeline.began, ended, _CATEGORY)
-    if any(stage.row == GUEST_ROW for stage in timeline.stages):
-        trace.name_row(GUEST_ROW, "the guest's nn calls")
+    for row, name in _GUEST_ROWS.items():
+        if any(stage.row == row for stage in timeline.stages):
+            trace.name_row(row, name)
     for stage in timeline.stages:
         facts = {**stage.about, **({"error": stage.error[:_LONGEST_ERROR]} if stage.error else {})}
         trace.write(stage.name, stage.row, facts, stage.began, stage.ended, _CATEGORY)

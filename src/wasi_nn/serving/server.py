@@ -7,8 +7,8 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ class ServerSettings:
     """Where and how a server listens.
 
     http_port, grpc_port  None: not at all; 0: any free port
+    guests_port           a further port of HTTP, where guests answer pages of their own. None: none
     token_file            bearer tokens, of which a request has to have one; None: everybody may use the server
     tls                   the files of a certificate and of its key
     has_admin             whether clients may list, load and unload models
@@ -67,6 +68,7 @@ class ServerSettings:
     host: str = _LOOPBACK
     http_port: int | None = 8000
     grpc_port: int | None = 8001
+    guests_port: int | None = None
     token_file: Path | None = None
     tls: tuple[Path, Path] | None = None
     has_admin: bool = False
@@ -80,7 +82,8 @@ class ServerSettings:
 class Server:
     """Serves the graphs of a registry. `run` serves until the server is asked to end.
 
-    `addresses` are those that it listens on, by protocol (`http`, `grpc`), once it does.
+    `addresses` are those that it listens on, by protocol (`http`, `grpc`, and `guests` for a port of their own), once
+    it does.
     """
 
     def __init__(self, registry: Registry, settings: ServerSettings) -> None:
@@ -183,14 +186,15 @@ class Server:
             self.service.is_starting = False
 
     def _listen_for_http(self, front: Front, port: int, activity: Activity | None) -> Stop:
-        settings, limits = self._settings, self._settings.limits
-        listener = _listener(settings.host, port)
+        settings = self._settings
+        ports = [port] if settings.guests_port is None else [port, settings.guests_port]
+        listeners = _listeners(settings.host, ports)
         language = OpenAIEndpoints(front)
         routes = [*RestEndpoints(front).routes(), *language.routes()]
         self.handlers = handlers = Handlers(front, self._registry)
         self.service.is_starting = True
         self._start(self._load_guests(handlers))
-        is_local, is_open = is_loopback(listener.getsockname()[0]), settings.token_file is None
+        is_local, is_open = is_loopback(listeners[0].getsockname()[0]), settings.token_file is None
         open_paths = [*OPEN_PATHS]
         if activity is not None:
             activity.texts, activity.guests = language.texts, handlers
@@ -203,7 +207,28 @@ class Server:
             settings.has_page, names, is_open and settings.tls is None, is_local, settings.tls is not None
         )
         router = Router(routes, redirect_slashes=False, default=handlers)
-        door: Any = Door(front, router, {"/v1/": error_content}, origins, open_paths)
+        doors = [Door(front, router, {"/v1/": error_content}, origins, open_paths)]
+        if settings.guests_port is not None:
+            guests = Router([], redirect_slashes=False, default=handlers.on_own_port)
+            doors.append(Door(front, guests, None, replace(origins, has_page=True), ()))
+        stops, servers = [], []
+        for name, listener, door in zip(("http", "guests"), listeners, doors, strict=False):
+            server = self._uvicorn(door, listeners)
+            servers.append(server)
+            stops.append(self._serve(server, listener))
+            self.addresses[name] = f"{'https' if settings.tls else 'http'}://{_address(listener)}"
+        front.metrics.watch_connections(lambda: sum(len(it.server_state.connections) for it in servers))
+
+        async def stop() -> None:
+            await asyncio.gather(*(stop() for stop in stops))
+            await language.close()
+            await handlers.close()
+
+        return stop
+
+    def _uvicorn(self, door: Any, listeners: Sequence[socket.socket]) -> _Uvicorn:
+        """A server of HTTP. Raises `NNError` and closes the listeners if the certificate can't be used."""
+        settings, limits = self._settings, self._settings.limits
         config = uvicorn.Config(
             door,
             http=bounded_protocol(limits),
@@ -219,21 +244,20 @@ class Server:
             ssl_keyfile=settings.tls and settings.tls[1],
         )
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # malformed requests are the clients' affair
-        server = _Uvicorn(config)
         try:
             config.load()
         except (OSError, ValueError) as error:
-            listener.close()
+            for listener in listeners:
+                listener.close()
             raise NNError(ErrorCode.INVALID_ARGUMENT, f"the certificate can't be used: {one_line(error)}") from error
-        front.metrics.watch_connections(lambda: len(server.server_state.connections))
+        return _Uvicorn(config)
+
+    def _serve(self, server: _Uvicorn, listener: socket.socket) -> Stop:
         serving = asyncio.get_running_loop().create_task(server.serve([listener]))
-        self.addresses["http"] = f"{'https' if settings.tls else 'http'}://{_address(listener)}"
 
         async def stop() -> None:
             server.should_exit = True
             await serving
-            await language.close()
-            await handlers.close()
 
         return stop
 
@@ -275,6 +299,18 @@ class _Uvicorn(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _listeners(host: str, ports: Sequence[int]) -> list[socket.socket]:
+    listeners: list[socket.socket] = []
+    try:
+        for port in ports:
+            listeners += [_listener(host, port)]
+    except NNError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
 
 
 def _listener(host: str, port: int) -> socket.socket:

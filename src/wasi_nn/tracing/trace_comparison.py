@@ -35,8 +35,12 @@ _ENOUGH = 1e-5  # as a part of a number: summaries have six digits
 
 @dataclass(frozen=True)
 class CallDifference:
-    """A call that differs: its numbers in the two traces (None where one has no such call), its name, and a line for
-    each difference."""
+    """A call that differs.
+
+    first, second  its number in each trace. None: that trace has no such call
+    name           its name
+    texts          a line for each difference
+    """
 
     first: int | None
     second: int | None
@@ -55,8 +59,17 @@ class CallDifference:
 
 @dataclass
 class TraceComparison:
-    """The result of a comparison: the numbers of calls of both traces, of those that were compared and of those that
-    differ, the first 1000 differences, and the time of all compared calls and of computes, in microseconds."""
+    """The result of a comparison.
+
+    calls          the number of calls of each trace
+    compared       the number of calls that were compared
+    differ         the number of these that differ
+    differences    the first 1000 of them
+    times          the time of all compared calls in each trace, in microseconds
+    compute_times  that of the computes among them
+    with_data      whether the data of tensors was compared, which both traces must have
+    notes          what else differs, such as the runtimes, a line each
+    """
 
     calls: tuple[int, int] = (0, 0)
     compared: int = 0

@@ -33,13 +33,13 @@ class FieldBytes:
     """The bytes of all fields that a guest holds, of which there are at most so many."""
 
     def __init__(self, most: int) -> None:
-        self.left = self._most = most
+        self.left = self.most = most
 
     def take(self, fields: Iterable[Field]) -> None:
         """Count more fields. Raises `GuestFault` if they are too many."""
         self.left -= sum(len(name) + len(value) + _OVERHEAD for name, value in fields)
         if self.left < 0:
-            raise GuestFault(f"the guest's headers have more than {self._most} bytes together")
+            raise GuestFault(f"the guest's headers have more than {self.most} bytes together")
 
     def give_back(self, fields: Iterable[Field]) -> None:
         """Count fields no longer."""

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from wasmtime.component import Linker
 
-from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component import values
 from wasi_nn.abi.component.typed_functions import define, define_resource
 from wasi_nn.abi.component.values import BOOL, BYTES, TEXT, U16, U64, Err, List, Option, Result, ValueType
 from wasi_nn.abi.http import types
-from wasi_nn.abi.http.types import OutgoingRequest, OutgoingResponse, RequestOptions, Running, changing
+from wasi_nn.abi.http.outgoing import OutgoingRequest, RequestOptions
+from wasi_nn.abi.http.types import OutgoingResponse, Running, changing
 from wasi_nn.abi.http.vocabulary import (
     ENTRIES,
     ERROR_CODE,
@@ -37,7 +37,7 @@ TYPES, OUTGOING = "wasi:http/types@0.2.", "wasi:http/outgoing-handler@0.2."
 
 _FIELDS, _REQUEST, _OUT = borrow("fields"), borrow("incoming-request"), borrow("outgoing-request")
 _OPTIONS, _ANSWER, _IN = borrow("request-options"), borrow("outgoing-response"), borrow("incoming-response")
-_DURATION = Option(U64)
+_FUTURE, _DURATION = borrow("future-incoming-response"), Option(U64)
 _SCHEMES: dict[str, tuple[str, None]] = {"http": ("HTTP", None), "https": ("HTTPS", None)}
 
 
@@ -47,10 +47,6 @@ class Function(NamedTuple):
     parameters: Sequence[ValueType]
     result: ValueType | None
     does: Callable[..., Any]
-
-
-def _never(*_: object) -> Any:
-    raise GuestFault("the guest uses a resource that this host never gives")
 
 
 def _timeouts(name: str) -> dict[str, Function]:
@@ -105,13 +101,11 @@ FUNCTIONS = {
         (_ANSWER,), own("fields"), lambda _, it: it.headers.copy(is_immutable=True)
     ),
     "[method]outgoing-response.body": Function((_ANSWER,), Result(own("outgoing-body")), lambda _, it: it.take_body()),
-    "[method]outgoing-body.write": Function(
-        (borrow("outgoing-body"),), Result(STREAM), lambda running, it: it.write(running)
-    ),
+    "[method]outgoing-body.write": Function((borrow("outgoing-body"),), Result(STREAM), types.write_body),
     "[static]outgoing-body.finish": Function(
         (own("outgoing-body"), Option(own("fields"))),
         Result(error=ERROR_CODE),
-        lambda running, it, trailers: it.finish(running, trailers),
+        types.finish_outgoing,
     ),
     "[static]response-outparam.set": Function(
         (own("response-outparam"), Result(own("outgoing-response"), ERROR_CODE)), None, types.set_outparam
@@ -124,7 +118,9 @@ FUNCTIONS = {
     "[constructor]outgoing-request": Function(
         (own("fields"),), own("outgoing-request"), lambda _, headers: OutgoingRequest(headers)
     ),
-    "[method]outgoing-request.body": Function((_OUT,), Result(own("outgoing-body")), lambda _, it: it.take_body()),
+    "[method]outgoing-request.body": Function(
+        (_OUT,), Result(own("outgoing-body")), lambda running, it: it.take_body(running.sender)
+    ),
     "[method]outgoing-request.method": Function((_OUT,), METHOD, lambda _, it: it.method),
     "[method]outgoing-request.set-method": Function(
         (_OUT, METHOD), NO_ERROR, lambda _, it, method: it.set_method(method)
@@ -148,11 +144,13 @@ FUNCTIONS = {
     **_timeouts("connect-timeout"),
     **_timeouts("first-byte-timeout"),
     **_timeouts("between-bytes-timeout"),
-    "[method]incoming-response.status": Function((_IN,), U16, _never),
-    "[method]incoming-response.headers": Function((_IN,), own("fields"), _never),
-    "[method]incoming-response.consume": Function((_IN,), Result(own("incoming-body")), _never),
-    "[method]future-incoming-response.subscribe": Function((borrow("future-incoming-response"),), STREAM, _never),
-    "[method]future-incoming-response.get": Function((borrow("future-incoming-response"),), INCOMING, _never),
+    "[method]incoming-response.status": Function((_IN,), U16, lambda _, it: it.head.status),
+    "[method]incoming-response.headers": Function(
+        (_IN,), own("fields"), lambda running, it: running.fields(it.head.headers, is_immutable=True)
+    ),
+    "[method]incoming-response.consume": Function((_IN,), Result(own("incoming-body")), lambda _, it: it.consume()),
+    "[method]future-incoming-response.subscribe": Function((_FUTURE,), STREAM, lambda _, it: it.sent.subscribe()),
+    "[method]future-incoming-response.get": Function((_FUTURE,), INCOMING, lambda _, it: it.get()),
     # An error of a body's stream is never one of HTTP: a guest whose request is cut short is stopped.
     "http-error-code": Function((STREAM,), Option(ERROR_CODE), lambda _, error: None),
 }

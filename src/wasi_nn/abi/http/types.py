@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,15 +11,21 @@ from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component.values import Err, Ok
 from wasi_nn.abi.http.exchange import Exchange, Listener, RequestHead, ResponseHead
 from wasi_nn.abi.http.fields import Fields, HeaderError
-from wasi_nn.abi.http.vocabulary import METHODS, method_of
+from wasi_nn.abi.http.outgoing import (
+    FutureIncomingResponse,
+    HttpError,
+    IncomingResponse,
+    NoTrailers,
+    OutgoingRequest,
+    RequestBody,
+    RequestOptions,
+    ResponseBody,
+    Sender,
+)
 
 Outcome = Ok | Err
 
 _STATUSES = range(200, 600)
-_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]{0,63}")
-_PATH = re.compile(r"[!-~]{0,8192}")
-_AUTHORITY = re.compile(r"[A-Za-z0-9\-._~%!$&'()*+,;=:@\[\]]{1,1024}")
 _DENIED = ("HTTP-request-denied", None)
 
 
@@ -52,6 +57,8 @@ class Running:
     streams: Streams
     written: OutgoingBody | None = None
     """The body that has the stream."""
+    sender: Sender | None = None
+    """Makes the guest's own requests; None: it may make none."""
 
     def fields(self, items: Any = (), *, is_immutable: bool = False) -> Fields:
         """Fields that count as the guest's."""
@@ -136,9 +143,9 @@ class OutgoingResponse:
 
 
 class OutgoingBody:
-    """The body of an answer, or of a request that is never sent (`response` is None then)."""
+    """The body of an answer."""
 
-    def __init__(self, response: OutgoingResponse | None) -> None:
+    def __init__(self, response: OutgoingResponse) -> None:
         self.response = response
         self.has_stream = False
         self._is_sent = False
@@ -146,7 +153,7 @@ class OutgoingBody:
 
     def write(self, running: Running) -> Outcome:
         """The stream, once, and for one answer of the guest's only."""
-        if self.has_stream or self.response is None or running.written is not None:
+        if self.has_stream or running.written is not None:
             return Err()
         self.has_stream = True
         running.written = self
@@ -154,8 +161,6 @@ class OutgoingBody:
 
     def finish(self, running: Running, trailers: Fields | None) -> Outcome:
         """End the body."""
-        if self.response is None:
-            return Ok()
         items = [] if trailers is None else list(trailers.items)
         if trailers is not None:
             trailers.close()
@@ -180,73 +185,6 @@ class OutgoingBody:
             self._end(running.exchange.listener)
 
 
-class OutgoingRequest:
-    """A request of the guest, which is refused when it is to be sent."""
-
-    def __init__(self, headers: Fields) -> None:
-        self.headers = headers
-        headers.is_immutable = True
-        self.method: tuple[str, str | None] = ("get", None)
-        self.path: str | None = None
-        self.scheme: tuple[str, str | None] | None = None
-        self.authority: str | None = None
-        self.has_body = False
-
-    def take_body(self) -> Outcome:
-        """The body, once."""
-        if self.has_body:
-            return Err()
-        self.has_body = True
-        return Ok(OutgoingBody(None))
-
-    def set_method(self, method: tuple[str, str | None]) -> Outcome:
-        """Set the method, if it is one of HTTP."""
-        case, name = method
-        if case not in METHODS and _METHOD.fullmatch(name or "") is None:
-            return Err()
-        self.method = method if name is None else method_of(name)
-        return Ok()
-
-    def set_path(self, path: str | None) -> Outcome:
-        """Set the path with its query, if it can be one."""
-        return self._set("path", path, path is None or _PATH.fullmatch(path) is not None)
-
-    def set_scheme(self, scheme: tuple[str, str | None] | None) -> Outcome:
-        """Set the scheme, if it can be one."""
-        name = None if scheme is None else scheme[1]
-        return self._set("scheme", scheme, name is None or _SCHEME.fullmatch(name) is not None)
-
-    def set_authority(self, authority: str | None) -> Outcome:
-        """Set the authority, if it can be one."""
-        return self._set("authority", authority, authority is None or _AUTHORITY.fullmatch(authority) is not None)
-
-    def _set(self, name: str, value: Any, is_right: bool) -> Outcome:
-        if not is_right:
-            return Err()
-        setattr(self, name, value)
-        return Ok()
-
-
-class RequestOptions:
-    """The times of a request of the guest, in nanoseconds."""
-
-    def __init__(self) -> None:
-        self.times: dict[str, int | None] = {}
-
-    def set(self, name: str, duration: int | None) -> Outcome:
-        """Set a time."""
-        self.times[name] = duration
-        return Ok()
-
-
-class IncomingResponse:
-    """The answer to a request of the guest. There is none."""
-
-
-class FutureIncomingResponse:
-    """The answer to a request of the guest, which is yet to come. There is none."""
-
-
 def changing(change: Callable[[], object]) -> Outcome:
     """The result of a change of fields."""
     try:
@@ -264,14 +202,19 @@ def from_list(running: Running, entries: list[tuple[str, bytes]]) -> Outcome:
         return Err((error.args[0], None))
 
 
-def finish_incoming(running: Running, body: IncomingBody) -> FutureTrailers:
+def finish_incoming(running: Running, body: IncomingBody | ResponseBody) -> FutureTrailers | NoTrailers:
     """The trailers after a body, of which the guest reads no more."""
+    if isinstance(body, ResponseBody):
+        body.close()
+        return NoTrailers()
     running.exchange.listener.left_body()
     return FutureTrailers()
 
 
-def read_body(running: Running, body: IncomingBody) -> Outcome:
-    """The stream of the request's body, once."""
+def read_body(running: Running, body: IncomingBody | ResponseBody) -> Outcome:
+    """The stream of a body, once."""
+    if isinstance(body, ResponseBody):
+        return body.read()
     if body.has_stream:
         return Err()
     body.has_stream = True
@@ -295,10 +238,35 @@ def set_outparam(running: Running, outparam: ResponseOutparam, response: Outcome
     answer.body.send(running)
 
 
+def write_body(running: Running, body: OutgoingBody | RequestBody) -> Outcome:
+    """The stream to write a body to, once."""
+    return body.write() if isinstance(body, RequestBody) else body.write(running)
+
+
+def finish_outgoing(running: Running, body: OutgoingBody | RequestBody, trailers: Fields | None) -> Outcome:
+    """End a body."""
+    return body.finish(trailers) if isinstance(body, RequestBody) else body.finish(running, trailers)
+
+
 def handle_outgoing(running: Running, request: OutgoingRequest, options: RequestOptions | None) -> Outcome:
-    """Send a request of the guest: refused, since the engine has no stream for the answer's body here."""
+    """Send a request of the guest."""
+    if running.sender is None:
+        request.close()
+        return Err(_DENIED)
+    head, body = request.head(options), request.body
     request.headers.close()
-    return Err(_DENIED)
+    sent = None
+    try:
+        if body is not None and body.failure is not None:
+            raise body.failure
+        sent = running.sender.new(has_body=False) if body is None else body.sent
+        assert sent is not None  # a body without it has a failure
+        sent.begin(head)
+    except HttpError as error:
+        if sent is not None:
+            sent.close()
+        return Err(error.code)
+    return Ok(FutureIncomingResponse(sent))
 
 
 def dropped(running: Running, item: Any) -> None:
@@ -309,5 +277,9 @@ def dropped(running: Running, item: Any) -> None:
         item.end(running, lambda listener: listener.broke())
     elif isinstance(item, IncomingBody) or (isinstance(item, IncomingRequest) and not item.is_consumed):
         running.exchange.listener.left_body()
-    elif isinstance(item, OutgoingResponse | OutgoingRequest):
+    elif isinstance(item, RequestBody):
+        item.end()
+    elif isinstance(item, OutgoingResponse):
         item.headers.close()
+    elif isinstance(item, OutgoingRequest | FutureIncomingResponse | IncomingResponse | ResponseBody):
+        item.close()

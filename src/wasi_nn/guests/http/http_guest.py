@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from wasmtime import Engine, ExitTrap, Trap, WasmtimeError
@@ -20,6 +22,8 @@ from wasi_nn.errors import GuestError, GuestTrap
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.component_linking import SharedFunctions
 from wasi_nn.guests.extensions import require_allowed
+from wasi_nn.guests.http.outgoing.engine_exchanges import INSTANCES, OutgoingHelper
+from wasi_nn.guests.http.outgoing.outgoing import Outgoing
 from wasi_nn.guests.http.sandbox import Sandbox, opened
 from wasi_nn.guests.http.streams import StreamsHelper, send_stdout_to_stderr
 from wasi_nn.guests.store_limits import GuestStore, MemoryCounts
@@ -27,6 +31,7 @@ from wasi_nn.session.policy import EXTENSIONS
 
 if TYPE_CHECKING:
     from wasi_nn.abi.http.exchange import Exchange
+    from wasi_nn.guests.run_clock import RunClock
 
 HANDLER = "wasi:http/incoming-handler@0.2."
 """The beginning of the name of the interface that such a guest exports; the number of a patch follows."""
@@ -39,16 +44,24 @@ _REQUEST, _OUTPARAM = own("incoming-request"), own("response-outparam")
 
 
 class HttpGuest:
-    """A compiled component. Several threads may use it at once. Raises `GuestError` for one that isn't such a guest."""
+    """A compiled component. Several threads may use it at once. `outgoing_helper` is needed for one that may make
+    requests of its own. Raises `GuestError` for one that isn't such a guest."""
 
     def __init__(
-        self, name: str, component: Component, engine: Engine, counts: MemoryCounts, helper: StreamsHelper
+        self,
+        name: str,
+        component: Component,
+        engine: Engine,
+        counts: MemoryCounts,
+        helper: StreamsHelper,
+        outgoing_helper: OutgoingHelper | None = None,
     ) -> None:
         self.name = name
         self._component = component
         self._engine = engine
         self._counts = counts
         self._helper = helper
+        self._outgoing_helper = outgoing_helper
         imports = list(component.type.imports(engine))
         interface = handler_of(component, engine)
         handle = None
@@ -70,16 +83,18 @@ class HttpGuest:
         Raises `GuestTrap` if it traps, also when it is stopped, and `GuestError` if it can't be run.
         """
         session = sandbox.session
+        may_send = sandbox.http_out is not None and self._outgoing_helper is not None
         # The helper, which has no memory, is one instance more; the guest's linker is made already.
-        with opened(self.name, self._engine, self._component, self._counts, sandbox, own_instances=1) as (
+        own = 1 + (INSTANCES if may_send else 0)
+        with opened(self.name, self._engine, self._component, self._counts, sandbox, own_instances=own) as (
             store,
             wasi,
-            _,
+            clock,
         ):
-            wasi.set_in(store)
+            wasi.set_in(store, http=may_send)
             try:
-                with self._functions.those_of(session):
-                    self._run(store, exchange)
+                with self._functions.those_of(session), self._outgoing(store, exchange, sandbox, clock) as sender:
+                    self._run(store, exchange, sender)
             except (Trap, WasmtimeError) as error:
                 if session.interruption is not None:
                     raise session.interruption from None
@@ -88,8 +103,30 @@ class HttpGuest:
         if sandbox.output.excess:
             raise GuestTrap(sandbox.output.excess)
 
-    def _run(self, store: GuestStore, exchange: Exchange) -> None:
-        running = Running(exchange, self._helper.in_store(store))
+    @contextmanager
+    def _outgoing(
+        self, store: GuestStore, exchange: Exchange, sandbox: Sandbox, clock: RunClock
+    ) -> Iterator[Outgoing | None]:
+        """What makes the guest's own requests within a block, if it may make any."""
+        helper = self._outgoing_helper
+        if sandbox.http_out is None or helper is None:
+            yield None
+            return
+        most_head = exchange.field_bytes.most // 4  # the guest may hold several
+        outgoing = Outgoing(sandbox.http_out, lambda: helper.in_store(store), most_head, sandbox.told)
+
+        def stop(reason: str) -> None:
+            clock.stop(reason)
+            outgoing.close()
+
+        sandbox.stopped_by(stop)
+        try:
+            yield outgoing
+        finally:
+            outgoing.close()
+
+    def _run(self, store: GuestStore, exchange: Exchange, sender: Outgoing | None) -> None:
+        running = Running(exchange, self._helper.in_store(store), sender=sender)
         caller.state, caller.resources = running, Resources(_MOST_RESOURCES)
         try:
             instance = store.instantiate(self._linker, self._component)

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from wasmtime.component import Component
 
     from wasi_nn.guests.arguments import RunArguments
+    from wasi_nn.guests.http.outgoing.outgoing import OutgoingFacts
     from wasi_nn.guests.output import Output
     from wasi_nn.limits.compute_guard import ComputeGuard
     from wasi_nn.limits.limits import Limits
+    from wasi_nn.loading.http_out import HttpOut
     from wasi_nn.session.session import Session
 
 
@@ -29,7 +31,8 @@ class Sandbox:
     """What a guest may use for one request.
 
     The descriptors are ends of pipes for the bodies; `body` is None where the request has none. `stopped_by` gets the
-    function that stops the guest, and at the end None.
+    function that stops the guest, and at the end None. `http_out` says which requests the guest may make; None: none.
+    `told` hears of those that have ended.
     """
 
     arguments: RunArguments
@@ -40,6 +43,8 @@ class Sandbox:
     body: int | None
     answer: int
     stopped_by: Callable[[Callable[[str], None] | None], None]
+    http_out: HttpOut | None = None
+    told: Callable[[OutgoingFacts], None] = lambda _: None
 
 
 @contextmanager

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from wasi_nn.abi.http.exchange import Exchange
 from wasi_nn.errors import one_line, printable
 from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.guest_stages import guest_stages
+from wasi_nn.serving.guest_stages import guest_stages, outgoing_stage
 from wasi_nn.serving.thread_calls import call_in_thread
+from wasi_nn.serving.timeline import detailed_timeline
 
 if TYPE_CHECKING:
     from wasi_nn.abi.http.exchange import RequestHead
+    from wasi_nn.guests.http.outgoing.outgoing import OutgoingFacts
     from wasi_nn.guests.output import Output
     from wasi_nn.serving.http_guests.answer import GuestAnswer
     from wasi_nn.serving.http_guests.handler import Handler
@@ -26,6 +28,8 @@ logger = logging.getLogger("wasi_nn.serving")
 
 _GRACE = 1.0  # seconds between a stop and giving the guest up
 _FAILED = "the guest failed: the server's log has more"
+_MOST_FAILED = 10  # requests of a guest that are logged while it answers one
+_LONGEST_PLACE = 200  # characters
 _MOST_SHOWN = 8192  # bytes of what a guest printed that the log has of a request
 
 
@@ -62,6 +66,8 @@ class GuestCall:
         self._is_abandoned = self.has_ended = False
         self._output: Output = handler.new_output()
         self._recorder = guest_stages()
+        self._timeline = detailed_timeline()
+        self._failed_requests = 0  # of the guest's own
         self._alarm = asyncio.get_running_loop().call_at(until, self._expire)
         handler.calls.add(self)
         try:
@@ -75,11 +81,25 @@ class GuestCall:
         body, answer = (None if pipe is None else pipe.other for pipe in self._pipes)
         assert answer is not None  # each request has an answer
         try:
-            self._handler.run(self.exchange, self._output, body, answer, self._until, self.stopped_by, self._recorder)
+            self._handler.run(
+                self.exchange, self._output, body, answer, self._until, self.stopped_by, self._recorder, self._told
+            )
         finally:  # the guest has ended, and with it the engine's own copies
             os.close(answer)
             if body is not None:
                 os.close(body)
+
+    def _told(self, facts: OutgoingFacts) -> None:
+        """Note a request that the guest has made. Called on any thread."""
+        self._handler.count_outgoing(facts)
+        if self._timeline is not None:
+            self._timeline.add(outgoing_stage(facts))
+        if facts.failure:
+            self._failed_requests += 1
+            if self._failed_requests <= _MOST_FAILED:
+                what = printable(f"{facts.method} {facts.place}"[:_LONGEST_PLACE])
+                failure = printable(facts.failure)
+                logger.warning("guest %r, request %s: its %s: %s", self._handler.name, self._id, what, failure)
 
     def stopped_by(self, stop: Callable[[str], None] | None) -> None:
         """Have `stop` stop the guest; None: nothing any more."""

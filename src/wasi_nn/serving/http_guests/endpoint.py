@@ -31,12 +31,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wasi_nn.serving")
 
 _HELD = 4 * 64 * 2**10  # bytes of a request's bodies that wait here and in the pipes
-_FOR_BROWSERS = [
-    (b"content-security-policy", b"sandbox allow-scripts allow-forms allow-popups allow-downloads"),
-    (b"x-content-type-options", b"nosniff"),
-]
+_FOR_BROWSERS = [(b"x-content-type-options", b"nosniff")]
+_CONFINED = [(b"content-security-policy", b"sandbox allow-scripts allow-forms allow-popups allow-downloads")]
 """With the policy, beside a guest's own one, a guest's page has no origin for a browser. Otherwise its scripts could
-use the server, and the server's own page, in the name of whoever looks at it."""
+use the server, and the server's own page, in the name of whoever looks at it. On a port of their own, guests' pages
+have another origin than the server's."""
 _OF_THE_SERVER = (
     *("date", "x-content-type-options", "x-request-id", "x-trace-file"),
     *("alt-svc", "clear-site-data", "nel", "origin-agent-cluster", "report-to", "reporting-endpoints"),
@@ -144,7 +143,7 @@ class Endpoint:
             raise call.failure or ServingError(Reason.FAILED, "the guest gave no answer")
         facts = scope["facts"]
         has_content = call.exchange.has_content(head.status)
-        fields = _headers(head, has_content)
+        fields = _headers(head, has_content, is_confined="is_on_own_port" not in scope)
         await send({"type": "http.response.start", "status": head.status, "headers": fields})
         size, is_last = 0, False
         while not is_last and (part := await answer.part()):
@@ -192,10 +191,11 @@ def _check_length(head: ResponseHead, size: int, *, is_whole: bool) -> None:
         raise ServingError(Reason.FAILED, f"the guest's answer has {comparison} bytes than its Content-Length")
 
 
-def _headers(head: ResponseHead, has_content: bool) -> list[tuple[bytes, bytes]]:
+def _headers(head: ResponseHead, has_content: bool, *, is_confined: bool) -> list[tuple[bytes, bytes]]:
     """The fields of an answer for the client. An answer that has no body by its status has no length either."""
     without = _OF_THE_SERVER if has_content or head.status == 200 else (*_OF_THE_SERVER, "content-length")
-    return [*((name.encode(), value) for name, value in head.headers if name not in without), *_FOR_BROWSERS]
+    own = [(name.encode(), value) for name, value in head.headers if name not in without]
+    return [*own, *(_CONFINED if is_confined else ()), *_FOR_BROWSERS]
 
 
 async def _no_more() -> Message:

@@ -23,6 +23,7 @@ from wasi_nn.tracing.recording import RecordingSession
 
 if TYPE_CHECKING:
     from wasi_nn.abi.http.exchange import Exchange
+    from wasi_nn.guests.http.outgoing.outgoing import OutgoingFacts
     from wasi_nn.limits.usage import Usage
     from wasi_nn.loading.registry import Registry
     from wasi_nn.loading.served_guest import ServedGuest
@@ -44,6 +45,8 @@ class Shared:
     compute_turns: ComputeTurns
     usage: Usage
     header_bytes: int
+    count_outgoing: Callable[[str, OutgoingFacts], None]
+    """Counts a request that a guest of this name has made."""
 
 
 class Handler:
@@ -59,6 +62,8 @@ class Handler:
         self.most_field_bytes = _FIELDS * shared.header_bytes
         self.described = described
         """What the operator says about it."""
+        self.count_outgoing = partial(shared.count_outgoing, name)
+        """Counts a request that the guest has made."""
         self._guest = guest
         self._shared = shared
         self._arguments: RunArguments = run_arguments(
@@ -101,9 +106,10 @@ class Handler:
         until: float,
         stopped_by: Callable[[Callable[[str], None] | None], None],
         recorder: CallRecorder | None,
+        told: Callable[[OutgoingFacts], None],
     ) -> None:
-        """Have the guest answer a request, in a fresh sandbox, on this thread. `recorder` gets its nn calls. Raises as
-        `HttpGuest.answer` does."""
+        """Have the guest answer a request, in a fresh sandbox, on this thread. `recorder` gets its nn calls, and `told`
+        its requests over HTTP, each at its end. Raises as `HttpGuest.answer` does."""
         limits, shared = self.described.limits, self._shared
         guard = ComputeGuard(limits, shared.compute_turns)
         guard.run_until = until
@@ -117,5 +123,9 @@ class Handler:
             totals=shared.usage,
             guard=guard,
         ) as session:
-            sandbox = Sandbox(self._arguments, limits, session, guard, output, body, answer, stopped_by)
+            sandbox = Sandbox(
+                *(self._arguments, limits, session, guard, output, body, answer, stopped_by),
+                http_out=self.described.http_out,
+                told=told,
+            )
             self._guest.answer(exchange, sandbox)

@@ -18,6 +18,7 @@ from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.engine_start import start_wasi
 from wasi_nn.guests.http.cgi_guest import CgiGuest
 from wasi_nn.guests.http.http_guest import HttpGuest
+from wasi_nn.guests.http.outgoing.engine_exchanges import OutgoingHelper
 from wasi_nn.guests.http.streams import StreamsHelper
 from wasi_nn.guests.runs import Work
 from wasi_nn.guests.store_limits import MemoryCounts
@@ -56,6 +57,13 @@ class _Compiler:
         self.helper = StreamsHelper(self.engine)
         directory = default_directory() / "fuel" if fuel else default_directory()
         self._compiler = GuestCompiler(self.engine, CompileCache(directory), self.counts, fuel=fuel)
+        self._outgoing_helper: OutgoingHelper | None = None
+
+    def outgoing_helper(self) -> OutgoingHelper:
+        """What guests need that make requests of their own."""
+        if self._outgoing_helper is None:
+            self._outgoing_helper = OutgoingHelper(self.engine)
+        return self._outgoing_helper
 
     def compile(self, described: ServedGuest) -> Module | Component:
         work: Work[Module | Component] = Work(described.limits)
@@ -73,7 +81,8 @@ class Handlers:
         self.queue = queue = ComputeQueue(limits.guests, limits.total_queue, limits.queue)
         front.metrics.watch_guests(queue)
         turns, usage = Turns(HostLimits(computes=limits.computes)), Usage(HostLimits())
-        self._shared = Shared(registry, queue, turns, usage, limits.header_bytes)
+        count = front.metrics.count_outgoing
+        self._shared = Shared(registry, queue, turns, usage, limits.header_bytes, count)
         self._compilers: dict[bool, _Compiler] = {}
         self.handlers: dict[str, Handler] = {}
         """The guests that are compiled, by their names."""
@@ -141,12 +150,20 @@ class Handlers:
         compiler = self._compilers.get(fuel) or self._compilers.setdefault(fuel, _Compiler(fuel=fuel))
         compiled = compiler.compile(described)
         file, engine, counts = described.path.name, compiler.engine, compiler.counts
-        guest = (
-            CgiGuest(file, compiled, engine, counts)
-            if isinstance(compiled, Module)
-            else HttpGuest(file, compiled, engine, counts, compiler.helper)
-        )
+        guest: HttpGuest | CgiGuest
+        if not isinstance(compiled, Module):
+            outgoing = None if described.http_out is None else compiler.outgoing_helper()
+            guest = HttpGuest(file, compiled, engine, counts, compiler.helper, outgoing)
+        elif described.http_out is not None:
+            raise GuestError("it can't have http-out: only a component makes requests, by wasi:http/outgoing-handler")
+        else:
+            guest = CgiGuest(file, compiled, engine, counts)
         return Handler(name, described, guest, self._shared)
+
+    async def on_own_port(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application of a port that has only guests: their pages are of another origin than the server's."""
+        scope["is_on_own_port"] = True
+        await self(scope, receive, send)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["raw_path"].decode("latin-1")

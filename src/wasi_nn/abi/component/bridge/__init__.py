@@ -3,7 +3,8 @@
 The engine passes a list to a host function as one large value for each element, and at most some megabytes of them in
 a call. The bridge takes the guest's lists instead (`wasi_nn.abi.component.compose` puts it beside the guest), and calls
 the host with numbers and strings only. There is one bridge for each published version of wasi:nn, and another one with
-the newest version for guests that also import wasi-nn:ext. A bridge of its own gives a guest wasi-nn:serving.
+the newest version for guests that also import wasi-nn:ext. A bridge of its own gives a guest wasi-nn:serving. Another
+component beside the guest makes its requests of HTTP.
 
 `guests/bridge` has the sources; `bridge.c` describes how bytes cross. `guests/build_bridge.py` builds them into this
 folder.
@@ -49,6 +50,8 @@ SERVING_HOST = "wasi-nn:bridge/serving"
 
 SERVING_FILE = "bridge-serving.wasm"
 SERVING_HOST_FILE, SERVING_PLACEHOLDER = "host-serving.wasm", "placeholder-serving.wasm"
+
+OUTGOING_FILE = "outgoing.wasm"
 
 ALLOWED = "allowed"
 """The name of the function in a marker's instance."""
@@ -158,6 +161,12 @@ def serving_host() -> bytes:
 def serving_placeholder() -> bytes:
     """A component that imports nothing and exports the types of wasi-nn:serving."""
     return _read(SERVING_PLACEHOLDER)
+
+
+@cache
+def outgoing() -> bytes:
+    """A component that makes requests of HTTP by the engine's wasi:http, for a guest whose wasi:http is the host's."""
+    return _read(OUTGOING_FILE)
 
 
 @cache

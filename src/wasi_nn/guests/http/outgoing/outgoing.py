@@ -1,0 +1,165 @@
+"""`Outgoing`: the requests that a guest makes while it answers one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wasi_nn.abi.http.outgoing import HttpError, IncomingHead, OutgoingHead, Sender, Sent
+from wasi_nn.guests.http.outgoing.inner import Inner
+from wasi_nn.guests.http.outgoing.passage import Passage
+from wasi_nn.process.threads import Call
+
+if TYPE_CHECKING:
+    from wasi_nn.guests.http.outgoing.engine_exchanges import EngineExchanges
+    from wasi_nn.loading.http_out import HttpOut
+
+_HAS_ANSWER = 1
+
+
+@dataclass(frozen=True)
+class OutgoingFacts:
+    """A request of a guest that has ended: its method and place, the status of its answer or the case of `error-code`,
+    why it failed, its bytes, and its times by `time.monotonic_ns`."""
+
+    method: str
+    place: str
+    outcome: str
+    failure: str
+    bytes_out: int
+    bytes_in: int
+    began: int
+    ended: int
+
+
+class Outgoing(Sender):
+    """The requests of one guest. `exchanges` gives the engine's side of them once the first one begins; `told` hears of
+    each at its end, on another thread."""
+
+    def __init__(
+        self,
+        settings: HttpOut,
+        exchanges: Callable[[], EngineExchanges],
+        most_head: int,
+        told: Callable[[OutgoingFacts], None],
+    ) -> None:
+        self.settings = settings
+        self.most_head = most_head
+        self.told = told
+        self._make_exchanges = exchanges
+        self._exchanges: EngineExchanges | None = None
+        self._lock = threading.Lock()
+        self._open: set[SentRequest] = set()
+        self._is_closed = False
+
+    @property
+    def exchanges(self) -> EngineExchanges:
+        """The engine's side."""
+        if self._exchanges is None:
+            self._exchanges = self._make_exchanges()
+        return self._exchanges
+
+    def new(self, *, has_body: bool) -> Sent:
+        with self._lock:
+            if self._is_closed or len(self._open) >= self.settings.requests:
+                raise HttpError("connection-limit-reached")
+        try:
+            sent = SentRequest(self, has_body=has_body)
+        except OSError:
+            raise HttpError("connection-limit-reached", reason="no files left") from None
+        with self._lock:
+            self._open.add(sent)
+            is_closed = self._is_closed
+        if is_closed:  # meanwhile
+            sent.close()
+        return sent
+
+    def forget(self, sent: SentRequest) -> None:
+        """Count a request no more, which has ended."""
+        with self._lock:
+            self._open.discard(sent)
+
+    def close(self) -> None:
+        """End all requests, which wakes a guest that waits for them. May be called from any thread."""
+        with self._lock:
+            self._is_closed, left = True, list(self._open)
+        for sent in left:
+            sent.close()
+
+
+class SentRequest(Sent):
+    """One request."""
+
+    def __init__(self, outgoing: Outgoing, *, has_body: bool) -> None:
+        self._outgoing = outgoing
+        self._inner = Inner()
+        self._passage: Passage | None = None
+        self._number = outgoing.exchanges.send(self._inner.authority, self._inner.path, has_body=has_body)
+        if not self._number:
+            self._inner.release()
+            raise HttpError("connection-limit-reached", reason="the guest has made too many requests")
+
+    def request_body(self) -> int:
+        return self._outgoing.exchanges.request_body(self._number)
+
+    def finish(self) -> bool:
+        return self._outgoing.exchanges.finish(self._number)
+
+    def break_off(self) -> None:
+        self._outgoing.exchanges.break_off(self._number)
+
+    def begin(self, head: OutgoingHead) -> None:
+        found = self._outgoing.settings.place_of(head.scheme, head.authority, head.path)
+        place = f"{head.scheme}://{head.authority}"
+        began = time.monotonic_ns()
+        if found is None or head.method == "CONNECT":
+            reason = "http-out doesn't list it" if found is None else "CONNECT asks for a tunnel"
+            self._tell(head, place, "HTTP-request-denied", reason, 0, 0, began)
+            raise HttpError("HTTP-request-denied")
+
+        def ended(passage: Passage) -> None:
+            self._outgoing.forget(self)
+            answer = passage.answer
+            outcome = answer.code[0] if isinstance(answer, HttpError) else str(answer.status if answer else "")
+            self._tell(head, place, outcome, passage.failure, passage.bytes_out, passage.bytes_in, began)
+
+        settings, most_head = self._outgoing.settings, self._outgoing.most_head
+        self._passage = Passage(self._inner, head, found, settings, most_head, ended)
+        try:
+            Call(self._passage.run)
+        except RuntimeError:
+            self._passage = None
+            raise HttpError("connection-limit-reached", reason="no thread can be started") from None
+
+    def _tell(
+        self, head: OutgoingHead, place: str, outcome: str, failure: str, bytes_out: int, bytes_in: int, began: int
+    ) -> None:
+        facts = OutgoingFacts(head.method, place, outcome, failure, bytes_out, bytes_in, began, time.monotonic_ns())
+        with suppress(RuntimeError):  # of an event loop that has ended
+            self._outgoing.told(facts)
+
+    def subscribe(self) -> int:
+        return self._outgoing.exchanges.subscribe(self._number)
+
+    def answer(self) -> IncomingHead | HttpError | None:
+        state = self._outgoing.exchanges.look(self._number)
+        if not state or self._passage is None:
+            return None
+        answer = self._passage.answer
+        if answer is None or (state != _HAS_ANSWER and not isinstance(answer, HttpError)):
+            return HttpError("connection-terminated")
+        return answer
+
+    def response_body(self) -> int:
+        return self._outgoing.exchanges.response_body(self._number)
+
+    def close(self) -> None:
+        if self._passage is None:
+            self._inner.release()
+            self._outgoing.forget(self)
+        else:
+            self._passage.close()
