@@ -95,7 +95,10 @@ def on_a_terminal(folder: Path, columns: int, *arguments: str) -> str:
     ours, theirs = pty.openpty()
     try:
         termios.tcsetwinsize(theirs, (50, columns))
-        with subprocess.Popen([PROGRAM, *arguments], cwd=folder, stdout=theirs, stderr=subprocess.DEVNULL) as process:
+        program, environment = [PROGRAM, *arguments], {**os.environ, "NO_COLOR": "1"}
+        with subprocess.Popen(
+            program, cwd=folder, stdout=theirs, stderr=subprocess.DEVNULL, env=environment
+        ) as process:
             os.close(theirs)
             theirs = -1
             output = b""

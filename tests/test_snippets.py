@@ -414,6 +414,8 @@ def test_a_failure_is_noticed(installation: Installation, tmp_path: Path) -> Non
 
 # The release
 
+KINDS_OF_CHANGES = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
+
 
 def test_a_release_is_whole(installation: Installation) -> None:
     assert make_dist.problems_of(installation.files) == []
@@ -457,6 +459,17 @@ def test_a_release_that_is_not_whole_is_noticed(installation: Installation, tmp_
         f"{wheel.name} isn't the same when it is built again"
     ]
     assert make_dist.differences([wheel], [wheel]) == []
+
+
+def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
+    text = text_of("CHANGELOG.md")
+    versions = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert versions[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", version) for version in versions[1:])
+    for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        kinds = re.findall(r"^### (.*)$", part, re.MULTILINE)
+        assert kinds == [kind for kind in KINDS_OF_CHANGES if kind in kinds]
+        assert "\n- " not in part.partition("###")[0], "each change stands under a kind"
 
 
 # The SDK in the wheel
