@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo demo-image demo-chat demo-any test check bench soak fuzz types conformance stubs guests sdk format docs
+.PHONY: demo demo-image demo-chat demo-any test check bench soak fuzz types conformance stubs guests sdk dist format docs
 
 demo: $(VENV)/.onnx  ## a guest tells file types with a real model
 	$(BIN)/python demo/identify.py
@@ -88,6 +88,9 @@ guests: $(VENV)/.dev  ## rebuild the committed guests and the bridge, and build 
 sdk: $(VENV)/.dev $(VENV)/.go  ## the numbers in the SDKs for guests, and their examples
 	$(BIN)/python tools/make_sdk.py numbers
 	$(BIN)/python tools/make_sdk.py guests
+
+dist: $(VENV)/.dev  ## a source archive and a wheel in dist/, each built twice, and checked
+	$(BIN)/python tools/make_dist.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -44,6 +44,19 @@ def test_every_error_is_in_the_tables() -> None:
         assert f"\n| {errno} " in page("reference/core-abi.md")
 
 
+def test_the_page_of_errors_has_every_code_with_its_errno_and_every_class() -> None:
+    text = page("reference/errors.md")
+    rows = dict(re.findall(r"^\| ([a-z-]+) \| (\d) \|", text, re.MULTILINE))
+    assert rows == {code.value: str(ERRNO[code]) for code in ErrorCode}
+    classes = {name for name in wasi_nn.__all__ if issubclass(kind_of(name), wasi_nn.WasiNNError)}
+    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[A-Z][^|]*) \|", text, re.MULTILINE)))) == classes
+
+
+def kind_of(name: str) -> type:
+    value = getattr(wasi_nn, name)
+    return value if isinstance(value, type) else type(value)
+
+
 def test_every_limit_is_in_the_table() -> None:
     for field in fields(Limits):
         assert f"\n| `{field.name}`, `--max-{field.name.replace('_', '-')}` | " in page("reference/limits.md")

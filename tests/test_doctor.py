@@ -123,9 +123,12 @@ def test_a_check_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_cache_is_shown_and_emptied(cache_home: Path, write: Write, capfd: pytest.CaptureFixture[str]) -> None:
+    pulled = {"folder": str(cache_home / "wasi-nn" / "guests"), "guests": 0, "bytes": 0, "removed": 0}
+
     def asked(*arguments: str) -> dict[str, object]:
         assert cli.main(["cache", *arguments, "--json"]) == 0
         content: dict[str, object] = json.loads(capfd.readouterr().out)
+        assert content.pop("pulled") == pulled
         return content
 
     folder = str(cache_home / "wasi-nn" / "compiled")

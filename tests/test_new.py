@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from sdk_languages import go
 
 from wasi_nn.cli import main
 from wasi_nn.cli.new_projects import PROJECTS
+from wasi_nn.cli.sdk import sdk_folders
 
 Output = pytest.CaptureFixture[str]
 
@@ -87,6 +89,18 @@ def test_a_project_has_a_readme_with_its_commands(language: str, tmp_path: Path)
     assert len(text.splitlines()) <= 12
     assert (folder / "colours.onnx").stat().st_size > 0
     assert not list(folder.rglob("*.wasm"))
+
+
+def test_what_pip_compiled_isnt_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = sdk_folders()
+    assert folders is not None
+    installed = tmp_path / "installed"
+    shutil.copytree(folders[1] / "python", installed / "python")
+    compileall.compile_dir(installed, quiet=2)
+    assert list(installed.rglob("*.pyc"))
+    monkeypatch.setattr("wasi_nn.cli.sdk.sdk_folders", lambda: (folders[0], installed))
+    assert new("python", str(tmp_path / "guest")) == 0
+    assert not list((tmp_path / "guest").rglob("__pycache__"))
 
 
 def test_the_languages_are_those_with_a_template() -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tarfile
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,12 +20,13 @@ from pathlib import Path
 from struct import pack
 from typing import Any
 
+import make_dist
 import onnx_models
 import pytest
 from command_guests import EMPTY
 from conftest import C_GUESTS, REPOSITORY, SUPPORT, need, need_command
 from infer_guests import runs_by_name_and_by_bytes
-from installed_wheel import Installation, install
+from installed_wheel import Installation, install, install_alone
 from page_blocks import RUNNABLE, blocks_of, commands, indented_commands, same
 
 import wasi_nn
@@ -44,7 +47,7 @@ HELP = {
     "replay": 2,
     "inspect": 2,
     "graphs": 1,
-    "backends": 2,
+    "backends": 0,
     "doctor": 0,
     "cache": 2,
     "serve": 0,
@@ -52,12 +55,12 @@ HELP = {
     "push": 0,
     "new": 0,
     "sdk": 2,
-    "component": 2,
+    "component": 0,
     "completion": 3,
 }
-"""The subcommands, each with the number of commands that its help text shows and that are run. That of `serve` shows a
-server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds. That
-of `doctor` tries all runtimes; `test_doctor.py` does so too."""
+"""The subcommands, each with the number of commands that its help text shows and that are run; none of those that other
+tests run: a server, which doesn't end (test_serve_command.py), a build (test_new.py), all runtimes (test_doctor.py,
+test_cli.py), a registry (test_oci.py), a download (test_adapter.py)."""
 
 
 # The files that the pages say are there
@@ -233,6 +236,7 @@ def text_of(page: str) -> str:
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     need("hatchling", "hatchling")
+    need("build", "build")
     return install(tmp_path_factory.mktemp("wheel"))
 
 
@@ -338,7 +342,7 @@ def test_the_commands_of_a_help_text_run(name: str, installation: Installation, 
     program = [str(installation.folder / "bin" / "wasi-nn"), name, "--help"]
     shown = subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
     found = re.findall(r"^  ((?:wasi-nn|cp|mkdir) (?:.*\\\n)*.*)$", shown, re.MULTILINE)
-    if name in ("serve", "new", "doctor"):
+    if not HELP[name]:
         return
     assert len(found) == HELP[name]
     (tmp_path / "there").mkdir()
@@ -408,6 +412,53 @@ def test_a_failure_is_noticed(installation: Installation, tmp_path: Path) -> Non
             run_all([Step("page", 1, language, text, shown)], installation, folder)
 
 
+# The release
+
+
+def test_a_release_is_whole(installation: Installation) -> None:
+    assert make_dist.problems_of(installation.files) == []
+    _, wheel = installation.files
+    names = make_dist.names_in(wheel)
+    assert "wasi_nn/py.typed" in names
+    assert not [name for name in names if "/tests/" in name or "__pycache__" in name]
+
+
+def test_the_readme_runs_with_the_packages_that_the_wheel_asks_for(installation: Installation, tmp_path: Path) -> None:
+    alone = install_alone(tmp_path, installation.files[1], "onnx")
+    steps = list(steps_of("README.md", text_of("README.md")))
+    assert {step.language for step in steps} == {"sh", "python"}
+    run_all(steps, alone, tmp_path)
+    program = [str(alone.folder / "bin" / "wasi-nn"), "--version", "--json"]
+    asked = subprocess.run(program, env=alone.environment(tmp_path), capture_output=True, text=True, check=True)
+    versions = json.loads(asked.stdout)
+    assert [name for name, version in versions["runtimes"].items() if version] == ["onnxruntime"]
+    assert versions["extras"]["onnx"]
+    assert not versions["extras"]["serve"]
+
+
+def test_a_release_that_is_not_whole_is_noticed(installation: Installation, tmp_path: Path) -> None:
+    archive, wheel = installation.files
+    with zipfile.ZipFile(wheel) as whole, zipfile.ZipFile(tmp_path / wheel.name, "w") as other:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name.endswith("/METADATA"):
+                content = content.replace(b"Name: wasi-nn", b"Name: -wasi nn")
+            other.writestr(name, content)
+        other.writestr("tests/conftest.py", "")
+    with tarfile.open(tmp_path / archive.name, "w:gz") as empty:
+        empty.addfile(tarfile.TarInfo("wasi_nn-0/README.md"))
+    problems = make_dist.problems_of([tmp_path / archive.name, tmp_path / wheel.name])
+    assert [bool(make_dist.tracked()), True, True] == [
+        any(f"{archive.name} lacks " in problem for problem in problems),
+        any(f"{wheel.name} has tests/conftest.py" in problem for problem in problems),
+        any("name" in problem and "invalid" in problem for problem in problems),
+    ]
+    assert make_dist.differences([wheel], [tmp_path / wheel.name]) == [
+        f"{wheel.name} isn't the same when it is built again"
+    ]
+    assert make_dist.differences([wheel], [wheel]) == []
+
+
 # The SDK in the wheel
 
 
@@ -418,7 +469,8 @@ def files_in(folder: Path) -> set[Path]:
 
 def test_the_wheel_has_the_sdk(installation: Installation) -> None:
     sdk = installation.packages / "wasi_nn" / "sdk"
-    assert {path.name for path in sdk.iterdir()} == {"c", "component", "example", "include", "languages", "wit"}
+    folders = {"adapter", "c", "component", "example", "include", "languages", "wit"}
+    assert {path.name for path in sdk.iterdir()} == folders
     for folder in sdk.iterdir():
         original = REPOSITORY / "sdk" if folder.name == "languages" else C_GUESTS.parent / folder.name
         assert files_in(folder) == files_in(original)

@@ -114,6 +114,7 @@ def _guests() -> Iterator[Guest]:
     examples = FOLDER / "examples"
     yield guest("classify", examples)
     yield guest("tour", examples)
+    yield guest("identify", examples)
     yield guest("extensions", examples, "guest-ext")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -88,11 +89,13 @@ def build(programs: Sequence[str], world: str, built: Path, folders: Sequence[Pa
     """Build a component of some programs in these folders. The name that it is run by says which of them runs. It takes
     ten seconds."""
     with tempfile.TemporaryDirectory() as scratch:
+        for folder in folders:  # as copies: the build writes compiled modules beside the sources
+            shutil.copytree(folder, scratch, dirs_exist_ok=True)
+        shutil.copytree(PACKAGE, Path(scratch, PACKAGE.name))
         Path(scratch, "app.py").write_text(_APP.format(programs=", ".join(programs)))
         Path(scratch, f"{README_PROGRAM}.py").write_text(language.readme_block(FOLDER, "python"))
         command = [str(_COMMAND), "-d", str(PACKAGE / "guest.wit"), "-w", world]
-        command += ["componentize", "app", "-o", str(built.absolute())]
-        command += [it for folder in (scratch, *folders, FOLDER) for it in ("-p", str(folder))]
+        command += ["componentize", "app", "-p", scratch, "-o", str(built.absolute())]
         subprocess.run(command, check=True, capture_output=True)
 
 
@@ -120,10 +123,12 @@ README_PROGRAM = "readme"
 """The name of the program that the README shows."""
 CHECKS = REPOSITORY / "tests" / "support" / "sdk_python"
 """The folder of a program that only tests run: `sdk_checks`."""
-*_PORTABLE, CHECKING, README = together(["classify", "tour", "sdk_checks", README_PROGRAM], "guest", (EXAMPLES, CHECKS))
+*_PORTABLE, CHECKING, README = together(
+    ["classify", "tour", "identify", "sdk_checks", README_PROGRAM], "guest", (EXAMPLES, CHECKS)
+)
 
 LANGUAGE = Language(
     "python",
     {PACKAGE / "numbers.py": numbers, PACKAGE / "guest.wit": wit},
-    (*_PORTABLE, *together(["extensions"], "guest-ext")),
+    (*_PORTABLE, *together(["extensions", "chat"], "guest-ext")),
 )

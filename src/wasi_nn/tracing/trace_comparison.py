@@ -148,15 +148,23 @@ class _Comparer:
         while open_sides:
             for side in sorted(open_sides):
                 numbered = next(sides[side], None)
-                if numbered is None:
+                if numbered is None:  # nothing more comes that calls of the other trace could be compared with
                     open_sides.discard(side)
+                    for calls in pending[1 - side].values():
+                        for call in calls:
+                            self._missing(1 - side, call)
+                    pending[1 - side].clear()
                     continue
                 counts[side] = numbered[0]
                 run = numbered[1].run
                 others = pending[1 - side].get(run)
+                if run in self._ended:
+                    continue
                 if others:
                     other = others.popleft()
                     kept -= 1
+                    if not others:
+                        del pending[1 - side][run]
                     pair = (numbered, other) if side == 0 else (other, numbered)
                     self._compare(*pair)
                 elif 1 - side in open_sides:
@@ -166,15 +174,11 @@ class _Comparer:
                         raise BadTrace(f"of runs under way at once, one trace has {_MOST_PENDING} calls more")
                 else:
                     self._missing(side, numbered)
-            for side in {0, 1} - open_sides:  # nothing more comes that these could be compared with
-                for calls in pending[1 - side].values():
-                    while calls:
-                        self._missing(1 - side, calls.popleft())
         self._result.calls = (counts[0], counts[1])
-        for (side, run), ((number, call), count) in self._extra.items():
+        for (side, run), ((number, extra), count) in self._extra.items():
             text = f"only {'AB'[side]} has it; {'BA'[side]} has {_counted(count, 'call')} fewer"
             text = f"{text} in run {run}" if run > 1 else text
-            self._add(number if side == 0 else None, number if side == 1 else None, call.name, [text])
+            self._add(number if side == 0 else None, number if side == 1 else None, extra.name, [text])
         return self._result
 
     def _missing(self, side: int, numbered: _Numbered) -> None:
