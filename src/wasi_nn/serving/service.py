@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -47,6 +49,17 @@ class InferenceService:
         gives it, None for the server's own limit."""
         longest = self.limits.request_time
         return asyncio.get_running_loop().time() + (longest if seconds is None else min(seconds, longest))
+
+    @contextmanager
+    def reading(self, name: str, version: str) -> Iterator[None]:
+        """A block that reads a request to a model. One that is refused there counts as one of the model's that failed.
+        Raises `ServingError` if there is no such model."""
+        model, began = self.models.find(name, version), time.monotonic()
+        try:
+            yield
+        except BaseException:
+            model.statistics.failed(began, time.monotonic())
+            raise
 
     async def infer(self, request: InferenceRequest) -> InferenceResult:
         """Compute what a request asks for. Cancelling the call ends it, also while it waits. Raises `ServingError`."""
