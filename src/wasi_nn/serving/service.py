@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,10 +44,10 @@ class InferenceService:
         return not self.is_draining and not self.is_starting and self.models.are_ready
 
     def until(self, seconds: float | None) -> float:
-        """The end of a request that begins now, on the clock of the event loop; `seconds` is the time that the client
+        """The end of a request that begins now, on the clock of `time.monotonic`; `seconds` is the time that the client
         gives it, None for the server's own limit."""
         longest = self.limits.request_time
-        return asyncio.get_running_loop().time() + (longest if seconds is None else min(seconds, longest))
+        return time.monotonic() + (longest if seconds is None else min(seconds, longest))
 
     @contextmanager
     def reading(self, name: str, version: str) -> Iterator[None]:
@@ -63,19 +62,18 @@ class InferenceService:
 
     async def infer(self, request: InferenceRequest) -> InferenceResult:
         """Compute what a request asks for. Cancelling the call ends it, also while it waits. Raises `ServingError`."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = time.monotonic()
         model = self.models.find(request.model, request.version)
         try:
             with stage("load"):
                 served = await self.models.served(model, request.until)
-            asked = loop.time()
+            asked = time.monotonic()
             with served.in_use():
                 computed = await self._computes(model, served).compute(request)
         except BaseException:
-            model.statistics.failed(began, loop.time())
+            model.statistics.failed(began, time.monotonic())
             raise
-        ended = loop.time()
+        ended = time.monotonic()
         model.statistics.succeeded(began, ended, computed.execution)
         _note_stages(asked, computed.execution)
         seconds = computed.execution.seconds
