@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo demo-image demo-chat demo-any test check bench soak fuzz types conformance stubs guests sdk format docs
+.PHONY: demo demo-image demo-chat demo-any test check bench soak fuzz types conformance stubs guests sdk dist format docs
 
 demo: $(VENV)/.onnx  ## a guest tells file types with a real model
 	$(BIN)/python demo/identify.py
@@ -20,7 +20,7 @@ demo-any: $(VENV)/.dev  ## a guest runs five models by their descriptions
 
 test: $(VENV)/.dev $(VENV)/.triton_client $(VENV)/.ray $(VENV)/.go
 	-$(BIN)/python -c 'from bench.wasmtime_setup import install; install()'
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder  # in the order of tests/conftest.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -31,7 +31,7 @@ check: $(VENV)/.dev
 	$(BIN)/python tools/make_docs.py
 	$(BIN)/python tools/audit.py
 
-docs: $(VENV)/.dev  ## the documentation as a site: build/site/index.html
+docs: $(VENV)/.dev  ## the documentation as a site: build/site/index.html (its search needs `python3 -m http.server -d build/site`)
 	$(BIN)/python tools/make_docs.py
 
 bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's host, as tables
@@ -50,6 +50,7 @@ bench: $(VENV)/.dev  ## ratios to the runtime called directly, and to Wasmtime's
 	$(BIN)/python -m bench.mapping
 	$(BIN)/python -m bench.peers
 	$(BIN)/python -m bench.sdk
+	$(BIN)/python -m bench.adapter
 
 PROTO := wasi_nn/oip/proto/open_inference.proto
 
@@ -77,6 +78,7 @@ guests: $(VENV)/.dev  ## rebuild the committed guests and the bridge, and build 
 	$(BIN)/python guests/build_components.py
 	$(BIN)/python guests/build_bridge.py
 	$(BIN)/python guests/build_sdk.py
+	$(BIN)/python guests/build_adapter.py
 	mkdir -p build/guests
 	$(BIN)/python guests/build_components.py --python build/guests/infer-python.wasm
 	$(BIN)/python guests/build_components.py --js build/guests/infer-js.wasm
@@ -86,6 +88,9 @@ guests: $(VENV)/.dev  ## rebuild the committed guests and the bridge, and build 
 sdk: $(VENV)/.dev $(VENV)/.go  ## the numbers in the SDKs for guests, and their examples
 	$(BIN)/python tools/make_sdk.py numbers
 	$(BIN)/python tools/make_sdk.py guests
+
+dist: $(VENV)/.dev  ## a source archive and a wheel in dist/, each built twice, and checked
+	$(BIN)/python tools/make_dist.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

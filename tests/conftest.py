@@ -19,6 +19,13 @@ REPOSITORY = Path(__file__).parent.parent
 SUPPORT = REPOSITORY / "tests" / "support"
 C_GUESTS = REPOSITORY / "guests" / "c"
 
+LONGEST = (
+    *("conformance", "hostile_models", "snippets", "ray", "isolation", "isolated_variables", "changed_files"),
+    *("worker_replacement", "worker_spares", "tensorflow", "classifiers", "byte_strings", "new", "components"),
+    *("extension_guests", "pytorch_learning", "faults", "conformance_faults", "digits", "core_abi_fuzz", "forks"),
+)
+"""The tests' files that take ten seconds and more, from the longest on."""
+
 
 def pytest_configure() -> None:
     """Let Ctrl-C interrupt the processes of the tests, also where a shell in the background has it ignored; have numpy
@@ -31,6 +38,12 @@ def pytest_configure() -> None:
     gc.disable()  # until all tests are collected: imports stay, and looking through them takes a quarter of the time
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first, so that the processes that share the files end at about the same time."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem.removeprefix("test_"), len(LONGEST)))
 
 
 def pytest_collection_finish() -> None:
@@ -52,8 +65,10 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """As many processes as there are processors for us; no more than four, since each takes about 3 GB."""
-    return min(len(os.sched_getaffinity(0)), 4)
+    """One process more than there are processors for us, since many tests wait for others; no more than four, nor than
+    there is memory for, since each takes about 3 GB."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(len(os.sched_getaffinity(0)) + 1, 4, memory // (4 << 30)))
 
 
 def need(module: str, install: str) -> None:

@@ -83,7 +83,7 @@ INPUT = "input 'x' must be an array of f32[4], or numbers in lists, not "
 ARGS = "args must be a list of str, such as ['photo.ppm'], not "
 DIRS = "dirs must be a mapping of the guest's paths to directories, such as {'/': 'photos'}, not "
 ENV = "env must be a mapping of str to str, such as {'HOME': '/'}, not "
-STDIN = "stdin must be bytes, a pathlib.Path, sys.stdin or None"
+STDIN = "stdin must be bytes, a pathlib.Path, a file that is open for bytes, sys.stdin or None"
 STREAMS = "streams must be two descriptors, for the standard output and error, not "
 OPTIONS = "options must be a mapping of names to values, such as {'threads': 2}, not "
 
@@ -153,7 +153,7 @@ RUNS: list[tuple[Callable[[], Any], str]] = [
     (run(dirs={"/": 1}), "dirs['/'] must be a wasi_nn.Directory(...) or a path, as a str or a pathlib.Path, not 1"),
     (run(stdin="text"), f"{STDIN}: b'...' for text, pathlib.Path('...') for a file, not 'text'"),
     (run(stdin=3), f"{STDIN}, not 3"),
-    (run(stdin=io.StringIO("text")), f"{STDIN}, not <_io.StringIO"),
+    (run(stdin=io.StringIO("text")), f"{STDIN}: open the file with mode 'rb', not <_io.StringIO"),
     (run(capture_output="yes"), "capture_output must be True or False, not 'yes'"),
     (run(streams=(1,)), f"{STREAMS}(1,)"),
     (run(streams=(1, -1)), f"{STREAMS}(1, -1)"),

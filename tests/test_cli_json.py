@@ -79,6 +79,21 @@ def test_the_folders_of_the_sdk(asked: Callable[..., Any]) -> None:
     assert all(Path(folder).is_dir() for folder in both["languages"].values())
 
 
+def test_a_trace_in_json(asked: Callable[..., Any], capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--trace", "t.json", "--graph", "net=net.onnx", "lookup.wat"]) == 0
+    row = "wasi-nn trace FILE --json"
+    shown = asked("trace", "t.json", "--json")
+    assert set(shown) == listed(row)
+    of_calls, of_runs = re.findall(r"\(each ([^)]*)\)", ROWS[row])
+    assert set(shown["calls"][0]) == set(re.findall(r"`(\w+)`", of_calls)) - {"error"}
+    assert set(shown["runs"][0]) == set(re.findall(r"`(\w+)`", of_runs))
+    assert cli.main(["run", "--trace", "u.json", "lookup.wat"]) != 0
+    capfd.readouterr()
+    compared = asked("trace", "t.json", "--compare", "u.json", "--json", code=1)
+    assert set(compared) == listed("wasi-nn trace FILE --compare OTHER --json")
+    assert set(compared["differences"][0]) == {"first", "second", "name", "texts"}
+
+
 def test_a_replay_in_json(asked: Callable[..., Any], capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "--trace", "t.json", "--trace-data", "--graph", "net=net.onnx", "lookup.wat"]) == 0
     replayed = asked("replay", "--graph", "net=net.onnx", "t.json", "--json")

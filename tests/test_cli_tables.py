@@ -81,7 +81,7 @@ def test_each_table_of_the_command_fits_its_terminal_and_is_whole_in_a_pipe(writ
     write("broken.onnx", b"no model")
     graphs = ["--graph", "net=net.onnx", "--graph", "日本語のグラフ=broken.onnx"]
     for arguments in (["graphs", *graphs, "--check"], ["inspect", "net.onnx"]):
-        in_terminal = on_a_terminal(tmp_path, 60, *arguments)
+        in_terminal = re.sub(r"\x1b\[\d+m", "", on_a_terminal(tmp_path, 60, *arguments))  # without its colours
         assert max(map(text_width, in_terminal.splitlines())) <= 60
         piped = subprocess.run([PROGRAM, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
         assert len(piped.splitlines()) <= len(in_terminal.splitlines())
@@ -141,7 +141,7 @@ def test_the_columns_of_backends_line_up_where_runtimes_are_missing(
         (["rum"], f"'rum' isn't one of {', '.join(cli._SUBCOMMANDS)}; did you mean run?"),
         (["inspect", "--stats", "net.onnx"], "wasi-nn inspect: no option --stats (help"),
         (["--versoin"], "no option --versoin; did you mean --version?"),
-        (["run"], "wasi-nn run: GUEST is missing: a .wasm or .wat file (help: wasi-nn run --help)"),
+        (["run"], "wasi-nn run: GUEST is missing: a .wasm or .wat file, or oci://HOST/NAME:TAG (help: wasi-nn run"),
         (["run", "--isolat", "guest.wasm"], "wasi-nn run: no option --isolat; did you mean --isolate?"),
         (["run", "--max-file=3", "guest.wasm"], "no option --max-file; did you mean --max-files?"),
         (["run", "--no-cache", "--graf", "a=b", "guest.wasm"], "no option --graf; did you mean --graph?"),

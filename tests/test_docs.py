@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from command_guests import LOOPS
-from conftest import REPOSITORY
+from conftest import LONGEST, REPOSITORY
 
 import wasi_nn
 from wasi_nn import ErrorCode, HostLimits, Limits, cli
@@ -42,6 +42,19 @@ def test_every_error_is_in_the_tables() -> None:
         assert f"\n  | {code.value} | " in page("reference/components.md")
     for errno in {0, MISSING_MEMORY, *ERRNO.values()}:
         assert f"\n| {errno} " in page("reference/core-abi.md")
+
+
+def test_the_page_of_errors_has_every_code_with_its_errno_and_every_class() -> None:
+    text = page("reference/errors.md")
+    rows = dict(re.findall(r"^\| ([a-z-]+) \| (\d) \|", text, re.MULTILINE))
+    assert rows == {code.value: str(ERRNO[code]) for code in ErrorCode}
+    classes = {name for name in wasi_nn.__all__ if issubclass(kind_of(name), wasi_nn.WasiNNError)}
+    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[A-Z][^|]*) \|", text, re.MULTILINE)))) == classes
+
+
+def kind_of(name: str) -> type:
+    value = getattr(wasi_nn, name)
+    return value if isinstance(value, type) else type(value)
 
 
 def test_every_limit_is_in_the_table() -> None:
@@ -102,6 +115,14 @@ def test_the_sources_that_a_page_names_exist(path: Path) -> None:
     for name in set(re.findall(r"`([\w./*-]+\.(?:py|c|h|wit))`", path.read_text())):
         found = [*REPOSITORY.glob(name), *(file for folder in FOLDERS for file in (REPOSITORY / folder).rglob(name))]
         assert found, name
+
+
+def test_the_pages_that_sources_name_exist() -> None:
+    sources = [REPOSITORY / "Makefile", *(path for folder in FOLDERS for path in (REPOSITORY / folder).rglob("*.*"))]
+    for path in sources:
+        if path.suffix in ("", ".py", ".h", ".hpp", ".go", ".rs", ".ts", ".js", ".wit"):
+            for name in set(re.findall(r"(?<![\w/])docs/[\w/-]+\.md(?!` of ggml)", path.read_text())):
+                assert (REPOSITORY / name).exists(), f"{path}: {name}"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -190,3 +211,9 @@ def test_the_page_of_guest_endpoints_has_every_function_datatype_and_key() -> No
     changed = {name for name, value in asdict(GUEST_LIMITS).items() if value != getattr(Limits(), name)}
     sizes = {name.replace("-", "_"): int(size) for name, size in re.findall(r"`([\w-]+)` (\d+) MiB", text)}
     assert sizes == {name: getattr(GUEST_LIMITS, name) // 2**20 for name in changed}
+
+
+def test_the_files_of_tests_that_begin_first_are_there() -> None:
+    tests = REPOSITORY / "tests"
+    assert [name for name in LONGEST if not (tests / f"test_{name}.py").is_file()] == []
+    assert len(set(LONGEST)) == len(LONGEST)

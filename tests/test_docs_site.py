@@ -89,13 +89,20 @@ def test_links_that_lead_nowhere_are_noticed(tmp_path: Path) -> None:
     (tmp_path / "other" / "index.html").write_text('<h2 id="there">it</h2>')
     (tmp_path / "index.html").write_text(
         '<a href="other/#there">1</a><a href="other/#gone">2</a><a href="none.md">3</a>'
-        '<a href="https://example.org/none">4</a><a href="#">5</a><img src="none.png">'
+        '<a href="https://example.org/none">4</a><a href="#">5</a><img src="none.png"><script src="https://example.org/it.js"></script>'
     )
     assert list(links.broken(tmp_path)) == [
+        "index.html: https://example.org/it.js would be loaded from another server",
         "index.html: other/#gone has no such anchor",
         "index.html: none.md isn't there",
         "index.html: none.png isn't there",
     ]
+
+
+def test_links_show_the_titles_of_pages(staged: Path) -> None:
+    assert "([Isolated graphs](../explanation/isolation.md))" in (staged / "reference" / "limits.md").read_text()
+    for page in staged.rglob("*.md"):
+        assert not re.search(r"\[[\w-]+\.md\]\(", page.read_text()), page
 
 
 def test_pages_link_to_copies_of_the_sources(staged: Path) -> None:

@@ -12,7 +12,7 @@ from checks import refused
 from onnx_models import f32
 
 import wasi_nn
-from wasi_nn import ABSENT, ErrorCode, Graph, NamedOutputs, TensorInfo, TensorType
+from wasi_nn import ABSENT, ErrorCode, Graph, Outputs, TensorInfo, TensorType
 from wasi_nn.graph.runner import RunFunction
 from wasi_nn.limits.limits import Limits
 from wasi_nn.limits.usage import Usage
@@ -210,7 +210,7 @@ class Echo(Graph):
             present = [
                 (info.name, array) for info, array in zip(self.inputs, inputs, strict=True) if array is not ABSENT
             ]
-            return NamedOutputs((name, array.copy()) for name, array in reversed(present))
+            return Outputs.named((name, array.copy()) for name, array in reversed(present))
 
         return run
 
@@ -334,3 +334,17 @@ def test_the_many_keys_of_an_input_are_not_in_its_text() -> None:
     info = TensorInfo.of_bytes("options", keys=("n-predict", "temp"))
     assert "n-predict" not in repr(info)
     assert info.keys == ("n-predict", "temp")
+
+
+def test_earlier_names_work_and_say_what_to_use() -> None:
+    array = np.zeros(2, np.float32)
+    with pytest.warns(
+        DeprecationWarning, match=r"NamedOutputs is deprecated: use wasi_nn\.Outputs\.named\(pairs\)"
+    ) as seen:
+        named = wasi_nn.NamedOutputs([("y", array)])
+    assert seen[0].filename == __file__
+    assert (list(named), [info.name for info in named.infos or ()]) == ([array], ["y"])
+    with pytest.warns(
+        DeprecationWarning, match="EndedEarly is deprecated: use wasi_nn.Outputs.arrays, context_full=True"
+    ):
+        assert wasi_nn.EndedEarly([array]).context_full

@@ -16,11 +16,11 @@ from typing import Any
 
 import onnx_models
 import pytest
-from command_guests import ECHOES_STDIN, OBEYS, command
+from command_guests import ECHOES_STDIN, LOOKS_UP_NET, OBEYS, command
 from conftest import C_GUESTS
 
 import wasi_nn
-from wasi_nn import cli
+from wasi_nn import NNError, cli, tracing
 from wasi_nn.abi.core import host_functions
 from wasi_nn.cli.map_results import Results, record
 from wasi_nn.cli.progress import Progress, progress_line
@@ -232,6 +232,21 @@ def test_runs_at_once_have_memories_of_their_own(is_raw: bool, monkeypatch: pyte
 # The command
 
 
+def test_a_map_is_recorded_with_a_run_for_each_item(tmp_path: Path, cache_home: Path) -> None:
+    guest = command(LOOKS_UP_NET).encode()
+    items = [wasi_nn.MapItem(name) for name in ("first", "second", "third")]
+    file = tmp_path / "t.json"
+    with wasi_nn.Host({"net": onnx_models.relu()}) as host:
+        with tracing.Trace(file, data=True, runs=True) as trace:
+            assert all(result.exit_code == 0 for result in wasi_nn.map_guests(host, guest, items, jobs=2, trace=trace))
+        with tracing.TraceReader(file) as reader:
+            assert sorted(call.run for call in reader.calls()) == [1, 2, 3]
+            assert sorted(reader.titles.values()) == ["first", "second", "third"]
+        with pytest.raises(NNError, match="trace must be"):
+            wasi_nn.map_guests(host, guest, items, trace="t.json")  # type: ignore[arg-type]
+    assert tracing.replay(file, {"net": onnx_models.relu()}).differences == ()
+
+
 def run(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[dict[str, Any]], str]:
     """The exit code, the results on standard output, and the standard error."""
     code = cli.main(["map", "--no-cache", "--jobs", "2", *map(str, arguments)])
@@ -385,6 +400,16 @@ def test_two_maps_do_not_write_one_file(guest: Path, items: Path, capsys: pytest
     assert (code, error) == (1, f"wasi-nn: another process writes its results to {output}\n")
 
 
+def test_the_command_records_all_items(
+    guest: Path, items: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "t.json"
+    run("--give", "lines", guest, items, "--trace", str(file), "--trace-data", capsys=capsys)
+    with tracing.TraceReader(file) as reader:
+        assert list(reader.calls()) == []
+        assert sorted(reader.titles.values()) == [f"{items}:{number}" for number in (1, 3, 4)]
+
+
 def test_so_many_failures_end_the_map(guest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "many").write_text("Exit\n" * 1000)
     code, results, _ = run("--give", "lines", guest, tmp_path / "many", "--max-failures", "3", capsys=capsys)
@@ -397,6 +422,7 @@ def test_so_many_failures_end_the_map(guest: Path, tmp_path: Path, capsys: pytes
     [
         (("--resume", "x"), "--resume needs --output FILE"),
         (("--retry-failed", "x"), "--retry-failed needs --resume"),
+        (("--trace-data", "x"), "--trace-data needs --trace FILE"),
         ((), "there are no items: name files, give a list of them by --from-file, or - for one on stdin"),
         (("-", "--from-file", "-"), "standard input can be read once only: give one -"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from sdk_languages import go
 
 from wasi_nn.cli import main
 from wasi_nn.cli.new_projects import PROJECTS
+from wasi_nn.cli.sdk import sdk_folders
 
 Output = pytest.CaptureFixture[str]
 
@@ -27,7 +29,9 @@ def need_tools(language: str) -> None:
     """Skip the test where the language's tools aren't here; in continuous integration, fail it."""
     if language in ("c", "cpp"):
         need("ziglang", "ziglang==0.17.1")
-    elif language == "assemblyscript":
+    elif language == "python":
+        need("componentize_py", "componentize-py==0.25.1")
+    elif language in ("assemblyscript", "javascript", "typescript"):
         need_command("npm", "npm")
     elif language == "go":
         need_command(go.toolchain() or "go", go.INSTALL)
@@ -87,9 +91,22 @@ def test_a_project_has_a_readme_with_its_commands(language: str, tmp_path: Path)
     assert not list(folder.rglob("*.wasm"))
 
 
+def test_what_pip_compiled_isnt_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = sdk_folders()
+    assert folders is not None
+    installed = tmp_path / "installed"
+    shutil.copytree(folders[1] / "python", installed / "python")
+    compileall.compile_dir(installed, quiet=2)
+    assert list(installed.rglob("*.pyc"))
+    monkeypatch.setattr("wasi_nn.cli.sdk.sdk_folders", lambda: (folders[0], installed))
+    assert new("python", str(tmp_path / "guest")) == 0
+    assert not list((tmp_path / "guest").rglob("__pycache__"))
+
+
 def test_the_languages_are_those_with_a_template() -> None:
-    templates = {path.parent.name for path in (Path(__file__).parent.parent / "sdk").glob("*/template")}
-    assert set(PROJECTS) == templates
+    sdk = Path(__file__).parent.parent / "sdk"
+    templates = {str(path.relative_to(sdk)) for path in sdk.glob("*/template*")}
+    assert {project.template or f"{language}/template" for language, project in PROJECTS.items()} == templates
 
 
 def test_the_list_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
@@ -106,7 +123,7 @@ def test_the_list_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: 
     [
         ([], "LANGUAGE is missing"),
         (["c"], "DIRECTORY is missing"),
-        (["rst", "x"], "no project is in 'rst': there are assemblyscript, c, cpp, go, rust; did you mean rust?"),
+        (["rst", "x"], f"no project is in 'rst': there are {', '.join(PROJECTS)}; did you mean rust?"),
         (["\x1b[2J", "x"], "no project is in '\\\\x1b[2J'"),
         (["--list", "c"], "--list goes without LANGUAGE and DIRECTORY"),
     ],

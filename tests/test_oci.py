@@ -164,6 +164,15 @@ def test_a_damaged_copy_is_pulled_again(host: str, damage: str) -> None:
     assert pull_guest(pushed).read_bytes() == content
 
 
+def test_pulled_guests_are_shown_and_removed(host: str, capfd: pytest.CaptureFixture[str], cache: Path) -> None:
+    path = pull_guest(push_guest(EXIT_7.encode(), f"oci://{host}/tests/kept:1"))
+    size = sum(file.stat().st_size for file in path.parent.iterdir())
+    assert cli.main(["cache", "--clear", "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)["pulled"]
+    assert told == {"folder": str(cache / "wasi-nn" / "guests"), "guests": 1, "bytes": size, "removed": 1}
+    assert not path.exists()
+
+
 def test_a_tag_that_moves_names_the_new_guest(host: str) -> None:
     push_guest(EXIT_7.encode(), f"oci://{host}/tests/moves:1")
     before = pull_guest(f"oci://{host}/tests/moves:1").read_bytes()

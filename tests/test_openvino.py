@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -526,3 +528,19 @@ def test_devices_that_are_not_there_are_refused(folder: Path, caplog: pytest.Log
     refused(ErrorCode.UNSUPPORTED_OPERATION, "no device NPU", wasi_nn.load, builders, options={"device": "NPU"})
     assert wasi_nn.load(builders, target="tpu", rules=LoadRules(target_fallback="cpu")).device == "cpu"
     assert "cpu is used instead" in caplog.text
+
+
+@pytest.mark.parametrize("in_worker", [False, True])
+def test_only_a_worker_goes_without_the_tools_that_make_models(in_worker: bool) -> None:
+    script = f"""
+import sys
+from wasi_nn.backends.openvino.backend import OpenVinoBackend
+
+backend = OpenVinoBackend()
+backend.in_worker = {in_worker}
+print([device.name for device in backend.list_devices() if device.name == "CPU"])
+import openvino
+print(hasattr(openvino, "convert_model"), "openvino.tools.ovc.convert" in sys.modules)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines() == ["['CPU']", f"{not in_worker} {not in_worker}"]

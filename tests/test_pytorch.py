@@ -27,6 +27,7 @@ import torch  # noqa: E402
 
 from wasi_nn.backends import choose_device  # noqa: E402
 from wasi_nn.backends.pytorch.backend import PyTorchBackend, as_devices  # noqa: E402
+from wasi_nn.backends.pytorch.operator_counts import pytorch_operators  # noqa: E402
 from wasi_nn.backends.pytorch.tensors import as_tensor  # noqa: E402
 
 PYTORCH = 3
@@ -59,6 +60,19 @@ def test_a_model_from_bytes_from_a_file_and_from_a_directory(tmp_path: Path, kin
 
 def test_an_exported_program_says_which_torch_made_it() -> None:
     assert wasi_nn.load(RELU["exported program"]).metadata["torch"] == torch.__version__
+
+
+def test_operators_are_counted_without_torch() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU(), torch.nn.ReLU())
+    script = pytorch_operators(memoryview(models.script(module, torch.zeros(1, 2))))
+    assert script is not None
+    assert (script["torch.linear"], script["torch.relu"]) == (1, 2)
+    exported = models.export(module, torch.zeros(1, 2))
+    assert pytorch_operators(memoryview(exported)) == {"aten.linear.default": 1, "aten.relu.default": 2}
+    assert pytorch_operators(memoryview(b"no model")) is None
+    broken = models.tampered(exported, {"models/model.json": b"[" * 100_000})
+    with pytest.raises((ValueError, RecursionError)):
+        pytorch_operators(memoryview(broken))
 
 
 def test_a_directory_with_an_exported_program(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import make_sdk
@@ -11,8 +14,8 @@ import onnx_models
 import pytest
 import sdk_guests
 from conftest import need, need_command
-from sdk_languages import assemblyscript, building, c, rust, table
-from sdk_languages.language import GUESTS as PROGRAMS, SDK, Guest
+from sdk_languages import assemblyscript, building, c, javascript, python, rust, table
+from sdk_languages.language import GUESTS as PROGRAMS, SDK, TASKS, Guest, readme_block
 
 
 def test_the_numbers_of_the_sdks_are_the_hosts() -> None:
@@ -24,7 +27,7 @@ def test_every_folder_is_an_sdk_with_its_examples() -> None:
     assert folders == {language.name for language in make_sdk.LANGUAGES}
     for language in make_sdk.LANGUAGES:
         assert language.numbers
-        assert {guest.program for guest in language.guests} == set(PROGRAMS)
+        assert set(PROGRAMS) <= {guest.program for guest in language.guests} <= {*PROGRAMS, *TASKS}
 
 
 def test_every_word_has_its_numbers() -> None:
@@ -89,7 +92,84 @@ def test_a_failure_is_told_with_its_reason(guest: Guest, photographs: Path) -> N
     assert "not-found" in ran.stderr
 
 
+# What they don't show
+
+
+def test_buffers_freeing_and_refusals_in_python() -> None:
+    ran = sdk_guests.run(python.CHECKING, [], sdk_guests.graphs())
+    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", "")
+    _gave_back(python.CHECKING, ran)
+
+
+def test_an_exception_of_a_guest_in_python_is_told_with_its_place() -> None:
+    ran = sdk_guests.run(python.CHECKING, ["trap"], sdk_guests.graphs())
+    assert (ran.exit_code, ran.stderr.splitlines()[-1]) == (1, "KeyError: 'told with its place'")
+    assert "in mistakes_of_python" in ran.stderr
+    _gave_back(python.CHECKING, ran)
+
+
+def test_arrays_freeing_and_refusals_in_javascript(tmp_path: Path) -> None:
+    (tmp_path / "a-file").write_text("content")
+    ran = sdk_guests.run(javascript.CHECKING, [], sdk_guests.graphs(), tmp_path)
+    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", "")
+    _gave_back(javascript.CHECKING, ran)
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("fail", "a reason\u00e9\n"),
+        ("error", "not-found: no graph is named 'none'"),
+        ("throw", "RangeError: told with its place\n    at "),
+    ],
+    ids=["fail", "error", "throw"],
+)
+def test_an_error_of_a_guest_in_javascript_is_told(how: str, told: str) -> None:
+    ran = sdk_guests.run(javascript.CHECKING, [how], sdk_guests.graphs())
+    assert (ran.exit_code, ran.stdout) == (1, "")
+    assert ran.stderr.startswith(told)
+
+
+def test_the_program_of_the_readme_for_python() -> None:
+    ran = sdk_guests.run(python.README, [], {"net": onnx_models.relu([1, 4])})
+    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", "array('f', [0.5, 0.0, 2.0, 3.0])\n")
+
+
+def test_the_program_of_the_readme_for_javascript(tmp_path: Path) -> None:
+    need_command("npm", "npm")
+    shutil.copytree(javascript.LIBRARY, tmp_path / "wasi-nn")
+    (tmp_path / "readme.js").write_text(readme_block(javascript.FOLDER, "js"))
+    guest = Guest("readme", "component", tmp_path / "readme.wasm", lambda _: None)
+    javascript.build(tmp_path / "readme.js", "guest", guest.file, root=tmp_path)
+    ran = sdk_guests.run(guest, [], {"net": onnx_models.relu([1, 4])})
+    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", "0.5 0 2 3\n")
+
+
 # How they are built
+
+
+def test_the_sdk_for_python_is_typed(tmp_path: Path) -> None:
+    need("componentize_py", "componentize-py")
+    python.write_bindings(tmp_path / "stubs")
+    options = ["--config-file=", "--strict", "--python-version=3.14", f"--cache-dir={tmp_path}"]
+    files = [python.PACKAGE, *sorted(python.EXAMPLES.glob("*.py")), python.FOLDER / "template" / "guest.py"]
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, *map(str, files)],
+        cwd=python.FOLDER,
+        env={**os.environ, "MYPYPATH": str(tmp_path / "stubs")},
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_typescript_takes_the_examples_in_javascript() -> None:
+    need_command("npm", "npm")
+    options = "--noEmit --allowJs --checkJs --strictNullChecks --target esnext --module esnext --lib esnext"
+    files = sorted((javascript.FOLDER / "examples").glob("*.js"))
+    command = ["node", str(javascript.tools() / "tsc"), *options.split(), "--moduleResolution", "bundler"]
+    checked = subprocess.run([*command, *map(str, files)], capture_output=True, text=True)
+    assert (checked.returncode, checked.stdout) == (0, "")
 
 
 def test_the_crate_has_the_wit_of_its_imports() -> None:

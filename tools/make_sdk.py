@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import sys
 
-from sdk_languages import assemblyscript, c, cpp, go, rust
+from sdk_languages import assemblyscript, c, cpp, go, javascript, python, rust
 from sdk_languages.language import Language
 from sdk_languages.table import REPOSITORY
 
-LANGUAGES: tuple[Language, ...] = tuple(it.LANGUAGE for it in (assemblyscript, c, cpp, go, rust))
+LANGUAGES: tuple[Language, ...] = tuple(it.LANGUAGE for it in (assemblyscript, c, cpp, go, javascript, python, rust))
 
 
 def stale_numbers() -> dict[str, str]:
@@ -35,7 +35,7 @@ def build_guests(names: list[str]) -> None:
     if unknown := [name for name in names if name not in known]:
         sys.exit(f"no SDK is named {unknown[0]!r}: there are {', '.join(known)}")
     for name in names or known:
-        for guest in known[name].guests:
+        for guest in {it.file: it for it in known[name].guests}.values():  # some are in one file
             guest.file.parent.mkdir(parents=True, exist_ok=True)
             guest.build(guest.file)
             guest.file.chmod(0o644)

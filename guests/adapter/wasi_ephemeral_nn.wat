@@ -352,9 +352,10 @@
     (local.set $data (call $unless_empty (local.get $data) (local.get $size)))
     (if (i32.load offset=8 (local.get $node)) (then (call $drop_tensor (i32.load offset=8 (local.get $node)))))
     (if (i32.load offset=12 (local.get $node)) (then (call $drop_tensor (i32.load offset=12 (local.get $node)))))
-    (i32.store offset=8 (local.get $node)
-      (call $tensor (global.get $room) (local.get $rank) (local.get $type) (local.get $data) (local.get $size)))
+    ;; First the one that is passed: a host may have its place ready, where the last one was.
     (i32.store offset=12 (local.get $node)
+      (call $tensor (global.get $room) (local.get $rank) (local.get $type) (local.get $data) (local.get $size)))
+    (i32.store offset=8 (local.get $node)
       (call $tensor (global.get $room) (local.get $rank) (local.get $type) (local.get $data) (local.get $size)))
     (i32.store offset=16 (local.get $node) (local.get $data))
     (i32.const 0))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from wasmtime import Module, Store
 
@@ -24,7 +24,6 @@ from wasi_nn.guests.arguments import (
     as_guest_or_compiled,
     as_limits,
     as_requests,
-    require_output,
     require_patterns,
     require_settings,
     run_arguments,
@@ -33,10 +32,10 @@ from wasi_nn.guests.compile_cache import CompileCache, default_directory
 from wasi_nn.guests.compiler import GuestCompiler
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.engine_start import start_wasi
-from wasi_nn.guests.output import Output
 from wasi_nn.guests.running import GuestRuns, RunSettings
 from wasi_nn.guests.runs import Run, RunResult, RunsUnderWay, Work
 from wasi_nn.guests.store_limits import MemoryCounts, new_store
+from wasi_nn.guests.streams import Sink, Stdin, output_of
 from wasi_nn.limits.compute_guard import ComputeGuard, Turns
 from wasi_nn.limits.limits import HostLimits, Limits
 from wasi_nn.limits.usage import Usage
@@ -49,8 +48,6 @@ from wasi_nn.session.session import Session
 from wasi_nn.types import parse_enum
 
 if TYPE_CHECKING:
-    from typing import TextIO
-
     from wasmtime.component import Component
 
     from wasi_nn.guests.directories import Directories
@@ -59,8 +56,6 @@ if TYPE_CHECKING:
     from wasi_nn.loading.registry import Graphs
     from wasi_nn.tracing import CallRecorder
     from wasi_nn.types import ExecutionTarget, GraphEncoding
-
-Result = TypeVar("Result")
 
 _NEVER = 2**62  # epochs until the engine interrupts a guest: more than ever pass
 
@@ -223,7 +218,7 @@ class Host:
         guest = as_guest(guest)
         work: Work[Module | Component] = Work(self.limits)
         self._runs.begin(work, lambda: self._compiler.compile(guest, self.limits, work))
-        return self._result_of(work)
+        return work.result_or_stop()
 
     def _require_made_here(self) -> None:
         if self._forks != forks.count:
@@ -236,7 +231,9 @@ class Host:
         *,
         env: Mapping[str, str] | None = None,
         dirs: Directories | None = None,
-        stdin: bytes | os.PathLike[str] | TextIO | None = None,
+        stdin: Stdin = None,
+        stdout: Sink = None,
+        stderr: Sink = None,
         capture_output: bool = False,
         streams: tuple[int, int] | None = None,
         allow_names: Collection[str] | None = None,
@@ -253,7 +250,7 @@ class Host:
         Raises `GuestError` if the host is closed, if 64 guests that can't be stopped still run, or if the process can
         have no more threads; and `NNError` with `invalid-argument` for arguments that can't be.
         """
-        given = args, env, dirs, stdin, capture_output, streams
+        given = args, env, dirs, stdin, capture_output, streams, stdout, stderr
         more = allow_names, limits, dialect, trace, trace_data, requests
         run, run_guest = self._run_of(guest, *given, *more)
         self._runs.begin(run, run_guest)
@@ -283,9 +280,11 @@ class Host:
         args: Sequence[str],
         env: Mapping[str, str] | None,
         dirs: Directories | None,
-        stdin: bytes | os.PathLike[str] | TextIO | None,
+        stdin: Stdin,
         capture_output: bool,
         streams: tuple[int, int] | None = None,
+        stdout: Sink = None,
+        stderr: Sink = None,
         allow_names: Collection[str] | None = None,
         limits: Limits | None = None,
         dialect: Dialect | str | None = None,
@@ -297,7 +296,6 @@ class Host:
         self._require_made_here()
         guest = as_guest_or_compiled(guest)
         arguments = run_arguments(args, env, dirs, stdin)
-        require_output(capture_output, streams)
         require_patterns(allow_names)
         _require_trace(trace, trace_data)
         served = None if requests is None else GuestRequests(as_requests(requests))
@@ -307,7 +305,7 @@ class Host:
             message = "this host counts no fuel: give Limits.fuel to the Host itself, Host(limits=Limits(fuel=...))"
             raise GuestError(message)
         run = Run(limits)
-        output = Output(limits, streams) if capture_output or streams is not None else None
+        output = output_of(limits, capture_output, streams, stdout, stderr)
         if output is not None:
             run.output, run.take_output = output.kept, output.taken
         title = guest_file.name_of(guest)
@@ -325,7 +323,9 @@ class Host:
         *,
         env: Mapping[str, str] | None = None,
         dirs: Directories | None = None,
-        stdin: bytes | os.PathLike[str] | TextIO | None = None,
+        stdin: Stdin = None,
+        stdout: Sink = None,
+        stderr: Sink = None,
         capture_output: bool = False,
         streams: tuple[int, int] | None = None,
         allow_names: Collection[str] | None = None,
@@ -343,8 +343,13 @@ class Host:
         dirs            the guest's directories: a mapping of paths as the guest sees them to directories of this
                         machine (the command's `--dir` has the two the other way round). A path may be read and
                         written; a `Directory` may be read-only. None: no directories
-        stdin           the guest's standard input: bytes, a `pathlib.Path` of a file, or `sys.stdin` to share this
-                        process's. None: it is empty. A str is an error: it could be either a text or a path
+        stdin           the guest's standard input: bytes, a `pathlib.Path` of a file, a file that is open for bytes,
+                        which is read on another thread, or `sys.stdin` to share this process's. None: it is empty. A
+                        str is an error: it could be either a text or a path
+        stdout, stderr  where the guest's output goes while it runs: a function that gets bytes, or a file that is open
+                        for bytes. It is called on a thread of the engine's, one call at a time and none after the
+                        run, and the guest waits for it. What it raises ends the run, and is raised here. None: as
+                        `capture_output` and `streams` say
         capture_output  whether the guest's output goes into the result. False: it goes to this process's output
         streams         the descriptors for the guest's standard output and error, instead of this process's own
         allow_names     replaces the host's `allow_names` for this run. None: the host's
@@ -362,21 +367,11 @@ class Host:
         `NNError`: with `invalid-argument` for arguments that can't be, such as both `capture_output` and `streams`;
         with `runtime-error` for a trace that can't be written.
         """
-        given = args, env, dirs, stdin, capture_output, streams
+        given = args, env, dirs, stdin, capture_output, streams, stdout, stderr
         more = allow_names, limits, dialect, trace, trace_data, requests
         run, run_guest = self._run_of(guest, *given, *more)
         self._runs.begin(run, run_guest)
-        return self._result_of(run)
-
-    def _result_of(self, work: Work[Result]) -> Result:
-        """Wait for the result of some work; stop the work if the wait is interrupted (Ctrl-C)."""
-        try:
-            return work.wait()
-        except BaseException as interruption:
-            if not (work.has_ended or work.is_given_up):
-                work.stop(f"interrupted by {type(interruption).__name__}")
-                work.wait_for_end()
-            raise
+        return run.result_or_stop()
 
     def close(self) -> None:
         """Stop all running guests, and refuse new ones. Waits at most one second for guests that don't stop.

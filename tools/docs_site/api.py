@@ -15,7 +15,7 @@ from docs_site.pages import REPOSITORY
 _SOURCES = REPOSITORY / "src"
 _DIRECTIVE = re.compile(r"^::: (\S+)$", re.MULTILINE)
 
-TIERS = ("wasi_nn", "wasi_nn.backends", "wasi_nn.tracing", "wasi_nn.ray")
+TIERS = ("wasi_nn", "wasi_nn.backends", "wasi_nn.tracing", "wasi_nn.ray", "wasi_nn.oci")
 """The public modules. Everything else is internal."""
 
 
@@ -25,8 +25,16 @@ def page_of(tier: str) -> str:
 
 
 def public_names(tier: str) -> list[str]:
-    """The public names of a module: what it imports under its own name, `from ... import Name as Name`."""
+    """The public names of a module: those of `__all__` if that is a list, else what the module imports under its own
+    name, `from ... import Name as Name`."""
     tree = ast.parse((_SOURCES / tier.replace(".", "/") / "__init__.py").read_text())
+    for node in tree.body:
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.List)
+            and ast.unparse(node.targets[0]) == "__all__"
+        ):
+            return list(ast.literal_eval(node.value))
     imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
     return [name.asname for node in imports for name in node.names if name.asname == name.name and name.asname]
 

@@ -1,4 +1,5 @@
-"""The links of the built site: each leads to a file that is there, and to an anchor in it."""
+"""The links of the built site: each leads to a file that is there, and to an anchor in it, and a page loads nothing
+from other servers."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ class _Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.links: list[str] = []
+        self.loaded: list[str] = []
         self.anchors: set[str] = set()
         self.feed(text)
 
@@ -21,6 +23,8 @@ class _Page(HTMLParser):
                 continue
             if name in ("href", "src"):
                 self.links.append(value)
+                if tag != "a":
+                    self.loaded.append(value)
             if name == "id" or (tag == "a" and name == "name"):
                 self.anchors.add(value)
 
@@ -29,6 +33,9 @@ def broken(site: Path) -> Iterator[str]:
     """The links of a folder's pages that lead nowhere, one line for each. Other servers aren't asked."""
     parsed = {path: _Page(path.read_text()) for path in sorted(site.rglob("*.html")) if path.name != "404.html"}
     for path, page in parsed.items():
+        for link in dict.fromkeys(page.loaded):
+            if urlsplit(link).netloc:
+                yield f"{path.relative_to(site)}: {link} would be loaded from another server"
         for link in dict.fromkeys(page.links):
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:

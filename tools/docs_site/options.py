@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
+from docs_site.pages import title_of
 from wasi_nn import cli
 
 PAGE = "reference/options.md"
@@ -73,4 +75,4 @@ def _paragraphs(epilog: str) -> Iterator[str]:
 def _escaped(text: str) -> str:
     """A text without marks of Markdown, but with links to the pages that it names."""
     text = re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", text)
-    return re.sub(r"docs/([\w/-]+/)([\w-]+\.md)", r"[\2](../\1\2)", text)
+    return re.sub(r"docs/([\w/-]+\.md)", lambda it: f"[{title_of(PurePosixPath(it[0]))}](../{it[1]})", text)

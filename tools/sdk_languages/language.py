@@ -11,6 +11,8 @@ from sdk_languages.table import REPOSITORY
 SDK = REPOSITORY / "sdk"
 GUESTS = ("classify", "tour", "extensions")
 """The programs that every SDK has in `sdk/LANGUAGE/examples`. sdk/README.md says what they do."""
+TASKS = ("identify", "chat")
+"""Further programs, which some SDKs have."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Guest:
     """A built example of an SDK."""
 
     program: str
-    """One of `GUESTS`."""
+    """One of `GUESTS` or `TASKS`."""
     abi: str
     """`core`, `wasmedge` (core, with WasmEdge's functions) or `component`."""
     file: Path
@@ -49,3 +51,8 @@ class Language:
     """Its files with numbers. Each has a function that gives the whole new text for the present one (empty if there is
     no file yet)."""
     guests: tuple[Guest, ...] = ()
+
+
+def readme_block(folder: Path, language: str) -> str:
+    """The first block of code in this language in a folder's README."""
+    return (folder / "README.md").read_text().partition(f"\n```{language}\n")[2].partition("```")[0]

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from sdk_languages import building, table
-from sdk_languages.language import GUESTS, SDK, Guest, Language
+from sdk_languages.language import GUESTS, SDK, TASKS, Guest, Language
 from sdk_languages.table import Word
 
 CRATE = SDK / "rust"
@@ -175,12 +175,11 @@ def write_component_type() -> None:
 
 
 def _guests() -> Iterator[Guest]:
-    for program in GUESTS:
+    for program in (*GUESTS, *TASKS):
         folder, source = CRATE / "examples", f"examples/{program}.rs"
-        core, wasmedge = program == "classify", program != "classify"
-        if core or program == "tour":
+        if program != "extensions":
             yield Guest(program, "core", folder / f"{program}.wasm", partial(build_module, source, ""))
-        if wasmedge:
+        if program in ("tour", "extensions"):
             build = partial(build_module, source, "wasmedge")
             yield Guest(program, "wasmedge", folder / f"{program}-wasmedge.wasm", build)
         file = folder / f"{program}-component.wasm"

@@ -150,6 +150,14 @@ def tensor_types() -> list[Word]:
     ]
 
 
+def wit_tensor_type(word: Word) -> str:
+    """WIT's own word for a type, such as `FP32` for `f32`."""
+    assert word.wit is not None
+    wit = (REPOSITORY / "guests" / "bridge" / "wasi-nn.wit").read_text()
+    names = wit.partition("enum tensor-type {")[2].partition("}")[0]
+    return names.split(",")[word.wit].strip()
+
+
 def encodings() -> list[Word]:
     """The formats of models, in wasi:nn's order."""
     of_core, of_wasmedge = _first(spec.ENCODINGS), _first(wasmedge.WasmEdgeAbi.encodings)

@@ -1,4 +1,4 @@
-// Files of the guest's directory, and its standard error: AssemblyScript's shim for WASI has no functions for them.
+// Files of the guest's directory, its standard input and error: AssemblyScript's shim for WASI has no functions for them.
 
 // @ts-ignore: decorator
 @external("wasi_snapshot_preview1", "path_open")
@@ -21,6 +21,7 @@ const FOLLOW_LINKS = 1;
 const CHUNK = 65536;
 
 const number: usize = memory.data(4, 4);
+const byte: usize = memory.data(1, 1);
 const buffers: usize = memory.data(8, 4);
 
 /** The content of a file; null if it can't be read. */
@@ -43,6 +44,19 @@ export function readFile(path: string): Uint8Array | null {
   }
   fdClose(file);
   return errno == 0 ? content.slice(0, end) : null;
+}
+
+/** The next line of the standard input, without its end; null after the last one. */
+export function readLine(): string | null {
+  const line: u8[] = [];
+  while (true) {
+    store<u32>(buffers, <u32>byte, 0);
+    store<u32>(buffers, 1, 4);
+    if (fdRead(0, buffers, 1, number) != 0) fail("the standard input can't be read");
+    if (load<u32>(number) == 0 && line.length == 0) return null;
+    if (load<u32>(number) == 0 || load<u8>(byte) == 0x0a) return String.UTF8.decodeUnsafe(line.dataStart, line.length);
+    line.push(load<u8>(byte));
+  }
 }
 
 /** Ends the guest with a message. */

@@ -285,7 +285,7 @@ func (e Encoding) String() string {
 	return "Encoding(" + strconv.Itoa(int(e)) + ")"
 }
 
-// number gives the number in the ABI. Other values have one that no ABI has, for which the host has an error.
+// number gives the number in the ABI. Other values have one that no ABI has: the host has an error for it.
 func (e Encoding) number() uint32 {
 	switch e {
 	case OpenVINO:
@@ -376,7 +376,7 @@ func (t Target) String() string {
 	return "Target(" + strconv.Itoa(int(t)) + ")"
 }
 
-// number gives the number in the ABI. Other values have one that no ABI has, for which the host has an error.
+// number gives the number in the ABI. Other values have one that no ABI has: the host has an error for it.
 func (t Target) number() uint32 {
 	switch t {
 	case CPU:

@@ -32,7 +32,8 @@ def with_names(text: str, names: Mapping[str | None, Sequence[str]]) -> str:
 def _functions(names: Mapping[str | None, Sequence[str]]) -> str:
     graphs = [name for name in names if name is not None]
     longest = max([_DIGITS, *(len(name.encode()) for inputs in names.values() for name in inputs)])
-    numbers = {None: 0, **{name: number for number, name in enumerate(graphs, 1)}}
+    numbers: dict[str | None, int] = {name: number for number, name in enumerate(graphs, 1)}
+    numbers[None] = 0
     found = "".join(
         f"    (if (i32.eq (local.get $length) (i32.const {len(graph.encode())})) (then\n{_compared(graph)}"
         f"      (return (i32.const {numbers[graph]}))))\n"

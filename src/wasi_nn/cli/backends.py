@@ -92,6 +92,8 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
         cells.append((row["encoding"], row["runtime"], version, *(row["devices"].get(it, "-") for it in TARGETS)))
     print(*table(cells, width=width), sep="\n")
     missing = {row["runtime"]: row["install"] for row in rows if row["install"]}
+    if all(row["install"] for row in rows if row["devices"] != {"cpu": "remote"}):
+        print(hanging("no runtime is installed yet: pip install 'wasi-nn[onnx]' is a good first one", width))
     for runtime, install in missing.items():
         is_broken = install.startswith(_BROKEN)
         print(hanging(f"{runtime} {install}" if is_broken else f"{runtime} isn't installed: {install}", width))

@@ -19,7 +19,7 @@ zsh with a folder of its own:
 
 In ~/.zshrc, zsh also needs: fpath+=~/.zfunc; autoload -Uz compinit; compinit
 """
-_FILES = ("FILE", "LIST", "GUEST", "INPUT", "MODEL")
+_FILES = ("FILE", "LIST", "GUEST", "INPUT", "MODEL", "OTHER", "OUT")
 _DIRECTORIES = ("DIR", "DIRECTORY", "HOST[::GUEST][:ro]", "ENCODING::DIR")
 
 

@@ -33,8 +33,8 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
         "component",
         usage=f"{PROGRAM} component [OPTIONS] GUEST",
         help="make a component of a guest that is a core module",
-        description="Make a component of a guest that is a core module, for hosts that have only\ncomponents. It imports "
-        "wasi:nn instead of wasi_ephemeral_nn.",
+        description="Make a component of a guest that is a core module, for hosts that have only\ncomponents. "
+        "It imports wasi:nn instead of wasi_ephemeral_nn.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -140,8 +140,8 @@ def _names(options: argparse.Namespace) -> Mapping[str | None, Sequence[str]]:
     model that can't be loaded."""
     names: dict[str | None, Sequence[str]] = {}
     registry = graph_options.registry(options, graph_options.rules(options))
-    for graph in registry:
-        names[graph] = [it.name for it in registry.get(graph).inputs]
+    for name in registry:
+        names[name] = [it.name for it in registry.get(name).inputs]
     for text in options.inputs:
         before, equals, after = text.rpartition("=")
         graph = before if equals else None

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from wasi_nn.cli import FAILURE, PROGRAM, UsageError, graph_options, json_output
+from wasi_nn.cli.steps import report_steps
 
 if TYPE_CHECKING:
     from wasi_nn.cli.parser import Parser
@@ -42,11 +43,10 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """List the graphs; returns the exit code."""
-    from wasi_nn.cli.table import Columns, terminal_width
-
     if not (options.graphs or options.graph or options.nn_graph or options.nn_preload):
         raise UsageError("there are no graphs to list: name some by --graphs FILE or --graph NAME=PATH")
     rules = graph_options.rules(options)
+    report_steps()
     registry = graph_options.registry(options, rules)
     rows = [_row(name, registry.named(name), is_isolated=bool(rules.isolate)) for name in registry]
     if options.json:
@@ -54,13 +54,20 @@ def main(options: argparse.Namespace) -> int:
             rows = [row | _check(registry, row["name"]) for row in rows]
         json_output.print_json(rows)
     else:
+        from wasi_nn.cli.colours import Colours
+        from wasi_nn.cli.table import Columns, terminal_width
+
         longest = [_LONGEST] if options.check else []
         columns = Columns([_HEADINGS, *map(_cells, rows), *longest], width=terminal_width())
         print(*columns.lines([_HEADINGS]))
+        red = Colours().painted(_FAILED, "red")
         for place, row in enumerate(rows):
             if options.check:
                 rows[place] = row | _check(registry, row["name"])
-            print(*columns.lines([_cells(rows[place])]), sep="\n", flush=True)  # each as soon as it is known
+            lines = "\n".join(columns.lines([_cells(rows[place])]))
+            print(
+                lines.replace(_FAILED, red, 1) if "error" in rows[place] else lines, flush=True
+            )  # as soon as it is known
     return FAILURE if any("error" in row for row in rows) else 0
 
 
@@ -140,6 +147,7 @@ def _zeros(graph: Graph) -> dict[str, Any] | None:
 _HEADINGS = ("graph", "encoding", "runtime", "device", "model")
 _LONGEST = ("", "tensorflowlite", "ai_edge_litert", "cuda:0", "")  # names that a check may find
 
+_FAILED = "FAILED"
 _DIGITS_SHOWN = 12  # of a sha256: --json has all of them
 
 
@@ -160,7 +168,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         settings.append(f"max-delay={row['max_delay']:g}")
     model = f"{paths} ({', '.join(settings)})" if settings else paths
     if "error" in row:
-        model += f": FAILED: {row['error']}"
+        model += f": {_FAILED}: {row['error']}"
     elif "load_ms" in row:
         model += f": loaded in {row['load_ms']} ms, " + (row.get("why") or f"ran in {row['run_ms']} ms")
     return (

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import PROGRAM, UsageError, extension_options, graph_options, limit_options, registry_options
+from wasi_nn.cli import UsageError, extension_options, graph_options, limit_options, registry_options
+from wasi_nn.cli.steps import report_steps
 
 if TYPE_CHECKING:
     from wasi_nn.guests.directories import Directory
@@ -56,13 +55,6 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compile the guest, even if its compiled code is cached, and don't cache it",
     )
-
-
-def report_steps() -> None:
-    """Have the log on stderr: warnings, and on a terminal also slow steps, such as compiling."""
-    logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
-    if sys.stderr.isatty():
-        logging.getLogger("wasi_nn").setLevel(logging.INFO)
 
 
 def host(options: argparse.Namespace, limits: Limits, totals: HostLimits) -> Host:

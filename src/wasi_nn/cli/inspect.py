@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from wasi_nn.cli import ENCODINGS, PROGRAM, TARGETS, UsageError, graph_options, json_output, registry_options
+from wasi_nn.cli.steps import report_steps
 from wasi_nn.cli.table import Columns, hanging, table, terminal_width
 from wasi_nn.settings import how_to_set_option
 
@@ -65,12 +66,14 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     registry_options.add(parser)
     json_output.add_option(parser)
     parser.add_argument("--html", metavar="OUT", help="write a page of a model for browsers that needs no other file")
-    parser.first_options = ("--encoding", "--target", "--runtime", "--option", "--json")
+    parser.first_options = ("--encoding", "--target", "--runtime", "--option", "--json", "--html")
     parser.set_defaults(main=main, module="wasi_nn.guests.inspection")
 
 
 def main(options: argparse.Namespace) -> int:
     """Show the model or the guest; returns the exit code."""
+    if options.json and options.html:
+        raise UsageError("--json and --html: give one of them")
     if len(options.model) == 1:
         options.model = [registry_options.file_of(options.model[0], options)]
     if len(options.model) == 1 and _is_guest(options.model[0]):
@@ -82,6 +85,7 @@ def main(options: argparse.Namespace) -> int:
     from wasi_nn.loading.named_graph import NamedGraph
     from wasi_nn.loading.registry import Registry
 
+    report_steps()
     source = options.model[0] if len(options.model) == 1 else options.model
     named = NamedGraph(source, options.encoding, options.target)
     for text in options.option:
@@ -104,7 +108,8 @@ def main(options: argparse.Namespace) -> int:
             "inputs": [_as_json(info) for info in graph.inputs],
             "outputs": None if graph.outputs_vary else [_as_json(info) for info in graph.outputs],
             "metadata": graph.metadata,
-            operators.noun if operators else "operators": dict(operators.counts) if operators else None,
+            **dict.fromkeys(("operators", "tensor_types")),
+            **({} if operators is None else {operators.key: operators.counts}),
         }
         json_output.print_json(description)
         return 0
@@ -192,7 +197,13 @@ def _show_guest(options: argparse.Namespace) -> int:
             print(heading)
             for imported in imports:
                 print(f"  {printable(imported)}")
-    print("runs here" if not report.problems else "does not run here")
+    from wasi_nn.cli.colours import Colours
+
+    colours = Colours()
+    if report.problems:
+        print(colours.painted("does not run here", "red"))
+    else:
+        print(colours.painted("runs here", "green"))
     for problem in report.problems:
         print(hanging(f"  it {printable(problem)}", width))
     return 0

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wasi_nn.cli.map_results import Results
     from wasi_nn.cli.parser import Parser
     from wasi_nn.mapping.guest_map import GuestMap, Item
+    from wasi_nn.tracing import Trace
 
 _FIRST = (
     *("--graph", "--graphs", "--dir", "--output", "--resume", "--retry-failed"),
@@ -79,6 +80,10 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     )
     results.add_argument("--max-failures", type=limit_options.count, metavar="N", help="stop after so many failures")
     results.add_argument("--quiet", action="store_true", help="show neither progress nor a summary on stderr")
+    results.add_argument(
+        "--trace", metavar="FILE", help="record the nn calls of all items in a trace, each item as a run of its own"
+    )
+    results.add_argument("--trace-data", action="store_true", help="also record models, inputs and outputs")
     host_options.add(parser)
     host_options.add_limits(parser)
     parser.add_argument("guest", metavar="GUEST", help="a .wasm or .wat file, or oci://HOST/NAME:TAG")
@@ -108,6 +113,8 @@ def main(options: argparse.Namespace) -> int:
         raise UsageError("--resume needs --output FILE")
     if options.retry_failed and not options.resume:
         raise UsageError("--retry-failed needs --resume")
+    if options.trace_data and not options.trace:
+        raise UsageError("--trace-data needs --trace FILE")
     from wasi_nn.cli.map_inputs import Inputs
     from wasi_nn.cli.map_results import Results
     from wasi_nn.mapping.guest_map import GuestMap
@@ -124,12 +131,20 @@ def main(options: argparse.Namespace) -> int:
         keep(host)
     options.guest = registry_options.file_of(options.guest, options)
     counts, began = _Counts(), time.monotonic()
-    with Results(options.output, resumes=options.resume) as results:
+    with Results(options.output, resumes=options.resume) as results, _trace(options) as trace:
         if results.mended:
             print(f"{PROGRAM}: {options.output}: dropped the last line, which was torn", file=sys.stderr)
         items = _items(inputs, results, counts, retries=options.retry_failed)
         guest_map = GuestMap(
-            host, options.guest, items, options.args, jobs=jobs, ordered=not options.unordered, env=env, dirs=dirs
+            host,
+            options.guest,
+            items,
+            options.args,
+            jobs=jobs,
+            ordered=not options.unordered,
+            env=env,
+            dirs=dirs,
+            trace=trace,
         )
         with closing(guest_map), _stopped_by_signals(guest_map) as signals:
             first = _write(options, guest_map, results, counts, inputs.count)
@@ -140,6 +155,15 @@ def main(options: argparse.Namespace) -> int:
     if signals:
         return 128 + signals[0]
     return FAILURE if counts.failed or counts.failed_before else 0
+
+
+def _trace(options: argparse.Namespace) -> AbstractContextManager[Trace | None]:
+    """The trace of all items, if the options ask for one."""
+    if not options.trace:
+        return nullcontext()
+    from wasi_nn.tracing import Trace
+
+    return Trace(options.trace, data=options.trace_data, title="wasi-nn map", runs=True)
 
 
 def _items(inputs: Inputs, results: Results, counts: _Counts, *, retries: bool) -> Iterator[Item]:

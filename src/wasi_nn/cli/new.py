@@ -96,9 +96,11 @@ def _make(language: str, directory: Path, folder: Path, languages: Path) -> None
 
     project = PROJECTS[language]
     files = {directory / "colours.onnx": folder / "example" / "colours.onnx"}
-    for source, place in {f"{language}/template": ".", **project.vendored}.items():
+    for source, place in {project.template or f"{language}/template": ".", **project.vendored}.items():
         origin = languages / source
         for file in [origin] if origin.is_file() else sorted(path for path in origin.rglob("*") if path.is_file()):
+            if file.parent.name == "__pycache__":  # pip compiles the SDK for Python when it installs it
+                continue
             files[directory / place / file.relative_to(origin)] = file
     for destination, file in files.items():
         destination.parent.mkdir(parents=True, exist_ok=True)

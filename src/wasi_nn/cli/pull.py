@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import PROGRAM, host_options, json_output, registry_options
+from wasi_nn.cli import PROGRAM, json_output, registry_options
+from wasi_nn.cli.steps import report_steps
 
 if TYPE_CHECKING:
     from wasi_nn.cli.parser import Parser
@@ -43,7 +44,7 @@ def main(options: argparse.Namespace) -> int:
     from wasi_nn.errors import printable
     from wasi_nn.oci import pull_files
 
-    host_options.report_steps()
+    report_steps()
     paths = pull_files(options.reference, options.directory, **registry_options.settings(options))
     if options.json:
         json_output.print_json({"files": [str(path) for path in paths]})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.cli import FAILURE, PROGRAM, graph_options, json_output
+from wasi_nn.cli import FAILURE, PROGRAM, UsageError, graph_options, json_output
+from wasi_nn.cli.steps import report_steps
 
 if TYPE_CHECKING:
     from wasi_nn.tracing.replay import Replayed
@@ -51,15 +52,15 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def main(options: argparse.Namespace) -> int:
     """Replay the trace; returns the exit code."""
-    import logging
-
+    if options.json and options.html:
+        raise UsageError("--json and --html: give one of them")
     from wasi_nn.cli.table import hanging, terminal_width
     from wasi_nn.tracing.replay import replay
 
     width = terminal_width()
     rules = graph_options.rules(options)
     graphs = graph_options.registry(options, rules)
-    logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
+    report_steps()
     replayed = replay(
         options.trace,
         graphs,

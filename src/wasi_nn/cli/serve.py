@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.cli import PROGRAM, UsageError, graph_options, json_output
 from wasi_nn.cli.limit_options import count, seconds, size
+from wasi_nn.cli.steps import report_steps
 
 if TYPE_CHECKING:
     from wasi_nn.cli.parser import Parser
@@ -142,7 +142,7 @@ def main(options: argparse.Namespace) -> int:
         raise UsageError("there are no graphs to serve: name some by --graphs FILE or --graph NAME=PATH")
     settings = _settings(options)
     registry = graph_options.registry(options, graph_options.rules(options))
-    logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.WARNING)
+    report_steps()
     from wasi_nn.serving.event_loop import loop_factory
     from wasi_nn.serving.server import Server
     from wasi_nn.serving.telemetry import set_up_by_environment

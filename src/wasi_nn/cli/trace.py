@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import FAILURE, PROGRAM, UsageError
+from wasi_nn.cli import FAILURE, PROGRAM, UsageError, json_output
 
 if TYPE_CHECKING:
     from wasi_nn.tracing.trace_comparison import TraceComparison
 
 _EPILOG = """\
 CALL is a call's number in the table. Where a call has several tensors, it is
-NUMBER:NAME, or NUMBER:input.NAME and NUMBER:output.NAME.
+NUMBER:NAME, or NUMBER:input.NAME and NUMBER:output.NAME. With the files of
+the example that wasi-nn sdk names:
 
+  wasi-nn run --trace t.json --trace-data --graph colours=colours.onnx \\
+      --dir . classify.wasm --graph colours --labels colours.txt apple.ppm
   wasi-nn trace t.json
   wasi-nn trace t.json --dump 3 input.npy
-  wasi-nn trace right.json --compare wrong.json
+  wasi-nn trace t.json --compare t.json
   wasi-nn trace t.json --html t.html
 """
 
@@ -33,7 +36,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    json_output.add_option(parser)
     parser.add_argument(
         "--dump",
         nargs=2,
@@ -56,6 +59,8 @@ def main(options: argparse.Namespace) -> int:
     """Show the trace; returns the exit code."""
     if options.dump and (options.compare or options.json or options.html):
         raise UsageError("--dump writes a tensor: leave --compare, --json and --html out")
+    if options.json and options.html:
+        raise UsageError("--json and --html: give one of them")
     if (options.rtol is not None or options.atol is not None) and not options.compare:
         raise UsageError("--rtol and --atol are for --compare OTHER")
     if options.dump:
@@ -116,8 +121,7 @@ def _print_comparison(comparison: TraceComparison) -> None:
 
 
 def _print_json_of(comparison: TraceComparison) -> None:
-    import json
     from dataclasses import asdict
 
     facts = asdict(comparison) | {"ratio": comparison.ratio, "compute_ratio": comparison.compute_ratio}
-    print(json.dumps(facts, indent=2))
+    json_output.print_json(facts)

@@ -30,6 +30,8 @@ def print_table(path: str) -> None:
             print(line)
         for line in chain.from_iterable(columns.lines([_cells(call, has_runs)]) for call in each):
             print(line)
+        if not first:
+            print("no nn calls")
         for run in calls.runs.values():
             print(hanging(_line_of(run, named=len(calls.runs) > 1), width))
         if reader.cut_short:

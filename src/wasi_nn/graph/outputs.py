@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -34,15 +35,21 @@ class Outputs(list["Array"]):
 
 
 class NamedOutputs(Outputs):
-    """The earlier form of `Outputs.named(pairs)`."""
+    """The earlier form of `Outputs.named(pairs)`, with a `DeprecationWarning`."""
 
     def __init__(self, named: Iterable[tuple[str, Array]]) -> None:
+        _warn("NamedOutputs", "Outputs.named(pairs)")
         outputs = Outputs.named(named)
         super().__init__(outputs, outputs.infos)
 
 
 class EndedEarly(Outputs):
-    """The earlier form of `Outputs(arrays, context_full=True)`."""
+    """The earlier form of `Outputs(arrays, context_full=True)`, with a `DeprecationWarning`."""
 
     def __init__(self, arrays: Iterable[Array]) -> None:
+        _warn("EndedEarly", "Outputs(arrays, context_full=True)")
         super().__init__(arrays, context_full=True)
+
+
+def _warn(name: str, instead: str) -> None:
+    warnings.warn(f"wasi_nn.{name} is deprecated: use wasi_nn.{instead}", DeprecationWarning, stacklevel=3)

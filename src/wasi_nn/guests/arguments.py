@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -22,23 +23,21 @@ from wasi_nn.arguments import (
     shown,
     wrong_argument,
 )
-from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.guests.directories import Directory
 from wasi_nn.limits.limits import HostLimits, Limits
 from wasi_nn.loading.rules import as_isolation, as_rules
 from wasi_nn.session.policy import as_patterns
 
 if TYPE_CHECKING:
-    from typing import TextIO
-
     from wasmtime.component import Component
 
     from wasi_nn.guests.directories import Directories
     from wasi_nn.guests.guest_file import Guest
+    from wasi_nn.guests.streams import Stdin
     from wasi_nn.session.guest_requests import GuestRequest
 
 _GUEST = "the path of a .wasm or .wat file, or the bytes of either"
-_STDIN = "bytes, a pathlib.Path, sys.stdin or None"
+_STDIN = "bytes, a pathlib.Path, a file that is open for bytes, sys.stdin or None"
 
 
 def require_settings(limits: Any = None, totals: Any = None, rules: Any = None, isolate: Any = None) -> None:
@@ -93,7 +92,7 @@ class RunArguments:
     args: list[str]
     env: Mapping[str, str]
     dirs: Directories
-    stdin: bytes | os.PathLike[str] | TextIO | None
+    stdin: Stdin
 
 
 def run_arguments(args: Any, env: Any, dirs: Any, stdin: Any) -> RunArguments:
@@ -136,31 +135,16 @@ def _guest_path(path: Any) -> str:
 def _stdin(stdin: Any) -> Any:
     if stdin is None or isinstance(stdin, os.PathLike) or stdin is sys.stdin:
         return stdin
+    if isinstance(stdin, io.TextIOBase):
+        raise wrong_argument("stdin", f"{_STDIN}: open the file with mode 'rb'", stdin)
+    if callable(getattr(stdin, "read", None)):
+        return stdin
     if isinstance(stdin, str):
         message = f"{_STDIN}: b'...' for text, pathlib.Path('...') for a file"
         raise wrong_argument("stdin", message, stdin)
     return as_bytes("stdin", stdin, _STDIN)
 
 
-def require_output(capture_output: Any, streams: Any) -> None:
-    """Require one destination for the guest's output."""
-    captured = as_flag("capture_output", capture_output)
-    if streams is None:
-        return
-    if captured:
-        raise _wrong("capture_output and streams can't be given together: output goes to the result, or to descriptors")
-    if not (isinstance(streams, tuple | list) and len(streams) == 2 and all(map(_is_descriptor, streams))):
-        raise wrong_argument("streams", "two descriptors, for the standard output and error", streams)
-
-
-def _is_descriptor(value: object) -> bool:
-    return type(value) is int and value >= 0
-
-
 def require_patterns(allow_names: Any) -> None:
     """Require names of graphs, or None."""
     as_patterns("allow_names", allow_names)
-
-
-def _wrong(message: str) -> NNError:
-    return NNError(ErrorCode.INVALID_ARGUMENT, message)

@@ -126,9 +126,13 @@ def run_linked(name: str, start: Callable[[], int], session: Session, wasi: Wasi
 def _run_to_end(name: str, start: Callable[[], int], session: Session, wasi: Wasi, clock: RunClock) -> RunResult:
     output = wasi.output or Output(session.limits)
     output.stop = clock.stop
+    if wasi.feed is not None:
+        wasi.feed.stop, clock.end_input = clock.stop, wasi.feed.end
+        wasi.feed.start()
     try:
         exit_code = start()
     except (Trap, WasmtimeError) as error:
+        wasi.end_streams()
         if session.interruption is not None:
             raise session.interruption from None
         if isinstance(error, ExitTrap):
@@ -140,8 +144,9 @@ def _run_to_end(name: str, start: Callable[[], int], session: Session, wasi: Was
             if isinstance(failure, GuestTrap):
                 failure.stdout, failure.stderr = output.kept()
             raise failure from None
-    if output.excess:
-        trap = GuestTrap(output.excess)
+    wasi.end_streams()
+    if output.excess or clock.input_ended:
+        trap = GuestTrap(output.excess or clock.input_ended)
         trap.stdout, trap.stderr = output.kept()
         raise trap
     return RunResult(exit_code, *output.kept())

@@ -1,4 +1,4 @@
-"""A guest's standard output and error: captured, or passed on to descriptors, within a limit."""
+"""A guest's standard output and error: captured, or passed on to descriptors or functions, within a limit."""
 
 from __future__ import annotations
 
@@ -23,39 +23,67 @@ _LONGEST_WAIT = 1.0  # seconds at the end of this process, such as for a guest t
 _in_engine: WeakSet[Callable[[bytes], int | None]] = WeakSet()
 
 
-class Output:
-    """A guest's output, up to `Limits.output_bytes`. It is captured, or passed on to two descriptors (`streams`)."""
+Target = int | Callable[[bytes], object] | None
+"""Where a stream of a guest goes: to a descriptor, to a function, or (None) into the result."""
 
-    def __init__(self, limits: Limits, streams: tuple[int, int] | None = None) -> None:
+
+class Output:
+    """A guest's output, up to `Limits.output_bytes`. Each of its two streams is captured, or passed on to a descriptor
+    or a function (`streams`)."""
+
+    def __init__(self, limits: Limits, streams: tuple[Target, Target] = (None, None)) -> None:
         self.excess = ""
         """Why the guest is stopped, once it has written more than the limit; empty before."""
+        self.failure: BaseException | None = None
+        """What a function raised that got the output, which ends the run."""
         self.stop: Callable[[str], None] = lambda _: None
-        """Stops the guest; called with `excess`."""
+        """Stops the guest; called with `excess`, or with a reason once there is a `failure`."""
         self._limits = limits
         self._streams = streams
         self._left = _most(limits)
         self._kept = bytearray(), bytearray()
         self._lock = threading.Lock()  # text of an isolated graph arrives on another thread than the guest's output
+        self._calling = threading.Lock()  # held while a function gets output: one call at a time
+        self._has_ended = False
 
     def write(self, stream: int, content: bytes) -> int | None:
         """Write to a stream, 0 or 1. Returns None, or a negative error number, because the engine, which calls this
         method, can't handle exceptions."""
+        target = self._streams[stream]
         with self._lock:
             accepted = content if len(content) <= self._left else content[: int(self._left)]
             self._left -= len(accepted)
-            if self._streams is None:
+            if target is None:
                 self._kept[stream].extend(accepted)
-        if self._streams is not None:
+        if isinstance(target, int):
             try:
-                write_all(self._streams[stream], accepted)
+                write_all(target, accepted)
             except OSError as error:
                 return -(error.errno or errno.EIO)
+        elif target is not None and not self._call(target, accepted):
+            return -errno.EIO
         if accepted is content:
             return None
         how = how_to_raise(self._limits, "output_bytes")
         self.excess = f"it wrote more than {self._limits.output_bytes} bytes of output ({how})"
         self.stop(self.excess)
         return -errno.EFBIG
+
+    def _call(self, function: Callable[[bytes], object], content: bytes) -> bool:
+        """Give output to a function; returns False once one has failed."""
+        with self._calling:
+            if self.failure is None and content and not self._has_ended:
+                try:
+                    function(content)
+                except BaseException as error:
+                    self.failure = error
+                    self.stop("its output can't be passed on")
+            return self.failure is None
+
+    def end(self) -> None:
+        """Wait for a call of a function that is under way, and make no more: the run is over."""
+        with self._calling:
+            self._has_ended = True
 
     def for_engine(self, stream: int) -> Callable[[bytes], int | None]:
         """A function with which the engine writes to a stream. This process doesn't end before the engine has dropped
@@ -66,13 +94,14 @@ class Output:
 
     @property
     def is_passed_on(self) -> bool:
-        """Whether the output goes to descriptors, and isn't captured."""
-        return self._streams is not None
+        """Whether output goes to descriptors."""
+        return any(isinstance(target, int) for target in self._streams)
 
     @property
     def terminals(self) -> frozenset[int]:
         """The guest's descriptors, of 1 and 2, whose output goes to a terminal."""
-        return frozenset(number for number, target in enumerate(self._streams or (), 1) if os.isatty(target))
+        targets = enumerate(self._streams, 1)
+        return frozenset(number for number, target in targets if isinstance(target, int) and os.isatty(target))
 
     def open_in_engine(self, stream: int, open_path: Callable[[str], None]) -> bool:
         """Let the engine open the descriptor of a stream and write to it directly, twenty times as fast as `write`.
@@ -80,10 +109,11 @@ class Output:
         `open_path` opens a path in the engine. Returns False if the engine can't: it would write to a file from the
         start, not at the descriptor's position, and it doesn't count output against the limit.
         """
-        if self._streams is None or self._left < inf:
+        target = self._streams[stream]
+        if not isinstance(target, int) or self._left < inf:
             return False
-        path = f"/proc/self/fd/{self._streams[stream]}"
-        kind = os.fstat(self._streams[stream]).st_mode
+        path = f"/proc/self/fd/{target}"
+        kind = os.fstat(target).st_mode
         reader = None
         try:
             if stat.S_ISFIFO(kind):  # without a reader, opening it would wait for one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from math import inf
 
 from wasmtime import Engine, Store
@@ -22,6 +23,10 @@ class RunClock:
         self._engine = engine
         self._limits = limits
         self._guard = guard
+        self.end_input: Callable[[], None] | None = None
+        """Wakes a guest that waits for input, when its time is over."""
+        self.input_ended = ""
+        """Why the guest's input was ended, once it was: the guest may take that for the end of its input."""
         self._stopped = ""
         self._until = guard.run_until
         self._time = inf if limits.guest_time is None else limits.guest_time
@@ -52,6 +57,14 @@ class RunClock:
 
     def _ring(self) -> None:
         epochs.raise_epoch(self._engine)
+        if self.end_input is not None:
+            reason = self._stopped or (self._too_long() if time.monotonic() >= self._until else "")
+            if reason:
+                self.input_ended = reason
+                self.end_input()
+
+    def _too_long(self) -> str:
+        return f"it ran longer than {self._limits.run_time:g} s ({how_to_raise(self._limits, 'run_time')})"
 
     def _why_trap(self) -> str:
         """Why the guest must trap now; empty if it may go on."""
@@ -59,7 +72,7 @@ class RunClock:
             return self._stopped
         now = time.monotonic()
         if now >= self._until:
-            return f"it ran longer than {self._limits.run_time:g} s ({how_to_raise(self._limits, 'run_time')})"
+            return self._too_long()
         left = self._time - (time.thread_time() - self._began - self._guard.computing)
         if left <= 0:
             how = how_to_raise(self._limits, "guest_time")

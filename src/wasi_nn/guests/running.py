@@ -95,7 +95,8 @@ class GuestRuns:
         guard = ComputeGuard(limits, self._turns)
         guard.run_until = run.until
         try:
-            with closing(GuestFiles(arguments.dirs)) as files_of_guest, settings.new_session(guard) as session:
+            files_of_guest = GuestFiles(arguments.dirs)
+            with closing(wasi), closing(files_of_guest), settings.new_session(guard) as session:
                 for began, ended in compile_times:
                     session.note_phase("compile", began, ended, {"cached": not recorder.compiles})
                 session.text_sink = wasi.write_stdout

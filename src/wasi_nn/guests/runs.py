@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 from wasi_nn.arguments import as_number, require_kind
 from wasi_nn.errors import GuestError, GuestStopped, GuestTrap, one_line
 from wasi_nn.guests.run_stats import RunStats, StatsRecorder
+from wasi_nn.guests.streams import StreamFailed
 from wasi_nn.limits.limits import Limits, how_to_raise
 from wasi_nn.process.threads import Call
 
@@ -132,6 +133,16 @@ class Work(Generic[Result]):
             raise self._abandoned()
         raise TimeoutError(f"the guest is still running after {timeout:g} s")
 
+    def result_or_stop(self) -> Result:
+        """Wait for the result; stop the task if the wait is interrupted (Ctrl-C)."""
+        try:
+            return self.wait()
+        except BaseException as interruption:
+            if not (self.has_ended or self.is_given_up):
+                self.stop(f"interrupted by {type(interruption).__name__}")
+                self.wait_for_end()
+            raise
+
     def wait_for_end(self) -> None:
         """Wait until the guest has ended or is abandoned."""
         self._wait_until(inf)
@@ -149,6 +160,8 @@ class Work(Generic[Result]):
                 assert self._call is not None  # it has ended
                 try:
                     self._results.append(self._call.result())
+                except StreamFailed as error:
+                    self._failure = error.failure
                 except BaseException as error:
                     if isinstance(error, GuestTrap):
                         error.stats = self.recorder.stats()

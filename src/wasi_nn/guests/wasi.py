@@ -27,12 +27,12 @@ from wasi_nn.guests import terminals
 from wasi_nn.guests.directories import Directories, c_string, preopen
 from wasi_nn.guests.open_files import OpenFiles
 from wasi_nn.guests.output import STDERR, STDOUT, Output, write_all
+from wasi_nn.guests.stdin import StdinFeed
+from wasi_nn.guests.streams import Stdin, StreamFailed
 from wasi_nn.limits.limits import Limits
 from wasi_nn.process.threads import require_threads
 
 if TYPE_CHECKING:
-    from typing import TextIO
-
     from wasmtime.component import Component, Linker as ComponentLinker
 
 
@@ -63,7 +63,7 @@ class Wasi:
         argv: Sequence[str],
         env: Mapping[str, str],
         dirs: Directories,
-        stdin: bytes | os.PathLike[str] | TextIO | None,
+        stdin: Stdin,
         output: Output | None,
         limits: Limits,
     ) -> None:
@@ -71,6 +71,8 @@ class Wasi:
         """The argument of `proc_exit`; None if the guest hasn't called it."""
         self.output = output
         """Receives the guest's output; None if the output goes to this process's own standard output and error."""
+        self.feed: StdinFeed | None = None
+        """Feeds the guest's standard input, if it comes from a file of Python's; begins with the run."""
         self._limits = limits
         self._counts_files = bool(dirs)  # even without a limit, because some descriptors are reserved for the host
         self._terminals = frozenset[int]() if output is None else output.terminals
@@ -80,10 +82,10 @@ class Wasi:
         if dirs or (stdin is not None and stdin is sys.stdin):
             require_threads(1)  # the engine starts one at the first read, and ends the process if it can't
         preopen(config, dirs)
-        self._connect_stdin(config, stdin)
         self._connect_output(config)
+        self._connect_stdin(config, stdin)
 
-    def _connect_stdin(self, config: WasiConfig, stdin: bytes | os.PathLike[str] | TextIO | None) -> None:
+    def _connect_stdin(self, config: WasiConfig, stdin: Stdin) -> None:
         if isinstance(stdin, bytes):
             _set_stdin_bytes(config, stdin)
         elif isinstance(stdin, os.PathLike):
@@ -97,6 +99,30 @@ class Wasi:
                 raise GuestError(f"the guest's standard input {os.fspath(stdin)} can't be read") from error
         elif stdin is not None and stdin is sys.stdin:
             config.inherit_stdin()
+        elif stdin is not None:
+            require_threads(2)  # one of the engine's, and one that reads the file
+            self.feed = feed = StdinFeed(stdin)  # type: ignore[arg-type]  # `run_arguments` has checked it
+            try:
+                config.stdin_file = feed.path
+            except WasmtimeError as error:
+                feed.end()
+                raise GuestError("the guest's standard input can't be opened: no files are left") from error
+            finally:
+                feed.close_theirs()
+
+    def close(self) -> None:
+        """End the guest's input, after the run."""
+        if self.feed is not None:
+            self.feed.end()
+
+    def end_streams(self) -> None:
+        """End the streams of the caller's own, after the guest's end. What a function raised that got the output, or a
+        file that was the input, is raised in a `StreamFailed`."""
+        if self.output is not None:
+            self.output.end()
+        for stream in (self.output, self.feed):
+            if stream is not None and stream.failure is not None:
+                raise StreamFailed(stream.failure)
 
     def _connect_output(self, config: WasiConfig) -> None:
         if self.output is None or self.output.is_passed_on:

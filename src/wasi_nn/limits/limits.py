@@ -9,7 +9,6 @@ from wasi_nn.arguments import plain, shown
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.settings import how_to_set
 
-_GIB = 2**30
 LARGEST = 2**63  # the largest limit that the engine takes
 
 
@@ -37,16 +36,16 @@ class Limits:
     Raises `NNError` with `invalid-argument` for a value that isn't positive.
     """
 
-    guest_memory: int | None = 2 * _GIB
+    guest_memory: int | None = 2 * 2**30
     guest_time: float | None = 600.0
     fuel: int | None = None
     compute_time: float | None = 600.0
     run_time: float | None = 3600.0
     compile_time: float | None = 120.0
-    compile_memory: int | None = 4 * _GIB
+    compile_memory: int | None = 4 * 2**30
     load_time: float | None = 60.0
-    model_bytes: int | None = _GIB
-    tensor_bytes: int | None = _GIB
+    model_bytes: int | None = 2**30
+    tensor_bytes: int | None = 2**30
     graphs: int | None = 64
     workers: int | None = 8
     contexts: int | None = 256

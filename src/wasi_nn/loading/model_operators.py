@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from wasi_nn.backends.ggml.tensor_types import tensor_types
+from wasi_nn.backends.ggml.tensor_types import header_texts, tensor_types
 from wasi_nn.backends.onnx.operator_counts import onnx_operators
 from wasi_nn.backends.openvino.operator_counts import openvino_operators
 from wasi_nn.backends.pytorch.operator_counts import pytorch_operators
@@ -29,21 +29,29 @@ _MOST_NAMES = 10_000
 
 @dataclass(frozen=True)
 class ModelOperators:
-    """The operators of a model: how many of each kind it has, most frequent first. `noun` says what is counted."""
+    """The operators of a model: how many of each kind it has, most frequent first. `noun` says what is counted.
+    `header` has the keys of the file's header, of a GGUF file."""
 
     noun: str
     counts: Mapping[str, int]
+    header: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The name of the counts in JSON."""
+        return "operators" if self.noun == _OPERATORS else "tensor_types"
 
 
+_OPERATORS = "operators"
 _Reader = Callable[[memoryview], Counter[str] | None]
 
 _READERS: tuple[tuple[_Reader, str], ...] = (
-    (tflite_operators, "operators"),
+    (tflite_operators, _OPERATORS),
     (tensor_types, "types of tensors"),
-    (openvino_operators, "operators"),
-    (pytorch_operators, "operators"),
-    (tensorflow_operators, "operators"),
-    (onnx_operators, "operators"),
+    (openvino_operators, _OPERATORS),
+    (pytorch_operators, _OPERATORS),
+    (tensorflow_operators, _OPERATORS),
+    (onnx_operators, _OPERATORS),
 )
 
 
@@ -62,10 +70,18 @@ def operators_of(path: Path) -> ModelOperators | None:
     try:
         with mapped_file(path) as content:
             for reader, noun in _READERS:
-                counts = reader(content)
+                counts = _counted(reader, content)
                 if counts is not None:
                     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MOST_NAMES]
-                    return ModelOperators(noun, dict(ranked))
-    except (OSError, ValueError, NNError, RecursionError):
+                    return ModelOperators(noun, dict(ranked), header_texts(content) or {})
+    except (OSError, ValueError):  # there is no such file, or it is empty
         pass
     return None
+
+
+def _counted(reader: _Reader, content: memoryview) -> Counter[str] | None:
+    """What a reader counts; None for a damaged model, whose error has gone when the file is unmapped."""
+    try:
+        return reader(content)
+    except (ValueError, NNError, RecursionError):
+        return None

@@ -15,7 +15,7 @@ from contextlib import closing
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
-from wasi_nn.arguments import as_flag, as_number
+from wasi_nn.arguments import as_flag, as_number, require_kind
 from wasi_nn.errors import GuestError, GuestStopped, GuestTrap, NNError
 from wasi_nn.guests.arguments import run_arguments
 from wasi_nn.mapping.items import MapItem, as_item, name_of
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from wasi_nn.guests.runs import Run
     from wasi_nn.host import Host
     from wasi_nn.limits.limits import Limits
+    from wasi_nn.tracing import CallRecorder
 
 Item = str | bytes | os.PathLike[str] | MapItem
 
@@ -58,6 +59,7 @@ def map_guests(
     dirs: Directories | None = None,
     allow_names: Collection[str] | None = None,
     limits: Limits | None = None,
+    trace: CallRecorder | None = None,
 ) -> Iterator[MapResult]:
     """Run a guest once for each item, each time in a fresh sandbox; gives a `MapResult` for each, as they come.
 
@@ -69,6 +71,8 @@ def map_guests(
     jobs     how many items are under way at a time. None: one for each processor
     ordered  whether the results come in the order of the items. Otherwise they come as soon as they are there
     env, dirs, allow_names, limits  as `Host.run` takes them
+    trace    a recorder of the nn calls of all items, such as `wasi_nn.tracing.Trace(path, runs=True)`, whose runs have
+             the names of the items. None: nothing is recorded
 
     A failure of an item is in its result, and the others go on. The end of the iteration, also an early one, stops the
     guests that still run. The iterable is read on other threads.
@@ -87,6 +91,7 @@ def map_guests(
         dirs=dirs,
         allow_names=allow_names,
         limits=limits,
+        trace=trace,
     )
     return _all_of(guest_map)
 
@@ -112,6 +117,7 @@ class GuestMap:
         dirs: Directories | None = None,
         allow_names: Collection[str] | None = None,
         limits: Limits | None = None,
+        trace: CallRecorder | None = None,
     ) -> None:
         checked = run_arguments(args, env, dirs, None)
         self._jobs = processors() if jobs is None else as_jobs(jobs)
@@ -120,6 +126,11 @@ class GuestMap:
         self._guest = host.compile(guest) if isinstance(guest, str | bytes | os.PathLike) else guest
         self._args, self._env, self._dirs = checked.args, checked.env, checked.dirs
         self._settings: dict[str, Any] = {"allow_names": allow_names, "limits": limits}
+        if trace is not None:
+            from wasi_nn.tracing import CallRecorder
+
+            require_kind("trace", trace, CallRecorder, "wasi_nn.tracing.Trace(path, runs=True)")
+        self._trace = trace
         self._items = enumerate(items)
         self._taking = threading.Lock()
         self._room = Room(_AHEAD * self._jobs, _MOST_BYTES)
@@ -247,6 +258,14 @@ class GuestMap:
             item = as_item(given, index)
         except GuestError as error:
             return MapResult(name_of(given, index), index, error=error)
+        trace = None if self._trace is None else self._trace.for_run(item.name)
+        try:
+            return self._result_of_item(index, item, began, trace)
+        finally:
+            if trace is not None and trace is not self._trace:
+                trace.close()
+
+    def _result_of_item(self, index: int, item: MapItem, began: float, trace: CallRecorder | None) -> MapResult | None:
         run = self._host.start(
             self._guest,
             item.arguments(self._args),
@@ -254,6 +273,7 @@ class GuestMap:
             dirs={**self._dirs, **item.dirs},
             stdin=item.stdin,
             capture_output=True,
+            trace=trace,
             **self._settings,
         )
         with self._lock:

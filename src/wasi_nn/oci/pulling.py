@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ def pull_guest(
     reached, the artifact is no guest, or its bytes aren't those of the digest.
     """
     known = _parsed(reference, require_digest)
-    folder = Path(cache) if cache is not None else cache_folder("guests")
+    folder = Path(cache) if cache is not None else default_cache()
     if known.digest is not None:
         kept = _kept(folder, known.digest, known)
         if kept is not None:
@@ -105,6 +106,28 @@ def pull_files(
         raise GuestError(f"{known} can't be pulled into {target}: {one_line(error)}") from error
     logger.info("%s is %s", known, known.with_digest(digest_of(manifest)))
     return [target / path for path in paths]
+
+
+def kept_guests(cache: str | os.PathLike[str] | None = None) -> dict[Path, int]:
+    """The folders of the pulled guests that are kept, with the bytes of each."""
+    folder = Path(cache) if cache is not None else default_cache()
+    return {
+        path.parent: sum(file.stat().st_size for file in path.parent.iterdir())
+        for path in folder.glob(f"*/{_MANIFEST}")
+    }
+
+
+def remove_guests(cache: str | os.PathLike[str] | None = None) -> int:
+    """Remove the pulled guests that are kept; returns how many there were. Raises `OSError`."""
+    kept = kept_guests(cache)
+    for folder in kept:
+        shutil.rmtree(folder)
+    return len(kept)
+
+
+def default_cache() -> Path:
+    """The folder for pulled guests, unless another one is named."""
+    return cache_folder("guests")
 
 
 _MANIFEST = "manifest.json"

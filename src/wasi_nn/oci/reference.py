@@ -10,6 +10,7 @@ from wasi_nn.arguments import shown
 from wasi_nn.errors import GuestError
 
 SCHEME = "oci://"
+"""The beginning of every reference."""
 _FORM = f"{SCHEME}HOST/NAME:TAG or {SCHEME}HOST/NAME@sha256:DIGEST"
 _DEFAULT_TAG = "latest"
 
@@ -26,7 +27,8 @@ _LONGEST = 1024  # characters
 
 @dataclass(frozen=True)
 class Reference:
-    """An artifact in a registry. `digest` is that of its manifest; with one, the tag says nothing."""
+    """An artifact in a registry: `host`, with a port if it has one, and `name`. `digest` is that of its manifest; with
+    one, the tag says nothing."""
 
     host: str
     name: str

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from wasi_nn.types import Array
 
-_MOST_ELEMENTS = 1 << 25
+_MOST_ELEMENTS = 1 << 23
 _MOST_AXES = 5
 _SAMPLE = 64
 _NAMES = {

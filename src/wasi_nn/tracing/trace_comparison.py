@@ -35,8 +35,12 @@ _ENOUGH = 1e-5  # as a part of a number: summaries have six digits
 
 @dataclass(frozen=True)
 class CallDifference:
-    """A call that differs: its numbers in the two traces (None where one has no such call), its name, and a line for
-    each difference."""
+    """A call that differs.
+
+    first, second  its number in each trace. None: that trace has no such call
+    name           its name
+    texts          a line for each difference
+    """
 
     first: int | None
     second: int | None
@@ -55,8 +59,17 @@ class CallDifference:
 
 @dataclass
 class TraceComparison:
-    """The result of a comparison: the numbers of calls of both traces, of those that were compared and of those that
-    differ, the first 1000 differences, and the time of all compared calls and of computes, in microseconds."""
+    """The result of a comparison.
+
+    calls          the number of calls of each trace
+    compared       the number of calls that were compared
+    differ         the number of these that differ
+    differences    the first 1000 of them
+    times          the time of all compared calls in each trace, in microseconds
+    compute_times  that of the computes among them
+    with_data      whether the data of tensors was compared, which both traces must have
+    notes          what else differs, such as the runtimes, a line each
+    """
 
     calls: tuple[int, int] = (0, 0)
     compared: int = 0
@@ -135,15 +148,23 @@ class _Comparer:
         while open_sides:
             for side in sorted(open_sides):
                 numbered = next(sides[side], None)
-                if numbered is None:
+                if numbered is None:  # nothing more comes that calls of the other trace could be compared with
                     open_sides.discard(side)
+                    for calls in pending[1 - side].values():
+                        for call in calls:
+                            self._missing(1 - side, call)
+                    pending[1 - side].clear()
                     continue
                 counts[side] = numbered[0]
                 run = numbered[1].run
                 others = pending[1 - side].get(run)
+                if run in self._ended:
+                    continue
                 if others:
                     other = others.popleft()
                     kept -= 1
+                    if not others:
+                        del pending[1 - side][run]
                     pair = (numbered, other) if side == 0 else (other, numbered)
                     self._compare(*pair)
                 elif 1 - side in open_sides:
@@ -153,15 +174,11 @@ class _Comparer:
                         raise BadTrace(f"of runs under way at once, one trace has {_MOST_PENDING} calls more")
                 else:
                     self._missing(side, numbered)
-            for side in {0, 1} - open_sides:  # nothing more comes that these could be compared with
-                for calls in pending[1 - side].values():
-                    while calls:
-                        self._missing(1 - side, calls.popleft())
         self._result.calls = (counts[0], counts[1])
-        for (side, run), ((number, call), count) in self._extra.items():
+        for (side, run), ((number, extra), count) in self._extra.items():
             text = f"only {'AB'[side]} has it; {'BA'[side]} has {_counted(count, 'call')} fewer"
             text = f"{text} in run {run}" if run > 1 else text
-            self._add(number if side == 0 else None, number if side == 1 else None, call.name, [text])
+            self._add(number if side == 0 else None, number if side == 1 else None, extra.name, [text])
         return self._result
 
     def _missing(self, side: int, numbered: _Numbered) -> None:

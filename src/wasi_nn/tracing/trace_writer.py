@@ -1,4 +1,4 @@
-"""Writes trace files: `Trace` records the calls of a guest, or of several runs of guests one after another or at once.
+"""Writes trace files: `Trace` records the calls of a guest, or of several runs of guests, also at once.
 
 `wasi_nn.tracing.trace_file` describes the format. If a file can't be written any more, for example on a full disk, the
 trace ends there, the log says so, and the guest goes on.
@@ -39,59 +39,28 @@ _FIRST_RUN = 1
 _OF_FAILURES = "terrible"  # the colour of failed calls in chrome://tracing
 
 
-class Trace(CallRecorder):
-    """Writes a trace. Raises `NNError` with `runtime-error` if its files can't be opened.
+class RunTrace(CallRecorder):
+    """Writes the calls of one run to the files of a trace."""
 
-    data       whether the contents of models, inputs and outputs are stored, in the file `FILE.data`
-    title      the title of the trace in viewers
-    first_row  the name of row 1
-    zero       the time at which the trace begins, on the clock of the times that `write` gets. None: now, on that of
-               `time.perf_counter_ns`
-    runs       whether the trace is for several runs: `Host.run(..., trace=trace)` then records each run with a title,
-               rows and handles of its own, and `close`, or the end of a `with` block, ends the file. Runs may be on
-               several threads. Otherwise the trace is for one session, which closes it
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        data: bool = False,
-        title: str = "wasi-nn",
-        first_row: str = "graphs",
-        zero: int | None = None,
-        runs: bool = False,
-    ) -> None:
-        path, title = as_path("trace", path), as_text("title", title)
-        self._runs = as_flag("runs", runs)
-        self._begin(_TraceFiles(path, as_flag("data", data), title, zero), _FIRST_RUN)
-        if not runs:
-            self.name_row(GRAPHS_ROW, first_row)
-
-    def _begin(self, files: _TraceFiles, run: int) -> None:
+    def __init__(self, files: _TraceFiles, run: int) -> None:
         super().__init__()
         self._files = files
         self._run = run
         self._described_at: int | None = None  # when the first content of a call was described
         self._own_since: int | None = None  # when the guest's own code went on; None outside of a run
-        self._has_ended = False
         self._has_guest_row = False
+        self._has_ended = False
 
     @property
     def data(self) -> bool:
         """Whether the contents of models, inputs and outputs are stored."""
         return self._files.data
 
-    def for_run(self, title: str) -> CallRecorder:
-        if not self._runs:
-            return self
-        trace = object.__new__(Trace)
-        trace._runs = False
-        trace._begin(self._files, self._files.next_run())
-        trace._files.holders += 1
-        trace._files.add(_header(trace._run, title, self.data))
-        trace.name_row(GRAPHS_ROW, "graphs")
-        return trace
+    def close(self) -> None:
+        """End the trace. Has no effect on a trace that has ended."""
+        if not self._has_ended:
+            self._has_ended = True
+            self._files.close()
 
     def name_row(self, row: int, name: str) -> None:
         """Name a row of the timeline."""
@@ -106,21 +75,9 @@ class Trace(CallRecorder):
             self._described_at = perf_counter_ns()
         return super().content(content) | self._files.stored(content)
 
-    def close(self) -> None:
-        """End the trace. Has no effect on a trace that has ended."""
-        if not self._has_ended:
-            self._has_ended = True
-            self._files.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def write(self, name: str, row: int, arguments: Described, began: int, ended: int, category: str) -> None:
         event = self._event(name, row, began, ended, category, arguments)
-        events: list[Described] = [event]
+        events: list[Described | bytes] = [event]
         if category in (CATEGORY, REFUSED) and "error" in arguments:
             event["cname"] = _OF_FAILURES
             events.append(self._event(f"FAILED: {arguments['error']['code']}", row, began, ended, FAILURE, {}))
@@ -150,10 +107,14 @@ class Trace(CallRecorder):
             self._files.add(self._own_time(perf_counter_ns()))
         self._own_since = None
 
-    def _own_time(self, ended: int) -> Described:
-        """The event of the guest's own time since the last call."""
+    def _own_time(self, ended: int) -> bytes:
+        """The event of the guest's own time since the last call. There is one for each call: so it is encoded here."""
         assert self._own_since is not None
-        return self._event(OWN_TIME, GUEST_ROW, self._own_since, max(ended, self._own_since), PHASE, {})
+        began, time = (self._own_since - self._files.began) / 1000, max(ended - self._own_since, 0) / 1000
+        return (
+            f'{{"name":"{OWN_TIME}","cat":"{PHASE}","ph":"X","pid":{self._run},"tid":{GUEST_ROW},'
+            f'"ts":{began!r},"dur":{time!r},"args":{{}}}}'
+        ).encode()
 
     def _event(self, name: str, row: int, began: int, ended: int, category: str, about: Described) -> dict[str, Any]:
         return {
@@ -168,6 +129,49 @@ class Trace(CallRecorder):
         }
 
 
+class Trace(RunTrace):
+    """Writes a trace. Raises `NNError` with `runtime-error` if its files can't be opened.
+
+    data       whether the contents of models, inputs and outputs are stored, in the file `FILE.data`
+    title      the title of the trace in viewers
+    first_row  the name of row 1
+    zero       the time at which the trace begins, on the clock of the times that `write` gets. None: now, on that of
+               `time.perf_counter_ns`
+    runs       whether the trace is for several runs: `Host.run(..., trace=trace)` then records each run with a title,
+               rows and handles of its own, and `close`, or the end of a `with` block, ends the file. Runs may be on
+               several threads. Otherwise the trace is for one session, which closes it
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        data: bool = False,
+        title: str = "wasi-nn",
+        first_row: str = "graphs",
+        zero: int | None = None,
+        runs: bool = False,
+    ) -> None:
+        path, title = as_path("trace", path), as_text("title", title)
+        self._is_shared = as_flag("runs", runs)
+        super().__init__(_TraceFiles(path, as_flag("data", data), title, zero), _FIRST_RUN)
+        if not self._is_shared:
+            self.name_row(GRAPHS_ROW, first_row)
+
+    def for_run(self, title: str) -> CallRecorder:
+        if not self._is_shared:
+            return self
+        trace = RunTrace(self._files, self._files.begin_run(title))
+        trace.name_row(GRAPHS_ROW, "graphs")
+        return trace
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
 def _header(run: int, title: str, data: bool) -> Described:
     about = {"name": printable(title), "format": FORMAT, "data": data}
     return {"name": "process_name", "ph": "M", "pid": run, "tid": GRAPHS_ROW, "args": about}
@@ -178,8 +182,7 @@ class _TraceFiles:
 
     def __init__(self, path: str, data: bool, title: str, zero: int | None) -> None:
         self.data = data
-        self.holders = 1
-        """The trace, and its runs that haven't ended."""
+        self._holders = 1  # the trace, and its runs that haven't ended
         self.began = perf_counter_ns() if zero is None else zero
         self._files: list[int] = []
         self._lock = threading.RLock()
@@ -199,10 +202,12 @@ class _TraceFiles:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
             raise NNError(ErrorCode.RUNTIME_ERROR, f"no trace can be written to {path}: {reason}") from error
 
-    def next_run(self) -> int:
-        """The number of a further run."""
+    def begin_run(self, title: str) -> int:
+        """Begin a further run; returns its number."""
         with self._lock:
             self._runs += 1
+            self._holders += 1
+            self.add(_header(self._runs, title, self.data))
             return self._runs
 
     def begin_at(self, moment: int) -> None:
@@ -210,14 +215,15 @@ class _TraceFiles:
         if not self._has_times:
             self.began = min(self.began, moment)
 
-    def add(self, *events: Described) -> None:
-        """Write some events."""
+    def add(self, *events: Described | bytes) -> None:
+        """Write some events. Bytes are an encoded event with a time."""
         with self._lock:
             if not self._files:
                 return
-            self._has_times = self._has_times or any("ts" in event for event in events)
+            self._has_times = self._has_times or any(isinstance(event, bytes) or "ts" in event for event in events)
             try:
-                self._append(b"".join(b",\n" + _encoded(event) for event in events))
+                encoded = (event if isinstance(event, bytes) else _encoded(event) for event in events)
+                self._append(b"".join(b",\n" + event for event in encoded))
             except OSError as error:
                 self._give_up(error)
 
@@ -246,8 +252,8 @@ class _TraceFiles:
     def close(self) -> None:
         """End the files, once for the trace and for each of its runs."""
         with self._lock:
-            self.holders -= 1
-            if self.holders <= 0:
+            self._holders -= 1
+            if self._holders <= 0:
                 self._close()
 
     def _close(self) -> None:

@@ -28,7 +28,11 @@ class TracedCall:
     given: str
     result: str
     own: tuple[float, float] | None
-    tensors: list[RecordedTensor]
+
+    @property
+    def tensors(self) -> list[RecordedTensor]:
+        """The tensors of the call, inputs first."""
+        return tensors_of(self.recorded)
 
     @property
     def own_time(self) -> float | None:
@@ -130,7 +134,7 @@ def _traced(number: int | None, recorded: RecordedCall, own: tuple[float, float]
         given, result = words_of(recorded.arguments, recorded.category)
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError):
         given, result = _MALFORMED, "FAILED" if "error" in recorded.arguments else ""
-    return TracedCall(number, recorded, _cut(given), _cut(result), own, tensors_of(recorded))
+    return TracedCall(number, recorded, _cut(given), _cut(result), own)
 
 
 def _cut(text: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from wasi_nn.backends.ggml.unknown_options import UnknownOptions
 from wasi_nn.errors import ErrorCode, NNError
 from wasi_nn.settings import how_to_set, how_to_set_option
 
@@ -23,6 +24,7 @@ class GuestPolicy:
 
     operator_options: Mapping[str, Any]
     in_worker: bool
+    unknown_options: UnknownOptions = field(default_factory=UnknownOptions, compare=False)
 
     def require_grammar_allowed(self, options: Mapping[str, Any], *, has_deadlines: bool) -> None:
         """Raise `NNError` with `security` for a guest's grammar that isn't allowed.

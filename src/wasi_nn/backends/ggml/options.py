@@ -3,7 +3,7 @@
 The names are WasmEdge's. A guest gives options in JSON (beside the model, or on input 1), the operator as a mapping. Of
 all of WasmEdge's options, those in `LOADING` and `COMPLETING` take effect, those in `FILES` are refused, and those in
 `_NO_EFFECT` are ignored. Unknown names are an error in the operator's options, where they may be typos; in a guest's,
-they are ignored, as in WasmEdge.
+they are ignored, as in WasmEdge, and told to the log.
 """
 
 from __future__ import annotations
@@ -182,7 +182,9 @@ _OPERATOR_CHECKS = {
 
 _OPERATORS_IN_WASMEDGE = {"mmproj", "n-parallel"}  # guests may have them there
 GUESTS_OPTIONS = tuple(sorted((_KNOWN.keys() - OPERATOR_ONLY.keys()) | FILES | _NO_EFFECT | _OPERATORS_IN_WASMEDGE))
-"""The names of all options that a guest's JSON may have, with or without an effect. Others are ignored there."""
+"""The names of all options that a guest's JSON may have, with or without an effect. Others are ignored there, and the
+log says so."""
+_GUESTS_NAMES = frozenset(GUESTS_OPTIONS)
 
 
 def check_operator_options(options: Options) -> None:
@@ -233,6 +235,7 @@ def from_guest(data: memoryview | bytes, policy: GuestPolicy, *, has_deadlines: 
             raise NNError(
                 ErrorCode.INVALID_ARGUMENT, f"option {name!r} of ggml can't be {shown}: it takes {_KNOWN[name].what}"
             )
+    policy.unknown_options.tell(values, _GUESTS_NAMES, OPERATOR_ONLY)
     if image is not None:
         check_given(image, policy)
         options[IMAGE] = image

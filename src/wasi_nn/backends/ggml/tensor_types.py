@@ -1,4 +1,7 @@
-"""Counts the tensors of a GGUF file by their types: llama.cpp makes the operators itself, by the architecture."""
+"""Counts the tensors of a GGUF file by their types, and reads the keys of its header.
+
+The file has no operators: llama.cpp makes them by the architecture.
+"""
 
 from __future__ import annotations
 
@@ -21,3 +24,13 @@ def tensor_types(model: memoryview) -> Counter[str] | None:
         return None
     types = read_header(model).tensor_types
     return Counter({_NAMES.get(kind, f"type {kind}"): count for kind, count in types.items()})
+
+
+def header_texts(model: memoryview) -> dict[str, str] | None:
+    """The keys of a header with their values, or with the length of an array; None for bytes that are no GGUF file.
+    Raises as `tensor_types` does."""
+    if not is_gguf(model):
+        return None
+    header = read_header(model)
+    texts = {key: str(value) for key, value in header.keys.items()}
+    return texts | {key: f"{length:,} element{'' if length == 1 else 's'}" for key, length in header.lengths.items()}

@@ -18,6 +18,7 @@ first.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -130,6 +131,8 @@ class OpenVinoBackend(Backend):
         check_options(GraphEncoding.OPENVINO, options, self.accepts)
 
     def list_devices(self) -> Sequence[Device]:
+        if self.in_worker:  # the tools that make models, which OpenVINO goes without, take two thirds of its import
+            sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]  # this import fails
         import openvino as ov
 
         with signal_stack_kept():

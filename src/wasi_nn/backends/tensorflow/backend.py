@@ -35,6 +35,7 @@ from wasi_nn.backends.tensorflow.model import (
     unpacked_saved_model,
 )
 from wasi_nn.backends.tensorflow.operations import require_bounded_functions, require_harmless
+from wasi_nn.backends.tensorflow.parts import import_parts
 from wasi_nn.backends.tensorflow.plan import Plan, SavedModelPlans, graph_def_plan
 from wasi_nn.backends.tensorflow.program import Entry, Program, SessionRunner
 from wasi_nn.backends.tensorflow.variables import Signatures, can_be_copied
@@ -70,10 +71,10 @@ class TensorFlowBackend(Backend):
         return cut_short_tensorflow(model)
 
     def load(self, builders: Sequence[memoryview], target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        return _load(only_builder(self.encoding, builders), None, False, target, options)
+        return self._load(only_builder(self.encoding, builders), None, False, target, options)
 
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
-        return _load(path.read_bytes(), ModelFolder(path.parent), True, target, options)
+        return self._load(path.read_bytes(), ModelFolder(path.parent), True, target, options)
 
     def files_of(self, path: Path) -> Sequence[Path]:
         return files_of_saved_model(path) if path.name == SAVED_MODEL else [path]
@@ -82,8 +83,40 @@ class TensorFlowBackend(Backend):
         check_options(self.encoding, options, _SAVED_MODEL_ACCEPTS | _GRAPH_DEF_ACCEPTS)
 
     def list_devices(self) -> Sequence[Device]:
-        devices = import_tensorflow().config.list_physical_devices()
+        devices = self._tensorflow().config.list_physical_devices()
         return as_devices(device.device_type for device in devices)
+
+    def _tensorflow(self) -> Any:
+        return import_tensorflow(only_parts=self.in_worker)
+
+    def _load(
+        self,
+        model: bytes,
+        folder: ModelFolder | None,
+        trusted: bool,
+        target: ExecutionTarget,
+        options: Mapping[str, Any],
+    ) -> Graph:
+        """Load a model, which is `trusted` if it is the operator's own. `folder` has the variables of a SavedModel."""
+        view = memoryview(model)
+        if is_saved_model_archive(view):
+            unpacked = unpacked_saved_model(view)
+            try:
+                return self._load((unpacked.path / SAVED_MODEL).read_bytes(), unpacked, trusted, target, options)
+            finally:
+                unpacked.done_with()
+        saved = is_saved_model(view)
+        check_options(GraphEncoding.TENSORFLOW, options, _SAVED_MODEL_ACCEPTS if saved else _GRAPH_DEF_ACCEPTS)
+        tf = self._tensorflow()
+        device = choose_device(self.list_devices(), target, "tensorflow").label
+        plans = SavedModelPlans(tf, model, None if folder is None else folder.path, options) if saved else None
+        plan = graph_def_plan(tf, model, options) if plans is None else plans.plan(plans.chosen)
+        if not trusted:
+            for reach in plan.reaches:
+                require_harmless(reach.operations)
+            require_bounded_functions(plan.definition)
+        others = Signatures(plans, trusted) if plans is not None and plan.has_more else None
+        return TensorFlowGraph(Program(tf, [plan], device, options.get("threads", 0)), plan, folder, others)
 
 
 def as_devices(types: Iterable[str]) -> list[Device]:
@@ -95,8 +128,9 @@ _EVERYTHING, _NOTHING = "0", "3"  # values of TF_CPP_MIN_LOG_LEVEL
 
 
 @cache
-def import_tensorflow() -> Any:
-    """Import TensorFlow without its notices and warnings; with its notices if the user set the log level to 0.
+def import_tensorflow(*, only_parts: bool = False) -> Any:
+    """Import TensorFlow without its notices and warnings; with its notices if the user set the log level to 0. With
+    `only_parts`, import the parts that run models.
 
     Keras isn't needed to run models, and imports scikit-learn and SciPy where they are: 2 of 6 s. TensorFlow leaves it
     out if it was told to use the older Keras, which is hardly ever installed. `tensorflow.keras` still works: Keras is
@@ -107,6 +141,8 @@ def import_tensorflow() -> Any:
     with no_collection, warnings.catch_warnings(), nullcontext() if shows_all else extensions_of("tensorflow"):
         warnings.simplefilter("ignore")
         with environment_with(TF_CPP_MIN_LOG_LEVEL=_NOTHING, TF_USE_LEGACY_KERAS="1"):
+            if only_parts:
+                return import_parts()
             import tensorflow
 
             return tensorflow
@@ -114,31 +150,6 @@ def import_tensorflow() -> Any:
 
 _SAVED_MODEL_ACCEPTS = {"threads": is_thread_count, "signature": is_text, "tags": is_names}
 _GRAPH_DEF_ACCEPTS = {"threads": is_thread_count, "inputs": is_names, "outputs": is_names}
-
-
-def _load(
-    model: bytes, folder: ModelFolder | None, trusted: bool, target: ExecutionTarget, options: Mapping[str, Any]
-) -> Graph:
-    """Load a model, which is `trusted` if it is the operator's own. `folder` has the variables of a SavedModel."""
-    view = memoryview(model)
-    if is_saved_model_archive(view):
-        unpacked = unpacked_saved_model(view)
-        try:
-            return _load((unpacked.path / SAVED_MODEL).read_bytes(), unpacked, trusted, target, options)
-        finally:
-            unpacked.done_with()
-    saved = is_saved_model(view)
-    check_options(GraphEncoding.TENSORFLOW, options, _SAVED_MODEL_ACCEPTS if saved else _GRAPH_DEF_ACCEPTS)
-    tf = import_tensorflow()
-    device = choose_device(TensorFlowBackend().list_devices(), target, "tensorflow").label
-    plans = SavedModelPlans(tf, model, None if folder is None else folder.path, options) if saved else None
-    plan = graph_def_plan(tf, model, options) if plans is None else plans.plan(plans.chosen)
-    if not trusted:
-        for reach in plan.reaches:
-            require_harmless(reach.operations)
-        require_bounded_functions(plan.definition)
-    others = Signatures(plans, trusted) if plans is not None and plan.has_more else None
-    return TensorFlowGraph(Program(tf, [plan], device, options.get("threads", 0)), plan, folder, others)
 
 
 class TensorFlowGraph(Graph):

@@ -19,6 +19,7 @@ _MOST_ROWS = 2000  # of each list
 def write_model_page(out: str | os.PathLike[str], model: str, graph: Graph, operators: ModelOperators | None) -> None:
     """Write the page of a model. Raises `NNError` with `runtime-error` if the page can't be written."""
     counts = [] if operators is None else [[_text(name), count] for name, count in operators.counts.items()]
+    header = {} if operators is None else operators.header
     notes = ["The outputs are known only after a run."] if graph.outputs_vary else []
     outputs = () if graph.outputs_vary else graph.outputs
     data = {
@@ -26,6 +27,7 @@ def write_model_page(out: str | os.PathLike[str], model: str, graph: Graph, oper
         "inputs": _tensors(graph.inputs, "inputs", notes),
         "outputs": _tensors(outputs, "outputs", notes),
         "metadata": _first([[_text(key), _text(value)] for key, value in graph.metadata.items()], "metadata", notes),
+        "header": _first([[_text(key), _text(value)] for key, value in sorted(header.items())], "keys", notes),
         "noun": "operators" if operators is None else operators.noun,
         "operators": _first(counts, "operators", notes),
         "notes": notes,

@@ -104,7 +104,7 @@ def _rows(calls: TracedCalls, found: Mapping[int, list[str]]) -> tuple[list[list
         rows.append(row)
     if len(rows) == count:
         return rows, count, []
-    more = f", and {special:,} later ones that failed or differ" if special else ""
+    more = f", and {special:,} of the later ones that failed or differ" if special else ""
     note = f"The page shows the first {len(rows) - special:,} of {count:,} calls{more}. "
     return rows, count, [note + "wasi-nn trace shows all, as a table or with --json."]
 

@@ -169,8 +169,13 @@ def _no_thread() -> NNError:
 def _backend(message: Message) -> Any:
     import importlib
 
+    from wasi_nn import backends
+
     module, _, name = message["backend"].partition(":")
-    return getattr(importlib.import_module(module), name)()
+    backend = getattr(importlib.import_module(module), name)()
+    if isinstance(backend, backends.Backend):
+        backend.in_worker = True
+    return backend
 
 
 def _started(message: Message) -> bytes:
@@ -196,8 +201,6 @@ def _loaded(message: Message, files: Sequence[int]) -> Graph:
     from wasi_nn.types import ExecutionTarget
 
     backend = _backend(message)
-    if isinstance(backend, backends.Backend):
-        backend.in_worker = True
     target, options = ExecutionTarget(message["target"]), message["options"]
     with backends.load_errors(backend):
         if message["path"] is not None:

@@ -19,6 +19,12 @@ function tensors(title, infos) {
   return section(title, scroll(title, ["", "name", "type", "dims", ""], rows));
 }
 
+function pairs(title, rows) {
+  if (!rows.length) return null;
+  const body = rows.map(([key, value]) => make("tr", {}, make("th", { scope: "row" }, name(key)), make("td", {}, value)));
+  return section(title, make("div", { class: "panel" }, make("table", { class: "pairs" }, make("tbody", {}, body))));
+}
+
 function operators() {
   if (!data.operators.length) return section("Operators", make("p", { class: "quiet" }, "This model's file doesn't show them."));
   const most = data.operators[0][1], all = data.operators.reduce((sum, [, count]) => sum + count, 0);
@@ -28,7 +34,7 @@ function operators() {
     const shown = data.operators.filter(([text]) => text.toLowerCase().includes(words.value.trim().toLowerCase()));
     body.replaceChildren(...shown.map(([text, count]) => make("tr", {}, make("td", {}, name(text)), make("td", { class: "number" }, count.toLocaleString("en")),
       make("td", { class: "share" }, draw("svg", { viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" },
-        draw("rect", { width: Math.max(0.5, (100 * count) / most), height: 6, rx: 1 }))))));
+        draw("rect", { width: Math.max(0.5, (100 * count) / most), height: 6 }))))));
     status.textContent = `${shown.length.toLocaleString("en")} of ${data.operators.length.toLocaleString("en")} kinds, ${all.toLocaleString("en")} in all`;
   }
   fillIn();
@@ -43,8 +49,7 @@ byId("content").replaceChildren(...[
     make("div", {}, make("dt", {}, term), make("dd", {}, text))))),
   tensors("Inputs", data.inputs),
   tensors("Outputs", data.outputs),
-  data.metadata.length
-    ? section("Metadata", make("div", { class: "panel" }, make("table", { class: "pairs" }, make("tbody", {}, data.metadata.map(([key, value]) =>
-      make("tr", {}, make("th", { scope: "row" }, name(key)), make("td", {}, value))))))) : null,
+  pairs("Metadata", data.metadata),
   operators(),
+  pairs("The file's header", data.header),
 ].filter((part) => part));

@@ -14,7 +14,7 @@ function readLanes(calls) {
   const several = data.runs.length > 1, lanes = [], places = new Map();
   const place = (run, row) => {
     const key = `${run} ${row}`;
-    if (!places.has(key)) places.set(key, { run, row, text: names.get(key) ?? `row ${row}` });
+    if (!places.has(key)) places.set(key, { run, row, text: names.get(key) ?? (row === GUEST_ROW ? "guest" : `row ${row}`) });
     return places.get(key);
   };
   for (const run of data.runs) if (run.spans.length) place(run.run, GUEST_ROW);
@@ -51,8 +51,8 @@ function shownRun(run) {
   const phases = Object.entries(run.phases_us).map(([phase, time]) =>
     fact(phase === "compile" && run.about.cached === true ? "read from the cache" : phase, timeText(time)));
   return make("div", {}, make("h3", {}, data.runs.length > 1 ? `${run.run}. ` : "", name(run.title)),
-    make("dl", { class: "facts" }, fact("calls", `${run.calls} in ${timeText(run.call_us)}`),
-      run.failed ? fact("failed", String(run.failed)) : null,
+    make("dl", { class: "facts" }, fact("calls", `${run.calls.toLocaleString("en")} in ${timeText(run.call_us)}`),
+      run.failed ? fact("failed", run.failed.toLocaleString("en")) : null,
       run.guest_us ? fact("guest's own time", timeText(run.guest_us)) : null, phases,
       "exit_code" in run.about ? fact("exit code", String(run.about.exit_code)) : null),
     "error" in run.about ? make("p", { class: "error" }, run.about.error) : null);

@@ -53,7 +53,7 @@ class Calls {
 
   fill() {
     const end = Math.min(this.start + ON_A_PAGE, this.shown.length);
-    this.where.textContent = this.shown.length ? `${this.start + 1} to ${end} of ${this.shown.length}` : "no calls";
+    this.where.textContent = this.shown.length ? `${[this.start + 1, end].map((place) => place.toLocaleString("en")).join(" to ")} of ${this.shown.length.toLocaleString("en")}` : "no calls";
     this.back.disabled = this.start === 0;
     this.next.disabled = end >= this.shown.length;
     this.body.replaceChildren(...this.shown.slice(this.start, end).map((call) => this.row(call)));
