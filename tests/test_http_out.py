@@ -62,8 +62,9 @@ class Upstream:
             head = b""
             while (line := reader.readline()) not in (b"\r\n", b""):
                 head += line
-            self.heads.append(head.decode())
-            self.does(opened, reader)
+            if head:
+                self.heads.append(head.decode())
+                self.does(opened, reader)
             opened.shutdown(socket.SHUT_RDWR)
         opened.close()
         self.has_ended.set()

@@ -481,11 +481,12 @@ def test_statistics_count_what_succeeds_and_what_fails() -> None:
             return status
 
         assert [infer("a/b", 4), infer("a/b", 3), infer("a/b", 4), infer("stats", 3)] == [200, 500, 200, 400]
+        assert own.ask("POST", "/v2/models/a/b/infer", b"no JSON")[0] == 400
         assert own.ask("GET", "/v2/models/stats")[1]["name"] == "stats"  # the model of this name
         (counted,) = own.ask("GET", "/v2/models/a/b/versions/1/stats")[1]["model_stats"]
         assert (counted["inference_count"], counted["execution_count"]) == (2, 2)
         times = counted["inference_stats"]
-        assert [times[name]["count"] for name in ("success", "fail", "queue", "compute_infer")] == [2, 1, 2, 2]
+        assert [times[name]["count"] for name in ("success", "fail", "queue", "compute_infer")] == [2, 2, 2, 2]
         assert [(batch["batch_size"], batch["compute_infer"]["count"]) for batch in counted["batch_stats"]] == [(1, 2)]
         assert counted["last_inference"] > 0
         config = own.ask("GET", "/v2/models/a/b/config")[1]

@@ -264,12 +264,12 @@ class Host:
         dirs: Directories,
         requests: Iterable[GuestRequest],
         began: Callable[[Run], None],
+        trace: CallRecorder | None = None,
     ) -> Run:
-        """`start` for a guest that answers requests, with captured output; but the guest runs on this thread, which
-        saves a change of threads, and has ended when this returns. The thread must be one of
-        `process.threads`. `began` gets the run before, so that another thread can stop it.
-        """
-        run, run_guest = self._run_of(guest, args, env, dirs, b"", True, requests=requests)
+        """`start` for a guest that answers requests, with captured output; but the guest runs on this thread, one of
+        `process.threads`, which saves a change of threads, and has ended when this returns. `began` gets the run
+        before, so that another thread can stop it."""
+        run, run_guest = self._run_of(guest, args, env, dirs, b"", True, trace=trace, requests=requests)
         began(run)
         self._runs.begin(run, run_guest, here=True)
         return run

@@ -42,7 +42,7 @@ class _Member:
         self.kind = kind_of(arrays)
         loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[Computed] = loop.create_future()
-        self.arrived = loop.time()
+        self.arrived = time.monotonic()
         self.number = next(_numbers)
         self.is_waiting = False
         """Whether it waits for a turn."""
@@ -218,7 +218,7 @@ class BatchComputes:
         self._line.leave(len(members))
         if group.members:
             due, overdue = self._times(group)
-            now = asyncio.get_running_loop().time()
+            now = time.monotonic()
             group.is_due, group.is_overdue = due <= now, overdue <= now
             self._set_alarm(group)
         else:

@@ -95,6 +95,7 @@ class Server:
         self.handlers: Handlers | None = None
         """The guests that answer HTTP requests, while HTTP is served."""
         self._is_asked_to_end = asyncio.Event()
+        self._has_signals = False
         self._tasks: set[asyncio.Task[object]] = set()
 
     async def run(self, started: Callable[[dict[str, str]], object] = lambda addresses: None) -> None:
@@ -140,7 +141,7 @@ class Server:
         process at once."""
         self._is_asked_to_end.set()
         for number in (signal.SIGTERM, signal.SIGINT):
-            if asyncio.get_running_loop().remove_signal_handler(number):
+            if self._has_signals and asyncio.get_running_loop().remove_signal_handler(number):
                 signal.signal(number, signal.SIG_DFL)
 
     def reload(self) -> None:
@@ -171,6 +172,7 @@ class Server:
         try:
             for number, action in actions.items():
                 loop.add_signal_handler(number, action)
+            self._has_signals = True
         except (ValueError, RuntimeError):  # only the main thread may have handlers
             actions = {}
         try:

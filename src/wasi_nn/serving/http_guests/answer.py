@@ -26,7 +26,7 @@ class GuestAnswer(Listener):
         self._changed = asyncio.Event()
         self.on_left: Callable[[], None] = lambda: None
         """Called when the guest reads no more of the request's body."""
-        self._quick_until = self._loop.time() + _QUICK
+        self._quick_until = time.monotonic() + _QUICK
         self.head: ResponseHead | None = None
         self.refusal: tuple[str, str] | None = None
         self.trailers: Sequence[Field] = ()

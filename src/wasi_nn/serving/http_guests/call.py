@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -157,7 +158,7 @@ class GuestCall:
         if failure is not None and not self._reason:
             logger.warning("guest %r, request %s: %s", self._handler.name, self._id, one_line(failure))
             if self.failure is None:
-                is_late = asyncio.get_running_loop().time() >= self._until  # then the guest's own clock was quicker
+                is_late = time.monotonic() >= self._until  # then the guest's own clock was quicker
                 self.failure = _late() if is_late else ServingError(Reason.FAILED, _FAILED)
         self.answer.ended()
         self._end()

@@ -154,9 +154,8 @@ class GrpcService:
 
     async def _infer(self, request: messages.ModelInferRequest, facts: FinishedRequest, context: Any) -> Any:
         facts.model, facts.is_work = request.model_name, True
-        self._service.models.find(request.model_name, request.model_version)  # before the tensors are read
         long_calls, until = self._front.long_calls, self._service.until(context.time_remaining())
-        with stage("parse") as parsing:
+        with self._service.reading(request.model_name, request.model_version), stage("parse") as parsing:
             reading = partial(read_request, request, self._service.limits)
             inputs, names, seconds = await long_calls.make(reading, until) if takes_long(request) else reading()
             parsing.tell(lambda: {"inputs": summaries(inputs)})

@@ -142,7 +142,7 @@ class RestEndpoints:
         self._service.models.find(name, version)  # before the body is read
         facts, limits = begin_work(request), self._service.limits
         with self._front.request_bytes.hold() as held:
-            with stage("body"):
+            with self._service.reading(name, version), stage("body"):
                 body = await read_body(request, limits, held)
             facts.bytes_in = len(body)
             answer = self._inferred(name, version, body, _json_size(request), facts)
@@ -155,7 +155,7 @@ class RestEndpoints:
         """The body and the headers of the answer to an inference request."""
         limits, long_calls = self._service.limits, self._front.long_calls
         until = self._service.until(None)
-        with stage("parse") as parsing:
+        with self._service.reading(name, version), stage("parse") as parsing:
             if request_takes_long(body, json_size):
                 reading = partial(read_request, body, json_size, limits, in_pieces=True)
                 wanted = await long_calls.make(reading, until)
