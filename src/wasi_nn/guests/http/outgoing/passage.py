@@ -245,10 +245,8 @@ class Passage:
 
     def _shut(self) -> None:
         if self._socket is not None:
-            with suppress(OSError):
-                socket.socket.shutdown(
-                    self._socket, socket.SHUT_RDWR
-                )  # not that of TLS, which another thread may be using
+            with suppress(OSError):  # not that of TLS, which another thread may be using
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 def _too_many(what: str, most: int) -> str:
