@@ -20,9 +20,9 @@ import serving
 from serving import RunningServer
 
 import wasi_nn
-from wasi_nn.serving.executions import Execution
+from wasi_nn.serving.computing.executions import Execution
+from wasi_nn.serving.observing.statistics import ModelStatistics
 from wasi_nn.serving.settings import ServingLimits
-from wasi_nn.serving.statistics import ModelStatistics
 
 SMALL = ServingLimits(body_bytes=100_000, json_bytes=20_000, header_bytes=4096, tensors=8, body_time=1, header_time=1)
 INFER = "/v2/models/net/infer"

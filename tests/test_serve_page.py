@@ -21,14 +21,14 @@ from wasi_nn.serving.access import Tokens
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.front import Front
 from wasi_nn.serving.http.origins import Origins, is_loopback
-from wasi_nn.serving.metrics import Metrics
+from wasi_nn.serving.observing.metrics import Metrics
+from wasi_nn.serving.observing.request_log import FinishedRequest, RequestLog
 from wasi_nn.serving.oip.rest import RestEndpoints
 from wasi_nn.serving.openai.endpoints import OpenAIEndpoints
 from wasi_nn.serving.page.activity import EVERY, Activity, percentiles
 from wasi_nn.serving.page.advice import ADVICE
 from wasi_nn.serving.page.endpoints import PageEndpoints
 from wasi_nn.serving.request_bytes import RequestBytes
-from wasi_nn.serving.request_log import FinishedRequest, RequestLog
 from wasi_nn.serving.service import InferenceService
 from wasi_nn.serving.settings import ServingLimits
 

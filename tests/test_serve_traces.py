@@ -23,8 +23,8 @@ from wasi_nn.cli import main
 from wasi_nn.errors import NNError
 from wasi_nn.oip.proto import open_inference_pb2 as messages
 from wasi_nn.oip.proto.open_inference_pb2_grpc import GRPCInferenceServiceStub
-from wasi_nn.serving.request_log import FinishedRequest
-from wasi_nn.serving.request_traces import RequestTraces
+from wasi_nn.serving.observing.request_log import FinishedRequest
+from wasi_nn.serving.observing.request_traces import RequestTraces
 from wasi_nn.serving.settings import ServingLimits
 
 INFER = "/v2/models/net/infer"

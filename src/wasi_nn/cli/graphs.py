@@ -107,7 +107,7 @@ def _check(registry: Registry, name: str) -> dict[str, Any]:
     try:
         graph = registry.get(name)
         if registry.named(name).max_batch is not None:
-            from wasi_nn.serving.batching import require_batchable
+            from wasi_nn.serving.computing.batching import require_batchable
 
             require_batchable(graph)
         loaded = perf_counter()

@@ -144,8 +144,8 @@ def main(options: argparse.Namespace) -> int:
     registry = graph_options.registry(options, graph_options.rules(options))
     report_steps()
     from wasi_nn.serving.event_loop import loop_factory
+    from wasi_nn.serving.observing.telemetry import set_up_by_environment
     from wasi_nn.serving.server import Server
-    from wasi_nn.serving.telemetry import set_up_by_environment
 
     if settings.host not in ("127.0.0.1", "::1", "localhost") and settings.token_file is None:
         print(f"{PROGRAM}: whoever reaches {settings.host} may use the server: see --token-file", file=sys.stderr)

@@ -24,8 +24,11 @@ from wasi_nn.serving.http.connection import bounded_protocol
 from wasi_nn.serving.http.door import OPEN_PATHS, Door
 from wasi_nn.serving.http.origins import Origins, is_loopback
 from wasi_nn.serving.http_guests.handlers import Handlers
-from wasi_nn.serving.metrics import Metrics
-from wasi_nn.serving.observers import RequestObserver
+from wasi_nn.serving.observing.metrics import Metrics
+from wasi_nn.serving.observing.observers import RequestObserver
+from wasi_nn.serving.observing.request_log import RequestLog
+from wasi_nn.serving.observing.request_traces import RequestTraces
+from wasi_nn.serving.observing.telemetry import spans
 from wasi_nn.serving.oip.grpc_service import GrpcService
 from wasi_nn.serving.oip.rest import RestEndpoints
 from wasi_nn.serving.openai.endpoints import OpenAIEndpoints
@@ -33,11 +36,8 @@ from wasi_nn.serving.openai.errors import error_content
 from wasi_nn.serving.page.activity import Activity
 from wasi_nn.serving.page.endpoints import PageEndpoints
 from wasi_nn.serving.request_bytes import RequestBytes
-from wasi_nn.serving.request_log import RequestLog
-from wasi_nn.serving.request_traces import RequestTraces
 from wasi_nn.serving.service import InferenceService
 from wasi_nn.serving.settings import ServingLimits
-from wasi_nn.serving.telemetry import spans
 
 if TYPE_CHECKING:
     from wasi_nn.loading.registry import Registry

@@ -8,20 +8,20 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wasi_nn.serving.batches import BatchComputes
-from wasi_nn.serving.compute_queue import ComputeQueue
-from wasi_nn.serving.computes import Computes, SingleComputes
-from wasi_nn.serving.executions import Execution
+from wasi_nn.serving.computing.batches import BatchComputes
+from wasi_nn.serving.computing.compute_queue import ComputeQueue
+from wasi_nn.serving.computing.computes import Computes, SingleComputes
+from wasi_nn.serving.computing.executions import Execution
 from wasi_nn.serving.guests.model_registry import ModelRegistry
 from wasi_nn.serving.models import VERSION, Model, Models
+from wasi_nn.serving.observing.timeline import note_stage, stage
 from wasi_nn.serving.request import InferenceRequest, InferenceResult
 from wasi_nn.serving.settings import ServingLimits
-from wasi_nn.serving.timeline import note_stage, stage
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph
     from wasi_nn.loading.registry import Registry
-    from wasi_nn.serving.served_graph import ServedGraph
+    from wasi_nn.serving.computing.served_graph import ServedGraph
 
 
 class InferenceService:

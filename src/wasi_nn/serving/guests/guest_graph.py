@@ -19,10 +19,10 @@ from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.host import Host
 from wasi_nn.limits.limits import HostLimits
 from wasi_nn.process.threads import Call
-from wasi_nn.serving.guest_stages import guest_stages
 from wasi_nn.serving.guests.answers import checked_outputs
 from wasi_nn.serving.guests.kinds import directories_of
 from wasi_nn.serving.guests.request_queue import RequestQueue
+from wasi_nn.serving.observing.guest_stages import guest_stages
 from wasi_nn.session.guest_requests import Fault, GuestRequest
 from wasi_nn.types import dtype_named
 

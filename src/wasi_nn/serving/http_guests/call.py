@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from wasi_nn.abi.http.exchange import Exchange
 from wasi_nn.errors import one_line, printable
+from wasi_nn.serving.computing.thread_calls import call_in_thread
 from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.guest_stages import guest_stages, outgoing_stage
-from wasi_nn.serving.thread_calls import call_in_thread
-from wasi_nn.serving.timeline import detailed_timeline
+from wasi_nn.serving.observing.guest_stages import guest_stages, outgoing_stage
+from wasi_nn.serving.observing.timeline import detailed_timeline
 
 if TYPE_CHECKING:
     from wasi_nn.abi.http.exchange import RequestHead

@@ -14,7 +14,7 @@ from wasi_nn.guests.http.http_guest import HttpGuest
 from wasi_nn.guests.http.sandbox import Sandbox
 from wasi_nn.guests.output import Output
 from wasi_nn.limits.compute_guard import ComputeGuard, Turns as ComputeTurns
-from wasi_nn.serving.compute_queue import ComputeQueue, Turns
+from wasi_nn.serving.computing.compute_queue import ComputeQueue, Turns
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.guests.kinds import directories_of
 from wasi_nn.serving.http_guests.answer import CgiAnswer, GuestAnswer

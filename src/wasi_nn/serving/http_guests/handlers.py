@@ -26,12 +26,12 @@ from wasi_nn.limits.compute_guard import Turns
 from wasi_nn.limits.limits import HostLimits
 from wasi_nn.limits.usage import Usage
 from wasi_nn.loading.served_guest import ServedGuest, Serves
-from wasi_nn.serving.compute_queue import ComputeQueue
+from wasi_nn.serving.computing.compute_queue import ComputeQueue
+from wasi_nn.serving.computing.thread_calls import in_thread
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.guests.kinds import kind_of
 from wasi_nn.serving.http_guests.endpoint import Endpoint
 from wasi_nn.serving.http_guests.handler import Handler, Shared
-from wasi_nn.serving.thread_calls import in_thread
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send

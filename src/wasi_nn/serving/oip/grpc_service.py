@@ -15,15 +15,15 @@ from wasi_nn.errors import one_line
 from wasi_nn.oip.proto import open_inference_pb2 as messages
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.models import State
+from wasi_nn.serving.observing.request_log import FinishedRequest, request_id
+from wasi_nn.serving.observing.request_traces import TOLD_BY
+from wasi_nn.serving.observing.summaries import summaries
+from wasi_nn.serving.observing.timeline import stage
 from wasi_nn.serving.oip import models_view
 from wasi_nn.serving.oip.grpc_messages import MessageReader
 from wasi_nn.serving.oip.grpc_tensors import answer_takes_long, read_request, takes_long, write_response
 from wasi_nn.serving.oip.repository import require_no_changes
 from wasi_nn.serving.request import InferenceRequest
-from wasi_nn.serving.request_log import FinishedRequest, request_id
-from wasi_nn.serving.request_traces import TOLD_BY
-from wasi_nn.serving.summaries import summaries
-from wasi_nn.serving.timeline import stage
 
 if TYPE_CHECKING:
     from wasi_nn.serving.front import Front

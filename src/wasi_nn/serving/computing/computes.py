@@ -8,15 +8,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from wasi_nn.serving.compute_queue import ComputeQueue, Turns
-from wasi_nn.serving.executions import Computed, Execution
-from wasi_nn.serving.fitting import graph_inputs, wanted_outputs
-from wasi_nn.serving.jobs import Job, require_free_threads
+from wasi_nn.serving.computing.compute_queue import ComputeQueue, Turns
+from wasi_nn.serving.computing.executions import Computed, Execution
+from wasi_nn.serving.computing.fitting import graph_inputs, wanted_outputs
+from wasi_nn.serving.computing.jobs import Job, require_free_threads
 
 if TYPE_CHECKING:
+    from wasi_nn.serving.computing.served_graph import GuardedContext, ServedGraph
     from wasi_nn.serving.failures import ServingError
     from wasi_nn.serving.request import InferenceRequest
-    from wasi_nn.serving.served_graph import GuardedContext, ServedGraph
 
 Executed = Callable[[Execution], object]
 """Called in the event loop after each execution of a graph."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import wasi_nn
 from wasi_nn.errors import ErrorCode, NNError, one_line
-from wasi_nn.serving.timeline import Timeline
+from wasi_nn.serving.observing.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
 
-    from wasi_nn.serving.request_log import FinishedRequest
+    from wasi_nn.serving.observing.request_log import FinishedRequest
 
 _QUIET_PATHS = ("/", "/metrics", "/v2/health/live", "/v2/health/ready")
 _QUIET_CALLS = ("live", "ready")

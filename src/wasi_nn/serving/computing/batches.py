@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 from wasi_nn.errors import Busy, ErrorCode, NNError
 from wasi_nn.graph.named_tensors import named_inputs
 from wasi_nn.graph.runner import ABSENT
-from wasi_nn.serving.batching import Batching, Kind, NotByRows, joined, kind_of, rows_of, split
-from wasi_nn.serving.compute_queue import ComputeQueue, Line
-from wasi_nn.serving.executions import Computed, Execution
+from wasi_nn.serving.computing.batching import Batching, Kind, NotByRows, joined, kind_of, rows_of, split
+from wasi_nn.serving.computing.compute_queue import ComputeQueue, Line
+from wasi_nn.serving.computing.executions import Computed, Execution
+from wasi_nn.serving.computing.fitting import graph_inputs, wanted_outputs
+from wasi_nn.serving.computing.jobs import Job, late, require_free_threads, serving_error
+from wasi_nn.serving.computing.thread_calls import in_thread
 from wasi_nn.serving.failures import Reason, ServingError, of_compute
-from wasi_nn.serving.fitting import graph_inputs, wanted_outputs
-from wasi_nn.serving.jobs import Job, late, require_free_threads, serving_error
-from wasi_nn.serving.thread_calls import in_thread
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph
-    from wasi_nn.serving.computes import Executed
+    from wasi_nn.serving.computing.computes import Executed
+    from wasi_nn.serving.computing.served_graph import GuardedContext, ServedGraph
     from wasi_nn.serving.request import InferenceRequest, NamedArrays
-    from wasi_nn.serving.served_graph import GuardedContext, ServedGraph
     from wasi_nn.types import Array
 
 _numbers = itertools.count()

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
+from wasi_nn.serving.computing.thread_calls import call_in_thread, settle
 from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.thread_calls import call_in_thread, settle
 
 Result = TypeVar("Result")
 

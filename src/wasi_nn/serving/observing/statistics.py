@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from wasi_nn.serving.executions import Execution
+from wasi_nn.serving.computing.executions import Execution
 
 _MOST_SIZES = 1024  # of batches that are counted apart
 

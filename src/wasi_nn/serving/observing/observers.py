@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from wasi_nn.serving.request_log import FinishedRequest
+    from wasi_nn.serving.observing.request_log import FinishedRequest
 
 
 class RequestObserver(Protocol):

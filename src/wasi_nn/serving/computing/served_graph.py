@@ -14,8 +14,8 @@ from wasi_nn.loading.shared_graph import SharedGraph
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph
-    from wasi_nn.serving.batching import Batching
-    from wasi_nn.serving.computes import Computes
+    from wasi_nn.serving.computing.batching import Batching
+    from wasi_nn.serving.computing.computes import Computes
 
 
 class GuardedContext:

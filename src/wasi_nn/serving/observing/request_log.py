@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wasi_nn.serving.timeline import Timeline
+    from wasi_nn.serving.observing.timeline import Timeline
 
 _LONGEST_ID = 128  # characters of an id that a client gives
 

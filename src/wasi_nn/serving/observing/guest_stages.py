@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wasi_nn.serving.timeline import Stage, Timeline, detailed_timeline
+from wasi_nn.serving.observing.timeline import Stage, Timeline, detailed_timeline
 from wasi_nn.tracing.call_recorder import CallRecorder, Described
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ import wasi_nn
 
 if TYPE_CHECKING:
     from wasi_nn.guests.http.outgoing.outgoing import OutgoingFacts
-    from wasi_nn.serving.compute_queue import ComputeQueue
-    from wasi_nn.serving.executions import Execution
+    from wasi_nn.serving.computing.compute_queue import ComputeQueue
+    from wasi_nn.serving.computing.executions import Execution
+    from wasi_nn.serving.observing.request_log import FinishedRequest
     from wasi_nn.serving.request_bytes import RequestBytes
-    from wasi_nn.serving.request_log import FinishedRequest
     from wasi_nn.serving.service import InferenceService
 
 # Small networks take a tenth of a millisecond, and texts take minutes.

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable, shortened
 from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.guest_stages import OUTGOING_ROW, ROW as GUEST_ROW
-from wasi_nn.serving.timeline import Timeline, follow
+from wasi_nn.serving.observing.guest_stages import OUTGOING_ROW, ROW as GUEST_ROW
+from wasi_nn.serving.observing.timeline import Timeline, follow
 from wasi_nn.tracing.trace_writer import Trace
 
 if TYPE_CHECKING:
-    from wasi_nn.serving.request_log import FinishedRequest
+    from wasi_nn.serving.observing.request_log import FinishedRequest
 
 logger = logging.getLogger("wasi_nn.serving")
 

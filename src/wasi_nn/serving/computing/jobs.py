@@ -8,11 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from wasi_nn.errors import NNError, one_line
+from wasi_nn.serving.computing.thread_calls import call_in_thread
 from wasi_nn.serving.failures import Reason, ServingError, of_compute
-from wasi_nn.serving.thread_calls import call_in_thread
 
 if TYPE_CHECKING:
-    from wasi_nn.serving.served_graph import GuardedContext, ServedGraph
+    from wasi_nn.serving.computing.served_graph import GuardedContext, ServedGraph
 
 _GRACE = 1.0  # seconds between an interruption and giving a compute up
 _MOST_ABANDONED = 4  # computes of one graph that don't end: more threads than that aren't lost to it
