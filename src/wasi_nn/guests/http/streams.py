@@ -1,27 +1,22 @@
 """The engine's streams for the bodies of a request and its answer.
 
 The engine gives a guest's store two streams of our choice: standard input and standard output. So these two are the
-bodies, as pipes. A component of a few instructions, which is instantiated beside the guest, asks the engine for them:
-the engine gives streams to components only.
+bodies, as pipes. A component of a few instructions (`helper_component`) asks the engine for them.
 """
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Iterable
-from typing import Any
 
-from wasmtime import Engine, Store, Trap, WasmtimeError
-from wasmtime.component import Component, ExportIndex, Linker
+from wasmtime import Engine, Store
+from wasmtime.component import Linker
 
-from wasi_nn.abi.call_boundary import GuestFault
-from wasi_nn.abi.component.resources import Resources
 from wasi_nn.abi.component.typed_functions import define
-from wasi_nn.abi.component.values import U64, VALUE_SIZE, Frame
+from wasi_nn.abi.component.values import U64
 from wasi_nn.abi.http.types import Running, Streams
 from wasi_nn.abi.http.vocabulary import STREAM
-from wasi_nn.abi.wasmtime_c_api import ADDRESS, SIZE, require_success, symbol
+from wasi_nn.guests.http.helper_component import HelperComponent, HelperFunctions, Signatures
 
 _HELPER = """
 (component
@@ -75,66 +70,37 @@ _HELPER = """
 """
 
 _STDOUT, _CLOCK = "wasi:cli/stdout@0.2.", "wasi:clocks/monotonic-clock@0.2."
-_PAYLOAD = 8  # bytes before the handle in a value
-
-_call = symbol("wasmtime_component_func_call", ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE, ADDRESS, SIZE)
+_SIGNATURES: Signatures = {"request-body": (), "response-body": (), "errors": (), "after": (U64,)}
 
 
 class StreamsHelper:
     """The component that asks for streams, compiled for an engine."""
 
     def __init__(self, engine: Engine) -> None:
-        self._component = Component(engine, _HELPER)
-        # A linker without the host's own functions: for guests, one of these takes the place of the engine's.
-        self._linker = Linker(engine)
-        self._linker.add_wasip2()
-        self._exports = {name: self._index(name) for name in ("request-body", "response-body", "errors", "after")}
-
-    def _index(self, name: str) -> ExportIndex:
-        index = self._component.get_export_index(name)
-        assert index is not None  # it is in the text above
-        return index
+        self._helper = HelperComponent(engine, _HELPER, _SIGNATURES)
 
     def in_store(self, store: Store) -> EngineStreams:
         """The streams of a store, whose WASI is set."""
-        instance = self._linker.instantiate(store, self._component)
-        functions = {name: instance.get_func(store, index) for name, index in self._exports.items()}
-        return EngineStreams(store, functions)
+        return EngineStreams(self._helper.in_store(store))
 
 
 class EngineStreams(Streams):
     """The streams of a store."""
 
-    def __init__(self, store: Store, functions: dict[str, Any]) -> None:
-        self._context = ctypes.cast(store._context(), ADDRESS)
-        self._frame = Frame(self._context.value or 0, Resources(0))
+    def __init__(self, functions: HelperFunctions) -> None:
         self._functions = functions
 
     def request_body(self) -> int:
-        return self._get("request-body")
+        return self._functions.call("request-body")
 
     def response_body(self) -> int:
-        return self._get("response-body")
+        return self._functions.call("response-body")
 
     def errors(self) -> int:
-        return self._get("errors")
+        return self._functions.call("errors")
 
     def after(self, nanoseconds: int) -> int:
-        return self._get("after", nanoseconds)
-
-    def _get(self, name: str, *numbers: int) -> int:
-        values = (ctypes.c_char * (VALUE_SIZE * len(numbers)))()
-        at = ctypes.addressof(values)
-        for place, number in enumerate(numbers):
-            U64.lower(self._frame, at + place * VALUE_SIZE, number)
-        result = ctypes.create_string_buffer(VALUE_SIZE)
-        function = ctypes.addressof(self._functions[name]._func)
-        try:
-            require_success(_call(function, self._context, at, len(numbers), ctypes.addressof(result), 1))
-        except (Trap, WasmtimeError) as error:  # the guest was stopped, and its end found the helper at work
-            text = str(error)
-            raise GuestFault(" ".join((text.partition("Caused by:")[2] or text).split())) from None
-        return ctypes.c_uint64.from_buffer(result, _PAYLOAD).value
+        return self._functions.call("after", nanoseconds)
 
 
 def send_stdout_to_stderr(linker: Linker, imports: Iterable[str]) -> None:
