@@ -21,7 +21,7 @@ from serving import RunningServer
 from wasi_nn.abi.http.outgoing import HttpError
 from wasi_nn.abi.http.vocabulary import ERROR_CASES
 from wasi_nn.guests.http.outgoing import connection
-from wasi_nn.guests.http.outgoing.inner import Inner
+from wasi_nn.guests.http.outgoing.engine_connection import EngineConnection
 from wasi_nn.loading import http_out
 from wasi_nn.serving.settings import ServingLimits
 
@@ -519,10 +519,10 @@ def test_requests_end_with_their_guest(server: RunningServer, upstream: Upstream
 
 
 def test_a_stranger_on_the_engines_port_gets_nothing() -> None:
-    inner = Inner()
-    thread = threading.Thread(target=inner.accept)
+    connection = EngineConnection()
+    thread = threading.Thread(target=connection.accept)
     thread.start()
-    host, _, port = inner.authority.partition(":")
+    host, _, port = connection.authority.partition(":")
     for request in (b"", b"POST /guessed HTTP/1.1\r\n\r\n", b"\r\n\r\n", 9000 * b"x"):
         with socket.create_connection((host, int(port))) as stranger:
             with suppress(OSError):  # it may be cut off before
@@ -531,10 +531,10 @@ def test_a_stranger_on_the_engines_port_gets_nothing() -> None:
                 stranger.settimeout(10)
                 assert stranger.recv(100) == b""
     with socket.create_connection((host, int(port))) as engine:
-        engine.sendall(f"POST {inner.path} HTTP/1.1\r\n\r\n2\r\nab\r\n0\r\n\r\n".encode())
+        engine.sendall(f"POST {connection.path} HTTP/1.1\r\n\r\n2\r\nab\r\n0\r\n\r\n".encode())
         thread.join(10)
-        assert b"".join(inner.parts()) == b"ab"
-    inner.release()
+        assert b"".join(connection.parts()) == b"ab"
+    connection.release()
 
 
 def test_metrics_and_traces_tell_of_requests(server: RunningServer, upstream: Upstream) -> None:

@@ -155,8 +155,8 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _announce(addresses: dict[str, str]) -> None:
-    told = [f"{address} (guests)" if name == "guests" else address for name, address in addresses.items()]
-    print(f"serving on {' and '.join(told)}", flush=True)
+    shown = [f"{address} (guests)" if name == "guests" else address for name, address in addresses.items()]
+    print(f"serving on {' and '.join(shown)}", flush=True)
 
 
 def _announce_as_json(addresses: dict[str, str]) -> None:

@@ -108,7 +108,7 @@ class Wasi:
                 feed.end()
                 raise GuestError("the guest's standard input can't be opened: no files are left") from error
             finally:
-                feed.close_theirs()
+                feed.close_read_end()
 
     def close(self) -> None:
         """End the guest's input, after the run."""

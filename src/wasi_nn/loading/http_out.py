@@ -43,8 +43,13 @@ class Place:
     path: str = ""
     private: bool = False
 
+    @property
+    def has_usual_port(self) -> bool:
+        """Whether the port is the one of the scheme, which a URL and `Host` leave out."""
+        return self.port == _PORTS[self.scheme]
+
     def has(self, scheme: str, host: str, port: int, path: str) -> bool:
-        """Whether a request to this host and path is one of these."""
+        """Whether a request to this host and path may be made."""
         return (scheme, host, port) == (self.scheme, self.host, self.port) and self._has_path(path)
 
     def _has_path(self, path: str) -> bool:
@@ -52,7 +57,7 @@ class Place:
             return True
         own, _, _ = path.partition("?")
         plain = unquote(own)
-        # A server may take these for another path than the one that is compared.
+        # A server may read such a path as another one: `/v1/../admin` as `/admin`.
         if "\\" in plain or plain.count("/") != own.count("/") or {".", ".."} & set(plain.split("/")) or "//" in own:
             return False
         return f"{own}/".startswith(f"{self.path}/")
@@ -82,7 +87,7 @@ class HttpOut:
     ca_file: Path | None = None
 
     def place_of(self, scheme: str, authority: str, path: str) -> Place | None:
-        """The place of a request, which is private if one of those that have it is; None if it may not be made."""
+        """The place that allows a request, one with `private` before others; None if the request may not be made."""
         found = host_and_port(authority, scheme)
         places = [] if found is None else [place for place in self.places if place.has(scheme, *found, path)]
         return max(places, key=lambda place: place.private, default=None)
@@ -115,7 +120,7 @@ def is_address(host: str) -> bool:
 
 
 def is_public(text: str) -> bool:
-    """Whether an address is one of the public internet, also one that is written as another one's part."""
+    """Whether an address belongs to the public internet. An IPv6 address that holds an IPv4 address counts as that."""
     address: Address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)

@@ -67,9 +67,9 @@ def pull_guest(
     place = _place(folder, digest)
     try:
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _replaced(place / _file_name(known)) as file:
+        with _new_file(place / _file_name(known)) as file:
             repository.read_blob(guest.digest, guest.size, file)
-        with _replaced(place / _MANIFEST) as file:  # last: a folder with a manifest is complete
+        with _new_file(place / _MANIFEST) as file:  # last: a folder with a manifest is complete
             file.write(manifest)
     except OSError as error:
         raise GuestError(f"{known} can't be kept in {folder}: {one_line(error)}") from error
@@ -100,7 +100,7 @@ def pull_files(
             raise GuestError(f"{known} can't be pulled into {target}: the folder isn't empty")
         for path, layer in paths.items():
             (target / path).parent.mkdir(parents=True, exist_ok=True)
-            with _replaced(target / path) as file:
+            with _new_file(target / path) as file:
                 repository.read_blob(layer.digest, layer.size, file)
     except OSError as error:
         raise GuestError(f"{known} can't be pulled into {target}: {one_line(error)}") from error
@@ -166,8 +166,7 @@ def _paths(reference: Reference, artifact: Artifact) -> dict[PurePosixPath, Laye
             path = file_path(_file_name(reference) if layer.title is None else layer.title)
         except ValueError as error:
             raise GuestError(f"{reference} can't be pulled: {error}") from error
-        clash = path in paths or any(path in other.parents or other in path.parents for other in paths)
-        if clash:
+        if path in paths or any(path in other.parents or other in path.parents for other in paths):
             raise GuestError(f"{reference} can't be pulled: two of its files are named {path}")
         paths[path] = layer
     return paths
@@ -191,7 +190,7 @@ def _kept(folder: Path, digest: str, reference: Reference) -> Path | None:
 
 
 @contextmanager
-def _replaced(path: Path) -> Iterator[BinaryIO]:
+def _new_file(path: Path) -> Iterator[BinaryIO]:
     """A new file, which gets its name when it is complete."""
     descriptor, unfinished = tempfile.mkstemp(prefix=".pulled-", dir=path.parent)
     try:

@@ -176,7 +176,7 @@ class OutgoingBody:
         return Ok()
 
     def end(self, running: Running, tell: Callable[[Listener], None]) -> None:
-        """Note the end of the body, which is told once its answer is given."""
+        """Note the end of the body. `tell` is called with the listener: now, or once the guest has given the answer."""
         self._end = tell
         if self._is_sent:
             tell(running.exchange.listener)

@@ -108,13 +108,13 @@ class HttpGuest:
     def _outgoing(
         self, store: GuestStore, exchange: Exchange, sandbox: Sandbox, clock: RunClock
     ) -> Iterator[Outgoing | None]:
-        """What makes the guest's own requests within a block, if it may make any."""
+        """A block in which the guest can make requests of its own; gives None if it may make none."""
         helper = self._outgoing_helper
         if sandbox.http_out is None or helper is None:
             yield None
             return
         most_head = exchange.field_bytes.most // 4  # the guest may hold several
-        outgoing = Outgoing(sandbox.http_out, lambda: helper.in_store(store), most_head, sandbox.told)
+        outgoing = Outgoing(sandbox.http_out, lambda: helper.in_store(store), most_head, sandbox.report)
 
         def stop(reason: str) -> None:
             clock.stop(reason)

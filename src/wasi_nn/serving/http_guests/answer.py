@@ -105,7 +105,7 @@ class GuestAnswer(Listener):
             if is_over:
                 return b""
             self._changed.clear()
-            if content is None:  # otherwise the guest has ended, which is told after all that it has done
+            if content is None:  # else the guest has closed the body, and `ended` follows
                 self._body.watch(self._readable)
             await self._changed.wait()
 

@@ -83,14 +83,21 @@ class GuestCall:
         assert answer is not None  # each request has an answer
         try:
             self._handler.run(
-                self.exchange, self._output, body, answer, self._until, self.stopped_by, self._recorder, self._told
+                self.exchange,
+                self._output,
+                body,
+                answer,
+                self._until,
+                self.stopped_by,
+                self._recorder,
+                self._note_request,
             )
         finally:  # the guest has ended, and with it the engine's own copies
             os.close(answer)
             if body is not None:
                 os.close(body)
 
-    def _told(self, facts: OutgoingFacts) -> None:
+    def _note_request(self, facts: OutgoingFacts) -> None:
         """Note a request that the guest has made. Called on any thread."""
         self._handler.count_outgoing(facts)
         if self._timeline is not None:
@@ -98,9 +105,9 @@ class GuestCall:
         if facts.failure:
             self._failed_requests += 1
             if self._failed_requests <= _MOST_FAILED:
-                what = printable(f"{facts.method} {facts.place}"[:_LONGEST_PLACE])
+                asked = printable(f"{facts.method} {facts.place}"[:_LONGEST_PLACE])
                 failure = printable(facts.failure)
-                logger.warning("guest %r, request %s: its %s: %s", self._handler.name, self._id, what, failure)
+                logger.warning("guest %r, request %s: its %s: %s", self._handler.name, self._id, asked, failure)
 
     def stopped_by(self, stop: Callable[[str], None] | None) -> None:
         """Have `stop` stop the guest; None: nothing any more."""

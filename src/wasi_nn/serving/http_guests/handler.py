@@ -106,9 +106,9 @@ class Handler:
         until: float,
         stopped_by: Callable[[Callable[[str], None] | None], None],
         recorder: CallRecorder | None,
-        told: Callable[[OutgoingFacts], None],
+        report: Callable[[OutgoingFacts], None],
     ) -> None:
-        """Have the guest answer a request, in a fresh sandbox, on this thread. `recorder` gets its nn calls, and `told`
+        """Have the guest answer a request, in a fresh sandbox, on this thread. `recorder` gets its nn calls, `report`
         its requests over HTTP, each at its end. Raises as `HttpGuest.answer` does."""
         limits, shared = self.described.limits, self._shared
         guard = ComputeGuard(limits, shared.compute_turns)
@@ -126,6 +126,6 @@ class Handler:
             sandbox = Sandbox(
                 *(self._arguments, limits, session, guard, output, body, answer, stopped_by),
                 http_out=self.described.http_out,
-                told=told,
+                report=report,
             )
             self._guest.answer(exchange, sandbox)

@@ -134,14 +134,14 @@ class Texts:
     def _token_counter(self, name: str, began: float) -> Callable[[float], None]:
         last: list[float] = []
 
-        def told(at: float) -> None:
+        def count_token(at: float) -> None:
             if last:
                 self._metrics.between(name, at - last.pop())
             else:
                 self._metrics.first(name, at - began)
             last.append(at)
 
-        return told
+        return count_token
 
     def count(self, name: str, text: Text) -> None:
         """Count the tokens of a text that has been sent."""

@@ -22,7 +22,7 @@ class Broken(Exception):
     """The engine has closed the connection, as it does for a body that the guest leaves incomplete."""
 
 
-class Inner:
+class EngineConnection:
     """The place to which the engine connects, and then the connection."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""`Passage`: one request of a guest on a thread, which passes both bodies on."""
+"""`Relay`: makes one request of a guest on a thread, and passes its body and that of the answer on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wasi_nn.abi.http.fields import Field, HeaderError, checked_value, end_to_en
 from wasi_nn.abi.http.outgoing import HttpError, IncomingHead
 from wasi_nn.errors import one_line
 from wasi_nn.guests.http.outgoing.connection import connected, errors
-from wasi_nn.guests.http.outgoing.inner import Broken, Inner
+from wasi_nn.guests.http.outgoing.engine_connection import Broken, EngineConnection
 from wasi_nn.process.watchdog import Alarm
 
 if TYPE_CHECKING:
@@ -27,34 +27,37 @@ logger = logging.getLogger("wasi_nn")
 
 _PART = 65536
 _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "TRACE")  # which have no length if they have no body
-_NOT_SENT = ("content-length", "expect", "te")  # the first is sent by its meaning; the others are of the connection
+_NOT_SENT = ("content-length", "expect", "te")  # `_send_head` writes the length; the others concern the connection
 
 
-class Passage:
+class Relay:
     """A request, from the guest's stream to its place, and the answer's way back. `run` is called on a thread of its
-    own; `close` may be called on any. `ended` is called at the end, before the guest sees it."""
+    own; `close` may be called on any. `ended` is called at the end of the answer, before the guest sees that end.
+
+    most_head  the most bytes of the answer's head
+    """
 
     def __init__(
         self,
-        inner: Inner,
+        engine: EngineConnection,
         head: OutgoingHead,
         place: Place,
         settings: HttpOut,
         most_head: int,
-        ended: Callable[[Passage], None],
+        ended: Callable[[Relay], None],
     ) -> None:
         self.answer: IncomingHead | HttpError | None = None
         """The answer, or why there is none. It is there before the engine knows of an answer."""
         self.bytes_out = self.bytes_in = 0
         self.failure = ""
         """Why the answer isn't whole, for the operator."""
-        self._inner = inner
+        self._engine = engine
         self._head = head
         self._place = place
         self._settings = settings
         self._most_head = most_head
         self._ended = ended
-        self._has_told = False
+        self._has_reported = False
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._is_closed = self._is_late = False
@@ -62,7 +65,7 @@ class Passage:
     def run(self) -> None:
         """Make the request, and pass the answer on to its end, or as long as the guest wants it."""
         try:
-            self._inner.accept()
+            self._engine.accept()
             self._pass()
         except (Broken, OSError) as error:
             self._fail(HttpError("connection-terminated", reason=one_line(error)))
@@ -70,8 +73,8 @@ class Passage:
             logger.exception("a guest's request failed: internal error of the host")
             self._fail(HttpError("internal-error", None, type(error).__name__))
         finally:
-            self._tell()
-            self._inner.release()
+            self._report()
+            self._engine.release()
             with self._lock:
                 opened, self._socket = self._socket, None
             if opened is not None:
@@ -82,24 +85,24 @@ class Passage:
             response, head = self._ask()
         except HttpError as error:
             self._fail(error)
-            self._tell()
-            self._inner.answer()
-            self._inner.end()
+            self._report()
+            self._engine.answer()
+            self._engine.end()
             return
         with response:
             self.answer = head
-            self._inner.answer()
+            self._engine.answer()
             try:
                 self._pass_body(response)
             except HttpError as error:  # the guest's stream fails, as it has no end
                 self._fail(error)
                 return
-        self._tell()
-        self._inner.end()
+        self._report()
+        self._engine.end()
 
-    def _tell(self) -> None:
-        if not self._has_told:
-            self._has_told = True
+    def _report(self) -> None:
+        if not self._has_reported:
+            self._has_reported = True
             self._ended(self)
 
     def _fail(self, error: HttpError) -> None:
@@ -114,13 +117,13 @@ class Passage:
     def _ask(self) -> tuple[http.client.HTTPResponse, IncomingHead]:
         """Send the request, and give the answer. Raises `HttpError`."""
         settings = self._settings
-        parts = self._inner.parts()
-        # With the first part it shows whether there is a body at all.
+        parts = self._engine.parts()
+        # The first part, or the end, shows whether there is a body at all.
         first = next(parts, b"")
         connection = connected(self._place, settings.ca_file, self._time("connect-timeout", settings.connect_time))
         opened: socket.socket = connection.sock
         with self._lock:
-            self._socket = opened  # which the connection forgets before the answer's end
+            self._socket = opened  # `http.client` forgets it before the answer's end
             if self._is_closed:
                 self._shut()
         opened.settimeout(settings.between_time)
@@ -164,8 +167,7 @@ class Passage:
         head, place = self._head, self._place
         connection.putrequest(head.method, head.path, skip_host=True, skip_accept_encoding=True)
         host = f"[{place.host}]" if ":" in place.host else place.host
-        is_usual = place.port == {"http": 80, "https": 443}[place.scheme]
-        connection.putheader("Host", host if is_usual else f"{host}:{place.port}")
+        connection.putheader("Host", host if place.has_usual_port else f"{host}:{place.port}")
         for name, value in head.headers:
             if name not in _NOT_SENT:
                 connection.putheader(name, value)
@@ -184,7 +186,7 @@ class Passage:
         opened.sendall(b"%x\r\n%b\r\n" % (len(part), part) if length is None else part)
 
     def _response(self, connection: http.client.HTTPConnection, opened: socket.socket) -> http.client.HTTPResponse:
-        """The answer, whose head may take so long altogether."""
+        """The answer. All of its head has to come within `first_byte_time`."""
         seconds = self._time("first-byte-timeout", self._settings.first_byte_time)
         alarm = Alarm()
         try:
@@ -232,7 +234,7 @@ class Passage:
             self.bytes_in += len(part)
             if self.bytes_in > self._settings.answer_bytes:
                 raise HttpError("HTTP-response-body-size", None, _too_many("answer", self._settings.answer_bytes))
-            self._inner.write(part)
+            self._engine.write(part)
         if response.length:
             raise HttpError("HTTP-response-incomplete", reason=f"{response.length} bytes of the answer are missing")
 
@@ -241,11 +243,11 @@ class Passage:
         with self._lock:
             self._is_closed = True
             self._shut()
-        self._inner.close()
+        self._engine.close()
 
     def _shut(self) -> None:
         if self._socket is not None:
-            with suppress(OSError):  # not that of TLS, which another thread may be using
+            with suppress(OSError):  # not the shutdown of TLS: another thread may be using that
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
