@@ -18,11 +18,11 @@ from conftest import SUPPORT, need, need_command
 from remote_servers import make_certificate
 from serving import RunningServer
 
+from wasi_nn import hosts
 from wasi_nn.abi.http.outgoing import HttpError
 from wasi_nn.abi.http.vocabulary import ERROR_CASES
 from wasi_nn.guests.http.outgoing import connection
 from wasi_nn.guests.http.outgoing.engine_connection import EngineConnection
-from wasi_nn.loading import http_out
 from wasi_nn.serving.settings import ServingLimits
 
 SENDER = SUPPORT / "http" / "sender.wasm"
@@ -375,7 +375,7 @@ def test_a_name_is_looked_up_once(server: RunningServer, upstream: Upstream, mon
     ],
 )
 def test_public_addresses(address: str, is_public: bool) -> None:
-    assert http_out.is_public(address) is is_public
+    assert hosts.is_public(address) is is_public
 
 
 # What either side does wrong

@@ -35,10 +35,10 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
 def main(options: argparse.Namespace) -> int:
     """Show the cache, or empty it; returns the exit code."""
     from wasi_nn.errors import counted, printable
-    from wasi_nn.guests.compile_cache import CompileCache, default_directory
+    from wasi_nn.guests.compile_cache import cache_in, default_directory
     from wasi_nn.oci import pulling
 
-    compiled = [CompileCache(default_directory()), CompileCache(default_directory() / "fuel")]
+    compiled = [cache_in(default_directory(), fuel=fuel) for fuel in (False, True)]
     sizes = {
         "compiled": [file.size for cache in compiled for file in cache.files()],
         "pulled": list(pulling.kept_guests().values()),

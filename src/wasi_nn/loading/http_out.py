@@ -22,15 +22,13 @@ from urllib.parse import unquote
 from wasi_nn.arguments import shown
 from wasi_nn.backends.options import Check, is_flag, is_text, taking
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.hosts import is_address
 from wasi_nn.limits import units
 from wasi_nn.loading.file_tables import is_table, require_known
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _PORTS = {"http": 80, "https": 443}
 _URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]+)(?P<path>/[!-~]*)?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 @dataclass(frozen=True)
@@ -108,27 +106,6 @@ def host_and_port(authority: str, scheme: str) -> tuple[str, int] | None:
         except ValueError:
             return None
     return host, port
-
-
-def is_address(host: str) -> bool:
-    """Whether a host is given by its address."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def is_public(text: str) -> bool:
-    """Whether an address belongs to the public internet. An IPv6 address that holds an IPv4 address counts as that."""
-    address: Address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-        if inner is not None:
-            address = inner
-    return address.is_global and not address.is_multicast
 
 
 def http_out_of(where: str, folder: Path, value: Any) -> HttpOut | None:

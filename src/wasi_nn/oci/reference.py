@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, replace
 
 from wasi_nn.arguments import shown
 from wasi_nn.errors import GuestError
+from wasi_nn.hosts import is_this_machine
 
 SCHEME = "oci://"
 """The beginning of every reference."""
@@ -54,11 +54,7 @@ class Reference:
     @property
     def is_local(self) -> bool:
         """Whether the registry is on this machine, by its address or by the name localhost."""
-        host = re.sub(r":[0-9]+$", "", self.host).strip("[]")
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host.lower() == "localhost"
+        return is_this_machine(re.sub(r":[0-9]+$", "", self.host).strip("[]"))
 
 
 def is_reference(guest: object) -> bool:

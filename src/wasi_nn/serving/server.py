@@ -17,12 +17,13 @@ import uvicorn
 from starlette.routing import Router
 
 from wasi_nn.errors import ErrorCode, NNError, WasiNNError, one_line, printable
+from wasi_nn.hosts import is_this_machine
 from wasi_nn.process.files import read_regular
 from wasi_nn.serving.access import Tokens
 from wasi_nn.serving.front import Front
 from wasi_nn.serving.http.connection import bounded_protocol
 from wasi_nn.serving.http.door import OPEN_PATHS, Door
-from wasi_nn.serving.http.origins import Origins, is_loopback
+from wasi_nn.serving.http.origins import Origins
 from wasi_nn.serving.http_guests.handlers import Handlers
 from wasi_nn.serving.observing.metrics import Metrics
 from wasi_nn.serving.observing.observers import RequestObserver
@@ -196,7 +197,7 @@ class Server:
         self.handlers = handlers = Handlers(front, self._registry)
         self.service.is_starting = True
         self._start(self._load_guests(handlers))
-        is_local, is_open = is_loopback(listeners[0].getsockname()[0]), settings.token_file is None
+        is_local, is_open = is_this_machine(listeners[0].getsockname()[0]), settings.token_file is None
         open_paths = [*OPEN_PATHS]
         if activity is not None:
             activity.texts, activity.guests = language.texts, handlers

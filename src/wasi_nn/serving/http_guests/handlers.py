@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from wasmtime import Module
 
 from wasi_nn.errors import GuestError, WasiNNError, one_line
-from wasi_nn.guests.compile_cache import CompileCache, default_directory
+from wasi_nn.guests.compile_cache import cache_in, default_directory
 from wasi_nn.guests.compiler import GuestCompiler
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.engine_start import start_wasi
@@ -55,12 +55,12 @@ class _Compiler:
         self.engine = new_engine(fuel=fuel)
         self.counts = MemoryCounts()
         self.helper = StreamsHelper(self.engine)
-        directory = default_directory() / "fuel" if fuel else default_directory()
-        self._compiler = GuestCompiler(self.engine, CompileCache(directory), self.counts, fuel=fuel)
+        cache = cache_in(default_directory(), fuel=fuel)
+        self._compiler = GuestCompiler(self.engine, cache, self.counts, fuel=fuel)
         self._outgoing_helper: OutgoingHelper | None = None
 
     def outgoing_helper(self) -> OutgoingHelper:
-        """What guests need that make requests of their own."""
+        """The helper of guests that make requests of their own, compiled at the first use."""
         if self._outgoing_helper is None:
             self._outgoing_helper = OutgoingHelper(self.engine)
         return self._outgoing_helper

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.abi.http.outgoing import HttpError
 from wasi_nn.errors import one_line
-from wasi_nn.loading.http_out import is_public
+from wasi_nn.hosts import is_public
 from wasi_nn.process.threads import Call
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from wasi_nn.abi.http.outgoing import HttpError, IncomingHead
 from wasi_nn.errors import one_line
 from wasi_nn.guests.http.outgoing.connection import connected, errors
 from wasi_nn.guests.http.outgoing.engine_connection import Broken, EngineConnection
+from wasi_nn.hosts import in_url
 from wasi_nn.process.watchdog import Alarm
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class Relay:
     def _send_head(self, connection: http.client.HTTPConnection, length: int | None) -> None:
         head, place = self._head, self._place
         connection.putrequest(head.method, head.path, skip_host=True, skip_accept_encoding=True)
-        host = f"[{place.host}]" if ":" in place.host else place.host
+        host = in_url(place.host)
         connection.putheader("Host", host if place.has_usual_port else f"{host}:{place.port}")
         for name, value in head.headers:
             if name not in _NOT_SENT:
