@@ -205,7 +205,7 @@ def test_a_digest_can_be_required(host: str) -> None:
 
 
 def test_a_digest_is_no_place_to_push_to(host: str) -> None:
-    with pytest.raises(GuestError, match="a digest is the result, so the reference takes a tag"):
+    with pytest.raises(GuestError, match="a push takes a tag, and gives the digest"):
         push_guest(EXIT_7.encode(), f"oci://{host}/g@{digest(b'')}")
 
 
@@ -288,8 +288,8 @@ def pulled(manifest: bytes, tmp_path: Path, blobs: dict[bytes, bytes] | None = N
 @pytest.mark.parametrize(
     ("manifest", "message"),
     [
-        (b"", "its manifest is no JSON"),
-        (b"[" * 100_000, "its manifest is no JSON"),
+        (b"", "its manifest isn't JSON"),
+        (b"[" * 100_000, "its manifest isn't JSON"),
         (b"[]", "no list of layers"),
         (b'{"layers": {}}', "no list of layers"),
         (b'{"mediaType": "application/vnd.oci.image.index.v1+json"}', "index of several artifacts"),
@@ -299,7 +299,7 @@ def pulled(manifest: bytes, tmp_path: Path, blobs: dict[bytes, bytes] | None = N
         (manifest_of({"mediaType": GUEST, "digest": "sha256:../../etc/passwd", "size": 1}), "no sha256 digest"),
         (manifest_of({"mediaType": GUEST, "digest": digest(b""), "size": True}), "no size"),
         (manifest_of({"mediaType": GUEST, "digest": digest(b""), "size": -1}), "no size"),
-        (manifest_of({"mediaType": 1, "digest": digest(b""), "size": 1}), "no media type"),
+        (manifest_of({"mediaType": 1, "digest": digest(b""), "size": 1}), "layer 1 of its manifest has no mediaType"),
         (b"{" + b" " * (4 * 2**20) + b"}", "has more than 4194304 bytes"),
     ],
     ids=lambda value: value[:40].strip() if isinstance(value, str) else "",
@@ -344,7 +344,7 @@ def test_a_guest_too_large_to_be_one_is_not_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("title", ["../out", "/etc/out", "a/../../out", "a//b", ".", "a\\b", "c:out", "a\nb", "", "a/"])
 def test_a_file_can_not_leave_its_folder(title: str, tmp_path: Path) -> None:
     manifest = manifest_of(layer_of(WASM), layer_of(b"x", "text/plain", title=title))
-    with pytest.raises(GuestError, match="a name that isn't a path below a folder"):
+    with pytest.raises(GuestError, match="the name of a file isn't a path below a folder"):
         pulled(manifest, tmp_path, {WASM: WASM, b"x": b"x"})
     assert not (tmp_path / "out").exists()
 

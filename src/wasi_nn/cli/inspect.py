@@ -78,7 +78,7 @@ def main(options: argparse.Namespace) -> int:
         options.model = [registry_options.file_of(options.model[0], options)]
     if len(options.model) == 1 and _is_guest(options.model[0]):
         if options.html:
-            raise UsageError("--html writes a page of a model: of a guest, there is none")
+            raise UsageError(f"--html writes the page of a model, and {options.model[0]} is a guest")
         return _show_guest(options)
     from wasi_nn.errors import printable
     from wasi_nn.loading.model_operators import operators_at

@@ -174,7 +174,7 @@ def _settings(options: argparse.Namespace) -> ServerSettings:
     if options.http_port is None and options.grpc_port is None:
         raise UsageError("there is nothing to serve: --http-port and --grpc-port are both none")
     if options.http_port is None and options.guests_port is not None:
-        raise UsageError("--guests-port is a further port of HTTP: it can't be with --http-port none")
+        raise UsageError("--guests-port is a further port of HTTP: give --http-port another value than none")
     if (options.tls_cert is None) != (options.tls_key is None):
         raise UsageError("--tls-cert and --tls-key belong together: give both")
     values = {name: getattr(options, f"max_{name}") for name in _LIMITS if hasattr(options, f"max_{name}")}

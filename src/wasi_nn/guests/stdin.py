@@ -31,7 +31,7 @@ class StdinFeed:
 
     def __init__(self, file: BinaryReader) -> None:
         self.failure: BaseException | None = None
-        """What the file raised, which ends the run."""
+        """The error that the file raised, which ends the run."""
         self.stop: Callable[[str], None] = lambda _: None
         """Stops the guest; called with a reason once there is a `failure`."""
         self._read_end = self._write_end = -1
@@ -41,7 +41,7 @@ class StdinFeed:
         try:
             self._read_end, self._write_end = os.pipe()
         except OSError as error:
-            raise GuestError(f"the guest's standard input can't be made: {one_line(error)}") from error
+            raise GuestError(f"no pipe can be made for the guest's standard input: {one_line(error)}") from error
 
     @property
     def path(self) -> str:

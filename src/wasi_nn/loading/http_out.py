@@ -109,7 +109,7 @@ def host_and_port(authority: str, scheme: str) -> tuple[str, int] | None:
 
 
 def http_out_of(where: str, folder: Path, value: Any) -> HttpOut | None:
-    """What the key `http-out` says; `folder` is that of the file, `where` names the table in messages. Raises
+    """The value of the key `http-out`. `folder` is the folder of the file, `where` names the table in messages. Raises
     `NNError`: `not-found` for a file that doesn't exist, `invalid-argument` for any other mistake."""
     where = f"{where}, http-out"
     keys: Mapping[str, Any] = value if is_table(value) else {"to": value}
@@ -134,8 +134,8 @@ def _place(where: str, item: Any) -> Place:
     scheme = "" if match is None else match["scheme"].lower()
     found = None if match is None else host_and_port(match["authority"], scheme)
     if match is None or found is None or {"?", "#"} & set(url):
-        form = "a scheme, http or https, a host, and perhaps a port and a path, such as https://api.example.com/v1"
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: {shown(url)} is no place of the form {_EXAMPLE}: {form}")
+        form = "http or https, a host, and perhaps a port and a path, such as https://api.example.com/v1"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: {shown(url)} is no place of the form https://HOST: {form}")
     return Place(scheme, *found, (match["path"] or "").rstrip("/"), keys.get("private", is_address(found[0])))
 
 
@@ -151,9 +151,6 @@ def _number(where: str, key: str, read: Callable[[str], Any], value: Any) -> Any
         )
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     return number
-
-
-_EXAMPLE = "https://HOST"
 
 
 @taking('a list of places, such as ["https://api.example.com"]')

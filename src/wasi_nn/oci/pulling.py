@@ -22,9 +22,9 @@ from wasi_nn.process.files import open_regular
 logger = logging.getLogger("wasi_nn")
 
 LARGEST_GUEST = 2**30
-"""Bytes."""
+"""The most bytes of a guest."""
 LARGEST_FILES = 64 * 2**30
-"""Bytes of the files beside a guest, all together."""
+"""The most bytes of a guest and the files beside it, together."""
 
 
 def pull_guest(
@@ -158,7 +158,7 @@ def _artifact(reference: Reference, manifest: bytes) -> Artifact:
 
 
 def _paths(reference: Reference, artifact: Artifact) -> dict[PurePosixPath, Layer]:
-    """The layers with their paths below a folder. Layers without a title, which other tools add, have none."""
+    """The layers with their paths below a folder, without those that have no title: other tools add such layers."""
     titled = [artifact.guest, *(layer for layer in artifact.files if layer.title is not None)]
     paths: dict[PurePosixPath, Layer] = {}
     for layer in titled:
@@ -167,7 +167,7 @@ def _paths(reference: Reference, artifact: Artifact) -> dict[PurePosixPath, Laye
         except ValueError as error:
             raise GuestError(f"{reference} can't be pulled: {error}") from error
         if path in paths or any(path in other.parents or other in path.parents for other in paths):
-            raise GuestError(f"{reference} can't be pulled: two of its files are named {path}")
+            raise GuestError(f"{reference} can't be pulled: {path} is the path of two of its files, or a folder of one")
         paths[path] = layer
     return paths
 

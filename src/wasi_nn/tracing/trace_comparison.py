@@ -162,7 +162,7 @@ class _Comparer:
                     pending[side].setdefault(run, deque()).append(numbered)
                     kept += 1
                     if kept > _MOST_PENDING:
-                        raise BadTrace(f"of runs under way at once, one trace has {_MOST_PENDING} calls more")
+                        raise BadTrace(f"one trace is more than {_MOST_PENDING} calls ahead of the other in some run")
                 else:
                     self._missing(side, numbered)
         self._result.calls = (counts[0], counts[1])

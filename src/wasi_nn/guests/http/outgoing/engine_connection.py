@@ -43,11 +43,11 @@ class EngineConnection:
                 opened.settimeout(None)
                 self._listener.close()
                 self._socket = opened
-                if self._is_closed:  # in the moment before
+                if self._is_closed:  # by another thread, before `_socket` was set
                     self.close()
                 return
             opened.close()
-        raise ConnectionError("the engine didn't connect")
+        raise ConnectionError(f"the engine didn't connect, and {_STRANGERS} others did")
 
     def _is_engine(self, opened: socket.socket) -> bool:
         received = b""
@@ -120,7 +120,7 @@ class EngineConnection:
                     opened.shutdown(socket.SHUT_RDWR)
 
     def release(self) -> None:
-        """Give the files back, once no thread uses the connection."""
+        """Close the sockets, once no thread uses the connection."""
         self.close()
         self._listener.close()
         if self._socket is not None:

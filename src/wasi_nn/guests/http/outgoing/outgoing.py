@@ -66,7 +66,8 @@ class Outgoing(Sender):
     def new(self, *, has_body: bool) -> Sent:
         with self._lock:
             if self._is_closed or len(self._open) >= self.settings.requests:
-                raise HttpError("connection-limit-reached")
+                most = self.settings.requests
+                raise HttpError("connection-limit-reached", reason=f"{most} requests at once (requests of http-out)")
         try:
             sent = SentRequest(self, has_body=has_body)
         except OSError:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from wasi_nn.abi.http.fields import Field, HeaderError, checked_value, end_to_end
 from wasi_nn.abi.http.outgoing import HttpError, IncomingHead
-from wasi_nn.errors import one_line
+from wasi_nn.errors import one_line, printable
 from wasi_nn.guests.http.outgoing.connection import connected, errors
 from wasi_nn.guests.http.outgoing.engine_connection import Broken, EngineConnection
 from wasi_nn.hosts import in_url
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wasi_nn")
 
 _PART = 65536
+_LONGEST = 100  # characters of a value in a message
 _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "TRACE")  # which have no length if they have no body
 _NOT_SENT = ("content-length", "expect", "te")  # `_send_head` writes the length; the others concern the connection
 
@@ -112,7 +113,12 @@ class Relay:
         if self.answer is None:
             self.answer = error
 
+    @property
+    def _time_between_parts(self) -> float:
+        return self._time("between-bytes-timeout", self._settings.between_time)
+
     def _time(self, name: str, longest: float) -> float:
+        """The time of `request-options` with a name, in seconds: the guest may only shorten the operator's."""
         return min(max(self._head.times.get(name, inf), 0.001), longest)
 
     def _ask(self) -> tuple[http.client.HTTPResponse, IncomingHead]:
@@ -130,7 +136,7 @@ class Relay:
         opened.settimeout(settings.between_time)
         length = self._length(is_empty=not first)
         try:
-            with errors("connection-write-timeout"):
+            with errors("connection-write-timeout", settings.between_time, "between-time"):
                 self._send_head(connection, length)
                 while first:
                     self._send(opened, first, length)
@@ -142,11 +148,11 @@ class Relay:
                 raise
         else:
             if length is not None and self.bytes_out != length:
-                reason = "the body has another size than its Content-Length"
+                reason = f"the body has {self.bytes_out} bytes, and its Content-Length is {length}"
                 raise HttpError("HTTP-request-body-size", self.bytes_out, reason)
         response = self._response(connection, opened)
         try:
-            opened.settimeout(self._time("between-bytes-timeout", settings.between_time))
+            opened.settimeout(self._time_between_parts)
             return response, self._checked(response)
         except BaseException:
             response.close()
@@ -158,7 +164,8 @@ class Relay:
         if not texts:
             return 0 if is_empty else None
         if len(texts) > 1 or not texts[0].isdigit() or len(texts[0]) > 18:
-            raise HttpError("HTTP-request-header-size", None, "the Content-Length is no number of bytes")
+            shown = printable(b", ".join(texts).decode("latin-1")[:_LONGEST])
+            raise HttpError("HTTP-request-header-size", None, f"the Content-Length is no number of bytes: {shown}")
         length = int(texts[0])
         if length > self._settings.request_bytes:
             raise HttpError("HTTP-request-body-size", length, _too_many("request", self._settings.request_bytes))
@@ -191,13 +198,14 @@ class Relay:
         seconds = self._time("first-byte-timeout", self._settings.first_byte_time)
         alarm = Alarm()
         try:
-            with errors("HTTP-response-timeout"):
+            with errors("HTTP-response-timeout", seconds, "first-byte-time"):
                 alarm.set(time.monotonic() + seconds, self._expire)
                 opened.settimeout(seconds)
                 return connection.getresponse()
         except HttpError:
             if self._is_late:
-                raise HttpError("HTTP-response-timeout", reason=f"no answer within {seconds:g} s") from None
+                reason = f"no answer within {seconds:g} s (first-byte-time of http-out)"
+                raise HttpError("HTTP-response-timeout", reason=reason) from None
             raise
         finally:
             alarm.discard()
@@ -215,7 +223,11 @@ class Relay:
         listed: list[Field] = [(name.lower(), value.encode("latin-1", "replace")) for name, value in fields]
         size = sum(len(name) + len(value) for name, value in listed)
         if size > self._most_head:
-            raise HttpError("HTTP-response-header-section-size", size, f"the answer's head has {size} bytes")
+            raise HttpError(
+                "HTTP-response-header-section-size",
+                size,
+                f"the answer's head has {size} bytes, more than {self._most_head}",
+            )
         try:
             for _, value in listed:
                 checked_value(value)
@@ -228,7 +240,7 @@ class Relay:
 
     def _pass_body(self, response: http.client.HTTPResponse) -> None:
         while True:
-            with errors("connection-read-timeout"):
+            with errors("connection-read-timeout", self._time_between_parts, "between-time"):
                 part = response.read1(_PART)
             if not part:
                 break
