@@ -456,7 +456,7 @@ def test_a_server_that_says_nothing_or_stops(server: RunningServer, upstream: Up
         ended.set()
 
 
-def test_a_body_that_is_left_incomplete_arrives_so(server: RunningServer, upstream: Upstream) -> None:
+def test_a_body_that_is_left_incomplete_never_arrives_as_a_whole_one(server: RunningServer, upstream: Upstream) -> None:
     received = []
 
     def read(opened: socket.socket, reader: Any) -> None:
@@ -466,8 +466,10 @@ def test_a_body_that_is_left_incomplete_arrives_so(server: RunningServer, upstre
     upstream.does = read
     said = send(server, f"POST http 127.0.0.1:{upstream.port} /", "break", b"half")
     assert said == error("connection-terminated")
-    wait_until(lambda: received)
-    assert received == [b"4\r\nhalf\r\n"]
+    wait_until(lambda: not server.handler("out").calls)
+    wait_until(lambda: len(received) == len(upstream.heads))
+    # The engine may close the connection before it has sent the first part: then nothing arrives.
+    assert received in ([b"4\r\nhalf\r\n"], [])
 
 
 @pytest.mark.parametrize(("length", "body"), [("3", b"12345"), ("9", b"12345"), ("200000", b"12345")])

@@ -27,8 +27,8 @@ _LONGEST = 1024  # characters
 
 @dataclass(frozen=True)
 class Reference:
-    """An artifact in a registry: `host`, with a port if it has one, and `name`. `digest` is that of its manifest; with
-    one, the tag says nothing."""
+    """An artifact in a registry: `host`, with a port if it has one, and `name`. `digest` is its manifest's: with
+    it, the tag has no effect."""
 
     host: str
     name: str
@@ -58,5 +58,5 @@ class Reference:
 
 
 def is_reference(guest: object) -> bool:
-    """Whether a guest is named by a reference rather than by a path."""
+    """Whether a guest is named by a reference, not by a path."""
     return isinstance(guest, str) and guest.startswith(SCHEME)

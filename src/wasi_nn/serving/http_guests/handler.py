@@ -82,13 +82,13 @@ class Handler:
             call.stop(ServingError(Reason.UNAVAILABLE, "the server is ending"))
 
     def new_answer(self, body: ReadingEnd) -> GuestAnswer:
-        """What hears of the guest's answer to one request, whose bytes come from a pipe."""
+        """The guest's answer to one request, whose body comes from a pipe."""
         if isinstance(self._guest, CgiGuest):
             return CgiAnswer(body, self._shared.header_bytes)
         return GuestAnswer(body)
 
     def new_output(self) -> Output:
-        """What keeps the text that the guest prints while it answers one request."""
+        """Keeps the text that the guest prints while it answers one request."""
         return Output(self.described.limits)
 
     def until(self, longest: float) -> float:

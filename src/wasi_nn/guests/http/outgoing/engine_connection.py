@@ -23,7 +23,7 @@ class Broken(Exception):
 
 
 class EngineConnection:
-    """The place to which the engine connects, and then the connection."""
+    """Listens for the engine at `authority`, and is then the connection with it. The engine asks for `path`."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=8)
@@ -62,7 +62,7 @@ class EngineConnection:
         return bool(end) and hmac.compare_digest(target, self.path.encode())
 
     def parts(self) -> Iterator[bytes]:
-        """The parts of the request's body. Raises `Broken` if it stays incomplete."""
+        """The parts of the request's body, as they come. Raises `Broken` if the body stays incomplete."""
         while size := int(self._line() or b"0", 16):
             while size:
                 part = self._some(size)
@@ -92,7 +92,7 @@ class EngineConnection:
         return content
 
     def answer(self) -> None:
-        """Begin the answer. Raises `Broken`, as the other methods do, if nobody takes it."""
+        """Begin the answer. Raises `Broken` if the engine has closed the connection, as `write` and `end` do."""
         self._send(_ANSWER)
 
     def write(self, part: bytes) -> None:
