@@ -141,7 +141,10 @@ def test_the_columns_of_backends_line_up_where_runtimes_are_missing(
         (["rum"], f"'rum' isn't one of {', '.join(cli._SUBCOMMANDS)}; did you mean run?"),
         (["inspect", "--stats", "net.onnx"], "wasi-nn inspect: no option --stats (help"),
         (["--versoin"], "no option --versoin; did you mean --version?"),
-        (["run"], "wasi-nn run: GUEST is missing: a .wasm or .wat file, or oci://HOST/NAME:TAG (help: wasi-nn run --help)"),
+        (
+            ["run"],
+            "wasi-nn run: GUEST is missing: a .wasm or .wat file, or oci://HOST/NAME:TAG (help: wasi-nn run --help)",
+        ),
         (["run", "--isolat", "guest.wasm"], "wasi-nn run: no option --isolat; did you mean --isolate?"),
         (["run", "--max-file=3", "guest.wasm"], "no option --max-file; did you mean --max-files?"),
         (["run", "--no-cache", "--graf", "a=b", "guest.wasm"], "no option --graf; did you mean --graph?"),

@@ -469,7 +469,15 @@ def files_in(folder: Path) -> set[Path]:
 
 def test_the_wheel_has_the_sdk(installation: Installation) -> None:
     sdk = installation.packages / "wasi_nn" / "sdk"
-    assert {path.name for path in sdk.iterdir()} == {"adapter", "c", "component", "example", "include", "languages", "wit"}
+    assert {path.name for path in sdk.iterdir()} == {
+        "adapter",
+        "c",
+        "component",
+        "example",
+        "include",
+        "languages",
+        "wit",
+    }
     for folder in sdk.iterdir():
         original = REPOSITORY / "sdk" if folder.name == "languages" else C_GUESTS.parent / folder.name
         assert files_in(folder) == files_in(original)
