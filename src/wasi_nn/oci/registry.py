@@ -19,10 +19,11 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 LARGEST_MANIFEST = 4 * 2**20
 """Bytes: as much as registries have to take."""
 
-_TIMES = (10, 60)  # seconds to connect, and between two parts of an answer
 _CHUNK = 2**20
 _NO_CREDENTIALS = "it takes credentials, as docker login or podman login keep them"
 _CREDENTIALS = {"DOCKER_CONFIG": "config.json", "XDG_RUNTIME_DIR": "containers/auth.json"}
+_ODD = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+"""What oras makes of odd answers of a registry, and of odd files of credentials."""
 _SCHEMES = {"basic": "basic", "bearer": "token"}
 
 
@@ -56,11 +57,11 @@ class Repository:
     def manifest(self) -> bytes:
         """The manifest that the reference names, of at most `LARGEST_MANIFEST` bytes. A digest is checked."""
         wanted = self._reference.digest
+        from wasi_nn.oci import answers
+
         address = f"{self._address}/manifests/{wanted or self._reference.tag}"
         with self._told("pulled"), self._ask("GET", address, headers={"Accept": MANIFEST}, stream=True) as answer:
-            content: bytes = answer.raw.read(LARGEST_MANIFEST + 1, decode_content=True)
-        if len(content) > LARGEST_MANIFEST:
-            raise self._failure("pulled", f"its manifest has more than {LARGEST_MANIFEST} bytes")
+            content = answers.read(answer, LARGEST_MANIFEST)
         if wanted is not None and digest_of(content) != wanted:
             raise self._failure("pulled", f"the registry sent another manifest, {digest_of(content)}")
         return content
@@ -123,13 +124,13 @@ class Repository:
     def _told(self, done: str) -> Iterator[None]:
         """Raise what goes wrong as a `GuestError`."""
         import requests
+        import urllib3
 
         try:
             yield
         except _Refused as error:
             raise self._failure(done, str(error)) from None
-        except (requests.RequestException, ValueError, KeyError, OSError) as error:
-            # ValueError and KeyError: what oras makes of a registry's odd answers
+        except (requests.RequestException, urllib3.exceptions.HTTPError, *_ODD, OSError) as error:
             raise self._failure(done, one_line(error)) from error
 
     def _failure(self, done: str, reason: str) -> GuestError:
@@ -142,12 +143,9 @@ class _Refused(Exception):
 
 def _client(reference: Reference, insecure: bool) -> Any:
     """oras's client of a registry, with the kind of credentials that the registry asks for."""
-    import requests
     from oras.provider import Registry
 
-    class InTime(requests.adapters.HTTPAdapter):
-        def send(self, *arguments: Any, **settings: Any) -> Any:
-            return super().send(*arguments, **settings | {"timeout": _TIMES})
+    from wasi_nn.oci.answers import CarefulAdapter
 
     class Client(Registry):  # type: ignore[misc]  # its package has no types
         # Without oras's own repeats, which wait for a minute and more before they tell that there is no registry.
@@ -156,7 +154,7 @@ def _client(reference: Reference, insecure: bool) -> Any:
         def __init__(self, backend: str) -> None:
             super().__init__(reference.host, insecure=insecure, auth_backend=backend)
             for scheme in ("http://", "https://"):
-                self.session.mount(scheme, InTime())
+                self.session.mount(scheme, CarefulAdapter(reference.host, may_be_plain=insecure))
 
     client = Client("token")
     asks = client.session.get(f"{client.prefix}://{reference.host}/v2/")
