@@ -30,7 +30,22 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _PORTS = {"http": 80, "https": 443}
 _URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]+)(?P<path>/[!-~]*)?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
+_MOST_DECODINGS = 3
+_ODD_IN_PATH = re.compile("[\\\\#\x00-\x1f\x7f\xc0\xc1]")  # the last two begin forms of ASCII that UTF-8 forbids
+_PARAMETERS = re.compile("[;?#].*")
+
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST = ipaddress.ip_network("2000::/3")
+_NOT_PUBLIC = [
+    ipaddress.ip_network(text)
+    for text in (
+        "192.0.0.0/24",  # of protocols, and of a cloud's services
+        "192.88.99.0/24",
+        "168.63.129.16/32",  # a cloud's services, in machines of that cloud
+        "3fff::/20",  # for examples
+    )
+]
+"""Networks that Python takes for public in some versions or in all."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +66,22 @@ class Place:
         if not self.path:
             return True
         own, _, _ = path.partition("?")
-        plain = unquote(own)
-        # A server may take these for another path than the one that is compared.
-        if "\\" in plain or plain.count("/") != own.count("/") or {".", ".."} & set(plain.split("/")) or "//" in own:
+        if _may_be_another(own):
             return False
         return f"{own}/".startswith(f"{self.path}/")
+
+
+def _may_be_another(path: str) -> bool:
+    """Whether some server takes a path for another one than it seems to be: by parts of dots, also with parameters,
+    spaces or controls, by encoded or repeated slashes, or by more than one round of decoding."""
+    plain, before = unquote(path, "latin-1"), path
+    for _ in range(_MOST_DECODINGS):
+        if plain == before:
+            break
+        plain, before = unquote(plain, "latin-1"), plain
+    if plain != before or "//" in path or plain.count("/") != path.count("/") or _ODD_IN_PATH.search(plain):
+        return True
+    return any(part and not part.strip(". ") for part in (_PARAMETERS.sub("", part) for part in plain.split("/")))
 
 
 @dataclass(frozen=True)
@@ -121,9 +147,10 @@ def is_public(text: str) -> bool:
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
         if address in _NAT64:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-        if inner is not None:
-            address = inner
-    return address.is_global and not address.is_multicast
+        if inner is None and address not in _UNICAST:
+            return False
+        address = inner or address
+    return address.is_global and not address.is_multicast and not any(address in network for network in _NOT_PUBLIC)
 
 
 def http_out_of(where: str, folder: Path, value: Any) -> HttpOut | None:
