@@ -316,7 +316,10 @@ def test_without_a_list_nothing_goes_out(server: RunningServer, upstream: Upstre
     assert upstream.heads == []
 
 
-@pytest.mark.parametrize("path", ["/below", "/below/", "/below/x?/../y", "/below?x"])
+@pytest.mark.parametrize(
+    "path",
+    ["/below", "/below/", "/below/x?/../y", "/below?x", "/below/a;b=c/d", "/below/a..b/%C3%A9%20%3Fx", "/below/..a"],
+)
 def test_paths_below_a_listed_one(server: RunningServer, upstream: Upstream, path: str) -> None:
     said = send(server, f"GET http localhost:{upstream.port} {path}", guest="private")
     assert said.startswith("status 203\n")
@@ -325,7 +328,29 @@ def test_paths_below_a_listed_one(server: RunningServer, upstream: Upstream, pat
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/belowx", "/below/../x", "/below/%2e%2e/x", "/below/%2E./x", "/below/..%2fx", "/below/a\\..\\..", "//below"],
+    [
+        *(
+            "/",
+            "/belowx",
+            "/below/../x",
+            "/below/%2e%2e/x",
+            "/below/%2E./x",
+            "/below/..%2fx",
+            "/below/a\\..\\..",
+            "//below",
+        ),
+        # As servers take them that cut parameters off, decode twice, forgive spaces and dots, or end texts at zeros.
+        *("/below/..;/x", "/below/..;a=b/x", "/below/%2e%2e%3bx/x", "/below/.;/..;/x", "/below/..%3fx/x"),
+        *("/below/%252e%252e/x", "/below/..%252fx", "/below/%25252525252e/x", "/below/..%20/x", "/below/.../x"),
+        *(
+            "/below/..%00/x",
+            "/below/.%09./x",
+            "/below/%c0%ae%c0%ae/x",
+            "/below/..%c0%afx",
+            "/below/#/x",
+            "/below/..#/x",
+        ),
+    ],
 )
 def test_paths_that_only_look_as_if_they_were_below(server: RunningServer, upstream: Upstream, path: str) -> None:
     said = send(server, f"GET http localhost:{upstream.port} {path}", guest="private")
@@ -372,6 +397,14 @@ def test_a_name_is_looked_up_once(server: RunningServer, upstream: Upstream, mon
             for it in ("::1", "fe80::1%eth0", "fd00::1", "::ffff:127.0.0.1", "64:ff9b::a00:1", "2002:7f00:1::")
         ),
         ("ff02::1", False),
+        *(
+            (it, False)
+            for it in ("::7f00:1", "::127.0.0.1", "::ffff:0:7f00:1", "fec0::1", "64:ff9b:1::7f00:1", "3fff::1")
+        ),
+        *(
+            (it, False)
+            for it in ("192.0.0.192", "168.63.129.16", "::ffff:168.63.129.16", "64:ff9b::a83f:8110", "5f00::1")
+        ),
     ],
 )
 def test_public_addresses(address: str, is_public: bool) -> None:
@@ -537,6 +570,31 @@ def test_a_stranger_on_the_engines_port_gets_nothing() -> None:
         thread.join(10)
         assert b"".join(connection.parts()) == b"ab"
     connection.release()
+
+
+def test_a_stranger_who_sends_slowly_holds_no_request_that_has_ended() -> None:
+    engine = EngineConnection()
+    failures: list[BaseException] = []
+
+    def accept() -> None:
+        try:
+            engine.accept()
+        except OSError as error:
+            failures.append(error)
+
+    host, _, port = engine.authority.partition(":")
+    thread = threading.Thread(target=accept)
+    thread.start()
+    with socket.create_connection((host, int(port))) as first:
+        first.sendall(b"\r\n\r\n")
+        assert first.recv(1) == b""
+    with socket.create_connection((host, int(port))) as slow:
+        slow.sendall(b"POST ")
+        engine.close()
+        thread.join(8)
+        assert not thread.is_alive()
+    assert len(failures) == 1
+    engine.release()
 
 
 def test_metrics_and_traces_tell_of_requests(server: RunningServer, upstream: Upstream) -> None:

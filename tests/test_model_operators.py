@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
+import zipfile
 from pathlib import Path
 
 import ggml_models
@@ -16,9 +18,11 @@ from onnx import helper
 from wasi_nn import TensorType, cli as commands
 from wasi_nn.backends.onnx.operator_counts import onnx_operators
 from wasi_nn.backends.openvino.operator_counts import openvino_operators
+from wasi_nn.backends.pytorch.operator_counts import pytorch_operators
 from wasi_nn.backends.tflite.operator_counts import _NAMES
 from wasi_nn.loading.model_operators import operators_of
 
+TINY = Path(commands.__file__).parent / "tiny_models" / "relu.pt"
 NETWORK = b"""<?xml version="1.0"?>
 <net name="n" version="11"><layers>
 <layer id="0" name="x" type="Parameter" version="opset1"/>
@@ -77,6 +81,24 @@ def test_operators_of_openvino(tmp_path: Path) -> None:
         openvino_operators(memoryview(bomb))
 
 
+def test_a_network_with_an_endless_tag_is_refused() -> None:
+    with pytest.raises(ValueError, match="a tag of it has more than 8388608 bytes"):
+        openvino_operators(memoryview(b'<net><layer type="' + b"a" * (10 << 20) + b'"/></net>'))
+
+
+def test_names_without_calls_are_passed_over_in_one_go() -> None:
+    """Begun anew at each part, the search would take hours."""
+    made, tiny = io.BytesIO(), zipfile.ZipFile(TINY)
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in tiny.namelist():
+            archive.writestr(name, tiny.read(name))
+        folder = tiny.namelist()[0].partition("/")[0]
+        archive.writestr(f"{folder}/code/more.py", "torch." * 1_000_000 + "x\ntorch.x.abs(ops)")
+    counts = pytorch_operators(memoryview(made.getvalue()))
+    assert counts is not None
+    assert (counts["torch.x.abs"], counts["torch.relu"]) == (1, 1)
+
+
 def test_types_of_tensors_of_gguf(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(ggml_models.tiny())
     operators = operators_of(tmp_path / "model.gguf")
@@ -98,8 +120,9 @@ def test_types_of_tensors_of_gguf(tmp_path: Path) -> None:
         ggml_models.tiny()[:999],
         b"PK\x03\x04" + bytes(99),
         NETWORK.replace(b"type=", b"typo="),
+        NETWORK.replace(b"?>", b' encoding="hex"?>'),
     ],
-    ids=["empty", "text", "mark", "xml", "onnx", "tflite", "gguf", "zip", "no types"],
+    ids=["empty", "text", "mark", "xml", "onnx", "tflite", "gguf", "zip", "no types", "encoding"],
 )
 def test_a_damaged_model_has_no_operators(tmp_path: Path, model: bytes) -> None:
     counts = counted(tmp_path, model)

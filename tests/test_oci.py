@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import shutil
@@ -164,6 +165,16 @@ def test_a_damaged_copy_is_pulled_again(host: str, damage: str) -> None:
     assert pull_guest(pushed).read_bytes() == content
 
 
+@pytest.mark.parametrize("which", [0, 1], ids=["all", "one"])
+def test_a_cache_that_others_can_write_is_not_used(host: str, cache: Path, which: int) -> None:
+    pushed = push_guest(EXIT_7.encode(), f"oci://{host}/tests/others:1")
+    folder = pull_guest(pushed).parents[1 - which]
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    with pytest.raises(GuestError, match=f"can't be kept in {folder}: other users can write to it"):
+        pull_guest(pushed)
+
+
 def test_pulled_guests_are_shown_and_removed(host: str, capfd: pytest.CaptureFixture[str], cache: Path) -> None:
     path = pull_guest(push_guest(EXIT_7.encode(), f"oci://{host}/tests/kept:1"))
     size = sum(file.stat().st_size for file in path.parent.iterdir())
@@ -304,6 +315,7 @@ def pulled(manifest: bytes, tmp_path: Path, blobs: dict[bytes, bytes] | None = N
         (manifest_of({"mediaType": GUEST, "digest": digest(b""), "size": -1}), "no size"),
         (manifest_of({"mediaType": 1, "digest": digest(b""), "size": 1}), "layer 1 of its manifest has no mediaType"),
         (b"{" + b" " * (4 * 2**20) + b"}", "has more than 4194304 bytes"),
+        (manifest_of(layer_of(WASM, "\x1b[31m\n")), r"its layers: \\x1b\[31m\\n\)"),
     ],
     ids=lambda value: value[:40].strip() if isinstance(value, str) else "",
 )
@@ -369,3 +381,84 @@ def test_a_refusal_is_told_in_the_registrys_words_on_one_line(tmp_path: Path) ->
     ):
         pull_guest(f"oci://{running}/{NAME}:1")
     assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("where", ["/v2/", f"/v2/{NAME}/manifests/1", f"/v2/{NAME}/blobs/{digest(WASM)}"])
+@pytest.mark.parametrize("status", [200, 307, 401, 500])
+def test_an_answer_without_end_is_not_read_to_its_end(where: str, status: int, tmp_path: Path) -> None:
+    need("oras", "'wasi-nn[oci]'")
+    answers: dict[str, Any] = {f"/v2/{NAME}/manifests/1": (200, {}, manifest_of(layer_of(WASM)))}
+    headers = {"Location": "/elsewhere"} if status == 307 else {"WWW-Authenticate": "Basic"} if status == 401 else {}
+    answers[where] = (status, headers, registries.ENDLESS)
+    with registries.hostile_registry(answers) as running, pytest.raises(GuestError, match=r"has more (bytes|than)"):
+        pull_guest(f"oci://{running}/{NAME}:1")
+
+
+def test_a_token_without_end_or_of_another_type_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    need("oras", "'wasi-nn[oci]'")
+    answers: dict[str, Any] = {}
+    with registries.hostile_registry(answers) as running:
+        realm = f'Bearer realm="http://{running}/token",service="s"'
+        answers[f"/v2/{NAME}/manifests/1"] = (401, {"WWW-Authenticate": realm}, b"")
+        for token in (registries.ENDLESS, b"[]", b"{", b'{"token": "a\\nb: c"}', b'{"token": "\\ud800"}', b'"x"', b"1"):
+            answers["/token"] = (200, {}, token)
+            with pytest.raises(GuestError, match="can't be pulled: ") as error:
+                pull_guest(f"oci://{running}/{NAME}:1")
+            assert str(error.value).isprintable()
+
+
+def test_a_challenge_as_long_as_a_book_is_not_taken_apart() -> None:
+    need("oras", "'wasi-nn[oci]'")
+    answers: dict[str, Any] = {f"/v2/{NAME}/manifests/1": (401, {"WWW-Authenticate": "a" * 60_000}, b"")}
+    with (
+        registries.hostile_registry(answers) as running,
+        pytest.raises(GuestError, match="WWW-Authenticate has more than 4096 characters"),
+    ):
+        pull_guest(f"oci://{running}/{NAME}:1")
+
+
+def test_what_is_packed_is_refused(tmp_path: Path) -> None:
+    packed = gzip.compress(manifest_of(layer_of(WASM)))
+    with pytest.raises(GuestError, match=r"is compressed \(gzip\)"):
+        pulled(packed, tmp_path, headers={"Content-Encoding": "gzip"})
+
+
+def test_a_server_to_which_a_registry_redirects_gets_no_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need("oras", "'wasi-nn[oci]'")
+    asked: list[tuple[str, str]] = []
+    theirs: dict[str, Any] = {"/token": (200, {}, b'{"token": "t"}')}
+    with registries.hostile_registry(theirs, asked) as other:
+        theirs["/m"] = (401, {"WWW-Authenticate": f'Bearer realm="http://{other}/token"'}, b"")
+        ours: dict[str, Any] = {f"/v2/{NAME}/manifests/1": (307, {"Location": f"http://{other}/m"}, b"")}
+        with registries.hostile_registry(ours) as running:
+            monkeypatch.setenv("DOCKER_CONFIG", str(registries.credentials(tmp_path, running)))
+            with pytest.raises(GuestError, match="can't be pulled: "):
+                pull_guest(f"oci://{running}/{NAME}:1")
+    assert asked == [("/m", "")]
+
+
+def test_a_registry_with_tls_leads_nowhere_without_it() -> None:
+    need("oras", "'wasi-nn[oci]'")
+    import requests
+
+    from wasi_nn.oci.answers import CarefulAdapter
+
+    asked: list[tuple[str, str]] = []
+    with registries.hostile_registry({}, asked) as running, requests.Session() as session:
+        session.mount("http://", CarefulAdapter("example.com", may_be_plain=False))
+        with pytest.raises(requests.RequestException, match="which has no TLS"):
+            session.get(f"http://{running}/token")
+    assert asked == []
+
+
+@pytest.mark.parametrize("content", ["[]", '{"auths": null}', '{"auths": {"HOST": []}}', '{"credHelpers": 1}', "{"])
+def test_an_odd_file_of_credentials_is_an_error(content: str, tmp_path: Path) -> None:
+    need("oras", "'wasi-nn[oci]'")
+    with registries.hostile_registry({}) as running:
+        (tmp_path / "config.json").write_text(content.replace("HOST", running))
+        with pytest.raises(GuestError, match=r"can't be (reached|pulled): "):
+            pull_guest(f"oci://{running}/{NAME}:1")

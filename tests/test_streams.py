@@ -131,6 +131,13 @@ def test_a_slow_function_holds_the_guest_up(host: Host) -> None:
     assert len(count) <= 5
 
 
+def test_functions_that_wait_keep_no_other_guest_waiting(host: Host) -> None:
+    count = (os.cpu_count() or 1) + 2  # more than the engine has threads for the output of all guests
+    all_of_them = threading.Barrier(count, timeout=60)
+    runs = [host.start(command(says("x")).encode(), stdout=lambda _: all_of_them.wait()) for _ in range(count)]
+    assert [run.wait() for run in runs] == [RunResult(0)] * count
+
+
 def test_output_for_a_function_counts(host: Host) -> None:
     pieces: list[bytes] = []
     with pytest.raises(GuestTrap, match=r"it wrote more than 10 bytes of output \(Limits\.output_bytes"):
@@ -177,6 +184,24 @@ def test_a_file_may_take_and_give_few_bytes_at_a_time(host: Host) -> None:
     target = Stingy()
     host.run(COPIES, stdin=Stingy(b"a few words"), stdout=target)
     assert target.content == b"a few words"
+
+
+@pytest.mark.parametrize("written", [0, -1, 1000])
+def test_a_file_that_takes_no_bytes_ends_the_run(host: Host, written: int) -> None:
+    class Odd:
+        def write(self, content: Any) -> int:
+            return written
+
+    with pytest.raises(OSError, match=rf"says that it took {written} of \d+ bytes"):
+        host.run(TALKS, stdout=Odd())
+
+
+def test_a_full_pipe_that_does_not_wait_loses_no_output_in_silence(host: Host) -> None:
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    with open(ours, "rb"), open(theirs, "wb", buffering=0) as file:
+        with pytest.raises(BlockingIOError, match="takes no bytes without waiting"):
+            host.run(TALKS_ON, stdout=file)
 
 
 # Input

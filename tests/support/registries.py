@@ -9,14 +9,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 from conftest import need_command
 
+ENDLESS = bytes(65536)
+"""The content of an answer that sends these bytes again and again, until nobody takes them."""
 USER, PASSWORD = "maker", "secret"
 _HASH = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW"  # bcrypt's of the password
 _CONFIG = """\
@@ -78,25 +80,33 @@ class HostileRegistry(BaseHTTPRequestHandler):
     """A registry that answers each path with the bytes that the test gave it, and anything else with 404."""
 
     answers: Mapping[str, tuple[int, Mapping[str, str], bytes]] = {}
+    asked: ClassVar[list[tuple[str, str]]] = []
 
     def do_GET(self) -> None:
+        self.asked.append((self.path, self.headers.get("Authorization", "")))
         status, headers, content = self.answers.get(self.path, (404, {}, b""))
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        if "Content-Length" not in headers:
+        if "Content-Length" not in headers and content is not ENDLESS:
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        with suppress(ConnectionError):
+            self.wfile.write(content)
+            while content is ENDLESS:
+                self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
 
 
 @contextmanager
-def hostile_registry(answers: Mapping[str, tuple[int, Mapping[str, str], bytes]]) -> Iterator[str]:
-    """A registry that answers so; yields its host and port."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (HostileRegistry,), {"answers": answers})) as server:
+def hostile_registry(
+    answers: Mapping[str, tuple[int, Mapping[str, str], bytes]], asked: list[tuple[str, str]] | None = None
+) -> Iterator[str]:
+    """A registry that answers so; yields its host and port. `asked` gets the paths of requests, and the credentials."""
+    own = {"answers": answers, "asked": [] if asked is None else asked}
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (HostileRegistry,), own)) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:

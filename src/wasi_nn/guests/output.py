@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from wasmtime import WasmtimeError
 
+from wasi_nn.guests.delivery import Delivery
 from wasi_nn.limits.limits import Limits, how_to_raise
 
 STDOUT, STDERR = 0, 1
@@ -38,13 +39,14 @@ class Output:
         """The error of a function that got the output, which ends the run."""
         self.stop: Callable[[str], None] = lambda _: None
         """Stops the guest; called with `excess`, or with a reason once there is a `failure`."""
+        self.is_over: Callable[[], bool] = lambda: False
+        """Whether the run was stopped or given up: then functions get no more."""
         self._limits = limits
         self._streams = streams
         self._left = _most(limits)
         self._kept = bytearray(), bytearray()
         self._lock = threading.Lock()  # text of an isolated graph arrives on another thread than the guest's output
-        self._calling = threading.Lock()  # held while a function gets output: one call at a time
-        self._has_ended = False
+        self._delivery = Delivery(self._fail, lambda: self.is_over())
 
     def write(self, stream: int, content: bytes) -> int | None:
         """Write to a stream, 0 or 1. Returns None, or a negative error number, because the engine, which calls this
@@ -60,7 +62,7 @@ class Output:
                 write_all(target, accepted)
             except OSError as error:
                 return -(error.errno or errno.EIO)
-        elif target is not None and not self._call(target, accepted):
+        elif target is not None and accepted and not self._delivery.put(target, accepted):
             return -errno.EIO
         if accepted is content:
             return None
@@ -69,21 +71,13 @@ class Output:
         self.stop(self.excess)
         return -errno.EFBIG
 
-    def _call(self, function: Callable[[bytes], object], content: bytes) -> bool:
-        """Give output to a function; returns False once one has failed."""
-        with self._calling:
-            if self.failure is None and content and not self._has_ended:
-                try:
-                    function(content)
-                except BaseException as error:
-                    self.failure = error
-                    self.stop("its output can't be passed on")
-            return self.failure is None
+    def _fail(self, error: BaseException) -> None:
+        self.failure = error
+        self.stop("its output can't be passed on")
 
     def end(self) -> None:
-        """Wait for a call of a function that is under way, and make no more: the run is over."""
-        with self._calling:
-            self._has_ended = True
+        """Wait until functions have got all output, and call them no more: the run is over."""
+        self._delivery.end()
 
     def for_engine(self, stream: int) -> Callable[[bytes], int | None]:
         """A function with which the engine writes to a stream. This process doesn't end before the engine has dropped

@@ -94,6 +94,8 @@ class GuestRuns:
         store = new_store(self._engine, limits, compiled, self._memory_counts, wasi.extra_instances(compiled))
         guard = ComputeGuard(limits, self._turns)
         guard.run_until = run.until
+        if settings.output is not None:
+            settings.output.is_over = run.is_to_end
         try:
             files_of_guest = GuestFiles(arguments.dirs)
             with closing(wasi), closing(files_of_guest), settings.new_session(guard) as session:

@@ -117,6 +117,10 @@ class Work(Generic[Result]):
         """Whether the guest was abandoned: it should have stopped, but still runs, and `wait` doesn't wait for it."""
         return time.monotonic() >= self._abandon_at and not self.has_ended
 
+    def is_to_end(self) -> bool:
+        """Whether the guest was stopped or abandoned."""
+        return bool(self._reason) or self.is_given_up
+
     def wait(self, timeout: float | None = None) -> Result:
         """Wait for the guest's end; returns its result. May be called more than once, with the same result.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -88,8 +89,12 @@ def _writes_to(file: Any) -> Callable[[bytes], None]:
     def write(content: bytes) -> None:
         rest = memoryview(content)
         while rest:
+            # A file without a buffer may write less, or nothing at the moment. One of another make may return nothing.
             written = file.write(rest)
-            # A file without a buffer may write less. One of another make may return nothing.
+            if written is None and isinstance(file, io.RawIOBase):
+                raise BlockingIOError(errno.EAGAIN, "the file for a guest's output takes no bytes without waiting")
+            if isinstance(written, int) and not 0 < written <= len(rest):
+                raise OSError(f"the file for a guest's output says that it took {written} of {len(rest)} bytes")
             rest = rest[written:] if isinstance(written, int) else rest[:0]
         if flush is not None:
             flush()

@@ -29,6 +29,9 @@ from wasi_nn.loading.file_tables import is_table, require_known
 _PORTS = {"http": 80, "https": 443}
 _URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]+)(?P<path>/[!-~]*)?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
+_MOST_DECODINGS = 3
+_ODD_IN_PATH = re.compile("[\\\\#\x00-\x1f\x7f\xc0\xc1]")  # the last two begin forms of ASCII that UTF-8 forbids
+_PARAMETERS = re.compile("[;?#].*")
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,22 @@ class Place:
         if not self.path:
             return True
         own, _, _ = path.partition("?")
-        plain = unquote(own)
-        # A server may read such a path as another one: `/v1/../admin` as `/admin`.
-        if "\\" in plain or plain.count("/") != own.count("/") or {".", ".."} & set(plain.split("/")) or "//" in own:
+        if _may_be_another(own):
             return False
         return f"{own}/".startswith(f"{self.path}/")
+
+
+def _may_be_another(path: str) -> bool:
+    """Whether some server takes a path for another one than it seems to be: by parts of dots, also with parameters,
+    spaces or controls, by encoded or repeated slashes, or by more than one round of decoding."""
+    plain, before = unquote(path, "latin-1"), path
+    for _ in range(_MOST_DECODINGS):
+        if plain == before:
+            break
+        plain, before = unquote(plain, "latin-1"), plain
+    if plain != before or "//" in path or plain.count("/") != path.count("/") or _ODD_IN_PATH.search(plain):
+        return True
+    return any(part and not part.strip(". ") for part in (_PARAMETERS.sub("", part) for part in plain.split("/")))
 
 
 @dataclass(frozen=True)

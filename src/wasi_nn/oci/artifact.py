@@ -62,7 +62,9 @@ def parse(manifest: bytes) -> Artifact:
     if len(guests) != 1:
         kinds = ", ".join(sorted({layer.media_type for layer in layers})) or "none"
         count = f"{len(guests)} layers of the type {GUEST}" if guests else f"no layer of the type {GUEST}"
-        raise ValueError(f"it has {count}, where a guest has one (the types of its layers: {shortened(kinds)})")
+        raise ValueError(
+            f"it has {count}, where a guest has one (the types of its layers: {printable(shortened(kinds))})"
+        )
     return Artifact(guests[0], [layer for layer in layers if layer is not guests[0]])
 
 

@@ -8,11 +8,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from wasi_nn.errors import GuestError, one_line
+from wasi_nn.guests.compile_cache import is_trusted
 from wasi_nn.oci.artifact import Artifact, Layer, file_path, parse
 from wasi_nn.oci.reference import Reference
 from wasi_nn.oci.registry import LARGEST_MANIFEST, Repository, digest_of
@@ -66,7 +67,9 @@ def pull_guest(
         raise GuestError(f"{reference} can't be pulled: its guest has {guest.size} bytes, more than {LARGEST_GUEST}")
     place = _place(folder, digest)
     try:
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for each in (folder, place):
+            each.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _require_own(folder, digest, reference)
         with _new_file(place / _file_name(reference)) as file:
             repository.read_blob(guest.digest, guest.size, file)
         with _new_file(place / _MANIFEST) as file:  # last: a folder with a manifest is complete
@@ -176,6 +179,7 @@ def _kept(folder: Path, digest: str, reference: Reference) -> Path | None:
     """The guest of an artifact in the cache, if it is there undamaged."""
     place = _place(folder, digest)
     path = place / _file_name(reference)
+    _require_own(folder, digest, reference)
     try:
         with open_regular(place / _MANIFEST) as file:
             manifest = file.read(LARGEST_MANIFEST + 1)
@@ -187,6 +191,14 @@ def _kept(folder: Path, digest: str, reference: Reference) -> Path | None:
     except (OSError, ValueError):
         return None
     return path if f"sha256:{found}" == guest.digest else None
+
+
+def _require_own(folder: Path, digest: str, reference: Reference) -> None:
+    """Raise `GuestError` if other users could put another guest in place of one in the cache after its check."""
+    for each in (folder, _place(folder, digest)):
+        with suppress(FileNotFoundError):
+            if not is_trusted(each.stat()):
+                raise GuestError(f"{reference} can't be kept in {each}: other users can write to it")
 
 
 @contextmanager

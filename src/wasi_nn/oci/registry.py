@@ -19,11 +19,12 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 LARGEST_MANIFEST = 4 * 2**20
 """Bytes: as much as registries have to take."""
 
-_TIMES = (10, 60)  # seconds to connect, and between two parts of an answer
 _CHUNK = 2**20
 _LONGEST_REASON = 500  # characters
 _NO_CREDENTIALS = "it takes credentials, as docker login or podman login keep them"
 _CREDENTIALS = {"DOCKER_CONFIG": "config.json", "XDG_RUNTIME_DIR": "containers/auth.json"}
+_ODD = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+"""What oras makes of odd answers of a registry, and of odd files of credentials."""
 
 
 def digest_of(content: bytes) -> str:
@@ -56,14 +57,14 @@ class Repository:
     def manifest(self) -> bytes:
         """The manifest that the reference names, of at most `LARGEST_MANIFEST` bytes. A digest is checked."""
         pinned = self._reference.digest
+        from wasi_nn.oci import answers
+
         address = f"{self._address}/manifests/{pinned or self._reference.tag}"
         with (
             self._guest_errors("pulled"),
             self._ask("GET", address, headers={"Accept": MANIFEST}, stream=True) as answer,
         ):
-            content: bytes = answer.raw.read(LARGEST_MANIFEST + 1, decode_content=True)
-        if len(content) > LARGEST_MANIFEST:
-            raise self._failure("pulled", f"its manifest has more than {LARGEST_MANIFEST} bytes")
+            content = answers.read(answer, LARGEST_MANIFEST)
         if pinned is not None and digest_of(content) != pinned:
             raise self._failure("pulled", f"the registry sent another manifest, {digest_of(content)}")
         return content
@@ -126,13 +127,13 @@ class Repository:
     def _guest_errors(self, done: str) -> Iterator[None]:
         """Raise an error of the registry or of the connection as a `GuestError`; `done` is a verb, such as `pulled`."""
         import requests
+        import urllib3
 
         try:
             yield
         except _Refused as error:
             raise self._failure(done, str(error)) from None
-        except (requests.RequestException, ValueError, KeyError, OSError) as error:
-            # ValueError and KeyError: what oras makes of a registry's odd answers
+        except (requests.RequestException, urllib3.exceptions.HTTPError, *_ODD, OSError) as error:
             raise self._failure(done, one_line(error)) from error
 
     def _failure(self, done: str, reason: str) -> GuestError:
@@ -145,12 +146,9 @@ class _Refused(Exception):
 
 def _client(reference: Reference, insecure: bool) -> Any:
     """oras's client of a registry, with the kind of credentials that the registry asks for."""
-    import requests
     from oras.provider import Registry
 
-    class InTime(requests.adapters.HTTPAdapter):
-        def send(self, *arguments: Any, **settings: Any) -> Any:
-            return super().send(*arguments, **settings | {"timeout": _TIMES})
+    from wasi_nn.oci.answers import CarefulAdapter
 
     class Client(Registry):  # type: ignore[misc]  # its package has no types
         # Without oras's own repeats, which wait for a minute and more before they tell that there is no registry.
@@ -159,7 +157,7 @@ def _client(reference: Reference, insecure: bool) -> Any:
         def __init__(self, backend: str) -> None:
             super().__init__(reference.host, insecure=insecure, auth_backend=backend)
             for scheme in ("http://", "https://"):
-                self.session.mount(scheme, InTime())
+                self.session.mount(scheme, CarefulAdapter(reference.host, may_be_plain=insecure))
 
     client = Client("token")
     answer = client.session.get(f"{client.prefix}://{reference.host}/v2/")

@@ -8,6 +8,7 @@ from xml.parsers import expat
 
 _MOST_BYTES = 256 << 20
 _PART = 1 << 20
+_LONGEST_TAG = 8 << 20
 
 
 def openvino_operators(model: memoryview) -> Counter[str] | None:
@@ -32,7 +33,9 @@ def openvino_operators(model: memoryview) -> Counter[str] | None:
     try:
         for start in range(0, len(model), _PART):
             parser.Parse(bytes(model[start : start + _PART]), False)
+            if start + _PART - parser.CurrentByteIndex > _LONGEST_TAG:  # expat begins it anew with each part
+                raise ValueError(f"a tag of it has more than {_LONGEST_TAG} bytes")
         parser.Parse(b"", True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError) as error:  # the latter for an encoding that Python doesn't have
         raise ValueError(str(error)) from None
     return counts

@@ -17,8 +17,9 @@ from wasi_nn.backends.formats.archives import open_zip
 from wasi_nn.backends.pytorch.archive import Kind, kind_of
 
 _MOST_TEXT = 64 << 20  # bytes of code
+# A name that isn't called matches too: else the search would begin anew at each of its parts.
 _CALL = re.compile(
-    r"""#[^\n]*|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\b(torch|ops)((?:\.[A-Za-z_]\w*)+)(?=\()""", re.DOTALL
+    r"""#[^\n]*|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\b(torch|ops)((?:\.[A-Za-z_]\w*)+)(\(?)""", re.DOTALL
 )
 
 
@@ -33,7 +34,7 @@ def pytorch_operators(model: memoryview) -> Counter[str] | None:
     try:
         if kind is Kind.TORCHSCRIPT:
             texts = _texts(archive, "code/", ".py")
-            return Counter(f"{call[1]}{call[2]}" for text in texts for call in _CALL.finditer(text) if call[1])
+            return Counter(f"{call[1]}{call[2]}" for text in texts for call in _CALL.finditer(text) if call[3])
         return Counter(target for text in _texts(archive, "models/", ".json") for target in _targets(json.loads(text)))
     except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(str(error)) from None

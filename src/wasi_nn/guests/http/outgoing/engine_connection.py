@@ -8,10 +8,11 @@ from __future__ import annotations
 import hmac
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-_CONNECT_TIME = 10.0  # seconds for the engine
+_CONNECT_TIME = 10.0  # seconds for the engine, whoever else connects
 _HEAD = 8192  # bytes of the engine's head, at most
 _PART = 65536
 _STRANGERS = 64  # connections of others that are closed
@@ -35,24 +36,26 @@ class EngineConnection:
 
     def accept(self) -> None:
         """Wait for the engine. Raises `OSError`."""
-        self._listener.settimeout(_CONNECT_TIME)
+        until = time.monotonic() + _CONNECT_TIME
         for _ in range(_STRANGERS):
+            self._listener.settimeout(_left(until))
             opened, _ = self._listener.accept()
-            opened.settimeout(_CONNECT_TIME)
-            if self._is_engine(opened):
+            self._socket = opened
+            if self._is_closed:  # in the moment before
+                self.close()
+            if self._is_engine(opened, until):
                 opened.settimeout(None)
                 self._listener.close()
-                self._socket = opened
-                if self._is_closed:  # by another thread, before `_socket` was set
-                    self.close()
                 return
+            self._socket = None
             opened.close()
         raise ConnectionError(f"the engine didn't connect, and {_STRANGERS} others did")
 
-    def _is_engine(self, opened: socket.socket) -> bool:
+    def _is_engine(self, opened: socket.socket, until: float) -> bool:
         received = b""
         with suppress(OSError):
             while b"\r\n\r\n" not in received and len(received) < _HEAD:
+                opened.settimeout(_left(until))
                 part = opened.recv(_HEAD)
                 if not part:
                     return False
@@ -125,3 +128,11 @@ class EngineConnection:
         self._listener.close()
         if self._socket is not None:
             self._socket.close()
+
+
+def _left(until: float) -> float:
+    """Seconds until a time. Raises `TimeoutError` if it is over."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the engine didn't connect in time")
+    return left
