@@ -136,7 +136,8 @@ _MANIFEST = "manifest.json"
 def _parsed(reference: str | Reference, require_digest: bool) -> Reference:
     known = Reference.parse(reference) if isinstance(reference, str) else reference
     if require_digest and known.digest is None:
-        raise GuestError(f"{known} has no digest, which is required: its tag may name another guest tomorrow")
+        advice = f"give oci://{known.host}/{known.name}@sha256:DIGEST, as wasi-nn push prints it"
+        raise GuestError(f"{known} has no digest, which is required: {advice}")
     return known
 
 
