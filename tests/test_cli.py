@@ -107,6 +107,20 @@ def test_a_graph_nobody_named(process: Callable[..., Result]) -> None:
     assert "wasi-nn: load_by_name failed: no graph is named 'net'" in errors
 
 
+def test_options_behind_the_guest_are_the_guests(wasi_nn: Callable[..., Result]) -> None:
+    hint = "wasi-nn run: if {} meant for this command: the command's own options stand before the guest"
+    for arguments, words in (
+        (["--graph", "net=net.onnx", "--dir", "."], "--graph and --dir behind the guest's name are"),
+        (["--graph", "net=net.onnx"], "--graph behind the guest's name is"),
+        (["--dir", "."], "--dir behind the guest's name is"),
+    ):
+        code, _, errors = wasi_nn("run", "lookup.wat", *arguments)
+        assert (code, errors.splitlines()[-1]) == (8, hint.format(words))
+    assert "behind" not in wasi_nn("run", "lookup.wat", "--graph", "net", "--dir")[2]
+    assert "behind" not in wasi_nn("run", "--graph", "other=net.onnx", "lookup.wat", "--graph", "net=net.onnx")[2]
+    assert "behind" not in wasi_nn("run", "--graph", "net=net.onnx", "lookup.wat", "--dir", ".")[2]
+
+
 def test_streams_are_the_commands(process: Callable[..., Result]) -> None:
     assert process("run", "echo.wat", stdin="hello") == (0, "hello", "")
 

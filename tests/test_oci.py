@@ -151,7 +151,7 @@ def test_a_pinned_guest_needs_its_registry_once(tmp_path_factory: pytest.TempPat
         pushed = push_guest(EXIT_7.encode(), f"oci://{running}/g:1")
         path = pull_guest(str(pushed))
     assert pull_guest(str(pushed)) == path
-    with pytest.raises(GuestError, match=f"oci://{running}/g:1 can't be reached: "):
+    with pytest.raises(GuestError, match=f"oci://{running}/g:1 can't be reached: Connection refused$"):
         pull_guest(f"oci://{running}/g:1")
 
 
@@ -208,8 +208,16 @@ def test_what_a_registry_lacks_is_told(host: str) -> None:
         pull_guest(f"oci://{host}/tests/none:1")
 
 
+def test_a_registry_without_tls_is_told(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reference, "is_local", False)
+    with pytest.raises(
+        GuestError, match=rf"can't be reached: .*; if {host} is a registry without TLS: .*--plain-http$"
+    ):
+        pull_guest(f"oci://{host}/g:1")
+
+
 def test_a_digest_can_be_required(host: str) -> None:
-    with pytest.raises(GuestError, match="has no digest, which is required"):
+    with pytest.raises(GuestError, match=r"has no digest, which is required: give oci://.*@sha256:DIGEST"):
         pull_guest(f"oci://{host}/g:1", require_digest=True)
     pushed = push_guest(EXIT_7.encode(), f"oci://{host}/g:1")
     assert pull_guest(pushed, require_digest=True)

@@ -371,6 +371,7 @@ def test_few_blocks_are_not_run() -> None:
         "README.md: it installs packages from a network",
         "docs/how-to/adapter.md: it needs Wasmtime, as tests/test_adapter.py has it",
         "docs/how-to/guest-endpoints.md: it needs a server, as tests/test_serve_guests.py has it",
+        "docs/how-to/http-guests.md: it takes half a minute",
         "docs/how-to/http-guests.md: its first command doesn't end",
         "docs/how-to/observe.md: it needs a network and a collector",
         "docs/how-to/observe.md: it needs a server, as tests/test_serve_traces.py has it",

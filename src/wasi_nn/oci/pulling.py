@@ -139,7 +139,8 @@ _MANIFEST = "manifest.json"
 def _parsed(reference: str | Reference, require_digest: bool) -> Reference:
     reference = Reference.parse(reference) if isinstance(reference, str) else reference
     if require_digest and reference.digest is None:
-        raise GuestError(f"{reference} has no digest, which is required: its tag may name another guest tomorrow")
+        advice = f"give oci://{reference.host}/{reference.name}@sha256:DIGEST, as wasi-nn push prints it"
+        raise GuestError(f"{reference} has no digest, which is required: {advice}")
     return reference
 
 

@@ -133,8 +133,19 @@ class Repository:
             yield
         except _Refused as error:
             raise self._failure(done, str(error)) from None
+        except requests.ConnectionError as error:
+            raise self._failure(done, self._why_unreached(error)) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, *_ODD, OSError) as error:
             raise self._failure(done, one_line(error)) from error
+
+    def _why_unreached(self, error: BaseException) -> str:
+        """Why there is no connection: the system's own words, where the layers above have kept them."""
+        below = getattr(error.args[0] if error.args else None, "reason", error)
+        cause = below.__cause__ if isinstance(below, BaseException) else None
+        reason = (isinstance(cause, OSError) and cause.strerror) or one_line(cause or error)
+        if "WRONG_VERSION_NUMBER" in str(error):
+            reason += f"; if {self._reference.host} is a registry without TLS: plain_http=True, --plain-http"
+        return reason
 
     def _failure(self, done: str, reason: str) -> GuestError:
         return GuestError(f"{self._reference} can't be {done}: {printable(reason)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -285,7 +286,9 @@ class Server:
                 credentials = grpc.ssl_server_credentials([(key, certificate)])
                 chosen = server.add_secure_port(f"{host}:{port}", credentials)
         except (RuntimeError, OSError) as error:
-            message = f"gRPC can't listen on {host}:{port}: {one_line(error)}"
+            reason = one_line(error).partition("; set GRPC_VERBOSITY")[0]  # gRPC tells no more than that it can't bind
+            hint = f"; {_OTHER_PORT}" if isinstance(error, RuntimeError) else ""
+            message = f"gRPC can't listen on {host}:{port}: {reason}{hint}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message) from error
         await server.start()
         self.addresses["grpc"] = f"{'grpcs' if settings.tls else 'grpc'}://{host}:{chosen}"
@@ -302,6 +305,9 @@ class _Uvicorn(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+_OTHER_PORT = "choose another port by --http-port, --grpc-port or --guests-port"
 
 
 def _listeners(host: str, ports: Sequence[int]) -> list[socket.socket]:
@@ -328,7 +334,9 @@ def _listener(host: str, port: int) -> socket.socket:
     except OSError as error:
         if listener is not None:
             listener.close()
-        message = f"HTTP can't listen on {host}:{port}: {one_line(error)}"
+        reason = error.strerror or one_line(error)
+        hint = f"; {_OTHER_PORT}" if error.errno in (errno.EADDRINUSE, errno.EACCES) else ""
+        message = f"HTTP can't listen on {host}:{port}: {reason}{hint}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message) from error
     listener.setblocking(False)
     return listener
