@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from bench import wasmtime_setup
 from conformance import __main__ as command, report
 from conformance.hosts import NAMES, driver_for, wasi_nn as wasi_nn_command, wasi_nn_library
 from conformance.hosts.driver import CRASH, HANG, TRAP, Driver, Graph
+from conformance.making.core_guest import EXTENSIONS
+from conformance.making.extension_types import EXTENSIONS as COMPONENT_EXTENSIONS
 from conformance.run import ACCEPTED, CRASHED, FAILED, HUNG, PASSED, UNSUPPORTED, Result, run, run_all
-from conformance.suite import CASES, HOME, MODELS, all_cases, choose, matches
+from conformance.suite import CASES, HOME, MODELS, Case, all_cases, choose, matches
 from wasi_nn import LoadRules, Registry
 from wasi_nn.isolation import unavailable
 
@@ -147,6 +150,29 @@ def test_there_are_cases_of_every_function_and_errno() -> None:
     for case in SUITE.values():
         assert case.says.endswith(".")
         assert ("differ" in case.says) >= bool(case.accept), f"{case.name} doesn't say that hosts differ"
+
+
+def test_a_host_without_the_extensions_passes_no_case_of_theirs() -> None:
+    cases = [case for case in SUITE.values() if case.abi.endswith("-ext")]
+    assert len({case.area for case in cases if case.abi == "component-ext"}) == 5
+    models = {name: MODELS / encoding / model for case in cases for name, model, encoding in _models_of(case)}
+    with wasi_nn.Host(models, extensions=False) as host:
+        results = run_all(cases, Here(host), jobs=1)
+    assert {result.status for result in results} == {UNSUPPORTED}
+
+
+def _models_of(case: Case) -> Iterator[tuple[str, str, str]]:
+    """The named graphs of a case, each with its model and the first encoding that has it."""
+    for name, model in (case.graphs or {}).items():
+        yield name, model, next(each for each in Here.encodings if (MODELS / each / model).is_dir())
+
+
+def test_a_missing_import_that_traps_passes_no_case_of_the_extensions() -> None:
+    """A host may make traps of all imports that it lacks."""
+    with_result = re.compile(rf"^({'|'.join([*EXTENSIONS, *COMPONENT_EXTENSIONS])}) (0|ok)$")
+    for case in SUITE.values():
+        if case.abi.endswith("-ext") and case.expect[-1] == TRAP:
+            assert any(with_result.match(line) for line in case.expect), case.name
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ class Driver(ABC):
     """A host. The simplest driver has the attributes, `command` and `end`."""
 
     abis: Sequence[str] = ("core",)
-    """The interfaces that it has: core, 2024-06-25, 2024-08-19, 2024-10-28, wasmedge, wamr."""
+    """The interfaces that it has: core, 2024-06-25, 2024-08-19, 2024-10-28, wasmedge, wamr, core-ext, component-ext."""
     encodings: Sequence[str] = ("onnx", "openvino", "tensorflowlite", "ggml")
     """The encodings that it has, of these. A named graph is in the first of them that the model has."""
     named: bool = True

@@ -12,7 +12,7 @@ from conformance.hosts.driver import REFUSED, TRAP, Graph
 class Driver(driver.Driver):
     """All interfaces; the encodings whose runtimes are installed beside it."""
 
-    abis = ("core", "2024-06-25", "2024-08-19", "2024-10-28", "wasmedge", "wamr")
+    abis = ("core", "2024-06-25", "2024-08-19", "2024-10-28", "wasmedge", "wamr", "core-ext", "component-ext")
 
     def command(self, guest: Path, graphs: Sequence[Graph]) -> list[str]:
         named = [f"--graph={graph.name}={graph.files[0]}" for graph in graphs]
