@@ -19,7 +19,7 @@ from here import Here
 import wasi_nn
 from bench import wasmtime_setup
 from conformance import __main__ as command, report
-from conformance.hosts import NAMES, driver_for, wasi_nn as wasi_nn_command, wasi_nn_library
+from conformance.hosts import NAMES, driver_for, wasi_nn as wasi_nn_command
 from conformance.hosts.driver import CRASH, HANG, TRAP, Driver, Graph
 from conformance.making.core_guest import EXTENSIONS
 from conformance.making.extension_types import EXTENSIONS as COMPONENT_EXTENSIONS
@@ -84,12 +84,24 @@ def test_this_host_passes_every_case_of_a_named_graph(encoding: str, isolate: bo
     ]
 
 
+@pytest.fixture(scope="module")
+def by_the_command() -> Iterator[wasi_nn_command.Driver]:
+    """This host's command."""
+    host = wasi_nn_command.Driver(f"{sys.executable} -m wasi_nn")
+    yield host
+    host.close()
+
+
+@pytest.mark.parametrize("forks", [True, False])
 @pytest.mark.parametrize(
     "name", ["core/get_output/exact", "core/get_output/buffer-past-memory", "core/memory/not-exported"]
 )
-def test_the_command_of_this_host_does_the_same(name: str) -> None:
-    here, host = Here(), wasi_nn_command.Driver(f"{sys.executable} -m wasi_nn")
-    by_command, by_library = (run(SUITE[name], each, 60) for each in (host, here))
+def test_the_command_of_this_host_does_the_same(
+    by_the_command: wasi_nn_command.Driver, name: str, forks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not forks:
+        monkeypatch.setattr(by_the_command, "python", ())
+    by_command, by_library = (run(SUITE[name], each, 60) for each in (by_the_command, Here()))
     assert by_command.outcome is not None
     assert by_library.outcome is not None
     assert (by_command.status, by_command.outcome.shown) == (by_library.status, by_library.outcome.shown)
@@ -255,14 +267,19 @@ def test_a_type_that_the_host_lacks_is_not_supported() -> None:
     assert run(SUITE["core/types/f64"], host, 1).missing == "tensors of f64"
 
 
-def test_a_worker_of_the_library_that_ends_or_hangs_is_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("wasi-nn-library", sys.executable), ("wasi-nn", f"{sys.executable} -m wasi_nn")],
+    ids=["library", "command"],
+)
+def test_a_process_of_this_host_that_ends_or_hangs_is_replaced(tmp_path: Path, name: str, path: str) -> None:
     loop = tmp_path / "loop.wat"
     loop.write_text('(module (memory (export "memory") 1) (func (export "_start") (loop $again (br $again))))')
-    host = driver_for("wasi-nn-library", sys.executable)
+    host = driver_for(name, path)
     try:
         assert host.run(loop, [], tmp_path, 3).end == HANG
         assert run(CASE, host, 60).status == PASSED
-        assert isinstance(host, wasi_nn_library.Driver)
+        assert isinstance(host, wasi_nn_command.Driver)
         worker = host.idle.queue[0]
         worker.kill()
         worker.wait()
@@ -270,6 +287,33 @@ def test_a_worker_of_the_library_that_ends_or_hangs_is_replaced(tmp_path: Path) 
         assert run(CASE, host, 60).status == PASSED
     finally:
         host.close()
+
+
+def test_the_command_of_this_host_may_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "wasi_nn"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "cli.py").write_text(
+        "import os, signal\n"
+        "def command():\n"
+        "    print('load_by_name 8', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGSEGV)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    host = wasi_nn_command.Driver(f"{sys.executable} -m wasi_nn")
+    results = run_all([CASE, CASE], host, jobs=1)
+    assert [result.status for result in results] == [CRASHED, CRASHED]
+    assert [result.outcome and result.outcome.lines for result in results] == [["load_by_name 8"]] * 2
+
+
+def test_the_python_of_the_command_is_that_of_its_script(tmp_path: Path) -> None:
+    for first, python in (("#!/usr/bin/python3", ["/usr/bin/python3"]), ("#!/bin/sh", [])):
+        script = tmp_path / "wasi-nn"
+        script.write_text(f"{first}\necho load_by_name 8\n")
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        host = wasi_nn_command.Driver(str(script))
+        assert [*host.python] == python
+    assert run(CASE, host, 60).status == PASSED, "a command without a known Python is started for each guest"
 
 
 def test_the_command_writes_results_and_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

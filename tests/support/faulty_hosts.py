@@ -21,8 +21,8 @@ from wasi_nn.abi.core import extensions, spec
 from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.graph import execution_context
+from wasi_nn.graph.byte_strings import decoded
 from wasi_nn.graph.input_slots import InputSlots
-from wasi_nn.session import extension_calls
 from wasi_nn.session.tensor import Tensor
 
 Patch = pytest.MonkeyPatch
@@ -309,7 +309,7 @@ def a_description_has_inputs_in_the_order_of_their_names(patch: Patch) -> None:
 
     def in_order(session: Session, graph: int) -> Any:
         description = describe(session, graph)
-        return replace(description, inputs=sorted(description.inputs, key=lambda info: info.name))
+        return replace(description, inputs=tuple(sorted(description.inputs, key=lambda info: info.name)))
 
     patch.setattr(Session, "describe", in_order)
 
@@ -381,8 +381,7 @@ def the_last_piece_of_a_sequence_is_an_empty_one(patch: Patch) -> None:
 
 @fault("core-ext/byte_strings/works")
 def strings_are_in_reverse_order(patch: Patch) -> None:
-    decoded = extension_calls.decoded
-    patch.setattr(extension_calls, "decoded", lambda *arguments: decoded(*arguments)[::-1])
+    patch.setattr("wasi_nn.session.extension_calls.decoded", lambda *arguments: decoded(*arguments)[::-1])
 
 
 @fault("component-ext/byte-strings/of-numbers")
