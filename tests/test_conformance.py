@@ -21,10 +21,12 @@ from bench import wasmtime_setup
 from conformance import __main__ as command, report
 from conformance.hosts import NAMES, driver_for, wasi_nn as wasi_nn_command
 from conformance.hosts.driver import CRASH, HANG, TRAP, Driver, Graph
+from conformance.making.component_types import VERSIONS
 from conformance.making.core_guest import EXTENSIONS
 from conformance.making.extension_types import EXTENSIONS as COMPONENT_EXTENSIONS
 from conformance.run import ACCEPTED, CRASHED, FAILED, HUNG, PASSED, UNSUPPORTED, Result, run, run_all
 from conformance.suite import CASES, HOME, MODELS, Case, all_cases, choose, matches
+from conformance.words import CODES, ERRNOS, in_words
 from wasi_nn import LoadRules, Registry
 from wasi_nn.isolation import unavailable
 
@@ -162,6 +164,15 @@ def test_there_are_cases_of_every_function_and_errno() -> None:
     for case in SUITE.values():
         assert case.says.endswith(".")
         assert ("differ" in case.says) >= bool(case.accept), f"{case.name} doesn't say that hosts differ"
+
+
+def test_the_errors_without_a_case_are_those_that_the_readme_lists() -> None:
+    table = (HOME / "README.md").read_text().partition("## Errors without a case")[2].partition("\n## ")[0]
+    for interface, abis, words in (("core", ("core",), ERRNOS), ("wasi:nn", VERSIONS, CODES)):
+        told = [in_words(line, case.abi) for case in SUITE.values() if case.abi in abis for line in case.expect]
+        expected = {word for line in told for word in line.partition(" (")[2].rstrip(")").split(", ")}
+        listed = set(re.findall(rf"^\| `{interface}` \| (?:\d )?`([\w-]+)`", table, re.MULTILINE))
+        assert set(words) - expected == listed
 
 
 def test_a_host_without_the_extensions_passes_no_case_of_theirs() -> None:

@@ -16,6 +16,7 @@ from conformance.making.guest_text import PAGE, Place, f32, u32
 from conformance.suite import TYPES
 
 ABI = "component-ext"
+MAX_STRINGS = 1048576
 NOT_FOUND, UNSUPPORTED = CODE["not-found"], CODE["unsupported-operation"]
 
 
@@ -321,6 +322,11 @@ def byte_strings() -> Iterator[Case]:
         g = ComponentGuest(OCTOBER)
         new(g, dims, strings, best=INVALID)
         yield case(f"{area}/{subject}", "There are as many strings as the dimensions say.", g)
+    g = ComponentGuest(OCTOBER, pages=1 + 8 * (MAX_STRINGS + 8192) // PAGE)
+    new(g, [1], (b"a",))
+    dims = g.data("dims", u32(MAX_STRINGS + 1))
+    g.call("new", dims, 1, PAGE, MAX_STRINGS + 1, g.slot("made"), best=CODE["too-large"])
+    yield case(f"{area}/above-the-limit", "A tensor has 1,048,576 strings at most.", g)
     g = ComponentGuest(OCTOBER)
     g.call("strings", g.tensor([7], U8, packed(b"abc")), g.slot("strings-of"), best=INVALID)
     yield case(f"{area}/of-numbers", "A tensor of numbers has no strings.", g)
