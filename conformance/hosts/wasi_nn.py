@@ -19,6 +19,7 @@ from threading import Timer
 
 from conformance.hosts import driver
 from conformance.hosts.driver import CRASH, HANG, REFUSED, TRAP, Graph, Outcome, lines_of
+from conformance.suite import HOME
 
 
 class Driver(driver.Driver):
@@ -100,7 +101,7 @@ class Driver(driver.Driver):
             return self.idle.get_nowait()
         except Empty:
             return subprocess.Popen(
-                [*self.python, "-c", Path(__file__).with_name("forking.py").read_text()],
+                [*self.python, "-c", (HOME / "forking.py").read_text(encoding="utf-8")],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
