@@ -201,7 +201,7 @@ def sequences() -> Iterator[Case]:
 
     def piece(g: ComponentGuest, content: bytes, sequence: str = "sequence") -> None:
         first, data = At(step(g, 1, sequence), 8), g.slot("part")
-        g.do(g.code("tensor.data", At(_at(first), 8), data))
+        g.do(g.code("tensor.data", At(first, 8), data))
         g.show("piece", str(At(data)), str(At(data, 4)), content)
 
     def refuses_next(g: ComponentGuest) -> None:
@@ -260,18 +260,6 @@ def sequences() -> Iterator[Case]:
     yield case(f"{area}/without-input", "A sequence begins on inputs. Hosts differ in the code.", g)
 
 
-def _at(address: At) -> Place:
-    """An address in memory as a place."""
-    return _Address(str(address), 0)
-
-
-class _Address(Place):
-    """An address that code gives."""
-
-    def __str__(self) -> str:
-        return self.name
-
-
 def byte_strings() -> Iterator[Case]:
     """Tensors of strings."""
     area = f"{ABI}/byte-strings"
@@ -289,13 +277,13 @@ def byte_strings() -> Iterator[Case]:
         g.call("strings", tensor, result)
         g.say("count", str(At(result, 8)), len(strings))
         for index, string in enumerate(strings):
-            pair = _at(At(result, 4))
+            pair = At(result, 4)
             g.show("string", str(At(pair, 8 * index)), str(At(pair, 8 * index + 4)), string)
 
     def run(g: ComponentGuest, tensor: Handle) -> Handle:
         g.run([("x", tensor)])
         output = g.slot("output")
-        g.do(f"(i32.store offset=4 {output} {At(_at(At(g.slot('outputs'), 4)), 8)})")
+        g.do(f"(i32.store offset=4 {output} {At(At(g.slot('outputs'), 4), 8)})")
         return Handle(output)
 
     for subject, dims, strings, says in (

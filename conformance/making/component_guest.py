@@ -40,7 +40,7 @@ class Handle:
 class At:
     """The u32 at a place."""
 
-    place: Place
+    place: Place | At
     offset: int = 0
 
     def __str__(self) -> str:

@@ -104,10 +104,10 @@ def describe() -> Iterator[Case]:
     g.show("buffer", buffer, b"\xee" * 8)
     g.do(f"(i32.store {written} (i32.const 0))")
     short = f"(i32.sub {In(size)} (i32.const 1))"
-    _raw(g, "describe", In(g.slot("graph")), buffer, short, written, best=TOO_LARGE)
+    g.call("describe", In(g.slot("graph")), buffer, short, written, best=TOO_LARGE)
     g.say("same size", f"(i32.eq {In(size)} {In(written)})", 1)
     g.show("buffer", buffer, b"\xee" * 8)
-    _raw(g, "describe", In(g.slot("graph")), buffer, str(In(size)), written)
+    g.call("describe", In(g.slot("graph")), buffer, In(size), written)
     g.say("same size", f"(i32.eq {In(size)} {In(written)})", 1)
     g.say("inputs", word(buffer, 40), 1)
     yield case(
@@ -133,23 +133,6 @@ def describe() -> Iterator[Case]:
         passed = (record if at is None else at, room, g.slot("written") if out is None else out)
         g.call("describe", In(g.slot("graph")), *passed, best=TRAP)
         yield case(f"{area}/{subject}", "A pointer out of bounds traps, as in the core ABI.", g)
-
-
-def _raw(g: CoreGuest, function: str, *arguments: object, best: int = 0) -> None:
-    """A call with arguments that are code."""
-    code = g.code(function, *(each if isinstance(each, int | Place | In) else _Code(str(each)) for each in arguments))
-    g.do(f"(call $say {g.label(function)}\n      {code})")
-    g.line(function, best)
-
-
-class _Code(In):
-    """Code that gives a number."""
-
-    def __init__(self, code: str) -> None:
-        object.__setattr__(self, "place", code)
-
-    def __str__(self) -> str:
-        return str(self.place)
 
 
 def _bad_handles(function: str, parameters: int, area: str, kind: str) -> Iterator[Case]:
@@ -305,10 +288,10 @@ def state() -> Iterator[Case]:
     buffer, size, written = g.buffer(512), g.slot("size"), g.slot("written")
     g.call("state_get", In(g.slot("graph")), buffer, 0, size, best=TOO_LARGE)
     short = f"(i32.sub {In(size)} (i32.const 1))"
-    _raw(g, "state_get", In(g.slot("graph")), buffer, short, written, best=TOO_LARGE)
+    g.call("state_get", In(g.slot("graph")), buffer, short, written, best=TOO_LARGE)
     g.say("same size", f"(i32.eq {In(size)} {In(written)})", 1)
     g.show("buffer", buffer, b"\xee" * 8)
-    _raw(g, "state_get", In(g.slot("graph")), buffer, str(In(size)), written)
+    g.call("state_get", In(g.slot("graph")), buffer, In(size), written)
     g.say("same size", f"(i32.eq {In(size)} {In(written)})", 1)
     g.show("ends with", f"(i32.sub (i32.add {buffer} {In(size)}) (i32.const 8))", AT_FIRST)
     yield case(f"{area}/size-first", "A buffer of the size that the call before told is enough, and no smaller one.", g)

@@ -89,7 +89,8 @@ class In:
         return f"(i32.load {self.place})"
 
 
-Argument = int | Place | In
+Argument = int | Place | In | str
+"""A number, an address, what lies at an address, or code."""
 
 
 class CoreGuest(GuestText):
@@ -149,7 +150,7 @@ class CoreGuest(GuestText):
         self.do(f"(call $say {self.label(label)}\n      {self.code(function, *arguments)})")
         self.line(label, best, others)
 
-    def say(self, label: str, value: Argument | str, best: Wanted, others: Sequence[Wanted] = ()) -> None:
+    def say(self, label: str, value: Argument, best: Wanted, others: Sequence[Wanted] = ()) -> None:
         """Print a number."""
         shown = constant(value) if isinstance(value, int) else str(value)
         self.do(f"(call $say {self.label(label)} {shown})")
