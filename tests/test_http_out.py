@@ -501,8 +501,8 @@ def test_a_body_that_is_left_incomplete_never_arrives_as_a_whole_one(server: Run
     assert said == error("connection-terminated")
     wait_until(lambda: not server.handler("out").calls)
     wait_until(lambda: len(received) == len(upstream.heads))
-    # The engine may close the connection before it has sent the first part: then nothing arrives.
-    assert received in ([b"4\r\nhalf\r\n"], [])
+    # The engine may close the connection before it has sent the first part: then less arrives, or nothing.
+    assert all(b"4\r\nhalf\r\n".startswith(body) for body in received)
 
 
 @pytest.mark.parametrize(("length", "body"), [("3", b"12345"), ("9", b"12345"), ("200000", b"12345")])
