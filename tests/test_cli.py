@@ -432,6 +432,28 @@ def test_graphs_are_listed_and_checked(
     ]
 
 
+def test_guests_are_listed_behind_the_graphs(wasi_nn: Callable[..., Result], write: Write) -> None:
+    write("odd.wat", b"(module")
+    guests = (
+        b"[guests.web]\npath = 'odd.wat'\nserves = 'http'\ngraphs = ['net', 'text-*']\n[guests.odd]\npath = 'odd.wat'\n"
+    )
+    write("graphs.toml", b"[graphs.net]\npath = 'net.onnx'\n" + guests)
+    code, output, errors = wasi_nn("graphs", "--graphs", "graphs.toml")
+    assert (code, errors) == (0, "")
+    graphs, _, listed = output.partition("\n\n")
+    assert graphs.splitlines()[1].startswith("net ")
+    assert [re.split(r"  +", line)[:4] for line in listed.splitlines()] == [
+        ["guest", "serves", "graphs", "path"],
+        ["web", "http", "net, text-*", "/guests/web"],
+        ["odd", "?", "none", listed.splitlines()[2].split()[-1]],
+    ]
+    write("graphs.toml", guests)
+    code, output, _ = wasi_nn("graphs", "--graphs", "graphs.toml", "--check")
+    heading, *rows = output.splitlines()
+    assert (code, heading.split()[0], len(rows)) == (1, "guest", 2), "there is no table of no graphs"
+    assert all("odd.wat: FAILED: " in row for row in rows)
+
+
 def test_a_listed_graph_has_all_its_settings(wasi_nn: Callable[..., Result]) -> None:
     digest = "4d" * 32
     settings = [f"net:{setting}" for setting in ("threads=2", f"sha256= {digest}", "convert-types=false")]

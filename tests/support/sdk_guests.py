@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import make_sdk
 import models as real_models
@@ -246,7 +247,7 @@ _COMPILED = CompileCache(building.BUILD / "compiled", max_bytes=1 << 30)
 @cache
 def _compiled(path: Path, engine: Engine) -> component.Component | Module:
     content = path.read_bytes()
-    kind = Module if content[4:8] == b"\1\0\0\0" else component.Component
+    kind: Any = Module if content[4:8] == b"\1\0\0\0" else component.Component
     if kind is component.Component:
         content = wasi_nn.wrap_component(content)
     if engine is not _quick():
