@@ -251,9 +251,11 @@ def _compiled(path: Path, engine: Engine) -> component.Component | Module:
     if kind is component.Component:
         content = wasi_nn.wrap_component(content)
     if engine is not _quick():
-        return kind(engine, content)
+        compiled: component.Component | Module = kind(engine, content)
+        return compiled
     with _alone_with(path):
-        return _COMPILED.get(content, partial(kind, engine), partial(kind.deserialize, engine), "-quick")
+        compiled = _COMPILED.get(content, partial(kind, engine), partial(kind.deserialize, engine), "-quick")
+    return compiled
 
 
 def _run_core(path: Path, session: Session, store: Store, engine: Engine) -> int:
