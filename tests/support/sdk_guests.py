@@ -254,8 +254,7 @@ def _compiled(path: Path, engine: Engine) -> component.Component | Module:
         compiled: component.Component | Module = kind(engine, content)
         return compiled
     with _alone_with(path):
-        compiled = _COMPILED.get(content, partial(kind, engine), partial(kind.deserialize, engine), "-quick")
-    return compiled
+        return _COMPILED.get(content, partial(kind, engine), partial(kind.deserialize, engine), "-quick")
 
 
 def _run_core(path: Path, session: Session, store: Store, engine: Engine) -> int:
