@@ -250,11 +250,13 @@ def _compiled(path: Path, engine: Engine) -> component.Component | Module:
     kind: Any = Module if content[4:8] == b"\1\0\0\0" else component.Component
     if kind is component.Component:
         content = wasi_nn.wrap_component(content)
+    compiled: component.Component | Module
     if engine is not _quick():
-        compiled: component.Component | Module = kind(engine, content)
+        compiled = kind(engine, content)
         return compiled
     with _alone_with(path):
-        return _COMPILED.get(content, partial(kind, engine), partial(kind.deserialize, engine), "-quick")
+        compiled = _COMPILED.get(content, partial(kind, engine), partial(kind.deserialize, engine), "-quick")
+        return compiled
 
 
 def _run_core(path: Path, session: Session, store: Store, engine: Engine) -> int:
