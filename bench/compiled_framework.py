@@ -4,7 +4,7 @@
 
 The same network, EfficientNet-Lite0, on the same input: in ONNX Runtime by a guest of this host; in ONNX Runtime for
 the web (compiled to WebAssembly, with SIMD and threads) on Node; and in ncnn, compiled to WebAssembly with SIMD, inside
-a guest of this host. They take turns, each in a process of its own, first on one processor, then on two where there are.
+a guest of this host. They take turns, each in a process of its own, first on one processor, then on two.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def loops(folder: Path = LOOPS) -> dict[str, dict[str, Build]]:
 def changed(number: int) -> dict[str, dict[str, Build]]:
     """The loops with another number in each source, so that no toolchain takes its last result."""
     CHANGED.mkdir(parents=True, exist_ok=True)  # as far below the repository's root as the sources are
-    for source in LOOPS.iterdir():
+    for source in filter(Path.is_file, LOOPS.iterdir()):
         text, count = re.subn(r"-1\b", f"-{number}", source.read_text())
         assert count, source
         (CHANGED / source.name).write_text(text)

@@ -97,7 +97,7 @@ def guest_wit(wasi: str = WASI, *, extensions: Iterable[str] = (), serves: bool 
     return world + nn_wit(_NEWEST) + others + (COMPONENTS / "wasi.wit").read_text()
 
 
-_HTTP_WORLD = """package wasi-nn:guest;
+HTTP_WORLD = """package wasi-nn:guest;
 
 world http-guest {{
   import wasi:nn/tensor@{version};
@@ -115,7 +115,7 @@ world http-guest {{
 
 def http_wit() -> str:
     """The world of guests that answer HTTP requests: wasi:nn and wasi:http."""
-    return _HTTP_WORLD.format(version=_NEWEST) + nn_wit(_NEWEST) + (COMPONENTS / "http.wit").read_text()
+    return HTTP_WORLD.format(version=_NEWEST) + nn_wit(_NEWEST) + (COMPONENTS / "http.wit").read_text()
 
 
 def build_http(directory: Path, source: Path = HTTP_GUEST) -> Path:

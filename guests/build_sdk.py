@@ -14,7 +14,7 @@ from pathlib import Path
 
 import onnx
 from build_bridge import SOURCES, nn_wit
-from build_components import COMPONENTS, WASI
+from build_components import COMPONENTS, HTTP_WORLD, WASI
 from onnx import TensorProto, helper
 
 from wasi_nn.abi.component.bridge import EXTENSIONS_INTERFACES, VERSIONS, extension_name, serving_name
@@ -52,7 +52,8 @@ world guest-in-c {{
 
 
 def wit_folders() -> dict[str, str]:
-    """The files of WIT by their paths: a folder for each version of wasi:nn, and one with wasi-nn:ext too."""
+    """The files of WIT by their paths: a folder for each version of wasi:nn, and one each with wasi-nn:ext,
+    wasi-nn:serving and wasi:http too."""
     files = {}
     newest = VERSIONS[-1]
     for folder, version in {**{_date(it): it for it in VERSIONS}, "ext": newest, "serving": newest}.items():
@@ -66,10 +67,18 @@ def wit_folders() -> dict[str, str]:
         nn = "\n".join(f"  import {it};" for it in imports)
         files[f"{folder}/guest.wit"] = _WORLD.format(imports=nn, wasi=WASI.strip("\n"))
         files[f"{folder}/deps/wasi-nn.wit"] = _one_package(nn_wit(version))
-        for package in (COMPONENTS / "wasi.wit").read_text().split("\n\n"):
-            name = package.partition("package wasi:")[2].partition("@")[0]
-            files[f"{folder}/deps/wasi-{name}.wit"] = _one_package(package)
+        files |= _dependencies(folder, (COMPONENTS / "wasi.wit").read_text())
+    files["http/guest.wit"] = HTTP_WORLD.format(version=newest).rstrip() + "\n"
+    files["http/deps/wasi-nn.wit"] = _one_package(nn_wit(newest))
+    files |= _dependencies("http", (COMPONENTS / "http.wit").read_text())
     return files
+
+
+def _dependencies(folder: str, text: str) -> dict[str, str]:
+    """A file for each package of WASI in a text of WIT."""
+    packages = [f"package wasi:{it}" for it in text.split("package wasi:")[1:]]
+    names = [it.partition("package wasi:")[2].partition("@")[0] for it in packages]
+    return {f"{folder}/deps/wasi-{name}.wit": _one_package(it) for name, it in zip(names, packages, strict=True)}
 
 
 def _date(version: str) -> str:

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -90,6 +90,15 @@ def isolation() -> None:
     """Skip the test where graphs can't be isolated; in continuous integration, let it fail."""
     if unavailable() and not os.environ.get("CI"):
         pytest.skip(f"graphs can't be isolated here: {unavailable()}")
+
+
+@pytest.fixture(scope="module")
+def one_llama_thread() -> Iterator[None]:
+    """Have llama.cpp compute on one thread, unless an option says otherwise: several wait for each other by spinning,
+    and take most of a machine that is busy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wasi_nn.backends.ggml.settings.processors", lambda: 1)
+        yield
 
 
 @pytest.fixture(params=["raw", "public"])

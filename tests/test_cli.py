@@ -107,6 +107,20 @@ def test_a_graph_nobody_named(process: Callable[..., Result]) -> None:
     assert "wasi-nn: load_by_name failed: no graph is named 'net'" in errors
 
 
+def test_options_behind_the_guest_are_the_guests(wasi_nn: Callable[..., Result]) -> None:
+    hint = "wasi-nn run: if {} meant for this command: the command's own options stand before the guest"
+    for arguments, words in (
+        (["--graph", "net=net.onnx", "--dir", "."], "--graph and --dir behind the guest's name are"),
+        (["--graph", "net=net.onnx"], "--graph behind the guest's name is"),
+        (["--dir", "."], "--dir behind the guest's name is"),
+    ):
+        code, _, errors = wasi_nn("run", "lookup.wat", *arguments)
+        assert (code, errors.splitlines()[-1]) == (8, hint.format(words))
+    assert "behind" not in wasi_nn("run", "lookup.wat", "--graph", "net", "--dir")[2]
+    assert "behind" not in wasi_nn("run", "--graph", "other=net.onnx", "lookup.wat", "--graph", "net=net.onnx")[2]
+    assert "behind" not in wasi_nn("run", "--graph", "net=net.onnx", "lookup.wat", "--dir", ".")[2]
+
+
 def test_streams_are_the_commands(process: Callable[..., Result]) -> None:
     assert process("run", "echo.wat", stdin="hello") == (0, "hello", "")
 
@@ -416,6 +430,28 @@ def test_graphs_are_listed_and_checked(
         ("net", "onnx", "onnxruntime", "cpu"),
         ("text", "onnx", "onnxruntime", "cpu"),
     ]
+
+
+def test_guests_are_listed_behind_the_graphs(wasi_nn: Callable[..., Result], write: Write) -> None:
+    write("odd.wat", b"(module")
+    guests = (
+        b"[guests.web]\npath = 'odd.wat'\nserves = 'http'\ngraphs = ['net', 'text-*']\n[guests.odd]\npath = 'odd.wat'\n"
+    )
+    write("graphs.toml", b"[graphs.net]\npath = 'net.onnx'\n" + guests)
+    code, output, errors = wasi_nn("graphs", "--graphs", "graphs.toml")
+    assert (code, errors) == (0, "")
+    graphs, _, listed = output.partition("\n\n")
+    assert graphs.splitlines()[1].startswith("net ")
+    assert [re.split(r"  +", line)[:4] for line in listed.splitlines()] == [
+        ["guest", "serves", "graphs", "path"],
+        ["web", "http", "net, text-*", "/guests/web"],
+        ["odd", "?", "none", listed.splitlines()[2].split()[-1]],
+    ]
+    write("graphs.toml", guests)
+    code, output, _ = wasi_nn("graphs", "--graphs", "graphs.toml", "--check")
+    heading, *rows = output.splitlines()
+    assert (code, heading.split()[0], len(rows)) == (1, "guest", 2), "there is no table of no graphs"
+    assert all("odd.wat: FAILED: " in row for row in rows)
 
 
 def test_a_listed_graph_has_all_its_settings(wasi_nn: Callable[..., Result]) -> None:

@@ -43,7 +43,7 @@ def completed_by_bash(script: Path, folder: Path, typed: str) -> str:
         ("wasi-nn insp\tclas\t--js\t", "inspect classify.wasm --json"),
         ("wasi-nn run --dia\twasme\t--no-ca\tclas\t", "run --dialect wasmedge --no-cache classify.wasm"),
         ("wasi-nn serve --graphs gra\t", "serve --graphs graphs.toml"),
-        ("wasi-nn comp\tba\t", "completion bash"),
+        ("wasi-nn comple\tba\t", "completion bash"),
     ],
 )
 def test_bash_completes_commands_options_values_and_files(

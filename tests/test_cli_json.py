@@ -10,8 +10,8 @@ from typing import Any
 
 import onnx_models
 import pytest
-from command_guests import LOOKS_UP_NET, command
-from conftest import C_GUESTS, REPOSITORY
+from command_guests import EMPTY, LOOKS_UP_NET, command
+from conftest import C_GUESTS, REPOSITORY, SUPPORT
 
 from wasi_nn import cli
 from wasi_nn.cli import versions
@@ -70,6 +70,55 @@ def test_parts_of_the_json_have_the_keys_of_the_page(asked: Callable[..., Any]) 
     (row,) = asked("graphs", "--graph", "net=net.onnx", "--check", "--json")
     assert {"device", "load_ms", "run_ms"} <= set(row)
     assert listed("wasi-nn graphs --check --json") == {"device", "load_ms", "run_ms", "error", "code"}
+
+
+def test_the_guests_of_a_file_of_graphs(asked: Callable[..., Any], write: Write) -> None:
+    write("empty.wat", EMPTY)
+    graphs = ["graphs", "--graphs", str(write("graphs.toml", GUESTS.encode()))]
+    (net, *guests) = asked(*graphs, "--json")
+    assert net["name"] == "net"
+    assert all(set(row) == listed("wasi-nn graphs --graphs FILE --json") for row in guests)
+    assert [(row["guest"], row["serves"], row["mount"], row["reuse"]) for row in guests] == [
+        ("web", "http", "/guests/web", False),
+        ("labels", "http", "/api", False),
+        ("model", "model", None, True),
+        ("lookup", None, None, False),
+        ("twice", "http", "/api", False),
+        ("lacks", "model", None, False),
+    ]
+    assert (guests[0]["path"], guests[0]["graphs"]) == (str(SUPPORT / "http" / "guest.wasm"), ["net"])
+    checked = {row.get("guest"): row for row in asked(*graphs, "--check", "--json", code=1)}
+    more = {key for row in checked.values() if "guest" in row for key in row} - set(guests[0])
+    assert more == listed("wasi-nn graphs --graphs FILE --check --json")
+    assert {name for name, row in checked.items() if "error" in row} == {"lookup", "twice", "lacks"}
+    assert 'say what it serves, serves = "model" or serves = "http"' in checked["lookup"]["error"]
+    assert checked["twice"]["error"] == "its path /api is that of guest 'labels'"
+    assert "ended with exit code" in checked["lacks"]["error"]
+
+
+GUESTS = f"""
+[graphs.net]
+path = "net.onnx"
+[guests.web]
+path = "{SUPPORT / "http" / "guest.wasm"}"
+graphs = ["net"]
+[guests.labels]
+path = "empty.wat"
+serves = "http"
+mount = "/api"
+[guests.model]
+path = "empty.wat"
+outputs = [{{ name = "y", datatype = "BYTES", shape = [1] }}]
+reuse = true
+[guests.lookup]
+path = "lookup.wat"
+[guests.twice]
+path = "{SUPPORT / "http" / "guest.wasm"}"
+mount = "/api"
+[guests.lacks]
+path = "lookup.wat"
+outputs = [{{ name = "y", datatype = "BYTES", shape = [1] }}]
+"""
 
 
 def test_the_folders_of_the_sdk(asked: Callable[..., Any]) -> None:

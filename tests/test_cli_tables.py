@@ -95,7 +95,10 @@ def on_a_terminal(folder: Path, columns: int, *arguments: str) -> str:
     ours, theirs = pty.openpty()
     try:
         termios.tcsetwinsize(theirs, (50, columns))
-        with subprocess.Popen([PROGRAM, *arguments], cwd=folder, stdout=theirs, stderr=subprocess.DEVNULL) as process:
+        program, environment = [PROGRAM, *arguments], {**os.environ, "NO_COLOR": "1"}
+        with subprocess.Popen(
+            program, cwd=folder, stdout=theirs, stderr=subprocess.DEVNULL, env=environment
+        ) as process:
             os.close(theirs)
             theirs = -1
             output = b""
@@ -141,10 +144,7 @@ def test_the_columns_of_backends_line_up_where_runtimes_are_missing(
         (["rum"], f"'rum' isn't one of {', '.join(cli._SUBCOMMANDS)}; did you mean run?"),
         (["inspect", "--stats", "net.onnx"], "wasi-nn inspect: no option --stats (help"),
         (["--versoin"], "no option --versoin; did you mean --version?"),
-        (
-            ["run"],
-            "wasi-nn run: GUEST is missing: a .wasm or .wat file, or oci://HOST/NAME:TAG (help: wasi-nn run --help)",
-        ),
+        (["run"], "wasi-nn run: GUEST is missing: a .wasm or .wat file, or oci://HOST/NAME:TAG (help: wasi-nn run"),
         (["run", "--isolat", "guest.wasm"], "wasi-nn run: no option --isolat; did you mean --isolate?"),
         (["run", "--max-file=3", "guest.wasm"], "no option --max-file; did you mean --max-files?"),
         (["run", "--no-cache", "--graf", "a=b", "guest.wasm"], "no option --graf; did you mean --graph?"),

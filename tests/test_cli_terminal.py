@@ -17,7 +17,7 @@ import pytest
 from wasi_nn import cli
 from wasi_nn.cli.colours import Colours
 from wasi_nn.cli.steps import report_steps
-from wasi_nn.loading.slow import told_if_slow
+from wasi_nn.loading.slow import log_if_slow
 
 Write = Callable[[str, bytes], Path]
 RED = b"\x1b[1;31m"
@@ -99,14 +99,14 @@ def test_a_model_that_takes_long_to_load_is_told_of_once(write: Write, caplog: p
     path = write("net.onnx", onnx_models.relu())
     logging.getLogger("wasi_nn").addHandler(handler := Hears())
     try:
-        with told_if_slow(path, after=0):
+        with log_if_slow(path, after=0):
             assert told.wait(60)
     finally:
         logging.getLogger("wasi_nn").removeHandler(handler)
     first, last = (record.getMessage() for record in caplog.records)
     assert first == "loading net.onnx (0 MB), which takes longer than a second ..."
     assert last.startswith("... ")
-    with told_if_slow(path, after=3600):
+    with log_if_slow(path, after=3600):
         pass
     assert len(caplog.records) == 2
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import onnx_models
 import pytest
+import sdk_guests
 from build_components import EXTENDED_C_GUESTS as NAMES, build_c, build_js
 from conftest import REPOSITORY, need, need_command
 from extension_graphs import Echo, Learner, Speller
-from python_guests import python_guest
+from sdk_languages import python
 
 from wasi_nn import Graph, GuestError, Host, TensorType
 from wasi_nn.cli import main
@@ -26,10 +27,8 @@ GUESTS = REPOSITORY / "guests" / "component"
 RUN_ANY, STREAM = GUESTS / "run_any.wasm", GUESTS / "stream.wasm"
 
 
-@pytest.fixture
-def host() -> Host:
-    """A host with graphs."""
-    graphs: dict[str, Graph | bytes] = {
+def graphs() -> dict[str, Graph | bytes]:
+    return {
         "relu": onnx_models.relu(["batch", 3, "?"]),
         "rows": onnx_models.relu(["rows", 2]),
         "learner": Learner(),
@@ -37,7 +36,12 @@ def host() -> Host:
         "echo": Echo(),
         **{kind.value: onnx_models.identity(kind, ["n"]) for kind in TensorType},
     }
-    return Host(graphs)
+
+
+@pytest.fixture
+def host() -> Host:
+    """A host with graphs."""
+    return Host(graphs())
 
 
 def output(host: Host, guest: Path, arguments: list[str], directory: Path | None = None) -> list[str]:
@@ -163,34 +167,41 @@ def test_a_text_is_printed_piece_by_piece(host: Host) -> None:
     assert b"runtime-error" in result.stderr
 
 
-@pytest.fixture(scope="module")
-def in_python() -> Path:
-    """The guest in Python."""
-    return python_guest("ext")
+def prints_piece_by_piece(run: Callable[[str, str], tuple[int, str, str]], code: str) -> None:
+    """The guest prints a text, then one of which the end fails, and then the error of a graph that isn't there. `run`
+    takes a graph and a prompt, and gives the exit code and the output."""
+    assert run("speller", "Zw\u00f6lf K\u00e4mpfer") == (0, "Zw\u00f6lf K\u00e4mpfer\n", "")
+    assert run("speller", "what? no")[:2] == (1, "what")
+    exit_code, _, errors = run("nope", "")
+    assert exit_code == 1
+    assert "no graph is named 'nope'" in errors
+    assert f"[{code}]" in errors
 
 
-def prints_piece_by_piece(host: Host, guest: Path, arguments: list[str], code: str) -> None:
-    """The guest prints a text, then one of which the end fails, and then the error of a graph that isn't there."""
-    assert output(host, guest, [*arguments, "speller", "Zw\u00f6lf K\u00e4mpfer"]) == ["Zw\u00f6lf K\u00e4mpfer"]
-    result = host.run(guest, [*arguments, "speller", "what? no"], capture_output=True)
-    assert (result.exit_code, result.stdout) == (1, b"what")
-    result = host.run(guest, [*arguments, "nope", ""], capture_output=True)
-    assert result.exit_code == 1
-    assert "no graph is named 'nope'" in result.stderr.decode()
-    assert f"[{code}]" in result.stderr.decode()
+def test_a_text_is_printed_by_a_guest_in_python() -> None:
+    need("componentize_py", "componentize-py")
 
+    def run(graph: str, prompt: str) -> tuple[int, str, str]:
+        ran = sdk_guests.run(python.EXT, ["stream", graph, prompt], graphs())
+        return ran.exit_code, ran.stdout, ran.stderr
 
-def test_a_text_is_printed_by_a_guest_in_python(host: Host, in_python: Path) -> None:
-    prints_piece_by_piece(host, in_python, ["stream"], "NOT_FOUND")
+    prints_piece_by_piece(run, "NOT_FOUND")
 
 
 def test_a_text_is_printed_by_a_guest_in_javascript(host: Host, tmp_path: Path) -> None:
     need_command("npm", "Node.js with npm")
-    prints_piece_by_piece(host, build_js(tmp_path / "stream.wasm", "stream"), [], "not-found")
+    guest = build_js(tmp_path / "stream.wasm", "stream")
+
+    def run(graph: str, prompt: str) -> tuple[int, str, str]:
+        result = host.run(guest, [graph, prompt], capture_output=True)
+        return result.exit_code, result.stdout.decode(), result.stderr.decode()
+
+    prints_piece_by_piece(run, "not-found")
 
 
-def test_a_guest_in_python_learns_and_goes_on_later(in_python: Path, tmp_path: Path) -> None:
+def test_a_guest_in_python_learns_and_goes_on_later(tmp_path: Path) -> None:
     """A network for digits, in TorchScript: a second run begins with the variables that the first one has saved."""
+    need("componentize_py", "componentize-py")
     need("torch", "'wasi-nn[pytorch]'")
     need("sklearn", "scikit-learn")
     import pytorch_models
@@ -199,12 +210,14 @@ def test_a_guest_in_python_learns_and_goes_on_later(in_python: Path, tmp_path: P
     images, digits = load_digits(return_X_y=True)
     (tmp_path / "x").write_bytes((images[:600] / 16).astype(np.float32).tobytes())
     (tmp_path / "y").write_bytes(digits[:600].astype(np.int64).tobytes())
-    host = Host({"digits": pytorch_models.script(pytorch_models.Digits())})
+    model = pytorch_models.script(pytorch_models.Digits())
 
     def learn(steps: int) -> tuple[list[float], int]:
         """The losses of the steps, and the number of rows that are told right."""
         arguments = ["learn", "digits", str(steps), "/data/x", "/data/y", "--state", "/data/state"]
-        *losses, right = output(host, in_python, arguments, tmp_path)
+        ran = sdk_guests.run(python.EXT, arguments, {"digits": model}, tmp_path, "/data")
+        assert (ran.exit_code, ran.stderr) == (0, "")
+        *losses, right = ran.stdout.splitlines()
         return [float(line.removeprefix("loss ")) for line in losses], int(right.split()[0])
 
     first, told_first = learn(60)

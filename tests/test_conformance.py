@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,14 @@ from here import Here
 import wasi_nn
 from bench import wasmtime_setup
 from conformance import __main__ as command, report
-from conformance.hosts import NAMES, driver_for, wasi_nn as wasi_nn_command, wasi_nn_library
+from conformance.hosts import NAMES, driver_for, wasi_nn as wasi_nn_command
 from conformance.hosts.driver import CRASH, HANG, TRAP, Driver, Graph
+from conformance.making.component_types import VERSIONS
+from conformance.making.core_guest import EXTENSIONS
+from conformance.making.extension_types import EXTENSIONS as COMPONENT_EXTENSIONS
 from conformance.run import ACCEPTED, CRASHED, FAILED, HUNG, PASSED, UNSUPPORTED, Result, run, run_all
-from conformance.suite import CASES, HOME, MODELS, all_cases, choose, matches
+from conformance.suite import CASES, HOME, MODELS, Case, all_cases, choose, matches
+from conformance.words import CODES, ERRNOS, in_words
 from wasi_nn import LoadRules, Registry
 from wasi_nn.isolation import unavailable
 
@@ -81,12 +86,24 @@ def test_this_host_passes_every_case_of_a_named_graph(encoding: str, isolate: bo
     ]
 
 
+@pytest.fixture(scope="module")
+def by_the_command() -> Iterator[wasi_nn_command.Driver]:
+    """This host's command."""
+    host = wasi_nn_command.Driver(f"{sys.executable} -m wasi_nn")
+    yield host
+    host.close()
+
+
+@pytest.mark.parametrize("forks", [True, False])
 @pytest.mark.parametrize(
     "name", ["core/get_output/exact", "core/get_output/buffer-past-memory", "core/memory/not-exported"]
 )
-def test_the_command_of_this_host_does_the_same(name: str) -> None:
-    here, host = Here(), wasi_nn_command.Driver(f"{sys.executable} -m wasi_nn")
-    by_command, by_library = (run(SUITE[name], each, 60) for each in (host, here))
+def test_the_command_of_this_host_does_the_same(
+    by_the_command: wasi_nn_command.Driver, name: str, forks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not forks:
+        monkeypatch.setattr(by_the_command, "python", ())
+    by_command, by_library = (run(SUITE[name], each, 60) for each in (by_the_command, Here()))
     assert by_command.outcome is not None
     assert by_library.outcome is not None
     assert (by_command.status, by_command.outcome.shown) == (by_library.status, by_library.outcome.shown)
@@ -147,6 +164,38 @@ def test_there_are_cases_of_every_function_and_errno() -> None:
     for case in SUITE.values():
         assert case.says.endswith(".")
         assert ("differ" in case.says) >= bool(case.accept), f"{case.name} doesn't say that hosts differ"
+
+
+def test_the_errors_without_a_case_are_those_that_the_readme_lists() -> None:
+    table = (HOME / "README.md").read_text().partition("## Errors without a case")[2].partition("\n## ")[0]
+    for interface, abis, words in (("core", ("core",), ERRNOS), ("wasi:nn", VERSIONS, CODES)):
+        told = [in_words(line, case.abi) for case in SUITE.values() if case.abi in abis for line in case.expect]
+        expected = {word for line in told for word in line.partition(" (")[2].rstrip(")").split(", ")}
+        listed = set(re.findall(rf"^\| `{interface}` \| (?:\d )?`([\w-]+)`", table, re.MULTILINE))
+        assert set(words) - expected == listed
+
+
+def test_a_host_without_the_extensions_passes_no_case_of_theirs() -> None:
+    cases = [case for case in SUITE.values() if case.abi.endswith("-ext")]
+    assert len({case.area for case in cases if case.abi == "component-ext"}) == 5
+    models = {name: MODELS / encoding / model for case in cases for name, model, encoding in _models_of(case)}
+    with wasi_nn.Host(models, extensions=False) as host:
+        results = run_all(cases, Here(host), jobs=1)
+    assert {result.status for result in results} == {UNSUPPORTED}
+
+
+def _models_of(case: Case) -> Iterator[tuple[str, str, str]]:
+    """The named graphs of a case, each with its model and the first encoding that has it."""
+    for name, model in (case.graphs or {}).items():
+        yield name, model, next(each for each in Here.encodings if (MODELS / each / model).is_dir())
+
+
+def test_a_missing_import_that_traps_passes_no_case_of_the_extensions() -> None:
+    """A host may make traps of all imports that it lacks."""
+    with_result = re.compile(rf"^({'|'.join([*EXTENSIONS, *COMPONENT_EXTENSIONS])}) (0|ok)$")
+    for case in SUITE.values():
+        if case.abi.endswith("-ext") and case.expect[-1] == TRAP:
+            assert any(with_result.match(line) for line in case.expect), case.name
 
 
 @pytest.mark.parametrize(
@@ -229,14 +278,19 @@ def test_a_type_that_the_host_lacks_is_not_supported() -> None:
     assert run(SUITE["core/types/f64"], host, 1).missing == "tensors of f64"
 
 
-def test_a_worker_of_the_library_that_ends_or_hangs_is_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("wasi-nn-library", sys.executable), ("wasi-nn", f"{sys.executable} -m wasi_nn")],
+    ids=["library", "command"],
+)
+def test_a_process_of_this_host_that_ends_or_hangs_is_replaced(tmp_path: Path, name: str, path: str) -> None:
     loop = tmp_path / "loop.wat"
     loop.write_text('(module (memory (export "memory") 1) (func (export "_start") (loop $again (br $again))))')
-    host = driver_for("wasi-nn-library", sys.executable)
+    host = driver_for(name, path)
     try:
         assert host.run(loop, [], tmp_path, 3).end == HANG
         assert run(CASE, host, 60).status == PASSED
-        assert isinstance(host, wasi_nn_library.Driver)
+        assert isinstance(host, wasi_nn_command.Driver)
         worker = host.idle.queue[0]
         worker.kill()
         worker.wait()
@@ -244,6 +298,33 @@ def test_a_worker_of_the_library_that_ends_or_hangs_is_replaced(tmp_path: Path) 
         assert run(CASE, host, 60).status == PASSED
     finally:
         host.close()
+
+
+def test_the_command_of_this_host_may_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "wasi_nn"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "cli.py").write_text(
+        "import os, signal\n"
+        "def command():\n"
+        "    print('load_by_name 8', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGSEGV)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    host = wasi_nn_command.Driver(f"{sys.executable} -m wasi_nn")
+    results = run_all([CASE, CASE], host, jobs=1)
+    assert [result.status for result in results] == [CRASHED, CRASHED]
+    assert [result.outcome and result.outcome.lines for result in results] == [["load_by_name 8"]] * 2
+
+
+def test_the_python_of_the_command_is_that_of_its_script(tmp_path: Path) -> None:
+    for first, python in (("#!/usr/bin/python3", ["/usr/bin/python3"]), ("#!/bin/sh", [])):
+        script = tmp_path / "wasi-nn"
+        script.write_text(f"{first}\necho load_by_name 8\n")
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        host = wasi_nn_command.Driver(str(script))
+        assert [*host.python] == python
+    assert run(CASE, host, 60).status == PASSED, "a command without a known Python is started for each guest"
 
 
 def test_the_command_writes_results_and_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

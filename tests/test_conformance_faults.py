@@ -11,7 +11,7 @@ from conformance import report
 from conformance.run import PASSED, run_all
 from conformance.suite import Case, all_cases, choose
 
-for module in ("onnxruntime", "ai_edge_litert"):
+for module in ("onnxruntime", "ai_edge_litert", "xllamacpp"):
     need(module, "'wasi-nn[all]'")
 
 SUITE = all_cases()
@@ -19,6 +19,12 @@ SUITE = all_cases()
 
 def test_there_are_enough_faults() -> None:
     assert len(FAULTS) >= 20
+
+
+def test_there_is_a_fault_of_every_extension() -> None:
+    areas = {(case.abi, case.area) for case in SUITE.values() if case.abi.endswith("-ext")}
+    found = {tuple(pattern.split("/")[:2]) for pattern, _ in FAULTS.values()}
+    assert areas - found == {("core-ext", "describe_output")}  # of the same interface as describe
 
 
 def cases_of(*patterns: str) -> list[Case]:

@@ -33,6 +33,8 @@ from hostile_gguf import key, text  # noqa: E402
 from wasi_nn.backends.ggml import backend as ggml  # noqa: E402
 from wasi_nn.backends.ggml.completion import Completion  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_llama_thread")
+
 PROMPT = "hello"
 ROOMY = wat('(memory (export "memory") 32)')
 

@@ -20,6 +20,8 @@ need("gguf", "gguf")
 import ggml_encoders as models  # noqa: E402
 import ggml_models  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_llama_thread")
+
 TEXTS = ["the cat sat", "the dog ran", "a", ""]
 QUERY = {"query": "cat", "documents": TEXTS}
 

@@ -26,6 +26,8 @@ need("gguf", "gguf")
 import ggml_models as models  # noqa: E402
 import ggml_projectors as projectors  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_llama_thread")
+
 OPTIONS = {"mmproj": "mmproj.gguf", "n-predict": 12, "ignore-eos": True, "reproducible": True, "temp": 0}
 
 

@@ -28,6 +28,8 @@ import ggml_models as models  # noqa: E402
 from wasi_nn.backends.ggml import backend as ggml  # noqa: E402
 from wasi_nn.backends.ggml.slots import Slot, Slots, Waiter  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_llama_thread")
+
 ROOM = 1 << 14
 PROMPT = "a conversation that begins so"
 BRIEF = Limits(compute_time=0.5)

@@ -18,7 +18,7 @@ import ggml_models as models  # noqa: E402
 
 from wasi_nn.backends.ggml.grammars import GuestPolicy  # noqa: E402
 from wasi_nn.backends.ggml.options import GUESTS_OPTIONS, from_guest  # noqa: E402
-from wasi_nn.backends.ggml.unknown_options import MOST_TOLD  # noqa: E402
+from wasi_nn.backends.ggml.unknown_options import MOST_LOGGED  # noqa: E402
 
 
 def read(policy: GuestPolicy, **options: object) -> dict[str, object]:
@@ -61,11 +61,11 @@ def test_options_of_wasmedge_are_accepted_in_silence(policy: GuestPolicy, caplog
 def test_a_guest_can_not_fill_the_log(policy: GuestPolicy, caplog: pytest.LogCaptureFixture) -> None:
     for start in range(0, 100_000, 20_000):
         read(policy, **{f"x{number}\n\x1b[31m": 0 for number in range(start, start + 20_000)})
-    assert len(caplog.messages) == MOST_TOLD
+    assert len(caplog.messages) == MOST_LOGGED
     assert caplog.messages[-1].endswith("; further ones of this model are not logged")
     assert all(message.isprintable() and len(message) < 300 for message in caplog.messages)
     read(policy, **{"y" * 1_000_000: 0})
-    assert len(caplog.messages) == MOST_TOLD
+    assert len(caplog.messages) == MOST_LOGGED
 
 
 def test_a_graph_that_is_loaded_with_a_mistyped_option_computes(caplog: pytest.LogCaptureFixture) -> None:

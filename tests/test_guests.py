@@ -17,6 +17,8 @@ from conftest import C_GUESTS, REPOSITORY, need
 from build import C_GUESTS as NAMES, build_c
 from wasi_nn import Host
 
+pytestmark = pytest.mark.usefixtures("one_llama_thread")
+
 RUNTIME: dict[str, Any] = {"providers": ["CPUExecutionProvider"]}
 
 

@@ -99,7 +99,12 @@ def test_guests_from_paths_bytes_and_compiled(host: Host, tmp_path: Path) -> Non
         (command("", f'(import "{spec.MODULE}" "train" (func))').encode(), r"wasi_ephemeral_nn\.train"),
         (command("", f'(import "{spec.MODULE}" "compute" (func (param i64)))').encode(), "incompatible import type"),
         (command("", memory="(memory 1)").encode(), "exports no memory named 'memory'"),
-        (Path("nowhere.wasm"), "no guest at nowhere.wasm"),
+        (Path("nowhere.wasm"), "no guest at nowhere.wasm: no such file$"),
+        (
+            "oci://localhost:5000/a:1",
+            "no such file; the command takes a guest in a registry as oci://HOST/NAME:TAG, and",
+        ),
+        ("localhost:5000/a:1", "wasi_nn.oci.pull_guest gets it"),
         (Path("/"), "/ is a directory, not a guest"),
     ],
 )

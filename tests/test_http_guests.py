@@ -307,7 +307,7 @@ def test_the_body_of_another_answer(server: RunningServer) -> None:
     assert is_idle(server)
 
 
-@pytest.mark.parametrize("path", ["/spin/0", "/sleep/600"])
+@pytest.mark.parametrize("path", ["/spin/0", "/sleep/600", "/sleep/600000"])
 def test_the_time_of_a_request(server: RunningServer, path: str) -> None:
     status, content = get(server, path, "quick")
     assert (status, content) == (504, {"error": "the guest didn't end its answer within the request's time"})

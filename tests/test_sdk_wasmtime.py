@@ -46,20 +46,25 @@ Run = Callable[[Guest, Sequence[str], Sequence[Path], Path], subprocess.Complete
 
 
 @pytest.fixture(scope="module")
-def run() -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Runs a guest on Wasmtime, with these folders of OpenVINO's models as graphs and a folder as its own."""
     command = wasmtime_setup.installed()
     if command is None:
         message = "Wasmtime isn't installed: `make test` installs it"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     environment = os.environ | {"LD_LIBRARY_PATH": str(wasmtime_setup.openvino_library())}
+    cache = tmp_path_factory.mktemp("cache")
+    settings = cache / "cache.toml"  # outside of the cache, where Wasmtime removes what it doesn't know
+    settings.write_text(f'[cache]\ndirectory = "{cache / "compiled"}"\n')
+    large = ["-C", "cache", "-C", f"cache-config={settings}", "-O", "opt-level=0"]
+    large += ["-O", "regalloc-algorithm=single-pass"]
 
     def run_guest(
         guest: Guest, arguments: Sequence[str], graphs: Sequence[Path], directory: Path
     ) -> subprocess.CompletedProcess[str]:
         options = [it for graph in graphs for it in ("-S", f"nn-graph=openvino::{graph}")]
         line = [str(command), "run", "-S", "nn", *options, "--dir", f"{directory}::.", "--argv0", guest.program]
-        line += [] if guest.committed else ["-O", "opt-level=0"]  # it is large, and compiled in half the time so
+        line += [] if guest.committed else large  # compiled in half the time, and once where several are in one file
         line.append(str(sdk_guests.path_of(guest)))
         return subprocess.run([*line, *arguments], env=environment, capture_output=True, text=True)
 

@@ -20,7 +20,7 @@ from isolated_programs import kill_worker_of
 from serving import RunningServer
 
 import wasi_nn
-from wasi_nn.serving import batches, jobs
+from wasi_nn.serving.computing import batches, jobs
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.request import InferenceRequest
 from wasi_nn.serving.service import InferenceService

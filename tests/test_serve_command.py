@@ -198,14 +198,20 @@ def test_the_log_has_a_line_of_json_for_each_request(tmp_path: Path) -> None:
 def test_a_port_in_use_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "net.onnx").write_bytes(onnx_models.relu())
     graph = ["--graph", f"net={tmp_path / 'net.onnx'}"]
+    advice = "; choose another port by --http-port, --grpc-port or --guests-port\n"
+
+    def error_of(*ports: str) -> str:
+        assert main(["serve", *graph, *ports]) == 1
+        return capsys.readouterr().err
+
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert main(["serve", *graph, "--http-port", port, "--grpc-port", "none"]) == 1
-        assert capsys.readouterr().err.startswith(f"wasi-nn: HTTP can't listen on 127.0.0.1:{port}: ")
-        assert main(["serve", *graph, "--http-port", "none", "--grpc-port", port]) == 1
-        assert capsys.readouterr().err.startswith(f"wasi-nn: gRPC can't listen on 127.0.0.1:{port}: ")
-        assert main(["serve", *graph, "--http-port", "0", "--guests-port", port, "--grpc-port", "none"]) == 1
-        assert capsys.readouterr().err.startswith(f"wasi-nn: HTTP can't listen on 127.0.0.1:{port}: ")
+        in_use = f"wasi-nn: HTTP can't listen on 127.0.0.1:{port}: Address already in use{advice}"
+        assert error_of("--http-port", port, "--grpc-port", "none") == in_use
+        assert error_of("--http-port", "0", "--guests-port", port, "--grpc-port", "none") == in_use
+        by_grpc = error_of("--http-port", "none", "--grpc-port", port)
+        assert by_grpc.startswith(f"wasi-nn: gRPC can't listen on 127.0.0.1:{port}: ")
+        assert by_grpc.endswith(advice)
 
 
 @pytest.mark.parametrize(

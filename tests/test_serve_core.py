@@ -22,8 +22,8 @@ from training_guests import isolated
 from variables_backend import X
 
 import wasi_nn
-from wasi_nn.serving import jobs, served_graph
-from wasi_nn.serving.compute_queue import ComputeQueue, Turns
+from wasi_nn.serving.computing import jobs, served_graph
+from wasi_nn.serving.computing.compute_queue import ComputeQueue, Turns
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.request import InferenceRequest
 from wasi_nn.serving.service import InferenceService

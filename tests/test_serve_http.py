@@ -20,9 +20,9 @@ import serving
 from serving import RunningServer
 
 import wasi_nn
-from wasi_nn.serving.executions import Execution
+from wasi_nn.serving.computing.executions import Execution
+from wasi_nn.serving.observing.statistics import ModelStatistics
 from wasi_nn.serving.settings import ServingLimits
-from wasi_nn.serving.statistics import ModelStatistics
 
 SMALL = ServingLimits(body_bytes=100_000, json_bytes=20_000, header_bytes=4096, tensors=8, body_time=1, header_time=1)
 INFER = "/v2/models/net/infer"
@@ -481,11 +481,12 @@ def test_statistics_count_what_succeeds_and_what_fails() -> None:
             return status
 
         assert [infer("a/b", 4), infer("a/b", 3), infer("a/b", 4), infer("stats", 3)] == [200, 500, 200, 400]
+        assert own.ask("POST", "/v2/models/a/b/infer", b"no JSON")[0] == 400
         assert own.ask("GET", "/v2/models/stats")[1]["name"] == "stats"  # the model of this name
         (counted,) = own.ask("GET", "/v2/models/a/b/versions/1/stats")[1]["model_stats"]
         assert (counted["inference_count"], counted["execution_count"]) == (2, 2)
         times = counted["inference_stats"]
-        assert [times[name]["count"] for name in ("success", "fail", "queue", "compute_infer")] == [2, 1, 2, 2]
+        assert [times[name]["count"] for name in ("success", "fail", "queue", "compute_infer")] == [2, 2, 2, 2]
         assert [(batch["batch_size"], batch["compute_infer"]["count"]) for batch in counted["batch_stats"]] == [(1, 2)]
         assert counted["last_inference"] > 0
         config = own.ask("GET", "/v2/models/a/b/config")[1]

@@ -20,8 +20,8 @@ from serving import RunningServer
 
 from wasi_nn.oip.proto import open_inference_pb2 as messages
 from wasi_nn.oip.proto.open_inference_pb2_grpc import GRPCInferenceServiceStub
+from wasi_nn.serving.computing.long_calls import LARGE_ARRAY, LARGE_JSON, PIECE, LongCalls, read_json_text
 from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.long_calls import LARGE_ARRAY, LARGE_JSON, PIECE, LongCalls, read_json_text
 from wasi_nn.serving.oip import grpc_service, rest
 from wasi_nn.serving.settings import ServingLimits
 

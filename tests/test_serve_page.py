@@ -16,19 +16,20 @@ from conftest import REPOSITORY, SUPPORT
 from serving import HungGraph, RunningServer
 
 import wasi_nn
+from wasi_nn.hosts import is_this_machine
 from wasi_nn.serving import page
 from wasi_nn.serving.access import Tokens
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.front import Front
-from wasi_nn.serving.http.origins import Origins, is_loopback
-from wasi_nn.serving.metrics import Metrics
+from wasi_nn.serving.http.origins import Origins
+from wasi_nn.serving.observing.metrics import Metrics
+from wasi_nn.serving.observing.request_log import FinishedRequest, RequestLog
 from wasi_nn.serving.oip.rest import RestEndpoints
 from wasi_nn.serving.openai.endpoints import OpenAIEndpoints
 from wasi_nn.serving.page.activity import EVERY, Activity, percentiles
 from wasi_nn.serving.page.advice import ADVICE
 from wasi_nn.serving.page.endpoints import PageEndpoints
 from wasi_nn.serving.request_bytes import RequestBytes
-from wasi_nn.serving.request_log import FinishedRequest, RequestLog
 from wasi_nn.serving.service import InferenceService
 from wasi_nn.serving.settings import ServingLimits
 
@@ -179,7 +180,7 @@ def test_a_server_with_tls_has_an_origin_with_tls() -> None:
 
 
 def test_addresses_of_this_machine() -> None:
-    assert [is_loopback(each) for each in ("127.0.0.1", "127.1.2.3", "::1", "0.0.0.0", "::", "10.0.0.1", "x")] == [
+    assert [is_this_machine(each) for each in ("127.0.0.1", "127.1.2.3", "::1", "0.0.0.0", "::", "10.0.0.1", "x")] == [
         *[True] * 3,
         *[False] * 4,
     ]

@@ -33,7 +33,7 @@ from wasi_nn.cli import main
 from wasi_nn.oip.proto import open_inference_pb2 as messages
 from wasi_nn.oip.proto.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from wasi_nn.serving import server as server_module
-from wasi_nn.serving.telemetry import Spans, spans
+from wasi_nn.serving.observing.telemetry import Spans, spans
 from wasi_nn.serving.texts import conventions
 from wasi_nn.serving.texts.text import TextEnd
 
@@ -297,7 +297,7 @@ def test_the_server_imports_no_telemetry_unless_it_is_asked_for(tmp_path: Path) 
     """The package is found, but nothing of the SDK is imported."""
     program = """
 import sys
-from wasi_nn.serving.telemetry import set_up_by_environment, spans
+from wasi_nn.serving.observing.telemetry import set_up_by_environment, spans
 with set_up_by_environment():
     assert spans() == []
 print([name for name in sys.modules if name.startswith("opentelemetry.sdk")])

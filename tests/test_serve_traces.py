@@ -17,13 +17,14 @@ import pytest
 import serving
 from conftest import SUPPORT
 from serving import RunningServer
+from serving_guests import C_GUESTS, EXAMPLE, as_toml, colours_guest
 
 from wasi_nn.cli import main
 from wasi_nn.errors import NNError
 from wasi_nn.oip.proto import open_inference_pb2 as messages
 from wasi_nn.oip.proto.open_inference_pb2_grpc import GRPCInferenceServiceStub
-from wasi_nn.serving.request_log import FinishedRequest
-from wasi_nn.serving.request_traces import RequestTraces
+from wasi_nn.serving.observing.request_log import FinishedRequest
+from wasi_nn.serving.observing.request_traces import RequestTraces
 from wasi_nn.serving.settings import ServingLimits
 
 INFER = "/v2/models/net/infer"
@@ -124,6 +125,19 @@ def test_there_are_only_so_many_files(server: RunningServer, folder: Path) -> No
 def test_requests_that_ask_for_none_have_none(server: RunningServer) -> None:
     for headers in ({}, {"X-Trace": "0"}, {"X-Trace": ""}):
         assert "x-trace-file" not in server.ask("POST", INFER, INPUTS, headers)[2]
+
+
+def test_a_trace_has_the_nn_calls_of_a_guest_that_serves_a_model(tmp_path: Path) -> None:
+    described = colours_guest(C_GUESTS / "serve_colours.wasm", reuse=False)
+    graphs = {"colours": {"path": str(EXAMPLE / "colours.onnx")}}
+    (tmp_path / "graphs.toml").write_text(as_toml({"graphs": graphs, "guests": {"colour-of": described}}))
+    picture = {"name": "picture", "datatype": "UINT8", "shape": [1, 1, 3], "data": [200, 20, 20]}
+    with RunningServer(str(tmp_path / "graphs.toml"), trace_dir=tmp_path) as own:
+        status, _, headers = own.ask("POST", "/v2/models/colour-of/infer", {"inputs": [picture]}, ASK)
+        assert status == 200
+        found = stages(tmp_path, headers["x-trace-file"])
+    assert {"load_by_name", "set_input", "get_output"} < set(found)
+    assert found["load_by_name"]["tid"] != found["infer"]["tid"]
 
 
 def test_traces_are_off_without_a_directory(tmp_path: Path) -> None:

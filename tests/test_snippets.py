@@ -371,6 +371,7 @@ def test_few_blocks_are_not_run() -> None:
         "README.md: it installs packages from a network",
         "docs/how-to/adapter.md: it needs Wasmtime, as tests/test_adapter.py has it",
         "docs/how-to/guest-endpoints.md: it needs a server, as tests/test_serve_guests.py has it",
+        "docs/how-to/http-guests.md: it takes half a minute",
         "docs/how-to/http-guests.md: its first command doesn't end",
         "docs/how-to/observe.md: it needs a network and a collector",
         "docs/how-to/observe.md: it needs a server, as tests/test_serve_traces.py has it",
@@ -413,6 +414,8 @@ def test_a_failure_is_noticed(installation: Installation, tmp_path: Path) -> Non
 
 
 # The release
+
+KINDS_OF_CHANGES = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
 
 
 def test_a_release_is_whole(installation: Installation) -> None:
@@ -459,6 +462,17 @@ def test_a_release_that_is_not_whole_is_noticed(installation: Installation, tmp_
     assert make_dist.differences([wheel], [wheel]) == []
 
 
+def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
+    text = text_of("CHANGELOG.md")
+    versions = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert versions[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", version) for version in versions[1:])
+    for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        kinds = re.findall(r"^### (.*)$", part, re.MULTILINE)
+        assert kinds == [kind for kind in KINDS_OF_CHANGES if kind in kinds]
+        assert "\n- " not in part.partition("###")[0], "each change stands under a kind"
+
+
 # The SDK in the wheel
 
 
@@ -469,15 +483,8 @@ def files_in(folder: Path) -> set[Path]:
 
 def test_the_wheel_has_the_sdk(installation: Installation) -> None:
     sdk = installation.packages / "wasi_nn" / "sdk"
-    assert {path.name for path in sdk.iterdir()} == {
-        "adapter",
-        "c",
-        "component",
-        "example",
-        "include",
-        "languages",
-        "wit",
-    }
+    folders = {"adapter", "c", "component", "example", "include", "languages", "wit"}
+    assert {path.name for path in sdk.iterdir()} == folders
     for folder in sdk.iterdir():
         original = REPOSITORY / "sdk" if folder.name == "languages" else C_GUESTS.parent / folder.name
         assert files_in(folder) == files_in(original)

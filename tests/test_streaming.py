@@ -32,6 +32,8 @@ import ggml_models as models  # noqa: E402
 
 from wasi_nn.backends.ggml import backend as ggml  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_llama_thread")
+
 ROOM = 1 << 17
 PROMPTS = ("hello", "AB", "another one")
 

@@ -536,7 +536,8 @@ def test_a_tensorflow_with_its_parts_elsewhere_is_imported_whole(monkeypatch: py
     def elsewhere() -> None:
         raise ImportError("no module named 'tensorflow.python.client.session'")
 
-    package, ran = ModuleType("tensorflow"), []
+    ran: list[ModuleType] = []
+    package = ModuleType("tensorflow")
     package.__spec__ = SimpleNamespace(loader=SimpleNamespace(exec_module=ran.append))  # type: ignore[assignment]
     monkeypatch.delitem(sys.modules, "tensorflow")
     monkeypatch.setattr(parts, "find_spec", lambda name: package.__spec__)

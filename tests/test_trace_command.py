@@ -204,7 +204,7 @@ def test_a_trace_without_data_has_no_tensors_to_write(wasi_nn: Command) -> None:
     record("t.json", data=False)
     code, _, errors = wasi_nn("trace", "t.json", "--dump", "3", "x.npy")
     assert code == 1
-    assert "has no data to be replayed: record it with its data (" in errors
+    assert "has no data of tensors: record it with its data (" in errors
 
 
 def test_data_that_was_changed_is_refused_with_its_line(wasi_nn: Command) -> None:

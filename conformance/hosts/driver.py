@@ -65,7 +65,7 @@ class Driver(ABC):
     """A host. The simplest driver has the attributes, `command` and `end`."""
 
     abis: Sequence[str] = ("core",)
-    """The interfaces that it has: core, 2024-06-25, 2024-08-19, 2024-10-28, wasmedge, wamr."""
+    """The interfaces that it has: core, 2024-06-25, 2024-08-19, 2024-10-28, wasmedge, wamr, core-ext, component-ext."""
     encodings: Sequence[str] = ("onnx", "openvino", "tensorflowlite", "ggml")
     """The encodings that it has, of these. A named graph is in the first of them that the model has."""
     named: bool = True
@@ -117,14 +117,15 @@ class Driver(ABC):
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             output, errors = process.communicate()
-            return Outcome(_lines(output), HANG, self.reason(errors.decode(errors="replace")))
+            return Outcome(lines_of(output), HANG, self.reason(errors.decode(errors="replace")))
         said = errors.decode(errors="replace")
         killed = process.returncode < 0
-        return Outcome(_lines(output), CRASH if killed else self.end(process.returncode, said), self.reason(said))
+        return Outcome(lines_of(output), CRASH if killed else self.end(process.returncode, said), self.reason(said))
 
     def close(self) -> None:  # noqa: B027  most drivers start nothing that lasts
         """End what the driver has started. Called after the last guest."""
 
 
-def _lines(output: bytes) -> list[str]:
+def lines_of(output: bytes) -> list[str]:
+    """What a guest printed, a line each."""
     return output.decode(errors="replace").splitlines()

@@ -13,12 +13,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from queue import Empty, LifoQueue
+from queue import Empty
 from threading import Timer
 from typing import TYPE_CHECKING
 
 from conformance.hosts import wasi_nn
-from conformance.hosts.driver import CRASH, HANG, REFUSED, TRAP, Graph, Outcome
+from conformance.hosts.driver import CRASH, HANG, REFUSED, TRAP, Graph, Outcome, lines_of
 from conformance.suite import HOME
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 
 class Driver(wasi_nn.Driver):
     """The same as that of the command, in processes that run many guests."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self.idle: LifoQueue[subprocess.Popen[str]] = LifoQueue()
-        """The processes that wait for a guest."""
 
     def version(self) -> str:
         code = "import wasi_nn; print('wasi-nn', wasi_nn.__version__, '(library)')"
@@ -67,12 +62,6 @@ class Driver(wasi_nn.Driver):
         self.idle.put(worker)
         return Outcome(**json.loads(answer))
 
-    def close(self) -> None:
-        while not self.idle.empty():
-            with self.idle.get() as worker:
-                assert worker.stdin is not None
-                worker.stdin.close()
-
     def _worker(self) -> subprocess.Popen[str]:
         try:
             return self.idle.get_nowait()
@@ -107,15 +96,11 @@ def run_guest(host: Host, guest: Path) -> Outcome:
     try:
         result = host.run(guest, capture_output=True)
     except GuestTrap as trap:
-        return Outcome(_lines(trap.stdout), TRAP, trap.reason)
+        return Outcome(lines_of(trap.stdout), TRAP, trap.reason)
     except GuestError as error:
         return Outcome([], REFUSED, str(error))
     said = result.stats.nn_errors
-    return Outcome(_lines(result.stdout), f"exit {result.exit_code}", said[-1] if said else "")
-
-
-def _lines(output: bytes) -> list[str]:
-    return output.decode(errors="replace").splitlines()
+    return Outcome(lines_of(result.stdout), f"exit {result.exit_code}", said[-1] if said else "")
 
 
 def main() -> None:

@@ -14,12 +14,15 @@ from pathlib import Path
 import wasmtime
 
 from conformance.making import (
+    component_extensions,
     component_graph,
     component_inference,
     component_resources,
+    core_extensions,
     core_loading,
     core_names,
     core_running,
+    core_streams,
     core_tensors,
     dialect_cases,
     language_cases,
@@ -28,6 +31,7 @@ from conformance.making.case import Case
 from conformance.making.encodings import ENCODINGS
 from conformance.making.language_model import alphabet
 from conformance.making.models import MODELS
+from conformance.making.variables_model import sums
 
 HOME = Path(__file__).parent.parent
 PARTS = (
@@ -40,6 +44,9 @@ PARTS = (
     component_inference,
     dialect_cases,
     language_cases,
+    core_extensions,
+    core_streams,
+    component_extensions,
 )
 
 
@@ -61,9 +68,9 @@ def write_models(folder: Path) -> None:
             place.mkdir(parents=True, exist_ok=True)
             for file, content in ENCODINGS[encoding](model).items():
                 (place / file).write_bytes(content)
-    place = folder / "ggml" / "alphabet"
-    place.mkdir(parents=True)
-    (place / "model.gguf").write_bytes(alphabet())
+    for path, content in (("ggml/alphabet/model.gguf", alphabet()), ("tensorflowlite/sums/model.tflite", sums())):
+        (folder / path).parent.mkdir(parents=True)
+        (folder / path).write_bytes(content)
 
 
 def write_cases(folder: Path) -> None:

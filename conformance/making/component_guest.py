@@ -13,8 +13,9 @@ from typing import Any
 
 from conformance.making.case import Wanted
 from conformance.making.component_types import DROPS, ENCODINGS, F32, FUNCTIONS, OCTOBER, PRINTING, imports
+from conformance.making.extension_types import EXTENSIONS, NEEDS, extension_imports
 from conformance.making.guest_text import SAY, GuestText, Place, constant, indented, show_function, u32
-from conformance.making.models import MODELS
+from conformance.making.models import NAMED
 from conformance.suite import TYPES
 
 OK = "ok"
@@ -39,7 +40,7 @@ class Handle:
 class At:
     """The u32 at a place."""
 
-    place: Place
+    place: Place | At
     offset: int = 0
 
     def __str__(self) -> str:
@@ -89,7 +90,7 @@ class ComponentGuest(GuestText):
     def __init__(self, version: str, pages: int = 1) -> None:
         super().__init__(pages, slots=(_SLOTS, _LABELS, 16), labels=(_LABELS, _TEXT), data=_DATA)
         self.version = version
-        self.functions = FUNCTIONS[version]
+        self.functions = FUNCTIONS[version] | (EXTENSIONS if version == OCTOBER else {})
         self._used: dict[str, None] = {}
         self._drops: dict[str, None] = {}
         self._shows = False
@@ -151,7 +152,7 @@ class ComponentGuest(GuestText):
 
     def drop(self, kind: str, handle: Argument) -> str:
         """Code that drops a handle."""
-        assert kind in DROPS
+        assert kind in (*DROPS, "sequence")
         self._drops[kind] = None
         return f"(call $drop-{kind} {constant(handle) if isinstance(handle, int) else handle})"
 
@@ -191,7 +192,7 @@ class ComponentGuest(GuestText):
 
     def load_by_name(self, name: str, into: str = "graph", **expected: Any) -> Place:
         """Load a named graph."""
-        if name in MODELS:
+        if name in NAMED:
             self.graphs[name] = name
         place, slot = self.data("name", name.encode()), self.slot(into)
         self.call("load-by-name", place, len(name.encode()), slot, **expected)
@@ -307,7 +308,12 @@ class ComponentGuest(GuestText):
         """The guest's text, with a comment at its head."""
         lines = [header, "(component"]
         functions = list(self._used)
-        lines.append(imports(self.version, functions, self._drops))
+        own = [name for name in functions if name not in EXTENSIONS]
+        extensions = [name for name in functions if name in EXTENSIONS]
+        needed = [interface for name in extensions for interface in NEEDS[EXTENSIONS[name].interface]]
+        lines.append(imports(self.version, own, [kind for kind in self._drops if kind in DROPS], needed))
+        if extensions:
+            lines.append(extension_imports(extensions, self._drops))
         lines.append(PRINTING)
         lines.append("")
         lists = any(self.functions[name].lists for name in functions)

@@ -118,8 +118,18 @@ DROPS = ("tensor", "graph", "context", "error")
 _TYPE_NAMES = ("FP16", "FP32", "FP64", "BF16", "U8", "I32", "I64")
 
 
-def _exported(name: str) -> str:
+def exported(name: str) -> str:
+    """A type that an instance exports, after its definition."""
     return f'(export "{name}" (type ${name} (eq ${name}\')))'
+
+
+def outer(*names: str | tuple[str, str]) -> list[str]:
+    """Types from outside an instance, each with the name by which it exports it, if that is another one."""
+    pairs = ((name, name) if isinstance(name, str) else name for name in names)
+    return [
+        f"(alias outer 1 ${name} (type ${name}')) (export \"{shown}\" (type ${name} (eq ${name}')))"
+        for name, shown in pairs
+    ]
 
 
 def _enum(names: Collection[str]) -> str:
@@ -136,10 +146,13 @@ _NEEDS = {
 _RESOURCES = {"tensor": "tensor", "graph": "graph", "context": "inference", "error": "errors"}
 
 
-def imports(version: str, functions: Collection[str], drops: Collection[str]) -> str:
-    """The imports of an instance for each interface that is needed, with the types of its functions."""
+def imports(version: str, functions: Collection[str], drops: Collection[str], others: Collection[str] = ()) -> str:
+    """The imports of an instance for each interface that is needed, with the types of its functions. `others` are
+    further interfaces that are needed."""
     used: dict[str, list[str]] = {"tensor": [], "errors": [], "graph": [], "inference": []}
-    interfaces = {FUNCTIONS[version][name].interface for name in functions} | {_RESOURCES[kind] for kind in drops}
+    interfaces = (
+        {FUNCTIONS[version][name].interface for name in functions} | {_RESOURCES[kind] for kind in drops} | {*others}
+    )
     needed = {each for interface in interfaces for each in _NEEDS[interface]}
     for name in functions:
         function = FUNCTIONS[version][name]
@@ -149,36 +162,30 @@ def imports(version: str, functions: Collection[str], drops: Collection[str]) ->
         lines = "\n    ".join([*types, *used[interface]])
         return f'  (import "wasi:nn/{interface}@0.2.0-rc-{version}" (instance ${interface}\n    {lines}))'
 
-    def outer(*names: tuple[str, str]) -> list[str]:
-        return [
-            f"(alias outer 1 ${name} (type ${name}')) (export \"{exported}\" (type ${name} (eq ${name}')))"
-            for name, exported in names
-        ]
-
     parts = []
     if "errors" in needed:
         types = ['(export "error" (type $error (sub resource)))']
-        types += [f"(type $error-code' {_enum(CODES)})", _exported("error-code")]
+        types += [f"(type $error-code' {_enum(CODES)})", exported("error-code")]
         parts += [instance("errors", types), '  (alias export $errors "error" (type $error))']
     if "tensor" in needed:
         types = ['(export "tensor" (type $tensor (sub resource)))']
-        types += [f"(type $tensor-dimensions' (list u32)) {_exported('tensor-dimensions')}"]
-        types += [f"(type $tensor-type' {_enum(_TYPE_NAMES)}) {_exported('tensor-type')}"]
-        types += [f"(type $tensor-data' (list u8)) {_exported('tensor-data')}"]
+        types += [f"(type $tensor-dimensions' (list u32)) {exported('tensor-dimensions')}"]
+        types += [f"(type $tensor-type' {_enum(_TYPE_NAMES)}) {exported('tensor-type')}"]
+        types += [f"(type $tensor-data' (list u8)) {exported('tensor-data')}"]
         parts += [instance("tensor", types), '  (alias export $tensor "tensor" (type $tensor))']
     if "inference" in needed:
-        types = outer(("error", "error"), ("tensor", "tensor"))
+        types = outer("error", "tensor")
         if version == OCTOBER:
-            types += [f"(type $named-tensor' (tuple string (own $tensor))) {_exported('named-tensor')}"]
+            types += [f"(type $named-tensor' (tuple string (own $tensor))) {exported('named-tensor')}"]
         types += ['(export "graph-execution-context" (type $context (sub resource)))']
         parts += [instance("inference", types)]
         parts += ['  (alias export $inference "graph-execution-context" (type $context))']
     if "graph" in needed:
-        types = outer(("error", "error"), ("context", "graph-execution-context"))
+        types = outer("error", ("context", "graph-execution-context"))
         types += ['(export "graph" (type $graph (sub resource)))']
-        types += [f"(type $graph-encoding' {_enum(ENCODINGS)}) {_exported('graph-encoding')}"]
-        types += [f"(type $execution-target' {_enum(('cpu', 'gpu', 'tpu'))}) {_exported('execution-target')}"]
-        types += [f"(type $graph-builder' (list u8)) {_exported('graph-builder')}"]
+        types += [f"(type $graph-encoding' {_enum(ENCODINGS)}) {exported('graph-encoding')}"]
+        types += [f"(type $execution-target' {_enum(('cpu', 'gpu', 'tpu'))}) {exported('execution-target')}"]
+        types += [f"(type $graph-builder' (list u8)) {exported('graph-builder')}"]
         parts += [instance("graph", types), '  (alias export $graph "graph" (type $graph))']
     return "\n".join(parts)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from conformance.making.case import TRAP, Wanted
 from conformance.making.guest_text import SAY, GuestText, Place, constant, f32, indented, show_function, u32
-from conformance.making.models import MODELS
+from conformance.making.models import NAMED
 
 SPEC = {
     "load": 5,
@@ -33,6 +33,19 @@ WASMEDGE = SPEC | {
     "unload": 1,
     "finalize_execution_context": 1,
 }
+EXTENSIONS = {
+    "describe": 4,
+    "describe_output": 5,
+    "use_signature": 4,
+    "state_get": 4,
+    "state_set": 3,
+    "begin_sequence": 1,
+    "next_of_sequence": 2,
+    "end_sequence": 1,
+    "set_byte_strings": 6,
+    "get_byte_strings": 5,
+}
+"""The functions of `wasi_nn_ext`."""
 WAMR = {"load": 4, "load_by_name": 3, "init_execution_context": 2, "set_input": 3, "compute": 1, "get_output": 4}
 
 F16, F32, F64, U8, I32, I64 = range(6)
@@ -76,7 +89,8 @@ class In:
         return f"(i32.load {self.place})"
 
 
-Argument = int | Place | In
+Argument = int | Place | In | str
+"""A number, an address, what lies at an address, or code."""
 
 
 class CoreGuest(GuestText):
@@ -136,13 +150,13 @@ class CoreGuest(GuestText):
         self.do(f"(call $say {self.label(label)}\n      {self.code(function, *arguments)})")
         self.line(label, best, others)
 
-    def say(self, label: str, value: Argument | str, best: Wanted, others: Sequence[Wanted] = ()) -> None:
+    def say(self, label: str, value: Argument, best: Wanted, others: Sequence[Wanted] = ()) -> None:
         """Print a number."""
         shown = constant(value) if isinstance(value, int) else str(value)
         self.do(f"(call $say {self.label(label)} {shown})")
         self.line(label, best, others)
 
-    def show(self, label: str, at: Place | int, expected: bytes, others: Sequence[Wanted] = ()) -> None:
+    def show(self, label: str, at: Place | int | str, expected: bytes, others: Sequence[Wanted] = ()) -> None:
         """Print as many bytes as are expected."""
         assert len(expected) * 2 < _TEXT_SIZE
         self._shows = True
@@ -150,12 +164,20 @@ class CoreGuest(GuestText):
         self.do(f"(call $show {self.label(label)} {start} (i32.const {len(expected)}))")
         self.line(label, expected.hex() or "-", others)
 
+    def show_text(self, label: str, at: str | Place, size: int | str, expected: str) -> None:
+        """Print text."""
+        length = constant(size) if isinstance(size, int) else size
+        self.do(f"(call $print {self.label(label)} {at} {length})")
+        newline = self.slot("newline", b"\n")
+        self.do(f"(call $write {newline} (i32.const 1))")
+        self.line(label, expected)
+
     # The calls of a usual inference
 
     def load_by_name(self, name: str | bytes, into: str = "graph", **expected: Any) -> Place:
         """Load a named graph into a slot."""
         content = name.encode() if isinstance(name, str) else name
-        if isinstance(name, str) and name in MODELS:
+        if isinstance(name, str) and name in NAMED:
             self.graphs[name] = name
         place, slot = self.data("name", content), self.slot(into)
         self.call("load_by_name", place, len(content), slot, **expected)
@@ -221,7 +243,8 @@ class CoreGuest(GuestText):
         lines = [header, "(module"]
         for name in self._used:
             params = "(param" + " i32" * self.functions[name] + ")"
-            lines.append(f'  (import "{self.module}" "{name}" (func ${name} {params} (result i32)))')
+            module = "wasi_nn_ext" if name in EXTENSIONS else self.module
+            lines.append(f'  (import "{module}" "{name}" (func ${name} {params} (result i32)))')
         lines.append(
             '  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))'
         )

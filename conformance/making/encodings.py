@@ -28,6 +28,7 @@ def onnx(model: Model) -> Files:
         "u8": TensorProto.UINT8,
         "i32": TensorProto.INT32,
         "i64": TensorProto.INT64,
+        "strings": TensorProto.STRING,
     }
 
     def value(name: str, tensor: Tensor) -> Any:

@@ -130,6 +130,12 @@ def constant() -> Model:
     return Model({}, {"y": Tensor("f32", [2])}, [Step("Add", ["c", "d"], "y", [2])], {"c": _f32(1, 2), "d": _f32(4, 5)})
 
 
+def strings() -> Model:
+    """y = x over byte strings."""
+    x, y = Tensor("strings", [-1]), Tensor("strings", [-1])
+    return Model({"x": x}, {"y": y}, [Step("Identity", ["x"], "y", [-1])], encodings=("onnx",))
+
+
 def large(weights: int = 2**22) -> Model:
     """y = x + the sum of 16 MiB of weights, all of them zero. A guest makes its file from the first and last bytes."""
     return Model(
@@ -156,5 +162,8 @@ MODELS = {
     "total": total(),
     "constant": constant(),
     **{kind: identity(kind) for kind in TYPES},
+    "strings": strings(),
 }
-"""The named graphs. `large` isn't among them, since guests make it."""
+"""The named graphs that are described here. `large` isn't among them, since guests make it."""
+NAMED = (*MODELS, "alphabet", "sums")
+"""All named graphs, with those that are in one encoding only."""

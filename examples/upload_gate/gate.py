@@ -1,10 +1,11 @@
 """A web service that takes uploads of some types only, told by their content and not by their names.
 
-    MODEL=magika.onnx LABELS=magika.txt GUEST=identify.wasm ALLOW=pdf,png FOLDER=uploads uvicorn gate:app
+    MODEL=model.onnx LABELS=labels.txt GUEST=identify.wasm ALLOW=pdf,png FOLDER=uploads uvicorn gate:app
     curl --data-binary @report.pdf http://localhost:8000/upload/report.pdf
 
-Magika's model (in the package `magika`) tells the type. The guest reads the file's bytes in a sandbox and asks it.
-A file gets its place in FOLDER when it is known to be of an allowed type, so that nobody sees another one there.
+Magika's model tells the type; `python demo/models.py magika` in a checkout downloads it and its labels. The guest reads
+the file's bytes in a sandbox and asks it. A file gets its place in FOLDER when it is known to be of an allowed type, so
+that nobody sees another one there.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ LIMITS = wasi_nn.Limits(guest_time=5, run_time=20, guest_memory=256 * 2**20, out
 
 @contextlib.asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    """Load the model and compile the guest once."""
+    """Make the folder, load the model and compile the guest once."""
+    Path(FOLDER).mkdir(parents=True, exist_ok=True)
     with wasi_nn.Host({"types": MODEL}, limits=LIMITS, allow_load=False) as host:
         app.state.host = host
         app.state.guest = await asyncio.to_thread(host.compile, GUEST)

@@ -42,6 +42,25 @@
   (import "wasi:nn/errors@0.2.0-rc-2024-10-28" "[method]error.code" (func $error_code (param i32) (result i32)))
   (import "wasi:nn/errors@0.2.0-rc-2024-10-28" "[resource-drop]error" (func $drop_error (param i32)))
 
+  ;; The names of inputs. `wasi-nn component` writes other functions here if it knows names, or those of describe.wat:
+  ;; $names_of gives the number of a named graph's names, $learn sees each new graph, $has_input tells whether there is an
+  ;; input of an index, and $write_name writes its name into memory and returns its length, of at most $longest_name
+  ;; bytes.
+  ;; names: begin
+  (global $longest_name i32 (i32.const 10))
+
+  (func $names_of (param $graph i32) (param $length i32) (result i32)
+    (i32.const 0))
+
+  (func $learn (param $graph i32))
+
+  (func $has_input (param $names i32) (param $index i32) (result i32)
+    (i32.const 1))
+
+  (func $write_name (param $names i32) (param $index i32) (param $to i32) (result i32)
+    (call $write_number (local.get $index) (local.get $to)))
+  ;; names: end
+
   (global $page (mut i32) (i32.const 0))        ;; the first 16 bytes are for results of fixed size; 0: there is none yet
   (global $room (mut i32) (i32.const 0))        ;; where lists of a call may lie, and its end
   (global $room_end (mut i32) (i32.const 0))
@@ -54,22 +73,6 @@
   (global $graphs (mut i32) (i32.const 0))
   (global $contexts (mut i32) (i32.const 0))
   (global $last_handle (mut i32) (i32.const 0)) ;; handles are never used again
-
-  ;; The names of inputs. `wasi-nn component` writes other functions here if it knows names: $names_of gives the number
-  ;; of a named graph's names, $has_input whether there is an input of an index, and $write_name writes its name into
-  ;; memory and returns its length, of at most $longest_name bytes.
-  ;; names: begin
-  (global $longest_name i32 (i32.const 10))
-
-  (func $names_of (param $graph i32) (param $length i32) (result i32)
-    (i32.const 0))
-
-  (func $has_input (param $names i32) (param $index i32) (result i32)
-    (i32.const 1))
-
-  (func $write_name (param $names i32) (param $index i32) (param $to i32) (result i32)
-    (call $write_number (local.get $index) (local.get $to)))
-  ;; names: end
 
   (func $write_number (param $number i32) (param $to i32) (result i32)
     (local $rest i32) (local $length i32) (local $at i32)
@@ -229,7 +232,9 @@
     (if (i32.eqz (local.tee $node (call $new_node))) (then (return (i32.const 7))))
     (call $load (global.get $room) (local.get $count) (local.get $encoding) (local.get $target) (global.get $page))
     (if (i32.eqz (local.tee $errno (call $answer (local.get $node) (global.get $graphs) (local.get $out))))
-      (then (global.set $graphs (local.get $node))))
+      (then
+        (global.set $graphs (local.get $node))
+        (call $learn (local.get $node))))
     (local.get $errno))
 
   (func (export "load_by_name") (param $name i32) (param $length i32) (param $out i32) (result i32)
@@ -242,7 +247,9 @@
     (i32.store offset=12 (local.get $node) (call $names_of (local.get $name) (local.get $length)))
     (call $load_by_name (call $unless_empty (local.get $name) (local.get $length)) (local.get $length) (global.get $page))
     (if (i32.eqz (local.tee $errno (call $answer (local.get $node) (global.get $graphs) (local.get $out))))
-      (then (global.set $graphs (local.get $node))))
+      (then
+        (global.set $graphs (local.get $node))
+        (call $learn (local.get $node))))
     (local.get $errno))
 
   ;; Whether bytes are UTF-8: a string of WIT that isn't would trap.

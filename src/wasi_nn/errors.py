@@ -173,9 +173,14 @@ def printable(text: str) -> str:
 _LONGEST_NAME = 80  # characters
 
 
-def shortened(name: str) -> str:
-    """A name for an error message, with its end left out if it is long."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+def shortened(text: str, longest: int = _LONGEST_NAME) -> str:
+    """A text with its end left out if it has more than `longest` characters; by default, as a name in a message."""
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as `1 call` or `2,000 calls`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

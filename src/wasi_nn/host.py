@@ -28,7 +28,7 @@ from wasi_nn.guests.arguments import (
     require_settings,
     run_arguments,
 )
-from wasi_nn.guests.compile_cache import CompileCache, default_directory
+from wasi_nn.guests.compile_cache import cache_in, default_directory
 from wasi_nn.guests.compiler import GuestCompiler
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.engine_start import start_wasi
@@ -126,17 +126,14 @@ class Host:
         self._usage = Usage(totals or HostLimits())
         self._turns = Turns(totals or HostLimits())
         self._runs = RunsUnderWay()
-        self.engine = new_engine(fuel=self.limits.fuel is not None)
+        counts_fuel = self.limits.fuel is not None
+        self.engine = new_engine(fuel=counts_fuel)
         self._forks = forks.count
         self._memory_counts = MemoryCounts()
         cache_at = as_cache(cache)
         directory = default_directory() if cache_at is True else Path(cache_at) if cache_at else None
-        if directory is not None and self.limits.fuel is not None:
-            directory /= "fuel"  # code that counts fuel is compiled differently
-        cache_of_guests = None if directory is None else CompileCache(directory)
-        self._compiler = GuestCompiler(
-            self.engine, cache_of_guests, self._memory_counts, fuel=self.limits.fuel is not None
-        )
+        cache_of_guests = None if directory is None else cache_in(directory, fuel=counts_fuel)
+        self._compiler = GuestCompiler(self.engine, cache_of_guests, self._memory_counts, fuel=counts_fuel)
         self._guest_runs = GuestRuns(self.engine, self._compiler, self._memory_counts, self._turns, self.allow_http)
 
     def session(
@@ -264,12 +261,12 @@ class Host:
         dirs: Directories,
         requests: Iterable[GuestRequest],
         began: Callable[[Run], None],
+        trace: CallRecorder | None = None,
     ) -> Run:
-        """`start` for a guest that answers requests, with captured output; but the guest runs on this thread, which
-        saves a change of threads, and has ended when this returns. The thread must be one of
-        `process.threads`. `began` gets the run before, so that another thread can stop it.
-        """
-        run, run_guest = self._run_of(guest, args, env, dirs, b"", True, requests=requests)
+        """`start` for a guest that answers requests, with captured output; but the guest runs on this thread, one of
+        `process.threads`, which saves a change of threads, and has ended when this returns. `began` gets the run
+        before, so that another thread can stop it."""
+        run, run_guest = self._run_of(guest, args, env, dirs, b"", True, trace=trace, requests=requests)
         began(run)
         self._runs.begin(run, run_guest, here=True)
         return run

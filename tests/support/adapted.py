@@ -25,11 +25,12 @@ GUESTS = REPOSITORY / "guests"
 Names = Mapping[str | None, Sequence[str]]
 
 
-def adapt(module: Path, built: Path, names: Names | None = None) -> Path:
-    """Make a component of a core guest, with the names of its inputs; gives the built file."""
+def adapt(module: Path, built: Path, names: Names | None = None, *, describes: bool = False) -> Path:
+    """Make a component of a core guest, with the names of its inputs, or one that asks for them if it `describes`.
+    Gives the built file."""
     content = module.read_bytes()
     imported = {name for name, _ in module_imports(content)}
-    with adapter.adapter_with(GUESTS, names or {}) as path:
+    with adapter.adapter_with(GUESTS, names or {}, describes=describes) as path:
         adapters = {"wasi_ephemeral_nn": path, adapter.PREVIEW_1: building.adapter()}
         adapter.componentize(content, {name: path for name, path in adapters.items() if name in imported}, built)
     return built

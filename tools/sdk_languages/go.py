@@ -18,6 +18,8 @@ from sdk_languages.table import Word
 FOLDER = SDK / "go"
 PACKAGE = FOLDER / "wasinn"
 CACHE = building.BUILD / "go-cache"
+FLAGS = "-mod=mod -trimpath"
+"""The flags of all commands: with the same ones, they share the compiled standard library."""
 INSTALL = "make .venv/.go, or Go 1.25 or later"
 _OURS = Path(sys.prefix) / "go" / "bin" / "go"
 
@@ -176,7 +178,7 @@ def run(*arguments: str, cwd: Path = FOLDER) -> str:
         raise SystemExit(f"no Go is here: {INSTALL}")
     environment = {key: it for key, it in os.environ.items() if not key.startswith(("GO", "CGO"))}
     environment |= {"GOOS": "wasip1", "GOARCH": "wasm", "GOPROXY": "off", "GOTOOLCHAIN": "local", "GOENV": "off"}
-    environment |= {"GOFLAGS": "-mod=mod", "GOCACHE": str(CACHE)}
+    environment |= {"GOFLAGS": FLAGS, "GOCACHE": str(CACHE)}
     environment.setdefault("GOPATH", str(building.BUILD / "go-path"))
     return subprocess.run([command, *arguments], cwd=cwd, env=environment, check=True, stdout=-1, text=True).stdout
 
@@ -184,7 +186,7 @@ def run(*arguments: str, cwd: Path = FOLDER) -> str:
 def build(source: str, is_wasmedge: bool, built: Path) -> None:
     """Build the program of a folder, whose path is absolute or in the SDK's module. Exits if there is no `go`."""
     tags = ["-tags", "wasmedge"] if is_wasmedge else []
-    run("build", "-trimpath", "-ldflags=-s -w", *tags, "-o", str(built.absolute()), source)
+    run("build", "-ldflags=-s -w", *tags, "-o", str(built.absolute()), source)
 
 
 def _sources() -> str:

@@ -6,9 +6,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -101,27 +103,50 @@ def build(source: Path, world: str, built: Path, root: Path = REPOSITORY) -> Non
     subprocess.run(command, check=True, capture_output=True)
 
 
-def guest(program: str, folder: Path, world: str = "guest") -> Guest:
-    """A program. A change of a source changes the built file's name."""
-    sources = [path for it in (folder, LIBRARY) for path in sorted(it.glob("*")) if path.is_file()]
-    content = hashlib.sha256(b"".join(path.read_bytes() for path in sources))
-    file = building.BUILD / f"javascript-{program}-{content.hexdigest()[:16]}.wasm"
-    make = partial(build, folder / f"{program}.js", world)
-    return Guest(program, "component", file, make, committed=False, tools=("npm",))
+_APP = """\
+import {{ getArguments }} from 'wasi:cli/environment@0.2.0';
+{imports}
+const programs = {{ {names} }};
+export const run = {{ run: () => programs[getArguments()[0]].run() }};
+"""
+
+
+def _build_together(sources: Sequence[Path], built: Path) -> None:
+    """Build a component of some programs. The name that it is run by says which of them runs."""
+    with tempfile.TemporaryDirectory(dir=building.BUILD) as scratch:
+        app, names = Path(scratch, "app.js"), [path.stem for path in sources]
+        places = [os.path.relpath(path, scratch) for path in sources]
+        imports = [f"import {{ run as {name} }} from '{place}';" for name, place in zip(names, places, strict=True)]
+        app.write_text(_APP.format(imports="\n".join(imports), names=", ".join(names)))
+        build(app, "guest", built)
+
+
+def _file(name: str, programs: Iterable[Path]) -> Path:
+    """The built file of some programs. A change of a source changes its name."""
+    library = [path for path in sorted(LIBRARY.glob("*")) if path.is_file()]
+    content = hashlib.sha256(_APP.encode() + b"".join(path.read_bytes() for path in (*programs, *library)))
+    return building.BUILD / f"javascript-{name}-{content.hexdigest()[:16]}.wasm"
+
+
+def _guest(source: Path, file: Path, make: Callable[[Path], None]) -> Guest:
+    return Guest(source.stem, "component", file, make, committed=False, tools=("npm",))
 
 
 def _guests() -> Iterator[Guest]:
+    """The examples, and the tests' program: those of the world `guest` in one component, which is built once."""
     examples = FOLDER / "examples"
-    yield guest("classify", examples)
-    yield guest("tour", examples)
-    yield guest("identify", examples)
-    yield guest("extensions", examples, "guest-ext")
+    extensions = examples / "extensions.js"
+    yield _guest(extensions, _file("guest-ext", [extensions]), partial(build, extensions, "guest-ext"))
+    sources = [*(examples / f"{name}.js" for name in ("classify", "tour", "identify")), CHECKS / "sdk_checks.js"]
+    file, make = _file("guest", sources), partial(_build_together, sources)
+    for source in sources:
+        yield _guest(source, file, make)
 
 
-CHECKING = guest("sdk_checks", CHECKS)
+*_EXAMPLES, CHECKING = _guests()
 
 LANGUAGE = Language(
     "javascript",
     {LIBRARY / "words.js": words, LIBRARY / "words.d.ts": declarations, LIBRARY / "guest.wit": wit},
-    tuple(_guests()),
+    tuple(_EXAMPLES),
 )

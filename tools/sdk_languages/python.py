@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import build_components
+
 from sdk_languages import building, language, table
 from sdk_languages.language import SDK, Guest, Language
 from sdk_languages.table import REPOSITORY, Word
@@ -123,12 +125,16 @@ README_PROGRAM = "readme"
 """The name of the program that the README shows."""
 CHECKS = REPOSITORY / "tests" / "support" / "sdk_python"
 """The folder of a program that only tests run: `sdk_checks`."""
+BARE = build_components.COMPONENTS / "python"
+"""The folder of programs by the bare imports. Of these, tests run `ext` in the same component as the SDK's."""
 *_PORTABLE, CHECKING, README = together(
     ["classify", "tour", "identify", "sdk_checks", README_PROGRAM], "guest", (EXAMPLES, CHECKS)
 )
 
+*_EXTENDED, EXT = together(["extensions", "chat", "ext"], "guest-ext", (EXAMPLES, BARE))
+
 LANGUAGE = Language(
     "python",
     {PACKAGE / "numbers.py": numbers, PACKAGE / "guest.wit": wit},
-    (*_PORTABLE, *together(["extensions", "chat"], "guest-ext")),
+    (*_PORTABLE, *_EXTENDED),
 )

@@ -77,17 +77,21 @@ def learn(name, steps, x_path, y_path, option=None, state_path=None):
                 file.write(state.state_get(model))
 
 
+def main():
+    commands = {"stream": stream, "learn": learn}
+    try:
+        if len(sys.argv) < 4 or sys.argv[1] not in commands:
+            sys.exit("usage: ext stream GRAPH PROMPT [OPTIONS] | ext learn GRAPH STEPS X Y [--state FILE]")
+        commands[sys.argv[1]](*sys.argv[2:])
+    except Err as failure:
+        error = failure.value
+        if isinstance(error, errors.Error):
+            print(f"ext: {error.data()} [{error.code().name}]", file=sys.stderr)
+        raise Err(None) from None
+
+
 class Run:
     """What `wasi:cli/run` calls."""
 
     def run(self) -> None:
-        commands = {"stream": stream, "learn": learn}
-        try:
-            if len(sys.argv) < 4 or sys.argv[1] not in commands:
-                sys.exit("usage: ext stream GRAPH PROMPT [OPTIONS] | ext learn GRAPH STEPS X Y [--state FILE]")
-            commands[sys.argv[1]](*sys.argv[2:])
-        except Err as failure:
-            error = failure.value
-            if isinstance(error, errors.Error):
-                print(f"ext: {error.data()} [{error.code().name}]", file=sys.stderr)
-            raise Err(None) from None
+        main()

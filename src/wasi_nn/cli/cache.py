@@ -34,11 +34,11 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def main(options: argparse.Namespace) -> int:
     """Show the cache, or empty it; returns the exit code."""
-    from wasi_nn.errors import printable
-    from wasi_nn.guests.compile_cache import CompileCache, default_directory
+    from wasi_nn.errors import counted, printable
+    from wasi_nn.guests.compile_cache import cache_in, default_directory
     from wasi_nn.oci import pulling
 
-    compiled = [CompileCache(default_directory()), CompileCache(default_directory() / "fuel")]
+    compiled = [cache_in(default_directory(), fuel=fuel) for fuel in (False, True)]
     sizes = {
         "compiled": [file.size for cache in compiled for file in cache.files()],
         "pulled": list(pulling.kept_guests().values()),
@@ -56,6 +56,6 @@ def main(options: argparse.Namespace) -> int:
         return 0
     for kind, folder in folders.items():
         count, size = len(sizes[kind]), sum(sizes[kind]) / 2**20
-        guests = f"{count:,} {kind} guest{'' if count == 1 else 's'}, {size:,.1f} MiB"
+        guests = f"{counted(count, f'{kind} guest')}, {size:,.1f} MiB"
         print(f"{printable(str(folder))}: {guests}{', removed' if options.clear else ''}")
     return 0

@@ -17,7 +17,7 @@ class Colours:
     """The colours of a stream: standard output, unless another one is given."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self.are_on = _wanted(sys.stdout if stream is None else stream)
+        self.are_on = _shows_colours(sys.stdout if stream is None else stream)
 
     def painted(self, text: str, *colours: str) -> str:
         """A text in colours, or as it is where the stream shows none."""
@@ -27,7 +27,7 @@ class Colours:
         return f"\x1b[{codes}m{text}\x1b[0m"
 
 
-def _wanted(stream: TextIO | None) -> bool:
+def _shows_colours(stream: TextIO | None) -> bool:
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):

@@ -51,13 +51,19 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
         "(may be repeated)",
     )
     parser.add_argument(
+        "--describe",
+        action="store_true",
+        help="have the component ask the host for the names, by the extension wasi-nn:ext (only on hosts that have it, "
+        "such as this one)",
+    )
+    parser.add_argument(
         "--wasi",
         metavar="FILE",
         help="the adapter of WASI preview 1, of a release of Wasmtime (default: wasi_snapshot_preview1.command.wasm, "
         "or .reactor.wasm for a library, in the current directory)",
     )
     graph_options.add(parser, "graphs whose models name their inputs")
-    parser.first_options = ("--output", "--graph", "--inputs", "--wasi")
+    parser.first_options = ("--output", "--graph", "--inputs", "--describe", "--wasi")
     parser.set_defaults(main=main, module="wasi_nn.guests.guest_file")
 
 
@@ -88,14 +94,17 @@ def main(options: argparse.Namespace) -> int:
     if any(language.startswith("Go ") for language in producers_of(content).get("language", ())):
         raise GuestError(
             f"{name} is built by Go, whose heap grows into the memory that adapters take, also the one of WASI "
-            "preview 1: it would go wrong when it has some megabytes; run it as it is"
+            "preview 1: the component would overwrite its memory after some megabytes; run the core module as it is"
         )
     adapters = {}
     modules = {module for module, _ in imports}
     if adapter.PREVIEW_1 in modules:
         adapters[adapter.PREVIEW_1] = _preview_1(options.wasi, is_command="_start" in exports)
     built = Path(options.output) if options.output is not None else Path(Path(name).stem + _SUFFIX)
-    with adapter.adapter_with(folder, _names(options)) as path:
+    names = _names(options)
+    if names and options.describe:
+        raise UsageError("--describe goes without names: leave out --graph and --inputs, or --describe")
+    with adapter.adapter_with(folder, names, describes=options.describe) as path:
         if "wasi_ephemeral_nn" in modules:
             adapters["wasi_ephemeral_nn"] = path
         adapter.componentize(content, adapters, built)
@@ -130,7 +139,7 @@ def _preview_1(given: str | None, *, is_command: bool) -> Path:
     if given is not None:
         raise GuestError(f"no adapter of WASI preview 1 at {printable(given)}: no such file")
     raise GuestError(
-        f"it needs the adapter of WASI preview 1, since the guest imports that: download {file} of a release of "
+        f"the guest imports WASI preview 1, whose adapter isn't here: download {file} of a release of "
         "Wasmtime into this directory, or give its path by --wasi (`npm pack @bytecodealliance/jco` has it too, in lib)"
     )
 
@@ -141,7 +150,7 @@ def _names(options: argparse.Namespace) -> Mapping[str | None, Sequence[str]]:
     names: dict[str | None, Sequence[str]] = {}
     registry = graph_options.registry(options, graph_options.rules(options))
     for name in registry:
-        names[name] = [it.name for it in registry.get(name).inputs]
+        names[name] = [info.name for info in registry.get(name).inputs]
     for text in options.inputs:
         before, equals, after = text.rpartition("=")
         graph = before if equals else None
@@ -149,7 +158,7 @@ def _names(options: argparse.Namespace) -> Mapping[str | None, Sequence[str]]:
         if not all(inputs):
             raise UsageError(f"--inputs {text}: the name of an input is empty")
         if graph in names:
-            which = "all other graphs" if graph is None else f"the graph {graph!r}"
-            raise UsageError(f"--inputs {text}: the names for {which} are given twice")
+            graphs = "all other graphs" if graph is None else f"the graph {graph!r}"
+            raise UsageError(f"--inputs {text}: the names for {graphs} are given twice")
         names[graph] = inputs
     return names

@@ -45,8 +45,8 @@ def main(options: argparse.Namespace) -> int:
 
     for name in options.checks:
         if name not in CHECKS:
-            there = f"there are {', '.join(CHECKS)}{nearest(name, CHECKS)}"
-            raise UsageError(f"no check is named {printable(name)!r}; {there}")
+            known = f"there are {', '.join(CHECKS)}{nearest(name, CHECKS)}"
+            raise UsageError(f"no check is named {printable(name)!r}; {known}")
     findings: list[Finding] = []
     for name in options.checks or CHECKS:
         for finding in CHECKS[name]():

@@ -1,12 +1,14 @@
-"""`wasi-nn graphs`: lists the graphs that a guest can load by name, and checks that they work."""
+"""`wasi-nn graphs`: lists the graphs that a guest can load by name and the guests of a server, and checks them."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from wasi_nn.cli import FAILURE, PROGRAM, UsageError, graph_options, json_output
+from wasi_nn.cli import FAILURE, PROGRAM, UsageError, graph_options, graphs_guests, json_output
 from wasi_nn.cli.steps import report_steps
 
 if TYPE_CHECKING:
@@ -29,13 +31,16 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     parser = subcommands.add_parser(
         "graphs",
         usage=f"{PROGRAM} graphs [OPTIONS]",
-        help="list named graphs, and check them",
-        description="List the graphs that a guest can load by name.\nThe exit code is 1 if one fails --check.",
+        help="list named graphs and the guests beside them, and check them",
+        description="List the graphs that a guest can load by name, and the guests of a file of\ngraphs, which a "
+        "server runs. The exit code is 1 if one fails --check.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     graph_options.add(parser)
-    parser.add_argument("--check", action="store_true", help="load each graph, and run it once on zeros")
+    parser.add_argument(
+        "--check", action="store_true", help="load each graph, and run it once on zeros; compile each guest"
+    )
     json_output.add_option(parser)
     parser.first_options = ("--graph", "--graphs", "--check", "--json", "--graph-option")
     parser.set_defaults(main=main, module="wasi_nn.loading.registry")
@@ -49,26 +54,47 @@ def main(options: argparse.Namespace) -> int:
     report_steps()
     registry = graph_options.registry(options, rules)
     rows = [_row(name, registry.named(name), is_isolated=bool(rules.isolate)) for name in registry]
+    guests = [graphs_guests.row_of(name, guest) for name, guest in registry.guests.items()]
+    checks = graphs_guests.GuestChecks(registry)
     if options.json:
         if options.check:
             rows = [row | _check(registry, row["name"]) for row in rows]
-        json_output.print_json(rows)
+            guests = [row | checks.check(row) for row in guests]
+        json_output.print_json(rows + guests)
     else:
-        from wasi_nn.cli.colours import Colours
-        from wasi_nn.cli.table import Columns, terminal_width
+        if rows or not guests:
+            longest = [_LONGEST] if options.check else []
+            check = partial(_check_row, registry) if options.check else None
+            rows = _print(_HEADINGS, rows, _cells, longest, check)
+        if guests:
+            if rows:
+                print()
+            cells = partial(graphs_guests.cells, failed=_FAILED)
+            guests = _print(graphs_guests.HEADINGS, guests, cells, [], checks.check if options.check else None)
+    return FAILURE if any("error" in row for row in rows + guests) else 0
 
-        longest = [_LONGEST] if options.check else []
-        columns = Columns([_HEADINGS, *map(_cells, rows), *longest], width=terminal_width())
-        print(*columns.lines([_HEADINGS]))
-        red = Colours().painted(_FAILED, "red")
-        for place, row in enumerate(rows):
-            if options.check:
-                rows[place] = row | _check(registry, row["name"])
-            lines = "\n".join(columns.lines([_cells(rows[place])]))
-            print(
-                lines.replace(_FAILED, red, 1) if "error" in rows[place] else lines, flush=True
-            )  # as soon as it is known
-    return FAILURE if any("error" in row for row in rows) else 0
+
+def _print(
+    headings: tuple[str, ...],
+    rows: list[dict[str, Any]],
+    cells: Callable[[dict[str, Any]], tuple[str, ...]],
+    longest: Sequence[tuple[str, ...]],
+    check: Callable[[dict[str, Any]], dict[str, Any]] | None,
+) -> list[dict[str, Any]]:
+    """Print a table, each row as soon as it is checked; returns the rows. `longest` has cells that a check may give."""
+    from wasi_nn.cli.colours import Colours
+    from wasi_nn.cli.table import Columns, terminal_width
+
+    columns = Columns([headings, *map(cells, rows), *longest], width=terminal_width())
+    print(*columns.lines([headings]))
+    red = Colours().painted(_FAILED, "red")
+    checked = []
+    for row in rows:
+        whole = row if check is None else row | check(row)
+        checked.append(whole)
+        lines = "\n".join(columns.lines([cells(whole)]))
+        print(lines.replace(_FAILED, red, 1) if "error" in whole else lines, flush=True)
+    return checked
 
 
 def _row(name: str, named: NamedGraph, *, is_isolated: bool) -> dict[str, Any]:
@@ -97,6 +123,10 @@ def _row(name: str, named: NamedGraph, *, is_isolated: bool) -> dict[str, Any]:
     }
 
 
+def _check_row(registry: Registry, row: dict[str, Any]) -> dict[str, Any]:
+    return _check(registry, row["name"])
+
+
 def _check(registry: Registry, name: str) -> dict[str, Any]:
     """Load a graph and run it once: the entries of its row with the times, or with the error."""
     from time import perf_counter
@@ -107,7 +137,7 @@ def _check(registry: Registry, name: str) -> dict[str, Any]:
     try:
         graph = registry.get(name)
         if registry.named(name).max_batch is not None:
-            from wasi_nn.serving.batching import require_batchable
+            from wasi_nn.serving.computing.batching import require_batchable
 
             require_batchable(graph)
         loaded = perf_counter()

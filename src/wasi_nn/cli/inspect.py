@@ -78,7 +78,7 @@ def main(options: argparse.Namespace) -> int:
         options.model = [registry_options.file_of(options.model[0], options)]
     if len(options.model) == 1 and _is_guest(options.model[0]):
         if options.html:
-            raise UsageError("--html writes a page of a model: of a guest, there is none")
+            raise UsageError(f"--html writes the page of a model, and {options.model[0]} is a guest")
         return _show_guest(options)
     from wasi_nn.errors import printable
     from wasi_nn.loading.model_operators import operators_at
@@ -118,7 +118,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _print_model(graph: Graph, operators: ModelOperators | None) -> None:
-    from wasi_nn.errors import printable
+    from wasi_nn.errors import printable, shortened
 
     width = terminal_width()
     facts = [("encoding", graph.encoding.value), ("runtime", graph.runtime), ("device", graph.device)]
@@ -130,12 +130,12 @@ def _print_model(graph: Graph, operators: ModelOperators | None) -> None:
     for heading, part in rows.items():
         print(heading, *columns.lines(part), sep="\n")
     if graph.metadata:
-        values = [(key, _shortened(" ".join(value.split()))) for key, value in graph.metadata.items()]
+        values = [(key, shortened(" ".join(value.split()), _LONGEST_VALUE)) for key, value in graph.metadata.items()]
         print("metadata", *table(values, indent=2, width=width), sep="\n")
     if operators is not None and operators.counts:
         shown = list(operators.counts.items())[:_MOST_OPERATORS]
         left = len(operators.counts) - len(shown)
-        names = ", ".join(f"{_shortened(operator)} {count:,}" for operator, count in shown)
+        names = ", ".join(f"{shortened(operator, _LONGEST_VALUE)} {count:,}" for operator, count in shown)
         more = f" and {left:,} more kinds (--json has all)" if left else ""
         print(operators.noun, hanging(f"  {printable(names)}{more}", width), sep="\n")
     for reason in _unconverted(info for part in tensors.values() for info in part):
@@ -158,10 +158,6 @@ def _unconverted(infos: Iterable[TensorInfo]) -> list[str]:
 
 def _cells(index: int, info: TensorInfo) -> tuple[str, ...]:
     return str(index), info.name, info.type_name, info.dims_text, "(optional)" if info.optional else ""
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
 
 
 def _is_guest(path: str) -> bool:

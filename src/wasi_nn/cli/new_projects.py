@@ -33,6 +33,14 @@ class Project:
     template: str = ""
 
 
+def _output_of(*command: str) -> str | None:
+    """What a command prints; None if it fails or takes too long."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
 def _zig() -> str | None:
     if find_spec("ziglang") is not None:
         return "zig (Python package ziglang)"
@@ -44,12 +52,11 @@ def _rust() -> str | None:
     rustc = shutil.which("rustc")
     if rustc is None or shutil.which("cargo") is None:
         return None
-    try:
-        asked = subprocess.run([rustc, "--print", "sysroot"], capture_output=True, text=True, check=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
+    root = _output_of(rustc, "--print", "sysroot")
+    if root is None:
         return None
     for target in ("wasm32-wasip1", "wasm32-wasi"):
-        if Path(asked.stdout.strip(), "lib", "rustlib", target, "lib").is_dir():
+        if Path(root.strip(), "lib", "rustlib", target, "lib").is_dir():
             return f"cargo, target {target}"
     return None
 
@@ -66,11 +73,7 @@ def _go() -> str | None:
     """Go, if it is new enough for the SDK."""
     if shutil.which("go") is None:
         return None
-    try:
-        asked = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    version = re.match(r"go(\d+)\.(\d+)", asked.stdout)
+    version = re.match(r"go(\d+)\.(\d+)", _output_of("go", "env", "GOVERSION") or "")
     if version is None or (int(version[1]), int(version[2])) < GO:
         return None
     return f"go {version[1]}.{version[2]}"

@@ -38,7 +38,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def file_of(guest: str, options: argparse.Namespace) -> str:
-    """The path of a guest: its own, or that of the file which is pulled for its reference. Raises `GuestError`."""
+    """The path of a guest's file. A guest that is named by a reference is pulled first. Raises `GuestError`."""
     if not guest.startswith(_SCHEME):
         return guest
     from wasi_nn.oci import pull_guest

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.cli import FAILURE, PROGRAM, UsageError, graph_options, json_output
 from wasi_nn.cli.steps import report_steps
+from wasi_nn.errors import counted
 
 if TYPE_CHECKING:
     from wasi_nn.tracing.replay import Replayed
@@ -75,9 +76,9 @@ def main(options: argparse.Namespace) -> int:
         return FAILURE if replayed.differences else 0
     if replayed.cut_short:
         print("the trace ends in the middle: all its complete calls were replayed")
-    counts = [_counted(replayed.calls, "call")]
+    counts = [counted(replayed.calls, "call")]
     counts += [f"{replayed.left_out} left out for a missing graph"] if replayed.left_out else []
-    counts += [f"{_counted(replayed.outputs, 'output')} compared", _counted(len(replayed.differences), "difference")]
+    counts += [f"{counted(replayed.outputs, 'output')} compared", counted(len(replayed.differences), "difference")]
     print(hanging(", ".join(counts), width))
     if options.html:
         from wasi_nn.cli.pages.trace_page import write_trace_page
@@ -94,7 +95,3 @@ def _as_json(replayed: Replayed) -> dict[str, Any]:
         "cut_short": replayed.cut_short,
         "differences": [{"call": it.call, "name": it.name, "text": it.text} for it in replayed.differences],
     }
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -11,6 +11,7 @@ from wasi_nn.cli import PROGRAM, UsageError, host_options, keep, limit_options, 
 
 if TYPE_CHECKING:
     from wasi_nn.cli.parser import Parser
+    from wasi_nn.guests.runs import RunResult
 
 _FIRST = (
     *("--graph", "--graphs", "--dir", "--env", "--runtime"),
@@ -82,12 +83,31 @@ def main(options: argparse.Namespace) -> int:
     options.guest = registry_options.file_of(options.guest, options)
     settings: dict[str, Any] = {"env": env, "dirs": dirs, "stdin": sys.stdin, "streams": streams}
     if not (options.stats or options.stats_json):
-        return host.run(options.guest, options.args, **settings, **_recording(options)).exit_code & 0xFF
+        return _exit_code(options, host.run(options.guest, options.args, **settings, **_recording(options)))
     from wasi_nn.cli.stats import reported
 
     with reported(options.guest, shows=options.stats, path=options.stats_json) as report:
         result = report.result = host.run(options.guest, options.args, **settings, **_recording(options))
+    return _exit_code(options, result)
+
+
+def _exit_code(options: argparse.Namespace, result: RunResult) -> int:
+    """The command's exit code. Where the guest failed, options that it got in the command's place are named."""
+    misplaced = _misplaced(options) if result.exit_code else []
+    if misplaced:
+        flags = " and ".join(misplaced)
+        hint = f"if {flags} behind the guest's name {'are' if misplaced[1:] else 'is'} meant for this command"
+        print(f"{PROGRAM} run: {hint}: the command's own options stand before the guest", file=sys.stderr)
     return result.exit_code & 0xFF
+
+
+def _misplaced(options: argparse.Namespace) -> list[str]:
+    """The options for graphs and directories that the guest got, in the form that the command takes, and the command
+    didn't."""
+    given = list(zip(options.args, options.args[1:], strict=False))
+    graph = not (options.graph or options.graphs) and any(flag == "--graph" and "=" in value for flag, value in given)
+    directory = not options.dir and any(flag == "--dir" for flag, _ in given)
+    return ["--graph"] * graph + ["--dir"] * directory
 
 
 def _recording(options: argparse.Namespace) -> dict[str, Any]:

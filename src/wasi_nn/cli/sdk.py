@@ -20,8 +20,9 @@ The folder has
   component  guests that are components, in C, Python and JavaScript
   adapter    what makes components of core guests, for wasm-tools
   include    headers for guests in C
-  wit        a folder for each version of wasi:nn, and ext for wasi-nn:ext,
-             with a world for tools that build components
+  wit        a folder for each version of wasi:nn, ext for wasi-nn:ext, http
+             for guests that answer HTTP requests, serving for those that are
+             models; each has a world for tools that build components
   example    a small model, its labels and a picture
   languages  the SDK of each language for programs that become guests
 

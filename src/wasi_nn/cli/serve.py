@@ -144,8 +144,8 @@ def main(options: argparse.Namespace) -> int:
     registry = graph_options.registry(options, graph_options.rules(options))
     report_steps()
     from wasi_nn.serving.event_loop import loop_factory
+    from wasi_nn.serving.observing.telemetry import set_up_by_environment
     from wasi_nn.serving.server import Server
-    from wasi_nn.serving.telemetry import set_up_by_environment
 
     if settings.host not in ("127.0.0.1", "::1", "localhost") and settings.token_file is None:
         print(f"{PROGRAM}: whoever reaches {settings.host} may use the server: see --token-file", file=sys.stderr)
@@ -155,8 +155,8 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _announce(addresses: dict[str, str]) -> None:
-    told = [f"{address} (guests)" if name == "guests" else address for name, address in addresses.items()]
-    print(f"serving on {' and '.join(told)}", flush=True)
+    shown = [f"{address} (guests)" if name == "guests" else address for name, address in addresses.items()]
+    print(f"serving on {' and '.join(shown)}", flush=True)
 
 
 def _announce_as_json(addresses: dict[str, str]) -> None:
@@ -174,7 +174,7 @@ def _settings(options: argparse.Namespace) -> ServerSettings:
     if options.http_port is None and options.grpc_port is None:
         raise UsageError("there is nothing to serve: --http-port and --grpc-port are both none")
     if options.http_port is None and options.guests_port is not None:
-        raise UsageError("--guests-port is a further port of HTTP: it can't be with --http-port none")
+        raise UsageError("--guests-port is a further port of HTTP: give --http-port another value than none")
     if (options.tls_cert is None) != (options.tls_key is None):
         raise UsageError("--tls-cert and --tls-key belong together: give both")
     values = {name: getattr(options, f"max_{name}") for name in _LIMITS if hasattr(options, f"max_{name}")}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Report:
-    """What became of a run: its result, or why there is none."""
+    """The outcome of a run: its result, or its failure."""
 
     result: RunResult | None = None
     failure: WasiNNError | None = None
@@ -42,7 +42,7 @@ class Report:
 
 @contextmanager
 def reported(guest: str, *, shows: bool, path: str | None) -> Iterator[Report]:
-    """Tell of a run in the block, however it ends: on stderr if `shows`, and in the file at `path`. Raises `OSError`
+    """Report the run in the block, however it ends: on stderr if `shows`, and in the file at `path`. Raises `OSError`
     before the run for a file that can't be written."""
     report = Report()
     with ExitStack() as stack:

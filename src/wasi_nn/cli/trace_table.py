@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 
 from wasi_nn.cli.table import Columns, hanging, terminal_width
-from wasi_nn.errors import printable, shortened
+from wasi_nn.errors import counted, printable, shortened
 from wasi_nn.tracing.call_words import time_text
 from wasi_nn.tracing.trace_file import TraceReader
 from wasi_nn.tracing.traced_calls import TracedCall, TracedCalls, TracedRun
@@ -52,7 +52,7 @@ def _cells(call: TracedCall, has_runs: bool) -> tuple[str, ...]:
 def _line_of(run: TracedRun, *, named: bool) -> str:
     title = printable(shortened(run.title))
     name = f"run {run.number}, {title}: " if named else f"{title}: "
-    calls = f"{run.calls:,} call{'' if run.calls == 1 else 's'} in {time_text(1000 * run.call_time)}"
+    calls = f"{counted(run.calls, 'call')} in {time_text(1000 * run.call_time)}"
     parts = [f"{calls}, {run.failed:,} failed" if run.failed else calls]
     parts += [f"the guest's own time {time_text(1000 * run.own_time)}"] if run.own_time else []
     for phase, time in run.phases.items():

@@ -1,6 +1,6 @@
 """The versions of this package, of Python, of the engine and of the runtimes (`wasi-nn --version --json`).
 
-Nothing is imported but the packages' metadata, so that a broken runtime is told of too.
+Nothing is imported but the packages' metadata, so that a broken runtime is listed too.
 """
 
 from __future__ import annotations

@@ -170,6 +170,11 @@ class CompileCache:
         return removed
 
 
+def cache_in(directory: Path, *, fuel: bool) -> CompileCache:
+    """The cache in a directory. Code that counts fuel is compiled differently, and has a folder of its own there."""
+    return CompileCache(directory / "fuel" if fuel else directory)
+
+
 @dataclass(frozen=True)
 class CachedFile:
     """A file of the cache: its name, its bytes, and when it was last used, in seconds of the system's clock."""

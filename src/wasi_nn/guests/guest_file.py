@@ -35,6 +35,10 @@ _SHARED_MEMORY = "shared memory support is disabled"
 _NO_HTTP = "unknown import: `wasi:http/"
 _TOO_MANY_MEMORIES = "memory count too high"
 _MAGIC = b"\0asm"
+_AN_ADDRESS = re.compile(r"[a-z]+:/|[\w.-]+:[0-9]+/")  # as a path: two slashes are one
+_IN_A_REGISTRY = (
+    "; the command takes a guest in a registry as oci://HOST/NAME:TAG, and in Python wasi_nn.oci.pull_guest gets it"
+)
 _PROGRAMS = (b"\x7fELF", b"\xcf\xfa\xed\xfe")  # for the machine itself
 
 
@@ -88,7 +92,8 @@ def _read_file(path: Path) -> bytes:
     try:
         return read_regular(path)
     except FileNotFoundError as error:
-        raise GuestError(f"no guest at {printable(str(path))}: no such file") from error
+        advice = _IN_A_REGISTRY if _AN_ADDRESS.match(str(path)) else ""
+        raise GuestError(f"no guest at {printable(str(path))}: no such file{advice}") from error
     except IsADirectoryError as error:
         message = f"{printable(str(path))} is a directory, not a guest: give the path of its .wasm file"
         raise GuestError(message) from error

@@ -36,7 +36,7 @@ class Output:
         self.excess = ""
         """Why the guest is stopped, once it has written more than the limit; empty before."""
         self.failure: BaseException | None = None
-        """What a function raised that got the output, which ends the run."""
+        """The error of a function that got the output, which ends the run."""
         self.stop: Callable[[str], None] = lambda _: None
         """Stops the guest; called with `excess`, or with a reason once there is a `failure`."""
         self.is_over: Callable[[], bool] = lambda: False

@@ -31,22 +31,22 @@ class StdinFeed:
 
     def __init__(self, file: BinaryReader) -> None:
         self.failure: BaseException | None = None
-        """What the file raised, which ends the run."""
+        """The error that the file raised, which ends the run."""
         self.stop: Callable[[str], None] = lambda _: None
         """Stops the guest; called with a reason once there is a `failure`."""
-        self._theirs = self._ours = -1
+        self._read_end = self._write_end = -1
         self._read = getattr(file, "read1", file.read)
         self._lock = threading.Lock()  # held while the thread writes, so that nobody closes the pipe meanwhile
         self._has_ended = False
         try:
-            self._theirs, self._ours = os.pipe()
+            self._read_end, self._write_end = os.pipe()
         except OSError as error:
-            raise GuestError(f"the guest's standard input can't be made: {one_line(error)}") from error
+            raise GuestError(f"no pipe can be made for the guest's standard input: {one_line(error)}") from error
 
     @property
     def path(self) -> str:
         """The path by which the engine opens its end of the pipe, before `start`."""
-        return f"/proc/self/fd/{self._theirs}"
+        return f"/proc/self/fd/{self._read_end}"
 
     def start(self) -> None:
         """Begin to read the file. Raises `GuestError` if the process can have no more threads."""
@@ -61,24 +61,24 @@ class StdinFeed:
         self._has_ended = True
         if self._lock.acquire(blocking=False):  # else the thread is writing, and ends by itself
             try:
-                self._close_ours()
+                self._close_write_end()
             finally:
                 self._lock.release()
 
-    def close_theirs(self) -> None:
+    def close_read_end(self) -> None:
         """Close this process's copy of the guest's end, once the engine has opened its own."""
-        if self._theirs >= 0:
-            os.close(self._theirs)
-            self._theirs = -1
+        if self._read_end >= 0:
+            os.close(self._read_end)
+            self._read_end = -1
 
     def __del__(self) -> None:  # of a run that failed before its start, or whose file has ended
-        self.close_theirs()
+        self.close_read_end()
         self.end()
 
-    def _close_ours(self) -> None:
-        if self._ours >= 0:
-            os.close(self._ours)
-            self._ours = -1
+    def _close_write_end(self) -> None:
+        if self._write_end >= 0:
+            os.close(self._write_end)
+            self._write_end = -1
 
     def _feed(self) -> None:
         try:
@@ -93,16 +93,16 @@ class StdinFeed:
             self.stop("its standard input can't be read")
         finally:
             with self._lock:
-                self._close_ours()
+                self._close_write_end()
 
     def _write(self, content: memoryview) -> bool:
         """Write all of the content; returns False if nobody reads it any more."""
         while content:
             with self._lock:
-                if self._ours < 0:
+                if self._write_end < 0:
                     return False
                 try:
-                    content = content[os.write(self._ours, content) :]
+                    content = content[os.write(self._write_end, content) :]
                 except BrokenPipeError:
                     return False
         return True

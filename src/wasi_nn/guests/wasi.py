@@ -106,9 +106,9 @@ class Wasi:
                 config.stdin_file = feed.path
             except WasmtimeError as error:
                 feed.end()
-                raise GuestError("the guest's standard input can't be opened: no files are left") from error
+                raise GuestError("the guest's standard input can't be opened: the process has no files left") from error
             finally:
-                feed.close_theirs()
+                feed.close_read_end()
 
     def close(self) -> None:
         """End the guest's input, after the run."""
@@ -116,8 +116,8 @@ class Wasi:
             self.feed.end()
 
     def end_streams(self) -> None:
-        """End the streams of the caller's own, after the guest's end. What a function raised that got the output, or a
-        file that was the input, is raised in a `StreamFailed`."""
+        """End the streams that the caller gave, after the guest's end. Raises `StreamFailed` with the error of a
+        function that got the output, or of the file that was the input."""
         if self.output is not None:
             self.output.end()
         for stream in (self.output, self.feed):

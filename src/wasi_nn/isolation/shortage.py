@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from wasi_nn.errors import counted
 from wasi_nn.isolation import Isolation, how_to_raise
 
 _LIMIT_PREFIX = "Isolation."  # an error with it names the limit already
@@ -123,4 +124,4 @@ def _memory(settings: Isolation) -> str:
 
 
 def _threads(settings: Isolation) -> str:
-    return f"{settings.threads} thread{'' if settings.threads == 1 else 's'} ({how_to_raise('threads')})"
+    return f"{counted(settings.threads, 'thread')} ({how_to_raise('threads')})"

@@ -22,10 +22,9 @@ from urllib.parse import unquote
 from wasi_nn.arguments import shown
 from wasi_nn.backends.options import Check, is_flag, is_text, taking
 from wasi_nn.errors import ErrorCode, NNError
+from wasi_nn.hosts import is_address
 from wasi_nn.limits import units
 from wasi_nn.loading.file_tables import is_table, require_known
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _PORTS = {"http": 80, "https": 443}
 _URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]+)(?P<path>/[!-~]*)?", re.IGNORECASE)
@@ -33,19 +32,6 @@ _AUTHORITY = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<po
 _MOST_DECODINGS = 3
 _ODD_IN_PATH = re.compile("[\\\\#\x00-\x1f\x7f\xc0\xc1]")  # the last two begin forms of ASCII that UTF-8 forbids
 _PARAMETERS = re.compile("[;?#].*")
-
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_UNICAST = ipaddress.ip_network("2000::/3")
-_NOT_PUBLIC = [
-    ipaddress.ip_network(text)
-    for text in (
-        "192.0.0.0/24",  # of protocols, and of a cloud's services
-        "192.88.99.0/24",
-        "168.63.129.16/32",  # a cloud's services, in machines of that cloud
-        "3fff::/20",  # for examples
-    )
-]
-"""Networks that Python takes for public in some versions or in all."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +44,13 @@ class Place:
     path: str = ""
     private: bool = False
 
+    @property
+    def has_usual_port(self) -> bool:
+        """Whether the port is the one of the scheme, which a URL and `Host` leave out."""
+        return self.port == _PORTS[self.scheme]
+
     def has(self, scheme: str, host: str, port: int, path: str) -> bool:
-        """Whether a request to this host and path is one of these."""
+        """Whether a request to this host and path may be made."""
         return (scheme, host, port) == (self.scheme, self.host, self.port) and self._has_path(path)
 
     def _has_path(self, path: str) -> bool:
@@ -108,7 +99,7 @@ class HttpOut:
     ca_file: Path | None = None
 
     def place_of(self, scheme: str, authority: str, path: str) -> Place | None:
-        """The place of a request, which is private if one of those that have it is; None if it may not be made."""
+        """The place that allows a request, one with `private` before others; None if the request may not be made."""
         found = host_and_port(authority, scheme)
         places = [] if found is None else [place for place in self.places if place.has(scheme, *found, path)]
         return max(places, key=lambda place: place.private, default=None)
@@ -131,30 +122,8 @@ def host_and_port(authority: str, scheme: str) -> tuple[str, int] | None:
     return host, port
 
 
-def is_address(host: str) -> bool:
-    """Whether a host is given by its address."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def is_public(text: str) -> bool:
-    """Whether an address is one of the public internet, also one that is written as another one's part."""
-    address: Address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-        if inner is None and address not in _UNICAST:
-            return False
-        address = inner or address
-    return address.is_global and not address.is_multicast and not any(address in network for network in _NOT_PUBLIC)
-
-
 def http_out_of(where: str, folder: Path, value: Any) -> HttpOut | None:
-    """What the key `http-out` says; `folder` is that of the file, `where` names the table in messages. Raises
+    """The value of the key `http-out`. `folder` is the folder of the file, `where` names the table in messages. Raises
     `NNError`: `not-found` for a file that doesn't exist, `invalid-argument` for any other mistake."""
     where = f"{where}, http-out"
     keys: Mapping[str, Any] = value if is_table(value) else {"to": value}
@@ -179,8 +148,8 @@ def _place(where: str, item: Any) -> Place:
     scheme = "" if match is None else match["scheme"].lower()
     found = None if match is None else host_and_port(match["authority"], scheme)
     if match is None or found is None or {"?", "#"} & set(url):
-        form = "a scheme, http or https, a host, and perhaps a port and a path, such as https://api.example.com/v1"
-        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: {shown(url)} is no place of the form {_EXAMPLE}: {form}")
+        form = "http or https, a host, and perhaps a port and a path, such as https://api.example.com/v1"
+        raise NNError(ErrorCode.INVALID_ARGUMENT, f"{where}: {shown(url)} is no place of the form https://HOST: {form}")
     return Place(scheme, *found, (match["path"] or "").rstrip("/"), keys.get("private", is_address(found[0])))
 
 
@@ -196,9 +165,6 @@ def _number(where: str, key: str, read: Callable[[str], Any], value: Any) -> Any
         )
         raise NNError(ErrorCode.INVALID_ARGUMENT, message)
     return number
-
-
-_EXAMPLE = "https://HOST"
 
 
 @taking('a list of places, such as ["https://api.example.com"]')

@@ -14,7 +14,7 @@ from wasi_nn.errors import NNError, TargetUnavailable
 from wasi_nn.graph.graph import Graph
 from wasi_nn.loading.choose import ChosenModel, choose
 from wasi_nn.loading.rules import LoadRules, as_rules, known_runtime
-from wasi_nn.loading.slow import told_if_slow
+from wasi_nn.loading.slow import log_if_slow
 from wasi_nn.process import forks
 from wasi_nn.settings import how_to_set
 from wasi_nn.types import ExecutionTarget, GraphEncoding, parse_enum
@@ -69,7 +69,7 @@ def open_model(
             load_on = partial(isolated_graph.load, backend, model, isolation, convert_types=rules.convert_types)
         else:
             load_on = partial(backend.load_path, model) if isinstance(model, Path) else partial(backend.load, model)
-        with load_errors(backend), told_if_slow(model):
+        with load_errors(backend), log_if_slow(model):
             graph = _load_on(load_on, target, options, rules)
     except NNError as error:
         cause = _explained(error, chosen)

@@ -1,6 +1,6 @@
 """Counts the operators of a model's file without its runtime, by the readers of the formats.
 
-A model may be hostile: a reader reads so much of it at most, and a damaged model has no operators here.
+A model may be hostile: a reader looks through a bounded part of it, and a damaged model has no operators here.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _READERS: tuple[tuple[_Reader, str], ...] = (
 
 
 def operators_at(path: str, named: NamedGraph, rules: LoadRules) -> ModelOperators | None:
-    """The operators of a named graph's model, by its path, which may be a directory's; None as of `operators_of`."""
+    """The operators of a named graph's model, by the path of its file or directory; None if they can't be read."""
     try:
         encoding = parse_enum(GraphEncoding, named.encoding)
         chosen = choose(path, encoding, named.runtime, rules)
@@ -80,7 +80,8 @@ def operators_of(path: Path) -> ModelOperators | None:
 
 
 def _counted(reader: _Reader, content: memoryview) -> Counter[str] | None:
-    """What a reader counts; None for a damaged model, whose error has gone when the file is unmapped."""
+    """The counts of a reader; None for a damaged model. The error ends here: its frames hold views of the file, which
+    couldn't be unmapped."""
     try:
         return reader(content)
     except (ValueError, NNError, RecursionError):

@@ -1,4 +1,4 @@
-"""Tells the log of a model that takes long to load, for a person who waits."""
+"""Logs that a model takes long to load, for a person who waits."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ _LONG = 1.0  # seconds
 
 
 @contextmanager
-def told_if_slow(model: object, after: float = _LONG) -> Iterator[None]:
+def log_if_slow(model: object, after: float = _LONG) -> Iterator[None]:
     """Log, at level INFO, that a model is being loaded, if the block takes longer than `after` seconds; and then how
     long it took. Costs nothing where that level isn't logged."""
     if not logger.isEnabledFor(logging.INFO):
         yield
         return
     began = time.monotonic()
-    told: list[bool] = []
+    has_logged = False
 
-    def tell() -> None:
-        if not told:  # an alarm rings again and again
-            told.append(True)
+    def log() -> None:
+        nonlocal has_logged
+        if not has_logged:  # an alarm rings again and again
+            has_logged = True
             logger.info("loading %s, which takes longer than a second ...", _described(model))
 
     alarm = Alarm()
-    alarm.set(began + after, tell)
+    alarm.set(began + after, log)
     try:
         yield
     finally:
         alarm.discard()
-        if told:
+        if has_logged:
             logger.info("... %.1f s", time.monotonic() - began)
 
 

@@ -46,18 +46,18 @@ class Artifact:
 
 
 def parse(manifest: bytes) -> Artifact:
-    """The artifact that a manifest describes. Raises `ValueError` for one that isn't a guest."""
+    """The artifact that a manifest describes. Raises `ValueError` for a malformed one, or one of no guest."""
     try:
         table = json.loads(manifest)
     except (ValueError, RecursionError) as error:
-        raise ValueError("its manifest is no JSON") from error
+        raise ValueError("its manifest isn't JSON") from error
     if not isinstance(table, dict) or not isinstance(table.get("layers"), list):
         if isinstance(table, dict) and table.get("mediaType") in _INDEXES:
             raise ValueError("it is an index of several artifacts, not a guest: name one of them by its digest")
         raise ValueError("its manifest has no list of layers")
     if len(table["layers"]) > _MOST_LAYERS:
-        raise ValueError(f"its manifest has more than {_MOST_LAYERS} layers")
-    layers = [_layer(layer) for layer in table["layers"]]
+        raise ValueError(f"its manifest has {len(table['layers'])} layers, more than {_MOST_LAYERS}")
+    layers = [_layer(f"layer {number} of its manifest", layer) for number, layer in enumerate(table["layers"], 1)]
     guests = [layer for layer in layers if layer.media_type == GUEST]
     if len(guests) != 1:
         kinds = ", ".join(sorted({layer.media_type for layer in layers})) or "none"
@@ -68,16 +68,16 @@ def parse(manifest: bytes) -> Artifact:
     return Artifact(guests[0], [layer for layer in layers if layer is not guests[0]])
 
 
-def _layer(table: Any) -> Layer:
+def _layer(where: str, table: Any) -> Layer:
     if not isinstance(table, dict):
-        raise ValueError("a layer of its manifest is no table")
+        raise ValueError(f"{where} is no object")
     media_type, digest, size = (table.get(key) for key in ("mediaType", "digest", "size"))
     if not isinstance(media_type, str):
-        raise ValueError("a layer of its manifest has no media type")
+        raise ValueError(f"{where} has no mediaType")
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-        raise ValueError("a layer of its manifest has no sha256 digest")
+        raise ValueError(f"{where} has no digest of the form sha256:DIGEST")
     if type(size) is not int or size < 0:
-        raise ValueError("a layer of its manifest has no size")
+        raise ValueError(f"{where} has no size in bytes")
     annotations = table.get("annotations")
     title = annotations.get(TITLE) if isinstance(annotations, dict) else None
     return Layer(media_type, digest, size, title if isinstance(title, str) else None)
@@ -88,5 +88,5 @@ def file_path(title: str) -> PurePosixPath:
     path = PurePosixPath(title)
     parts = title.split("/")
     if not title.isprintable() or "\\" in title or ":" in title or any(part in ("", ".", "..") for part in parts):
-        raise ValueError(f"a file of it has a name that isn't a path below a folder: {printable(shortened(title))}")
+        raise ValueError(f"the name of a file isn't a path below a folder: {printable(shortened(title))}")
     return path

@@ -23,9 +23,9 @@ from wasi_nn.process.files import open_regular
 logger = logging.getLogger("wasi_nn")
 
 LARGEST_GUEST = 2**30
-"""Bytes."""
+"""The most bytes of a guest."""
 LARGEST_FILES = 64 * 2**30
-"""Bytes of the files beside a guest, all together."""
+"""The most bytes of a guest and the files beside it, together."""
 
 
 def pull_guest(
@@ -48,35 +48,35 @@ def pull_guest(
     Raises `GuestError`: the reference is malformed, there is no such artifact, the registry refuses or can't be
     reached, the artifact is no guest, or its bytes aren't those of the digest.
     """
-    known = _parsed(reference, require_digest)
+    reference = _parsed(reference, require_digest)
     folder = Path(cache) if cache is not None else default_cache()
-    if known.digest is not None:
-        kept = _kept(folder, known.digest, known)
+    if reference.digest is not None:
+        kept = _kept(folder, reference.digest, reference)
         if kept is not None:
             return kept
-    repository = Repository(known, plain_http=plain_http)
+    repository = Repository(reference, plain_http=plain_http)
     manifest = repository.manifest()
     digest = digest_of(manifest)
-    if known.digest is None:
-        logger.info("%s is %s", known, known.with_digest(digest))
-        kept = _kept(folder, digest, known)
+    if reference.digest is None:
+        logger.info("%s is %s", reference, reference.with_digest(digest))
+        kept = _kept(folder, digest, reference)
         if kept is not None:
             return kept
-    guest = _artifact(known, manifest).guest
+    guest = _artifact(reference, manifest).guest
     if guest.size > LARGEST_GUEST:
-        raise GuestError(f"{known} can't be pulled: its guest has {guest.size} bytes, more than {LARGEST_GUEST}")
+        raise GuestError(f"{reference} can't be pulled: its guest has {guest.size} bytes, more than {LARGEST_GUEST}")
     place = _place(folder, digest)
     try:
         for each in (folder, place):
             each.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _require_own(folder, digest, known)
-        with _replaced(place / _file_name(known)) as file:
+        _require_own(folder, digest, reference)
+        with _new_file(place / _file_name(reference)) as file:
             repository.read_blob(guest.digest, guest.size, file)
-        with _replaced(place / _MANIFEST) as file:  # last: a folder with a manifest is complete
+        with _new_file(place / _MANIFEST) as file:  # last: a folder with a manifest is complete
             file.write(manifest)
     except OSError as error:
-        raise GuestError(f"{known} can't be kept in {folder}: {one_line(error)}") from error
-    return place / _file_name(known)
+        raise GuestError(f"{reference} can't be kept in {folder}: {one_line(error)}") from error
+    return place / _file_name(reference)
 
 
 def pull_files(
@@ -88,26 +88,26 @@ def pull_files(
 ) -> list[Path]:
     """Pull a guest and the files that were pushed with it into a new or empty folder; returns their paths, the guest's
     first. Raises `GuestError` as `pull_guest` does, and if the folder has files already."""
-    known = _parsed(reference, require_digest)
+    reference = _parsed(reference, require_digest)
     target = Path(folder)
-    repository = Repository(known, plain_http=plain_http)
+    repository = Repository(reference, plain_http=plain_http)
     manifest = repository.manifest()
-    artifact = _artifact(known, manifest)
-    paths = _paths(known, artifact)
+    artifact = _artifact(reference, manifest)
+    paths = _paths(reference, artifact)
     total = sum(layer.size for layer in paths.values())
     if total > LARGEST_FILES:
-        raise GuestError(f"{known} can't be pulled: its files have {total} bytes, more than {LARGEST_FILES}")
+        raise GuestError(f"{reference} can't be pulled: its files have {total} bytes, more than {LARGEST_FILES}")
     try:
         target.mkdir(parents=True, exist_ok=True)
         if any(target.iterdir()):
-            raise GuestError(f"{known} can't be pulled into {target}: the folder isn't empty")
+            raise GuestError(f"{reference} can't be pulled into {target}: the folder isn't empty")
         for path, layer in paths.items():
             (target / path).parent.mkdir(parents=True, exist_ok=True)
-            with _replaced(target / path) as file:
+            with _new_file(target / path) as file:
                 repository.read_blob(layer.digest, layer.size, file)
     except OSError as error:
-        raise GuestError(f"{known} can't be pulled into {target}: {one_line(error)}") from error
-    logger.info("%s is %s", known, known.with_digest(digest_of(manifest)))
+        raise GuestError(f"{reference} can't be pulled into {target}: {one_line(error)}") from error
+    logger.info("%s is %s", reference, reference.with_digest(digest_of(manifest)))
     return [target / path for path in paths]
 
 
@@ -137,10 +137,11 @@ _MANIFEST = "manifest.json"
 
 
 def _parsed(reference: str | Reference, require_digest: bool) -> Reference:
-    known = Reference.parse(reference) if isinstance(reference, str) else reference
-    if require_digest and known.digest is None:
-        raise GuestError(f"{known} has no digest, which is required: its tag may name another guest tomorrow")
-    return known
+    reference = Reference.parse(reference) if isinstance(reference, str) else reference
+    if require_digest and reference.digest is None:
+        advice = f"give oci://{reference.host}/{reference.name}@sha256:DIGEST, as wasi-nn push prints it"
+        raise GuestError(f"{reference} has no digest, which is required: {advice}")
+    return reference
 
 
 def _place(folder: Path, digest: str) -> Path:
@@ -161,7 +162,7 @@ def _artifact(reference: Reference, manifest: bytes) -> Artifact:
 
 
 def _paths(reference: Reference, artifact: Artifact) -> dict[PurePosixPath, Layer]:
-    """The layers with their paths below a folder. Layers without a title, which other tools add, have none."""
+    """The layers with their paths below a folder, without those that have no title: other tools add such layers."""
     titled = [artifact.guest, *(layer for layer in artifact.files if layer.title is not None)]
     paths: dict[PurePosixPath, Layer] = {}
     for layer in titled:
@@ -169,9 +170,8 @@ def _paths(reference: Reference, artifact: Artifact) -> dict[PurePosixPath, Laye
             path = file_path(_file_name(reference) if layer.title is None else layer.title)
         except ValueError as error:
             raise GuestError(f"{reference} can't be pulled: {error}") from error
-        clash = path in paths or any(path in other.parents or other in path.parents for other in paths)
-        if clash:
-            raise GuestError(f"{reference} can't be pulled: two of its files are named {path}")
+        if path in paths or any(path in other.parents or other in path.parents for other in paths):
+            raise GuestError(f"{reference} can't be pulled: {path} is the path of two of its files, or a folder of one")
         paths[path] = layer
     return paths
 
@@ -203,7 +203,7 @@ def _require_own(folder: Path, digest: str, reference: Reference) -> None:
 
 
 @contextmanager
-def _replaced(path: Path) -> Iterator[BinaryIO]:
+def _new_file(path: Path) -> Iterator[BinaryIO]:
     """A new file, which gets its name when it is complete."""
     descriptor, unfinished = tempfile.mkstemp(prefix=".pulled-", dir=path.parent)
     try:

@@ -38,7 +38,7 @@ def push_guest(
     """
     place = Reference.parse(reference) if isinstance(reference, str) else reference
     if place.digest is not None:
-        raise GuestError(f"{place} can't be pushed: a digest is the result, so the reference takes a tag")
+        raise GuestError(f"{place} can't be pushed: a push takes a tag, and gives the digest")
     wasm = guest_file.read(guest)
     title = f"{guest_file.name_of(guest).removesuffix('.wat').removesuffix('.wasm')}.wasm"
     try:
@@ -73,16 +73,14 @@ def files_of_graphs(path: str | os.PathLike[str], graphs: Mapping[str, Any]) -> 
         for model in paths if isinstance(paths, list | tuple) else [paths]:
             whole = folder / os.fspath(model)
             if not whole.resolve().is_relative_to(folder.resolve()):
-                raise GuestError(
-                    f"graph {name!r}: {model} isn't in the folder of {path}, so it can't be pushed with it"
-                )
+                raise GuestError(f"graph {name!r} can't be pushed: its model {model} isn't in the folder of {path}")
             members = sorted(whole.rglob("*")) if whole.is_dir() else [whole]
             found |= {str(member.relative_to(folder)): member for member in members if not member.is_dir()}
     return found
 
 
 def _config(name: str, wasm: bytes, layers: list[Layer]) -> dict[str, Any]:
-    """The configuration, which says for what the guest is made."""
+    """The configuration: the WASI that the guest is made for, and the interfaces of a component."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     created = datetime.fromtimestamp(int(epoch) if epoch.isdecimal() else 0, UTC)
     table = {

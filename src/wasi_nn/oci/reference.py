@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, replace
 
 from wasi_nn.arguments import shown
 from wasi_nn.errors import GuestError
+from wasi_nn.hosts import is_this_machine
 
 SCHEME = "oci://"
 """The beginning of every reference."""
@@ -27,8 +27,8 @@ _LONGEST = 1024  # characters
 
 @dataclass(frozen=True)
 class Reference:
-    """An artifact in a registry: `host`, with a port if it has one, and `name`. `digest` is that of its manifest; with
-    one, the tag says nothing."""
+    """An artifact in a registry: `host`, with a port if it has one, and `name`. `digest` is its manifest's: with
+    it, the tag has no effect."""
 
     host: str
     name: str
@@ -54,13 +54,9 @@ class Reference:
     @property
     def is_local(self) -> bool:
         """Whether the registry is on this machine, by its address or by the name localhost."""
-        host = re.sub(r":[0-9]+$", "", self.host).strip("[]")
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host.lower() == "localhost"
+        return is_this_machine(re.sub(r":[0-9]+$", "", self.host).strip("[]"))
 
 
 def is_reference(guest: object) -> bool:
-    """Whether a guest is named by a reference rather than by a path."""
+    """Whether a guest is named by a reference, not by a path."""
     return isinstance(guest, str) and guest.startswith(SCHEME)

@@ -20,11 +20,11 @@ LARGEST_MANIFEST = 4 * 2**20
 """Bytes: as much as registries have to take."""
 
 _CHUNK = 2**20
+_LONGEST_REASON = 500  # characters
 _NO_CREDENTIALS = "it takes credentials, as docker login or podman login keep them"
 _CREDENTIALS = {"DOCKER_CONFIG": "config.json", "XDG_RUNTIME_DIR": "containers/auth.json"}
 _ODD = (ValueError, KeyError, TypeError, AttributeError, IndexError)
 """What oras makes of odd answers of a registry, and of odd files of credentials."""
-_SCHEMES = {"basic": "basic", "bearer": "token"}
 
 
 def digest_of(content: bytes) -> str:
@@ -49,20 +49,23 @@ class Repository:
         oras.logger.logger.logger.setLevel(logging.CRITICAL)  # its lines repeat the errors that are raised here
         insecure = plain_http or reference.is_local
         self._address = f"{'http' if insecure else 'https'}://{reference.host}/v2/{reference.name}"
-        with self._told("reached"):
+        with self._guest_errors("reached"):
             self._client = _client(reference, insecure)
             place = f"{reference.host}/{reference.name}:{reference.tag}"
             self._client.auth.load_configs(oras.container.Container(place), _files_of_credentials())
 
     def manifest(self) -> bytes:
         """The manifest that the reference names, of at most `LARGEST_MANIFEST` bytes. A digest is checked."""
-        wanted = self._reference.digest
+        pinned = self._reference.digest
         from wasi_nn.oci import answers
 
-        address = f"{self._address}/manifests/{wanted or self._reference.tag}"
-        with self._told("pulled"), self._ask("GET", address, headers={"Accept": MANIFEST}, stream=True) as answer:
+        address = f"{self._address}/manifests/{pinned or self._reference.tag}"
+        with (
+            self._guest_errors("pulled"),
+            self._ask("GET", address, headers={"Accept": MANIFEST}, stream=True) as answer,
+        ):
             content = answers.read(answer, LARGEST_MANIFEST)
-        if wanted is not None and digest_of(content) != wanted:
+        if pinned is not None and digest_of(content) != pinned:
             raise self._failure("pulled", f"the registry sent another manifest, {digest_of(content)}")
         return content
 
@@ -70,7 +73,7 @@ class Repository:
         """Write a blob of a known digest and size, in bytes, into a file."""
         found, count = hashlib.sha256(), 0
         address = f"{self._address}/blobs/{digest}"
-        with self._told("pulled"), self._ask("GET", address, stream=True) as answer:
+        with self._guest_errors("pulled"), self._ask("GET", address, stream=True) as answer:
             for piece in answer.iter_content(_CHUNK):
                 count += len(piece)
                 if count > size:
@@ -86,7 +89,7 @@ class Repository:
     def write_blob(self, content: bytes) -> str:
         """Push a blob, unless the registry has it; returns its digest."""
         digest = digest_of(content)
-        with self._told("pushed"):
+        with self._guest_errors("pushed"):
             if self._answer("HEAD", f"{self._address}/blobs/{digest}").status_code == 200:
                 return digest
             with self._ask("POST", f"{self._address}/blobs/uploads/") as answer:
@@ -100,29 +103,29 @@ class Repository:
 
     def write_manifest(self, content: bytes) -> str:
         """Push a manifest under the reference's tag; returns its digest."""
-        with self._told("pushed"):
+        with self._guest_errors("pushed"):
             address = f"{self._address}/manifests/{self._reference.tag}"
             with self._ask("PUT", address, headers={"Content-Type": MANIFEST}, data=content):
                 return digest_of(content)
 
     @contextmanager
-    def _ask(self, method: str, address: str, **what: Any) -> Iterator[Any]:
+    def _ask(self, method: str, address: str, **request: Any) -> Iterator[Any]:
         """An answer of the registry that is no error."""
-        with self._answer(method, address, **what) as answer:
+        with self._answer(method, address, **request) as answer:
             if answer.status_code >= 300:
                 raise _Refused(_reason(answer))
             yield answer
 
-    def _answer(self, method: str, address: str, **what: Any) -> Any:
-        what["headers"] = dict(what.get("headers", {}))  # the client adds its credentials to it
+    def _answer(self, method: str, address: str, **request: Any) -> Any:
+        request["headers"] = dict(request.get("headers", {}))  # the client adds its credentials to it
         try:
-            return self._client.do_request(address, method, **what)
+            return self._client.do_request(address, method, **request)
         except AttributeError as error:  # a user and a password are asked for, and oras has none for this host
             raise _Refused(f"the registry asks for a user: {_NO_CREDENTIALS}") from error
 
     @contextmanager
-    def _told(self, done: str) -> Iterator[None]:
-        """Raise what goes wrong as a `GuestError`."""
+    def _guest_errors(self, done: str) -> Iterator[None]:
+        """Raise an error of the registry or of the connection as a `GuestError`; `done` is a verb, such as `pulled`."""
         import requests
         import urllib3
 
@@ -130,8 +133,19 @@ class Repository:
             yield
         except _Refused as error:
             raise self._failure(done, str(error)) from None
+        except requests.ConnectionError as error:
+            raise self._failure(done, self._why_unreached(error)) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, *_ODD, OSError) as error:
             raise self._failure(done, one_line(error)) from error
+
+    def _why_unreached(self, error: BaseException) -> str:
+        """Why there is no connection: the system's own words, where the layers above have kept them."""
+        below = getattr(error.args[0] if error.args else None, "reason", error)
+        cause = below.__cause__ if isinstance(below, BaseException) else None
+        reason = (isinstance(cause, OSError) and cause.strerror) or one_line(cause or error)
+        if "WRONG_VERSION_NUMBER" in str(error):
+            reason += f"; if {self._reference.host} is a registry without TLS: plain_http=True, --plain-http"
+        return reason
 
     def _failure(self, done: str, reason: str) -> GuestError:
         return GuestError(f"{self._reference} can't be {done}: {printable(reason)}")
@@ -157,9 +171,9 @@ def _client(reference: Reference, insecure: bool) -> Any:
                 self.session.mount(scheme, CarefulAdapter(reference.host, may_be_plain=insecure))
 
     client = Client("token")
-    asks = client.session.get(f"{client.prefix}://{reference.host}/v2/")
-    scheme = asks.headers.get("WWW-Authenticate", "bearer").split(" ")[0].lower()
-    return client if _SCHEMES.get(scheme) != "basic" else Client("basic")
+    answer = client.session.get(f"{client.prefix}://{reference.host}/v2/")
+    scheme = answer.headers.get("WWW-Authenticate", "Bearer").split(" ")[0].lower()
+    return Client("basic") if scheme == "basic" else client
 
 
 def _files_of_credentials() -> list[str]:
@@ -175,10 +189,10 @@ def _files_of_credentials() -> list[str]:
 def _reason(answer: Any) -> str:
     """Why a registry refuses, in its own words where it has some."""
     try:
-        told = "; ".join(error.get("message") or error["code"] for error in answer.json()["errors"])
+        words = "; ".join(error.get("message") or error["code"] for error in answer.json()["errors"])
     except (ValueError, KeyError, TypeError, AttributeError):
-        told = ""
+        words = ""
     status = f"the registry answers {answer.status_code} {answer.reason}"
     if answer.status_code in (401, 403):
-        told = told or _NO_CREDENTIALS
-    return f"{status}: {told[:500]}" if told else status
+        words = words or _NO_CREDENTIALS
+    return f"{status}: {words[:_LONGEST_REASON]}" if words else status

@@ -1,4 +1,4 @@
-"""The folder in which the package keeps what it can make or get again."""
+"""Folders of caches: files that the package can make or get again."""
 
 from __future__ import annotations
 

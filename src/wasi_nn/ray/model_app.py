@@ -22,10 +22,10 @@ from wasi_nn.serving.failures import ServingError
 from wasi_nn.serving.front import Front
 from wasi_nn.serving.guests.model_registry import ModelRegistry
 from wasi_nn.serving.http.door import Door
-from wasi_nn.serving.metrics import Metrics
+from wasi_nn.serving.observing.metrics import Metrics
+from wasi_nn.serving.observing.request_log import RequestLog
 from wasi_nn.serving.oip.rest import RestEndpoints
 from wasi_nn.serving.request_bytes import RequestBytes
-from wasi_nn.serving.request_log import RequestLog
 from wasi_nn.serving.service import InferenceService
 
 if TYPE_CHECKING:

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from wasi_nn.serving.access import Tokens
+from wasi_nn.serving.computing.long_calls import LongCalls
 from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.long_calls import LongCalls
-from wasi_nn.serving.metrics import Metrics
-from wasi_nn.serving.observers import RequestObserver
+from wasi_nn.serving.observing.metrics import Metrics
+from wasi_nn.serving.observing.observers import RequestObserver
+from wasi_nn.serving.observing.request_log import FinishedRequest, RequestLog
+from wasi_nn.serving.observing.request_traces import RequestTraces
+from wasi_nn.serving.observing.timeline import follow
 from wasi_nn.serving.request_bytes import RequestBytes
-from wasi_nn.serving.request_log import FinishedRequest, RequestLog
-from wasi_nn.serving.request_traces import RequestTraces
 from wasi_nn.serving.service import InferenceService
-from wasi_nn.serving.timeline import follow
 
 
 @dataclass(frozen=True)

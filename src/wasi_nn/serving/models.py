@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from wasi_nn.errors import WasiNNError, nearest, one_line, shortened
 from wasi_nn.graph.graph import Graph
-from wasi_nn.serving.batching import Batching, require_batchable
+from wasi_nn.serving.computing.batching import Batching, require_batchable
+from wasi_nn.serving.computing.served_graph import ServedGraph
+from wasi_nn.serving.computing.thread_calls import in_thread
 from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.served_graph import ServedGraph
-from wasi_nn.serving.statistics import ModelStatistics
-from wasi_nn.serving.thread_calls import in_thread
+from wasi_nn.serving.observing.statistics import ModelStatistics
 
 if TYPE_CHECKING:
     from wasi_nn.loading.named_graph import NamedGraph

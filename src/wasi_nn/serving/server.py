@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -17,15 +18,19 @@ import uvicorn
 from starlette.routing import Router
 
 from wasi_nn.errors import ErrorCode, NNError, WasiNNError, one_line, printable
+from wasi_nn.hosts import is_this_machine
 from wasi_nn.process.files import read_regular
 from wasi_nn.serving.access import Tokens
 from wasi_nn.serving.front import Front
 from wasi_nn.serving.http.connection import bounded_protocol
 from wasi_nn.serving.http.door import OPEN_PATHS, Door
-from wasi_nn.serving.http.origins import Origins, is_loopback
+from wasi_nn.serving.http.origins import Origins
 from wasi_nn.serving.http_guests.handlers import Handlers
-from wasi_nn.serving.metrics import Metrics
-from wasi_nn.serving.observers import RequestObserver
+from wasi_nn.serving.observing.metrics import Metrics
+from wasi_nn.serving.observing.observers import RequestObserver
+from wasi_nn.serving.observing.request_log import RequestLog
+from wasi_nn.serving.observing.request_traces import RequestTraces
+from wasi_nn.serving.observing.telemetry import spans
 from wasi_nn.serving.oip.grpc_service import GrpcService
 from wasi_nn.serving.oip.rest import RestEndpoints
 from wasi_nn.serving.openai.endpoints import OpenAIEndpoints
@@ -33,11 +38,8 @@ from wasi_nn.serving.openai.errors import error_content
 from wasi_nn.serving.page.activity import Activity
 from wasi_nn.serving.page.endpoints import PageEndpoints
 from wasi_nn.serving.request_bytes import RequestBytes
-from wasi_nn.serving.request_log import RequestLog
-from wasi_nn.serving.request_traces import RequestTraces
 from wasi_nn.serving.service import InferenceService
 from wasi_nn.serving.settings import ServingLimits
-from wasi_nn.serving.telemetry import spans
 
 if TYPE_CHECKING:
     from wasi_nn.loading.registry import Registry
@@ -95,6 +97,7 @@ class Server:
         self.handlers: Handlers | None = None
         """The guests that answer HTTP requests, while HTTP is served."""
         self._is_asked_to_end = asyncio.Event()
+        self._has_signals = False
         self._tasks: set[asyncio.Task[object]] = set()
 
     async def run(self, started: Callable[[dict[str, str]], object] = lambda addresses: None) -> None:
@@ -140,7 +143,7 @@ class Server:
         process at once."""
         self._is_asked_to_end.set()
         for number in (signal.SIGTERM, signal.SIGINT):
-            if asyncio.get_running_loop().remove_signal_handler(number):
+            if self._has_signals and asyncio.get_running_loop().remove_signal_handler(number):
                 signal.signal(number, signal.SIG_DFL)
 
     def reload(self) -> None:
@@ -171,6 +174,7 @@ class Server:
         try:
             for number, action in actions.items():
                 loop.add_signal_handler(number, action)
+            self._has_signals = True
         except (ValueError, RuntimeError):  # only the main thread may have handlers
             actions = {}
         try:
@@ -194,7 +198,7 @@ class Server:
         self.handlers = handlers = Handlers(front, self._registry)
         self.service.is_starting = True
         self._start(self._load_guests(handlers))
-        is_local, is_open = is_loopback(listeners[0].getsockname()[0]), settings.token_file is None
+        is_local, is_open = is_this_machine(listeners[0].getsockname()[0]), settings.token_file is None
         open_paths = [*OPEN_PATHS]
         if activity is not None:
             activity.texts, activity.guests = language.texts, handlers
@@ -282,7 +286,9 @@ class Server:
                 credentials = grpc.ssl_server_credentials([(key, certificate)])
                 chosen = server.add_secure_port(f"{host}:{port}", credentials)
         except (RuntimeError, OSError) as error:
-            message = f"gRPC can't listen on {host}:{port}: {one_line(error)}"
+            reason = one_line(error).partition("; set GRPC_VERBOSITY")[0]  # gRPC tells no more than that it can't bind
+            hint = f"; {_OTHER_PORT}" if isinstance(error, RuntimeError) else ""
+            message = f"gRPC can't listen on {host}:{port}: {reason}{hint}"
             raise NNError(ErrorCode.INVALID_ARGUMENT, message) from error
         await server.start()
         self.addresses["grpc"] = f"{'grpcs' if settings.tls else 'grpc'}://{host}:{chosen}"
@@ -299,6 +305,9 @@ class _Uvicorn(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+_OTHER_PORT = "choose another port by --http-port, --grpc-port or --guests-port"
 
 
 def _listeners(host: str, ports: Sequence[int]) -> list[socket.socket]:
@@ -325,7 +334,9 @@ def _listener(host: str, port: int) -> socket.socket:
     except OSError as error:
         if listener is not None:
             listener.close()
-        message = f"HTTP can't listen on {host}:{port}: {one_line(error)}"
+        reason = error.strerror or one_line(error)
+        hint = f"; {_OTHER_PORT}" if error.errno in (errno.EADDRINUSE, errno.EACCES) else ""
+        message = f"HTTP can't listen on {host}:{port}: {reason}{hint}"
         raise NNError(ErrorCode.INVALID_ARGUMENT, message) from error
     listener.setblocking(False)
     return listener

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wasi_nn.serving.batches import BatchComputes
-from wasi_nn.serving.compute_queue import ComputeQueue
-from wasi_nn.serving.computes import Computes, SingleComputes
-from wasi_nn.serving.executions import Execution
+from wasi_nn.serving.computing.batches import BatchComputes
+from wasi_nn.serving.computing.compute_queue import ComputeQueue
+from wasi_nn.serving.computing.computes import Computes, SingleComputes
+from wasi_nn.serving.computing.executions import Execution
 from wasi_nn.serving.guests.model_registry import ModelRegistry
 from wasi_nn.serving.models import VERSION, Model, Models
+from wasi_nn.serving.observing.timeline import note_stage, stage
 from wasi_nn.serving.request import InferenceRequest, InferenceResult
 from wasi_nn.serving.settings import ServingLimits
-from wasi_nn.serving.timeline import note_stage, stage
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph
     from wasi_nn.loading.registry import Registry
-    from wasi_nn.serving.served_graph import ServedGraph
+    from wasi_nn.serving.computing.served_graph import ServedGraph
 
 
 class InferenceService:
@@ -43,26 +44,36 @@ class InferenceService:
         return not self.is_draining and not self.is_starting and self.models.are_ready
 
     def until(self, seconds: float | None) -> float:
-        """The end of a request that begins now, on the clock of the event loop; `seconds` is the time that the client
+        """The end of a request that begins now, on the clock of `time.monotonic`; `seconds` is the time that the client
         gives it, None for the server's own limit."""
         longest = self.limits.request_time
-        return asyncio.get_running_loop().time() + (longest if seconds is None else min(seconds, longest))
+        return time.monotonic() + (longest if seconds is None else min(seconds, longest))
+
+    @contextmanager
+    def reading(self, name: str, version: str) -> Iterator[None]:
+        """A block that reads a request to a model. One that is refused there counts as one of the model's that failed.
+        Raises `ServingError` if there is no such model."""
+        model, began = self.models.find(name, version), time.monotonic()
+        try:
+            yield
+        except BaseException:
+            model.statistics.failed(began, time.monotonic())
+            raise
 
     async def infer(self, request: InferenceRequest) -> InferenceResult:
         """Compute what a request asks for. Cancelling the call ends it, also while it waits. Raises `ServingError`."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = time.monotonic()
         model = self.models.find(request.model, request.version)
         try:
             with stage("load"):
                 served = await self.models.served(model, request.until)
-            asked = loop.time()
+            asked = time.monotonic()
             with served.in_use():
                 computed = await self._computes(model, served).compute(request)
         except BaseException:
-            model.statistics.failed(began, loop.time())
+            model.statistics.failed(began, time.monotonic())
             raise
-        ended = loop.time()
+        ended = time.monotonic()
         model.statistics.succeeded(began, ended, computed.execution)
         _note_stages(asked, computed.execution)
         seconds = computed.execution.seconds

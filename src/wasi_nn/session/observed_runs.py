@@ -1,4 +1,4 @@
-"""`ObservedRuns`: moments of a guest's run at which its session is told, for a session that records them."""
+"""`ObservedRuns`: the methods of a session that are called at moments of a guest's run, for a session that records."""
 
 from __future__ import annotations
 

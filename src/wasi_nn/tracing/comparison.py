@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wasi_nn.arguments import as_number
 from wasi_nn.types import dims_text, dtype_name
 
 if TYPE_CHECKING:
@@ -22,6 +24,18 @@ TOLERANCES = {
 
 _MAX_SHOWN = 80  # characters of a string
 _PART = 1 << 20  # elements that are compared at once: their f64 copies take 8 MiB each
+
+
+def tolerances_of(rtol: float | None, atol: float | None) -> Mapping[str, tuple[float, float]]:
+    """The relative and absolute tolerance of each element type; None: those of `TOLERANCES`. Raises `NNError` with
+    `invalid-argument` for a tolerance that is negative or infinite."""
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        if tolerance is not None:
+            as_number(name, tolerance, "a number from 0 on, or None", lambda value: 0 <= value < inf)
+    return {
+        kind: (default_rtol if rtol is None else rtol, default_atol if atol is None else atol)
+        for kind, (default_rtol, default_atol) in TOLERANCES.items()
+    }
 
 
 def difference(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from wasi_nn.graph.byte_strings import as_bytes, as_objects
 from wasi_nn.graph.guest_types import holds_texts
 from wasi_nn.session.session import Session
-from wasi_nn.tracing.comparison import TOLERANCES, difference
+from wasi_nn.tracing.comparison import difference
 from wasi_nn.tracing.recorded_arguments import TYPES, read_integer, read_objects, read_text
 from wasi_nn.tracing.recorded_tensors import array_of, content_of
 from wasi_nn.tracing.trace_file import TraceReader
@@ -29,14 +29,11 @@ NamedArrays = list[tuple[int | str, "Array"]]
 class Player:
     """Makes calls on a session. An error in the trace is a `BadTrace`, an error of a call is an `NNError`."""
 
-    def __init__(self, reader: TraceReader, session: Session, rtol: float | None, atol: float | None) -> None:
+    def __init__(self, reader: TraceReader, session: Session, tolerances: Mapping[str, tuple[float, float]]) -> None:
         self.outputs = 0
         self._reader = reader
         self._session = session
-        self._tolerances = {
-            kind: (default_rtol if rtol is None else rtol, default_atol if atol is None else atol)
-            for kind, (default_rtol, default_atol) in TOLERANCES.items()
-        }
+        self._tolerances = tolerances
         # From recorded handles to those of this session; to None if this session couldn't make the item.
         self._handles: dict[int, int | None] = {}
 

@@ -11,17 +11,17 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wasi_nn.arguments import as_number, require_function
+from wasi_nn.arguments import require_function
 from wasi_nn.errors import ErrorCode, NNError, printable
 from wasi_nn.graph.fitting import find
 from wasi_nn.loading.registry import registry_of
 from wasi_nn.session.session import Session
 from wasi_nn.tracing.call_recorder import CATEGORY, PHASE, RUN, STRINGS, as_nn_error, kind_of
+from wasi_nn.tracing.comparison import tolerances_of
 from wasi_nn.tracing.extension_replay import EXTENSION_CALLS, Comparison, ExtensionPlayer
 from wasi_nn.tracing.player import LeftOut, NamedArrays
 from wasi_nn.tracing.recorded_arguments import (
@@ -95,9 +95,7 @@ def replay(
     Raises `NNError`: `not-found` or `runtime-error` for files that can't be read, `unsupported-operation` for a trace
     without data, `invalid-argument` for a tolerance that is negative or infinite, or a malformed trace, with the line.
     """
-    for name, tolerance in (("rtol", rtol), ("atol", atol)):
-        if tolerance is not None:
-            as_number(name, tolerance, "a number from 0 on, or None", lambda value: 0 <= value < inf)
+    tolerances = tolerances_of(rtol, atol)
     if report is not None:
         require_function("report", report)
     differences = []
@@ -105,7 +103,7 @@ def replay(
     with (
         TraceReader(trace) as reader,
         closing(
-            _Runs(lambda: _Player(reader, Session(registry, allow_load=allow_load, rules=rules), rtol, atol))
+            _Runs(lambda: _Player(reader, Session(registry, allow_load=allow_load, rules=rules), tolerances))
         ) as runs,
     ):
         number = left_out = 0

@@ -13,13 +13,10 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from math import inf
 from typing import Any
 
-from wasi_nn.arguments import as_number
-from wasi_nn.errors import printable, shortened
-from wasi_nn.tracing.call_recorder import CATEGORY
-from wasi_nn.tracing.comparison import TOLERANCES, difference
+from wasi_nn.errors import counted, printable, shortened
+from wasi_nn.tracing.comparison import difference, tolerances_of
 from wasi_nn.tracing.recorded_tensors import NUMBERS, RecordedTensor, array_of, tensors_of
 from wasi_nn.tracing.tensor_order import relation
 from wasi_nn.tracing.trace_file import BadTrace, RecordedCall, TraceReader
@@ -37,8 +34,8 @@ _ENOUGH = 1e-5  # as a part of a number: summaries have six digits
 class CallDifference:
     """A call that differs.
 
-    first, second  its number in each trace. None: that trace has no such call
-    name           its name
+    first, second  the call's number in each trace. None: that trace has no such call
+    name           the call's name
     texts          a line for each difference
     """
 
@@ -66,7 +63,7 @@ class TraceComparison:
     differ         the number of these that differ
     differences    the first 1000 of them
     times          the time of all compared calls in each trace, in microseconds
-    compute_times  that of the computes among them
+    compute_times  the time of the computes among them, in microseconds
     with_data      whether the data of tensors was compared, which both traces must have
     notes          what else differs, such as the runtimes, a line each
     """
@@ -85,7 +82,7 @@ class TraceComparison:
         """The counts and the times in one line."""
         ratios = ((self.ratio, "in all calls"), (self.compute_ratio, "in computes"))
         times = ", ".join(f"{ratio:.3g} times {noun}" for ratio, noun in ratios if ratio is not None)
-        counts = f"{_counted(self.compared, 'call')} compared, {self.differ:,} different"
+        counts = f"{counted(self.compared, 'call')} compared, {self.differ:,} different"
         return f"{counts}; B's time is A's {times}" if times else counts
 
     @property
@@ -95,7 +92,7 @@ class TraceComparison:
 
     @property
     def compute_ratio(self) -> float | None:
-        """The same of the computes."""
+        """The time of the second trace's computes, as a multiple of the first one's; None without times."""
         return self.compute_times[1] / self.compute_times[0] if self.compute_times[0] else None
 
 
@@ -112,13 +109,7 @@ def compare_traces(
     Raises `NNError`: `not-found` or `runtime-error` for files that can't be read, `invalid-argument` for a wrong
     tolerance or a malformed trace.
     """
-    for name, tolerance in (("rtol", rtol), ("atol", atol)):
-        if tolerance is not None:
-            as_number(name, tolerance, "a number from 0 on, or None", lambda value: 0 <= value < inf)
-    tolerances = {
-        kind: (default_rtol if rtol is None else rtol, default_atol if atol is None else atol)
-        for kind, (default_rtol, default_atol) in TOLERANCES.items()
-    }
+    tolerances = tolerances_of(rtol, atol)
     with ExitStack() as files:
         readers = [files.enter_context(TraceReader(path, needs_data=False)) for path in (first, second)]
         return _Comparer(readers[0], readers[1], tolerances).compared()
@@ -143,7 +134,7 @@ class _Comparer:
         pending: tuple[dict[int, deque[_Numbered]], ...] = ({}, {})
         counts = [0, 0]
         kept = 0
-        sides = [iter(enumerate(_calls(reader), 1)) for reader in self._readers]
+        sides = [iter(enumerate(reader.calls(), 1)) for reader in self._readers]
         open_sides = {0, 1}
         while open_sides:
             for side in sorted(open_sides):
@@ -171,12 +162,12 @@ class _Comparer:
                     pending[side].setdefault(run, deque()).append(numbered)
                     kept += 1
                     if kept > _MOST_PENDING:
-                        raise BadTrace(f"of runs under way at once, one trace has {_MOST_PENDING} calls more")
+                        raise BadTrace(f"one trace is more than {_MOST_PENDING} calls ahead of the other in some run")
                 else:
                     self._missing(side, numbered)
         self._result.calls = (counts[0], counts[1])
         for (side, run), ((number, extra), count) in self._extra.items():
-            text = f"only {'AB'[side]} has it; {'BA'[side]} has {_counted(count, 'call')} fewer"
+            text = f"only {'AB'[side]} has it; {'BA'[side]} has {counted(count, 'call')} fewer"
             text = f"{text} in run {run}" if run > 1 else text
             self._add(number if side == 0 else None, number if side == 1 else None, extra.name, [text])
         return self._result
@@ -295,11 +286,6 @@ class _Comparer:
 _MOST_NOTES = 10
 
 
-def _calls(reader: TraceReader) -> Iterator[RecordedCall]:
-    """The calls of a trace. An error in a tensor says in which line it is."""
-    return (call for call in reader.calls_and_phases() if call.category == CATEGORY)
-
-
 def _summaries_differ(a: RecordedTensor, b: RecordedTensor) -> Iterator[str]:
     names = [name for name in (*NUMBERS, "nonfinite") if not _near(a.numbers.get(name), b.numbers.get(name))]
     for name in names:
@@ -366,8 +352,4 @@ _LONGEST = 200
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return shortened(text, _LONGEST)

@@ -202,7 +202,7 @@ class TraceReader:
             return
         if header.get("data") is not True:
             how = how_to_set("trace_data=True", "--trace-data")
-            message = f"{self._path} has no data to be replayed: record it with its data ({how})"
+            message = f"{self._path} has no data of tensors: record it with its data ({how})"
             raise NNError(ErrorCode.UNSUPPORTED_OPERATION, message)
         with _open(data_path(self._path)) as file:
             if os.fstat(file.fileno()).st_size:

@@ -138,5 +138,4 @@ def _traced(number: int | None, recorded: RecordedCall, own: tuple[float, float]
 
 
 def _cut(text: str) -> str:
-    text = printable(text)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return shortened(printable(text), _LONGEST)

@@ -85,7 +85,7 @@ FUNCTIONS = {
     "[method]incoming-body.stream": Function((borrow("incoming-body"),), Result(STREAM), types.read_body),
     "[static]incoming-body.finish": Function((own("incoming-body"),), own("future-trailers"), types.finish_incoming),
     "[method]future-trailers.subscribe": Function(
-        (borrow("future-trailers"),), STREAM, lambda running, _: running.streams.ready()
+        (borrow("future-trailers"),), STREAM, lambda running, _: running.streams.after(0)
     ),
     "[method]future-trailers.get": Function(
         (borrow("future-trailers"),), TRAILERS, lambda running, it: it.get(running)

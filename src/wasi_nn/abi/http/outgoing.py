@@ -1,4 +1,4 @@
-"""The objects behind the resources of a guest's own requests: what it puts together, and the answers that it gets.
+"""The objects behind the resources of a guest's own requests: the requests that it puts together, and their answers.
 
 The guest's `Sender` makes the requests, if the guest may make any. Bodies are streams of the engine, as those of the
 request that the guest answers.
@@ -28,7 +28,7 @@ _NAMES = {"HTTP": "http", "HTTPS": "https"}
 
 
 class HttpError(Exception):
-    """A request that gets no answer. `code` is a value of `error-code`, `reason` is for the operator."""
+    """A request that gets no answer. `code` is a value of `error-code`, for the guest; `reason` is for the operator."""
 
     def __init__(self, case: str, detail: Any = None, reason: str = "") -> None:
         super().__init__(reason or case)
@@ -37,7 +37,7 @@ class HttpError(Exception):
 
 @dataclass(frozen=True)
 class OutgoingHead:
-    """A request without its body. `times` are those of the guest, in seconds, by their names in `request-options`."""
+    """A request without its body. `times` are the guest's, in seconds, by their names in `request-options`."""
 
     method: str
     scheme: str
@@ -240,7 +240,7 @@ class FutureIncomingResponse:
         return Ok(Ok(IncomingResponse(self.sent, answer)))
 
     def close(self) -> None:
-        """Want no answer any more."""
+        """End the request, unless the guest has its answer."""
         if not self.is_taken:
             self.sent.close()
 
@@ -261,7 +261,7 @@ class IncomingResponse:
         return Ok(ResponseBody(self._sent))
 
     def close(self) -> None:
-        """Want no body, if it isn't taken."""
+        """End the request, unless the guest reads the body."""
         if not self._is_consumed:
             self._sent.close()
 
@@ -281,7 +281,7 @@ class ResponseBody:
         return Ok(self._sent.response_body())
 
     def close(self) -> None:
-        """Want no more of it."""
+        """End the request with the rest of its body."""
         self._sent.close()
 
 

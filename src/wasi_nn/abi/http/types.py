@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from wasi_nn.abi.call_boundary import GuestFault
@@ -45,8 +46,8 @@ class Streams(ABC):
         """An output stream to the log."""
 
     @abstractmethod
-    def ready(self) -> int:
-        """A pollable that is ready."""
+    def after(self, nanoseconds: int) -> int:
+        """A pollable that is ready after this time."""
 
 
 @dataclass
@@ -59,6 +60,8 @@ class Running:
     """The body that has the stream."""
     sender: Sender | None = None
     """Makes the guest's own requests; None: it may make none."""
+    until: float = inf
+    """The end of the guest's time, on the clock of `time.monotonic`."""
 
     def fields(self, items: Any = (), *, is_immutable: bool = False) -> Fields:
         """Fields that count as the guest's."""
@@ -173,7 +176,7 @@ class OutgoingBody:
         return Ok()
 
     def end(self, running: Running, tell: Callable[[Listener], None]) -> None:
-        """Note the end of the body, which is told once its answer is given."""
+        """Note the end of the body. `tell` is called with the listener: now, or once the guest has given the answer."""
         self._end = tell
         if self._is_sent:
             tell(running.exchange.listener)

@@ -6,7 +6,7 @@ The bytes are untrusted: every malformed message is a `ValueError`. Nothing is c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 MAX_MESSAGE = 1 << 31
 """The bytes that a protobuf message may have."""
@@ -73,6 +73,28 @@ class FieldReader:
     def last(self, message: memoryview, number: int) -> bytes:
         """The bytes of a field. Of several with its number, the last counts, as in protobuf."""
         return b"".join(deque(self.messages(message, number), 1))
+
+
+Paths = Mapping[str, Mapping[int, str]]
+"""For each kind of message, the fields that have further messages, and the kinds of these."""
+
+
+def nodes(reader: FieldReader, kind: str, message: memoryview, paths: Paths) -> Iterator[dict[int, memoryview]]:
+    """The messages of the kind `node` in a message, on all paths: the fields of each that are bytes and no path, the
+    last of each number. Raises `ValueError` as the reader does."""
+    todo = [(kind, message)]
+    while todo:
+        kind, message = todo.pop()
+        content: dict[int, memoryview] = {}
+        for number, value in reader.fields(message):
+            if isinstance(value, int):
+                continue
+            if number in paths[kind]:
+                todo.append((paths[kind][number], value))
+            else:
+                content[number] = value
+        if kind == "node":
+            yield content
 
 
 def varints(packed: memoryview) -> Iterator[int]:

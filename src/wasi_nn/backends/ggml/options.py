@@ -235,7 +235,7 @@ def from_guest(data: memoryview | bytes, policy: GuestPolicy, *, has_deadlines: 
             raise NNError(
                 ErrorCode.INVALID_ARGUMENT, f"option {name!r} of ggml can't be {shown}: it takes {_KNOWN[name].what}"
             )
-    policy.unknown_options.tell(values, _GUESTS_NAMES, OPERATOR_ONLY)
+    policy.unknown_options.log(values, _GUESTS_NAMES, OPERATOR_ONLY)
     if image is not None:
         check_given(image, policy)
         options[IMAGE] = image

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from wasi_nn.backends.ggml.gguf import is_gguf, read_header
+from wasi_nn.errors import counted
 
 _NAMES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K",
@@ -33,4 +34,4 @@ def header_texts(model: memoryview) -> dict[str, str] | None:
         return None
     header = read_header(model)
     texts = {key: str(value) for key, value in header.keys.items()}
-    return texts | {key: f"{length:,} element{'' if length == 1 else 's'}" for key, length in header.lengths.items()}
+    return texts | {key: counted(length, "element") for key, length in header.lengths.items()}

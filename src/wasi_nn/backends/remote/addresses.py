@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from wasi_nn.errors import ErrorCode, NNError, printable, shortened
+from wasi_nn.hosts import in_url, is_this_machine
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://")
 _MOST = 64  # servers of one model
@@ -39,15 +39,11 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether the server is on this machine."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_this_machine(self.host)
 
     def host_and_port(self, default: int) -> str:
         """The host and the port for a library."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port or default}"
+        return f"{in_url(self.host)}:{self.port or default}"
 
     def __str__(self) -> str:
         return self.text

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from wasi_nn.backends.formats.protobuf import FieldReader
+from wasi_nn.backends.formats.protobuf import FieldReader, Paths, nodes
 from wasi_nn.backends.tensorflow.model import is_graph_def, is_saved_model
 
 _MAX_FIELDS = 1_000_000
 _NODE_OP = 2
 
-# The fields of each message that lead to nodes.
-_PATHS_TO_NODES = {
+_PATHS_TO_NODES: Paths = {
     "saved model": {2: "meta graph"},
     "meta graph": {2: "graph"},
     "graph": {1: "node", 2: "library"},
@@ -31,16 +30,5 @@ def tensorflow_operators(model: memoryview) -> Counter[str] | None:
     kind = "saved model" if is_saved_model(model) else "graph" if is_graph_def(model) else None
     if kind is None:
         return None
-    reader, counts = FieldReader(_MAX_FIELDS), Counter[str]()
-    todo = [(kind, model)]
-    while todo:
-        kind, message = todo.pop()
-        paths = _PATHS_TO_NODES[kind]
-        for number, value in reader.fields(message):
-            if isinstance(value, int):
-                continue
-            if number in paths:
-                todo.append((paths[number], value))
-            elif kind == "node" and number == _NODE_OP:
-                counts[bytes(value).decode(errors="replace")] += 1
-    return counts
+    found = nodes(FieldReader(_MAX_FIELDS), kind, model, _PATHS_TO_NODES)
+    return Counter(bytes(node[_NODE_OP]).decode(errors="replace") for node in found if _NODE_OP in node)

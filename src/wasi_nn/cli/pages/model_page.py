@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from wasi_nn.cli.pages.page import write_page
-from wasi_nn.errors import printable
+from wasi_nn.errors import printable, shortened
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.tensor_info import TensorInfo
 from wasi_nn.loading.model_operators import ModelOperators
@@ -49,4 +49,4 @@ def _first(rows: list[Any], noun: str, notes: list[str]) -> list[Any]:
 
 
 def _text(text: str) -> str:
-    return printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
+    return printable(shortened(text, _LONGEST))

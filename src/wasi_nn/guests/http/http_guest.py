@@ -25,7 +25,7 @@ from wasi_nn.guests.extensions import require_allowed
 from wasi_nn.guests.http.outgoing.engine_exchanges import INSTANCES, OutgoingHelper
 from wasi_nn.guests.http.outgoing.outgoing import Outgoing
 from wasi_nn.guests.http.sandbox import Sandbox, opened
-from wasi_nn.guests.http.streams import StreamsHelper, send_stdout_to_stderr
+from wasi_nn.guests.http.streams import StreamsHelper, bound_sleep, send_stdout_to_stderr
 from wasi_nn.guests.store_limits import GuestStore, MemoryCounts
 from wasi_nn.session.policy import EXTENSIONS
 
@@ -74,6 +74,7 @@ class HttpGuest:
         self._linker = Linker(engine)
         self._linker.add_wasip2()
         send_stdout_to_stderr(self._linker, imports)
+        bound_sleep(self._linker, imports)
         add_http(self._linker, imports)
         self._functions = SharedFunctions(self._linker, imports)
 
@@ -82,7 +83,7 @@ class HttpGuest:
 
         Raises `GuestTrap` if it traps, also when it is stopped, and `GuestError` if it can't be run.
         """
-        session = sandbox.session
+        session, until = sandbox.session, sandbox.guard.run_until
         may_send = sandbox.http_out is not None and self._outgoing_helper is not None
         # The helper, which has no memory, is one instance more; the guest's linker is made already.
         own = 1 + (INSTANCES if may_send else 0)
@@ -94,7 +95,7 @@ class HttpGuest:
             wasi.set_in(store, http=may_send)
             try:
                 with self._functions.those_of(session), self._outgoing(store, exchange, sandbox, clock) as sender:
-                    self._run(store, exchange, sender)
+                    self._run(store, Running(exchange, self._helper.in_store(store), None, sender, until))
             except (Trap, WasmtimeError) as error:
                 if session.interruption is not None:
                     raise session.interruption from None
@@ -107,13 +108,13 @@ class HttpGuest:
     def _outgoing(
         self, store: GuestStore, exchange: Exchange, sandbox: Sandbox, clock: RunClock
     ) -> Iterator[Outgoing | None]:
-        """What makes the guest's own requests within a block, if it may make any."""
+        """A block in which the guest can make requests of its own; gives None if it may make none."""
         helper = self._outgoing_helper
         if sandbox.http_out is None or helper is None:
             yield None
             return
         most_head = exchange.field_bytes.most // 4  # the guest may hold several
-        outgoing = Outgoing(sandbox.http_out, lambda: helper.in_store(store), most_head, sandbox.told)
+        outgoing = Outgoing(sandbox.http_out, lambda: helper.in_store(store), most_head, sandbox.report)
 
         def stop(reason: str) -> None:
             clock.stop(reason)
@@ -125,8 +126,7 @@ class HttpGuest:
         finally:
             outgoing.close()
 
-    def _run(self, store: GuestStore, exchange: Exchange, sender: Outgoing | None) -> None:
-        running = Running(exchange, self._helper.in_store(store), sender=sender)
+    def _run(self, store: GuestStore, running: Running) -> None:
         caller.state, caller.resources = running, Resources(_MOST_RESOURCES)
         try:
             instance = store.instantiate(self._linker, self._component)
@@ -136,7 +136,7 @@ class HttpGuest:
             frame = Frame(context.value or 0, caller.resources)
             values = (ctypes.c_char * (2 * VALUE_SIZE))()
             at = ctypes.addressof(values)
-            _REQUEST.lower(frame, at, IncomingRequest(exchange.request))
+            _REQUEST.lower(frame, at, IncomingRequest(running.exchange.request))
             _OUTPARAM.lower(frame, at + VALUE_SIZE, ResponseOutparam())
             try:
                 require_success(_call(ctypes.addressof(function._func), context, at, 2, None, 0))

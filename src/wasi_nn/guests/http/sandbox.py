@@ -32,7 +32,7 @@ class Sandbox:
 
     The descriptors are ends of pipes for the bodies; `body` is None where the request has none. `stopped_by` gets the
     function that stops the guest, and at the end None. `http_out` says which requests the guest may make; None: none.
-    `told` hears of those that have ended.
+    `report` gets those that have ended.
     """
 
     arguments: RunArguments
@@ -44,7 +44,7 @@ class Sandbox:
     answer: int
     stopped_by: Callable[[Callable[[str], None] | None], None]
     http_out: HttpOut | None = None
-    told: Callable[[OutgoingFacts], None] = lambda _: None
+    report: Callable[[OutgoingFacts], None] = lambda _: None
 
 
 @contextmanager

@@ -1,25 +1,22 @@
 """The engine's streams for the bodies of a request and its answer.
 
 The engine gives a guest's store two streams of our choice: standard input and standard output. So these two are the
-bodies, as pipes. A component of a few instructions, which is instantiated beside the guest, asks the engine for them:
-the engine gives streams to components only.
+bodies, as pipes. A component of a few instructions (`helper_component`) asks the engine for them.
 """
 
 from __future__ import annotations
 
-import ctypes
+import time
 from collections.abc import Iterable
-from typing import Any
 
-from wasmtime import Engine, Store, Trap, WasmtimeError
-from wasmtime.component import Component, ExportIndex, Linker
+from wasmtime import Engine, Store
+from wasmtime.component import Linker
 
-from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component.typed_functions import define
-from wasi_nn.abi.component.values import VALUE_SIZE
+from wasi_nn.abi.component.values import U64
 from wasi_nn.abi.http.types import Running, Streams
 from wasi_nn.abi.http.vocabulary import STREAM
-from wasi_nn.abi.wasmtime_c_api import ADDRESS, SIZE, require_success, symbol
+from wasi_nn.guests.http.helper_component import HelperComponent, HelperFunctions, Signatures
 
 _HELPER = """
 (component
@@ -58,76 +55,52 @@ _HELPER = """
     (func (export "in") (result i32) (call $in))
     (func (export "out") (result i32) (call $out))
     (func (export "err") (result i32) (call $err))
-    (func (export "ready") (result i32) (call $wait (i64.const 0))))
+    (func (export "after") (param i64) (result i32) (call $wait (local.get 0))))
   (core instance $host
     (export "in" (func $in)) (export "out" (func $out)) (export "err" (func $err)) (export "wait" (func $wait)))
   (core instance $guest (instantiate $code (with "host" (instance $host))))
   (alias core export $guest "in" (core func $call-in))
   (alias core export $guest "out" (core func $call-out))
   (alias core export $guest "err" (core func $call-err))
-  (alias core export $guest "ready" (core func $call-ready))
+  (alias core export $guest "after" (core func $call-after))
   (func (export "request-body") (result (own $input)) (canon lift (core func $call-in)))
   (func (export "response-body") (result (own $output)) (canon lift (core func $call-out)))
   (func (export "errors") (result (own $output)) (canon lift (core func $call-err)))
-  (func (export "ready") (result (own $pollable)) (canon lift (core func $call-ready))))
+  (func (export "after") (param "when" u64) (result (own $pollable)) (canon lift (core func $call-after))))
 """
 
-_STDOUT = "wasi:cli/stdout@0.2."
-_PAYLOAD = 8  # bytes before the handle in a value
-
-_call = symbol("wasmtime_component_func_call", ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE, ADDRESS, SIZE)
+_STDOUT, _CLOCK = "wasi:cli/stdout@0.2.", "wasi:clocks/monotonic-clock@0.2."
+_SIGNATURES: Signatures = {"request-body": (), "response-body": (), "errors": (), "after": (U64,)}
 
 
 class StreamsHelper:
     """The component that asks for streams, compiled for an engine."""
 
     def __init__(self, engine: Engine) -> None:
-        self._component = Component(engine, _HELPER)
-        # A linker without the host's own functions: for guests, one of these takes the place of the engine's.
-        self._linker = Linker(engine)
-        self._linker.add_wasip2()
-        self._exports = {name: self._index(name) for name in ("request-body", "response-body", "errors", "ready")}
-
-    def _index(self, name: str) -> ExportIndex:
-        index = self._component.get_export_index(name)
-        assert index is not None  # it is in the text above
-        return index
+        self._helper = HelperComponent(engine, _HELPER, _SIGNATURES)
 
     def in_store(self, store: Store) -> EngineStreams:
         """The streams of a store, whose WASI is set."""
-        instance = self._linker.instantiate(store, self._component)
-        functions = {name: instance.get_func(store, index) for name, index in self._exports.items()}
-        return EngineStreams(store, functions)
+        return EngineStreams(self._helper.in_store(store))
 
 
 class EngineStreams(Streams):
     """The streams of a store."""
 
-    def __init__(self, store: Store, functions: dict[str, Any]) -> None:
-        self._context = ctypes.cast(store._context(), ADDRESS)
+    def __init__(self, functions: HelperFunctions) -> None:
         self._functions = functions
 
     def request_body(self) -> int:
-        return self._get("request-body")
+        return self._functions.call("request-body")
 
     def response_body(self) -> int:
-        return self._get("response-body")
+        return self._functions.call("response-body")
 
     def errors(self) -> int:
-        return self._get("errors")
+        return self._functions.call("errors")
 
-    def ready(self) -> int:
-        return self._get("ready")
-
-    def _get(self, name: str) -> int:
-        result = ctypes.create_string_buffer(VALUE_SIZE)
-        function = ctypes.addressof(self._functions[name]._func)
-        try:
-            require_success(_call(function, self._context, None, 0, ctypes.addressof(result), 1))
-        except (Trap, WasmtimeError) as error:  # the guest was stopped, and its end found the helper at work
-            text = str(error)
-            raise GuestFault(" ".join((text.partition("Caused by:")[2] or text).split())) from None
-        return ctypes.c_uint64.from_buffer(result, _PAYLOAD).value
+    def after(self, nanoseconds: int) -> int:
+        return self._functions.call("after", nanoseconds)
 
 
 def send_stdout_to_stderr(linker: Linker, imports: Iterable[str]) -> None:
@@ -143,3 +116,35 @@ def send_stdout_to_stderr(linker: Linker, imports: Iterable[str]) -> None:
 
 def _errors(running: Running) -> int:
     return running.streams.errors()
+
+
+def bound_sleep(linker: Linker, imports: Iterable[str]) -> None:
+    """Have a guest that sleeps wake at the end of its time at the latest. It is stopped then, as soon as it runs its
+    own code again: the engine can't stop one that sleeps."""
+    linker.allow_shadowing = True
+    with linker.root() as root:
+        for name in imports:
+            if name.startswith(_CLOCK):
+                with root.add_instance(name) as instance:
+                    define(instance, "now", (), U64, _now)
+                    define(instance, "resolution", (), U64, _resolution)
+                    define(instance, "subscribe-instant", (U64,), STREAM, _at)
+                    define(instance, "subscribe-duration", (U64,), STREAM, _after)
+    linker.allow_shadowing = False
+
+
+def _now(_: Running) -> int:
+    return time.monotonic_ns()
+
+
+def _resolution(_: Running) -> int:
+    return 1
+
+
+def _at(running: Running, instant: int) -> int:
+    return _after(running, max(0, instant - time.monotonic_ns()))
+
+
+def _after(running: Running, duration: int) -> int:
+    left = running.until - time.monotonic()
+    return running.streams.after(duration if duration < 1e9 * left else max(0, int(1e9 * left)))

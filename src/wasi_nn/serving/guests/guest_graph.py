@@ -22,6 +22,7 @@ from wasi_nn.process.threads import Call
 from wasi_nn.serving.guests.answers import checked_outputs
 from wasi_nn.serving.guests.kinds import directories_of
 from wasi_nn.serving.guests.request_queue import RequestQueue
+from wasi_nn.serving.observing.guest_stages import guest_stages
 from wasi_nn.session.guest_requests import Fault, GuestRequest
 from wasi_nn.types import dtype_named
 
@@ -92,7 +93,8 @@ class GuestGraph(Graph):
         """Have the guest answer one request in a fresh sandbox, on this thread. `began` gets the run before that."""
         guest = self.guest
         return self._host.answer_here(
-            self._compiled, guest.arguments, guest.environment, self._dirs, _taken_once(request), began
+            *(self._compiled, guest.arguments, guest.environment, self._dirs, _taken_once(request), began),
+            guest_stages(),
         )
 
     def runner(self) -> Runner:

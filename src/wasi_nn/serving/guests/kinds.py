@@ -1,11 +1,12 @@
 """What a guest of a file of graphs serves: what the operator says, or what its imports and exports show. And the
-directories that it has."""
+path and the directories that it has."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from urllib.parse import quote
 
 from wasi_nn.abi.component import bridge, reading
 from wasi_nn.abi.component.encoding import EXPORT, IMPORT
@@ -17,6 +18,7 @@ from wasi_nn.guests.directories import Directory
 from wasi_nn.loading.served_guest import ServedGuest, Serves
 
 _HTTP_HANDLER = re.compile(r"wasi:http/incoming-handler@0\.2\.")
+_PREFIX = "/guests/"
 _MODULES_IMPORTS = 2  # the number of a core module's section
 
 
@@ -35,6 +37,11 @@ def kind_of(guest: ServedGuest) -> Serves:
         f"{guest_file.name_of(guest.path)} neither imports wasi-nn:serving nor exports wasi:http/incoming-handler: "
         'say what it serves, serves = "model" or serves = "http"'
     )
+
+
+def mount_of(name: str, guest: ServedGuest) -> str:
+    """The path under which a guest that serves http answers."""
+    return guest.mount or f"{_PREFIX}{quote(name, safe='')}"
 
 
 def directories_of(guest: ServedGuest) -> dict[str, Directory]:

@@ -15,8 +15,8 @@ from starlette.responses import Response
 from wasi_nn.errors import one_line
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.http.origins import Origins
-from wasi_nn.serving.request_log import FinishedRequest, request_id
-from wasi_nn.serving.request_traces import TOLD_BY
+from wasi_nn.serving.observing.request_log import FinishedRequest, request_id
+from wasi_nn.serving.observing.request_traces import TOLD_BY
 from wasi_nn.serving.settings import how_to_raise
 
 if TYPE_CHECKING:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from wasi_nn.arguments import shown
 from wasi_nn.errors import shortened
+from wasi_nn.hosts import is_address
 from wasi_nn.serving.failures import Reason, ServingError
 
+_is_address = lru_cache(16)(is_address)  # each request has a name
 _PRIVATE = (".localhost", ".internal")  # ends of names that nobody can register
 
 
@@ -55,25 +56,8 @@ class Origins:
         return "." not in name or name.endswith(_PRIVATE) or name in self.names or _is_address(name)
 
 
-@lru_cache(16)  # each request has a name
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 def _without_port(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     name, _, port = host.rpartition(":")
     return name if port.isdecimal() and name else host
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches an IP address."""
-    try:
-        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-    except ValueError:
-        return False

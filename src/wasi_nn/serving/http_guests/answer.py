@@ -26,7 +26,7 @@ class GuestAnswer(Listener):
         self._changed = asyncio.Event()
         self.on_left: Callable[[], None] = lambda: None
         """Called when the guest reads no more of the request's body."""
-        self._quick_until = self._loop.time() + _QUICK
+        self._quick_until = time.monotonic() + _QUICK
         self.head: ResponseHead | None = None
         self.refusal: tuple[str, str] | None = None
         self.trailers: Sequence[Field] = ()
@@ -105,7 +105,7 @@ class GuestAnswer(Listener):
             if is_over:
                 return b""
             self._changed.clear()
-            if content is None:  # otherwise the guest has ended, which is told after all that it has done
+            if content is None:  # else the guest has closed the body, and `ended` follows
                 self._body.watch(self._readable)
             await self._changed.wait()
 

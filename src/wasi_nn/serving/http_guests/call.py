@@ -6,15 +6,16 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wasi_nn.abi.http.exchange import Exchange
 from wasi_nn.errors import one_line, printable
+from wasi_nn.serving.computing.thread_calls import call_in_thread
 from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.guest_stages import guest_stages, outgoing_stage
-from wasi_nn.serving.thread_calls import call_in_thread
-from wasi_nn.serving.timeline import detailed_timeline
+from wasi_nn.serving.observing.guest_stages import guest_stages, outgoing_stage
+from wasi_nn.serving.observing.timeline import detailed_timeline
 
 if TYPE_CHECKING:
     from wasi_nn.abi.http.exchange import RequestHead
@@ -82,14 +83,21 @@ class GuestCall:
         assert answer is not None  # each request has an answer
         try:
             self._handler.run(
-                self.exchange, self._output, body, answer, self._until, self.stopped_by, self._recorder, self._told
+                self.exchange,
+                self._output,
+                body,
+                answer,
+                self._until,
+                self.stopped_by,
+                self._recorder,
+                self._note_request,
             )
         finally:  # the guest has ended, and with it the engine's own copies
             os.close(answer)
             if body is not None:
                 os.close(body)
 
-    def _told(self, facts: OutgoingFacts) -> None:
+    def _note_request(self, facts: OutgoingFacts) -> None:
         """Note a request that the guest has made. Called on any thread."""
         self._handler.count_outgoing(facts)
         if self._timeline is not None:
@@ -97,9 +105,9 @@ class GuestCall:
         if facts.failure:
             self._failed_requests += 1
             if self._failed_requests <= _MOST_FAILED:
-                what = printable(f"{facts.method} {facts.place}"[:_LONGEST_PLACE])
+                asked = printable(f"{facts.method} {facts.place}"[:_LONGEST_PLACE])
                 failure = printable(facts.failure)
-                logger.warning("guest %r, request %s: its %s: %s", self._handler.name, self._id, what, failure)
+                logger.warning("guest %r, request %s: its %s: %s", self._handler.name, self._id, asked, failure)
 
     def stopped_by(self, stop: Callable[[str], None] | None) -> None:
         """Have `stop` stop the guest; None: nothing any more."""
@@ -157,7 +165,7 @@ class GuestCall:
         if failure is not None and not self._reason:
             logger.warning("guest %r, request %s: %s", self._handler.name, self._id, one_line(failure))
             if self.failure is None:
-                is_late = asyncio.get_running_loop().time() >= self._until  # then the guest's own clock was quicker
+                is_late = time.monotonic() >= self._until  # then the guest's own clock was quicker
                 self.failure = _late() if is_late else ServingError(Reason.FAILED, _FAILED)
         self.answer.ended()
         self._end()

@@ -20,7 +20,7 @@ from wasi_nn.serving.http.door import as_json
 from wasi_nn.serving.http_guests.call import GuestCall
 from wasi_nn.serving.http_guests.pipes import ReadingEnd, WritingEnd
 from wasi_nn.serving.http_guests.request_body import pass_body
-from wasi_nn.serving.timeline import stage
+from wasi_nn.serving.observing.timeline import stage
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send

@@ -14,7 +14,7 @@ from wasi_nn.guests.http.http_guest import HttpGuest
 from wasi_nn.guests.http.sandbox import Sandbox
 from wasi_nn.guests.output import Output
 from wasi_nn.limits.compute_guard import ComputeGuard, Turns as ComputeTurns
-from wasi_nn.serving.compute_queue import ComputeQueue, Turns
+from wasi_nn.serving.computing.compute_queue import ComputeQueue, Turns
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.guests.kinds import directories_of
 from wasi_nn.serving.http_guests.answer import CgiAnswer, GuestAnswer
@@ -82,13 +82,13 @@ class Handler:
             call.stop(ServingError(Reason.UNAVAILABLE, "the server is ending"))
 
     def new_answer(self, body: ReadingEnd) -> GuestAnswer:
-        """What hears of the guest's answer to one request, whose bytes come from a pipe."""
+        """The guest's answer to one request, whose body comes from a pipe."""
         if isinstance(self._guest, CgiGuest):
             return CgiAnswer(body, self._shared.header_bytes)
         return GuestAnswer(body)
 
     def new_output(self) -> Output:
-        """What keeps the text that the guest prints while it answers one request."""
+        """Keeps the text that the guest prints while it answers one request."""
         return Output(self.described.limits)
 
     def until(self, longest: float) -> float:
@@ -106,9 +106,9 @@ class Handler:
         until: float,
         stopped_by: Callable[[Callable[[str], None] | None], None],
         recorder: CallRecorder | None,
-        told: Callable[[OutgoingFacts], None],
+        report: Callable[[OutgoingFacts], None],
     ) -> None:
-        """Have the guest answer a request, in a fresh sandbox, on this thread. `recorder` gets its nn calls, and `told`
+        """Have the guest answer a request, in a fresh sandbox, on this thread. `recorder` gets its nn calls, `report`
         its requests over HTTP, each at its end. Raises as `HttpGuest.answer` does."""
         limits, shared = self.described.limits, self._shared
         guard = ComputeGuard(limits, shared.compute_turns)
@@ -126,6 +126,6 @@ class Handler:
             sandbox = Sandbox(
                 *(self._arguments, limits, session, guard, output, body, answer, stopped_by),
                 http_out=self.described.http_out,
-                told=told,
+                report=report,
             )
             self._guest.answer(exchange, sandbox)

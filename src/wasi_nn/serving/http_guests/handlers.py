@@ -6,69 +6,31 @@ import asyncio
 import logging
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
-from wasmtime import Module
 
 from wasi_nn.errors import GuestError, WasiNNError, one_line
-from wasi_nn.guests.compile_cache import CompileCache, default_directory
-from wasi_nn.guests.compiler import GuestCompiler
-from wasi_nn.guests.engine import new_engine
-from wasi_nn.guests.engine_start import start_wasi
-from wasi_nn.guests.http.cgi_guest import CgiGuest
-from wasi_nn.guests.http.http_guest import HttpGuest
-from wasi_nn.guests.http.outgoing.engine_exchanges import OutgoingHelper
-from wasi_nn.guests.http.streams import StreamsHelper
-from wasi_nn.guests.runs import Work
-from wasi_nn.guests.store_limits import MemoryCounts
 from wasi_nn.limits.compute_guard import Turns
 from wasi_nn.limits.limits import HostLimits
 from wasi_nn.limits.usage import Usage
 from wasi_nn.loading.served_guest import ServedGuest, Serves
-from wasi_nn.serving.compute_queue import ComputeQueue
+from wasi_nn.serving.computing.compute_queue import ComputeQueue
+from wasi_nn.serving.computing.thread_calls import in_thread
 from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.guests.kinds import kind_of
+from wasi_nn.serving.guests.kinds import kind_of, mount_of
+from wasi_nn.serving.http_guests.compiling import HttpGuests
 from wasi_nn.serving.http_guests.endpoint import Endpoint
 from wasi_nn.serving.http_guests.handler import Handler, Shared
-from wasi_nn.serving.thread_calls import in_thread
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
-    from wasmtime.component import Component
 
     from wasi_nn.loading.registry import Registry
     from wasi_nn.serving.front import Front
 
 logger = logging.getLogger("wasi_nn.serving")
 
-PREFIX = "/guests/"
-
 _CLOSE_TIME = 1.0  # seconds for guests to end when the server ends
-
-
-class _Compiler:
-    """Compiles guests for one engine: those that count fuel need another one."""
-
-    def __init__(self, *, fuel: bool) -> None:
-        start_wasi()
-        self.engine = new_engine(fuel=fuel)
-        self.counts = MemoryCounts()
-        self.helper = StreamsHelper(self.engine)
-        directory = default_directory() / "fuel" if fuel else default_directory()
-        self._compiler = GuestCompiler(self.engine, CompileCache(directory), self.counts, fuel=fuel)
-        self._outgoing_helper: OutgoingHelper | None = None
-
-    def outgoing_helper(self) -> OutgoingHelper:
-        """What guests need that make requests of their own."""
-        if self._outgoing_helper is None:
-            self._outgoing_helper = OutgoingHelper(self.engine)
-        return self._outgoing_helper
-
-    def compile(self, described: ServedGuest) -> Module | Component:
-        work: Work[Module | Component] = Work(described.limits)
-        work.begin(lambda: self._compiler.compile(described.path, described.limits, work))
-        return work.wait()
 
 
 class Handlers:
@@ -83,7 +45,7 @@ class Handlers:
         turns, usage = Turns(HostLimits(computes=limits.computes)), Usage(HostLimits())
         count = front.metrics.count_outgoing
         self._shared = Shared(registry, queue, turns, usage, limits.header_bytes, count)
-        self._compilers: dict[bool, _Compiler] = {}
+        self._guests = HttpGuests()
         self.handlers: dict[str, Handler] = {}
         """The guests that are compiled, by their names."""
         self._endpoints: dict[str, Endpoint] = {}
@@ -98,7 +60,7 @@ class Handlers:
         async with self._changing:
             served = {name: await in_thread(partial(_serves_http, it)) for name, it in self._registry.guests.items()}
             guests = {name: it for name, it in self._registry.guests.items() if served.get(name)}
-            mounts = sorted(((_mount_of(name, it), name) for name, it in guests.items()), key=lambda it: -len(it[0]))
+            mounts = sorted(((mount_of(name, it), name) for name, it in guests.items()), key=lambda it: -len(it[0]))
             self._mounts = {}
             for path, name in mounts:
                 self._mounts.setdefault(path, name)  # of two with one path, the first has it
@@ -108,7 +70,7 @@ class Handlers:
             for name, described in guests.items():
                 if name not in changed and name in self.handlers and self.handlers[name].described == described:
                     continue
-                prefix = _mount_of(name, described)
+                prefix = mount_of(name, described)
                 try:
                     if self._mounts[prefix] != name:
                         raise GuestError(f"its path {prefix} is that of guest {self._mounts[prefix]!r}")
@@ -144,21 +106,7 @@ class Handlers:
 
     def _handler(self, name: str, described: ServedGuest) -> Handler:
         """A guest, compiled. Raises `GuestError`."""
-        if described.reuse:
-            raise GuestError("it can't have reuse = true: each request of HTTP gets a sandbox of its own")
-        fuel = described.limits.fuel is not None
-        compiler = self._compilers.get(fuel) or self._compilers.setdefault(fuel, _Compiler(fuel=fuel))
-        compiled = compiler.compile(described)
-        file, engine, counts = described.path.name, compiler.engine, compiler.counts
-        guest: HttpGuest | CgiGuest
-        if not isinstance(compiled, Module):
-            outgoing = None if described.http_out is None else compiler.outgoing_helper()
-            guest = HttpGuest(file, compiled, engine, counts, compiler.helper, outgoing)
-        elif described.http_out is not None:
-            raise GuestError("it can't have http-out: only a component makes requests, by wasi:http/outgoing-handler")
-        else:
-            guest = CgiGuest(file, compiled, engine, counts)
-        return Handler(name, described, guest, self._shared)
+        return Handler(name, described, self._guests.compile(described), self._shared)
 
     async def on_own_port(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application of a port that has only guests: their pages are of another origin than the server's."""
@@ -174,11 +122,6 @@ class Handlers:
         if name not in self._endpoints:
             raise ServingError(Reason.UNAVAILABLE, f"guest {name!r} isn't ready: {self._reason(name)}", retry_after=10)
         await self._endpoints[name].answer(mount, scope, receive, send)
-
-
-def _mount_of(name: str, described: ServedGuest) -> str:
-    """The path under which a guest answers."""
-    return described.mount or f"{PREFIX}{quote(name, safe='')}"
 
 
 def _serves_http(guest: ServedGuest) -> bool:

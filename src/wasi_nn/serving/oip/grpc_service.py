@@ -15,15 +15,15 @@ from wasi_nn.errors import one_line
 from wasi_nn.oip.proto import open_inference_pb2 as messages
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.models import State
+from wasi_nn.serving.observing.request_log import FinishedRequest, request_id
+from wasi_nn.serving.observing.request_traces import TOLD_BY
+from wasi_nn.serving.observing.summaries import summaries
+from wasi_nn.serving.observing.timeline import stage
 from wasi_nn.serving.oip import models_view
 from wasi_nn.serving.oip.grpc_messages import MessageReader
 from wasi_nn.serving.oip.grpc_tensors import answer_takes_long, read_request, takes_long, write_response
 from wasi_nn.serving.oip.repository import require_no_changes
 from wasi_nn.serving.request import InferenceRequest
-from wasi_nn.serving.request_log import FinishedRequest, request_id
-from wasi_nn.serving.request_traces import TOLD_BY
-from wasi_nn.serving.summaries import summaries
-from wasi_nn.serving.timeline import stage
 
 if TYPE_CHECKING:
     from wasi_nn.serving.front import Front
@@ -154,9 +154,8 @@ class GrpcService:
 
     async def _infer(self, request: messages.ModelInferRequest, facts: FinishedRequest, context: Any) -> Any:
         facts.model, facts.is_work = request.model_name, True
-        self._service.models.find(request.model_name, request.model_version)  # before the tensors are read
         long_calls, until = self._front.long_calls, self._service.until(context.time_remaining())
-        with stage("parse") as parsing:
+        with self._service.reading(request.model_name, request.model_version), stage("parse") as parsing:
             reading = partial(read_request, request, self._service.limits)
             inputs, names, seconds = await long_calls.make(reading, until) if takes_long(request) else reading()
             parsing.tell(lambda: {"inputs": summaries(inputs)})

@@ -9,8 +9,8 @@ from wasi_nn.graph.datatypes import BYTES
 from wasi_nn.oip.contents import FIELDS, from_contents, into_contents
 from wasi_nn.oip.datatypes import datatype_of_output, decoded, encoded, name_for_message
 from wasi_nn.oip.proto import open_inference_pb2 as messages
+from wasi_nn.serving.computing.long_calls import LARGE_ARRAY, LARGE_JSON
 from wasi_nn.serving.failures import Reason, ServingError, invalid, with_serving_errors
-from wasi_nn.serving.long_calls import LARGE_ARRAY, LARGE_JSON
 from wasi_nn.serving.oip.parameters import require_known, require_no_repeated, seconds_of
 from wasi_nn.serving.request import InferenceResult, NamedArrays
 from wasi_nn.serving.settings import ServingLimits, how_to_raise

@@ -14,8 +14,8 @@ from wasi_nn.arguments import shown
 from wasi_nn.graph.byte_strings import as_bytes
 from wasi_nn.graph.datatypes import BYTES
 from wasi_nn.oip.datatypes import checked_shape, dtype_of, strings_array
+from wasi_nn.serving.computing.long_calls import PIECE, in_pieces
 from wasi_nn.serving.failures import Reason, ServingError, invalid
-from wasi_nn.serving.long_calls import PIECE, in_pieces
 from wasi_nn.types import dims_text
 
 if TYPE_CHECKING:

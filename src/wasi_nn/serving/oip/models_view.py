@@ -13,9 +13,9 @@ from wasi_nn.oip.datatypes import UNKNOWN, datatype_of, shape_of
 from wasi_nn.serving.models import VERSION, Model, Models, State
 
 if TYPE_CHECKING:
-    from wasi_nn.serving.batching import Batching
-    from wasi_nn.serving.served_graph import ServedGraph
-    from wasi_nn.serving.statistics import ModelStatistics, Times
+    from wasi_nn.serving.computing.batching import Batching
+    from wasi_nn.serving.computing.served_graph import ServedGraph
+    from wasi_nn.serving.observing.statistics import ModelStatistics, Times
 
 SERVER_NAME = "wasi-nn"
 

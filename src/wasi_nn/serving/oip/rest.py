@@ -12,12 +12,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from wasi_nn.arguments import shown
+from wasi_nn.serving.computing.long_calls import LARGE_JSON
 from wasi_nn.serving.failures import invalid
 from wasi_nn.serving.http.bodies import read_body
 from wasi_nn.serving.http.disconnects import while_connected
 from wasi_nn.serving.http.door import as_json, begin_work
-from wasi_nn.serving.long_calls import LARGE_JSON
 from wasi_nn.serving.models import State
+from wasi_nn.serving.observing.summaries import summaries
+from wasi_nn.serving.observing.timeline import stage
 from wasi_nn.serving.oip import models_view
 from wasi_nn.serving.oip.openapi import description
 from wasi_nn.serving.oip.repository import require_no_changes
@@ -29,14 +31,12 @@ from wasi_nn.serving.oip.rest_request import (
 )
 from wasi_nn.serving.oip.rest_response import JSON_SIZE, takes_long as answer_takes_long, write_response
 from wasi_nn.serving.request import InferenceRequest
-from wasi_nn.serving.summaries import summaries
-from wasi_nn.serving.timeline import stage
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from wasi_nn.serving.front import Front
-    from wasi_nn.serving.request_log import FinishedRequest
+    from wasi_nn.serving.observing.request_log import FinishedRequest
 
 
 class _ModelName(StringConvertor):
@@ -142,7 +142,7 @@ class RestEndpoints:
         self._service.models.find(name, version)  # before the body is read
         facts, limits = begin_work(request), self._service.limits
         with self._front.request_bytes.hold() as held:
-            with stage("body"):
+            with self._service.reading(name, version), stage("body"):
                 body = await read_body(request, limits, held)
             facts.bytes_in = len(body)
             answer = self._inferred(name, version, body, _json_size(request), facts)
@@ -155,7 +155,7 @@ class RestEndpoints:
         """The body and the headers of the answer to an inference request."""
         limits, long_calls = self._service.limits, self._front.long_calls
         until = self._service.until(None)
-        with stage("parse") as parsing:
+        with self._service.reading(name, version), stage("parse") as parsing:
             if request_takes_long(body, json_size):
                 reading = partial(read_request, body, json_size, limits, in_pieces=True)
                 wanted = await long_calls.make(reading, until)

@@ -12,8 +12,8 @@ from typing import Any
 from wasi_nn.arguments import shown
 from wasi_nn.errors import printable
 from wasi_nn.oip.datatypes import decoded, name_for_message
+from wasi_nn.serving.computing.long_calls import LARGE_JSON, read_json_text
 from wasi_nn.serving.failures import Reason, ServingError, invalid, with_serving_errors
-from wasi_nn.serving.long_calls import LARGE_JSON, read_json_text
 from wasi_nn.serving.oip.json_tensors import from_json
 from wasi_nn.serving.oip.parameters import flag_of, require_known, require_no_repeated, seconds_of
 from wasi_nn.serving.request import NamedArrays

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from wasi_nn.oip.datatypes import datatype_of_output, encoded
+from wasi_nn.serving.computing.long_calls import LARGE_ARRAY
 from wasi_nn.serving.failures import Reason, ServingError, with_serving_errors
-from wasi_nn.serving.long_calls import LARGE_ARRAY
 from wasi_nn.serving.oip.json_tensors import as_text, to_json
 from wasi_nn.serving.oip.rest_request import RestRequest
 from wasi_nn.serving.request import InferenceResult

@@ -13,11 +13,13 @@ import numpy as np
 from starlette.responses import Response
 from starlette.routing import Route
 
+from wasi_nn.serving.computing.long_calls import LARGE_JSON
+from wasi_nn.serving.computing.thread_calls import in_thread
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.http.bodies import read_body
 from wasi_nn.serving.http.disconnects import while_connected
 from wasi_nn.serving.http.door import as_json, begin_work
-from wasi_nn.serving.long_calls import LARGE_JSON
+from wasi_nn.serving.observing.timeline import note, stage
 from wasi_nn.serving.openai.answers import new_answer
 from wasi_nn.serving.openai.event_stream import EventStream
 from wasi_nn.serving.openai.parameters import CHAT, COMPLETION, Known, model_of, read_object, read_text_parameters
@@ -26,8 +28,6 @@ from wasi_nn.serving.request import InferenceRequest
 from wasi_nn.serving.settings import how_to_raise
 from wasi_nn.serving.texts.conventions import outcome_of_text, wish_for_embeddings, wish_for_text
 from wasi_nn.serving.texts.texts import Messages, TextRequest, Texts
-from wasi_nn.serving.thread_calls import in_thread
-from wasi_nn.serving.timeline import note, stage
 
 if TYPE_CHECKING:
     from starlette.requests import Request

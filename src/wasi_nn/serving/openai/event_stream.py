@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.http.disconnects import while_connected
 from wasi_nn.serving.http.door import STATUS
+from wasi_nn.serving.observing.timeline import stage
 from wasi_nn.serving.openai.answers import DONE, Answer, event
 from wasi_nn.serving.openai.errors import error_content
-from wasi_nn.serving.timeline import stage
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send

@@ -9,8 +9,8 @@ from typing import Any
 
 from wasi_nn.arguments import shown
 from wasi_nn.errors import nearest, printable
+from wasi_nn.serving.computing.long_calls import read_json_text
 from wasi_nn.serving.failures import Reason, ServingError
-from wasi_nn.serving.long_calls import read_json_text
 from wasi_nn.serving.openai.errors import WrongParameter, unsupported, wrong
 from wasi_nn.serving.settings import ServingLimits, how_to_raise
 

@@ -13,10 +13,10 @@ from wasi_nn.process.memory import resident_bytes
 from wasi_nn.serving.failures import Reason
 
 if TYPE_CHECKING:
-    from wasi_nn.serving.compute_queue import Turns
+    from wasi_nn.serving.computing.compute_queue import Turns
     from wasi_nn.serving.http_guests.handlers import Handlers
+    from wasi_nn.serving.observing.request_log import FinishedRequest
     from wasi_nn.serving.request_bytes import RequestBytes
-    from wasi_nn.serving.request_log import FinishedRequest
     from wasi_nn.serving.service import InferenceService
     from wasi_nn.serving.texts.texts import Texts
 

@@ -12,7 +12,7 @@ from wasi_nn.serving.texts.texts import is_language_model, operator_options
 
 if TYPE_CHECKING:
     from wasi_nn.serving.models import Model, Models
-    from wasi_nn.serving.request_log import FinishedRequest
+    from wasi_nn.serving.observing.request_log import FinishedRequest
     from wasi_nn.serving.service import InferenceService
 
 _MOST_MODELS = 500

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wasi_nn.errors import NNError, PromptTooLong, one_line
+from wasi_nn.serving.computing.served_graph import GuardedContext
+from wasi_nn.serving.computing.thread_calls import call_in_thread
 from wasi_nn.serving.failures import Reason, ServingError, of_compute
-from wasi_nn.serving.served_graph import GuardedContext
 from wasi_nn.serving.settings import how_to_raise
 from wasi_nn.serving.texts.stops import StopFilter
-from wasi_nn.serving.thread_calls import call_in_thread
 
 if TYPE_CHECKING:
     from wasi_nn.graph.graph import Graph

@@ -20,13 +20,13 @@ from wasi_nn.errors import NNError
 from wasi_nn.graph.graph import Graph
 from wasi_nn.loading.choose import choose
 from wasi_nn.process.files import mapped_file
-from wasi_nn.serving.compute_queue import ComputeQueue, Turns
+from wasi_nn.serving.computing.compute_queue import ComputeQueue, Turns
+from wasi_nn.serving.computing.thread_calls import in_thread
 from wasi_nn.serving.failures import Reason, ServingError, of_compute
+from wasi_nn.serving.observing.timeline import stage
 from wasi_nn.serving.texts.chat_template import ChatTemplate
 from wasi_nn.serving.texts.metrics import TextMetrics
 from wasi_nn.serving.texts.text import Text, Writing
-from wasi_nn.serving.thread_calls import in_thread
-from wasi_nn.serving.timeline import stage
 from wasi_nn.types import GraphEncoding, parse_enum
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from wasi_nn.loading.named_graph import NamedGraph
     from wasi_nn.loading.rules import LoadRules
+    from wasi_nn.serving.computing.served_graph import ServedGraph
     from wasi_nn.serving.models import Model, Models
-    from wasi_nn.serving.served_graph import ServedGraph
     from wasi_nn.serving.service import InferenceService
 
 _SLOTS = 4
@@ -134,14 +134,14 @@ class Texts:
     def _token_counter(self, name: str, began: float) -> Callable[[float], None]:
         last: list[float] = []
 
-        def told(at: float) -> None:
+        def count_token(at: float) -> None:
             if last:
                 self._metrics.between(name, at - last.pop())
             else:
                 self._metrics.first(name, at - began)
             last.append(at)
 
-        return told
+        return count_token
 
     def count(self, name: str, text: Text) -> None:
         """Count the tokens of a text that has been sent."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_nn.abi.http.outgoing import HttpError
 from wasi_nn.errors import one_line
-from wasi_nn.loading.http_out import is_public
+from wasi_nn.hosts import is_public
 from wasi_nn.process.threads import Call
 
 if TYPE_CHECKING:
@@ -26,12 +26,13 @@ _UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
 
 
 @contextmanager
-def errors(timeout: str) -> Iterator[None]:
-    """Turn errors of a connection into `HttpError`; `timeout` is the case for a time that is over."""
+def errors(timeout: str, seconds: float, key: str) -> Iterator[None]:
+    """Turn errors of a connection into `HttpError`. `timeout` is the case for a time of `seconds` that is over, `key`
+    the operator's setting of that time; the guest may have shortened it."""
     try:
         yield
-    except TimeoutError as error:
-        raise HttpError(timeout, reason=one_line(error)) from None
+    except TimeoutError:
+        raise HttpError(timeout, reason=f"it took longer than {seconds:g} s ({key} of http-out)") from None
     except ssl.SSLCertVerificationError as error:
         raise HttpError("TLS-certificate-error", reason=one_line(error)) from None
     except ssl.SSLError as error:
@@ -55,7 +56,7 @@ def connected(place: Place, ca_file: Path | None, seconds: float) -> http.client
     failure: HttpError | None = None
     for family, address in addresses:
         try:
-            with errors("connection-timeout"):
+            with errors("connection-timeout", seconds, "connect-time"):
                 opened = socket.socket(family, socket.SOCK_STREAM)
                 try:
                     opened.settimeout(_left(until))
@@ -76,7 +77,7 @@ def connected(place: Place, ca_file: Path | None, seconds: float) -> http.client
 def _left(until: float) -> float:
     left = until - time.monotonic()
     if left <= 0:
-        raise TimeoutError("the time to connect is over")
+        raise TimeoutError
     return left
 
 
@@ -138,7 +139,9 @@ def _addresses(place: Place, seconds: float) -> list[tuple[int, Any]]:
     after this time."""
     call = Call(partial(socket.getaddrinfo, place.host, place.port, type=socket.SOCK_STREAM))
     if not call.wait(seconds):
-        raise HttpError("DNS-timeout", reason=f"no address of {place.host} within {seconds:g} s")
+        raise HttpError(
+            "DNS-timeout", reason=f"no address of {place.host} within {seconds:g} s (connect-time of http-out)"
+        )
     try:
         found = call.result()
     except (OSError, UnicodeError) as error:

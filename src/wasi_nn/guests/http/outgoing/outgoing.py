@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wasi_nn.abi.http.outgoing import HttpError, IncomingHead, OutgoingHead, Sender, Sent
-from wasi_nn.guests.http.outgoing.inner import Inner
-from wasi_nn.guests.http.outgoing.passage import Passage
+from wasi_nn.guests.http.outgoing.engine_connection import EngineConnection
+from wasi_nn.guests.http.outgoing.relay import Relay
 from wasi_nn.process.threads import Call
 
 if TYPE_CHECKING:
@@ -37,19 +37,19 @@ class OutgoingFacts:
 
 
 class Outgoing(Sender):
-    """The requests of one guest. `exchanges` gives the engine's side of them once the first one begins; `told` hears of
-    each at its end, on another thread."""
+    """The requests of one guest. `exchanges` gives the engine's side of them once the first one begins; `report` gets
+    each at its end, on any thread. `most_head` is the most bytes of an answer's head."""
 
     def __init__(
         self,
         settings: HttpOut,
         exchanges: Callable[[], EngineExchanges],
         most_head: int,
-        told: Callable[[OutgoingFacts], None],
+        report: Callable[[OutgoingFacts], None],
     ) -> None:
         self.settings = settings
         self.most_head = most_head
-        self.told = told
+        self.report = report
         self._make_exchanges = exchanges
         self._exchanges: EngineExchanges | None = None
         self._lock = threading.Lock()
@@ -66,11 +66,12 @@ class Outgoing(Sender):
     def new(self, *, has_body: bool) -> Sent:
         with self._lock:
             if self._is_closed or len(self._open) >= self.settings.requests:
-                raise HttpError("connection-limit-reached")
+                most = self.settings.requests
+                raise HttpError("connection-limit-reached", reason=f"{most} requests at once (requests of http-out)")
         try:
             sent = SentRequest(self, has_body=has_body)
         except OSError:
-            raise HttpError("connection-limit-reached", reason="no files left") from None
+            raise HttpError("connection-limit-reached", reason="the process has no files left") from None
         with self._lock:
             self._open.add(sent)
             is_closed = self._is_closed
@@ -79,7 +80,7 @@ class Outgoing(Sender):
         return sent
 
     def forget(self, sent: SentRequest) -> None:
-        """Count a request no more, which has ended."""
+        """Count a request no more: it has ended."""
         with self._lock:
             self._open.discard(sent)
 
@@ -96,11 +97,11 @@ class SentRequest(Sent):
 
     def __init__(self, outgoing: Outgoing, *, has_body: bool) -> None:
         self._outgoing = outgoing
-        self._inner = Inner()
-        self._passage: Passage | None = None
-        self._number = outgoing.exchanges.send(self._inner.authority, self._inner.path, has_body=has_body)
+        self._engine = EngineConnection()
+        self._relay: Relay | None = None
+        self._number = outgoing.exchanges.send(self._engine.authority, self._engine.path, has_body=has_body)
         if not self._number:
-            self._inner.release()
+            self._engine.release()
             raise HttpError("connection-limit-reached", reason="the guest has made too many requests")
 
     def request_body(self) -> int:
@@ -118,38 +119,38 @@ class SentRequest(Sent):
         began = time.monotonic_ns()
         if found is None or head.method == "CONNECT":
             reason = "http-out doesn't list it" if found is None else "CONNECT asks for a tunnel"
-            self._tell(head, place, "HTTP-request-denied", reason, 0, 0, began)
+            self._report(head, place, "HTTP-request-denied", reason, 0, 0, began)
             raise HttpError("HTTP-request-denied")
 
-        def ended(passage: Passage) -> None:
+        def ended(relay: Relay) -> None:
             self._outgoing.forget(self)
-            answer = passage.answer
+            answer = relay.answer
             outcome = answer.code[0] if isinstance(answer, HttpError) else str(answer.status if answer else "")
-            self._tell(head, place, outcome, passage.failure, passage.bytes_out, passage.bytes_in, began)
+            self._report(head, place, outcome, relay.failure, relay.bytes_out, relay.bytes_in, began)
 
         settings, most_head = self._outgoing.settings, self._outgoing.most_head
-        self._passage = Passage(self._inner, head, found, settings, most_head, ended)
+        self._relay = Relay(self._engine, head, found, settings, most_head, ended)
         try:
-            Call(self._passage.run)
+            Call(self._relay.run)
         except RuntimeError:
-            self._passage = None
+            self._relay = None
             raise HttpError("connection-limit-reached", reason="no thread can be started") from None
 
-    def _tell(
+    def _report(
         self, head: OutgoingHead, place: str, outcome: str, failure: str, bytes_out: int, bytes_in: int, began: int
     ) -> None:
         facts = OutgoingFacts(head.method, place, outcome, failure, bytes_out, bytes_in, began, time.monotonic_ns())
         with suppress(RuntimeError):  # of an event loop that has ended
-            self._outgoing.told(facts)
+            self._outgoing.report(facts)
 
     def subscribe(self) -> int:
         return self._outgoing.exchanges.subscribe(self._number)
 
     def answer(self) -> IncomingHead | HttpError | None:
         state = self._outgoing.exchanges.look(self._number)
-        if not state or self._passage is None:
+        if not state or self._relay is None:
             return None
-        answer = self._passage.answer
+        answer = self._relay.answer
         if answer is None or (state != _HAS_ANSWER and not isinstance(answer, HttpError)):
             return HttpError("connection-terminated")
         return answer
@@ -158,8 +159,8 @@ class SentRequest(Sent):
         return self._outgoing.exchanges.response_body(self._number)
 
     def close(self) -> None:
-        if self._passage is None:
-            self._inner.release()
+        if self._relay is None:
+            self._engine.release()
             self._outgoing.forget(self)
         else:
-            self._passage.close()
+            self._relay.close()

@@ -1,0 +1,96 @@
+;; core-ext/state/size-first
+;;
+;; A buffer of the size that the call before told is enough, and no smaller one.
+;;
+;; Needs the graph sums.
+;;
+;; Prints:
+;;   load_by_name 0
+;;   state_get 7
+;;   state_get 7
+;;   same size 1
+;;   buffer eeeeeeeeeeeeeeee
+;;   state_get 0
+;;   same size 1
+;;   ends with 000020410000a041
+(module
+  (import "wasi_ephemeral_nn" "load_by_name" (func $load_by_name (param i32 i32 i32) (result i32)))
+  (import "wasi_nn_ext" "state_get" (func $state_get (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+
+  (global $name i32 (i32.const 0x800))
+  (data (i32.const 0x800) "sums")
+  (global $graph i32 (i32.const 0x60))
+  (data (i32.const 0x60) "\ee\ee\ee\ee")
+  (global $buffer i32 (i32.const 0x808))
+  (global $size i32 (i32.const 0x68))
+  (data (i32.const 0x68) "\ee\ee\ee\ee")
+  (global $written i32 (i32.const 0x70))
+  (data (i32.const 0x70) "\ee\ee\ee\ee")
+  (global $says.load_by_name i32 (i32.const 0x100))
+  (data (i32.const 0x100) "\0dload_by_name ")
+  (global $says.state_get i32 (i32.const 0x10e))
+  (data (i32.const 0x10e) "\0astate_get ")
+  (global $says.same-size i32 (i32.const 0x119))
+  (data (i32.const 0x119) "\0asame size ")
+  (global $says.buffer i32 (i32.const 0x124))
+  (data (i32.const 0x124) "\07buffer ")
+  (global $says.ends-with i32 (i32.const 0x12c))
+  (data (i32.const 0x12c) "\0aends with ")
+
+  (func (export "_start")
+    (memory.fill (i32.const 0x808) (i32.const 0xee) (i32.const 0x200))
+    (call $say (global.get $says.load_by_name)
+      (call $load_by_name (global.get $name) (i32.const 4) (global.get $graph)))
+    (call $say (global.get $says.state_get)
+      (call $state_get (i32.load (global.get $graph)) (global.get $buffer) (i32.const 0) (global.get $size)))
+    (call $say (global.get $says.state_get)
+      (call $state_get (i32.load (global.get $graph)) (global.get $buffer) (i32.sub (i32.load (global.get $size)) (i32.const 1)) (global.get $written)))
+    (call $say (global.get $says.same-size) (i32.eq (i32.load (global.get $size)) (i32.load (global.get $written))))
+    (call $show (global.get $says.buffer) (global.get $buffer) (i32.const 8))
+    (call $say (global.get $says.state_get)
+      (call $state_get (i32.load (global.get $graph)) (global.get $buffer) (i32.load (global.get $size)) (global.get $written)))
+    (call $say (global.get $says.same-size) (i32.eq (i32.load (global.get $size)) (i32.load (global.get $written))))
+    (call $show (global.get $says.ends-with) (i32.sub (i32.add (global.get $buffer) (i32.load (global.get $size))) (i32.const 8)) (i32.const 8)))
+
+  ;; Prints a label, which its length precedes, a space, a number, and the end of the line.
+  (func $say (param $label i32) (param $number i32)
+    (local $at i32)
+    (local.set $at (i32.const 63))
+    (i32.store8 (i32.const 63) (i32.const 10))
+    (loop $digits
+      (local.set $at (i32.sub (local.get $at) (i32.const 1)))
+      (i32.store8 (local.get $at) (i32.add (i32.const 48) (i32.rem_u (local.get $number) (i32.const 10))))
+      (br_if $digits (local.tee $number (i32.div_u (local.get $number) (i32.const 10)))))
+    (call $print (local.get $label) (local.get $at) (i32.sub (i32.const 64) (local.get $at))))
+
+  ;; Prints a label and a text, by a call each: a host may write the first part of a list only.
+  (func $print (param $label i32) (param $text i32) (param $size i32)
+    (call $write (i32.add (local.get $label) (i32.const 1)) (i32.load8_u (local.get $label)))
+    (call $write (local.get $text) (local.get $size)))
+
+  (func $write (param $from i32) (param $size i32)
+    (i32.store (i32.const 0) (local.get $from))
+    (i32.store (i32.const 4) (local.get $size))
+    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+
+  ;; Prints a label, and bytes in hexadecimal.
+  (func $show (param $label i32) (param $from i32) (param $size i32)
+    (local $to i32)
+    (local.set $to (i32.const 0x200))
+    (if (i32.eqz (local.get $size)) (then (i32.store8 (local.get $to) (i32.const 45))
+      (local.set $to (i32.add (local.get $to) (i32.const 1)))))
+    (loop $bytes
+      (if (local.get $size) (then
+        (i32.store8 (local.get $to) (call $digit (i32.shr_u (i32.load8_u (local.get $from)) (i32.const 4))))
+        (i32.store8 offset=1 (local.get $to) (call $digit (i32.and (i32.load8_u (local.get $from)) (i32.const 15))))
+        (local.set $to (i32.add (local.get $to) (i32.const 2)))
+        (local.set $from (i32.add (local.get $from) (i32.const 1)))
+        (local.set $size (i32.sub (local.get $size) (i32.const 1)))
+        (br $bytes))))
+    (i32.store8 (local.get $to) (i32.const 10))
+    (call $print (local.get $label) (i32.const 0x200) (i32.sub (local.get $to) (i32.const 0x1ff))))
+
+  (func $digit (param i32) (result i32)
+    (i32.add (local.get 0) (select (i32.const 48) (i32.const 87) (i32.lt_u (local.get 0) (i32.const 10))))))

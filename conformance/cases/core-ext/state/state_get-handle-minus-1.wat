@@ -1,0 +1,46 @@
+;; core-ext/state/state_get-handle-minus-1
+;;
+;; A number that isn't a graph's handle is an invalid argument.
+;;
+;; Prints:
+;;   state_get 1
+;;   written 4008636142
+(module
+  (import "wasi_nn_ext" "state_get" (func $state_get (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+
+  (global $buffer i32 (i32.const 0x800))
+  (global $written i32 (i32.const 0x60))
+  (data (i32.const 0x60) "\ee\ee\ee\ee")
+  (global $says.state_get i32 (i32.const 0x100))
+  (data (i32.const 0x100) "\0astate_get ")
+  (global $says.written i32 (i32.const 0x10b))
+  (data (i32.const 0x10b) "\08written ")
+
+  (func (export "_start")
+    (memory.fill (i32.const 0x800) (i32.const 0xee) (i32.const 0x10))
+    (call $say (global.get $says.state_get)
+      (call $state_get (i32.const 0xffffffff) (global.get $buffer) (i32.const 0x10) (global.get $written)))
+    (call $say (global.get $says.written) (i32.load (global.get $written))))
+
+  ;; Prints a label, which its length precedes, a space, a number, and the end of the line.
+  (func $say (param $label i32) (param $number i32)
+    (local $at i32)
+    (local.set $at (i32.const 63))
+    (i32.store8 (i32.const 63) (i32.const 10))
+    (loop $digits
+      (local.set $at (i32.sub (local.get $at) (i32.const 1)))
+      (i32.store8 (local.get $at) (i32.add (i32.const 48) (i32.rem_u (local.get $number) (i32.const 10))))
+      (br_if $digits (local.tee $number (i32.div_u (local.get $number) (i32.const 10)))))
+    (call $print (local.get $label) (local.get $at) (i32.sub (i32.const 64) (local.get $at))))
+
+  ;; Prints a label and a text, by a call each: a host may write the first part of a list only.
+  (func $print (param $label i32) (param $text i32) (param $size i32)
+    (call $write (i32.add (local.get $label) (i32.const 1)) (i32.load8_u (local.get $label)))
+    (call $write (local.get $text) (local.get $size)))
+
+  (func $write (param $from i32) (param $size i32)
+    (i32.store (i32.const 0) (local.get $from))
+    (i32.store (i32.const 4) (local.get $size))
+    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))
