@@ -119,3 +119,10 @@ def test_slow_steps_are_reported_on_a_terminal(level: int, monkeypatch: pytest.M
     report_steps()
     assert logger.level == level
     logger.setLevel(logging.NOTSET)  # also forgets which levels are on
+
+
+def test_a_name_that_the_output_can_not_have_is_escaped(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "wasi_nn", "new", "c", str(tmp_path / "n\xe9")]
+    process = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert b"n\\xe9 has a guest in C" in process.stdout

@@ -270,6 +270,14 @@ def test_a_call_more_and_calls_of_other_names(tmp_path: Path) -> None:
     assert str(other) == "call 3, set_input: A calls set_input, B calls compute; the calls after it aren't compared"
 
 
+def test_names_of_calls_are_shown_without_controls(wasi_nn: Command) -> None:
+    record("a.json")
+    record("b.json")
+    rewrite("b.json", lambda events: events[5].update(name="\x1b[31m\ud800"))
+    output = wasi_nn("trace", "b.json", "--compare", "a.json")[1]
+    assert r"call 3, \x1b[31m\ud800: A calls" in output
+
+
 def test_failures_and_runtimes(tmp_path: Path) -> None:
     a, b = (str(tmp_path / name) for name in ("a", "b"))
     record(a)

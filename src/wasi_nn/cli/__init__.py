@@ -9,6 +9,7 @@ runtimes), else the guest's own.
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -67,6 +68,8 @@ def command() -> NoReturn:
     from wasi_nn.process import ending
 
     os.environ.setdefault("WASMTIME_BACKTRACE_DETAILS", "1")  # a trap shows the lines of a guest's source
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names that its encoding lacks are shown escaped, as on stderr
+        sys.stdout.reconfigure(errors="backslashreplace")
     gc.disable()  # until `_import_for` has imported most modules, whose objects stay
     exit_code = main(own_process=True)
     ending.end()

@@ -203,7 +203,7 @@ class _Comparer:
     def _add(self, first: int | None, second: int | None, name: str, texts: list[str]) -> None:
         self._result.differ += 1
         if len(self._result.differences) < _MOST_DIFFERENCES:
-            found = CallDifference(first, second, shortened(name), tuple(printable(text) for text in texts))
+            found = CallDifference(first, second, printable(shortened(name)), tuple(printable(text) for text in texts))
             self._result.differences.append(found)
 
     def _arguments_differ(self, a: RecordedCall, b: RecordedCall) -> Iterator[str]:
