@@ -213,6 +213,14 @@ def test_the_page_of_guest_endpoints_has_every_function_datatype_and_key() -> No
     assert sizes == {name: getattr(GUEST_LIMITS, name) // 2**20 for name in changed}
 
 
+def test_no_page_leads_to_a_registry_of_packages() -> None:
+    for path in REPOSITORY.rglob("*.md"):
+        if not {"node_modules", "build", ".venv"} & set(path.relative_to(REPOSITORY).parts):
+            assert re.findall(r"https?://[\w.-]*\b(?:pypi|pythonhosted|npmjs|crates)\.\w+", path.read_text()) == [], (
+                path
+            )
+
+
 def test_the_files_of_tests_that_begin_first_are_there() -> None:
     tests = REPOSITORY / "tests"
     assert [name for name in LONGEST if not (tests / f"test_{name}.py").is_file()] == []
