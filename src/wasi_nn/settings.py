@@ -22,7 +22,7 @@ def how_to_set_option(name: str, value: Any) -> str:
     return how_to_set(f"options={{{name!r}: {value!r}}}", flag, f"options.{name} = {text}")
 
 
-def how_to_install(extra: str) -> str:
+def how_to_install_extra(extra: str) -> str:
     """How to install what an extra of the package needs."""
     return f"pip install 'wasi-nn[{extra}]'"
 
@@ -34,4 +34,4 @@ BY_PATH = "the operator can load it by its path, without a sha256"
 def how_to_run_by(encoding: str, runtime: str, extra: str) -> str:
     """How to run a model by another runtime, which this extra of the package installs."""
     how = how_to_set(f"runtime={runtime!r}", f"--runtime {encoding}={runtime}", f'runtime = "{runtime}"')
-    return f"run it by {runtime}: {how}; if that isn't installed, {how_to_install(extra)}"
+    return f"run it by {runtime}: {how}; if that isn't installed, {how_to_install_extra(extra)}"

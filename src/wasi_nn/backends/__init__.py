@@ -24,6 +24,7 @@ from wasi_nn.graph.outputs import EndedEarly as EndedEarly, NamedOutputs as Name
 from wasi_nn.graph.runner import ABSENT as ABSENT, RunFunction as RunFunction, Runner as Runner
 from wasi_nn.graph.tensor_info import TensorInfo as TensorInfo
 from wasi_nn.graph.variables import Variables as Variables
+from wasi_nn.settings import how_to_install_extra
 
 logger = logging.getLogger("wasi_nn")
 
@@ -124,7 +125,7 @@ def files_of(backend: Backend, file: Path) -> Sequence[Path]:
 
 def how_to_install(backend: Backend) -> str:
     """What a user does to install a backend's runtime."""
-    return f"pip install 'wasi-nn[{backend.extra}]'" if backend.extra else "install the package of that name"
+    return how_to_install_extra(backend.extra) if backend.extra else "install the package of that name"
 
 
 @contextmanager

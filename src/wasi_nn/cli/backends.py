@@ -84,6 +84,7 @@ def _row(backend: Backend, distributions: Mapping[str, Sequence[str]]) -> dict[s
 
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     from wasi_nn.cli.table import hanging, table, terminal_width
+    from wasi_nn.settings import how_to_install_extra
 
     width = terminal_width()
     cells = [("encoding", "runtime", "version", *TARGETS)]
@@ -93,7 +94,7 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     print(*table(cells, width=width), sep="\n")
     missing = {row["runtime"]: row["install"] for row in rows if row["install"]}
     if all(row["install"] for row in rows if row["devices"] != {"cpu": "remote"}):
-        print(hanging("no runtime is installed yet: pip install 'wasi-nn[onnx]' is a good first one", width))
+        print(hanging(f"no runtime is installed yet: {how_to_install_extra('onnx')} is a good first one", width))
     for runtime, install in missing.items():
         is_broken = install.startswith(_BROKEN)
         print(hanging(f"{runtime} {install}" if is_broken else f"{runtime} isn't installed: {install}", width))

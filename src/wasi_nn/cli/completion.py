@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from wasi_nn.cli import PROGRAM, UsageError
+from wasi_nn.settings import how_to_install_extra
 
 SHELLS = ("bash", "zsh", "fish")
 _EPILOG = """\
@@ -41,7 +42,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
 def main(options: argparse.Namespace) -> int:
     """Print the script; returns the exit code."""
     if find_spec("shtab") is None:
-        raise UsageError("shtab, which makes the script, isn't installed: pip install 'wasi-nn[completion]'")
+        raise UsageError(f"shtab, which makes the script, isn't installed: {how_to_install_extra('completion')}")
     import shtab
 
     from wasi_nn.cli import parser_of

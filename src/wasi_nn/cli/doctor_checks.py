@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from wasi_nn.cli.versions import DISTRIBUTIONS, ENGINE, TESTED, installed, least, numbers
+from wasi_nn.settings import how_to_install_extra
 
 OK, WARNING, FAILED, ABSENT = "ok", "warning", "failed", "absent"
 
@@ -168,7 +169,7 @@ def _runtime(runtime: str) -> Findings:
     name = next((name for name in names if installed(name)), names[0])
     version = installed(name)
     if version is None:
-        yield Finding(runtime, ABSENT, "not installed", f"pip install 'wasi-nn[{extra}]'")
+        yield Finding(runtime, ABSENT, "not installed", how_to_install_extra(extra))
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, model.removesuffix(".gz"))

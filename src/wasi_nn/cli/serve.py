@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from wasi_nn.cli import PROGRAM, UsageError, graph_options, json_output
 from wasi_nn.cli.limit_options import count, seconds, size
 from wasi_nn.cli.steps import report_steps
+from wasi_nn.settings import how_to_install_extra
 
 if TYPE_CHECKING:
     from wasi_nn.cli.parser import Parser
@@ -167,7 +168,7 @@ def _settings(options: argparse.Namespace) -> ServerSettings:
     """The settings that the options give. Raises `UsageError`."""
     missing = [module for module in _NEEDED if not _is_installed(module)]
     if missing:
-        raise UsageError(f"{missing[0]} isn't installed: pip install 'wasi-nn[serve]'")
+        raise UsageError(f"{missing[0]} isn't installed: {how_to_install_extra('serve')}")
     from wasi_nn.serving.server import ServerSettings
     from wasi_nn.serving.settings import ServingLimits
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from wasi_nn.errors import GuestError, one_line, printable
 from wasi_nn.oci.reference import Reference
-from wasi_nn.settings import how_to_install
+from wasi_nn.settings import how_to_install_extra
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 LARGEST_MANIFEST = 4 * 2**20
@@ -45,7 +45,7 @@ class Repository:
             import oras.logger
             import oras.provider
         except ModuleNotFoundError as error:
-            raise GuestError(f"{reference} needs the package {error.name}: {how_to_install('oci')}") from error
+            raise GuestError(f"{reference} needs the package {error.name}: {how_to_install_extra('oci')}") from error
         oras.logger.logger.logger.setLevel(logging.CRITICAL)  # its lines repeat the errors that are raised here
         insecure = plain_http or reference.is_local
         self._address = f"{'http' if insecure else 'https'}://{reference.host}/v2/{reference.name}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import wasi_nn
 from wasi_nn.errors import ErrorCode, NNError, one_line
 from wasi_nn.serving.observing.timeline import Timeline
+from wasi_nn.settings import how_to_install_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,7 +56,7 @@ def _provider() -> TracerProvider | None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
-        raise _no_telemetry(f"{error.name} isn't installed: pip install 'wasi-nn[otel]'") from error
+        raise _no_telemetry(f"{error.name} isn't installed: {how_to_install_extra('otel')}") from error
     if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return None
     name = os.environ.get("OTEL_SERVICE_NAME") or "wasi-nn"
@@ -64,7 +65,7 @@ def _provider() -> TracerProvider | None:
         exporter = _NAMES.get(word.strip(), word.strip())
         found = next(iter(entry_points(group=_EXPORTERS, name=exporter)), None)
         if found is None:
-            raise _no_telemetry(f"no exporter named {exporter!r} is installed: pip install 'wasi-nn[otel]'")
+            raise _no_telemetry(f"no exporter named {exporter!r} is installed: {how_to_install_extra('otel')}")
         try:
             provider.add_span_processor(BatchSpanProcessor(found.load()()))
         except Exception as error:
