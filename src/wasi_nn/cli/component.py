@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import FAILURE, PROGRAM, UsageError, graph_options
+from wasi_nn.cli import PROGRAM, UsageError, graph_options
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -69,20 +69,15 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Make the component; returns the exit code."""
-    import sys
     from pathlib import Path
 
     from wasi_nn.abi.wasm_binary import Malformed, module_exports, module_imports, producers_of
     from wasi_nn.cli import adapter
-    from wasi_nn.cli.sdk import NO_SDK, sdk_folders
+    from wasi_nn.cli.sdk import sdk_folders
     from wasi_nn.errors import GuestError
     from wasi_nn.guests import guest_file
 
-    folders = sdk_folders()
-    if folders is None:
-        print(f"{PROGRAM}: {NO_SDK}", file=sys.stderr)
-        return FAILURE
-    folder, _ = folders
+    folder, _ = sdk_folders()
     content, name = guest_file.read(options.guest), guest_file.name_of(options.guest)
     if guest_file.is_component(content):
         raise GuestError(f"{name} is a component already")

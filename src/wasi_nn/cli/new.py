@@ -50,7 +50,7 @@ def main(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from wasi_nn.cli.new_projects import PROJECTS
-    from wasi_nn.cli.sdk import NO_SDK, sdk_folders
+    from wasi_nn.cli.sdk import sdk_folders
     from wasi_nn.errors import nearest, one_line, printable
 
     if options.list:
@@ -68,9 +68,6 @@ def main(options: argparse.Namespace) -> int:
         known = f"there are {', '.join(PROJECTS)}{nearest(options.language, PROJECTS)}"
         raise UsageError(f"no project is in {language!r}: {known}")
     folders = sdk_folders()
-    if folders is None:
-        print(f"{PROGRAM}: {NO_SDK}", file=sys.stderr)
-        return FAILURE
     directory = Path(options.directory)
     shown = printable(options.directory)
     try:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from wasi_nn.cli import FAILURE, PROGRAM, json_output
-from wasi_nn.errors import nearest, printable
+from wasi_nn.errors import WasiNNError, nearest, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,11 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the path of the folder; returns the exit code."""
     import sys
 
-    folders = sdk_folders()
-    if folders is None:
-        print(f"{PROGRAM}: {NO_SDK}", file=sys.stderr)
-        return FAILURE
-    folder, languages = folders
+    folder, languages = sdk_folders()
     known = sorted(path.name for path in languages.iterdir() if path.is_dir())
     if arguments.language is None:
         if arguments.json:
@@ -82,11 +78,9 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-NO_SDK = "this installation has no SDK: install a wheel of wasi-nn"
-
-
-def sdk_folders() -> tuple[Path, Path] | None:
-    """The folder that `sdk` shows, and the one with the SDK of each language. None if the installation has neither."""
+def sdk_folders() -> tuple[Path, Path]:
+    """The folder that `sdk` shows, and the one with the SDK of each language. Raises `WasiNNError` if the installation
+    has neither."""
     from pathlib import Path
 
     import wasi_nn
@@ -97,4 +91,4 @@ def sdk_folders() -> tuple[Path, Path] | None:
     for folder, languages in ((installed, installed / "languages"), (checkout / "guests", checkout / "sdk")):
         if (languages / "c" / "include" / "wasi_nn.h").is_file():
             return folder, languages
-    return None
+    raise WasiNNError("this installation has no SDK: install a wheel of wasi-nn")
