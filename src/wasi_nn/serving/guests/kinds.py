@@ -9,9 +9,8 @@ from contextlib import suppress
 from urllib.parse import quote
 
 from wasi_nn.abi.component import bridge, reading
-from wasi_nn.abi.component.encoding import EXPORT, IMPORT
 from wasi_nn.abi.core import serving
-from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER, Malformed, WasmReader, sections
+from wasi_nn.abi.wasm_binary import Malformed, module_imports
 from wasi_nn.errors import GuestError
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.directories import Directory
@@ -19,7 +18,6 @@ from wasi_nn.loading.served_guest import ServedGuest, Serves
 
 _HTTP_HANDLER = re.compile(r"wasi:http/incoming-handler@0\.2\.")
 _PREFIX = "/guests/"
-_MODULES_IMPORTS = 2  # the number of a core module's section
 
 
 def kind_of(guest: ServedGuest) -> Serves:
@@ -52,37 +50,11 @@ def directories_of(guest: ServedGuest) -> dict[str, Directory]:
 def _imports_and_exports(wasm: bytes) -> Iterator[str]:
     """The names of a component's imports and exports, or of the modules from which a core module imports. A malformed
     part counts as far as it can be read."""
+    if guest_file.is_component(wasm):
+        imported, exported = reading.names_of(wasm)
+        yield from imported
+        yield from exported
+        return
     with suppress(Malformed):
-        if guest_file.is_component(wasm):
-            for number, body in sections(wasm, COMPONENT_HEADER):
-                if number == IMPORT:
-                    yield from (item.name for item in reading.imports(body))
-                elif number == EXPORT:
-                    yield from (item.name for item in reading.exports(body))
-            return
-        for number, body in sections(wasm, MODULE_HEADER):
-            if number == _MODULES_IMPORTS:
-                yield from _modules_of(WasmReader(body))
-
-
-def _modules_of(reader: WasmReader) -> Iterator[str]:
-    for _ in range(reader.u32()):
-        yield reader.name()
-        reader.name()
-        _skip_import_type(reader)
-
-
-def _skip_import_type(reader: WasmReader) -> None:
-    kind = reader.byte()
-    if kind == 0:  # a function: the index of its type
-        reader.u32()
-    elif kind in (1, 2):  # a table, with the type of its elements, or a memory: limits
-        if kind == 1:
-            reader.byte()
-        if reader.byte() & 1:
-            reader.u32()
-        reader.u32()
-    elif kind == 3:  # a global: its type, and whether it may change
-        reader.take(2)
-    else:
-        raise Malformed(f"it has an import of an unknown kind ({kind})")
+        for module, _ in module_imports(wasm):
+            yield module
