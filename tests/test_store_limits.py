@@ -58,6 +58,18 @@ def test_a_component_is_instantiated_when_the_kernel_is_done() -> None:
     assert linker.tries == 4
 
 
+def test_several_instances_of_a_store_are_tried_again() -> None:
+    engine = Engine()
+    guest = Component(engine, COMPONENT)
+    counts = MemoryCounts()
+    counts.add(guest, COMPONENT, 0)
+    store = new_store(engine, Limits(guest_memory=2 * 65536), guest, counts, extra_instances=1)
+    for _ in range(2):  # one beside the guest, and the guest
+        linker = BusyKernel(ComponentLinker(engine), 2)
+        assert store.instantiate(linker, guest)  # type: ignore[call-overload]
+        assert linker.tries == 3
+
+
 def test_a_kernel_that_stays_busy_is_told() -> None:
     engine = Engine()
     with pytest.raises(WasmtimeError, match=BUSY):

@@ -20,15 +20,17 @@ _BUSY, _TRIES = "cannot add seals to the memfd", 8
 
 
 class GuestStore(Store):
-    """A Store with limits, for one guest. It makes the guest's instance."""
+    """A Store with limits, for one guest. It makes the instances of the guest, and of what is beside it."""
 
     def __init__(self, engine: Engine, memory_size: int, instances: int, memories: int) -> None:
         super().__init__(engine)
         self._memory_size, self._instances, self._memories = memory_size, instances, memories
-        self._allow(1)
+        self._tries = 0
+        self._allow_a_try()
 
-    def _allow(self, tries: int) -> None:
-        """Set the limits for a number of tries: what a failed one has made counts to the end of the Store."""
+    def _allow_a_try(self) -> None:
+        """Raise the limits by those of one try: what a failed one has made counts to the end of the Store."""
+        self._tries = tries = self._tries + 1
         self.set_limits(
             self._memory_size,
             _MAX_TABLE_ELEMENTS,
@@ -44,19 +46,19 @@ class GuestStore(Store):
     def instantiate(self, linker: ComponentLinker, guest: Component) -> ComponentInstance: ...
 
     def instantiate(self, linker: Linker | ComponentLinker, guest: Module | Component) -> Instance | ComponentInstance:
-        """The guest's instance. Raises `Trap` and `WasmtimeError` as the linker does.
+        """An instance. Raises `Trap` and `WasmtimeError` as the linker does.
 
         The engine writes a guest's data to a file in memory once, and seals it. The kernel refuses the seal while some
         other work of its own, such as moving pages, still holds a page of the file. The engine doesn't ask again; this
         does, since the kernel waits for 0.15 s by itself before it refuses.
         """
-        for tries in range(1, _TRIES):
+        for _ in range(1, _TRIES):
             try:
                 return linker.instantiate(self, guest)  # type: ignore[arg-type]
             except WasmtimeError as error:
                 if str(error).strip() != _BUSY:  # all of it: a backtrace has words of the guest's own
                     raise
-            self._allow(tries + 1)
+            self._allow_a_try()
         return linker.instantiate(self, guest)  # type: ignore[arg-type]
 
 

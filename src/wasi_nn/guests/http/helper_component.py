@@ -7,17 +7,16 @@ import ctypes
 from collections.abc import Mapping
 from typing import Any
 
-from wasmtime import Engine, Store, Trap, WasmtimeError
+from wasmtime import Engine, Trap, WasmtimeError
 from wasmtime.component import Component, ExportIndex, Linker
 
 from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component.resources import Resources
-from wasi_nn.abi.component.values import VALUE_SIZE, Frame, ValueType
-from wasi_nn.abi.wasmtime_c_api import ADDRESS, SIZE, quick_symbol, require_success, symbol
+from wasi_nn.abi.component.values import VALUE_SIZE, ValueType
+from wasi_nn.guests.http.value_calls import call, frame_of
+from wasi_nn.guests.store_limits import GuestStore
 from wasi_nn.guests.wasi import define_wasip2
 
-_call = symbol("wasmtime_component_func_call", ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE, ADDRESS, SIZE)
-_delete = quick_symbol("wasmtime_component_val_delete", None, ADDRESS)
 _PAYLOAD = 8  # bytes before the content of a value
 
 Signatures = Mapping[str, tuple[ValueType, ...]]
@@ -40,9 +39,9 @@ class HelperComponent:
         assert index is not None  # it is in the helper's source
         return index
 
-    def in_store(self, store: Store) -> HelperFunctions:
+    def in_store(self, store: GuestStore) -> HelperFunctions:
         """The helper's functions in a store, whose WASI is set."""
-        instance = self._linker.instantiate(store, self._component)
+        instance = store.instantiate(self._linker, self._component)
         functions = {name: instance.get_func(store, index) for name, index in self._exports.items()}
         return HelperFunctions(store, functions, self._signatures)
 
@@ -50,9 +49,8 @@ class HelperComponent:
 class HelperFunctions:
     """The functions of a helper in a store. Called on the guest's thread only."""
 
-    def __init__(self, store: Store, functions: Mapping[str, Any], signatures: Signatures) -> None:
-        self._context = ctypes.cast(store._context(), ADDRESS)
-        self._frame = Frame(self._context.value or 0, Resources(0))
+    def __init__(self, store: GuestStore, functions: Mapping[str, Any], signatures: Signatures) -> None:
+        self._frame = frame_of(store, Resources(0))
         self._functions = functions
         self._signatures = signatures
 
@@ -62,20 +60,15 @@ class HelperFunctions:
         Raises `GuestFault` if the engine refuses: the guest was stopped meanwhile, or holds a stream that it had to
         drop.
         """
-        types = self._signatures[name]
-        values = (ctypes.c_char * (VALUE_SIZE * len(types)))()
-        at = ctypes.addressof(values)
         result = ctypes.create_string_buffer(VALUE_SIZE)
-        for place, (kind, value) in enumerate(zip(types, arguments, strict=True)):
-            kind.lower(self._frame, at + place * VALUE_SIZE, value)
-        function = ctypes.addressof(self._functions[name]._func)
         try:
-            results = ctypes.addressof(result)
-            require_success(_call(function, self._context, at, len(types), results, int(has_result)))
+            call(
+                self._functions[name],
+                self._frame,
+                *(self._signatures[name], arguments),
+                result=ctypes.addressof(result) if has_result else None,
+            )
         except (Trap, WasmtimeError) as error:
             text = str(error)
             raise GuestFault(" ".join((text.partition("Caused by:")[2] or text).split())) from None
-        finally:
-            for place in range(len(types)):
-                _delete(at + place * VALUE_SIZE)
         return ctypes.c_uint64.from_buffer(result, _PAYLOAD).value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,11 +12,9 @@ from wasmtime.component import Component, ComponentInstanceType, Linker
 from wasi_nn.abi.component import bridge
 from wasi_nn.abi.component.resources import Resources
 from wasi_nn.abi.component.typed_functions import caller
-from wasi_nn.abi.component.values import VALUE_SIZE, Frame
 from wasi_nn.abi.http.functions import add_http
 from wasi_nn.abi.http.types import IncomingRequest, ResponseOutparam, Running
 from wasi_nn.abi.http.vocabulary import own
-from wasi_nn.abi.wasmtime_c_api import ADDRESS, SIZE, quick_symbol, require_success, symbol
 from wasi_nn.errors import GuestError, GuestTrap
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.component_linking import SharedFunctions
@@ -26,6 +23,7 @@ from wasi_nn.guests.http.outgoing.engine_exchanges import INSTANCES, OutgoingHel
 from wasi_nn.guests.http.outgoing.outgoing import Outgoing
 from wasi_nn.guests.http.sandbox import Sandbox, opened
 from wasi_nn.guests.http.streams import StreamsHelper, bound_sleep, send_stdout_to_stderr
+from wasi_nn.guests.http.value_calls import call, frame_of
 from wasi_nn.guests.store_limits import GuestStore, MemoryCounts
 from wasi_nn.session.policy import EXTENSIONS
 
@@ -38,9 +36,7 @@ HANDLER = "wasi:http/incoming-handler@0.2."
 
 _MOST_RESOURCES = 1024  # that a guest holds of a request: fields, bodies and so on
 
-_call = symbol("wasmtime_component_func_call", ADDRESS, ADDRESS, ADDRESS, ADDRESS, SIZE, ADDRESS, SIZE)
-_delete = quick_symbol("wasmtime_component_val_delete", None, ADDRESS)
-_REQUEST, _OUTPARAM = own("incoming-request"), own("response-outparam")
+_HANDLE = own("incoming-request"), own("response-outparam")
 
 
 class HttpGuest:
@@ -132,17 +128,8 @@ class HttpGuest:
             instance = store.instantiate(self._linker, self._component)
             function = instance.get_func(store, self._handle)
             assert function is not None  # the component's type has it
-            context = ctypes.cast(store._context(), ADDRESS)
-            frame = Frame(context.value or 0, caller.resources)
-            values = (ctypes.c_char * (2 * VALUE_SIZE))()
-            at = ctypes.addressof(values)
-            _REQUEST.lower(frame, at, IncomingRequest(running.exchange.request))
-            _OUTPARAM.lower(frame, at + VALUE_SIZE, ResponseOutparam())
-            try:
-                require_success(_call(ctypes.addressof(function._func), context, at, 2, None, 0))
-            finally:
-                for place in range(2):  # the engine has copies
-                    _delete(at + place * VALUE_SIZE)
+            arguments = IncomingRequest(running.exchange.request), ResponseOutparam()
+            call(function, frame_of(store, caller.resources), _HANDLE, arguments)
         finally:
             caller.state = None
             del caller.resources

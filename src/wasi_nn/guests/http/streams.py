@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from wasmtime import Engine, Store
+from wasmtime import Engine
 from wasmtime.component import Linker
 
 from wasi_nn.abi.component.typed_functions import define
@@ -17,6 +17,7 @@ from wasi_nn.abi.component.values import U64
 from wasi_nn.abi.http.types import Running, Streams
 from wasi_nn.abi.http.vocabulary import STREAM
 from wasi_nn.guests.http.helper_component import HelperComponent, HelperFunctions, Signatures
+from wasi_nn.guests.store_limits import GuestStore
 
 _HELPER = """
 (component
@@ -79,7 +80,7 @@ class StreamsHelper:
     def __init__(self, engine: Engine) -> None:
         self._helper = HelperComponent(engine, _HELPER, _SIGNATURES)
 
-    def in_store(self, store: Store) -> EngineStreams:
+    def in_store(self, store: GuestStore) -> EngineStreams:
         """The streams of a store, whose WASI is set."""
         return EngineStreams(self._helper.in_store(store))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from wasmtime import Engine, Store
+from wasmtime import Engine
 
 from wasi_nn.abi.component import bridge
 from wasi_nn.abi.component.values import BOOL, TEXT, U32
 from wasi_nn.guests.http.helper_component import HelperComponent, HelperFunctions, Signatures
+from wasi_nn.guests.store_limits import GuestStore
 
 _SIGNATURES: Signatures = {
     "send": (TEXT, TEXT, BOOL),
@@ -29,7 +30,7 @@ class OutgoingHelper:
     def __init__(self, engine: Engine) -> None:
         self._helper = HelperComponent(engine, bridge.outgoing(), _SIGNATURES, http=True)
 
-    def in_store(self, store: Store) -> EngineExchanges:
+    def in_store(self, store: GuestStore) -> EngineExchanges:
         """The requests of a store, whose WASI and `wasi:http` are set."""
         return EngineExchanges(self._helper.in_store(store))
 
