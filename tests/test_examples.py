@@ -54,7 +54,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
 
 def client_of(module: ModuleType) -> Any:
     need("starlette", "'wasi-nn[serve]'")
-    need("httpx", "httpx")
+    need("httpx2", "httpx2")
     from starlette.testclient import TestClient
 
     return TestClient(module.app)

@@ -184,7 +184,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "docs/reference/tflite.md": ("tensorflow", "ai_edge_litert", "sklearn"),
     "docs/how-to/streaming.md": ("xllamacpp",),
     "docs/how-to/trace.md": ("openvino",),
-    "docs/how-to/web-service.md": ("starlette", "httpx"),
+    "docs/how-to/web-service.md": ("starlette", "httpx2"),
     "docs/tutorial/first-guest.md": ("ziglang",),
 }
 
