@@ -58,7 +58,7 @@ async def words_of(app: Starlette, message: str) -> AsyncIterator[str]:
     """The guest's words as events, while it writes them."""
     loop, words = asyncio.get_running_loop(), asyncio.Queue[bytes | None](16)
 
-    def put(piece: bytes | None) -> None:  # on a thread of the engine's, which waits when the queue is full
+    def put(piece: bytes | None) -> None:  # on a thread of the run's own, which waits when the queue is full
         asyncio.run_coroutine_threadsafe(words.put(piece), loop).result()
 
     arguments = ["--graph", "llm", "--options", OPTIONS, message]

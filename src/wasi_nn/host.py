@@ -344,8 +344,8 @@ class Host:
                         which is read on another thread, or `sys.stdin` to share this process's. None: it is empty. A
                         str is an error: it could be either a text or a path
         stdout, stderr  where the guest's output goes while it runs: a function that gets bytes, or a file that is open
-                        for bytes. It is called on a thread of the engine's, one call at a time and none after the
-                        run, and the guest waits for it. What it raises ends the run, and is raised here. None: as
+                        for bytes. It is called on a thread of the run's own, one call at a time and none after the
+                        run; the guest may be 64 KiB ahead. What it raises ends the run, and is raised here. None: as
                         `capture_output` and `streams` say
         capture_output  whether the guest's output goes into the result. False: it goes to this process's output
         streams         the descriptors for the guest's standard output and error, instead of this process's own

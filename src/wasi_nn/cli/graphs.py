@@ -58,13 +58,13 @@ def main(options: argparse.Namespace) -> int:
     checks = graphs_guests.GuestChecks(registry)
     if options.json:
         if options.check:
-            rows = [row | _check(registry, row["name"]) for row in rows]
+            rows = [row | _check(registry, row) for row in rows]
             guests = [row | checks.check(row) for row in guests]
         json_output.print_json(rows + guests)
     else:
         if rows or not guests:
             longest = [_LONGEST] if options.check else []
-            check = partial(_check_row, registry) if options.check else None
+            check = partial(_check, registry) if options.check else None
             rows = _print(_HEADINGS, rows, _cells, longest, check)
         if guests:
             if rows:
@@ -123,17 +123,13 @@ def _row(name: str, named: NamedGraph, *, is_isolated: bool) -> dict[str, Any]:
     }
 
 
-def _check_row(registry: Registry, row: dict[str, Any]) -> dict[str, Any]:
-    return _check(registry, row["name"])
-
-
-def _check(registry: Registry, name: str) -> dict[str, Any]:
+def _check(registry: Registry, row: dict[str, Any]) -> dict[str, Any]:
     """Load a graph and run it once: the entries of its row with the times, or with the error."""
     from time import perf_counter
 
     from wasi_nn.errors import NNError
 
-    started = perf_counter()
+    name, started = row["name"], perf_counter()
     try:
         graph = registry.get(name)
         if registry.named(name).max_batch is not None:
@@ -141,13 +137,16 @@ def _check(registry: Registry, name: str) -> dict[str, Any]:
 
             require_batchable(graph)
         loaded = perf_counter()
-        row: dict[str, Any] = {"encoding": graph.encoding.value, "runtime": graph.runtime, "device": graph.device}
-        row["load_ms"] = round(1000 * (loaded - started), 1)
+        found: dict[str, Any] = {"encoding": graph.encoding.value, "runtime": graph.runtime, "device": graph.device}
+        found["load_ms"] = round(1000 * (loaded - started), 1)
         inputs = _zeros(graph)
         if inputs is None:
-            return row | {"run_ms": None, "why": "not run: the model doesn't declare the types and dims of its inputs"}
+            return found | {
+                "run_ms": None,
+                "why": "not run: the model doesn't declare the types and dims of its inputs",
+            }
         graph.compute(inputs)
-        return row | {"run_ms": round(1000 * (perf_counter() - loaded), 1)}
+        return found | {"run_ms": round(1000 * (perf_counter() - loaded), 1)}
     except NNError as error:
         return {"error": str(error), "code": error.code.value}
 

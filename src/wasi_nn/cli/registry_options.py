@@ -10,17 +10,12 @@ _SCHEME = "oci://"  # as in `wasi_nn.oci`, which only a guest in a registry impo
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options of a subcommand that takes a guest."""
-    add_digest(parser)
-    add_plain_http(parser)
-
-
-def add_digest(parser: argparse.ArgumentParser) -> None:
-    """Add `--require-digest`."""
     parser.add_argument(
         "--require-digest",
         action="store_true",
         help="take a guest from a registry only by its digest, oci://HOST/NAME@sha256:DIGEST",
     )
+    add_plain_http(parser)
 
 
 def add_plain_http(parser: argparse.ArgumentParser) -> None:

@@ -83,9 +83,9 @@ class GuestRuns:
             began = perf_counter_ns()
             with recorder.compiling():
                 compiled = self._compiler.compile(guest, limits, run)
-            compile_times = [(began, perf_counter_ns())]
+            compile_times = began, perf_counter_ns()
         else:
-            compile_times = []
+            compile_times = None
             compiled = guest
         recorder.count_memories(self._memory_counts.of(compiled))
         if not wasi_is_started() and guest_file.imports_wasi(compiled, self._engine):
@@ -99,8 +99,8 @@ class GuestRuns:
         try:
             files_of_guest = GuestFiles(arguments.dirs)
             with closing(wasi), closing(files_of_guest), settings.new_session(guard) as session:
-                for began, ended in compile_times:
-                    session.note_phase("compile", began, ended, {"cached": not recorder.compiles})
+                if compile_times is not None:
+                    session.note_phase("compile", *compile_times, {"cached": not recorder.compiles})
                 session.text_sink = wasi.write_stdout
                 session.file_reader = files_of_guest.read
                 session.requests = settings.requests

@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from wasi_nn.oci.pulling import pull_files, pull_guest
 from wasi_nn.oci.pushing import push_guest
-from wasi_nn.oci.reference import SCHEME, Reference, is_reference
+from wasi_nn.oci.reference import SCHEME, Reference
 
-__all__ = ["SCHEME", "Reference", "is_reference", "pull_files", "pull_guest", "push_guest"]
+__all__ = ["SCHEME", "Reference", "pull_files", "pull_guest", "push_guest"]

@@ -55,8 +55,3 @@ class Reference:
     def is_local(self) -> bool:
         """Whether the registry is on this machine, by its address or by the name localhost."""
         return is_this_machine(re.sub(r":[0-9]+$", "", self.host).strip("[]"))
-
-
-def is_reference(guest: object) -> bool:
-    """Whether a guest is named by a reference, not by a path."""
-    return isinstance(guest, str) and guest.startswith(SCHEME)

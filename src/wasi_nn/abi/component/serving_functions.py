@@ -46,9 +46,8 @@ SERVING_FUNCTIONS = {
 
 _FAILED = 1
 _COUNTED = ("next-request", "read-request", "respond", "respond-at-once", "fail-request")
-_HEAD = Struct(
-    "<4I"
-)  # of an output in `respond-at-once`: the sizes of its name, its datatype, its rank, its data's size
+_HEAD = Struct("<4I")
+"""The head of an output in `respond-at-once`: the size of its name, its datatype, its rank, the size of its data."""
 
 
 class ServingAbi(CallBoundary["int | bytes"]):

@@ -7,10 +7,10 @@ bodies, as pipes. A component of a few instructions (`helper_component`) asks th
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from wasmtime import Engine
-from wasmtime.component import Linker
+from wasmtime.component import Linker, LinkerInstance
 
 from wasi_nn.abi.component.typed_functions import define
 from wasi_nn.abi.component.values import U64
@@ -106,32 +106,33 @@ class EngineStreams(Streams):
 
 def send_stdout_to_stderr(linker: Linker, imports: Iterable[str]) -> None:
     """Have what a guest prints go to the log with its errors, since standard output is the answer's body here."""
-    linker.allow_shadowing = True
-    with linker.root() as root:
-        for name in imports:
-            if name.startswith(_STDOUT):
-                with root.add_instance(name) as instance:
-                    define(instance, "get-stdout", (), STREAM, _errors)
-    linker.allow_shadowing = False
-
-
-def _errors(running: Running) -> int:
-    return running.streams.errors()
+    for instance in _replaced(linker, imports, _STDOUT):
+        define(instance, "get-stdout", (), STREAM, _errors)
 
 
 def bound_sleep(linker: Linker, imports: Iterable[str]) -> None:
     """Have a guest that sleeps wake at the end of its time at the latest. It is stopped then, as soon as it runs its
     own code again: the engine can't stop one that sleeps."""
+    for instance in _replaced(linker, imports, _CLOCK):
+        define(instance, "now", (), U64, _now)
+        define(instance, "resolution", (), U64, _resolution)
+        define(instance, "subscribe-instant", (U64,), STREAM, _at)
+        define(instance, "subscribe-duration", (U64,), STREAM, _after)
+
+
+def _replaced(linker: Linker, imports: Iterable[str], interface: str) -> Iterator[LinkerInstance]:
+    """The imported versions of one of the engine's interfaces, for functions that take the place of the engine's."""
     linker.allow_shadowing = True
     with linker.root() as root:
         for name in imports:
-            if name.startswith(_CLOCK):
+            if name.startswith(interface):
                 with root.add_instance(name) as instance:
-                    define(instance, "now", (), U64, _now)
-                    define(instance, "resolution", (), U64, _resolution)
-                    define(instance, "subscribe-instant", (U64,), STREAM, _at)
-                    define(instance, "subscribe-duration", (U64,), STREAM, _after)
+                    yield instance
     linker.allow_shadowing = False
+
+
+def _errors(running: Running) -> int:
+    return running.streams.errors()
 
 
 def _now(_: Running) -> int:
