@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import ssl
 import threading
@@ -19,10 +20,12 @@ from remote_servers import make_certificate
 from serving import RunningServer
 
 from wasi_nn import hosts
-from wasi_nn.abi.http.outgoing import HttpError
+from wasi_nn.abi.http.outgoing import HttpError, OutgoingHead
 from wasi_nn.abi.http.vocabulary import ERROR_CASES
 from wasi_nn.guests.http.outgoing import connection
 from wasi_nn.guests.http.outgoing.engine_connection import EngineConnection
+from wasi_nn.guests.http.outgoing.relay import Relay
+from wasi_nn.loading.http_out import HttpOut, Place
 from wasi_nn.serving.settings import ServingLimits
 
 SENDER = SUPPORT / "http" / "sender.wasm"
@@ -107,6 +110,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningS
         path = "{SENDER}"
         http-out = {{ to = ["http://127.0.0.1:{port}", "http://[::1]:1", "http://127.0.0.1:1"], {limits} }}
 
+        [guests.four]
+        path = "{SENDER}"
+        http-out = {{ to = ["http://127.0.0.1:{port}"], requests = 4 }}
+
         [guests.names]
         path = "{SENDER}"
         http-out = ["http://localhost:{port}", "http://no.such.invalid"]
@@ -150,6 +157,13 @@ def send(
     status, content, _ = server.ask(method, f"/guests/{guest}/{what}", body, fields)
     assert status == 200
     return str(content.decode() if isinstance(content, bytes) else content)
+
+
+def client_of(server: RunningServer, to: str, what: str, guest: str = "out") -> socket.socket:
+    """A connection on which a guest is asked, for the bytes of its answer as they come."""
+    client = socket.create_connection((server.connection().host, server.connection().port), timeout=10)
+    client.sendall(f"GET /guests/{guest}/{what} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nto: {to}\r\n\r\n".encode())
+    return client
 
 
 def wait_until(is_so: Callable[[], object]) -> None:
@@ -220,15 +234,24 @@ def test_an_answer_to_head_has_no_body(server: RunningServer, upstream: Upstream
 
 
 def test_several_requests_at_once(server: RunningServer, upstream: Upstream) -> None:
-    together = threading.Barrier(4)
+    """The guest sends six, and four are under way at once: the upstream answers none before all six are sent."""
+    may_answer = threading.Event()
 
-    def wait_for_others(opened: socket.socket, _: Any) -> None:
-        together.wait(10)
+    def wait(opened: socket.socket, _: Any) -> None:
+        may_answer.wait(10)
         opened.sendall(b"HTTP/1.1 204 None\r\n\r\n")
 
-    upstream.does = wait_for_others
-    said = send(server, f"GET http 127.0.0.1:{upstream.port} /", "many/6")
-    assert said == 2 * error("connection-limit-reached") + 4 * "status 204\n"
+    upstream.does = wait
+    refusals = 2 * error("connection-limit-reached")
+    with client_of(server, f"GET http 127.0.0.1:{upstream.port} /", "many/6", guest="four") as client:
+        content = b""
+        while content.count(b"error") < 2:
+            content += client.recv(65536)
+        may_answer.set()
+        while part := client.recv(65536):
+            content += part
+    said = "".join(content.decode().partition("\r\n\r\n")[2].split("\r\n")[1::2])
+    assert said == refusals + 4 * "status 204\n"
 
 
 def test_an_answer_streams(server: RunningServer, upstream: Upstream) -> None:
@@ -241,10 +264,7 @@ def test_an_answer_streams(server: RunningServer, upstream: Upstream) -> None:
         opened.sendall(b"second")
 
     upstream.does = in_two_parts
-    with socket.create_connection((server.connection().host, server.connection().port)) as client:
-        to = f"GET http 127.0.0.1:{upstream.port} /"
-        client.sendall(f"GET /guests/out/get HTTP/1.1\r\nHost: h\r\nConnection: close\r\nto: {to}\r\n\r\n".encode())
-        client.settimeout(10)
+    with client_of(server, f"GET http 127.0.0.1:{upstream.port} /", "get") as client:
         content = b""
         while b"first" not in content:
             content += client.recv(65536)
@@ -493,8 +513,11 @@ def test_a_body_that_is_left_incomplete_never_arrives_as_a_whole_one(server: Run
     received = []
 
     def read(opened: socket.socket, reader: Any) -> None:
-        received.append(reader.read())
-        opened.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        content = b""
+        with suppress(ConnectionResetError):
+            while part := reader.read1():
+                content += part
+        received.append(content)
 
     upstream.does = read
     said = send(server, f"POST http 127.0.0.1:{upstream.port} /", "break", b"half")
@@ -529,12 +552,7 @@ def test_requests_end_with_their_guest(server: RunningServer, upstream: Upstream
 
     to = f"GET http 127.0.0.1:{upstream.port} /"
     upstream.does = flood
-    with (
-        suppress(TimeoutError),
-        socket.create_connection((server.connection().host, server.connection().port)) as client,
-    ):
-        client.sendall(f"GET /guests/out/deaf HTTP/1.1\r\nHost: h\r\nto: {to}\r\n\r\n".encode())
-        client.settimeout(10)
+    with client_of(server, to, "deaf") as client:
         content = b""
         while b"status 200" not in content:
             content += client.recv(65536)
@@ -546,11 +564,40 @@ def test_requests_end_with_their_guest(server: RunningServer, upstream: Upstream
 
     upstream.has_ended.clear()
     upstream.heads.clear()
-    with socket.create_connection((server.connection().host, server.connection().port)) as client:
-        client.sendall(f"GET /guests/out/get HTTP/1.1\r\nHost: h\r\nto: {to}\r\n\r\n".encode())
+    with client_of(server, to, "get"):
         wait_until(lambda: upstream.heads)
     assert upstream.has_ended.wait(10)
     wait_until(lambda: not server.handler("out").calls)
+
+
+def test_an_upstream_that_waits_for_room_learns_of_the_end(upstream: Upstream) -> None:
+    """The request ends while the host has read all that has come, and before it told the upstream of the new room."""
+    waits_for_room = threading.Event()
+
+    def flood(opened: socket.socket, _: Any) -> None:
+        opened.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            if not select.select([], [opened], [], 0.2)[1]:
+                waits_for_room.set()
+            opened.sendall(bytes(65536))
+
+    class EndsInMidst(EngineConnection):
+        """Takes the rest after the end of the request, as the relay may have read it already."""
+
+        def write(self, part: bytes) -> None:
+            assert waits_for_room.wait(10)
+            relay.close()
+
+    upstream.does = flood
+    engine = EndsInMidst()
+    head = OutgoingHead("GET", "http", f"127.0.0.1:{upstream.port}", "/", (), {})
+    place = Place("http", "127.0.0.1", upstream.port, "/", private=True)
+    relay = Relay(engine, head, place, HttpOut(), 8192, lambda _: None)
+    host, _, port = engine.authority.partition(":")
+    with socket.create_connection((host, int(port))) as opened:
+        opened.sendall(f"POST {engine.path} HTTP/1.1\r\n\r\n0\r\n\r\n".encode())
+        relay.run()
+        assert upstream.has_ended.wait(10)
 
 
 def test_a_stranger_on_the_engines_port_gets_nothing() -> None:

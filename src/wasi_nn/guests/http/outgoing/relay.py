@@ -5,10 +5,11 @@ from __future__ import annotations
 import http.client
 import logging
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wasi_nn")
 
 _PART = 65536
+_RESETS = struct.pack("ii", 1, 0)  # a `struct linger`: a close doesn't wait for what wasn't sent
 _LONGEST = 100  # characters of a value in a message
 _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "TRACE")  # which have no length if they have no body
 _NOT_SENT = ("content-length", "expect", "te")  # `_send_head` writes the length; the others concern the connection
@@ -62,7 +64,8 @@ class Relay:
         self._has_reported = False
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
-        self._is_closed = self._is_late = False
+        self._keeps_open = ExitStack()
+        self._is_closed = self._is_late = self._is_whole = False
 
     def run(self) -> None:
         """Make the request, and pass the answer on to its end, or as long as the guest wants it."""
@@ -80,6 +83,10 @@ class Relay:
             with self._lock:
                 opened, self._socket = self._socket, None
             if opened is not None:
+                if self._is_closed or not self._is_whole:
+                    # A reset: an upstream that waits for room to send would see a close a minute later only.
+                    opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS)
+                self._keeps_open.close()
                 opened.close()
 
     def _pass(self) -> None:
@@ -99,6 +106,7 @@ class Relay:
             except HttpError as error:  # the guest's stream fails, as it has no end
                 self._fail(error)
                 return
+        self._is_whole = True
         self._report()
         self._engine.end()
 
@@ -130,7 +138,9 @@ class Relay:
         connection = connected(self._place, settings.ca_file, self._time("connect-timeout", settings.connect_time))
         opened: socket.socket = connection.sock
         with self._lock:
-            self._socket = opened  # `http.client` forgets it before the answer's end
+            self._socket = opened
+            # `http.client` closes the socket at its own end of the answer, which isn't the time to.
+            self._keeps_open.enter_context(opened.makefile("rb", 0))
             if self._is_closed:
                 self._shut()
         opened.settimeout(settings.between_time)
