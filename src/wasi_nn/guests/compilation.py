@@ -13,7 +13,7 @@ import time
 from math import inf
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from wasmtime import Engine, Module, WasmtimeError
+from wasmtime import Engine, Module, WasmtimeError, _ffi as ffi
 
 from wasi_nn.abi.wasm_binary import MODULE_HEADER, Malformed, WasmReader, sections
 from wasi_nn.errors import GuestError, one_line, printable
@@ -118,9 +118,8 @@ def _compile_in_process(
 
     files = (source.fileno(), target.fileno())
     memory = limits.compile_memory or 0
-    command = python_command(
-        "wasi_nn.guests.compile_process:main", kind.__name__, int(fuel), memory, *files, os.getpid()
-    )
+    program, of = "wasi_nn.guests.compile_process:main", kind.__name__.lower()
+    command = python_command(program, ffi.filename, of, int(fuel), memory, *files, os.getpid())
     source.flush()
     try:
         process = subprocess.Popen(

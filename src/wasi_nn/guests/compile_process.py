@@ -8,16 +8,10 @@ import resource
 import signal
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, NoReturn
 
-from wasmtime import Module, WasmtimeError
-
-from wasi_nn.guests.engine import new_engine
+from wasi_nn.guests.engine_settings import engine_settings
 from wasi_nn.process.resource_limits import limit
-
-if TYPE_CHECKING:
-    from wasmtime import Engine
-    from wasmtime.component import Component
 
 INVALID = 3
 """The exit code for bytes that are not WebAssembly. The engine's message is on standard output."""
@@ -25,10 +19,22 @@ INVALID = 3
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
-def main(kind: str, fuel: str, memory: str, source: str, target: str, parent: str) -> NoReturn:
+class _Bytes(ctypes.Structure):
+    """A `wasm_byte_vec_t`."""
+
+    _fields_ = (("size", ctypes.c_size_t), ("data", ctypes.c_void_p))
+
+    @property
+    def content(self) -> bytes:
+        """A copy of the bytes."""
+        return ctypes.string_at(self.data, self.size)
+
+
+def main(engine: str, kind: str, fuel: str, memory: str, source: str, target: str, parent: str) -> NoReturn:
     """Compile the WebAssembly in a file into another file, and end this process. All arguments are text.
 
-    kind            `Module` or `Component`
+    engine          the path of the engine's library
+    kind            `module` or `component`
     fuel            1 if the compiled code counts instructions, 0 if not
     memory          the most bytes of memory that this process may use; 0: no limit
     source, target  the descriptors of the two files
@@ -41,27 +47,42 @@ def main(kind: str, fuel: str, memory: str, source: str, target: str, parent: st
     if int(memory):
         limit(resource.RLIMIT_DATA, int(memory))
     limit(resource.RLIMIT_CORE, 0)
-    with open(int(source), "rb") as opened:
-        wasm = opened.read()
-    engine = new_engine(fuel=fuel == "1", parallel=True)
     try:
-        serialized = _compiled(kind, engine, wasm).serialize()
-        with open(int(target), "wb") as opened:
-            opened.write(serialized)
-    except WasmtimeError as error:
-        os.write(1, str(error).encode("utf-8", "replace"))
-        os._exit(INVALID)
+        with open(int(source), "rb") as opened:
+            wasm = opened.read()
+        compiled, message = _compile(ctypes.CDLL(engine), kind, wasm, is_counting=fuel == "1")
     except MemoryError:
         os.abort()  # as the engine does when it is out of memory
+    if message:
+        os.write(1, message)
+        os._exit(INVALID)
+    with open(int(target), "wb") as opened:
+        opened.write(compiled)
     os._exit(0)
 
 
-def _compiled(kind: str, engine: Engine, wasm: bytes) -> Module | Component:
-    if kind == "Module":
-        return Module(engine, wasm)
-    from wasmtime.component import Component
+def _compile(library: ctypes.CDLL, kind: str, wasm: bytes, *, is_counting: bool) -> tuple[bytes, bytes]:
+    """The compiled code, and the engine's message if it can't compile these bytes. Nothing is freed, as this process
+    ends."""
 
-    return Component(engine, wasm)
+    def function(name: str, result: Any = None) -> Any:
+        found = library[name]
+        found.restype = result
+        return found
+
+    config = ctypes.c_void_p(function("wasm_config_new", ctypes.c_void_p)())
+    for name, value in engine_settings(fuel=is_counting, parallel=True).items():
+        function(f"wasmtime_config_{name}_set")(config, ctypes.c_bool(value))
+    engine = ctypes.c_void_p(function("wasm_engine_new_with_config", ctypes.c_void_p)(config))
+    compiled, text = ctypes.c_void_p(), _Bytes()
+    error = function(f"wasmtime_{kind}_new", ctypes.c_void_p)(
+        engine, wasm, ctypes.c_size_t(len(wasm)), ctypes.byref(compiled)
+    )
+    error = error or function(f"wasmtime_{kind}_serialize", ctypes.c_void_p)(compiled, ctypes.byref(text))
+    if error:
+        function("wasmtime_error_message")(ctypes.c_void_p(error), ctypes.byref(text))
+        return b"", text.content
+    return text.content, b""
 
 
 def _end_with(parent: int) -> None:
