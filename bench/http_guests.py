@@ -1,7 +1,8 @@
 """What guests that answer HTTP requests cost, beside a plain echo of Starlette: a request, its sandbox, and bodies.
 
 The server is the command in a process of its own. One guest is a small component in C; the other one has CPython in it
-(18 MB), as componentize-py builds it. Each request gets a fresh sandbox. All of them send a body back that they get.
+(18 MB), as componentize-py builds it. Each is there twice: with a fresh sandbox for each request, and reused. All of
+them send a body back that they get.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ def makes(server: serving.Command, plain: tuple[str, int], size: int) -> dict[st
     return {
         "a plain echo of Starlette": lambda: posting(plain, "/", body, {}),
         "a guest in C": lambda: posting(server.http, "/guests/c/echo", body, {}),
+        "a guest in C, reused": lambda: posting(server.http, "/guests/c-reused/echo", body, {}),
         "a guest in Python": lambda: posting(server.http, "/guests/python/echo", body, {}),
+        "a guest in Python, reused": lambda: posting(server.http, "/guests/python-reused/echo", body, {}),
     }
 
 
@@ -139,11 +142,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, plain_echo() as (plain, plain_process):
         graphs = serving.write_graphs(Path(folder), {"net": onnx_models.relu()})
         with graphs.open("a") as file:
-            file.writelines(f'[guests.{name}]\npath = "{path}"\n' for name, path in guests.items())
+            for name, path in guests.items():
+                file.write(f'[guests.{name}]\npath = "{path}"\n[guests.{name}-reused]\npath = "{path}"\nreuse = true\n')
         with serving.command("--graphs", str(graphs)) as server:
             for name in guests:
-                while server.ask("POST", f"/guests/{name}/echo", b"")[0] != 200:
-                    pass
+                for kind in (name, f"{name}-reused"):
+                    while server.ask("POST", f"/guests/{kind}/echo", b"")[0] != 200:
+                        pass
             latencies(server, plain)
             costs(server, plain, plain_process)
             rates(server, plain)

@@ -37,6 +37,7 @@ COMPONENTIZE_QJS = "componentize-qjs@0.4.5"
 DRIVER = HERE.parent / "tests" / "support" / "components" / "driver.c"
 HTTP_GUEST = HERE.parent / "tests" / "support" / "http" / "guest.c"
 HTTP_SENDER = HTTP_GUEST.with_name("sender.c")
+HTTP_KEEPER = HTTP_GUEST.with_name("keeper.c")
 
 _NAMED = """
   export compute: func(context: u32, names: list<string>, tensors: list<u32>) -> u64;
@@ -249,7 +250,7 @@ def main() -> None:
         built = [build_driver(version, elsewhere or DRIVER.parent) for version in VERSIONS]
         built.append(build_extended_driver(elsewhere or DRIVER.parent))
         built.append(build_requests(elsewhere or DRIVER.parent))
-        built += [build_http(elsewhere or it.parent, it) for it in (HTTP_GUEST, HTTP_SENDER)]
+        built += [build_http(elsewhere or it.parent, it) for it in (HTTP_GUEST, HTTP_SENDER, HTTP_KEEPER)]
         built += [build_c(name, elsewhere or COMPONENTS) for name in (*C_GUESTS, *EXTENDED_C_GUESTS, *SERVING_C_GUESTS)]
     for path in built:
         print(f"{path} {path.stat().st_size} bytes")

@@ -17,6 +17,7 @@ from typing import Any
 import onnx_models
 import pytest
 from build_components import build_http
+from command_guests import EMPTY
 from conftest import SUPPORT, need
 from serving import RunningServer, ask, command
 
@@ -559,9 +560,10 @@ def test_two_guests_with_one_path(server: RunningServer, caplog: pytest.LogCaptu
 def test_a_guest_that_cannot_be_served(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "broken.wasm").write_bytes(b"(module broken)")
     (tmp_path / "core.wat").write_bytes(b"(module)")
+    (tmp_path / "command.wat").write_bytes(EMPTY)
     guests = (
         '[guests.broken]\npath = "broken.wasm"\nserves = "http"\n[guests.core]\npath = "core.wat"\nserves = "http"\n'
-        f'[guests.used-again]\npath = "{GUEST}"\nreuse = true\n'
+        '[guests.used-again]\npath = "command.wat"\nserves = "http"\nreuse = true\n'
     )
     with RunningServer(str(write_file(tmp_path, DESCRIBED + guests)), limits=LIMITS) as server:
         server.wait_for_guests()

@@ -34,13 +34,18 @@ HTTP("[resource-drop]outgoing-body") void body_drop(int32_t body);
 HTTP("[method]future-incoming-response.subscribe") int32_t future_subscribe(int32_t future);
 HTTP("[method]future-incoming-response.get") void future_get(int32_t future, option *got);
 HTTP("[method]incoming-response.consume") void response_consume(int32_t response, result *body);
+HTTP("[resource-drop]incoming-body") void incoming_drop(int32_t body);
 HTTP("[method]incoming-body.stream") void body_stream(int32_t body, result *stream);
 __attribute__((__import_module__("wasi:http/outgoing-handler@0.2.0"), __import_name__("handle")))
 extern void handle(int32_t request, int32_t has_options, int32_t options, answer *answer);
 
+#define POLL(name) __attribute__((__import_module__("wasi:io/poll@0.2.0"), __import_name__(name))) extern
+POLL("[method]pollable.block") void pollable_block(int32_t pollable);
+POLL("[resource-drop]pollable") void pollable_drop(int32_t pollable);
+
 enum { MOST = 1024, POST = 2, PLAIN = 0, NONE = -1 };
 
-static struct { int32_t future, body, response; } exchanges[MOST];
+static struct { int32_t future, body, response, incoming; } exchanges[MOST];
 static uint32_t count;
 
 /* Memory for the texts of a call and of an error, which nobody keeps. */
@@ -106,6 +111,14 @@ void break_off(uint32_t number) {
 EXPORT("subscribe")
 int32_t subscribe(uint32_t number) { return future_subscribe(exchanges[number - 1].future); }
 
+/* Wait until there is an answer, or there will be none. */
+EXPORT("wait")
+void wait(uint32_t number) {
+    int32_t pollable = future_subscribe(exchanges[number - 1].future);
+    pollable_block(pollable);
+    pollable_drop(pollable);
+}
+
 EXPORT("look")
 uint32_t look(uint32_t number) {
     option got;
@@ -122,7 +135,12 @@ int32_t response_body(uint32_t number) {
     result body, stream;
     response_consume(exchanges[number - 1].response, &body);
     if (body.is_error) __builtin_trap();
+    exchanges[number - 1].incoming = body.handle;
     body_stream(body.handle, &stream);
     if (stream.is_error) __builtin_trap();
     return stream.handle;
 }
+
+/* Drop the answer's body, after the guest has dropped its stream: the engine traps where the guest still holds it. */
+EXPORT("end-response")
+void end_response(uint32_t number) { incoming_drop(exchanges[number - 1].incoming); }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 from wasmtime import Engine, WasmtimeError, _ffi as ffi
 from wasmtime.component import Component, ComponentInstanceType, ExportIndex, FuncType, Linker, ResultType
@@ -52,13 +53,21 @@ class SharedFunctions:
 
     def those_of(self, session: Session) -> AbstractContextManager[None]:
         """A block that runs the component on this thread, over this session."""
+        return self.calling(self.of(session))
+
+    def calling(self, functions: Mapping[str, Callable[..., Any]]) -> AbstractContextManager[None]:
+        """A block that runs the component on this thread, with the functions that `of` gave."""
+        return self._functions.those_of(functions)
+
+    def of(self, session: Session) -> Mapping[str, Callable[..., Any]]:
+        """The functions over a session, with what they keep of the guest."""
         abis = abis_of(session, self._imports)
 
         def function(name: str) -> host_functions.HostFunction:
             instance, _, own_name = name.rpartition("/")
             return abis[instance].function(own_name)
 
-        return self._functions.those_of(MadeWhenCalled(function))
+        return MadeWhenCalled(function)
 
 
 class PreparedComponent:

@@ -292,6 +292,7 @@ __attribute__((__export_name__("wasi:http/incoming-handler@0.2.0#handle")))
 void handle(int32_t request, int32_t outparam) {
     option path;
     request_path(request, &path);
+    word_count = 0;
     split_path(path.text);
     if (is("echo")) echo(request, outparam);
     else if (is("head")) tell_head(request, outparam);

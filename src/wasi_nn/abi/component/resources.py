@@ -15,6 +15,16 @@ class Resources:
         self._most = most
         self._objects: dict[int, Any] = {}
         self._numbers = itertools.count(1)
+        self._first = 0
+
+    def expire(self) -> None:
+        """Keep none of the objects: the guest can only drop its handles of them."""
+        self._objects.clear()
+        self._first = next(self._numbers)
+
+    def has_expired(self, number: int) -> bool:
+        """Whether a number was given before all objects were forgotten, for the last time."""
+        return number < self._first
 
     def add(self, item: Any) -> int:
         """Keep an object; gives its number. Raises `GuestFault` if the guest has too many."""
@@ -25,12 +35,18 @@ class Resources:
         return number
 
     def get(self, number: int) -> Any:
-        """The object of a number."""
+        """The object of a number. Raises `GuestFault` if it has expired."""
+        self._require_kept(number)
         return self._objects[number]
 
     def take(self, number: int) -> Any:
-        """The object of a number, which is kept no longer."""
+        """The object of a number, which is kept no longer. Raises `GuestFault` if it has expired."""
+        self._require_kept(number)
         return self._objects.pop(number)
+
+    def _require_kept(self, number: int) -> None:
+        if number < self._first:
+            raise GuestFault("the guest uses a resource of an earlier request")
 
     def __len__(self) -> int:
         return len(self._objects)

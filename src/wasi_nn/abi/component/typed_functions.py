@@ -68,7 +68,8 @@ def define_resource(instance: LinkerInstance, name: str, number: int, dropped: C
 
     def drop(rep: int) -> int | None:
         try:
-            dropped(caller.state, caller.resources.take(rep))
+            if not caller.resources.has_expired(rep):
+                dropped(caller.state, caller.resources.take(rep))
         except GuestFault as fault:
             return new_error(str(fault))
         except BaseException as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component.values import Err, Ok
 from wasi_nn.abi.http.exchange import Exchange, Listener, RequestHead, ResponseHead
-from wasi_nn.abi.http.fields import Fields, HeaderError
+from wasi_nn.abi.http.fields import Field, Fields, HeaderError
 from wasi_nn.abi.http.outgoing import (
     FutureIncomingResponse,
     HttpError,
@@ -41,6 +41,10 @@ class Streams(ABC):
     def response_body(self) -> int:
         """The output stream of the answer's body."""
 
+    def end_response(self) -> None:  # noqa: B027 - a pipe of the guest's has all that was written
+        """The guest has ended the answer's body: have all of it be written. Raises `GuestFault` if the guest holds the
+        stream, and that matters."""
+
     @abstractmethod
     def errors(self) -> int:
         """An output stream to the log."""
@@ -62,6 +66,13 @@ class Running:
     """Makes the guest's own requests; None: it may make none."""
     until: float = inf
     """The end of the guest's time, on the clock of `time.monotonic`."""
+    is_finished: bool = False
+    """Whether the guest has given its answer and ended the answer's body."""
+
+    def finish(self, trailers: Sequence[Field]) -> None:
+        """Note that the guest has ended the answer's body."""
+        self.is_finished = True
+        self.exchange.listener.finished(trailers)
 
     def fields(self, items: Any = (), *, is_immutable: bool = False) -> Fields:
         """Fields that count as the guest's."""
@@ -167,12 +178,14 @@ class OutgoingBody:
         items = [] if trailers is None else list(trailers.items)
         if trailers is not None:
             trailers.close()
+        if self.has_stream:
+            running.streams.end_response()
         length = self.response.head().length
         written = running.exchange.listener.written() if self.has_stream else 0
         if length is not None and written != length and running.exchange.has_content(self.response.status):
             self.end(running, lambda listener: listener.broke())
             return Err(("HTTP-response-body-size", written))
-        self.end(running, lambda listener: listener.finished(items))
+        self.end(running, lambda _: running.finish(items))
         return Ok()
 
     def end(self, running: Running, tell: Callable[[Listener], None]) -> None:

@@ -55,25 +55,41 @@ def opened(
     counts: MemoryCounts,
     sandbox: Sandbox,
     environment: Mapping[str, str] | None = None,
-    own_instances: int = 0,
 ) -> Iterator[tuple[GuestStore, Wasi, RunClock]]:
-    """A store with a guest's WASI and limits, within the time of the request, on this thread.
-
-    `environment` replaces the guest's. `own_instances` are those of this package that the store has beside the guest's.
-    """
-    arguments, limits = sandbox.arguments, sandbox.limits
-    env = arguments.env if environment is None else environment
-    wasi = Wasi([name, *arguments.args], env, arguments.dirs, None, sandbox.output, limits)
-    wasi.connect(sandbox.body, sandbox.answer)
-    store = new_store(engine, limits, guest, counts, own_instances + wasi.extra_instances(guest))
+    """A store with a guest's WASI and limits, within the time of the request, on this thread. `environment` replaces
+    the guest's."""
+    wasi = wasi_of(name, sandbox, environment)
+    store = new_store(engine, sandbox.limits, guest, counts, wasi.extra_instances(guest))
     try:
-        with closing(RunClock(engine, store, limits, sandbox.guard)) as clock:
-            sandbox.output.stop = clock.stop
-            sandbox.stopped_by(clock.stop)
-            try:
-                with watch_files(arguments.dirs, limits, None if isinstance(guest, Module) else clock.stop):
-                    yield store, wasi, clock
-            finally:
-                sandbox.stopped_by(None)
+        with within_time(engine, store, guest, sandbox) as clock:
+            yield store, wasi, clock
     finally:
         store.close()
+
+
+def wasi_of(
+    name: str, sandbox: Sandbox, environment: Mapping[str, str] | None = None, *, has_pipes: bool = True
+) -> Wasi:
+    """A guest's WASI. With `has_pipes` its standard streams are the bodies of one request. `environment` replaces the
+    guest's."""
+    arguments = sandbox.arguments
+    env = arguments.env if environment is None else environment
+    wasi = Wasi([name, *arguments.args], env, arguments.dirs, None, sandbox.output, sandbox.limits)
+    if has_pipes:
+        wasi.connect(sandbox.body, sandbox.answer)
+    return wasi
+
+
+@contextmanager
+def within_time(engine: Engine, store: GuestStore, guest: Module | Component, sandbox: Sandbox) -> Iterator[RunClock]:
+    """A block that runs a guest on this thread, which is stopped at the end of its time."""
+    with closing(RunClock(engine, store, sandbox.limits, sandbox.guard)) as clock:
+        clock.restart()  # computes of earlier requests took no time of this one
+        sandbox.output.stop = clock.stop
+        sandbox.stopped_by(clock.stop)
+        try:
+            stop = None if isinstance(guest, Module) else clock.stop  # a module's files are counted
+            with watch_files(sandbox.arguments.dirs, sandbox.limits, stop):
+                yield clock
+        finally:
+            sandbox.stopped_by(None)

@@ -84,7 +84,7 @@ class ModelRegistry:
         changed = self._registry.reload()
         before = set(self._guests)
         self._read_guests()
-        for name, guest in self._guests.items():
+        for name, guest in self._registry.guests.items():
             has_changed = any(fnmatchcase(it, pattern) for it in changed for pattern in guest.graphs)
             if guest.reuse and has_changed and name not in changed:
                 changed.append(name)

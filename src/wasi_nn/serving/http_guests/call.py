@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -81,21 +80,9 @@ class GuestCall:
     def _work(self) -> None:
         body, answer = (None if pipe is None else pipe.other for pipe in self._pipes)
         assert answer is not None  # each request has an answer
-        try:
-            self._handler.run(
-                self.exchange,
-                self._output,
-                body,
-                answer,
-                self._until,
-                self.stopped_by,
-                self._recorder,
-                self._note_request,
-            )
-        finally:  # the guest has ended, and with it the engine's own copies
-            os.close(answer)
-            if body is not None:
-                os.close(body)
+        self._handler.run(
+            self.exchange, self._output, body, answer, self._until, self.stopped_by, self._recorder, self._note_request
+        )
 
     def _note_request(self, facts: OutgoingFacts) -> None:
         """Note a request that the guest has made. Called on any thread."""
@@ -148,6 +135,7 @@ class GuestCall:
 
     def _end(self) -> None:
         self.has_ended = True
+        self._handler.drop_idle_later()
         self._handler.calls.discard(self)
         if self._is_abandoned:
             self._handler.abandoned -= 1

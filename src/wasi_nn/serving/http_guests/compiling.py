@@ -37,7 +37,7 @@ class _Compiler:
         self._outgoing_helper: OutgoingHelper | None = None
 
     def outgoing_helper(self) -> OutgoingHelper:
-        """The helper of guests that make requests of their own, compiled at the first use."""
+        """The helper of guests that make requests of their own or are reused, compiled at the first use."""
         if self._outgoing_helper is None:
             self._outgoing_helper = OutgoingHelper(self.engine)
         return self._outgoing_helper
@@ -56,15 +56,16 @@ class HttpGuests:
 
     def compile(self, described: ServedGuest) -> HttpGuest | CgiGuest:
         """A guest as the operator describes it, compiled. Raises `GuestError` for one that can't answer requests."""
-        if described.reuse:
-            raise GuestError("it can't have reuse = true: each request of HTTP gets a sandbox of its own")
         fuel = described.limits.fuel is not None
         compiler = self._compilers.get(fuel) or self._compilers.setdefault(fuel, _Compiler(fuel=fuel))
         compiled = compiler.compile(described)
         file, engine, counts = described.path.name, compiler.engine, compiler.counts
         if not isinstance(compiled, Module):
-            outgoing = None if described.http_out is None else compiler.outgoing_helper()
+            sends = described.reuse or described.http_out is not None
+            outgoing = compiler.outgoing_helper() if sends else None
             return HttpGuest(file, compiled, engine, counts, compiler.helper, outgoing)
         if described.http_out is not None:
             raise GuestError("it can't have http-out: only a component makes requests, by wasi:http/outgoing-handler")
+        if described.reuse:
+            raise GuestError("it can't have reuse = true: a core module answers by CGI, one request in each sandbox")
         return CgiGuest(file, compiled, engine, counts)

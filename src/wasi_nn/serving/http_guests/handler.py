@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,10 +17,12 @@ from wasi_nn.guests.http.http_guest import HttpGuest
 from wasi_nn.guests.http.sandbox import Sandbox
 from wasi_nn.guests.output import Output
 from wasi_nn.limits.compute_guard import ComputeGuard, Turns as ComputeTurns
+from wasi_nn.process.threads import Call
 from wasi_nn.serving.computing.compute_queue import ComputeQueue, Turns
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.guests.kinds import directories_of
 from wasi_nn.serving.http_guests.answer import CgiAnswer, GuestAnswer
+from wasi_nn.serving.http_guests.instances import IDLE_TIME, Instance, Instances
 from wasi_nn.session.session import Session
 from wasi_nn.tracing.recording import RecordingSession
 
@@ -66,6 +71,10 @@ class Handler:
         """Counts a request that the guest has made."""
         self._guest = guest
         self._shared = shared
+        self._instances: Instances | None = None
+        self._is_drop_due = False
+        if described.reuse and isinstance(guest, HttpGuest):
+            self._instances = Instances(partial(self._new_instance, guest))
         self._arguments: RunArguments = run_arguments(
             described.arguments, described.environment, directories_of(described), None
         )
@@ -108,24 +117,74 @@ class Handler:
         recorder: CallRecorder | None,
         report: Callable[[OutgoingFacts], None],
     ) -> None:
-        """Have the guest answer a request, in a fresh sandbox, on this thread. `recorder` gets its nn calls, `report`
-        its requests over HTTP, each at its end. Raises as `HttpGuest.answer` does."""
-        limits, shared = self.described.limits, self._shared
-        guard = ComputeGuard(limits, shared.compute_turns)
-        guard.run_until = until
+        """Have the guest answer a request, on this thread, and close the descriptors of its pipes. `recorder` gets the
+        nn calls of a guest in a fresh sandbox, and `report` its requests over HTTP, each at its end. Raises as
+        `HttpGuest.answer` does."""
+        limits, http_out = self.described.limits, self.described.http_out
+        with ExitStack() as undo:  # the guest has ended then, and with it the engine's own copies
+            for descriptor in (body, answer):
+                if descriptor is not None:
+                    undo.callback(os.close, descriptor)
+            if self._instances is not None:
+                instance = self._instances.take()
+                instance.guard.run_until = until
+                sandbox = Sandbox(
+                    *(self._arguments, limits, instance.session, instance.guard, instance.output, body, answer),
+                    *(stopped_by, http_out, report),
+                )
+                self._answer_in(instance, exchange, sandbox, output)
+                return
+            guard = ComputeGuard(limits, self._shared.compute_turns)
+            guard.run_until = until
+            with self._session(guard, recorder) as session:
+                sandbox = Sandbox(
+                    *(self._arguments, limits, session, guard, output, body, answer, stopped_by, http_out, report)
+                )
+                self._guest.answer(exchange, sandbox)
+
+    def _answer_in(self, instance: Instance, exchange: Exchange, sandbox: Sandbox, output: Output) -> None:
+        assert self._instances is not None  # the instance is one of them
+        is_kept = False
+        try:
+            is_kept = instance.answer(exchange, sandbox, output)
+        finally:
+            if is_kept:
+                self._instances.give_back(instance)
+            else:
+                instance.close()
+
+    def _session(self, guard: ComputeGuard, recorder: CallRecorder | None = None) -> Session:
+        shared = self._shared
         new_session = Session if recorder is None else partial(RecordingSession, recorder)
-        with new_session(
+        return new_session(
             shared.registry,
             allow_load=False,
             allow_names=self.described.graphs,
             rules=shared.registry.rules,
-            limits=limits,
+            limits=self.described.limits,
             totals=shared.usage,
             guard=guard,
-        ) as session:
-            sandbox = Sandbox(
-                *(self._arguments, limits, session, guard, output, body, answer, stopped_by),
-                http_out=self.described.http_out,
-                report=report,
-            )
-            self._guest.answer(exchange, sandbox)
+        )
+
+    def _new_instance(self, guest: HttpGuest) -> Instance:
+        guard = ComputeGuard(self.described.limits, self._shared.compute_turns)
+        session = self._session(guard)
+        return Instance(guest.instance(session), session, guard, self.new_output())
+
+    def drop_idle_later(self) -> None:
+        """See to the end of instances that have nothing to do for a while. Called in the event loop."""
+        if self._instances and not self._is_drop_due:
+            self._is_drop_due = True
+            asyncio.get_running_loop().call_later(IDLE_TIME, self._drop_idle)
+
+    def _drop_idle(self) -> None:
+        assert self._instances is not None  # else it isn't called
+        self._is_drop_due = False
+        with suppress(RuntimeError):  # no thread can be started: later
+            Call(partial(self._instances.drop_idle, time.monotonic() - IDLE_TIME))
+        self.drop_idle_later()
+
+    def retire(self) -> None:
+        """Have no instance of the guest wait for further requests."""
+        if self._instances is not None:
+            self._instances.close()

@@ -90,6 +90,7 @@ class Handlers:
         return [(name, f"{mount}/", self._reason(name)) for mount, name in sorted(self._mounts.items())]
 
     def _retire(self, handler: Handler) -> None:
+        handler.retire()
         self._retired = [it for it in (*self._retired, handler) if it.calls]
 
     def _reason(self, name: str) -> str:
@@ -100,6 +101,7 @@ class Handlers:
         handlers = [*self.handlers.values(), *self._retired]
         for handler in handlers:
             handler.stop_all()
+            handler.retire()
         until = asyncio.get_running_loop().time() + _CLOSE_TIME
         while asyncio.get_running_loop().time() < until and any(it.calls for it in handlers):
             await asyncio.sleep(0.01)

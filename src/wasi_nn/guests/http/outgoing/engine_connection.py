@@ -45,6 +45,7 @@ class EngineConnection:
                 self.close()
             if self._is_engine(opened, until):
                 opened.settimeout(None)
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # parts go out as they come
                 self._listener.close()
                 return
             self._socket = None

