@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from build_components import HTTP_SENDER, build_http
+from checks import wait_until
 from conftest import SUPPORT, need, need_command
 from remote_servers import make_certificate
 from serving import RunningServer
@@ -164,14 +165,6 @@ def client_of(server: RunningServer, to: str, what: str, guest: str = "out") -> 
     client = socket.create_connection((server.connection().host, server.connection().port), timeout=10)
     client.sendall(f"GET /guests/{guest}/{what} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nto: {to}\r\n\r\n".encode())
     return client
-
-
-def wait_until(is_so: Callable[[], object]) -> None:
-    """Wait until something is so, for at most ten seconds."""
-    until = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 def error(case: str) -> str:

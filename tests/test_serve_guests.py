@@ -17,6 +17,7 @@ import numpy as np
 import onnx_models
 import pytest
 import serving_guests as guests
+from checks import wait_until
 from conftest import REPOSITORY, SUPPORT
 from serving import RunningServer
 from serving_guests import (
@@ -257,30 +258,21 @@ def test_a_client_that_goes_stops_its_guest(server: RunningServer, name: str) ->
 
 def _wait_for_idle(server: RunningServer) -> None:
     """Wait until nothing computes: the guests have ended."""
-    until = time.monotonic() + 20
-    while server.server.service.queue.running and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not server.server.service.queue.running
+    wait_until(lambda: not server.server.service.queue.running)
 
 
-def test_a_sandbox_ends_with_the_context_of_a_request_that_was_given_up(server: RunningServer) -> None:
+@pytest.mark.parametrize("name", ["good", "good, reused"])
+def test_a_sandbox_ends_with_the_context_of_a_request_that_was_given_up(server: RunningServer, name: str) -> None:
     """Such a context isn't used again, and the sandbox would wait for ever."""
-    served = server.server.service.models.find("good, reused").served
+    served = server.server.service.models.find(name).served
     assert served is not None
     graph: Any = served.graph
-
-    def waiting() -> int:
-        return sum(not sandbox.run.has_ended for sandbox in graph._sandboxes)
-
-    before = waiting()
+    before = graph.sandboxes
     context = graph.init_execution_context()
     context.compute_named([("x", np.ones(1, np.float32))])
-    assert waiting() == before + 1
+    wait_until(lambda: graph.sandboxes == before + 1)
     del context
-    until = time.monotonic() + 20
-    while waiting() > before and time.monotonic() < until:
-        time.sleep(0.01)
-    assert waiting() == before
+    wait_until(lambda: graph.sandboxes == before)
 
 
 def test_many_clients_at_once(server: RunningServer) -> None:

@@ -94,3 +94,11 @@ def gives_each_thread_its_own(graph: Graph, elements: int, times: int) -> None:
 
     on_threads(work, 4)
     assert not wrong
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    """Wait until something is so, for at most twenty seconds."""
+    until = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.005)

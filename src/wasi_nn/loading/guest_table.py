@@ -11,6 +11,7 @@
     mount = "/labels"                        # the path of a guest that serves http; default: /guests/NAME
     http-out = ["https://api.example.com"]   # where a guest that serves http may send requests; default: nowhere
     reuse = false                            # whether a sandbox answers more than one request
+    start-ahead = true                       # whether the sandbox of a model's next request starts before that comes
     inputs = [{ name = "picture", datatype = "UINT8", shape = [-1, -1, 3] }]
     outputs = [{ name = "label", datatype = "BYTES", shape = [1] }]
 
@@ -64,6 +65,8 @@ def guest_of(where: str, folder: Path, name: str, keys: Any) -> ServedGuest:
         raise _wrong(where, "mount is the path of a guest that serves http: a model has its name")
     if "http-out" in keys and (serves is Serves.MODEL or inputs or outputs):
         raise _wrong(where, "http-out is for a guest that serves http: one that serves a model makes no requests")
+    if "start-ahead" in keys and serves is Serves.HTTP:
+        raise _wrong(where, "start-ahead is for a guest that serves a model")
     if not outputs and (serves is Serves.MODEL or inputs):
         raise _wrong(where, "a guest that serves a model needs outputs, such as " + _EXAMPLE)
     return ServedGuest(
@@ -79,6 +82,7 @@ def guest_of(where: str, folder: Path, name: str, keys: Any) -> ServedGuest:
         keys.get("reuse", False),
         keys.get("mount", ""),
         http_out_of(where, folder, keys["http-out"]) if "http-out" in keys else None,
+        keys.get("start-ahead", True),
     )
 
 
@@ -215,6 +219,7 @@ KEYS: dict[str, Check] = {
     "inputs": _is_list,
     "outputs": _is_list,
     "reuse": is_flag,
+    "start-ahead": is_flag,
     "mount": _is_mount,
     "http-out": _is_http_out,
 }

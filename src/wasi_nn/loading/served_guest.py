@@ -60,6 +60,7 @@ class ServedGuest:
     mount        the path under which a guest that serves http answers. Empty: `/guests/NAME`
     http_out     the requests that a guest that serves http may make. None: none
     reuse        whether one sandbox answers many requests, one after another. Otherwise each request gets a fresh one
+    start_ahead  whether the fresh sandbox of a model's next request starts before that request comes
     """
 
     path: Path
@@ -74,3 +75,4 @@ class ServedGuest:
     reuse: bool = False
     mount: str = ""
     http_out: HttpOut | None = None
+    start_ahead: bool = True

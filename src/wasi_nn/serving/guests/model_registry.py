@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -77,6 +77,7 @@ class ModelRegistry:
             self._forget(name)
         else:
             self._registry.add(name, named, overwrite=overwrite)
+            self._renew([name])
 
     def reload(self) -> list[str]:
         """Read the file again, as `Registry.reload` does. Guests that are used again are new too if one of their graphs
@@ -85,12 +86,20 @@ class ModelRegistry:
         before = set(self._guests)
         self._read_guests()
         for name, guest in self._registry.guests.items():
-            has_changed = any(fnmatchcase(it, pattern) for it in changed for pattern in guest.graphs)
-            if guest.reuse and has_changed and name not in changed:
+            if guest.reuse and _may_load(guest, changed) and name not in changed:
                 changed.append(name)
         for name in (before | set(self._guests)) & set(changed):
             self._forget(name)
+        self._renew(changed)
         return changed
+
+    def _renew(self, changed: Collection[str]) -> None:
+        """Have guests that may have loaded a changed graph begin anew."""
+        with self._lock:
+            loaded = list(self._loaded.values())
+        for guest, graph in loaded:
+            if _may_load(guest, changed):
+                graph.renew()
 
     def _forget(self, name: str) -> None:
         with self._lock:
@@ -104,6 +113,11 @@ class ModelRegistry:
                 if not any(fnmatchcase(graph, pattern) for graph in self._registry):
                     near = nearest(pattern, self._registry)
                     logger.warning("guest %r may load the graph %r, and no graph has this name%s", name, pattern, near)
+
+
+def _may_load(guest: ServedGuest, graphs: Collection[str]) -> bool:
+    """Whether a guest may load one of these graphs."""
+    return any(fnmatchcase(name, pattern) for name in graphs for pattern in guest.graphs)
 
 
 def _serves_model(guest: ServedGuest) -> bool:
