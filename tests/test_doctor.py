@@ -43,6 +43,16 @@ def test_this_machine_is_well(cache_home: Path) -> None:
     assert all(finding["advice"] is None for finding in findings if finding["status"] == "ok")
 
 
+def test_the_check_under_way_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    leader, follower = os.openpty()
+    with open(follower, "w") as terminal, open(leader, "rb", 0) as screen:
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setattr(sys, "stderr", terminal)
+        assert cli.main(["doctor", "python"]) == 0
+        erased = "\r\x1b[K"
+        assert screen.read(1000).decode() == f"{erased}checking python ...{erased}"
+
+
 def test_each_runtime_has_a_check() -> None:
     from wasi_nn.backends import built_in
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from wasi_nn.cli import FAILURE, PROGRAM, UsageError, json_output
@@ -41,6 +42,7 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
 def main(options: argparse.Namespace) -> int:
     """Make the checks; returns the exit code."""
     from wasi_nn.cli.doctor_checks import CHECKS
+    from wasi_nn.cli.progress import TerminalLine
     from wasi_nn.errors import nearest, printable
 
     for name in options.checks:
@@ -48,11 +50,15 @@ def main(options: argparse.Namespace) -> int:
             known = f"there are {', '.join(CHECKS)}{nearest(name, CHECKS)}"
             raise UsageError(f"no check is named {printable(name)!r}; {known}")
     findings: list[Finding] = []
+    under_way = TerminalLine(sys.stderr)
     for name in options.checks or CHECKS:
+        under_way.show(f"checking {name} ...")
         for finding in CHECKS[name]():
+            under_way.hide()
             findings.append(finding)
             if not options.json:
                 _print(finding, max(map(len, CHECKS)))
+    under_way.hide()
     if options.json:
         json_output.print_json([finding.as_json() for finding in findings])
     return FAILURE if any(finding.status == "failed" for finding in findings) else 0

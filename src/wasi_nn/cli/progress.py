@@ -11,29 +11,25 @@ _EVERY = 0.2  # seconds between two changes of the line
 _ERASE = "\r\x1b[K"
 
 
-class Progress:
-    """Shows how many items are done, in one line that is written anew; nothing where the stream is no terminal.
+class TerminalLine:
+    """A line that is written anew again and again; nothing where the stream is no terminal."""
 
-    `count` is the number of all items, if it is known.
-    """
-
-    def __init__(self, stream: TextIO | None, count: int | None) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         is_terminal = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
         self._stream = stream if is_terminal else None
-        self._count = count
-        self._began = self._shown_at = time.monotonic()
         self._is_shown = False
 
-    def show(self, done: int, failed: int, skipped: int = 0) -> None:
-        """Show the numbers, unless the line was written just now. `skipped` are those of `done` that took no time."""
-        now = time.monotonic()
-        if self._stream is None or now - self._shown_at < _EVERY:
-            return
-        self._shown_at = now
-        line = progress_line(done, failed, skipped, self._count, now - self._began)
-        self._stream.write(_ERASE + line[: shutil.get_terminal_size().columns - 1])
-        self._stream.flush()
-        self._is_shown = True
+    @property
+    def is_seen(self) -> bool:
+        """Whether the stream is a terminal."""
+        return self._stream is not None
+
+    def show(self, text: str) -> None:
+        """Write the line, in place of what it was."""
+        if self._stream is not None:
+            self._stream.write(_ERASE + text[: shutil.get_terminal_size().columns - 1])
+            self._stream.flush()
+            self._is_shown = True
 
     def hide(self) -> None:
         """Erase the line, so that other output can take its place."""
@@ -41,7 +37,27 @@ class Progress:
             self._stream.write(_ERASE)
             self._stream.flush()
             self._is_shown = False
-            self._shown_at = 0.0
+
+
+class Progress:
+    """Shows how many items are done, in a `TerminalLine`. `count` is the number of all items, if it is known."""
+
+    def __init__(self, stream: TextIO | None, count: int | None) -> None:
+        self._line = TerminalLine(stream)
+        self._count = count
+        self._began = self._shown_at = time.monotonic()
+
+    def show(self, done: int, failed: int, skipped: int = 0) -> None:
+        """Show the numbers, unless the line was written just now. `skipped` are those of `done` that took no time."""
+        now = time.monotonic()
+        if self._line.is_seen and now - self._shown_at >= _EVERY:
+            self._shown_at = now
+            self._line.show(progress_line(done, failed, skipped, self._count, now - self._began))
+
+    def hide(self) -> None:
+        """Erase the line, so that other output can take its place."""
+        self._line.hide()
+        self._shown_at = 0.0
 
 
 def progress_line(done: int, failed: int, skipped: int, count: int | None, seconds: float) -> str:
