@@ -18,6 +18,7 @@ from wasi_nn import cli
 from wasi_nn.errors import GuestError
 from wasi_nn.oci import Reference, pull_files, pull_guest, push_guest
 from wasi_nn.oci.artifact import CONFIG, GUEST, TITLE
+from wasi_nn.oci.registry import Blob, Repository
 
 EXIT_7 = (
     '(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32))) (memory (export "memory") 1)'
@@ -278,6 +279,22 @@ def test_a_model_elsewhere_does_not_go_with_a_guest(
     graphs = write("made/graphs.toml", b'[graphs.net]\npath = "../secret.onnx"\n')
     assert cli.main(["push", "--graphs", str(graphs), str(GUESTS / "c/infer.wasm"), f"oci://{host}/tests/out:1"]) == 1
     assert "graph 'net' can't be pushed: its model" in capfd.readouterr().err
+
+
+def test_a_file_is_pushed_in_parts_and_not_by_what_it_becomes(
+    host: str, write: Callable[[str, bytes], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wasi_nn.oci.registry._CHUNK", 1000)
+    model, guest = write("model.onnx", bytes(2500)), GUESTS / "c/infer.wasm"
+    place = Reference.parse(f"oci://{host}/tests/parts:1")
+    push_guest(guest, place, files={"model.onnx": model, "none.txt": write("none.txt", b"")})
+    blob = Blob(changed := write("changed.onnx", b"x" * 2500))
+    assert (len(blob), [len(part) for part in blob]) == (2500, [1000, 1000, 500])
+    changed.write_bytes(b"x" * 2600)
+    assert sum(map(len, blob)) == 2500
+    changed.write_bytes(b"x" * 1500)
+    with pytest.raises(GuestError, match="has become shorter meanwhile"):
+        Repository(place).write_blob(blob)
 
 
 # A registry that cheats

@@ -59,13 +59,14 @@ def report_on(guest: guest_file.Guest, *, dialect: Dialect | str = Dialect.AUTO)
     wasm, name = guest_file.read(guest), guest_file.name_of(guest)
     engine = new_engine(fuel=False)
     if guest_file.is_component(wasm):
-        report = _on_component(name, wasm, _compiled(Component, engine, wasm, name), engine)
+        report = _on_component(name, wasm, compiled_within_limits(Component, engine, wasm, name), engine)
     else:
-        report = _on_module(name, _compiled(Module, engine, wasm, name), engine, dialect)
+        report = _on_module(name, compiled_within_limits(Module, engine, wasm, name), engine, dialect)
     return replace(report, producers=producers_of(wasm))
 
 
-def _compiled(kind: type[Compiled], engine: Engine, wasm: bytes, name: str) -> Compiled:
+def compiled_within_limits(kind: type[Compiled], engine: Engine, wasm: bytes, name: str) -> Compiled:
+    """A guest that is compiled, within the usual limits, to learn of its imports and exports. Raises `GuestError`."""
     limits = Limits()
     work = Work[Compiled](limits)
     work.begin(lambda: compile_guest(kind, engine, wasm, name, limits, False, work, time.monotonic()))

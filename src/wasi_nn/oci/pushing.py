@@ -9,15 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from wasmtime import Engine, WasmtimeError
-
 from wasi_nn.errors import GuestError, one_line
 from wasi_nn.guests import guest_file
+from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.guest_file import Guest
+from wasi_nn.guests.inspection import compiled_within_limits
 from wasi_nn.oci.artifact import CONFIG, FILE, GUEST, Layer, file_path
 from wasi_nn.oci.reference import Reference
-from wasi_nn.oci.registry import MANIFEST, Repository, digest_of
-from wasi_nn.process.files import read_regular
+from wasi_nn.oci.registry import MANIFEST, Blob, Repository
 
 
 def push_guest(
@@ -42,23 +41,23 @@ def push_guest(
     wasm = guest_file.read(guest)
     title = f"{guest_file.name_of(guest).removesuffix('.wat').removesuffix('.wasm')}.wasm"
     try:
-        contents = {title: wasm, **{name: read_regular(path) for name, path in (files or {}).items()}}
-        for name in contents:
+        for name in (title, *(files or {})):
             file_path(name)
+        blobs = {title: Blob(wasm), **{name: Blob(path) for name, path in (files or {}).items()}}
     except (OSError, ValueError) as error:
         raise GuestError(f"{place} can't be pushed: {one_line(error)}") from error
     layers = [
-        Layer(FILE if number else GUEST, digest_of(content), len(content), name)
-        for number, (name, content) in enumerate(contents.items())
+        Layer(FILE if number else GUEST, blob.digest, len(blob), name)
+        for number, (name, blob) in enumerate(blobs.items())
     ]
-    config = _json(_config(guest_file.name_of(guest), wasm, layers))
+    config = Blob(_json(_config(guest_file.name_of(guest), wasm, layers)))
     repository = Repository(place, plain_http=plain_http)
-    for content in (*contents.values(), config):
-        repository.write_blob(content)
+    for blob in (*blobs.values(), config):
+        repository.write_blob(blob)
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
-        "config": Layer(CONFIG, digest_of(config), len(config), None).as_json(),
+        "config": Layer(CONFIG, config.digest, len(config), None).as_json(),
         "layers": [layer.as_json() for layer in layers],
     }
     return place.with_digest(repository.write_manifest(_json(manifest)))
@@ -93,11 +92,8 @@ def _config(name: str, wasm: bytes, layers: list[Layer]) -> dict[str, Any]:
         return table
     from wasmtime.component import Component
 
-    engine = Engine()
-    try:
-        kind = Component(engine, wasm).type
-    except WasmtimeError as error:
-        raise guest_file.invalid(name, wasm, error) from error
+    engine = new_engine(fuel=False)
+    kind = compiled_within_limits(Component, engine, wasm, name).type
     interfaces = {"exports": sorted(kind.exports(engine)), "imports": sorted(kind.imports(engine))}
     return {**table, "os": "wasip2", "component": interfaces}
 

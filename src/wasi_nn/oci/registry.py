@@ -9,10 +9,13 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
+from math import inf
 from typing import Any, BinaryIO
 
 from wasi_nn.errors import GuestError, one_line, printable
 from wasi_nn.oci.reference import Reference
+from wasi_nn.process.files import open_regular
 from wasi_nn.settings import how_to_install_extra
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -30,6 +33,36 @@ _ODD = (ValueError, KeyError, TypeError, AttributeError, IndexError)
 def digest_of(content: bytes) -> str:
     """The digest of some content, as registries write it."""
     return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+class Blob:
+    """Bytes, or a file, to be pushed. The client sends its parts, and begins again if it has to. Raises `OSError`
+    if the file can't be read, or changes."""
+
+    def __init__(self, content: bytes | str | os.PathLike[str]) -> None:
+        self._content = content
+        digest, self._size = hashlib.sha256(), 0
+        for part in self._parts(inf):
+            digest.update(part)
+            self._size += len(part)
+        self.digest = f"sha256:{digest.hexdigest()}"
+
+    def _parts(self, most: float) -> Iterator[bytes]:
+        with BytesIO(self._content) if isinstance(self._content, bytes) else open_regular(self._content) as file:
+            while part := file.read(int(min(_CHUNK, most))):
+                most -= len(part)
+                yield part
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = self._size
+        for part in self._parts(left):
+            left -= len(part)
+            yield part
+        if left:
+            raise OSError(f"{self._content!s} has become shorter meanwhile")
 
 
 class Repository:
@@ -86,20 +119,19 @@ class Repository:
         if found.hexdigest() != digest.removeprefix("sha256:"):
             raise self._failure("pulled", f"the registry sent other bytes for {digest}")
 
-    def write_blob(self, content: bytes) -> str:
-        """Push a blob, unless the registry has it; returns its digest."""
-        digest = digest_of(content)
+    def write_blob(self, blob: Blob) -> None:
+        """Push a blob, unless the registry has it."""
         with self._guest_errors("pushed"):
-            if self._answer("HEAD", f"{self._address}/blobs/{digest}").status_code == 200:
-                return digest
+            if self._answer("HEAD", f"{self._address}/blobs/{blob.digest}").status_code == 200:
+                return
             with self._ask("POST", f"{self._address}/blobs/uploads/") as answer:
                 place = answer.headers.get("Location", "")
             if not place.startswith("http"):
                 place = re.sub(r"/v2/.*", "", self._address) + place
-            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(len(content))}
-            place += f"{'&' if '?' in place else '?'}digest={digest}"
-            with self._ask("PUT", place, headers=headers, data=content):
-                return digest
+            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(len(blob))}
+            place += f"{'&' if '?' in place else '?'}digest={blob.digest}"
+            with self._ask("PUT", place, headers=headers, data=blob if len(blob) else b""):
+                pass
 
     def write_manifest(self, content: bytes) -> str:
         """Push a manifest under the reference's tag; returns its digest."""
