@@ -10,9 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import projects
 import pytest
-from conftest import need, need_command
-from sdk_languages import go
 
 from wasi_nn.cli import main
 from wasi_nn.cli.new_projects import PROJECTS
@@ -25,58 +24,24 @@ def new(*arguments: str) -> int:
     return main(["new", *arguments])
 
 
-def need_tools(language: str) -> None:
-    """Skip the test where the language's tools aren't here; in continuous integration, fail it."""
-    if language in ("c", "cpp"):
-        need("ziglang", "ziglang==0.17.1")
-    elif language == "python":
-        need("componentize_py", "componentize-py==0.25.1")
-    elif language in ("assemblyscript", "javascript", "typescript"):
-        need_command("npm", "npm")
-    elif language == "go":
-        need_command(go.toolchain() or "go", go.INSTALL)
-    else:
-        need_command("/usr/bin/cargo", "cargo rustc libstd-rust-dev-wasm32 lld-14")
-
-
 def build(language: str, folder: Path) -> None:
     """Build a project by its own command, with the tools that its README names."""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    if language == "go":
-        environment |= {"GOPROXY": "off", "GOTOOLCHAIN": "local", "GOCACHE": str(go.CACHE)}
-        environment["GOFLAGS"] = go.FLAGS  # so that the standard library is compiled already
-        environment["PATH"] = f"{Path(go.toolchain() or '').parent}:{os.environ['PATH']}"
-    if language == "rust":
-        environment = {key: value for key, value in environment.items() if not key.startswith(("RUST", "CARGO"))}
-        environment["PATH"] = "/usr/bin:/bin"  # Debian's
-    subprocess.run(PROJECTS[language].build, shell=True, cwd=folder, env=environment, check=True, capture_output=True)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    variables = projects.environment(language, {**os.environ, "PATH": path})
+    subprocess.run(PROJECTS[language].build, shell=True, cwd=folder, env=variables, check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("language", PROJECTS)
+@pytest.mark.parametrize("language", sorted(set(PROJECTS) - set(projects.LESSONS.values())))
 def test_a_new_project_builds_and_runs(
     language: str, tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch, capfd: Output
 ) -> None:
-    need_tools(language)
+    """Projects of the other languages are built by the tutorial's lessons, in tests/test_snippets.py."""
+    projects.need_tools(language)
     folder = tmp_path / "my-guest"
     assert new(language, str(folder)) == 0
     assert PROJECTS[language].build in capfd.readouterr().out
     build(language, folder)
-    monkeypatch.chdir(folder)
-
-    def run(*options: str) -> tuple[int, str, str]:
-        code = main(["run", *options, "guest.wasm"])
-        return code, *capfd.readouterr()
-
-    assert run("--graph", "colours=colours.onnx") == (0, "red\n", "")
-    code, output, _ = run("--dir", ".")
-    assert (code, output) == (0, "no graph is named colours here: loading colours.onnx\nred\n")
-    code, output, errors = run()
-    assert code == 1
-    assert "colours.onnx" in errors
-    assert "--dir ." in errors
-    code, output, errors = run("--no-load", "--dir", ".")
-    assert code != 0
-    assert "red" not in output
+    projects.runs_as_its_readme_says(folder, monkeypatch, capfd)
 
 
 @pytest.mark.parametrize("language", PROJECTS)

@@ -28,9 +28,11 @@ from conftest import C_GUESTS, REPOSITORY, SUPPORT, need, need_command
 from infer_guests import runs_by_name_and_by_bytes
 from installed_wheel import Installation, install, install_alone
 from page_blocks import RUNNABLE, blocks_of, commands, indented_commands, same
+from projects import LESSONS, environment, need_tools, runs_as_its_readme_says
 
 import wasi_nn
 from wasi_nn import cli
+from wasi_nn.cli.new_projects import PROJECTS
 from wasi_nn.guests.engine import SOURCE_LINES
 
 COMPONENTS = C_GUESTS.parent / "component"
@@ -119,6 +121,8 @@ GUESTS = {f"{name}.wasm": copied(C_GUESTS / f"{name}.wasm") for name in ("classi
 
 ADAPTED = {**COLOURS, "classify.wasm": GUESTS["classify.wasm"], "wasi_snapshot_preview1.command.wasm": preview_1}
 
+TUTORIAL = tuple(f"docs/tutorial/{name}.md" for name in ("first-inference", "first-guest", "isolated-guest"))
+
 FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     "docs/how-to/adapter.md": ADAPTED,
     "docs/reference/components.md": {
@@ -165,6 +169,7 @@ FILES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     },
     "docs/how-to/untrusted.md": {**COLOURS, **GUESTS},
     "docs/how-to/web-service.md": {**COLOURS, **GUESTS},
+    **dict.fromkeys(set(LESSONS) - set(TUTORIAL), COLOURS),  # as the first lesson leaves them
     **{
         f"wasi-nn {name} --help": {**COLOURS, **GUESTS}
         for name in ("run", "map", "trace", "replay", "graphs", "inspect")
@@ -185,10 +190,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "docs/how-to/streaming.md": ("xllamacpp",),
     "docs/how-to/trace.md": ("openvino",),
     "docs/how-to/web-service.md": ("starlette", "httpx2"),
-    "docs/tutorial/first-guest.md": ("ziglang",),
 }
 
-TUTORIAL = tuple(f"docs/tutorial/{name}.md" for name in ("first-inference", "first-guest", "isolated-guest"))
 TOGETHER = (
     ("docs/reference/tensorflow.md", "docs/reference/tflite.md", "docs/reference/extensions.md"),
     TUTORIAL,
@@ -221,6 +224,16 @@ def steps_of(name: str, page: str) -> Iterator[Step]:
         else:
             shown = after.text if after is not None and after.language == "text" else None
             yield Step(name, block.line, block.language, block.text, shown)
+
+
+KEPT = Step("the guest of a lesson", 1, "sh", "cp my-guest/guest.wasm my-guest/colours.onnx ..")
+"""A step that keeps the guest in the folder above, before the lesson changes it."""
+
+
+def with_kept_guest(steps: list[Step]) -> list[Step]:
+    """The steps, with `KEPT` behind the first run of a lesson's guest."""
+    runs = [at for at, it in enumerate(steps) if it.page in LESSONS and it.text.startswith("wasi-nn run ")]
+    return [*steps[: runs[0] + 1], KEPT, *steps[runs[0] + 1 :]] if runs else steps
 
 
 def groups() -> list[tuple[str, ...]]:
@@ -258,8 +271,11 @@ def named_blocks(page: str) -> Iterator[tuple[re.Match[str], str]]:
 
 def run_all(steps: list[Step], installation: Installation, tmp_path: Path) -> None:
     """Run the steps in the folder `there`, and compare their answers with those that are shown."""
+    variables = installation.environment(tmp_path / "home")
+    for language in {LESSONS[step.page] for step in steps if step.page in LESSONS}:
+        variables = environment(language, variables)
     (folder := tmp_path / "there").mkdir(exist_ok=True)
-    (home := tmp_path / "home").mkdir()
+    (tmp_path / "home").mkdir()
     for page in {step.page for step in steps}:
         lines = [""] * (text_of(page).count("\n") if page in PAGES else 0)
         for step in steps:
@@ -274,7 +290,7 @@ def run_all(steps: list[Step], installation: Installation, tmp_path: Path) -> No
     (tmp_path / "steps.json").write_text(json.dumps(described))
     files = [SUPPORT / "run_steps.py", tmp_path / "steps.json", tmp_path / "answers.json"]
     program = [str(installation.python), "-P", *map(str, files)]
-    subprocess.run(program, cwd=folder, env=installation.environment(home), check=True)
+    subprocess.run(program, cwd=folder, env=variables, check=True)
     answers = json.loads((tmp_path / "answers.json").read_text())
     for step, answer in zip(steps, answers, strict=False):
         where = f"{step.page}:{step.line}:\n{step.text}"
@@ -299,7 +315,8 @@ def folder_after(installation: Installation, tmp_path_factory: pytest.TempPathFa
         (folder / "there").mkdir()
         for page in pages:
             prepare(folder / "there", page)
-        run_all([step for page in pages for step in steps_of(page, text_of(page))], installation, folder)
+        steps = [step for page in pages for step in steps_of(page, text_of(page))]
+        run_all(with_kept_guest(steps), installation, folder)
         return folder
 
     return run_pages
@@ -309,21 +326,26 @@ def folder_after(installation: Installation, tmp_path_factory: pytest.TempPathFa
 def test_a_page_runs_as_it_stands(
     pages: tuple[str, ...], folder_after: Callable[..., Path], request: pytest.FixtureRequest
 ) -> None:
-    need_all_of(pages)
-    if any("isolate" in step.text for page in pages for step in steps_of(page, text_of(page))):
-        request.getfixturevalue("isolation")
+    need_all_of(pages, request)
     folder_after(*pages)
 
 
-def need_all_of(pages: Sequence[str]) -> None:
+def need_all_of(pages: Sequence[str], request: pytest.FixtureRequest) -> None:
+    if any("isolate" in step.text for page in pages for step in steps_of(page, text_of(page))):
+        request.getfixturevalue("isolation")
     for module in dict.fromkeys(module for page in pages for module in NEEDS.get(page, ())):
         need(module, module)
+    for language in (LESSONS[page] for page in pages if page in LESSONS):
+        need_tools(language)
 
 
 def test_the_guest_in_python_that_a_page_builds(
-    folder_after: Callable[..., Path], write: Callable[[str, bytes], Path], monkeypatch: pytest.MonkeyPatch
+    folder_after: Callable[..., Path],
+    write: Callable[[str, bytes], Path],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    need_all_of(["docs/reference/components.md"])
+    need_all_of(["docs/reference/components.md"], request)
     monkeypatch.setenv(SOURCE_LINES, "1")  # as in the command, whose compiled guest this host takes
     folder = folder_after("docs/reference/components.md")
     guest, compiled = folder / "there" / "app.wasm", folder / "home" / ".cache" / "wasi-nn" / "compiled"
@@ -333,6 +355,22 @@ def test_the_guest_in_python_that_a_page_builds(
         wasi_nn.GuestTrap, match=r"own last lines .*:\n  \| Traceback (.*\n)*  \| ValueError: invalid literal for int"
     ):
         host.run(guest, ["--graph", "relu", "x=FP32:no number:1"], capture_output=True)
+
+
+@pytest.mark.parametrize("page", LESSONS)
+def test_the_guest_of_a_lesson_runs_as_its_readme_says(
+    page: str,
+    folder_after: Callable[..., Path],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    pages = next(it for it in groups() if page in it)
+    need_all_of(pages, request)
+    folder = folder_after(*pages)
+    monkeypatch.setenv(SOURCE_LINES, "1")  # as in the command, whose compiled guest this one takes
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "home" / ".cache"))
+    runs_as_its_readme_says(folder, monkeypatch, capfd)
 
 
 @pytest.mark.parametrize("name", HELP)
@@ -359,10 +397,38 @@ def test_a_page_has_no_code_that_no_test_runs(page: str) -> None:
     assert indented_commands(text) == [], "code of a shell or of Python needs a fence, and its language"
     for block in blocks_of(text):
         languages = {*RUNNABLE, "text", "toml", "wit"} | ({"pycon", "wat"} if page in ELSEWHERE else set())
+        if page in LESSONS:
+            languages |= set(SOURCES)
         assert block.language in languages, f"{page}:{block.line}: no test knows {block.language or 'no language'}"
     assert len(re.findall("^ *<!-- not run:", text, re.MULTILINE)) == sum(
         block.reason is not None for block in blocks_of(text)
     )
+
+
+SOURCES = {"c": "c", "cpp": "cpp", "go": "go", "js": "js", "python": "py", "rust": "rs", "ts": "ts"}
+"""The languages of blocks that show a guest's source, each with the ending of its files."""
+
+
+@pytest.mark.parametrize("page", LESSONS)
+def test_a_lesson_shows_lines_of_its_project(page: str, tmp_path: Path) -> None:
+    assert cli.main(["new", LESSONS[page], str(tmp_path / "guest")]) == 0
+    shown = [it for it in blocks_of(text_of(page)) if it.language in SOURCES and (it.reason or it.language != "python")]
+    assert shown
+    for block in shown:
+        files = tmp_path.rglob(f"*.{SOURCES[block.language]}")
+        assert any(unindented(block.text) in unindented(it.read_text()) for it in files), f"{page}:{block.line}"
+
+
+def unindented(text: str) -> str:
+    return "".join(f"{line.strip()}\n" for line in text.splitlines())
+
+
+@pytest.mark.parametrize("page", LESSONS)
+def test_a_lesson_says_how_to_install_what_its_project_needs(page: str) -> None:
+    install = PROJECTS[LESSONS[page]].install.replace("Node.js with npm", "apt install npm")
+    needed = re.findall("(?:pip install|rustup target add|apt install) [^;]+", install)
+    assert needed
+    assert [command for command in needed if command not in text_of(page)] == []
 
 
 def test_few_blocks_are_not_run() -> None:
@@ -380,7 +446,8 @@ def test_few_blocks_are_not_run() -> None:
         "docs/how-to/remote.md: it needs servers, as tests/test_remote_oip.py has them",
         "docs/how-to/scale-out.md: it installs packages from a network",
         "docs/how-to/scale-out.md: it needs Ray, as tests/test_ray.py has it",
-        "docs/tutorial/first-guest.md: it installs packages from a network",
+        *(f"{page}: it installs packages from a network" for page in LESSONS),
+        "docs/tutorial/guest-in-python.md: it is a guest's",
         "docs/tutorial/first-inference.md: it installs packages from a network",
         "docs/how-to/serve.md: its first command needs a network, and its second one doesn't end",
         "docs/how-to/serve.md: it needs a server, as tests/test_serve_openai.py has it",
