@@ -62,10 +62,16 @@ def test_a_call_that_fails_says_why_on_its_line() -> None:
         assert guest.set_input(context, 7, [4], F32, INPUT.tobytes()) == INVALID_ARGUMENT
         assert guest.call("compute", 99) != SUCCESS
         assert guest.set_input(context, 0, [4], 77, INPUT.tobytes()) == INVALID_ARGUMENT
-    wrong_index, no_context, no_type = lines[2:]
+        assert guest.set_input(98, 0, [4], F32, INPUT.tobytes()) != SUCCESS
+        assert guest.call("get_output", 97, 0, 65536, 64, 8) != SUCCESS
+    wrong_index, no_context, no_type, *others = lines[2:]
     assert wrong_index.startswith("set_input context 2, input 7, f32[4] of 16 bytes, -4.5 to 3.5, mean -0.5 FAILED")
     assert "FAILED, invalid-argument: " in wrong_index
-    assert no_context.startswith("context context 99 FAILED, ")
+    assert no_context.startswith("compute context 99 FAILED, invalid-argument: handle 99 isn't an execution context")
+    assert [line.partition(",")[0] for line in others] == [
+        "set_input context 98 FAILED",
+        "get_output context 97 FAILED",
+    ]
     assert no_type.startswith("set_input arguments (2, 0, ")
     assert " REFUSED, invalid-argument: " in no_type
 

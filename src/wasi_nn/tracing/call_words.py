@@ -17,12 +17,17 @@ def line_of(name: str, arguments: Described, nanoseconds: int, category: str) ->
     """A call as one line of text."""
     given, result = words_of(arguments, category)
     arrow = "-> " if result and "error" not in arguments else ""
-    return f"{' '.join(filter(None, (name, given, arrow + result)))}  ({time_text(nanoseconds)})"
+    return f"{' '.join(filter(None, (shown_name(name, arguments), given, arrow + result)))}  ({time_text(nanoseconds)})"
+
+
+def shown_name(name: str, arguments: Described) -> str:
+    """The name of the guest's call: one on a context that doesn't exist is recorded as `context`, with its name."""
+    return printable(shortened(str(arguments.get("call", name))))
 
 
 def words_of(arguments: Described, category: str) -> tuple[str, str]:
     """The arguments of a call in words, and its result or its error. A malformed description raises any exception."""
-    given = _described({key: value for key, value in arguments.items() if key not in ("result", "error")})
+    given = _described({key: value for key, value in arguments.items() if key not in ("result", "error", "call")})
     if error := arguments.get("error"):
         how = "FAILED" if category == CATEGORY else "REFUSED"
         return given, f"{how}, {error['code']}: {printable(error['message'])}"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from wasi_nn.graph.execution_context import ExecutionContext
     from wasi_nn.loading.registry import Graphs
     from wasi_nn.types import Array
 
@@ -64,8 +65,13 @@ class RecordedCalls(Session):
         result: Callable[[Result], Described] | None = None,
     ) -> Result:
         """Make a call on a context and record it. If the context doesn't exist, only that error is recorded."""
-        self.context(context)
+        self._context_for(name, context)
         return self._trace.call(name, context, {"context": context, **arguments}, function, result)
+
+    def _context_for(self, name: str, context: int) -> ExecutionContext:
+        """The context of a call. If there is none, that error is recorded with the call's name."""
+        with self._recording_failure("context", context, lambda: {"call": name}):
+            return Session.context(self, context)
 
     @contextmanager
     def _recording_failure(self, name: str, context: int, arguments: Callable[[], Described] = dict) -> Iterator[None]:
@@ -106,7 +112,7 @@ class RecordedCalls(Session):
     ) -> list[tuple[str, Array]]:
         """The arrays for the inputs of a call on named tensors, with the image that its options name. A failure to read
         the image is recorded as that of the call."""
-        graph = self.context(context).graph
+        graph = self._context_for(call, context).graph
         pairs = input_pairs(graph, inputs)
 
         def described() -> Described:

@@ -102,6 +102,7 @@ class RecordingSession(ExtensionRecording):
             super().require_graph(context)
 
     def set_input(self, context: int, key: int | str, tensor: ArrayLike) -> None:
+        self._context_for("set_input", context)
         array = self._as_declared(context, key, tensor)
         with self._recording_failure("set_input", context, lambda: {"input": key, **self._trace.array(array)}):
             given = input_with_image(self.context(context).graph, key, array, self.file_reader)
@@ -110,7 +111,7 @@ class RecordingSession(ExtensionRecording):
         self._call("set_input", context, arguments, partial(super().set_input, context, key, array))
 
     def write_input(self, context: int, index: int, dtype: DType, dims: Dims, data: memoryview) -> None:
-        graph = self.context(context).graph
+        graph = self._context_for("set_input", context).graph
         with self._recording_failure(
             "set_input", context, lambda: {"input": index, **self._trace.tensor(dtype, dims, data)}
         ):

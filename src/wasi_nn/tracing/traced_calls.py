@@ -9,7 +9,7 @@ from typing import Any
 
 from wasi_nn.errors import printable, shortened
 from wasi_nn.tracing.call_recorder import CATEGORY, OWN_TIME, PHASE, RUN
-from wasi_nn.tracing.call_words import words_of
+from wasi_nn.tracing.call_words import shown_name, words_of
 from wasi_nn.tracing.recorded_tensors import RecordedTensor, tensors_of
 from wasi_nn.tracing.trace_file import RecordedCall, TraceReader
 
@@ -46,7 +46,7 @@ class TracedCall:
     @property
     def name(self) -> str:
         """The call's name, without control characters."""
-        return printable(shortened(self.recorded.name))
+        return shown_name(self.recorded.name, self.recorded.arguments)
 
     def as_json(self) -> dict[str, Any]:
         """The call with its recorded arguments, and its result or error."""
