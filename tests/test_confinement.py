@@ -261,7 +261,7 @@ def test_it_sees_what_runtimes_ask_for() -> None:
 
 def test_the_files_that_it_may_read_are_those_that_the_documentation_lists() -> None:
     text = (REPOSITORY / "docs" / "explanation" / "isolation.md").read_text()
-    section = text.partition("### The files that it may read")[2].partition("\n## ")[0]
+    section = text.partition("### Files that a worker may read")[2].partition("\n## ")[0]
     listed = set(re.findall(r"`(/[^`]*)`", section))
     assert listed == set(sandbox.READABLE)
 
