@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import projects
 import pytest
+from conftest import need, need_command
 
 from wasi_nn.cli import main
 from wasi_nn.cli.new_projects import PROJECTS
@@ -82,6 +84,65 @@ def test_the_list_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert lines[0].split() == ["language", "guests", "tool", "here"]
     assert [line.split()[0] for line in lines[1:] if not line.startswith(" ")] == list(PROJECTS)
     assert "none: Node.js with npm" in "\n".join(lines)
+
+
+@pytest.fixture
+def bare_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is the whole PATH: with make, a shell, and no toolchain."""
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    for command in ("make", "sh"):
+        need_command(command, command)
+        (folder / command).symlink_to(shutil.which(command) or "")
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def add_command(folder: Path, name: str, does: str = "exit 1") -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{does}\n")
+    (folder / name).chmod(0o755)
+
+
+def tool_here(language: str, capsys: Output) -> str | None:
+    capsys.readouterr()
+    assert new("--list", "--json") == 0
+    [row] = [row for row in json.loads(capsys.readouterr().out) if row["language"] == language]
+    tool: str | None = row["tool"]
+    return tool
+
+
+@pytest.mark.parametrize(("language", "compiler"), [("c", "cc"), ("cpp", "c++")])
+def test_the_list_finds_zig_where_the_build_does(
+    language: str, compiler: str, bare_path: Path, tmp_path: Path, capsys: Output
+) -> None:
+    need("ziglang", "ziglang==0.17.1")
+    assert new(language, str(tmp_path / "guest")) == 0
+
+    def would_run() -> str:
+        ran = subprocess.run(["make", "-n"], cwd=tmp_path / "guest", capture_output=True, text=True, check=False)
+        return ran.stdout
+
+    assert tool_here(language, capsys) is None, "this Python's own packages don't count: make doesn't run it"
+    add_command(bare_path, "python3", f'exec "{sys.executable}" -S "$@"')
+    assert tool_here(language, capsys) is None, "a python3 without packages"
+    assert "ziglang" not in would_run()
+    add_command(bare_path, "python3", f'exec "{sys.executable}" "$@"')
+    assert tool_here(language, capsys) == "zig (Python package ziglang)"
+    assert would_run().startswith(f"python3 -m ziglang {compiler} --target=wasm32-wasi ")
+    add_command(bare_path, "zig")
+    assert tool_here(language, capsys) == "zig"
+    assert would_run().startswith(f"zig {compiler} --target=wasm32-wasi ")
+
+
+def test_an_environment_that_has_the_tool_and_isnt_active_is_named(
+    bare_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    need("ziglang", "ziglang==0.17.1")
+    monkeypatch.setattr(sys, "base_prefix", "/usr")
+    monkeypatch.setattr(sys, "prefix", "/home/me/venv")
+    assert new("--list") == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "none: activate the environment that has it: source /home/me/venv/bin/activate" in words
 
 
 @pytest.mark.parametrize(

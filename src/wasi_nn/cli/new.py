@@ -81,7 +81,7 @@ def main(options: argparse.Namespace) -> int:
     print(f"{shown} has a guest in {project.title}. In that directory:\n\n  {project.build}")
     print("  wasi-nn run --graph colours=colours.onnx guest.wasm")
     if project.tool() is None:
-        print(f"\nThe build needs what isn't here: {project.install}")
+        print(f"\nThe build needs what isn't here: {project.missing}")
     return 0
 
 
@@ -113,7 +113,7 @@ def _print_languages(*, as_json: bool) -> None:
         json_output.print_json([_as_json(name, project) for name, project in PROJECTS.items()])
         return
     rows = [("language", "guests", "tool here")]
-    rows += [(name, project.abis, project.tool() or f"none: {project.install}") for name, project in PROJECTS.items()]
+    rows += [(name, project.abis, project.tool() or f"none: {project.missing}") for name, project in PROJECTS.items()]
     print(*Columns(rows, width=terminal_width()).lines(rows), sep="\n")
 
 

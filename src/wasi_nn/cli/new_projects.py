@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ class Project:
     tool      the tool that builds, if it is here; else None
     install   what to install for it
     template  the folder in the SDKs with the project's own files; if empty, that of the language
+    module    the Python module that `install` brings, if it brings one
     """
 
     title: str
@@ -31,6 +33,14 @@ class Project:
     tool: Callable[[], str | None]
     install: str
     template: str = ""
+    module: str = ""
+
+    @property
+    def missing(self) -> str:
+        """What to do where the tool isn't here. An environment that has the tool, and isn't active, is named."""
+        if self.module and sys.prefix != sys.base_prefix and find_spec(self.module) is not None:
+            return f"activate the environment that has it: source {Path(sys.prefix, 'bin', 'activate')}"
+        return self.install
 
 
 def _output_of(*command: str) -> str | None:
@@ -42,17 +52,19 @@ def _output_of(*command: str) -> str | None:
 
 
 def _zig() -> str | None:
-    if find_spec("ziglang") is not None:
+    """Zig as the Makefiles look for it: the command, or else the package of the `python3` that they would run."""
+    if shutil.which("zig") is not None:
+        return "zig"
+    if shutil.which("python3") is not None and _output_of("python3", "-c", "import ziglang") is not None:
         return "zig (Python package ziglang)"
     return None
 
 
 def _rust() -> str | None:
     """Cargo, if its compiler has the standard library for a target of WASI."""
-    rustc = shutil.which("rustc")
-    if rustc is None or shutil.which("cargo") is None:
+    if shutil.which("rustc") is None or shutil.which("cargo") is None:
         return None
-    root = _output_of(rustc, "--print", "sysroot")
+    root = _output_of("rustc", "--print", "sysroot")
     if root is None:
         return None
     for target in ("wasm32-wasip1", "wasm32-wasi"):
@@ -91,7 +103,9 @@ PROJECTS: Mapping[str, Project] = {
         _npm,
         "Node.js with npm",
     ),
-    "c": Project("C", "core, component", {"c/include": "include"}, "make", _zig, "pip install ziglang"),
+    "c": Project(
+        "C", "core, component", {"c/include": "include"}, "make", _zig, "pip install ziglang", module="ziglang"
+    ),
     "cpp": Project(
         "C++",
         "core, component",
@@ -99,6 +113,7 @@ PROJECTS: Mapping[str, Project] = {
         "make",
         _zig,
         "pip install ziglang",
+        module="ziglang",
     ),
     "go": Project(
         "Go",
@@ -123,6 +138,7 @@ PROJECTS: Mapping[str, Project] = {
         "make",
         _componentize_py,
         "pip install componentize-py==0.25.1",
+        module="componentize_py",
     ),
     "rust": Project(
         "Rust",
