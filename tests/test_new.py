@@ -134,6 +134,30 @@ def test_the_list_finds_zig_where_the_build_does(
     assert would_run().startswith(f"zig {compiler} --target=wasm32-wasi ")
 
 
+@pytest.mark.parametrize("language", sorted(language for language in PROJECTS if PROJECTS[language].build == "make"))
+def test_a_build_says_in_one_line_what_to_install(
+    language: str, bare_path: Path, tmp_path: Path, capsys: Output
+) -> None:
+    folder = tmp_path / "guest"
+    assert new(language, str(folder)) == 0
+
+    def made(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+    for has in ("nothing", "a python3 without packages", "a rustc without targets"):
+        if has != "nothing":
+            add_command(bare_path, *(("python3",) if "python3" in has else ("rustc", "echo /nowhere")))
+        ran = made()
+        assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1), has
+        assert f"the build needs what isn't here: {PROJECTS[language].install}." in ran.stderr
+    add_command(bare_path, "rm", "exit 0")
+    assert made("clean").returncode == 0
+    if language in ("c", "cpp"):
+        compiler = {"c": "CC", "cpp": "CXX"}[language]
+        add_command(bare_path, "clang", "exit 0")
+        assert made(f"{compiler}=clang").returncode == 0, "another compiler needs no Zig"
+
+
 def test_an_environment_that_has_the_tool_and_isnt_active_is_named(
     bare_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
