@@ -560,6 +560,11 @@ def test_the_wheel_has_the_sdk(installation: Installation) -> None:
 def test_a_checkout_has_the_sdk_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["sdk"]) == 0
     assert Path(capsys.readouterr().out.rstrip("\n")) == C_GUESTS.parent
+    for words in ([], ["rust"]):
+        said = [(cli.main(["sdk", *words, *path]), capsys.readouterr()) for path in ([], ["--path"])]
+        assert said[0] == said[1], "--path is what the command does without it"
+    assert cli.main(["sdk", "--path", "--json"]) == 2
+    assert "--path and --json: give one of them" in capsys.readouterr().err
     monkeypatch.setattr(wasi_nn, "__file__", "/nowhere/src/wasi_nn/__init__.py")
     assert cli.main(["sdk"]) == 1
     assert capsys.readouterr().err == "wasi-nn: this installation has no SDK: install a wheel of wasi-nn\n"

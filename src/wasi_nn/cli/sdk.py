@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from wasi_nn.cli import FAILURE, PROGRAM, json_output
+from wasi_nn.cli import FAILURE, PROGRAM, UsageError, json_output
 from wasi_nn.errors import WasiNNError, nearest, printable
 
 if TYPE_CHECKING:
@@ -40,13 +40,14 @@ def add_parser(subcommands: argparse._SubParsersAction[argparse.ArgumentParser])
     """Add `sdk` to the command's parser."""
     parser = subcommands.add_parser(
         "sdk",
-        usage=f"{PROGRAM} sdk [LANGUAGE] [--json]",
+        usage=f"{PROGRAM} sdk [LANGUAGE] [--path | --json]",
         help="show the folder with guests that are built, SDKs, C headers, WIT and an example",
         description="Print the path of the folder with files for makers of guests. Copy from there\nwhat you need.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("language", nargs="?", metavar="LANGUAGE", help="a language's SDK: c, cpp, rust ...")
+    parser.add_argument("--path", action="store_true", help="print the path: the same as without this option")
     json_output.add_option(parser)
     parser.set_defaults(main=main, module="wasi_nn.errors")
 
@@ -55,6 +56,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the path of the folder; returns the exit code."""
     import sys
 
+    if arguments.path and arguments.json:
+        raise UsageError("--path and --json: give one of them")
     folder, languages = sdk_folders()
     known = sorted(path.name for path in languages.iterdir() if path.is_dir())
     if arguments.language is None:
