@@ -346,4 +346,7 @@ def test_the_command_says_it_first(write: Write) -> None:
         assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (1, "", 1)
         assert re.match(f"wasi-nn: {name} {match}", ran.stderr)
         inspected = subprocess.run([WASI_NN, "inspect", guest], capture_output=True, text=True, check=True)
-        assert re.search(f"does not run here\n  it {match}", inspected.stdout)
+        assert re.search(f"\ndoes not run here\n  it {match}", inspected.stdout)
+        first, second = inspected.stdout.splitlines()[:2]
+        assert re.match(r"does not run here: it is built (by AssemblyScript for JavaScript|for WASI 0\.3)$", first)
+        assert second.startswith("abi")

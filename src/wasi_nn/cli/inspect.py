@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _LONGEST_VALUE = 100  # characters of a model's metadata that are shown
 _MOST_OPERATORS = 50  # kinds of operators that are shown
+_REFUSED = "does not run here"
 
 _EPILOG = """\
 With the files of the example that wasi-nn sdk names:
@@ -181,7 +183,14 @@ def _show_guest(options: argparse.Namespace) -> int:
     if options.json:
         json_output.print_json(asdict(report))
         return 0
-    width = terminal_width()
+    from wasi_nn.cli.colours import Colours
+
+    colours, width = Colours(), terminal_width()
+    refused = colours.painted(_REFUSED, "red")
+    if report.problems:
+        print(
+            hanging(f"{_REFUSED}: it {_in_short(printable(report.problems[0]))}", width).replace(_REFUSED, refused, 1)
+        )
     facts = [("abi", "core module" if report.abi == "core" else report.abi)]
     facts += [] if report.dialect is None else [("dialect", report.dialect)]
     facts += [("wasi:nn", version) for version in report.versions]
@@ -193,16 +202,15 @@ def _show_guest(options: argparse.Namespace) -> int:
             print(heading)
             for imported in imports:
                 print(f"  {printable(imported)}")
-    from wasi_nn.cli.colours import Colours
-
-    colours = Colours()
-    if report.problems:
-        print(colours.painted("does not run here", "red"))
-    else:
-        print(colours.painted("runs here", "green"))
+    print(refused if report.problems else colours.painted("runs here", "green"))
     for problem in report.problems:
         print(hanging(f"  it {printable(problem)}", width))
     return 0
+
+
+def _in_short(problem: str) -> str:
+    """The beginning of a sentence: without the names in it, and without how to build the guest."""
+    return re.split(r": | \(", problem, maxsplit=1)[0]
 
 
 def _as_json(info: TensorInfo) -> dict[str, object]:
