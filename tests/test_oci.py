@@ -272,13 +272,60 @@ def test_a_file_of_graphs_goes_with_its_guest(
     assert "the folder isn't empty" in capfd.readouterr().err
 
 
-def test_a_model_elsewhere_does_not_go_with_a_guest(
-    host: str, capfd: pytest.CaptureFixture[str], write: Callable[[str, bytes], Path]
+def test_the_guests_of_a_file_of_graphs_go_with_it(
+    host: str, capfd: pytest.CaptureFixture[str], write: Callable[[str, bytes], Path], tmp_path: Path
 ) -> None:
-    write("secret.onnx", b"secret")
-    graphs = write("made/graphs.toml", b'[graphs.net]\npath = "../secret.onnx"\n')
+    serves = (GUESTS / "c" / "serve_files.wasm").read_bytes()
+    for name, content in {"serve.wasm": serves, "data/a.txt": b"a", "data/in/b.txt": b"b", "ca.pem": b""}.items():
+        write(f"made/{name}", content)
+    table = b"""
+[graphs.far]
+path = "http://localhost:1/far"
+[guests.files]
+path = "serve.wasm"
+serves = "http"
+directories = { "/data" = "data" }
+http-out = { to = ["https://api.example.com"], ca-file = "ca.pem" }
+"""
+    graphs = str(write("made/graphs.toml", table))
+    push = ["push", "--graphs", graphs]
+    reference = f"oci://{host}/tests/guests:1"
+    for guest in (str(GUESTS / "c" / "classify.wasm"), str(tmp_path / "made" / "serve.wasm")):
+        assert cli.main([*push, guest, reference]) == 0
+    shutil.rmtree(tmp_path / "made")
+    assert cli.main(["pull", reference, str(tmp_path / "pulled")]) == 0
+    pulled = {str(it.relative_to(tmp_path / "pulled")) for it in (tmp_path / "pulled").rglob("*") if it.is_file()}
+    assert pulled == {"serve.wasm", "graphs.toml", "data/a.txt", "data/in/b.txt", "ca.pem"}
+    capfd.readouterr()
+    assert cli.main(["graphs", "--graphs", str(tmp_path / "pulled" / "graphs.toml")]) == 0
+    assert "serve.wasm" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('[graphs.net]\npath = "../secret.onnx"', "graph 'net' can't be pushed: its model"),
+        ('[guests.g]\npath = "../secret.onnx"', "guest 'g' can't be pushed: its file"),
+        ('[guests.g]\npath = "infer.wasm"\ndirectories = { "/d" = ".." }', "guest 'g' can't be pushed: its directory"),
+        (
+            '[guests.g]\npath = "infer.wasm"\ndirectories = { "/d" = "links" }',
+            "guest 'g' can't be pushed: its directory",
+        ),
+        ('[guests.g]\npath = "infer.wasm"\ndirectories = { "/d" = "empty" }', "has no files"),
+        ('[guests.g]\npath = "infer.wasm"', "one of its files is named infer.wasm too"),
+    ],
+)
+def test_what_can_not_go_with_a_guest_is_told(
+    table: str, message: str, host: str, capfd: pytest.CaptureFixture[str], write: Callable[[str, bytes], Path]
+) -> None:
+    secret = write("secret.onnx", b"secret")
+    write("made/infer.wasm", WASM)
+    graphs = write("made/graphs.toml", table.encode())
+    for folder in ("links", "empty"):
+        (graphs.parent / folder).mkdir()
+    (graphs.parent / "links" / "secret").symlink_to(secret)
     assert cli.main(["push", "--graphs", str(graphs), str(GUESTS / "c/infer.wasm"), f"oci://{host}/tests/out:1"]) == 1
-    assert "graph 'net' can't be pushed: its model" in capfd.readouterr().err
+    assert message in capfd.readouterr().err
 
 
 def test_a_file_is_pushed_in_parts_and_not_by_what_it_becomes(

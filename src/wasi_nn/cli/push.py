@@ -37,7 +37,7 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument(
         "--graphs",
         metavar="FILE",
-        help="push this file of graphs too, with the models that it names, which are in its directory",
+        help="push this file of graphs too, with the models and guests that it names, which are in its directory",
     )
     registry_options.add_plain_http(parser)
     json_output.add_option(parser)
@@ -63,5 +63,4 @@ def _files_of(path: str) -> dict[str, Path]:
     from wasi_nn.loading import graphs_file
     from wasi_nn.oci.pushing import files_of_graphs
 
-    found = graphs_file.read(Path(path))
-    return files_of_graphs(path, {name: graph.source for name, graph in found.graphs.items()})
+    return files_of_graphs(path, graphs_file.read(Path(path)))

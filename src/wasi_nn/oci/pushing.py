@@ -14,6 +14,7 @@ from wasi_nn.guests import guest_file
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.guest_file import Guest
 from wasi_nn.guests.inspection import compiled_within_limits
+from wasi_nn.loading.graphs_file import NamedInFile
 from wasi_nn.oci.artifact import CONFIG, FILE, GUEST, Layer, file_path
 from wasi_nn.oci.reference import Reference
 from wasi_nn.oci.registry import MANIFEST, Blob, Repository
@@ -46,6 +47,10 @@ def push_guest(
         blobs = {title: Blob(wasm), **{name: Blob(path) for name, path in (files or {}).items()}}
     except (OSError, ValueError) as error:
         raise GuestError(f"{place} can't be pushed: {one_line(error)}") from error
+    if blobs[title].digest != Blob(wasm).digest:
+        raise GuestError(
+            f"{place} can't be pushed: one of its files is named {title} too, and is another than the guest"
+        )
     layers = [
         Layer(FILE if number else GUEST, blob.digest, len(blob), name)
         for number, (name, blob) in enumerate(blobs.items())
@@ -63,18 +68,34 @@ def push_guest(
     return place.with_digest(repository.write_manifest(_json(manifest)))
 
 
-def files_of_graphs(path: str | os.PathLike[str], graphs: Mapping[str, Any]) -> dict[str, Path]:
-    """The file of graphs and the models that it names, by their paths relative to its folder. `graphs` are the file's
-    graphs, each with a path or a list of paths. Raises `GuestError` for a model elsewhere."""
+def files_of_graphs(path: str | os.PathLike[str], named: NamedInFile) -> dict[str, Path]:
+    """A file of graphs and the files that it names, by their paths relative to its folder: models, guests, and the
+    directories and certificates of guests. `named` is what the file names. Raises `GuestError` for a file elsewhere,
+    and for a directory without a file, which an artifact can't hold."""
     folder = Path(path).absolute().parent
     found = {Path(path).name: Path(path)}
-    for name, paths in graphs.items():
-        for model in paths if isinstance(paths, list | tuple) else [paths]:
-            whole = folder / os.fspath(model)
-            if not whole.resolve().is_relative_to(folder.resolve()):
-                raise GuestError(f"graph {name!r} can't be pushed: its model {model} isn't in the folder of {path}")
-            members = sorted(whole.rglob("*")) if whole.is_dir() else [whole]
-            found |= {str(member.relative_to(folder)): member for member in members if not member.is_dir()}
+
+    def add(owner: str, what: str, source: Path) -> None:
+        members = [it for it in sorted(source.rglob("*")) if not it.is_dir()] if source.is_dir() else [source]
+        if not members:
+            raise GuestError(
+                f"{owner} can't be pushed: its {what} {source} has no files, and an artifact has only files"
+            )
+        for member in members:
+            if not (member.is_relative_to(folder) and member.resolve().is_relative_to(folder.resolve())):
+                raise GuestError(f"{owner} can't be pushed: its {what} {member} isn't in the folder of {path}")
+            found[str(member.relative_to(folder))] = member
+
+    for name, graph in named.graphs.items():
+        for source in graph.source if isinstance(graph.source, list | tuple) else [graph.source]:
+            if isinstance(source, os.PathLike):  # an address stays one
+                add(f"graph {name!r}", "model", folder / source)
+    for name, guest in named.guests.items():
+        add(f"guest {name!r}", "file", guest.path)
+        for directory in guest.directories.values():
+            add(f"guest {name!r}", "directory", directory.path)
+        if guest.http_out is not None and guest.http_out.ca_file is not None:
+            add(f"guest {name!r}", "ca-file", guest.http_out.ca_file)
     return found
 
 
