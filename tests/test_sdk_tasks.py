@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import file_types
 import models as real_models
-import numpy as np
 import pytest
 import sdk_guests
 from conftest import C_GUESTS, need
@@ -16,7 +16,6 @@ from sdk_languages.language import Guest
 import wasi_nn
 from wasi_nn import Graph
 
-SEEN, BLOCK, NO_BYTE = 1024, 4096, 256
 OPTIONS = '{"temp": 0, "n-predict": 12}'
 ABIS = {"core", "component"}
 
@@ -30,69 +29,27 @@ def test_each_task_is_there_in_three_languages() -> None:
 
 # The types of files
 
-FILES = {
-    "tool.py": b"#!/usr/bin/env python3\nimport sys\n\n\ndef main():\n    print(sys.argv)\n\n\nmain()\n" * 3,
-    "main.c": b'\n\n  #include <stdio.h>\n\nint main(void) {\n    puts("hello");\n    return 0;\n}\n' * 4,
-    "data.jsonl": b'{"names": ["a", "b"], "numbers": [1, 2.5, -3], "none": null}\n' * 40,
-    "large.html": b"<!doctype html>\n<html>\n" + b"<p>A paragraph of text.</p>\n" * 400 + b"</html>\n" + b" " * 900,
-    "guest.wasm": b"",
-    "seven": b"seven b",
-    "eight": b"eight by",
-    "empty": b"",
-    "blank": b" \n\t\v\f\r" * 2000,
-}
-
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("files")
-    for name, content in FILES.items():
-        (folder / name).write_bytes(content)
-    (folder / "guest.wasm").write_bytes((C_GUESTS / "classify.wasm").read_bytes())
-    (folder / "labels.txt").write_bytes(real_models.magika().labels.read_bytes())
-    return folder
-
-
-def features_of(content: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
-    features = np.full((1, 2 * SEEN), NO_BYTE, np.int32)
-    first, last = content[:BLOCK].lstrip()[:SEEN], content[-BLOCK:].rstrip()[-SEEN:]
-    features[0, : len(first)] = list(first)
-    if last:
-        features[0, -len(last) :] = list(last)
-    return features
+    return file_types.write(tmp_path_factory.mktemp("files"))
 
 
 @pytest.fixture(scope="module")
 def types(files: Path) -> str:
-    """What a guest must say of the files: the runtime's own scores."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(real_models.magika().model, providers=["CPUExecutionProvider"])
-    labels = (files / "labels.txt").read_text().split()
-    said = ""
-    for name in FILES:
-        features = features_of((files / name).read_bytes())
-        if features[0, 7] == NO_BYTE:
-            said += f"{name}: too short to tell\n"
-            continue
-        [[scores]] = session.run(None, {"bytes": features})
-        said += f"{name}: {labels[scores.argmax()]}, {int(100 * scores.max() + 0.5)} %\n"
-    for line in ("tool.py: python, ", "main.c: c, ", "data.jsonl: jsonl, ", "large.html: html, ", "guest.wasm: wasm, "):
-        assert line in said, "the model is a real one"
-    assert said.count("too short to tell") == 3
-    return said
+    return file_types.said(files)
 
 
 @pytest.mark.parametrize("guest", sdk_guests.named("identify"), ids=str)
 def test_the_types_of_files_are_told_alike_in_every_language(guest: Guest, files: Path, types: str) -> None:
     graphs = {"magika": real_models.magika().model}
-    ran = sdk_guests.run(guest, ["magika", "labels.txt", *FILES], graphs, files)
+    ran = sdk_guests.run(guest, ["magika", "labels.txt", *file_types.FILES], graphs, files)
     assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", types)
 
 
 def test_the_guest_by_the_bare_imports_tells_the_same_types(files: Path, types: str) -> None:
     with wasi_nn.Host({"magika": real_models.magika().model}) as host:
-        arguments = ["--graph", "magika", "--labels", "labels.txt", *FILES]
+        arguments = ["--graph", "magika", "--labels", "labels.txt", *file_types.FILES]
         result = host.run(C_GUESTS / "identify.wasm", arguments, dirs={".": files}, capture_output=True)
     said = [line.split() for line in result.stdout.decode().splitlines()[1:]]
     assert [words[1] for words in said] == [line.split()[1].rstrip(",") for line in types.splitlines()]
