@@ -145,6 +145,36 @@ def test_the_program_of_the_readme_for_javascript(tmp_path: Path) -> None:
     assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", "0.5 0 2 3\n")
 
 
+def example_in_comment(file: Path) -> str:
+    """The program in a file's first comment: its lines that are indented."""
+    comment = file.read_text().partition("*/")[0]
+    lines = [line.removeprefix(" *") for line in comment.splitlines()[1:]]
+    return "\n".join(line[5:] for line in lines if not line or line.startswith("     ")) + "\n"
+
+
+@pytest.mark.parametrize("abi", ["core", "wasmedge"])
+def test_the_program_in_the_header_for_c(abi: str, tmp_path: Path) -> None:
+    need("ziglang", "ziglang")
+    (tmp_path / "example.c").write_text(example_in_comment(c.INCLUDE / "wnn.h"))
+    built = tmp_path / "built.wasm"
+    options = ["--target=wasm32-wasi", "-O2", "-s", "-std=c11", "-Wall", "-Wextra", "-pedantic", "-Werror"]
+    building.zig("cc", *options, *c.OF_ABI[abi], "-I", str(c.INCLUDE), "example.c", "-o", str(built), cwd=tmp_path)
+    ran = sdk_guests.run(Guest("example", abi, built, lambda _: None), [], {"net": onnx_models.relu([1, 4])})
+    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", "0.5 0 2 3\n")
+
+
+def test_the_program_in_the_entry_for_assemblyscript(tmp_path: Path) -> None:
+    need_command("npm", "npm")
+    text = example_in_comment(assemblyscript.PACKAGE / "assembly" / "index.ts")
+    assert text.strip() == readme_block(assemblyscript.PACKAGE, "ts").strip()
+    (tmp_path / "example.ts").write_text(text.replace('"wasi-nn-guest/', '"./wasi-nn-guest/'))
+    (tmp_path / "wasi-nn-guest").symlink_to(assemblyscript.PACKAGE)
+    built = tmp_path / "built.wasm"
+    assemblyscript.build(str(tmp_path / "example"), False, built)
+    ran = sdk_guests.run(Guest("example", "core", built, lambda _: None), [], {"net": onnx_models.relu([1, 4])})
+    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", "0.5,0.0,2.0,3.0\n")
+
+
 # How they are built
 
 

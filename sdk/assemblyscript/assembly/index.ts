@@ -3,10 +3,13 @@
  *
  *     import { Graph, Tensor, check } from "wasi-nn-guest/assembly";
  *
- *     const context = Graph.loadByName("mobilenet").value.context().value;
- *     check(context.setInput(0, Tensor.of<Float32Array>([1, 3, 224, 224], image).value));
+ *     const x = new Float32Array(4);
+ *     x.set([0.5, -1, 2, 3]);
+ *     const input = Tensor.of<Float32Array>([1, 4], x).value;
+ *     const context = Graph.loadByName("net").value.context().value;
+ *     check(context.setInput(0, input));
  *     check(context.compute());
- *     const scores = context.output<Float32Array>(0).value;
+ *     console.log(context.output<Float32Array>(0).value.toString());
  *
  * A function that gives something returns a `Result`, whose `value` ends the guest if there is an `error` instead. A
  * function that gives nothing returns its error, or null: `check` ends the guest for an error.

@@ -11,20 +11,29 @@
  * Every function gives a ::wnn_code, WNN_SUCCESS (0) if all went well. What it produces goes to where its last pointers
  * point, and only on success. ::wnn_message then has the reason of a failure in words.
  *
- *     wnn_graph graph;
- *     wnn_context context;
- *     const uint32_t dims[] = {1, 4};
- *     const float x[] = {0.5f, -1, 2, 3};
- *     const wnn_tensor input = WNN_TENSOR(WNN_F32, dims, x);
- *     float y[4];
- *     uint32_t size;
+ *     #include <stdio.h>
+ *     #include <wnn.h>
  *
- *     if (wnn_load_by_name("net", &graph)) return give_up(wnn_message());
- *     if (wnn_init_context(&graph, &context)) ...
- *     if (wnn_set_input_at(&context, 0, "x", &input) || wnn_compute(&context)) ...
- *     if (wnn_output_into(&context, 0, WNN_F32, y, sizeof y, &size)) ...
- *     wnn_context_free(&context);
- *     wnn_graph_free(&graph);
+ *     int main(void) {
+ *         wnn_graph graph;
+ *         wnn_context context;
+ *         const uint32_t dims[] = {1, 4};
+ *         const float x[] = {0.5f, -1, 2, 3};
+ *         const wnn_tensor input = WNN_TENSOR(WNN_F32, dims, x);
+ *         float y[4];
+ *         uint32_t size;
+ *
+ *         if (wnn_load_by_name("net", &graph) || wnn_init_context(&graph, &context) ||
+ *             wnn_set_input_at(&context, 0, "x", &input) || wnn_compute(&context) ||
+ *             wnn_output_into(&context, 0, WNN_F32, y, sizeof y, &size)) {
+ *             fprintf(stderr, "%s\n", wnn_message());
+ *             return 1;
+ *         }
+ *         printf("%g %g %g %g\n", y[0], y[1], y[2], y[3]);
+ *         wnn_context_free(&context);
+ *         wnn_graph_free(&graph);
+ *         return 0;
+ *     }
  *
  * "(Extension.)" says that a function needs a host with the extensions wasi-nn:ext. A guest imports only the functions
  * that it uses.
