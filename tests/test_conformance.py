@@ -219,7 +219,7 @@ def test_outputs_are_matched_by_patterns(pattern: list[str], lines: list[str], f
 
 # What the runner makes of a host
 
-CASE = SUITE["core/load_by_name/unknown"]
+CASE = SUITE["core/load_by_name/empty"]
 
 
 class Script(Driver):

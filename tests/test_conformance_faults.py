@@ -8,7 +8,7 @@ from faulty_hosts import FAULTS
 from here import Here
 
 from conformance import report
-from conformance.run import PASSED, run_all
+from conformance.run import ACCEPTED, PASSED, run_all
 from conformance.suite import Case, all_cases, choose
 
 for module in ("onnxruntime", "ai_edge_litert", "xllamacpp"):
@@ -16,9 +16,21 @@ for module in ("onnxruntime", "ai_edge_litert", "xllamacpp"):
 
 SUITE = all_cases()
 
+HOSTS_DIFFER = {
+    "a_buffer_too_small_is_an_invalid_argument": "the specification has too_large for graphs only, in words",
+    "the_size_that_an_output_needs_is_never_written": "the specification gives a failed call no result",
+    "outputs_stay_after_a_failed_compute": "the specification doesn't say what a failed compute leaves",
+}
+"""The faults that aren't wrong by the specification, each with the reason. The suite says that hosts differ."""
+
 
 def test_there_are_enough_faults() -> None:
     assert len(FAULTS) >= 20
+
+
+def test_nearly_all_faults_are_wrong_by_the_specification() -> None:
+    assert set(HOSTS_DIFFER) < set(FAULTS)
+    assert len(FAULTS) - len(HOSTS_DIFFER) >= 33
 
 
 def test_there_is_a_fault_of_every_extension() -> None:
@@ -43,4 +55,7 @@ def test_a_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cases = cases_of(pattern)
     apply(monkeypatch)
     results = run_all(cases, Here(), jobs=1)
-    assert [result.case.name for result in results if result.status != PASSED], f"no case of {pattern} finds it"
+    if name in HOSTS_DIFFER:
+        assert {result.status for result in results} == {PASSED, ACCEPTED}
+    else:
+        assert [result.case.name for result in results if result.bad], f"no case of {pattern} finds it"

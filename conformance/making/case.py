@@ -121,7 +121,7 @@ def case(
         expected, accepted = list(expect), []
     accepted += [list(each) for each in accept]
     if accepted and "differ" not in says:
-        says += " Hosts differ in the errno."
+        says += f" Hosts differ in the {'code' if name[0] == '2' else 'errno'}."
     encodings, types = list(guest.encodings), list(guest.types)
     head = _header(name, says, expected, accepted, _needs(guest.graphs, encodings, types))
     return Case(name, says, guest.text(head), expected, accepted, dict(guest.graphs), encodings, types)

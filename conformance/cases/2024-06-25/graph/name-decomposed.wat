@@ -1,13 +1,11 @@
 ;; 2024-06-25/graph/name-decomposed
 ;;
-;; A name that no graph has is not found. Hosts differ in the code.
+;; A name that no graph has is not found.
 ;;
 ;; Needs the graph relu, named größe.
 ;;
 ;; Prints:
 ;;   load-by-name 6
-;; or:
-;;   load-by-name 0-8
 (component
   (import "wasi:nn/errors@0.2.0-rc-2024-06-25" (instance $errors
     (export "error" (type $error (sub resource)))

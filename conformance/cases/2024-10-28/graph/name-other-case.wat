@@ -1,13 +1,11 @@
 ;; 2024-10-28/graph/name-other-case
 ;;
-;; A name that no graph has is not found. Hosts differ in the code.
+;; A name that no graph has is not found.
 ;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:
 ;;   load-by-name 6
-;; or:
-;;   load-by-name 0-8
 (component
   (import "wasi:nn/errors@0.2.0-rc-2024-10-28" (instance $errors
     (export "error" (type $error (sub resource)))

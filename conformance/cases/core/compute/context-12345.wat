@@ -1,6 +1,6 @@
 ;; core/compute/context-12345
 ;;
-;; A number that isn't the handle of a context is an invalid argument. Hosts differ in the errno.
+;; A number that isn't the handle of a context is an invalid argument.
 ;;
 ;; Needs the graph relu.
 ;;
@@ -8,15 +8,6 @@
 ;;   load_by_name 0
 ;;   init_execution_context 0
 ;;   compute 1
-;;   set_input 0
-;;   compute 0
-;;   get_output 0
-;;   written 16
-;;   output 0000803f000000000000404000000000
-;; or:
-;;   load_by_name 0
-;;   init_execution_context 0
-;;   compute 1-8
 ;;   set_input 0
 ;;   compute 0
 ;;   get_output 0

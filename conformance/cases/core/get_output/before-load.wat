@@ -1,11 +1,9 @@
 ;; core/get_output/before-load
 ;;
-;; Before a load no number is a handle. Hosts differ in the errno.
+;; Before a load no number is a handle, and each is an invalid argument.
 ;;
 ;; Prints:
 ;;   get_output 1
-;; or:
-;;   get_output 1-8
 (module
   (import "wasi_ephemeral_nn" "get_output" (func $get_output (param i32 i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))

@@ -1,6 +1,6 @@
 ;; core/get_output/context-12345
 ;;
-;; A number that isn't the handle of a context is an invalid argument. Hosts differ in the errno.
+;; A number that isn't the handle of a context is an invalid argument.
 ;;
 ;; Needs the graph relu.
 ;;
@@ -8,11 +8,6 @@
 ;;   load_by_name 0
 ;;   init_execution_context 0
 ;;   get_output 1
-;;   buffer eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee
-;; or:
-;;   load_by_name 0
-;;   init_execution_context 0
-;;   get_output 1-8
 ;;   buffer eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee
 (module
   (import "wasi_ephemeral_nn" "load_by_name" (func $load_by_name (param i32 i32 i32) (result i32)))

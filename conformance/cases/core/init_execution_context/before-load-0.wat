@@ -1,11 +1,9 @@
 ;; core/init_execution_context/before-load-0
 ;;
-;; Before a load no number is a handle. Hosts differ in the errno.
+;; Before a load no number is a handle, and each is an invalid argument.
 ;;
 ;; Prints:
 ;;   init_execution_context 1
-;; or:
-;;   init_execution_context 1-8
 (module
   (import "wasi_ephemeral_nn" "init_execution_context" (func $init_execution_context (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))

@@ -15,7 +15,7 @@
 ;;   written 16
 ;;   output 0000803f000000000000404000000000
 ;; or:
-;;   load_by_name 1-8
+;;   load_by_name 8
 ;;   load_by_name 0
 ;;   init_execution_context 0
 ;;   compute 0-8

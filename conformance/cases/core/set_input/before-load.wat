@@ -1,11 +1,9 @@
 ;; core/set_input/before-load
 ;;
-;; Before a load no number is a handle. Hosts differ in the errno.
+;; Before a load no number is a handle, and each is an invalid argument.
 ;;
 ;; Prints:
 ;;   set_input 1
-;; or:
-;;   set_input 1-8
 (module
   (import "wasi_ephemeral_nn" "set_input" (func $set_input (param i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))

@@ -1,15 +1,12 @@
 ;; core/set_input/handle-of-a-graph
 ;;
-;; The handle of a graph isn't that of a context. Hosts differ in the errno.
+;; The handle of a graph isn't that of a context, but an invalid argument.
 ;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:
 ;;   load_by_name 0
 ;;   set_input 1
-;; or:
-;;   load_by_name 0
-;;   set_input 1-8
 (module
   (import "wasi_ephemeral_nn" "load_by_name" (func $load_by_name (param i32 i32 i32) (result i32)))
   (import "wasi_ephemeral_nn" "set_input" (func $set_input (param i32 i32 i32) (result i32)))
