@@ -1,15 +1,17 @@
-"""The command: `python -m conformance --host NAME=PATH [CASE...]`."""
+"""The command: `python -m conformance --host NAME[:LABEL]=PATH [CASE...]`."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from conformance import report
 from conformance.hosts import NAMES, driver_for
+from conformance.hosts.driver import Driver, NoVersionError
 from conformance.run import Result, run_all
 from conformance.suite import all_cases, choose
 
@@ -22,8 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--host",
         action="append",
         default=[],
-        metavar="NAME=PATH",
-        help=f"a host and its command; the hosts: {', '.join(NAMES)}",
+        metavar="NAME[:LABEL]=PATH",
+        help=f"a host and its command, and a label if it is given twice; the hosts: {', '.join(NAMES)}",
     )
     parser.add_argument("--list", action="store_true", help="list the cases, with their rules")
     parser.add_argument("--encoding", action="append", help="use only this encoding; may be given several times")
@@ -41,22 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if not options.host:
         parser.error("--host NAME=PATH is missing")
+    hosts = _hosts(parser, options.host, options.encoding)
+    versions = {label: _version(parser, label, host, options.timeout) for label, host in hosts.items()}
     results: dict[str, list[Result]] = {}
-    versions: dict[str, str] = {}
-    for each in options.host:
-        name, _, path = each.partition("=")
-        if name not in NAMES or not path:
-            parser.error(f"--host {each}: write NAME=PATH, where NAME is one of {', '.join(NAMES)}")
-        host = driver_for(name, path)
-        if options.encoding:
-            host.encodings = [encoding for encoding in options.encoding if encoding in host.encodings]
-        try:
-            versions[name] = host.version()
-        except (OSError, subprocess.SubprocessError) as error:
-            parser.error(f"--host {each}: {error}")
-        print(f"{versions[name]}: {len(cases)} cases", flush=True)
-        results[name] = run_all(cases, host, jobs=options.jobs, timeout=options.timeout, done=_show)
-        print(report.summary(results[name]), flush=True)
+    for label, host in hosts.items():
+        print(f"{versions[label]}: {len(cases)} cases", flush=True)
+        started = time.monotonic()
+        results[label] = run_all(cases, host, jobs=options.jobs, timeout=options.timeout, done=_show)
+        print(report.summary(results[label], time.monotonic() - started), flush=True)
     if options.json:
         options.json.write_text(
             json.dumps(report.data(versions, results), indent=1, ensure_ascii=False) + "\n", "utf-8"
@@ -64,6 +58,35 @@ def main(arguments: list[str] | None = None) -> int:
     if options.page:
         options.page.write_text(report.page(versions, results, options.page), "utf-8")
     return int(any(result.bad for each in results.values() for result in each))
+
+
+def _hosts(parser: argparse.ArgumentParser, given: Sequence[str], encodings: Sequence[str] | None) -> dict[str, Driver]:
+    """The drivers of the hosts that are given, by their names and labels."""
+    hosts: dict[str, Driver] = {}
+    for each in given:
+        label, _, path = each.partition("=")
+        name, colon, of_its_own = label.partition(":")
+        if name not in NAMES or not path or (colon and not of_its_own):
+            parser.error(f"--host {each}: write NAME=PATH or NAME:LABEL=PATH; NAME is one of {', '.join(NAMES)}")
+        if label in hosts:
+            parser.error(
+                f"--host {label} is given twice: write --host {name}:LABEL=PATH, such as --host {name}:old={path}"
+            )
+        host = driver_for(name, path)
+        if encodings:
+            host.encodings = [encoding for encoding in encodings if encoding in host.encodings]
+        hosts[label] = host
+    return hosts
+
+
+def _version(parser: argparse.ArgumentParser, label: str, host: Driver, timeout: float) -> str:
+    """The version of a host. One that hangs or crashes when it is asked has its path and the reason instead."""
+    try:
+        return host.version(timeout)
+    except NoVersionError as error:
+        return f"{host.path} ({error})"
+    except OSError as error:
+        parser.error(f"--host {label}: {error}")
 
 
 def _show(result: Result) -> None:

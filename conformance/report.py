@@ -15,10 +15,11 @@ from conformance.suite import CASES, matches
 from conformance.words import in_words
 
 
-def summary(results: Iterable[Result]) -> str:
-    """How many cases have which status."""
+def summary(results: Iterable[Result], seconds: float) -> str:
+    """How many cases have which status, how many there are, and the seconds that they took together."""
     counts = Counter(result.status for result in results)
-    return ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+    each = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+    return f"{each}: {counts.total()} cases in {seconds:.1f} s"
 
 
 def explained(result: Result) -> str:

@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -340,6 +341,64 @@ def test_the_command_writes_results_and_says_what_is_wrong(tmp_path: Path, capsy
     read = json.loads(results.read_text())["iwasm"]
     assert read["cases"][CASE.name]["output"] == ["load_by_name 0"]
     assert "load_by_name 0 (success)" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("sleep 60", "it hangs when it is asked for its version"),
+        ("kill -SEGV $$", "it crashes when it is asked for its version: SIGSEGV"),
+        ("cat", "/iwasm: 1 cases"),
+    ],
+    ids=["hangs", "crashes", "reads"],
+)
+def test_a_host_that_tells_no_version_runs_the_cases(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: str, said: str
+) -> None:
+    host = tmp_path / "iwasm"
+    host.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then {asked}; else echo load_by_name 8; fi\n')
+    host.chmod(host.stat().st_mode | stat.S_IXUSR)
+    started = time.monotonic()
+    case = "core/load_by_name/unknown"
+    assert command.main(["--host", f"iwasm={host}", case, "--timeout", "1"]) == 0
+    assert time.monotonic() - started < 30
+    shown = capsys.readouterr().out
+    assert said in shown
+    assert re.search(r"^1 passed: 1 cases in \d+\.\d s$", shown, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "said"),
+    [
+        (["iwasm=/nowhere/a", "iwasm=/nowhere/b"], "--host iwasm is given twice: write --host iwasm:LABEL=PATH"),
+        (["iwasm:a=/nowhere/a", "iwasm:a=/nowhere/b"], "--host iwasm:a is given twice"),
+        (["iwasm:=/nowhere/a"], "write NAME=PATH or NAME:LABEL=PATH"),
+        (["nobody=/nowhere/a"], "write NAME=PATH or NAME:LABEL=PATH"),
+        (["iwasm=/nowhere/a"], "--host iwasm: "),
+        (["wasi-nn-library=/bin/true"], "/bin/true is no Python that has wasi-nn"),
+    ],
+)
+def test_a_wrong_host_is_an_error_of_the_command_line(
+    hosts: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main([word for host in hosts for word in ("--host", host)])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_two_hosts_of_one_kind_have_results_of_their_own(tmp_path: Path) -> None:
+    hosts = []
+    for label, errno in (("iwasm", 8), ("iwasm:old", 0)):
+        host = tmp_path / f"host-{errno}"
+        host.write_text(f"#!/bin/sh\necho load_by_name {errno}\n")
+        host.chmod(host.stat().st_mode | stat.S_IXUSR)
+        hosts += ["--host", f"{label}={host}"]
+    results = tmp_path / "results.json"
+    assert command.main([*hosts, "core/load_by_name/unknown", "--json", str(results)]) == 1
+    read = json.loads(results.read_text())
+    outputs = {label: host["cases"]["core/load_by_name/unknown"].get("output") for label, host in read.items()}
+    assert outputs == {"iwasm": ["load_by_name 8"], "iwasm:old": ["load_by_name 0"]}
 
 
 def test_every_host_has_a_driver_that_makes_a_command(tmp_path: Path) -> None:

@@ -61,6 +61,10 @@ class Outcome:
         return [*self.lines, *([] if self.end == "exit 0" else [self.end])]
 
 
+class NoVersionError(Exception):
+    """A host hangs or crashes when it is asked for its version. The message says which."""
+
+
 class Driver(ABC):
     """A host. The simplest driver has the attributes, `command` and `end`."""
 
@@ -96,10 +100,9 @@ class Driver(ABC):
         """Further environment variables of the command."""
         return {}
 
-    def version(self) -> str:
-        """The host's name and version, for the report."""
-        done = subprocess.run([*self.words, "--version"], capture_output=True, text=True, errors="replace")
-        return (done.stdout.strip() or self.path).splitlines()[0]
+    def version(self, timeout: float = 60) -> str:
+        """The host's name and version, for the report. Raises NoVersionError if it hangs or crashes."""
+        return (ask([*self.words, "--version"], timeout) or self.path).splitlines()[0]
 
     def run(self, guest: Path, graphs: Sequence[Graph], folder: Path, timeout: float) -> Outcome:
         """Run a guest in an empty folder. A host that takes longer than the timeout, in seconds, is killed."""
@@ -124,6 +127,28 @@ class Driver(ABC):
 
     def close(self) -> None:  # noqa: B027  most drivers start nothing that lasts
         """End what the driver has started. Called after the last guest."""
+
+
+def ask(words: Sequence[str], timeout: float, environment: Mapping[str, str] | None = None) -> str:
+    """What a command prints that is to end soon by itself. Raises NoVersionError if it hangs or a signal ends it."""
+    process = subprocess.Popen(
+        words,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise NoVersionError(f"it hangs when it is asked for its version: {timeout:g} s were too few") from None
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
+        raise NoVersionError(f"it crashes when it is asked for its version: {name}")
+    return output.decode(errors="replace").strip()
 
 
 def lines_of(output: bytes) -> list[str]:

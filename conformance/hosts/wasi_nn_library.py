@@ -18,7 +18,7 @@ from threading import Timer
 from typing import TYPE_CHECKING
 
 from conformance.hosts import wasi_nn
-from conformance.hosts.driver import CRASH, HANG, REFUSED, TRAP, Graph, Outcome, lines_of
+from conformance.hosts.driver import CRASH, HANG, REFUSED, TRAP, Graph, Outcome, ask, lines_of
 from conformance.suite import HOME
 
 if TYPE_CHECKING:
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 class Driver(wasi_nn.Driver):
     """The same as that of the command, in processes that run many guests."""
 
-    def version(self) -> str:
+    def version(self, timeout: float = 60) -> str:
         code = "import wasi_nn; print('wasi-nn', wasi_nn.__version__, '(library)')"
-        done = subprocess.run([self.path, "-c", code], env=_environment(), capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+        said = ask([self.path, "-c", code], timeout, _environment())
+        if not said:
+            raise OSError(f"{self.path} is no Python that has wasi-nn")
+        return said
 
     def run(self, guest: Path, graphs: Sequence[Graph], folder: Path, timeout: float) -> Outcome:
         worker = self._worker()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -78,13 +79,14 @@ def main(arguments: Sequence[str]) -> None:
 
     host.run = run_adapted  # type: ignore[method-assign]
     assert isinstance(host, Driver)
+    started = time.monotonic()
     results = run_all(choose(all_cases().values(), arguments[1:] or ["core"]), host)
     for result in results:
         if result.status != PASSED and result.outcome is not None:
             print(
                 f"{result.status:9} {result.case.name}: {' '.join(result.outcome.shown[-1:])}; {result.case.expect[-1]}"
             )
-    print(report.summary(results))
+    print(report.summary(results, time.monotonic() - started))
 
 
 if __name__ == "__main__":
