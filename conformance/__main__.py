@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, default=60, help="the seconds that a guest may take (60)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the results as a page")
+    parser.add_argument("--note", default="", metavar="TEXT", help="a sentence on the versions for the page")
     options = parser.parse_args(arguments)
     cases = list(choose(all_cases().values(), options.cases))
     if not cases:
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
             json.dumps(report.data(versions, results), indent=1, ensure_ascii=False) + "\n", "utf-8"
         )
     if options.page:
-        options.page.write_text(report.page(versions, results, options.page), "utf-8")
+        options.page.write_text(report.page(versions, results, options.page, options.note), "utf-8")
     return int(any(result.bad for each in results.values() for result in each))
 
 

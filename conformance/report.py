@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from conformance.run import ACCEPTED, CRASHED, FAILED, HUNG, PASSED, STATUSES, UNSUPPORTED, Result
-from conformance.suite import CASES, matches
-from conformance.words import in_words
+from conformance.suite import CASES, HOME, matches
+from conformance.words import SPECIFIED, in_words
 
 
 def summary(results: Iterable[Result], seconds: float) -> str:
@@ -67,11 +67,11 @@ wrote this page.
 """
 
 
-def page(versions: Mapping[str, str], results: Mapping[str, Sequence[Result]], at: Path) -> str:
-    """The results as a page in Markdown, which is to lie at a path."""
-    parts = [_INTRODUCTION, *_hosts(versions, results), *_matrix(results)]
+def page(versions: Mapping[str, str], results: Mapping[str, Sequence[Result]], at: Path, note: str = "") -> str:
+    """The results as a page in Markdown, which is to lie at a path, with a note on the versions."""
+    parts = [_INTRODUCTION, *_hosts(versions, results), *([f"\n{note}\n"] if note else []), *_matrix(results)]
     for host, each in results.items():
-        parts += _differences(host, each, at)
+        parts += _differences(host, versions[host], each, at)
     return "".join(parts).rstrip("\n") + "\n"
 
 
@@ -103,46 +103,103 @@ def _cell(results: Sequence[Result]) -> str:
     return f"{counts[PASSED]} of {counts.total()}" + (f": {', '.join(others)}" if others else "")
 
 
-def _differences(host: str, results: Sequence[Result], at: Path) -> Iterable[str]:
+def _differences(host: str, version: str, results: Sequence[Result], at: Path) -> Iterable[str]:
     """The results of a host that aren't by the rules, those alike together."""
     bad = [result for result in results if result.bad]
     differing = [result for result in results if result.status == ACCEPTED]
     if bad:
-        yield f"\n## Wrong in {host}\n\nEach with the smallest guest that shows it, and others that show the same.\n"
+        yield f"\n## Wrong in {host}\n\nEach section is a report for those who make the host, with the smallest guest "
+        yield "that shows the mistake.\nThe command runs in the folder that has the suite's folder `conformance`.\n"
         for alike in _grouped(bad):
-            yield from _wrong(alike, at)
+            yield from _wrong(alike, version, at)
     if differing:
-        yield f"\n## Different in {host}\n\n| area | what it does | by the rule | cases |\n|---|---|---|---|\n"
+        yield f"\n## Different in {host}\n\n"
+        yield "| area | what it does | expected | rule | cases |\n|---|---|---|---|---|\n"
         for alike in _grouped(differing):
-            given, expected = difference(alike[0])
-            links = ", ".join(_link(result, at) for result in alike)
-            yield f"| {alike[0].case.abi}/{alike[0].case.area} | {given} | {expected} | {links} |\n"
+            case, links = alike[0].case, ", ".join(_link(result, at) for result in alike)
+            yield f"| {case.abi}/{case.area} | {_cells([*difference(alike[0]), case.says])} | {links} |\n"
 
 
 def _grouped(results: Sequence[Result]) -> list[list[Result]]:
-    """Results that are alike together, each group by the size of the guests."""
+    """Results that are alike together, each group by the size of the guests. A crash has one cause under many rules,
+    which make a report together; a difference is explained by its rule, and has a group for each."""
     groups: dict[object, list[Result]] = defaultdict(list)
     for result in results:
-        reason = _reason(result) if result.status == CRASHED else ""
-        where = (result.case.abi, result.case.area) if result.status != CRASHED else ()
-        groups[result.status, where, reason or difference(result)].append(result)
+        case, why = result.case, result.case.says if result.status == ACCEPTED else ""
+        seen = _reason(result) if result.status == CRASHED else (case.abi, case.area, *difference(result), why)
+        groups[result.status, seen].append(result)
     return [sorted(each, key=lambda result: result.case.guest.stat().st_size) for each in groups.values()]
 
 
-def _wrong(alike: Sequence[Result], at: Path) -> Iterable[str]:
-    """A section on a mistake of a host: how to see it, what it does, and what it should do."""
+def _wrong(alike: Sequence[Result], version: str, at: Path) -> Iterable[str]:
+    """A report on a mistake of a host: the version, what is expected by which words, what is seen, and the guest."""
     first, *others = alike
     assert first.outcome is not None
-    yield f"\n### {first.case.name}\n\n{first.case.says}\n\n```console\n$ {first.command}\n"
+    case, common = first.case, len(_common(first))
+    given, _ = difference(first)
+    yield f"\n### {case.name}\n\n- **Host**: {version}\n"
+    yield f"- **Expected**{' after the lines before' if common else ''}: {_code(case.expect[common:], case.abi)}\n"
+    also = dict.fromkeys(_code(each[common:], case.abi) for each in case.accept)
+    yield f"- **Accepted too**: {'; '.join(also)}\n" if also else ""
+    yield f"- **Rule**: {case.says}{''.join(_words_of(case.expect[common:], case.abi))}"
+    yield f"{' Whatever a guest does, the host itself goes on.' if first.status == CRASHED else ''}\n"
+    yield f"- **Seen**: {_SEEN.get(first.status) or f'`{given}`'}\n\n```console\n$ {first.command}\n"
     for line in (*first.outcome.lines, _reason(first) or first.outcome.end):
         yield f"{line}\n"
-    expected = [in_words(line, first.case.abi) for line in first.case.expect[len(_common(first)) :]]
-    yield f"```\n\nBy the rule{' after these lines' if _common(first) else ''}: `{'`, `'.join(expected)}`."
-    given, _ = difference(first)
-    yield f" The host: {'it crashes' if first.status == CRASHED else f'`{given}`'}."
-    yield f" The guest: {_link(first, at, first.case.name + '.wat')}.\n"
+    yield "```\n"
+    yield from _details(f"The guest, {case.name}.wat", "wat", case.guest.with_suffix(".wat").read_text("utf-8"))
+    for folder in first.models:
+        yield from _model(folder)
     if others:
-        yield f"\nThe same: {', '.join(_link(result, at) for result in others)}.\n"
+        yield "\nThe same in all guests of the suite, by their rules:\n\n| rule | expected | guests |\n|---|---|---|\n"
+        rules: dict[tuple[str, str], list[Result]] = defaultdict(list)
+        for result in alike:
+            rules[result.case.says, difference(result)[1]].append(result)
+        for rule, results in rules.items():
+            yield f"| {_cells(rule)} | {', '.join(_link(result, at) for result in results)} |\n"
+
+
+def _cells(texts: Iterable[str]) -> str:
+    """Texts as cells of a table."""
+    return " | ".join(text.replace("|", r"\|") for text in texts)
+
+
+_SEEN = {CRASHED: "the host crashes", HUNG: "the host hangs"}
+
+
+def _code(lines: Sequence[str], abi: str) -> str:
+    """Lines of an output in words, as code."""
+    return ", ".join(f"`{in_words(line, abi)}`" for line in lines)
+
+
+def _words_of(lines: Sequence[str], abi: str) -> Iterable[str]:
+    """What the specification says of the errors that are expected first."""
+    for code in re.findall(r"[a-z]+(?:[-_][a-z]+)*", in_words(lines[0], abi).partition("(")[2] if lines else ""):
+        words = SPECIFIED.get(code.replace("_", "-"))
+        yield f' The specification says of `{code}`: "{words}"' if words else ""
+
+
+_SMALL = 4000
+"""The characters of a model that is shown."""
+
+
+def _model(folder: Path) -> Iterable[str]:
+    """The files of a model, if they are short texts, or where they are."""
+    contents = {file: file.read_bytes() for file in sorted(folder.iterdir())}
+    name = folder.relative_to(HOME.parent).as_posix()
+    if sum(map(len, contents.values())) > _SMALL or any(b"\0" in content for content in contents.values()):
+        yield f"\nThe model is `{name}`.\n"
+        return
+    for file, content in contents.items():
+        if content:
+            yield from _details(f"The model, {name}/{file.name}", file.suffix[1:], content.decode())
+        else:
+            yield f"\n`{name}/{file.name}` is empty.\n"
+
+
+def _details(title: str, language: str, text: str) -> Iterable[str]:
+    """A text that is shown on demand."""
+    yield f'\n<details markdown="1">\n<summary>{title}</summary>\n\n```{language}\n{text.rstrip()}\n```\n\n</details>\n'
 
 
 def _common(result: Result) -> list[str]:

@@ -37,6 +37,8 @@ class Result:
     seconds: float = 0
     command: str = ""
     """The command that shows the outcome, in the folder above the suite's."""
+    models: Sequence[Path] = ()
+    """The folders of the models that the command names."""
 
     @property
     def bad(self) -> bool:
@@ -55,10 +57,12 @@ def run(case: Case, driver: Driver, timeout: float) -> Result:
         (folder / "run").mkdir()
         graphs = list(_graphs(case, driver, folder / "graphs"))
         outcome = driver.run(case.guest, graphs, folder / "run", timeout)
-        command = _command(case, driver, graphs)
+        lasting = _lasting(case, graphs)
+        command = _command(case, driver, lasting)
     seconds = time.monotonic() - started
     found = status(case, outcome)
-    return Result(case, found, outcome, "an import" if found == UNSUPPORTED else "", seconds, command)
+    missing = "an import" if found == UNSUPPORTED else ""
+    return Result(case, found, outcome, missing, seconds, command, [graph.folder for graph in lasting])
 
 
 def status(case: Case, outcome: Outcome) -> str:
@@ -104,11 +108,15 @@ def _graphs(case: Case, driver: Driver, folder: Path) -> Iterator[Graph]:
         yield Graph(name, encoding, folder / name)
 
 
-def _command(case: Case, driver: Driver, graphs: Sequence[Graph]) -> str:
-    """The command of a case, with the models where they are."""
+def _lasting(case: Case, graphs: Sequence[Graph]) -> list[Graph]:
+    """The named graphs of a case, with the models where they are."""
     models = case.graphs or {}
-    lasting = [replace(graph, folder=MODELS / graph.encoding / models[graph.name]) for graph in graphs]
-    shown = shlex.join(driver.command(case.guest, lasting))
+    return [replace(graph, folder=MODELS / graph.encoding / models[graph.name]) for graph in graphs]
+
+
+def _command(case: Case, driver: Driver, graphs: Sequence[Graph]) -> str:
+    """The command of a case."""
+    shown = shlex.join(driver.command(case.guest, graphs))
     return shown.replace(str(HOME), HOME.name).replace(driver.words[0], Path(driver.words[0]).name, 1)
 
 

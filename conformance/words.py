@@ -24,6 +24,18 @@ CODES = (
     "security",
     "unknown",
 )
+SPECIFIED = {
+    "invalid-argument": "Caller module passed an invalid argument.",
+    "invalid-encoding": "Invalid encoding.",
+    "timeout": "The operation timed out.",
+    "runtime-error": "Runtime Error.",
+    "unsupported-operation": "Unsupported operation.",
+    "too-large": "Graph is too large.",
+    "not-found": "Graph not found.",
+    "security": "The operation is insecure or has insufficient privilege to be performed.",
+    "unknown": "The operation failed for an unspecified reason.",
+}
+"""What the specification says of each code, in wasi-nn.wit."""
 _CALLS = {
     *("load", "load_by_name", "init_execution_context", "set_input", "compute", "get_output", "unload"),
     *("load-by-name", "init-execution-context", "set-input", "get-output", "exit"),

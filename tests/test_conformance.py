@@ -21,7 +21,7 @@ import wasi_nn
 from bench import wasmtime_setup
 from conformance import __main__ as command, report
 from conformance.hosts import NAMES, driver_for, wasi_nn as wasi_nn_command
-from conformance.hosts.driver import CRASH, HANG, TRAP, Driver, Graph
+from conformance.hosts.driver import CRASH, HANG, TRAP, Driver, Graph, Outcome
 from conformance.making.component_types import VERSIONS
 from conformance.making.core_guest import EXTENSIONS
 from conformance.making.extension_types import EXTENSIONS as COMPONENT_EXTENSIONS
@@ -399,6 +399,64 @@ def test_two_hosts_of_one_kind_have_results_of_their_own(tmp_path: Path) -> None
     read = json.loads(results.read_text())
     outputs = {label: host["cases"]["core/load_by_name/unknown"].get("output") for label, host in read.items()}
     assert outputs == {"iwasm": ["load_by_name 8"], "iwasm:old": ["load_by_name 0"]}
+
+
+def _crashed(name: str, said: str) -> Result:
+    return Result(SUITE[name], CRASHED, Outcome([], CRASH, said), command=f"host {name}.wasm")
+
+
+def test_a_mistake_is_a_report_that_can_be_sent_as_it_is(tmp_path: Path) -> None:
+    case = SUITE["core/load_by_name/unknown"]
+    relu = MODELS / "openvino" / "relu"
+    wrong = Result(case, FAILED, Outcome(["load_by_name 6"], "exit 0"), command="host x.wasm", models=[relu])
+    page = report.page({"host": "host 1.2"}, {"host": [wrong]}, tmp_path / "page.md", "A note.")
+    assert "\n\nA note.\n\n## By area" in page
+    section = page.partition("### core/load_by_name/unknown\n")[2]
+    assert "- **Host**: host 1.2\n" in section
+    assert "- **Expected**: `load_by_name 8 (not_found)`\n" in section
+    assert f'- **Rule**: {case.says} The specification says of `not_found`: "Graph not found."\n' in section
+    assert "- **Seen**: `load_by_name 6 (unsupported_operation)`\n\n```console\n$ host x.wasm\n" in section
+    assert f"```wat\n{case.guest.with_suffix('.wat').read_text().rstrip()}\n```\n" in section
+    assert f"```xml\n{(relu / 'model.xml').read_text().rstrip()}\n```\n" in section
+    assert "](" not in section, "no link leads to a place that is on this page's side only"
+
+
+def test_a_crash_under_several_rules_has_a_row_for_each(tmp_path: Path) -> None:
+    names = ("name-past-memory", "name-partly-past-memory", "not-utf8-ff", "empty-name-past-memory")
+    results = [_crashed(f"core/load_by_name/{name}", "panicked at line 1") for name in names]
+    other = _crashed("core/load_by_name/name-wraps-around", "panicked at line 2")
+    page = page_of([*results, other], tmp_path)
+    assert page.count("\n### core/") == 2
+    rows = re.findall(r"^\| (.*) \| (.*) \| \[.*$", page.partition("| rule |")[2], re.MULTILINE)
+    assert sorted(rows) == sorted(
+        (SUITE[f"core/load_by_name/{name}"].says, expected)
+        for name, expected in (
+            ("name-past-memory", "trap"),
+            ("not-utf8-ff", "load_by_name 1 or 8 (invalid_argument, not_found)"),
+            ("empty-name-past-memory", "load_by_name 8 (not_found)"),
+        )
+    )
+    assert page.count(" Whatever a guest does, the host itself goes on.\n") == 2
+
+
+def test_a_difference_has_its_rule(tmp_path: Path) -> None:
+    results = [
+        Result(SUITE[f"core/load_by_name/{name}"], ACCEPTED, Outcome(["load_by_name 6"], "exit 0"))
+        for name in ("path", "path-up", "empty")
+    ]
+    rows = re.findall(r"^\| core/load_by_name \| load_by_name 6 .*$", page_of(results, tmp_path), re.MULTILINE)
+    assert [row.split(" | ")[3] for row in rows] == [SUITE[f"core/load_by_name/{n}"].says for n in ("path", "empty")]
+
+
+def page_of(results: list[Result], folder: Path) -> str:
+    """The page on results of a host."""
+    return report.page({"host": "host 1.2"}, {"host": results}, folder / "page.md")
+
+
+def test_the_note_on_the_version_of_wasmtime_is_of_the_pinned_one() -> None:
+    assert f"`{wasmtime_setup.PACKAGE.replace('==', '` ')} of PyPI" in (
+        (REPOSITORY / "docs" / "reference" / "conformance.md").read_text()
+    )
 
 
 def test_every_host_has_a_driver_that_makes_a_command(tmp_path: Path) -> None:
