@@ -1,6 +1,6 @@
 ;; wamr/load_by_name/unknown
 ;;
-;; A name that no graph has is not found. Hosts differ in the errno.
+;; A name that no graph has is not found. Hosts differ in the errno: WAMR takes names for paths.
 ;;
 ;; Prints:
 ;;   load_by_name 8
