@@ -396,7 +396,7 @@ def test_a_page_has_no_code_that_no_test_runs(page: str) -> None:
     text = text_of(page)
     assert indented_commands(text) == [], "code of a shell or of Python needs a fence, and its language"
     for block in blocks_of(text):
-        languages = {*RUNNABLE, "text", "toml", "wit"} | ({"pycon", "wat"} if page in ELSEWHERE else set())
+        languages = {*RUNNABLE, "text", "toml", "wit"} | ({"pycon", "wat", "xml"} if page in ELSEWHERE else set())
         if page in LESSONS:
             languages |= set(SOURCES)
         assert block.language in languages, f"{page}:{block.line}: no test knows {block.language or 'no language'}"
