@@ -19,6 +19,7 @@ from serving import RunningServer
 
 from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component.resources import Resources
+from wasi_nn.guests.http.outgoing.engine_exchanges import EngineExchanges
 from wasi_nn.serving.http_guests import handler, instances
 from wasi_nn.serving.settings import ServingLimits
 
@@ -179,6 +180,26 @@ def test_streams_that_are_kept_hold_no_files(server: RunningServer) -> None:
             return
         time.sleep(0.01)
     raise AssertionError(f"{len(os.listdir('/proc/self/fd'))} files, {files} before")
+
+
+def test_a_guest_that_is_stopped_where_a_body_begins_holds_no_files(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by the end of its fuel: the engine refuses to send anything then."""
+
+    def refuse(*_: object, **__: object) -> int:
+        raise GuestFault("all fuel consumed")
+
+    begin_anew(server)
+    assert count(server) == 1
+    files = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(EngineExchanges, "send", refuse)
+        for _ in range(30):
+            assert ask(server, "echo", body=b"a")[0] == 500
+            assert not say(server, "").endswith(b"0\r\n\r\n")
+    assert count(server) == 1
+    assert len(os.listdir("/proc/self/fd")) < files + 20
 
 
 @pytest.mark.parametrize(("path", "status"), [("trap", 200), ("refuse", 500)])

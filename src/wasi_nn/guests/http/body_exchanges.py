@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from wasi_nn.abi.call_boundary import GuestFault
@@ -96,7 +96,7 @@ class BodyStreams(Streams):
 
 class _Exchange:
     """A request of the engine to this process, whose body or whose answer's is a pipe. `work` passes the bytes on, on a
-    thread of its own, and gives how many. Raises `OSError` and `RuntimeError`."""
+    thread of its own, and gives how many. Raises `OSError`, `RuntimeError` and `GuestFault`."""
 
     def __init__(
         self,
@@ -111,16 +111,16 @@ class _Exchange:
         self.passed = 0
         """The bytes that were passed on."""
         self._work = work
-        self._engine = EngineConnection()
-        self._pipe = os.dup(pipe)
-        self.number = exchanges.send(self._engine.authority, self._engine.path, has_body=has_body)
-        try:
+        with ExitStack() as undo:
+            self._engine = EngineConnection()
+            undo.callback(self._engine.release)
+            self._pipe = os.dup(pipe)
+            undo.callback(os.close, self._pipe)
+            self.number = exchanges.send(self._engine.authority, self._engine.path, has_body=has_body)
             if not self.number:
                 raise OSError("the guest has made too many requests")
             Call(self._run)
-        except BaseException:
-            self._release()
-            raise
+            undo.pop_all()
 
     def _run(self) -> None:
         try:

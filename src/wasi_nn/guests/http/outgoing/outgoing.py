@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -97,12 +97,14 @@ class SentRequest(Sent):
 
     def __init__(self, outgoing: Outgoing, *, has_body: bool) -> None:
         self._outgoing = outgoing
-        self._engine = EngineConnection()
         self._relay: Relay | None = None
-        self._number = outgoing.exchanges.send(self._engine.authority, self._engine.path, has_body=has_body)
-        if not self._number:
-            self._engine.release()
-            raise HttpError("connection-limit-reached", reason="the guest has made too many requests")
+        with ExitStack() as undo:
+            self._engine = EngineConnection()
+            undo.callback(self._engine.release)
+            self._number = outgoing.exchanges.send(self._engine.authority, self._engine.path, has_body=has_body)
+            if not self._number:
+                raise HttpError("connection-limit-reached", reason="the guest has made too many requests")
+            undo.pop_all()
 
     def request_body(self) -> int:
         return self._outgoing.exchanges.request_body(self._number)
