@@ -68,6 +68,8 @@ class BodyStreams(Streams):
         if self._response is not None:
             self._exchanges.finish(self._response.number)
             self._response.has_ended.wait()
+            if not self._response.is_whole:  # the connection broke, as it does where the guest is stopped
+                raise GuestFault("the answer's body couldn't be passed on")
 
     @property
     def passed(self) -> int:
@@ -108,6 +110,8 @@ class _Exchange:
     ) -> None:
         self.has_ended = threading.Event()
         """Set when no more bytes are passed on."""
+        self.is_whole = False
+        """Whether all bytes were passed on, to the end of the body."""
         self.passed = 0
         """The bytes that were passed on."""
         self._work = work
@@ -128,6 +132,7 @@ class _Exchange:
                 self._engine.accept()
                 for size in self._work(self._engine, self._pipe):
                     self.passed += size
+                self.is_whole = True
         finally:
             self._release()
 
