@@ -19,8 +19,11 @@ from serving import RunningServer
 
 from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component.resources import Resources
+from wasi_nn.guests.http import body_exchanges
+from wasi_nn.guests.http.outgoing.engine_connection import Broken, EngineConnection
 from wasi_nn.guests.http.outgoing.engine_exchanges import EngineExchanges
 from wasi_nn.serving.http_guests import handler, instances
+from wasi_nn.serving.http_guests.call import GuestCall
 from wasi_nn.serving.settings import ServingLimits
 
 KEEPER = SUPPORT / "http" / "keeper.wasm"
@@ -251,6 +254,50 @@ def test_an_answer_that_nobody_takes_is_stopped(server: RunningServer) -> None:
         client.recv(1000)
     wait_for_end(server, "keeper")
     assert count(server) == 1
+
+
+def test_an_answer_that_is_lost_on_its_way_is_not_whole(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guest ends its answer, and the connection breaks before the end."""
+    begin_anew(server)
+    assert count(server) == 1
+
+    def lose(engine: EngineConnection, _: int) -> Iterator[int]:
+        yield len(next(engine.parts()))
+        raise Broken
+
+    with monkeypatch.context() as patch:
+        patch.setattr(body_exchanges, "_pass_out", lose)
+        assert not say(server, "").endswith(b"0\r\n\r\n")
+    assert count(server) == 1
+
+
+def test_a_late_stop_of_a_request_is_none_of_the_next(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin_anew(server)
+    stops: list[Any] = []
+    stopped_by = GuestCall.stopped_by
+
+    def keep(call: GuestCall, stop: Any) -> None:
+        stops.append(stop)
+        stopped_by(call, stop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GuestCall, "stopped_by", keep)
+        assert count(server) == 1
+    connection = server.connection()
+    connection.putrequest("POST", "/guests/keeper/echo")
+    connection.putheader("Content-Length", "2")
+    connection.endheaders(b"a")
+    while not server.handler("keeper").calls:
+        time.sleep(0.01)
+    time.sleep(0.1)  # the guest waits for the rest
+    for stop in stops:
+        if stop is not None:
+            stop("late")
+    connection.send(b"b")
+    assert connection.getresponse().read() == b"2 ab"
+    connection.close()
+    wait_for_end(server, "keeper")
+    assert count(server) == 3
 
 
 def test_fuel_is_for_each_request(server: RunningServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from math import inf
@@ -27,6 +28,8 @@ class RunClock:
         """Wakes a guest that waits for input, when its time is over."""
         self.input_ended = ""
         """Why the guest's input was ended, once it was: the guest may take that for the end of its input."""
+        self._lock = threading.RLock()  # a signal's handler may stop the guest on the guest's own thread
+        self._is_closed = False
         self._stopped = ""
         self._until = guard.run_until
         self._time = inf if limits.guest_time is None else limits.guest_time
@@ -37,9 +40,13 @@ class RunClock:
         self._set(min(self._until, time.monotonic() + self._time))
 
     def stop(self, reason: str) -> None:
-        """Trap the guest as soon as it is in its own code. May be called from any thread."""
-        self._stopped = reason
-        self._guard.stop()
+        """Trap the guest as soon as it is in its own code. May be called from any thread, and does nothing after the
+        end of the watch: the guard may keep the time of a further request then."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._stopped = reason
+            self._guard.stop()
         self._alarm.hasten()
         self._ring()
 
@@ -49,6 +56,8 @@ class RunClock:
 
     def close(self) -> None:
         """End the watch, after the run."""
+        with self._lock:
+            self._is_closed = True
         self._alarm.discard()
 
     def _set(self, due: float) -> None:
