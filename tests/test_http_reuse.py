@@ -26,7 +26,7 @@ from wasi_nn.serving.http_guests import handler, instances
 from wasi_nn.serving.http_guests.call import GuestCall
 from wasi_nn.serving.settings import ServingLimits
 
-KEEPER = SUPPORT / "http" / "keeper.wasm"
+KEEPER, GUEST = SUPPORT / "http" / "keeper.wasm", SUPPORT / "http" / "guest.wasm"
 LIMITS = ServingLimits(request_time=20, body_time=5)
 
 
@@ -42,7 +42,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         "small": 'reuse = true\nlimits = { guest-memory = "8M" }',
         "terse": "reuse = true\nlimits = { output-bytes = 20 }",
     }
-    text = "".join(f'[guests.{name}]\npath = "{KEEPER}"\n{keys}\n' for name, keys in described.items())
+    described_web = f'[guests.web]\npath = "{GUEST}"\nreuse = true\ngraphs = ["net"]\n'
+    text = described_web + "".join(f'[guests.{name}]\npath = "{KEEPER}"\n{keys}\n' for name, keys in described.items())
     (folder / "graphs.toml").write_text(f'[graphs.net]\npath = "net.onnx"\n{text}')
     with RunningServer(str(folder / "graphs.toml"), limits=LIMITS) as running:
         running.wait_for_guests()
@@ -312,6 +313,14 @@ def test_output_is_for_each_request(server: RunningServer, caplog: pytest.LogCap
         caplog.clear()
         assert ask(server, "print", "terse")[0] == 200
         assert f"printed:\n  | {number} " in caplog.text
+
+
+def test_failed_calls_are_logged_for_each_request(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
+    """A guest's first 100 ones are, which one request may not use up for the next."""
+    begin_anew(server, "web")
+    for _ in range(102):
+        assert ask(server, "infer/unknown", "web")[0] == 200
+    assert caplog.text.count("load-by-name failed") == 102
 
 
 def test_an_instance_ends_after_many_requests(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:

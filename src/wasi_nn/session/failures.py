@@ -30,6 +30,11 @@ class FailureLog:
         if self.count == MOST_LOGGED:
             logger.warning("this guest's further failures are not logged")
 
+    def restart(self) -> None:
+        """Count anew, for a further request."""
+        self.count = 0
+        self.texts.clear()
+
     def keep(self, text: str) -> bool:
         """Count a failed call that is logged elsewhere, and keep its text unless the limit is reached. Returns whether
         the text was kept."""

@@ -90,6 +90,7 @@ class HttpInstance:
         store = self._store or self._new_store(sandbox)
         if not is_new and sandbox.limits.fuel is not None:
             store.set_fuel(sandbox.limits.fuel)
+        session.failures.restart()
         has_exited = False
         with within_time(parts.engine, store, parts.component, sandbox) as clock:
             try:
