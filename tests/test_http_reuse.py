@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import build_bridge
 import onnx_models
 import pytest
 from build_components import HTTP_KEEPER, build_http
@@ -19,7 +21,8 @@ from serving import RunningServer
 
 from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component.resources import Resources
-from wasi_nn.guests.http import body_exchanges
+from wasi_nn.guests.http import body_exchanges, http_instance
+from wasi_nn.guests.http.outgoing import outgoing
 from wasi_nn.guests.http.outgoing.engine_connection import Broken, EngineConnection
 from wasi_nn.guests.http.outgoing.engine_exchanges import EngineExchanges
 from wasi_nn.serving.http_guests import handler, instances
@@ -321,6 +324,24 @@ def test_failed_calls_are_logged_for_each_request(server: RunningServer, caplog:
     for _ in range(102):
         assert ask(server, "infer/unknown", "web")[0] == 200
     assert caplog.text.count("load-by-name failed") == 102
+
+
+def test_an_instance_has_room_for_all_requests_of_its_own() -> None:
+    """A request may begin after 511 ones and bodies, and has 1,024 of its own, and two bodies."""
+    source = (build_bridge.SOURCES / "outgoing.c").read_text()
+    room = re.findall(r"\bMOST = (\d+)", source)
+    assert len(room) == 1
+    assert int(room[0]) >= http_instance._MOST_SENT - 1 + outgoing._MOST + 2
+
+
+def test_requests_of_the_guest_are_counted_for_each_request(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_anew(server)
+    monkeypatch.setattr(outgoing, "_MOST", 1)
+    assert [ask(server, "send/127.0.0.1:1") for _ in range(3)] == [(200, b"%d 0" % number) for number in (1, 2, 3)]
+    monkeypatch.setattr(outgoing, "_MOST", 0)
+    assert ask(server, "send/127.0.0.1:1") == (200, b"4 1")
 
 
 def test_an_instance_ends_after_many_requests(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:

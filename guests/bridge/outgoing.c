@@ -43,7 +43,7 @@ extern void handle(int32_t request, int32_t has_options, int32_t options, answer
 POLL("[method]pollable.block") void pollable_block(int32_t pollable);
 POLL("[resource-drop]pollable") void pollable_drop(int32_t pollable);
 
-enum { MOST = 1024, POST = 2, PLAIN = 0, NONE = -1 };
+enum { MOST = 2048, POST = 2, PLAIN = 0, NONE = -1 };
 
 static struct { int32_t future, body, response, incoming; } exchanges[MOST];
 static uint32_t count;

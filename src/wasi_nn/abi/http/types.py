@@ -42,8 +42,8 @@ class Streams(ABC):
         """The output stream of the answer's body."""
 
     def end_response(self) -> None:  # noqa: B027 - a pipe of the guest's has all that was written
-        """The guest has ended the answer's body: have all of it be written. Raises `GuestFault` if that fails, or if the
-        guest holds the stream, and that matters."""
+        """The guest has ended the answer's body: have all of it be written. Raises `GuestFault` if that fails, or if
+        the guest holds the stream, and that matters."""
 
     @abstractmethod
     def errors(self) -> int:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from wasi_nn.session.session import Session
 
 _MOST_RESOURCES = 1024  # that a guest holds of a request: fields, bodies and so on
-_MOST_SENT = 512  # requests of its own, and bodies, after which an instance ends: the engine's side has room for 1,024
+_MOST_SENT = 512  # requests of its own, and bodies, after which an instance ends: the engine's side has room for 2,048
 _USUAL_MEMORY = 256 * 2**20  # bytes, for a guest whose memory isn't limited
 _PARTS_OF_MEMORY = 4  # an instance ends once it has passed on bodies of one such part
 

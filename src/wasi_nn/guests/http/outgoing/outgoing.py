@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wasi_nn.loading.http_out import HttpOut
 
 _HAS_ANSWER = 1
+_MOST = 1024  # requests in all, also where the guest is reused
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Outgoing(Sender):
         self._exchanges: EngineExchanges | None = None
         self._lock = threading.Lock()
         self._open: set[SentRequest] = set()
+        self._left = _MOST
         self._is_closed = False
 
     @property
@@ -68,6 +70,9 @@ class Outgoing(Sender):
             if self._is_closed or len(self._open) >= self.settings.requests:
                 most = self.settings.requests
                 raise HttpError("connection-limit-reached", reason=f"{most} requests at once (requests of http-out)")
+            if not self._left:
+                raise HttpError("connection-limit-reached", reason=f"{_MOST} requests in all")
+            self._left -= 1
         try:
             sent = SentRequest(self, has_body=has_body)
         except OSError:
