@@ -275,6 +275,35 @@ def test_an_answer_that_is_lost_on_its_way_is_not_whole(server: RunningServer, m
     assert count(server) == 1
 
 
+def test_a_connection_is_shut_down_before_its_descriptor_is_another_one() -> None:
+    """One thread ends a connection while its own thread closes it."""
+    connection = EngineConnection()
+    shuts_down, may_go_on, steps = threading.Event(), threading.Event(), []
+
+    class Socket(socket.socket):
+        def shutdown(self, how: int) -> None:
+            if threading.current_thread() is ending:
+                shuts_down.set()
+                may_go_on.wait(10)
+                steps.append("shut down")
+
+        def close(self) -> None:
+            steps.append("closed")
+            super().close()
+
+    connection._socket = Socket()
+    ending = threading.Thread(target=connection.close)
+    ending.start()
+    shuts_down.wait()
+    closing = threading.Thread(target=connection.release)
+    closing.start()
+    closing.join(0.1)
+    may_go_on.set()
+    for thread in (ending, closing):
+        thread.join()
+    assert steps == ["shut down", "closed"]
+
+
 def test_a_late_stop_of_a_request_is_none_of_the_next(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     begin_anew(server)
     stops: list[Any] = []

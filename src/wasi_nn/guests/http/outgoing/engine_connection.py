@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,6 +31,8 @@ class EngineConnection:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=8)
         self._socket: socket.socket | None = None
         self._is_closed = False
+        self._lock = threading.Lock()
+        """Held where a socket is shut down or closed: a descriptor may be another one's as soon as it is closed."""
         self._buffer = b""
         self.authority = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.path = f"/{secrets.token_hex(16)}"
@@ -46,10 +49,12 @@ class EngineConnection:
             if self._is_engine(opened, until):
                 opened.settimeout(None)
                 opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # parts go out as they come
-                self._listener.close()
+                with self._lock:
+                    self._listener.close()
                 return
-            self._socket = None
-            opened.close()
+            with self._lock:
+                self._socket = None
+                opened.close()
         raise ConnectionError(f"the engine didn't connect, and {_STRANGERS} others did")
 
     def _is_engine(self, opened: socket.socket, until: float) -> bool:
@@ -118,17 +123,19 @@ class EngineConnection:
     def close(self) -> None:
         """End the connection, also while another thread waits for it."""
         self._is_closed = True
-        for opened in (self._listener, self._socket):
-            if opened is not None:
-                with suppress(OSError):
-                    opened.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            for opened in (self._listener, self._socket):
+                if opened is not None:
+                    with suppress(OSError):
+                        opened.shutdown(socket.SHUT_RDWR)
 
     def release(self) -> None:
         """Close the sockets, once no thread uses the connection."""
         self.close()
-        self._listener.close()
-        if self._socket is not None:
-            self._socket.close()
+        with self._lock:
+            self._listener.close()
+            if self._socket is not None:
+                self._socket.close()
 
 
 def _left(until: float) -> float:
