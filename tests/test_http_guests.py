@@ -339,6 +339,24 @@ def test_an_answer_is_not_whole_if_its_end_was_dropped_with_the_guest() -> None:
     assert asyncio.run(main(is_read=False)) == (b"", False)
 
 
+def test_an_end_of_an_answer_after_a_stop_is_none() -> None:
+    """The guest may see the cut end of the request before it traps, and take that for the whole request."""
+
+    async def main(*, is_late: bool) -> bool:
+        end = ReadingEnd()
+        answer = GuestAnswer(end)
+        if is_late:
+            answer.ended()
+        answer.finished([])
+        await asyncio.sleep(0)
+        answer.ended()
+        end.close_both()
+        return answer.is_whole
+
+    assert asyncio.run(main(is_late=False))
+    assert not asyncio.run(main(is_late=True))
+
+
 def test_a_guest_that_takes_too_much_memory(server: RunningServer) -> None:
     assert get(server, "/grow", "terse")[0] == 500
     assert get(server, "/echo", "terse") == (200, b"")

@@ -33,7 +33,7 @@ class GuestAnswer(Listener):
         self.is_finished = False
         """Whether the guest has ended the body as it should."""
         self.is_broken = False
-        """Whether the guest has dropped the body before its end."""
+        """Whether the guest has dropped the body before its end, or has ended itself."""
         self.has_ended = False
         """Whether the guest itself has ended, or is given up."""
 
@@ -81,8 +81,10 @@ class GuestAnswer(Listener):
         return self.is_finished and not self._body.has_lost_bytes
 
     def ended(self) -> None:
-        """Note that the guest has ended."""
+        """Note that the guest has ended, or is stopped. An end of the body that it gives after a stop isn't one: what
+        it had of the request was cut."""
         self.has_ended = True
+        self.is_broken |= not self.is_finished
         self._changed.set()
 
     async def wait_for_head(self) -> None:
