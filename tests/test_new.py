@@ -119,7 +119,9 @@ def test_the_list_finds_zig_where_the_build_does(
     assert new(language, str(tmp_path / "guest")) == 0
 
     def would_run() -> str:
-        ran = subprocess.run(["make", "-n"], cwd=tmp_path / "guest", capture_output=True, text=True, check=False)
+        ran = subprocess.run(
+            ["make", "--no-print-directory", "-n"], cwd=tmp_path / "guest", capture_output=True, text=True, check=False
+        )
         return ran.stdout
 
     assert tool_here(language, capsys) is None, "this Python's own packages don't count: make doesn't run it"
@@ -142,7 +144,9 @@ def test_a_build_says_in_one_line_what_to_install(
     assert new(language, str(folder)) == 0
 
     def made(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            ["make", "--no-print-directory", *arguments], cwd=folder, capture_output=True, text=True, check=False
+        )
 
     for has in ("nothing", "a python3 without packages", "a rustc without targets"):
         if has != "nothing":

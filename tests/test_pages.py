@@ -252,8 +252,13 @@ def test_the_timeline_moves_and_chooses_calls(opened: Open) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 
     below = -canvas.size["height"] // 2 + 24 + 13  # the row of calls on graphs is below the scale
-    ActionChains(driver).move_to_element_with_offset(canvas, 0, below).click().perform()
-    assert texts(driver, "#call h3") == ["Call 1, load_by_name"]
+    half = canvas.size["width"] // 2
+    for across in range(0, half - 8, 8):  # the load takes much of the time, and not always that of the middle
+        for place in (across, -across):
+            ActionChains(driver).move_to_element_with_offset(canvas, place, below).click().perform()
+            if texts(driver, "#call h3") == ["Call 1, load_by_name"]:
+                return
+    raise AssertionError("no click chose the load")
 
 
 def test_the_first_difference_is_a_link(opened: Open) -> None:

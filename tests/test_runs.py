@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -361,3 +363,23 @@ def test_a_process_that_is_out_of_threads_gets_errors(tmp_path: os.PathLike[str]
     assert [line for line in result.stdout.splitlines() if "more thread" in line] == [
         "this process can't start 1 more thread"
     ] * 2
+
+
+NN = '(import "wasi_ephemeral_nn" "load_by_name" (func $load (param i32 i32 i32) (result i32)))'
+
+
+CALLS = '(func (export "_start") (drop (call $load (i32.const -2) (i32.const 9) (i32.const 0))))'
+
+
+@pytest.mark.parametrize(
+    "rest", [f'(memory (export "memory") 1) {CALLS}', CALLS], ids=["a trap in a call", "no memory"]
+)
+def test_nothing_is_kept_of_a_host_whose_guest_failed(rest: str) -> None:
+    def failed() -> weakref.ref[Host]:
+        with Host(cache=False) as host, pytest.raises(GuestError):
+            host.run(f"(module {NN} {rest})".encode(), capture_output=True)
+        return weakref.ref(host)
+
+    gone = failed()
+    gc.collect()
+    assert gone() is None

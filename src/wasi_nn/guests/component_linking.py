@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from wasmtime import Engine, WasmtimeError, _ffi as ffi
@@ -37,7 +38,7 @@ def link_component(
         linker.define_unknown_imports_as_traps(component)
     run = run_of(name, component, engine, imports)
 
-    return lambda: _call(linker, store, component, run, session)
+    return partial(_call, linker, store, component, run, session)
 
 
 class SharedFunctions:

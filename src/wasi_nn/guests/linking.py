@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter_ns
 from typing import Any
 
@@ -50,14 +51,17 @@ def link_module(
     nn.add_to_linker(linker, interfaces, serves=imports_serving(imports))
     guest_file.require_command(name, module, abi, linker, store)
 
-    def start() -> int:
-        with session.phase("instantiate"):
-            instance = store.instantiate(linker, module)
-        nn.callers.are_one = True
-        with session.guest_code():
-            return _start(instance, store, recorder)
+    return partial(_start_linked, linker, module, store, session, nn, recorder)
 
-    return start
+
+def _start_linked(
+    linker: Linker, module: Module, store: GuestStore, session: Session, nn: CoreAbi, recorder: StatsRecorder
+) -> int:
+    with session.phase("instantiate"):
+        instance = store.instantiate(linker, module)
+    nn.callers.are_one = True
+    with session.guest_code():
+        return _start(instance, store, recorder)
 
 
 def _start(instance: Instance, store: Store, recorder: StatsRecorder) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -71,6 +72,9 @@ class GuestRuns:
         """Run a guest to its end, on this thread. Raises as `Host.run` does."""
         try:
             return self._do(run, settings)
+        except BaseException as error:
+            _forget_frames(error)
+            raise
         finally:
             if settings.requests is not None:
                 settings.requests.close()
@@ -152,6 +156,19 @@ class GuestRuns:
             known = PreparedComponent(name, component, self._engine, self._allow_http)
             self._components[component] = known
         return known.link(component, store, wasi, session)
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Clear the variables of the ended calls that an error has come through. The engine keeps host functions as long as
+    its linker lives, which one of these variables is, and the functions lead to the run, which keeps the error: the
+    garbage collector doesn't see such a circle, and the guest and its host would stay for good. (Variables of a closure
+    stay, so the linker is none of them.)"""
+    following: BaseException | None = error
+    seen: set[int] = set()
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        traceback.clear_frames(following.__traceback__)
+        following = following.__cause__ or following.__context__
 
 
 def _renew(store: Store, limits: Limits, clock: RunClock) -> None:
