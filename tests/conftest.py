@@ -93,6 +93,22 @@ def isolation() -> None:
 
 
 @pytest.fixture(scope="module")
+def typed_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with files of several types, for the guests `identify`."""
+    import file_types
+
+    return file_types.write(tmp_path_factory.mktemp("files"))
+
+
+@pytest.fixture(scope="module")
+def told_types(typed_files: Path) -> str:
+    """What these guests say of the files."""
+    import file_types
+
+    return file_types.said(typed_files)
+
+
+@pytest.fixture(scope="module")
 def one_llama_thread() -> Iterator[None]:
     """Have llama.cpp compute on one thread, unless an option says otherwise: several wait for each other by spinning,
     and take most of a machine that is busy."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import math
 import os
 import re
@@ -82,6 +83,17 @@ def count(server: RunningServer, guest: str = "keeper") -> int:
     status, content = ask(server, "", guest)
     assert status == 200
     return int(content.split()[0])
+
+
+def half_sent(server: RunningServer, size: int, guest: str = "keeper") -> http.client.HTTPConnection:
+    """A connection with a request under way, which has the first byte of a body of this size."""
+    connection = server.connection()
+    connection.putrequest("POST", f"/guests/{guest}/echo")
+    connection.putheader("Content-Length", str(size))
+    connection.endheaders(b"a")
+    while not server.handler(guest).calls:
+        time.sleep(0.001)
+    return connection
 
 
 def begin_anew(server: RunningServer, guest: str = "keeper") -> None:
@@ -237,12 +249,7 @@ def test_a_guest_that_waits_for_its_request_is_stopped(server: RunningServer, go
     """When its client goes, or at the end of its time."""
     begin_anew(server, "quick")
     assert count(server, "quick") == 1
-    connection = server.connection()
-    connection.putrequest("POST", "/guests/quick/echo")
-    connection.putheader("Content-Length", "9")
-    connection.endheaders(b"a")
-    while not server.handler("quick").calls:
-        time.sleep(0.001)
+    connection = half_sent(server, 9, "quick")
     if not goes:
         assert connection.getresponse().status == 504
     connection.close()
@@ -316,12 +323,7 @@ def test_a_late_stop_of_a_request_is_none_of_the_next(server: RunningServer, mon
     with monkeypatch.context() as patch:
         patch.setattr(GuestCall, "stopped_by", keep)
         assert count(server) == 1
-    connection = server.connection()
-    connection.putrequest("POST", "/guests/keeper/echo")
-    connection.putheader("Content-Length", "2")
-    connection.endheaders(b"a")
-    while not server.handler("keeper").calls:
-        time.sleep(0.01)
+    connection = half_sent(server, 2)
     time.sleep(0.1)  # the guest waits for the rest
     for stop in stops:
         if stop is not None:

@@ -30,29 +30,19 @@ def test_each_task_is_there_in_three_languages() -> None:
 # The types of files
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return file_types.write(tmp_path_factory.mktemp("files"))
-
-
-@pytest.fixture(scope="module")
-def types(files: Path) -> str:
-    return file_types.said(files)
-
-
 @pytest.mark.parametrize("guest", sdk_guests.named("identify"), ids=str)
-def test_the_types_of_files_are_told_alike_in_every_language(guest: Guest, files: Path, types: str) -> None:
+def test_the_types_of_files_are_told_alike_in_every_language(guest: Guest, typed_files: Path, told_types: str) -> None:
     graphs = {"magika": real_models.magika().model}
-    ran = sdk_guests.run(guest, ["magika", "labels.txt", *file_types.FILES], graphs, files)
-    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", types)
+    ran = sdk_guests.run(guest, ["magika", "labels.txt", *file_types.FILES], graphs, typed_files)
+    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", told_types)
 
 
-def test_the_guest_by_the_bare_imports_tells_the_same_types(files: Path, types: str) -> None:
+def test_the_guest_by_the_bare_imports_tells_the_same_types(typed_files: Path, told_types: str) -> None:
     with wasi_nn.Host({"magika": real_models.magika().model}) as host:
         arguments = ["--graph", "magika", "--labels", "labels.txt", *file_types.FILES]
-        result = host.run(C_GUESTS / "identify.wasm", arguments, dirs={".": files}, capture_output=True)
+        result = host.run(C_GUESTS / "identify.wasm", arguments, dirs={".": typed_files}, capture_output=True)
     said = [line.split() for line in result.stdout.decode().splitlines()[1:]]
-    assert [words[1] for words in said] == [line.split()[1].rstrip(",") for line in types.splitlines()]
+    assert [words[1] for words in said] == [line.split()[1].rstrip(",") for line in told_types.splitlines()]
 
 
 # A talk with a language model

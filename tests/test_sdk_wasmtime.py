@@ -151,21 +151,11 @@ def magika(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return file_types.write(tmp_path_factory.mktemp("files"))
-
-
-@pytest.fixture(scope="module")
-def types(files: Path) -> str:
-    return file_types.said(files)
-
-
 @pytest.mark.parametrize("guest", sdk_guests.named("identify"), ids=str)
-def test_the_types_of_files_are_told(guest: Guest, run: Run, magika: Path, files: Path, types: str) -> None:
-    ran = run(guest, ["magika", "labels.txt", *file_types.FILES], [magika], files)
+def test_the_types_of_files_are_told(guest: Guest, run: Run, magika: Path, typed_files: Path, told_types: str) -> None:
+    ran = run(guest, ["magika", "labels.txt", *file_types.FILES], [magika], typed_files)
     assert ran.returncode == 0, ran.stderr
-    assert _labels(ran.stdout) == _labels(types)
+    assert _labels(ran.stdout) == _labels(told_types)
 
 
 def _labels(said: str) -> list[str]:

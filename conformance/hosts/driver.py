@@ -106,24 +106,12 @@ class Driver(ABC):
 
     def run(self, guest: Path, graphs: Sequence[Graph], folder: Path, timeout: float) -> Outcome:
         """Run a guest in an empty folder. A host that takes longer than the timeout, in seconds, is killed."""
-        process = subprocess.Popen(
-            self.command(guest, graphs),
-            cwd=folder,
-            env={**os.environ, **self.environment()},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        try:
-            output, errors = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            output, errors = process.communicate()
-            return Outcome(lines_of(output), HANG, self.reason(errors.decode(errors="replace")))
+        environment = {**os.environ, **self.environment()}
+        code, output, errors = _ended(self.command(guest, graphs), timeout, environment, folder)
         said = errors.decode(errors="replace")
-        killed = process.returncode < 0
-        return Outcome(lines_of(output), CRASH if killed else self.end(process.returncode, said), self.reason(said))
+        if code is None:
+            return Outcome(lines_of(output), HANG, self.reason(said))
+        return Outcome(lines_of(output), CRASH if code < 0 else self.end(code, said), self.reason(said))
 
     def close(self) -> None:  # noqa: B027  most drivers start nothing that lasts
         """End what the driver has started. Called after the last guest."""
@@ -131,24 +119,34 @@ class Driver(ABC):
 
 def ask(words: Sequence[str], timeout: float, environment: Mapping[str, str] | None = None) -> str:
     """What a command prints that is to end soon by itself. Raises NoVersionError if it hangs or a signal ends it."""
+    code, output, _ = _ended(words, timeout, environment)
+    if code is None:
+        raise NoVersionError(f"it hangs when it is asked for its version: {timeout:g} s were too few")
+    if code < 0:
+        raise NoVersionError(f"it crashes when it is asked for its version: {signal.Signals(-code).name}")
+    return output.decode(errors="replace").strip()
+
+
+def _ended(
+    words: Sequence[str], timeout: float, environment: Mapping[str, str] | None, folder: Path | None = None
+) -> tuple[int | None, bytes, bytes]:
+    """Run a command to its end, without input. Gives its exit code, output and errors. It is killed with all that
+    it started if it takes longer than the timeout, in seconds: then the code is None."""
     process = subprocess.Popen(
         words,
+        cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         start_new_session=True,
     )
     try:
-        output, _ = process.communicate(timeout=timeout)
+        output, errors = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        raise NoVersionError(f"it hangs when it is asked for its version: {timeout:g} s were too few") from None
-    if process.returncode < 0:
-        name = signal.Signals(-process.returncode).name
-        raise NoVersionError(f"it crashes when it is asked for its version: {name}")
-    return output.decode(errors="replace").strip()
+        return None, *process.communicate()
+    return process.returncode, output, errors
 
 
 def lines_of(output: bytes) -> list[str]:

@@ -50,20 +50,17 @@ def main(engine: str, kind: str, fuel: str, memory: str, source: str, target: st
     try:
         with open(int(source), "rb") as opened:
             wasm = opened.read()
-        compiled, message = _compile(ctypes.CDLL(engine), kind, wasm, is_counting=fuel == "1")
+        compiled = _compiled(ctypes.CDLL(engine), kind, wasm, is_counting=fuel == "1")
+        with open(int(target), "wb") as opened:
+            opened.write(compiled)
     except MemoryError:
         os.abort()  # as the engine does when it is out of memory
-    if message:
-        os.write(1, message)
-        os._exit(INVALID)
-    with open(int(target), "wb") as opened:
-        opened.write(compiled)
     os._exit(0)
 
 
-def _compile(library: ctypes.CDLL, kind: str, wasm: bytes, *, is_counting: bool) -> tuple[bytes, bytes]:
-    """The compiled code, and the engine's message if it can't compile these bytes. Nothing is freed, as this process
-    ends."""
+def _compiled(library: ctypes.CDLL, kind: str, wasm: bytes, *, is_counting: bool) -> bytes:
+    """The compiled code. If the engine can't compile these bytes, this writes its message and ends the process. Nothing
+    is freed, as the process ends anyway."""
 
     def function(name: str, result: Any = None) -> Any:
         found = library[name]
@@ -81,8 +78,9 @@ def _compile(library: ctypes.CDLL, kind: str, wasm: bytes, *, is_counting: bool)
     error = error or function(f"wasmtime_{kind}_serialize", ctypes.c_void_p)(compiled, ctypes.byref(text))
     if error:
         function("wasmtime_error_message")(ctypes.c_void_p(error), ctypes.byref(text))
-        return b"", text.content
-    return text.content, b""
+        os.write(1, text.content)
+        os._exit(INVALID)
+    return text.content
 
 
 def _end_with(parent: int) -> None:

@@ -102,10 +102,10 @@ class RecordingSession(ExtensionRecording):
             super().require_graph(context)
 
     def set_input(self, context: int, key: int | str, tensor: ArrayLike) -> None:
-        self._context_for("set_input", context)
+        graph = self._context_for("set_input", context).graph
         array = self._as_declared(context, key, tensor)
         with self._recording_failure("set_input", context, lambda: {"input": key, **self._trace.array(array)}):
-            given = input_with_image(self.context(context).graph, key, array, self.file_reader)
+            given = input_with_image(graph, key, array, self.file_reader)
         array = self._as_declared(context, key, given)
         arguments = {"input": key, **self._trace.array(array)}
         self._call("set_input", context, arguments, partial(super().set_input, context, key, array))

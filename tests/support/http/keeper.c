@@ -10,6 +10,7 @@ typedef struct { uint8_t is_some; nn_string text; } option;
 typedef struct { void *items; uint32_t count; } list;
 typedef struct { uint8_t is_error; union { nn_bytes content; struct { uint8_t is_closed; int32_t error; }; }; } reading;
 typedef struct { _Alignas(8) uint8_t is_error; uint8_t rest[63]; } outcome;
+struct opened { int32_t body, stream; };
 struct sent { _Alignas(8) uint8_t is_error; _Alignas(8) int32_t handle; uint8_t rest[32]; };
 
 HTTP("[constructor]fields") int32_t fields_new(void);
@@ -44,38 +45,38 @@ extern void outgoing_handle(int32_t request, int32_t has_options, int32_t option
 WASI("io/streams", "[method]input-stream.blocking-read") void read_some(int32_t stream, uint64_t size, reading *got);
 WASI("io/streams", "[resource-drop]input-stream") void input_drop(int32_t stream);
 
-
-
 static uint32_t requests;
 static int32_t errors = -1;
 static struct { int32_t request, headers, body, input, response, answer, sent, sent_body, future; } kept;
 
 static bool begins(nn_string path, const char *word) { return starts_with(path, word, length_of(word)); }
 
-/* Give the line as the answer. The stream and the body may be kept. */
-static void answer(int32_t outparam, bool keeps_stream, bool drops_body) {
+/* Begin an answer; gives its body and the stream of that. */
+static struct opened begin(int32_t outparam) {
     result body, stream;
-    outcome done;
     int32_t response = response_new(fields_new());
     response_body(response, &body);
     outparam_set(outparam, 0, response, 0, 0, 0, 0, 0, 0);
     outgoing_write(body.handle, &stream);
-    write_and_flush(stream.handle, line, line_size, &done);
+    return (struct opened){body.handle, stream.handle};
+}
+
+/* Give the line as the answer. The stream and the body may be kept. */
+static void answer(int32_t outparam, bool keeps_stream, bool drops_body) {
+    outcome done;
+    struct opened opened = begin(outparam);
+    write_and_flush(opened.stream, line, line_size, &done);
     line_size = 0;
-    if (!keeps_stream) stream_drop(stream.handle);
-    if (drops_body) outgoing_drop(body.handle);
-    else outgoing_finish(body.handle, 0, 0, &done);
+    if (!keeps_stream) stream_drop(opened.stream);
+    if (drops_body) outgoing_drop(opened.body);
+    else outgoing_finish(opened.body, 0, 0, &done);
 }
 
 /* An answer without end, as long as somebody takes it. */
 static void flood(int32_t outparam) {
-    result body, stream;
     outcome done;
-    int32_t response = response_new(fields_new());
-    response_body(response, &body);
-    outparam_set(outparam, 0, response, 0, 0, 0, 0, 0, 0);
-    outgoing_write(body.handle, &stream);
-    do write_and_flush(stream.handle, line, 4096, &done);
+    struct opened opened = begin(outparam);
+    do write_and_flush(opened.stream, line, 4096, &done);
     while (!done.is_error);
     __builtin_trap();
 }

@@ -45,7 +45,7 @@ class Resources:
         return self._objects.pop(number)
 
     def _require_kept(self, number: int) -> None:
-        if number < self._first:
+        if self.has_expired(number):
             raise GuestFault("the guest uses a resource of an earlier request")
 
     def __len__(self) -> int:

@@ -133,7 +133,7 @@ class FreshRunner(GuestRunner):
     def _answers(self, ahead: SandboxAhead, request: GuestRequest, *, is_traced: bool) -> bool:
         """Have the guest that waits answer a request. Returns whether it has: it may have ended. A trace has
         all calls of a guest, so it needs a sandbox that begins with the request. Raises `NNError`."""
-        if not ahead.is_ready() or is_traced or not self._takes(ahead, request):
+        if not ahead.claim() or is_traced or not self._takes(ahead, request):
             ahead.requests.end()
             return False
         if not request.is_answered:

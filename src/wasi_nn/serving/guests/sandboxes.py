@@ -55,8 +55,8 @@ class SandboxAhead(Sandbox):
         self._alarm = Alarm()
         self._alarm.set(time.monotonic() + waits, self.requests.end)
 
-    def is_ready(self) -> bool:
-        """Have it end after a request only. Returns whether it is current, and hasn't ended yet."""
+    def claim(self) -> bool:
+        """Have it end after a request only. Returns whether it may get one: it is current, and hasn't ended yet."""
         self._alarm.discard()
         return self.is_current and not self.requests.is_closed
 
