@@ -31,6 +31,7 @@ from conformance.run import ACCEPTED, FAILED, PASSED, run as run_case
 from conformance.suite import all_cases
 from wasi_nn import GuestTrap, Host, Limits
 from wasi_nn.cli import main
+from wasi_nn.guests.inspection import report_on
 
 CORE_GUESTS = [
     guest for program in ("classify", "tour") for guest in sdk_guests.named(program, ["core"]) if guest.language != "go"
@@ -557,6 +558,59 @@ def test_a_guest_in_go_is_refused(command: Callable[..., str], tmp_path: Path) -
     section = b"\x09producers\x01\x08language\x01\x02Go\x08go1.27.3"
     (tmp_path / "guest.wasm").write_bytes(b"\0asm\x01\0\0\0" + bytes([0, len(section)]) + section)
     assert "guest.wasm is built by Go" in command("guest.wasm", fails=1)
+
+
+NEWEST = "0.2.0-rc-2024-10-28"
+
+
+@pytest.mark.parametrize(
+    "interfaces",
+    [
+        ("wasi:nn/graph@0.2.0-rc-2024-06-25",),
+        ("wasi:nn/graph@0.2.0-rc-2024-08-19",),
+        (f"wasi:nn/graph@{NEWEST}",),
+        (f"wasi:nn/graph@{NEWEST}", "wasi-nn:ext/describe@0.1.0"),
+        (f"wasi:nn/graph@{NEWEST}", "wasi-nn:serving/requests@0.1.0"),
+    ],
+    ids=lambda interfaces: interfaces[-1],
+)
+def test_the_core_module_of_a_component_gets_the_wit_of_its_imports(
+    interfaces: tuple[str, ...], command: Callable[..., str], tmp_path: Path
+) -> None:
+    functions = {"graph": "[resource-drop]graph", "describe": "describe", "requests": "[resource-drop]request"}
+    types = {"graph": "(param i32)", "describe": "(param i32 i32)", "requests": "(param i32)"}
+    imports = ""
+    for it in interfaces:
+        name = it.partition("/")[2].partition("@")[0]
+        imports += f'(import "{it}" "{functions[name]}" (func {types[name]}))'
+    memory = (
+        '(memory (export "memory") 1) (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)'
+    )
+    (tmp_path / "guest.wat").write_text(f"(module {imports} {memory})")
+    command("guest.wat")
+    report = report_on(tmp_path / "guest-component.wasm")
+    assert set(interfaces) <= set(report.nn)
+
+
+@pytest.mark.parametrize(
+    "interfaces",
+    [
+        ("wasi:nn/graph@0.2.0-rc-2030-01-01",),
+        ("wasi:nn/graph@0.2.0-rc-../../adapter",),
+        ("wasi-nn:ext/describe@0.1.0", "wasi-nn:serving/requests@0.1.0"),
+        ("wasi-nn:ext/describe@0.1.0", "wasi:nn/graph@0.2.0-rc-2024-06-25"),
+        ("wasi:nn/graph@0.2.0-rc-2024-06-25", "wasi:nn/tensor@0.2.0-rc-2024-08-19"),
+    ],
+    ids=lambda interfaces: interfaces[-1],
+)
+def test_the_core_module_of_a_component_without_a_known_wit_is_refused(
+    interfaces: tuple[str, ...], command: Callable[..., str], tmp_path: Path
+) -> None:
+    imports = "".join(f'(import "{it}" "f" (func))' for it in interfaces)
+    (tmp_path / "guest.wat").write_text(f"(module {imports})")
+    assert command("guest.wat", fails=1) == (
+        f"wasi-nn: no WIT here has all of {', '.join(interfaces)}: embed it by `wasm-tools component embed`\n"
+    )
 
 
 def test_what_is_missing_or_wrong_is_said(

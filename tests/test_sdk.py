@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import make_sdk
@@ -14,8 +17,11 @@ import onnx_models
 import pytest
 import sdk_guests
 from conftest import need, need_command
-from sdk_languages import assemblyscript, building, c, javascript, python, rust, table
+from sdk_languages import assemblyscript, building, c, cpp, javascript, python, rust, table
 from sdk_languages.language import GUESTS as PROGRAMS, SDK, TASKS, Guest, readme_block
+
+from wasi_nn.abi.producers import producers_of
+from wasi_nn.cli import main
 
 
 def test_the_numbers_of_the_sdks_are_the_hosts() -> None:
@@ -145,6 +151,22 @@ def test_the_program_of_the_readme_for_javascript(tmp_path: Path) -> None:
     assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", "0.5 0 2 3\n")
 
 
+def test_jco_builds_the_same_program_in_javascript(tmp_path: Path) -> None:
+    """With StarlingMonkey in the place of QuickJS."""
+    need_command("npm", "npm")
+    shutil.copytree(javascript.LIBRARY, tmp_path / "wasi-nn")
+    shutil.copytree(javascript.FOLDER / "examples", tmp_path / "examples")
+    script = json.loads((javascript.FOLDER / "template" / "package.json").read_text())["scripts"]["build:jco"]
+    command = script.replace(" guest.js ", " examples/tour.js ")
+    assert command in (javascript.FOLDER / "README.md").read_text()
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True, capture_output=True)
+    guest = Guest("tour", "component", tmp_path / "guest.wasm", lambda _: None, committed=False)
+    (tmp_path / "relu.onnx").write_bytes(onnx_models.relu())
+    ran = sdk_guests.run(guest, ["onnx", "relu.onnx"], sdk_guests.graphs(), tmp_path)
+    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", sdk_guests.expected(guest))
+    _gave_back(guest, ran)
+
+
 def example_in_comment(file: Path) -> str:
     """The program in a file's first comment: its lines that are indented."""
     comment = file.read_text().partition("*/")[0]
@@ -152,15 +174,41 @@ def example_in_comment(file: Path) -> str:
     return "\n".join(line[5:] for line in lines if not line or line.startswith("     ")) + "\n"
 
 
-@pytest.mark.parametrize("abi", ["core", "wasmedge"])
-def test_the_program_in_the_header_for_c(abi: str, tmp_path: Path) -> None:
-    need("ziglang", "ziglang")
-    (tmp_path / "example.c").write_text(example_in_comment(c.INCLUDE / "wnn.h"))
-    built = tmp_path / "built.wasm"
-    options = ["--target=wasm32-wasi", "-O2", "-s", "-std=c11", "-Wall", "-Wextra", "-pedantic", "-Werror"]
-    building.zig("cc", *options, *c.OF_ABI[abi], "-I", str(c.INCLUDE), "example.c", "-o", str(built), cwd=tmp_path)
+def _says_as_the_readme_does(abi: str, built: Path, said: str) -> None:
+    """Run the built program of an SDK's README."""
     ran = sdk_guests.run(Guest("example", abi, built, lambda _: None), [], {"net": onnx_models.relu([1, 4])})
-    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", "0.5 0 2 3\n")
+    assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", said)
+
+
+@pytest.mark.parametrize("abi", ["core", "wasmedge"])
+def test_the_program_of_the_readme_and_of_the_header_for_c(abi: str, tmp_path: Path) -> None:
+    need("ziglang", "ziglang")
+    text = example_in_comment(c.INCLUDE / "wnn.h")
+    assert text.strip() == readme_block(SDK / "c", "c").strip()
+    (tmp_path / "example.c").write_text(text)
+    c.build(tmp_path / "example.c", abi, tmp_path / "built.wasm", (*c.COMPILER, "-pedantic"))
+    _says_as_the_readme_does(abi, tmp_path / "built.wasm", "0.5 0 2 3\n")
+
+
+@pytest.mark.parametrize("abi", ["core", "wasmedge"])
+def test_the_program_of_the_readme_and_of_the_header_for_cpp(abi: str, tmp_path: Path) -> None:
+    need("ziglang", "ziglang")
+    text = example_in_comment(cpp.FOLDER / "include" / "wnn.hpp")
+    assert text.strip() == readme_block(cpp.FOLDER, "cpp").strip()
+    (tmp_path / "example.cpp").write_text(text)
+    c.build(tmp_path / "example.cpp", abi, tmp_path / "built.wasm", cpp.COMPILER)
+    _says_as_the_readme_does(abi, tmp_path / "built.wasm", "0.5 0 2 3\n")
+
+
+@pytest.mark.parametrize("abi", ["core", "wasmedge"])
+def test_the_program_of_the_readme_and_of_the_crate_for_rust(abi: str, tmp_path: Path) -> None:
+    need_command("/usr/bin/rustc", "rustc libstd-rust-dev-wasm32 lld-14")
+    text = readme_block(rust.CRATE, "rust")
+    documented = (rust.CRATE / "src" / "lib.rs").read_text().partition("//! ```no_run\n")[2].partition("//! ```")[0]
+    assert text == re.sub("^//! ?", "", documented, flags=re.MULTILINE)
+    (tmp_path / "example.rs").write_text(text)
+    rust.build_module(str(tmp_path / "example.rs"), abi.replace("core", ""), tmp_path / "built.wasm")
+    _says_as_the_readme_does(abi, tmp_path / "built.wasm", "[0.5, 0.0, 2.0, 3.0]\n")
 
 
 def test_the_program_in_the_entry_for_assemblyscript(tmp_path: Path) -> None:
@@ -173,6 +221,39 @@ def test_the_program_in_the_entry_for_assemblyscript(tmp_path: Path) -> None:
     assemblyscript.build(str(tmp_path / "example"), False, built)
     ran = sdk_guests.run(Guest("example", "core", built, lambda _: None), [], {"net": onnx_models.relu([1, 4])})
     assert (ran.exit_code, ran.stderr, ran.stdout) == (0, "", "0.5,0.0,2.0,3.0\n")
+
+
+# What a guest tells of its making
+
+_MADE_BY = {
+    "assemblyscript": ("AssemblyScript", f"assemblyscript {assemblyscript.VERSION}"),
+    "c": ("C", "clang "),
+    "cpp": ("C++", "clang "),
+    "go": ("Go", "Go cmd/compile go1."),
+    "javascript": ("JavaScript", "componentize-qjs "),
+    "python": ("Python", "componentize-py "),
+    "rust": ("Rust", None),  # the linker drops what rustc says of itself
+}
+"""The language and the compiler of each SDK's guests."""
+
+
+@pytest.mark.parametrize("guest", sdk_guests.named("tour"), ids=str)
+def test_a_guest_tells_its_sdk_its_language_and_its_compiler(guest: Guest, capsys: pytest.CaptureFixture[str]) -> None:
+    language, compiler = _MADE_BY[guest.language]
+    version = "" if language == "Go" else f" {table.SDK_VERSION}"
+    told = producers_of(sdk_guests.path_of(guest).read_bytes())
+    assert told["sdk"] == (f"wasi-nn for {language}{version}",)
+    assert told["language"][0].split()[0] == language
+    assert compiler is None or told["processed-by"][0].startswith(compiler)
+    if guest.committed:
+        assert main(["inspect", str(guest.file)]) == 0
+        assert re.search(f"^sdk +wasi-nn for {re.escape(language + version)}$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_packages_of_the_sdks_have_the_version_that_guests_tell() -> None:
+    manifests = [json.loads(path.read_text())["version"] for path in SDK.glob("*/package.json")]
+    manifests.append(tomllib.loads((rust.CRATE / "Cargo.toml").read_text())["package"]["version"])
+    assert manifests == [table.SDK_VERSION] * 3
 
 
 # How they are built

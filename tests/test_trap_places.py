@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import need
 
-from wasi_nn.abi.wasm_binary import producers_of
+from wasi_nn.abi.producers import producers_of
 from wasi_nn.cli import main
 
 SOURCE = """\
@@ -71,11 +71,6 @@ def test_a_library_runs_guests_with_the_switch_and_without(guest: Path, tmp_path
         assert "GuestTrap: the guest trapped: out of bounds memory access" in errors(guest, HOST, tmp_path, details)
 
 
-def custom(name: str, content: bytes) -> bytes:
-    body = bytes([len(name)]) + name.encode() + content
-    return b"\0asm\1\0\0\0\0" + bytes([len(body)]) + body
-
-
 def test_what_a_guest_tells_about_its_making(guest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = producers_of(guest.read_bytes())
     assert any(language.startswith("C") for language in told["language"])
@@ -85,19 +80,3 @@ def test_what_a_guest_tells_about_its_making(guest: Path, capsys: pytest.Capture
     assert "language" in output
     assert "processed-by  clang " in output
     assert producers_of(b"\0asm\1\0\0\0") == {}
-
-
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (b"", {}),
-        (b"\x02\x03sdk\x01\x01x\x011\x08lang", {"sdk": ("x 1",)}),
-        (b"\x01\x03sdk\xff\xff\xff\xff\x0f", {}),
-        (b"\x01\x04evil\x01\x01x\x011", {}),
-        (b"\x01\x03sdk\x02\x01x\x00\x01x\x00", {"sdk": ("x",)}),
-        (b"\x01\x03sdk\x14" + b"".join(b"\x01%c\x00" % (97 + n) for n in range(20)), 16),
-    ],
-)
-def test_a_damaged_section_of_producers_counts_as_far_as_it_goes(content: bytes, told: object) -> None:
-    found = producers_of(custom("producers", content))
-    assert (len(found["sdk"]) if isinstance(told, int) else found) == told

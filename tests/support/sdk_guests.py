@@ -129,18 +129,24 @@ def photographs(folder: Path) -> Path:
     return folder
 
 
-def best_labels(folder: Path) -> str:
-    """What a guest must say of the photographs in a folder: the runtime's own scores."""
+def scores_of(folder: Path) -> dict[str, np.ndarray]:
+    """The runtime's own scores of each photograph in a folder, by the places of the labels."""
     import onnxruntime
     from PIL import Image
 
     session = onnxruntime.InferenceSession(real_models.efficientnet().model, providers=["CPUExecutionProvider"])
-    labels = (folder / "labels.txt").read_text().splitlines()
-    said = ""
+    found = {}
     for name in PHOTOGRAPHS:
         pixels = np.asarray(Image.open(folder / name), np.float32)
-        image = ((pixels - 127) / 128).transpose(2, 0, 1)[None]
-        [[scores]] = session.run(None, {"image": image})
+        [[found[name]]] = session.run(None, {"image": ((pixels - 127) / 128).transpose(2, 0, 1)[None]})
+    return found
+
+
+def best_labels(folder: Path) -> str:
+    """What a guest must say of the photographs in a folder: by the runtime's own scores."""
+    labels = (folder / "labels.txt").read_text().splitlines()
+    said = ""
+    for name, scores in scores_of(folder).items():
         shares = np.exp(scores - scores.max())
         shares = 100 * shares / shares.sum()
         order = np.argsort(-scores, kind="stable")[:5]

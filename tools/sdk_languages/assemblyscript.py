@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from sdk_languages import building, table
+from sdk_languages import building, javascript, table
 from sdk_languages.language import GUESTS, SDK, TASKS, Guest, Language
 from sdk_languages.table import Word
 
 PACKAGE = SDK / "assemblyscript"
+VERSION: str = json.loads((PACKAGE / "package.json").read_text())["devDependencies"]["assemblyscript"]
+"""The version of the compiler."""
+TOOLS = PACKAGE / "assembly" / "tools.mjs"
+"""The steps of a build, for Node."""
 _TOOLS = building.BUILD / "assemblyscript"
 
 _HEAD = """\
@@ -118,12 +122,16 @@ def numbers(_: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def tools_text(_: str) -> str:
+    """tools.mjs, which is that of the SDK for JavaScript."""
+    return building.naming_sdk(javascript.TOOLS.read_text(), "AssemblyScript")
+
+
 def tools() -> Path:
     """The folder with `asc` and the shim for WASI, which npm installs there in the versions of the package."""
     installed = _TOOLS / "node_modules" / "assemblyscript"
-    wanted = json.loads((PACKAGE / "package.json").read_text())["devDependencies"]["assemblyscript"]
     manifest = installed / "package.json"
-    if not manifest.exists() or json.loads(manifest.read_text())["version"] != wanted:
+    if not manifest.exists() or json.loads(manifest.read_text())["version"] != VERSION:
         _TOOLS.mkdir(parents=True, exist_ok=True)
         shutil.copy(PACKAGE / "package.json", _TOOLS)
         subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund"], cwd=_TOOLS, check=True)
@@ -138,6 +146,8 @@ def build(program: str, is_wasmedge: bool, built: Path) -> None:
     arguments += ["-O3z", "--outFile", str(built.absolute())]
     arguments += ["--use", "WASI_NN_WASMEDGE=1"] if is_wasmedge else []
     subprocess.run(arguments, cwd=_TOOLS, check=True)
+    mark = ["node", str(TOOLS), "mark", str(built.absolute()), "AssemblyScript", "assemblyscript"]
+    subprocess.run(mark, cwd=_TOOLS, check=True)
 
 
 def _guests() -> Iterator[Guest]:
@@ -150,4 +160,6 @@ def _guests() -> Iterator[Guest]:
             yield Guest(program, "wasmedge", file, partial(build, program, True), tools=("npm",))
 
 
-LANGUAGE = Language("assemblyscript", {PACKAGE / "assembly" / "numbers.ts": numbers}, tuple(_guests()))
+LANGUAGE = Language(
+    "assemblyscript", {PACKAGE / "assembly" / "numbers.ts": numbers, TOOLS: tools_text}, tuple(_guests())
+)

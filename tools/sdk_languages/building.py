@@ -4,13 +4,14 @@ interfaces of WASI 0.2."""
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
-from sdk_languages.table import REPOSITORY, WIT_VERSION
+from sdk_languages.table import REPOSITORY, SDK_VERSION, WIT_VERSION
 
 sys.path.append(str(REPOSITORY / "guests"))
 
@@ -73,6 +74,16 @@ def worlds(wasi: str = "") -> str:
     return _WORLDS.format(imports=imports + wasi, extensions=extensions) + "".join(texts) + of_wasi
 
 
+def naming_sdk(text: str, name: str) -> str:
+    """A file of an SDK, of this name, with its line that says the SDK's name and version."""
+    return re.sub(
+        r"""^((?:const )?SDK = )(['"]).*?\2""",
+        rf"\g<1>\g<2>wasi-nn for {name} {SDK_VERSION}\g<2>",
+        text,
+        flags=re.MULTILINE,
+    )
+
+
 def embed_wit(module: Path) -> None:
     """Put the world into a core module, in its place."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -109,7 +120,8 @@ def componentize(module: Path, built: Path) -> None:
     """Make a component of a core module for WASI preview 1 that has its WIT embedded."""
     adapt = f"wasi_snapshot_preview1={adapter()}"
     build_bridge.wasm_tools("component", "new", str(module), "--adapt", adapt, "-o", str(built.absolute()))
-    build_bridge.wasm_tools("strip", "--all", str(built.absolute()), "-o", str(built.absolute()))
+    others = "|".join(("name", "component-name", "producers", "target_features", "component-type.*"))
+    build_bridge.wasm_tools("strip", "--delete", f"^({others})$", str(built.absolute()), "-o", str(built.absolute()))
 
 
 def adapter() -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from sdk_languages import building, table
 from sdk_languages.language import GUESTS, SDK, TASKS, Guest, Language
 from sdk_languages.table import Word
+from wasi_nn.abi import producers
 
 INCLUDE = SDK / "c" / "include"
 
@@ -154,6 +155,43 @@ def numbers(_: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+_MADE_BY = r"""/* wnn_made_by.h: what a guest tells of its making, for wnn.h. Written by tools/make_sdk.py.
+ *
+ * `wasi-nn inspect` shows it. It is in a custom section of its own, which linkers keep where they strip all others.
+ *
+ * Copyright the wasi-nn authors. SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef WNN_MADE_BY_H
+#define WNN_MADE_BY_H
+
+#ifdef __cplusplus
+#define WNN_LANGUAGE "C++"
+#else
+#define WNN_LANGUAGE "C"
+#endif
+#ifdef WNN_HPP
+#define WNN_SDK "wasi-nn for C++ {version}"
+#else
+#define WNN_SDK "wasi-nn for C {version}"
+#endif
+
+#if defined(__wasm__) && defined(__clang__)
+__asm__(".section .custom_section.{section},\"\",@\n"
+        ".ascii \"sdk " WNN_SDK "\\n\"\n"
+        ".ascii \"language " WNN_LANGUAGE "\\n\"\n"
+        ".ascii \"processed-by clang " __clang_version__ "\\n\"\n"
+        ".text\n");
+#endif
+
+#endif
+"""
+
+
+def made_by(_: str) -> str:
+    """wnn_made_by.h."""
+    return _MADE_BY.format(section=producers.SECTION, version=table.SDK_VERSION)
+
+
 FLAGS = ("--target=wasm32-wasi", "-O2", "-s", "-Wall", "-Wextra", "-Werror", "-I", str(INCLUDE.relative_to(SDK)))
 OF_ABI = {"core": (), "wasmedge": ("-DWNN_WASMEDGE",), "component": ("-DWNN_COMPONENT",)}
 """The macros that choose an ABI."""
@@ -198,6 +236,7 @@ LANGUAGE = Language(
         INCLUDE / "wasi_nn_component.h": _component,
         INCLUDE / "wasi_nn_ext.h": _extensions,
         INCLUDE / "wnn_numbers.h": numbers,
+        INCLUDE / "wnn_made_by.h": made_by,
     },
     tuple(guests_of(SDK / "c" / "examples", ".c", COMPILER, (*GUESTS, *TASKS))),
 )

@@ -22,6 +22,8 @@ from sdk_languages.table import REPOSITORY, Word
 
 FOLDER = SDK / "javascript"
 LIBRARY = FOLDER / "wasi-nn"
+TOOLS = LIBRARY / "tools.mjs"
+"""The steps of a build, for Node."""
 CHECKS = REPOSITORY / "tests" / "support" / "sdk_javascript"
 """The folder of a program that only tests run: `sdk_checks`."""
 
@@ -101,6 +103,8 @@ def build(source: Path, world: str, built: Path, root: Path = REPOSITORY) -> Non
     command = [str(tools() / "componentize-qjs"), "--wit", str(LIBRARY / "guest.wit"), "-n", world, "--sync"]
     command += ["--opt-size", "--module-root", str(root), "--js", str(source), "-o", str(built.absolute())]
     subprocess.run(command, check=True, capture_output=True)
+    mark = ["node", str(TOOLS), "mark", str(built.absolute()), "JavaScript", "componentize-qjs"]
+    subprocess.run(mark, cwd=tools().parent, check=True)
 
 
 _APP = """\
@@ -147,6 +151,11 @@ def _guests() -> Iterator[Guest]:
 
 LANGUAGE = Language(
     "javascript",
-    {LIBRARY / "words.js": words, LIBRARY / "words.d.ts": declarations, LIBRARY / "guest.wit": wit},
+    {
+        LIBRARY / "words.js": words,
+        LIBRARY / "words.d.ts": declarations,
+        LIBRARY / "guest.wit": wit,
+        TOOLS: partial(building.naming_sdk, name="JavaScript"),
+    },
     tuple(_EXAMPLES),
 )

@@ -99,6 +99,8 @@ def build(programs: Sequence[str], world: str, built: Path, folders: Sequence[Pa
         command = [str(_COMMAND), "-d", str(PACKAGE / "guest.wit"), "-w", world]
         command += ["componentize", "app", "-p", scratch, "-o", str(built.absolute())]
         subprocess.run(command, check=True, capture_output=True)
+    version = subprocess.run([_COMMAND, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    subprocess.run([sys.executable, str(PACKAGE / "made_by.py"), str(built), version], check=True)
 
 
 _APP = """
@@ -135,6 +137,10 @@ BARE = build_components.COMPONENTS / "python"
 
 LANGUAGE = Language(
     "python",
-    {PACKAGE / "numbers.py": numbers, PACKAGE / "guest.wit": wit},
+    {
+        PACKAGE / "numbers.py": numbers,
+        PACKAGE / "guest.wit": wit,
+        PACKAGE / "made_by.py": partial(building.naming_sdk, name="Python"),
+    },
     (*_PORTABLE, *_EXTENDED),
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 from sdk_languages import building, table
 from sdk_languages.language import GUESTS, SDK, TASKS, Guest, Language
 from sdk_languages.table import Word
+from wasi_nn.abi import producers
 
 CRATE = SDK / "rust"
 COMPONENT_TYPE = CRATE / "src" / "component-type.bin"
@@ -125,6 +126,33 @@ def numbers(_: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+_MADE_BY = """\
+//! What a guest tells of its making. Written by tools/make_sdk.py.
+//!
+//! `wasi-nn inspect` shows it. It is in a custom section of its own, which linkers keep where they strip all others.
+
+#[cfg(target_arch = "wasm32")]
+#[link_section = "{section}"]
+#[used]
+static MADE_BY: [u8; {size}] = *b"{text}";
+
+/// Keeps the section in a program that calls this.
+pub(crate) fn link() {{
+    // Sound: it reads a byte of a static.
+    #[cfg(target_arch = "wasm32")]
+    unsafe {{
+        core::ptr::read_volatile(&MADE_BY[0]);
+    }}
+}}
+"""
+
+
+def made_by(_: str) -> str:
+    """made_by.rs."""
+    text = f"sdk wasi-nn for Rust {table.SDK_VERSION}\nlanguage Rust\n"
+    return _MADE_BY.format(section=producers.SECTION, size=len(text), text=text.replace("\n", "\\n"))
+
+
 def toolchain() -> tuple[str, str] | None:
     """A `rustc` that has the standard library for WASI, and the name of that target: of those on the path, and of
     Debian's (packages `rustc` and `libstd-rust-dev-wasm32`). None if there is none."""
@@ -186,4 +214,6 @@ def _guests() -> Iterator[Guest]:
         yield Guest(program, "component", file, partial(build_component, source), tools=("npm",))
 
 
-LANGUAGE = Language("rust", {CRATE / "src" / "numbers.rs": numbers}, tuple(_guests()))
+LANGUAGE = Language(
+    "rust", {CRATE / "src" / "numbers.rs": numbers, CRATE / "src" / "made_by.rs": made_by}, tuple(_guests())
+)

@@ -18,6 +18,8 @@ from wasi_nn.abi.wit_encodings import ENCODINGS as WIT_ENCODINGS
 from wasi_nn.types import GraphEncoding, TensorType
 
 REPOSITORY = Path(__file__).parent.parent.parent
+SDK_VERSION = "0.1.0"
+"""The version of the SDKs, which guests tell."""
 
 
 @dataclass(frozen=True, order=True)

@@ -51,6 +51,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wnn_made_by.h"
 #include "wnn_numbers.h"
 
 #ifdef __cplusplus

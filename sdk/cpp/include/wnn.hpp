@@ -2,12 +2,18 @@
  * wasi-nn for guests in C++20: one API over the core ABI and the component ABI, on top of `wnn.h` of the SDK for C, whose
  * macros choose the ABI. It needs no exceptions.
  *
- *     auto graph = wnn::Graph::load_by_name("net").value();
- *     auto context = graph.context().value();
- *     std::array<float, 4> x{0.5f, -1, 2, 3};
- *     context.set_input_at(0, "x", wnn::Tensor({1, 4}, x)).value();
- *     context.compute().value();
- *     std::vector<float> scores = context.output<float>(0).value();
+ *     #include <array>
+ *     #include <cstdio>
+ *     #include <wnn.hpp>
+ *
+ *     int main() {
+ *         auto context = wnn::Graph::load_by_name("net").value().context().value(); // it keeps its graph
+ *         const std::array<float, 4> x{0.5f, -1, 2, 3};
+ *         context.set_input_at(0, "x", wnn::Tensor({1, 4}, x)).value();
+ *         context.compute().value();
+ *         const std::vector<float> y = context.output<float>(0).value();
+ *         std::printf("%g %g %g %g\n", y[0], y[1], y[2], y[3]);
+ *     }
  *
  * A function that can fail gives a wnn::Result. value() is what the function produced; after a failure it says the reason
  * on stderr and ends the program. A program that handles failures asks the result first: `if (!result) result.error()`.

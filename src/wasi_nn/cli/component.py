@@ -34,7 +34,8 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
         usage=f"{PROGRAM} component [OPTIONS] GUEST",
         help="make a component of a guest that is a core module",
         description="Make a component of a guest that is a core module, for hosts that have only\ncomponents. "
-        "It imports wasi:nn instead of wasi_ephemeral_nn.",
+        "It imports wasi:nn instead of wasi_ephemeral_nn. A module\nthat imports wasi:nn, as the SDKs build it for a "
+        "component, keeps its imports.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -71,7 +72,8 @@ def main(options: argparse.Namespace) -> int:
     """Make the component; returns the exit code."""
     from pathlib import Path
 
-    from wasi_nn.abi.wasm_binary import Malformed, module_exports, module_imports, producers_of
+    from wasi_nn.abi.producers import producers_of
+    from wasi_nn.abi.wasm_binary import Malformed, module_exports, module_imports
     from wasi_nn.cli import adapter
     from wasi_nn.cli.sdk import sdk_folders
     from wasi_nn.errors import GuestError
@@ -88,8 +90,8 @@ def main(options: argparse.Namespace) -> int:
     _require_known(name, imports)
     if any(language.startswith("Go ") for language in producers_of(content).get("language", ())):
         raise GuestError(
-            f"{name} is built by Go, whose heap grows into the memory that adapters take, also the one of WASI "
-            "preview 1: the component would overwrite its memory after some megabytes; run the core module as it is"
+            f"{name} is built by Go, whose runtime takes all new memory for its own, that of adapters too, such as the "
+            "one of WASI preview 1: after some megabytes the component would overwrite it; run the core module as it is"
         )
     adapters = {}
     modules = {module for module, _ in imports}
@@ -102,7 +104,8 @@ def main(options: argparse.Namespace) -> int:
     with adapter.adapter_with(folder, names, describes=options.describe) as path:
         if "wasi_ephemeral_nn" in modules:
             adapters["wasi_ephemeral_nn"] = path
-        adapter.componentize(content, adapters, built)
+        wit = adapter.wit_of(content, folder)
+        adapter.componentize(content if wit is None else adapter.with_wit(content, wit), adapters, built)
     return 0
 
 

@@ -125,4 +125,5 @@ def _as_json(name: str, project: Project) -> dict[str, Any]:
         "tool": project.tool(),
         "install": project.install,
         "build": project.build,
+        "other_build": None if project.other is None else project.other.command,
     }

