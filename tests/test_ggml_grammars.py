@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +18,9 @@ from conftest import C_GUESTS, need
 
 import wasi_nn
 from wasi_nn import ErrorCode, ExecutionContext, GraphEncoding, Limits, LoadRules, NNError, Session
+from wasi_nn.backends import Backend
+from wasi_nn.backends.ggml.completion import Completion
+from wasi_nn.backends.ggml.server import Engine
 from wasi_nn.isolation.isolated_graph import IsolatedGraph
 
 need("xllamacpp", "'wasi-nn[ggml]'")
@@ -28,6 +34,7 @@ FINE = json.dumps({"grammar": 'root ::= "fine" | "good"'}).encode()
 # For each token, llama.cpp compares all ways to leave out some of 27,000 letters with each other. 900 letters take 3 s.
 ENDLESS = json.dumps({"grammar": 'root ::= ((("a"?){30}){30}){30}'}).encode()
 SHORT = Limits(compute_time=3)
+ENDLESS_LATER = json.dumps({"grammar": 'root ::= "b" "c" ((("a"?){30}){30}){30}'}).encode()
 
 
 @pytest.fixture
@@ -89,6 +96,77 @@ def test_an_endless_grammar_ends_a_sequence_of_pieces(isolated: IsolatedGraph) -
         context = prompted(session, options=ENDLESS)
         refused(ErrorCode.TIMEOUT, "longer than 3 s", lambda: list(_pieces(context)))
         assert in_time(lambda: text_of(prompted(session, options=FINE))) in (b"fine", b"good")
+
+
+def test_a_text_that_is_stopped_before_its_first_token_ends_when_llama_goes_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """llama.cpp ends the call of a stopped text at once, also if its loop has just begun with an endless grammar."""
+    events: list[str] = []
+    interrupted = threading.Event()
+
+    def interrupt(completion: Completion) -> None:
+        do_interrupt(completion)
+        interrupted.set()
+
+    def complete(engine: Engine, *arguments: Any) -> None:
+        assert interrupted.wait(60)
+        do_complete(engine, *arguments)
+        events.append("the call has ended")
+
+    def go_round(engine: Engine) -> None:
+        do_go_round(engine)
+        events.append("the loop has gone round")
+
+    do_interrupt, do_complete, do_go_round = Completion.interrupt, Engine.complete, Engine.go_round
+    monkeypatch.setattr(Completion, "interrupt", interrupt)
+    monkeypatch.setattr(Engine, "complete", complete)
+    monkeypatch.setattr(Engine, "go_round", go_round)
+    monkeypatch.setattr(Backend, "in_worker", True)
+    with wasi_nn.load(models.tiny(), options={"allow-grammar": True}) as graph, Session({"llm": graph}) as session:
+        context = prompted(session, options=FINE)
+        threading.Timer(0.1, context.interrupt).start()
+        with pytest.raises(NNError, match="interrupted"):
+            context.compute()
+    assert events == ["the call has ended", "the loop has gone round"]
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_guest_that_waits_for_nothing_occupies_llama_for_a_bounded_time(leaves: bool) -> None:
+    rules = LoadRules(isolate=True)
+    with (
+        wasi_nn.load(models.tiny(), options={"max-grammar-time": 0.5}, rules=rules) as graph,
+        Session({"llm": graph}) as session,
+        Session({"llm": graph}) as another,
+    ):
+        others = prompted(another)
+        assert text_of(others)
+        pieces = prompted(session, options=ENDLESS_LATER).pieces()
+        assert bytes(next(pieces)) == b"b"
+        if leaves:
+            del pieces
+        assert in_time(lambda: _text_after_all(others))
+
+
+def _text_after_all(context: ExecutionContext) -> bytes:
+    """The text of a context whose worker may be replaced meanwhile: it was another guest's fault."""
+    try:
+        return text_of(context)
+    except NNError as error:
+        assert error.code is ErrorCode.RUNTIME_ERROR
+        return text_of(context)
+
+
+def test_a_text_with_a_grammar_may_wait_for_its_reader() -> None:
+    rules = LoadRules(isolate=True)
+    with (
+        wasi_nn.load(models.tiny(), options={"max-grammar-time": 0.1}, rules=rules) as graph,
+        Session({"llm": graph}) as session,
+    ):
+        pieces = _pieces(prompted(session, options=FINE))
+        first = next(pieces)
+        time.sleep(1)  # the watch looks meanwhile, if the text hasn't ended by itself
+        assert first + b"".join(pieces) in (b"fine", b"good")
 
 
 def test_without_a_time_limit_an_isolated_graph_takes_no_grammar(isolated: wasi_nn.Graph) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checks import held_by_another_thread, refused
+from checks import held_by_another_thread, once_started, refused
 from footprint import Footprint
 from isolated_programs import kill_worker_of, wait_for_end_of
 from training_guests import Guest, isolated, state_of
@@ -326,7 +326,7 @@ def shows(self):
         self._channel.send({{'show': True}}, b'word')
 answering('get', shows)
 """
-    guest = Guest(isolated(program, settings=Isolation(load_time=3)))
+    guest = Guest(once_started(lambda: isolated(program, settings=Isolation(load_time=3))))
     with pytest.raises(NNError, match="took longer than 3 s to give its variables") as raised:
         guest.session.state_get(guest.graph)
     assert raised.value.code is ErrorCode.TIMEOUT

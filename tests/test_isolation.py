@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import onnx_models
 import pytest
-from checks import on_threads
+from checks import on_threads, once_started
 from confined_backend import ConfinedBackend, ListeningBackend
 from isolated_programs import X, ended, outcome_of, program, value, wait_for_end_of, worker_of
 
@@ -426,7 +426,7 @@ class TestFaults:
 
     def test_a_model_that_takes_for_ever_to_load_is_given_up(self) -> None:
         with pytest.raises(NNError, match="longer than 3 s to load the model") as raised:
-            program("while True: pass", settings=Isolation(load_time=3))
+            once_started(lambda: program("while True: pass", settings=Isolation(load_time=3)))
         assert raised.value.code is ErrorCode.TIMEOUT
 
     def test_memory_beyond_the_cap_is_an_error(self) -> None:
@@ -539,8 +539,7 @@ class TestFaults:
         ids=["silence", "a letter now and then", "texts without end", "a message that takes for ever"],
     )
     def test_one_that_never_answers_is_given_up(self, instead: str) -> None:
-        graph = program(
-            f"""
+        text = f"""
             import time
             from wasi_nn.isolation.worker.runner_server import RunnerServer
             def made(self):
@@ -548,9 +547,8 @@ class TestFaults:
             RunnerServer._made = made
             def run(x):
                 return x
-            """,
-            settings=Isolation(load_time=2),
-        )
+            """
+        graph = once_started(lambda: program(text, settings=Isolation(load_time=2)))
         began = time.monotonic()
         with pytest.raises(NNError) as raised:
             graph.init_execution_context()

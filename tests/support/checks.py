@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,18 @@ def in_time(call: Callable[[], Result]) -> Result:
             return call()
         except NNError as error:
             if error.code is not ErrorCode.TIMEOUT or time.monotonic() > until:
+                raise
+
+
+def once_started(call: Callable[[], Result]) -> Result:
+    """The result of a call that starts a worker with a short `Isolation.load_time`, after workers that took longer than
+    that to start: on a busy machine they do."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            return call()
+        except NNError as error:
+            if not re.search("to (be confined|start [^ ]+) ", str(error)) or time.monotonic() > until:
                 raise
 
 

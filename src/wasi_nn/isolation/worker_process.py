@@ -24,7 +24,7 @@ from wasi_nn.isolation.wire.protocol import Message, Request, request
 from wasi_nn.isolation.worker.sandbox import library_folders
 from wasi_nn.process import environment, forks
 from wasi_nn.process.ending import finalize_by_the_end
-from wasi_nn.process.processes import how_it_ended, python_command
+from wasi_nn.process.processes import SAID_WHY, how_it_ended, python_command
 
 words_of_workers = logging.getLogger("wasi_nn.workers")
 
@@ -184,7 +184,7 @@ class Worker:
         lines = _COLOUR.sub("", self._said.decode("utf-8", "replace")).split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         said = f"; its last line: {printable(last)[:_LAST_LINE]}" if last and not self._reason else ""
-        wanted = "" if self._reason or code == -signal.SIGKILL else after_crash(self._settings)
+        wanted = "" if self._reason or code in (SAID_WHY, -signal.SIGKILL) else after_crash(self._settings)
         message = f"the isolated worker is gone: {how}{said}{wanted}. The model is loaded again when it is next used"
         return NNError(ErrorCode.RUNTIME_ERROR, message)
 

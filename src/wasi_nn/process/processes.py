@@ -13,6 +13,10 @@ _BOOT = (
 )
 
 
+SAID_WHY = 70
+"""The exit code of a process that ends on purpose, after it has written the reason to stderr."""
+
+
 def python_command(function: str, *arguments: object) -> list[str]:
     """The command that calls a function, `module:name`, in a new Python process with this process's module path.
 
@@ -26,6 +30,8 @@ def python_command(function: str, *arguments: object) -> list[str]:
 
 def how_it_ended(exit_code: int) -> str:
     """A sentence for how a process ended, from the exit code that `subprocess` reports."""
+    if exit_code == SAID_WHY:
+        return "it ended itself"
     if exit_code >= 0:
         return f"it exited with code {exit_code}"
     try:

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from wasi_nn.backends.ggml.grammar_watch import GrammarWatch
 from wasi_nn.backends.ggml.server import require_success
 from wasi_nn.backends.ggml.slots import Slot, interrupted
 from wasi_nn.errors import ErrorCode, NNError
@@ -101,6 +102,9 @@ class _Writer:
         self._end: _End | Mapping[str, Any] | BaseException | None = None  # of the writing
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        # A hostile grammar never ends. In a worker, that costs the process.
+        self._may_be_endless = engine.in_worker and ("grammar" in request or "json_schema" in request)
+        self._watch: GrammarWatch | None = None
 
     @property
     def text(self) -> str:
@@ -114,9 +118,12 @@ class _Writer:
         request = {**self._request, "id_slot": slot.number, "cache_prompt": keeps}
         self._thread = threading.Thread(target=self._write, args=(request, slot), name="wasi-nn ggml")
         try:
+            if self._may_be_endless:
+                self._watch = GrammarWatch(self._engine.go_round, self._engine.grammar_time)
             self._thread.start()
         except BaseException:
             self._thread = None
+            self._end_watch()
             self._engine.slots.give_back(slot)
             raise
 
@@ -135,8 +142,10 @@ class _Writer:
     def next_piece(self) -> str | None:
         """The next piece; None at the end. Raises the error of llama.cpp if there is one."""
         with self._changed:
+            self._tell_watch(waits=True)
             while self._read == len(self._ends) and self._end is None and not self._is_interrupted:
                 self._changed.wait()
+            self._tell_watch(waits=self._is_interrupted)
             if not self._is_interrupted:
                 place = self._read
                 if place == len(self._ends):
@@ -144,9 +153,8 @@ class _Writer:
                 self._read += 1
                 self.tokens_read = self._tokens[place]
                 return self._text[self._ends[place - 1] if place else 0 : self._ends[place]].decode()
-        if self._engine.in_worker and ("grammar" in self._request or "json_schema" in self._request):
-            # A hostile grammar never ends. Then the host ends this process, and doesn't leave it to other texts.
-            self._join()
+        if self._may_be_endless:
+            self._join()  # for ever, until the host ends this process: it isn't left to other texts
         raise interrupted()
 
     def end(self) -> _End:
@@ -168,11 +176,21 @@ class _Writer:
         if self._thread is not None:
             self._thread.join()
 
+    def _tell_watch(self, *, waits: bool) -> None:
+        if self._watch is not None:
+            self._watch.reader_waits(waits)
+
+    def _end_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.end()
+
     def _write(self, request: Mapping[str, Any], slot: Slot) -> None:
         end: _End | Mapping[str, Any] | BaseException = {}
 
         def take(answer: dict[str, Any]) -> bool:
             nonlocal end
+            if self._watch is not None:
+                self._watch.progress()
             if "error" in answer:
                 end = answer
                 return True
@@ -191,9 +209,12 @@ class _Writer:
 
         try:
             self._engine.complete(request, take)
+            if self._may_be_endless:
+                self._engine.go_round()  # a text that was stopped may have left llama.cpp in its grammar
         except BaseException as error:
             end = error
         finally:
+            self._end_watch()
             self._engine.slots.give_back(slot)
             with self._changed:
                 self._end = end

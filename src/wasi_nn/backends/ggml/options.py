@@ -109,6 +109,7 @@ OPERATOR_ONLY = {
     "n-parallel": _whole(1, _MAX_SLOTS),
     "max-predict": _whole(1, _MAX_CONTEXT),
     "max-unread": _whole(16, _MAX_CONTEXT),
+    "max-grammar-time": _number(0.1, 86_400),
     "reproducible": _FLAG,
     "lora": Accepts('a list of paths, or of tables such as {"path": "a.gguf", "scale": 0.5}', _are_adapters),
     "use-mmap": _FLAG,

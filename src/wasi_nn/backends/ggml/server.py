@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wasi_nn.backends.ggml.files import ExtraFiles
+from wasi_nn.backends.ggml.grammar_watch import PATIENCE
 from wasi_nn.backends.ggml.grammars import GuestPolicy
 from wasi_nn.backends.ggml.settings import LoadSettings, server_parameters
 from wasi_nn.backends.ggml.slots import Slots, User
@@ -62,6 +63,8 @@ class Engine:
         self.slots = Slots(settings.slots)
         self.max_unread: int = policy.operator_options.get("max-unread", 1 << 24)
         """The tokens that a text may be ahead of its reader while others wait for a slot."""
+        self.grammar_time: float = policy.operator_options.get("max-grammar-time", PATIENCE)
+        """The seconds that a guest's grammar may occupy llama.cpp while the guest waits for nothing."""
         self.takes_images = bool(extra.projector)
         self._sequences: weakref.WeakSet[object] = weakref.WeakSet()
         try:
@@ -87,6 +90,10 @@ class Engine:
     def metrics(self) -> str:
         """llama.cpp's counts of the tokens that it has read and written."""
         return str(self._servers[0].handle_metrics())
+
+    def go_round(self) -> None:
+        """Wait until llama.cpp's loop has gone round once: its loop writes a token of each text, then it answers."""
+        self._servers[0].handle_metrics()
 
     def complete(self, request: Mapping[str, Any], take: Callable[[dict[str, Any]], bool]) -> None:
         """Write a completion. `take` is called with each chunk, and returns whether to stop."""
