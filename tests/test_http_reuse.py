@@ -23,7 +23,7 @@ from serving import RunningServer
 from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component.resources import Resources
 from wasi_nn.guests.http import body_exchanges, http_instance
-from wasi_nn.guests.http.outgoing import outgoing
+from wasi_nn.guests.http.outgoing import engine_exchanges, outgoing
 from wasi_nn.guests.http.outgoing.engine_connection import Broken, EngineConnection
 from wasi_nn.guests.http.outgoing.engine_exchanges import EngineExchanges
 from wasi_nn.serving.http_guests import handler, instances
@@ -302,6 +302,20 @@ def test_an_answer_to_a_request_that_is_lost_on_its_way_is_not_whole(
     )
     wait_for_end(server, "web")
     assert not answer.endswith(b"0\r\n\r\n")
+
+
+def test_the_engine_waits_for_a_body_as_long_as_the_host_says(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By itself it gives up after ten minutes, and a guest may take that for the end of the body."""
+    assert engine_exchanges._PATIENCE > 10**9 * 86400
+    monkeypatch.setattr(engine_exchanges, "_PATIENCE", 10**8)
+    connection = half_sent(server, 2, "web")
+    with pytest.raises(http.client.IncompleteRead):
+        connection.getresponse().read()
+    connection.close()
+    wait_for_end(server, "web")
+    assert "the bodies couldn't be passed on" in caplog.text, "and not the time of the client is over"
 
 
 def test_a_late_stop_of_a_request_is_none_of_the_next(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
