@@ -12,12 +12,13 @@ import pytest
 
 from wasi_nn.abi.http.outgoing import HttpError, OutgoingHead
 from wasi_nn.guests.http import body_exchanges
-from wasi_nn.guests.http.outgoing.engine_connection import EngineConnection
+from wasi_nn.guests.http.outgoing.engine_connection import Broken, EngineConnection
 from wasi_nn.guests.http.outgoing.outgoing import Outgoing, SentRequest
 from wasi_nn.guests.http.outgoing.relay import Relay
 from wasi_nn.loading.http_out import HttpOut, Place
 
-BODY = bytes(range(256)) * 1200  # more than a connection holds whose other end doesn't read
+BODY = bytes(range(256)) * 150  # more than the slow engine takes, and less than the connection holds
+LARGE = 2 * 2**20  # bytes, more than a connection may hold
 
 
 def address_of(engine: EngineConnection) -> tuple[str, int]:
@@ -151,6 +152,32 @@ def test_a_guest_that_sends_without_end_is_cut_off() -> None:
         opened.sendall(100_000 * (b"3e8\r\n" + bytes(1000) + b"\r\n"))
     answering.join(10)
     assert not answering.is_alive()
+
+
+def test_a_body_that_nobody_reads_holds_little_memory_of_the_system() -> None:
+    """In either direction: a slow client may have the server hold it for as long as a request takes."""
+    engine, has_written = EngineConnection(), threading.Event()
+
+    def answer() -> None:
+        engine.accept()
+        engine.answer()
+        with suppress(Broken):
+            engine.write(bytes(LARGE))
+            has_written.set()
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    with slow_engine(engine) as opened:
+        opened.settimeout(0.2)
+        sent = 0
+        with suppress(TimeoutError):
+            while sent < LARGE:
+                sent += opened.send(bytes(65536))
+        assert sent < LARGE
+        assert not has_written.is_set()
+        engine.close()
+        answering.join(10)
+    engine.release()
 
 
 def test_an_answer_that_nobody_takes_ends_with_its_request() -> None:

@@ -14,6 +14,10 @@ from contextlib import suppress
 
 _CONNECT_TIME = 10.0  # seconds for the engine
 _HEAD = 8192  # bytes of the engine's head, at most
+_BUFFER = 64 * 2**10  # bytes that wait in each direction, of which the system may make twice as many
+_SEGMENT = (
+    4096  # bytes: the engine's own buffer is in proportion, and would have 4 MB for usual segments of this machine
+)
 _MOST_CALLERS = 64  # connections whose heads haven't come: a further one takes the place of the oldest
 
 
@@ -21,8 +25,17 @@ class EnginePort:
     """Listens for the engine at `authority`. The engine asks for `path`."""
 
     def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=_MOST_CALLERS)
-        self._listener.setblocking(False)
+        self._listener = socket.socket()
+        try:
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # connections have these of their listener
+                self._listener.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+            self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT)
+            self._listener.bind(("127.0.0.1", 0))
+            self._listener.listen(_MOST_CALLERS)
+            self._listener.setblocking(False)
+        except OSError:
+            self._listener.close()
+            raise
         self.authority = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.path = f"/{secrets.token_hex(16)}"
 
