@@ -15,9 +15,7 @@ from contextlib import suppress
 _CONNECT_TIME = 10.0  # seconds for the engine
 _HEAD = 8192  # bytes of the engine's head, at most
 _BUFFER = 64 * 2**10  # bytes that wait in each direction, of which the system may make twice as many
-_SEGMENT = (
-    4096  # bytes: the engine's own buffer is in proportion, and would have 4 MB for usual segments of this machine
-)
+_SEGMENT = 4096  # bytes: the engine's own buffer grows with it, to 4 MB for the segments that are usual here
 _MOST_CALLERS = 64  # connections whose heads haven't come: a further one takes the place of the oldest
 
 
