@@ -585,56 +585,12 @@ def test_an_upstream_that_waits_for_room_learns_of_the_end(upstream: Upstream) -
     engine = EndsInMidst()
     head = OutgoingHead("GET", "http", f"127.0.0.1:{upstream.port}", "/", (), {})
     place = Place("http", "127.0.0.1", upstream.port, "/", private=True)
-    relay = Relay(engine, head, place, HttpOut(), 8192, lambda _: None)
+    relay = Relay(engine, head, place, HttpOut(), 8192, lambda _: False)
     host, _, port = engine.authority.partition(":")
     with socket.create_connection((host, int(port))) as opened:
         opened.sendall(f"POST {engine.path} HTTP/1.1\r\n\r\n0\r\n\r\n".encode())
         relay.run()
         assert upstream.has_ended.wait(10)
-
-
-def test_a_stranger_on_the_engines_port_gets_nothing() -> None:
-    connection = EngineConnection()
-    thread = threading.Thread(target=connection.accept)
-    thread.start()
-    host, _, port = connection.authority.partition(":")
-    for request in (b"", b"POST /guessed HTTP/1.1\r\n\r\n", b"\r\n\r\n", 9000 * b"x"):
-        with socket.create_connection((host, int(port))) as stranger:
-            with suppress(OSError):  # it may be cut off before
-                stranger.sendall(request)
-                stranger.shutdown(socket.SHUT_WR)
-                stranger.settimeout(10)
-                assert stranger.recv(100) == b""
-    with socket.create_connection((host, int(port))) as engine:
-        engine.sendall(f"POST {connection.path} HTTP/1.1\r\n\r\n2\r\nab\r\n0\r\n\r\n".encode())
-        thread.join(10)
-        assert b"".join(connection.parts()) == b"ab"
-    connection.release()
-
-
-def test_a_stranger_who_sends_slowly_holds_no_request_that_has_ended() -> None:
-    engine = EngineConnection()
-    failures: list[BaseException] = []
-
-    def accept() -> None:
-        try:
-            engine.accept()
-        except OSError as error:
-            failures.append(error)
-
-    host, _, port = engine.authority.partition(":")
-    thread = threading.Thread(target=accept)
-    thread.start()
-    with socket.create_connection((host, int(port))) as first:
-        first.sendall(b"\r\n\r\n")
-        assert first.recv(1) == b""
-    with socket.create_connection((host, int(port))) as slow:
-        slow.sendall(b"POST ")
-        engine.close()
-        thread.join(8)
-        assert not thread.is_alive()
-    assert len(failures) == 1
-    engine.release()
 
 
 def test_metrics_and_traces_tell_of_requests(server: RunningServer, upstream: Upstream) -> None:

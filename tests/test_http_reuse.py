@@ -23,7 +23,7 @@ from serving import RunningServer
 from wasi_nn.abi.call_boundary import GuestFault
 from wasi_nn.abi.component.resources import Resources
 from wasi_nn.guests.http import body_exchanges, http_instance
-from wasi_nn.guests.http.outgoing import outgoing
+from wasi_nn.guests.http.outgoing import engine_exchanges, outgoing
 from wasi_nn.guests.http.outgoing.engine_connection import Broken, EngineConnection
 from wasi_nn.guests.http.outgoing.engine_exchanges import EngineExchanges
 from wasi_nn.serving.http_guests import handler, instances
@@ -282,33 +282,40 @@ def test_an_answer_that_is_lost_on_its_way_is_not_whole(server: RunningServer, m
     assert count(server) == 1
 
 
-def test_a_connection_is_shut_down_before_its_descriptor_is_another_one() -> None:
-    """One thread ends a connection while its own thread closes it."""
-    connection = EngineConnection()
-    shuts_down, may_go_on, steps = threading.Event(), threading.Event(), []
+@pytest.mark.parametrize("error", [OSError, RuntimeError])
+def test_an_answer_to_a_request_that_is_lost_on_its_way_is_not_whole(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """The host can't pass the rest of the body on, and the guest takes the error of its stream for the end of it."""
 
-    class Socket(socket.socket):
-        def shutdown(self, how: int) -> None:
-            if threading.current_thread() is ending:
-                shuts_down.set()
-                may_go_on.wait(10)
-                steps.append("shut down")
+    def lose(engine: EngineConnection, pipe: int) -> Iterator[int]:
+        for _ in engine.parts():
+            pass
+        engine.answer()
+        engine.write(os.read(pipe, 4))
+        yield 4
+        raise error
 
-        def close(self) -> None:
-            steps.append("closed")
-            super().close()
+    monkeypatch.setattr(body_exchanges, "_pass_in", lose)
+    answer = server.say(
+        b"POST /guests/web/echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 9\r\n\r\nabcdefghi"
+    )
+    wait_for_end(server, "web")
+    assert not answer.endswith(b"0\r\n\r\n")
 
-    connection._socket = Socket()
-    ending = threading.Thread(target=connection.close)
-    ending.start()
-    shuts_down.wait()
-    closing = threading.Thread(target=connection.release)
-    closing.start()
-    closing.join(0.1)
-    may_go_on.set()
-    for thread in (ending, closing):
-        thread.join()
-    assert steps == ["shut down", "closed"]
+
+def test_the_engine_waits_for_a_body_as_long_as_the_host_says(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By itself it gives up after ten minutes, and a guest may take that for the end of the body."""
+    assert engine_exchanges._PATIENCE > 10**9 * 86400
+    monkeypatch.setattr(engine_exchanges, "_PATIENCE", 10**8)
+    connection = half_sent(server, 2, "web")
+    with pytest.raises(http.client.IncompleteRead):
+        connection.getresponse().read()
+    connection.close()
+    wait_for_end(server, "web")
+    assert "the bodies couldn't be passed on" in caplog.text, "and not the time of the client is over"
 
 
 def test_a_late_stop_of_a_request_is_none_of_the_next(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,8 @@
  * components only, and takes them from its own wasi:http only, while the guest's is the host's: the host gives the guest
  * what this component gets. The requests go to the host itself, which passes bodies on; heads go past this component.
  *
- * A request has a number from 1 on. Of the functions that the host calls, `send` gives it, or 0 if nothing can be sent;
+ * A request has a number from 1 on. Of the functions that the host calls, `send` gives it, or 0 if nothing can be sent:
+ * it takes the nanoseconds that the engine waits for a connection, for the answer's head, and for each part of its body;
  * `look` gives 0 while there is no answer, 1 if there is one, 2 if there will be none. The engine drops what is left. */
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,6 +32,11 @@ HTTP("[method]outgoing-request.body") void take_body(int32_t request, result *bo
 HTTP("[method]outgoing-body.write") void body_write(int32_t body, result *stream);
 HTTP("[static]outgoing-body.finish") void body_finish(int32_t body, int32_t has_trailers, int32_t trailers, status *done);
 HTTP("[resource-drop]outgoing-body") void body_drop(int32_t body);
+HTTP("[constructor]request-options") int32_t options_new(void);
+HTTP("[method]request-options.set-connect-timeout") int32_t set_connect(int32_t options, int32_t is_some, uint64_t time);
+HTTP("[method]request-options.set-first-byte-timeout") int32_t set_first(int32_t options, int32_t is_some, uint64_t time);
+HTTP("[method]request-options.set-between-bytes-timeout")
+int32_t set_between(int32_t options, int32_t is_some, uint64_t time);
 HTTP("[method]future-incoming-response.subscribe") int32_t future_subscribe(int32_t future);
 HTTP("[method]future-incoming-response.get") void future_get(int32_t future, option *got);
 HTTP("[method]incoming-response.consume") void response_consume(int32_t response, result *body);
@@ -63,7 +69,8 @@ void *cabi_realloc(void *old, size_t old_size, size_t align, size_t size) {
 }
 
 EXPORT("send")
-uint32_t send(const char *authority, uint32_t length, const char *path, uint32_t size, int32_t has_body) {
+uint32_t send(const char *authority, uint32_t length, const char *path, uint32_t size, int32_t has_body,
+              uint64_t patience) {
     result body;
     status done;
     answer sent;
@@ -73,7 +80,10 @@ uint32_t send(const char *authority, uint32_t length, const char *path, uint32_t
         set_authority(request, true, authority, length) || set_path(request, true, path, size)) return 0;
     take_body(request, &body);
     if (body.is_error) return 0;
-    handle(request, false, 0, &sent);
+    int32_t options = options_new();
+    if (set_connect(options, true, patience) || set_first(options, true, patience) ||
+        set_between(options, true, patience)) return 0;
+    handle(request, true, options, &sent);
     if (sent.is_error) return 0;
     exchanges[count].future = sent.handle;
     exchanges[count].body = body.handle;

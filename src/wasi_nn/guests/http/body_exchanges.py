@@ -6,10 +6,11 @@ engine's own to this process, which has streams of its own: they end with the re
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from wasi_nn.abi.call_boundary import GuestFault
@@ -19,6 +20,8 @@ from wasi_nn.process.threads import Call
 
 if TYPE_CHECKING:
     from wasi_nn.guests.http.outgoing.engine_exchanges import EngineExchanges
+
+logger = logging.getLogger("wasi_nn")
 
 _PART = 65536
 _HAS_ANSWER = 1
@@ -42,7 +45,7 @@ class BodyStreams(Streams):
     def request_body(self) -> int:
         if self._body is None:
             return self._own.request_body()  # which is empty
-        self._request = exchange = self._begin(self._body, _pass_in, has_body=False)
+        self._request = exchange = self._begin(self._body, _pass_in, has_body=False, failed=self.close)
         self._exchanges.wait(exchange.number)
         if self._exchanges.look(exchange.number) != _HAS_ANSWER:
             raise GuestFault("the request's body can't be passed on")
@@ -52,9 +55,16 @@ class BodyStreams(Streams):
         self._response = exchange = self._begin(self._answer, _pass_out, has_body=True)
         return self._exchanges.request_body(exchange.number)
 
-    def _begin(self, pipe: int, work: Callable[[EngineConnection, int], Iterator[int]], *, has_body: bool) -> _Exchange:
+    def _begin(
+        self,
+        pipe: int,
+        work: Callable[[EngineConnection, int], Iterator[int]],
+        *,
+        has_body: bool,
+        failed: Callable[[], None] = lambda: None,
+    ) -> _Exchange:
         try:
-            exchange = _Exchange(self._exchanges, pipe, work, has_body=has_body)
+            exchange = _Exchange(self._exchanges, pipe, work, has_body=has_body, failed=failed)
         except (OSError, RuntimeError) as error:
             raise GuestFault(f"there is no connection for the bodies: {error}") from None
         with self._lock:
@@ -68,8 +78,10 @@ class BodyStreams(Streams):
         if self._response is not None:
             self._exchanges.finish(self._response.number)
             self._response.has_ended.wait()
-            if not self._response.is_whole:  # the connection broke, as it does where the guest is stopped
-                raise GuestFault("the answer's body couldn't be passed on")
+            # The connection broke, as it does where the guest is stopped; or the guest may have taken a request that
+            # was cut for a whole one.
+            if self._is_closed or not self._response.is_whole:
+                raise GuestFault("the bodies couldn't be passed on")
 
     @property
     def passed(self) -> int:
@@ -92,13 +104,15 @@ class BodyStreams(Streams):
         """End the connections, which wakes a guest that waits for one. May be called from any thread."""
         with self._lock:
             self._is_closed, begun = True, list(self._open)
-        for exchange in begun:
+        # The answer's first: nothing that the guest makes of a cut request is passed on.
+        for exchange in sorted(begun, key=lambda it: not it.has_body):
             exchange.close()
 
 
 class _Exchange:
     """A request of the engine to this process, whose body or whose answer's is a pipe. `work` passes the bytes on, on a
-    thread of its own, and gives how many. Raises `OSError`, `RuntimeError` and `GuestFault`."""
+    thread of its own, and gives how many. `failed` is called on that thread if it can't, but not where the guest wants
+    no more bytes; the guest doesn't know of that yet. Raises `OSError`, `RuntimeError` and `GuestFault`."""
 
     def __init__(
         self,
@@ -107,6 +121,7 @@ class _Exchange:
         work: Callable[[EngineConnection, int], Iterator[int]],
         *,
         has_body: bool,
+        failed: Callable[[], None],
     ) -> None:
         self.has_ended = threading.Event()
         """Set when no more bytes are passed on."""
@@ -114,7 +129,9 @@ class _Exchange:
         """Whether all bytes were passed on, to the end of the body."""
         self.passed = 0
         """The bytes that were passed on."""
+        self.has_body = has_body
         self._work = work
+        self._failed = failed
         with ExitStack() as undo:
             self._engine = EngineConnection()
             undo.callback(self._engine.release)
@@ -128,11 +145,17 @@ class _Exchange:
 
     def _run(self) -> None:
         try:
-            with suppress(Broken, OSError):
-                self._engine.accept()
-                for size in self._work(self._engine, self._pipe):
-                    self.passed += size
-                self.is_whole = True
+            self._engine.accept()
+            for size in self._work(self._engine, self._pipe):
+                self.passed += size
+            self.is_whole = True
+        except Broken:
+            pass  # by the engine, or by `close`
+        except OSError:
+            self._failed()
+        except Exception:
+            logger.exception("a guest's body broke off: internal error of the host")
+            self._failed()
         finally:
             self._release()
 
@@ -148,11 +171,14 @@ class _Exchange:
 
 def _pass_in(engine: EngineConnection, pipe: int) -> Iterator[int]:
     """Pass a request's body on to the guest; gives the size of each part."""
+    for _ in engine.parts():
+        pass  # the engine's own request has an empty body, whose end comes after the head
     engine.answer()
     while part := os.read(pipe, _PART):
         engine.write(part)
         yield len(part)
     engine.end()
+    engine.wait_until_taken()
 
 
 def _pass_out(engine: EngineConnection, pipe: int) -> Iterator[int]:

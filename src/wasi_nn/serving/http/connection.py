@@ -9,6 +9,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from wasi_nn.serving.http.lingering import LingeringTransport
 from wasi_nn.serving.http.request_parser import RequestParser
 from wasi_nn.serving.settings import ServingLimits
 
@@ -40,11 +41,14 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._look: asyncio.TimerHandle | None = None
         self.is_lost = False
         self.when_lost: Callable[[], object] | None = None
+        self._lingering: LingeringTransport
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        lingering: Any = _Transport(transport, self)
+        self.transport = self._lingering = lingering
         if len(self.connections) > self.bounds.connections:
-            self._refuse("503 Service Unavailable\r\nRetry-After: 1", "too many connections")
+            self._refuse("503 Service Unavailable\r\nRetry-After: 1", "too many connections", lingers=False)
             return
         self._expect_headers()
 
@@ -52,6 +56,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._headers_are_here()
         if self._look is not None:
             self._look.cancel()
+        self._lingering.lost()
         super().connection_lost(exc)
         self.is_lost = True
         if self.when_lost is not None:
@@ -107,6 +112,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
+            self._lingering.received(len(data))
             return
         had_begun = self._is_in_headers
         super().data_received(data)
@@ -150,7 +156,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     def _close_late(self) -> None:
         self._refuse("408 Request Timeout", "the headers took too long")
 
-    def _refuse(self, status: str, reason: str) -> None:
+    def _refuse(self, status: str, reason: str, *, lingers: bool = True) -> None:
         """Close the connection after an answer of this status, with which further headers may come."""
         self._headers_are_here()
         if self.transport.is_closing():
@@ -158,7 +164,26 @@ class _BoundedProtocol(HttpToolsProtocol):
         body = f'{{"error":"{reason}"}}'
         head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         self.transport.write(f"{head}Connection: close\r\n\r\n{body}".encode())
-        self.transport.close()
+        if lingers:
+            self._lingering.linger()
+        else:
+            self.transport.close()
+
+
+class _Transport(LingeringTransport):
+    """Lingers where an answer ends before its request."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: _BoundedProtocol) -> None:
+        super().__init__(transport)
+        self._protocol = protocol
+
+    def close(self) -> None:
+        """Close the connection."""
+        cycle = self._protocol.cycle
+        if cycle is not None and cycle.response_complete and cycle.more_body:
+            self.linger()
+        else:
+            self._transport.close()
 
 
 def _is_connected(cycle: RequestResponseCycle) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from wasmtime import Engine
 
 from wasi_nn.abi.component import bridge
-from wasi_nn.abi.component.values import BOOL, TEXT, U32
+from wasi_nn.abi.component.values import BOOL, TEXT, U32, U64
 from wasi_nn.guests.http.helper_component import HelperComponent, HelperFunctions, Signatures
 from wasi_nn.guests.store_limits import GuestStore
 
 _SIGNATURES: Signatures = {
-    "send": (TEXT, TEXT, BOOL),
+    "send": (TEXT, TEXT, BOOL, U64),
     "request-body": (U32,),
     "finish": (U32,),
     "break-off": (U32,),
@@ -21,6 +21,11 @@ _SIGNATURES: Signatures = {
     "end-response": (U32,),
 }
 """The functions of `guests/bridge/outgoing.c`, which describes them."""
+
+_PATIENCE = 10**9 * 86400 * 365
+"""The nanoseconds that the engine waits for a connection, the head of an answer, and each part of its body. All of that
+comes from this process, which has the times of its settings; without a time of ours the engine gives up after ten
+minutes, and a guest may take that for the end of a body."""
 
 INSTANCES = 4
 """The most instances and memories that the component has."""
@@ -49,7 +54,7 @@ class EngineExchanges:
     def send(self, authority: str, path: str, *, has_body: bool) -> int:
         """Send a request to an authority; returns its number, or 0 if the engine can make no further request."""
         self.count += 1
-        return self._call("send", authority, path, has_body)
+        return self._call("send", authority, path, has_body, _PATIENCE)
 
     def request_body(self, number: int) -> int:
         """The output stream of a request's body, as the address of the engine's handle."""

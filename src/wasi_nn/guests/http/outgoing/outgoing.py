@@ -55,6 +55,8 @@ class Outgoing(Sender):
         self._exchanges: EngineExchanges | None = None
         self._lock = threading.Lock()
         self._open: set[SentRequest] = set()
+        self._ending: set[SentRequest] = set()
+        """Those whose answers are passed on but for the bytes that wait for the guest."""
         self._left = _MOST
         self._is_closed = False
 
@@ -84,15 +86,25 @@ class Outgoing(Sender):
             sent.close()
         return sent
 
-    def forget(self, sent: SentRequest) -> None:
-        """Count a request no more: it has ended."""
+    def forget(self, sent: SentRequest) -> bool:
+        """Count a request no more: it has ended. Returns whether its thread may wait until the guest has taken the
+        answer, and then has to call `leave`: there are no more such threads than requests at once."""
         with self._lock:
             self._open.discard(sent)
+            may_wait = len(self._ending) < self.settings.requests and not self._is_closed
+            if may_wait:
+                self._ending.add(sent)
+            return may_wait
+
+    def leave(self, sent: SentRequest) -> None:
+        """Note the end of a request's thread."""
+        with self._lock:
+            self._ending.discard(sent)
 
     def close(self) -> None:
         """End all requests, which wakes a guest that waits for them. May be called from any thread."""
         with self._lock:
-            self._is_closed, left = True, list(self._open)
+            self._is_closed, left = True, [*self._open, *self._ending]
         for sent in left:
             sent.close()
 
@@ -129,19 +141,27 @@ class SentRequest(Sent):
             self._report(head, place, "HTTP-request-denied", reason, 0, 0, began)
             raise HttpError("HTTP-request-denied")
 
-        def ended(relay: Relay) -> None:
-            self._outgoing.forget(self)
+        def ended(relay: Relay) -> bool:
+            may_wait = self._outgoing.forget(self)
             answer = relay.answer
             outcome = answer.code[0] if isinstance(answer, HttpError) else str(answer.status if answer else "")
             self._report(head, place, outcome, relay.failure, relay.bytes_out, relay.bytes_in, began)
+            return may_wait
 
         settings, most_head = self._outgoing.settings, self._outgoing.most_head
         self._relay = Relay(self._engine, head, found, settings, most_head, ended)
         try:
-            Call(self._relay.run)
+            Call(self._run)
         except RuntimeError:
             self._relay = None
             raise HttpError("connection-limit-reached", reason="no thread can be started") from None
+
+    def _run(self) -> None:
+        assert self._relay is not None  # it has begun
+        try:
+            self._relay.run()
+        finally:
+            self._outgoing.leave(self)
 
     def _report(
         self, head: OutgoingHead, place: str, outcome: str, failure: str, bytes_out: int, bytes_in: int, began: int
@@ -169,5 +189,6 @@ class SentRequest(Sent):
         if self._relay is None:
             self._engine.release()
             self._outgoing.forget(self)
+            self._outgoing.leave(self)
         else:
             self._relay.close()

@@ -36,7 +36,8 @@ _NOT_SENT = ("content-length", "expect", "te")  # `_send_head` writes the length
 
 class Relay:
     """A request, from the guest's stream to its place, and the answer's way back. `run` is called on a thread of its
-    own; `close` may be called on any. `ended` is called at the end of the answer, before the guest sees that end.
+    own; `close` may be called on any. `ended` is called at the end of the answer, before the guest sees that end. It
+    gives whether the thread may wait until the guest has taken the answer.
 
     most_head  the most bytes of the answer's head
     """
@@ -48,7 +49,7 @@ class Relay:
         place: Place,
         settings: HttpOut,
         most_head: int,
-        ended: Callable[[Relay], None],
+        ended: Callable[[Relay], bool],
     ) -> None:
         self.answer: IncomingHead | HttpError | None = None
         """The answer, or why there is none. It is there before the engine knows of an answer."""
@@ -61,7 +62,7 @@ class Relay:
         self._settings = settings
         self._most_head = most_head
         self._ended = ended
-        self._has_reported = False
+        self._has_reported = self._may_wait = False
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._keeps_open = ExitStack()
@@ -79,15 +80,21 @@ class Relay:
             self._fail(HttpError("internal-error", None, type(error).__name__))
         finally:
             self._report()
+            self._end_upstream()
+            if self._is_whole and self._may_wait:
+                # The guest may still send its body, to an upstream that has answered before the end of it.
+                self._engine.wait_until_taken(self._settings.request_bytes)
             self._engine.release()
-            with self._lock:
-                opened, self._socket = self._socket, None
-            if opened is not None:
-                if self._is_closed or not self._is_whole:
-                    # A reset: an upstream that waits for room to send would see a close a minute later only.
-                    opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS)
-                self._keeps_open.close()
-                opened.close()
+
+    def _end_upstream(self) -> None:
+        with self._lock:
+            opened, self._socket = self._socket, None
+        if opened is not None:
+            if self._is_closed or not self._is_whole:
+                # A reset: an upstream that waits for room to send would see a close a minute later only.
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS)
+            self._keeps_open.close()
+            opened.close()
 
     def _pass(self) -> None:
         try:
@@ -113,7 +120,7 @@ class Relay:
     def _report(self) -> None:
         if not self._has_reported:
             self._has_reported = True
-            self._ended(self)
+            self._may_wait = self._ended(self)
 
     def _fail(self, error: HttpError) -> None:
         if not self._is_closed:  # as the guest wants it
