@@ -443,6 +443,7 @@ def test_few_blocks_are_not_run() -> None:
         "docs/how-to/observe.md: it needs a server, as tests/test_serve_traces.py has it",
         "docs/how-to/registries.md: it installs packages from a network",
         "docs/how-to/registries.md: it needs a registry, as tests/test_oci.py has it",
+        "docs/how-to/registries.md: it needs a registry, as tests/test_oci_signatures.py has it",
         "docs/how-to/remote.md: it needs servers, as tests/test_remote_oip.py has them",
         "docs/how-to/scale-out.md: it installs packages from a network",
         "docs/how-to/scale-out.md: it needs Ray, as tests/test_ray.py has it",

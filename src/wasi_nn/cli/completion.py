@@ -20,7 +20,7 @@ zsh with a folder of its own:
 
 In ~/.zshrc, zsh also needs: fpath+=~/.zfunc; autoload -Uz compinit; compinit
 """
-_FILES = ("FILE", "LIST", "GUEST", "INPUT", "MODEL", "OTHER", "OUT")
+_FILES = ("FILE", "KEY.pem", "LIST", "GUEST", "INPUT", "MODEL", "OTHER", "OUT")
 _DIRECTORIES = ("DIR", "DIRECTORY", "HOST[::GUEST][:ro]", "ENCODING::DIR")
 
 

@@ -39,6 +39,12 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
         metavar="FILE",
         help="push this file of graphs too, with the models and guests that it names, which are in its directory",
     )
+    parser.add_argument(
+        "--sign",
+        metavar="KEY.pem",
+        help="sign the guest by this private key, in cosign's format, for --require-signature "
+        "(the password of an encrypted key: COSIGN_PASSWORD in the environment)",
+    )
     registry_options.add_plain_http(parser)
     json_output.add_option(parser)
     parser.set_defaults(main=main, module="wasi_nn.oci")
@@ -49,7 +55,9 @@ def main(options: argparse.Namespace) -> int:
     from wasi_nn.oci import push_guest
 
     files = {} if options.graphs is None else _files_of(options.graphs)
-    pushed = push_guest(options.guest, options.reference, files=files, **registry_options.settings(options))
+    pushed = push_guest(
+        options.guest, options.reference, files=files, sign=options.sign, **registry_options.settings(options)
+    )
     if options.json:
         json_output.print_json({"reference": str(pushed), "digest": pushed.digest})
     else:

@@ -1,7 +1,8 @@
 """Guests in OCI registries: pulled by reference into a cache, and pushed as artifacts.
 
 An artifact is laid out as other WebAssembly tools lay it out: one layer with the guest, and a configuration that says
-what it is. The registry's protocol and the user's credentials are the package oras's; digests are checked here.
+what it is. The registry's protocol and the user's credentials are the package oras's; digests and signatures
+are checked here.
 """
 
 from __future__ import annotations

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -24,17 +26,23 @@ _MOST_LAYERS = 1000
 
 @dataclass(frozen=True)
 class Layer:
-    """A blob of an artifact. `size` is in bytes; `title` is the name of its file, if it has one."""
+    """A blob of an artifact. `size` is in bytes."""
 
     media_type: str
     digest: str
     size: int
-    title: str | None
+    annotations: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str | None:
+        """The name of its file, if it has one."""
+        title = self.annotations.get(TITLE)
+        return title if isinstance(title, str) else None
 
     def as_json(self) -> dict[str, Any]:
         """The layer as a manifest describes it."""
         table: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
-        return table if self.title is None else {**table, "annotations": {TITLE: self.title}}
+        return {**table, "annotations": dict(self.annotations)} if self.annotations else table
 
 
 @dataclass(frozen=True)
@@ -47,17 +55,7 @@ class Artifact:
 
 def parse(manifest: bytes) -> Artifact:
     """The artifact that a manifest describes. Raises `ValueError` for a malformed one, or one of no guest."""
-    try:
-        table = json.loads(manifest)
-    except (ValueError, RecursionError) as error:
-        raise ValueError("its manifest isn't JSON") from error
-    if not isinstance(table, dict) or not isinstance(table.get("layers"), list):
-        if isinstance(table, dict) and table.get("mediaType") in _INDEXES:
-            raise ValueError("it is an index of several artifacts, not a guest: name one of them by its digest")
-        raise ValueError("its manifest has no list of layers")
-    if len(table["layers"]) > _MOST_LAYERS:
-        raise ValueError(f"its manifest has {len(table['layers'])} layers, more than {_MOST_LAYERS}")
-    layers = [_layer(f"layer {number} of its manifest", layer) for number, layer in enumerate(table["layers"], 1)]
+    layers = layers_of(manifest)
     guests = [layer for layer in layers if layer.media_type == GUEST]
     if len(guests) != 1:
         kinds = ", ".join(sorted({layer.media_type for layer in layers})) or "none"
@@ -66,6 +64,44 @@ def parse(manifest: bytes) -> Artifact:
             f"it has {count}, where a guest has one (the types of its layers: {printable(shortened(kinds))})"
         )
     return Artifact(guests[0], [layer for layer in layers if layer is not guests[0]])
+
+
+def layers_of(manifest: bytes) -> list[Layer]:
+    """The layers that a manifest describes. Raises `ValueError` for a malformed one."""
+    table = _json(manifest)
+    if not isinstance(table.get("layers"), list):
+        if table.get("mediaType") in _INDEXES:
+            raise ValueError("it is an index of several artifacts, not a guest: name one of them by its digest")
+        raise ValueError("its manifest has no list of layers")
+    if len(table["layers"]) > _MOST_LAYERS:
+        raise ValueError(f"its manifest has {len(table['layers'])} layers, more than {_MOST_LAYERS}")
+    return [_layer(f"layer {number} of its manifest", layer) for number, layer in enumerate(table["layers"], 1)]
+
+
+def manifests_of(index: bytes) -> list[dict[str, Any]]:
+    """The manifests that an index lists, each with its digest. Raises `ValueError` for a malformed one."""
+    manifests = _json(index).get("manifests")
+    if not isinstance(manifests, list):
+        raise ValueError("its manifest has no list of manifests")
+    if len(manifests) > _MOST_LAYERS:
+        raise ValueError(f"its manifest has {len(manifests)} manifests, more than {_MOST_LAYERS}")
+    for number, table in enumerate(manifests, 1):
+        _layer(f"manifest {number} of its manifest", table)
+    return manifests
+
+
+def _json(manifest: bytes) -> dict[str, Any]:
+    try:
+        table = json.loads(manifest)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("its manifest isn't JSON") from error
+    return table if isinstance(table, dict) else {}
+
+
+def created() -> str:
+    """The time of an artifact that is made: SOURCE_DATE_EPOCH, or 1970."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return datetime.fromtimestamp(int(epoch) if epoch.isdecimal() else 0, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _layer(where: str, table: Any) -> Layer:
@@ -79,8 +115,7 @@ def _layer(where: str, table: Any) -> Layer:
     if type(size) is not int or size < 0:
         raise ValueError(f"{where} has no size in bytes")
     annotations = table.get("annotations")
-    title = annotations.get(TITLE) if isinstance(annotations, dict) else None
-    return Layer(media_type, digest, size, title if isinstance(title, str) else None)
+    return Layer(media_type, digest, size, annotations if isinstance(annotations, dict) else {})
 
 
 def file_path(title: str) -> PurePosixPath:

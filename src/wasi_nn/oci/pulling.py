@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -15,8 +15,11 @@ from typing import BinaryIO
 from wasi_nn.errors import GuestError, one_line
 from wasi_nn.guests.compile_cache import is_trusted
 from wasi_nn.oci.artifact import Artifact, Layer, file_path, parse
+from wasi_nn.oci.keys import KeyFile, PublicKey, public_keys
 from wasi_nn.oci.reference import Reference
 from wasi_nn.oci.registry import LARGEST_MANIFEST, Repository, digest_of
+from wasi_nn.oci.signatures import Signature
+from wasi_nn.oci.signing import has_kept, kept_file, required
 from wasi_nn.process.cache_folders import cache_folder
 from wasi_nn.process.files import open_regular
 
@@ -32,6 +35,7 @@ def pull_guest(
     reference: str | Reference,
     *,
     require_digest: bool = False,
+    require_signature: Sequence[KeyFile] | None = None,
     plain_http: bool = False,
     cache: str | os.PathLike[str] | None = None,
 ) -> Path:
@@ -40,36 +44,55 @@ def pull_guest(
     A reference with a digest is answered from the cache, without the registry; one with a tag asks the registry, each
     time, for the digest that the tag has now. Both give the bytes of that digest or an error.
 
-    reference       `oci://HOST/NAME:TAG`, `oci://HOST/NAME@sha256:DIGEST`, or either as a `Reference`
-    require_digest  whether a reference without a digest is an error
-    plain_http      whether the registry is asked without TLS. One on this machine always is
-    cache           the folder for pulled guests. None: `guests` in the user's folder of caches
+    reference          `oci://HOST/NAME:TAG`, `oci://HOST/NAME@sha256:DIGEST`, or either as a `Reference`
+    require_digest     whether a reference without a digest is an error
+    require_signature  public keys, each a file of PEM or PEM as bytes: one of them has to have signed the artifact, in
+                       cosign's way. The signature is kept with the guest, and verified again each time
+    plain_http         whether the registry is asked without TLS. One on this machine always is
+    cache              the folder for pulled guests. None: `guests` in the user's folder of caches
 
     Raises `GuestError`: the reference is malformed, there is no such artifact, the registry refuses or can't be
-    reached, the artifact is no guest, or its bytes aren't those of the digest.
+    reached, the artifact is no guest, its bytes aren't those of the digest, it isn't signed by one of the keys, or a
+    file has no public key.
     """
     reference = _parsed(reference, require_digest)
+    keys = public_keys(require_signature, str(reference))
     folder = Path(cache) if cache is not None else default_cache()
-    if reference.digest is not None:
-        kept = _kept(folder, reference.digest, reference)
-        if kept is not None:
-            return kept
-    repository = Repository(reference, plain_http=plain_http)
-    manifest = repository.manifest()
-    digest = digest_of(manifest)
-    if reference.digest is None:
-        logger.info("%s is %s", reference, reference.with_digest(digest))
-        kept = _kept(folder, digest, reference)
-        if kept is not None:
-            return kept
+    repository, manifest = None, b""
+    kept = None if reference.digest is None else _kept(folder, reference.digest, reference)
+    if kept is None:
+        repository = Repository(reference, plain_http=plain_http)
+        manifest = repository.manifest()
+        pinned = reference.with_digest(digest_of(manifest))
+        if reference.digest is None:
+            logger.info("%s is %s", reference, pinned)
+            kept = _kept(folder, digest_of(manifest), reference)
+    else:
+        pinned = reference
+    assert pinned.digest is not None
+    place = _place(folder, pinned.digest)
+    signed = None
+    if keys and not has_kept(place, pinned.digest, keys):
+        repository = repository or Repository(pinned, plain_http=plain_http)
+        signed = required(repository, pinned, keys)
+    if kept is None:
+        assert repository is not None
+        kept = _pulled(repository, reference, manifest, folder)
+    if signed is not None:
+        _keep_signature(reference, place, *signed)
+    return kept
+
+
+def _pulled(repository: Repository, reference: Reference, manifest: bytes, folder: Path) -> Path:
+    """The guest of a manifest, pulled into the cache."""
     guest = _artifact(reference, manifest).guest
     if guest.size > LARGEST_GUEST:
         raise GuestError(f"{reference} can't be pulled: its guest has {guest.size} bytes, more than {LARGEST_GUEST}")
-    place = _place(folder, digest)
+    place = _place(folder, digest_of(manifest))
     try:
         for each in (folder, place):
             each.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _require_own(folder, digest, reference)
+        _require_own(folder, digest_of(manifest), reference)
         with _new_file(place / _file_name(reference)) as file:
             repository.read_blob(guest.digest, guest.size, file)
         with _new_file(place / _MANIFEST) as file:  # last: a folder with a manifest is complete
@@ -79,19 +102,32 @@ def pull_guest(
     return place / _file_name(reference)
 
 
+def _keep_signature(reference: Reference, place: Path, key: PublicKey, signature: Signature) -> None:
+    try:
+        with _new_file(kept_file(place, key)) as file:
+            file.write(signature.to_json())
+    except OSError as error:
+        raise GuestError(f"{reference} can't be kept in {place}: {one_line(error)}") from error
+
+
 def pull_files(
     reference: str | Reference,
     folder: str | os.PathLike[str],
     *,
     require_digest: bool = False,
+    require_signature: Sequence[KeyFile] | None = None,
     plain_http: bool = False,
 ) -> list[Path]:
     """Pull a guest and the files that were pushed with it into a new or empty folder; returns their paths, the guest's
-    first. Raises `GuestError` as `pull_guest` does, and if the folder has files already."""
+    first. The arguments are those of `pull_guest`: a signature is of all files. Raises `GuestError` as `pull_guest`
+    does, and if the folder has files already."""
     reference = _parsed(reference, require_digest)
+    keys = public_keys(require_signature, str(reference))
     target = Path(folder)
     repository = Repository(reference, plain_http=plain_http)
     manifest = repository.manifest()
+    if keys:
+        required(repository, reference.with_digest(digest_of(manifest)), keys)
     artifact = _artifact(reference, manifest)
     paths = _paths(reference, artifact)
     total = sum(layer.size for layer in paths.values())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,11 @@ from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.guest_file import Guest
 from wasi_nn.guests.inspection import compiled_within_limits
 from wasi_nn.loading.graphs_file import NamedInFile
-from wasi_nn.oci.artifact import CONFIG, FILE, GUEST, Layer, file_path
+from wasi_nn.oci.artifact import CONFIG, FILE, GUEST, TITLE, Layer, created, file_path
+from wasi_nn.oci.keys import KeyFile, private_key
 from wasi_nn.oci.reference import Reference
-from wasi_nn.oci.registry import MANIFEST, Blob, Repository
+from wasi_nn.oci.registry import MANIFEST, Blob, Repository, digest_of
+from wasi_nn.oci.signing import push_signature
 
 
 def push_guest(
@@ -25,20 +26,24 @@ def push_guest(
     reference: str | Reference,
     *,
     files: Mapping[str, str | os.PathLike[str]] | None = None,
+    sign: KeyFile | None = None,
     plain_http: bool = False,
 ) -> Reference:
     """Push a guest under a tag; returns the reference with the digest, by which it can be pinned.
 
     guest       a `.wasm` or `.wat` file, or the bytes of either. Its file's name is its name in the artifact
     files       files beside it, by their paths relative to the guest's, with `/` between parts
+    sign        the private key by which the artifact is signed, in cosign's way: a file of PEM, or PEM as bytes. An
+                encrypted one takes its password from COSIGN_PASSWORD in the environment
     plain_http  whether the registry is asked without TLS. One on this machine always is
 
     The same guest and files give the same digest: the artifact's time is SOURCE_DATE_EPOCH or 1970. Raises
-    `GuestError`: the guest or a file can't be read, or the registry refuses or can't be reached.
+    `GuestError`: the guest, a file or the key can't be read, or the registry refuses or can't be reached.
     """
     place = Reference.parse(reference) if isinstance(reference, str) else reference
     if place.digest is not None:
         raise GuestError(f"{place} can't be pushed: a push takes a tag, and gives the digest")
+    key = None if sign is None else private_key(sign, str(place))
     wasm = guest_file.read(guest)
     title = f"{guest_file.name_of(guest).removesuffix('.wat').removesuffix('.wasm')}.wasm"
     try:
@@ -52,7 +57,7 @@ def push_guest(
             f"{place} can't be pushed: one of its files is named {title} too, and is another than the guest"
         )
     layers = [
-        Layer(FILE if number else GUEST, blob.digest, len(blob), name)
+        Layer(FILE if number else GUEST, blob.digest, len(blob), {TITLE: name})
         for number, (name, blob) in enumerate(blobs.items())
     ]
     config = Blob(_json(_config(guest_file.name_of(guest), wasm, layers)))
@@ -62,10 +67,15 @@ def push_guest(
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
-        "config": Layer(CONFIG, config.digest, len(config), None).as_json(),
+        "config": Layer(CONFIG, config.digest, len(config)).as_json(),
         "layers": [layer.as_json() for layer in layers],
     }
-    return place.with_digest(repository.write_manifest(_json(manifest)))
+    content = _json(manifest)
+    pushed = place.with_digest(digest_of(content))
+    if key is not None:  # before the tag names the artifact, so that nobody meets it without its signature
+        push_signature(repository, pushed, key)
+    repository.write_manifest(content, place.tag)
+    return pushed
 
 
 def files_of_graphs(path: str | os.PathLike[str], named: NamedInFile) -> dict[str, Path]:
@@ -101,10 +111,8 @@ def files_of_graphs(path: str | os.PathLike[str], named: NamedInFile) -> dict[st
 
 def _config(name: str, wasm: bytes, layers: list[Layer]) -> dict[str, Any]:
     """The configuration: the WASI that the guest is made for, and the interfaces of a component."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    created = datetime.fromtimestamp(int(epoch) if epoch.isdecimal() else 0, UTC)
     table = {
-        "created": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created": created(),
         "architecture": "wasm",
         "os": "wasip1",
         "layerDigests": [layer.digest for layer in layers],

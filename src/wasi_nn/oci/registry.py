@@ -19,11 +19,13 @@ from wasi_nn.process.files import open_regular
 from wasi_nn.settings import how_to_install_extra
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
 LARGEST_MANIFEST = 4 * 2**20
 """Bytes: as much as registries have to take."""
 
 _CHUNK = 2**20
 _LONGEST_REASON = 500  # characters
+_UNKNOWN = (400, 404, 405, 406)  # codes of a registry that doesn't know referrers
 _NO_CREDENTIALS = "it takes credentials, as docker login or podman login keep them"
 _CREDENTIALS = {"DOCKER_CONFIG": "config.json", "XDG_RUNTIME_DIR": "containers/auth.json"}
 _ODD = (ValueError, KeyError, TypeError, AttributeError, IndexError)
@@ -89,16 +91,39 @@ class Repository:
 
     def manifest(self) -> bytes:
         """The manifest that the reference names, of at most `LARGEST_MANIFEST` bytes. A digest is checked."""
-        pinned = self._reference.digest
+        name = self._reference.digest or self._reference.tag
+        content = self._document("pulled", f"manifests/{name}", MANIFEST, missing=())
+        assert content is not None
+        return self._of_digest(name, content)
+
+    def find_manifest(self, name: str, kind: str = MANIFEST) -> bytes | None:
+        """The manifest of a tag or a digest, by its type, or None if the registry has none."""
+        content = self._document("verified", f"manifests/{name}", kind, missing=(404,))
+        return content if content is None else self._of_digest(name, content)
+
+    def referrers(self, digest: str) -> bytes | None:
+        """The index of what refers to a manifest, or None if there is none. A registry that doesn't know referrers has
+        it under a tag. Of an index in several parts, this is the first one."""
+        content = self._document("verified", f"referrers/{digest}", INDEX, missing=_UNKNOWN)
+        return self.find_manifest(digest.replace(":", "-"), INDEX) if content is None else content
+
+    def _document(self, done: str, path: str, kind: str, *, missing: tuple[int, ...]) -> bytes | None:
+        """A manifest or an index; None for an answer with one of these codes."""
         from wasi_nn.oci import answers
 
-        address = f"{self._address}/manifests/{pinned or self._reference.tag}"
         with (
-            self._guest_errors("pulled"),
-            self._ask("GET", address, headers={"Accept": MANIFEST}, stream=True) as answer,
+            self._guest_errors(done),
+            self._answer("GET", f"{self._address}/{path}", headers={"Accept": kind}, stream=True) as answer,
         ):
-            content = answers.read(answer, LARGEST_MANIFEST)
-        if pinned is not None and digest_of(content) != pinned:
+            if answer.status_code in missing:
+                return None
+            if answer.status_code >= 300:
+                raise _Refused(_reason(answer))
+            return answers.read(answer, LARGEST_MANIFEST)
+
+    def _of_digest(self, name: str, content: bytes) -> bytes:
+        """The content, if its name isn't the digest of another one."""
+        if name.startswith("sha256:") and digest_of(content) != name:
             raise self._failure("pulled", f"the registry sent another manifest, {digest_of(content)}")
         return content
 
@@ -133,12 +158,12 @@ class Repository:
             with self._ask("PUT", place, headers=headers, data=blob if len(blob) else b""):
                 pass
 
-    def write_manifest(self, content: bytes) -> str:
-        """Push a manifest under the reference's tag; returns its digest."""
+    def write_manifest(self, content: bytes, tag: str) -> None:
+        """Push a manifest under a tag."""
         with self._guest_errors("pushed"):
-            address = f"{self._address}/manifests/{self._reference.tag}"
+            address = f"{self._address}/manifests/{tag}"
             with self._ask("PUT", address, headers={"Content-Type": MANIFEST}, data=content):
-                return digest_of(content)
+                pass
 
     @contextmanager
     def _ask(self, method: str, address: str, **request: Any) -> Iterator[Any]:
