@@ -24,6 +24,8 @@ from wasi_nn.loading import guest_table
 from wasi_nn.loading.served_guest import GUEST_LIMITS
 from wasi_nn.session.policy import EXTENSIONS
 
+SOURCES = REPOSITORY / "src" / "wasi_nn"
+
 
 def example(page: str, heading: str) -> str:
     """The first Python example below a heading."""
@@ -225,3 +227,17 @@ def test_the_files_of_tests_that_begin_first_are_there() -> None:
     tests = REPOSITORY / "tests"
     assert [name for name in LONGEST if not (tests / f"test_{name}.py").is_file()] == []
     assert len(set(LONGEST)) == len(LONGEST)
+
+
+def test_the_map_has_every_folder_of_the_sources() -> None:
+    tree = (REPOSITORY / "CONTRIBUTING.md").read_text().partition("    cli/ ")[2].partition("\n\n")[0]
+    folders, way = set[str](), list[str]()
+    for indent, name in re.findall(r"^    ( *)(\w+)/  ", f"    cli/  {tree}", re.MULTILINE):
+        way = [*way[: len(indent) // 2], name]
+        folders.add("/".join(way))
+    packages = {str(path.parent.relative_to(SOURCES)) for path in SOURCES.rglob("__init__.py")}
+    runtimes = {it for it in packages if it.startswith("backends/")} - folders  # "one folder for each ML runtime"
+    names = ["ggml", "oip", "onnx", "openai", "openvino", "pytorch", "tensorflow", "tflite"]
+    assert runtimes == {f"backends/{name}" for name in names}
+    data = {".", "abi/component/bridge", "oip/proto"}
+    assert folders == packages - runtimes - data
