@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import REPOSITORY
@@ -293,14 +293,24 @@ def test_every_host_has_a_driver_that_makes_a_command(tmp_path: Path) -> None:
         assert host.end(7, "") == "exit 7"
 
 
-def test_the_driver_in_the_readme_is_complete(tmp_path: Path) -> None:
-    code = (HOME / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
-    module: dict[str, Any] = {}
-    exec(code, module)
-    host = tmp_path / "myhost"
-    host.write_text('#!/bin/sh\n[ "$1" = run ] && [ -e "${2#--graph=relu:onnx:}" ] && echo load_by_name 8\n')
-    host.chmod(host.stat().st_mode | stat.S_IXUSR)
-    assert run(CASE, module["Driver"](str(host)), 60).status == PASSED
+def test_a_driver_as_the_readme_says_runs_its_cases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    section = (HOME / "README.md").read_text().partition("## A host of your own\n")[2].partition("\n## ")[0]
+    code, commands = (section.partition(f"```{kind}\n")[2].partition("```")[0] for kind in ("python", "sh"))
+    assert len(code.splitlines()) < 40
+    monkeypatch.chdir(tmp_path)
+    Path("myhost.py").write_text(code)
+    program, *words = shlex.split(commands.replace("\\\n", " "))[2:]
+    assert program == "conformance"
+    place = words.index("./myhost.py=wasi-nn")
+    words[place] = f"./myhost.py={sys.executable} -m wasi_nn"
+    assert command.main([*words, "--json", "results.json"]) == 0
+    assert "3 passed, 1 accepted: 4 cases in " in capsys.readouterr().out
+    (read,) = json.loads(Path("results.json").read_text()).values()
+    kinds = [case["output"][-1] for case in read["cases"].values()]
+    assert kinds[1:3] == ["trap", "refused"]
+    assert len({name.split("/")[0] for name in read["cases"]}) == 2
 
 
 def test_cases_are_chosen_by_names_beginnings_and_patterns() -> None:
