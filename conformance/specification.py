@@ -58,11 +58,11 @@ def _items(*parts: Mapping[str, str]) -> frozenset[str]:
     return frozenset(f"{before}{name}" for part in parts for before, names in part.items() for name in names.split())
 
 
-_CORE = {"wasi-nn.witx": _items(_WITX)}
 _COMPONENTS = {
     version: {"wasi-nn.wit": _items(_WIT, own), "CanonicalABI.md": _items({"": _CANONICAL_ABI})}
     for version, own in _WIT_OF.items()
 }
+_CORE = {"wasi-nn.witx": _items(_WITX), "wasi-nn.wit": _COMPONENTS["2024-10-28"]["wasi-nn.wit"]}
 ITEMS: Mapping[str, Mapping[str, frozenset[str]]] = {
     "core": _CORE,
     **_COMPONENTS,

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from conformance.specification import exists
 from conformance.words import CODES, ERRNOS
 
+# wasi-nn.witx has no words: it refers to wasi-nn.wit for them.
+_DIMENSIONS = ["$tensor_dimensions", "wasi-nn.wit: tensor-dimensions"]
+_DATA = ["$tensor_data", "wasi-nn.wit: tensor-data"]
+_BUILDERS = ["$graph_builder_array", "wasi-nn.wit: graph-builder"]
 _LIST, _STRING = "CanonicalABI.md: load_list_from_range", "CanonicalABI.md: load_string_from_range"
 
 
@@ -60,7 +64,7 @@ def sources(abi: str, says: str, functions: Sequence[str], errors: Sequence[int]
 NAME = Rule("A name that no graph has is not found.")
 WRONG_BUILDERS = Rule("Builders that are no model are refused with an error.", ["$graph_builder"], ["graph-builder"])
 NUMBER_OF_BUILDERS = Rule(
-    "A number of builders that the encoding doesn't have is an error.", ["$graph_builder_array"], ["graph-builder"]
+    "A number of builders that the encoding doesn't have is an error.", _BUILDERS, ["graph-builder"]
 )
 TARGET = Rule(
     "A target that the host doesn't have is an unsupported operation. Hosts differ: some take another.",
@@ -80,14 +84,16 @@ NO_BACKEND = Rule(
 
 # Tensors
 
-DIMENSIONS = Rule("The dimensions must be the graph's.", ["$tensor_dimensions"], ["tensor-dimensions"])
-RANK = Rule("The number of dimensions must be the graph's.", ["$tensor_dimensions"], ["tensor-dimensions"])
-NO_MINUS = Rule("A dimension is a u32; there is no -1.", ["$tensor_dimensions"], ["tensor-dimensions"])
-BYTES = Rule("The data must have the bytes of all elements.", ["$tensor_data"], ["tensor-data"])
-NO_MORE_BYTES = Rule("The data must have the bytes of all elements, and no more.", ["$tensor_data"], ["tensor-data"])
+DIMENSIONS = Rule("The dimensions must be the graph's.", _DIMENSIONS, ["tensor-dimensions"])
+RANK = Rule("The number of dimensions must be the graph's.", _DIMENSIONS, ["tensor-dimensions"])
+NO_MINUS = Rule("A dimension is a u32; there is no -1.", _DIMENSIONS, ["tensor-dimensions"])
+BYTES = Rule("The data must have the bytes of all elements.", _DATA, ["tensor-data"])
+NO_MORE_BYTES = Rule("The data must have the bytes of all elements, and no more.", _DATA, ["tensor-data"])
 TYPE = Rule("The type must be the graph's.", ["$tensor_type"], ["tensor-type"])
 SINGLE_VALUE = Rule(
-    "A single value has the dimensions [1].", ["$tensor_dimensions"], ["tensor.dimensions", "tensor-dimensions"]
+    "A single value has the dimensions [1].",
+    ["$tensor_dimensions", "wasi-nn.wit: tensor.dimensions"],
+    ["tensor.dimensions", "tensor-dimensions"],
 )
 NO_DIMENSIONS = SINGLE_VALUE.saying("Hosts differ: an empty list of dimensions is a single value, or an error.")
 NO_ELEMENTS = DIMENSIONS.saying("Hosts differ: a tensor may have no elements, or that is an error.")
@@ -95,13 +101,13 @@ OPEN = DIMENSIONS.saying("A dimension that the model leaves open takes any size.
 OPEN_CHANGES = DIMENSIONS.saying("An open dimension may have another size at each compute.")
 OPEN_BESIDE_FIXED = DIMENSIONS.saying("An open dimension doesn't open those beside it.")
 OPEN_RANK = RANK.saying("An open dimension leaves the number of dimensions as it is.")
-ROW_MAJOR = Rule("The elements are in row-major order.", ["$tensor_data"], ["tensor-data"])
-UNALIGNED_DATA = Rule("The data is a list of u8, and needs no alignment.", ["$tensor_data"], ["tensor-data", _LIST])
+ROW_MAJOR = Rule("The elements are in row-major order.", _DATA, ["tensor-data"])
+UNALIGNED_DATA = Rule("The data is a list of u8, and needs no alignment.", _DATA, ["tensor-data", _LIST])
 
 
 def product(bits: int) -> Rule:
     """The rule on dimensions whose product passes some bits."""
-    items = ["$tensor_dimensions", "$tensor_data"], ["tensor-dimensions", "tensor-data"]
+    items = [*_DIMENSIONS, *_DATA], ["tensor-dimensions", "tensor-data"]
     return Rule(f"The product of the dimensions is no number modulo 2**{bits}.", *items)
 
 

@@ -2,7 +2,7 @@
 ;;
 ;; A number of builders that the encoding doesn't have is an error. Hosts differ in the errno.
 ;;
-;; By wasi-nn.witx: load, $graph_builder_array, $nn_errno.$invalid_argument.
+;; By wasi-nn.witx: load, $graph_builder_array, $nn_errno.$invalid_argument; wasi-nn.wit: graph-builder.
 ;;
 ;; Needs models in onnx.
 ;;

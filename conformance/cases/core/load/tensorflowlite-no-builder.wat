@@ -2,7 +2,7 @@
 ;;
 ;; A model needs its builders: none of them is an invalid argument. Hosts differ in the errno.
 ;;
-;; By wasi-nn.witx: load, $graph_builder_array, $nn_errno.$invalid_argument.
+;; By wasi-nn.witx: load, $graph_builder_array, $nn_errno.$invalid_argument; wasi-nn.wit: graph-builder.
 ;;
 ;; Needs models in tensorflowlite.
 ;;

@@ -3,7 +3,7 @@
 ;; The data must have the bytes of all elements, and no more. Hosts differ in the errno, and some notice in
 ;; compute only.
 ;;
-;; By wasi-nn.witx: set_input, $tensor_data, $nn_errno.$invalid_argument.
+;; By wasi-nn.witx: set_input, $tensor_data, $nn_errno.$invalid_argument; wasi-nn.wit: tensor-data.
 ;;
 ;; Needs the graph relu.
 ;;

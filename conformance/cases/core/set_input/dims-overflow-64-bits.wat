@@ -3,7 +3,8 @@
 ;; The product of the dimensions is no number modulo 2**64. Hosts differ in the errno, and some notice in compute
 ;; only.
 ;;
-;; By wasi-nn.witx: set_input, $tensor_dimensions, $tensor_data, $nn_errno.$invalid_argument.
+;; By wasi-nn.witx: set_input, $tensor_dimensions, $tensor_data, $nn_errno.$invalid_argument; wasi-nn.wit:
+;; tensor-dimensions, tensor-data.
 ;;
 ;; Needs the graph relu.
 ;;

@@ -2,7 +2,7 @@
 ;;
 ;; The number of dimensions must be the graph's. Hosts differ in the errno, and some notice in compute only.
 ;;
-;; By wasi-nn.witx: set_input, $tensor_dimensions, $nn_errno.$invalid_argument.
+;; By wasi-nn.witx: set_input, $tensor_dimensions, $nn_errno.$invalid_argument; wasi-nn.wit: tensor-dimensions.
 ;;
 ;; Needs the graph relu.
 ;;

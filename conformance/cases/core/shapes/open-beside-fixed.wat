@@ -2,7 +2,7 @@
 ;;
 ;; An open dimension doesn't open those beside it. Hosts differ in the errno, and some notice in compute only.
 ;;
-;; By wasi-nn.witx: set_input, $tensor_dimensions, $nn_errno.$invalid_argument.
+;; By wasi-nn.witx: set_input, $tensor_dimensions, $nn_errno.$invalid_argument; wasi-nn.wit: tensor-dimensions.
 ;;
 ;; Needs the graph rows.
 ;;

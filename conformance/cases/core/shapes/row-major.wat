@@ -2,7 +2,7 @@
 ;;
 ;; The elements are in row-major order.
 ;;
-;; By wasi-nn.witx: set_input, get_output, $tensor_data.
+;; By wasi-nn.witx: set_input, get_output, $tensor_data; wasi-nn.wit: tensor-data.
 ;;
 ;; Needs the graph transpose.
 ;;

@@ -2,7 +2,7 @@
 ;;
 ;; Hosts differ: an empty list of dimensions is a single value, or an error.
 ;;
-;; By wasi-nn.witx: set_input, $tensor_dimensions.
+;; By wasi-nn.witx: set_input, $tensor_dimensions; wasi-nn.wit: tensor.dimensions.
 ;;
 ;; Needs the graph scalar.
 ;;

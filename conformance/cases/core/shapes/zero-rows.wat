@@ -2,7 +2,7 @@
 ;;
 ;; Hosts differ: a tensor may have no elements, or that is an error.
 ;;
-;; By wasi-nn.witx: set_input, $tensor_dimensions.
+;; By wasi-nn.witx: set_input, $tensor_dimensions; wasi-nn.wit: tensor-dimensions.
 ;;
 ;; Needs the graph rows.
 ;;
