@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conformance import report
-from conformance.hosts import NAMES, driver_for
+from conformance.hosts import NAMES, driver_for, is_driver
 from conformance.hosts.driver import Driver, NoVersionError
 from conformance.run import Result, run_all
 from conformance.suite import all_cases, choose
@@ -25,7 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="NAME[:LABEL]=PATH",
-        help=f"a host and its command, and a label if it is given twice; the hosts: {', '.join(NAMES)}",
+        help="a host and its command, and a label if it is given twice; NAME is the file of a driver, or one of "
+        + ", ".join(NAMES),
     )
     parser.add_argument("--list", action="store_true", help="list the cases, with their rules")
     parser.add_argument("--encoding", action="append", help="use only this encoding; may be given several times")
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no case is named {' or '.join(options.cases)}")
     if options.list:
         for case in cases:
-            print(f"{case.name}: {case.says}")
+            print(f"{case.name}: {case.says} [{', '.join(case.source)}]")
         return 0
     if not options.host:
         parser.error("--host NAME=PATH is missing")
@@ -67,8 +68,11 @@ def _hosts(parser: argparse.ArgumentParser, given: Sequence[str], encodings: Seq
     for each in given:
         label, _, path = each.partition("=")
         name, colon, of_its_own = label.partition(":")
-        if name not in NAMES or not path or (colon and not of_its_own):
-            parser.error(f"--host {each}: write NAME=PATH or NAME:LABEL=PATH; NAME is one of {', '.join(NAMES)}")
+        if not is_driver(name) or not path or (colon and not of_its_own):
+            parser.error(
+                f"--host {each}: write NAME=PATH or NAME:LABEL=PATH; NAME is one of {', '.join(NAMES)}, or the file of "
+                "a driver, such as ./myhost.py"
+            )
         if label in hosts:
             parser.error(
                 f"--host {label} is given twice: write --host {name}:LABEL=PATH, such as --host {name}:old={path}"

@@ -24,7 +24,7 @@ def summary(results: Iterable[Result], seconds: float) -> str:
 
 def explained(result: Result) -> str:
     """A result with its rule, the expected output and the given one."""
-    lines = [f"{result.status}: {result.case.name}", f"  {result.case.says}"]
+    lines = [f"{result.status}: {result.case.name}", f"  {result.case.says}", f"  by {in_places(result.case.source)}"]
     if result.outcome is not None:
         lines.append(f"  expected: {' · '.join(result.case.expect)}")
         lines += [f"        or: {' · '.join(each)}" for each in result.case.accept]
@@ -64,6 +64,10 @@ wrote this page.
 - **failed**: the output is neither. **crashed**: the host itself ended. **hung**: it had to be killed.
 - **not supported**: the host lacks something that the case needs: an interface, an encoding, a type of tensors.
 
+Each rule has its places in the specification: items of `wasi-nn.witx` for core modules, of the version's `wasi-nn.wit`
+for components, and of the component model's `CanonicalABI.md` for traps. [The
+suite](../../conformance/README.md#sources) tells of the other files.
+
 """
 
 
@@ -85,13 +89,28 @@ def _hosts(versions: Mapping[str, str], results: Mapping[str, Sequence[Result]])
 
 def _matrix(results: Mapping[str, Sequence[Result]]) -> Iterable[str]:
     yield "\n## By area\n\nHow many cases of an area passed, of those that the host was given.\n\n"
-    yield f"| interface | area | {' | '.join(results)} |\n|---|---|{'---|' * len(results)}\n"
+    yield f"| interface | area | specified by | {' | '.join(results)} |\n|---|---|---|{'---|' * len(results)}\n"
     areas: dict[tuple[str, str], dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
     for host, each in results.items():
         for result in each:
             areas[result.case.abi, result.case.area][host].append(result)
     for (abi, area), by_host in areas.items():
-        yield f"| {abi} | {area} | {' | '.join(_cell(by_host[host]) for host in results)} |\n"
+        cases = [result.case for result in next(iter(by_host.values()))]
+        source = in_places(dict.fromkeys(each for case in cases for each in case.source if not _is_error(each)))
+        yield f"| {abi} | {area} | {source} | {' | '.join(_cell(by_host[host]) for host in results)} |\n"
+
+
+def in_places(source: Iterable[str]) -> str:
+    """Places of the specification as text, those of a file together."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for each in source:
+        file, _, item = each.partition(": ")
+        files[file].append(f"`{item}`")
+    return "; ".join(f"{file}: {', '.join(items)}" for file, items in files.items())
+
+
+def _is_error(source: str) -> bool:
+    return "$nn_errno.$" in source or "error-code." in source
 
 
 def _cell(results: Sequence[Result]) -> str:
@@ -114,10 +133,11 @@ def _differences(host: str, version: str, results: Sequence[Result], at: Path) -
             yield from _wrong(alike, version, at)
     if differing:
         yield f"\n## Different in {host}\n\n"
-        yield "| area | what it does | expected | rule | cases |\n|---|---|---|---|---|\n"
+        yield "| area | what it does | expected | rule | specified by | cases |\n|---|---|---|---|---|---|\n"
         for alike in _grouped(differing):
             case, links = alike[0].case, ", ".join(_link(result, at) for result in alike)
-            yield f"| {case.abi}/{case.area} | {_cells([*difference(alike[0]), case.says])} | {links} |\n"
+            cells = _cells([*difference(alike[0]), case.says, in_places(case.source)])
+            yield f"| {case.abi}/{case.area} | {cells} | {links} |\n"
 
 
 def _grouped(results: Sequence[Result]) -> list[list[Result]]:
@@ -143,6 +163,7 @@ def _wrong(alike: Sequence[Result], version: str, at: Path) -> Iterable[str]:
     yield f"- **Accepted too**: {'; '.join(also)}\n" if also else ""
     yield f"- **Rule**: {case.says}{''.join(_words_of(case.expect[common:], case.abi))}"
     yield f"{' Whatever a guest does, the host itself goes on.' if first.status == CRASHED else ''}\n"
+    yield f"- **Specified by**: {in_places(case.source)}\n"
     yield f"- **Seen**: {_SEEN.get(first.status) or f'`{given}`'}\n\n```console\n$ {first.command}\n"
     for line in (*first.outcome.lines, _reason(first) or first.outcome.end):
         yield f"{line}\n"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, LifoQueue
+from threading import Lock
 
 from conformance.hosts.driver import CRASH, HANG, REFUSED, Driver, Graph, Outcome
 from conformance.suite import HOME, MODELS, Case, matches
@@ -46,23 +50,62 @@ class Result:
         return self.status in (FAILED, CRASHED, HUNG)
 
 
-def run(case: Case, driver: Driver, timeout: float) -> Result:
+class Folders:
+    """The folders of a run on a host: links to models by the names of graphs, and empty folders in which guests run. A
+    folder that a guest leaves empty serves the next one. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._made = tempfile.TemporaryDirectory(prefix="conformance-")
+        self._home = Path(self._made.name).resolve()
+        self._idle: LifoQueue[Path] = LifoQueue()
+        self._lock = Lock()
+
+    def __enter__(self) -> Folders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._made.cleanup()
+
+    def graph(self, name: str, encoding: str, model: str) -> Graph:
+        """A named graph, in a folder of its name."""
+        folder = self._home / f"{encoding}-{model}" / name
+        with self._lock:
+            if not folder.is_symlink():
+                folder.parent.mkdir(exist_ok=True)
+                folder.symlink_to(MODELS / encoding / model)
+        return Graph(name, encoding, folder)
+
+    @contextmanager
+    def empty(self) -> Iterator[Path]:
+        """An empty folder."""
+        try:
+            folder = self._idle.get_nowait()
+        except Empty:
+            folder = Path(tempfile.mkdtemp(prefix="run-", dir=self._home))
+        yield folder
+        if not os.listdir(folder):
+            self._idle.put(folder)
+
+
+def run(case: Case, driver: Driver, timeout: float, folders: Folders | None = None) -> Result:
     """Run a case."""
+    if folders is None:
+        with Folders() as made:
+            return run(case, driver, timeout, made)
     missing = lacks(case, driver)
     if missing:
         return Result(case, UNSUPPORTED, None, missing)
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="conformance-") as made:
-        folder = Path(made).resolve()
-        (folder / "run").mkdir()
-        graphs = list(_graphs(case, driver, folder / "graphs"))
-        outcome = driver.run(case.guest, graphs, folder / "run", timeout)
-        lasting = _lasting(case, graphs)
-        command = _command(case, driver, lasting)
+    graphs = [folders.graph(name, encoding, model) for name, encoding, model in _graphs(case, driver)]
+    with folders.empty() as folder:
+        outcome = driver.run(case.guest, graphs, folder, timeout)
     seconds = time.monotonic() - started
     found = status(case, outcome)
     missing = "an import" if found == UNSUPPORTED else ""
-    return Result(case, found, outcome, missing, seconds, command, [graph.folder for graph in lasting])
+    lasting = [Graph(name, encoding, MODELS / encoding / model) for name, encoding, model in _graphs(case, driver)]
+    return Result(
+        case, found, outcome, missing, seconds, _command(case, driver, lasting), [graph.folder for graph in lasting]
+    )
 
 
 def status(case: Case, outcome: Outcome) -> str:
@@ -98,20 +141,12 @@ def _encoding(model: str, driver: Driver) -> str | None:
     return next((each for each in driver.encodings if (MODELS / each / model).is_dir()), None)
 
 
-def _graphs(case: Case, driver: Driver, folder: Path) -> Iterator[Graph]:
-    """The named graphs of a case, each in a folder of its name."""
+def _graphs(case: Case, driver: Driver) -> Iterator[tuple[str, str, str]]:
+    """The named graphs of a case: the name, the encoding and the model of each."""
     for name, model in (case.graphs or {}).items():
         encoding = _encoding(model, driver)
         assert encoding
-        folder.mkdir(exist_ok=True)
-        (folder / name).symlink_to(MODELS / encoding / model)
-        yield Graph(name, encoding, folder / name)
-
-
-def _lasting(case: Case, graphs: Sequence[Graph]) -> list[Graph]:
-    """The named graphs of a case, with the models where they are."""
-    models = case.graphs or {}
-    return [replace(graph, folder=MODELS / graph.encoding / models[graph.name]) for graph in graphs]
+        yield name, encoding, model
 
 
 def _command(case: Case, driver: Driver, graphs: Sequence[Graph]) -> str:
@@ -131,8 +166,8 @@ def run_all(
     """Run cases, some at a time. `done` is called with each result."""
     results = []
     try:
-        with ThreadPoolExecutor(jobs) as pool:
-            for result in pool.map(lambda case: run(case, driver, timeout), cases):
+        with Folders() as folders, ThreadPoolExecutor(jobs) as pool:
+            for result in pool.map(lambda case: run(case, driver, timeout, folders), cases):
                 done(result)
                 results.append(result)
     finally:

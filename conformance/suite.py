@@ -21,6 +21,8 @@ class Case:
     """ABI/area/subject."""
     says: str
     """The rule that the case tests."""
+    source: Sequence[str]
+    """The places of the specification that the rule is about, `FILE: ITEM`."""
     expect: Sequence[str]
     """The lines of the output by the rule. The last is `trap` or `exit N` if the guest doesn't end by itself with 0."""
     accept: Sequence[Sequence[str]] = ()

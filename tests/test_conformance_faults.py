@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import faulty_extensions  # noqa: F401  registers its faults
 import pytest
 from conftest import need
 from faulty_hosts import FAULTS
-from here import Here
+from here import Here, compile_here
 
 from conformance import report
-from conformance.run import ACCEPTED, PASSED, run_all
-from conformance.suite import Case, all_cases, choose
+from conformance.run import ACCEPTED, PASSED, Result, run_all
+from conformance.suite import all_cases, choose
 
-for module in ("onnxruntime", "ai_edge_litert", "xllamacpp"):
+for module in ("onnxruntime", "openvino", "ai_edge_litert", "xllamacpp"):
     need(module, "'wasi-nn[all]'")
 
 SUITE = all_cases()
+pytestmark = pytest.mark.usefixtures("one_llama_thread")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_here() -> Iterator[None]:
+    """Have guests compiled in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        compile_here(patch)
+        yield
+
 
 HOSTS_DIFFER = {
     "a_buffer_too_small_is_an_invalid_argument": "the specification has too_large for graphs only, in words",
@@ -39,22 +52,21 @@ def test_there_is_a_fault_of_every_extension() -> None:
     assert areas - found == {("core-ext", "describe_output")}  # of the same interface as describe
 
 
-def cases_of(*patterns: str) -> list[Case]:
-    """The cases of some patterns, without those that need a worker for each guest."""
-    return [case for case in choose(SUITE.values(), patterns) if "openvino" not in case.encodings]
+def results_of(*patterns: str) -> list[Result]:
+    """What this host does in the cases of some patterns."""
+    return run_all(choose(SUITE.values(), patterns), Here(isolate=False), jobs=1)
 
 
 def test_nothing_is_found_where_there_is_no_fault() -> None:
-    results = run_all(cases_of(*{pattern for pattern, _ in FAULTS.values()}), Here(), jobs=1)
+    results = results_of(*{pattern for pattern, _ in FAULTS.values()})
     assert [report.explained(result) for result in results if result.status != PASSED] == []
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pattern, apply = FAULTS[name]
-    cases = cases_of(pattern)
     apply(monkeypatch)
-    results = run_all(cases, Here(), jobs=1)
+    results = results_of(pattern)
     if name in HOSTS_DIFFER:
         assert {result.status for result in results} == {PASSED, ACCEPTED}
     else:

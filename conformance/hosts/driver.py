@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from conformance.processes import Lasting, ended
 from conformance.suite import TYPES
 
 REFUSED = "refused"
@@ -104,51 +106,46 @@ class Driver(ABC):
         """The host's name and version, for the report. Raises NoVersionError if it hangs or crashes."""
         return (ask([*self.words, "--version"], timeout) or self.path).splitlines()[0]
 
+    lasting: Sequence[str] = ()
+    """The command of a process that runs many guests, as `conformance.processes.Lasting` says. Empty: each guest has a
+    process of `command`."""
+
+    def task(self, guest: Path, graphs: Sequence[Graph], folder: Path) -> Mapping[str, Any]:
+        """What a lasting process is told of a guest: by default, the arguments of `command` and the folder."""
+        return {"arguments": self.command(guest, graphs)[len(self.words) :], "folder": str(folder)}
+
     def run(self, guest: Path, graphs: Sequence[Graph], folder: Path, timeout: float) -> Outcome:
         """Run a guest in an empty folder. A host that takes longer than the timeout, in seconds, is killed."""
-        environment = {**os.environ, **self.environment()}
-        code, output, errors = _ended(self.command(guest, graphs), timeout, environment, folder)
-        said = errors.decode(errors="replace")
-        if code is None:
-            return Outcome(lines_of(output), HANG, self.reason(said))
-        return Outcome(lines_of(output), CRASH if code < 0 else self.end(code, said), self.reason(said))
+        if self.lasting:
+            return self.outcome(*self.processes.ask(self.task(guest, graphs, folder), timeout))
+        return self.outcome(*ended(self.command(guest, graphs), timeout, self.whole_environment(), folder))
 
-    def close(self) -> None:  # noqa: B027  most drivers start nothing that lasts
+    def outcome(self, code: int | None, output: bytes, errors: bytes) -> Outcome:
+        """What a guest printed, and how it ended, by the exit code, or None if it was killed since it took too long."""
+        said = errors.decode(errors="replace")
+        end = HANG if code is None else CRASH if code < 0 else self.end(code, said)
+        return Outcome(output.decode(errors="replace").splitlines(), end, self.reason(said))
+
+    def whole_environment(self) -> Mapping[str, str]:
+        """The environment of the command."""
+        return {**os.environ, **self.environment()}
+
+    @cached_property
+    def processes(self) -> Lasting:
+        """The lasting processes."""
+        return Lasting(self.lasting, self.whole_environment())
+
+    def close(self) -> None:
         """End what the driver has started. Called after the last guest."""
+        if self.lasting:
+            self.processes.close()
 
 
 def ask(words: Sequence[str], timeout: float, environment: Mapping[str, str] | None = None) -> str:
     """What a command prints that is to end soon by itself. Raises NoVersionError if it hangs or a signal ends it."""
-    code, output, _ = _ended(words, timeout, environment)
+    code, output, _ = ended(words, timeout, environment)
     if code is None:
         raise NoVersionError(f"it hangs when it is asked for its version: {timeout:g} s were too few")
     if code < 0:
         raise NoVersionError(f"it crashes when it is asked for its version: {signal.Signals(-code).name}")
     return output.decode(errors="replace").strip()
-
-
-def _ended(
-    words: Sequence[str], timeout: float, environment: Mapping[str, str] | None, folder: Path | None = None
-) -> tuple[int | None, bytes, bytes]:
-    """Run a command to its end, without input. Gives its exit code, output and errors. It is killed with all that
-    it started if it takes longer than the timeout, in seconds: then the code is None."""
-    process = subprocess.Popen(
-        words,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        output, errors = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        return None, *process.communicate()
-    return process.returncode, output, errors
-
-
-def lines_of(output: bytes) -> list[str]:
-    """What a guest printed, a line each."""
-    return output.decode(errors="replace").splitlines()

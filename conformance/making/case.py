@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from conformance.making.rules import is_component, sources
+
 TRAP = "trap"
 
 Wanted = int | str
@@ -64,9 +66,13 @@ class Guest(Protocol):
     """A guest that is being written."""
 
     lines: list[Line]
+    errors: dict[int, None]
     graphs: dict[str, str]
     encodings: dict[str, None]
     types: dict[str, None]
+
+    def functions_of(self, area: str, subject: str) -> list[str]:
+        """The functions that a case of an area is about, as places of the specification."""
 
     def text(self, header: str) -> str:
         """The guest's text, with a comment at its head."""
@@ -80,6 +86,8 @@ class Case:
     """ABI/area/subject."""
     says: str
     """The rule that the case tests, in a sentence."""
+    source: Sequence[str]
+    """The places of the specification that the rule is about, `FILE: ITEM`."""
     text: str
     """The guest, as WebAssembly text."""
     expect: Sequence[str]
@@ -97,6 +105,7 @@ class Case:
         """The case as it is written into cases.json."""
         every = {
             "says": self.says,
+            "source": list(self.source),
             "graphs": dict(self.graphs),
             "encodings": list(self.encodings),
             "types": list(self.types),
@@ -116,15 +125,26 @@ def case(
 ) -> Case:
     """A case of a guest, which has noted its lines and needs. `accept` are further accepted outputs, and
     `expect` is another output than the guest's lines."""
+    abi, area, subject = name.split("/", 2)
     expected, accepted = outcomes(guest.lines)
     if expect is not None:
         expected, accepted = list(expect), []
-    accepted += [list(each) for each in accept]
+    accepted += [list(each) for each in accept if list(each) not in accepted]
     if accepted and "differ" not in says:
-        says += f" Hosts differ in the {'code' if name[0] == '2' else 'errno'}."
+        says += f" Hosts differ in the {'code' if is_component(abi) else 'errno'}."
+    source = sources(abi, says, guest.functions_of(area, subject), list(guest.errors))
     encodings, types = list(guest.encodings), list(guest.types)
-    head = _header(name, says, expected, accepted, _needs(guest.graphs, encodings, types))
-    return Case(name, says, guest.text(head), expected, accepted, dict(guest.graphs), encodings, types)
+    head = _header(name, [says, _by(source)], expected, accepted, _needs(guest.graphs, encodings, types))
+    return Case(name, says, source, guest.text(head), expected, accepted, dict(guest.graphs), encodings, types)
+
+
+def _by(source: Sequence[str]) -> str:
+    """The places of the specification in a line."""
+    files: dict[str, list[str]] = {}
+    for each in source:
+        file, _, item = each.partition(": ")
+        files.setdefault(file, []).append(item)
+    return "By " + "; ".join(f"{file}: {', '.join(items)}" for file, items in files.items()) + "."
 
 
 def _needs(graphs: Mapping[str, str], encodings: Sequence[str], types: Sequence[str]) -> list[str]:
@@ -134,9 +154,13 @@ def _needs(graphs: Mapping[str, str], encodings: Sequence[str], types: Sequence[
     return [*words, *(f"models in {each}" for each in encodings), *(f"tensors of {each}" for each in types)]
 
 
-def _header(name: str, says: str, lines: Sequence[str], accepted: Sequence[Sequence[str]], needs: Sequence[str]) -> str:
-    """The comment at the head of a guest: its name, its rule, its needs and its output."""
-    head = [name, "", *textwrap.wrap(says, 110), ""]
+def _header(
+    name: str, texts: Sequence[str], lines: Sequence[str], accepted: Sequence[Sequence[str]], needs: Sequence[str]
+) -> str:
+    """The comment at the head of a guest: its name, its rule with its places, its needs and its output."""
+    head = [name, ""]
+    for text in texts:
+        head += [*textwrap.wrap(text, 110), ""]
     head += [f"Needs {', '.join(needs)}.", ""] if needs else []
     head += ["Prints:", *(f"  {line}" for line in lines)]
     for each in accepted:

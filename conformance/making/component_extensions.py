@@ -7,12 +7,13 @@ from typing import Any
 
 from conformance.making.case import Case, case
 from conformance.making.component_guest import ANY_CODE, At, ComponentGuest, Handle
-from conformance.making.component_types import CODE, OCTOBER, U8
-from conformance.making.component_values import FLOATS, INVALID, RELU
+from conformance.making.component_types import CODE, INVALID, OCTOBER, U8
 from conformance.making.core_extensions import AT_FIRST, STATES, state_of
 from conformance.making.core_streams import packed
-from conformance.making.descriptions import byte, item, tell_dims, tell_host, tell_tensor, word
+from conformance.making.descriptions import DESCRIBED, byte, item, tell_dims, tell_host, tell_tensor, word
 from conformance.making.guest_text import PAGE, Place, f32, u32
+from conformance.making.rules import DROPPED, LIST, NOT_UTF8, STRING
+from conformance.making.values import FLOATS, RELU
 from conformance.suite import TYPES
 
 ABI = "component-ext"
@@ -30,14 +31,7 @@ def _describe(g: ComponentGuest, graph: str = "graph") -> str:
 def describe() -> Iterator[Case]:
     """What a graph is."""
     area = f"{ABI}/describe"
-    tensors: tuple[tuple[str, list[str], list[str], Sequence[int | None], str], ...] = (
-        ("relu", ["x"], ["y"], [4], "A description has the names, types and dimensions of inputs and outputs."),
-        ("zam", ["z", "a", "m"], ["y"], [1], "The order is that of the model, not that of the names."),
-        ("rows", ["x"], ["y"], [None, 2], "A dimension has a size, or a name, or neither."),
-        ("unicode", ["größe"], ["模型 ☃"], [4], "The names are those that compute takes and gives."),
-        ("constant", [], ["y"], [2], "A list may be empty."),
-    )
-    for model, inputs, outputs, dims, says in tensors:
+    for model, inputs, outputs, dims, says in DESCRIBED:
         g = ComponentGuest(OCTOBER)
         g.load_by_name(model)
         record = _describe(g)
@@ -49,7 +43,7 @@ def describe() -> Iterator[Case]:
             for index, name in enumerate(names):
                 tell_tensor(g, item(record, offset, index, 36), name, TYPES.index("f32"), dims)
         yield case(f"{area}/{model}", says, g)
-    for kind in ("bf16", "i64"):
+    for kind in ("f64", "u8", "bf16", "i64"):
         g = ComponentGuest(OCTOBER)
         g.load_by_name(kind)
         tell_tensor(g, item(_describe(g), 36, 0, 36), "x", TYPES.index(kind), [4])
@@ -89,7 +83,7 @@ def _dropped(function: str, kind: str) -> Case:
     g.traps(g.code(function, *arguments[function]))
     area = {"describe": "describe", "use-signature": "signatures"}.get(function, "state")
     subject = "dropped" if area != "state" else f"{function}-dropped"
-    return case(f"{ABI}/{area}/{subject}", f"The handle of a {kind} that was dropped traps.", g)
+    return case(f"{ABI}/{area}/{subject}", DROPPED, g)
 
 
 def signatures() -> Iterator[Case]:
@@ -118,6 +112,20 @@ def signatures() -> Iterator[Case]:
     g = ComponentGuest(OCTOBER)
     g.load_by_name("sums")
     use(g, "increase")
+    record = _describe(g, "other")
+    g.show_text("runs", word(record, 20), word(record, 24), "increase")
+    g.say("inputs", word(record, 40), 1)
+    g.say("outputs", word(record, 52), 1)
+    yield case(f"{area}/description", "The description of a signature's graph has the inputs of the signature.", g)
+    g = ComponentGuest(OCTOBER)
+    g.load_by_name("sums")
+    use(g, "increase")
+    place = g.data("name", b"\xff")
+    g.traps(g.code("use-signature", Handle(g.slot("graph")), place, 1, g.slot("other")))
+    yield case(f"{area}/not-utf8", NOT_UTF8, g)
+    g = ComponentGuest(OCTOBER)
+    g.load_by_name("sums")
+    use(g, "increase")
     g.do(g.drop("graph", Handle(g.slot("graph"))))
     g.init("other")
     g.infer([2], TYPES.index("f32"), f32(1, 2), f32(11, 22))
@@ -125,7 +133,9 @@ def signatures() -> Iterator[Case]:
     for subject, model, name in (
         ("unknown", "sums", "nobody"),
         ("other-case", "sums", "Increase"),
+        ("with-nul", "sums", "increase\0"),
         ("empty", "sums", ""),
+        ("long", "sums", "a" * 5000),
         ("of-a-model-without", "relu", "increase"),
     ):
         g = ComponentGuest(OCTOBER)
@@ -136,7 +146,7 @@ def signatures() -> Iterator[Case]:
     g.load_by_name("sums")
     use(g, "increase")
     g.traps(g.code("use-signature", Handle(g.slot("graph")), PAGE - 2, 3, g.slot("other")))
-    yield case(f"{area}/name-past-memory", "A string out of bounds traps.", g)
+    yield case(f"{area}/name-past-memory", STRING, g)
     yield _dropped("use-signature", "graph")
 
 
@@ -167,6 +177,30 @@ def state() -> Iterator[Case]:
     put(g, three)
     read(g, f32(3, 4))
     yield case(f"{area}/set", "A state is a safetensors file of all variables, by their names.", g)
+    g = ComponentGuest(OCTOBER)
+    g.load_by_name("sums")
+    put(g, state_of())
+    read(g, AT_FIRST)
+    yield case(f"{area}/of-nothing", "To set a state changes only those variables that it has.", g)
+    g = ComponentGuest(OCTOBER)
+    g.load_by_name("sums")
+    g.init(into="before")
+    put(g, three)
+    g.run([], "before")
+    g.output(AT_FIRST, label="before")
+    read(g, f32(3, 4))
+    yield case(f"{area}/contexts-before", "A context that was made before the first call keeps its own variables.", g)
+    g = ComponentGuest(OCTOBER)
+    g.load_by_name("sums")
+    g.load_by_name("sums", "another")
+    put(g, three)
+    read(g, AT_FIRST, "context2", "another")
+    yield case(f"{area}/another-handle", "Another handle of the same model has another set of variables.", g)
+    g = ComponentGuest(OCTOBER)
+    g.load_by_name("sums")
+    put(g, state_of())
+    g.traps(g.code("state-set", Handle(g.slot("graph")), PAGE - 4, 8, g.slot("set")))
+    yield case(f"{area}/set-past-memory", LIST, g)
     for subject, (content, says) in STATES.items():
         g = ComponentGuest(OCTOBER)
         g.load_by_name("sums")
@@ -232,6 +266,13 @@ def sequences() -> Iterator[Case]:
     refuses_next(g)
     yield case(f"{area}/compute", "A compute ends the sequence of its context.", g)
     g = begun(b"a")
+    g.init(into="context2")
+    begin(g, b"m", "second", "context2")
+    piece(g, b"b")
+    piece(g, b"n", "second")
+    piece(g, b"c")
+    yield case(f"{area}/two-contexts", "Each context has a sequence of its own.", g)
+    g = begun(b"a")
     piece(g, b"b")
     g.do(g.drop("context", Handle(g.slot("context"))))
     piece(g, b"c")
@@ -246,7 +287,7 @@ def sequences() -> Iterator[Case]:
     piece(g, b"b")
     g.do(g.drop("sequence", Handle(g.slot("sequence"))))
     g.traps(g.code("next", Handle(g.slot("sequence")), g.slot("piece")))
-    yield case(f"{area}/next-of-a-dropped-one", "The handle of a sequence that was dropped traps.", g)
+    yield case(f"{area}/next-of-a-dropped-one", DROPPED, g)
     g = ComponentGuest(OCTOBER)
     g.context("relu")
     inputs = g.inputs([("x", g.tensor([4], TYPES.index("f32"), FLOATS))])
@@ -324,11 +365,21 @@ def byte_strings() -> Iterator[Case]:
     g.run([("x", tensor)], best=INVALID)
     yield case(f"{area}/into-numbers", "An input of numbers takes no strings.", g)
     g = ComponentGuest(OCTOBER)
+    new(g, [1], (b"a",))
+    dims = g.data("dims", u32(1))
+    g.traps(g.code("new", dims, 1, PAGE - 4, 1, g.slot("made")))
+    yield case(f"{area}/past-memory", LIST, g)
+    g = ComponentGuest(OCTOBER)
+    g.context("strings")
+    tensor = new(g, [1, 2], (b"a", b"b"))
+    g.run([("x", tensor)], best=INVALID)
+    yield case(f"{area}/rank-too-high", "The number of dimensions must be the graph's.", g)
+    g = ComponentGuest(OCTOBER)
     tensor = new(g, [1], (b"a",))
     tell(g, tensor, (b"a",))
     g.do(g.drop("tensor", tensor))
     g.traps(g.code("strings", tensor, g.slot("strings-of")))
-    yield case(f"{area}/dropped", "The handle of a tensor that was dropped traps.", g)
+    yield case(f"{area}/dropped", DROPPED, g)
 
 
 def cases() -> Iterator[Case]:

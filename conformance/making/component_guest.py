@@ -14,13 +14,15 @@ from typing import Any
 from conformance.making.case import Wanted
 from conformance.making.component_types import DROPS, ENCODINGS, F32, FUNCTIONS, OCTOBER, PRINTING, imports
 from conformance.making.extension_types import EXTENSIONS, NEEDS, extension_imports
-from conformance.making.guest_text import SAY, GuestText, Place, constant, indented, show_function, u32
+from conformance.making.guest_text import PAGE, SAY, GuestText, Place, constant, indented, show_function, u32
 from conformance.making.models import NAMED
 from conformance.suite import TYPES
 
 OK = "ok"
 ANY_CODE = "0-8"
 COUNTER = 0x50  # a u32 for loops
+PLACES = (("unaligned", 0x982), ("past-memory", PAGE), ("partly-past-memory", PAGE - 4))
+"""Places that no result of 8 bytes may have."""
 _OK = Place("ok", 0x48)  # "ok", and the end of a line
 _SLOTS, _LABELS, _TEXT, _DATA = 0x60, 0x180, 0x300, 0x900
 _TEXT_SIZE = _DATA - _TEXT
@@ -48,6 +50,22 @@ class At:
 
 
 Argument = int | Place | Handle | At
+
+_ABOUT = {
+    "tensor": ("tensor", "tensor.dimensions", "tensor.ty", "tensor.data"),
+    "errors": ("error", "error.code", "error.data"),
+    "graph": ("init-execution-context",),
+    "graph/load": ("load",),
+    "graph/name": ("load-by-name",),
+    "graph/twice": ("load-by-name",),
+    "inference": ("set-input", "compute", "get-output"),
+    "describe": ("describe",),
+    "signatures": ("use-signature",),
+    "state": ("state-get", "state-set"),
+    "sequences": ("begin", "next"),
+    "byte-strings": ("new", "strings"),
+}
+"""The functions that the cases of an area are about, if the guest calls them."""
 
 _TELL = """
 ;; Prints a label, which its length precedes, and `ok` or the number of an error's code, as a result says.
@@ -100,6 +118,11 @@ class ComponentGuest(GuestText):
         """Whether inputs are set one by one: the versions before October."""
         return self.version != OCTOBER
 
+    def functions_of(self, area: str, subject: str) -> list[str]:
+        prefix = f"{area}/{subject.partition('-')[0]}"
+        about = [name for name in _ABOUT.get(prefix) or _ABOUT.get(area, ()) if name in self._used]
+        return [f"wasi-nn{'-ext' if name in EXTENSIONS else ''}.wit: {self.functions[name].item}" for name in about]
+
     # Calls
 
     def code(self, function: str, *arguments: Argument) -> str:
@@ -120,6 +143,7 @@ class ComponentGuest(GuestText):
         self.do(self.code(function, *arguments))
         self.do(f"(call $tell {self.label(label)} {shown})")
         self.line(label, best, others)
+        self.expect_error(best, 0)
 
     def traps(self, code: str) -> None:
         """Code that must trap: if it doesn't, the guest prints a line."""
@@ -220,7 +244,7 @@ class ComponentGuest(GuestText):
         """A string in memory, and its length."""
         return self.data("name", text.encode()), len(text.encode())
 
-    def inputs(self, named: Sequence[tuple[str, Handle]]) -> Place:
+    def inputs(self, named: Sequence[tuple[str, Argument]]) -> Place:
         """A list of named tensors, as October's compute takes it."""
         array = b""
         for name, _ in named:
@@ -228,8 +252,21 @@ class ComponentGuest(GuestText):
             array += u32(place.at, size, 0)
         place = self.data("inputs", array, "each input's name, its length, and its tensor")
         for number, (_, handle) in enumerate(named):
-            self.do(f"(i32.store offset={12 * number + 8} {place} {handle})")
+            shown = constant(handle) if isinstance(handle, int) else handle
+            self.do(f"(i32.store offset={12 * number + 8} {place} {shown})")
         return place
+
+    def set_input(self, name: str, tensor: Handle, context: str = "context", **expected: Any) -> None:
+        """Set an input to a tensor, in the versions before October."""
+        self.call(
+            "set-input", Handle(self.slot(context)), *self.text_at(name), tensor, self.slot("nothing"), **expected
+        )
+
+    def get_output(self, name: str, context: str = "context", **expected: Any) -> Handle:
+        """Get an output, in the versions before October."""
+        slot = self.slot("output")
+        self.call("get-output", Handle(self.slot(context)), *self.text_at(name), slot, **expected)
+        return Handle(slot)
 
     def run(
         self,
@@ -237,30 +274,20 @@ class ComponentGuest(GuestText):
         context: str = "context",
         best: Wanted = OK,
         others: Sequence[Wanted] = (),
+        late: bool = False,
     ) -> None:
         """Set inputs to tensors and compute, or in October compute on them. A mistake in the last input is told by the
-        first call that can tell it."""
+        first call that can tell it; a `late` one by compute."""
         context_handle = Handle(self.slot(context))
         if not self.stateful:
             result = self.slot("outputs")
             self.call("compute", context_handle, self.inputs(named), len(named), result, best=best, others=others)
             return
         for number, (name, handle) in enumerate(named):
-            last = number == len(named) - 1
-            place, size = self.text_at(name)
-            expected: tuple[Wanted, Sequence[Wanted]] = (best, others) if last else (OK, ())
-            self.call(
-                "set-input",
-                context_handle,
-                place,
-                size,
-                handle,
-                self.slot("nothing"),
-                best=expected[0],
-                others=expected[1],
-            )
-        if best == OK:
-            self.call("compute", context_handle, self.slot("nothing"), others=others)
+            early = number == len(named) - 1 and not late
+            self.set_input(name, handle, context, **({"best": best, "others": others} if early else {}))
+        if best == OK or late:
+            self.call("compute", context_handle, self.slot("nothing"), best=best, others=others)
 
     def output(
         self,
@@ -274,10 +301,7 @@ class ComponentGuest(GuestText):
     ) -> None:
         """Print an output: the one of a name or, in October, of an index."""
         if self.stateful:
-            place, size = self.text_at(name)
-            slot = self.slot("output")
-            self.call("get-output", Handle(self.slot(context)), place, size, slot)
-            handle = Handle(slot)
+            handle = self.get_output(name, context)
         else:
             slot = self.slot("output")
             at = f"(i32.load offset=4 {self.slot('outputs')})"

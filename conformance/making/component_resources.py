@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conformance.making.case import Case, case
-from conformance.making.component_guest import ANY_CODE, COUNTER, At, ComponentGuest, Handle
+from conformance.making.component_guest import ANY_CODE, COUNTER, PLACES, At, ComponentGuest, Handle
 from conformance.making.component_types import (
     CODE,
     F32,
@@ -13,8 +13,24 @@ from conformance.making.component_types import (
     U8,
     VERSIONS,
 )
-from conformance.making.component_values import FLOATS, VALUES
 from conformance.making.guest_text import PAGE, f32, u32
+from conformance.making.rules import (
+    DROPPED,
+    DROPPED_TWICE,
+    EMPTY_LIST,
+    END_OF_MEMORY,
+    ENUM,
+    LIST,
+    NO_HANDLE,
+    NOT_UTF8,
+    OTHER_DROPPED,
+    OTHER_RESOURCE,
+    RESULT,
+    SINGLE_VALUE,
+    UNALIGNED_DATA,
+    UNALIGNED_LIST,
+)
+from conformance.making.values import FLOATS, VALUES
 from conformance.suite import TYPES
 from conformance.words import CODES
 
@@ -29,7 +45,7 @@ def tensor(version: str) -> Iterator[Case]:
         yield case(f"{area}/{name}", f"A tensor gives back its dimensions, its type {name} and its data.", g)
     for subject, dims, content, says in (
         ("no-dims", [], f32(1), "The dimensions are a list, which may be empty."),
-        ("single-value", [1], f32(1), "A single value has the dimensions [1]."),
+        ("single-value", [1], f32(1), SINGLE_VALUE),
         ("no-elements", [0, 3], b"", "A tensor may have no elements."),
         ("data-too-short", [4], f32(1, 2), "The constructor can't fail: a tensor keeps data of any length."),
         ("data-too-long", [1], f32(1, 2), "The constructor can't fail: a tensor keeps data of any length."),
@@ -46,7 +62,7 @@ def tensor(version: str) -> Iterator[Case]:
         dims = g.data("dims", u32(4), at=0x980)
         g.do(f"(i32.store offset=4 {g.slot('tensor')} {g.code('tensor', dims, 1, F32, 0xA00 + offset, 16)})")
         g.show_tensor(Handle(g.slot("tensor")), [4], F32, FLOATS)
-        yield case(f"{area}/data-unaligned-{offset}", "The data is a list of u8, which needs no alignment.", g)
+        yield case(f"{area}/data-unaligned-{offset}", UNALIGNED_DATA, g)
 
     g = ComponentGuest(version)
     handle = g.tensor([4], F32, FLOATS)
@@ -76,24 +92,27 @@ def tensor(version: str) -> Iterator[Case]:
     g.show_tensor(handle, None, F32, FLOATS, "first")
     yield case(f"{area}/1000-at-once", "A guest may have a thousand tensors.", g)
 
-    if version != VERSIONS[-1]:
-        return  # the traps of the component model are the same for all versions
+    yield from _places(version)
+    yield from _handles(version)
 
-    good = (0x980, 1, F32, 0xA00, 16)
+
+def _places(version: str) -> Iterator[Case]:
+    """Numbers out of range, and where lists and results lie."""
+    area = f"{version}/tensor"
     for subject, arguments, says in (
-        ("type-7", (0x980, 1, 7, 0xA00, 16), "A number that is no case of an enum traps."),
-        ("type-255", (0x980, 1, 255, 0xA00, 16), "A number that is no case of an enum traps."),
-        ("type-2-31", (0x980, 1, 0x80000000, 0xA00, 16), "A number that is no case of an enum traps."),
-        ("dims-unaligned", (0x982, 1, F32, 0xA00, 16), "A list of u32 that isn't aligned to 4 bytes traps."),
-        ("dims-past-memory", (PAGE, 1, F32, 0xA00, 16), "A list out of bounds traps."),
-        ("dims-partly-past-memory", (PAGE - 4, 2, F32, 0xA00, 16), "A list out of bounds traps."),
-        ("dims-wrap-around", (0xFFFFFFFC, 2, F32, 0xA00, 16), "A list out of bounds traps."),
-        ("dims-count-overflows", (0x980, 0x40000001, F32, 0xA00, 16), "A list out of bounds traps."),
-        ("data-past-memory", (0x980, 1, F32, PAGE, 1), "A list out of bounds traps."),
-        ("data-partly-past-memory", (0x980, 1, F32, PAGE - 15, 16), "A list out of bounds traps."),
-        ("data-wraps-around", (0x980, 1, F32, 0xFFFFFFF8, 16), "A list out of bounds traps."),
-        ("data-as-large-as-addresses", (0x980, 1, F32, 0, 0xFFFFFFFF), "A list out of bounds traps."),
-        ("no-data-past-memory", (0x980, 1, F32, PAGE + 1, 0), "An empty list out of bounds traps, too."),
+        ("type-7", (0x980, 1, 7, 0xA00, 16), ENUM),
+        ("type-255", (0x980, 1, 255, 0xA00, 16), ENUM),
+        ("type-2-31", (0x980, 1, 0x80000000, 0xA00, 16), ENUM),
+        ("dims-unaligned", (0x982, 1, F32, 0xA00, 16), UNALIGNED_LIST),
+        ("dims-past-memory", (PAGE, 1, F32, 0xA00, 16), LIST),
+        ("dims-partly-past-memory", (PAGE - 4, 2, F32, 0xA00, 16), LIST),
+        ("dims-wrap-around", (0xFFFFFFFC, 2, F32, 0xA00, 16), LIST),
+        ("dims-count-overflows", (0x980, 0x40000001, F32, 0xA00, 16), LIST),
+        ("data-past-memory", (0x980, 1, F32, PAGE, 1), LIST),
+        ("data-partly-past-memory", (0x980, 1, F32, PAGE - 15, 16), LIST),
+        ("data-wraps-around", (0x980, 1, F32, 0xFFFFFFF8, 16), LIST),
+        ("data-as-large-as-addresses", (0x980, 1, F32, 0, 0xFFFFFFFF), LIST),
+        ("no-data-past-memory", (0x980, 1, F32, PAGE + 1, 0), EMPTY_LIST),
     ):
         g = ComponentGuest(version)
         g.data("dims", u32(4), at=0x980)
@@ -104,43 +123,45 @@ def tensor(version: str) -> Iterator[Case]:
     g.data("dims", u32(4), "right before it", at=PAGE - 20)
     g.do(f"(i32.store offset=4 {g.slot('tensor')} {g.code('tensor', PAGE - 20, 1, F32, PAGE - 16, 16)})")
     g.show_tensor(Handle(g.slot("tensor")), [4], F32, FLOATS)
-    yield case(f"{area}/data-at-end-of-memory", "A list may end where the memory ends.", g)
+    yield case(f"{area}/data-at-end-of-memory", END_OF_MEMORY, g)
     g = ComponentGuest(version)
     g.data("dims", u32(0), at=0x980)
     g.do(f"(i32.store offset=4 {g.slot('tensor')} {g.code('tensor', 0x980, 1, F32, PAGE, 0)})")
     g.show_tensor(Handle(g.slot("tensor")), [0], F32, b"")
-    yield case(f"{area}/no-data-at-end-of-memory", "An empty list may lie where the memory ends.", g)
+    yield case(
+        f"{area}/no-data-at-end-of-memory", END_OF_MEMORY.saying("An empty list may lie where the memory ends."), g
+    )
 
-    for subject, result in (("unaligned", 0x982), ("past-memory", PAGE), ("partly-past-memory", PAGE - 4)):
+    for subject, result in PLACES:
         for function in ("tensor.dimensions", "tensor.data"):
             g = ComponentGuest(version)
             handle = g.tensor([4], F32, FLOATS)
             g.traps(g.code(function, handle, result))
-            says = "A result's place that isn't aligned to 4 bytes, or is out of bounds, traps."
-            yield case(f"{area}/{function.partition('.')[2]}-result-{subject}", says, g)
+            yield case(f"{area}/{function.partition('.')[2]}-result-{subject}", RESULT, g)
 
-    gone = "A handle that was dropped is gone: to use it traps."
+
+def _handles(version: str) -> Iterator[Case]:
+    """Handles that are gone, or of something else."""
+    area = f"{version}/tensor"
     for function in ("tensor.dimensions", "tensor.ty", "tensor.data"):
         g = ComponentGuest(version)
         handle = g.tensor([4], F32, FLOATS)
         g.do(g.drop("tensor", handle))
         call = g.code(function, handle) if function == "tensor.ty" else g.code(function, handle, g.slot("part"))
         g.traps(f"(drop {call})" if function == "tensor.ty" else call)
-        yield case(f"{area}/{function.partition('.')[2]}-after-drop", gone, g)
+        yield case(f"{area}/{function.partition('.')[2]}-after-drop", DROPPED, g)
     g = ComponentGuest(version)
     handle = g.tensor([4], F32, FLOATS)
     g.do(g.drop("tensor", handle))
     g.traps(g.drop("tensor", handle))
-    yield case(f"{area}/dropped-twice", gone, g)
+    yield case(f"{area}/dropped-twice", DROPPED_TWICE, g)
     for number in (0, 1, 77, 0xFFFFFFFF):
         g = ComponentGuest(version)
         g.traps(f"(drop {g.code('tensor.ty', number)})")
-        yield case(f"{area}/handle-{number:#x}", "A number that isn't a handle traps.", g)
+        yield case(f"{area}/handle-{number:#x}", NO_HANDLE, g)
     g = ComponentGuest(version)
-    g.do(f"(i32.store offset=4 {g.slot('tensor')} {g.code('tensor', *good)})")
-    g.data("dims", u32(4), at=0x980)
-    g.traps(g.drop("graph", Handle(g.slot("tensor"))))
-    yield case(f"{area}/dropped-as-a-graph", "A handle of one resource isn't one of another: to use it so traps.", g)
+    g.traps(g.drop("graph", g.tensor([4], F32, FLOATS)))
+    yield case(f"{area}/dropped-as-a-graph", OTHER_DROPPED, g)
 
 
 def errors(version: str) -> Iterator[Case]:
@@ -163,8 +184,8 @@ def errors(version: str) -> Iterator[Case]:
         g.say("length", At(g.slot("part"), 4), 0)
         yield case(f"{area}/made-without-data", "An error's data may be empty.", g)
         for subject, code_number, content, says in (
-            ("code-9", 9, b"", "A number that is no case of an enum traps."),
-            ("data-not-utf8", 3, b"\xff", "A string that isn't UTF-8 traps."),
+            ("code-9", 9, b"", ENUM),
+            ("data-not-utf8", 3, b"\xff", NOT_UTF8),
         ):
             g = ComponentGuest(version)
             place = g.data("text", content)
@@ -178,6 +199,15 @@ def errors(version: str) -> Iterator[Case]:
         g.say("is an error", f"(i32.load8_u {g.slot('graph')})", 1)
         return g
 
+    for subject, result in PLACES:
+        g = failing()
+        g.traps(g.code("error.data", Handle(g.slot("graph")), result))
+        yield case(f"{area}/data-result-{subject}", RESULT, g)
+    for number in (0, 77, 0xFFFFFFFF):
+        g = ComponentGuest(version)
+        g.traps(f"(drop {g.code('error.code', number)})")
+        yield case(f"{area}/handle-{number:#x}", NO_HANDLE, g)
+
     g = failing()
     g.say("code", g.code("error.code", Handle(g.slot("graph"))), CODE["not-found"], (ANY_CODE,))
     g.say("again", g.code("error.code", Handle(g.slot("graph"))), CODE["not-found"], (ANY_CODE,))
@@ -189,18 +219,18 @@ def errors(version: str) -> Iterator[Case]:
         "An error has a code, and data that a host may fill with a text. Hosts differ in both.",
         g,
     )
-    for subject, code in (
-        ("code", lambda g, error: f"(drop {g.code('error.code', error)})"),
-        ("data", lambda g, error: g.code("error.data", error, g.slot("part"))),
-        ("drop", lambda g, error: g.drop("error", error)),
+    for subject, code, says in (
+        ("code", lambda g, error: f"(drop {g.code('error.code', error)})", DROPPED),
+        ("data", lambda g, error: g.code("error.data", error, g.slot("part")), DROPPED),
+        ("drop", lambda g, error: g.drop("error", error), DROPPED_TWICE),
     ):
         g = failing()
         g.do(g.drop("error", Handle(g.slot("graph"))))
         g.traps(code(g, Handle(g.slot("graph"))))
-        yield case(f"{area}/{subject}-after-drop", "A handle that was dropped is gone: to use it traps.", g)
+        yield case(f"{area}/{subject}-after-drop", says, g)
     g = failing()
     g.traps(g.code("init-execution-context", Handle(g.slot("graph")), g.slot("context")))
-    yield case(f"{area}/error-as-a-graph", "The handle of an error is no graph: to use it so traps.", g)
+    yield case(f"{area}/error-as-a-graph", OTHER_RESOURCE, g)
 
 
 def cases() -> Iterator[Case]:

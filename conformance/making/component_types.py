@@ -13,6 +13,7 @@ VERSIONS = (JUNE, AUGUST, OCTOBER)
 F16, F32, F64, BF16, U8, I32, I64 = range(7)
 ENCODINGS = ("openvino", "onnx", "tensorflow", "pytorch", "tensorflowlite", "ggml", "autodetect")
 CODE = {name: number for number, name in enumerate(CODES)}
+INVALID, RUNTIME = CODE["invalid-argument"], CODE["runtime-error"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,12 @@ class Function:
     result: bool = False
     lists: bool = False
     """Whether it returns lists, for which the host asks the guest for memory."""
+
+    @property
+    def item(self) -> str:
+        """Its name in the specification: that of a resource's function has the resource before it."""
+        kind, _, name = self.name.rpartition("]")
+        return f"{name}.constructor" if kind == "[constructor" else name
 
     @property
     def core(self) -> str:

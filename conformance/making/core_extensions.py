@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from conformance.making.case import TRAP, Case, case
@@ -19,7 +19,7 @@ from conformance.making.core_guest import (
     CoreGuest,
     In,
 )
-from conformance.making.descriptions import byte, item, tell_dims, tell_host, tell_tensor, word
+from conformance.making.descriptions import DESCRIBED, byte, item, tell_dims, tell_host, tell_tensor, word
 from conformance.making.guest_text import PAGE, Place, f32, u32
 from conformance.making.variables_model import FIRST
 
@@ -51,16 +51,7 @@ def _counts(g: CoreGuest, record: Place, inputs: int, outputs: int) -> None:
 def describe() -> Iterator[Case]:
     """What a graph is."""
     area = f"{ABI}/describe"
-    tensors: tuple[tuple[str, list[str], list[str], Sequence[int | None], str], ...] = (
-        ("relu", ["x"], ["y"], [4], "A description has the names, types and dimensions of inputs and outputs."),
-        ("two", ["a", "b"], ["product", "sum"], [2], "The order is that of the core ABI's indexes."),
-        ("zam", ["z", "a", "m"], ["y"], [1], "The order is that of the core ABI's indexes, not that of the names."),
-        ("rows", ["x"], ["y"], [None, 2], "A dimension has a size, or a name, or neither."),
-        ("unicode", ["größe"], ["模型 ☃"], [4], "A text is an address and a number of bytes of UTF-8."),
-        ("scalar", ["x"], ["y"], [], "A scalar has a known number of dimensions, which is 0."),
-        ("constant", [], ["y"], [2], "A list may be empty."),
-    )
-    for model, inputs, outputs, dims, says in tensors:
+    for model, inputs, outputs, dims, says in DESCRIBED:
         g = guest()
         g.load_by_name(model)
         record = _describe(g)

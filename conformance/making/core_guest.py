@@ -104,6 +104,23 @@ class CoreGuest(GuestText):
         self._used: dict[str, None] = {}
         self._shows = False
 
+    def functions_of(self, area: str, subject: str) -> list[str]:
+        if area in self.functions:
+            about = [area]
+        elif area in ("types", "shapes", "memory"):
+            about = [name for name in ("set_input", "get_output") if name in self._used and area != "memory"]
+        else:  # several functions, none of them the specification's
+            about = [name for name in self._used if name not in SPEC]
+        return [f"{self._file_of(name)}: {name}" for name in about]
+
+    def _file_of(self, function: str) -> str:
+        """The file of the specification that has a function."""
+        if function in EXTENSIONS:
+            return "extensions.md"
+        if self.module != "wasi_ephemeral_nn":
+            return "wasi_nn.c"
+        return "wasi-nn.witx" if function in SPEC else "wasinnmodule.cpp"
+
     # Memory
 
     def slot(self, name: str, content: bytes = u32(UNWRITTEN)) -> Place:
@@ -149,6 +166,7 @@ class CoreGuest(GuestText):
         label = label or function
         self.do(f"(call $say {self.label(label)}\n      {self.code(function, *arguments)})")
         self.line(label, best, others)
+        self.expect_error(best, INVALID_ARGUMENT)
 
     def say(self, label: str, value: Argument, best: Wanted, others: Sequence[Wanted] = ()) -> None:
         """Print a number."""

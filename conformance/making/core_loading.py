@@ -22,6 +22,9 @@ from conformance.making.core_guest import (
 )
 from conformance.making.files import files
 from conformance.making.guest_text import PAGE, f32, u32
+from conformance.making.rules import AUTODETECT, NO_BACKEND, TARGET
+from conformance.making.values import wrong_builders
+from conformance.words import ERRNOS
 
 
 def load() -> Iterator[Case]:
@@ -42,11 +45,7 @@ def load() -> Iterator[Case]:
         g = CoreGuest()
         g.load("autodetect", model, best="0|2|6", **FAILS)
         g.encodings[encoding] = None
-        yield case(
-            named("autodetected"),
-            "Hosts differ: autodetect is a choice of the host, and one without it says so by an error.",
-            g,
-        )
+        yield case(named("autodetected"), AUTODETECT, g)
 
         g = CoreGuest()
         g.load(encoding, model)
@@ -91,25 +90,11 @@ def load() -> Iterator[Case]:
         g.call("load", at, len(model), number, CPU, g.slot("graph"))
         yield case(named("builders-at-end-of-memory"), "The array of builders may end where the memory ends.", g)
 
-        for subject, contents, says in (
-            ("no-builder", [], "A model needs its builders: none of them is an invalid argument."),
-            ("builder-too-many", [*model, b"more"], "A number of builders that the encoding doesn't have is an error."),
-        ):
-            g = CoreGuest()
-            g.load(encoding, contents, best=INVALID_ARGUMENT, **FAILS)
-            yield case(named(subject), says + " Hosts differ in the errno.", g)
-
-        for subject, contents in (
-            ("empty-builders", [b""] * len(model)),
-            ("garbage", [b"This is no model at all, in any encoding." * 3] * len(model)),
-            ("cut-short", [model[0][: len(model[0]) // 2], *model[1:]]),
-        ):
-            g = CoreGuest()
-            g.load(encoding, contents, best=RUNTIME_ERROR, **FAILS)
+        for wrong in wrong_builders(model):
+            g = CoreGuest(pages=2)
+            g.load(encoding, wrong.contents, best=ERRNOS.index(wrong.error.replace("-", "_")), **FAILS)
             g.say("graph", In(g.slot("graph")), UNWRITTEN, (0,))
-            yield case(
-                named(subject), "Bytes that are no model are refused with an error. Hosts differ in the errno.", g
-            )
+            yield case(named(wrong.subject), wrong.says, g)
 
         g = CoreGuest(pages=260)
         head = files(encoding, "large")
@@ -171,26 +156,16 @@ def load() -> Iterator[Case]:
         for subject, target in (("gpu", GPU), ("tpu", TPU)):
             g = CoreGuest()
             g.load(encoding, model, target=target, best="0|6", **FAILS)
-            yield case(
-                named(f"target-{subject}"),
-                "A target that the host doesn't have is an unsupported operation. Hosts differ: some take another.",
-                g,
-            )
+            yield case(named(f"target-{subject}"), TARGET, g)
 
         for target in (3, 255, 256, 0x80000000):
             g = CoreGuest()
             g.load(encoding, model, target=target, best=INVALID_ARGUMENT, **FAILS_OR_TRAPS)
             yield case(
                 named(f"target-{target:#x}"),
-                "A number that is no target is an invalid argument. Hosts differ: some trap.",
+                TARGET.saying("A number that is no target is an invalid argument. Hosts differ: some trap."),
                 g,
             )
-
-        g = CoreGuest(pages=2)
-        array = g.data("builders", u32(0, 0) * 5000, "5,000 builders without bytes")
-        g.encodings[encoding] = None
-        g.call("load", array, 5000, number, CPU, g.slot("graph"), best=INVALID_ARGUMENT, **FAILS)
-        yield case(named("5000-builders"), "No encoding has thousands of builders. Hosts differ in the errno.", g)
 
     g = CoreGuest()
     g.load("openvino", files("openvino", "relu")[::-1], best=f"{INVALID_ARGUMENT}|{RUNTIME_ERROR}", others=("0-8",))
@@ -217,12 +192,7 @@ def load() -> Iterator[Case]:
         g = CoreGuest()
         g.load(encoding, [b"This is no model at all."], best=f"{INVALID_ENCODING}|5|6", **FAILS)
         g.encodings.clear()
-        yield case(
-            f"core/load/{encoding}-garbage",
-            "An encoding without a backend is an invalid encoding, a model that can't be read a runtime error. "
-            "Hosts differ in the errno.",
-            g,
-        )
+        yield case(f"core/load/{encoding}-garbage", NO_BACKEND, g)
     g = CoreGuest()
     g.load("autodetect", [b"This is no model at all."], best=INVALID_ENCODING, **FAILS)
     yield case("core/load/autodetect-garbage", "Bytes of no encoding are an invalid encoding.", g)

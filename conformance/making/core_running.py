@@ -16,9 +16,8 @@ from conformance.making.core_guest import (
     In,
 )
 from conformance.making.guest_text import PAGE, f32, u32
-
-FLOATS = f32(1, -2, 3, -4)
-RELU = f32(1, 0, 3, 0)
+from conformance.making.rules import ACROSS_PAGES, FORGOTTEN, GROWN, GROWS, HANDLE_OF_A_GRAPH, MISSING_MEMORY
+from conformance.making.values import FLOATS, RELU
 
 
 def _computed(pages: int = 1) -> CoreGuest:
@@ -65,6 +64,10 @@ def compute() -> Iterator[Case]:
             "A number that isn't the handle of a context is an invalid argument.",
             g,
         )
+    g = CoreGuest()
+    g.load_by_name("relu")
+    g.call("compute", In(g.slot("graph")), best=INVALID_ARGUMENT)
+    yield case("core/compute/handle-of-a-graph", HANDLE_OF_A_GRAPH, g)
     g = CoreGuest()
     g.call("compute", 0, best=INVALID_ARGUMENT)
     yield case("core/compute/before-load", "Before a load no number is a handle, and each is an invalid argument.", g)
@@ -230,6 +233,12 @@ def get_output() -> Iterator[Case]:
             g,
         )
     g = CoreGuest()
+    g.load_by_name("relu")
+    buffer = g.buffer(16)
+    g.call("get_output", In(g.slot("graph")), 0, buffer, 16, g.slot("written"), best=INVALID_ARGUMENT)
+    g.show("buffer", buffer, b"\xee" * 16)
+    yield case("core/get_output/handle-of-a-graph", HANDLE_OF_A_GRAPH, g)
+    g = CoreGuest()
     buffer = g.buffer(16)
     g.call("get_output", 0, 0, buffer, 16, g.slot("written"), best=INVALID_ARGUMENT)
     yield case(
@@ -312,13 +321,13 @@ def get_output() -> Iterator[Case]:
     g.do("(memory.fill (global.get $data) (i32.const 0) (i32.const 16))")
     g.do("(drop (memory.grow (i32.const 10)))")
     g.get_output(RELU)
-    yield case("core/get_output/after-memory-grows", "Memory may grow at any time.", g)
+    yield case("core/get_output/after-memory-grows", GROWS, g)
 
     g = _computed()
     g.do("(drop (memory.grow (i32.const 1)))")
     g.call("get_output", In(g.slot("context")), 0, PAGE + 100, 16, g.slot("written"))
     g.show("buffer", PAGE + 100, RELU)
-    yield case("core/get_output/buffer-in-grown-memory", "Memory that has grown may be used at once.", g)
+    yield case("core/get_output/buffer-in-grown-memory", GROWN, g)
 
 
 def memory() -> Iterator[Case]:
@@ -330,8 +339,7 @@ def memory() -> Iterator[Case]:
     g.body[:] = [f"(call $proc_exit {call})"]
     yield case(
         "core/memory/not-exported",
-        "A module that doesn't export its memory lacks one: the errno, which is the exit code here, is missing_memory. "
-        "Hosts differ: some trap, or run no such module.",
+        MISSING_MEMORY,
         g,
         expect=["exit 3"],
         accept=[[TRAP], ["refused"]],
@@ -342,7 +350,7 @@ def memory() -> Iterator[Case]:
     g.call("load_by_name", name, 4, g.slot("graph"))
     g.init()
     g.relu()
-    yield case("core/memory/across-pages", "A list may lie across pages.", g)
+    yield case("core/memory/across-pages", ACROSS_PAGES, g)
 
     g = CoreGuest()
     g.do("(drop (memory.grow (i32.const 2)))")
@@ -351,7 +359,7 @@ def memory() -> Iterator[Case]:
     g.call("load_by_name", 3 * PAGE - 4, 4, g.slot("graph"))
     g.init()
     g.relu()
-    yield case("core/memory/grown", "Memory that has grown may be used at once.", g)
+    yield case("core/memory/grown", GROWN, g)
 
     g = CoreGuest()
     g.load_by_name("nobody", best=NOT_FOUND)
@@ -359,7 +367,7 @@ def memory() -> Iterator[Case]:
     g.init()
     g.compute(best="1|5", others=("0-8",))
     g.relu()
-    yield case("core/memory/failures-are-forgotten", "A failed call leaves no trace in those after it.", g)
+    yield case("core/memory/failures-are-forgotten", FORGOTTEN, g)
 
 
 def cases() -> Iterator[Case]:

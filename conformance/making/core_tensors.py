@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from conformance.making.case import TRAP, Case, case
+from conformance.making.case import TRAP, Case, case, outcomes
 from conformance.making.core_guest import (
     ANY_ERROR,
     F16,
@@ -21,43 +21,37 @@ from conformance.making.core_guest import (
     In,
 )
 from conformance.making.guest_text import PAGE, f32, u32
+from conformance.making.rules import (
+    HANDLE_OF_A_GRAPH,
+    NO_DIMENSIONS,
+    NO_ELEMENTS,
+    OPEN,
+    OPEN_BESIDE_FIXED,
+    OPEN_CHANGES,
+    OPEN_RANK,
+    ROW_MAJOR,
+    SINGLE_VALUE,
+    TYPE,
+    UNALIGNED_DATA,
+    Rule,
+)
+from conformance.making.values import EDGES, FLOATS, RELU, UNFIT_TENSORS, VALUES
 
-FLOATS = f32(1, -2, 3, -4)
-RELU = f32(1, 0, 3, 0)
-LATE = [("0", ANY_ERROR)]
-CONTEXT = ["load_by_name 0", "init_execution_context 0"]
 
-
-def _refused(name: str, says: str, g: CoreGuest) -> Case:
+def _refused(name: str, says: Rule, g: CoreGuest) -> Case:
     """A case whose last call of set_input is a mistake: a host may notice in `compute` only."""
     g.compute(best=INVALID_ARGUMENT, others=("0-8",))
-    late = [str(line.of([line.best])) for line in g.lines[:-2]] + ["set_input 0", f"compute {ANY_ERROR}"]
-    made = case(name, f"{says} Hosts differ in the errno, and some notice in compute only.", g)
-    early = [str(line.of([line.best])) for line in g.lines[:-2]] + [f"set_input {ANY_ERROR}", "compute 0-8"]
-    return Case(made.name, made.says, made.text, made.expect, [early, late], made.graphs, made.encodings, made.types)
+    before = [line.of([line.best]) for line in g.lines[:-2]]
+    early = [*before, f"set_input {ANY_ERROR}", "compute 0-8"]
+    late = [*before, "set_input 0", f"compute {ANY_ERROR}"]
+    says += " Hosts differ in the errno, and some notice in compute only."
+    return case(name, says, g, expect=outcomes(g.lines)[0], accept=[early, late])
 
 
 def set_input() -> Iterator[Case]:
     """Mistakes in tensors, and where they lie."""
     fails: dict[str, Any] = {"best": INVALID_ARGUMENT, "others": (ANY_ERROR,)}
-    for subject, dims, content, says in (
-        ("too-many-elements", [5], f32(1, 2, 3, 4, 5), "The dimensions must be the graph's."),
-        ("too-few-elements", [3], f32(1, 2, 3), "The dimensions must be the graph's."),
-        ("rank-too-high", [2, 2], FLOATS, "The number of dimensions must be the graph's."),
-        ("no-dims", [], FLOATS, "The number of dimensions must be the graph's."),
-        ("dim-0", [0], b"", "The dimensions must be the graph's."),
-        ("data-too-short", [4], FLOATS[:-4], "The data must have the bytes of all elements."),
-        ("data-short-by-a-byte", [4], FLOATS[:-1], "The data must have the bytes of all elements."),
-        ("data-too-long", [4], FLOATS + f32(5), "The data must have the bytes of all elements, and no more."),
-        ("data-long-by-a-byte", [4], FLOATS + b"\0", "The data must have the bytes of all elements, and no more."),
-        ("data-empty", [4], b"", "The data must have the bytes of all elements."),
-        ("dims-overflow-32-bits", [65536, 65536], b"", "The product of the dimensions is no number modulo 2**32."),
-        ("dims-overflow-64-bits", [2**31, 2**31, 4], b"", "The product of the dimensions is no number modulo 2**64."),
-        ("dim-minus-1", [0xFFFFFFFF], FLOATS, "A dimension is a u32; there is no -1."),
-        ("rank-64", [1] * 63 + [4], FLOATS, "The number of dimensions must be the graph's."),
-        ("rank-65", [1] * 64 + [4], FLOATS, "The number of dimensions must be the graph's."),
-        ("rank-1000", [1] * 999 + [4], FLOATS, "The number of dimensions must be the graph's."),
-    ):
+    for subject, dims, content, says in UNFIT_TENSORS:
         g = CoreGuest(pages=2)
         g.context("relu")
         g.set_input(0, dims, content, **fails)
@@ -68,14 +62,14 @@ def set_input() -> Iterator[Case]:
         g.context("relu")
         g.set_input(0, [4], b"\1" * 4 * size, kind, **fails)
         g.types.clear()
-        yield _refused(f"core/set_input/{TYPES[kind]}-into-f32", "The type must be the graph's.", g)
+        yield _refused(f"core/set_input/{TYPES[kind]}-into-f32", TYPE, g)
     for kind in (6, 7, 0x81, 255):
         g = CoreGuest()
         g.context("relu")
         g.set_input(0, [4], FLOATS, kind, best=INVALID_ARGUMENT, others=(ANY_ERROR, TRAP))
         yield case(
             f"core/set_input/type-{kind}",
-            "A number that is no type is an invalid argument. Hosts differ: some trap.",
+            TYPE.saying("A number that is no type is an invalid argument. Hosts differ: some trap."),
             g,
         )
 
@@ -86,7 +80,7 @@ def set_input() -> Iterator[Case]:
     g.types["u8"] = None
     yield case(
         "core/set_input/u8-by-its-old-number",
-        "Hosts differ: before August 2023, 2 was the number of u8, and 1 byte an element shows it.",
+        TYPE.saying("Hosts differ: before August 2023, 2 was the number of u8, and 1 byte an element shows it."),
         g,
     )
 
@@ -119,11 +113,7 @@ def set_input() -> Iterator[Case]:
     g.load_by_name("relu")
     record = g.tensor([4], F32, FLOATS)
     g.call("set_input", In(g.slot("graph")), 0, record, best=INVALID_ARGUMENT)
-    yield case(
-        "core/set_input/handle-of-a-graph",
-        "The handle of a graph isn't that of a context, but an invalid argument.",
-        g,
-    )
+    yield case("core/set_input/handle-of-a-graph", HANDLE_OF_A_GRAPH, g)
 
     # Where it lies
 
@@ -196,7 +186,7 @@ def set_input() -> Iterator[Case]:
         g.call("set_input", In(g.slot("context")), 0, record)
         g.compute()
         g.get_output(RELU)
-        yield case(f"core/set_input/data-unaligned-{offset}", "The data is a list of u8, and needs no alignment.", g)
+        yield case(f"core/set_input/data-unaligned-{offset}", UNALIGNED_DATA, g)
     for subject, dims_at, record_at in (("dims-unaligned", 0x981, 0x9C0), ("tensor-unaligned", 0x980, 0x9C2)):
         g = CoreGuest()
         g.context("relu")
@@ -216,7 +206,7 @@ def set_input() -> Iterator[Case]:
         g.get_output(RELU)
         yield case(
             f"core/set_input/padding-{subject}",
-            "The type is one byte; the three bytes behind it are padding, with any content.",
+            TYPE.saying("The type is one byte; the three bytes behind it are padding, with any content."),
             g,
         )
 
@@ -277,53 +267,38 @@ def set_input() -> Iterator[Case]:
     yield case("core/set_input/one-record-for-two-inputs", "Two inputs may be set by one record.", g)
 
 
-_VALUES = {
-    "f16": bytes.fromhex("0000003c00c000dc"),  # 0, 1, -2, -256
-    "f32": f32(0, 1, -2, 2**20),
-    "f64": struct.pack("<4d", 0, 1, -2, 2**20),
-    "u8": bytes([0, 1, 127, 255]),
-    "i32": struct.pack("<4i", 0, 1, -2, 2**20),
-    "i64": struct.pack("<4q", 0, 1, -2, 2**20),
-}
-_EDGES = {
-    "f16": bytes.fromhex("007c00fcff7b00 80".replace(" ", "")),  # infinity, -infinity, 65504, -0
-    "f32": struct.pack("<4f", float("inf"), float("-inf"), 1.5, -0.5),
-    "f64": struct.pack("<4d", 2.0**100, -(2.0**100), 1.5, -0.5),
-    "i32": struct.pack("<4i", -(2**31), 2**31 - 1, -1, 2**24 + 1),
-    "i64": struct.pack("<4q", -(2**31), 2**31 - 1, -1, 2**24 + 1),
-}
-
-
 def types() -> Iterator[Case]:
     """Every type in and out."""
     for kind, name in enumerate(TYPES):
         g = CoreGuest()
         g.context(name)
-        g.set_input(0, [4], _VALUES[name], kind)
+        g.set_input(0, [4], VALUES[name], kind)
         g.compute()
-        g.get_output(_VALUES[name])
+        g.get_output(VALUES[name])
         g.types[name] = None
         yield case(
             f"core/types/{name}",
-            f"A tensor of {name} has the number {kind}, and its elements in little-endian order.",
+            TYPE.saying(f"A tensor of {name} has the number {kind}, and its elements in little-endian order."),
             g,
         )
-        if name in _EDGES:
+        if name in EDGES:
             g = CoreGuest()
             g.context(name)
-            g.set_input(0, [4], _EDGES[name], kind)
+            g.set_input(0, [4], EDGES[name], kind)
             g.compute()
-            g.get_output(_EDGES[name])
+            g.get_output(EDGES[name])
             g.types[name] = None
-            yield case(f"core/types/{name}-extremes", f"Large and small values of {name} pass unchanged.", g)
+            yield case(
+                f"core/types/{name}-extremes", TYPE.saying(f"Large and small values of {name} pass unchanged."), g
+            )
         other = (kind + 1) % len(TYPES)
-        size = len(_VALUES[TYPES[other]])
+        size = len(VALUES[TYPES[other]])
         g = CoreGuest()
         g.context(name)
         g.set_input(0, [4], b"\1" * size, other, best=INVALID_ARGUMENT, others=(ANY_ERROR,))
         g.types.clear()
         g.types[name] = None
-        yield _refused(f"core/types/{TYPES[other]}-into-{name}", "The type must be the graph's.", g)
+        yield _refused(f"core/types/{TYPES[other]}-into-{name}", TYPE, g)
 
 
 def shapes() -> Iterator[Case]:
@@ -335,12 +310,7 @@ def shapes() -> Iterator[Case]:
         if dims:
             g.compute()
             g.get_output(f32(7))
-        says = "A single value has the dimensions [1]."
-        yield case(
-            f"core/shapes/scalar-{subject}",
-            says if dims else "Hosts differ: an empty list of dimensions is a single value, or an error.",
-            g,
-        )
+        yield case(f"core/shapes/scalar-{subject}", SINGLE_VALUE if dims else NO_DIMENSIONS, g)
 
     for rows in (1, 3, 7):
         content = f32(*range(rows * 2))
@@ -349,7 +319,7 @@ def shapes() -> Iterator[Case]:
         g.set_input(0, [rows, 2], content)
         g.compute()
         g.get_output(content)
-        yield case(f"core/shapes/open-{rows}", "A dimension that the model leaves open takes any size.", g)
+        yield case(f"core/shapes/open-{rows}", OPEN, g)
 
     g = CoreGuest()
     g.context("rows")
@@ -357,24 +327,23 @@ def shapes() -> Iterator[Case]:
         g.set_input(0, [rows, 2], f32(*range(rows * 2)))
         g.compute()
         g.get_output(f32(*range(rows * 2)), label=f"output of {rows}")
-    yield case("core/shapes/open-changes", "An open dimension may have another size at each compute.", g)
+    yield case("core/shapes/open-changes", OPEN_CHANGES, g)
 
     g = CoreGuest()
     g.context("rows")
     g.set_input(0, [2, 3], f32(1, 2, 3, 4, 5, 6), best=INVALID_ARGUMENT, others=(ANY_ERROR,))
-    yield _refused("core/shapes/open-beside-fixed", "An open dimension doesn't open those beside it.", g)
+    yield _refused("core/shapes/open-beside-fixed", OPEN_BESIDE_FIXED, g)
 
     g = CoreGuest()
     g.context("rows")
     g.set_input(0, [4], FLOATS, best=INVALID_ARGUMENT, others=(ANY_ERROR,))
-    yield _refused("core/shapes/open-rank", "An open dimension leaves the number of dimensions as it is.", g)
+    yield _refused("core/shapes/open-rank", OPEN_RANK, g)
 
     g = CoreGuest()
     g.context("rows")
     g.set_input(0, [0, 2], b"", best=0, others=(ANY_ERROR,))
     g.compute(others=("0-8",))
-    made = case("core/shapes/zero-rows", "Hosts differ: a tensor may have no elements, or that is an error.", g)
-    yield made
+    yield case("core/shapes/zero-rows", NO_ELEMENTS, g)
 
     g = CoreGuest()
     g.context("rank8")
@@ -388,7 +357,7 @@ def shapes() -> Iterator[Case]:
     g.set_input(0, [2, 3], f32(1, 2, 3, 4, 5, 6))
     g.compute()
     g.get_output(f32(1, 4, 2, 5, 3, 6))
-    yield case("core/shapes/row-major", "The elements are in row-major order.", g)
+    yield case("core/shapes/row-major", ROW_MAJOR, g)
 
     count = 2**22
     g = CoreGuest(pages=300)

@@ -10,6 +10,17 @@ from conformance.making.guest_text import Place, constant
 
 Address = str | Place
 
+DESCRIBED: Sequence[tuple[str, Sequence[str], Sequence[str], Sequence[int | None], str]] = (
+    ("relu", ["x"], ["y"], [4], "A description has the names, types and dimensions of inputs and outputs."),
+    ("two", ["a", "b"], ["product", "sum"], [2], "The order is that of the model."),
+    ("zam", ["z", "a", "m"], ["y"], [1], "The order is that of the model, not that of the names."),
+    ("rows", ["x"], ["y"], [None, 2], "A dimension has a size, or a name, or neither."),
+    ("unicode", ["größe"], ["模型 ☃"], [4], "A name is a text in UTF-8, with any characters."),
+    ("scalar", ["x"], ["y"], [], "A scalar has a known number of dimensions, which is 0."),
+    ("constant", [], ["y"], [2], "A list may be empty."),
+)
+"""Models whose tensors are of f32: the names of their inputs and outputs, the dimensions of all these, and a rule."""
+
 
 def word(base: Address, offset: int = 0) -> str:
     """The u32 of a record."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from conformance.making.case import Line, Wanted
 
 PAGE = 65536
+_ZEROS = re.compile(rb"\0{64,}")
 
 
 @dataclass(frozen=True)
@@ -43,21 +45,13 @@ def text_of(content: bytes) -> str:
     return "".join(chr(byte) if byte in readable else f"\\{byte:02x}" for byte in content)
 
 
-def pieces(content: bytes, zeros: int = 64) -> list[tuple[int, bytes]]:
+def pieces(content: bytes) -> list[tuple[int, bytes]]:
     """Bytes without their long runs of zeros, which memory has anyway: each piece with its offset."""
-    found, start, at = [], 0, 0
-    while at < len(content):
-        if content[at] == 0:
-            end = at
-            while end < len(content) and content[end] == 0:
-                end += 1 if len(content) - end < 4096 or any(content[end : end + 4096]) else 4096
-            if end - at >= zeros:
-                if at > start:
-                    found.append((start, content[start:at]))
-                start = end
-            at = end
-        else:
-            at += 1
+    found, start = [], 0
+    for zeros in _ZEROS.finditer(content):
+        if zeros.start() > start:
+            found.append((start, content[start : zeros.start()]))
+        start = zeros.end()
     if start < len(content):
         found.append((start, content[start:]))
     return found
@@ -71,6 +65,8 @@ class GuestText:
         `labels` those of the first label and of their end; `data` that of the first data."""
         self.pages = pages
         self.lines: list[Line] = []
+        self.errors: dict[int, None] = {}
+        """The errors that calls are to give, by their numbers."""
         self.graphs: dict[str, str] = {}
         self.encodings: dict[str, None] = {}
         self.types: dict[str, None] = {}
@@ -117,7 +113,7 @@ class GuestText:
         """An array of builders, and their bytes."""
         array = b""
         for content in contents:
-            array += u32(self.data("builder", content).at, len(content))
+            array += u32(self.data("builder", content).at if content else 0, len(content))
         return self.data("builders", array, "each builder's bytes, and their number")
 
     def label(self, text: str) -> Place:
@@ -140,6 +136,11 @@ class GuestText:
         self.do(f"  (i32.store {at} (i32.sub (i32.load {at}) (i32.const 1)))")
         self.do(f"  (br_if $more (i32.load {at})))")
 
+    def expect_error(self, best: Wanted, first: int) -> None:
+        """Note the errors among the best values of a call; the numbers of errors begin with the `first`."""
+        numbers = [int(word) for word in str(best).split("|") if word.isdigit()]
+        self.errors |= dict.fromkeys(number for number in numbers if number >= first)
+
     def line(self, label: str, best: Wanted, others: Sequence[Wanted] = ()) -> None:
         """Note a line that the guest is to print."""
         self.lines.append(Line(label, best, others))
@@ -149,7 +150,7 @@ class GuestText:
         lines, fills = [], []
         for place, content, note in self._data:
             lines.append(f"(global ${place.name} i32 {constant(place.at)})" + (f"  ;; {note}" if note else ""))
-            if len(content) > 8 and len(set(content)) == 1:  # a run of one byte: shorter as code
+            if len(content) > 8 and content == content[:1] * len(content):  # a run of one byte: shorter as code
                 if content[0]:
                     byte = f"(i32.const {content[0]:#x})"
                     fills.append(f"(memory.fill {constant(place.at)} {byte} {constant(len(content))})")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import replace
 from struct import Struct
 from typing import Any
 
@@ -13,15 +11,12 @@ import numpy as np
 import pytest
 
 from wasi_nn import ErrorCode, NNError, Session
-from wasi_nn.abi import description_record
 from wasi_nn.abi.component import bridge_functions, numbers
 from wasi_nn.abi.component.bridge_functions import ComponentAbi
-from wasi_nn.abi.component.extension_functions import ExtendedAbi
 from wasi_nn.abi.core import extensions, spec
 from wasi_nn.abi.core.guest_memory import GuestMemory, OutOfBounds
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.graph import execution_context
-from wasi_nn.graph.byte_strings import decoded
 from wasi_nn.graph.input_slots import InputSlots
 from wasi_nn.session.tensor import Tensor
 
@@ -128,7 +123,7 @@ def _check_with(patch: Patch, slack: int) -> None:
     patch.setattr(GuestMemory, "check", check)
 
 
-@fault("core/set_input")
+@fault("core/set_input/*past-memory*")
 def a_byte_past_the_memory_is_taken(patch: Patch) -> None:
     _check_with(patch, 1)
 
@@ -190,7 +185,7 @@ def inputs_are_in_the_order_of_their_names(patch: Patch) -> None:
     patch.setattr(Session, "write_input", sorted_write)
 
 
-@fault("2024-10-28/inference")
+@fault("2024-10-28/inference/outputs-have-names")
 def outputs_are_in_the_order_of_their_names(patch: Patch) -> None:
     text = ComponentAbi.outputs_text
     patch.setattr(ComponentAbi, "outputs_text", lambda abi, outputs: text(abi, sorted(outputs)))
@@ -210,7 +205,7 @@ def a_graph_has_one_context(patch: Patch) -> None:
     patch.setattr(Session, "init_execution_context", one)
 
 
-@fault("2024-10-28/graph")
+@fault("2024-06-25/graph/*drop*")
 def handles_that_are_dropped_stay(patch: Patch) -> None:
     patch.setattr(Session, "drop", lambda session, handle: None)
 
@@ -234,7 +229,7 @@ def names_end_at_a_nul(patch: Patch) -> None:
     _names_by(patch, lambda name: name.partition("\0")[0])
 
 
-@fault("2024-10-28/graph")
+@fault("2024-10-28/graph/name-*")
 def names_are_composed(patch: Patch) -> None:
     _names_by(patch, lambda name: unicodedata.normalize("NFC", name))
 
@@ -264,7 +259,7 @@ def a_failed_call_writes_its_result(patch: Patch) -> None:
     patch.setattr(CoreAbi, "init_execution_context", write_first)
 
 
-@fault("2024-10-28/inference")
+@fault("2024-08-19/inference/row-major")
 def dimensions_of_outputs_are_reversed(patch: Patch) -> None:
     def reverse(kind: Any, array: Any) -> Tensor:
         dims = np.array((array.shape or (1,))[::-1], "<u4").view(np.uint8)
@@ -273,7 +268,7 @@ def dimensions_of_outputs_are_reversed(patch: Patch) -> None:
     patch.setattr(Tensor, "of", reverse)
 
 
-@fault("2024-10-28/inference")
+@fault("2024-10-28/inference/names-of-digits")
 def a_name_of_digits_is_always_an_index(patch: Patch) -> None:
     from wasi_nn.graph import named_tensors
 
@@ -303,87 +298,29 @@ def outputs_stay_after_a_failed_compute(patch: Patch) -> None:
     patch.setattr(Session, "compute", keep)
 
 
-@fault("core-ext/describe/zam")
-def a_description_has_inputs_in_the_order_of_their_names(patch: Patch) -> None:
-    describe = Session.describe
+@fault("2024-06-25/inference/failure-changes-nothing")
+def a_failed_set_input_clears_all_inputs(patch: Patch) -> None:
+    set_tensor = Session.set_input_tensor
 
-    def in_order(session: Session, graph: int) -> Any:
-        description = describe(session, graph)
-        return replace(description, inputs=tuple(sorted(description.inputs, key=lambda info: info.name)))
+    def clear(session: Session, context: int, name: str, tensor: int) -> None:
+        try:
+            set_tensor(session, context, name, tensor)
+        except NNError:
+            item = session.context(context)
+            item._inputs = InputSlots(item.graph.inputs, item._runner)
+            raise
 
-    patch.setattr(Session, "describe", in_order)
-
-
-@fault("core-ext/describe/size-first")
-def a_description_that_does_not_fit_is_cut_off(patch: Patch) -> None:
-    def cut(memory: GuestMemory, what: str, content: memoryview, buffer: int, room: int, out: int) -> None:
-        memory.bytes[buffer : buffer + min(room, len(content))] = content[:room]
-        memory.write_u32(out, len(content))
-
-    patch.setattr(extensions, "deliver", cut)
+    patch.setattr(Session, "set_input_tensor", clear)
 
 
-@fault("component-ext/describe/rows")
-def a_dimension_with_a_name_has_a_size(patch: Patch) -> None:
-    patch.setattr(description_record, "_NAMED", 0)
+@fault("2024-08-19/inference/name-twice")
+def the_first_tensor_of_an_input_counts(patch: Patch) -> None:
+    set_tensor = Session.set_input_tensor
+    seen: set[tuple[int, int, str]] = set()
 
+    def once(session: Session, context: int, name: str, tensor: int) -> None:
+        if (id(session), context, name) not in seen:
+            set_tensor(session, context, name, tensor)
+        seen.add((id(session), context, name))
 
-@fault("core-ext/use_signature/other-case")
-def signatures_are_in_lower_case(patch: Patch) -> None:
-    use = Session.use_signature
-    patch.setattr(Session, "use_signature", lambda session, graph, name: use(session, graph, name.lower()))
-
-
-@fault("component-ext/signatures/unknown")
-def a_signature_that_is_unknown_is_the_first_one(patch: Patch) -> None:
-    use = Session.use_signature
-
-    def first(session: Session, graph: int, name: str) -> int:
-        names = session.describe(graph).signatures
-        return use(session, graph, name if name in names or not names else names[0])
-
-    patch.setattr(Session, "use_signature", first)
-
-
-@fault("core-ext/state/other-*")
-def a_state_that_does_not_fit_is_passed_over(patch: Patch) -> None:
-    state_set = Session.state_set
-
-    def silent(session: Session, graph: int, content: memoryview | bytes) -> None:
-        with suppress(NNError):
-            state_set(session, graph, content)
-
-    patch.setattr(Session, "state_set", silent)
-
-
-@fault("component-ext/state/there-and-back")
-def the_last_byte_of_a_state_is_missing(patch: Patch) -> None:
-    state_get = Session.state_get
-    patch.setattr(Session, "state_get", lambda session, graph: state_get(session, graph)[:-1])
-
-
-@fault("core-ext/sequences/pieces")
-def a_sequence_never_ends(patch: Patch) -> None:
-    next_piece = Session.next_piece
-    patch.setattr(Session, "next_piece", lambda session, context: next_piece(session, context) or True)
-
-
-@fault("core-ext/sequences/end-early")
-def a_sequence_cannot_be_ended(patch: Patch) -> None:
-    patch.setattr(Session, "end_sequence", lambda session, context: None)
-
-
-@fault("component-ext/sequences/pieces")
-def the_last_piece_of_a_sequence_is_an_empty_one(patch: Patch) -> None:
-    following = Session.next_of_sequence
-    patch.setattr(Session, "next_of_sequence", lambda session, sequence: following(session, sequence) or [])
-
-
-@fault("core-ext/byte_strings/works")
-def strings_are_in_reverse_order(patch: Patch) -> None:
-    patch.setattr("wasi_nn.session.extension_calls.decoded", lambda *arguments: decoded(*arguments)[::-1])
-
-
-@fault("component-ext/byte-strings/of-numbers")
-def every_tensor_has_strings(patch: Patch) -> None:
-    patch.setattr(ExtendedAbi, "strings_count", lambda abi, tensor: 1)
+    patch.setattr(Session, "set_input_tensor", once)

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import wasi_nn
 from conformance.hosts import wasi_nn as wasi_nn_command
 from conformance.hosts.driver import Graph, Outcome
-from conformance.hosts.wasi_nn_library import run_guest, run_here
+from conformance.library import Hosts, run_guest
+from wasi_nn.guests import compiler
 
 
 class Here(wasi_nn_command.Driver):
-    """This host in this process, with a host for each guest, or with one for all of them."""
+    """This host in this process, with a host for each set of named graphs, or with one for all guests."""
 
-    def __init__(self, host: wasi_nn.Host | None = None) -> None:
+    def __init__(self, host: wasi_nn.Host | None = None, **settings: Any) -> None:
+        """`settings` are those of the hosts that are made."""
         super().__init__("here")
         self.host = host
+        self.hosts = Hosts(**settings)
 
     def run(self, guest: Path, graphs: Sequence[Graph], folder: Path, timeout: float) -> Outcome:
         if self.host is not None:
-            return run_guest(self.host, guest)
-        return run_here(guest, {graph.name: str(graph.files[0]) for graph in graphs}, self.encodings)
+            return self.outcome(*run_guest(self.host, guest))
+        return self.outcome(*self.hosts.run(guest, {it.name: str(it.files[0]) for it in graphs}, self.encodings))
+
+    def close(self) -> None:
+        self.hosts.close()
+
+
+def compile_here(patch: pytest.MonkeyPatch) -> None:
+    """Have guests compiled in this process: where the cache has none of them, the start of a process for each takes ten
+    times as long as the compilation."""
+    patch.setattr(compiler, "compile_guest", lambda kind, engine, wasm, *_: kind(engine, wasm))

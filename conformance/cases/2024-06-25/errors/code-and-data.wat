@@ -2,6 +2,8 @@
 ;;
 ;; An error has a code, and data that a host may fill with a text. Hosts differ in both.
 ;;
+;; By wasi-nn.wit: error.code, error.data.
+;;
 ;; Prints:
 ;;   is an error 1
 ;;   code 6

@@ -2,6 +2,8 @@
 ;;
 ;; A string that isn't UTF-8 traps.
 ;;
+;; By wasi-nn.wit: error.constructor; CanonicalABI.md: load_string_from_range.
+;;
 ;; Prints:
 ;;   trap
 (component

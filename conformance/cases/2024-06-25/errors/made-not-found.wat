@@ -2,6 +2,8 @@
 ;;
 ;; An error made with the code not-found gives back its code and data.
 ;;
+;; By wasi-nn.wit: error.constructor, error.code, error.data.
+;;
 ;; Prints:
 ;;   code 6
 ;;   data not-found, größe ☃

@@ -2,6 +2,8 @@
 ;;
 ;; An error made with the code timeout gives back its code and data.
 ;;
+;; By wasi-nn.wit: error.constructor, error.code, error.data.
+;;
 ;; Prints:
 ;;   code 2
 ;;   data timeout, größe ☃

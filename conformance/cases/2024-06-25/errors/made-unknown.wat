@@ -2,6 +2,8 @@
 ;;
 ;; An error made with the code unknown gives back its code and data.
 ;;
+;; By wasi-nn.wit: error.constructor, error.code, error.data.
+;;
 ;; Prints:
 ;;   code 8
 ;;   data unknown, größe ☃

@@ -2,6 +2,8 @@
 ;;
 ;; An error made with the code unsupported-operation gives back its code and data.
 ;;
+;; By wasi-nn.wit: error.constructor, error.code, error.data.
+;;
 ;; Prints:
 ;;   code 4
 ;;   data unsupported-operation, größe ☃

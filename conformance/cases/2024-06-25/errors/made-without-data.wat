@@ -2,6 +2,8 @@
 ;;
 ;; An error's data may be empty.
 ;;
+;; By wasi-nn.wit: error.constructor, error.data.
+;;
 ;; Prints:
 ;;   length 0
 (component

@@ -1,6 +1,8 @@
 ;; 2024-06-25/graph/dropped-twice
 ;;
-;; A handle that was dropped is gone: to use it traps.
+;; A handle that was dropped is gone: to drop it again traps.
+;;
+;; By CanonicalABI.md: canon_resource_drop.
 ;;
 ;; Needs the graph relu.
 ;;

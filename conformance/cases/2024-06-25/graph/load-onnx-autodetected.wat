@@ -1,6 +1,9 @@
 ;; 2024-06-25/graph/load-onnx-autodetected
 ;;
-;; Hosts differ: autodetect is a choice of the host.
+;; Hosts differ: autodetect is a choice of the host, and one without it says so by an error.
+;;
+;; By wasi-nn.wit: load, graph-encoding.autodetect, error-code.invalid-encoding, error-code.unsupported-
+;; operation.
 ;;
 ;; Needs models in onnx.
 ;;

@@ -2,6 +2,8 @@
 ;;
 ;; load makes a graph from builders in an encoding that the host has.
 ;;
+;; By wasi-nn.wit: load.
+;;
 ;; Needs models in onnx.
 ;;
 ;; Prints:
@@ -116,9 +118,9 @@
     (global $name i32 (i32.const 0x960))
     (data (i32.const 0x960) "x")
     (global $nothing i32 (i32.const 0x90))
+    (global $output i32 (i32.const 0xa0))
     (global $name' i32 (i32.const 0x968))
     (data (i32.const 0x968) "y")
-    (global $output i32 (i32.const 0xa0))
     (global $part i32 (i32.const 0xb0))
     (global $says.load i32 (i32.const 0x180))
     (data (i32.const 0x180) "\05load ")

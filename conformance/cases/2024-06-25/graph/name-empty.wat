@@ -1,6 +1,8 @@
 ;; 2024-06-25/graph/name-empty
 ;;
-;; A name that no graph has is not found. Hosts differ in the code.
+;; A name that no graph has is not found, also if it is empty. Hosts differ in the code.
+;;
+;; By wasi-nn.wit: load-by-name, error-code.not-found.
 ;;
 ;; Needs the graph relu.
 ;;

@@ -1,6 +1,8 @@
 ;; 2024-06-25/graph/name-long
 ;;
-;; A name that no graph has is not found. Hosts differ in the code.
+;; A name may have any length; no graph has this one. Hosts differ in the code.
+;;
+;; By wasi-nn.wit: load-by-name, error-code.not-found.
 ;;
 ;; Needs the graph relu.
 ;;

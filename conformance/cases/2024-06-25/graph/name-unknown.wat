@@ -2,6 +2,8 @@
 ;;
 ;; A name that no graph has is not found.
 ;;
+;; By wasi-nn.wit: load-by-name, error-code.not-found.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

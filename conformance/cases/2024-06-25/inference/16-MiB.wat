@@ -2,6 +2,9 @@
 ;;
 ;; A tensor may have 16 MiB on its way in and out.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, graph-execution-
+;; context.get-output.
+;;
 ;; Needs the graph any.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: to compute before the input is set is an error, or computes with anything.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, error-code.invalid-argument, error-code.runtime-error.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

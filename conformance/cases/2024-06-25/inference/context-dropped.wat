@@ -1,6 +1,8 @@
 ;; 2024-06-25/inference/context-dropped
 ;;
-;; A handle that isn't, or was dropped: to use it traps.
+;; A handle that was dropped is gone: to use it traps.
+;;
+;; By wasi-nn.wit: graph-execution-context.compute; CanonicalABI.md: lift_borrow.
 ;;
 ;; Needs the graph relu.
 ;;

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: a number may stand for the place of an input.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, error-code.invalid-argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,9 @@
 ;;
 ;; The name 0 is that of the input called 0, not of the first one.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, graph-execution-
+;; context.get-output.
+;;
 ;; Needs the graph numerals.
 ;;
 ;; Prints:
@@ -130,9 +133,9 @@
     (data (i32.const 0x940) "1")
     (global $name''' i32 (i32.const 0x948))
     (data (i32.const 0x948) "2")
+    (global $output i32 (i32.const 0xc0))
     (global $name'''' i32 (i32.const 0x950))
     (data (i32.const 0x950) "y")
-    (global $output i32 (i32.const 0xc0))
     (global $part i32 (i32.const 0xd0))
     (global $says.load-by-name i32 (i32.const 0x180))
     (data (i32.const 0x180) "\0dload-by-name ")

@@ -2,6 +2,9 @@
 ;;
 ;; Inputs are told apart by their names, in whatever order they come.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, graph-execution-
+;; context.get-output.
+;;
 ;; Needs the graph zam.
 ;;
 ;; Prints:
@@ -130,9 +133,9 @@
     (data (i32.const 0x940) "a")
     (global $name''' i32 (i32.const 0x948))
     (data (i32.const 0x948) "z")
+    (global $output i32 (i32.const 0xc0))
     (global $name'''' i32 (i32.const 0x950))
     (data (i32.const 0x950) "y")
-    (global $output i32 (i32.const 0xc0))
     (global $part i32 (i32.const 0xd0))
     (global $says.load-by-name i32 (i32.const 0x180))
     (data (i32.const 0x180) "\0dload-by-name ")

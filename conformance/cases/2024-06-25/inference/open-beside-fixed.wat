@@ -2,6 +2,9 @@
 ;;
 ;; An open dimension doesn't open those beside it. Hosts differ in the code.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, tensor-dimensions, error-
+;; code.invalid-argument.
+;;
 ;; Needs the graph rows.
 ;;
 ;; Prints:

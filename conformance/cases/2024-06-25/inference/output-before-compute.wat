@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: before a compute there is no output, or one with anything in it.
 ;;
+;; By wasi-nn.wit: graph-execution-context.get-output, error-code.runtime-error.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:
@@ -84,9 +86,9 @@
     (data (i32.const 0x900) "relu")
     (global $graph i32 (i32.const 0x60))
     (global $context i32 (i32.const 0x70))
+    (global $output i32 (i32.const 0x80))
     (global $name' i32 (i32.const 0x908))
     (data (i32.const 0x908) "y")
-    (global $output i32 (i32.const 0x80))
     (global $says.load-by-name i32 (i32.const 0x180))
     (data (i32.const 0x180) "\0dload-by-name ")
     (global $says.init-execution-context i32 (i32.const 0x18e))

@@ -2,6 +2,9 @@
 ;;
 ;; An output lives on after its context was dropped.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, graph-execution-
+;; context.get-output.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:
@@ -125,9 +128,9 @@
     (global $name' i32 (i32.const 0x920))
     (data (i32.const 0x920) "x")
     (global $nothing i32 (i32.const 0x90))
+    (global $output i32 (i32.const 0xa0))
     (global $name'' i32 (i32.const 0x928))
     (data (i32.const 0x928) "y")
-    (global $output i32 (i32.const 0xa0))
     (global $part i32 (i32.const 0xb0))
     (global $says.load-by-name i32 (i32.const 0x180))
     (data (i32.const 0x180) "\0dload-by-name ")

@@ -2,6 +2,9 @@
 ;;
 ;; The number of dimensions must be the graph's. Hosts differ in the code.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, tensor-dimensions, error-
+;; code.invalid-argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

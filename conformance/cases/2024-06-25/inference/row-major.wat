@@ -2,6 +2,9 @@
 ;;
 ;; The elements are in row-major order.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, graph-execution-
+;; context.get-output, tensor-data.
+;;
 ;; Needs the graph transpose.
 ;;
 ;; Prints:
@@ -118,9 +121,9 @@
     (global $name' i32 (i32.const 0x930))
     (data (i32.const 0x930) "x")
     (global $nothing i32 (i32.const 0x90))
+    (global $output i32 (i32.const 0xa0))
     (global $name'' i32 (i32.const 0x938))
     (data (i32.const 0x938) "y")
-    (global $output i32 (i32.const 0xa0))
     (global $part i32 (i32.const 0xb0))
     (global $says.load-by-name i32 (i32.const 0x180))
     (data (i32.const 0x180) "\0dload-by-name ")

@@ -1,6 +1,8 @@
 ;; 2024-06-25/inference/set-input-tensor-0
 ;;
-;; A number that isn't a handle traps.
+;; A tensor that is passed must be the handle of one.
+;;
+;; By wasi-nn.wit: graph-execution-context.set-input; CanonicalABI.md: lift_own.
 ;;
 ;; Needs the graph relu.
 ;;

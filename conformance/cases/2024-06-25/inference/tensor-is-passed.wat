@@ -2,6 +2,8 @@
 ;;
 ;; A tensor that is passed belongs to the host: the guest's handle is gone.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input; CanonicalABI.md: lift_own, lift_borrow.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,9 @@
 ;;
 ;; The names of a model's tensors may have any characters.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, graph-execution-
+;; context.get-output.
+;;
 ;; Needs the graph unicode.
 ;;
 ;; Prints:
@@ -114,9 +117,9 @@
     (global $name' i32 (i32.const 0x920))
     (data (i32.const 0x920) "gr\c3\b6\c3\9fe")
     (global $nothing i32 (i32.const 0x90))
+    (global $output i32 (i32.const 0xa0))
     (global $name'' i32 (i32.const 0x928))
     (data (i32.const 0x928) "\e6\a8\a1\e5\9e\8b \e2\98\83")
-    (global $output i32 (i32.const 0xa0))
     (global $part i32 (i32.const 0xb0))
     (global $says.load-by-name i32 (i32.const 0x180))
     (data (i32.const 0x180) "\0dload-by-name ")

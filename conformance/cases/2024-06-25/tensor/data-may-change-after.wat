@@ -2,6 +2,8 @@
 ;;
 ;; A tensor has its own copy of the data, which may be read again.
 ;;
+;; By wasi-nn.wit: tensor.constructor, tensor.dimensions, tensor.ty, tensor.data.
+;;
 ;; Prints:
 ;;   dimensions 04000000
 ;;   type 1

@@ -2,6 +2,8 @@
 ;;
 ;; The dimensions are a list, which may be empty.
 ;;
+;; By wasi-nn.wit: tensor.constructor, tensor.dimensions, tensor.ty, tensor.data.
+;;
 ;; Prints:
 ;;   dimensions -
 ;;   type 1

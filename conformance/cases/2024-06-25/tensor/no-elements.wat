@@ -2,6 +2,8 @@
 ;;
 ;; A tensor may have no elements.
 ;;
+;; By wasi-nn.wit: tensor.constructor, tensor.dimensions, tensor.ty, tensor.data.
+;;
 ;; Prints:
 ;;   dimensions 0000000003000000
 ;;   type 1

@@ -2,6 +2,8 @@
 ;;
 ;; A single value has the dimensions [1].
 ;;
+;; By wasi-nn.wit: tensor.constructor, tensor.dimensions, tensor.ty, tensor.data, tensor-dimensions.
+;;
 ;; Prints:
 ;;   dimensions 01000000
 ;;   type 1

@@ -2,6 +2,8 @@
 ;;
 ;; A handle that was dropped is gone: to use it traps.
 ;;
+;; By wasi-nn.wit: error.data; CanonicalABI.md: lift_borrow.
+;;
 ;; Prints:
 ;;   is an error 1
 ;;   trap

@@ -1,6 +1,8 @@
 ;; 2024-08-19/errors/drop-after-drop
 ;;
-;; A handle that was dropped is gone: to use it traps.
+;; A handle that was dropped is gone: to drop it again traps.
+;;
+;; By CanonicalABI.md: canon_resource_drop.
 ;;
 ;; Prints:
 ;;   is an error 1

@@ -1,6 +1,8 @@
 ;; 2024-08-19/errors/error-as-a-graph
 ;;
-;; The handle of an error is no graph: to use it so traps.
+;; A handle of one resource isn't one of another: to use it so traps.
+;;
+;; By CanonicalABI.md: lift_borrow.
 ;;
 ;; Prints:
 ;;   is an error 1

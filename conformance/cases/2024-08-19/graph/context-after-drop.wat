@@ -2,6 +2,8 @@
 ;;
 ;; A handle that was dropped is gone: to use it traps.
 ;;
+;; By wasi-nn.wit: graph.init-execution-context; CanonicalABI.md: lift_borrow.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A graph gives further contexts after one was dropped.
 ;;
+;; By wasi-nn.wit: graph.init-execution-context.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:
@@ -118,9 +120,9 @@
     (global $name' i32 (i32.const 0x920))
     (data (i32.const 0x920) "x")
     (global $nothing i32 (i32.const 0xa0))
+    (global $output i32 (i32.const 0xb0))
     (global $name'' i32 (i32.const 0x928))
     (data (i32.const 0x928) "y")
-    (global $output i32 (i32.const 0xb0))
     (global $part i32 (i32.const 0xc0))
     (global $says.load-by-name i32 (i32.const 0x180))
     (data (i32.const 0x180) "\0dload-by-name ")

@@ -2,6 +2,8 @@
 ;;
 ;; A context lives on after its graph was dropped.
 ;;
+;; By wasi-nn.wit: graph.init-execution-context.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:
@@ -119,9 +121,9 @@
     (global $name' i32 (i32.const 0x920))
     (data (i32.const 0x920) "x")
     (global $nothing i32 (i32.const 0x90))
+    (global $output i32 (i32.const 0xa0))
     (global $name'' i32 (i32.const 0x928))
     (data (i32.const 0x928) "y")
-    (global $output i32 (i32.const 0xa0))
     (global $part i32 (i32.const 0xb0))
     (global $says.load-by-name i32 (i32.const 0x180))
     (data (i32.const 0x180) "\0dload-by-name ")

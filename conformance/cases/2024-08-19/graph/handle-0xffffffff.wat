@@ -2,6 +2,8 @@
 ;;
 ;; A number that isn't a handle traps.
 ;;
+;; By wasi-nn.wit: graph.init-execution-context; CanonicalABI.md: lift_borrow.
+;;
 ;; Prints:
 ;;   trap
 (component

@@ -3,6 +3,9 @@
 ;; An encoding without a backend is an invalid encoding, a model that can't be read a runtime error. Hosts differ
 ;; in the code.
 ;;
+;; By wasi-nn.wit: load, graph-encoding, error-code.invalid-encoding, error-code.runtime-error, error-
+;; code.unsupported-operation, error-code.security.
+;;
 ;; Prints:
 ;;   load 1|3|4|7
 ;; or:

@@ -1,6 +1,8 @@
 ;; 2024-08-19/graph/name-path
 ;;
-;; A name that no graph has is not found. Hosts differ in the code.
+;; A name is no path. Hosts differ in the code.
+;;
+;; By wasi-nn.wit: load-by-name, error-code.not-found.
 ;;
 ;; Needs the graph relu.
 ;;

@@ -1,6 +1,8 @@
 ;; 2024-08-19/graph/name-prefix
 ;;
-;; A name that no graph has is not found.
+;; The beginning of a name is another name, which no graph has.
+;;
+;; By wasi-nn.wit: load-by-name, error-code.not-found.
 ;;
 ;; Needs the graph relu.
 ;;

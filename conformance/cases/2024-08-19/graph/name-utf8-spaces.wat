@@ -1,6 +1,8 @@
 ;; 2024-08-19/graph/name-utf8-spaces
 ;;
-;; A name may have any characters.
+;; A name is a string of Unicode characters.
+;;
+;; By wasi-nn.wit: load-by-name.
 ;;
 ;; Needs the graph relu, named my model.
 ;;
@@ -114,9 +116,9 @@
     (global $name' i32 (i32.const 0x920))
     (data (i32.const 0x920) "x")
     (global $nothing i32 (i32.const 0x90))
+    (global $output i32 (i32.const 0xa0))
     (global $name'' i32 (i32.const 0x928))
     (data (i32.const 0x928) "y")
-    (global $output i32 (i32.const 0xa0))
     (global $part i32 (i32.const 0xb0))
     (global $says.load-by-name i32 (i32.const 0x180))
     (data (i32.const 0x180) "\0dload-by-name ")

@@ -2,6 +2,8 @@
 ;;
 ;; Each load gives a graph of its own to drop.
 ;;
+;; By wasi-nn.wit: load-by-name.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:
@@ -126,9 +128,9 @@
     (global $name'' i32 (i32.const 0x928))
     (data (i32.const 0x928) "x")
     (global $nothing i32 (i32.const 0xb0))
+    (global $output i32 (i32.const 0xc0))
     (global $name''' i32 (i32.const 0x930))
     (data (i32.const 0x930) "y")
-    (global $output i32 (i32.const 0xc0))
     (global $part i32 (i32.const 0xd0))
     (global $dims' i32 (i32.const 0x938))  ;; [4]
     (data (i32.const 0x938) "\04\00\00\00")

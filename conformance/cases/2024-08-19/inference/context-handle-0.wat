@@ -1,6 +1,8 @@
 ;; 2024-08-19/inference/context-handle-0
 ;;
-;; A handle that isn't, or was dropped: to use it traps.
+;; A number that isn't a handle traps.
+;;
+;; By wasi-nn.wit: graph-execution-context.compute; CanonicalABI.md: lift_borrow.
 ;;
 ;; Needs the graph relu.
 ;;

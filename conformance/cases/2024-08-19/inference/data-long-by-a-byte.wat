@@ -2,6 +2,9 @@
 ;;
 ;; The data must have the bytes of all elements, and no more. Hosts differ in the code.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, tensor-data, error-
+;; code.invalid-argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,9 @@
 ;;
 ;; The type must be the graph's. Hosts differ in the code.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, tensor-type, error-
+;; code.invalid-argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,9 @@
 ;;
 ;; A compute that the runtime refuses is a runtime error, and the context works on. Hosts differ in the code.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, graph-execution-
+;; context.get-output, error-code.runtime-error.
+;;
 ;; Needs the graph pairs.
 ;;
 ;; Prints:
@@ -18,7 +21,7 @@
 ;; or:
 ;;   load-by-name ok
 ;;   init-execution-context ok
-;;   set-input ok|0-8
+;;   set-input ok
 ;;   compute 0-8
 ;;   set-input ok
 ;;   compute ok
@@ -142,9 +145,9 @@
     (data (i32.const 0x930) "\00\00\80?\00\00\00@\00\00@@\00\00\80@")
     (global $name'' i32 (i32.const 0x940))
     (data (i32.const 0x940) "x")
+    (global $output i32 (i32.const 0xb0))
     (global $name''' i32 (i32.const 0x948))
     (data (i32.const 0x948) "y")
-    (global $output i32 (i32.const 0xb0))
     (global $part i32 (i32.const 0xc0))
     (global $says.load-by-name i32 (i32.const 0x180))
     (data (i32.const 0x180) "\0dload-by-name ")

@@ -2,6 +2,8 @@
 ;;
 ;; A string out of bounds traps.
 ;;
+;; By wasi-nn.wit: graph-execution-context.get-output; CanonicalABI.md: load_string_from_range.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A handle of one resource isn't one of another: to use it so traps.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute; CanonicalABI.md: lift_borrow.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

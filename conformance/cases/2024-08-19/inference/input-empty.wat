@@ -2,6 +2,9 @@
 ;;
 ;; A name that no input has is an invalid argument. Hosts differ in the code.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, error-code.invalid-
+;; argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

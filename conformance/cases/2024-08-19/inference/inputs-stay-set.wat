@@ -2,6 +2,9 @@
 ;;
 ;; An input stays set while another one changes.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, graph-execution-
+;; context.get-output.
+;;
 ;; Needs the graph two.
 ;;
 ;; Prints:
@@ -111,13 +114,13 @@
     (data (i32.const 0x900) "two")
     (global $graph i32 (i32.const 0x60))
     (global $context i32 (i32.const 0x70))
-    (global $name' i32 (i32.const 0x908))
-    (data (i32.const 0x908) "a")
     (global $tensor i32 (i32.const 0x80))
-    (global $dims i32 (i32.const 0x910))  ;; [2]
-    (data (i32.const 0x910) "\02\00\00\00")
-    (global $data i32 (i32.const 0x918))
-    (data (i32.const 0x918) "\00\00\00@\00\00@@")
+    (global $dims i32 (i32.const 0x908))  ;; [2]
+    (data (i32.const 0x908) "\02\00\00\00")
+    (global $data i32 (i32.const 0x910))
+    (data (i32.const 0x910) "\00\00\00@\00\00@@")
+    (global $name' i32 (i32.const 0x918))
+    (data (i32.const 0x918) "a")
     (global $nothing i32 (i32.const 0x90))
     (global $t1 i32 (i32.const 0xa0))
     (global $dims' i32 (i32.const 0x920))  ;; [2]
@@ -126,9 +129,9 @@
     (data (i32.const 0x928) "\00\00\80?\00\00\80?")
     (global $name'' i32 (i32.const 0x930))
     (data (i32.const 0x930) "b")
+    (global $output i32 (i32.const 0xb0))
     (global $name''' i32 (i32.const 0x938))
     (data (i32.const 0x938) "product")
-    (global $output i32 (i32.const 0xb0))
     (global $part i32 (i32.const 0xc0))
     (global $t4 i32 (i32.const 0xd0))
     (global $dims'' i32 (i32.const 0x940))  ;; [2]

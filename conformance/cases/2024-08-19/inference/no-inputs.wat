@@ -2,6 +2,8 @@
 ;;
 ;; A model may have no inputs.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, graph-execution-context.get-output.
+;;
 ;; Needs the graph constant.
 ;;
 ;; Prints:
@@ -100,9 +102,9 @@
     (global $graph i32 (i32.const 0x60))
     (global $context i32 (i32.const 0x70))
     (global $nothing i32 (i32.const 0x80))
+    (global $output i32 (i32.const 0x90))
     (global $name' i32 (i32.const 0x908))
     (data (i32.const 0x908) "y")
-    (global $output i32 (i32.const 0x90))
     (global $part i32 (i32.const 0xa0))
     (global $says.load-by-name i32 (i32.const 0x180))
     (data (i32.const 0x180) "\0dload-by-name ")

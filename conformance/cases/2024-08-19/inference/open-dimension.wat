@@ -1,6 +1,9 @@
 ;; 2024-08-19/inference/open-dimension
 ;;
-;; A dimension that the model leaves open may change with each compute.
+;; An open dimension may have another size at each compute.
+;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, graph-execution-
+;; context.get-output, tensor-dimensions.
 ;;
 ;; Needs the graph rows.
 ;;
@@ -134,9 +137,9 @@
     (global $name' i32 (i32.const 0x918))
     (data (i32.const 0x918) "x")
     (global $nothing i32 (i32.const 0x90))
+    (global $output i32 (i32.const 0xa0))
     (global $name'' i32 (i32.const 0x920))
     (data (i32.const 0x920) "y")
-    (global $output i32 (i32.const 0xa0))
     (global $part i32 (i32.const 0xb0))
     (global $of5 i32 (i32.const 0xc0))
     (global $dims' i32 (i32.const 0x928))  ;; [5, 2]

@@ -2,6 +2,9 @@
 ;;
 ;; A name that no output has is an invalid argument. Hosts differ in the code.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, graph-execution-
+;; context.get-output, error-code.invalid-argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:
@@ -123,9 +126,9 @@
     (global $name' i32 (i32.const 0x920))
     (data (i32.const 0x920) "x")
     (global $nothing i32 (i32.const 0x90))
+    (global $output i32 (i32.const 0xa0))
     (global $name'' i32 (i32.const 0x928))
     (data (i32.const 0x928) "y")
-    (global $output i32 (i32.const 0xa0))
     (global $part i32 (i32.const 0xb0))
     (global $name''' i32 (i32.const 0x930))
     (data (i32.const 0x930) "9")

@@ -2,6 +2,9 @@
 ;;
 ;; A tensor that is passed is gone also if the call fails. Hosts differ in the code.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, error-code.invalid-argument; CanonicalABI.md: lift_own,
+;; lift_borrow.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

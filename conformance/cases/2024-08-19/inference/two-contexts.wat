@@ -2,6 +2,9 @@
 ;;
 ;; Contexts of one graph don't share tensors.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, graph-execution-
+;; context.get-output.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:
@@ -120,9 +123,9 @@
     (global $name' i32 (i32.const 0x920))
     (data (i32.const 0x920) "x")
     (global $nothing i32 (i32.const 0xa0))
+    (global $output i32 (i32.const 0xb0))
     (global $name'' i32 (i32.const 0x928))
     (data (i32.const 0x928) "y")
-    (global $output i32 (i32.const 0xb0))
     (global $part i32 (i32.const 0xc0))
     (global $second i32 (i32.const 0xd0))
     (global $dims' i32 (i32.const 0x930))  ;; [4]

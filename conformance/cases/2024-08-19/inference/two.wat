@@ -2,6 +2,9 @@
 ;;
 ;; Inputs and outputs are associated by their names.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, graph-execution-
+;; context.get-output.
+;;
 ;; Needs the graph two.
 ;;
 ;; Prints:
@@ -124,9 +127,9 @@
     (global $nothing i32 (i32.const 0xa0))
     (global $name'' i32 (i32.const 0x930))
     (data (i32.const 0x930) "b")
+    (global $output i32 (i32.const 0xb0))
     (global $name''' i32 (i32.const 0x938))
     (data (i32.const 0x938) "product")
-    (global $output i32 (i32.const 0xb0))
     (global $part i32 (i32.const 0xc0))
     (global $name'''' i32 (i32.const 0x940))
     (data (i32.const 0x940) "sum")

@@ -2,6 +2,9 @@
 ;;
 ;; A tensor of bf16 goes in and comes out unchanged.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, graph-execution-
+;; context.get-output, tensor-type.
+;;
 ;; Needs the graph bf16, tensors of bf16.
 ;;
 ;; Prints:
@@ -122,9 +125,9 @@
     (global $name' i32 (i32.const 0x918))
     (data (i32.const 0x918) "x")
     (global $nothing i32 (i32.const 0x90))
+    (global $output i32 (i32.const 0xa0))
     (global $name'' i32 (i32.const 0x920))
     (data (i32.const 0x920) "y")
-    (global $output i32 (i32.const 0xa0))
     (global $part i32 (i32.const 0xb0))
     (global $says.load-by-name i32 (i32.const 0x180))
     (data (i32.const 0x180) "\0dload-by-name ")

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: a tensor may have no elements, or that is an error.
 ;;
+;; By wasi-nn.wit: graph-execution-context.set-input, graph-execution-context.compute, tensor-dimensions.
+;;
 ;; Needs the graph rows.
 ;;
 ;; Prints:

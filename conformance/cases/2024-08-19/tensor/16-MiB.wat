@@ -2,6 +2,8 @@
 ;;
 ;; A tensor may have 16 MiB.
 ;;
+;; By wasi-nn.wit: tensor.constructor, tensor.data.
+;;
 ;; Prints:
 ;;   length 16777216
 ;;   last 7

@@ -2,6 +2,8 @@
 ;;
 ;; The constructor can't fail: a tensor keeps data of any length.
 ;;
+;; By wasi-nn.wit: tensor.constructor, tensor.dimensions, tensor.ty, tensor.data.
+;;
 ;; Prints:
 ;;   dimensions 01000000
 ;;   type 1

@@ -2,6 +2,8 @@
 ;;
 ;; The constructor can't fail: a tensor keeps any dimensions.
 ;;
+;; By wasi-nn.wit: tensor.constructor, tensor.dimensions, tensor.ty, tensor.data.
+;;
 ;; Prints:
 ;;   dimensions ffffffffffffffffffffffff
 ;;   type 1

@@ -2,6 +2,8 @@
 ;;
 ;; A tensor gives back its dimensions, its type u8 and its data.
 ;;
+;; By wasi-nn.wit: tensor.constructor, tensor.dimensions, tensor.ty, tensor.data.
+;;
 ;; Prints:
 ;;   dimensions 04000000
 ;;   type 4

@@ -2,6 +2,8 @@
 ;;
 ;; A dropped context takes nothing: hundreds may be made in turn.
 ;;
+;; By wasi-nn.wit: graph.init-execution-context.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A graph gives further contexts after one was dropped.
 ;;
+;; By wasi-nn.wit: graph.init-execution-context.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

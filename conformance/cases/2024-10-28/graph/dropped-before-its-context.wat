@@ -2,6 +2,8 @@
 ;;
 ;; A context lives on after its graph was dropped.
 ;;
+;; By wasi-nn.wit: graph.init-execution-context.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A model may have 16 MiB.
 ;;
+;; By wasi-nn.wit: load.
+;;
 ;; Needs models in onnx.
 ;;
 ;; Prints:

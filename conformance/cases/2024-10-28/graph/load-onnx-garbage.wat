@@ -2,6 +2,8 @@
 ;;
 ;; Builders that are no model are refused with an error. Hosts differ in the code.
 ;;
+;; By wasi-nn.wit: load, graph-builder, error-code.runtime-error.
+;;
 ;; Needs models in onnx.
 ;;
 ;; Prints:
@@ -51,7 +53,7 @@
     (export "get-stdout" (func (result (own $stream))))))
 
   (core module $memory-module
-    (memory (export "memory") 1))
+    (memory (export "memory") 2))
   (core instance $memory (instantiate $memory-module))
   (core func $error.code (canon lower (func $errors "[method]error.code")))
   (core func $load (canon lower (func $graph "load") (memory (core memory $memory "memory"))))

@@ -2,6 +2,8 @@
 ;;
 ;; A target that the host doesn't have is an unsupported operation. Hosts differ: some take another.
 ;;
+;; By wasi-nn.wit: load, execution-target, error-code.unsupported-operation.
+;;
 ;; Needs models in onnx.
 ;;
 ;; Prints:

@@ -1,6 +1,8 @@
 ;; 2024-10-28/graph/load-openvino-builders-unaligned
 ;;
-;; A list of lists that isn't aligned to 4 bytes traps.
+;; A list that isn't aligned to 4 bytes traps.
+;;
+;; By wasi-nn.wit: load; CanonicalABI.md: load_list_from_range.
 ;;
 ;; Needs models in openvino.
 ;;

@@ -2,6 +2,8 @@
 ;;
 ;; Builders that are no model are refused with an error. Hosts differ in the code.
 ;;
+;; By wasi-nn.wit: load, graph-builder, error-code.runtime-error.
+;;
 ;; Needs models in openvino.
 ;;
 ;; Prints:
@@ -51,7 +53,7 @@
     (export "get-stdout" (func (result (own $stream))))))
 
   (core module $memory-module
-    (memory (export "memory") 1))
+    (memory (export "memory") 2))
   (core instance $memory (instantiate $memory-module))
   (core func $error.code (canon lower (func $errors "[method]error.code")))
   (core func $load (canon lower (func $graph "load") (memory (core memory $memory "memory"))))
@@ -73,9 +75,8 @@
     (data (i32.const 0x48) "ok\n")
     (global $builder i32 (i32.const 0x900))
     (data (i32.const 0x900) "<?xml version=\221.0\22?>\0a<net name=\22case\22 version=\2211\22>\0a\09<layers>\0a\09\09<layer id=\220\22 name=\22x\22 type=\22Parameter\22 version=\22opset1\22>\0a\09\09\09<data shape=\224\22 element_type=\22f32\22 />\0a\09\09\09<output>\0a\09\09\09\09<port id=\220\22 precision=\22FP32\22 names=\22x\22>\0a\09\09\09\09\09<dim>4</dim>\0a\09\09\09\09</port>\0a\09\09\09</output>\0a\09\09</layer>\0a\09\09<layer id=\221\22 name=\22y\22 type=\22ReLU\22 version=\22opset1\22>\0a\09\09\09<input>\0a\09\09\09\09<port id=\220\22 precision=\22FP32\22>\0a\09\09\09\09\09<dim>4</dim>\0a\09\09\09\09</port>\0a\09\09\09</input>\0a\09\09\09<output>\0a\09\09\09\09<port id=\221\22 precision=\22FP32\22 names=\22y\22>\0a\09\09\09\09\09<dim>4</dim>\0a")
-    (global $builder' i32 (i32.const 0xaf0))
-    (global $builders i32 (i32.const 0xaf8))  ;; each builder's bytes, and their number
-    (data (i32.const 0xaf8) "\00\09\00\00\ed\01\00\00\f0\0a\00\00\00\00\00\00")
+    (global $builders i32 (i32.const 0xaf0))  ;; each builder's bytes, and their number
+    (data (i32.const 0xaf0) "\00\09\00\00\ed\01\00\00\00\00\00\00\00\00\00\00")
     (global $graph i32 (i32.const 0x60))
     (global $says.load i32 (i32.const 0x180))
     (data (i32.const 0x180) "\05load ")

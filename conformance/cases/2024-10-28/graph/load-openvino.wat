@@ -2,6 +2,8 @@
 ;;
 ;; load makes a graph from builders in an encoding that the host has.
 ;;
+;; By wasi-nn.wit: load.
+;;
 ;; Needs models in openvino.
 ;;
 ;; Prints:
@@ -57,7 +59,7 @@
 
   (core module $memory-module
     (memory (export "memory") 1)
-    (global $free (mut i32) (i32.const 3368))
+    (global $free (mut i32) (i32.const 3360))
     ;; Gives the host memory for what it returns.
     (func (export "realloc") (param $old i32) (param $size i32) (param $align i32) (param $new i32) (result i32)
       (local $at i32)
@@ -97,21 +99,20 @@
     (data (i32.const 0x48) "ok\n")
     (global $builder i32 (i32.const 0x900))
     (data (i32.const 0x900) "<?xml version=\221.0\22?>\0a<net name=\22case\22 version=\2211\22>\0a\09<layers>\0a\09\09<layer id=\220\22 name=\22x\22 type=\22Parameter\22 version=\22opset1\22>\0a\09\09\09<data shape=\224\22 element_type=\22f32\22 />\0a\09\09\09<output>\0a\09\09\09\09<port id=\220\22 precision=\22FP32\22 names=\22x\22>\0a\09\09\09\09\09<dim>4</dim>\0a\09\09\09\09</port>\0a\09\09\09</output>\0a\09\09</layer>\0a\09\09<layer id=\221\22 name=\22y\22 type=\22ReLU\22 version=\22opset1\22>\0a\09\09\09<input>\0a\09\09\09\09<port id=\220\22 precision=\22FP32\22>\0a\09\09\09\09\09<dim>4</dim>\0a\09\09\09\09</port>\0a\09\09\09</input>\0a\09\09\09<output>\0a\09\09\09\09<port id=\221\22 precision=\22FP32\22 names=\22y\22>\0a\09\09\09\09\09<dim>4</dim>\0a\09\09\09\09</port>\0a\09\09\09</output>\0a\09\09</layer>\0a\09\09<layer id=\222\22 name=\22Result_260\22 type=\22Result\22 version=\22opset1\22 output_names=\22y\22>\0a\09\09\09<input>\0a\09\09\09\09<port id=\220\22 precision=\22FP32\22>\0a\09\09\09\09\09<dim>4</dim>\0a\09\09\09\09</port>\0a\09\09\09</input>\0a\09\09</layer>\0a\09</layers>\0a\09<edges>\0a\09\09<edge from-layer=\220\22 from-port=\220\22 to-layer=\221\22 to-port=\220\22 />\0a\09\09<edge from-layer=\221\22 from-port=\221\22 to-layer=\222\22 to-port=\220\22 />\0a\09</edges>\0a\09<rt_info>\0a\09\09<info name=\22OpenVINO Runtime\22 value=\222026.4.1-22982-e213a147257-releases/2026/4\22 />\0a\09</rt_info>\0a</net>\0a")
-    (global $builder' i32 (i32.const 0xce0))
-    (global $builders i32 (i32.const 0xce8))  ;; each builder's bytes, and their number
-    (data (i32.const 0xce8) "\00\09\00\00\db\03\00\00\e0\0c\00\00\00\00\00\00")
+    (global $builders i32 (i32.const 0xce0))  ;; each builder's bytes, and their number
+    (data (i32.const 0xce0) "\00\09\00\00\db\03\00\00\00\00\00\00\00\00\00\00")
     (global $graph i32 (i32.const 0x60))
     (global $context i32 (i32.const 0x70))
     (global $tensor i32 (i32.const 0x80))
-    (global $dims i32 (i32.const 0xcf8))  ;; [4]
-    (data (i32.const 0xcf8) "\04\00\00\00")
-    (global $data i32 (i32.const 0xd00))
-    (data (i32.const 0xd00) "\00\00\80?\00\00\00\c0\00\00@@\00\00\80\c0")
+    (global $dims i32 (i32.const 0xcf0))  ;; [4]
+    (data (i32.const 0xcf0) "\04\00\00\00")
+    (global $data i32 (i32.const 0xcf8))
+    (data (i32.const 0xcf8) "\00\00\80?\00\00\00\c0\00\00@@\00\00\80\c0")
     (global $outputs i32 (i32.const 0x90))
-    (global $name i32 (i32.const 0xd10))
-    (data (i32.const 0xd10) "x")
-    (global $inputs i32 (i32.const 0xd18))  ;; each input's name, its length, and its tensor
-    (data (i32.const 0xd18) "\10\0d\00\00\01\00\00\00\00\00\00\00")
+    (global $name i32 (i32.const 0xd08))
+    (data (i32.const 0xd08) "x")
+    (global $inputs i32 (i32.const 0xd10))  ;; each input's name, its length, and its tensor
+    (data (i32.const 0xd10) "\08\0d\00\00\01\00\00\00\00\00\00\00")
     (global $output i32 (i32.const 0xa0))
     (global $part i32 (i32.const 0xb0))
     (global $says.load i32 (i32.const 0x180))

@@ -1,6 +1,8 @@
 ;; 2024-10-28/graph/load-tensorflowlite-builder-too-many
 ;;
-;; Builders that are no model are refused with an error. Hosts differ in the code.
+;; A number of builders that the encoding doesn't have is an error. Hosts differ in the code.
+;;
+;; By wasi-nn.wit: load, graph-builder, error-code.invalid-argument.
 ;;
 ;; Needs models in tensorflowlite.
 ;;
@@ -51,7 +53,7 @@
     (export "get-stdout" (func (result (own $stream))))))
 
   (core module $memory-module
-    (memory (export "memory") 1))
+    (memory (export "memory") 2))
   (core instance $memory (instantiate $memory-module))
   (core func $error.code (canon lower (func $errors "[method]error.code")))
   (core func $load (canon lower (func $graph "load") (memory (core memory $memory "memory"))))

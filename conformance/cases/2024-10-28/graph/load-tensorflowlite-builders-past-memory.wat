@@ -2,6 +2,8 @@
 ;;
 ;; A list out of bounds traps.
 ;;
+;; By wasi-nn.wit: load; CanonicalABI.md: load_list_from_range.
+;;
 ;; Needs models in tensorflowlite.
 ;;
 ;; Prints:

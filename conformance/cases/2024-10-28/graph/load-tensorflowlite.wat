@@ -2,6 +2,8 @@
 ;;
 ;; load makes a graph from builders in an encoding that the host has.
 ;;
+;; By wasi-nn.wit: load.
+;;
 ;; Needs models in tensorflowlite.
 ;;
 ;; Prints:

@@ -1,6 +1,8 @@
 ;; 2024-10-28/graph/name-decomposed
 ;;
-;; A name that no graph has is not found.
+;; Names are compared as they are: ö in two characters is not ö in one.
+;;
+;; By wasi-nn.wit: load-by-name, error-code.not-found.
 ;;
 ;; Needs the graph relu, named größe.
 ;;
@@ -49,7 +51,7 @@
     (export "get-stdout" (func (result (own $stream))))))
 
   (core module $memory-module
-    (memory (export "memory") 2))
+    (memory (export "memory") 1))
   (core instance $memory (instantiate $memory-module))
   (core func $error.code (canon lower (func $errors "[method]error.code")))
   (core func $load-by-name (canon lower (func $graph "load-by-name") (memory (core memory $memory "memory"))))

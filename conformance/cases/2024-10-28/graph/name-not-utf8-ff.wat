@@ -2,6 +2,8 @@
 ;;
 ;; A string that isn't UTF-8 traps.
 ;;
+;; By wasi-nn.wit: load-by-name; CanonicalABI.md: load_string_from_range.
+;;
 ;; Prints:
 ;;   trap
 (component
@@ -63,13 +65,13 @@
     (global $ok i32 (i32.const 0x48))
     (data (i32.const 0x48) "ok\n")
     (global $name i32 (i32.const 0x900))
-    (data (i32.const 0x900) "\ff")
+    (data (i32.const 0x900) "\ff\ff")
     (global $graph i32 (i32.const 0x60))
     (global $says.went-on i32 (i32.const 0x180))
     (data (i32.const 0x180) "\08went on ")
 
     (func (export "run") (result i32)
-      (call $load-by-name (global.get $name) (i32.const 1) (global.get $graph))
+      (call $load-by-name (global.get $name) (i32.const 2) (global.get $graph))
       (call $say (global.get $says.went-on) (i32.const 1))
       (i32.const 0))
 

@@ -1,6 +1,8 @@
 ;; 2024-10-28/graph/name-other-case
 ;;
-;; A name that no graph has is not found.
+;; Letters in another case make another name, which no graph has.
+;;
+;; By wasi-nn.wit: load-by-name, error-code.not-found.
 ;;
 ;; Needs the graph relu.
 ;;

@@ -2,6 +2,8 @@
 ;;
 ;; A result's place that isn't aligned to 4 bytes, or is out of bounds, traps.
 ;;
+;; By wasi-nn.wit: load-by-name; CanonicalABI.md: lower_flat_values.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

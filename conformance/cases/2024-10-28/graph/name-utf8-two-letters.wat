@@ -1,6 +1,8 @@
 ;; 2024-10-28/graph/name-utf8-two-letters
 ;;
-;; A name may have any characters.
+;; A name is a string of Unicode characters.
+;;
+;; By wasi-nn.wit: load-by-name.
 ;;
 ;; Needs the graph relu, named größe.
 ;;

@@ -1,6 +1,8 @@
 ;; 2024-10-28/graph/name-with-nul
 ;;
-;; A name that no graph has is not found. Hosts differ in the code.
+;; A name has its given length, and is not ended by a NUL. Hosts differ in the code.
+;;
+;; By wasi-nn.wit: load-by-name, error-code.not-found.
 ;;
 ;; Needs the graph relu.
 ;;

@@ -2,6 +2,8 @@
 ;;
 ;; A string out of bounds traps.
 ;;
+;; By wasi-nn.wit: load-by-name; CanonicalABI.md: load_string_from_range.
+;;
 ;; Prints:
 ;;   trap
 (component

@@ -2,6 +2,8 @@
 ;;
 ;; Each load gives a graph of its own to drop.
 ;;
+;; By wasi-nn.wit: load-by-name.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

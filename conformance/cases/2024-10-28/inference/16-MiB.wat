@@ -2,6 +2,8 @@
 ;;
 ;; A tensor may have 16 MiB on its way in and out.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute.
+;;
 ;; Needs the graph any.
 ;;
 ;; Prints:

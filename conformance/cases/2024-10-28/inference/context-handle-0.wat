@@ -1,6 +1,8 @@
 ;; 2024-10-28/inference/context-handle-0
 ;;
-;; A handle that isn't, or was dropped: to use it traps.
+;; A number that isn't a handle traps.
+;;
+;; By wasi-nn.wit: graph-execution-context.compute; CanonicalABI.md: lift_borrow.
 ;;
 ;; Needs the graph relu.
 ;;
@@ -104,7 +106,7 @@
     (data (i32.const 0x920) "x")
     (global $inputs i32 (i32.const 0x928))  ;; each input's name, its length, and its tensor
     (data (i32.const 0x928) " \09\00\00\01\00\00\00\00\00\00\00")
-    (global $outputs i32 (i32.const 0x90))
+    (global $nothing i32 (i32.const 0x90))
     (global $says.load-by-name i32 (i32.const 0x180))
     (data (i32.const 0x180) "\0dload-by-name ")
     (global $says.init-execution-context i32 (i32.const 0x18e))
@@ -119,7 +121,7 @@
       (call $tell (global.get $says.init-execution-context) (global.get $context))
       (i32.store offset=4 (global.get $tensor) (call $tensor (global.get $dims) (i32.const 1) (i32.const 1) (global.get $data) (i32.const 0x10)))
       (i32.store offset=8 (global.get $inputs) (i32.load offset=4 (global.get $tensor)))
-      (call $compute (i32.const 0) (global.get $inputs) (i32.const 1) (global.get $outputs))
+      (call $compute (i32.const 0) (global.get $inputs) (i32.const 1) (global.get $nothing))
       (call $say (global.get $says.went-on) (i32.const 1))
       (i32.const 0))
 

@@ -2,6 +2,8 @@
 ;;
 ;; The data must have the bytes of all elements, and no more. Hosts differ in the code.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, tensor-data, error-code.invalid-argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

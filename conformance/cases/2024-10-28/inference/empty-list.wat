@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: without an input that the model needs, compute fails, or computes with anything.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, error-code.invalid-argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A compute that the runtime refuses is a runtime error, and the context works on. Hosts differ in the code.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, error-code.runtime-error.
+;;
 ;; Needs the graph pairs.
 ;;
 ;; Prints:

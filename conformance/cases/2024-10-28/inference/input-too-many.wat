@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: a further input that the model hasn't is an error, or ignored.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, error-code.invalid-argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A list may end where the memory ends.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute; CanonicalABI.md: load_list_from_range.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

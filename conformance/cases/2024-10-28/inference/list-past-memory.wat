@@ -2,6 +2,8 @@
 ;;
 ;; A list out of bounds traps.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute; CanonicalABI.md: load_list_from_range.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A list that isn't aligned to 4 bytes traps.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute; CanonicalABI.md: load_list_from_range.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

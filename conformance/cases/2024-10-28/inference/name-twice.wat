@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: a name that is given twice is an error, or one of both counts.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, error-code.invalid-argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; The name 0 is that of the input called 0, not of the first one.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute.
+;;
 ;; Needs the graph numerals.
 ;;
 ;; Prints:

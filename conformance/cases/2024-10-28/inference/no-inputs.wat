@@ -2,6 +2,8 @@
 ;;
 ;; A model may have no inputs, and the list none.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute.
+;;
 ;; Needs the graph constant.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: compute takes its inputs from its list only, or keeps those of the last compute.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, error-code.invalid-argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

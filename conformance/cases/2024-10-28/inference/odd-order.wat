@@ -2,6 +2,8 @@
 ;;
 ;; Inputs are told apart by their names, in whatever order they come.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute.
+;;
 ;; Needs the graph zam.
 ;;
 ;; Prints:

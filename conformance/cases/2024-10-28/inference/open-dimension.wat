@@ -1,6 +1,8 @@
 ;; 2024-10-28/inference/open-dimension
 ;;
-;; A dimension that the model leaves open may change with each compute.
+;; An open dimension may have another size at each compute.
+;;
+;; By wasi-nn.wit: graph-execution-context.compute, tensor-dimensions.
 ;;
 ;; Needs the graph rows.
 ;;

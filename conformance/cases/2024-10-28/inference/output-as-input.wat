@@ -2,6 +2,8 @@
 ;;
 ;; An output may be passed as an input.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; An output lives on after its context was dropped.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; compute gives every output, with its name, in the model's order.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute.
+;;
 ;; Needs the graph wide.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A tensor may have eight dimensions.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute.
+;;
 ;; Needs the graph rank8.
 ;;
 ;; Prints:

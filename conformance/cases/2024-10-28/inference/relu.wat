@@ -2,6 +2,8 @@
 ;;
 ;; An output is a tensor with dimensions, a type and data.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

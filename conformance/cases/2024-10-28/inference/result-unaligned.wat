@@ -1,6 +1,8 @@
 ;; 2024-10-28/inference/result-unaligned
 ;;
-;; A result's place that isn't aligned to 4 bytes traps.
+;; A result's place that isn't aligned to 4 bytes, or is out of bounds, traps.
+;;
+;; By wasi-nn.wit: graph-execution-context.compute; CanonicalABI.md: lower_flat_values.
 ;;
 ;; Needs the graph relu.
 ;;

@@ -2,6 +2,8 @@
 ;;
 ;; The elements are in row-major order.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, tensor-data.
+;;
 ;; Needs the graph transpose.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A single value has the dimensions [1].
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, tensor.dimensions, tensor-dimensions.
+;;
 ;; Needs the graph scalar.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A tensor is passed as a whole: the same handle twice traps.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute; CanonicalABI.md: lift_own.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

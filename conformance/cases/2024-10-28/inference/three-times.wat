@@ -2,6 +2,8 @@
 ;;
 ;; A context computes as often as it is asked to.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Contexts of one graph don't share tensors.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Inputs and outputs are associated by their names.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute.
+;;
 ;; Needs the graph two.
 ;;
 ;; Prints:

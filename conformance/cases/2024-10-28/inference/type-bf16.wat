@@ -2,6 +2,8 @@
 ;;
 ;; A tensor of bf16 goes in and comes out unchanged.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, tensor-type.
+;;
 ;; Needs the graph bf16, tensors of bf16.
 ;;
 ;; Prints:

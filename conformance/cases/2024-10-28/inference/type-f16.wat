@@ -2,6 +2,8 @@
 ;;
 ;; A tensor of f16 goes in and comes out unchanged.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, tensor-type.
+;;
 ;; Needs the graph f16, tensors of f16.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A tensor of f32 goes in and comes out unchanged.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, tensor-type.
+;;
 ;; Needs the graph f32, tensors of f32.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A tensor of f64 goes in and comes out unchanged.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, tensor-type.
+;;
 ;; Needs the graph f64, tensors of f64.
 ;;
 ;; Prints:

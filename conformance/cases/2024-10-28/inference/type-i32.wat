@@ -2,6 +2,8 @@
 ;;
 ;; A tensor of i32 goes in and comes out unchanged.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, tensor-type.
+;;
 ;; Needs the graph i32, tensors of i32.
 ;;
 ;; Prints:

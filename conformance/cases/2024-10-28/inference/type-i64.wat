@@ -2,6 +2,8 @@
 ;;
 ;; A tensor of i64 goes in and comes out unchanged.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, tensor-type.
+;;
 ;; Needs the graph i64, tensors of i64.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A tensor of u8 goes in and comes out unchanged.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute, tensor-type.
+;;
 ;; Needs the graph u8, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; The names of a model's tensors may have any characters.
 ;;
+;; By wasi-nn.wit: graph-execution-context.compute.
+;;
 ;; Needs the graph unicode.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A guest may have a thousand tensors.
 ;;
+;; By wasi-nn.wit: tensor.constructor, tensor.dimensions, tensor.ty, tensor.data.
+;;
 ;; Prints:
 ;;   dimensions 04000000
 ;;   type 1

@@ -2,6 +2,9 @@
 ;;
 ;; A list may end where the memory ends.
 ;;
+;; By wasi-nn.wit: tensor.constructor, tensor.dimensions, tensor.ty, tensor.data; CanonicalABI.md:
+;; load_list_from_range.
+;;
 ;; Prints:
 ;;   dimensions 04000000
 ;;   type 1

@@ -2,6 +2,8 @@
 ;;
 ;; A list out of bounds traps.
 ;;
+;; By wasi-nn.wit: tensor.constructor; CanonicalABI.md: load_list_from_range.
+;;
 ;; Prints:
 ;;   trap
 (component

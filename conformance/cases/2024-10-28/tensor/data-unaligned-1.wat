@@ -1,6 +1,9 @@
 ;; 2024-10-28/tensor/data-unaligned-1
 ;;
-;; The data is a list of u8, which needs no alignment.
+;; The data is a list of u8, and needs no alignment.
+;;
+;; By wasi-nn.wit: tensor.constructor, tensor.dimensions, tensor.ty, tensor.data, tensor-data; CanonicalABI.md:
+;; load_list_from_range.
 ;;
 ;; Prints:
 ;;   dimensions 04000000

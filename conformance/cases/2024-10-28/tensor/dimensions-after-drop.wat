@@ -2,6 +2,8 @@
 ;;
 ;; A handle that was dropped is gone: to use it traps.
 ;;
+;; By wasi-nn.wit: tensor.constructor, tensor.dimensions; CanonicalABI.md: lift_borrow.
+;;
 ;; Prints:
 ;;   trap
 (component

@@ -2,6 +2,8 @@
 ;;
 ;; A result's place that isn't aligned to 4 bytes, or is out of bounds, traps.
 ;;
+;; By wasi-nn.wit: tensor.constructor, tensor.dimensions; CanonicalABI.md: lower_flat_values.
+;;
 ;; Prints:
 ;;   trap
 (component

@@ -1,6 +1,8 @@
 ;; 2024-10-28/tensor/dims-unaligned
 ;;
-;; A list of u32 that isn't aligned to 4 bytes traps.
+;; A list that isn't aligned to 4 bytes traps.
+;;
+;; By wasi-nn.wit: tensor.constructor; CanonicalABI.md: load_list_from_range.
 ;;
 ;; Prints:
 ;;   trap

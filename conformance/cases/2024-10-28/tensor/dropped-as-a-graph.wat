@@ -1,6 +1,8 @@
 ;; 2024-10-28/tensor/dropped-as-a-graph
 ;;
-;; A handle of one resource isn't one of another: to use it so traps.
+;; A handle of one resource isn't one of another: to drop it so traps.
+;;
+;; By wasi-nn.wit: tensor.constructor; CanonicalABI.md: canon_resource_drop.
 ;;
 ;; Prints:
 ;;   trap
@@ -65,13 +67,15 @@
     (global $ok i32 (i32.const 0x48))
     (data (i32.const 0x48) "ok\n")
     (global $tensor i32 (i32.const 0x60))
-    (global $dims i32 (i32.const 0x980))
-    (data (i32.const 0x980) "\04\00\00\00")
+    (global $dims i32 (i32.const 0x900))  ;; [4]
+    (data (i32.const 0x900) "\04\00\00\00")
+    (global $data i32 (i32.const 0x908))
+    (data (i32.const 0x908) "\00\00\80?\00\00\00\c0\00\00@@\00\00\80\c0")
     (global $says.went-on i32 (i32.const 0x180))
     (data (i32.const 0x180) "\08went on ")
 
     (func (export "run") (result i32)
-      (i32.store offset=4 (global.get $tensor) (call $tensor (i32.const 0x980) (i32.const 1) (i32.const 1) (i32.const 0xa00) (i32.const 0x10)))
+      (i32.store offset=4 (global.get $tensor) (call $tensor (global.get $dims) (i32.const 1) (i32.const 1) (global.get $data) (i32.const 0x10)))
       (call $drop-graph (i32.load offset=4 (global.get $tensor)))
       (call $say (global.get $says.went-on) (i32.const 1))
       (i32.const 0))

@@ -1,6 +1,8 @@
 ;; 2024-10-28/tensor/dropped-twice
 ;;
-;; A handle that was dropped is gone: to use it traps.
+;; A handle that was dropped is gone: to drop it again traps.
+;;
+;; By wasi-nn.wit: tensor.constructor; CanonicalABI.md: canon_resource_drop.
 ;;
 ;; Prints:
 ;;   trap

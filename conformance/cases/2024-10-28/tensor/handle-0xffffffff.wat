@@ -2,6 +2,8 @@
 ;;
 ;; A number that isn't a handle traps.
 ;;
+;; By wasi-nn.wit: tensor.ty; CanonicalABI.md: lift_borrow.
+;;
 ;; Prints:
 ;;   trap
 (component

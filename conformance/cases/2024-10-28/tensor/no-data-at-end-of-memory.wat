@@ -2,6 +2,9 @@
 ;;
 ;; An empty list may lie where the memory ends.
 ;;
+;; By wasi-nn.wit: tensor.constructor, tensor.dimensions, tensor.ty, tensor.data; CanonicalABI.md:
+;; load_list_from_range.
+;;
 ;; Prints:
 ;;   dimensions 00000000
 ;;   type 1

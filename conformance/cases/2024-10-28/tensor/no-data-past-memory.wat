@@ -2,6 +2,8 @@
 ;;
 ;; An empty list out of bounds traps, too.
 ;;
+;; By wasi-nn.wit: tensor.constructor; CanonicalABI.md: load_list_from_range.
+;;
 ;; Prints:
 ;;   trap
 (component

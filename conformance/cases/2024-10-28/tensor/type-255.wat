@@ -2,6 +2,8 @@
 ;;
 ;; A number that is no case of an enum traps.
 ;;
+;; By wasi-nn.wit: tensor.constructor; CanonicalABI.md: lift_flat_variant.
+;;
 ;; Prints:
 ;;   trap
 (component

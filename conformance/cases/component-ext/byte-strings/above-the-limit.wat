@@ -2,6 +2,8 @@
 ;;
 ;; A tensor has 1,048,576 strings at most.
 ;;
+;; By wasi-nn-ext.wit: new; wasi-nn.wit: error-code.too-large.
+;;
 ;; Prints:
 ;;   new ok
 ;;   new 5

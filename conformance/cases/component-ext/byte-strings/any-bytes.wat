@@ -2,6 +2,8 @@
 ;;
 ;; Strings have any bytes.
 ;;
+;; By wasi-nn-ext.wit: new, strings.
+;;
 ;; Prints:
 ;;   new ok
 ;;   strings ok

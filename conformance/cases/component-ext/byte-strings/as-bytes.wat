@@ -2,6 +2,8 @@
 ;;
 ;; The type of such a tensor is u8; its data are the ends of the strings, and all bytes.
 ;;
+;; By wasi-nn-ext.wit: new, strings.
+;;
 ;; Prints:
 ;;   new ok
 ;;   dimensions 0200000001000000

@@ -1,6 +1,8 @@
 ;; component-ext/byte-strings/dropped
 ;;
-;; The handle of a tensor that was dropped traps.
+;; A handle that was dropped is gone: to use it traps.
+;;
+;; By wasi-nn-ext.wit: new, strings; CanonicalABI.md: lift_borrow.
 ;;
 ;; Prints:
 ;;   new ok

@@ -2,6 +2,8 @@
 ;;
 ;; Strings may be empty.
 ;;
+;; By wasi-nn-ext.wit: new, strings.
+;;
 ;; Needs the graph strings.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; An input of numbers takes no strings.
 ;;
+;; By wasi-nn-ext.wit: new; wasi-nn.wit: error-code.invalid-argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

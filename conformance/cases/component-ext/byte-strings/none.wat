@@ -2,6 +2,8 @@
 ;;
 ;; A dimension may be 0.
 ;;
+;; By wasi-nn-ext.wit: new, strings.
+;;
 ;; Needs the graph strings.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A tensor of numbers has no strings.
 ;;
+;; By wasi-nn-ext.wit: strings; wasi-nn.wit: error-code.invalid-argument.
+;;
 ;; Prints:
 ;;   strings 0
 (component

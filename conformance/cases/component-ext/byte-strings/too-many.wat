@@ -2,6 +2,8 @@
 ;;
 ;; There are as many strings as the dimensions say.
 ;;
+;; By wasi-nn-ext.wit: new; wasi-nn.wit: error-code.invalid-argument.
+;;
 ;; Prints:
 ;;   new 0
 (component

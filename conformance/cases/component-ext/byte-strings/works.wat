@@ -2,6 +2,8 @@
 ;;
 ;; A compute takes and gives tensors of strings.
 ;;
+;; By wasi-nn-ext.wit: new, strings.
+;;
 ;; Needs the graph strings.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A list may be empty.
 ;;
+;; By wasi-nn-ext.wit: describe.
+;;
 ;; Needs the graph constant.
 ;;
 ;; Prints:

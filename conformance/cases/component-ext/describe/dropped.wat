@@ -1,6 +1,8 @@
 ;; component-ext/describe/dropped
 ;;
-;; The handle of a graph that was dropped traps.
+;; A handle that was dropped is gone: to use it traps.
+;;
+;; By wasi-nn-ext.wit: describe; CanonicalABI.md: lift_borrow.
 ;;
 ;; Needs the graph sums.
 ;;

@@ -2,6 +2,8 @@
 ;;
 ;; Element types are those of wasi:nn.
 ;;
+;; By wasi-nn-ext.wit: describe.
+;;
 ;; Needs the graph i64.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A description has the names, types and dimensions of inputs and outputs.
 ;;
+;; By wasi-nn-ext.wit: describe.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A dimension has a size, or a name, or neither.
 ;;
+;; By wasi-nn-ext.wit: describe.
+;;
 ;; Needs the graph rows.
 ;;
 ;; Prints:

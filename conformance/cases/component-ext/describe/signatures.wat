@@ -2,6 +2,8 @@
 ;;
 ;; A description has the names of all signatures, and of the one that runs.
 ;;
+;; By wasi-nn-ext.wit: describe.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

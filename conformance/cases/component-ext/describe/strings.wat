@@ -2,6 +2,8 @@
 ;;
 ;; Byte strings have an element type of their own.
 ;;
+;; By wasi-nn-ext.wit: describe.
+;;
 ;; Needs the graph strings.
 ;;
 ;; Prints:

@@ -1,6 +1,8 @@
 ;; component-ext/describe/unicode
 ;;
-;; The names are those that compute takes and gives.
+;; A name is a text in UTF-8, with any characters.
+;;
+;; By wasi-nn-ext.wit: describe.
 ;;
 ;; Needs the graph unicode.
 ;;

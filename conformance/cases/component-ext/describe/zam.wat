@@ -2,6 +2,8 @@
 ;;
 ;; The order is that of the model, not that of the names.
 ;;
+;; By wasi-nn-ext.wit: describe.
+;;
 ;; Needs the graph zam.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A context has one sequence at a time: another one ends it.
 ;;
+;; By wasi-nn-ext.wit: begin, sequence.next; wasi-nn.wit: error-code.invalid-argument.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A compute ends the sequence of its context.
 ;;
+;; By wasi-nn-ext.wit: begin, sequence.next; wasi-nn.wit: error-code.invalid-argument.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A sequence lives on after its context was dropped.
 ;;
+;; By wasi-nn-ext.wit: begin, sequence.next.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Dropping a sequence ends it, and the context begins another one.
 ;;
+;; By wasi-nn-ext.wit: begin, sequence.next.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

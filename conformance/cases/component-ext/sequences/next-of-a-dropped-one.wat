@@ -1,6 +1,8 @@
 ;; component-ext/sequences/next-of-a-dropped-one
 ;;
-;; The handle of a sequence that was dropped traps.
+;; A handle that was dropped is gone: to use it traps.
+;;
+;; By wasi-nn-ext.wit: begin, sequence.next; CanonicalABI.md: lift_borrow.
 ;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;

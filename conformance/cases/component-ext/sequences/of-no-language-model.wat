@@ -2,6 +2,8 @@
 ;;
 ;; Graphs that give their outputs at once have no sequences.
 ;;
+;; By wasi-nn-ext.wit: begin; wasi-nn.wit: error-code.unsupported-operation.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A sequence gives its outputs piece by piece, and none after the last one.
 ;;
+;; By wasi-nn-ext.wit: begin, sequence.next.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

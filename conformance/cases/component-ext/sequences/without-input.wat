@@ -2,6 +2,8 @@
 ;;
 ;; A sequence begins on inputs. Hosts differ in the code.
 ;;
+;; By wasi-nn-ext.wit: begin; wasi-nn.wit: error-code.invalid-argument.
+;;
 ;; Needs the graph alphabet.
 ;;
 ;; Prints:

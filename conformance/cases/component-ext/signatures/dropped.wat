@@ -1,6 +1,8 @@
 ;; component-ext/signatures/dropped
 ;;
-;; The handle of a graph that was dropped traps.
+;; A handle that was dropped is gone: to use it traps.
+;;
+;; By wasi-nn-ext.wit: use-signature; CanonicalABI.md: lift_borrow.
 ;;
 ;; Needs the graph sums.
 ;;

@@ -2,6 +2,8 @@
 ;;
 ;; A signature's graph lives on after the graph that gave it was dropped.
 ;;
+;; By wasi-nn-ext.wit: use-signature.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

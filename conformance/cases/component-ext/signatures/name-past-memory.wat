@@ -2,6 +2,8 @@
 ;;
 ;; A string out of bounds traps.
 ;;
+;; By wasi-nn-ext.wit: use-signature; CanonicalABI.md: load_string_from_range.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Contexts on the graphs of a model's signatures share one set of variables.
 ;;
+;; By wasi-nn-ext.wit: use-signature.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

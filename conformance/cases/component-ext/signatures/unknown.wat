@@ -2,6 +2,8 @@
 ;;
 ;; A name that no signature has is not found.
 ;;
+;; By wasi-nn-ext.wit: use-signature; wasi-nn.wit: error-code.not-found.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A state must have all its bytes.
 ;;
+;; By wasi-nn-ext.wit: state-set; wasi-nn.wit: error-code.invalid-argument.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A state is a safetensors file, also an empty one.
 ;;
+;; By wasi-nn-ext.wit: state-set; wasi-nn.wit: error-code.invalid-argument.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

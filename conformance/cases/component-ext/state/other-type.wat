@@ -2,6 +2,8 @@
 ;;
 ;; The type of a variable must be the graph's.
 ;;
+;; By wasi-nn-ext.wit: state-set; wasi-nn.wit: error-code.invalid-argument.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

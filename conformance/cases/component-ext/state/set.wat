@@ -2,6 +2,8 @@
 ;;
 ;; A state is a safetensors file of all variables, by their names.
 ;;
+;; By wasi-nn-ext.wit: state-set.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

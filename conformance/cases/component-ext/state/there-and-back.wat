@@ -2,6 +2,8 @@
 ;;
 ;; A state that was given can be set again.
 ;;
+;; By wasi-nn-ext.wit: state-get, state-set.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A state with a variable that the graph lacks is an invalid argument, and changes nothing.
 ;;
+;; By wasi-nn-ext.wit: state-set; wasi-nn.wit: error-code.invalid-argument.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A graph without variables has no state.
 ;;
+;; By wasi-nn-ext.wit: state-get, state-set; wasi-nn.wit: error-code.unsupported-operation.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A tensor has 1,048,576 strings at most. The input stays as it was.
 ;;
+;; By extensions.md: set_byte_strings, get_byte_strings; wasi-nn.witx: $nn_errno.$too_large.
+;;
 ;; Needs the graph strings.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; The ends of strings must rise. The input stays as it was.
 ;;
+;; By extensions.md: set_byte_strings, get_byte_strings; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph strings.
 ;;
 ;; Prints:

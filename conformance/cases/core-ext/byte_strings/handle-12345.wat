@@ -2,6 +2,8 @@
 ;;
 ;; A number that isn't a context's handle is an invalid argument.
 ;;
+;; By extensions.md: set_byte_strings, get_byte_strings; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Prints:
 ;;   set_byte_strings 1
 ;;   get_byte_strings 1

@@ -2,6 +2,8 @@
 ;;
 ;; An index that the graph doesn't have is an invalid argument.
 ;;
+;; By extensions.md: set_byte_strings, get_byte_strings; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph strings.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Each string of the dimensions must have an end. The input stays as it was.
 ;;
+;; By extensions.md: set_byte_strings, get_byte_strings; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph strings.
 ;;
 ;; Prints:

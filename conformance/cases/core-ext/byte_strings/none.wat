@@ -2,6 +2,8 @@
 ;;
 ;; A dimension may be 0.
 ;;
+;; By extensions.md: set_byte_strings, get_byte_strings.
+;;
 ;; Needs the graph strings.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A tensor of numbers takes and gives no strings.
 ;;
+;; By extensions.md: set_byte_strings, get_byte_strings; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

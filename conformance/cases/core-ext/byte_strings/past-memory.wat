@@ -2,6 +2,8 @@
 ;;
 ;; A pointer out of bounds traps, as in the core ABI.
 ;;
+;; By extensions.md: set_byte_strings.
+;;
 ;; Needs the graph strings.
 ;;
 ;; Prints:

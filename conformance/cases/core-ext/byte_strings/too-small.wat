@@ -2,6 +2,8 @@
 ;;
 ;; Strings that don't fit are too large; the buffer stays, and the size is told.
 ;;
+;; By extensions.md: set_byte_strings, get_byte_strings; wasi-nn.witx: $nn_errno.$too_large.
+;;
 ;; Needs the graph strings.
 ;;
 ;; Prints:

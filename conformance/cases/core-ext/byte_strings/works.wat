@@ -2,6 +2,8 @@
 ;;
 ;; A tensor of strings crosses as the ends of the strings, and their bytes.
 ;;
+;; By extensions.md: set_byte_strings, get_byte_strings.
+;;
 ;; Needs the graph strings.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Strings may have zeros.
 ;;
+;; By extensions.md: set_byte_strings, get_byte_strings.
+;;
 ;; Needs the graph strings.
 ;;
 ;; Prints:

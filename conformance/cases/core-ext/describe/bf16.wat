@@ -2,6 +2,8 @@
 ;;
 ;; Types that the core ABI lacks come by name.
 ;;
+;; By extensions.md: describe.
+;;
 ;; Needs the graph bf16.
 ;;
 ;; Prints:

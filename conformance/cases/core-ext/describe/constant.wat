@@ -2,6 +2,8 @@
 ;;
 ;; A list may be empty.
 ;;
+;; By extensions.md: describe.
+;;
 ;; Needs the graph constant.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A pointer out of bounds traps, as in the core ABI.
 ;;
+;; By extensions.md: describe.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A dimension has a size, or a name, or neither.
 ;;
+;; By extensions.md: describe.
+;;
 ;; Needs the graph rows.
 ;;
 ;; Prints:

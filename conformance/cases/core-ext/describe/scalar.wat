@@ -2,6 +2,8 @@
 ;;
 ;; A scalar has a known number of dimensions, which is 0.
 ;;
+;; By extensions.md: describe.
+;;
 ;; Needs the graph scalar.
 ;;
 ;; Prints:

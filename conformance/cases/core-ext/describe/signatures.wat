@@ -2,6 +2,8 @@
 ;;
 ;; A description has the names of all signatures, and of the one that runs.
 ;;
+;; By extensions.md: describe.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

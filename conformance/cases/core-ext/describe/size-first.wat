@@ -2,6 +2,8 @@
 ;;
 ;; A buffer that is too small is too large an answer, and stays unchanged; a buffer of size 0 asks for the size.
 ;;
+;; By extensions.md: describe; wasi-nn.witx: $nn_errno.$too_large.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

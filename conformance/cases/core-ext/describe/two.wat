@@ -1,6 +1,8 @@
 ;; core-ext/describe/two
 ;;
-;; The order is that of the core ABI's indexes.
+;; The order is that of the model.
+;;
+;; By extensions.md: describe.
 ;;
 ;; Needs the graph two.
 ;;

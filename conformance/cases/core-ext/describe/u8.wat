@@ -2,6 +2,8 @@
 ;;
 ;; Element types have the numbers of the core ABI.
 ;;
+;; By extensions.md: describe.
+;;
 ;; Needs the graph u8.
 ;;
 ;; Prints:

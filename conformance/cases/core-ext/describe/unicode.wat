@@ -1,6 +1,8 @@
 ;; core-ext/describe/unicode
 ;;
-;; A text is an address and a number of bytes of UTF-8.
+;; A name is a text in UTF-8, with any characters.
+;;
+;; By extensions.md: describe.
 ;;
 ;; Needs the graph unicode.
 ;;

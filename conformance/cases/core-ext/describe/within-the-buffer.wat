@@ -2,6 +2,8 @@
 ;;
 ;; Addresses are those of the guest's memory, within the buffer.
 ;;
+;; By extensions.md: describe.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -1,6 +1,8 @@
 ;; core-ext/describe/zam
 ;;
-;; The order is that of the core ABI's indexes, not that of the names.
+;; The order is that of the model, not that of the names.
+;;
+;; By extensions.md: describe.
 ;;
 ;; Needs the graph zam.
 ;;

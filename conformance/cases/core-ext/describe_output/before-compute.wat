@@ -2,6 +2,8 @@
 ;;
 ;; Before a compute there is no output. Hosts differ in the errno.
 ;;
+;; By extensions.md: describe_output; wasi-nn.witx: $nn_errno.$runtime_error.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

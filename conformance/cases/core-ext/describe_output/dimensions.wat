@@ -2,6 +2,8 @@
 ;;
 ;; The dimensions are those of the output of the last compute.
 ;;
+;; By extensions.md: describe_output.
+;;
 ;; Needs the graph rows.
 ;;
 ;; Prints:

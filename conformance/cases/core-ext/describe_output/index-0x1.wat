@@ -2,6 +2,8 @@
 ;;
 ;; The first index that doesn't exist is an invalid argument.
 ;;
+;; By extensions.md: describe_output; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A buffer that is too small stays unchanged, and the size is written.
 ;;
+;; By extensions.md: describe_output; wasi-nn.witx: $nn_errno.$too_large.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; After the last piece there is none, however often the guest asks.
 ;;
+;; By extensions.md: begin_sequence, next_of_sequence.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

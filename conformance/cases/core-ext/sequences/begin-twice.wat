@@ -2,6 +2,8 @@
 ;;
 ;; A context has one sequence at a time: another one ends the first.
 ;;
+;; By extensions.md: begin_sequence, next_of_sequence.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A compute ends the sequence.
 ;;
+;; By extensions.md: begin_sequence, next_of_sequence; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,9 @@
 ;;
 ;; end_sequence ends a sequence early and drops its outputs. Hosts differ in the errno.
 ;;
+;; By extensions.md: begin_sequence, next_of_sequence, end_sequence; wasi-nn.witx: $nn_errno.$invalid_argument,
+;; $nn_errno.$runtime_error.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; end_sequence does nothing if no sequence is under way.
 ;;
+;; By extensions.md: end_sequence.
+;;
 ;; Needs the graph alphabet.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A number that isn't a context's handle is an invalid argument.
 ;;
+;; By extensions.md: begin_sequence, end_sequence, next_of_sequence; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Prints:
 ;;   begin_sequence 1
 ;;   end_sequence 1

@@ -2,6 +2,8 @@
 ;;
 ;; Where no sequence is under way, its next piece is no valid argument.
 ;;
+;; By extensions.md: next_of_sequence; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph alphabet.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Graphs that give their outputs at once have no sequences.
 ;;
+;; By extensions.md: begin_sequence; wasi-nn.witx: $nn_errno.$unsupported_operation.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

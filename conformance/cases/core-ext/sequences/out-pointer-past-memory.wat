@@ -2,6 +2,8 @@
 ;;
 ;; A pointer out of bounds traps, as in the core ABI.
 ;;
+;; By extensions.md: begin_sequence, next_of_sequence.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

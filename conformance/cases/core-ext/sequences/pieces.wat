@@ -2,6 +2,8 @@
 ;;
 ;; After a piece get_output gives the piece, after the last one the whole output.
 ;;
+;; By extensions.md: begin_sequence, next_of_sequence.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Each context has a sequence of its own.
 ;;
+;; By extensions.md: begin_sequence, next_of_sequence.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

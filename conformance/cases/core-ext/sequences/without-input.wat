@@ -2,6 +2,8 @@
 ;;
 ;; A sequence begins on the inputs that are set. Hosts differ in the errno.
 ;;
+;; By extensions.md: begin_sequence; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph alphabet.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Another handle of the same model has another set of variables.
 ;;
+;; By extensions.md: state_set.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A context that was made before the first call keeps its own variables.
 ;;
+;; By extensions.md: state_set.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A state is a safetensors file, also an empty one.
 ;;
+;; By extensions.md: state_set; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

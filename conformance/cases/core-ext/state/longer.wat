@@ -2,6 +2,8 @@
 ;;
 ;; A state has no bytes after those of its variables.
 ;;
+;; By extensions.md: state_set; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; To set a state changes only those variables that it has.
 ;;
+;; By extensions.md: state_set.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; The dimensions of a variable must be the graph's.
 ;;
+;; By extensions.md: state_set; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A buffer of the size that the call before told is enough, and no smaller one.
 ;;
+;; By extensions.md: state_get; wasi-nn.witx: $nn_errno.$too_large.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A state that was given can be set again.
 ;;
+;; By extensions.md: use_signature, state_get, state_set.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

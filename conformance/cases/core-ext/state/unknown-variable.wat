@@ -2,6 +2,8 @@
 ;;
 ;; A state with a variable that the graph lacks is an invalid argument, and changes nothing.
 ;;
+;; By extensions.md: state_set; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A graph without variables has no state.
 ;;
+;; By extensions.md: state_get, state_set; wasi-nn.witx: $nn_errno.$unsupported_operation.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

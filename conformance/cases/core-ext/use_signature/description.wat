@@ -2,6 +2,8 @@
 ;;
 ;; The description of a signature's graph has the inputs of the signature.
 ;;
+;; By extensions.md: use_signature.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A number that isn't a graph's handle is an invalid argument.
 ;;
+;; By extensions.md: use_signature; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Prints:
 ;;   use_signature 1
 ;;   written 4008636142

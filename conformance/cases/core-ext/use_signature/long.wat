@@ -2,6 +2,8 @@
 ;;
 ;; A name that no signature has is not found.
 ;;
+;; By extensions.md: use_signature; wasi-nn.witx: $nn_errno.$not_found.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

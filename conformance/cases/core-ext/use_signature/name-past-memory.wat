@@ -2,6 +2,8 @@
 ;;
 ;; A pointer out of bounds traps, as in the core ABI.
 ;;
+;; By extensions.md: use_signature.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A name that isn't UTF-8 is an invalid argument.
 ;;
+;; By extensions.md: use_signature; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

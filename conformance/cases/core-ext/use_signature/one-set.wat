@@ -2,6 +2,8 @@
 ;;
 ;; Contexts on the graphs of a model's signatures share one set of variables.
 ;;
+;; By extensions.md: use_signature.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A signature of a model is a graph of its own.
 ;;
+;; By extensions.md: use_signature.
+;;
 ;; Needs the graph sums.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: to compute before every input is set is an error, or computes with anything.
 ;;
+;; By wasi-nn.witx: compute, $nn_errno.$invalid_argument, $nn_errno.$runtime_error.
+;;
 ;; Needs the graph two.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Before a load no number is a handle, and each is an invalid argument.
 ;;
+;; By wasi-nn.witx: compute, $nn_errno.$invalid_argument.
+;;
 ;; Prints:
 ;;   compute 1
 (module

@@ -2,6 +2,8 @@
 ;;
 ;; A compute that the runtime refuses is a runtime error, and the context works on. Hosts differ in the errno.
 ;;
+;; By wasi-nn.witx: compute, $nn_errno.$runtime_error.
+;;
 ;; Needs the graph pairs.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Graphs and contexts may be used in turns.
 ;;
+;; By wasi-nn.witx: compute.
+;;
 ;; Needs the graph relu, the graph two.
 ;;
 ;; Prints:

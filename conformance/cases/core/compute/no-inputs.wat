@@ -2,6 +2,8 @@
 ;;
 ;; A model may have no inputs.
 ;;
+;; By wasi-nn.witx: compute.
+;;
 ;; Needs the graph constant.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: after a failed compute there are no outputs, or those of the last success.
 ;;
+;; By wasi-nn.witx: compute, $nn_errno.$runtime_error.
+;;
 ;; Needs the graph pairs.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; An input stays set while another one changes.
 ;;
+;; By wasi-nn.witx: compute.
+;;
 ;; Needs the graph two.
 ;;
 ;; Prints:

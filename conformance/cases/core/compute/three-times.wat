@@ -2,6 +2,8 @@
 ;;
 ;; A context computes as often as it is asked to.
 ;;
+;; By wasi-nn.witx: compute.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

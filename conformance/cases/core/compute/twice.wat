@@ -2,6 +2,8 @@
 ;;
 ;; Inputs stay set from one compute to the next.
 ;;
+;; By wasi-nn.witx: compute.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

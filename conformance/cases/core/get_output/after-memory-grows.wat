@@ -2,6 +2,8 @@
 ;;
 ;; Memory may grow at any time.
 ;;
+;; By wasi-nn.witx: get_output, memory.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: between set_input and compute there is the last compute's output, or none.
 ;;
+;; By wasi-nn.witx: get_output.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

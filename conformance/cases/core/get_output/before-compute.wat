@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: before a compute there is no output, or one with anything in it.
 ;;
+;; By wasi-nn.witx: get_output, $nn_errno.$runtime_error.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

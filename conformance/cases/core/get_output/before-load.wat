@@ -2,6 +2,8 @@
 ;;
 ;; Before a load no number is a handle, and each is an invalid argument.
 ;;
+;; By wasi-nn.witx: get_output, $nn_errno.$invalid_argument.
+;;
 ;; Prints:
 ;;   get_output 1
 (module

@@ -2,6 +2,8 @@
 ;;
 ;; A buffer may end where the memory ends.
 ;;
+;; By wasi-nn.witx: get_output.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: a buffer out of bounds traps, is an error, or is good enough if the output fits.
 ;;
+;; By wasi-nn.witx: get_output.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

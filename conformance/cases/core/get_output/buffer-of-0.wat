@@ -3,6 +3,8 @@
 ;; An output that doesn't fit is too large, and the buffer stays as it was. Hosts differ: some write the size
 ;; that is needed.
 ;;
+;; By wasi-nn.witx: get_output, $nn_errno.$too_large.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

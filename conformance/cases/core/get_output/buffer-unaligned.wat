@@ -2,6 +2,8 @@
 ;;
 ;; The buffer is of u8, and needs no alignment.
 ;;
+;; By wasi-nn.witx: get_output.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: an empty buffer may lie anywhere, or traps out of bounds.
 ;;
+;; By wasi-nn.witx: get_output, $nn_errno.$too_large.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

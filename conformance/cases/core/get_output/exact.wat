@@ -2,6 +2,8 @@
 ;;
 ;; A buffer of the output's size gets the output, and the number of its bytes.
 ;;
+;; By wasi-nn.witx: get_output.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

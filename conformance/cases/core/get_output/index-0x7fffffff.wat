@@ -2,6 +2,8 @@
 ;;
 ;; An index that no output has is an invalid argument. Hosts differ in the errno.
 ;;
+;; By wasi-nn.witx: get_output, $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A larger buffer gets the output, and stays as it was behind it.
 ;;
+;; By wasi-nn.witx: get_output.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

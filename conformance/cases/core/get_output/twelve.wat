@@ -2,6 +2,8 @@
 ;;
 ;; An index is an output's place in the model's own order, not by the alphabet.
 ;;
+;; By wasi-nn.witx: get_output.
+;;
 ;; Needs the graph wide.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; An output may be read as often as the guest likes.
 ;;
+;; By wasi-nn.witx: get_output.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

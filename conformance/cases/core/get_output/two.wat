@@ -2,6 +2,8 @@
 ;;
 ;; Outputs may be read in any order.
 ;;
+;; By wasi-nn.witx: get_output.
+;;
 ;; Needs the graph two.
 ;;
 ;; Prints:

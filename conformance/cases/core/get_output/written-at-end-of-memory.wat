@@ -2,6 +2,8 @@
 ;;
 ;; A result may lie at the very end of the memory.
 ;;
+;; By wasi-nn.witx: get_output.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A graph may have a hundred contexts.
 ;;
+;; By wasi-nn.witx: init_execution_context.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

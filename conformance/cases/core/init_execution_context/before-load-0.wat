@@ -2,6 +2,8 @@
 ;;
 ;; Before a load no number is a handle, and each is an invalid argument.
 ;;
+;; By wasi-nn.witx: init_execution_context, $nn_errno.$invalid_argument.
+;;
 ;; Prints:
 ;;   init_execution_context 1
 (module

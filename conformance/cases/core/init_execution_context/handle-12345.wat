@@ -2,6 +2,8 @@
 ;;
 ;; A number that isn't the handle of a graph is an invalid argument.
 ;;
+;; By wasi-nn.witx: init_execution_context, $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

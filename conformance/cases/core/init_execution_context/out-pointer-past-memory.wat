@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: a pointer out of bounds traps, or is an error.
 ;;
+;; By wasi-nn.witx: init_execution_context.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A context binds a graph to tensors of its own: contexts of one graph don't share them.
 ;;
+;; By wasi-nn.witx: init_execution_context.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

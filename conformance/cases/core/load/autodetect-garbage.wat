@@ -2,6 +2,8 @@
 ;;
 ;; Bytes of no encoding are an invalid encoding. Hosts differ in the errno.
 ;;
+;; By wasi-nn.witx: load, $nn_errno.$invalid_encoding.
+;;
 ;; Prints:
 ;;   load 2
 ;; or:

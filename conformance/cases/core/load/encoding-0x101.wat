@@ -2,6 +2,8 @@
 ;;
 ;; A number that is no encoding is an invalid encoding. Hosts differ: some trap.
 ;;
+;; By wasi-nn.witx: load, $nn_errno.$invalid_encoding.
+;;
 ;; Prints:
 ;;   load 2
 ;; or:

@@ -2,26 +2,33 @@
 ;;
 ;; No encoding has thousands of builders. Hosts differ in the errno.
 ;;
+;; By wasi-nn.witx: load, $graph_builder_array, $nn_errno.$invalid_argument; wasi-nn.wit: graph-builder.
+;;
 ;; Needs models in onnx.
 ;;
 ;; Prints:
 ;;   load 1
+;;   graph 4008636142
 ;; or:
 ;;   load 1-8
+;;   graph 4008636142|0
 (module
   (import "wasi_ephemeral_nn" "load" (func $load (param i32 i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 2)
 
-  (global $builders i32 (i32.const 0x800))  ;; 5,000 builders without bytes
+  (global $builders i32 (i32.const 0x800))  ;; each builder's bytes, and their number
   (global $graph i32 (i32.const 0x60))
   (data (i32.const 0x60) "\ee\ee\ee\ee")
   (global $says.load i32 (i32.const 0x100))
   (data (i32.const 0x100) "\05load ")
+  (global $says.graph i32 (i32.const 0x106))
+  (data (i32.const 0x106) "\06graph ")
 
   (func (export "_start")
     (call $say (global.get $says.load)
-      (call $load (global.get $builders) (i32.const 0x1388) (i32.const 1) (i32.const 0) (global.get $graph))))
+      (call $load (global.get $builders) (i32.const 0x1388) (i32.const 1) (i32.const 0) (global.get $graph)))
+    (call $say (global.get $says.graph) (i32.load (global.get $graph))))
 
   ;; Prints a label, which its length precedes, a space, a number, and the end of the line.
   (func $say (param $label i32) (param $number i32)

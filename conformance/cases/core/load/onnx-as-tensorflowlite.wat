@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: a model in another encoding is an error, or is loaded by a runtime that knows both.
 ;;
+;; By wasi-nn.witx: load.
+;;
 ;; Needs models in tensorflowlite.
 ;;
 ;; Prints:

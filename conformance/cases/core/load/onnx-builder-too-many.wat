@@ -2,16 +2,20 @@
 ;;
 ;; A number of builders that the encoding doesn't have is an error. Hosts differ in the errno.
 ;;
+;; By wasi-nn.witx: load, $graph_builder_array, $nn_errno.$invalid_argument; wasi-nn.wit: graph-builder.
+;;
 ;; Needs models in onnx.
 ;;
 ;; Prints:
 ;;   load 1
+;;   graph 4008636142
 ;; or:
 ;;   load 1-8
+;;   graph 4008636142|0
 (module
   (import "wasi_ephemeral_nn" "load" (func $load (param i32 i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
-  (memory (export "memory") 1)
+  (memory (export "memory") 2)
 
   (global $builder i32 (i32.const 0x800))
   (data (i32.const 0x800) "\08\08:6\0a\0c\0a\01x\12\01y\22\04Relu\12\04caseZ\0f\0a\01x\12\0a\0a\08\08\01\12\04\0a\02\08\04b\0f\0a\01y\12\0a\0a\08\08\01\12\04\0a\02\08\04B\04\0a\00\10\11")
@@ -23,10 +27,13 @@
   (data (i32.const 0x60) "\ee\ee\ee\ee")
   (global $says.load i32 (i32.const 0x100))
   (data (i32.const 0x100) "\05load ")
+  (global $says.graph i32 (i32.const 0x106))
+  (data (i32.const 0x106) "\06graph ")
 
   (func (export "_start")
     (call $say (global.get $says.load)
-      (call $load (global.get $builders) (i32.const 2) (i32.const 1) (i32.const 0) (global.get $graph))))
+      (call $load (global.get $builders) (i32.const 2) (i32.const 1) (i32.const 0) (global.get $graph)))
+    (call $say (global.get $says.graph) (i32.load (global.get $graph))))
 
   ;; Prints a label, which its length precedes, a space, a number, and the end of the line.
   (func $say (param $label i32) (param $number i32)

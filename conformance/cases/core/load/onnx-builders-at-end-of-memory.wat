@@ -2,6 +2,8 @@
 ;;
 ;; The array of builders may end where the memory ends.
 ;;
+;; By wasi-nn.witx: load.
+;;
 ;; Needs models in onnx.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: builders out of bounds trap, or are an error.
 ;;
+;; By wasi-nn.witx: load.
+;;
 ;; Needs models in onnx.
 ;;
 ;; Prints:

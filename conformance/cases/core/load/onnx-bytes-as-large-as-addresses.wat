@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: a builder's bytes out of bounds trap, or are an error.
 ;;
+;; By wasi-nn.witx: load.
+;;
 ;; Needs models in onnx.
 ;;
 ;; Prints:

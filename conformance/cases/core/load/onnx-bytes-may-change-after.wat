@@ -2,6 +2,8 @@
 ;;
 ;; A graph doesn't depend on the bytes that it was loaded from.
 ;;
+;; By wasi-nn.witx: load.
+;;
 ;; Needs models in onnx.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: the array of builders is of u32, and a host may require their alignment.
 ;;
+;; By wasi-nn.witx: load.
+;;
 ;; Needs models in onnx.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A graph doesn't depend on the bytes that it was loaded from.
 ;;
+;; By wasi-nn.witx: load.
+;;
 ;; Needs models in openvino.
 ;;
 ;; Prints:
@@ -23,20 +25,19 @@
 
   (global $builder i32 (i32.const 0x800))
   (data (i32.const 0x800) "<?xml version=\221.0\22?>\0a<net name=\22case\22 version=\2211\22>\0a\09<layers>\0a\09\09<layer id=\220\22 name=\22x\22 type=\22Parameter\22 version=\22opset1\22>\0a\09\09\09<data shape=\224\22 element_type=\22f32\22 />\0a\09\09\09<output>\0a\09\09\09\09<port id=\220\22 precision=\22FP32\22 names=\22x\22>\0a\09\09\09\09\09<dim>4</dim>\0a\09\09\09\09</port>\0a\09\09\09</output>\0a\09\09</layer>\0a\09\09<layer id=\221\22 name=\22y\22 type=\22ReLU\22 version=\22opset1\22>\0a\09\09\09<input>\0a\09\09\09\09<port id=\220\22 precision=\22FP32\22>\0a\09\09\09\09\09<dim>4</dim>\0a\09\09\09\09</port>\0a\09\09\09</input>\0a\09\09\09<output>\0a\09\09\09\09<port id=\221\22 precision=\22FP32\22 names=\22y\22>\0a\09\09\09\09\09<dim>4</dim>\0a\09\09\09\09</port>\0a\09\09\09</output>\0a\09\09</layer>\0a\09\09<layer id=\222\22 name=\22Result_260\22 type=\22Result\22 version=\22opset1\22 output_names=\22y\22>\0a\09\09\09<input>\0a\09\09\09\09<port id=\220\22 precision=\22FP32\22>\0a\09\09\09\09\09<dim>4</dim>\0a\09\09\09\09</port>\0a\09\09\09</input>\0a\09\09</layer>\0a\09</layers>\0a\09<edges>\0a\09\09<edge from-layer=\220\22 from-port=\220\22 to-layer=\221\22 to-port=\220\22 />\0a\09\09<edge from-layer=\221\22 from-port=\221\22 to-layer=\222\22 to-port=\220\22 />\0a\09</edges>\0a\09<rt_info>\0a\09\09<info name=\22OpenVINO Runtime\22 value=\222026.4.1-22982-e213a147257-releases/2026/4\22 />\0a\09</rt_info>\0a</net>\0a")
-  (global $builder' i32 (i32.const 0xbe0))
-  (global $builders i32 (i32.const 0xbe8))  ;; each builder's bytes, and their number
-  (data (i32.const 0xbe8) "\00\08\00\00\db\03\00\00\e0\0b\00\00\00\00\00\00")
+  (global $builders i32 (i32.const 0xbe0))  ;; each builder's bytes, and their number
+  (data (i32.const 0xbe0) "\00\08\00\00\db\03\00\00\00\00\00\00\00\00\00\00")
   (global $graph i32 (i32.const 0x60))
   (data (i32.const 0x60) "\ee\ee\ee\ee")
   (global $context i32 (i32.const 0x68))
   (data (i32.const 0x68) "\ee\ee\ee\ee")
-  (global $dims i32 (i32.const 0xbf8))  ;; [4]
-  (data (i32.const 0xbf8) "\04\00\00\00")
-  (global $data i32 (i32.const 0xc00))
-  (data (i32.const 0xc00) "\00\00\80?\00\00\00\c0\00\00@@\00\00\80\c0")
-  (global $tensor i32 (i32.const 0xc10))  ;; dims, their number, type, padding, data, its length
-  (data (i32.const 0xc10) "\f8\0b\00\00\01\00\00\00\01\aa\bb\cc\00\0c\00\00\10\00\00\00")
-  (global $buffer i32 (i32.const 0xc28))
+  (global $dims i32 (i32.const 0xbf0))  ;; [4]
+  (data (i32.const 0xbf0) "\04\00\00\00")
+  (global $data i32 (i32.const 0xbf8))
+  (data (i32.const 0xbf8) "\00\00\80?\00\00\00\c0\00\00@@\00\00\80\c0")
+  (global $tensor i32 (i32.const 0xc08))  ;; dims, their number, type, padding, data, its length
+  (data (i32.const 0xc08) "\f0\0b\00\00\01\00\00\00\01\aa\bb\cc\f8\0b\00\00\10\00\00\00")
+  (global $buffer i32 (i32.const 0xc20))
   (global $written i32 (i32.const 0x70))
   (data (i32.const 0x70) "\ee\ee\ee\ee")
   (global $says.load i32 (i32.const 0x100))
@@ -55,7 +56,7 @@
   (data (i32.const 0x147) "\07output ")
 
   (func (export "_start")
-    (memory.fill (i32.const 0xc28) (i32.const 0xee) (i32.const 0x10))
+    (memory.fill (i32.const 0xc20) (i32.const 0xee) (i32.const 0x10))
     (call $say (global.get $says.load)
       (call $load (global.get $builders) (i32.const 2) (i32.const 0) (i32.const 0) (global.get $graph)))
     (memory.fill (global.get $builder) (i32.const 0) (i32.const 987))

@@ -1,6 +1,8 @@
 ;; core/load/openvino-garbage
 ;;
-;; Bytes that are no model are refused with an error. Hosts differ in the errno.
+;; Builders that are no model are refused with an error. Hosts differ in the errno.
+;;
+;; By wasi-nn.witx: load, $graph_builder, $nn_errno.$runtime_error.
 ;;
 ;; Needs models in openvino.
 ;;
@@ -13,7 +15,7 @@
 (module
   (import "wasi_ephemeral_nn" "load" (func $load (param i32 i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
-  (memory (export "memory") 1)
+  (memory (export "memory") 2)
 
   (global $builder i32 (i32.const 0x800))
   (data (i32.const 0x800) "This is no model at all, in any encoding.This is no model at all, in any encoding.This is no model at all, in any encoding.")

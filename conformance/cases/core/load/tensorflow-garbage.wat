@@ -3,6 +3,9 @@
 ;; An encoding without a backend is an invalid encoding, a model that can't be read a runtime error. Hosts differ
 ;; in the errno.
 ;;
+;; By wasi-nn.witx: load, $graph_encoding, $nn_errno.$invalid_encoding, $nn_errno.$runtime_error,
+;; $nn_errno.$unsupported_operation.
+;;
 ;; Prints:
 ;;   load 2|5|6
 ;; or:

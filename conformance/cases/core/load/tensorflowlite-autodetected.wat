@@ -2,6 +2,9 @@
 ;;
 ;; Hosts differ: autodetect is a choice of the host, and one without it says so by an error.
 ;;
+;; By wasi-nn.witx: load, $graph_encoding.$autodetect, $nn_errno.$invalid_encoding,
+;; $nn_errno.$unsupported_operation.
+;;
 ;; Needs models in tensorflowlite.
 ;;
 ;; Prints:

@@ -2,16 +2,20 @@
 ;;
 ;; A number of builders that the encoding doesn't have is an error. Hosts differ in the errno.
 ;;
+;; By wasi-nn.witx: load, $graph_builder_array, $nn_errno.$invalid_argument; wasi-nn.wit: graph-builder.
+;;
 ;; Needs models in tensorflowlite.
 ;;
 ;; Prints:
 ;;   load 1
+;;   graph 4008636142
 ;; or:
 ;;   load 1-8
+;;   graph 4008636142|0
 (module
   (import "wasi_ephemeral_nn" "load" (func $load (param i32 i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
-  (memory (export "memory") 1)
+  (memory (export "memory") 2)
 
   (global $builder i32 (i32.const 0x800))
   (data (i32.const 0x800) "\18\00\00\00TFL3\00\00\0e\00\18\00\14\00\10\00\0c\00\08\00\04\00\0e\00\00\00\14\00\00\00 \00\00\00(\00\00\00\dc\00\00\00\03\00\00\00\01\00\00\00\08\00\00\00\04\00\04\00\04\00\00\00\04\00\00\00case\00\00\00\00\01\00\00\00\10\00\00\00\0c\00\14\00\10\00\0c\00\08\00\04\00\0c\00\00\00\10\00\00\00<\00\00\00@\00\00\00D\00\00\00\01\00\00\00\10\00\00\00\00\00\0a\00\0c\00\00\00\08\00\04\00\0a\00\00\00\08\00\00\00\0c\00\00\00\01\00\00\00\01\00\00\00\01\00\00\00\00\00\00\00\01\00\00\00\01\00\00\00\01\00\00\00\00\00\00\00\02\00\00\000\00\00\00\04\00\00\00\e4\ff\ff\ff\08\00\00\00\0c\00\00\00\01\00\00\00y\00\00\00\01\00\00\00\04\00\00\00\0c\00\0c\00\08\00\00\00\00\00\04\00\0c\00\00\00\08\00\00\00\0c\00\00\00\01\00\00\00x\00\00\00\01\00\00\00\04\00\00\00\01\00\00\00\10\00\00\00\0c\00\0c\00\0b\00\00\00\00\00\04\00\0c\00\00\00\13\00\00\00\00\00\00\13")
@@ -23,10 +27,13 @@
   (data (i32.const 0x60) "\ee\ee\ee\ee")
   (global $says.load i32 (i32.const 0x100))
   (data (i32.const 0x100) "\05load ")
+  (global $says.graph i32 (i32.const 0x106))
+  (data (i32.const 0x106) "\06graph ")
 
   (func (export "_start")
     (call $say (global.get $says.load)
-      (call $load (global.get $builders) (i32.const 2) (i32.const 4) (i32.const 0) (global.get $graph))))
+      (call $load (global.get $builders) (i32.const 2) (i32.const 4) (i32.const 0) (global.get $graph)))
+    (call $say (global.get $says.graph) (i32.load (global.get $graph))))
 
   ;; Prints a label, which its length precedes, a space, a number, and the end of the line.
   (func $say (param $label i32) (param $number i32)

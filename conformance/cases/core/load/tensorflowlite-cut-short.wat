@@ -1,6 +1,8 @@
 ;; core/load/tensorflowlite-cut-short
 ;;
-;; Bytes that are no model are refused with an error. Hosts differ in the errno.
+;; Builders that are no model are refused with an error. Hosts differ in the errno.
+;;
+;; By wasi-nn.witx: load, $graph_builder, $nn_errno.$runtime_error.
 ;;
 ;; Needs models in tensorflowlite.
 ;;
@@ -13,7 +15,7 @@
 (module
   (import "wasi_ephemeral_nn" "load" (func $load (param i32 i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
-  (memory (export "memory") 1)
+  (memory (export "memory") 2)
 
   (global $builder i32 (i32.const 0x800))
   (data (i32.const 0x800) "\18\00\00\00TFL3\00\00\0e\00\18\00\14\00\10\00\0c\00\08\00\04\00\0e\00\00\00\14\00\00\00 \00\00\00(\00\00\00\dc\00\00\00\03\00\00\00\01\00\00\00\08\00\00\00\04\00\04\00\04\00\00\00\04\00\00\00case\00\00\00\00\01\00\00\00\10\00\00\00\0c\00\14\00\10\00\0c\00\08\00\04\00\0c\00\00\00\10\00\00\00<\00\00\00@\00\00\00D\00\00\00\01\00\00\00\10\00\00\00\00\00\0a\00\0c\00\00\00\08\00\04\00\0a\00\00\00\08\00\00\00\0c\00")

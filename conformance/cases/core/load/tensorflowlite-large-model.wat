@@ -2,6 +2,8 @@
 ;;
 ;; A model may have 16 MiB.
 ;;
+;; By wasi-nn.witx: load.
+;;
 ;; Needs models in tensorflowlite.
 ;;
 ;; Prints:

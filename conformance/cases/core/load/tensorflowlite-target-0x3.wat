@@ -2,6 +2,8 @@
 ;;
 ;; A number that is no target is an invalid argument. Hosts differ: some trap.
 ;;
+;; By wasi-nn.witx: load, $execution_target, $nn_errno.$invalid_argument.
+;;
 ;; Needs models in tensorflowlite.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A target that the host doesn't have is an unsupported operation. Hosts differ: some take another.
 ;;
+;; By wasi-nn.witx: load, $execution_target, $nn_errno.$unsupported_operation.
+;;
 ;; Needs models in tensorflowlite.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Each load makes a graph; both are usable.
 ;;
+;; By wasi-nn.witx: load.
+;;
 ;; Needs models in tensorflowlite.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; load makes a graph from a sequence of bytes in an encoding that the host has.
 ;;
+;; By wasi-nn.witx: load.
+;;
 ;; Needs models in tensorflowlite.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A name may be loaded fifty times.
 ;;
+;; By wasi-nn.witx: load_by_name.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: an empty list may lie anywhere, or traps out of bounds; no graph has the empty name.
 ;;
+;; By wasi-nn.witx: load_by_name, $nn_errno.$not_found.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

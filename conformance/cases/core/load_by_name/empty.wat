@@ -2,6 +2,8 @@
 ;;
 ;; A name that no graph has is not found, also if it is empty. Hosts differ in the errno.
 ;;
+;; By wasi-nn.witx: load_by_name, $nn_errno.$not_found.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

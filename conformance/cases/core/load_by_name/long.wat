@@ -2,6 +2,8 @@
 ;;
 ;; A name may have any length; no graph has this one. Hosts differ in the errno.
 ;;
+;; By wasi-nn.witx: load_by_name, $nn_errno.$not_found.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

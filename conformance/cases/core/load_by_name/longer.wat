@@ -2,6 +2,8 @@
 ;;
 ;; A name with more letters is another name, which no graph has.
 ;;
+;; By wasi-nn.witx: load_by_name, $nn_errno.$not_found.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

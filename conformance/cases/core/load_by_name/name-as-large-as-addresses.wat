@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: a pointer out of bounds traps, or is an error.
 ;;
+;; By wasi-nn.witx: load_by_name.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

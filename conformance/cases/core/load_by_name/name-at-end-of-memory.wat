@@ -2,6 +2,8 @@
 ;;
 ;; A name may end where the memory ends.
 ;;
+;; By wasi-nn.witx: load_by_name.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

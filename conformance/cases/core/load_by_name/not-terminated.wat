@@ -2,6 +2,8 @@
 ;;
 ;; A name ends where its length says, whatever follows.
 ;;
+;; By wasi-nn.witx: load_by_name.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

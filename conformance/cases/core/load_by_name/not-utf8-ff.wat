@@ -2,6 +2,8 @@
 ;;
 ;; Bytes that are no UTF-8 are no name. Hosts differ: an invalid argument, not found, or a trap.
 ;;
+;; By wasi-nn.witx: load_by_name, $nn_errno.$invalid_argument, $nn_errno.$not_found.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

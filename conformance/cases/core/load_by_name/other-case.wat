@@ -2,6 +2,8 @@
 ;;
 ;; Letters in another case make another name, which no graph has.
 ;;
+;; By wasi-nn.witx: load_by_name, $nn_errno.$not_found.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

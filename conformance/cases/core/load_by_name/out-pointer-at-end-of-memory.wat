@@ -2,6 +2,8 @@
 ;;
 ;; A result may lie at the very end of the memory.
 ;;
+;; By wasi-nn.witx: load_by_name.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

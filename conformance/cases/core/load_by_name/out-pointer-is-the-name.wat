@@ -2,6 +2,8 @@
 ;;
 ;; The result may replace the name.
 ;;
+;; By wasi-nn.witx: load_by_name.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

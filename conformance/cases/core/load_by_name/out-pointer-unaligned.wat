@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: an unaligned pointer works like another, or traps.
 ;;
+;; By wasi-nn.witx: load_by_name.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; The beginning of a name is another name, which no graph has.
 ;;
+;; By wasi-nn.witx: load_by_name, $nn_errno.$not_found.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Spaces belong to a name, and no graph has this one.
 ;;
+;; By wasi-nn.witx: load_by_name, $nn_errno.$not_found.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

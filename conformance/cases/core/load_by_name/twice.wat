@@ -2,6 +2,8 @@
 ;;
 ;; A graph may be loaded twice; its contexts are independent.
 ;;
+;; By wasi-nn.witx: load_by_name.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A guest may have several graphs; a failed load disturbs none.
 ;;
+;; By wasi-nn.witx: load_by_name, $nn_errno.$not_found.
+;;
 ;; Needs the graph relu, the graph two.
 ;;
 ;; Prints:

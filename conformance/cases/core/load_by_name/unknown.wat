@@ -2,6 +2,8 @@
 ;;
 ;; A name that no graph has is not found.
 ;;
+;; By wasi-nn.witx: load_by_name, $nn_errno.$not_found.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:
@@ -12,7 +14,7 @@
   (memory (export "memory") 1)
 
   (global $name i32 (i32.const 0x800))
-  (data (i32.const 0x800) "no graph has this name")
+  (data (i32.const 0x800) "nobody")
   (global $graph i32 (i32.const 0x60))
   (data (i32.const 0x60) "\ee\ee\ee\ee")
   (global $says.load_by_name i32 (i32.const 0x100))
@@ -20,7 +22,7 @@
 
   (func (export "_start")
     (call $say (global.get $says.load_by_name)
-      (call $load_by_name (global.get $name) (i32.const 0x16) (global.get $graph))))
+      (call $load_by_name (global.get $name) (i32.const 6) (global.get $graph))))
 
   ;; Prints a label, which its length precedes, a space, a number, and the end of the line.
   (func $say (param $label i32) (param $number i32)

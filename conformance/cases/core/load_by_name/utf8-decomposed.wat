@@ -2,6 +2,8 @@
 ;;
 ;; Names are compared as they are: ö in two characters is not ö in one.
 ;;
+;; By wasi-nn.witx: load_by_name, $nn_errno.$not_found.
+;;
 ;; Needs the graph relu, named größe.
 ;;
 ;; Prints:

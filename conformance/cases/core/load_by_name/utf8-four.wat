@@ -2,6 +2,8 @@
 ;;
 ;; A name is a string of Unicode characters in UTF-8.
 ;;
+;; By wasi-nn.witx: load_by_name.
+;;
 ;; Needs the graph relu, named 🦀.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A name has its given length, and is not ended by a NUL. Hosts differ in the errno.
 ;;
+;; By wasi-nn.witx: load_by_name, $nn_errno.$not_found.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; The errno is the result of the call; the memory behind the last pointer gets the handle and no more.
 ;;
+;; By wasi-nn.witx: load_by_name.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

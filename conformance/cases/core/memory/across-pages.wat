@@ -2,6 +2,8 @@
 ;;
 ;; A list may lie across pages.
 ;;
+;; By wasi-nn.witx: memory.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A failed call leaves no trace in those after it. Hosts differ in the errno.
 ;;
+;; By wasi-nn.witx: $nn_errno, $nn_errno.$not_found, $nn_errno.$invalid_argument, $nn_errno.$runtime_error.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Memory that has grown may be used at once.
 ;;
+;; By wasi-nn.witx: memory.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

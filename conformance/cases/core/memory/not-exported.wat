@@ -3,6 +3,8 @@
 ;; A module that doesn't export its memory lacks one: the errno, which is the exit code here, is missing_memory.
 ;; Hosts differ: some trap, or run no such module.
 ;;
+;; By wasi-nn.witx: memory, $nn_errno.$missing_memory.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Before a load no number is a handle, and each is an invalid argument.
 ;;
+;; By wasi-nn.witx: set_input, $nn_errno.$invalid_argument.
+;;
 ;; Prints:
 ;;   set_input 1
 (module

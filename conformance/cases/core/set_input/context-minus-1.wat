@@ -2,6 +2,8 @@
 ;;
 ;; A number that isn't the handle of a context is an invalid argument.
 ;;
+;; By wasi-nn.witx: set_input, $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

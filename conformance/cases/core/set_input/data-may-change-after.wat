@@ -2,6 +2,8 @@
 ;;
 ;; set_input takes the tensor's value: the guest may use the memory for other things before compute.
 ;;
+;; By wasi-nn.witx: set_input.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

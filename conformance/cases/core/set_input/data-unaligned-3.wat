@@ -2,6 +2,8 @@
 ;;
 ;; The data is a list of u8, and needs no alignment.
 ;;
+;; By wasi-nn.witx: set_input, $tensor_data; wasi-nn.wit: tensor-data.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

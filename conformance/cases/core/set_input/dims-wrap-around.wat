@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: a list out of bounds traps, or is an error.
 ;;
+;; By wasi-nn.witx: set_input.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

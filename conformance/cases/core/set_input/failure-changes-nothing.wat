@@ -2,6 +2,8 @@
 ;;
 ;; A failed set_input leaves the inputs as they were. Hosts differ in the errno.
 ;;
+;; By wasi-nn.witx: set_input, $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; The handle of a graph isn't that of a context, but an invalid argument.
 ;;
+;; By wasi-nn.witx: set_input, $graph_execution_context, $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

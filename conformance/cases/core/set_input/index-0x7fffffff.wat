@@ -2,6 +2,8 @@
 ;;
 ;; An index that no input has is an invalid argument. Hosts differ in the errno.
 ;;
+;; By wasi-nn.witx: set_input, $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: 2**30 + 1 dimensions need 4 GiB and 4 bytes, not 4 bytes; they trap, or are an error.
 ;;
+;; By wasi-nn.witx: set_input.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

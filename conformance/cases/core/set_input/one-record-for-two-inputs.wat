@@ -2,6 +2,8 @@
 ;;
 ;; Two inputs may be set by one record.
 ;;
+;; By wasi-nn.witx: set_input.
+;;
 ;; Needs the graph two.
 ;;
 ;; Prints:

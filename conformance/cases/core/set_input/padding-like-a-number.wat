@@ -2,6 +2,8 @@
 ;;
 ;; The type is one byte; the three bytes behind it are padding, with any content.
 ;;
+;; By wasi-nn.witx: set_input, $tensor_type.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; The number of dimensions must be the graph's. Hosts differ in the errno, and some notice in compute only.
 ;;
+;; By wasi-nn.witx: set_input, $tensor_dimensions, $nn_errno.$invalid_argument; wasi-nn.wit: tensor-dimensions.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:
@@ -14,6 +16,11 @@
 ;;   init_execution_context 0
 ;;   set_input 1-8
 ;;   compute 0-8
+;; or:
+;;   load_by_name 0
+;;   init_execution_context 0
+;;   set_input 0
+;;   compute 1-8
 (module
   (import "wasi_ephemeral_nn" "load_by_name" (func $load_by_name (param i32 i32 i32) (result i32)))
   (import "wasi_ephemeral_nn" "init_execution_context" (func $init_execution_context (param i32 i32) (result i32)))

@@ -2,6 +2,8 @@
 ;;
 ;; A tensor's record may end where the memory ends.
 ;;
+;; By wasi-nn.witx: set_input.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; An index is an input's place in the model's own order; inputs may be set in any order.
 ;;
+;; By wasi-nn.witx: set_input.
+;;
 ;; Needs the graph zam.
 ;;
 ;; Prints:

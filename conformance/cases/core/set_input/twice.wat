@@ -2,6 +2,8 @@
 ;;
 ;; The last tensor that an input was set to counts.
 ;;
+;; By wasi-nn.witx: set_input.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

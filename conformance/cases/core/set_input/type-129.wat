@@ -2,6 +2,8 @@
 ;;
 ;; A number that is no type is an invalid argument. Hosts differ: some trap.
 ;;
+;; By wasi-nn.witx: set_input, $tensor_type, $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: before August 2023, 2 was the number of u8, and 1 byte an element shows it.
 ;;
+;; By wasi-nn.witx: set_input, $tensor_type, $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph u8, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A tensor may have 16 MiB.
 ;;
+;; By wasi-nn.witx: set_input, get_output.
+;;
 ;; Needs the graph total.
 ;;
 ;; Prints:

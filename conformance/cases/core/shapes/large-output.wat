@@ -2,6 +2,8 @@
 ;;
 ;; An output may have 16 MiB.
 ;;
+;; By wasi-nn.witx: set_input, get_output.
+;;
 ;; Needs the graph any.
 ;;
 ;; Prints:

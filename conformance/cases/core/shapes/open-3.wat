@@ -2,6 +2,8 @@
 ;;
 ;; A dimension that the model leaves open takes any size.
 ;;
+;; By wasi-nn.witx: set_input, get_output, $tensor_dimensions; wasi-nn.wit: tensor-dimensions.
+;;
 ;; Needs the graph rows.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; An open dimension may have another size at each compute.
 ;;
+;; By wasi-nn.witx: set_input, get_output, $tensor_dimensions; wasi-nn.wit: tensor-dimensions.
+;;
 ;; Needs the graph rows.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A tensor may have eight dimensions.
 ;;
+;; By wasi-nn.witx: set_input, get_output.
+;;
 ;; Needs the graph rank8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; The elements are in row-major order.
 ;;
+;; By wasi-nn.witx: set_input, get_output, $tensor_data; wasi-nn.wit: tensor-data.
+;;
 ;; Needs the graph transpose.
 ;;
 ;; Prints:

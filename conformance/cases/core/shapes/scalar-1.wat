@@ -2,6 +2,8 @@
 ;;
 ;; A single value has the dimensions [1].
 ;;
+;; By wasi-nn.witx: set_input, get_output, $tensor_dimensions; wasi-nn.wit: tensor.dimensions.
+;;
 ;; Needs the graph scalar.
 ;;
 ;; Prints:

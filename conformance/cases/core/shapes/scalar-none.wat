@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: an empty list of dimensions is a single value, or an error.
 ;;
+;; By wasi-nn.witx: set_input, $tensor_dimensions; wasi-nn.wit: tensor.dimensions.
+;;
 ;; Needs the graph scalar.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; The names of a model's tensors may have any characters.
 ;;
+;; By wasi-nn.witx: set_input, get_output.
+;;
 ;; Needs the graph unicode.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: a tensor may have no elements, or that is an error.
 ;;
+;; By wasi-nn.witx: set_input, $tensor_dimensions; wasi-nn.wit: tensor-dimensions.
+;;
 ;; Needs the graph rows.
 ;;
 ;; Prints:

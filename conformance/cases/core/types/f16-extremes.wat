@@ -2,6 +2,8 @@
 ;;
 ;; Large and small values of f16 pass unchanged.
 ;;
+;; By wasi-nn.witx: set_input, get_output, $tensor_type.
+;;
 ;; Needs the graph f16, tensors of f16.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A tensor of f16 has the number 0, and its elements in little-endian order.
 ;;
+;; By wasi-nn.witx: set_input, get_output, $tensor_type.
+;;
 ;; Needs the graph f16, tensors of f16.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Large and small values of f32 pass unchanged.
 ;;
+;; By wasi-nn.witx: set_input, get_output, $tensor_type.
+;;
 ;; Needs the graph f32, tensors of f32.
 ;;
 ;; Prints:

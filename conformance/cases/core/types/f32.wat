@@ -2,6 +2,8 @@
 ;;
 ;; A tensor of f32 has the number 1, and its elements in little-endian order.
 ;;
+;; By wasi-nn.witx: set_input, get_output, $tensor_type.
+;;
 ;; Needs the graph f32, tensors of f32.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Large and small values of f64 pass unchanged.
 ;;
+;; By wasi-nn.witx: set_input, get_output, $tensor_type.
+;;
 ;; Needs the graph f64, tensors of f64.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A tensor of f64 has the number 2, and its elements in little-endian order.
 ;;
+;; By wasi-nn.witx: set_input, get_output, $tensor_type.
+;;
 ;; Needs the graph f64, tensors of f64.
 ;;
 ;; Prints:

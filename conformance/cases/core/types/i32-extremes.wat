@@ -2,6 +2,8 @@
 ;;
 ;; Large and small values of i32 pass unchanged.
 ;;
+;; By wasi-nn.witx: set_input, get_output, $tensor_type.
+;;
 ;; Needs the graph i32, tensors of i32.
 ;;
 ;; Prints:

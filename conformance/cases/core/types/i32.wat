@@ -2,6 +2,8 @@
 ;;
 ;; A tensor of i32 has the number 4, and its elements in little-endian order.
 ;;
+;; By wasi-nn.witx: set_input, get_output, $tensor_type.
+;;
 ;; Needs the graph i32, tensors of i32.
 ;;
 ;; Prints:

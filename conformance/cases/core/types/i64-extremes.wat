@@ -2,6 +2,8 @@
 ;;
 ;; Large and small values of i64 pass unchanged.
 ;;
+;; By wasi-nn.witx: set_input, get_output, $tensor_type.
+;;
 ;; Needs the graph i64, tensors of i64.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A tensor of i64 has the number 5, and its elements in little-endian order.
 ;;
+;; By wasi-nn.witx: set_input, get_output, $tensor_type.
+;;
 ;; Needs the graph i64, tensors of i64.
 ;;
 ;; Prints:

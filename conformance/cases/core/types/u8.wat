@@ -2,6 +2,8 @@
 ;;
 ;; A tensor of u8 has the number 3, and its elements in little-endian order.
 ;;
+;; By wasi-nn.witx: set_input, get_output, $tensor_type.
+;;
 ;; Needs the graph u8, tensors of u8.
 ;;
 ;; Prints:

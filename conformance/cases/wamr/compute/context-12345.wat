@@ -2,6 +2,8 @@
 ;;
 ;; A number that isn't a handle is an invalid argument. Hosts differ in the errno.
 ;;
+;; By wasi_nn.c: compute; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

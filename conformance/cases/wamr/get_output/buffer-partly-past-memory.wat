@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: a pointer out of bounds traps, or is an error.
 ;;
+;; By wasi_nn.c: get_output.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A larger buffer gets the output, and stays as it was behind it; the size is that of the output.
 ;;
+;; By wasi_nn.c: get_output.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

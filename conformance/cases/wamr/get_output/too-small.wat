@@ -2,6 +2,8 @@
 ;;
 ;; An output that doesn't fit is too large. Hosts differ in the errno.
 ;;
+;; By wasi_nn.c: get_output; wasi-nn.witx: $nn_errno.$too_large.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Outputs have the model's order, and may be read in any.
 ;;
+;; By wasi_nn.c: get_output.
+;;
 ;; Needs the graph two.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; The size of a buffer is a number of elements of four bytes.
 ;;
+;; By wasi_nn.c: get_output.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

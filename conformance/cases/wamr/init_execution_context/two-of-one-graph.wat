@@ -2,6 +2,8 @@
 ;;
 ;; Contexts of one graph don't share their tensors.
 ;;
+;; By wasi_nn.c: init_execution_context.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: a record of builders out of bounds traps, or is an error.
 ;;
+;; By wasi_nn.c: load.
+;;
 ;; Prints:
 ;;   trap
 ;; or:

@@ -2,6 +2,8 @@
 ;;
 ;; 7 is the number of no encoding: 5 is ggml, 6 autodetect. Hosts differ in the errno.
 ;;
+;; By wasi_nn.c: load; wasi-nn.witx: $nn_errno.$invalid_encoding.
+;;
 ;; Prints:
 ;;   load 2
 ;; or:

@@ -2,6 +2,8 @@
 ;;
 ;; A model that can't be read is a runtime error. Hosts differ in the errno.
 ;;
+;; By wasi_nn.c: load; wasi-nn.witx: $nn_errno.$runtime_error.
+;;
 ;; Needs models in tensorflowlite.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; The builders are a record in memory: their place and their number.
 ;;
+;; By wasi_nn.c: load.
+;;
 ;; Needs models in tensorflowlite.
 ;;
 ;; Prints:

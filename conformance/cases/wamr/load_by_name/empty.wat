@@ -2,6 +2,8 @@
 ;;
 ;; A name that no graph has is not found. Hosts differ in the errno: WAMR takes names for paths.
 ;;
+;; By wasi_nn.c: load_by_name; wasi-nn.witx: $nn_errno.$not_found.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

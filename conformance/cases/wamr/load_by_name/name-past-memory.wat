@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: a pointer out of bounds traps, or is an error.
 ;;
+;; By wasi_nn.c: load_by_name.
+;;
 ;; Prints:
 ;;   trap
 ;; or:

@@ -2,6 +2,8 @@
 ;;
 ;; A failed load disturbs none after it. Hosts differ in the errno.
 ;;
+;; By wasi_nn.c: load_by_name; wasi-nn.witx: $nn_errno.$not_found.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; i32 has the number 3.
 ;;
+;; By wasi_nn.c: set_input.
+;;
 ;; Needs the graph i32, tensors of i32.
 ;;
 ;; Prints:

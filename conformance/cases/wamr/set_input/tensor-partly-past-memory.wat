@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: a tensor out of bounds traps, or is an error.
 ;;
+;; By wasi_nn.c: set_input.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; The dimensions must be the graph's. Hosts differ in the errno.
 ;;
+;; By wasi_nn.c: set_input; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,9 @@
 ;;
 ;; Only language models give outputs piece by piece. Hosts differ in the errno.
 ;;
+;; By wasinnmodule.cpp: compute_single; wasi-nn.witx: $nn_errno.$invalid_argument,
+;; $nn_errno.$unsupported_operation.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

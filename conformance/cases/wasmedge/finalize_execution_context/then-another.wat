@@ -2,6 +2,8 @@
 ;;
 ;; A graph gives contexts after one was finalized.
 ;;
+;; By wasinnmodule.cpp: finalize_execution_context.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

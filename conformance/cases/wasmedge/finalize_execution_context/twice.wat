@@ -2,6 +2,8 @@
 ;;
 ;; A context's handle is gone after it was finalized. Hosts differ in the errno.
 ;;
+;; By wasinnmodule.cpp: finalize_execution_context; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: fini_single is allowed at any time, or an error.
 ;;
+;; By wasinnmodule.cpp: fini_single.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

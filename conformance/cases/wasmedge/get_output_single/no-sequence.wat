@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: without a sequence the piece is empty, or an error.
 ;;
+;; By wasinnmodule.cpp: get_output_single.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

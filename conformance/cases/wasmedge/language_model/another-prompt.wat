@@ -2,6 +2,8 @@
 ;;
 ;; A new prompt ends the sequence.
 ;;
+;; By wasinnmodule.cpp: load_by_name_with_config, compute_single, get_output_single.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; compute gives the whole text; its end is no error.
 ;;
+;; By wasinnmodule.cpp: load_by_name_with_config.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

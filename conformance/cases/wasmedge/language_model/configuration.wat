@@ -2,6 +2,8 @@
 ;;
 ;; A configuration that comes with the name holds for the graph.
 ;;
+;; By wasinnmodule.cpp: load_by_name_with_config.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Where the context is full, the text ends; what there is of it can be read.
 ;;
+;; By wasinnmodule.cpp: load_by_name_with_config.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

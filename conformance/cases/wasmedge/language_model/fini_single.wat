@@ -2,6 +2,8 @@
 ;;
 ;; fini_single forgets the sequence; the next one begins anew.
 ;;
+;; By wasinnmodule.cpp: load_by_name_with_config, compute_single, get_output_single, fini_single.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Output 1 tells of the text, as JSON.
 ;;
+;; By wasinnmodule.cpp: load_by_name_with_config.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: a name has one handle until its graph is unloaded, or several.
 ;;
+;; By wasinnmodule.cpp: load_by_name_with_config.
+;;
 ;; Needs the graph alphabet.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Before the first piece, the piece is empty.
 ;;
+;; By wasinnmodule.cpp: load_by_name_with_config, get_output_single.
+;;
 ;; Needs the graph alphabet.
 ;;
 ;; Prints:

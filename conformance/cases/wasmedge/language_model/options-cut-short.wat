@@ -2,6 +2,8 @@
 ;;
 ;; Options that make no sense are an error. Hosts differ in the errno.
 ;;
+;; By wasinnmodule.cpp: load_by_name_with_config; wasi-nn.witx: $nn_errno.$invalid_encoding.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Input 1 takes options as JSON.
 ;;
+;; By wasinnmodule.cpp: load_by_name_with_config.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; compute_single gives the next piece, and end of sequence after the last one.
 ;;
+;; By wasinnmodule.cpp: load_by_name_with_config, compute_single, get_output_single.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A prompt that the context can't hold is too long. Hosts differ in the errno.
 ;;
+;; By wasinnmodule.cpp: load_by_name_with_config.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,9 @@
 ;;
 ;; After unload a context keeps its piece, and computes no more. Hosts differ in the errno.
 ;;
+;; By wasinnmodule.cpp: load_by_name_with_config, compute_single, get_output_single, unload, fini_single; wasi-
+;; nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph alphabet, tensors of u8.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; A graph may be loaded with a configuration. Hosts differ where the graph takes none.
 ;;
+;; By wasinnmodule.cpp: load_by_name_with_config; wasi-nn.witx: $nn_errno.$not_found.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

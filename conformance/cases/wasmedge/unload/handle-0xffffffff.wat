@@ -2,6 +2,8 @@
 ;;
 ;; A number that isn't a graph's handle is an error. Hosts differ in the errno.
 ;;
+;; By wasinnmodule.cpp: unload; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; Hosts differ: in WasmEdge a pointer out of bounds is an error.
 ;;
+;; By wasinnmodule.cpp: unload; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -2,6 +2,8 @@
 ;;
 ;; After unload a context computes no more. Hosts differ in the errno.
 ;;
+;; By wasinnmodule.cpp: unload; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

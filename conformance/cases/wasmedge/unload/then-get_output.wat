@@ -2,6 +2,8 @@
 ;;
 ;; After unload a context keeps its outputs.
 ;;
+;; By wasinnmodule.cpp: unload.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

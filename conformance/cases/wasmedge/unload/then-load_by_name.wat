@@ -2,6 +2,8 @@
 ;;
 ;; A name may be loaded again after unload.
 ;;
+;; By wasinnmodule.cpp: unload.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

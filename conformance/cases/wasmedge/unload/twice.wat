@@ -2,6 +2,8 @@
 ;;
 ;; A graph's handle is gone after unload. Hosts differ in the errno.
 ;;
+;; By wasinnmodule.cpp: unload; wasi-nn.witx: $nn_errno.$invalid_argument.
+;;
 ;; Needs the graph relu.
 ;;
 ;; Prints:

@@ -1,0 +1,83 @@
+;; 2024-08-19/tensor/dims-past-memory
+;;
+;; A list out of bounds traps.
+;;
+;; By wasi-nn.wit: tensor.constructor; CanonicalABI.md: load_list_from_range.
+;;
+;; Prints:
+;;   trap
+(component
+  (import "wasi:nn/tensor@0.2.0-rc-2024-08-19" (instance $tensor
+    (export "tensor" (type $tensor (sub resource)))
+    (type $tensor-dimensions' (list u32)) (export "tensor-dimensions" (type $tensor-dimensions (eq $tensor-dimensions')))
+    (type $tensor-type' (enum "FP16" "FP32" "FP64" "BF16" "U8" "I32" "I64")) (export "tensor-type" (type $tensor-type (eq $tensor-type')))
+    (type $tensor-data' (list u8)) (export "tensor-data" (type $tensor-data (eq $tensor-data')))
+    (export "[constructor]tensor" (func (param "dimensions" $tensor-dimensions) (param "ty" $tensor-type) (param "data" $tensor-data) (result (own $tensor))))))
+  (alias export $tensor "tensor" (type $tensor))
+  (import "wasi:io/error@0.2.0" (instance $io-error (export "error" (type (sub resource)))))
+  (alias export $io-error "error" (type $io-error))
+  (import "wasi:io/streams@0.2.0" (instance $streams
+    (alias outer 1 $io-error (type $io-error')) (export "error" (type $io-error (eq $io-error')))
+    (export "output-stream" (type $stream (sub resource)))
+    (type $stream-error' (variant (case "last-operation-failed" (own $io-error)) (case "closed")))
+    (export "stream-error" (type $stream-error (eq $stream-error')))
+    (export "[method]output-stream.blocking-write-and-flush"
+      (func (param "self" (borrow $stream)) (param "contents" (list u8)) (result (result (error $stream-error)))))))
+  (alias export $streams "output-stream" (type $stream))
+  (import "wasi:cli/stdout@0.2.0" (instance $stdout
+    (alias outer 1 $stream (type $stream')) (export "output-stream" (type $stream (eq $stream')))
+    (export "get-stdout" (func (result (own $stream))))))
+
+  (core module $memory-module
+    (memory (export "memory") 1))
+  (core instance $memory (instantiate $memory-module))
+  (core func $tensor (canon lower (func $tensor "[constructor]tensor") (memory (core memory $memory "memory"))))
+  (core func $get-stdout (canon lower (func $stdout "get-stdout")))
+  (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush")
+    (memory (core memory $memory "memory"))))
+  (core func $drop-stream (canon resource.drop $stream))
+  (core module $main-module
+    (import "memory" "memory" (memory 1))
+    (import "nn" "tensor" (func $tensor (param i32 i32 i32 i32 i32) (result i32)))
+    (import "nn" "get-stdout" (func $get-stdout (result i32)))
+    (import "nn" "write" (func $write (param i32 i32 i32 i32)))
+    (import "nn" "drop-stream" (func $drop-stream (param i32)))
+
+    (global $ok i32 (i32.const 0x48))
+    (data (i32.const 0x48) "ok\n")
+    (global $dims i32 (i32.const 0x980))
+    (data (i32.const 0x980) "\04\00\00\00")
+    (global $says.went-on i32 (i32.const 0x180))
+    (data (i32.const 0x180) "\08went on ")
+
+    (func (export "run") (result i32)
+      (drop (call $tensor (i32.const 0x10000) (i32.const 1) (i32.const 1) (i32.const 0xa00) (i32.const 0x10)))
+      (call $say (global.get $says.went-on) (i32.const 1))
+      (i32.const 0))
+
+    ;; Prints a label, which its length precedes, a space, a number, and the end of the line.
+    (func $say (param $label i32) (param $number i32)
+      (local $at i32)
+      (local.set $at (i32.const 63))
+      (i32.store8 (i32.const 63) (i32.const 10))
+      (loop $digits
+        (local.set $at (i32.sub (local.get $at) (i32.const 1)))
+        (i32.store8 (local.get $at) (i32.add (i32.const 48) (i32.rem_u (local.get $number) (i32.const 10))))
+        (br_if $digits (local.tee $number (i32.div_u (local.get $number) (i32.const 10)))))
+      (call $print (local.get $label) (local.get $at) (i32.sub (i32.const 64) (local.get $at))))
+
+    (func $print (param $label i32) (param $text i32) (param $size i32)
+      (local $stdout i32)
+      (local.set $stdout (call $get-stdout))
+      (call $write (local.get $stdout)
+        (i32.add (local.get $label) (i32.const 1)) (i32.load8_u (local.get $label)) (i32.const 0))
+      (call $write (local.get $stdout) (local.get $text) (local.get $size) (i32.const 0))
+      (call $drop-stream (local.get $stdout))))
+  (core instance $main (instantiate $main-module (with "memory" (instance $memory))
+    (with "nn" (instance (export "tensor" (func $tensor))
+      (export "get-stdout" (func $get-stdout))
+      (export "write" (func $write))
+      (export "drop-stream" (func $drop-stream))))))
+  (func $run (result (result)) (canon lift (core func $main "run")))
+  (instance $cli (export "run" (func $run)))
+  (export "wasi:cli/run@0.2.0" (instance $cli)))
