@@ -76,7 +76,7 @@ def test_a_trace_of_a_request_that_fails(server: RunningServer, folder: Path) ->
     status, _, headers = server.ask("POST", INFER, b"{", ASK)
     assert status == 400
     found = stages(folder, headers["x-trace-file"])
-    assert list(found) == ["infer", "body", "parse"]
+    assert list(found) == ["infer", "body", "parse", "FAILED"]
     assert "the request isn't JSON" in found["parse"]["args"]["error"]
     assert found["infer"]["args"] == found["infer"]["args"] | {"outcome": "invalid", "status": 400}
 
@@ -219,8 +219,8 @@ def test_a_trace_of_a_guest_has_its_nn_calls(tmp_path: Path) -> None:
         status, _, headers = server.ask("GET", "/guests/web/infer/net", headers=ASK)
         assert status == 200
         found = stages(tmp_path / "traces", headers["x-trace-file"])
-    calls = {name: event["args"] for name, event in found.items() if event["tid"] == 2}
-    assert {name for name, event in found.items() if event["tid"] == 1} == {"guest", "queue", "answering"}
+    calls = {name: event["args"] for name, event in found.items() if event["tid"] == 3}
+    assert {name for name, event in found.items() if event["tid"] == 2} == {"guest", "queue", "answering"}
     assert calls["load_by_name"]["name"] == "net"
     assert calls["load_by_name"]["result"]["runtime"] == "onnxruntime"
     (output,) = (each for name, each in calls.items() if "result" in each and name.startswith("compute"))
