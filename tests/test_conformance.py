@@ -1,4 +1,4 @@
-"""The conformance suite: this host and Wasmtime in all cases, the faults that it finds, and what it makes of a host."""
+"""The conformance suite: this host and Wasmtime in all cases, the faults that it finds, and its page on a host."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ JOBS = min(len(os.sched_getaffinity(0)), 2)
 
 @pytest.fixture(scope="module")
 def ours() -> dict[str, Result]:
-    """What this host does in all cases."""
+    """This host's results in all cases."""
     results = run_all(SUITE.values(), driver_for("wasi-nn-library", sys.executable), jobs=JOBS)
     return {result.case.name: result for result in results}
 
 
 @pytest.fixture(scope="module")
 def wasmtimes(request: pytest.FixtureRequest) -> dict[str, Result]:
-    """What Wasmtime does in all cases."""
+    """Wasmtime's results in all cases."""
     path = wasmtime_setup.installed()
     if path is None:
         message = "Wasmtime isn't installed: `make test` installs it"

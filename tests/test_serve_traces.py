@@ -1,4 +1,4 @@
-"""Traces of single requests: what they have, who may ask for one, and that their number is bounded."""
+"""Traces of single requests: their stages, the clients that may ask for one, and the bound on their number."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_a_directory_that_is_gone_is_told_of(tmp_path: Path, caplog: pytest.LogC
 
 
 def test_a_trace_that_cannot_be_begun_leaves_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """As on a full disk."""
+    """The limit on a file's size stands for a full disk."""
     traces = RequestTraces(tmp_path, 2)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))

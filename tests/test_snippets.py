@@ -204,7 +204,7 @@ TOGETHER = (
 
 @dataclass(frozen=True)
 class Step:
-    """Code that is run: where it stands, and the answer that is shown, if there is one."""
+    """Code that a test runs: its place in a page, and the answer that the page shows, if it shows one."""
 
     page: str
     line: int
@@ -270,7 +270,8 @@ def common_steps(language: str) -> list[Step]:
 
 
 def all_steps(pages: Sequence[str]) -> list[Step]:
-    """The steps of pages. The page of a language leads back to the second lesson, and goes on there."""
+    """The steps of some pages. Behind the steps of a language's page are those of the second lesson, to which it
+    leads."""
     steps = with_kept_guest([step for page in pages for step in steps_of(page, text_of(page))])
     for page in pages:
         if page in LESSONS and page != SECOND_LESSON:
@@ -525,6 +526,7 @@ def test_few_blocks_are_not_run() -> None:
         "docs/tutorial/guest-in-python.md: it is a guest's",
         "docs/tutorial/first-inference.md: it installs packages from a network",
         "docs/how-to/serve.md: its first command needs a network, and its second one doesn't end",
+        "docs/how-to/trace.md: it opens a browser",
         "docs/how-to/serve.md: it needs a server, as tests/test_serve_openai.py has it",
         "docs/how-to/serve.md: it needs a server, as tests/test_serve_triton.py has it",
     }

@@ -130,7 +130,7 @@ def photographs(folder: Path) -> Path:
 
 
 def best_labels(folder: Path) -> str:
-    """What a guest must say of the photographs in a folder: the runtime's own scores."""
+    """The expected output of a guest about the photographs in a folder, from the runtime's own scores."""
     import onnxruntime
     from PIL import Image
 
@@ -178,7 +178,8 @@ def _alone_with(built: Path) -> Iterator[None]:
 
 
 def _remove_older(built: Path) -> None:
-    """Remove the files of older sources, where a file's name ends with the hash of its own."""
+    """Remove the files that were built from older sources: the name of a built file ends with the hash of its
+    sources."""
     name, _, key = built.stem.rpartition("-")
     if re.fullmatch("[0-9a-f]{16}", key):
         for other in built.parent.glob(f"{name}-{'[0-9a-f]' * 16}.wasm"):
