@@ -527,6 +527,7 @@ def test_few_blocks_are_not_run() -> None:
         "docs/tutorial/first-inference.md: it installs packages from a network",
         "docs/how-to/serve.md: its first command needs a network, and its second one doesn't end",
         "docs/how-to/trace.md: it opens a browser",
+        "docs/how-to/serve.md: it needs a server, as tests/test_serve_command.py has it",
         "docs/how-to/serve.md: it needs a server, as tests/test_serve_openai.py has it",
         "docs/how-to/serve.md: it needs a server, as tests/test_serve_triton.py has it",
     }
