@@ -16,7 +16,7 @@ _REPOSITORY = Path(__file__).parent.parent
 
 
 def explanation(benchmark: str) -> str:
-    """The docstring of a benchmark, which isn't imported: its runtimes would take seconds."""
+    """The docstring of a benchmark. It is read from the file, since an import of the runtimes takes seconds."""
     source = Path(__file__).with_name(f"{benchmark.removeprefix('bench.')}.py").read_text()
     return ast.get_docstring(ast.parse(source)) or ""
 

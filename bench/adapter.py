@@ -1,5 +1,5 @@
-"""The cost of the adapter: inferences in a core guest, in the same guest as an adapted component, and in a component
-that was written as one, here and on Wasmtime's command.
+"""The cost of the adapter: inferences in a core guest, in the component that the adapter makes of it, and in a guest
+that was written as a component, here and on Wasmtime's command.
 
     python -m bench.adapter
 

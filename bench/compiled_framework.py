@@ -1,10 +1,10 @@
-"""The other way to inference in WebAssembly: a framework that is compiled to it, beside this host's native runtime.
+"""Frameworks that are compiled to WebAssembly, compared with this host's native runtime.
 
     python -m bench.compiled_framework
 
-The same network, EfficientNet-Lite0, on the same input: in ONNX Runtime by a guest of this host; in ONNX Runtime for
-the web (compiled to WebAssembly, with SIMD and threads) on Node; and in ncnn, compiled to WebAssembly with SIMD, inside
-a guest of this host. They take turns, each in a process of its own, first on one processor, then on two.
+The network EfficientNet-Lite0 runs on the same input in three ways: in ONNX Runtime by a guest of this host; in ONNX
+Runtime for the web (compiled to WebAssembly, with SIMD and threads) on Node; and in ncnn, compiled to WebAssembly with
+SIMD, inside a guest of this host. They take turns, each in a process of its own, first on one processor, then on two.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def ways(threads: int) -> list[Way]:
 def main() -> None:
     """Print the table."""
     processors = sorted(os.sched_getaffinity(0))
-    print("| threads | | size of the WebAssembly | an inference, best (median) | ratio of best | of medians |")
+    print("| threads | way | size of the WebAssembly | an inference, best (median) | ratio of best | of medians |")
     print("|---|---|---|---|---|---|")
     for threads in (1, 2):
         if len(processors) < threads:

@@ -28,7 +28,7 @@ _LAYERS = {
     *("binaryop", "cast", "clip", "convolution", "convolutiondepthwise", "crop", "flatten", "innerproduct", "input"),
     *("packing", "padding", "pooling", "relu", "sigmoid", "split"),
 }
-"""What the network has, and what those layers use."""
+"""The layers of the network, and those that these layers use."""
 _WITHOUT = (
     *("AVX", "AVX2", "AVX512", "BF16", "BUILD_BENCHMARK", "BUILD_EXAMPLES", "BUILD_TOOLS", "INT8"),
     *("OPENMP", "PIXEL", "RUNTIME_CPU", "SSE2", "THREADS", "VULKAN"),
@@ -101,8 +101,8 @@ def _build(guest: Path, tools: Path) -> None:
 
 
 def _source() -> Path:
-    """ncnn's sources, from its package on PyPI. pip can't take them: they call their own version by the day of the
-    build, so that pip takes them for another release."""
+    """ncnn's sources, from its package on PyPI. pip can't install them: they take the day of the build as
+    their version, which pip refuses as that of another release."""
     folder = FOLDER / NCNN.removesuffix(".tar.gz")
     if folder.is_dir():
         return folder

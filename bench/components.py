@@ -224,7 +224,7 @@ def extensions() -> None:
 
 
 def _of(call: Timed, times: int = 1) -> list[float]:
-    """The processor's times of some calls, each of which does something so many times: in seconds for one time."""
+    """The processor time of each call, in seconds, divided by the number of times that the call repeats its work."""
     took = []
     for _ in range(10):
         begun = time.process_time()

@@ -1,8 +1,8 @@
-"""What guests that answer HTTP requests cost, beside a plain echo of Starlette: a request, its sandbox, and bodies.
+"""The cost of guests that answer HTTP requests, compared with a plain echo of Starlette: requests, sandboxes, bodies.
 
 The server is the command in a process of its own. One guest is a small component in C; the other one has CPython in it
-(18 MB), as componentize-py builds it. Each is there twice: with a fresh sandbox for each request, and reused. All of
-them send a body back that they get.
+(18 MB), as componentize-py builds it. Each is served twice: with a fresh sandbox for each request, and with
+sandboxes that are used again. The guests and the echo send the body of a request back.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def plain_echo() -> Iterator[tuple[tuple[str, int], int]]:
 
 
 def makes(server: serving.Command, plain: tuple[str, int], size: int) -> dict[str, Callable[[], Call]]:
-    """What makes the calls of each echo, with a body of this size."""
+    """The functions that send a body of this size to each echo."""
     body = bytes(size)
     return {
         "a plain echo of Starlette": lambda: posting(plain, "/", body, {}),
@@ -105,7 +105,7 @@ def rates(server: serving.Command, plain: tuple[str, int]) -> None:
 
 
 def processor_time(process: int) -> float:
-    """The seconds that a process has had of processors, to a hundredth."""
+    """The processor time of a process so far, in seconds, to a hundredth."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

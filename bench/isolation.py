@@ -1,4 +1,5 @@
-"""The cost of isolation: an inference in a worker beside the same in this process, and the replacement of a worker."""
+"""The cost of isolation: an inference in a worker compared with one in this process, and the replacement of a
+worker."""
 
 from __future__ import annotations
 

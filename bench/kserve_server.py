@@ -1,4 +1,4 @@
-"""A server of kserve with a model `net`, y = max(x, 0), by numpy. Its Python is another one, which has kserve:
+"""A server of kserve with a model `net`, y = max(x, 0), by numpy. It runs in another environment, which has kserve:
 `python kserve_server.py HTTP_PORT GRPC_PORT`.
 """
 

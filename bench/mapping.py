@@ -1,5 +1,5 @@
-"""What `wasi-nn map` and `map_guests` cost for each item: beside a shell's loop of `wasi-nn run`, and beside a loop of
-`Host.run`. The guest is `infer`, and the models a tiny one and one whose computes take some tens of milliseconds.
+"""The cost of an item in `wasi-nn map` and `map_guests`, compared with a shell's loop of `wasi-nn run` and with a loop
+of `Host.run`. The guest is `infer`, and the models a tiny one and one whose computes take some tens of milliseconds.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def shell(text: str) -> Callable[[], object]:
 def loops(folder: Path, dims: dict[str, str]) -> None:
     """Loops of Python in one process, with the models loaded before."""
     named = {name: wasi_nn.NamedGraph(folder / f"{name}.onnx", options={"threads": 1}) for name in dims}
-    print("\n| | for each item, by the clock | processor time | ratio of the clock |\n|---|---|---|---|")
+    print("\n| way | for each item, by the clock | processor time | ratio of the clock |\n|---|---|---|---|")
     with wasi_nn.Host(named) as host:
         guest = host.compile(GUEST)
         for name, shape in dims.items():
@@ -105,7 +105,7 @@ def loops(folder: Path, dims: dict[str, str]) -> None:
 
 
 def counted(call: Callable[[], object], times: list[float]) -> Callable[[], object]:
-    """The call, which notes the processor time of this process that it takes."""
+    """Wrap a call: it also notes the processor time that it takes in this process."""
 
     def timed() -> None:
         begun = time.process_time()

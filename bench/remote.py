@@ -1,8 +1,8 @@
-"""What a model on another server costs: an inference and a token of a text, beside the same model in this process.
+"""The cost of a model on another server: an inference and a token of a text, compared with the same model in this
+process.
 
-The server is the command in a process of its own, on this machine. A bare client (grpcio's stub and `http.client`) is
-the least that these libraries take. The language model is so tiny that its tokens cost little beside the way to them.
-"""
+The server is the command in a process of its own, on this machine. A bare client (grpcio's stub and `http.client`)
+shows the least time that these libraries take. The language model is tiny: most of a token's time is its transport."""
 
 from __future__ import annotations
 

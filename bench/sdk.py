@@ -1,5 +1,5 @@
-"""The cost of the SDKs for guests: the time of an inference of four numbers by an SDK, beside one by the bare imports;
-and for Python and JavaScript that of 600 kB in and out, which shows the cost of a byte.
+"""The cost of the SDKs for guests: the time of an inference of four numbers by an SDK, compared with one by the bare
+imports; and for Python and JavaScript that of 600 kB in and out, which shows the cost of a byte.
 
 Each guest makes the same three calls in a loop: it sets the input, computes, and reads the output into its own array.
 The time of an inference is that of many, less that of few. `sdk_loops` has the loops; they are built into `build/sdk`,
@@ -8,9 +8,8 @@ which needs Zig, npm, Go, componentize-py and Debian's `rustc`. A language whose
     python -m bench.sdk            # the times
     python -m bench.sdk --sizes    # the sizes of these guests, and the times of their builds
 
-A guest of these is the smallest that does an inference: a graph by its name, an input, a compute, and an output. The
-time of a build is that after a change of the guest's source, the quickest of three.
-"""
+Each of these guests is the smallest one that makes an inference in its language: a graph by its name, an input, a
+compute, and an output. The time of a build is that after a change of the guest's source, the quickest of three."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass
 class Measured:
-    """One kind of requests to one server: the most requests a second, and the least seconds of its process for one."""
+    """The results for one kind of requests to one server: the highest rate in requests a second, and the lowest
+    processor time of a request in seconds."""
 
     make: Callable[[], Call]
     process: int
@@ -24,7 +25,7 @@ class Measured:
     seconds: dict[int, float] = field(default_factory=dict)
 
     def measure(self, clients: int) -> None:
-        """Have so many clients make requests for some time."""
+        """Have this number of clients make requests for some time."""
         before = processor_seconds(self.process)
         found = rate(self.make, clients)
         took = (processor_seconds(self.process) - before) / (found * bench.SECONDS)
@@ -39,7 +40,7 @@ def processor_seconds(process: int) -> float:
 
 
 def measure_in_turns(measured: Iterable[Measured], rounds: int) -> None:
-    """Measure all, one after another and so often, so that a disturbance affects all."""
+    """Measure all kinds of requests in turns, for this number of rounds: so a disturbance affects all of them."""
     kinds = list(measured)
     for _ in range(rounds):
         for clients in CLIENTS:
@@ -48,8 +49,8 @@ def measure_in_turns(measured: Iterable[Measured], rounds: int) -> None:
 
 
 def print_table(measured: Mapping[str, Measured]) -> None:
-    """Print all, each in a line."""
-    print("| | requests a second, 1 client | 16 clients | processor for one, 1 client | 16 clients |")
+    """Print a table with a row for each kind of requests."""
+    print("| | requests a second, 1 client | 16 clients | processor time of a request, 1 client | 16 clients |")
     print("|---|---|---|---|---|")
     for name, each in measured.items():
         rates = " | ".join(f"{each.rates[clients]:.0f}" for clients in CLIENTS)

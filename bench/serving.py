@@ -1,7 +1,7 @@
-"""What serving costs: a request by HTTP or gRPC beside the bare compute, requests a second, and memory.
+"""The cost of serving: a request by HTTP or gRPC compared with the bare compute, requests a second, and memory.
 
 The server is the command in a process of its own. The clients are Python's http.client and grpcio; a plain echo of
-Starlette and an empty method of grpcio are the least that these libraries take.
+Starlette and an empty method of grpcio show the least time that these libraries take.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ def calling(address: str, model: str, array: Any) -> Call:
 
 
 def rate(make: Callable[[], Call], clients: int) -> float:
-    """Requests a second of so many clients, each a thread with a connection of its own, in processes of eight."""
+    """The requests a second of this number of clients, each a thread with a connection of its own, in processes of
+    eight."""
     processes = max(1, clients // 8)
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
@@ -214,7 +215,7 @@ def rates(server: serving.Command, ports: tuple[int, int]) -> None:
 
 
 def loops(server: serving.Command, graphs: Path) -> None:
-    """Print the requests a second with uvloop, which the server takes where it is installed, and without."""
+    """Print the requests a second with uvloop, which the server uses where it is installed, and without it."""
     four = np.zeros(4, np.float32)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "uvloop.py").write_text("raise ImportError")

@@ -1,4 +1,4 @@
-"""What batches give: requests a second with and without them, and the bytes of memory after many requests.
+"""The gain from batches: requests a second with and without them, and the bytes of memory after many requests.
 
 The server is the command in a process of its own, and serves one model under two names: `single`, and `batched`, whose
 requests are joined to up to 16 rows. The clients are Python's http.client and grpcio. Both names are measured in turns,

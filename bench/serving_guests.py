@@ -1,7 +1,8 @@
-"""What a guest costs as an endpoint: a graph served directly, and through guests in fresh and in reused sandboxes.
+"""The cost of a guest as an endpoint: a graph is served directly, and through guests in fresh and in reused sandboxes.
 
-Fresh ones begin ahead of their request, or with it. These have a server of their own: one that begins for the next
-request would take the time of the others. The guests are a core module and a component of the same program.
+A fresh sandbox begins ahead of its request, or with it. The guests that begin ahead have a server of their own, since a
+sandbox that begins for the next request would take processor time from the other measurements. The guests are a core
+module and a component of the same program.
 
 The server is the command in a process of its own, the client is http.client, with binary tensors. The graph scores
 colours, and takes a few microseconds. Through the guest the client sends bytes, which the guest turns into floats;

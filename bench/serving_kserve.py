@@ -1,5 +1,5 @@
-"""A model that costs nothing on `wasi-nn serve`, beside kserve's ModelServer and a plain echo: requests a second, and
-the processor time of the server for each.
+"""A model that costs nothing on `wasi-nn serve`, compared with kserve's ModelServer and a plain echo: requests a
+second, and the processor time of the server for each.
 
 kserve has an environment of its own: `python -m venv DIR && DIR/bin/pip install kserve`, some 450 MB. Then
 `python -m bench.serving_kserve DIR/bin/python`. Its model computes in the event loop, and its server writes no log.

@@ -1,4 +1,4 @@
-"""What serving language models costs: four chats at once over HTTP, beside four texts of the graph itself.
+"""The cost of serving language models: four chats at once over HTTP, compared with four texts of the graph itself.
 
 The model is SmolLM2 (135 million parameters, weights of four bits) in four slots, on as many threads in both cases. The
 server is the command in a process of its own. The client is `http.client`, which reads the events of a stream. The

@@ -3,8 +3,9 @@
 The model is SmolLM2 (135 million parameters, weights of four bits). First table: one, two and four texts at once, in
 four slots. They are written by the slots of xllamacpp's server, which Python threads ask directly; by execution
 contexts without WebAssembly, in this process and isolated; and by guests in WasmEdge's dialect, one for each text.
-Second table: the first token of the fifth turn of a conversation whose guest sends all of it again with each turn,
-beside the first token of a prompt that is as long as the turn alone, and the same for a slot of xllamacpp's server.
+Second table: the first token of the fifth turn of a conversation, of which the guest sends all with each turn. It is
+compared with the first token of a prompt that is as long as the turn alone. A slot of xllamacpp's server is measured in
+the same way.
 """
 
 from __future__ import annotations

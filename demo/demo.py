@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parent.parent
 
 
 def run(*arguments: str, fails: bool = False) -> None:
-    """Print a `wasi-nn run` command and run it in the project's folder. With `fails`, it must fail, else succeed."""
+    """Print a `wasi-nn run` command and run it in the project's folder. It must succeed, or with `fails`, fail."""
     print("$ wasi-nn run", shlex.join(arguments), flush=True)
     command = Path(sys.executable).with_name("wasi-nn")
     failed = subprocess.run([command, "run", *arguments], cwd=FOLDER, check=False).returncode != 0

@@ -43,7 +43,7 @@ def main() -> None:
     print("The model from bytes: the guest reads the model's file and loads it.")
     run("--dir", ".", "guests/c/identify.wasm", "--model", model, "--labels", labels, *files)
 
-    print("The same with --no-load, which forbids it: the guest gets an error.")
+    print("The model from bytes with --no-load, which forbids that: the guest gets an error.")
     run("--no-load", "--dir", ".", "guests/c/identify.wasm", "--model", model, "--labels", labels, *files, fails=True)
 
 

@@ -117,7 +117,7 @@ def efficientnet_module(weights: Path) -> Any:
     sys.path.insert(0, str(_download(EFFICIENTNET_CODE)))
     package: Any = importlib.import_module("efficientnet_lite_pytorch")
     sys.path.pop(0)
-    # Without `set_swish(False)`, which is usual before an export: it would replace Lite's ReLU6 by Swish.
+    # `set_swish(False)`, usual before an export, isn't called: it would replace the ReLU6 of Lite models by Swish.
     module = package.EfficientNet.from_name("efficientnet-lite0")
     module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return module.eval()

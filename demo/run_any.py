@@ -1,4 +1,4 @@
-"""`make demo-any`: one guest runs five real models of four encodings, none of which it knows.
+"""`make demo-any`: one guest runs five real models of four encodings. It was written for none of them.
 
 The guest is `guests/c/run_any.c`: it asks the host what the inputs and outputs of a graph are, reads each input from
 the file of its name, and prints all tensors. This program makes the files.
@@ -18,7 +18,7 @@ from demo import FOLDER, run
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-RATE, SAMPLES = 22050, 43844  # Basic Pitch hears two seconds of sound
+RATE, SAMPLES = 22050, 43844  # the input of Basic Pitch: two seconds of sound
 
 Inputs = Mapping[str, "bytes | NDArray[np.generic]"]
 

@@ -22,7 +22,7 @@ C_GUESTS = REPOSITORY / "guests" / "c"
 LONGEST = (
     *("conformance", "hostile_models", "snippets", "new_installed", "ray", "isolation", "isolated_variables"),
     *("changed_files", "worker_replacement", "worker_spares", "tensorflow", "classifiers", "byte_strings"),
-    *("components", "extension_guests", "pytorch_learning", "faults", "digits"),
+    *("components", "extension_guests", "perfetto", "pytorch_learning", "faults", "digits"),
     *("core_abi_fuzz", "forks"),
 )
 """The tests' files that take ten seconds and more, from the longest on."""

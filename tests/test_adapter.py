@@ -1,5 +1,5 @@
-"""The adapter, which makes components of core guests: they do the same as before, here and on Wasmtime's command. What
-they do otherwise is listed here."""
+"""The adapter, which makes components of core guests: they do the same as the core guests, here and on Wasmtime's
+command. A list has the differences."""
 
 from __future__ import annotations
 

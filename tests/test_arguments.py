@@ -1,4 +1,4 @@
-"""Arguments of Python callers: the error for each of the wrong kind, and those that are taken as they are meant."""
+"""Arguments of Python callers: an error for each wrong kind, and a conversion where the meaning is clear."""
 
 from __future__ import annotations
 

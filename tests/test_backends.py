@@ -1,5 +1,5 @@
-"""Backends of other packages are found by their entry points and asked when no built-in backend fits; and how a
-backend is chosen for a model."""
+"""Backends of other packages: their entry points are found, and they are asked when no built-in backend fits. And the
+choice of a backend for a model."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Broken:
 
 @pytest.fixture
 def scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The module above, installed as a distribution with two backends; one of them is broken."""
+    """A module with two backends, of which one is broken, installed as a distribution."""
     entries = "scale = scale_backend:ScaleBackend\nbroken = scale_backend:Broken\n"
     with installed("scale_backend", MODULE, entries, tmp_path, monkeypatch):
         yield

@@ -1,4 +1,5 @@
-"""Byte strings: guests with the interface byte-strings give and get them as they are, in every runtime that has any."""
+"""Byte strings: guests with the interface byte-strings pass and receive them unchanged, in every runtime with
+strings."""
 
 from __future__ import annotations
 

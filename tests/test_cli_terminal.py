@@ -1,4 +1,4 @@
-"""Colours and words about slow steps: for a person at a terminal, and for nobody else."""
+"""Colours, and notes about slow steps: on a terminal only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small tensors that stay in the bridge, and inferences that are alike: the same answers by fewer calls of the host."""
+"""Small tensors that stay in the bridge, and repeated inferences: the same answers with fewer calls of the host."""
 
 from __future__ import annotations
 
@@ -659,7 +659,7 @@ def test_the_runtime_fails_and_an_output_has_no_type(session: Session) -> None:
 
 
 class Waiting(Graph):
-    """y = x[:1], once nothing is to be waited for; a wait is ended by an interruption only."""
+    """y = x[:1]. While the test has it wait, only an interruption ends a compute."""
 
     def __init__(self) -> None:
         super().__init__([TensorInfo("x", F32, ("n",))], [TensorInfo("y", F32, (1,))])

@@ -56,7 +56,7 @@ def ours(one_llama_thread: None) -> dict[str, Result]:
 
 @pytest.fixture(scope="module")
 def wasmtimes(request: pytest.FixtureRequest) -> dict[str, Result]:
-    """What Wasmtime does in all cases."""
+    """Wasmtime's results in all cases."""
     path = wasmtime_setup.installed()
     if path is None:
         message = "Wasmtime isn't installed: `make test` installs it"

@@ -1,4 +1,4 @@
-"""What errors of the model backends advise, is done here as they say it, and helps."""
+"""The advice in errors of the model backends: each test follows it, and the call then succeeds."""
 
 from __future__ import annotations
 

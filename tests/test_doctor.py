@@ -1,4 +1,4 @@
-"""`wasi-nn doctor`: what works here is ok, and what doesn't is told with what to do."""
+"""`wasi-nn doctor`: each part that works is ok, and each that doesn't has a line that says what to do."""
 
 from __future__ import annotations
 

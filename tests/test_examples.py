@@ -1,4 +1,4 @@
-"""The programs in `examples`: each runs as its own text says, and does what it says at hostile input."""
+"""The programs in `examples`: each runs by the commands of its docstring, and withstands hostile input."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The switches of the extensions: of a host, a session and the command; and what `inspect` says of guests that import
-them."""
+"""The switches of the extensions: of a host, a session and the command; and the lines of `inspect` about guests that
+import them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Guests of a make that this host doesn't run: each error says what was made, and how to build it for this host."""
+"""Guests of toolchains that this host doesn't run: each error names the toolchain, and says how to build for this
+host."""
 
 from __future__ import annotations
 

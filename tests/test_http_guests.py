@@ -1,4 +1,4 @@
-"""Guests that answer HTTP requests, by real clients: what they are given, what they answer, and what they do wrong."""
+"""Guests that answer the HTTP requests of real clients: the requests that they get, their answers, and their faults."""
 
 from __future__ import annotations
 
@@ -248,7 +248,7 @@ def test_a_length_that_fits(server: RunningServer) -> None:
 
 
 def test_requests_of_guests_are_refused(server: RunningServer) -> None:
-    """The second authority isn't one; the error is HTTP-request-denied, the sixteenth."""
+    """The second authority is malformed; the error is HTTP-request-denied, number sixteen."""
     assert get(server, "/out") == (200, b"01 1 15")
 
 
@@ -484,7 +484,7 @@ def test_paths_of_no_guest(server: RunningServer) -> None:
 
 
 def test_a_page_of_a_guest_belongs_to_no_site(server: RunningServer) -> None:
-    """Otherwise its scripts could use the server in the name of whoever opens it."""
+    """Otherwise its scripts could use the server with the rights of the person who opens the page."""
     _, _, headers = server.ask("GET", "/guests/web")
     assert headers["content-security-policy"].startswith("sandbox allow-")
     assert "allow-same-origin" not in headers["content-security-policy"]
@@ -593,7 +593,7 @@ def test_a_guest_that_cannot_be_served(tmp_path: Path, caplog: pytest.LogCapture
 
 
 def test_a_server_is_not_ready_before_its_guests_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that can't be compiled keeps the server from nothing."""
+    """A guest that can't be compiled doesn't keep the server from being ready."""
     load, may_load = Handlers.load, threading.Event()
 
     async def late(handlers: Handlers, changed: frozenset[str] = frozenset()) -> None:

@@ -1,4 +1,4 @@
-"""Requests that guests make: where they may go, what arrives, and what either side does wrong."""
+"""Requests that guests make: their allowed destinations, the bytes that arrive, and the faults of either side."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def upstream(servers: tuple[RunningServer, Upstream]) -> Upstream:
 def send(
     server: RunningServer, to: str, what: str = "get", body: bytes | None = None, guest: str = "out", **headers: str
 ) -> str:
-    """What a guest says of its request."""
+    """The guest's report on its request."""
     fields = {"to": to} | {name.replace("_", "-"): value for name, value in headers.items()}
     method = "GET" if body is None else "POST"
     status, content, _ = server.ask(method, f"/guests/{guest}/{what}", body, fields)

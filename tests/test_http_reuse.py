@@ -1,4 +1,5 @@
-"""Guests that answer HTTP requests with `reuse = true`: what they keep, what they can't, and when they are new."""
+"""Guests that answer HTTP requests with `reuse = true`: the state that they keep, the state that they lose, and when a
+new instance begins."""
 
 from __future__ import annotations
 
@@ -246,7 +247,7 @@ def test_the_time_is_for_each_request(server: RunningServer) -> None:
 
 @pytest.mark.parametrize("goes", [True, False])
 def test_a_guest_that_waits_for_its_request_is_stopped(server: RunningServer, goes: bool) -> None:
-    """When its client goes, or at the end of its time."""
+    """It is stopped when its client goes, or at the end of its time."""
     begin_anew(server, "quick")
     assert count(server, "quick") == 1
     connection = half_sent(server, 9, "quick")
@@ -357,7 +358,7 @@ def test_output_is_for_each_request(server: RunningServer, caplog: pytest.LogCap
 
 
 def test_failed_calls_are_logged_for_each_request(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
-    """A guest's first 100 ones are, which one request may not use up for the next."""
+    """The host logs a guest's first 100 failed calls; one request can't use these up for the next."""
     begin_anew(server, "web")
     for _ in range(102):
         assert ask(server, "infer/unknown", "web")[0] == 200
@@ -365,7 +366,8 @@ def test_failed_calls_are_logged_for_each_request(server: RunningServer, caplog:
 
 
 def test_an_instance_has_room_for_all_requests_of_its_own() -> None:
-    """A request may begin after 511 ones and bodies, and has 1,024 of its own, and two bodies."""
+    """An instance that has made 511 requests still takes a request, which may make 1,024 requests of its own, and two
+    bodies."""
     source = (build_bridge.SOURCES / "outgoing.c").read_text()
     room = re.findall(r"\bMOST = (\d+)", source)
     assert len(room) == 1
@@ -449,7 +451,7 @@ def test_clients_at_once_get_their_own_answers(server: RunningServer) -> None:
 
 
 def test_an_instance_ends_after_many_bytes_of_bodies(server: RunningServer) -> None:
-    """A quarter of its memory of 8 MiB. The guest gives no memory back, and never lacks any."""
+    """The number is a quarter of its memory of 8 MiB. The guest gives no memory back, and never lacks any."""
     begin_anew(server, "small")
     answers = [ask(server, "echo", "small", bytes(700_000)) for _ in range(13)]
     assert [(status, content[:2]) for status, content in answers] == [

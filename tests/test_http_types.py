@@ -122,7 +122,7 @@ def test_a_long_list_is_refused_before_it_is_copied() -> None:
     "error", [ValueError("own"), KeyboardInterrupt(), SystemExit(3), GeneratorExit(), MemoryError()]
 )
 def test_no_exception_of_a_function_goes_into_the_engine(error: BaseException) -> None:
-    """It traps the guest; the engine would take it for a success without a result, and end the process."""
+    """The exception traps the guest; the engine would take it for a success without a result, and end the process."""
 
     def fail(state: object) -> int:
         raise error

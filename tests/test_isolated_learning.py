@@ -60,7 +60,7 @@ def graph(model: Path) -> Graph:
 
 
 class Learner:
-    """A guest that trains the model and looks at what it has learnt."""
+    """A guest that trains the model and reads its variables."""
 
     def __init__(self, session: Session) -> None:
         self.session = session

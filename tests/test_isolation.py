@@ -325,7 +325,8 @@ class TestFaults:
 
     @pytest.mark.parametrize("left", [20 * MIB, 200 * MIB])
     def test_the_memory_in_use_tells_which_limit_was_reached(self, left: int) -> None:
-        """A thread that gets no memory for its stack is "temporarily unavailable", too."""
+        """A thread that gets no memory for its stack has the same error, "temporarily unavailable", as a thread over
+        limit on processes."""
         text = f"""
             from wasi_nn.isolation.shortage import Used
             block = bytearray({400 * MIB} - Used.by_this_process().memory - {left})

@@ -63,7 +63,7 @@ def processor_time(model: bytes) -> float:
 
 
 def test_what_a_models_bytes_make_of_nothing_isnt_worked_out_while_it_is_loaded() -> None:
-    """Otherwise a model could keep the processor busy without being run: 100 of these products take minutes."""
+    """Otherwise a model could keep the processor busy before it is run: 100 of these products take minutes."""
     processor_time(relu())  # the first load takes the runtime longer
     assert processor_time(products(100, 3000)) < 5
 

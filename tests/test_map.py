@@ -16,7 +16,7 @@ from typing import Any
 
 import onnx_models
 import pytest
-from command_guests import ECHOES_STDIN, LOOKS_UP_NET, OBEYS, command
+from command_guests import ECHOES_STDIN, LOOKS_UP_NET, OBEYS, command, says
 from conftest import C_GUESTS
 
 import wasi_nn
@@ -292,6 +292,17 @@ def test_the_lines_of_a_file_are_items(guest: Path, items: Path, capsys: pytest.
     ]
     assert "wasi-nn: 2 done, 1 failed; ended after" in error
     assert f"wasi-nn: the first failure: {items}:3: the guest ended with the exit code 3\n" in error
+
+
+def test_the_first_failure_has_the_guests_last_words(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "guest.wat").write_text(
+        command(says("usage: guest MODEL\nno \x1b[31mmodel\n", 2) + "(call $exit (i32.const 4))")
+    )
+    (tmp_path / "item").write_bytes(b"")
+    code, results, error = run(tmp_path / "guest.wat", tmp_path / "item", capsys=capsys)
+    assert (code, results[0]["error"]) == (1, "the guest ended with the exit code 4")
+    said = "the guest ended with the exit code 4: usage: guest MODEL; no \\x1b[31mmodel\n"
+    assert error.endswith(f"wasi-nn: the first failure: {tmp_path / 'item'}: {said}")
 
 
 def test_files_are_given_by_their_content(guest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,7 +87,7 @@ def test_a_network_with_an_endless_tag_is_refused() -> None:
 
 
 def test_names_without_calls_are_passed_over_in_one_go() -> None:
-    """Begun anew at each part, the search would take hours."""
+    """A search that begins anew at each part would take hours."""
     made, tiny = io.BytesIO(), zipfile.ZipFile(TINY)
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in tiny.namelist():

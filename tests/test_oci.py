@@ -1,4 +1,4 @@
-"""Guests in registries: pushed to and pulled from Debian's docker-registry, and from one that cheats."""
+"""Guests in registries: pushes to and pulls from Debian's docker-registry, and pulls from a hostile registry."""
 
 from __future__ import annotations
 

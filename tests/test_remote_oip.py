@@ -1,5 +1,5 @@
 """Models on servers that speak the Open Inference Protocol: the same results as here, failover, limits, credentials,
-and servers that answer anything at all."""
+and servers that answer arbitrary bytes."""
 
 from __future__ import annotations
 
@@ -687,7 +687,7 @@ def test_a_type_that_is_not_known_is_any(fake: OipFake, port: int) -> None:
 
 
 def test_a_server_that_is_none(tmp_path: Path) -> None:
-    """It sends a byte now and then, and never an answer."""
+    """The peer isn't a server of the protocol: it sends a byte now and then, and never an answer."""
     with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as stack:
         port = listening.getsockname()[1]
         is_over = threading.Event()

@@ -1,5 +1,5 @@
 """Language models on servers that speak OpenAI's API: the same texts as here, streams, conversations, limits, and
-servers that answer anything at all."""
+servers that answer arbitrary bytes."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def graph_of(server: RunningServer, name: str) -> GuestGraph:
 
 
 def one_waits(server: RunningServer, name: str) -> None:
-    """Wait until there is a sandbox for the next request, and no other."""
+    """Wait until exactly one sandbox stands ready for the next request."""
     wait_until(lambda: graph_of(server, name).sandboxes == 1)
 
 

@@ -64,7 +64,7 @@ def test_descriptions_signatures_variables_strings_and_sequences(guest: Guest) -
 
 
 def _gave_back(guest: Guest, ran: sdk_guests.Ran) -> None:
-    """What the guest took is given back where the ABI can."""
+    """Check that the guest has given everything back for which its ABI has a call."""
     if guest.abi == "core":
         assert ran.left["graphs"] > 0, "the specification's core ABI has no function for it"
     else:

@@ -1,4 +1,4 @@
-"""The SDK for guests in Go: its own tests and the examples of its pages, run as a guest, and what a guest imports."""
+"""The SDK for guests in Go: its own tests and the examples of its pages, run as a guest, and the imports of a guest."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The examples of the SDKs on Wasmtime's command, whose wasi-nn is another one: the same guests, as core modules and as
-components, with OpenVINO's models. What Wasmtime does otherwise is listed here."""
+"""The examples of the SDKs on Wasmtime's command, which is another host of wasi-nn: the same guests, as core modules
+and as components, with OpenVINO's models. A list has the differences."""
 
 from __future__ import annotations
 

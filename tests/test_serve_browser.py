@@ -74,7 +74,7 @@ class Page:
         driver.get(self.address)
 
     def until(self, found: Callable[[], Any]) -> Any:
-        """What a function gives as soon as it is true. An element may be replaced meanwhile."""
+        """The result of a function, once it is true. The page may replace an element meanwhile."""
         from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
         from selenium.webdriver.support.ui import WebDriverWait
 

@@ -18,8 +18,9 @@ import numpy as np
 import onnx_models
 import pytest
 import serving
-from conftest import need_command
+from conftest import REPOSITORY, need_command
 from onnx import TensorProto
+from page_blocks import blocks_of, commands, same
 
 from wasi_nn.cli import main
 from wasi_nn.oip.proto import open_inference_pb2 as messages
@@ -55,6 +56,19 @@ def test_a_file_of_graphs_is_served_until_sigterm(tmp_path: Path) -> None:
         assert data(server.ask("POST", INFER, INPUTS)) == [0, 2, 0, 4]
         server.signal(signal.SIGTERM)
         assert server.end() == (0, "")
+
+
+def test_curl_gets_the_answers_that_the_documentation_shows() -> None:
+    need_command("curl", "curl")
+    page = (REPOSITORY / "docs" / "how-to" / "serve.md").read_text()
+    (block,) = [block for block in blocks_of(page) if block.language == "console" and "curl" in block.text]
+    with serving.command("--graph", f"colours={REPOSITORY / 'guests' / 'example' / 'colours.onnx'}") as server:
+        server.wait_until_ready()
+        host, port = server.http
+        for command, shown in commands(block.text):
+            there = command.replace("localhost:8000", f"{host}:{port}").replace("curl ", "curl -s --noproxy '*' ", 1)
+            answer = subprocess.run(there, shell=True, capture_output=True, text=True, check=True).stdout
+            assert same(shown, answer), f"{command}\n{answer}"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

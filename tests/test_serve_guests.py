@@ -1,4 +1,4 @@
-"""Guests as models of a server: what clients see of them, and what a hostile guest costs."""
+"""Guests as models of a server: the answers that clients get, and the cost of a hostile guest."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_a_guest_that_ends_after_each_request_may_be_reused_all_the_same(server:
 
 
 def test_a_guest_that_leaves_a_request_and_asks_for_another(server: RunningServer) -> None:
-    """It is told that there are no more, and isn't waited for."""
+    """The guest learns that there are no more requests, and the server doesn't wait for it."""
     for name in ("leaves", "leaves, reused", "leaves, reused"):
         status, answer = _infer(server, name, [])
         assert status == 500

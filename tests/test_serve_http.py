@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over HTTP: wrong, huge, slow and broken requests, and what answers them."""
+"""The Open Inference Protocol over HTTP: wrong, huge, slow and broken requests, and the answers to them."""
 
 from __future__ import annotations
 

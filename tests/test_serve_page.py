@@ -1,4 +1,4 @@
-"""The page of a server: its files, who may use it, and what it is told of the server."""
+"""The page of a server: its files, the clients that may use it, and the facts that it gets about the server."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_the_pages_own_requests_are_answered(server: RunningServer) -> None:
 
 
 def checked(origins: Origins, *, host: str = "", origin: str | None = None, is_for_page: bool = False) -> str:
-    """Why a request is refused; empty if it isn't."""
+    """The reason for which a request is refused; empty if it isn't refused."""
     headers = {"host": host} | ({} if origin is None else {"origin": origin})
     try:
         origins.check(headers, is_for_page=is_for_page)

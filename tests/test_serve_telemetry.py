@@ -1,4 +1,4 @@
-"""Spans of requests: what they say, to which trace they belong, and where they are sent."""
+"""Spans of requests: their attributes, the traces to which they belong, and the places to which they are sent."""
 
 from __future__ import annotations
 

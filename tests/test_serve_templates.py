@@ -1,4 +1,4 @@
-"""Chat templates on the server: what they get, and what a hostile one can't do. And the stops of texts."""
+"""Chat templates on the server: the values that they get, and the bounds of a hostile one. And the stops of texts."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def test_a_reloaded_model_has_its_new_template(tmp_path: Path) -> None:
 
 
 def passed(stops: list[str], pieces: list[str]) -> Iterator[str]:
-    """What a filter passes on of a text in pieces."""
+    """The part of a text that a filter passes on; the filter gets the text in pieces."""
     stop_filter = StopFilter(stops)
     for piece in pieces:
         yield stop_filter.take(piece)

@@ -1,4 +1,4 @@
-"""Traces of single requests: what they have, who may ask for one, and that their number is bounded."""
+"""Traces of single requests: their stages, the clients that may ask for one, and the bound on their number."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_trace_of_a_request_that_fails(server: RunningServer, folder: Path) ->
     status, _, headers = server.ask("POST", INFER, b"{", ASK)
     assert status == 400
     found = stages(folder, headers["x-trace-file"])
-    assert list(found) == ["infer", "body", "parse"]
+    assert list(found) == ["infer", "body", "parse", "FAILED"]
     assert "the request isn't JSON" in found["parse"]["args"]["error"]
     assert found["infer"]["args"] == found["infer"]["args"] | {"outcome": "invalid", "status": 400}
 
@@ -189,7 +189,7 @@ def test_a_directory_that_is_gone_is_told_of(tmp_path: Path, caplog: pytest.LogC
 
 
 def test_a_trace_that_cannot_be_begun_leaves_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """As on a full disk."""
+    """The limit on a file's size stands for a full disk."""
     traces = RequestTraces(tmp_path, 2)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
@@ -219,8 +219,8 @@ def test_a_trace_of_a_guest_has_its_nn_calls(tmp_path: Path) -> None:
         status, _, headers = server.ask("GET", "/guests/web/infer/net", headers=ASK)
         assert status == 200
         found = stages(tmp_path / "traces", headers["x-trace-file"])
-    calls = {name: event["args"] for name, event in found.items() if event["tid"] == 2}
-    assert {name for name, event in found.items() if event["tid"] == 1} == {"guest", "queue", "answering"}
+    calls = {name: event["args"] for name, event in found.items() if event["tid"] == 3}
+    assert {name for name, event in found.items() if event["tid"] == 2} == {"guest", "queue", "answering"}
     assert calls["load_by_name"]["name"] == "net"
     assert calls["load_by_name"]["result"]["runtime"] == "onnxruntime"
     (output,) = (each for name, each in calls.items() if "result" in each and name.startswith("compute"))

@@ -13,7 +13,7 @@ import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -204,7 +204,7 @@ TOGETHER = (
 
 @dataclass(frozen=True)
 class Step:
-    """Code that is run: where it stands, and the answer that is shown, if there is one."""
+    """Code that a test runs: its place in a page, and the answer that the page shows, if it shows one."""
 
     page: str
     line: int
@@ -234,6 +234,65 @@ def with_kept_guest(steps: list[Step]) -> list[Step]:
     """The steps, with `KEPT` behind the first run of a lesson's guest."""
     runs = [at for at, it in enumerate(steps) if it.page in LESSONS and it.text.startswith("wasi-nn run ")]
     return [*steps[: runs[0] + 1], KEPT, *steps[runs[0] + 1 :]] if runs else steps
+
+
+SECOND_LESSON, COMMON_PART = "docs/tutorial/first-guest.md", "## Look at its calls"
+"""The page whose part from this heading on goes on with the guest of each language, and that heading."""
+
+
+IN_OTHER_LANGUAGES = (
+    ("blue", "red"),  # their pages don't change the square
+    (
+        "colours.onnx can't be opened: give the guest this directory, --dir .",
+        "...give the guest this directory, --dir ...",
+    ),
+)
+IN_COMPONENTS = (("load_by_name failed", "load-by-name failed"), ("not-found, errno 8]", "not-found]"))
+"""What differs in the answers of other guests from those of C that the page shows."""
+
+
+def common_steps(language: str) -> list[Step]:
+    """The steps of the second lesson that are for the guests of all languages, with the answers of a guest in one."""
+    page = text_of(SECOND_LESSON)
+    line = page[: page.index(COMMON_PART)].count("\n") + 1
+    is_component = language in ("python", "javascript", "typescript")
+    (one_call,) = [block.text for block in blocks_of(page) if block.text.startswith("wasi-nn: compute_named ")]
+    steps = []
+    for step in steps_of(SECOND_LESSON, page):
+        shown = step.shown
+        for words, others in (*IN_OTHER_LANGUAGES, *(IN_COMPONENTS if is_component else ())):
+            shown = shown and shown.replace(words, others)
+        if shown and is_component:
+            shown = re.sub(r"wasi-nn: set_input (.*\n)*wasi-nn: compute .*\n", one_call, shown)
+        if step.line > line:
+            steps.append(replace(step, shown=shown))
+    return steps
+
+
+def all_steps(pages: Sequence[str]) -> list[Step]:
+    """The steps of some pages. Behind the steps of a language's page are those of the second lesson, to which it
+    leads."""
+    steps = with_kept_guest([step for page in pages for step in steps_of(page, text_of(page))])
+    for page in pages:
+        if page in LESSONS and page != SECOND_LESSON:
+            assert f"({Path(SECOND_LESSON).name}#look-at-its-calls).\n" in text_of(page)[-80:]
+            steps += common_steps(LESSONS[page])
+    return steps
+
+
+def in_typescript(steps: Sequence[Step]) -> list[Step]:
+    """The steps of the page for JavaScript with the words that it has for TypeScript."""
+
+    def renamed(text: str) -> str:
+        return text.replace("new javascript", "new typescript").replace("guest.js", "guest.ts")
+
+    listed = re.compile("^package.json\n", re.MULTILINE)
+    return [
+        replace(
+            step, text=renamed(step.text), shown=step.shown and listed.sub(r"\g<0>tsconfig.json\n", renamed(step.shown))
+        )
+        for step in steps
+    ]
 
 
 def groups() -> list[tuple[str, ...]]:
@@ -315,8 +374,7 @@ def folder_after(installation: Installation, tmp_path_factory: pytest.TempPathFa
         (folder / "there").mkdir()
         for page in pages:
             prepare(folder / "there", page)
-        steps = [step for page in pages for step in steps_of(page, text_of(page))]
-        run_all(with_kept_guest(steps), installation, folder)
+        run_all(all_steps(pages), installation, folder)
         return folder
 
     return run_pages
@@ -328,6 +386,24 @@ def test_a_page_runs_as_it_stands(
 ) -> None:
     need_all_of(pages, request)
     folder_after(*pages)
+
+
+def test_the_lesson_for_javascript_is_one_for_typescript(installation: Installation, tmp_path: Path) -> None:
+    """The page says in a sentence what to write for TypeScript. Its program begins like that of JavaScript."""
+    page = "docs/tutorial/guest-in-javascript.md"
+    need_tools("typescript")
+    words = ("`typescript`", "`javascript`", "`guest.ts`", "`guest.js`", "`tsconfig.json`")
+    sentences = text_of(page).partition("For TypeScript, ")[2].partition("\n## ")[0]
+    assert all(word in sentences for word in words)
+    (tmp_path / "there").mkdir()
+    prepare(tmp_path / "there", page)
+    steps = in_typescript(all_steps([page]))
+    assert [step.text for step in steps if "guest.ts" in step.text or "typescript" in step.text]
+    run_all(steps, installation, tmp_path)
+    shown = [block.text for block in blocks_of(text_of(page)) if block.language == "js"]
+    source = (tmp_path / "there" / "my-guest" / "guest.ts").read_text()
+    assert shown
+    assert all(unindented(text) in unindented(source) for text in shown)
 
 
 def need_all_of(pages: Sequence[str], request: pytest.FixtureRequest) -> None:
@@ -451,6 +527,8 @@ def test_few_blocks_are_not_run() -> None:
         "docs/tutorial/guest-in-python.md: it is a guest's",
         "docs/tutorial/first-inference.md: it installs packages from a network",
         "docs/how-to/serve.md: its first command needs a network, and its second one doesn't end",
+        "docs/how-to/trace.md: it opens a browser",
+        "docs/how-to/serve.md: it needs a server, as tests/test_serve_command.py has it",
         "docs/how-to/serve.md: it needs a server, as tests/test_serve_openai.py has it",
         "docs/how-to/serve.md: it needs a server, as tests/test_serve_triton.py has it",
     }

@@ -148,11 +148,11 @@ def test_each_call_is_an_event_with_its_arguments_and_its_time(recorded: Path) -
 def test_each_context_has_a_row_of_its_own(recorded: Path) -> None:
     rows = {event["tid"]: event["args"]["name"] for event in events(recorded) if event["name"] == "thread_name"}
     assert rows == {
-        1: "graphs",
-        2: "context 2 on net (onnxruntime, cpu)",
-        4: "context 4 on autodetect (onnxruntime, cpu)",
+        2: "graphs",
+        3: "context 2 on net (onnxruntime, cpu)",
+        5: "context 4 on autodetect (onnxruntime, cpu)",
     }
-    assert [event["tid"] for event in calls(recorded)] == [1, 1, 2, 2, 2, 1, 1, 4, 4, 4]
+    assert [event["tid"] for event in calls(recorded)] == [2, 2, 3, 3, 3, 2, 2, 5, 5, 5]
 
 
 def test_contents_are_stored_once_one_after_another(recorded: Path) -> None:

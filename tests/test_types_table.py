@@ -1,4 +1,4 @@
-"""The table of element types in the documentation is true: each cell is tried again."""
+"""The table of element types in the documentation: each cell is tried again."""
 
 from __future__ import annotations
 

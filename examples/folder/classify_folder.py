@@ -19,7 +19,7 @@ LIMITS = wasi_nn.Limits(guest_time=5, run_time=30, output_bytes=2**16)
 
 
 def rows(model: Path, labels: Path, guest: Path, folder: Path) -> Iterator[tuple[str, str, str]]:
-    """The name of each picture, its likeliest label, and why there is none."""
+    """The name of each picture, its likeliest label, and the reason where there is no label."""
     graph = wasi_nn.NamedGraph(model, options={"threads": 1})  # several pictures are under way instead
     arguments = ["--graph", "pictures", "--labels", f"/labels/{labels.name}", "{}"]
     labels_of_guest = {"/labels": wasi_nn.Directory(labels.absolute().parent, read_only=True)}

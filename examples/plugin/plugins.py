@@ -3,7 +3,7 @@
     python plugins.py MODEL PLUGIN_FOLDER FILE
 
 Each plugin runs in a sandbox. It sees no files, no network and no variables, may compute with one model, and is stopped
-when it takes too much of anything. Whatever a plugin does, the program tells and goes on with the next one.
+when it takes too much of anything. Whatever a plugin does, the program reports it and goes on with the next one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LIMITS = wasi_nn.Limits(
 
 @dataclass(frozen=True)
 class Finding:
-    """What a plugin has found, or why it has found nothing."""
+    """The text that a plugin has printed, or the reason for which there is none."""
 
     plugin: str
     text: str

@@ -1,4 +1,4 @@
-"""scikit-learn classifiers as graphs of wasi-nn: a backend of one's own, in a package of its own.
+"""scikit-learn's classifiers as graphs of wasi-nn: a backend in a package of its own.
 
 A model is what `joblib.dump` writes, as a rule `*.joblib`. Its one input is `features`, f32 [n, features]; its outputs
 are `classes`, i64 [n], the place of the likeliest class, and `probabilities`, f32 [n, classes].
@@ -38,7 +38,7 @@ class SklearnGraph(Graph):
 
 
 class SklearnBackend(Backend):
-    encoding = GraphEncoding.AUTODETECT  # the specification has no word for it, so that it is told from the model
+    encoding = GraphEncoding.AUTODETECT  # the specification has no encoding for these models
     runtime = "sklearn"
     model_files = ("model.joblib",)
 
@@ -51,5 +51,5 @@ class SklearnBackend(Backend):
     def load_path(self, path: Path, target: ExecutionTarget, options: Mapping[str, Any]) -> Graph:
         import joblib
 
-        choose_device(self.list_devices(), target, "scikit-learn")  # raises for any other than the cpu
+        choose_device(self.list_devices(), target, "scikit-learn")  # raises an error for any device but the cpu
         return SklearnGraph(joblib.load(path))

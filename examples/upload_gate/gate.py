@@ -4,8 +4,8 @@
     curl --data-binary @report.pdf http://localhost:8000/upload/report.pdf
 
 Magika's model tells the type; `python demo/models.py magika` in a checkout downloads it and its labels. The guest reads
-the file's bytes in a sandbox and asks it. A file gets its place in FOLDER when it is known to be of an allowed type, so
-that nobody sees another one there.
+the file's bytes in a sandbox and asks it. A file is put into FOLDER once its type is known and allowed, so FOLDER
+never has a file of another type.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ async def upload(request: Request) -> JSONResponse:
         if kind not in ALLOW or sure < SUREST_FROM:
             raise HTTPException(415, f"{name} is {kind} ({sure:.0f} %); allowed are {', '.join(sorted(ALLOW))}")
         try:
-            os.link(file, Path(FOLDER, name))  # unlike a rename, it never takes the place of another file
+            os.link(file, Path(FOLDER, name))  # a rename would replace another file
         except FileExistsError:
             raise HTTPException(409, f"there is a file {name} already") from None
     return JSONResponse({"name": name, "type": kind}, 201)

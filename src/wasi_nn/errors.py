@@ -158,6 +158,12 @@ def last_lines(output: bytes) -> list[str]:
     return [f"{_LINE_OF_GUEST}{printable(line)[:_LONGEST_LINE]}" for line in lines[-_MOST_LINES:]]
 
 
+def last_words(output: bytes) -> str:
+    """The last two of these lines as one, behind a colon, for the end of a sentence; empty if there are none."""
+    lines = [line.removeprefix(_LINE_OF_GUEST).strip() for line in last_lines(output)[-2:]]
+    return f": {'; '.join(lines)}" if lines else ""
+
+
 class GuestStopped(GuestTrap):
     """A guest was stopped from outside, for this `reason`: by `Run.stop`, or because its host was closed."""
 

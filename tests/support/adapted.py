@@ -1,4 +1,4 @@
-"""Core guests that the adapter makes components of, and the cases of the conformance suite as such.
+"""Components that the adapter makes of core guests, and of the core guests of the conformance suite.
 
 python tests/support/adapted.py HOST=PATH [CASE]...     # the suite's core cases, adapted, on one of its hosts
 """

@@ -28,7 +28,7 @@ def refused(code: ErrorCode, match: str, call: Any, *arguments: Any, **keywords:
 
 
 def in_time(call: Callable[[], Result]) -> Result:
-    """The result of a call, after those that took too long: on a busy machine, a new worker needs its time to start."""
+    """The result of a call, repeated while it takes too long: on a busy machine, a new worker needs time to start."""
     until = time.monotonic() + 60
     while True:
         try:
@@ -110,7 +110,7 @@ def gives_each_thread_its_own(graph: Graph, elements: int, times: int) -> None:
 
 
 def wait_until(is_so: Callable[[], object]) -> None:
-    """Wait until something is so, for at most twenty seconds."""
+    """Wait until the condition holds, for at most twenty seconds."""
     until = time.monotonic() + 20
     while not is_so():
         assert time.monotonic() < until

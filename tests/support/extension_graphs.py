@@ -68,7 +68,8 @@ class Echo(Graph):
 
 
 class Learner(Graph):
-    """`infer`: y = factor * x. `train`: y = the factor, after x was added. The factor is f32 [size], first of ones."""
+    """`infer`: y = factor * x. `train` adds x to the factor; y = the new factor. The factor is f32 [size], first of
+    ones."""
 
     encoding = GraphEncoding.TENSORFLOWLITE
     runtime = "a test's own"

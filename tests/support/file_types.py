@@ -42,7 +42,7 @@ def features_of(content: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int32
 
 
 def said(folder: Path) -> str:
-    """What a guest must say of the files in a folder: the runtime's own scores."""
+    """The expected output of a guest about the files in a folder, from the runtime's own scores."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(real_models.magika().model, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""The component guest `infer`, in whatever language it is written, does what it is there for."""
+"""A check of the component guest `infer` that holds in every language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small graphs in numpy with what extensions are about: variables and signatures, sequences, byte strings, metadata."""
+"""Small graphs in numpy for the extensions: variables and signatures, sequences, byte strings, metadata."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _first(inputs: Sequence[Array]) -> int:
 
 
 class Described(Graph):
-    """A graph of which all that is interesting is its description."""
+    """A graph with a long description; its outputs don't matter."""
 
     encoding = GraphEncoding.PYTORCH
     runtime = "numpy"

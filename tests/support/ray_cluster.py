@@ -1,5 +1,5 @@
 """Graphs and guests on a cluster of Ray with two nodes, both on this machine; `test_ray.py` runs it in the environment
-that has Ray. Writes what came out as JSON: `ray_cluster.py FOLDER OUTPUT`.
+that has Ray. Writes the results as JSON: `ray_cluster.py FOLDER OUTPUT`.
 
 The folder has `graphs.toml` with the graph `loop` and the guest `team/guest`, `rows.toml` with the graph `rows`,
 `guest.wat`, and the file `tokens` with a token.
@@ -87,7 +87,7 @@ def pipeline() -> Any:
 
 
 def refused() -> list[str]:
-    """What is said about arguments that are wrong."""
+    """The errors for wrong arguments."""
     messages = []
     for function, arguments in (
         (wasi_nn.ray.app, [{}]),

@@ -1,4 +1,4 @@
-"""Registries for tests: Debian's docker-registry on this machine, and one that sends what a test wants."""
+"""Registries for tests: Debian's docker-registry on this machine, and one that sends the bytes of a test."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ class HostileRegistry(BaseHTTPRequestHandler):
 def hostile_registry(
     answers: Mapping[str, tuple[int, Mapping[str, str], bytes]], asked: list[tuple[str, str]] | None = None
 ) -> Iterator[str]:
-    """A registry that answers so; yields its host and port. `asked` gets the paths of requests, and the credentials."""
+    """A running `HostileRegistry`; yields its host and port. `asked` gets the paths of requests, and the
+    credentials."""
     own = {"answers": answers, "asked": [] if asked is None else asked}
     with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (HostileRegistry,), own)) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)

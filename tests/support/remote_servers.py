@@ -1,4 +1,4 @@
-"""Servers of other models for the tests, in this process: they answer what a test has them answer."""
+"""Servers of models for the tests, in this process: each test chooses their answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from wasi_nn.oip.proto.open_inference_pb2_grpc import (
 
 
 class OipFake(GRPCInferenceServiceServicer):
-    """A server of one model, `m`: y = x, of any number of f32. A test changes what it answers; `calls` are the requests
+    """A server of one model, `m`: y = x, of any number of f32. A test replaces its answers; `calls` are the requests
     for inferences, with the context of each."""
 
     def __init__(self) -> None:

@@ -184,7 +184,8 @@ def _alone_with(built: Path) -> Iterator[None]:
 
 
 def _remove_older(built: Path) -> None:
-    """Remove the files of older sources, where a file's name ends with the hash of its own."""
+    """Remove the files that were built from older sources: the name of a built file ends with the hash of its
+    sources."""
     name, _, key = built.stem.rpartition("-")
     if re.fullmatch("[0-9a-f]{16}", key):
         for other in built.parent.glob(f"{name}-{'[0-9a-f]' * 16}.wasm"):

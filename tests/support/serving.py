@@ -150,7 +150,7 @@ class RunningServer:
         self.wait_for(self._handlers.load())
 
     def handler(self, guest: str) -> Handler:
-        """What has the requests of a guest."""
+        """The object that handles the requests of a guest."""
         return self._handlers.handlers[guest]
 
     @property
@@ -189,7 +189,7 @@ class RunningServer:
         return ask(self.connection(), method, path, body, headers)
 
     def say(self, *parts: bytes) -> bytes:
-        """All that the server answers to these bytes, until it closes the connection; the client sends no more, but
+        """The server's whole answer to these bytes, up to the end of the connection. The client sends no more, but
         keeps its side open."""
         with socket.create_connection(self.address) as client:
             for part in parts:

@@ -1,4 +1,4 @@
-"""Talks with a server by Triton's own client, over HTTP and gRPC, and prints what differs from what it should be.
+"""Talks with a server by Triton's own client, over HTTP and gRPC, and prints each difference from the expected answers.
 
 This runs in an environment of its own, which has tritonclient: `python triton_client.py HTTP_ADDRESS GRPC_ADDRESS`. The
 server has the models of `serving_models`, and the calls for the repository are on. The exit code is 1 if anything
@@ -43,7 +43,7 @@ def given(module: Module, name: str, datatype: str, array: Any, **how: bool) -> 
 
 
 def require(is_so: object, what: object) -> None:
-    """Raise an error unless something is so."""
+    """Raise an error unless the condition holds."""
     if not is_so:
         raise AssertionError(what)
 

@@ -180,9 +180,9 @@ def _items(inputs: Inputs, results: Results, counts: _Counts, *, retries: bool) 
 def _write(
     options: argparse.Namespace, guest_map: GuestMap, results: Results, counts: _Counts, count: int | None
 ) -> str:
-    """Write all results; returns the name of the first item that failed, and why."""
+    """Write all results; returns the name of the first item that failed, the reason, and the guest's last words."""
     from wasi_nn.cli.map_results import record
-    from wasi_nn.errors import printable
+    from wasi_nn.errors import last_words, printable
 
     progress = Progress(None if options.quiet else sys.stderr, count)
     first = ""
@@ -196,7 +196,7 @@ def _write(
                 counts.done += 1
             else:
                 counts.failed += 1
-                first = first or printable(f"{content['item']}: {content['error']}")
+                first = first or printable(f"{content['item']}: {content['error']}{last_words(result.stderr)}")
                 if counts.failed == options.max_failures:
                     guest_map.stop()
             progress.show(counts.all, counts.failed + counts.failed_before, counts.skipped + counts.failed_before)

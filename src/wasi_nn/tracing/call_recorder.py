@@ -34,8 +34,8 @@ PHASE, FAILURE = "wasi-nn run", "wasi-nn failure"
 """Parts of a guest's run, and marks on calls that failed."""
 RUN, OWN_TIME = "run", "guest"
 """The names of two parts: the whole run, and the time of the guest's own code between two calls."""
-GRAPHS_ROW, GUEST_ROW = 1, 2**31 - 1
-"""The row of calls on graphs, and that of the guest's run; calls on an execution context have the row of its handle."""
+GUEST_ROW, GRAPHS_ROW = 0, 1
+"""The row of the guest's run, and that of calls on graphs; calls on an execution context have the row of its handle."""
 STRINGS = "string"
 """The type of a tensor of strings, whose content is in the encoding of `wasi_nn.graph.byte_strings`."""
 

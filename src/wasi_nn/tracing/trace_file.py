@@ -4,15 +4,17 @@ A trace is JSON in Chrome's trace-event format, one event a line. Perfetto and o
 
     {"traceEvents": [
     {"name":"process_name","ph":"M","pid":1,"tid":1,"args":{"name":"guest.wasm","format":"wasi-nn 1","data":true}},
-    {"name":"compute","cat":"wasi-nn","ph":"X","pid":1,"tid":2,"ts":1806.4,"dur":92.3,"args":{"context":2}}
+    {"name":"compute","cat":"wasi-nn","ph":"X","pid":1,"tid":3,"ts":1806.4,"dur":92.3,"args":{"context":2}}
     ]}
 
 The file is valid JSON after every event: one write replaces the closing brackets by the event and new brackets.
 
 `args` has a call's arguments by name, and either its `result` or its `error`: code, message, and `kind` (the class of
-the error) if that isn't `NNError`. Row 1 shows the calls on graphs. Each execution context has the row of its handle.
-A call that failed is followed by a mark, an event over the same time. Row 2147483647 shows the parts of the run:
-compiling, linking and instantiating the guest, the run, and the guest's own time between its calls.
+the error) if that isn't `NNError`. Row 0 shows the parts of the run: compiling, linking and instantiating
+the guest, the run, and the guest's own time between its calls. Row 1 shows the calls on graphs. Each execution context
+has the row of its handle. The `tid` of an event is the number of its row plus its `pid`: so viewers take row 0 for the
+main thread, and show it first. A call that failed is followed by a mark, an event over the same time; a run that
+failed, by a mark at its end.
 
 A trace may have several runs of guests. Each has its own `pid`, from 1 on, whose `process_name` is the run's title.
 
@@ -46,7 +48,7 @@ OPENING, CLOSING = b'{"traceEvents": [\n', b"\n]}\n"
 MAX_RUNS = 100_000
 """Runs of a trace, and rows, whose names are read."""
 _MAX_TITLE = 4096  # characters
-_MAX_NUMBER = 2**32 - 1  # of a run or a row
+_MAX_NUMBER = 2**32 - 1  # of a process or a thread
 _MAX_TIME = 1e18  # microseconds
 _MAX_LINE = 4 << 20  # bytes: every event is shorter, since a name has at most 65536 characters
 
@@ -125,7 +127,7 @@ class TraceReader:
             if category in (CATEGORY, REFUSED, PHASE):
                 if not (isinstance(name, str) and isinstance(arguments, dict)):
                     raise BadTrace(f"{self.where}: a call needs a name and args")
-                run, row = self._small(event, "pid"), self._small(event, "tid")
+                run, row = self._row(event)
                 began, time = _number(event.get("ts")), _number(event.get("dur"))
                 yield RecordedCall(self._line, name, arguments, run, row, category, began, time)
             elif name == "process_name":
@@ -133,10 +135,15 @@ class TraceReader:
             elif name == "thread_name":
                 title = _name_in(event)
                 if title is not None and len(self.rows) < MAX_RUNS:
-                    self.rows[self._small(event, "pid"), self._small(event, "tid")] = title
+                    self.rows[self._row(event)] = title
+
+    def _row(self, event: dict[str, Any]) -> tuple[int, int]:
+        """The number of an event's run, and that of its row."""
+        run = self._small(event, "pid")
+        return run, self._small(event, "tid") - run
 
     def _small(self, event: dict[str, Any], key: str) -> int:
-        """The number of a run or a row."""
+        """The number of a process or a thread."""
         value = event.get(key, 1)
         if not (_is_count(value) and value <= _MAX_NUMBER):
             raise BadTrace(f"{self.where}: {key!r} must be a number of 32 bits")

@@ -36,6 +36,7 @@ logger = logging.getLogger("wasi_nn")
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _MAX_DIGESTS = 100_000  # of stored contents, some 20 MB: a content with a kept digest isn't stored again
 _FIRST_RUN = 1
+_FAILED = "FAILED"  # the name of a mark
 _OF_FAILURES = "terrible"  # the colour of failed calls in chrome://tracing
 
 
@@ -67,7 +68,12 @@ class RunTrace(CallRecorder):
         self._files.add(self._about_row("thread_name", row, {"name": printable(name)}))
 
     def _about_row(self, name: str, row: int, about: Described) -> Described:
-        return {"name": name, "ph": "M", "pid": self._run, "tid": row, "args": about}
+        return {"name": name, "ph": "M", "pid": self._run, "tid": self._thread(row), "args": about}
+
+    def _thread(self, row: int) -> int:
+        """The number of a row's thread. That of the guest's row is the number of the process: so viewers know it as the
+        main thread, and show it first. The other rows follow in the order of their numbers."""
+        return self._run + row
 
     def content(self, content: memoryview) -> dict[str, Any]:
         """The description of some bytes: their number and, if the trace has data, the place where they are stored."""
@@ -80,7 +86,7 @@ class RunTrace(CallRecorder):
         events: list[Described | bytes] = [event]
         if category in (CATEGORY, REFUSED) and "error" in arguments:
             event["cname"] = _OF_FAILURES
-            events.append(self._event(f"FAILED: {arguments['error']['code']}", row, began, ended, FAILURE, {}))
+            events.append(self._mark(arguments["error"]["code"], row, began, ended))
         if self._own_since is not None:
             entered = began if self._described_at is None else min(self._described_at, began)
             events.insert(0, self._own_time(entered))
@@ -97,7 +103,20 @@ class RunTrace(CallRecorder):
                 self._about_row("thread_sort_index", GUEST_ROW, {"sort_index": -1}),
             )
         self._files.begin_at(began)
-        self._files.add(self._event(name, GUEST_ROW, began, ended, PHASE, about))
+        events = [self._event(name, GUEST_ROW, began, ended, PHASE, about)]
+        if "error" in about:
+            events.append(self._mark("", GUEST_ROW, ended, ended))
+        elif about.get("exit_code"):
+            events.append(self._mark(f"exit code {about['exit_code']}", GUEST_ROW, ended, ended))
+        self._files.add(*events)
+
+    def mark_failure(self, reason: str, row: int, began: int, ended: int) -> None:
+        """Mark the time of something that failed. The reason is a few words, or empty."""
+        self._files.add(self._mark(reason, row, began, ended))
+
+    def _mark(self, reason: str, row: int, began: int, ended: int) -> dict[str, Any]:
+        name = f"{_FAILED}: {reason}" if reason else _FAILED
+        return self._event(name, row, began, ended, FAILURE, {})
 
     def guest_goes_on(self) -> None:
         self._own_since, self._described_at = perf_counter_ns(), None
@@ -112,7 +131,7 @@ class RunTrace(CallRecorder):
         assert self._own_since is not None
         began, time = (self._own_since - self._files.began) / 1000, max(ended - self._own_since, 0) / 1000
         return (
-            f'{{"name":"{OWN_TIME}","cat":"{PHASE}","ph":"X","pid":{self._run},"tid":{GUEST_ROW},'
+            f'{{"name":"{OWN_TIME}","cat":"{PHASE}","ph":"X","pid":{self._run},"tid":{self._thread(GUEST_ROW)},'
             f'"ts":{began!r},"dur":{time!r},"args":{{}}}}'
         ).encode()
 
@@ -122,7 +141,7 @@ class RunTrace(CallRecorder):
             "cat": category,
             "ph": "X",
             "pid": self._run,
-            "tid": row,
+            "tid": self._thread(row),
             "ts": (began - self._files.began) / 1000,
             "dur": (ended - began) / 1000,
             "args": about,
@@ -174,7 +193,7 @@ class Trace(RunTrace):
 
 def _header(run: int, title: str, data: bool) -> Described:
     about = {"name": printable(title), "format": FORMAT, "data": data}
-    return {"name": "process_name", "ph": "M", "pid": run, "tid": GRAPHS_ROW, "args": about}
+    return {"name": "process_name", "ph": "M", "pid": run, "tid": run + GUEST_ROW, "args": about}
 
 
 class _TraceFiles:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wasi_nn.errors import ErrorCode, GuestError, NNError, last_lines, printable
+from wasi_nn.errors import ErrorCode, GuestError, NNError, last_lines, last_words, printable
 from wasi_nn.graph.datatypes import BYTES, DTYPE_NAMES
 from wasi_nn.graph.graph import Graph
 from wasi_nn.graph.guest_types import STRINGS
@@ -70,8 +70,7 @@ class GuestGraph(Graph):
             raise
         self.log(result.stderr)
         if result.exit_code:
-            lines = "; ".join(line.strip(" |") for line in last_lines(result.stderr)[-2:])
-            said = f": {lines}" if lines else ""
+            said = last_words(result.stderr)
             raise GuestError(f"the guest ended with exit code {result.exit_code} before any request{said}")
 
     def start(self, requests: Iterable[GuestRequest], *, run_time: float | None) -> Run:

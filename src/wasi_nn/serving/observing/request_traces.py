@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from wasi_nn.errors import ErrorCode, NNError, one_line, printable, shortened
 from wasi_nn.serving.failures import Reason, ServingError
 from wasi_nn.serving.observing.guest_stages import OUTGOING_ROW, ROW as GUEST_ROW
-from wasi_nn.serving.observing.timeline import Timeline, follow
+from wasi_nn.serving.observing.timeline import Stage, Timeline, follow
+from wasi_nn.serving.observing.trace_rows import in_rows
 from wasi_nn.tracing.trace_writer import Trace
 
 if TYPE_CHECKING:
@@ -94,18 +96,33 @@ def _write(path: Path, request: FinishedRequest, timeline: Timeline) -> None:
     trace = Trace(unfinished, title=f"request {request.id}", first_row=first, zero=timeline.began)
     about: dict[str, Any] = {name: getattr(request, name) for name in _ABOUT}
     about["model"] = shortened(request.model)
-    about |= {"error": request.error[:_LONGEST_ERROR]} if request.error else {}
     about |= {"trace_id": request.trace_id} if request.trace_id else {}
-    ended = timeline.began + round(1e9 * request.seconds)
-    trace.write(request.call, _ROW, about | timeline.about, timeline.began, ended, _CATEGORY)
-    for row, name in _GUEST_ROWS.items():
-        if any(stage.row == row for stage in timeline.stages):
-            trace.name_row(row, name)
-    for stage in timeline.stages:
+    about |= timeline.about
+    own = [stage for stage in timeline.stages if stage.row == _ROW]
+    ended = max([timeline.began + round(1e9 * request.seconds), *(stage.ended for stage in own)])
+    whole = Stage(request.call, timeline.began, ended, about, request.error, row=_ROW)
+    has_failed_stage = any(_reason(stage) is not None for stage in own)
+    threads: dict[tuple[int, int], int] = {(_ROW, 0): _ROW}  # the numbers of the lines of rows
+    for stage, row, line in in_rows([whole, *timeline.stages]):
+        if (row, line) not in threads:
+            threads[row, line] = len(threads) + _ROW
+            trace.name_row(threads[row, line], _GUEST_ROWS.get(row, first))
         facts = {**stage.about, **({"error": stage.error[:_LONGEST_ERROR]} if stage.error else {})}
-        trace.write(stage.name, stage.row, facts, stage.began, stage.ended, _CATEGORY)
+        trace.write(stage.name, threads[row, line], facts, stage.began, stage.ended, _CATEGORY)
+        reason = _reason(stage)
+        if reason is not None and not (stage is whole and has_failed_stage):
+            trace.mark_failure(reason, threads[row, line], stage.began, stage.ended)
     trace.close()
     try:
         os.replace(unfinished, path)
     except OSError as error:
         raise NNError(ErrorCode.RUNTIME_ERROR, f"no trace can be written to {path}: {one_line(error)}") from error
+
+
+def _reason(stage: Stage) -> str | None:
+    """The reason of a stage's failure: the code of a guest's call, or nothing more than that it failed. None: it hasn't
+    failed."""
+    failed = stage.about.get("error")
+    if isinstance(failed, Mapping):
+        return str(failed["code"])
+    return "" if stage.error else None

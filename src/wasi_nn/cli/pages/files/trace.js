@@ -1,7 +1,7 @@
 // The page of a trace.
 
 const data = JSON.parse(byId("data").textContent);
-const GUEST_ROW = 2 ** 31 - 1;
+const GUEST_ROW = 0;
 
 function readCalls() {
   return data.calls.map(([number, run, row, name, began, time, own, given, result, state, tensors]) =>
@@ -22,8 +22,7 @@ function readLanes(calls) {
     place(call.run, call.row);
     if (call.own) place(call.run, GUEST_ROW);
   }
-  const order = (lane) => (lane.row === GUEST_ROW ? -1 : lane.row);
-  lanes.push(...[...places.values()].sort((a, b) => a.run - b.run || order(a) - order(b)));
+  lanes.push(...[...places.values()].sort((a, b) => a.run - b.run || a.row - b.row));
   lanes.forEach((lane, index) => { lane.index = index; });
   const spans = [];
   for (const run of data.runs) {
