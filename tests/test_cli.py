@@ -345,6 +345,36 @@ def test_inspect_shows_what_guests_need(wasi_nn: Callable[..., Result], write: W
     assert "wasi:cli/stdout@0.2.0" in report["wasi"]
 
 
+def test_inspect_shows_the_calls_of_guests(wasi_nn: Callable[..., Result], write: Write) -> None:
+    code, output, _ = wasi_nn("inspect", "--calls", str(C_GUESTS / "infer.wasm"))
+    assert code == 0
+    called = output.partition("calls\n  wasi_ephemeral_nn\n")[2].partition("\nwasi\n")[0].splitlines()
+    assert "    load_by_name(i32, i32, i32) -> i32" in called
+    assert "wasi_ephemeral_nn.load" not in output, "each is named once"
+    component = str(C_GUESTS.parent / "component" / "stream.wasm")
+    code, output, _ = wasi_nn("inspect", "--calls", component)
+    calls = {
+        "wasi:nn/tensor@0.2.0-rc-2024-10-28": ["tensor(dimensions, ty, data)", "tensor.data()"],
+        "wasi:nn/errors@0.2.0-rc-2024-10-28": ["error.code()", "error.data()"],
+        "wasi:nn/graph@0.2.0-rc-2024-10-28": ["graph.init-execution-context()", "load-by-name(name)"],
+        "wasi-nn:ext/sequences@0.1.0": ["sequence.next()", "begin(context, inputs)"],
+    }
+    lines = [line for interface, names in calls.items() for line in (f"  {interface}", *(f"    {it}" for it in names))]
+    assert "\n".join(["calls", *lines, "wasi"]) in output
+    assert json.loads(wasi_nn("inspect", "--json", component)[1])["calls"] == calls
+
+
+def test_inspect_shows_calls_of_guests_only(wasi_nn: Callable[..., Result], write: Write) -> None:
+    write("net.onnx", models.relu())
+    code, _, errors = wasi_nn("inspect", "--calls", "net.onnx")
+    assert (code, "--calls shows the nn functions of a guest, and net.onnx isn't one" in errors) == (2, True)
+    code, _, errors = wasi_nn("inspect", "--calls", "none.wasm")
+    assert (code, "none.wasm" in errors, "--calls" in errors) == (1, True, False)
+    write("odd.wat", b'(component (import "wasi:nn/graph@0.2.0-rc-2024-10-28" (func)))')
+    code, output, _ = wasi_nn("inspect", "--calls", "odd.wat")
+    assert (code, "\ncalls\n" in output) == (0, True)
+
+
 @pytest.mark.parametrize(
     ("guest", "lines"),
     [

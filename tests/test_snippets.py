@@ -47,7 +47,7 @@ HELP = {
     "map": 2,
     "trace": 5,
     "replay": 2,
-    "inspect": 2,
+    "inspect": 3,
     "graphs": 1,
     "backends": 0,
     "doctor": 0,

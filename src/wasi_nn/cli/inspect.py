@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ With the files of the example that wasi-nn sdk names:
 
   wasi-nn inspect colours.onnx
   wasi-nn inspect classify.wasm
+  wasi-nn inspect --calls classify.wasm
 """
 
 
@@ -67,8 +69,11 @@ def add_parser(subcommands: argparse._SubParsersAction[Parser]) -> None:
     )
     registry_options.add(parser)
     json_output.add_option(parser)
+    parser.add_argument(
+        "--calls", action="store_true", help="show each nn function that a guest imports, with its parameters"
+    )
     parser.add_argument("--html", metavar="OUT", help="write a page of a model for browsers that needs no other file")
-    parser.first_options = ("--encoding", "--target", "--runtime", "--option", "--json", "--html")
+    parser.first_options = ("--encoding", "--target", "--runtime", "--option", "--json", "--calls", "--html")
     parser.set_defaults(main=main, module="wasi_nn.guests.inspection")
 
 
@@ -84,6 +89,8 @@ def main(options: argparse.Namespace) -> int:
         if options.html:
             raise UsageError(f"--html writes the page of a model, and {options.model[0]} is a guest")
         return _show_guest(options)
+    if options.calls and os.path.exists(options.model[0]):
+        raise UsageError(f"--calls shows the nn functions of a guest, and {options.model[0]} isn't one")
     from wasi_nn.errors import printable
     from wasi_nn.loading.model_operators import operators_at
     from wasi_nn.loading.named_graph import NamedGraph
@@ -199,7 +206,15 @@ def _show_guest(options: argparse.Namespace) -> int:
     facts += [("extensions", ", ".join(report.extensions))] if report.extensions else []
     facts += [(field, printable(", ".join(values))) for field, values in report.producers.items()]
     print(*table(facts, width=width), sep="\n")
-    for heading, imports in (("nn", report.nn), ("wasi", report.wasi), ("other imports", report.other)):
+    if options.calls:
+        print("calls")
+        for interface, functions in report.calls.items():
+            print(f"  {printable(interface)}", *(f"    {printable(it)}" for it in functions), sep="\n")
+    for heading, imports in (
+        ("nn", () if options.calls else report.nn),
+        ("wasi", report.wasi),
+        ("other imports", report.other),
+    ):
         if imports:
             print(heading)
             for imported in imports:

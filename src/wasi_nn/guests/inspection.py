@@ -20,6 +20,7 @@ from wasi_nn.guests.compile_cache import Compiled
 from wasi_nn.guests.component_linking import run_of
 from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.makes import make_of_component
+from wasi_nn.guests.nn_calls import Calls, calls_of_component, calls_of_module
 from wasi_nn.guests.runs import Work
 from wasi_nn.guests.wasi import Wasi
 from wasi_nn.limits.limits import Limits
@@ -39,6 +40,7 @@ class GuestReport:
     versions         the versions of `wasi:nn` that a component imports
     extensions       the interfaces of wasi-nn:ext that it imports, such as `describe`
     nn, wasi, other  the imports: interfaces of a component, `module.function` of a core module
+    calls            the functions of wasi-nn among the imports, by interface (see `wasi_nn.guests.nn_calls`)
     producers        what the guest tells about its making: `language`, `processed-by` (its compilers) and `sdk`
     problems         the reasons why it can't be run here as a command: sentences whose subject is the guest
     """
@@ -51,6 +53,7 @@ class GuestReport:
     wasi: tuple[str, ...]
     other: tuple[str, ...]
     problems: tuple[str, ...]
+    calls: Calls = field(default_factory=dict)
     producers: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -95,6 +98,7 @@ def _on_module(name: str, module: Module, engine: Engine, dialect: Dialect | str
         _named(item for item in imports if item[0].startswith("wasi_") and item[0] not in MODULES),
         _named(item for item in imports if not item[0].startswith("wasi_")),
         problems,
+        calls_of_module(module),
     )
 
 
@@ -108,7 +112,8 @@ def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) 
         compose.bridges_of(wasm, name)
     except GuestError as error:
         problems.append(str(error).removeprefix(f"{name} "))
-    imports = list(component.type.imports(engine))
+    imported_types = component.type.imports(engine)
+    imports = list(imported_types)
     nn = [imported for imported in imports if imported.startswith((_NN, _EXT, _SERVING))]
     extensions = [imported.removeprefix(_EXT).partition("@")[0] for imported in nn if imported.startswith(_EXT)]
     wasi = [imported for imported in imports if imported.startswith("wasi:") and imported not in nn]
@@ -132,6 +137,7 @@ def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) 
         tuple(wasi),
         tuple(imported for imported in imports if not imported.startswith("wasi:") and imported not in nn),
         tuple(problems),
+        calls_of_component(imported_types, nn, engine),
     )
 
 
