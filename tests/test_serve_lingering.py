@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import ssl
 import time
+from pathlib import Path
 
 import onnx_models
 import pytest
+import serving
 from checks import wait_until
+from remote_servers import make_certificate
 from serving import RunningServer
 
 import wasi_nn
@@ -149,3 +154,23 @@ def test_a_request_that_is_refused_in_its_body_has_ended(server: RunningServer, 
             client.sendall(bytes(10**6))
             began = time.monotonic()
         assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_connections_with_tls_end_with_the_answer(loop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TLS has no end of one side. The transports of the two loops differ after their end."""
+    if loop == "asyncio":
+        monkeypatch.setattr(serving, "loop_factory", lambda: asyncio.SelectorEventLoop)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with RunningServer({}, tls=make_certificate(tmp_path)) as server:
+        host, _, port = server.server.addresses["http"].removeprefix("https://").partition(":")
+        for request, statuses in (
+            (PIPELINED + TUNNEL, [b"404", b"501"]),
+            (TUNNEL + PIPELINED, [b"501"]),
+            (b"GET\r\n\r\n", [b"400"]),
+        ):
+            with context.wrap_socket(socket.create_connection((host, int(port)))) as client:
+                client.sendall(request)
+                answers = answer_of(client).split(b"HTTP/1.1 ")[1:]
+                assert [answer[:3] for answer in answers] == statuses

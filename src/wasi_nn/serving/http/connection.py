@@ -232,10 +232,12 @@ class _Transport(LingeringTransport):
 
     def close(self) -> None:
         """Close the connection."""
+        if self.is_closing():  # a second close takes TLS from its transport
+            return
         cycle = self._protocol.cycle
         if cycle is not None and cycle.response_complete and cycle.more_body:
             self.linger()
-        elif not self.lingers:
+        else:
             self._transport.close()
         self._protocol.watch_answer()
 
