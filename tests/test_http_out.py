@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import select
 import socket
 import ssl
@@ -607,3 +609,25 @@ def test_metrics_and_traces_tell_of_requests(server: RunningServer, upstream: Up
     expected = {"place": f"http://127.0.0.1:{upstream.port}", "outcome": "203", "bytes_out": 0, "bytes_in": 5}
     assert {key: row["args"][key] for key in expected} == expected
     assert "secret" not in json.dumps(row)
+
+
+def test_answers_that_a_guest_keeps_unread_leave_the_server_its_descriptors(tmp_path: Path, upstream: Upstream) -> None:
+    """The engine holds the connection of each, also between the requests that the guest answers."""
+    place = f"http://127.0.0.1:{upstream.port}"
+    upstream.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000))
+    (tmp_path / "graphs.toml").write_text(
+        f'[guests.keeps]\npath = "{SENDER}"\nreuse = true\nhttp-out = {{ to = ["{place}"], requests = 4 }}'
+    )
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with RunningServer(str(tmp_path / "graphs.toml"), limits=LIMITS) as server:
+        server.wait_for_guests()
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 120, most))
+            said = [send(server, f"GET {place.replace('://', ' ')} /", "many/4", guest="keeps") for _ in range(40)]
+            others = [socket.create_connection(server.address) for _ in range(8)]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+        for other in others:
+            other.close()
+    assert said[0] == 4 * "status 200\n"
+    assert said[-1] == 4 * error("connection-limit-reached")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from file_guests import CORE_DIRECTORY, CORE_OPENED, OLD, Step, component, core
 
 from wasi_nn import GuestTrap, Host, Limits
+from wasi_nn.process.descriptors import are_free
 
 READ = 1 << 1
 MFILE, NFILE = 33, 41
@@ -139,3 +142,18 @@ def test_a_component_that_takes_the_last_files_of_the_process_is_trapped(folder:
     command = [sys.executable, "-c", _NEARLY_OUT, str(folder), guest, limit]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert result.stdout.startswith("it has "), result.stderr
+
+
+def test_free_descriptors_are_counted_also_where_the_first_ones_are_free() -> None:
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(100)]
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(files) + 6, most))
+        while len(files) > 70:
+            os.close(files.pop(0))
+        assert are_free(30)
+        assert not are_free(45), "35 are free: 30 below those that are open, and five behind them"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+        for file in files:
+            os.close(file)

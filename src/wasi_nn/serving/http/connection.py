@@ -42,6 +42,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self.is_lost = False
         self.when_lost: Callable[[], object] | None = None
         self._lingering: LingeringTransport
+        self._refusal: bytes | None = None  # the last answer, from the time on when nothing more is read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -54,21 +55,37 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._headers_are_here()
-        if self._look is not None:
-            self._look.cancel()
         self._lingering.lost()
         super().connection_lost(exc)
+        if self._look is not None:
+            self._look.cancel()
+        self._tell_of_loss()
+
+    def _tell_of_loss(self) -> None:
         self.is_lost = True
-        if self.when_lost is not None:
-            self.when_lost()
+        when_lost, self.when_lost = self.when_lost, None
+        if when_lost is not None:
+            when_lost()
+
+    def shutdown(self) -> None:
+        """End the connection once the requests that are under way are answered."""
+        if self._lingering.lingers:
+            self._lingering.end()
+        else:
+            super().shutdown()
 
     def framing(self) -> bytes:
         """The headers that say how long the body of the request is, as `Reader` has it."""
         framing = ((name, value) for name, value in self.headers if name in (b"transfer-encoding", b"content-length"))
         return b"".join(name + b": " + value + b"\r\n" for name, value in framing if value.strip(b"0"))
 
+    @property
+    def _is_deaf(self) -> bool:
+        """Whether the parser's words are of no request: of one that is refused, or of those behind it."""
+        return self.is_in_body or self._refusal is not None or self.transport.is_closing()
+
     def on_message_begin(self) -> None:
-        if self.is_in_body:
+        if self._is_deaf:
             return
         self._expect_headers()
         self._is_in_headers = True
@@ -76,11 +93,11 @@ class _BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        if not self.is_in_body:
+        if not self._is_deaf:
             super().on_url(url)
 
     def on_headers_complete(self) -> None:
-        if self.is_in_body:
+        if self._is_deaf:
             return
         self._headers_are_here()
         if self.parser.get_method() == b"CONNECT":  # what follows would be no request
@@ -93,13 +110,19 @@ class _BoundedProtocol(HttpToolsProtocol):
         scope["end_of_chunks"] = partial(_end_of_chunks, self.cycle)
         scope["is_connected"] = partial(_is_connected, self.cycle)
 
+    def on_body(self, body: bytes) -> None:
+        if not self._is_deaf:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
+        if self._is_deaf:
+            return
         has_rest = self.parser.should_upgrade() and self.framing()  # the body comes after this end
-        if not (has_rest or self.transport.is_closing()):
+        if not has_rest:
             super().on_message_complete()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.is_in_body:
+        if self._is_deaf:
             return
         if self._is_in_headers:
             super().on_header(name, value)
@@ -114,6 +137,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             self._lingering.received(len(data))
             return
+        if self._refusal is not None:
+            return
         had_begun = self._is_in_headers
         super().data_received(data)
         if had_begun and self._is_in_headers:  # the parser collects a header of any length
@@ -125,10 +150,13 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._expect_headers()  # line ends between two requests have stopped the time for being idle
 
     def on_response_complete(self) -> None:
+        is_last = not self.pipeline
         super().on_response_complete()
-        self._watch_answer()
+        if is_last and self._refusal is not None:
+            self._end_with(self._refusal)
+        self.watch_answer()
 
-    def _watch_answer(self) -> None:
+    def watch_answer(self) -> None:
         """Give the connection up if the client takes nothing of the answer for as long as it may be idle."""
         self._unsent = self.transport.get_write_buffer_size()
         if self._unsent and self._look is None:
@@ -139,7 +167,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         if 0 < self._unsent <= self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
-            self._watch_answer()
+            self.watch_answer()
 
     def _expect_headers(self) -> None:
         self._headers_are_here()
@@ -156,14 +184,39 @@ class _BoundedProtocol(HttpToolsProtocol):
     def _close_late(self) -> None:
         self._refuse("408 Request Timeout", "the headers took too long")
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what isn't HTTP."""
+        self._refuse("400 Bad Request", msg)
+
     def _refuse(self, status: str, reason: str, *, lingers: bool = True) -> None:
-        """Close the connection after an answer of this status, with which further headers may come."""
+        """Close the connection after an answer of this status, with which further headers may come. Requests before the
+        one that is refused are answered first."""
         self._headers_are_here()
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._refusal is not None:
             return
         body = f'{{"error":"{reason}"}}'
         head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        self.transport.write(f"{head}Connection: close\r\n\r\n{body}".encode())
+        self._refusal = f"{head}Connection: close\r\n\r\n{body}".encode()
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._end_with(self._refusal, lingers=lingers)
+        elif cycle.more_body:  # the refused request itself, which has begun
+            if self.pipeline:
+                self.pipeline.popleft()
+            else:
+                if cycle.response_started:
+                    self.transport.close()
+                else:
+                    self._end_with(self._refusal)
+                cycle.disconnected = True
+                cycle.message_event.set()
+                self.flow.resume_writing()
+                self._tell_of_loss()
+
+    def _end_with(self, answer: bytes, *, lingers: bool = True) -> None:
+        if self.transport.is_closing():
+            return
+        self.transport.write(answer)
         if lingers:
             self._lingering.linger()
         else:
@@ -179,11 +232,14 @@ class _Transport(LingeringTransport):
 
     def close(self) -> None:
         """Close the connection."""
+        if self.is_closing():  # a second close takes TLS from its transport
+            return
         cycle = self._protocol.cycle
         if cycle is not None and cycle.response_complete and cycle.more_body:
             self.linger()
         else:
             self._transport.close()
+        self._protocol.watch_answer()
 
 
 def _is_connected(cycle: RequestResponseCycle) -> bool:

@@ -29,13 +29,20 @@ class LingeringTransport:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
+    @property
+    def lingers(self) -> bool:
+        """Whether the connection waits for its client's end."""
+        return self._alarm is not None
+
     def is_closing(self) -> bool:
         """Whether nothing more is written, and what comes is dropped."""
-        return self._alarm is not None or self._transport.is_closing()
+        return self.lingers or self._transport.is_closing()
 
     def linger(self) -> None:
         """Close the connection once the client has done so, or sends no more; at once where TLS has no such end."""
-        if self.is_closing() or not self._transport.can_write_eof():
+        if self.is_closing():
+            return
+        if not self._transport.can_write_eof():
             self._transport.close()
             return
         self._transport.write_eof()
@@ -54,6 +61,10 @@ class LingeringTransport:
         self._left -= size
         if self._left < 0:
             self._transport.close()
+
+    def end(self) -> None:
+        """Close the connection now, once the client has all of the answer."""
+        self._transport.close()
 
     def lost(self) -> None:
         """Note that the connection is closed."""

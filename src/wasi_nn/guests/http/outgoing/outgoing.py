@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from wasi_nn.abi.http.outgoing import HttpError, IncomingHead, OutgoingHead, Sender, Sent
 from wasi_nn.guests.http.outgoing.engine_connection import EngineConnection
 from wasi_nn.guests.http.outgoing.relay import Relay
+from wasi_nn.process.descriptors import are_free, reserve
 from wasi_nn.process.threads import Call
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _HAS_ANSWER = 1
 _MOST = 1024  # requests in all, also where the guest is reused
+_DESCRIPTORS = 4  # of a request: of the port, and of both ends with the engine and one with the place
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,11 @@ class Outgoing(Sender):
             if not self._left:
                 raise HttpError("connection-limit-reached", reason=f"{_MOST} requests in all")
             self._left -= 1
+            # An answer that the guest keeps unread has a descriptor in the engine, which outlives the request.
+            most_soon = _DESCRIPTORS * (len(self._open) + 1)
         try:
+            if not are_free(2 * reserve() + most_soon):
+                raise OSError
             sent = SentRequest(self, has_body=has_body)
         except OSError:
             raise HttpError("connection-limit-reached", reason="the process has no files left") from None
