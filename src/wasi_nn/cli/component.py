@@ -98,8 +98,8 @@ def main(options: argparse.Namespace) -> int:
     modules = {module for module, _ in imports}
     if "wasi_ephemeral_nn" in modules and wit is not None and not adapter.fits(wit):
         raise GuestError(
-            f"{name} imports wasi_ephemeral_nn, whose adapter imports the newest wasi:nn alone, and other interfaces of wasi-nn "
-            "beside it: build it with one of the two"
+            f"{name} imports wasi_ephemeral_nn, whose adapter imports the newest wasi:nn alone, and other interfaces "
+            "of wasi-nn beside it: build it with one of the two"
         )
     if adapter.PREVIEW_1 in modules:
         adapters[adapter.PREVIEW_1] = _preview_1(options.wasi, is_command="_start" in exports)
