@@ -613,6 +613,44 @@ def test_the_core_module_of_a_component_without_a_known_wit_is_refused(
     )
 
 
+@pytest.mark.parametrize(
+    ("imported", "function"),
+    [
+        ("wasi:nn/graph@0.2.0-rc-2024-06-25", "[resource-drop]graph"),
+        ("wasi-nn:ext/describe@0.1.0", "describe"),
+        ("wasi-nn:serving/requests@0.1.0", "[resource-drop]request"),
+        (f"wasi:nn/graph@{NEWEST}", "[resource-drop]graph"),
+    ],
+)
+def test_a_module_with_imports_of_both_abis_becomes_a_component_with_the_newest_wit(
+    imported: str, function: str, command: Callable[..., str], tmp_path: Path
+) -> None:
+    own = f'(import "{imported}" "{function}" (func (param i32{" i32" * (function == "describe")})))'
+    core = '(import "wasi_ephemeral_nn" "compute" (func (param i32) (result i32)))'
+    memory = (
+        '(memory (export "memory") 1) (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)'
+    )
+    (tmp_path / "guest.wat").write_text(f'(module {own} {core} {memory} (func (export "_start")))')
+    if NEWEST in imported:
+        command("guest.wat")
+        assert f"wasi:nn/inference@{NEWEST}" in report_on(tmp_path / "guest-component.wasm").nn
+    else:
+        assert "and other interfaces of wasi-nn beside it: build it with one of the two" in command(
+            "guest.wat", fails=1
+        )
+
+
+def test_a_damaged_module_is_refused(command: Callable[..., str], tmp_path: Path) -> None:
+    damaged = b"\0asm\x01\0\0\0\0\x02\x05x"  # a custom section whose name is longer than the section
+    (tmp_path / "guest.wasm").write_bytes(damaged)
+    assert command("guest.wasm", fails=1).startswith("wasi-nn: guest.wasm is not valid WebAssembly: it is cut short")
+
+
+def test_a_long_error_of_wasm_tools_is_shortened(command: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "guest.wat").write_text(f'(module (import "wasi:nn/{"a" * 9000}@{NEWEST}" "f" (func)))')
+    assert len(command("guest.wat", fails=1)) < 2500
+
+
 def test_what_is_missing_or_wrong_is_said(
     command: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ import wasi_nn
 from wasi_nn import ErrorCode, ExecutionContext, GraphEncoding, Limits, LoadRules, NNError, Session
 from wasi_nn.backends import Backend
 from wasi_nn.backends.ggml.completion import Completion
+from wasi_nn.backends.ggml.grammar_watch import GrammarWatch
 from wasi_nn.backends.ggml.server import Engine
 from wasi_nn.isolation.isolated_graph import IsolatedGraph
 
@@ -167,6 +168,29 @@ def test_a_text_with_a_grammar_may_wait_for_its_reader() -> None:
         first = next(pieces)
         time.sleep(1)  # the watch looks meanwhile, if the text hasn't ended by itself
         assert first + b"".join(pieces) in (b"fine", b"good")
+
+
+def test_a_watch_goes_on_where_a_thread_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system refuses threads to a process that has many; a grammar would occupy llama.cpp for good from then on."""
+    refused_once, ended, may_end = threading.Event(), threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    def start_if_named_otherwise(thread: threading.Thread) -> None:
+        if thread.name == "wasi-nn grammar round" and not refused_once.is_set():
+            refused_once.set()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def end(_: int) -> None:
+        ended.set()
+        watch.end()
+
+    monkeypatch.setattr(threading.Thread, "start", start_if_named_otherwise)
+    monkeypatch.setattr("os._exit", end)
+    watch = GrammarWatch(may_end.wait, 0.1)
+    assert refused_once.wait(20)
+    assert ended.wait(20)
+    may_end.set()
 
 
 def test_without_a_time_limit_an_isolated_graph_takes_no_grammar(isolated: wasi_nn.Graph) -> None:

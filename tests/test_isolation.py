@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -336,6 +337,14 @@ class TestFaults:
             program(text, settings=Isolation(memory=400 * MIB))
         assert "Isolation.threads" not in str(raised.value)
         assert ("Isolation.memory" in str(raised.value)) is (left < 64 * MIB)
+
+    @pytest.mark.skipif(0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 4096, reason="the system allows few files")
+    def test_files_leave_room_for_the_contexts_of_two_guests(self) -> None:
+        """Each may have 256. The files of a worker have no setting, which an error could name."""
+        with wasi_nn.load(onnx_models.relu(), rules=ISOLATED) as graph:
+            contexts = [graph.init_execution_context() for _ in range(400)]
+            for context in contexts:
+                context.compute_named({"x": X})
 
     def test_an_allocation_that_failed_is_a_fact(self) -> None:
         text = """

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from wasi_nn.abi.wasm_binary import Malformed, WasmReader, all_sections
+from wasi_nn.errors import shortened
 
 SECTION = "wasi_nn_sdk"
 """The custom section of the SDKs for guests: lines of text, each a field of `FIELDS` and a value. Linkers keep it where
@@ -15,6 +16,7 @@ FIELDS = ("language", "processed-by", "sdk")
 
 _CUSTOM = 0
 _MOST = 16  # values of a field; a guest has two or three
+_LONGEST = 200  # characters of a value
 _MOST_BYTES = 1 << 16  # of the SDKs' section
 # What Go's linker writes of the modules of a program: `go version -m` reads the same.
 _GO_BEGIN = bytes.fromhex("3077af0c9274080241e1c107e6d618e6")
@@ -52,7 +54,7 @@ class _Told:
         for field, value in pairs:
             values = self.fields.get(field)
             if values is not None and len(values) < _MOST:
-                values[value] = None
+                values[shortened(value, _LONGEST)] = None
 
 
 def _producers(reader: WasmReader) -> Iterator[tuple[str, str]]:

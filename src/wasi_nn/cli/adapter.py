@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wasi_nn.abi.component.bridge import VERSIONS
 from wasi_nn.abi.wasm_binary import custom_sections, module_imports
-from wasi_nn.errors import GuestError, printable
+from wasi_nn.errors import GuestError, printable, shortened
 from wasi_nn.guests.makes import listed
 
 TEXT = "wasi_ephemeral_nn.wat"
@@ -26,6 +26,7 @@ INSTALL_WASM_TOOLS = "making a component needs wasm-tools: pip install wasm-tool
 _BEGIN, _END = "  ;; names: begin\n", "  ;; names: end\n"
 _INTERFACES = ("wasi:nn/", "wasi-nn:ext/", "wasi-nn:serving/")
 _DIGITS = 10  # of the largest index
+_LONGEST_REASON = 2000  # characters of an error of `wasm-tools`, which has names of the module in it
 
 
 def with_names(text: str, names: Mapping[str | None, Sequence[str]]) -> str:
@@ -127,7 +128,7 @@ def adapter_with(folder: Path, names: Mapping[str | None, Sequence[str]], *, des
 def wit_of(module: bytes, folder: Path) -> Path | None:
     """The folder of WIT that a component's core module lacks: in the folder of the SDK, the one of the interfaces that
     the module imports. None if the module has its own WIT, or imports nothing of wasi:nn. Raises `GuestError` if the
-    SDK has none that fits."""
+    SDK has none that fits, and `Malformed`."""
     if any(name.startswith("component-type") for name in custom_sections(module)):
         return None
     interfaces = {name for name, _ in module_imports(module) if name.startswith(_INTERFACES)}
@@ -144,6 +145,11 @@ def wit_of(module: bytes, folder: Path) -> Path | None:
             f"no WIT here has all of {listed(sorted(interfaces))}: embed it by `wasm-tools component embed`"
         )
     return folder / "wit" / names[0]
+
+
+def fits(wit: Path) -> bool:
+    """Whether a module with the imports of a folder of WIT may be made a component together with the adapter."""
+    return wit.name == _WIT  # of two folders, wasm-tools merges only equal packages
 
 
 def with_wit(module: bytes, wit: Path) -> bytes:
@@ -182,7 +188,7 @@ def wasm_tools(*arguments: str) -> None:
     if done.returncode != 0:
         lines = [line.strip().removeprefix("error: ") for line in done.stderr.splitlines() if line.strip()]
         reason = "; ".join(lines) or f"exit code {done.returncode}"
-        raise GuestError(f"wasm-tools {arguments[0]} failed: {printable(reason)}")
+        raise GuestError(f"wasm-tools {arguments[0]} failed: {printable(shortened(reason, _LONGEST_REASON))}")
 
 
 def missing_from_adapter(imports: Collection[tuple[str, str]], functions: Collection[str]) -> list[str]:

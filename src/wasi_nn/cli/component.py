@@ -85,6 +85,7 @@ def main(options: argparse.Namespace) -> int:
         raise GuestError(f"{name} is a component already")
     try:
         imports, exports = set(module_imports(content)), set(module_exports(content))
+        wit = adapter.wit_of(content, folder)
     except Malformed as error:
         raise GuestError(f"{name} is not valid WebAssembly: {error}") from error
     _require_known(name, imports)
@@ -95,6 +96,11 @@ def main(options: argparse.Namespace) -> int:
         )
     adapters = {}
     modules = {module for module, _ in imports}
+    if "wasi_ephemeral_nn" in modules and wit is not None and not adapter.fits(wit):
+        raise GuestError(
+            f"{name} imports wasi_ephemeral_nn, whose adapter imports the newest wasi:nn alone, and other interfaces "
+            "of wasi-nn beside it: build it with one of the two"
+        )
     if adapter.PREVIEW_1 in modules:
         adapters[adapter.PREVIEW_1] = _preview_1(options.wasi, is_command="_start" in exports)
     built = Path(options.output) if options.output is not None else Path(Path(name).stem + _SUFFIX)
@@ -104,7 +110,6 @@ def main(options: argparse.Namespace) -> int:
     with adapter.adapter_with(folder, names, describes=options.describe) as path:
         if "wasi_ephemeral_nn" in modules:
             adapters["wasi_ephemeral_nn"] = path
-        wit = adapter.wit_of(content, folder)
         adapter.componentize(content if wit is None else adapter.with_wit(content, wit), adapters, built)
     return 0
 

@@ -66,7 +66,10 @@ class GrammarWatch:
                 self._go_round()
             gone_round.set()
 
-        threading.Thread(target=ask, name="wasi-nn grammar round", daemon=True).start()
+        try:
+            threading.Thread(target=ask, name="wasi-nn grammar round", daemon=True).start()
+        except RuntimeError:
+            return True  # as long as no thread can be started; the next look asks again
         if not gone_round.wait(self._patience):
             return False
         self._seen = time.monotonic()

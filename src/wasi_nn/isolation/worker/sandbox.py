@@ -32,7 +32,7 @@ from pathlib import Path
 from wasi_nn.process.resource_limits import limit
 
 LEAST_LANDLOCK = 3  # below it, files can be cut short
-_MAX_FILES = 1024
+_MAX_FILES = 8192  # an execution context has four: else files run out before threads, whose number is a setting
 _MAX_STACK = 64 * 2**20  # of the main thread
 _ADDRESSES = 128 * 2**30  # beyond the memory that it may have: what runtimes reserve, and libraries
 _LARGEST = 2**62  # an rlimit
