@@ -9,9 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import here
 import pytest
 from conftest import REPOSITORY, need
-from here import Here, compile_here
+from here import Here
 from wit_items import wit_items
 
 import wasi_nn
@@ -37,14 +38,7 @@ JOBS = min(len(os.sched_getaffinity(0)), 2)
 
 
 pytestmark = pytest.mark.usefixtures("one_llama_thread")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_here() -> Iterator[None]:
-    """Have guests compiled in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        compile_here(patch)
-        yield
+compiled_here = here.compiled_here
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import faulty_extensions  # noqa: F401  registers its faults
+import here
 import pytest
 from conftest import need
 from faulty_hosts import FAULTS
-from here import Here, compile_here
+from here import Here
 
 from conformance import report
 from conformance.run import ACCEPTED, PASSED, Result, run_all
@@ -19,14 +18,7 @@ for module in ("onnxruntime", "openvino", "ai_edge_litert", "xllamacpp"):
 
 SUITE = all_cases()
 pytestmark = pytest.mark.usefixtures("one_llama_thread")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_here() -> Iterator[None]:
-    """Have guests compiled in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        compile_here(patch)
-        yield
+compiled_here = here.compiled_here
 
 
 HOSTS_DIFFER = {

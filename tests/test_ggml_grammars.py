@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from wasi_nn.backends.ggml.completion import Completion
 from wasi_nn.backends.ggml.grammar_watch import GrammarWatch
 from wasi_nn.backends.ggml.server import Engine
 from wasi_nn.isolation.isolated_graph import IsolatedGraph
+from wasi_nn.process.threads import Call
 
 need("xllamacpp", "'wasi-nn[ggml]'")
 need("gguf", "gguf")
@@ -173,19 +174,18 @@ def test_a_text_with_a_grammar_may_wait_for_its_reader() -> None:
 def test_a_watch_goes_on_where_a_thread_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     """The system refuses threads to a process that has many; a grammar would occupy llama.cpp for good from then on."""
     refused_once, ended, may_end = threading.Event(), threading.Event(), threading.Event()
-    start = threading.Thread.start
 
-    def start_if_named_otherwise(thread: threading.Thread) -> None:
-        if thread.name == "wasi-nn grammar round" and not refused_once.is_set():
+    def call_on_a_thread(function: Callable[[], bool]) -> Call[bool]:
+        if not refused_once.is_set():
             refused_once.set()
             raise RuntimeError("can't start new thread")
-        start(thread)
+        return Call(function)
 
     def end(_: int) -> None:
         ended.set()
         watch.end()
 
-    monkeypatch.setattr(threading.Thread, "start", start_if_named_otherwise)
+    monkeypatch.setattr("wasi_nn.backends.ggml.grammar_watch.Call", call_on_a_thread)
     monkeypatch.setattr("os._exit", end)
     watch = GrammarWatch(may_end.wait, 0.1)
     assert refused_once.wait(20)

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cosigned
@@ -31,19 +31,12 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cosigned.make_keys(tmp_path_factory.mktemp("keys"))
 
 
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    need("oras", "'wasi-nn[oci]'")
-    with registries.registry(tmp_path_factory.mktemp("registry")) as running:
-        yield running
+host, cache = registries.host, registries.cache
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+def without_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COSIGN_PASSWORD", raising=False)
-    return tmp_path / "caches"
 
 
 def pushed(host: str, name: str, code: int = 7, sign: Path | None = None) -> Reference:

@@ -47,11 +47,7 @@ def signature(keys: Path) -> bytes:
     return cosigned.signed_by_openssl(keys / "p256.pem", payload(GUEST))
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    return tmp_path / "caches"
+cache = registries.cache
 
 
 def answers(*blobs: bytes, **documents: bytes) -> dict[str, Any]:

@@ -144,7 +144,13 @@ def test_a_component_that_takes_the_last_files_of_the_process_is_trapped(folder:
     assert result.stdout.startswith("it has "), result.stderr
 
 
-def test_free_descriptors_are_counted_also_where_the_first_ones_are_free() -> None:
+@pytest.mark.parametrize("is_told", [True, False])
+def test_free_descriptors_are_counted_also_where_the_first_ones_are_free(
+    is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system tells the number of open files, and where it only lists them."""
+    if not is_told:
+        monkeypatch.setattr("wasi_nn.process.descriptors._COUNTED", "/nowhere")
     before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = [os.open(os.devnull, os.O_RDONLY) for _ in range(100)]
     try:

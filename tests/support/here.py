@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,10 @@ class Here(wasi_nn_command.Driver):
         self.hosts.close()
 
 
-def compile_here(patch: pytest.MonkeyPatch) -> None:
-    """Have guests compiled in this process: where the cache has none of them, the start of a process for each takes ten
-    times as long as the compilation."""
-    patch.setattr(compiler, "compile_guest", lambda kind, engine, wasm, *_: kind(engine, wasm))
+@pytest.fixture(scope="module", autouse=True)
+def compiled_here() -> Iterator[None]:
+    """Have guests compiled in this process, in the modules of tests that have this fixture: where the cache has none
+    of them, the start of a process for each takes ten times as long as the compilation."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiler, "compile_guest", lambda kind, engine, wasm, *_: kind(engine, wasm))
+        yield

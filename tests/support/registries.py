@@ -15,7 +15,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
 
-from conftest import need_command
+import pytest
+from conftest import need, need_command
 
 ENDLESS = bytes(65536)
 """The content of an answer that sends these bytes again and again, until nobody takes them."""
@@ -28,6 +29,22 @@ storage: {{filesystem: {{rootdirectory: {folder}}}, delete: {{enabled: true}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 """
 _AUTH = "auth: {{htpasswd: {{realm: makers, path: {folder}/htpasswd}}}}\n"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The host and port of a registry, in the modules of tests that have this fixture."""
+    need("oras", "'wasi-nn[oci]'")
+    with registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folder of caches, and no credentials, in the modules of tests that have this fixture."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    return tmp_path / "caches"
 
 
 @contextmanager

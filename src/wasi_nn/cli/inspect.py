@@ -81,10 +81,11 @@ def main(options: argparse.Namespace) -> int:
     """Show the model or the guest; returns the exit code."""
     if options.json and options.html:
         raise UsageError("--json and --html: give one of them")
-    for model in options.model:
-        registry_options.require_registry(model, options)
     if len(options.model) == 1:
         options.model = [registry_options.file_of(options.model[0], options)]
+    else:
+        for model in options.model:
+            registry_options.require_registry(model, options)
     if len(options.model) == 1 and _is_guest(options.model[0]):
         if options.html:
             raise UsageError(f"--html writes the page of a model, and {options.model[0]} is a guest")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import wasmtime
 from wasmtime import Engine, Linker, MemoryType, Module, Store, Trap, WasmtimeError
 
+from wasi_nn.abi.component.bridge import NAMESPACE
 from wasi_nn.abi.core import extensions, serving
 from wasi_nn.abi.core.spec import CoreAbi
 from wasi_nn.abi.wasm_binary import COMPONENT_HEADER, MODULE_HEADER, end_if_cut_short
@@ -174,7 +175,7 @@ def imports_wasi(guest: Module | Component, engine: Engine) -> bool:
     """Whether a guest imports functions of WASI other than those of wasi-nn."""
     if isinstance(guest, Module):
         return any(item.module.startswith("wasi_") for item in guest.imports)
-    return any(name.startswith("wasi:") and not name.startswith("wasi:nn/") for name in guest.type.imports(engine))
+    return any(name.startswith("wasi:") and not name.startswith(NAMESPACE) for name in guest.type.imports(engine))
 
 
 def _has(linker: Linker, store: Store, item: wasmtime.ImportType) -> bool:

@@ -10,6 +10,7 @@ from wasmtime import Engine, Linker, Module, Store, WasmtimeError
 from wasmtime.component import Component
 
 from wasi_nn.abi.component import compose
+from wasi_nn.abi.component.bridge import EXTENSIONS_NAMESPACE, NAMESPACE, NAMESPACES
 from wasi_nn.abi.core.dialects import MODULES, Dialect, abi_of, imports_of
 from wasi_nn.abi.core.extensions import interfaces_of
 from wasi_nn.abi.producers import producers_of
@@ -28,7 +29,6 @@ from wasi_nn.session.policy import EXTENSIONS
 from wasi_nn.session.session import Session
 
 _WASI_0_2 = ("cli", "clocks", "filesystem", "http", "io", "random", "sockets")
-_NN, _EXT, _SERVING = "wasi:nn/", "wasi-nn:ext/", "wasi-nn:serving/"
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,12 @@ def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) 
         problems.append(str(error).removeprefix(f"{name} "))
     imported_types = component.type.imports(engine)
     imports = list(imported_types)
-    nn = [imported for imported in imports if imported.startswith((_NN, _EXT, _SERVING))]
-    extensions = [imported.removeprefix(_EXT).partition("@")[0] for imported in nn if imported.startswith(_EXT)]
+    nn = [imported for imported in imports if imported.startswith(NAMESPACES)]
+    extensions = [
+        imported.removeprefix(EXTENSIONS_NAMESPACE).partition("@")[0]
+        for imported in nn
+        if imported.startswith(EXTENSIONS_NAMESPACE)
+    ]
     wasi = [imported for imported in imports if imported.startswith("wasi:") and imported not in nn]
     make = make_of_component(imports, component.type.exports(engine))
     if make is not None:
@@ -131,7 +135,7 @@ def _on_component(name: str, wasm: bytes, component: Component, engine: Engine) 
     return GuestReport(
         "component",
         None,
-        tuple(sorted({imported.partition("@")[2] for imported in nn if imported.startswith(_NN)})),
+        tuple(sorted({imported.partition("@")[2] for imported in nn if imported.startswith(NAMESPACE)})),
         tuple(name for name in EXTENSIONS if name in extensions),
         tuple(nn),
         tuple(wasi),

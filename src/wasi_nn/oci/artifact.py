@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from wasi_nn.errors import printable, shortened
+from wasi_nn.oci.registry import MANIFEST
 
 GUEST = "application/wasm"
 FILE = "application/octet-stream"
@@ -96,6 +97,16 @@ def _json(manifest: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError("its manifest isn't JSON") from error
     return table if isinstance(table, dict) else {}
+
+
+def manifest_of(config: Layer, layers: Sequence[Layer]) -> dict[str, Any]:
+    """The manifest of an artifact that is made."""
+    return {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": config.as_json(),
+        "layers": [layer.as_json() for layer in layers],
+    }
 
 
 def created() -> str:

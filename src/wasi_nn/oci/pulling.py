@@ -59,40 +59,39 @@ def pull_guest(
     keys = public_keys(require_signature, str(reference))
     folder = Path(cache) if cache is not None else default_cache()
     repository, manifest = None, b""
-    kept = None if reference.digest is None else _kept(folder, reference.digest, reference)
+    digest = reference.digest
+    kept = None if digest is None else _kept(folder, digest, reference)
     if kept is None:
         repository = Repository(reference, plain_http=plain_http)
         manifest = repository.manifest()
-        pinned = reference.with_digest(digest_of(manifest))
+        digest = digest_of(manifest)
         if reference.digest is None:
-            logger.info("%s is %s", reference, pinned)
-            kept = _kept(folder, digest_of(manifest), reference)
-    else:
-        pinned = reference
-    assert pinned.digest is not None
-    place = _place(folder, pinned.digest)
+            logger.info("%s is %s", reference, reference.with_digest(digest))
+            kept = _kept(folder, digest, reference)
+    assert digest is not None  # the guest is kept by it, or its manifest is here
+    pinned, place = reference.with_digest(digest), _place(folder, digest)
     signed = None
-    if keys and not has_kept(place, pinned.digest, keys):
+    if keys and not has_kept(place, digest, keys):
         repository = repository or Repository(pinned, plain_http=plain_http)
         signed = required(repository, pinned, keys)
     if kept is None:
         assert repository is not None
-        kept = _pulled(repository, reference, manifest, folder)
+        kept = _pulled(repository, reference, manifest, digest, folder)
     if signed is not None:
         _keep_signature(reference, place, *signed)
     return kept
 
 
-def _pulled(repository: Repository, reference: Reference, manifest: bytes, folder: Path) -> Path:
-    """The guest of a manifest, pulled into the cache."""
+def _pulled(repository: Repository, reference: Reference, manifest: bytes, digest: str, folder: Path) -> Path:
+    """The guest of a manifest, which has this digest, pulled into the cache."""
     guest = _artifact(reference, manifest).guest
     if guest.size > LARGEST_GUEST:
         raise GuestError(f"{reference} can't be pulled: its guest has {guest.size} bytes, more than {LARGEST_GUEST}")
-    place = _place(folder, digest_of(manifest))
+    place = _place(folder, digest)
     try:
         for each in (folder, place):
             each.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _require_own(folder, digest_of(manifest), reference)
+        _require_own(folder, digest, reference)
         with _new_file(place / _file_name(reference)) as file:
             repository.read_blob(guest.digest, guest.size, file)
         with _new_file(place / _MANIFEST) as file:  # last: a folder with a manifest is complete

@@ -14,10 +14,10 @@ from wasi_nn.guests.engine import new_engine
 from wasi_nn.guests.guest_file import Guest
 from wasi_nn.guests.inspection import compiled_within_limits
 from wasi_nn.loading.graphs_file import NamedInFile
-from wasi_nn.oci.artifact import CONFIG, FILE, GUEST, TITLE, Layer, created, file_path
+from wasi_nn.oci.artifact import CONFIG, FILE, GUEST, TITLE, Layer, created, file_path, manifest_of
 from wasi_nn.oci.keys import KeyFile, private_key
 from wasi_nn.oci.reference import Reference
-from wasi_nn.oci.registry import MANIFEST, Blob, Repository, digest_of
+from wasi_nn.oci.registry import Blob, Repository, digest_of
 from wasi_nn.oci.signing import push_signature
 
 
@@ -64,13 +64,7 @@ def push_guest(
     repository = Repository(place, plain_http=plain_http)
     for blob in (*blobs.values(), config):
         repository.write_blob(blob)
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": Layer(CONFIG, config.digest, len(config)).as_json(),
-        "layers": [layer.as_json() for layer in layers],
-    }
-    content = _json(manifest)
+    content = _json(manifest_of(Layer(CONFIG, config.digest, len(config)), layers))
     pushed = place.with_digest(digest_of(content))
     if key is not None:  # before the tag names the artifact, so that nobody meets it without its signature
         push_signature(repository, pushed, key)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from wasi_nn.errors import GuestError, counted
-from wasi_nn.oci.artifact import Layer, created, layers_of, manifests_of
+from wasi_nn.oci.artifact import Layer, created, layers_of, manifest_of, manifests_of
 from wasi_nn.oci.keys import PrivateKey, PublicKey
 from wasi_nn.oci.reference import Reference
-from wasi_nn.oci.registry import MANIFEST, Blob, Repository
+from wasi_nn.oci.registry import Blob, Repository
 from wasi_nn.oci.signatures import (
     ANNOTATION,
     BUNDLE,
@@ -181,12 +181,7 @@ def push_signature(repository: Repository, reference: Reference, key: PrivateKey
     config = Blob(json.dumps(_config(layers), separators=(",", ":")).encode())
     for each in (blob, config):
         repository.write_blob(each)
-    table = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": Layer(_CONFIG, config.digest, len(config)).as_json(),
-        "layers": [layer.as_json() for layer in layers],
-    }
+    table = manifest_of(Layer(_CONFIG, config.digest, len(config)), layers)
     repository.write_manifest(json.dumps(table, separators=(",", ":")).encode(), tag)
 
 

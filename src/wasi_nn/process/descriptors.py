@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import resource
+from contextlib import suppress
 
 from wasi_nn.errors import ErrorCode, NNError
 
 _RESERVE = 64
-_OPEN = "/dev/fd"
+_COUNTED, _LISTED = "/proc/self/fd", "/dev/fd"
 
 
 def reserve() -> int:
@@ -27,9 +28,15 @@ def are_free(count: int) -> bool:
 
 def _open() -> int:
     """The number of open files: not all are below the lowest free descriptor, since files that were opened first may be
-    closed again before those that were opened after them. 0 if none can be opened to count them."""
+    closed again before those that were opened after them. 0 if none can be opened to count them.
+
+    Linux tells the number since its version 6.2, in 3 us. With 200 files, a list of them takes 80 us.
+    """
+    with suppress(OSError):
+        if count := os.stat(_COUNTED).st_size:
+            return count
     try:
-        return len(os.listdir(_OPEN)) - 1  # without the directory itself
+        return len(os.listdir(_LISTED)) - 1  # without the directory itself
     except OSError:
         return 0
 

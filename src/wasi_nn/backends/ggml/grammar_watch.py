@@ -12,9 +12,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from wasi_nn.process.processes import SAID_WHY
+from wasi_nn.process.threads import Call
 
 PATIENCE = 30.0
 """Seconds that llama.cpp may take for one round of its loop: a batch of a long prompt takes some seconds on few
@@ -59,15 +59,8 @@ class GrammarWatch:
 
     def _goes_round(self) -> bool:
         """Whether llama.cpp's loop goes round within the patience."""
-        gone_round = threading.Event()
-
-        def ask() -> None:
-            with suppress(Exception):  # the model is closed meanwhile
-                self._go_round()
-            gone_round.set()
-
         try:
-            threading.Thread(target=ask, name="wasi-nn grammar round", daemon=True).start()
+            gone_round = Call(self._go_round)  # whose error says that the model is closed meanwhile
         except RuntimeError:
             return True  # as long as no thread can be started; the next look asks again
         if not gone_round.wait(self._patience):

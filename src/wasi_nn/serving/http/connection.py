@@ -201,17 +201,21 @@ class _BoundedProtocol(HttpToolsProtocol):
         if cycle is None or cycle.response_complete:
             self._end_with(self._refusal, lingers=lingers)
         elif cycle.more_body:  # the refused request itself, which has begun
-            if self.pipeline:
-                self.pipeline.popleft()
-            else:
-                if cycle.response_started:
-                    self.transport.close()
-                else:
-                    self._end_with(self._refusal)
-                cycle.disconnected = True
-                cycle.message_event.set()
-                self.flow.resume_writing()
-                self._tell_of_loss()
+            self._give_up(cycle, self._refusal)
+
+    def _give_up(self, cycle: RequestResponseCycle, refusal: bytes) -> None:
+        """End a request whose body is refused. One that waits for those before it has no answer of its own yet."""
+        if self.pipeline:
+            self.pipeline.popleft()
+            return
+        if cycle.response_started:
+            self.transport.close()
+        else:
+            self._end_with(refusal)
+        cycle.disconnected = True
+        cycle.message_event.set()
+        self.flow.resume_writing()
+        self._tell_of_loss()
 
     def _end_with(self, answer: bytes, *, lingers: bool = True) -> None:
         if self.transport.is_closing():

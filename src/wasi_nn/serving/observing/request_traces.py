@@ -103,15 +103,16 @@ def _write(path: Path, request: FinishedRequest, timeline: Timeline) -> None:
     whole = Stage(request.call, timeline.began, ended, about, request.error, row=_ROW)
     has_failed_stage = any(_reason(stage) is not None for stage in own)
     threads: dict[tuple[int, int], int] = {(_ROW, 0): _ROW}  # the numbers of the lines of rows
-    for stage, row, line in in_rows([whole, *timeline.stages]):
-        if (row, line) not in threads:
-            threads[row, line] = len(threads) + _ROW
-            trace.name_row(threads[row, line], _GUEST_ROWS.get(row, first))
+    for stage, line in in_rows([whole, *timeline.stages]):
+        thread = threads.get((stage.row, line))
+        if thread is None:
+            thread = threads[stage.row, line] = len(threads) + _ROW
+            trace.name_row(thread, _GUEST_ROWS.get(stage.row, first))
         facts = {**stage.about, **({"error": stage.error[:_LONGEST_ERROR]} if stage.error else {})}
-        trace.write(stage.name, threads[row, line], facts, stage.began, stage.ended, _CATEGORY)
+        trace.write(stage.name, thread, facts, stage.began, stage.ended, _CATEGORY)
         reason = _reason(stage)
         if reason is not None and not (stage is whole and has_failed_stage):
-            trace.mark_failure(reason, threads[row, line], stage.began, stage.ended)
+            trace.mark_failure(reason, thread, stage.began, stage.ended)
     trace.close()
     try:
         os.replace(unfinished, path)

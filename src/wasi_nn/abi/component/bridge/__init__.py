@@ -45,6 +45,9 @@ EXTENSIONS_FILE, EXTENSIONS_PLACEHOLDER = "host-ext.wasm", "placeholder-ext.wasm
 
 SERVING_NAMESPACE, SERVING_VERSION = "wasi-nn:serving/", "0.1.0"
 
+NAMESPACES = (NAMESPACE, EXTENSIONS_NAMESPACE, SERVING_NAMESPACE)
+"""The beginnings of the names of all interfaces of wasi-nn."""
+
 SERVING_HOST = "wasi-nn:bridge/serving"
 """The name of the instance of host functions that the bridge for wasi-nn:serving imports."""
 
