@@ -572,11 +572,15 @@ def test_a_release_is_whole(installation: Installation) -> None:
     assert not [name for name in names if "/tests/" in name or "__pycache__" in name]
 
 
-def test_the_readme_runs_with_the_packages_that_the_wheel_asks_for(installation: Installation, tmp_path: Path) -> None:
+def test_the_first_pages_run_with_the_packages_that_the_wheel_asks_for(
+    installation: Installation, tmp_path: Path
+) -> None:
     alone = install_alone(tmp_path, installation.files[1], "onnx")
-    steps = list(steps_of("README.md", text_of("README.md")))
-    assert {step.language for step in steps} == {"sh", "python"}
-    run_all(steps, alone, tmp_path)
+    for number, page in enumerate(("README.md", TUTORIAL[0])):
+        steps = list(steps_of(page, text_of(page)))
+        assert {step.language for step in steps} == {"sh", "python"}
+        (folder := tmp_path / str(number)).mkdir()
+        run_all(steps, alone, folder)
     program = [str(alone.folder / "bin" / "wasi-nn"), "--version", "--json"]
     asked = subprocess.run(program, env=alone.environment(tmp_path), capture_output=True, text=True, check=True)
     versions = json.loads(asked.stdout)
